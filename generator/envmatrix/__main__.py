@@ -1,0 +1,3 @@
+from envmatrix.cli import main
+
+main()

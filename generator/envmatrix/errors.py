@@ -1,0 +1,87 @@
+"""Every failure a user can cause, each with the exit code it ends the program with.
+
+    EnvmatrixError            1  the work failed
+    |-- ConfigurationError    2  matrix.yaml, envs/ or the command line is wrong
+    |-- NothingSelected       3  the selection matches no cell
+    |-- OutOfDate             4  the lock or a generated file does not match the matrix
+    |-- LookupFailed          5  a resolver, a mirror or a download failed
+    `-- EngineError           6  the container engine is missing or failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a file; `line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong: what, where if it is in a file, and what to do next."""
+
+    message: str
+    position: Position | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        return self.message if self.position is None else f"{self.position}: {self.message}"
+
+
+class EnvmatrixError(Exception):
+    """The work failed. The message is lower case and names things in `backticks`."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, details: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = tuple(details)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return (Problem(self.message, hint=self.hint),)
+
+
+class ConfigurationError(EnvmatrixError):
+    """A file or an argument is wrong; carries every problem that was found, not the first."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self._problems = problems
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self._problems
+
+
+class NothingSelected(EnvmatrixError):
+    exit_code = 3
+
+
+class OutOfDate(EnvmatrixError):
+    exit_code = 4
+
+
+class LookupFailed(EnvmatrixError):
+    exit_code = 5
+
+
+class EngineError(EnvmatrixError):
+    exit_code = 6
