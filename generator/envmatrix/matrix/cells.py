@@ -1,8 +1,10 @@
-"""A cell of the matrix, and the ids, platforms and triplets that follow from it."""
+"""A cell of the matrix, and the ids, platforms, triplets and order that follow from it."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 AXES = ("cuda", "cudnn", "os", "arch")
 
@@ -11,6 +13,13 @@ _DOCKER_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 _CUDA_TARGET = {"x86_64": "x86_64-linux", "aarch64": "sbsa-linux"}
 
 ARCHES = tuple(_DOCKER_ARCH)
+
+_CELL_ID = re.compile(
+    r"cuda(?P<cuda>\d+\.\d+(?:\.\d+)?)"
+    r"(?:-cudnn(?P<cudnn>\d+\.\d+(?:\.\d+)?))?"
+    r"-(?P<os>[a-z][a-z0-9.]*)-(?P<arch>[a-z][a-z0-9_]*)",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,6 +46,22 @@ class Cell:
         return self.id
 
 
+def parse_cell(cell_id: str) -> Cell | None:
+    """The cell that a well-formed id names, whether or not any matrix has it."""
+    match = _CELL_ID.fullmatch(cell_id)
+    return Cell(**match.groupdict()) if match else None
+
+
+@lru_cache(maxsize=4096)
+def version_key(version: str) -> tuple[int, ...]:
+    """Sorts `9.8` before `9.10`; an absent version (`""`) before all."""
+    return tuple(int(part) for part in version.split(".") if part)
+
+
+def sort_key(cell: Cell) -> tuple[tuple[int, ...], tuple[int, ...], str, str]:
+    return version_key(cell.cuda), version_key(cell.cudnn or ""), cell.os, cell.arch
+
+
 def docker_arch(arch: str) -> str:
     """Docker's and Debian's name of `arch` (`x86_64` is `amd64`)."""
     return _DOCKER_ARCH[arch]
@@ -49,3 +74,8 @@ def cuda_target(arch: str) -> str:
 
 def triplet(arch: str) -> str:
     return f"{arch}-linux-gnu"
+
+
+def package_triplet(arch: str) -> str:
+    """The triplet inside Debian package names, which may hold no underscore."""
+    return triplet(arch).replace("_", "-")

@@ -1,0 +1,1 @@
+"""One verb per file; each exports its click command as `command`."""

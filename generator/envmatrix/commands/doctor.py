@@ -1,0 +1,93 @@
+"""`envmatrix doctor`: what this machine lacks for building images, and adding it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from textwrap import indent
+
+import click
+
+from envmatrix.engine import host
+from envmatrix.engine.diagnosis import Finding, Step, diagnose, plan_fixes
+from envmatrix.engine.host import HostFacts
+from envmatrix.errors import EngineError
+
+EXAMPLE = """\b
+Example:
+  $ envmatrix doctor --fix --dry-run
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--fix", is_flag=True, help="Install and start what is missing.")
+@click.option("--dry-run", is_flag=True, help="With --fix: print the steps, change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print findings and steps as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only what is done and what fails.")
+def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    """Check that this machine can build and run images."""
+    facts = _facts()
+    if fix and not dry_run and plan_fixes(facts):
+        facts = _repair()
+    findings, steps = diagnose(facts), plan_fixes(facts)
+    if as_json:
+        click.echo(_json(findings, steps))
+    elif not quiet:
+        click.echo(_table(findings))
+    if fix and dry_run and not as_json:
+        click.echo("\n".join(map(_shown, steps)) or "nothing to do")
+    if not dry_run:
+        _require(findings)
+
+
+def _facts() -> HostFacts:
+    """sudo is asked only where it would help: a refusal is reported to the administrator."""
+    facts = host.probe(os.environ)
+    would_help = facts.privilege == "none" and plan_fixes(replace(facts, privilege="sudo"))
+    return replace(facts, privilege="sudo") if would_help and host.can_sudo() else facts
+
+
+def _repair() -> HostFacts:
+    from envmatrix.engine import repair  # not needed where all is well
+    from envmatrix.store.artifacts import cache_directory, exclusive
+
+    logs = Path("/var/log") if os.geteuid() == 0 else cache_directory()
+    daemon = repair.Daemon(logs / "envmatrix-dockerd.log")
+    with exclusive(cache_directory() / "doctor.lock"):
+        repair.apply(plan_fixes(_facts()), daemon, say=lambda words: click.echo(words, err=True))
+    return _facts()
+
+
+def _require(findings: Sequence[Finding]) -> None:
+    missing = [finding for finding in findings if finding.required and not finding.ok]
+    if missing:
+        summary = ", ".join(f"`{finding.name}` {finding.message}" for finding in missing)
+        raise EngineError(f"this machine cannot build images: {summary}", hint=missing[0].hint)
+
+
+def _table(findings: Sequence[Finding]) -> str:
+    return "\n".join(line for finding in findings for line in _rows(finding))
+
+
+def _rows(finding: Finding) -> tuple[str, ...]:
+    state = "ok" if finding.ok else "missing" if finding.required else "optional"
+    row = f"{state:<9} {finding.name:<16} {finding.message}"
+    return (row, f"{'':<26} hint: {finding.hint}") if finding.hint else (row,)
+
+
+def _shown(step: Step) -> str:
+    text = indent(step.stdin, "    | ")
+    return f"{step.words}\n    $ {shlex.join(step.argv)}\n{text}".rstrip()
+
+
+def _json(findings: Sequence[Finding], steps: Sequence[Step]) -> str:
+    shown = [
+        {"name": f.name, "ok": f.ok, "required": f.required, "message": f.message, "hint": f.hint}
+        for f in findings
+    ]
+    plan = [{"words": step.words, "argv": step.argv} for step in steps]
+    return json.dumps({"findings": shown, "plan": plan}, indent=2)

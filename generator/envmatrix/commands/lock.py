@@ -1,0 +1,83 @@
+"""`envmatrix lock`: the only verb that looks anything up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.console import Console
+from envmatrix.engine.workshop import LocalWorkshop
+from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.engine.processes import run
+from envmatrix.lock.components import shipped_recipes
+from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
+from envmatrix.lock.pip import Pip
+from envmatrix.lock.requests import all_requests, drift
+from envmatrix.lock.resolve import Resolver, upgrade_rule
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.fetch import Fetcher, http_client, index_entry
+from envmatrix.store.origins import Origins
+
+
+@click.command(epilog="Example: envmatrix lock --upgrade g++-12")
+@click.option("--check", is_flag=True, help="Exit with 4 if the lock does not answer the matrix.")
+@click.option("--upgrade", is_flag=True, help="Take newer versions: of NAME..., or of everything.")
+@click.argument("names", nargs=-1)
+@options.verbosity
+def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Console) -> None:
+    """Resolve every package and wheel of every cell to a path, a size and a sha256."""
+    if names and not upgrade:
+        raise click.UsageError("packages are named with --upgrade only")
+    root = options.repository()
+    matrix = load_matrix(root)
+    previous = load(root) if (root / FILE).exists() else None
+    if check:
+        _check(previous, drift(previous, matrix, shipped_recipes()) if previous else ())
+        console.say(f"`{FILE}` answers `{options.MATRIX}`")
+        return
+    requests, cells = all_requests(matrix, shipped_recipes())
+    rule = upgrade_rule(names if upgrade else None, previous)
+    with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client() as client:
+        origins = Origins()
+        store = Store.of_user()
+        fetcher = Fetcher(store, origins, client)
+        workshop = LocalWorkshop(
+            Path(apt), cache_directory(), store, fetcher, console, origins.debian[0],
+            options.host_arch(),
+        )  # fmt: skip
+
+        def look_up(artifact: Artifact) -> tuple[str, int]:
+            return index_entry(client, origins.pypi_index, artifact)
+
+        pip = Pip(lambda argv: run(argv, failing=LookupFailed), look_up)
+        lock = Resolver(workshop, pip, console).resolve(requests, cells, previous, rule)
+    _write(root / FILE, lock, console)
+
+
+def _check(previous: Lock | None, drifted: tuple[str, ...]) -> None:
+    if previous is None:
+        raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`")
+    if drifted:
+        raise OutOfDate(
+            f"`{FILE}` does not answer `{options.MATRIX}`",
+            details=drifted,
+            hint="bring it up to date: `envmatrix lock`",
+        )
+
+
+def _write(file: Path, lock: Lock, console: Console) -> None:
+    text = dumps(lock)
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        console.say(f"`{FILE}` is up to date")
+        return
+    scratch = file.with_suffix(".new")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(file)
+    console.say(
+        f"`{FILE}`: {len(lock.cells)} cells, {len(lock.sets)} sets, "
+        f"{len(lock.artifacts())} artifacts"
+    )

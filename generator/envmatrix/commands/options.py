@@ -1,0 +1,72 @@
+"""What the verbs share: the repository, the selection, and how results are shown."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from envmatrix.console import Console
+from envmatrix.errors import ConfigurationError, Problem
+
+MATRIX = "matrix.yaml"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+select = click.option(
+    "--select",
+    "-s",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these cells: ids, short names, environments, or patterns such as 'cuda13*'.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing.")
+jobs = click.option(
+    "--jobs", "-j", type=click.IntRange(1, 64), default=2, show_default=True, help="At most N at once."
+)
+
+
+def verbosity(command: _Command) -> _Command:
+    """Add -v and -q; the command gets a `console`."""
+
+    def to_console(_ctx: click.Context, _parameter: click.Parameter, value: int) -> Console:
+        return Console(value)
+
+    quiet = click.option("--quiet", "-q", "console", flag_value=-1, type=int, help="Errors only.")
+    verbose = click.option(
+        "--verbose",
+        "-v",
+        "console",
+        flag_value=1,
+        default=0,
+        type=int,
+        callback=to_console,
+        help="Say more.",
+    )
+    return quiet(verbose(command))
+
+
+def repository() -> Path:
+    """The nearest directory upwards that has a matrix.yaml."""
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / MATRIX).is_file():
+            return directory
+    raise ConfigurationError(
+        Problem(f"there is no `{MATRIX}` here or above", hint="change to your repository")
+    )
+
+
+def print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=2))
+
+
+def host_arch() -> str:
+    """Docker's name of this machine's architecture."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())

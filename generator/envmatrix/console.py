@@ -1,0 +1,136 @@
+"""What people see: messages and progress on stderr, data on stdout.
+
+Colour and moving bars are used only on a terminal, and never with NO_COLOR or TERM=dumb.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from envmatrix.errors import EnvmatrixError
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+_PLAIN_INTERVAL_SECONDS = 5.0
+
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Shows work of `total` units; the yielded function advances it, back too."""
+
+    def task(self, name: str, *, total: int, unit: str) -> AbstractContextManager[Advance]: ...
+
+
+class Console:
+    """`verbosity` is -1 (errors only), 0, or 1 (what the programs underneath say as well)."""
+
+    def __init__(self, verbosity: int = 0) -> None:
+        self.verbosity = verbosity
+        self._writing = threading.Lock()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether lines can be drawn over."""
+        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and self.verbosity == 0
+
+    @cached_property
+    def rich(self) -> RichConsole:
+        from rich.console import Console as RichConsole  # 60 ms that plain output never pays
+
+        return RichConsole(stderr=True, highlight=False, emoji=False)
+
+    def say(self, message: str, *, style: str = "") -> None:
+        if self.verbosity >= 0:
+            self._write(message, style)
+
+    def detail(self, message: str) -> None:
+        if self.verbosity > 0:
+            self._write(message, "dim")
+
+    def warn(self, message: str) -> None:
+        self._labelled("warning", "yellow", message)
+
+    def error(self, error: EnvmatrixError) -> None:
+        for detail in error.details:
+            self._write(detail, "")
+        for problem in error.problems:
+            self._labelled("error", "bold red", str(problem))
+            if problem.hint:
+                self._labelled("hint", "cyan", problem.hint)
+
+    def _labelled(self, label: str, style: str, message: str) -> None:
+        if sys.stderr.isatty():
+            from rich.text import Text
+
+            self.rich.print(Text.assemble((f"{label}: ", style), message), soft_wrap=True)
+        else:
+            self._write(f"{label}: {message}", "")
+
+    def _write(self, message: str, style: str) -> None:
+        if style and sys.stderr.isatty():
+            from rich.text import Text
+
+            self.rich.print(Text(message, style=style), soft_wrap=True)
+            return
+        with self._writing:
+            print(message, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
+        """A bar on a terminal, a line every few seconds elsewhere, nothing for no work."""
+        if total == 0 or self.verbosity < 0:
+            yield lambda _: None
+        elif self.is_live:
+            with self._bar(name, total, unit) as advance:
+                yield advance
+        else:
+            yield self._lines(name, total, unit)
+
+    @contextmanager
+    def _bar(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+        from rich import progress as bars
+
+        amount = bars.DownloadColumn() if unit == "bytes" else bars.MofNCompleteColumn()
+        speed = (bars.TransferSpeedColumn(),) if unit == "bytes" else ()
+        columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), amount, *speed)
+        with bars.Progress(
+            *columns, bars.TimeRemainingColumn(), console=self.rich, transient=True
+        ) as shown:
+            task = shown.add_task(name, total=total)
+            yield lambda amount: shown.advance(task, amount)
+
+    def _lines(self, name: str, total: int, unit: str) -> Advance:
+        done, shown = 0, time.monotonic()
+        lock = threading.Lock()
+
+        def advance(amount: int) -> None:
+            nonlocal done, shown
+            with lock:
+                done += amount
+                if done < total and time.monotonic() - shown < _PLAIN_INTERVAL_SECONDS:
+                    return
+                shown = time.monotonic()
+                self.say(f"{name}: {amount_of(done, unit)} of {amount_of(total, unit)}")
+
+        return advance
+
+
+def amount_of(value: int, unit: str) -> str:
+    """`value` for people: 1.2 GB for bytes, else the number and its unit."""
+    if unit != "bytes":
+        return f"{value} {unit}"
+    scaled = float(value)
+    for prefix in ("", "k", "M"):
+        if scaled < 1000:
+            return f"{scaled:.0f} {prefix}B"
+        scaled /= 1000
+    return f"{scaled:.2f} GB"

@@ -1,0 +1,1 @@
+"""The container engine: what this machine has of it, building with it, running on it."""

@@ -1,0 +1,234 @@
+"""Bases bootstrapped from locked packages: mmdebstrap over a repository of just those files,
+kept as an OCI layout, loaded into the engine's store under the name the Dockerfiles use."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from envmatrix.engine.processes import run
+from envmatrix.errors import EngineError
+from envmatrix.lock.model import Artifact, PackageSet
+from envmatrix.store.artifacts import Store, exclusive, link_or_copy, sha256_of
+
+# Part of a base's identity: raise it when what `bootstrap` does changes the result.
+_RECIPE = 1
+
+# Documentation, manuals and translations, for every package that is ever installed on a base;
+# the licences stay.
+_EXCLUDED = (
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/man/*",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseLayout:
+    """An OCI layout with one image of one layer."""
+
+    directory: Path
+    diff_id: str
+
+    @property
+    def layer(self) -> Path:
+        return self.directory / "blobs/sha256" / self.diff_id.removeprefix("sha256:")
+
+    def read(self, path: str) -> str:
+        """The text of the file at `path` in the layer."""
+        with tarfile.open(self.layer) as archive:
+            member = archive.extractfile(f"./{path}")
+            return member.read().decode() if member else ""
+
+
+def base_layout(
+    cache: Path, store: Store, package_set: PackageSet, epoch: int
+) -> BaseLayout:
+    """The base of `package_set`, made unless it is kept; its artifacts are in `store`.
+
+    Raises EngineError where mmdebstrap is missing or fails, and where the result is not the
+    one that the lock names.
+    """
+    directory = cache / "bases" / _identity(package_set, epoch)
+    with exclusive(directory.with_suffix(".lock")):
+        if not (directory / "index.json").is_file():
+            shutil.rmtree(directory, ignore_errors=True)
+            bootstrap(store, package_set, epoch, directory)
+    layout = BaseLayout(directory, _diff_id(directory))
+    if package_set.diff_id not in (None, layout.diff_id):
+        raise EngineError(
+            f"the base of {package_set.request.suite} for {package_set.request.arch} came out "
+            f"as {layout.diff_id}, the lock names {package_set.diff_id}",
+            hint="another mmdebstrap may make another base: compare its version, or lock anew "
+            "with `envmatrix lock --upgrade`",
+        )
+    return layout
+
+
+def _identity(package_set: PackageSet, epoch: int) -> str:
+    request = package_set.request
+    files = [item.sha256 for item in package_set.artifacts]
+    text = json.dumps([_RECIPE, epoch, request.suite, request.arch, _EXCLUDED, files])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _diff_id(directory: Path) -> str:
+    index = json.loads((directory / "index.json").read_text())
+    return str(index["annotations"]["envmatrix.diff-id"])
+
+
+def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path) -> None:
+    """Run mmdebstrap and write the layout at `directory`, in one step at the end."""
+    if not shutil.which("mmdebstrap"):
+        raise EngineError("`mmdebstrap` is missing", hint="install it: `envmatrix doctor --fix`")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=directory.parent, prefix="making-") as scratch:
+        rootfs = Path(scratch) / "layer.tar"
+        with _repository(store, package_set) as repository:
+            _mmdebstrap(package_set, epoch, repository, rootfs)
+        layout = Path(scratch) / "layout"
+        _write_layout(layout, rootfs, package_set.request.arch, epoch)
+        layout.rename(directory)
+
+
+def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: Path) -> None:
+    request = package_set.request
+    options = [f"--dpkgopt={line}" for line in _EXCLUDED]
+    run(
+        [
+            "mmdebstrap",
+            "--variant=essential",
+            "--include=apt",
+            f"--architectures={request.arch}",
+            '--aptopt=APT::Install-Recommends "false"',
+            *options,
+            '--customize-hook=rm -f "$1"/etc/apt/sources.list "$1"/etc/hostname '
+            '"$1"/etc/resolv.conf "$1"/etc/apt/apt.conf.d/99mmdebstrap',
+            str(request.suite),
+            str(rootfs),
+            f"deb [trusted=yes] copy:{repository} ./",
+        ],
+        environment={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
+        failing=EngineError,
+    )
+
+
+@contextmanager
+def _repository(store: Store, package_set: PackageSet) -> Iterator[Path]:
+    """A flat apt repository of the set's packages, readable by mmdebstrap's own user."""
+    with TemporaryDirectory(prefix="envmatrix-repository-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        for artifact in package_set.artifacts:
+            link_or_copy(store.path(artifact), directory / artifact.filename)
+        packages = "\n".join(_stanza(directory, item) for item in package_set.artifacts)
+        (directory / "Packages").write_text(packages)
+        (directory / "Release").write_text(_release(str(package_set.request.suite), packages))
+        yield directory
+
+
+def _stanza(directory: Path, artifact: Artifact) -> str:
+    fields = run(["dpkg-deb", "--field", str(directory / artifact.filename)], failing=EngineError)
+    return (
+        f"{fields.rstrip()}\nFilename: ./{artifact.filename}\n"
+        f"Size: {artifact.size}\nSHA256: {artifact.sha256}\n"
+    )
+
+
+def _release(suite: str, packages: str) -> str:
+    content = packages.encode()
+    digest = hashlib.sha256(content).hexdigest()
+    return f"Suite: {suite}\nCodename: {suite}\nSHA256:\n {digest} {len(content)} Packages\n"
+
+
+def _write_layout(layout: Path, rootfs: Path, arch: str, epoch: int) -> None:
+    blobs = layout / "blobs/sha256"
+    blobs.mkdir(parents=True)
+    layer = sha256_of(rootfs)
+    size = rootfs.stat().st_size
+    rootfs.rename(blobs / layer)
+    config = {
+        "architecture": arch,
+        "os": "linux",
+        "created": _rfc3339(epoch),
+        "config": {"Cmd": ["/bin/bash"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
+        "history": [{"created": _rfc3339(epoch), "created_by": "mmdebstrap"}],
+    }
+    media = "application/vnd.oci.image"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{media}.manifest.v1+json",
+        "config": _blob(blobs, config) | {"mediaType": f"{media}.config.v1+json"},
+        "layers": [
+            {"mediaType": f"{media}.layer.v1.tar", "digest": f"sha256:{layer}", "size": size}
+        ],
+    }
+    entry = _blob(blobs, manifest) | {
+        "mediaType": manifest["mediaType"],
+        "platform": {"architecture": arch, "os": "linux"},
+    }
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    index = {
+        "schemaVersion": 2,
+        "manifests": [entry],
+        "annotations": {"envmatrix.diff-id": f"sha256:{layer}"},
+    }
+    (layout / "index.json").write_text(json.dumps(index, indent=2))
+
+
+def _blob(blobs: Path, document: Mapping[str, object]) -> dict[str, object]:
+    content = json.dumps(document, sort_keys=True).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    (blobs / digest).write_bytes(content)
+    return {"digest": f"sha256:{digest}", "size": len(content)}
+
+
+def _rfc3339(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def load(layout: BaseLayout, image: str) -> None:
+    """Give the base its name in the engine's image store."""
+    command = ["docker", "load", "--quiet"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdin is not None  # noqa: S101 -- asked for above
+        try:
+            with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
+                _archive(layout, image, archive)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # what docker says of it is the error
+        said = process.stdout.read().decode() if process.stdout else ""
+    if process.returncode:
+        raise EngineError(
+            f"the engine does not load the base `{image}`",
+            details=said.splitlines(),
+            hint="see what is missing: `envmatrix doctor`",
+        )
+
+
+def _archive(layout: BaseLayout, image: str, archive: tarfile.TarFile) -> None:
+    index = json.loads((layout.directory / "index.json").read_text())
+    index["manifests"][0]["annotations"] = {"io.containerd.image.name": f"docker.io/{image}"}
+    content = json.dumps(index).encode()
+    entry = tarfile.TarInfo("index.json")
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
+    for name in ("oci-layout", "blobs"):
+        archive.add(layout.directory / name, name)

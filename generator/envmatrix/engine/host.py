@@ -1,0 +1,288 @@
+"""What this machine has for building images: the facts, read but not judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+APT_DIRECTORY = Path("/etc/apt")
+ARCHIVE_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+BINFMT = "/proc/sys/fs/binfmt_misc"
+DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
+EMULATION_RULE = "/usr/lib/binfmt.d/qemu-{}.conf"
+FOREIGN = {"x86_64": "aarch64", "aarch64": "x86_64"}
+PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker-ssd.pid"))
+PLUGINS = tuple(
+    Path(root, "docker/cli-plugins/docker-buildx")
+    for root in ("/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/local/lib")
+)
+PROGRAMS = ("arch-test", "mmdebstrap")
+STORE_DRIVER = ["driver-type", "io.containerd.snapshotter.v1"]
+SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
+TIMEOUT_SECONDS = 30
+
+Privilege = Literal["root", "sudo", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The daemon that answers."""
+
+    version: str
+    has_containerd_store: bool
+    has_cdi: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Docker:
+    """What `docker info` tells, with or without a daemon behind it."""
+
+    client: str | None = None
+    buildx: str | None = None
+    engine: Engine | None = None
+    context: str = "default"
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    os_id: str
+    os_release: int | None
+    architecture: str
+    privilege: Privilege
+    group: int
+    has_systemd: bool
+    mirror: str | None
+    docker: Docker
+    is_remote: bool
+    clients: tuple[str, ...]
+    has_buildx_plugin: bool
+    dockerd: str | None
+    daemon_pid: int | None
+    has_daemon_configuration: bool
+    programs: frozenset[str]
+    emulation: str | None
+    has_emulation_rule: bool
+
+    @property
+    def can_install(self) -> bool:
+        """Debian from 12 on has, or can take from Debian 13, an engine that is new enough."""
+        if self.os_id != "debian":
+            return False
+        if self.os_release == 12:
+            return self.mirror is not None
+        return self.os_release is None or self.os_release > 12
+
+    @property
+    def as_root(self) -> tuple[str, ...]:
+        return ("sudo", "-n") if self.privilege == "sudo" else ()
+
+
+def root_path(environment: Mapping[str, str]) -> str:
+    """A user's PATH often lacks the directories of the system's daemons."""
+    return f"{environment.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def probe(environment: Mapping[str, str]) -> HostFacts:
+    path = root_path(environment)
+    release = _os_release()
+    architecture = platform.machine()
+    foreign = FOREIGN.get(architecture, "")
+    docker = docker_info(path)
+    return HostFacts(
+        os_id=release.get("ID", ""),
+        os_release=_major(release.get("VERSION_ID", "")),
+        architecture=architecture,
+        privilege="root" if os.geteuid() == 0 else "none",
+        group=os.getgid(),
+        has_systemd=Path("/run/systemd/system").is_dir(),
+        mirror=debian_mirror(_apt_sources(APT_DIRECTORY), release.get("VERSION_CODENAME", "")),
+        docker=docker,
+        is_remote=_is_remote(docker, environment),
+        clients=_clients(path),
+        has_buildx_plugin=any(plugin.exists() for plugin in PLUGINS),
+        dockerd=None if docker.engine else _dockerd_version(path),
+        daemon_pid=daemon_pid(),
+        has_daemon_configuration=Path(DAEMON_CONFIGURATION).exists(),
+        programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=path)),
+        emulation=_emulation_flags(Path(BINFMT, f"qemu-{foreign}")),
+        has_emulation_rule=Path(EMULATION_RULE.format(foreign)).exists(),
+    )
+
+
+def can_sudo() -> bool:
+    return shutil.which("sudo") is not None and not _run("sudo", "-n", "true").returncode
+
+
+def daemon_pid() -> int | None:
+    """The live process that a daemon's pid file names."""
+    for file in PID_FILES:
+        pid = file.read_text().strip() if file.is_file() else ""
+        if pid.isdigit() and Path("/proc", pid).exists():
+            return int(pid)
+    return None
+
+
+def docker_info(path: str) -> Docker:
+    """One call tells about the client, its plugins and the daemon: 70 ms where all is well."""
+    if shutil.which("docker", path=path) is None:
+        return Docker()
+    try:
+        shown = _run("docker", "info", "--format", "{{json .}}", path=path)
+    except subprocess.TimeoutExpired:
+        return Docker(client="unknown", error=f"no answer in {TIMEOUT_SECONDS} s")
+    return parse_docker_info(shown.stdout, shown.stderr.strip())
+
+
+def parse_docker_info(text: str, error: str) -> Docker:
+    try:
+        info = json.loads(text)
+    except ValueError:
+        return Docker(client="unknown", error=error)
+    client = info.get("ClientInfo") or {}
+    plugins = {plugin["Name"]: plugin.get("Version", "0") for plugin in client.get("Plugins") or ()}
+    return Docker(
+        client=client.get("Version", "unknown"),
+        buildx=plugins.get("buildx"),
+        engine=_engine(info) if info.get("ServerVersion") else None,
+        context=client.get("Context", "default"),
+        error="; ".join(info.get("ServerErrors") or ()) or error,
+    )
+
+
+def _engine(info: Mapping[str, object]) -> Engine:
+    status = info.get("DriverStatus")
+    return Engine(
+        version=str(info["ServerVersion"]),
+        has_containerd_store=isinstance(status, list) and STORE_DRIVER in status,
+        has_cdi=bool(info.get("CDISpecDirs")),
+    )
+
+
+def _is_remote(docker: Docker, environment: Mapping[str, str]) -> bool:
+    """Whether the engine is one that the user chose, which is not ours to install or start."""
+    address = environment.get("DOCKER_HOST", "")
+    is_chosen = bool(address) or docker.context != "default"
+    return is_chosen and address.removeprefix("unix://") not in map(str, SOCKETS)
+
+
+def _clients(path: str) -> tuple[str, ...]:
+    """Every client on `path`, in its order, each under the first of its names."""
+    names = [shutil.which("docker", path=directory) for directory in path.split(os.pathsep)]
+    found: dict[Path, str] = {}
+    for name in filter(None, names):
+        found.setdefault(Path(name).resolve(), name)
+    return tuple(found.values())
+
+
+def _dockerd_version(path: str) -> str | None:
+    if shutil.which("dockerd", path=path) is None:
+        return None
+    match = re.search(r"version ([^\s,]+)", _run("dockerd", "--version", path=path).stdout)
+    return match.group(1) if match else None
+
+
+def _emulation_flags(handler: Path) -> str | None:
+    if not handler.is_file():
+        return None
+    match = re.search(r"^flags: *(\w*)", handler.read_text(), re.MULTILINE)
+    return match.group(1) if match else ""
+
+
+def _os_release() -> Mapping[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _major(version: str) -> int | None:
+    number = version.partition(".")[0]
+    return int(number) if number.isdigit() else None
+
+
+def _run(*argv: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": path} if path else None
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=False, env=environment, timeout=TIMEOUT_SECONDS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AptSource:
+    uri: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    keyring: str
+
+
+def debian_mirror(sources: Sequence[AptSource], codename: str) -> str | None:
+    """The first source of the running release's own archive.
+
+    Third parties use other suites or components, or sign with a key of their own; the security
+    archive has other suites. A source that says nothing of this is told by its path.
+    """
+    candidates = [
+        source
+        for source in sources
+        if codename in source.suites
+        and "main" in source.components
+        and Path(source.keyring).stem in ("", ARCHIVE_KEYRING.stem)
+        and not source.uri.startswith("cdrom:")
+    ]
+    candidates.sort(key=lambda source: not urlsplit(source.uri).path.endswith("/debian"))
+    return candidates[0].uri if candidates else None
+
+
+def _apt_sources(directory: Path) -> tuple[AptSource, ...]:
+    parts = directory / "sources.list.d"
+    files = [*sorted(parts.glob("*.sources")), directory / "sources.list"]
+    files += sorted(parts.glob("*.list"))
+    return tuple(
+        source
+        for file in files
+        if os.access(file, os.R_OK)
+        for source in (parse_deb822 if file.suffix == ".sources" else parse_one_line)(
+            file.read_text(errors="replace")
+        )
+    )
+
+
+def parse_deb822(text: str) -> Iterator[AptSource]:
+    without_comments = re.sub(r"^#.*\n?", "", text, flags=re.MULTILINE)
+    for stanza in re.split(r"\n\s*\n", without_comments):
+        fields = {
+            name.lower(): value.split()
+            for name, value in re.findall(r"^([\w-]+):(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
+        }
+        if "deb" not in fields.get("types", ()) or fields.get("enabled") in (["no"], ["false"]):
+            continue
+        yield from _sources(
+            fields.get("uris", ()),
+            fields.get("suites", ()),
+            fields.get("components", ()),
+            " ".join(fields.get("signed-by", ())),
+        )
+
+
+def parse_one_line(text: str) -> Iterator[AptSource]:
+    for line in re.finditer(r"^deb[ \t]+(?:\[([^]\n]*)\][ \t]+)?([^#\n]*)", text, re.MULTILINE):
+        words = line[2].split()
+        keyring = re.search(r"signed-by=(\S+)", line[1] or "")
+        yield from _sources(words[:1], words[1:2], words[2:], keyring[1] if keyring else "")
+
+
+def _sources(
+    uris: Sequence[str], suites: Sequence[str], components: Sequence[str], keyring: str
+) -> Iterator[AptSource]:
+    for uri in uris:
+        yield AptSource(uri.rstrip("/"), tuple(suites), tuple(components), keyring)

@@ -1,0 +1,74 @@
+"""What locking needs of this machine: apt outside and inside a base, and bases themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from envmatrix.console import Progress
+from envmatrix.engine import bases
+from envmatrix.engine.processes import run
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.apt import Apt
+from envmatrix.lock.model import PackageSet
+from envmatrix.lock.resolve import Base
+from envmatrix.plan.environments import base_image
+from envmatrix.store.artifacts import Store
+from envmatrix.store.fetch import Fetcher
+
+
+@dataclass
+class LocalWorkshop:
+    """`directory` holds apt's indexes for as long as one lock is made.
+
+    `host_arch` is Docker's name of this machine's architecture: an apt in a base of another
+    one is never run, it resolves for it.
+    """
+
+    directory: Path
+    cache: Path
+    store: Store
+    fetcher: Fetcher
+    progress: Progress
+    mirror: str
+    host_arch: str
+    _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
+    _images: dict[str, str] = field(default_factory=dict)
+
+    def apt_of_host(self, suite: str, arch: str) -> Apt:
+        return self._apt(suite, arch, _on_host)
+
+    def apt_in_base(self, base: str, suite: str, arch: str) -> Apt:
+        image = self._images[base]
+        return self._apt(suite, arch, lambda command: self._in_container(image, command))
+
+    def bootstrap(self, key: str, package_set: PackageSet, epoch: int) -> Base:
+        self.fetcher.fetch(package_set.artifacts, self.progress)
+        layout = bases.base_layout(self.cache, self.store, package_set, epoch)
+        if package_set.request.arch == self.host_arch:
+            self._images[key] = base_image(key, layout.diff_id)
+            bases.load(layout, self._images[key])
+        return Base(layout.diff_id, layout.read("var/lib/dpkg/status"))
+
+    def _apt(self, suite: str, arch: str, runner: Callable[[Sequence[str]], str]) -> Apt:
+        """The one view of this suite; its index is the same for whoever asks."""
+        known = self._apts.get((suite, arch))
+        directory = self.directory / f"{suite}-{arch}"
+        apt = Apt(directory, suite, arch, self.mirror, runner)
+        if known is None:
+            apt.update()
+            self._apts[suite, arch] = apt
+        return apt
+
+    def _in_container(self, image: str, command: Sequence[str]) -> str:
+        shared = f"{self.directory}:{self.directory}"
+        return _run(["docker", "run", "--rm", "--network=host", "-v", shared, image, *command])
+
+
+def _on_host(command: Sequence[str]) -> str:
+    return _run(command)
+
+
+def _run(command: Sequence[str]) -> str:
+    return run(command, failing=LookupFailed, hint="is the mirror reachable, and the name right?")

@@ -1,0 +1,112 @@
+"""Debian packages, resolved by apt itself: it prints URLs and hashes, nothing is installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.model import Artifact
+
+# Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
+Run = Callable[[Sequence[str]], str]
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+ORIGIN = "debian"
+
+_URI = re.compile(r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Apt:
+    """apt's view of one suite and architecture, kept in `directory` and nowhere else.
+
+    `mirror` is the base URL of the archive here; it does not reach the lock.
+    """
+
+    directory: Path
+    suite: str
+    arch: str
+    mirror: str
+    run: Run
+
+    def update(self) -> None:
+        (self.directory / "lists/partial").mkdir(parents=True, exist_ok=True)
+        (self.directory / "archives/partial").mkdir(parents=True, exist_ok=True)
+        (self.directory / "empty-status").touch()
+        (self.directory / "sources.list").write_text(
+            f"deb [signed-by={KEYRING}] {self.mirror} {self.suite} main contrib non-free\n"
+        )
+        self._apt("apt-get", "update", "--error-on=any", "-q")
+
+    @property
+    def released(self) -> int:
+        """When the suite last changed, in seconds since 1970, as its Release file says."""
+        dates = [
+            re.search(r"^Date: (.+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
+            for file in (self.directory / "lists").glob("*Release")
+        ]
+        return max(int(parsedate_to_datetime(date[1]).timestamp()) for date in dates if date)
+
+    def closure(self, packages: Sequence[str], status: str = "") -> tuple[Artifact, ...]:
+        """`packages` and what they need beyond those that the dpkg `status` has installed."""
+        installed = self.directory / "empty-status"
+        if status:
+            installed = self.directory / "status"
+            installed.write_text(status, encoding="utf-8")
+        options = ("-y", "--no-install-recommends", "-o", f"Dir::State::status={installed}")
+        return self._artifacts("install", *options, *packages)
+
+    def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
+        return self._artifacts("download", *packages)
+
+    def _artifacts(self, verb: str, *arguments: str) -> tuple[Artifact, ...]:
+        printed = self._apt("apt-get", verb, "--print-uris", *arguments)
+        found = tuple(
+            _artifact(match, self.mirror)
+            for line in printed.splitlines()
+            if (match := _URI.match(line))
+        )
+        if not found:
+            raise LookupFailed(f"apt prints no package for {' '.join(arguments)} in {self.suite}")
+        return tuple(sorted(found))
+
+    def _apt(self, program: str, *arguments: str) -> str:
+        home = self.directory
+        options = {
+            "Dir::State": home,
+            "Dir::State::lists": home / "lists",
+            "Dir::State::status": home / "empty-status",
+            "Dir::Cache": home,
+            "Dir::Cache::archives": home / "archives",
+            "Dir::Etc::sourcelist": home / "sources.list",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::Etc::preferences": "/dev/null",
+            "Dir::Etc::preferencesparts": "/dev/null",
+            "APT::Architecture": self.arch,
+            "APT::Architectures": self.arch,
+            "APT::Sandbox::User": "root",
+            "Acquire::ForceHash": "SHA256",
+            "Acquire::Languages": "none",
+        }
+        chosen = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        return self.run([program, *chosen, *arguments])
+
+
+def _artifact(match: re.Match[str], mirror: str) -> Artifact:
+    url = match["url"]
+    if not url.startswith(f"{mirror}/"):
+        raise LookupFailed(f"apt names `{url}`, which is not under its own mirror")
+    name, version, _ = match["file"].split("_", 2)
+    return Artifact(
+        origin=ORIGIN,
+        path=unquote(url.removeprefix(f"{mirror}/")),
+        name=name,
+        version=unquote(version),
+        size=int(match["size"]),
+        sha256=match["sha256"],
+    )

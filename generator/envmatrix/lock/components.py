@@ -1,0 +1,67 @@
+"""How each source's packages become a component's files: `data/components.yaml`, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+PARTS = ("runtime", "devel", "tools")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One part of one component. Texts hold `{words}` of the release and the target."""
+
+    take: Mapping[str, Mapping[str, tuple[str, ...]]]
+    drop: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    profile: bool = False
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """`parts[source][component][part]`; `words[source][release]`."""
+
+    parts: Mapping[str, Mapping[str, Mapping[str, Recipe]]]
+    words: Mapping[str, Mapping[str, Mapping[str, str]]]
+
+    def of(self, source: str, components: Sequence[str], part: str) -> tuple[Recipe, ...]:
+        """The recipes of `part` for those `components` that have one."""
+        known = self.parts[source]
+        return tuple(
+            known[name][part] for name in sorted(components) if part in known.get(name, {})
+        )
+
+
+@cache
+def shipped_recipes() -> Recipes:
+    text = resources.files("envmatrix").joinpath("data/components.yaml").read_text("utf-8")
+    document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 -- builds only strings
+    return Recipes(
+        parts={
+            source: {
+                component: {part: _recipe(row) for part, row in parts.items()}
+                for component, parts in components.items()
+                if component != "words"
+            }
+            for source, components in document.items()
+        },
+        words={source: rows.get("words", {}) for source, rows in document.items()},
+    )
+
+
+def _recipe(row: Any) -> Recipe:
+    return Recipe(
+        take={
+            package: {directory: tuple(patterns) for directory, patterns in places.items()}
+            for package, places in row["take"].items()
+        },
+        drop=tuple(row.get("drop", ())),
+        links=row.get("links", {}),
+        profile="profile" in row,
+    )

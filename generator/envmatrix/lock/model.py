@@ -1,0 +1,191 @@
+"""The lock file: a table of artifacts by sha256, package sets that list them, thin cells.
+
+`dumps` is canonical: equal locks are equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
+
+FILE = "matrix.lock.json"
+VERSION = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REFERENCE_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Artifact:
+    """One file: `path` within `origin`, `size` in bytes, and the sha256 that decides."""
+
+    origin: str
+    path: str
+    name: str
+    version: str
+    size: int
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def reference(self) -> str:
+        """How a set lists it: readable in a diff, decided by the digits of the hash."""
+        return f"{self.name} {self.version} {self.sha256[:_REFERENCE_DIGITS]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one set asks of a resolver; the answer is stale when this changes.
+
+    `resolver` is `bootstrap` (a base), `apt` (packages and what they depend on, over the
+    sets in `below`), `apt-files` (exactly these packages) or `pip`. `arch` is Docker's name.
+    """
+
+    resolver: str
+    arch: str
+    packages: tuple[str, ...]
+    suite: str | None = None
+    below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSet:
+    """A request and its answer; `diff_id` is the layer of a bootstrapped base."""
+
+    request: Request
+    artifacts: tuple[Artifact, ...]
+    diff_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """`epoch` is the SOURCE_DATE_EPOCH of every layer, in seconds."""
+
+    epoch: int
+    sets: Mapping[str, PackageSet] = field(default_factory=dict)
+    cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def artifacts(self, keys: Iterable[str] | None = None) -> tuple[Artifact, ...]:
+        chosen = self.sets if keys is None else keys
+        return tuple(sorted({item for key in chosen for item in self.sets[key].artifacts}))
+
+    def with_set(self, key: str, package_set: PackageSet) -> Lock:
+        return replace(self, sets={**self.sets, key: package_set})
+
+
+def dumps(lock: Lock) -> str:
+    """One artifact a line, so that a changed pin is a changed line."""
+    table = {
+        item.sha256: {
+            "origin": item.origin,
+            "path": item.path,
+            "name": item.name,
+            "version": item.version,
+            "size": item.size,
+        }
+        for item in lock.artifacts()
+    }
+    rows = ",\n".join(
+        f'    "{sha256}": {json.dumps(row)}'
+        for sha256, row in sorted(table.items(), key=lambda pair: (pair[1]["path"], pair[0]))
+    )
+    head = json.dumps(
+        {
+            "version": VERSION,
+            "epoch": lock.epoch,
+            "cells": {cell: list(lock.cells[cell]) for cell in sorted(lock.cells)},
+            "sets": {key: _set_row(lock.sets[key]) for key in sorted(lock.sets)},
+        },
+        indent=2,
+    )
+    artifacts = f'  "artifacts": {{\n{rows}\n  }}' if rows else '  "artifacts": {}'
+    return f"{head.removesuffix(chr(10) + '}')},\n{artifacts}\n}}\n"
+
+
+def _set_row(package_set: PackageSet) -> dict[str, object]:
+    request = package_set.request
+    row: dict[str, object] = {"resolver": request.resolver}
+    row |= {"suite": request.suite} if request.suite else {}
+    row |= {"arch": request.arch, "packages": list(request.packages)}
+    row |= {"below": list(request.below)} if request.below else {}
+    row |= {"diff_id": package_set.diff_id} if package_set.diff_id else {}
+    return row | {"artifacts": [item.reference for item in package_set.artifacts]}
+
+
+def loads(text: str, file: str = FILE) -> Lock:
+    """Raises ConfigurationError where the text is not a lock, OutOfDate for another version."""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = Position(file, error.lineno, error.colno)
+        raise ConfigurationError(
+            Problem(f"not JSON: {error.msg}", where, "restore it, or write it anew: `envmatrix lock`")
+        ) from error
+    try:
+        if document["version"] != VERSION:
+            raise OutOfDate(
+                f"`{file}` has version {document['version']}, this envmatrix reads {VERSION}",
+                hint="write it anew: `envmatrix lock --upgrade`",
+            )
+        return _from_document(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(
+            Problem(
+                f"`{file}` is not a lock: {error}",
+                hint="restore it from version control, or write it anew: `envmatrix lock`",
+            )
+        ) from error
+
+
+def load(root: Path) -> Lock:
+    """The lock beside `matrix.yaml`; OutOfDate where there is none."""
+    try:
+        text = (root / FILE).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(Problem(f"`{FILE}` is not UTF-8")) from error
+    return loads(text)
+
+
+def _from_document(document: Any) -> Lock:
+    table = {
+        f"{row['name']} {row['version']} {sha256[:_REFERENCE_DIGITS]}": _artifact(sha256, row)
+        for sha256, row in document["artifacts"].items()
+    }
+    sets = {key: _package_set(row, table) for key, row in document["sets"].items()}
+    cells = {cell: tuple(keys) for cell, keys in document["cells"].items()}
+    if missing := {key for keys in cells.values() for key in keys} - set(sets):
+        raise ValueError(f"no set {sorted(missing)[0]!r}")
+    return Lock(int(document["epoch"]), sets, cells)
+
+
+def _artifact(sha256: str, row: Any) -> Artifact:
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError(f"{sha256!r} is not a sha256")
+    path = str(row["path"])
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(f"the path {path!r} leaves its origin")
+    return Artifact(
+        str(row["origin"]), path, str(row["name"]), str(row["version"]), int(row["size"]), sha256
+    )
+
+
+def _package_set(row: Any, table: Mapping[str, Artifact]) -> PackageSet:
+    request = Request(
+        resolver=str(row["resolver"]),
+        arch=str(row["arch"]),
+        packages=tuple(row["packages"]),
+        suite=row.get("suite"),
+        below=tuple(row.get("below", ())),
+    )
+    return PackageSet(request, tuple(table[item] for item in row["artifacts"]), row.get("diff_id"))

@@ -1,0 +1,99 @@
+"""Wheels, resolved by pip itself for a platform that need not be this machine's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import Requirement
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.apt import Run
+from envmatrix.lock.model import Artifact
+
+ORIGIN = "pypi"
+
+# The tags that NVIDIA's wheels carry; pip matches each by name only.
+_TAGS = ("manylinux2014", "manylinux2010", "manylinux_2_12", "manylinux_2_17",
+         "manylinux_2_27", "manylinux_2_28")  # fmt: skip
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+# The meta package whose extras pin the components of one CUDA release.
+_META = "cuda-toolkit"
+
+# These carry the compiler's own release number; from different releases they write PTX that
+# the others refuse (`Unsupported .version`).
+_COMPILER = ("nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt")
+
+
+@dataclass(frozen=True)
+class Pip:
+    """`look_up` gives a file's URL in the index and its size in bytes: pip reports no size, and
+    may have taken the file from a cache or a local directory."""
+
+    run: Run
+    look_up: Callable[[Artifact], tuple[str, int]]
+
+    def resolve(self, packages: Sequence[str], arch: str) -> tuple[Artifact, ...]:
+        """`packages` are requirements, or `name@release`: the one of that CUDA release."""
+        plain = [text for text in packages if "@" not in text]
+        of_release = [text.split("@") for text in packages if "@" in text]
+        for release in sorted({release for _, release in of_release}):
+            pins = self._pins(release, arch)
+            names = [name for name, its in of_release if its == release]
+            plain += [f"{name}{pins.get(name, f'=={release}.*')}" for name in names]
+        found = tuple(sorted(self._wheels(plain, arch)))
+        _check_one_compiler(found)
+        return found
+
+    def _pins(self, release: str, arch: str) -> Mapping[str, str]:
+        rows = self._report([f"{_META}=={release}.*"], arch)
+        parsed = (Requirement(text) for row in rows for text in row["metadata"]["requires_dist"])
+        return {item.name: str(item.specifier) for item in parsed}
+
+    def _wheels(self, requirements: Sequence[str], arch: str) -> Iterable[Artifact]:
+        for row in self._report(requirements, arch):
+            download = row["download_info"]
+            found = Artifact(
+                origin=ORIGIN,
+                path="",
+                name=row["metadata"]["name"],
+                version=row["metadata"]["version"],
+                size=0,
+                sha256=download["archive_info"]["hashes"]["sha256"],
+            )
+            url, size = self.look_up(found)
+            yield replace(found, path=_path(url), size=size)
+
+    def _report(self, requirements: Sequence[str], arch: str) -> list[dict[str, Any]]:
+        machine = _MACHINES[arch]
+        platforms = [word for tag in _TAGS for word in ("--platform", f"{tag}_{machine}")]
+        printed = self.run(
+            [
+                sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
+                "--quiet", "--no-deps", "--only-binary", ":all:", "--target", "/nonexistent",
+                *platforms, "--report", "-", *sorted(requirements),
+            ]
+        )  # fmt: skip
+        rows: list[dict[str, Any]] = json.loads(printed)["install"]
+        return rows
+
+
+def _path(url: str) -> str:
+    """The part of a file's URL that every mirror of the index serves."""
+    path = unquote(urlsplit(url).path)
+    start = path.find("packages/")
+    if start < 0:
+        raise LookupFailed(f"`{url}` does not look like a file of a package index")
+    return path[start:]
+
+
+def _check_one_compiler(found: Sequence[Artifact]) -> None:
+    versions = {item.name: item.version for item in found if item.name in _COMPILER}
+    if len(set(versions.values())) > 1:
+        shown = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        raise LookupFailed(f"the compiler's packages are of different CUDA releases: {shown}")

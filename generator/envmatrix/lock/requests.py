@@ -1,0 +1,174 @@
+"""Which package sets the cells of a matrix need, and what each set asks for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from envmatrix.lock.components import Recipe, Recipes
+from envmatrix.lock.model import Lock, Request
+from envmatrix.matrix.cells import docker_arch
+from envmatrix.matrix.model import Matrix, PlannedCell
+
+# The architecture whose machines cross-compile for the others.
+CROSS_HOST = "x86_64"
+
+# Always in a base, whatever is built on it.
+_BASE_PACKAGES = ("?essential", "apt")
+# What unpacks wheels on the build host; .deb files need nothing that a base has not.
+_UNPACKERS = ("unzip",)
+
+
+@dataclass(frozen=True, slots=True)
+class OsSets:
+    """Keys of the package sets of one OS, architecture and host compiler."""
+
+    base: str
+    unpackers: str
+    runtime: str
+    devel: str
+    cross: str | None
+
+
+def is_crossed(arch: str) -> bool:
+    return arch != CROSS_HOST
+
+
+def components_of(matrix: Matrix, flavour: str) -> tuple[str, ...]:
+    return tuple(name for step in matrix.lineage(flavour) for name in step.components)
+
+
+def os_sets(os: str, arch: str, gcc: str, target: str | None = None) -> OsSets:
+    start = f"{os}-{docker_arch(arch)}"
+    cross = f"{start}-cross-gcc{gcc}-{docker_arch(target)}" if target else None
+    return OsSets(
+        f"{start}-base", f"{start}-unpackers", f"{start}-runtime", f"{start}-devel-gcc{gcc}", cross
+    )
+
+
+def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
+    return f"cuda{cell.cell.cuda}-{part}-{docker_arch(arch)}"
+
+
+def cudnn_set(cell: PlannedCell, arch: str) -> str:
+    major = cell.cell.cuda.split(".")[0]
+    return f"cudnn{cell.cell.cudnn}-cuda{major}-{docker_arch(arch)}"
+
+
+def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
+    """What the `{words}` of recipes and flavours mean for this cell's release."""
+    known = recipes.words.get(cell.toolchain.cuda.source, {}).get(cell.cell.cuda, {})
+    release = cell.cell.cuda
+    return {"release": release, "major": release.split(".")[0], **known}
+
+
+def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
+    """Every set that the images of `cell` are made of, in an order that resolves."""
+    arch = cell.cell.arch
+    requests = _os_requests(cell, matrix, arch)
+    if is_crossed(arch):
+        requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
+    requests |= _toolkit_requests(cell, matrix, recipes)
+    if cell.cell.cudnn:
+        cudnn = recipes.of("pypi", ("cudnn",), "runtime")
+        requests[cudnn_set(cell, arch)] = Request(
+            "pip", docker_arch(arch), _pip_cudnn(cell, cudnn, words_of(cell, recipes))
+        )
+    return requests
+
+
+def all_requests(
+    matrix: Matrix, recipes: Recipes
+) -> tuple[dict[str, Request], dict[str, tuple[str, ...]]]:
+    """The sets of the whole matrix, and the keys each cell uses."""
+    requests: dict[str, Request] = {}
+    cells: dict[str, tuple[str, ...]] = {}
+    for cell in matrix.cells:
+        own = requests_of(cell, matrix, recipes)
+        requests |= own
+        cells[cell.cell.id] = tuple(sorted(own))
+    return requests, cells
+
+
+def drift(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
+    """In words, where `lock` no longer answers what `matrix` asks; empty where it does."""
+    requests, cells = all_requests(matrix, recipes)
+    found = [f"`{key}` is not locked" for key in requests.keys() - lock.sets.keys()]
+    found += [f"`{key}` is no longer used" for key in lock.sets.keys() - requests.keys()]
+    found += [
+        f"`{key}` asks for {_words(request)}, the lock answers {_words(lock.sets[key].request)}"
+        for key, request in requests.items()
+        if key in lock.sets and lock.sets[key].request != request
+    ]
+    found += [
+        f"cell `{cell}` changed"
+        for cell in cells.keys() | lock.cells.keys()
+        if cells.get(cell) != lock.cells.get(cell)
+    ]
+    return tuple(sorted(found))
+
+
+def _words(request: Request) -> str:
+    return " ".join(filter(None, (request.resolver, request.suite, *request.packages)))
+
+
+def _os_requests(
+    cell: PlannedCell, matrix: Matrix, arch: str, target: str | None = None
+) -> dict[str, Request]:
+    suite = matrix.facts.os[cell.cell.os].suite
+    gcc = cell.toolchain.gcc
+    keys = os_sets(cell.cell.os, arch, gcc, target)
+
+    def apt(packages: Iterable[str], *below: str) -> Request:
+        return Request("apt", docker_arch(arch), tuple(sorted(packages)), suite, below)
+
+    def flavour(name: str, *below: str) -> Request:
+        packages = matrix.flavours[name].packages_for(gcc=gcc, arch=target or arch)
+        return apt(packages, *below)
+
+    requests = {
+        keys.base: Request("bootstrap", docker_arch(arch), _BASE_PACKAGES, suite),
+        keys.unpackers: apt(_UNPACKERS, keys.base),
+        keys.runtime: flavour("runtime", keys.base),
+        keys.devel: flavour("devel", keys.base, keys.runtime),
+    }
+    if keys.cross:
+        requests[keys.cross] = flavour("cross", keys.base, keys.runtime, keys.devel)
+    return requests
+
+
+def _toolkit_requests(
+    cell: PlannedCell, matrix: Matrix, recipes: Recipes
+) -> dict[str, Request]:
+    arch = cell.cell.arch
+    wanted = [("runtime", arch), ("devel", arch), ("tools", arch)]
+    wanted += [("tools", CROSS_HOST)] if is_crossed(arch) else []
+    return {
+        toolkit_set(cell, part, machine): _toolkit_request(cell, matrix, recipes, part, machine)
+        for part, machine in wanted
+    }
+
+
+def _toolkit_request(
+    cell: PlannedCell, matrix: Matrix, recipes: Recipes, part: str, arch: str
+) -> Request:
+    source = cell.toolchain.cuda
+    components = components_of(matrix, "runtime" if part == "runtime" else "devel")
+    names = _packages(recipes.of(source.source, components, part), words_of(cell, recipes))
+    if source.source == "pypi":
+        return Request("pip", docker_arch(arch), tuple(f"{name}@{cell.cell.cuda}" for name in names))
+    return Request("apt-files", docker_arch(arch), names, source.suite)
+
+
+def _pip_cudnn(
+    cell: PlannedCell, recipes: Iterable[Recipe], words: Mapping[str, str]
+) -> tuple[str, ...]:
+    return tuple(f"{name}=={cell.cell.cudnn}.*" for name in _packages(recipes, words))
+
+
+def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:
+    return _filled((name for recipe in recipes for name in recipe.take), words)
+
+
+def _filled(texts: Iterable[str], words: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted({text.format_map(words) for text in texts}))

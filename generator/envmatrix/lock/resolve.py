@@ -1,0 +1,145 @@
+"""Answers requests with the real resolvers and makes the lock. The only module that decides
+what a version selector means today."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from envmatrix.console import Progress
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.lock.apt import Apt
+from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
+from envmatrix.lock.pip import Pip
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A bootstrapped base: its layer, and its dpkg database as text."""
+
+    diff_id: str
+    status: str
+
+
+class Workshop(Protocol):
+    """What resolving needs done outside: apt before and inside a base, and bases made."""
+
+    host_arch: str
+
+    def apt_of_host(self, suite: str, arch: str) -> Apt: ...
+    def apt_in_base(self, base: str, suite: str, arch: str) -> Apt: ...
+    def bootstrap(self, key: str, package_set: PackageSet, epoch: int) -> Base: ...
+
+
+@dataclass
+class Resolver:
+    """Resolves sets in the order given, each suite's index read once."""
+
+    workshop: Workshop
+    pip: Pip
+    progress: Progress
+    _bases: dict[str, Base] = field(default_factory=dict)
+
+    def resolve(
+        self,
+        requests: Mapping[str, Request],
+        cells: Mapping[str, tuple[str, ...]],
+        previous: Lock | None,
+        upgrade: Callable[[str, PackageSet], bool],
+    ) -> Lock:
+        """A lock that answers `requests`; what `previous` answers stays unless `upgrade`d."""
+        stale = _stale(requests, previous, upgrade)
+        kept = {key: previous.sets[key] for key in requests if key not in stale} if previous else {}
+        bases = [key for key in stale if _is_base(requests[key])]
+        with self.progress.task("resolve", total=len(stale), unit="sets") as advance:
+            answered = {key: self._base_packages(requests[key]) for key in bases}
+            epoch = previous.epoch if previous and kept else self._epoch(requests)
+            lock = Lock(epoch, {**kept, **answered}, cells)
+            for key in stale:
+                if key in bases:
+                    diff_id = self._base(key, lock).diff_id
+                    lock = lock.with_set(key, replace(lock.sets[key], diff_id=diff_id))
+                else:
+                    artifacts = self._artifacts(requests[key], lock)
+                    lock = lock.with_set(key, PackageSet(requests[key], artifacts))
+                advance(1)
+        return lock
+
+    def _base_packages(self, request: Request) -> PackageSet:
+        apt = self.workshop.apt_of_host(request.suite or "", request.arch)
+        return PackageSet(request, apt.closure(request.packages))
+
+    def _epoch(self, requests: Mapping[str, Request]) -> int:
+        """The newest release date of the suites: nothing they hold is younger."""
+        suites = {(item.suite, item.arch) for item in requests.values() if item.suite}
+        return max(self.workshop.apt_of_host(suite, arch).released for suite, arch in suites)
+
+    def _base(self, key: str, lock: Lock) -> Base:
+        if key not in self._bases:
+            self._bases[key] = self.workshop.bootstrap(key, lock.sets[key], lock.epoch)
+        return self._bases[key]
+
+    def _artifacts(self, request: Request, lock: Lock) -> tuple[Artifact, ...]:
+        if request.resolver == "pip":
+            return self.pip.resolve(request.packages, request.arch)
+        home = _home(request, self.workshop.host_arch, lock)
+        self._base(home, lock)
+        apt = self.workshop.apt_in_base(home, request.suite or "", request.arch)
+        if request.resolver == "apt-files":
+            return apt.exactly(request.packages)
+        base, *others = request.below
+        asked = [name for key in others for name in lock.sets[key].request.packages]
+        below = {item for key in others for item in lock.sets[key].artifacts}
+        found = apt.closure((*asked, *request.packages), self._base(base, lock).status)
+        return tuple(item for item in found if item not in below)
+
+
+def upgrade_rule(
+    names: Sequence[str] | None, previous: Lock | None
+) -> Callable[[str, PackageSet], bool]:
+    """None keeps everything, no names upgrade everything, names the sets that hold them."""
+    if names is None:
+        return lambda _key, _set: False
+    if not names:
+        return lambda _key, _set: True
+    known = {item.name for item in previous.artifacts()} if previous else set()
+    if unknown := sorted(set(names) - known):
+        raise ConfigurationError(
+            *(Problem(f"the lock holds no package `{name}`") for name in unknown)
+        )
+    return lambda _key, its: any(item.name in names for item in its.artifacts)
+
+
+def _stale(
+    requests: Mapping[str, Request],
+    previous: Lock | None,
+    upgrade: Callable[[str, PackageSet], bool],
+) -> Sequence[str]:
+    """Unanswered sets and those above them, in the order of `requests`, which resolves."""
+    stale: dict[str, None] = {}
+    for key, request in requests.items():
+        answer = previous.sets.get(key) if previous else None
+        if (
+            answer is None
+            or answer.request != request
+            or upgrade(key, answer)
+            or stale.keys() & set(request.below)
+        ):
+            stale[key] = None
+    return tuple(stale)
+
+
+def _home(request: Request, host_arch: str, lock: Lock) -> str:
+    """The base whose apt answers `request`: one that runs here, of the same suite if any."""
+
+    def distance(key: str) -> tuple[bool, bool, str]:
+        its = lock.sets[key].request
+        return its.arch != host_arch, its.suite != request.suite, key
+
+    return min((key for key in lock.sets if _is_base(lock.sets[key].request)), key=distance)
+
+
+def _is_base(request: Request) -> bool:
+    return request.resolver == "bootstrap"
+

@@ -1,0 +1,142 @@
+"""What can be wrong with a matrix file whose shape is right: values that name nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from envmatrix.errors import Position, Problem
+from envmatrix.matrix.cells import ARCHES, AXES, Cell
+from envmatrix.matrix.document import Document, Location
+from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.model import Alias, Defaults
+from envmatrix.matrix.names import alias_cells, generated_names
+from envmatrix.matrix.schema import MatrixFile
+from envmatrix.matrix.suggest import did_you_mean
+
+_KNOWN_AS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A matrix file of the right shape, where its parts stand, and what is known besides."""
+
+    contents: MatrixFile
+    document: Document
+    facts: Facts
+
+    def values(self, axis: str) -> tuple[str, ...]:
+        values: tuple[str, ...] = getattr(self.contents.axes, axis)
+        return values
+
+    def listed(self, axis: str) -> tuple[str, ...]:
+        """All values of an axis: those of the product, then those of the included cells."""
+        included = (getattr(include, axis) for include in self.contents.include)
+        return tuple(dict.fromkeys((*self.values(axis), *included)))
+
+    def is_known(self, axis: str, value: str) -> bool:
+        if axis == "cuda":
+            return self.facts.release(value) is not None
+        return axis == "cudnn" or value in self.known(axis)
+
+    def known(self, axis: str) -> Collection[str]:
+        return {"cuda": self.facts.cuda, "os": self.facts.os, "arch": ARCHES}.get(axis, ())
+
+
+def axis_problems(source: Source) -> Iterator[Problem]:
+    for axis in AXES:
+        values = source.values(axis)
+        yield from _repeated(source, ("axes", axis), values)
+        for index, value in enumerate(values):
+            yield from _unknown(source, axis, value, ("axes", axis, index))
+
+
+def include_problems(source: Source) -> Iterator[Problem]:
+    """Values that nothing is known of; the cells themselves are checked when they are made."""
+    for index, include in enumerate(source.contents.include):
+        for axis in AXES:
+            yield from _unknown(source, axis, getattr(include, axis), ("include", index, axis))
+
+
+def exclude_problems(source: Source) -> Iterator[Problem]:
+    for index, exclude in enumerate(source.contents.exclude):
+        for axis in AXES:
+            for item, value in enumerate(getattr(exclude, axis) or ()):
+                location = ("exclude", index, axis, item)
+                yield from _off_axis(source, axis, value, location, source.values(axis))
+
+
+def default_problems(source: Source) -> Iterator[Problem]:
+    for axis in ("os", "arch"):
+        value = getattr(source.contents.defaults, axis)
+        yield from _off_axis(source, axis, value, ("defaults", axis), source.listed(axis))
+
+
+def alias_value_problems(source: Source) -> Iterator[Problem]:
+    listed = {axis: source.listed(axis) for axis in AXES}
+    for name, alias in source.contents.aliases.items():
+        for axis in AXES:
+            value = None if (axis, alias.cudnn) == ("cudnn", "none") else getattr(alias, axis)
+            yield from _off_axis(source, axis, value, ("aliases", name, axis), listed[axis])
+
+
+def sm_problems(source: Source, cells: Sequence[Cell]) -> Iterator[Problem]:
+    wanted = source.contents.sm
+    yield from _repeated(source, ("sm",), wanted)
+    releases = {cell.cuda: source.facts.cuda[_release(cell)] for cell in cells}
+    known = {sm: None for release in releases.values() for sm in release.sm}
+    for index, sm in enumerate(wanted):
+        if cells and sm not in known:
+            message = f"no CUDA of this matrix knows GPU architecture `{sm}`"
+            position = source.document.position("sm", index)
+            yield Problem(message, position, did_you_mean(sm, known))
+    for cuda, release in releases.items():
+        if not set(wanted) & set(release.sm):
+            message = f"`sm` names no GPU architecture that CUDA `{cuda}` knows"
+            yield Problem(message, source.document.key_position("sm"))
+
+
+def alias_problems(
+    source: Source, aliases: dict[str, Alias], defaults: Defaults, cells: Sequence[Cell]
+) -> Iterator[Problem]:
+    """Aliases that mean no cell, or whose name means another one already."""
+    taken = {name for cell in cells for name in (cell.id, cell.environment)}
+    generated = {name for cell in cells for name in generated_names(cell, defaults)}
+    meant: dict[str, Cell] = {}
+    for alias_name, alias in aliases.items():
+        position = source.document.key_position("aliases", alias_name)
+        named = alias_cells(alias_name, alias, cells, defaults, source.listed("os"))
+        if not named:
+            yield Problem(f"alias `{alias_name}` means no cell of the matrix", position)
+        for name, cell in named.items():
+            is_other = name in generated and name not in generated_names(cell, defaults)
+            if name in taken or is_other or meant.setdefault(name, cell) != cell:
+                message = f"alias `{alias_name}`: `{name}` already means something else"
+                yield Problem(message, position)
+
+
+def _release(cell: Cell) -> str:
+    return ".".join(cell.cuda.split(".")[:2])
+
+
+def _repeated(source: Source, location: Location, values: Sequence[str]) -> Iterator[Problem]:
+    first: dict[str, Position] = {}
+    for index, value in enumerate(values):
+        position = source.document.position(*location, index)
+        if first.setdefault(value, position) is not position:
+            yield Problem(f"`{value}` is already listed at {first[value]}", position)
+
+
+def _unknown(source: Source, axis: str, value: str, location: Location) -> Iterator[Problem]:
+    if not source.is_known(axis, value):
+        hint = did_you_mean(value, source.known(axis))
+        message = f"nothing is known of {_KNOWN_AS[axis]} `{value}`"
+        yield Problem(message, source.document.position(*location), hint)
+
+
+def _off_axis(
+    source: Source, axis: str, value: str | None, location: Location, listed: Sequence[str]
+) -> Iterator[Problem]:
+    if value is not None and value not in listed:
+        message = f"axis `{axis}` has no value `{value}`"
+        yield Problem(message, source.document.position(*location), did_you_mean(value, listed))

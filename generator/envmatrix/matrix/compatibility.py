@@ -1,0 +1,208 @@
+"""The rules that say which cells can exist. Pure: a cell and the facts in, a verdict out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from envmatrix.matrix.cells import ARCHES, Cell, version_key
+from envmatrix.matrix.facts import Facts, in_range
+from envmatrix.matrix.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class CudaSource:
+    source: str
+    suite: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """What a possible cell is made of. `gcc` is the newest major that both sides allow."""
+
+    gcc: str
+    cuda: CudaSource
+    cudnn_project: str | None
+    sm: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    rule: str
+    reason: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one rule says about one cell; `explanation` is true whichever way it went."""
+
+    rule: str
+    passed: bool
+    explanation: str
+    ref: str
+
+
+Rule = Callable[[Subject], Verdict]
+
+
+def check(cell: Cell, facts: Facts) -> Toolchain | Impossible:
+    """The toolchain of a cell, or the first rule that it fails."""
+    subject = _subject(cell, facts)
+    if isinstance(subject, Verdict):
+        return Impossible(subject.rule, subject.explanation, subject.ref)
+    for verdict in _verdicts(subject):
+        if not verdict.passed:
+            return Impossible(verdict.rule, verdict.explanation, verdict.ref)
+    return _toolchain(subject)
+
+
+def trace(cell: Cell, facts: Facts) -> tuple[Verdict, ...]:
+    """What every rule says, also after one that failed."""
+    subject = _subject(cell, facts)
+    if isinstance(subject, Verdict):
+        return (subject,)
+    return tuple(_verdicts(subject))
+
+
+def _verdicts(subject: Subject) -> Iterator[Verdict]:
+    yield from _toolkit_verdicts(replace(subject.cell, cudnn=None), subject.facts)
+    for rule in CUDNN_RULES:
+        yield rule(subject)
+
+
+@lru_cache(maxsize=1024)
+def _toolkit_verdicts(cell: Cell, facts: Facts) -> tuple[Verdict, ...]:
+    """What all cells that differ in cuDNN only have in common."""
+    subject = _subject(cell, facts)
+    return tuple(rule(subject) for rule in TOOLKIT_RULES if isinstance(subject, Subject))
+
+
+def _subject(cell: Cell, facts: Facts) -> Subject | Verdict:
+    release = facts.release(cell.cuda)
+    if release is None:
+        return _unknown("cuda", f"CUDA release `{cell.cuda}`", "cuda.yaml")
+    if cell.os not in facts.os:
+        return _unknown("os", f"operating system `{cell.os}`", "os.yaml")
+    if cell.arch not in ARCHES:
+        return _unknown("arch", f"architecture `{cell.arch}`", "cells.py")
+    return Subject(cell, release, facts.os[cell.os], facts)
+
+
+def _unknown(rule: str, what: str, ref: str) -> Verdict:
+    return Verdict(rule, passed=False, explanation=f"nothing is known of {what}", ref=ref)
+
+
+def _toolchain(subject: Subject) -> Toolchain:
+    package, project = subject.packages[0], subject.cudnn_project
+    return Toolchain(
+        gcc=max(subject.host_compilers, key=int),
+        cuda=CudaSource(package.source, package.suite),
+        cudnn_project=project.project if project else None,
+        sm=subject.release.sm,
+    )
+
+
+def cuda_source(subject: Subject) -> Verdict:
+    release, packages = subject.release, subject.release.packages
+    explanation = f"CUDA {release.release} comes from {_listed(p.source for p in packages)}"
+    if not packages:
+        explanation = f"no source has all of CUDA {release.release}: {release.unavailable}"
+    return Verdict("source", bool(packages), explanation, _package_refs(subject))
+
+
+def cuda_arch(subject: Subject) -> Verdict:
+    arches = dict.fromkeys(arch for p in subject.release.packages for arch in p.arches)
+    explanation = f"CUDA {subject.release.release} is packaged for {_listed(arches)}"
+    passed = subject.cell.arch in arches or not subject.release.packages
+    return Verdict("arch", passed, explanation, _package_refs(subject))
+
+
+def host_compiler(subject: Subject) -> Verdict:
+    release, os = subject.release, subject.os
+    explanation = (
+        f"CUDA {release.release} takes GCC {release.gcc_min} to {release.gcc_max}; "
+        f"{os.name} has {_listed(subject.available_gcc)}"
+    )
+    ref = f"{release.host_ref}; {os.ref}"
+    return Verdict("host-compiler", bool(subject.host_compilers), explanation, ref)
+
+
+def glibc(subject: Subject) -> Verdict:
+    release, packages = subject.release, subject.release.packages
+    needed = min((p.glibc for p in packages), key=version_key, default="none")
+    explanation = (
+        f"the packages of CUDA {release.release} need glibc {needed} or later; "
+        f"{subject.os.name} has {subject.os.glibc}"
+    )
+    if not packages:
+        explanation = f"there are no packages of CUDA {release.release} to ask"
+    passed = bool(subject.packages or not packages)
+    return Verdict("glibc", passed, explanation, _package_refs(subject))
+
+
+def conflict(subject: Subject) -> Verdict:
+    """The rows of conflicts.yaml, each a rule of its own name."""
+    conflicts = subject.facts.conflicts
+    for row in conflicts:
+        if (
+            row.arch == subject.cell.arch
+            and version_key(row.glibc_min) <= version_key(subject.os.glibc)
+            and version_key(subject.release.release) <= version_key(row.cuda_max)
+        ):
+            return Verdict(row.rule, passed=False, explanation=row.reason, ref=row.ref)
+    explanation = "no known conflict between parts that each work"
+    rules = _listed(row.rule for row in conflicts)
+    return Verdict(rules, passed=True, explanation=explanation, ref="conflicts.yaml")
+
+
+def cudnn_for_cuda(subject: Subject) -> Verdict:
+    cudnn, release, rows = subject.cell.cudnn, subject.release.release, subject.cudnn_support
+    if cudnn is None:
+        return _no_cudnn("cudnn")
+    ranges = " and ".join(_range(row.first, row.last) for row in rows) or "of no version"
+    explanation = f"CUDA {release} is supported by cuDNN {ranges}; the cell has {cudnn}"
+    passed = any(in_range(cudnn, row.first, row.last) for row in rows)
+    ref = _refs((row.ref for row in rows), "cudnn.yaml")
+    return Verdict("cudnn", passed, explanation, ref)
+
+
+def cudnn_arch(subject: Subject) -> Verdict:
+    cell, rows = subject.cell, subject.cudnn_published
+    if cell.cudnn is None:
+        return _no_cudnn("cudnn-arch")
+    published = _listed(f"{_range(row.first, row.last)} for {row.arch}" for row in rows)
+    explanation = (
+        f"cuDNN packages for CUDA {subject.release.release}: {published}; "
+        f"the cell has {cell.cudnn} for {cell.arch}"
+    )
+    passed = subject.cudnn_project is not None
+    return Verdict(
+        "cudnn-arch", passed, explanation, _refs((row.ref for row in rows), "cudnn.yaml")
+    )
+
+
+def _no_cudnn(rule: str) -> Verdict:
+    return Verdict(rule, passed=True, explanation="the cell has no cuDNN", ref="cudnn.yaml")
+
+
+# In the order in which a reader would rule a cell out; the first that fails is its reason.
+TOOLKIT_RULES: tuple[Rule, ...] = (cuda_source, cuda_arch, host_compiler, glibc, conflict)
+CUDNN_RULES: tuple[Rule, ...] = (cudnn_for_cuda, cudnn_arch)
+
+
+def _range(first: str, last: str | None) -> str:
+    return f"{first} to {last}" if last else f"{first} and later"
+
+
+def _package_refs(subject: Subject) -> str:
+    return _refs((package.ref for package in subject.release.packages), "cuda.yaml")
+
+
+def _refs(refs: Iterable[str], otherwise: str) -> str:
+    return "; ".join(dict.fromkeys(refs)) or otherwise
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words) or "none"

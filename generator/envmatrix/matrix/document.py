@@ -1,0 +1,247 @@
+"""YAML with positions: every scalar stays a string, and every value knows its line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from envmatrix.errors import ConfigurationError, Position, Problem
+
+try:
+    from yaml import CBaseLoader as _Loader
+except ImportError:  # PyYAML without libyaml: the same events, more slowly
+    from yaml import BaseLoader as _Loader  # type: ignore[assignment]
+
+Location: TypeAlias = tuple[str | int, ...]
+Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
+
+# Far above any matrix that people write, far below what a chain of aliases can blow up to.
+_MOST_VALUES = 500_000
+_DEEPEST = 30
+_NULLS = ("", "~", "null")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value where it stands; `keys` holds where each key of a mapping stands."""
+
+    content: str | tuple[Node, ...] | Mapping[str, Node] | None
+    mark: tuple[int, int]
+    size: int = 1
+    keys: Mapping[str, tuple[int, int]] | None = None
+
+    def child(self, step: str | int) -> Node | None:
+        if isinstance(self.content, Mapping):
+            return self.content.get(str(step))
+        if isinstance(self.content, tuple) and isinstance(step, int):
+            return self.content[step] if step < len(self.content) else None
+        return None
+
+    def plain(self) -> Plain:
+        if isinstance(self.content, Mapping):
+            return {key: node.plain() for key, node in self.content.items()}
+        if isinstance(self.content, tuple):
+            return [node.plain() for node in self.content]
+        return self.content
+
+    def without(self, locations: Collection[Location]) -> Node:
+        """A copy that lacks the values at `locations`, with all others where they stood."""
+        if not locations or self.content is None or isinstance(self.content, str):
+            return self
+        inside: dict[str | int, list[Location]] = {}
+        for step, *rest in filter(None, locations):
+            inside.setdefault(step, []).append(tuple(rest))
+        kept = [
+            (step, node.without(inside.get(step, ())))
+            for step, node in self._children()
+            if () not in inside.get(step, ())
+        ]
+        if isinstance(self.content, tuple):
+            return Node(tuple(node for _, node in kept), self.mark)
+        return Node({str(step): node for step, node in kept}, self.mark, keys=self.keys)
+
+    def _children(self) -> list[tuple[str | int, Node]]:
+        if isinstance(self.content, Mapping):
+            return list(self.content.items())
+        return list(enumerate(self.content or ()))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file. `problems` are those that leave the rest readable, such as a duplicate key."""
+
+    file: str
+    root: Node
+    problems: tuple[Problem, ...] = ()
+
+    def plain(self) -> Plain:
+        return self.root.plain()
+
+    def position(self, *location: str | int) -> Position:
+        """Where the value at `location` begins, or else the nearest value around it."""
+        node = self.root
+        for step in location:
+            node = node.child(step) or node
+        return _position(self.file, node.mark)
+
+    def key_position(self, *location: str | int) -> Position:
+        """Where the key that `location` ends in stands; for an item of a list, its value."""
+        node = self.root
+        for step in location[:-1]:
+            node = node.child(step) or node
+        if node.keys and location[-1] in node.keys:
+            return _position(self.file, node.keys[str(location[-1])])
+        return self.position(*location)
+
+    def without(self, locations: Collection[Location]) -> Document:
+        return Document(self.file, self.root.without(locations), self.problems)
+
+
+def load(path: Path, name: str) -> Document:
+    """Read `path`, called `name` in messages."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
+        hint = None if isinstance(error, FileNotFoundError) else error.strerror
+        raise ConfigurationError(Problem(f"`{name}` {reason}", hint=hint)) from error
+    return parse(content, name)
+
+
+def parse(content: bytes, file: str) -> Document:
+    text = _decode(content, file)
+    builder = _Builder(file)
+    try:
+        root = builder.build(yaml.parse(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        raise ConfigurationError(_syntax_problem(error, text, file)) from error
+    except yaml.reader.ReaderError as error:
+        position = _position_at(text[: error.position], file)
+        raise ConfigurationError(Problem("holds a control character", position)) from error
+    return Document(file, root, tuple(builder.problems))
+
+
+def _decode(content: bytes, file: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        position = _position_at(content[: error.start].decode("utf-8-sig", "replace"), file)
+        raise ConfigurationError(Problem("is not UTF-8 text", position)) from error
+
+
+def _position_at(before: str, file: str) -> Position:
+    return Position(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    lines = text.splitlines()
+    has_tab = line < len(lines) and "\t" in lines[line]
+    hint = "indent with spaces; YAML takes no tabs there" if has_tab else None
+    message = _one_line(error.problem or error.context or "is not YAML")
+    return Problem(message, Position(file, line + 1, column + 1), hint)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _position(file: str, mark: tuple[int, int]) -> Position:
+    return Position(file, mark[0] + 1, mark[1] + 1)
+
+
+class _Builder:
+    """Makes nodes of parser events.
+
+    PyYAML's own composer recurses in C and ends the process on deep nesting, so it is not used.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.problems: list[Problem] = []
+        self._file = file
+        self._anchors: dict[str, Node] = {}
+
+    def build(self, events: Iterator[yaml.Event]) -> Node:
+        root: Node | None = None
+        for event in events:
+            if not isinstance(event, yaml.NodeEvent):
+                continue
+            if root is not None:
+                raise self._fatal("only one document is expected", _mark(event))
+            root = self._node(event, events, depth=0)
+        if root is None or root.content is None:
+            raise self._fatal("the file is empty", (0, 0))
+        return root
+
+    def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
+        if depth > _DEEPEST:
+            raise self._fatal(f"values are nested more than {_DEEPEST} deep", _mark(event))
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        if isinstance(event, yaml.ScalarEvent):
+            node = _scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = self._sequence(event, events, depth)
+        else:
+            node = self._mapping(event, events, depth)
+        if isinstance(event, yaml.NodeEvent) and event.anchor:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _alias(self, event: yaml.AliasEvent) -> Node:
+        if event.anchor in self._anchors:
+            return self._anchors[event.anchor]
+        message = f"alias `*{event.anchor}` names no anchor that is complete before it"
+        raise self._fatal(message, _mark(event))
+
+    def _sequence(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
+        items = []
+        for event in events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            items.append(self._node(event, events, depth + 1))
+        return Node(tuple(items), _mark(start), self._size(items, start))
+
+    def _mapping(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
+        content: dict[str, Node] = {}
+        keys: dict[str, tuple[int, int]] = {}
+        for event in events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            key = self._key(event, keys)
+            content[key] = self._node(next(events), events, depth + 1)
+        return Node(content, _mark(start), self._size(content.values(), start), keys)
+
+    def _key(self, event: yaml.Event, keys: dict[str, tuple[int, int]]) -> str:
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self._fatal("a key must be a word", _mark(event))
+        key = str(event.value)
+        if key in keys:
+            message = f"key `{key}` is already given at {_position(self._file, keys[key])}"
+            self.problems.append(Problem(message, _position(self._file, _mark(event))))
+        keys.setdefault(key, _mark(event))
+        return key
+
+    def _size(self, nodes: Collection[Node], start: yaml.Event) -> int:
+        size = 1 + sum(node.size for node in nodes)
+        if size > _MOST_VALUES:
+            raise self._fatal(f"more than {_MOST_VALUES} values, aliases expanded", _mark(start))
+        return size
+
+    def _fatal(self, message: str, mark: tuple[int, int]) -> ConfigurationError:
+        return ConfigurationError(Problem(message, _position(self._file, mark)))
+
+
+def _scalar(event: yaml.ScalarEvent) -> Node:
+    is_null = event.style in (None, "") and event.value in _NULLS
+    return Node(None if is_null else event.value, _mark(event))
+
+
+def _mark(event: yaml.Event) -> tuple[int, int]:
+    mark = event.start_mark
+    return (mark.line, mark.column) if mark else (0, 0)

@@ -1,0 +1,186 @@
+"""From a matrix file to its cells: the product, less what is excluded or cannot exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from envmatrix.errors import ConfigurationError, Position, Problem
+from envmatrix.matrix import checks
+from envmatrix.matrix.cells import AXES, Cell, sort_key
+from envmatrix.matrix.checks import Source
+from envmatrix.matrix.compatibility import Impossible, Toolchain, check
+from envmatrix.matrix.document import Document
+from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.model import (
+    Alias,
+    Defaults,
+    Exclusion,
+    Flavour,
+    Library,
+    Matrix,
+    PlannedCell,
+)
+from envmatrix.matrix.reading import Reading, read
+from envmatrix.matrix.schema import Exclude, MatrixFile
+
+
+@dataclass(slots=True)
+class _Cells:
+    planned: list[PlannedCell] = field(default_factory=list)
+    exclusions: list[Exclusion] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def expand(document: Document, facts: Facts, flavours: Mapping[str, Flavour]) -> Matrix:
+    """The matrix, or a ConfigurationError with everything that is wrong with the file."""
+    return expand_reading(read(MatrixFile, document), facts, flavours)
+
+
+def expand_reading(
+    reading: Reading[MatrixFile], facts: Facts, flavours: Mapping[str, Flavour]
+) -> Matrix:
+    if reading.contents is None:
+        raise ConfigurationError(*_in_order(reading.problems))
+    source = Source(reading.contents, reading.document, facts)
+    cells = _cells(source)
+    matrix = _matrix(source, cells, flavours)
+    problems = (*reading.problems, *cells.problems, *_problems(source, matrix))
+    if not matrix.cells and not problems:
+        position = source.document.key_position("axes")
+        raise ConfigurationError(Problem("no cell of the matrix can exist", position))
+    if problems:
+        raise ConfigurationError(*_in_order(problems))
+    return matrix
+
+
+def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    cells = [planned.cell for planned in matrix.cells]
+    yield from checks.axis_problems(source)
+    yield from checks.include_problems(source)
+    yield from checks.exclude_problems(source)
+    yield from checks.default_problems(source)
+    yield from checks.sm_problems(source, cells)
+    wrong_values = list(checks.alias_value_problems(source))
+    yield from wrong_values
+    if not wrong_values:
+        yield from checks.alias_problems(source, dict(matrix.aliases), matrix.defaults, cells)
+
+
+def _in_order(problems: tuple[Problem, ...]) -> list[Problem]:
+    nowhere = Position("", 0, 0)
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.position or nowhere)
+
+
+def _matrix(source: Source, cells: _Cells, flavours: Mapping[str, Flavour]) -> Matrix:
+    contents = source.contents
+    return Matrix(
+        cells=tuple(sorted(cells.planned, key=lambda planned: sort_key(planned.cell))),
+        exclusions=tuple(sorted(cells.exclusions, key=lambda found: sort_key(found.cell))),
+        axes={axis: source.listed(axis) for axis in AXES},
+        defaults=Defaults(os=contents.defaults.os, arch=contents.defaults.arch),
+        aliases={
+            name: Alias(alias.cuda, _cudnn(alias.cudnn), alias.os, alias.arch)
+            for name, alias in contents.aliases.items()
+        },
+        sm=contents.sm,
+        libraries=tuple(
+            Library(name, **dict(library)) for name, library in sorted(contents.libraries.items())
+        ),
+        flavours=flavours,
+        facts=source.facts,
+    )
+
+
+def _cells(source: Source) -> _Cells:
+    cells = _Cells()
+    excluded = _excluded(source, cells.problems)
+    for cell, position in _product(source):
+        if cell in excluded:
+            index, exclude = excluded[cell]
+            where = source.document.position("exclude", index)
+            cells.exclusions.append(Exclusion(cell, exclude.reason, "exclude", where))
+        else:
+            _place(cell, position, source, cells)
+    _include(source, cells)
+    return cells
+
+
+def _place(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
+    match check(cell, source.facts):
+        case Impossible(rule, reason, ref):
+            cells.exclusions.append(Exclusion(cell, reason, rule, position, ref))
+        case Toolchain() as toolchain:
+            cells.planned.append(PlannedCell(cell, _narrowed(toolchain, source), position))
+
+
+def _narrowed(toolchain: Toolchain, source: Source) -> Toolchain:
+    """Of the GPU architectures the matrix asks for, those that the toolchain knows."""
+    return replace(toolchain, sm=tuple(sm for sm in source.contents.sm if sm in toolchain.sm))
+
+
+def _product(source: Source) -> Iterator[tuple[Cell, Position]]:
+    """The cells whose values are known, with the position of their CUDA on its axis."""
+    axes = source.contents.axes
+    positions = {
+        cuda: source.document.position("axes", "cuda", index)
+        for index, cuda in enumerate(axes.cuda)
+    }
+    values = (_known(source, axis) for axis in AXES)
+    for cuda, cudnn, os, arch in product(*values):
+        yield Cell(cuda, _cudnn(cudnn), os, arch), positions[cuda]
+
+
+def _known(source: Source, axis: str) -> list[str]:
+    values = dict.fromkeys(source.values(axis))
+    return [value for value in values if source.is_known(axis, value)]
+
+
+def _excluded(source: Source, problems: list[Problem]) -> dict[Cell, tuple[int, Exclude]]:
+    """The first exclude of each cell; walks what is excluded, so the cost is that of the result."""
+    excluded: dict[Cell, tuple[int, Exclude]] = {}
+    for index, exclude in enumerate(source.contents.exclude):
+        before = len(excluded)
+        for cell in _named_by(exclude, source):
+            excluded.setdefault(cell, (index, exclude))
+        if len(excluded) == before:
+            position = source.document.position("exclude", index)
+            message = "excludes nothing that is not excluded before it"
+            problems.append(Problem(message, position))
+    return excluded
+
+
+def _named_by(exclude: Exclude, source: Source) -> Iterator[Cell]:
+    values = (getattr(exclude, axis) or source.values(axis) for axis in AXES)
+    for cuda, cudnn, os, arch in product(*values):
+        yield Cell(cuda, _cudnn(cudnn), os, arch)
+
+
+def _include(source: Source, cells: _Cells) -> None:
+    seen = {planned.cell for planned in cells.planned}
+    seen |= {exclusion.cell for exclusion in cells.exclusions}
+    for index, include in enumerate(source.contents.include):
+        cell = Cell(include.cuda, _cudnn(include.cudnn), include.os, include.arch)
+        position = source.document.position("include", index)
+        if not all(source.is_known(axis, getattr(include, axis)) for axis in AXES):
+            continue
+        if cell in seen:
+            problem = Problem(f"`{cell.id}` is in the matrix already", position)
+            cells.problems.append(problem)
+            continue
+        seen.add(cell)
+        _place_asked_for(cell, position, source, cells)
+
+
+def _place_asked_for(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
+    verdict = check(cell, source.facts)
+    if isinstance(verdict, Impossible):
+        message = f"`{cell.id}` cannot exist: {verdict.reason}"
+        cells.problems.append(Problem(message, position, f"rule `{verdict.rule}`"))
+    else:
+        cells.planned.append(PlannedCell(cell, _narrowed(verdict, source), position))
+
+
+def _cudnn(value: str) -> str | None:
+    return None if value == "none" else value

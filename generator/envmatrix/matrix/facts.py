@@ -1,0 +1,177 @@
+"""What is known about CUDA, operating systems and cuDNN; every row names where it was learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import cast
+
+from envmatrix.matrix.cells import version_key
+from envmatrix.matrix.document import parse
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A source that carries a CUDA release in full."""
+
+    source: str
+    suite: str | None
+    glibc: str
+    arches: tuple[str, ...]
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class CudaRelease:
+    release: str
+    gcc_min: str
+    gcc_max: str
+    clang_max: str
+    host_ref: str
+    sm: tuple[str, ...]
+    sm_ref: str
+    packages: tuple[Package, ...]
+    unavailable: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingSystem:
+    name: str
+    family: str
+    suite: str
+    glibc: str
+    gcc: tuple[str, ...]
+    cross_gcc: Mapping[str, tuple[str, ...]]
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class CudnnSupport:
+    """cuDNN `first` to `last` work with `cuda`, a release or a major."""
+
+    cuda: str
+    first: str
+    ref: str
+    last: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CudnnProject:
+    """The project that carries cuDNN `first` to `last` for one CUDA major and architecture."""
+
+    project: str
+    cuda: str
+    arch: str
+    first: str
+    ref: str
+    last: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A combination whose parts each work and that fails as a whole."""
+
+    rule: str
+    arch: str
+    glibc_min: str
+    cuda_max: str
+    reason: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    name: str
+    sources: tuple[str, ...]
+    ref: str
+
+
+# Compared by identity, so that what follows from a set of facts can be kept beside it.
+@dataclass(frozen=True, eq=False)
+class Facts:
+    cuda: Mapping[str, CudaRelease]
+    os: Mapping[str, OperatingSystem]
+    cudnn_support: tuple[CudnnSupport, ...]
+    cudnn_projects: tuple[CudnnProject, ...]
+    conflicts: tuple[Conflict, ...]
+    components: Mapping[str, Component]
+
+    def release(self, cuda: str) -> CudaRelease | None:
+        """The release that `12.4` and `12.4.1` both belong to."""
+        return self.cuda.get(".".join(cuda.split(".")[:2]))
+
+
+def in_range(version: str, first: str, last: str | None) -> bool:
+    """Whether `first` <= `version` <= `last`, where 9.10.2 still belongs to `last` 9.10."""
+    key = version_key(version)
+    if key < version_key(first):
+        return False
+    return last is None or key[: len(version_key(last))] <= version_key(last)
+
+
+@cache
+def load_facts() -> Facts:
+    """The facts that come with the package."""
+    cudnn = _mapping("cudnn.yaml")
+    return Facts(
+        cuda={name: _release(name, row) for name, row in _mapping("cuda.yaml").items()},
+        os={name: _os(name, row) for name, row in _mapping("os.yaml").items()},
+        cudnn_support=tuple(CudnnSupport(**row) for row in _rows(cudnn["support"])),
+        cudnn_projects=tuple(CudnnProject(**row) for row in _rows(cudnn["projects"])),
+        conflicts=tuple(Conflict(**row) for row in _rows(_read("conflicts.yaml"))),
+        components={
+            name: Component(name, _texts(row["sources"]), str(row["ref"]))
+            for name, row in _mapping("component_names.yaml").items()
+        },
+    )
+
+
+def _release(name: str, row: Mapping[str, object]) -> CudaRelease:
+    unavailable = row.get("unavailable")
+    return CudaRelease(
+        release=name,
+        **cast("Row", row["host"]),
+        host_ref=str(row["host_ref"]),
+        sm=_texts(row["sm"]),
+        sm_ref=str(row["sm_ref"]),
+        packages=tuple(_package(package) for package in _rows(row["packages"])),
+        unavailable=None if unavailable is None else str(unavailable),
+    )
+
+
+def _package(row: Row) -> Package:
+    return Package(row["source"], row.get("suite"), row["glibc"], _texts(row["arches"]), row["ref"])
+
+
+def _os(name: str, row: Mapping[str, object]) -> OperatingSystem:
+    cross = cast("Mapping[str, object]", row["cross_gcc"])
+    return OperatingSystem(
+        name=name,
+        family=str(row["family"]),
+        suite=str(row["suite"]),
+        glibc=str(row["glibc"]),
+        gcc=_texts(row["gcc"]),
+        cross_gcc={arch: _texts(majors) for arch, majors in cross.items()},
+        ref=str(row["ref"]),
+    )
+
+
+def _read(name: str) -> object:
+    content = files("envmatrix").joinpath("data", name).read_bytes()
+    return parse(content, f"envmatrix/data/{name}").plain()
+
+
+def _mapping(name: str) -> Mapping[str, Mapping[str, object]]:
+    return cast("Mapping[str, Mapping[str, object]]", _read(name))
+
+
+def _rows(value: object) -> Iterator[Row]:
+    return iter(cast("list[Row]", value))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(cast("list[str]", value))

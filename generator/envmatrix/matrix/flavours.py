@@ -1,0 +1,117 @@
+"""The flavours of image that envs/*.yaml describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from string import Formatter
+
+from envmatrix.errors import Problem
+from envmatrix.matrix.document import Document
+from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.model import Flavour
+from envmatrix.matrix.reading import Reading, read
+from envmatrix.matrix.schema import FlavourFile
+from envmatrix.matrix.suggest import did_you_mean
+
+_PLACEHOLDERS = ("gcc", "triplet")
+
+
+def read_flavours(
+    documents: Sequence[Document], facts: Facts
+) -> tuple[dict[str, Flavour], list[Problem]]:
+    """The flavours by name, each after the one it extends, and everything wrong with them."""
+    readings = [read(FlavourFile, document) for document in documents]
+    problems = [problem for reading in readings for problem in reading.problems]
+    flavours = {
+        reading.contents.flavour: _flavour(reading.contents)
+        for reading in readings
+        if reading.contents is not None
+    }
+    for reading in readings:
+        if reading.contents is not None:
+            problems += _problems(reading.contents, reading, flavours, facts)
+    return ({} if problems else _by_extension(flavours)), problems
+
+
+def _flavour(contents: FlavourFile) -> Flavour:
+    return Flavour(contents.flavour, contents.components, contents.packages, contents.extends)
+
+
+def _by_extension(flavours: Mapping[str, Flavour]) -> dict[str, Flavour]:
+    names = sorted(flavours, key=lambda name: (len(list(_ancestors(name, flavours))), name))
+    return {name: flavours[name] for name in names}
+
+
+def _ancestors(name: str, flavours: Mapping[str, Flavour]) -> Iterator[str]:
+    """What `name` extends, and so on, until the first that is met twice."""
+    seen = {name}
+    while (found := flavours.get(name)) and (above := found.extends):
+        yield above
+        if above in seen:
+            return
+        seen.add(above)
+        name = above
+
+
+def _problems(
+    contents: FlavourFile,
+    reading: Reading[FlavourFile],
+    flavours: Mapping[str, Flavour],
+    facts: Facts,
+) -> Iterator[Problem]:
+    document = reading.document
+    yield from _name_problems(contents, document)
+    yield from _extension_problems(contents, document, flavours)
+    for index, component in enumerate(contents.components):
+        message = _component_complaint(component, facts)
+        if message:
+            hint = did_you_mean(component, _resolvable(facts))
+            yield Problem(message, document.position("components", index), hint)
+    for index, package in enumerate(contents.packages):
+        yield from _placeholder_problems(package, document, index)
+
+
+def _name_problems(contents: FlavourFile, document: Document) -> Iterator[Problem]:
+    stem = PurePosixPath(document.file).stem
+    if contents.flavour != stem:
+        message = f"flavour `{contents.flavour}` is described in a file called `{stem}`"
+        yield Problem(message, document.position("flavour"))
+
+
+def _extension_problems(
+    contents: FlavourFile, document: Document, flavours: Mapping[str, Flavour]
+) -> Iterator[Problem]:
+    if contents.extends is None:
+        return
+    position = document.position("extends")
+    if contents.extends not in flavours:
+        hint = did_you_mean(contents.extends, flavours)
+        yield Problem(f"there is no flavour `{contents.extends}`", position, hint)
+    if contents.flavour in _ancestors(contents.flavour, flavours):
+        yield Problem(f"flavour `{contents.flavour}` extends itself", position)
+
+
+def _component_complaint(component: str, facts: Facts) -> str | None:
+    if component not in facts.components:
+        return f"nothing is known of component `{component}`"
+    if component not in _resolvable(facts):
+        return f"no source of component `{component}` is described yet"
+    return None
+
+
+def _resolvable(facts: Facts) -> list[str]:
+    return [component.name for component in facts.components.values() if component.sources]
+
+
+def _placeholder_problems(package: str, document: Document, index: int) -> Iterator[Problem]:
+    position = document.position("packages", index)
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(package) if field is not None]
+    except ValueError:
+        yield Problem(f"`{package}` has a brace without its counterpart", position)
+        return
+    for field in fields:
+        if field not in _PLACEHOLDERS:
+            hint = did_you_mean(field, _PLACEHOLDERS) or "known are `{gcc}` and `{triplet}`"
+            yield Problem(f"`{package}`: unknown placeholder `{{{field}}}`", position, hint)

@@ -1,0 +1,43 @@
+"""Reads the matrix of a repository: matrix.yaml, envs/*.yaml and the facts of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.matrix.document import Document, load
+from envmatrix.matrix.expand import expand
+from envmatrix.matrix.facts import load_facts
+from envmatrix.matrix.flavours import read_flavours
+from envmatrix.matrix.model import Matrix
+
+
+def load_matrix(root: Path) -> Matrix:
+    """The matrix, or a ConfigurationError with everything that is wrong with its files."""
+    problems: list[Problem] = []
+    matrix = None
+    facts = load_facts()
+    document = load(root / "matrix.yaml", "matrix.yaml")
+    flavours, flavour_problems = read_flavours(_flavour_documents(root, problems), facts)
+    try:
+        matrix = expand(document, facts, flavours)
+    except ConfigurationError as error:
+        problems[:0] = error.problems
+    problems += flavour_problems
+    if matrix is None or problems:
+        raise ConfigurationError(*problems)
+    return matrix
+
+
+def _flavour_documents(root: Path, problems: list[Problem]) -> list[Document]:
+    documents = []
+    paths = sorted((root / "envs").glob("*.yaml"))
+    for path in paths:
+        try:
+            documents.append(load(path, f"envs/{path.name}"))
+        except ConfigurationError as error:
+            problems += error.problems
+    if not paths:
+        hint = "describe one in `envs/devel.yaml`"
+        problems.append(Problem("`envs` describes no flavour", hint=hint))
+    return documents

@@ -1,0 +1,101 @@
+"""The matrix as the rest of the program sees it: planned cells, exclusions, libraries, flavours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from envmatrix.errors import Position
+from envmatrix.matrix.cells import Cell, package_triplet
+from envmatrix.matrix.compatibility import Toolchain
+from envmatrix.matrix.facts import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A cell that will exist; `position` is what in matrix.yaml asks for it."""
+
+    cell: Cell
+    toolchain: Toolchain
+    position: Position | None = None
+
+    @property
+    def id(self) -> str:
+        return self.cell.id
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A cell of the product that will not exist; `rule` is `exclude` or a compatibility rule."""
+
+    cell: Cell
+    reason: str
+    rule: str
+    position: Position | None = None
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a short name leaves out."""
+
+    os: str | None = None
+    arch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """What a short name stands for; `os` and `arch` may be left to the defaults."""
+
+    cuda: str
+    cudnn: str | None = None
+    os: str | None = None
+    arch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    name: str
+    path: str
+    preset: str
+    benchmark: str | None
+    artifacts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """What an image holds beside what the flavour it extends holds."""
+
+    name: str
+    components: tuple[str, ...]
+    packages: tuple[str, ...]
+    extends: str | None
+
+    def packages_for(self, *, gcc: str, arch: str) -> tuple[str, ...]:
+        """The package names for a host compiler and a target architecture."""
+        values = {"gcc": gcc, "triplet": package_triplet(arch)}
+        return tuple(package.format_map(values) for package in self.packages)
+
+
+# Compared by identity: two matrices are never equal by chance, and lookups can be kept per matrix.
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    cells: tuple[PlannedCell, ...]
+    exclusions: tuple[Exclusion, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    defaults: Defaults
+    aliases: Mapping[str, Alias]
+    sm: tuple[str, ...]
+    libraries: tuple[Library, ...]
+    flavours: Mapping[str, Flavour]
+    facts: Facts
+
+    @cached_property
+    def by_id(self) -> Mapping[str, PlannedCell]:
+        return {planned.id: planned for planned in self.cells}
+
+    def lineage(self, flavour: str) -> tuple[Flavour, ...]:
+        """`flavour` and all that it builds on, the first one first."""
+        found = self.flavours[flavour]
+        return (*(self.lineage(found.extends) if found.extends else ()), found)

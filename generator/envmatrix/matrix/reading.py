@@ -1,0 +1,112 @@
+"""Reads a file into its model, and says in its author's words what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from envmatrix.errors import Problem
+from envmatrix.matrix.document import Document, Location
+from envmatrix.matrix.schema import (
+    EXPECTED,
+    Alias,
+    Axes,
+    Defaults,
+    Exclude,
+    Include,
+    LibraryEntry,
+    Table,
+)
+from envmatrix.matrix.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_TABLES: dict[str, type[Table]] = {
+    "axes": Axes,
+    "include": Include,
+    "exclude": Exclude,
+    "defaults": Defaults,
+    "aliases": Alias,
+    "libraries": LibraryEntry,
+}
+
+_Model = TypeVar("_Model", bound=Table)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[_Model]):
+    """The valid parts of a file, where they stand, and what is wrong with the others."""
+
+    contents: _Model | None
+    document: Document
+    problems: tuple[Problem, ...]
+
+
+def read(model: type[_Model], document: Document) -> Reading[_Model]:
+    try:
+        return Reading(model.model_validate(document.plain()), document, document.problems)
+    except ValidationError as invalid:
+        errors = _innermost(invalid.errors(include_url=False))
+    problems = (*document.problems, *(_problem(error, model, document) for error in errors))
+    kept = document.without({_faulty(error) for error in errors})
+    try:
+        return Reading(model.model_validate(kept.plain()), kept, problems)
+    except ValidationError:
+        return Reading(None, document, problems)
+
+
+def _innermost(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without those that only follow from one inside: a list is "too short" by its bad items."""
+    around = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return [error for error in errors if error["loc"] not in around]
+
+
+def _faulty(error: ErrorDetails) -> Location:
+    """The smallest part whose removal leaves the rest valid and means no more than before."""
+    location = error["loc"]
+    return location[:3] if location[:1] == ("axes",) else location[:2]
+
+
+def _problem(error: ErrorDetails, model: type[Table], document: Document) -> Problem:
+    location = tuple(step for step in error["loc"] if step != "[key]")
+    name = _spelt(location) or "the file"
+    if error["type"] == "extra_forbidden":
+        hint = did_you_mean(str(location[-1]), _keys_beside(location, model))
+        return Problem(f"unknown key `{name}`", document.key_position(*location), hint)
+    if error["type"] == "missing":
+        return Problem(f"`{name}` is missing", document.position(*location[:-1]))
+    if error["input"] is None:
+        return Problem(f"`{name}` needs a value", document.key_position(*location))
+    where = document.key_position if "[key]" in error["loc"] else document.position
+    return Problem(f"`{name}` {_complaint(error)}", where(*location))
+
+
+def _spelt(location: Location) -> str:
+    """`exclude[0].cuda`, as people write it."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return text.removeprefix(".")
+
+
+def _complaint(error: ErrorDetails) -> str:
+    context, given = error.get("ctx", {}), error["input"]
+    match error["type"]:
+        case "string_pattern_mismatch":
+            return f"must be {EXPECTED[context['pattern']]}, not `{given}`"
+        case "literal_error":
+            return f"must be {context['expected'].replace(chr(39), '`')}, not `{given}`"
+        case "value_error":
+            return f"{context['error']}: `{given}`"
+        case "too_short" | "string_too_short":
+            return "must not be empty"
+    kinds = {"string_type": "text", "tuple_type": "a list"}
+    return f"must be {kinds.get(error['type'], 'a mapping')}"
+
+
+def _keys_beside(location: Location, model: type[Table]) -> Iterator[str]:
+    """The keys that are known where the last step of `location` is not."""
+    table = model if len(location) == 1 else _TABLES[str(location[0])]
+    return iter(table.model_fields)

@@ -1,0 +1,159 @@
+"""The shape of matrix.yaml and of envs/*.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from envmatrix.matrix.cells import ARCHES
+
+_NUMBER = "(0|[1-9][0-9]*)"
+_VERSION = rf"^{_NUMBER}\.{_NUMBER}(\.{_NUMBER})?$"
+_VERSION_OR_NONE = rf"^(none|{_NUMBER}\.{_NUMBER}(\.{_NUMBER})?)$"
+_WORD = r"^[a-z][a-z0-9_.]*$"
+_NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
+_SM = r"^[1-9][0-9]{1,2}[af]?$"
+_PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
+
+EXPECTED = {
+    _VERSION: "a version such as `12.4` or `12.4.1`",
+    _VERSION_OR_NONE: "a version such as `9.10`, or `none`",
+    _WORD: "a name in lower case",
+    _NAME: "a name of lower-case words joined by `-`, `_` or `.`",
+    _SM: "a GPU architecture such as `90` or `90a`",
+    _PACKAGE: "a package name",
+}
+
+
+def _inside_repository(path: str) -> str:
+    parts = path.replace("\\", "/").split("/")
+    if not path or path.startswith(("/", "~", "\\")) or ".." in parts or ":" in parts[0]:
+        raise ValueError("must be a relative path that stays inside the repository")
+    return path
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Version = Annotated[str, StringConstraints(pattern=_VERSION)]
+VersionOrNone = Annotated[str, StringConstraints(pattern=_VERSION_OR_NONE)]
+Word = Annotated[str, StringConstraints(pattern=_WORD)]
+Arch = Annotated[
+    str, StringConstraints(pattern=_WORD), Field(json_schema_extra={"enum": [*ARCHES]})
+]
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
+Sm = Annotated[str, StringConstraints(pattern=_SM)]
+PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+InsidePath = Annotated[str, AfterValidator(_inside_repository)]
+
+_Item = TypeVar("_Item")
+Some = Annotated[tuple[_Item, ...], Field(min_length=1)]
+
+
+def _one_or_more(pattern: str) -> WithJsonSchema:
+    one = {"type": "string", "pattern": pattern}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+
+
+OneOrMore = Annotated[Some[_Item], BeforeValidator(_as_list)]
+Versions = Annotated[OneOrMore[Version], _one_or_more(_VERSION)]
+VersionsOrNone = Annotated[OneOrMore[VersionOrNone], _one_or_more(_VERSION_OR_NONE)]
+Words = Annotated[OneOrMore[Word], _one_or_more(_WORD)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Axes(Table):
+    """The values whose product are the cells."""
+
+    cuda: Some[Version]
+    cudnn: Some[VersionOrNone] = ("none",)
+    os: Some[Word]
+    arch: Some[Arch]
+
+
+class Include(Table):
+    """A cell added outside of the product."""
+
+    cuda: Version
+    cudnn: VersionOrNone = "none"
+    os: Word
+    arch: Arch
+
+
+class Exclude(Table):
+    """Cells of the product that are not wanted; an axis left out means all its values."""
+
+    cuda: Versions | None = None
+    cudnn: VersionsOrNone | None = None
+    os: Words | None = None
+    arch: Words | None = None
+    reason: Text
+
+
+class Defaults(Table):
+    """What a short name leaves out."""
+
+    os: Word | None = None
+    arch: Arch | None = None
+
+
+class Alias(Table):
+    """What a short name stands for; an axis left out is filled as in any short name."""
+
+    cuda: Version
+    cudnn: VersionOrNone = "none"
+    os: Word | None = None
+    arch: Arch | None = None
+
+
+class LibraryEntry(Table):
+    """A library that every environment compiles, tests and measures."""
+
+    path: InsidePath
+    preset: Text = "default"
+    benchmark: InsidePath | None = None
+    artifacts: tuple[InsidePath, ...] = ()
+
+
+class MatrixFile(Table):
+    """The environments to build and the libraries to build in them."""
+
+    model_config = ConfigDict(title="matrix.yaml")
+
+    version: Literal["1"]
+    axes: Axes
+    include: tuple[Include, ...] = ()
+    exclude: tuple[Exclude, ...] = ()
+    defaults: Defaults = Defaults()
+    aliases: dict[Name, Alias] = {}
+    sm: Some[Sm]
+    libraries: dict[Name, LibraryEntry] = {}
+
+
+class FlavourFile(Table):
+    """One flavour of image, in envs/<flavour>.yaml."""
+
+    flavour: Name
+    extends: Name | None = None
+    components: tuple[Name, ...] = ()
+    packages: tuple[PackageName, ...] = ()
+
+
+def json_schema() -> dict[str, object]:
+    """What matrix.schema.json holds, for editors."""
+    schema = MatrixFile.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

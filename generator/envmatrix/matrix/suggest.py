@@ -1,0 +1,17 @@
+"""Suggestions for a word that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import lru_cache
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    return _suggestion(word, tuple(known))
+
+
+@lru_cache(maxsize=256)
+def _suggestion(word: str, known: tuple[str, ...]) -> str | None:
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else None

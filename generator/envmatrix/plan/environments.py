@@ -1,0 +1,306 @@
+"""Environments: the images of the cells that differ in architecture only. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from envmatrix.lock.components import Recipe, Recipes
+from envmatrix.lock.model import Artifact, Lock
+from envmatrix.lock.requests import (
+    CROSS_HOST,
+    OsSets,
+    components_of,
+    cudnn_set,
+    is_crossed,
+    os_sets,
+    toolkit_set,
+    words_of,
+)
+from envmatrix.matrix.cells import cuda_target, docker_arch, package_triplet, sort_key, triplet
+from envmatrix.matrix.model import Matrix, PlannedCell
+
+# ADD steps of one stage; BuildKit stops at about 120 layers.
+_ADDS_PER_STAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One target of an environment's Dockerfile for one architecture, by Docker's name."""
+
+    environment: str
+    flavour: str
+    arch: str
+
+    @property
+    def reference(self) -> str:
+        return f"envmatrix/{self.environment}:{self.flavour}-{self.arch}"
+
+    @property
+    def platform(self) -> str:
+        return f"linux/{self.arch}"
+
+    def __str__(self) -> str:
+        return f"{self.environment}:{self.flavour}-{self.arch}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStage:
+    """A stage that holds `artifacts` and nothing else; the builder puts its own store there."""
+
+    stage: str
+    artifacts: tuple[Artifact, ...]
+
+    @property
+    def groups(self) -> tuple[tuple[Artifact, ...], ...]:
+        size = _ADDS_PER_STAGE
+        rows = self.artifacts
+        return tuple(rows[start : start + size] for start in range(0, len(rows), size))
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacking:
+    """One file of a tree's packages: what is taken out of it, and where that goes."""
+
+    file: str
+    places: Mapping[str, tuple[str, ...]]
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return tuple(pattern for patterns in self.places.values() for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A stage that assembles files under `root` for one layer."""
+
+    stage: str
+    files: str
+    root: str
+    unpackings: tuple[Unpacking, ...]
+    drop: tuple[str, ...]
+    links: Mapping[str, str]
+    profile: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A bootstrapped base; `image` names it in the local store by its content."""
+
+    stage: str
+    arch: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """All that the Dockerfile of one environment says, decided."""
+
+    name: str
+    os: str
+    suite: str
+    cuda: str
+    cudnn: str | None
+    gcc: str
+    epoch: int
+    arches: tuple[str, ...]
+    bases: tuple[Base, ...]
+    files: tuple[FileStage, ...]
+    trees: tuple[Tree, ...]
+    cross: Cross | None
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cross:
+    """The target of the cross flavour."""
+
+    host: str
+    arch: str
+    processor: str
+    triplet: str
+
+
+def base_image(key: str, diff_id: str) -> str:
+    """The local name of the base locked under `key` (`debian12-amd64-base`)."""
+    return f"envmatrix/base:{key.removesuffix('-base')}-{diff_id.removeprefix('sha256:')[:12]}"
+
+
+def environments(
+    matrix: Matrix, lock: Lock, recipes: Recipes, cells: Iterable[PlannedCell]
+) -> tuple[Environment, ...]:
+    """One for each environment that `cells` touch, each with all its architectures."""
+    wanted = {cell.cell.environment for cell in cells}
+    ordered = sorted(matrix.cells, key=lambda cell: sort_key(cell.cell))
+    return tuple(
+        _environment(name, tuple(group), matrix, lock, recipes)
+        for name, group in groupby(ordered, key=lambda cell: cell.cell.environment)
+        if name in wanted
+    )
+
+
+def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tuple[Image, ...]:
+    """What a machine of `host_arch` (Docker's name) needs: first to compile, then to run."""
+    arch = docker_arch(cell.cell.arch)
+    environment = cell.cell.environment
+    crossed = is_crossed(cell.cell.arch) and host_arch != arch and not emulate
+    compiler = ("cross", docker_arch(CROSS_HOST)) if crossed else ("devel", arch)
+    return Image(environment, *compiler), Image(environment, "runtime", arch)
+
+
+def _environment(
+    name: str, cells: tuple[PlannedCell, ...], matrix: Matrix, lock: Lock, recipes: Recipes
+) -> Environment:
+    first = cells[0]
+    crossed = next((cell for cell in cells if is_crossed(cell.cell.arch)), None)
+    stages = _Stages(matrix, lock, recipes)
+    for cell in cells:
+        stages.add_os(cell, cell.cell.arch)
+        stages.add_toolkit(cell)
+    if crossed:
+        stages.add_os(crossed, CROSS_HOST, target=crossed.cell.arch)
+    arches = tuple(sorted({docker_arch(cell.cell.arch) for cell in cells}))
+    return Environment(
+        name=name,
+        os=first.cell.os,
+        suite=matrix.facts.os[first.cell.os].suite,
+        cuda=first.cell.cuda,
+        cudnn=first.cell.cudnn,
+        gcc=first.toolchain.gcc,
+        epoch=lock.epoch,
+        arches=arches,
+        bases=tuple(stages.bases.values()),
+        files=tuple(stages.files.values()),
+        trees=tuple(stages.trees.values()),
+        cross=_cross(crossed) if crossed else None,
+        images=(
+            *(Image(name, flavour, arch) for flavour in ("runtime", "devel") for arch in arches),
+            *([Image(name, "cross", docker_arch(CROSS_HOST))] if crossed else []),
+        ),
+    )
+
+
+def _cross(cell: PlannedCell) -> Cross:
+    arch = cell.cell.arch
+    return Cross(docker_arch(CROSS_HOST), docker_arch(arch), arch, triplet(arch))
+
+
+class _Stages:
+    """Collects the stages of one environment; a stage asked for twice is one."""
+
+    def __init__(self, matrix: Matrix, lock: Lock, recipes: Recipes) -> None:
+        self._matrix = matrix
+        self._lock = lock
+        self._recipes = recipes
+        self.bases: dict[str, Base] = {}
+        self.files: dict[str, FileStage] = {}
+        self.trees: dict[str, Tree] = {}
+
+    def add_os(self, cell: PlannedCell, arch: str, target: str | None = None) -> None:
+        keys = os_sets(cell.cell.os, arch, cell.toolchain.gcc, target)
+        self._add_base(keys, docker_arch(arch))
+        machine = docker_arch(arch)
+        self._add_files(f"unpacker-files-{machine}", keys.unpackers)
+        self._add_files(f"runtime-files-{machine}", keys.runtime)
+        self._add_files(f"devel-files-{machine}", keys.devel)
+        if keys.cross:
+            self._add_files("cross-files", keys.cross)
+
+    def add_toolkit(self, cell: PlannedCell) -> None:
+        arch = cell.cell.arch
+        self._add_part(cell, "runtime", arch, components_of(self._matrix, "runtime"))
+        components = components_of(self._matrix, "devel")
+        self._add_part(cell, "devel", arch, components)
+        self._add_part(cell, "tools", arch, components)
+        if is_crossed(arch):
+            self._add_part(cell, "tools", CROSS_HOST, components)
+        if cell.cell.cudnn:
+            self._add_cudnn(cell)
+
+    def _add_base(self, keys: OsSets, arch: str) -> None:
+        image = base_image(keys.base, self._lock.sets[keys.base].diff_id or "")
+        self.bases[keys.base] = Base(f"base-{arch}", arch, image)
+
+    def _add_files(self, stage: str, key: str) -> None:
+        self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)
+
+    def _add_part(
+        self, cell: PlannedCell, part: str, arch: str, components: tuple[str, ...]
+    ) -> None:
+        stage, key = f"cuda-{part}-{docker_arch(arch)}", toolkit_set(cell, part, arch)
+        self._add_files(f"{stage}-files", key)
+        recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
+        tree = self._tree(stage, f"{stage}-files", key, cell, arch, recipes)
+        root, target = tree.root, cuda_target(arch)
+        if part == "runtime":
+            root_link = {"/usr/local/cuda": root.rsplit("/", 1)[-1], "lib64": f"targets/{target}/lib"}
+            tree = _with_links(tree, root_link | {"lib": "lib64"})
+        elif part == "devel":
+            tree = _with_links(tree, {"include": f"targets/{target}/include"})
+        self.trees[stage] = tree
+
+    def _add_cudnn(self, cell: PlannedCell) -> None:
+        arch, key = cell.cell.arch, cudnn_set(cell, cell.cell.arch)
+        files = f"cudnn-{docker_arch(arch)}-files"
+        self._add_files(files, key)
+        for part in ("runtime", "devel"):
+            stage = f"cudnn-{part}-{docker_arch(arch)}"
+            recipes = self._recipes.of("pypi", ("cudnn",), part)
+            self.trees[stage] = self._tree(stage, files, key, cell, arch, recipes)
+
+    def _tree(
+        self,
+        stage: str,
+        files: str,
+        key: str,
+        cell: PlannedCell,
+        arch: str,
+        recipes: tuple[Recipe, ...],
+    ) -> Tree:
+        words = {
+            **words_of(cell, self._recipes),
+            "target": cuda_target(arch),
+            "triplet": triplet(arch),
+        }
+        named = {item.name: item.filename for item in self._lock.sets[key].artifacts}
+        return Tree(
+            stage=stage,
+            files=files,
+            root=f"/usr/local/cuda-{cell.cell.cuda}",
+            unpackings=tuple(
+                _unpacking(named, package, places, words)
+                for recipe in recipes
+                for package, places in recipe.take.items()
+            ),
+            drop=tuple(text.format_map(words) for recipe in recipes for text in recipe.drop),
+            links={
+                link.format_map(words): to.format_map(words)
+                for recipe in recipes
+                for link, to in recipe.links.items()
+            },
+            profile=any(recipe.profile for recipe in recipes),
+        )
+
+
+def _with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
+    return Tree(
+        tree.stage, tree.files, tree.root, tree.unpackings, tree.drop, {**tree.links, **links},
+        tree.profile,
+    )  # fmt: skip
+
+
+def _unpacking(
+    named: Mapping[str, str],
+    package: str,
+    places: Mapping[str, tuple[str, ...]],
+    words: Mapping[str, str],
+) -> Unpacking:
+    name = package.format_map(words).split("=")[0]
+    return Unpacking(
+        file=named[name],
+        places={
+            directory.format_map(words): tuple(text.format_map(words) for text in patterns)
+            for directory, patterns in places.items()
+        },
+    )

@@ -1,0 +1,61 @@
+# Sourced with the CUDA root: assembles files under /tree, the content of one layer.
+set -eu
+root=$1
+
+# unpack FILE PATTERN...: out of one of the stage's packages
+unpack() {
+  file=$1; shift
+  mkdir -p /unpacked
+  case $file in
+    *.deb) for pattern; do set -- "$@" "./$pattern"; shift; done
+           dpkg-deb --fsys-tarfile "/files/$file" | tar -x -C /unpacked --wildcards "$@" ;;
+    *.whl) unzip -q "/files/$file" "$@" -d /unpacked ;;
+  esac
+}
+
+destination() { case $1 in /*) echo "/tree$1" ;; *) echo "/tree$root/$1" ;; esac; }
+
+# place DIRECTORY PATTERN...: what was unpacked, into the root or an absolute directory
+place() {
+  to=$(destination "$1"); shift
+  mkdir -p "$to"
+  for pattern; do (cd /unpacked && cp -al $pattern "$to/"); done
+}
+
+clear_unpacked() { rm -rf /unpacked; }
+
+drop() { for pattern; do rm -rf "/tree$root/"$pattern; done; }
+
+link() { to=$(destination "$1"); mkdir -p "${to%/*}"; ln -sfn "$2" "$to"; }
+
+# NVIDIA's own profile, which finds everything relative to the compiler.
+profile() {
+  cat >"/tree$root/bin/nvcc.profile" <<'PROFILE'
+
+TOP              = $(_HERE_)/..
+
+CICC_PATH        = $(TOP)/nvvm/bin
+NVVMIR_LIBRARY_DIR = $(TOP)/nvvm/libdevice
+
+LD_LIBRARY_PATH += $(TOP)/lib:
+PATH            += $(CICC_PATH):$(_HERE_):
+
+INCLUDES        +=  "-I$(TOP)/$(_TARGET_DIR_)/include" $(_SPACE_)
+
+LIBRARIES        =+ $(_SPACE_) "-L$(TOP)/$(_TARGET_DIR_)/lib$(_TARGET_SIZE_)/stubs" "-L$(TOP)/$(_TARGET_DIR_)/lib$(_TARGET_SIZE_)"
+
+CUDAFE_FLAGS    +=
+PTXAS_FLAGS     +=
+PROFILE
+}
+
+# Owners, modes and times that depend on nothing but the files' names.
+finish() {
+  chown -R 0:0 /tree
+  find /tree -type d -exec chmod 755 {} +
+  find /tree -type f -exec chmod 644 {} +
+  for programs in "/tree$root/bin" "/tree$root/nvvm/bin"; do
+    [ ! -d "$programs" ] || find "$programs" -maxdepth 1 -type f ! -name '*.profile' -exec chmod 755 {} +
+  done
+  find /tree -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+}

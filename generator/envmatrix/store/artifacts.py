@@ -1,0 +1,108 @@
+"""Files kept by their sha256 under the user's cache directory.
+
+A file appears under its name only when its bytes were checked, and is checked again before
+each use: a name in the store is a promise. Several processes may fetch at once; each file is
+written by the one that holds its lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import platformdirs
+
+
+class Content(Protocol):
+    """What the store needs to know of a file."""
+
+    @property
+    def filename(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+
+
+def cache_directory() -> Path:
+    """`$ENVMATRIX_CACHE`, else the platform's cache directory for this user."""
+    chosen = os.environ.get("ENVMATRIX_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("envmatrix"))
+
+
+@contextmanager
+def exclusive(file: Path) -> Iterator[None]:
+    """Hold an advisory lock on `file`; the kernel lets go of it when the process dies."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Store:
+    root: Path
+
+    @classmethod
+    def of_user(cls) -> Store:
+        return cls(cache_directory() / "artifacts")
+
+    def path(self, content: Content) -> Path:
+        return self.root / "sha256" / content.sha256[:2] / content.sha256
+
+    def has(self, content: Content) -> bool:
+        """Whether a file of the right size is there; `verified` looks at its bytes."""
+        try:
+            return self.path(content).stat().st_size == content.size
+        except OSError:
+            return False
+
+    def verified(self, content: Content) -> bool:
+        """Whether the bytes are there and right; what is wrong is removed."""
+        if self.has(content) and sha256_of(self.path(content)) == content.sha256:
+            return True
+        self.path(content).unlink(missing_ok=True)
+        return False
+
+    @contextmanager
+    def incoming(self, content: Content) -> Iterator[Path]:
+        """A scratch file for `content`, held against other processes while it is written."""
+        with exclusive(self.root / "locks" / content.sha256):
+            partial = self.root / "partial" / content.sha256
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                yield partial
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def keep(self, content: Content, file: Path) -> None:
+        """Move the checked `file` to its name, in one step."""
+        final = self.path(content)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        file.chmod(0o444)
+        file.replace(final)
+
+    def lay_out(self, contents: Sequence[Content], directory: Path) -> None:
+        """Put `contents` into `directory` under their file names, sharing the bytes."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for content in contents:
+            link_or_copy(self.path(content), directory / content.filename)
+
+
+def link_or_copy(source: Path, destination: Path) -> None:
+    try:
+        destination.hardlink_to(source)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, destination)

@@ -1,0 +1,176 @@
+"""Downloads: every byte is checked against the lock before it gets a name in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urljoin
+
+import httpx
+
+from envmatrix.console import Progress
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.model import Artifact
+from envmatrix.store.artifacts import Store
+from envmatrix.store.origins import DEBIAN, PYPI, Origins
+
+JOBS = 6
+ATTEMPTS = 4
+_BACKOFF_SECONDS = 0.5
+_WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504}
+_CHUNK = 1 << 20
+
+
+class Wrong(Exception):
+    """A location that does not give what the lock names; another one may."""
+
+
+class Fetcher:
+    """Fills `store` from wherever this machine finds each origin.
+
+    `sleep` is the pause between attempts, in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        origins: Origins,
+        client: httpx.Client,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._origins = origins
+        self._client = client
+        self._sleep = sleep
+        self._stop = threading.Event()
+
+    def fetch(self, artifacts: Sequence[Artifact], progress: Progress) -> None:
+        """Have all of `artifacts` in the store, checked. Raises LookupFailed for what cannot be."""
+        with ThreadPoolExecutor(JOBS) as pool:
+            wanted = dict(zip(artifacts, pool.map(self._store.verified, artifacts), strict=True))
+            missing = [artifact for artifact, is_there in wanted.items() if not is_there]
+            total = sum(artifact.size for artifact in missing)
+            with progress.task("download", total=total, unit="bytes") as advance:
+                futures = [pool.submit(self._fetch_one, item, advance) for item in missing]
+                try:
+                    wait(futures, return_when=FIRST_EXCEPTION)
+                finally:
+                    self._stop.set()
+                    for future in futures:
+                        future.cancel()
+                for future in futures:
+                    if not future.cancelled():
+                        future.result()
+        self._stop.clear()
+
+    def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> None:
+        with self._store.incoming(artifact) as partial:
+            if self._store.verified(artifact):
+                advance(artifact.size)
+                return
+            tried: list[str] = []
+            for url in self._locations(artifact, tried):
+                try:
+                    self._download(url, artifact, partial, advance)
+                except (Wrong, httpx.HTTPError, OSError) as error:
+                    tried.append(f"{url}: {error}")
+                else:
+                    self._store.keep(artifact, partial)
+                    return
+            raise _gone(artifact, tried)
+
+    def _locations(self, artifact: Artifact, tried: list[str]) -> Iterator[str]:
+        bases = {DEBIAN: lambda: self._origins.debian, PYPI: lambda: self._origins.pypi_files}
+        for base in bases[artifact.origin]():
+            yield f"{base}/{quote(artifact.path, safe='/~+:')}"
+        if artifact.origin == PYPI:
+            try:
+                yield index_entry(self._client, self._origins.pypi_index, artifact)[0]
+            except LookupFailed as error:
+                tried.append(error.message)
+
+    def _download(
+        self, url: str, artifact: Artifact, partial: Path, advance: Callable[[int], None]
+    ) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            received = 0
+            try:
+                for count in self._stream(url, artifact, partial):
+                    received += count
+                    advance(count)
+            except (Wrong, httpx.HTTPError) as error:
+                advance(-received)
+                if attempt == ATTEMPTS or not _is_worth_a_retry(error):
+                    raise
+                self._sleep(_BACKOFF_SECONDS * 2**attempt)
+            else:
+                return
+
+    def _stream(self, url: str, artifact: Artifact, partial: Path) -> Iterator[int]:
+        digest = hashlib.sha256()
+        received = 0
+        with self._client.stream("GET", url) as response, partial.open("wb") as file:
+            response.raise_for_status()
+            for chunk in response.iter_bytes(_CHUNK):
+                if self._stop.is_set():
+                    raise Wrong("stopped")
+                received += len(chunk)
+                if received > artifact.size:
+                    raise Wrong(f"more than the {artifact.size} bytes that the lock names")
+                digest.update(chunk)
+                file.write(chunk)
+                yield len(chunk)
+        if received < artifact.size:
+            raise httpx.RemoteProtocolError(f"ended after {received} of {artifact.size} bytes")
+        if digest.hexdigest() != artifact.sha256:
+            raise Wrong(f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}")
+
+
+def _is_worth_a_retry(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in _WORTH_A_RETRY
+    return isinstance(error, httpx.TransportError)
+
+
+def _gone(artifact: Artifact, tried: Sequence[str]) -> LookupFailed:
+    return LookupFailed(
+        f"`{artifact.filename}` ({artifact.size} bytes) is nowhere to be had",
+        details=tried,
+        hint=f"take the version now offered: `envmatrix lock --upgrade {artifact.name}`; or name "
+        f"a mirror that keeps old versions under [mirrors] {artifact.origin} in your configuration",
+    )
+
+
+def index_entry(client: httpx.Client, index: str, artifact: Artifact) -> tuple[str, int]:
+    """URL and size in bytes of `artifact` by PyPI's JSON simple API (PEP 691, PEP 700)."""
+    page = f"{index}/{artifact.name}/"
+    try:
+        response = client.get(page, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+        response.raise_for_status()
+        files = response.json()["files"]
+    except httpx.HTTPError as error:
+        raise LookupFailed(f"{page}: {error}") from error
+    except (ValueError, KeyError) as error:
+        raise LookupFailed(
+            f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
+        ) from error
+    for file in files:
+        if file["hashes"].get("sha256") == artifact.sha256:
+            return urljoin(str(response.url), file["url"]), int(file.get("size") or 0)
+    raise LookupFailed(f"{page} lists no file with sha256 {artifact.sha256}")
+
+
+@contextmanager
+def http_client() -> Iterator[httpx.Client]:
+    """A client that trusts what this machine trusts, with pip's CA file if one is set."""
+    context = ssl.create_default_context(cafile=os.environ.get("PIP_CERT") or None)
+    timeout = httpx.Timeout(30, connect=10)
+    with httpx.Client(verify=context, timeout=timeout, follow_redirects=True) as client:
+        yield client

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envmatrix.matrix.cells import ARCHES, Cell, package_triplet, parse_cell, sort_key
+
+VERSIONS = st.from_regex(r"[0-9]{1,2}\.[0-9]{1,2}(\.[0-9])?", fullmatch=True)
+CELLS = st.builds(
+    Cell,
+    VERSIONS,
+    st.none() | VERSIONS,
+    st.sampled_from(["debian12", "x1.2"]),
+    st.sampled_from(ARCHES),
+)
+
+
+@given(CELLS)
+def test_an_id_names_its_cell(cell: Cell) -> None:
+    assert parse_cell(cell.id) == cell
+
+
+@pytest.mark.parametrize("text", ["", "cuda12", "cuda12.4-x86_64", "cuda12.4-debian12-x86_64\n"])
+def test_other_text_is_no_id(text: str) -> None:
+    assert parse_cell(text) is None
+
+
+def test_cells_sort_by_version_not_by_letter() -> None:
+    cells = [
+        Cell(cuda, cudnn, "debian12", "x86_64")
+        for cuda, cudnn in [("9.2", "9.1"), ("12.4", "9.8"), ("12.4", "9.10")]
+    ]
+    by_letter = sorted(cells)
+    assert by_letter != cells
+    assert sorted(by_letter, key=sort_key) == cells
+
+
+def test_package_names_hold_no_underscore() -> None:
+    assert package_triplet("x86_64") == "x86-64-linux-gnu"

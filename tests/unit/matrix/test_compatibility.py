@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from envmatrix.matrix.cells import parse_cell
+from envmatrix.matrix.compatibility import Impossible, Toolchain, check, trace
+from envmatrix.matrix.facts import Facts
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "gcc", "source", "cudnn_project"),
+    [
+        ("cuda11.8-debian12-x86_64", "11", "debian", None),
+        ("cuda11.8-cudnn9.10-debian12-x86_64", "11", "debian", "nvidia-cudnn-cu11"),
+        ("cuda12.4-debian12-aarch64", "12", "debian", None),
+        ("cuda12.4-debian13-x86_64", "13", "debian", None),
+        ("cuda12.4-cudnn9.10.2-debian12-aarch64", "12", "debian", "nvidia-cudnn-cu12"),
+        ("cuda13.0-debian12-x86_64", "12", "pypi", None),
+        ("cuda13.5-cudnn9.28-debian13-aarch64", "14", "pypi", "nvidia-cudnn-cu13"),
+    ],
+)
+def test_a_possible_cell_has_a_toolchain(
+    facts: Facts, cell_id: str, gcc: str, source: str, cudnn_project: str | None
+) -> None:
+    cell = parse_cell(cell_id)
+    assert cell
+    toolchain = check(cell, facts)
+    assert isinstance(toolchain, Toolchain)
+    assert (toolchain.gcc, toolchain.cuda.source) == (gcc, source)
+    assert toolchain.cudnn_project == cudnn_project
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "rule", "reason"),
+    [
+        ("cuda12.7-debian12-x86_64", "cuda", "nothing is known of CUDA release `12.7`"),
+        ("cuda12.4-plan9-x86_64", "os", "nothing is known of operating system `plan9`"),
+        ("cuda12.4-debian12-sparc", "arch", "nothing is known of architecture `sparc`"),
+        ("cuda12.6-debian12-x86_64", "source", "no source has all of CUDA 12.6: the cu12 wheels"),
+        (
+            "cuda11.8-debian13-x86_64",
+            "host-compiler",
+            "CUDA 11.8 takes GCC 6 to 11; debian13 has 12, 13, 14",
+        ),
+        ("cuda12.4-debian13-aarch64", "math-vector", "glibc 2.38 and later declare aarch64"),
+        (
+            "cuda13.0-cudnn9.10-debian12-x86_64",
+            "cudnn",
+            "CUDA 13.0 is supported by cuDNN 9.12 and later; the cell has 9.10",
+        ),
+        (
+            "cuda11.8-cudnn9.28-debian12-x86_64",
+            "cudnn",
+            "CUDA 11.8 is supported by cuDNN 9.0 to 9.10; the cell has 9.28",
+        ),
+        (
+            "cuda11.8-cudnn9.10-debian12-aarch64",
+            "cudnn-arch",
+            "cuDNN packages for CUDA 11.8: 9.0 to 9.10 for x86_64; the cell has 9.10 for aarch64",
+        ),
+    ],
+)
+def test_an_impossible_cell_has_a_rule_a_reason_and_its_source(
+    facts: Facts, cell_id: str, rule: str, reason: str
+) -> None:
+    cell = parse_cell(cell_id)
+    assert cell
+    verdict = check(cell, facts)
+    assert isinstance(verdict, Impossible)
+    assert verdict.rule == rule
+    assert verdict.reason.startswith(reason)
+    assert verdict.ref
+
+
+def test_a_trace_tells_every_rule_also_after_one_that_failed(facts: Facts) -> None:
+    cell = parse_cell("cuda11.8-cudnn9.28-debian13-aarch64")
+    assert cell
+    verdicts = trace(cell, facts)
+    failed = [verdict.rule for verdict in verdicts if not verdict.passed]
+    assert failed == ["host-compiler", "math-vector", "cudnn", "cudnn-arch"]
+    assert all(verdict.explanation and verdict.ref for verdict in verdicts)

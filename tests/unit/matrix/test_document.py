@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.matrix.document import load, parse
+
+
+def problems_of(content: bytes) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(content, "m.yaml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_every_scalar_stays_a_string() -> None:
+    document = parse(b"a: 12.10\nb: [yes, 1, 0x10, 2026-01-01, none]", "m.yaml")
+    assert document.plain() == {"a": "12.10", "b": ["yes", "1", "0x10", "2026-01-01", "none"]}
+
+
+def test_an_empty_value_is_not_an_empty_string() -> None:
+    assert parse(b'a:\nb: ""\nc: ~\nd: "~"', "m.yaml").plain() == {
+        "a": None,
+        "b": "",
+        "c": None,
+        "d": "~",
+    }
+
+
+def test_keys_and_values_know_where_they_stand() -> None:
+    document = parse(b"a:\n  b: [x,\n      y]\n", "m.yaml")
+    assert str(document.key_position("a", "b")) == "m.yaml:2:3"
+    assert str(document.position("a", "b")) == "m.yaml:2:6"
+    assert str(document.position("a", "b", 1)) == "m.yaml:3:7"
+
+
+def test_a_place_that_does_not_exist_is_the_nearest_that_does() -> None:
+    document = parse(b"a:\n  b: c\n", "m.yaml")
+    assert str(document.position("a", "z", 4)) == "m.yaml:2:3"
+    assert str(document.position("a", "b", 0)) == "m.yaml:2:6"
+
+
+def test_removing_values_leaves_the_others_where_they_stood() -> None:
+    document = parse(b"a: [x, y, z]\nb: 1", "m.yaml").without({("a", 1), ("b",)})
+    assert document.plain() == {"a": ["x", "z"]}
+    assert str(document.position("a", 1)) == "m.yaml:1:11"
+
+
+def test_a_duplicate_key_is_a_problem_that_leaves_the_rest_readable() -> None:
+    document = parse(b"a: 1\nb: 2\na: 3\n", "m.yaml")
+    assert [str(problem) for problem in document.problems] == [
+        "m.yaml:3:1: key `a` is already given at m.yaml:1:1"
+    ]
+
+
+def test_anchors_and_aliases_are_one_value() -> None:
+    assert parse(b"a: &x [1]\nb: *x", "m.yaml").plain() == {"a": ["1"], "b": ["1"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "m.yaml:1:1: the file is empty"),
+        (b"# only a comment\n", "m.yaml:1:1: the file is empty"),
+        (b"a: b: c", "m.yaml:1:5: mapping values are not allowed in this context"),
+        (b"a:\n\tb: 1", "m.yaml:2:1: found character that cannot start any token"),
+        (b"a: \xff", "m.yaml:1:4: is not UTF-8 text"),
+        (b"a: 1\nb: \x01", "m.yaml:2:4: holds a control character"),
+        (b"--- a\n--- b", "m.yaml:2:5: only one document is expected"),
+        (b"a: *x", "m.yaml:1:4: alias `*x` names no anchor that is complete before it"),
+        (b"a: &x [*x]", "m.yaml:1:8: alias `*x` names no anchor that is complete before it"),
+        (b"? [a]\n: b", "m.yaml:1:3: a key must be a word"),
+        (b"[" * 100_000, "m.yaml:1:32: values are nested more than 30 deep"),
+        (b"- " * 100_000, "m.yaml:1:63: values are nested more than 30 deep"),
+    ],
+)
+def test_what_is_no_readable_yaml_is_refused_with_its_place(content: bytes, problem: str) -> None:
+    assert problems_of(content) == [problem]
+
+
+def test_aliases_that_multiply_are_refused() -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]
+    assert problems_of("\n".join(lines).encode()) == [
+        "m.yaml:6:5: more than 500000 values, aliases expanded"
+    ]
+
+
+def test_a_file_that_is_missing_or_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"`m\.yaml` does not exist"):
+        load(tmp_path / "m.yaml", "m.yaml")
+    with pytest.raises(ConfigurationError, match=r"`m\.yaml` cannot be read"):
+        load(tmp_path, "m.yaml")
+
+
+@given(st.binary() | st.text(alphabet="ab:-[]{}&*?|>'\"# \n\t,!%@").map(str.encode))
+def test_any_content_is_read_or_refused(content: bytes) -> None:
+    with suppress(ConfigurationError):
+        parse(content, "m.yaml").plain()

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.matrix.document import parse
+from envmatrix.matrix.expand import expand
+from envmatrix.matrix.facts import load_facts
+from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.schema import json_schema
+
+MatrixOf = Callable[[str], Matrix]
+REPOSITORY = Path(__file__).parents[3]
+
+
+def problems_of(matrix_of: MatrixOf, rest: str) -> list[tuple[str, str | None]]:
+    with pytest.raises(ConfigurationError) as caught:
+        matrix_of(rest)
+    return [(str(problem), problem.hint) for problem in caught.value.problems]
+
+
+def test_the_shipped_matrix_has_the_cells_it_promises(shipped: Matrix) -> None:
+    plain = [planned.id for planned in shipped.cells if planned.cell.cudnn is None]
+    assert plain == [
+        "cuda11.8-debian12-aarch64",
+        "cuda11.8-debian12-x86_64",
+        "cuda12.4-debian12-aarch64",
+        "cuda12.4-debian12-x86_64",
+        "cuda12.4-debian13-x86_64",
+        *(
+            f"cuda{cuda}-{os}-{arch}"
+            for cuda in ("13.0", "13.5")
+            for os in ("debian12", "debian13")
+            for arch in ("aarch64", "x86_64")
+        ),
+    ]
+    cudnn = {(planned.cell.cuda, planned.cell.cudnn) for planned in shipped.cells}
+    assert {pair for pair in cudnn if pair[1]} == {
+        ("11.8", "9.10"),
+        ("12.4", "9.10"),
+        ("13.0", "9.28"),
+        ("13.5", "9.28"),
+    }
+
+
+def test_the_committed_schema_is_that_of_the_models() -> None:
+    committed = json.loads((REPOSITORY / "matrix.schema.json").read_text())
+    assert committed == json_schema()
+
+
+def test_every_cell_of_the_product_is_planned_or_excluded_with_a_reason(shipped: Matrix) -> None:
+    planned = {planned.cell for planned in shipped.cells}
+    excluded = {exclusion.cell for exclusion in shipped.exclusions}
+    assert not planned & excluded
+    assert len(planned) + len(excluded) == 4 * 3 * 2 * 2
+    assert all(exclusion.reason and exclusion.position for exclusion in shipped.exclusions)
+
+
+def test_a_cell_takes_the_gpu_architectures_its_cuda_knows(matrix_of: MatrixOf) -> None:
+    taken = {p.cell.cuda: p.toolchain.sm for p in matrix_of('sm: ["90", "90a", "37"]\n').cells}
+    assert taken == {"11.8": ("90", "37"), "12.4": ("90", "90a")}
+
+
+def test_an_exclude_takes_a_value_a_list_or_nothing_per_axis(matrix_of: MatrixOf) -> None:
+    rest = 'exclude: [{os: [debian13], arch: x86_64, reason: "why"}]\n'
+    excluded = [e for e in matrix_of(rest).exclusions if e.rule == "exclude"]
+    assert [str(e.cell) for e in excluded] == [
+        "cuda11.8-debian13-x86_64",
+        "cuda12.4-debian13-x86_64",
+    ]
+    assert {(e.reason, str(e.position)) for e in excluded} == {("why", "matrix.yaml:6:11")}
+
+
+def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> None:
+    matrix = matrix_of('include: [{cuda: "13.0", os: debian13, arch: aarch64}]\n')
+    assert str(matrix.by_id["cuda13.0-debian13-aarch64"].position) == "matrix.yaml:6:11"
+
+
+@pytest.mark.parametrize(
+    ("rest", "problem", "hint"),
+    [
+        ("exclud: []\n", "matrix.yaml:6:1: unknown key `exclud`", "did you mean `exclude`?"),
+        (
+            'exclude: [{cud: "11.8", reason: r}]\n',
+            "matrix.yaml:6:12: unknown key `exclude[0].cud`",
+            "did you mean `cuda`?",
+        ),
+        (
+            'exclude: [{cuda: "12.5", reason: r}]\n',
+            "matrix.yaml:6:18: axis `cuda` has no value `12.5`",
+            "did you mean `12.4`?",
+        ),
+        ("exclude: [{os: debian13}]\n", "matrix.yaml:6:11: `exclude[0].reason` is missing", None),
+        (
+            "exclude: [{os: debian13, reason:  }]\n",
+            "matrix.yaml:6:26: `exclude[0].reason` needs a value",
+            None,
+        ),
+        (
+            "exclude: [{os: debian13, reason: a}, {os: debian13, arch: x86_64, reason: b}]\n",
+            "matrix.yaml:6:38: excludes nothing that is not excluded before it",
+            None,
+        ),
+        (
+            'include: [{cuda: "12.4", os: debian12, arch: x86_64}]\n',
+            "matrix.yaml:6:11: `cuda12.4-debian12-x86_64` is in the matrix already",
+            None,
+        ),
+        (
+            'include: [{cuda: "12.4", cudnn: "9.99", os: debian112, arch: x86_64}]\n',
+            "matrix.yaml:6:45: nothing is known of operating system `debian112`",
+            "did you mean `debian12`?",
+        ),
+        (
+            'include: [{cuda: "13.0", cudnn: "9.10", os: debian12, arch: x86_64}]\n',
+            (
+                "matrix.yaml:6:11: `cuda13.0-cudnn9.10-debian12-x86_64` cannot exist: "
+                "CUDA 13.0 is supported by cuDNN 9.12 and later; the cell has 9.10"
+            ),
+            "rule `cudnn`",
+        ),
+        (
+            "defaults: {os: debian31}\n",
+            "matrix.yaml:6:16: axis `os` has no value `debian31`",
+            "did you mean `debian13`?",
+        ),
+        (
+            'aliases: {old: {cuda: "11.7"}}\n',
+            "matrix.yaml:6:23: axis `cuda` has no value `11.7`",
+            "did you mean `11.8`?",
+        ),
+        (
+            'aliases: {old: {cuda: "11.8", os: debian13}}\n',
+            "matrix.yaml:6:11: alias `old` means no cell of the matrix",
+            None,
+        ),
+        (
+            'aliases: {cuda12: {cuda: "11.8"}}\n',
+            "matrix.yaml:6:11: alias `cuda12`: `cuda12-x86_64` already means something else",
+            None,
+        ),
+        (
+            'aliases: {cuda12.4-debian13-x86_64: {cuda: "12.4", arch: x86_64}}\n',
+            (
+                "matrix.yaml:6:11: alias `cuda12.4-debian13-x86_64`: `cuda12.4-debian13-x86_64` "
+                "already means something else"
+            ),
+            None,
+        ),
+        (
+            'sm: ["90", "900"]\n',
+            "matrix.yaml:6:12: no CUDA of this matrix knows GPU architecture `900`",
+            "did you mean `90`?",
+        ),
+        (
+            'sm: ["90a"]\n',
+            "matrix.yaml:6:1: `sm` names no GPU architecture that CUDA `11.8` knows",
+            None,
+        ),
+        ('sm: ["90", "90"]\n', "matrix.yaml:6:12: `90` is already listed at matrix.yaml:6:6", None),
+        (
+            "libraries: {a: {path: ../a}}\n",
+            (
+                "matrix.yaml:6:23: `libraries.a.path` must be a relative path that stays inside "
+                "the repository: `../a`"
+            ),
+            None,
+        ),
+        (
+            "libraries: {a: {path: a, preset: [b]}}\n",
+            "matrix.yaml:6:34: `libraries.a.preset` must be text",
+            None,
+        ),
+        ("defaults: debian12\n", "matrix.yaml:6:11: `defaults` must be a mapping", None),
+        ("include: {}\n", "matrix.yaml:6:10: `include` must be a list", None),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_a_suggestion(
+    matrix_of: MatrixOf, rest: str, problem: str, hint: str | None
+) -> None:
+    assert (problem, hint) in problems_of(matrix_of, rest)
+
+
+def test_all_mistakes_are_told_in_one_run_in_the_order_of_the_file(matrix_of: MatrixOf) -> None:
+    rest = """\
+exclude:
+  - {cuda: "12.x", reason: r}
+  - {os: debian14, reason: r}
+aliases: {old: {cuda: "9.9"}}
+colour: red
+colour: blue
+"""
+    assert [message for message, _ in problems_of(matrix_of, rest)] == [
+        (
+            "matrix.yaml:7:12: `exclude[0].cuda[0]` must be a version such as `12.4` or `12.4.1`, "
+            "not `12.x`"
+        ),
+        "matrix.yaml:8:10: axis `os` has no value `debian14`",
+        "matrix.yaml:9:23: axis `cuda` has no value `9.9`",
+        "matrix.yaml:10:1: unknown key `colour`",
+        "matrix.yaml:11:1: key `colour` is already given at matrix.yaml:10:1",
+    ]
+
+
+def expand_text(text: str) -> Matrix:
+    return expand(parse(text.encode("utf-8", "replace"), "matrix.yaml"), load_facts(), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("[]", ["matrix.yaml:1:1: `the file` must be a mapping"]),
+        (
+            'version: "2"',
+            [
+                "matrix.yaml:1:1: `axes` is missing",
+                "matrix.yaml:1:1: `sm` is missing",
+                "matrix.yaml:1:10: `version` must be `1`, not `2`",
+            ],
+        ),
+        (
+            'version: "1"\nsm: ["90"]\naxes: {cuda: ["11.8", "12", "11.8"], os: [], arch: [arm64]}',
+            [
+                (
+                    "matrix.yaml:3:23: `axes.cuda[1]` must be a version such as `12.4` "
+                    "or `12.4.1`, not `12`"
+                ),
+                "matrix.yaml:3:42: `axes.os` must not be empty",
+            ],
+        ),
+        (
+            'version: "1"\nsm: ["90"]\naxes: {cuda: ["11.8"], os: [debian13], arch: [x86_64]}',
+            ["matrix.yaml:3:1: no cell of the matrix can exist"],
+        ),
+    ],
+)
+def test_a_matrix_without_usable_axes_is_refused(text: str, problems: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        expand_text(text)
+    assert [str(problem) for problem in caught.value.problems] == problems

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+
+import pytest
+
+from envmatrix.matrix.cells import version_key
+from envmatrix.matrix.document import parse
+from envmatrix.matrix.facts import Facts, in_range
+
+FACT_FILES = ["component_names", "conflicts", "cuda", "cudnn", "os"]
+
+
+def rows(value: object) -> Iterator[dict[str, object]]:
+    """The mappings that state something, which are those with a scalar in them."""
+    nested = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict) and any(key.endswith("ref") for key in value):
+        yield value
+        nested = [value.get("packages")]
+    elif isinstance(value, dict) and any(isinstance(item, str) for item in value.values()):
+        yield value
+    for item in nested if isinstance(nested, (list, type({}.values()))) else []:
+        yield from rows(item)
+
+
+@pytest.mark.parametrize("name", FACT_FILES)
+def test_every_row_names_its_source(name: str) -> None:
+    content = files("envmatrix").joinpath("data", f"{name}.yaml").read_bytes()
+    found = list(rows(parse(content, name).plain()))
+    assert found
+    for row in found:
+        refs = {"host_ref", "sm_ref"} if "host" in row else {"ref"}
+        assert all(row.get(ref) for ref in refs), row
+
+
+def test_every_release_has_packages_or_says_why_not(facts: Facts) -> None:
+    for release in facts.cuda.values():
+        assert bool(release.packages) != bool(release.unavailable), release.release
+
+
+def test_no_release_takes_an_older_compiler_than_the_one_before(facts: Facts) -> None:
+    releases = list(facts.cuda.values())
+    newest = [(int(release.gcc_max), int(release.clang_max)) for release in releases]
+    assert newest == sorted(newest)
+    assert [r.release for r in releases] == sorted(facts.cuda, key=version_key)
+
+
+def test_a_patch_release_is_known_as_its_release(facts: Facts) -> None:
+    assert facts.release("12.4.1") is facts.release("12.4")
+    assert facts.release("12.7") is None
+
+
+@pytest.mark.parametrize(
+    ("version", "first", "last", "expected"),
+    [
+        ("9.10.2", "9.0", "9.10", True),
+        ("9.11", "9.0", "9.10", False),
+        ("9.9", "9.10", None, False),
+        ("9.28", "9.12", None, True),
+        ("9.10", "9.0", "9.10.2", True),
+    ],
+)
+def test_a_range_holds_the_patches_of_its_last_version(
+    version: str, first: str, last: str | None, *, expected: bool
+) -> None:
+    assert in_range(version, first, last) is expected

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from envmatrix.matrix.document import parse
+from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.flavours import read_flavours
+from envmatrix.matrix.model import Matrix
+
+
+def problems_of(facts: Facts, **files: str) -> list[tuple[str, str | None]]:
+    documents = [parse(text.encode(), f"envs/{name}.yaml") for name, text in files.items()]
+    _, problems = read_flavours(documents, facts)
+    return [(str(problem), problem.hint) for problem in problems]
+
+
+def test_a_flavour_comes_after_the_one_it_extends(shipped: Matrix) -> None:
+    assert list(shipped.flavours) == ["runtime", "devel", "cross"]
+    lineage = [flavour.name for flavour in shipped.lineage("cross")]
+    assert lineage == ["runtime", "devel", "cross"]
+
+
+def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) -> None:
+    cross = shipped.flavours["cross"]
+    assert cross.packages_for(gcc="12", arch="x86_64") == (
+        "binutils-x86-64-linux-gnu",
+        "g++-12-x86-64-linux-gnu",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        ("flavour: b", "flavour `b` is described in a file called `a`", None),
+        ("flavour: a\nextend: b", "unknown key `extend`", "did you mean `extends`?"),
+        ("flavour: a\nextends: b", "there is no flavour `b`", None),
+        ("flavour: a\nextends: a", "flavour `a` extends itself", None),
+        (
+            "flavour: a\ncomponents: [nvc]",
+            "nothing is known of component `nvc`",
+            "did you mean `nvcc`?",
+        ),
+        (
+            "flavour: a\ncomponents: [tensorrt]",
+            "no source of component `tensorrt` is described yet",
+            None,
+        ),
+        (
+            'flavour: a\npackages: ["g++-{gc}"]',
+            "`g++-{gc}`: unknown placeholder `{gc}`",
+            "did you mean `gcc`?",
+        ),
+        (
+            'flavour: a\npackages: ["g++-{gcc"]',
+            "`g++-{gcc` has a brace without its counterpart",
+            None,
+        ),
+        ("flavour: a\npackages: [A B]", "`packages[0]` must be a package name, not `A B`", None),
+    ],
+)
+def test_a_mistake_in_a_flavour_is_told(
+    facts: Facts, text: str, problem: str, hint: str | None
+) -> None:
+    found = problems_of(facts, a=text)
+    assert [(message.split(": ", 1)[1], told) for message, told in found] == [(problem, hint)]
+    assert found[0][0].startswith("envs/a.yaml:")
+
+
+def test_flavours_that_extend_each_other_are_refused(facts: Facts) -> None:
+    found = problems_of(facts, a="flavour: a\nextends: b", b="flavour: b\nextends: a")
+    assert [message for message, _ in found] == [
+        "envs/a.yaml:2:10: flavour `a` extends itself",
+        "envs/b.yaml:2:10: flavour `b` extends itself",
+    ]

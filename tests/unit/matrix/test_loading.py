@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.matrix.loading import load_matrix
+
+
+def test_the_problems_of_all_files_are_told_in_one_run(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text("version: 2\n")
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs/a.yaml").write_text("flavour: b\n")
+    (tmp_path / "envs/c.yaml").write_text("")
+    with pytest.raises(ConfigurationError) as caught:
+        load_matrix(tmp_path)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "matrix.yaml:1:1: `axes` is missing",
+        "matrix.yaml:1:1: `sm` is missing",
+        "matrix.yaml:1:10: `version` must be `1`, not `2`",
+        "envs/c.yaml:1:1: the file is empty",
+        "envs/a.yaml:1:10: flavour `b` is described in a file called `a`",
+    ]
+
+
+def test_a_repository_without_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"`matrix.yaml` does not exist"):
+        load_matrix(tmp_path)
+
+
+def test_cells_alone_bring_no_pydantic() -> None:
+    code = "import sys, envmatrix.matrix.cells; sys.exit('pydantic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
