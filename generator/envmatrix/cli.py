@@ -21,7 +21,6 @@ VERBS = {
     "lock": "Resolve every package to a file and its sha256.",
     "plan": "Show what `build` would do, and why.",
     "run": "Compile, test or measure libraries in a cell's container.",
-    "schema": "Print the JSON Schema of matrix.yaml, for editors.",
     "verify": "Rebuild cold and compare bit for bit.",
     "why": "Explain why a cell exists, or why it cannot.",
 }
@@ -77,7 +76,9 @@ def main(arguments: list[str] | None = None) -> None:
     except click.UsageError as error:
         usage = error.ctx.command_path if error.ctx else "envmatrix"
         console.error(
-            ConfigurationError(Problem(_lowered(error.format_message()), hint=f"see `{usage} --help`"))
+            ConfigurationError(
+                Problem(_lowered(error.format_message()), hint=f"see `{usage} --help`")
+            )
         )
         sys.exit(ConfigurationError.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read stdout has enough; the interpreter must not try to flush it again.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
 

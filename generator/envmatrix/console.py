@@ -18,13 +18,14 @@ from envmatrix.errors import EnvmatrixError
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
+    from rich.progress import Progress, TaskID
 
 _PLAIN_INTERVAL_SECONDS = 5.0
 
 Advance = Callable[[int], None]
 
 
-class Progress(Protocol):
+class Meter(Protocol):
     """Shows work of `total` units; the yielded function advances it, back too."""
 
     def task(self, name: str, *, total: int, unit: str) -> AbstractContextManager[Advance]: ...
@@ -84,6 +85,9 @@ class Console:
         with self._writing:
             print(message, file=sys.stderr, flush=True)
 
+    def builds(self) -> BuildDisplay:
+        return BuildDisplay(self)
+
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
         """A bar on a terminal, a line every few seconds elsewhere, nothing for no work."""
@@ -122,6 +126,58 @@ class Console:
                 self.say(f"{name}: {amount_of(done, unit)} of {amount_of(total, unit)}")
 
         return advance
+
+
+class BuildDisplay:
+    """Builds that run side by side: lines that are drawn over on a terminal, plain lines
+    elsewhere, and with -v what every step prints."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._shown: dict[str, float] = {}
+
+    def __enter__(self) -> BuildDisplay:
+        if self._console.is_live:
+            from rich import progress as bars
+
+            columns = (
+                bars.SpinnerColumn(),
+                bars.TextColumn("{task.description}"),
+                bars.MofNCompleteColumn(),
+                bars.TimeElapsedColumn(),
+                bars.TextColumn("[dim]{task.fields[step]}[/dim]"),
+            )
+            self._live = bars.Progress(*columns, console=self._console.rich, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def started(self, name: str, reason: str) -> None:
+        self._console.say(f"build    {name}: {reason}")
+        self._shown[name] = time.monotonic()
+        if self._live is not None:
+            self._tasks[name] = self._live.add_task(name, total=None, step="")
+
+    def step(self, name: str, step: str, done: int, total: int) -> None:
+        if self._live is not None:
+            text = step[: max(20, self._console.rich.width - 70)].replace("[", "\\[")
+            self._live.update(self._tasks[name], completed=done, total=total, step=text)
+        elif time.monotonic() - self._shown[name] >= _PLAIN_INTERVAL_SECONDS:
+            self._shown[name] = time.monotonic()
+            self._console.say(f"         {name}: {step}")
+
+    def log(self, name: str, line: str) -> None:
+        self._console.detail(f"{name}: {line}")
+
+    def finished(self, name: str, seconds: float, outcome: str) -> None:
+        if self._live is not None:
+            self._live.remove_task(self._tasks.pop(name))
+        self._console.say(f"{outcome:8} {name} in {seconds:.1f} s")
 
 
 def amount_of(value: int, unit: str) -> str:

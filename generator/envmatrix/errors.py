@@ -1,11 +1,11 @@
 """Every failure a user can cause, each with the exit code it ends the program with.
 
-    EnvmatrixError            1  the work failed
-    |-- ConfigurationError    2  matrix.yaml, envs/ or the command line is wrong
-    |-- NothingSelected       3  the selection matches no cell
-    |-- OutOfDate             4  the lock or a generated file does not match the matrix
-    |-- LookupFailed          5  a resolver, a mirror or a download failed
-    `-- EngineError           6  the container engine is missing or failed
+EnvmatrixError            1  the work failed
+|-- ConfigurationError    2  matrix.yaml, envs/ or the command line is wrong
+|-- NothingSelected       3  the selection matches no cell
+|-- OutOfDate             4  the lock or a generated file does not match the matrix
+|-- LookupFailed          5  a resolver, a mirror or a download failed
+`-- EngineError           6  the container engine is missing or failed
 """
 
 from __future__ import annotations

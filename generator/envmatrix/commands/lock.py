@@ -9,9 +9,9 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.console import Console
+from envmatrix.engine.processes import run
 from envmatrix.engine.workshop import LocalWorkshop
 from envmatrix.errors import LookupFailed, OutOfDate
-from envmatrix.engine.processes import run
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
 from envmatrix.lock.pip import Pip

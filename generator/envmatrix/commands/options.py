@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -15,7 +16,7 @@ from envmatrix.errors import ConfigurationError, Problem
 
 MATRIX = "matrix.yaml"
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 select = click.option(
     "--select",
@@ -28,28 +29,29 @@ select = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing.")
 jobs = click.option(
-    "--jobs", "-j", type=click.IntRange(1, 64), default=2, show_default=True, help="At most N at once."
+    "--jobs",
+    "-j",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="At most N at once.",
 )
 
 
-def verbosity(command: _Command) -> _Command:
+def verbosity(command: Decorated) -> Decorated:
     """Add -v and -q; the command gets a `console`."""
 
-    def to_console(_ctx: click.Context, _parameter: click.Parameter, value: int) -> Console:
-        return Console(value)
+    @functools.wraps(command)
+    def with_console(*, verbose: bool, quiet: bool, **arguments: Any) -> Any:
+        return command(console=Console(verbose - quiet), **arguments)
 
-    quiet = click.option("--quiet", "-q", "console", flag_value=-1, type=int, help="Errors only.")
-    verbose = click.option(
-        "--verbose",
-        "-v",
-        "console",
-        flag_value=1,
-        default=0,
-        type=int,
-        callback=to_console,
-        help="Say more.",
+    options = (
+        click.option("--verbose", "-v", is_flag=True, help="Say more."),
+        click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong."),
     )
-    return quiet(verbose(command))
+    for option in options:
+        with_console = option(with_console)
+    return cast("Decorated", with_console)
 
 
 def repository() -> Path:

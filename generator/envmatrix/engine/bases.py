@@ -25,15 +25,20 @@ from envmatrix.store.artifacts import Store, exclusive, link_or_copy, sha256_of
 # Part of a base's identity: raise it when what `bootstrap` does changes the result.
 _RECIPE = 1
 
-# Documentation, manuals and translations, for every package that is ever installed on a base;
-# the licences stay.
-_EXCLUDED = (
+# dpkg's options in a base, for every package that is ever installed on it: no documentation,
+# manuals and translations, but the licences; and no fsync, which an image has no use for.
+_DPKG_OPTIONS = (
+    "force-unsafe-io",
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
     "path-exclude=/usr/share/info/*",
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/man/*",
 )
+
+
+# What mmdebstrap writes of the machine it runs on.
+_FORGOTTEN = ("apt/sources.list", "apt/apt.conf.d/99mmdebstrap", "hostname", "resolv.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,7 @@ class BaseLayout:
             return member.read().decode() if member else ""
 
 
-def base_layout(
-    cache: Path, store: Store, package_set: PackageSet, epoch: int
-) -> BaseLayout:
+def base_layout(cache: Path, store: Store, package_set: PackageSet, epoch: int) -> BaseLayout:
     """The base of `package_set`, made unless it is kept; its artifacts are in `store`.
 
     Raises EngineError where mmdebstrap is missing or fails, and where the result is not the
@@ -81,7 +84,7 @@ def base_layout(
 def _identity(package_set: PackageSet, epoch: int) -> str:
     request = package_set.request
     files = [item.sha256 for item in package_set.artifacts]
-    text = json.dumps([_RECIPE, epoch, request.suite, request.arch, _EXCLUDED, files])
+    text = json.dumps([_RECIPE, epoch, request.suite, request.arch, _DPKG_OPTIONS, files])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -106,7 +109,8 @@ def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path
 
 def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: Path) -> None:
     request = package_set.request
-    options = [f"--dpkgopt={line}" for line in _EXCLUDED]
+    options = [f"--dpkgopt={line}" for line in _DPKG_OPTIONS]
+    forgotten = " ".join(f'"$1"/etc/{name}' for name in _FORGOTTEN)
     run(
         [
             "mmdebstrap",
@@ -115,8 +119,7 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
             f"--architectures={request.arch}",
             '--aptopt=APT::Install-Recommends "false"',
             *options,
-            '--customize-hook=rm -f "$1"/etc/apt/sources.list "$1"/etc/hostname '
-            '"$1"/etc/resolv.conf "$1"/etc/apt/apt.conf.d/99mmdebstrap',
+            f"--customize-hook=rm -f {forgotten}",
             str(request.suite),
             str(rootfs),
             f"deb [trusted=yes] copy:{repository} ./",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envmatrix.console import Progress
+from envmatrix.console import Meter
 from envmatrix.engine import bases
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
@@ -30,7 +30,7 @@ class LocalWorkshop:
     cache: Path
     store: Store
     fetcher: Fetcher
-    progress: Progress
+    progress: Meter
     mirror: str
     host_arch: str
     _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)

@@ -128,7 +128,9 @@ def loads(text: str, file: str = FILE) -> Lock:
     except json.JSONDecodeError as error:
         where = Position(file, error.lineno, error.colno)
         raise ConfigurationError(
-            Problem(f"not JSON: {error.msg}", where, "restore it, or write it anew: `envmatrix lock`")
+            Problem(
+                f"not JSON: {error.msg}", where, "restore it, or write it anew: `envmatrix lock`"
+            )
         ) from error
     try:
         if document["version"] != VERSION:

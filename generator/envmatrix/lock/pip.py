@@ -76,7 +76,8 @@ class Pip:
             [
                 sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
                 "--quiet", "--no-deps", "--only-binary", ":all:", "--target", "/nonexistent",
-                *platforms, "--report", "-", *sorted(requirements),
+                # Reads a wheel's metadata by range: cuDNN's is 3 kB of 650 MB.
+                "--use-feature=fast-deps", *platforms, "--report", "-", *sorted(requirements),
             ]
         )  # fmt: skip
         rows: list[dict[str, Any]] = json.loads(printed)["install"]

@@ -137,9 +137,7 @@ def _os_requests(
     return requests
 
 
-def _toolkit_requests(
-    cell: PlannedCell, matrix: Matrix, recipes: Recipes
-) -> dict[str, Request]:
+def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     arch = cell.cell.arch
     wanted = [("runtime", arch), ("devel", arch), ("tools", arch)]
     wanted += [("tools", CROSS_HOST)] if is_crossed(arch) else []
@@ -156,7 +154,9 @@ def _toolkit_request(
     components = components_of(matrix, "runtime" if part == "runtime" else "devel")
     names = _packages(recipes.of(source.source, components, part), words_of(cell, recipes))
     if source.source == "pypi":
-        return Request("pip", docker_arch(arch), tuple(f"{name}@{cell.cell.cuda}" for name in names))
+        return Request(
+            "pip", docker_arch(arch), tuple(f"{name}@{cell.cell.cuda}" for name in names)
+        )
     return Request("apt-files", docker_arch(arch), names, source.suite)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from envmatrix.console import Progress
+from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
@@ -38,7 +38,7 @@ class Resolver:
 
     workshop: Workshop
     pip: Pip
-    progress: Progress
+    progress: Meter
     _bases: dict[str, Base] = field(default_factory=dict)
 
     def resolve(
@@ -142,4 +142,3 @@ def _home(request: Request, host_arch: str, lock: Lock) -> str:
 
 def _is_base(request: Request) -> bool:
     return request.resolver == "bootstrap"
-

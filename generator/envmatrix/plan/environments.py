@@ -18,7 +18,7 @@ from envmatrix.lock.requests import (
     toolkit_set,
     words_of,
 )
-from envmatrix.matrix.cells import cuda_target, docker_arch, package_triplet, sort_key, triplet
+from envmatrix.matrix.cells import cuda_target, docker_arch, sort_key, triplet
 from envmatrix.matrix.model import Matrix, PlannedCell
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
@@ -86,8 +86,9 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A bootstrapped base; `image` names it in the local store by its content."""
+    """A bootstrapped base: its set in the lock, and its name in the engine's store."""
 
+    key: str
     stage: str
     arch: str
     image: str
@@ -220,7 +221,7 @@ class _Stages:
 
     def _add_base(self, keys: OsSets, arch: str) -> None:
         image = base_image(keys.base, self._lock.sets[keys.base].diff_id or "")
-        self.bases[keys.base] = Base(f"base-{arch}", arch, image)
+        self.bases[keys.base] = Base(keys.base, f"base-{arch}", arch, image)
 
     def _add_files(self, stage: str, key: str) -> None:
         self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)
@@ -234,7 +235,10 @@ class _Stages:
         tree = self._tree(stage, f"{stage}-files", key, cell, arch, recipes)
         root, target = tree.root, cuda_target(arch)
         if part == "runtime":
-            root_link = {"/usr/local/cuda": root.rsplit("/", 1)[-1], "lib64": f"targets/{target}/lib"}
+            root_link = {
+                "/usr/local/cuda": root.rsplit("/", 1)[-1],
+                "lib64": f"targets/{target}/lib",
+            }
             tree = _with_links(tree, root_link | {"lib": "lib64"})
         elif part == "devel":
             tree = _with_links(tree, {"include": f"targets/{target}/include"})

@@ -15,7 +15,7 @@ from urllib.parse import quote, urljoin
 
 import httpx
 
-from envmatrix.console import Progress
+from envmatrix.console import Meter
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.store.artifacts import Store
@@ -51,7 +51,7 @@ class Fetcher:
         self._sleep = sleep
         self._stop = threading.Event()
 
-    def fetch(self, artifacts: Sequence[Artifact], progress: Progress) -> None:
+    def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
         """Have all of `artifacts` in the store, checked. Raises LookupFailed for what cannot be."""
         with ThreadPoolExecutor(JOBS) as pool:
             wanted = dict(zip(artifacts, pool.map(self._store.verified, artifacts), strict=True))

@@ -27,7 +27,6 @@ PYPI = "pypi"
 APT_DIRECTORY = Path("/etc/apt")
 
 
-
 def user_configuration() -> Path:
     return Path(platformdirs.user_config_dir("envmatrix")) / "config.toml"
 

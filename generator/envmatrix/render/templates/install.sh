@@ -3,7 +3,7 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
-apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Options::=--force-unsafe-io /files/*.deb
+apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 /files/*.deb
 
 for pair; do ln -s "/usr/bin/${pair#*=}" "/usr/local/bin/${pair%%=*}"; done
 

@@ -1,0 +1,111 @@
+"""`envmatrix build`: the images that cells need on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine import images
+from envmatrix.engine.builder import Builder, Order
+from envmatrix.lock.model import Lock
+from envmatrix.plan.actions import Action, decide
+from envmatrix.plan.environments import Environment, Image
+from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.origins import Origins
+
+
+@click.command(epilog="Example: envmatrix build --select cuda12-aarch64")
+@options.select
+@options.jobs
+@click.option("--emulate", is_flag=True, help="Compile under emulation instead of crossing.")
+@click.option("--force", is_flag=True, help="Build also what is up to date.")
+@options.dry_run
+@options.as_json
+@options.verbosity
+def command(
+    *,
+    patterns: Sequence[str],
+    jobs: int,
+    emulate: bool,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    console: Console,
+) -> None:
+    """Build the images of the selected cells, or say why none is needed."""
+    workspace = Workspace.here()
+    wanted = workspace.images(patterns, emulate=emulate)
+    actions = planned(workspace, wanted, force=force)
+    if as_json:
+        options.print_json([row(action) for _, action in actions])
+    if dry_run:
+        if not as_json:
+            show(actions)
+        return
+    build_images(workspace, actions, jobs, console)
+
+
+def planned(
+    workspace: Workspace, wanted: Sequence[Image], *, force: bool = False
+) -> tuple[tuple[Environment, Action], ...]:
+    """What to do with each image, and why."""
+    inputs = workspace.plan(wanted)
+    with images.engine() as client:
+        existing = images.labelled(client)
+    actions = decide([its for _, its in inputs], existing, force=force)
+    return tuple(zip((environment for environment, _ in inputs), actions, strict=True))
+
+
+def build_images(
+    workspace: Workspace,
+    actions: Sequence[tuple[Environment, Action]],
+    jobs: int,
+    console: Console,
+) -> None:
+    """Carry out `actions`: what is up to date is only named."""
+    for _, action in actions:
+        if action.verb == "reuse":
+            console.say(f"reuse    {action.image}: {action.reason}")
+    orders = [
+        Order(
+            environment,
+            action.inputs,
+            workspace.dockerfile(environment.name),
+            action.image.reference,
+            action.reason,
+        )
+        for environment, action in actions
+        if action.verb == "build"
+    ]
+    if orders:
+        with builder(workspace.lock, console) as its:
+            its.build(orders, jobs)
+
+
+@contextmanager
+def builder(lock: Lock, console: Console) -> Iterator[Builder]:
+    store = Store.of_user()
+    with images.engine() as client, http_client() as http:
+        fetcher = Fetcher(store, Origins(), http)
+        yield Builder(client, cache_directory(), store, fetcher, lock, console, options.host_arch())
+
+
+def row(action: Action) -> dict[str, object]:
+    return {
+        "image": action.image.reference,
+        "platform": action.image.platform,
+        "action": action.verb,
+        "reason": action.reason,
+        "fingerprint": action.inputs.fingerprint,
+    }
+
+
+def show(actions: Sequence[tuple[Environment, Action]]) -> None:
+    for _, action in actions:
+        click.echo(f"{action.verb:8} {action.image}: {action.reason}")

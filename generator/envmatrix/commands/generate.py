@@ -1,0 +1,75 @@
+"""`envmatrix generate`: hermetic; the lock in, committed files out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.workspace import DOCKERFILES, Workspace
+from envmatrix.console import Console
+from envmatrix.errors import OutOfDate
+from envmatrix.matrix.schema import json_schema
+from envmatrix.render.dockerfile import dockerfile
+
+SCHEMA = "matrix.schema.json"
+
+
+@click.command(epilog="Example: envmatrix generate --check")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 4 if a file would change.")
+@options.verbosity
+def command(*, check: bool, console: Console) -> None:
+    """Write a Dockerfile for every environment, and the JSON Schema of matrix.yaml."""
+    workspace = Workspace.here()
+    wanted = outputs(workspace)
+    changed = sorted(path for path, text in wanted.items() if _text(workspace.root / path) != text)
+    stale = sorted(_stale(workspace.root, wanted))
+    if check:
+        _report_drift(changed, stale)
+        console.say(f"{len(wanted)} generated files are up to date")
+        return
+    for path in changed:
+        file = workspace.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(wanted[path], encoding="utf-8")
+        console.say(f"wrote    {path}")
+    for path in stale:
+        shutil.rmtree(workspace.root / path)
+        console.say(f"removed  {path}")
+    if not changed and not stale:
+        console.say(f"{len(wanted)} generated files are up to date")
+
+
+def outputs(workspace: Workspace) -> Mapping[str, str]:
+    """Every generated file: path within the repository -> text."""
+    rendered = {
+        f"{DOCKERFILES}/{environment.name}/Dockerfile": dockerfile(environment)
+        for environment in workspace.environments(workspace.matrix.cells)
+    }
+    return rendered | {SCHEMA: json.dumps(json_schema(), indent=2) + "\n"}
+
+
+def _text(file: Path) -> str | None:
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def _stale(root: Path, wanted: Iterable[str]) -> Iterable[str]:
+    """Directories of environments that are no more: `dockerfiles/` holds nothing else."""
+    names = {Path(path).parts[1] for path in wanted if path.startswith(DOCKERFILES)}
+    for directory in (root / DOCKERFILES).glob("*/"):
+        if directory.name not in names:
+            yield f"{DOCKERFILES}/{directory.name}"
+
+
+def _report_drift(changed: Iterable[str], stale: Iterable[str]) -> None:
+    details = [f"`{path}` differs" for path in changed] + [f"`{path}` is stale" for path in stale]
+    if details:
+        raise OutOfDate(
+            "generated files are out of date",
+            details=details,
+            hint="write them: `envmatrix generate`",
+        )

@@ -1,0 +1,85 @@
+"""A repository, read: its matrix, its lock, and the plan of its environments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from envmatrix.commands import options
+from envmatrix.errors import OutOfDate
+from envmatrix.lock.components import Recipes, shipped_recipes
+from envmatrix.lock.model import FILE, Lock, load
+from envmatrix.lock.requests import drift
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.selection import select
+from envmatrix.plan.actions import Inputs, inputs_of
+from envmatrix.plan.environments import Environment, Image, environments, images_of
+from envmatrix.render.dockerfile import dockerfile
+
+DOCKERFILES = "dockerfiles"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    root: Path
+
+    @classmethod
+    def here(cls) -> Workspace:
+        return cls(options.repository())
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        return load_matrix(self.root)
+
+    @cached_property
+    def lock(self) -> Lock:
+        """The lock, which answers the matrix; OutOfDate where it does not."""
+        lock = load(self.root)
+        if drifted := drift(lock, self.matrix, self.recipes):
+            raise OutOfDate(
+                f"`{FILE}` does not answer `{options.MATRIX}`",
+                details=drifted,
+                hint="bring it up to date: `envmatrix lock`",
+            )
+        return lock
+
+    @property
+    def recipes(self) -> Recipes:
+        return shipped_recipes()
+
+    def environments(self, cells: Iterable[PlannedCell]) -> tuple[Environment, ...]:
+        return environments(self.matrix, self.lock, self.recipes, cells)
+
+    def dockerfile(self, environment: str) -> Path:
+        return self.root / DOCKERFILES / environment / "Dockerfile"
+
+    def images(self, patterns: Sequence[str], *, emulate: bool = False) -> tuple[Image, ...]:
+        """The images that this machine needs for the selected cells, each once."""
+        host = options.host_arch()
+        found = (images_of(cell, host, emulate=emulate) for cell in select(self.matrix, patterns))
+        return tuple(dict.fromkeys(image for images in found for image in images))
+
+    def plan(self, images: Sequence[Image]) -> tuple[tuple[Environment, Inputs], ...]:
+        """What identifies each of `images`, and the environment it belongs to."""
+        names = {image.environment for image in images}
+        cells = [cell for cell in self.matrix.cells if cell.cell.environment in names]
+        by_name = {environment.name: environment for environment in self.environments(cells)}
+        texts = {name: self._generated(found) for name, found in by_name.items()}
+        return tuple(
+            (by_name[image.environment], inputs_of(image, texts[image.environment]))
+            for image in images
+        )
+
+    def _generated(self, environment: Environment) -> str:
+        """The environment's Dockerfile, as it is committed and as the lock says."""
+        text = dockerfile(environment)
+        file = self.dockerfile(environment.name)
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            raise OutOfDate(
+                f"`{file.relative_to(self.root)}` is not what the lock says",
+                hint="write it: `envmatrix generate`",
+            )
+        return text

@@ -1,0 +1,156 @@
+"""Carries out build actions: bases and files in place first, then at most N builds at once."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envmatrix.console import BuildDisplay, Console
+from envmatrix.engine import bases, images
+from envmatrix.engine.buildx import Build, Buildx
+from envmatrix.engine.progress import BuildProgress
+from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.lock.model import Lock
+from envmatrix.plan.actions import Inputs
+from envmatrix.plan.environments import Base, Environment, FileStage, Image
+from envmatrix.store.artifacts import Store, link_or_copy
+from envmatrix.store.fetch import Fetcher
+
+if TYPE_CHECKING:
+    import docker
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An image to build: from which Dockerfile, under which name, and why."""
+
+    environment: Environment
+    inputs: Inputs
+    dockerfile: Path
+    reference: str
+    reason: str
+    no_cache: bool = False
+
+    @property
+    def image(self) -> Image:
+        return self.inputs.image
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    client: docker.DockerClient
+    cache: Path
+    store: Store
+    fetcher: Fetcher
+    lock: Lock
+    console: Console
+    host_arch: str
+
+    def build(self, orders: Sequence[Order], jobs: int) -> Mapping[str, str]:
+        """Build all `orders` and return reference -> digest; the first failure is raised, after
+        what was under way has ended."""
+        if not orders:
+            return {}
+        contexts = {order.reference: self._file_stages(order) for order in orders}
+        stages = {stage.stage: stage for group in contexts.values() for stage in group}
+        files = {item for group in contexts.values() for stage in group for item in stage.artifacts}
+        self.console.detail(f"{len(files)} files in {len(stages)} stages")
+        self._prepare_bases(orders)
+        self.fetcher.fetch(sorted(files), self.console)
+        return self._run(orders, contexts, jobs)
+
+    def _file_stages(self, order: Order) -> tuple[FileStage, ...]:
+        used = {*order.inputs.stages, f"unpacker-files-{self.host_arch}"}
+        return tuple(stage for stage in order.environment.files if stage.stage in used)
+
+    def _prepare_bases(self, orders: Iterable[Order]) -> None:
+        needed: dict[str, Base] = {}
+        for order in orders:
+            arches = {order.image.arch, self.host_arch}
+            needed |= {b.image: b for b in order.environment.bases if b.arch in arches}
+        for base in needed.values():
+            if not images.has(self.client, base.image):
+                self._prepare_base(base)
+
+    def _prepare_base(self, base: Base) -> None:
+        package_set = self.lock.sets[base.key]
+        self.fetcher.fetch(package_set.artifacts, self.console)
+        self.console.say(f"base     {base.key}: bootstrapping unless it is kept")
+        layout = bases.base_layout(self.cache, self.store, package_set, self.lock.epoch)
+        bases.load(layout, base.image)
+
+    def _run(
+        self, orders: Sequence[Order], contexts: Mapping[str, tuple[FileStage, ...]], jobs: int
+    ) -> Mapping[str, str]:
+        buildx = Buildx()
+        digests: dict[str, str] = {}
+        failures: list[EnvmatrixError] = []
+        with ThreadPoolExecutor(jobs) as pool, self.console.builds() as display:
+            futures: dict[Future[str], Order] = {}
+            for order in orders:
+                directories = {s.stage: self._context(s) for s in contexts[order.reference]}
+                job = Build(
+                    order.image,
+                    order.dockerfile,
+                    directories,
+                    order.inputs.labels,
+                    order.reference,
+                    order.no_cache,
+                )
+                futures[pool.submit(_build_one, buildx, job, order.reason, display)] = order
+            try:
+                for future in as_completed(futures):
+                    try:
+                        digests[futures[future].reference] = future.result()
+                    except EnvmatrixError as error:
+                        failures.append(error)
+                        for other in futures:
+                            other.cancel()
+                        break
+            except KeyboardInterrupt:
+                for future in futures:
+                    future.cancel()
+                buildx.interrupt()
+                raise
+        if failures:
+            raise failures[0]
+        return digests
+
+    def _context(self, stage: FileStage) -> Path:
+        """A directory with the stage's files, kept by content: BuildKit sends only what is new.
+
+        Every link is made to name the store's own, checked file, in one step each.
+        """
+        names = "\n".join(item.sha256 for item in stage.artifacts)
+        directory = self.cache / "contexts" / hashlib.sha256(names.encode()).hexdigest()[:24]
+        directory.mkdir(parents=True, exist_ok=True)
+        for item in stage.artifacts:
+            source, link = self.store.path(item), directory / item.filename
+            if not (link.exists() and link.samefile(source)):
+                scratch = directory.with_name(f"{directory.name}.{item.sha256}")
+                scratch.unlink(missing_ok=True)
+                link_or_copy(source, scratch)
+                scratch.replace(link)
+        return directory
+
+
+def _build_one(buildx: Buildx, build: Build, reason: str, display: BuildDisplay) -> str:
+    started = time.monotonic()
+    name = str(build.image)
+    display.started(name, reason)
+    progress = BuildProgress(
+        on_step=lambda step: display.step(name, step, *progress.counts),
+        on_log=lambda line: display.log(name, line),
+    )
+    try:
+        digest = buildx.build(build, progress)
+    except EngineError:
+        display.finished(name, time.monotonic() - started, "failed")
+        raise
+    display.finished(name, time.monotonic() - started, "built")
+    return digest

@@ -1,0 +1,97 @@
+"""Two images compared bit for bit: their layers and configuration, and, where those differ,
+the files."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import docker
+
+_MOST_FILES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What must be equal: ordered diffIDs and the configuration. `digest` also depends on the
+    engine's compressor."""
+
+    layers: tuple[str, ...]
+    config: Mapping[str, Any]
+    digest: str
+
+
+def contents(client: docker.DockerClient, reference: str) -> Contents:
+    shown = client.images.get(reference).attrs
+    config = {name: shown.get(name) for name in ("Architecture", "Os", "Config", "Created")}
+    return Contents(tuple(shown["RootFS"]["Layers"]), config, shown["Id"])
+
+
+def differences(client: docker.DockerClient, one: str, other: str) -> tuple[str, ...]:
+    """In words, where two images differ; empty where they are equal."""
+    first, second = contents(client, one), contents(client, other)
+    found = [
+        f"config: `{name}` is {first.config[name]} and {second.config[name]}"
+        for name in first.config
+        if first.config[name] != second.config[name]
+    ]
+    if first.layers != second.layers:
+        found += _layers(first.layers, second.layers)
+        found += _files(_listing(client, one), _listing(client, other))
+    return tuple(found)
+
+
+def _layers(first: tuple[str, ...], second: tuple[str, ...]) -> Iterator[str]:
+    if len(first) != len(second):
+        yield f"layers: {len(first)} and {len(second)}"
+    for number, (its, others) in enumerate(zip(first, second, strict=False), start=1):
+        if its != others:
+            yield f"layer {number}: {its} and {others}"
+
+
+def _files(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ...]:
+    names = sorted(
+        name for name in first.keys() | second.keys() if first.get(name) != second.get(name)
+    )
+    shown = [
+        f"file {name}: {first.get(name, 'absent')} and {second.get(name, 'absent')}"
+        for name in names[:_MOST_FILES]
+    ]
+    more = len(names) - _MOST_FILES
+    return (*shown, *([f"and {more} more files"] if more > 0 else []))
+
+
+def _listing(client: docker.DockerClient, reference: str) -> Mapping[str, str]:
+    """Every file of an image: its name -> what of it counts."""
+    container = client.containers.create(reference, command=["true"])
+    try:
+        chunks = cast("Iterator[bytes]", container.export())
+        stream = cast("IO[bytes]", _Chunks(chunks))
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            return {entry.name: _described(archive, entry) for entry in archive}
+    finally:
+        container.remove(force=True)
+
+
+def _described(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> str:
+    content = archive.extractfile(entry) if entry.isreg() else None
+    digest = hashlib.sha256(content.read()).hexdigest()[:12] if content else entry.linkname
+    return f"{entry.mode:o} {entry.uid}:{entry.gid} mtime {entry.mtime} {entry.size} {digest}"
+
+
+class _Chunks:
+    """A stream of byte strings as a file to read from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size and (chunk := next(self._chunks, b"")):
+            self._rest += chunk
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found

@@ -1,0 +1,100 @@
+"""GPU passthrough: which way leads to a GPU here, or which link of the chain is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    import docker
+    from docker.types import DeviceRequest
+
+NVIDIA = "nvidia.com/gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFacts:
+    """`kinds` are the CDI kinds that the engine can hand out; `runtimes` its runtimes."""
+
+    has_driver: bool
+    kinds: frozenset[str]
+    engine_has_cdi: bool
+    runtimes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Passthrough:
+    """`method` is `cdi` with the qualified `device`, or `gpus` (docker's `--gpus all`)."""
+
+    method: str
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoGpu:
+    reason: str
+
+
+def choose(facts: GpuFacts, device: str | None = None) -> Passthrough | NoGpu:
+    """CDI where the engine knows the kind, else `--gpus`, else the missing link. Pure.
+
+    `device` is a qualified CDI name (`vendor.com/class=name`) that a person asked for.
+    """
+    wanted = device or f"{NVIDIA}=all"
+    kind = wanted.split("=")[0]
+    if facts.engine_has_cdi and kind in facts.kinds:
+        return Passthrough("cdi", wanted)
+    if device:
+        known = ", ".join(sorted(facts.kinds)) or "none"
+        return NoGpu(f"the engine has no CDI device of kind `{kind}`; it knows {known}")
+    if "nvidia" in facts.runtimes and facts.has_driver:
+        return Passthrough("gpus")
+    return NoGpu(_missing(facts))
+
+
+def _missing(facts: GpuFacts) -> str:
+    if not facts.has_driver:
+        return "no NVIDIA driver is loaded (there is no /proc/driver/nvidia)"
+    if not facts.kinds and "nvidia" not in facts.runtimes:
+        return (
+            "the driver is loaded, but the NVIDIA Container Toolkit is not set up: "
+            "run `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
+        )
+    return "there is a CDI specification, but the engine's feature `cdi` is off in daemon.json"
+
+
+def request(passthrough: Passthrough) -> DeviceRequest:
+    from docker.types import DeviceRequest
+
+    if passthrough.method == "cdi":
+        return DeviceRequest(driver="cdi", device_ids=[passthrough.device])
+    return DeviceRequest(count=-1, capabilities=[["gpu"]])
+
+
+def probe(client: docker.DockerClient) -> GpuFacts:
+    info: Mapping[str, Any] = client.info()
+    directories = info.get("CDISpecDirs") or ()
+    return GpuFacts(
+        has_driver=Path("/proc/driver/nvidia/version").exists(),
+        kinds=frozenset(kind for path in directories for kind in _kinds(Path(path))),
+        engine_has_cdi=bool(directories),
+        runtimes=frozenset(info.get("Runtimes") or ()),
+    )
+
+
+def _kinds(directory: Path) -> frozenset[str]:
+    found = set()
+    for file in sorted(directory.glob("*")):
+        if file.suffix in {".json", ".yaml", ".yml"}:
+            try:
+                text = file.read_text(encoding="utf-8")
+                spec = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+                found.add(str(spec["kind"]))
+            except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+                continue  # the engine reports a broken specification itself
+    return frozenset(found)

@@ -1,0 +1,76 @@
+"""BuildKit's machine-readable progress (`--progress=rawjson`): one JSON object a line, with
+vertexes (steps), statuses and logs, each naming a vertex by digest."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_LAST_LINES = 25
+_IMPORTANT = re.compile(r"^\[(?!internal)")
+
+
+@dataclass
+class Step:
+    name: str
+    is_done: bool = False
+    is_cached: bool = False
+    error: str = ""
+    log: list[str] = field(default_factory=list)
+
+
+@dataclass
+class BuildProgress:
+    """The state of one build. `on_step` hears of each step of the Dockerfile as it starts,
+    `on_log` each line a step prints."""
+
+    on_step: Callable[[str], None] = lambda _name: None
+    on_log: Callable[[str], None] = lambda _line: None
+    steps: dict[str, Step] = field(default_factory=dict)
+    other_lines: list[str] = field(default_factory=list)
+
+    def feed(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            self.other_lines.append(line.rstrip())
+            return
+        for vertex in event.get("vertexes") or ():
+            self._vertex(vertex)
+        for log in event.get("logs") or ():
+            self._log(log)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Steps done, and steps known so far."""
+        return sum(step.is_done for step in self.steps.values()), len(self.steps)
+
+    def failure(self) -> tuple[str, tuple[str, ...]] | None:
+        """The failing step and the last lines it printed."""
+        for step in self.steps.values():
+            # Steps stopped because another one failed say only that they were cancelled.
+            if step.error and "context canceled" not in step.error:
+                return step.name, (*step.log[-_LAST_LINES:], step.error)
+        return None
+
+    def _vertex(self, vertex: Any) -> None:
+        step = self.steps.setdefault(vertex["digest"], Step(vertex["name"]))
+        if vertex.get("started") and not step.is_done and _IMPORTANT.match(step.name):
+            self.on_step(step.name.splitlines()[0])
+        step.is_done = step.is_done or bool(vertex.get("completed"))
+        step.is_cached = step.is_cached or bool(vertex.get("cached"))
+        step.error = vertex.get("error") or step.error
+
+    def _log(self, log: Any) -> None:
+        text = base64.b64decode(log["data"]).decode("utf-8", "replace")
+        lines = [line.rstrip() for line in text.splitlines()]
+        if step := self.steps.get(log["vertex"]):
+            step.log += lines
+        for line in lines:
+            self.on_log(line)

@@ -1,0 +1,1 @@
+"""What is done with a library in a cell: compile, test, measure."""

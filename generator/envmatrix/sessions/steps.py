@@ -1,0 +1,125 @@
+"""The container of each step of a session, decided. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envmatrix.engine.containers import ContainerSpec, Mount
+from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.plan.environments import Image
+
+if TYPE_CHECKING:
+    from docker.types import DeviceRequest
+
+SOURCE = "/src"
+BUILD = "/build"
+CCACHE = "/ccache"
+
+JUNIT = "junit.xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where a library in a cell lives on this machine; `images` are compiler's and runtime's.
+
+    `uses_emulation` says that the runtime image is of another architecture than the host.
+    """
+
+    cell: PlannedCell
+    library: Library
+    root: Path
+    ccache: Path
+    compiler: Image
+    runtime: Image
+    host_arch: str
+
+    @property
+    def directory(self) -> Path:
+        return self.root / "build" / self.cell.id / self.library.name
+
+    @property
+    def build(self) -> Path:
+        flavour = self.compiler.flavour
+        return self.directory / ("emulated" if self._is_emulated else flavour)
+
+    @property
+    def _is_emulated(self) -> bool:
+        return self.compiler.arch != self.host_arch
+
+    def log(self, step: str) -> Path:
+        return self.directory / f"{step}.log"
+
+
+def architectures(cell: PlannedCell) -> str:
+    """CMake's CUDAARCHS: the matrix's sm list, as far as this CUDA knows it."""
+    return ";".join(cell.toolchain.sm)
+
+
+def configure(place: Workplace) -> ContainerSpec:
+    return _compiler(place, ["cmake", "-S", SOURCE, "-B", BUILD, "--preset", place.library.preset])
+
+
+def compile_all(place: Workplace, jobs: int) -> ContainerSpec:
+    return _compiler(place, ["cmake", "--build", BUILD, "--parallel", str(jobs)])
+
+
+def test(place: Workplace, arguments: Sequence[str]) -> ContainerSpec:
+    """CTest in the runtime image; a test that returns its skip code is skipped, not passed."""
+    command = [
+        "ctest",
+        "--test-dir",
+        BUILD,
+        "--output-on-failure",
+        "--output-junit",
+        f"{BUILD}/{JUNIT}",
+    ]
+    return _runtime(place, [*command, *arguments])
+
+
+def measure(
+    place: Workplace, devices: Sequence[DeviceRequest], arguments: Sequence[str]
+) -> ContainerSpec:
+    spec = _runtime(place, [f"{BUILD}/{place.library.benchmark}", *arguments])
+    return replace(spec, devices=devices)
+
+
+def shell(place: Workplace) -> ContainerSpec:
+    return _compiler(place, ["bash"])
+
+
+def _compiler(place: Workplace, command: Sequence[str]) -> ContainerSpec:
+    launchers = {
+        f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in ("C", "CXX", "CUDA")
+    }
+    return ContainerSpec(
+        image=place.compiler.reference,
+        platform=place.compiler.platform,
+        command=command,
+        mounts=[
+            Mount(place.root / place.library.path, SOURCE, read_only=True),
+            Mount(place.build, BUILD),
+            Mount(place.ccache, CCACHE),
+        ],
+        environment={
+            "CCACHE_DIR": CCACHE,
+            "CUDAARCHS": architectures(place.cell),
+            **launchers,
+        },
+        directory=BUILD,
+    )
+
+
+def _runtime(place: Workplace, command: Sequence[str]) -> ContainerSpec:
+    return ContainerSpec(
+        image=place.runtime.reference,
+        platform=place.runtime.platform,
+        command=command,
+        mounts=[
+            Mount(place.root / place.library.path, SOURCE, read_only=True),
+            Mount(place.build, BUILD),
+        ],
+        directory=BUILD,
+    )

@@ -1,0 +1,84 @@
+"""Sessions: the project's own checks, and for every cell of matrix.yaml what people do in it.
+
+`nox -l` lists them; `nox -s build-cuda12-aarch64` is the main job.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+from envmatrix.sessions.names import session_names
+
+ROOT = Path(__file__).parent
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "unit"]
+nox.options.error_on_missing_interpreters = False
+
+# Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
+VERBS = {
+    "build": ("compile", "Compile the libraries for {cell}."),
+    "test": ("test", "Compile and test the libraries in {cell}."),
+    "perf": ("perf", "Measure the libraries in {cell} on a GPU."),
+    "shell": ("shell", "Open a shell in the container of {cell}."),
+}
+SKIPPED = 77
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything: lint, types, unit and integration tests with real cells."""
+    lint(session)
+    session.run("pytest", "tests/unit", "tests/integration", *session.posargs)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """The fast tests: offline, no container engine."""
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, and generated files that must not drift."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("envmatrix", "lock", "--check")
+    session.run("envmatrix", "generate", "--check")
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Compile and test the libraries in every cell, one after the other."""
+    failed = []
+    for cell in session_names(ROOT).cells:
+        try:
+            session.run("envmatrix", "run", "test", cell, *session.posargs)
+        except nox.command.CommandFailed:
+            failed.append(cell)
+    if failed:
+        session.error(f"{len(failed)} cells failed: {', '.join(failed)}")
+
+
+def _add(prefix: str, verb: str, name: str, cell: str, text: str) -> None:
+    def run(session: nox.Session) -> None:
+        try:
+            session.run("envmatrix", "run", verb, cell, *session.posargs)
+        except nox.command.CommandFailed as error:
+            if verb == "perf" and str(error.reason).endswith(f" {SKIPPED}"):
+                session.skip("there is no GPU to measure on, as said above")
+            raise
+
+    run.__doc__ = text.format(cell=cell)
+    nox.session(name=f"{prefix}-{name}")(run)
+
+
+os.chdir(ROOT)
+for name, cell in session_names(ROOT).all.items():
+    for prefix, (verb, text) in VERBS.items():
+        _add(prefix, verb, name, cell, text)

@@ -1,0 +1,110 @@
+"""Real cells: built, compiled with the real nvcc, and tested."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import docker
+import pytest
+
+from envmatrix.sessions.outcomes import elf_machine, test_outcomes
+from tests.integration.conftest import ROOT, Envmatrix
+
+NATIVE = "cuda13.5-debian12-x86_64"
+CROSSED = "cuda13.5-debian12-aarch64"
+ENVIRONMENT = "cuda13.5-debian12"
+
+
+def _made(cell: str) -> Path:
+    (file,) = (
+        path
+        for path in (ROOT / "build" / cell / "vectorops").glob("*/libvectorops.so*")
+        if not path.is_symlink()
+    )
+    return file
+
+
+def test_a_native_cell_compiles_and_its_tests_pass_or_skip_with_the_reason(
+    envmatrix: Envmatrix,
+) -> None:
+    envmatrix("run", "test", NATIVE)
+
+    assert elf_machine(_made(NATIVE)) == "x86_64"
+    outcomes = test_outcomes(ROOT / "build" / NATIVE / "vectorops/junit.xml")
+    states = {outcome.name: outcome.state for outcome in outcomes}
+    assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
+    for outcome in outcomes:
+        if outcome.state == "skipped":
+            assert "no CUDA device" in outcome.message
+
+
+def test_an_aarch64_cell_is_cross_compiled(envmatrix: Envmatrix) -> None:
+    done = envmatrix("run", "compile", CROSSED)
+
+    assert elf_machine(_made(CROSSED)) == "aarch64"
+    assert "aarch64" in done.stdout
+
+
+def test_files_belong_to_the_calling_user(envmatrix: Envmatrix) -> None:
+    envmatrix("run", "compile", NATIVE)
+
+    assert _made(NATIVE).stat().st_uid == Path(ROOT / "build").stat().st_uid
+
+
+def test_what_is_up_to_date_is_reused(envmatrix: Envmatrix) -> None:
+    envmatrix("build", "--select", NATIVE)
+
+    rows = json.loads(envmatrix("plan", "--select", NATIVE, "--json").stdout)
+
+    assert [row["action"] for row in rows] == ["reuse", "reuse"]
+
+
+def test_the_cross_image_shares_the_cuda_layers_of_the_native_one(
+    envmatrix: Envmatrix, engine: docker.DockerClient
+) -> None:
+    envmatrix("build", "--select", NATIVE)
+    envmatrix("run", "compile", CROSSED)
+
+    devel = _layers(engine, f"envmatrix/{ENVIRONMENT}:devel-amd64")
+    cross = _layers(engine, f"envmatrix/{ENVIRONMENT}:cross-amd64")
+    runtime = _layers(engine, f"envmatrix/{ENVIRONMENT}:runtime-amd64")
+
+    assert devel[-1] == cross[-1], "the compiler's tree"
+    assert runtime[-1] in devel, "the runtime's tree"
+
+
+def test_an_image_is_reproduced_bit_for_bit(envmatrix: Envmatrix) -> None:
+    done = envmatrix("verify", NATIVE, "--no-bases", "--json")
+
+    assert [row["differences"] for row in json.loads(done.stdout)] == [[], []]
+
+
+def test_a_library_that_does_not_compile_fails_with_its_output_and_exit_code(
+    envmatrix: Envmatrix, tmp_path: Path
+) -> None:
+    for name in ("envs", "dockerfiles"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "matrix.lock.json", tmp_path)
+    matrix = (ROOT / "matrix.yaml").read_text()
+    (tmp_path / "matrix.yaml").write_text(matrix.replace("examples/vectorops", "broken"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/CMakeLists.txt").write_text("message(FATAL_ERROR broken-on-purpose)\n")
+    (tmp_path / "broken/CMakePresets.json").write_text(
+        '{"version": 6, "configurePresets": [{"name": "default", "generator": "Ninja"}]}'
+    )
+
+    done = envmatrix("run", "compile", NATIVE, expect=1, cwd=tmp_path)
+
+    assert "broken-on-purpose" in done.stderr
+    assert f"nox -s shell-{NATIVE}" in done.stderr
+
+
+def test_a_missing_gpu_is_a_skip_that_names_the_missing_link(envmatrix: Envmatrix) -> None:
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has a GPU driver")
+
+    done = envmatrix("run", "perf", NATIVE, expect=77)
+
+    assert "no NVIDIA driver" in done.stderr

@@ -1,0 +1,88 @@
+"""The wiring of GPU passthrough, proven with a CDI specification of our own: a kind, a variable,
+a device node and a library, handed to a container by the engine. No GPU is involved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from envmatrix.engine import containers, gpu
+from envmatrix.engine.containers import ContainerSpec
+from tests.integration.conftest import Envmatrix
+
+KIND = "example.com/gpu"
+SPECIFICATIONS = Path("/var/run/cdi")
+CELL = "cuda13.5-debian12-x86_64"
+IMAGE = "envmatrix/cuda13.5-debian12:runtime-amd64"
+
+
+@pytest.fixture
+def specification(engine: docker.DockerClient, tmp_path: Path) -> Iterator[None]:
+    if not engine.info().get("CDISpecDirs"):
+        pytest.skip("the engine's feature `cdi` is off")
+    library = tmp_path / "libcuda.so.1"
+    library.write_text("a driver library")
+    edits = {
+        "env": ["EXAMPLE_GPU=present"],
+        "deviceNodes": [{"path": "/dev/example-gpu", "hostPath": "/dev/null"}],
+        "mounts": [{"hostPath": str(library), "containerPath": "/usr/lib/libcuda.so.1"}],
+    }
+    document = {
+        "cdiVersion": "0.6.0",
+        "kind": KIND,
+        "devices": [{"name": "all", "containerEdits": edits}],
+    }
+    file = SPECIFICATIONS / "envmatrix-test.json"
+    try:
+        SPECIFICATIONS.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document))
+    except PermissionError:
+        pytest.skip(f"only root can write to {SPECIFICATIONS}")
+    yield
+    file.unlink()
+
+
+@pytest.mark.usefixtures("specification")
+def test_a_cdi_device_reaches_the_container(
+    engine: docker.DockerClient, envmatrix: Envmatrix
+) -> None:
+    envmatrix("build", "--select", CELL)
+    chosen = gpu.choose(gpu.probe(engine), f"{KIND}=all")
+    assert isinstance(chosen, gpu.Passthrough)
+    script = "echo $EXAMPLE_GPU; test -c /dev/example-gpu && cat /usr/lib/libcuda.so.1"
+    spec = ContainerSpec(
+        IMAGE, "linux/amd64", ["sh", "-c", script], [], devices=[gpu.request(chosen)]
+    )
+    lines: list[str] = []
+
+    assert containers.run(engine, spec, lines.append) == 0
+    assert lines == ["present", "a driver library"]
+
+
+@pytest.mark.usefixtures("specification")
+def test_perf_runs_the_benchmark_with_the_device_and_skips_where_cuda_finds_none(
+    envmatrix: Envmatrix,
+) -> None:
+    done = envmatrix("run", "perf", CELL, "--device", f"{KIND}=all", expect=77)
+
+    assert "the benchmark found no GPU" in done.stderr
+
+
+def test_an_unknown_device_is_named(envmatrix: Envmatrix) -> None:
+    done = envmatrix("run", "perf", CELL, "--device", "example.com/absent=all", expect=77)
+
+    assert "no CDI device of kind `example.com/absent`" in done.stderr
+
+
+def test_a_container_that_outlives_its_time_is_killed_and_removed(
+    engine: docker.DockerClient, envmatrix: Envmatrix
+) -> None:
+    envmatrix("build", "--select", CELL)
+    spec = ContainerSpec(IMAGE, "linux/amd64", ["sleep", "60"], [], timeout=1)
+
+    assert containers.run(engine, spec, lambda _: None) == 124
+    assert not engine.containers.list(all=True, filters={"label": "envmatrix.run"})
