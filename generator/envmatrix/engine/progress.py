@@ -1,5 +1,6 @@
-"""BuildKit's machine-readable progress (`--progress=rawjson`): one JSON object a line, with
-vertexes (steps), statuses and logs, each naming a vertex by digest."""
+"""BuildKit's machine-readable progress (`--progress=rawjson`): a stream of JSON objects with
+vertexes (steps), statuses and logs, each naming a vertex by digest. Later releases of buildx
+write one a line, 0.13 spreads each over many."""
 
 from __future__ import annotations
 
@@ -32,14 +33,24 @@ class BuildProgress:
     on_log: Callable[[str], None] = lambda _line: None
     steps: dict[str, Step] = field(default_factory=dict)
     other_lines: list[str] = field(default_factory=list)
+    _open: list[str] = field(default_factory=list)
 
     def feed(self, line: str) -> None:
+        line = line.rstrip()
+        if not self._open and not line.startswith("{"):
+            self.other_lines.append(line)
+            return
+        self._open.append(line)
+        # An object ends with a brace in the first column, or is all on one line.
+        if line == "}" or (len(self._open) == 1 and line.endswith("}")):
+            self._event("\n".join(self._open))
+            self._open.clear()
+
+    def _event(self, text: str) -> None:
         try:
-            event = json.loads(line)
+            event = json.loads(text)
         except ValueError:
-            event = None
-        if not isinstance(event, dict):
-            self.other_lines.append(line.rstrip())
+            self.other_lines += text.splitlines()
             return
         for vertex in event.get("vertexes") or ():
             self._vertex(vertex)

@@ -1,6 +1,5 @@
-# Sourced with the CUDA root: assembles files under /tree, the content of one layer.
+# Assembles files under /tree, the content of one layer. `root` is the CUDA root.
 set -eu
-root=$1
 
 # unpack FILE PATTERN...: out of one of the stage's packages
 unpack() {
