@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nox
@@ -78,7 +80,14 @@ def _add(prefix: str, verb: str, name: str, cell: str, text: str) -> None:
     nox.session(name=f"{prefix}-{name}")(run)
 
 
+def _wanted(arguments: list[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Cells asked for by name that do not exist: `envmatrix run` explains why, nox cannot."""
+    words = (word.partition("-") for word in arguments)
+    return {name: name for prefix, _, name in words if prefix in VERBS and name not in known}
+
+
 os.chdir(ROOT)
-for name, cell in session_names(ROOT).all.items():
+names = session_names(ROOT).all
+for name, cell in {**names, **_wanted(sys.argv[1:], names)}.items():
     for prefix, (verb, text) in VERBS.items():
         _add(prefix, verb, name, cell, text)

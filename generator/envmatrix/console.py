@@ -85,8 +85,8 @@ class Console:
         with self._writing:
             print(message, file=sys.stderr, flush=True)
 
-    def builds(self) -> BuildDisplay:
-        return BuildDisplay(self)
+    def display(self) -> Display:
+        return Display(self)
 
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
@@ -128,17 +128,18 @@ class Console:
         return advance
 
 
-class BuildDisplay:
-    """Builds that run side by side: lines that are drawn over on a terminal, plain lines
-    elsewhere, and with -v what every step prints."""
+class Display:
+    """Work that runs side by side and says where it is: lines that are drawn over on a
+    terminal, plain lines elsewhere, and with -v all that is printed underneath."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
         self._shown: dict[str, float] = {}
 
-    def __enter__(self) -> BuildDisplay:
+    def __enter__(self) -> Display:
         if self._console.is_live:
             from rich import progress as bars
 
@@ -157,9 +158,9 @@ class BuildDisplay:
         if self._live is not None:
             self._live.stop()
 
-    def started(self, name: str, reason: str) -> None:
-        self._console.say(f"build    {name}: {reason}")
-        self._shown[name] = time.monotonic()
+    def started(self, name: str, verb: str, reason: str) -> None:
+        self._console.say(f"{verb:8} {name}: {reason}")
+        self._started[name] = self._shown[name] = time.monotonic()
         if self._live is not None:
             self._tasks[name] = self._live.add_task(name, total=None, step="")
 
@@ -174,7 +175,8 @@ class BuildDisplay:
     def log(self, name: str, line: str) -> None:
         self._console.detail(f"{name}: {line}")
 
-    def finished(self, name: str, seconds: float, outcome: str) -> None:
+    def finished(self, name: str, outcome: str) -> None:
+        seconds = time.monotonic() - self._started[name]
         if self._live is not None:
             self._live.remove_task(self._tasks.pop(name))
         self._console.say(f"{outcome:8} {name} in {seconds:.1f} s")

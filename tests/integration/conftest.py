@@ -33,9 +33,7 @@ def engine() -> Iterator[docker.DockerClient]:
 def envmatrix(engine: docker.DockerClient) -> Envmatrix:
     """Run the tool in this repository and return what it printed."""
 
-    def run(
-        *arguments: str, expect: int = 0, cwd: Path = ROOT
-    ) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, expect: int = 0, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "envmatrix", *arguments],
             cwd=cwd,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import docker
 import pytest
+from tests.integration.conftest import ROOT, Envmatrix
 
 from envmatrix.sessions.outcomes import elf_machine, test_outcomes
-from tests.integration.conftest import ROOT, Envmatrix
 
 NATIVE = "cuda13.5-debian12-x86_64"
 CROSSED = "cuda13.5-debian12-aarch64"
@@ -24,6 +24,11 @@ def _made(cell: str) -> Path:
         if not path.is_symlink()
     )
     return file
+
+
+def _layers(engine: docker.DockerClient, image: str) -> list[str]:
+    layers: list[str] = engine.images.get(image).attrs["RootFS"]["Layers"]
+    return layers
 
 
 def test_a_native_cell_compiles_and_its_tests_pass_or_skip_with_the_reason(

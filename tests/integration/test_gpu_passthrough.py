@@ -9,10 +9,10 @@ from pathlib import Path
 
 import docker
 import pytest
+from tests.integration.conftest import Envmatrix
 
 from envmatrix.engine import containers, gpu
 from envmatrix.engine.containers import ContainerSpec
-from tests.integration.conftest import Envmatrix
 
 KIND = "example.com/gpu"
 SPECIFICATIONS = Path("/var/run/cdi")

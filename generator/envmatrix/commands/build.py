@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import click
 
@@ -11,13 +10,8 @@ from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import images
-from envmatrix.engine.builder import Builder, Order
-from envmatrix.lock.model import Lock
 from envmatrix.plan.actions import Action, decide
 from envmatrix.plan.environments import Environment, Image
-from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.origins import Origins
 
 
 @click.command(epilog="Example: envmatrix build --select cuda12-aarch64")
@@ -72,28 +66,22 @@ def build_images(
     for _, action in actions:
         if action.verb == "reuse":
             console.say(f"reuse    {action.image}: {action.reason}")
-    orders = [
-        Order(
-            environment,
-            action.inputs,
-            workspace.dockerfile(environment.name),
-            action.image.reference,
-            action.reason,
-        )
-        for environment, action in actions
-        if action.verb == "build"
-    ]
-    if orders:
-        with builder(workspace.lock, console) as its:
-            its.build(orders, jobs)
+    wanted = [pair for pair in actions if pair[1].verb == "build"]
+    if wanted:
+        from envmatrix.engine.builder import Order, local_builder  # 0.2 s only a build pays
 
-
-@contextmanager
-def builder(lock: Lock, console: Console) -> Iterator[Builder]:
-    store = Store.of_user()
-    with images.engine() as client, http_client() as http:
-        fetcher = Fetcher(store, Origins(), http)
-        yield Builder(client, cache_directory(), store, fetcher, lock, console, options.host_arch())
+        orders = [
+            Order(
+                environment,
+                action.inputs,
+                workspace.dockerfile(environment.name),
+                action.image.reference,
+                action.reason,
+            )
+            for environment, action in wanted
+        ]
+        with local_builder(workspace.lock, console, options.host_arch()) as builder:
+            builder.build(orders, jobs)
 
 
 def row(action: Action) -> dict[str, object]:

@@ -102,6 +102,9 @@ def perf_command(
         console.say(f"skipped: no GPU for `{name}`: {chosen.reason}")
         sys.exit(SKIPPED)
     for place in _places(_Which(name, library, emulate), jobs, console):
+        if place.runtime.arch != place.host_arch:
+            console.say(f"skipped: `{name}` needs a machine of its own architecture to be measured")
+            sys.exit(SKIPPED)
         _compile(place, jobs, console)
         _measure(place, chosen, arguments, console, as_json=as_json)
 
@@ -251,15 +254,17 @@ def _run(
     """One step; its output goes to its log, and to the screen with -v."""
     place.directory.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    with place.log(step).open("w", encoding="utf-8") as log:
+    with place.log(step).open("w", encoding="utf-8") as log, console.display() as display:
 
         def on_line(line: str) -> None:
             lines.append(line)
             print(line, file=log)
-            console.detail(line)
+            display.log(step, line)
+            display.step(step, line, *steps.ninja_progress(line))
 
-        console.detail(f"{step}: {' '.join(spec.command)}")
+        display.started(step, "run", f"{place.library.name} in {place.cell.id}")
         status = containers.run(client, spec, on_line)
+        display.finished(step, "failed" if status else "done")
     if status:
         raise _failed(place, step, status, lines)
 
@@ -273,10 +278,12 @@ class StepFailed(EnvmatrixError):
 
 
 def _failed(place: Workplace, step: str, status: int, lines: Sequence[str]) -> StepFailed:
+    no_emulation = any("exec format error" in line.lower() for line in lines)
+    advice = "set up emulation: `envmatrix doctor --fix`; " if no_emulation else ""
     return StepFailed(
         status,
         f"{step} of `{place.library.name}` failed in `{place.cell.id}` with exit code {status}",
-        f"the log is {_shown(place.log(step))}; a shell in that same container: "
+        f"{advice}the log is {_shown(place.log(step))}; a shell in that same container: "
         f"`nox -s shell-{place.cell.id}`",
         lines[-_LAST_LINES:],
     )

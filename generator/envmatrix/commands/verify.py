@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.build import build_images, builder, planned
+from envmatrix.commands.build import build_images, planned
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases
-from envmatrix.engine.builder import Builder, Order
+from envmatrix.engine.builder import Builder, Order, local_builder
 from envmatrix.engine.comparison import contents, differences
 from envmatrix.errors import EnvmatrixError
 from envmatrix.plan.actions import Action
@@ -43,7 +43,7 @@ def command(
     workspace = Workspace.here()
     actions = planned(workspace, workspace.images(patterns, emulate=emulate))
     build_images(workspace, actions, jobs, console)
-    with builder(workspace.lock, console) as its:
+    with local_builder(workspace.lock, console, options.host_arch()) as its:
         if with_bases:
             _verify_bases(its, [environment for environment, _ in actions], console)
         with _rebuilt(workspace, its, actions, jobs) as orders:
@@ -112,6 +112,5 @@ def _verify_bases(its: Builder, environments: Sequence[Environment], console: Co
         package_set = its.lock.sets[key]
         its.fetcher.fetch(package_set.artifacts, console)
         with TemporaryDirectory(prefix="envmatrix-base-") as scratch:
-            console.say(f"base     {key}: bootstrapping it again")
-            bases.base_layout(Path(scratch), its.store, package_set, its.lock.epoch)
+            bases.base_layout(Path(scratch), its.store, package_set, its.lock.epoch, console)
         console.say(f"equal    {key} {package_set.diff_id}")

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from envmatrix.console import Console
 from envmatrix.engine.processes import run
 from envmatrix.errors import EngineError
 from envmatrix.lock.model import Artifact, PackageSet
@@ -59,7 +60,9 @@ class BaseLayout:
             return member.read().decode() if member else ""
 
 
-def base_layout(cache: Path, store: Store, package_set: PackageSet, epoch: int) -> BaseLayout:
+def base_layout(
+    cache: Path, store: Store, package_set: PackageSet, epoch: int, console: Console
+) -> BaseLayout:
     """The base of `package_set`, made unless it is kept; its artifacts are in `store`.
 
     Raises EngineError where mmdebstrap is missing or fails, and where the result is not the
@@ -68,8 +71,14 @@ def base_layout(cache: Path, store: Store, package_set: PackageSet, epoch: int) 
     directory = cache / "bases" / _identity(package_set, epoch)
     with exclusive(directory.with_suffix(".lock")):
         if not (directory / "index.json").is_file():
-            shutil.rmtree(directory, ignore_errors=True)
-            bootstrap(store, package_set, epoch, directory)
+            request = package_set.request
+            name = f"{request.suite}-{request.arch}"
+            with console.display() as display:
+                display.started(
+                    name, "base", f"bootstrapping {len(package_set.artifacts)} packages"
+                )
+                bootstrap(store, package_set, epoch, directory)
+                display.finished(name, "made")
     layout = BaseLayout(directory, _diff_id(directory))
     if package_set.diff_id not in (None, layout.diff_id):
         raise EngineError(
@@ -97,14 +106,19 @@ def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path
     """Run mmdebstrap and write the layout at `directory`, in one step at the end."""
     if not shutil.which("mmdebstrap"):
         raise EngineError("`mmdebstrap` is missing", hint="install it: `envmatrix doctor --fix`")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=directory.parent, prefix="making-") as scratch:
-        rootfs = Path(scratch) / "layer.tar"
+    # Whoever gets here holds the base's lock: what is found was left by a run that was killed.
+    scratch = directory.with_suffix(".making")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        rootfs = scratch / "layer.tar"
         with _repository(store, package_set) as repository:
             _mmdebstrap(package_set, epoch, repository, rootfs)
-        layout = Path(scratch) / "layout"
+        layout = scratch / "layout"
         _write_layout(layout, rootfs, package_set.request.arch, epoch)
         layout.rename(directory)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: Path) -> None:
@@ -206,10 +220,7 @@ def _rfc3339(epoch: int) -> str:
 
 def load(layout: BaseLayout, image: str) -> None:
     """Give the base its name in the engine's image store."""
-    command = ["docker", "load", "--quiet"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
+    with _docker_load() as process:
         assert process.stdin is not None  # noqa: S101 -- asked for above
         try:
             with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
@@ -224,6 +235,18 @@ def load(layout: BaseLayout, image: str) -> None:
             details=said.splitlines(),
             hint="see what is missing: `envmatrix doctor`",
         )
+
+
+def _docker_load() -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            ["docker", "load", "--quiet"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    except FileNotFoundError as error:
+        raise EngineError("`docker` is missing", hint="run `envmatrix doctor --fix`") from error
 
 
 def _archive(layout: BaseLayout, image: str, archive: tarfile.TarFile) -> None:

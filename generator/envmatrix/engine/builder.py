@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envmatrix.console import BuildDisplay, Console
+from envmatrix.console import Console, Display
 from envmatrix.engine import bases, images
 from envmatrix.engine.buildx import Build, Buildx
 from envmatrix.engine.progress import BuildProgress
@@ -18,8 +18,9 @@ from envmatrix.errors import EngineError, EnvmatrixError
 from envmatrix.lock.model import Lock
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.environments import Base, Environment, FileStage, Image
-from envmatrix.store.artifacts import Store, link_or_copy
-from envmatrix.store.fetch import Fetcher
+from envmatrix.store.artifacts import Store, cache_directory, link_or_copy
+from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.origins import Origins
 
 if TYPE_CHECKING:
     import docker
@@ -80,8 +81,9 @@ class Builder:
     def _prepare_base(self, base: Base) -> None:
         package_set = self.lock.sets[base.key]
         self.fetcher.fetch(package_set.artifacts, self.console)
-        self.console.say(f"base     {base.key}: bootstrapping unless it is kept")
-        layout = bases.base_layout(self.cache, self.store, package_set, self.lock.epoch)
+        layout = bases.base_layout(
+            self.cache, self.store, package_set, self.lock.epoch, self.console
+        )
         bases.load(layout, base.image)
 
     def _run(
@@ -90,12 +92,13 @@ class Builder:
         buildx = Buildx()
         digests: dict[str, str] = {}
         failures: list[EnvmatrixError] = []
-        with ThreadPoolExecutor(jobs) as pool, self.console.builds() as display:
+        with ThreadPoolExecutor(jobs) as pool, self.console.display() as display:
             futures: dict[Future[str], Order] = {}
             for order in orders:
                 directories = {s.stage: self._context(s) for s in contexts[order.reference]}
                 job = Build(
                     order.image,
+                    order.environment.epoch,
                     order.dockerfile,
                     directories,
                     order.inputs.labels,
@@ -139,10 +142,18 @@ class Builder:
         return directory
 
 
-def _build_one(buildx: Buildx, build: Build, reason: str, display: BuildDisplay) -> str:
-    started = time.monotonic()
+@contextmanager
+def local_builder(lock: Lock, console: Console, host_arch: str) -> Iterator[Builder]:
+    """A builder with this machine's engine, cache and mirrors."""
+    store = Store.of_user()
+    with images.engine() as client, http_client() as http:
+        fetcher = Fetcher(store, Origins(), http)
+        yield Builder(client, cache_directory(), store, fetcher, lock, console, host_arch)
+
+
+def _build_one(buildx: Buildx, build: Build, reason: str, display: Display) -> str:
     name = str(build.image)
-    display.started(name, reason)
+    display.started(name, "build", reason)
     progress = BuildProgress(
         on_step=lambda step: display.step(name, step, *progress.counts),
         on_log=lambda line: display.log(name, line),
@@ -150,7 +161,7 @@ def _build_one(buildx: Buildx, build: Build, reason: str, display: BuildDisplay)
     try:
         digest = buildx.build(build, progress)
     except EngineError:
-        display.finished(name, time.monotonic() - started, "failed")
+        display.finished(name, "failed")
         raise
-    display.finished(name, time.monotonic() - started, "built")
+    display.finished(name, "built")
     return digest

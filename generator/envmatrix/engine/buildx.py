@@ -22,9 +22,11 @@ _EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One image to build. `contexts` stand in for the Dockerfile's stages of those names."""
+    """One image to build. `contexts` stand in for the Dockerfile's stages of those names;
+    `epoch` becomes the time of creation, in seconds."""
 
     image: Image
+    epoch: int
     dockerfile: Path
     contexts: Mapping[str, Path]
     labels: Mapping[str, str]
@@ -44,6 +46,7 @@ def command(build: Build, metadata: Path) -> list[str]:
         f"--file={build.dockerfile}",
         f"--platform={build.image.platform}",
         f"--target={build.image.flavour}",
+        f"--build-arg=SOURCE_DATE_EPOCH={build.epoch}",
         "--provenance=false",
         "--sbom=false",
         *(["--no-cache"] if build.no_cache else []),

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from envmatrix.engine.host import (
-    ARCHIVE_KEYRING,
     BINFMT,
     DAEMON_CONFIGURATION,
     EMULATION_RULE,
@@ -19,6 +18,7 @@ from envmatrix.engine.host import (
     Engine,
     HostFacts,
 )
+from envmatrix.store.origins import ARCHIVE_KEYRING
 
 MINIMUM_ENGINE = "25.0"
 MINIMUM_BUILDX = "0.13"

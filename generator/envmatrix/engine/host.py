@@ -8,14 +8,13 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-APT_DIRECTORY = Path("/etc/apt")
-ARCHIVE_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+from envmatrix.store.origins import APT_DIRECTORY, apt_sources, debian_mirrors
+
 BINFMT = "/proc/sys/fs/binfmt_misc"
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
 EMULATION_RULE = "/usr/lib/binfmt.d/qemu-{}.conf"
@@ -98,6 +97,7 @@ def probe(environment: Mapping[str, str]) -> HostFacts:
     architecture = platform.machine()
     foreign = FOREIGN.get(architecture, "")
     docker = docker_info(path)
+    mirrors = debian_mirrors(apt_sources(APT_DIRECTORY), release.get("VERSION_CODENAME", ""))
     return HostFacts(
         os_id=release.get("ID", ""),
         os_release=_major(release.get("VERSION_ID", "")),
@@ -105,7 +105,7 @@ def probe(environment: Mapping[str, str]) -> HostFacts:
         privilege="root" if os.geteuid() == 0 else "none",
         group=os.getgid(),
         has_systemd=Path("/run/systemd/system").is_dir(),
-        mirror=debian_mirror(_apt_sources(APT_DIRECTORY), release.get("VERSION_CODENAME", "")),
+        mirror=mirrors[0] if mirrors else None,
         docker=docker,
         is_remote=_is_remote(docker, environment),
         clients=_clients(path),
@@ -215,74 +215,3 @@ def _run(*argv: str, path: str | None = None) -> subprocess.CompletedProcess[str
     return subprocess.run(
         argv, capture_output=True, text=True, check=False, env=environment, timeout=TIMEOUT_SECONDS
     )
-
-
-@dataclass(frozen=True, slots=True)
-class AptSource:
-    uri: str
-    suites: tuple[str, ...]
-    components: tuple[str, ...]
-    keyring: str
-
-
-def debian_mirror(sources: Sequence[AptSource], codename: str) -> str | None:
-    """The first source of the running release's own archive.
-
-    Third parties use other suites or components, or sign with a key of their own; the security
-    archive has other suites. A source that says nothing of this is told by its path.
-    """
-    candidates = [
-        source
-        for source in sources
-        if codename in source.suites
-        and "main" in source.components
-        and Path(source.keyring).stem in ("", ARCHIVE_KEYRING.stem)
-        and not source.uri.startswith("cdrom:")
-    ]
-    candidates.sort(key=lambda source: not urlsplit(source.uri).path.endswith("/debian"))
-    return candidates[0].uri if candidates else None
-
-
-def _apt_sources(directory: Path) -> tuple[AptSource, ...]:
-    parts = directory / "sources.list.d"
-    files = [*sorted(parts.glob("*.sources")), directory / "sources.list"]
-    files += sorted(parts.glob("*.list"))
-    return tuple(
-        source
-        for file in files
-        if os.access(file, os.R_OK)
-        for source in (parse_deb822 if file.suffix == ".sources" else parse_one_line)(
-            file.read_text(errors="replace")
-        )
-    )
-
-
-def parse_deb822(text: str) -> Iterator[AptSource]:
-    without_comments = re.sub(r"^#.*\n?", "", text, flags=re.MULTILINE)
-    for stanza in re.split(r"\n\s*\n", without_comments):
-        fields = {
-            name.lower(): value.split()
-            for name, value in re.findall(r"^([\w-]+):(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
-        }
-        if "deb" not in fields.get("types", ()) or fields.get("enabled") in (["no"], ["false"]):
-            continue
-        yield from _sources(
-            fields.get("uris", ()),
-            fields.get("suites", ()),
-            fields.get("components", ()),
-            " ".join(fields.get("signed-by", ())),
-        )
-
-
-def parse_one_line(text: str) -> Iterator[AptSource]:
-    for line in re.finditer(r"^deb[ \t]+(?:\[([^]\n]*)\][ \t]+)?([^#\n]*)", text, re.MULTILINE):
-        words = line[2].split()
-        keyring = re.search(r"signed-by=(\S+)", line[1] or "")
-        yield from _sources(words[:1], words[1:2], words[2:], keyring[1] if keyring else "")
-
-
-def _sources(
-    uris: Sequence[str], suites: Sequence[str], components: Sequence[str], keyring: str
-) -> Iterator[AptSource]:
-    for uri in uris:
-        yield AptSource(uri.rstrip("/"), tuple(suites), tuple(components), keyring)

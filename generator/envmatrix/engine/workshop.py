@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envmatrix.console import Meter
+from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
@@ -30,7 +30,7 @@ class LocalWorkshop:
     cache: Path
     store: Store
     fetcher: Fetcher
-    progress: Meter
+    console: Console
     mirror: str
     host_arch: str
     _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
@@ -44,8 +44,8 @@ class LocalWorkshop:
         return self._apt(suite, arch, lambda command: self._in_container(image, command))
 
     def bootstrap(self, key: str, package_set: PackageSet, epoch: int) -> Base:
-        self.fetcher.fetch(package_set.artifacts, self.progress)
-        layout = bases.base_layout(self.cache, self.store, package_set, epoch)
+        self.fetcher.fetch(package_set.artifacts, self.console)
+        layout = bases.base_layout(self.cache, self.store, package_set, epoch, self.console)
         if package_set.request.arch == self.host_arch:
             self._images[key] = base_image(key, layout.diff_id)
             bases.load(layout, self._images[key])

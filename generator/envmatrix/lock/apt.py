@@ -50,7 +50,10 @@ class Apt:
             re.search(r"^Date: (.+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
             for file in (self.directory / "lists").glob("*Release")
         ]
-        return max(int(parsedate_to_datetime(date[1]).timestamp()) for date in dates if date)
+        try:
+            return max(int(parsedate_to_datetime(date[1]).timestamp()) for date in dates if date)
+        except ValueError as error:
+            raise LookupFailed(f"there is no date in the Release file of {self.suite}") from error
 
     def closure(self, packages: Sequence[str], status: str = "") -> tuple[Artifact, ...]:
         """`packages` and what they need beyond those that the dpkg `status` has installed."""

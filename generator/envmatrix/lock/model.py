@@ -132,6 +132,8 @@ def loads(text: str, file: str = FILE) -> Lock:
                 f"not JSON: {error.msg}", where, "restore it, or write it anew: `envmatrix lock`"
             )
         ) from error
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
+        raise _no_lock(file, error) from error
     try:
         if document["version"] != VERSION:
             raise OutOfDate(
@@ -139,13 +141,15 @@ def loads(text: str, file: str = FILE) -> Lock:
                 hint="write it anew: `envmatrix lock --upgrade`",
             )
         return _from_document(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(
-            Problem(
-                f"`{file}` is not a lock: {error}",
-                hint="restore it from version control, or write it anew: `envmatrix lock`",
-            )
-        ) from error
+    except KeyError as error:
+        raise _no_lock(file, f"nothing is called {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _no_lock(file, error) from error
+
+
+def _no_lock(file: str, why: object) -> ConfigurationError:
+    hint = "restore it from version control, or write it anew: `envmatrix lock`"
+    return ConfigurationError(Problem(f"`{file}` is not a lock: {why}", hint=hint))
 
 
 def load(root: Path) -> Lock:
@@ -165,29 +169,49 @@ def _from_document(document: Any) -> Lock:
         for sha256, row in document["artifacts"].items()
     }
     sets = {key: _package_set(row, table) for key, row in document["sets"].items()}
-    cells = {cell: tuple(keys) for cell, keys in document["cells"].items()}
-    if missing := {key for keys in cells.values() for key in keys} - set(sets):
+    cells = {cell: _texts(keys) for cell, keys in document["cells"].items()}
+    used = (key for row in sets.values() for key in row.request.below)
+    named = {key for keys in cells.values() for key in keys} | set(used)
+    if missing := named - set(sets):
         raise ValueError(f"no set {sorted(missing)[0]!r}")
-    return Lock(int(document["epoch"]), sets, cells)
+    return Lock(_count(document["epoch"]), sets, cells)
 
 
 def _artifact(sha256: str, row: Any) -> Artifact:
     if not _SHA256.fullmatch(sha256):
         raise ValueError(f"{sha256!r} is not a sha256")
-    path = str(row["path"])
+    path = _text(row["path"])
     if path.startswith("/") or ".." in path.split("/"):
         raise ValueError(f"the path {path!r} leaves its origin")
-    return Artifact(
-        str(row["origin"]), path, str(row["name"]), str(row["version"]), int(row["size"]), sha256
-    )
+    origin, name, version = (_text(row[key]) for key in ("origin", "name", "version"))
+    return Artifact(origin, path, name, version, _count(row["size"]), sha256)
 
 
 def _package_set(row: Any, table: Mapping[str, Artifact]) -> PackageSet:
     request = Request(
-        resolver=str(row["resolver"]),
-        arch=str(row["arch"]),
-        packages=tuple(row["packages"]),
-        suite=row.get("suite"),
-        below=tuple(row.get("below", ())),
+        resolver=_text(row["resolver"]),
+        arch=_text(row["arch"]),
+        packages=_texts(row["packages"]),
+        suite=_text(row["suite"]) if "suite" in row else None,
+        below=_texts(row.get("below", [])),
     )
-    return PackageSet(request, tuple(table[item] for item in row["artifacts"]), row.get("diff_id"))
+    diff_id = _text(row["diff_id"]) if "diff_id" in row else None
+    return PackageSet(request, tuple(table[item] for item in _texts(row["artifacts"])), diff_id)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} must be text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} must be a list")
+    return tuple(map(_text, value))
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} must be a number from 0 on")
+    return value

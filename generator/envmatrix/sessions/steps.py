@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ BUILD = "/build"
 CCACHE = "/ccache"
 
 JUNIT = "junit.xml"
+
+_NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ class Workplace:
 def architectures(cell: PlannedCell) -> str:
     """CMake's CUDAARCHS: the matrix's sm list, as far as this CUDA knows it."""
     return ";".join(cell.toolchain.sm)
+
+
+def ninja_progress(line: str) -> tuple[int, int]:
+    """Steps done and in all, as ninja prints them: `[3/20] ...`."""
+    match = _NINJA.match(line)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def configure(place: Workplace) -> ContainerSpec:

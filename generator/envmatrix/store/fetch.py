@@ -32,6 +32,10 @@ class Wrong(Exception):
     """A location that does not give what the lock names; another one may."""
 
 
+class Stopped(Exception):
+    """Given up, because another file failed."""
+
+
 class Fetcher:
     """Fills `store` from wherever this machine finds each origin.
 
@@ -53,6 +57,7 @@ class Fetcher:
 
     def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
         """Have all of `artifacts` in the store, checked. Raises LookupFailed for what cannot be."""
+        self._stop.clear()
         with ThreadPoolExecutor(JOBS) as pool:
             wanted = dict(zip(artifacts, pool.map(self._store.verified, artifacts), strict=True))
             missing = [artifact for artifact, is_there in wanted.items() if not is_there]
@@ -65,10 +70,11 @@ class Fetcher:
                     self._stop.set()
                     for future in futures:
                         future.cancel()
-                for future in futures:
-                    if not future.cancelled():
-                        future.result()
-        self._stop.clear()
+        failures = [
+            its for future in futures if not future.cancelled() if (its := future.exception())
+        ]
+        for failure in sorted(failures, key=lambda its: isinstance(its, Stopped)):
+            raise failure
 
     def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> None:
         with self._store.incoming(artifact) as partial:
@@ -79,7 +85,7 @@ class Fetcher:
             for url in self._locations(artifact, tried):
                 try:
                     self._download(url, artifact, partial, advance)
-                except (Wrong, httpx.HTTPError, OSError) as error:
+                except (Wrong, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
                     tried.append(f"{url}: {error}")
                 else:
                     self._store.keep(artifact, partial)
@@ -101,6 +107,7 @@ class Fetcher:
     ) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             received = 0
+            self._go_on()
             try:
                 for count in self._stream(url, artifact, partial):
                     received += count
@@ -119,8 +126,7 @@ class Fetcher:
         with self._client.stream("GET", url) as response, partial.open("wb") as file:
             response.raise_for_status()
             for chunk in response.iter_bytes(_CHUNK):
-                if self._stop.is_set():
-                    raise Wrong("stopped")
+                self._go_on()
                 received += len(chunk)
                 if received > artifact.size:
                     raise Wrong(f"more than the {artifact.size} bytes that the lock names")
@@ -131,6 +137,10 @@ class Fetcher:
             raise httpx.RemoteProtocolError(f"ended after {received} of {artifact.size} bytes")
         if digest.hexdigest() != artifact.sha256:
             raise Wrong(f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}")
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
 
 
 def _is_worth_a_retry(error: Exception) -> bool:
@@ -155,14 +165,14 @@ def index_entry(client: httpx.Client, index: str, artifact: Artifact) -> tuple[s
         response = client.get(page, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
         response.raise_for_status()
         files = response.json()["files"]
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise LookupFailed(f"{page}: {error}") from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise LookupFailed(
             f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
         ) from error
     for file in files:
-        if file["hashes"].get("sha256") == artifact.sha256:
+        if file.get("hashes", {}).get("sha256") == artifact.sha256:
             return urljoin(str(response.url), file["url"]), int(file.get("size") or 0)
     raise LookupFailed(f"{page} lists no file with sha256 {artifact.sha256}")
 

@@ -7,11 +7,12 @@ A lock names an origin and a path, never a host. The host comes from what is con
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +21,14 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Position, Problem
+from envmatrix.lock.apt import KEYRING
 
 DEBIAN = "debian"
 PYPI = "pypi"
+PYPI_INDEX = "pypi-index"
 
 APT_DIRECTORY = Path("/etc/apt")
+ARCHIVE_KEYRING = Path(KEYRING)
 
 
 def user_configuration() -> Path:
@@ -36,46 +40,123 @@ def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
     if not file.is_file():
         return {}
     try:
-        mirrors = tomllib.loads(file.read_text()).get("mirrors", {})
+        mirrors = tomllib.loads(file.read_text(encoding="utf-8")).get("mirrors", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        where = re.search(r"at line (\d+), column (\d+)", str(error))
-        line, column = map(int, where.groups()) if where else (1, 1)
-        raise ConfigurationError(Problem(str(error), Position(str(file), line, column))) from error
-    origins: dict[str, tuple[str, ...]] = {}
+        raise ConfigurationError(_unreadable(file, str(error))) from error
+    if not isinstance(mirrors, dict):
+        raise ConfigurationError(Problem(f"`{file}`: `mirrors` must be a table", hint=_EXAMPLE))
+    if problems := [*_mirror_problems(file, mirrors)]:
+        raise ConfigurationError(*problems)
+    return {
+        origin: tuple(str(url).rstrip("/") for url in _as_list(bases))
+        for origin, bases in mirrors.items()
+    }
+
+
+_EXAMPLE = 'write for example `[mirrors]` and below it `debian = ["https://mirror.example/debian"]`'
+
+
+def _unreadable(file: Path, said: str) -> Problem:
+    where = re.search(r" \(at line (\d+), column (\d+)\)", said)
+    if where is None:
+        return Problem(f"`{file}` is no TOML: {said}")
+    line, column = map(int, where.groups())
+    return Problem(said.replace(where[0], ""), Position(str(file), line, column))
+
+
+def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Problem]:
+    known = (DEBIAN, PYPI, PYPI_INDEX)
     for origin, bases in mirrors.items():
-        urls = [bases] if isinstance(bases, str) else bases
-        if not isinstance(urls, list) or not all(_is_url(url) for url in urls):
-            raise ConfigurationError(
-                Problem(
-                    f"`{file}`: mirrors of `{origin}` must be a URL or a list of URLs",
-                    hint='write for example `debian = ["https://mirror.example/debian"]`',
-                )
+        if origin not in known:
+            names = ", ".join(f"`{name}`" for name in known)
+            yield Problem(f"`{file}`: there is no origin `{origin}`", hint=f"known are {names}")
+        elif not all(_is_url(url) for url in _as_list(bases)):
+            yield Problem(
+                f"`{file}`: mirrors of `{origin}` must be a URL or a list of URLs", hint=_EXAMPLE
             )
-        origins[origin] = tuple(url.rstrip("/") for url in urls)
-    return origins
+
+
+def _as_list(bases: object) -> list[object]:
+    return bases if isinstance(bases, list) else [bases]
 
 
 def _is_url(text: object) -> bool:
-    return isinstance(text, str) and urlsplit(text).scheme in {"http", "https", "file"}
+    try:
+        return isinstance(text, str) and urlsplit(text).scheme in {"http", "https"}
+    except ValueError:
+        return False
 
 
-def apt_mirrors(sources: Sequence[str]) -> tuple[str, ...]:
-    """Base URLs of Debian's main archive in `sources`, the texts of apt's source files.
+@dataclass(frozen=True, slots=True)
+class AptSource:
+    uri: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    keyring: str
 
-    Third-party and security archives are left out: only a URI whose path ends in `/debian`
-    serves the pool that a lock's paths point into.
+
+def debian_mirrors(sources: Sequence[AptSource], codename: str) -> tuple[str, ...]:
+    """Base URLs of Debian's own archive as apt has them for its release `codename`, best first.
+
+    Third parties use other suites or components, or sign with a key of their own; the security
+    archive has other suites. A source that says nothing of this is told by its path.
     """
-    found: dict[str, None] = {}
-    for text in sources:
-        for line in text.splitlines():
-            words = line.split()
-            if words[:1] in (["URIs:"], ["deb"]):
-                found.update((word.rstrip("/"), None) for word in words if _is_archive(word))
-    return tuple(found)
+    found = [
+        source.uri
+        for source in sources
+        if codename in source.suites
+        and "main" in source.components
+        and Path(source.keyring).stem in ("", ARCHIVE_KEYRING.stem)
+        and not source.uri.startswith("cdrom:")
+    ]
+    found.sort(key=lambda uri: not urlsplit(uri).path.endswith("/debian"))
+    return tuple(dict.fromkeys(found))
 
 
-def _is_archive(word: str) -> bool:
-    return _is_url(word) and urlsplit(word).path.rstrip("/").endswith("/debian")
+def apt_sources(directory: Path) -> tuple[AptSource, ...]:
+    """What apt, configured in `directory`, takes packages from."""
+    parts = directory / "sources.list.d"
+    files = [*sorted(parts.glob("*.sources")), directory / "sources.list"]
+    files += sorted(parts.glob("*.list"))
+    return tuple(
+        source
+        for file in files
+        if os.access(file, os.R_OK)
+        for source in (parse_deb822 if file.suffix == ".sources" else parse_one_line)(
+            file.read_text(encoding="utf-8", errors="replace")
+        )
+    )
+
+
+def parse_deb822(text: str) -> Iterator[AptSource]:
+    without_comments = re.sub(r"^#.*\n?", "", text, flags=re.MULTILINE)
+    for stanza in re.split(r"\n\s*\n", without_comments):
+        fields = {
+            name.lower(): value.split()
+            for name, value in re.findall(r"^([\w-]+):(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
+        }
+        if "deb" not in fields.get("types", ()) or fields.get("enabled") in (["no"], ["false"]):
+            continue
+        yield from _sources(
+            fields.get("uris", ()),
+            fields.get("suites", ()),
+            fields.get("components", ()),
+            " ".join(fields.get("signed-by", ())),
+        )
+
+
+def parse_one_line(text: str) -> Iterator[AptSource]:
+    for line in re.finditer(r"^deb[ \t]+(?:\[([^]\n]*)\][ \t]+)?([^#\n]*)", text, re.MULTILINE):
+        words = line[2].split()
+        keyring = re.search(r"signed-by=(\S+)", line[1] or "")
+        yield from _sources(words[:1], words[1:2], words[2:], keyring[1] if keyring else "")
+
+
+def _sources(
+    uris: Sequence[str], suites: Sequence[str], components: Sequence[str], keyring: str
+) -> Iterator[AptSource]:
+    for uri in uris:
+        yield AptSource(uri.rstrip("/"), tuple(suites), tuple(components), keyring)
 
 
 def pip_index(help_text: str, environment: Mapping[str, str]) -> str | None:
@@ -86,6 +167,15 @@ def pip_index(help_text: str, environment: Mapping[str, str]) -> str | None:
     return match.group(1).rstrip("/") if match else None
 
 
+def debian_codename() -> str:
+    """The release of Debian that this machine runs; empty where it runs another system."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return ""
+    return release.get("VERSION_CODENAME", "") if release.get("ID") == "debian" else ""
+
+
 @dataclass(frozen=True)
 class Origins:
     """Looks up each origin once, and only when it is asked for."""
@@ -93,6 +183,7 @@ class Origins:
     configuration: Path = field(default_factory=user_configuration)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     apt_directory: Path = APT_DIRECTORY
+    codename: str = field(default_factory=debian_codename)
 
     @cached_property
     def mirrors(self) -> Mapping[str, tuple[str, ...]]:
@@ -100,22 +191,20 @@ class Origins:
 
     @cached_property
     def debian(self) -> tuple[str, ...]:
-        files = [
-            self.apt_directory / "sources.list",
-            *sorted((self.apt_directory / "sources.list.d").glob("*.sources")),
-            *sorted((self.apt_directory / "sources.list.d").glob("*.list")),
-        ]
-        found = apt_mirrors([file.read_text() for file in files if file.is_file()])
-        bases = tuple(dict.fromkeys((*self.mirrors.get(DEBIAN, ()), *found)))
+        found = debian_mirrors(apt_sources(self.apt_directory), self.codename)
+        reachable = (uri for uri in found if _is_url(uri))
+        bases = tuple(dict.fromkeys((*self.mirrors.get(DEBIAN, ()), *reachable)))
         return bases or _unknown(DEBIAN, self.configuration)
 
     @cached_property
     def pypi_index(self) -> str:
+        if configured := self.mirrors.get(PYPI_INDEX):
+            return configured[0]
         command = [sys.executable, "-m", "pip", "install", "--help"]
         wide = {**self.environment, "COLUMNS": "400"}
         shown = subprocess.run(command, capture_output=True, text=True, env=wide, check=False)
         index = pip_index(shown.stdout, self.environment)
-        return index or _unknown("pypi-index", self.configuration)[0]
+        return index or _unknown(PYPI_INDEX, self.configuration)[0]
 
     @property
     def pypi_files(self) -> tuple[str, ...]:

@@ -1,0 +1,199 @@
+"""Stand-ins for the world outside: a repository, a Debian archive behind `apt-get`, a package
+index behind pip, and a workshop that bootstraps nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import quote
+
+from packaging.requirements import Requirement
+
+from envmatrix.console import Advance
+from envmatrix.lock.apt import Apt
+from envmatrix.lock.components import shipped_recipes
+from envmatrix.lock.model import Artifact, Lock, PackageSet
+from envmatrix.lock.pip import Pip
+from envmatrix.lock.requests import all_requests
+from envmatrix.lock.resolve import Base, Resolver, upgrade_rule
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.model import Matrix, PlannedCell
+
+MIRROR = "http://mirror.example/debian"
+
+FLAVOURS = {
+    "runtime": "flavour: runtime\ncomponents: [cudart]\npackages: [cmake]\n",
+    "devel": """\
+flavour: devel
+extends: runtime
+components: [nvcc, cccl]
+packages: ["g++-{gcc}", ninja-build]
+""",
+    "cross": 'flavour: cross\nextends: devel\npackages: ["g++-{gcc}-{triplet}"]\n',
+}
+
+DEPENDS = {"?essential": ("base-files", "dash"), "cmake": ("libuv1",), "ninja-build": ("libuv1",)}
+
+
+def digest(*words: str) -> str:
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()
+
+
+def artifact(name: str, version: str = "1.0", *, origin: str = "debian", size: int = 4) -> Artifact:
+    path = f"pool/{name}_{version}_amd64.deb"
+    return Artifact(origin, path, name, version, size, digest(name, version))
+
+
+def write_repository(root: Path, axes: str) -> Path:
+    """A repository whose matrix has `axes`, each axis a line such as `cuda: ["13.0"]`."""
+    lines = "".join(f"  {line}\n" for line in axes.splitlines())
+    (root / "envs").mkdir(parents=True)
+    (root / "matrix.yaml").write_text(f'version: "1"\nsm: ["90"]\naxes:\n{lines}')
+    for name, text in FLAVOURS.items():
+        (root / f"envs/{name}.yaml").write_text(text)
+    return root
+
+
+def matrix_of(root: Path, axes: str) -> Matrix:
+    return load_matrix(write_repository(root, axes))
+
+
+def cell_of(matrix: Matrix, cell: str) -> PlannedCell:
+    return matrix.by_id[cell]
+
+
+@dataclass
+class Archive:
+    """What `apt-get` would say; every package exists, in version 1.0-1 unless told otherwise."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    depends: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEPENDS)
+    released: str = "Thu, 01 Jan 2026 00:00:00 UTC"
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def run(self, command: Sequence[str]) -> str:
+        options = dict(
+            command[place + 1].split("=", 1)
+            for place, word in enumerate(command)
+            if word == "-o" and "=" in command[place + 1]
+        )
+        after = [word for before, word in pairwise(command) if before != "-o"]
+        verb, *rest = [word for word in after if not word.startswith("-")]
+        if verb == "update":
+            lists = Path(options["Dir::State::lists"])
+            (lists / "archive_InRelease").write_text(f"Origin: Debian\nDate: {self.released}\n")
+            return ""
+        home = Path(options["Dir::State"])
+        self.asked.append((home.name, verb, *rest))
+        names = {name.split("=")[0] for name in rest}
+        if verb == "install":
+            status = Path(options["Dir::State::status"]).read_text()
+            names = self._closure(names) - {line.split(": ")[1] for line in status.splitlines()}
+        arch = options["APT::Architecture"]
+        return "".join(self._line(name, home.name, arch) for name in sorted(names))
+
+    def _closure(self, names: set[str]) -> set[str]:
+        needed = {it for name in names for it in self.depends.get(name, ())} - names
+        found = names | (self._closure(names | needed) if needed else set())
+        return {name for name in found if not name.startswith("?")}
+
+    def _line(self, name: str, home: str, arch: str) -> str:
+        version = self.versions.get(name, "1.0-1")
+        file = f"{name}_{quote(version, safe='+~')}_{arch}.deb"
+        path = f"pool/main/{name[0]}/{quote(file, safe='')}"
+        sha256 = digest(name, version, home)
+        return f"'{MIRROR}/{path}' {file} {len(name)} SHA256:{sha256}\n"
+
+
+TOOLKIT = {
+    "nvidia-cuda-cccl": "13.0.85",
+    "nvidia-cuda-crt": "13.0.88",
+    "nvidia-cuda-nvcc": "13.0.88",
+    "nvidia-cuda-runtime": "13.0.96",
+    "nvidia-nvvm": "13.0.88",
+}
+
+
+@dataclass
+class Index:
+    """What `pip install --report` would say of an index with one release of `cuda-toolkit`."""
+
+    toolkit: Mapping[str, str] = field(default_factory=lambda: TOOLKIT)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def run(self, command: Sequence[str]) -> str:
+        machine = "x86_64" if "manylinux2014_x86_64" in command else "aarch64"
+        texts = command[command.index("--report") + 2 :]
+        self.asked.append(tuple(texts))
+        return json.dumps({"install": [self._row(Requirement(text), machine) for text in texts]})
+
+    def _row(self, wanted: Requirement, machine: str) -> dict[str, object]:
+        version = str(wanted.specifier).removeprefix("==").replace("*", "0")
+        parts = [f"{name}=={its}; extra == 'all'" for name, its in self.toolkit.items()]
+        metadata = {"name": wanted.name, "version": version, "requires_dist": parts}
+        hashes = {"sha256": digest(wanted.name, version, machine)}
+        return {"metadata": metadata, "download_info": {"archive_info": {"hashes": hashes}}}
+
+    def look_up(self, wheel: Artifact) -> tuple[str, int]:
+        name = f"{wheel.name.replace('-', '_')}-{wheel.version}-py3-none-any.whl"
+        return f"https://files.mirror.example/packages/{wheel.sha256[:2]}/{name}", len(name)
+
+    @property
+    def pip(self) -> Pip:
+        return Pip(self.run, self.look_up)
+
+
+@dataclass
+class Workshop:
+    """A base is what its packages are: its layer is a hash of them, its status lists them."""
+
+    directory: Path
+    archive: Archive
+    host_arch: str = "amd64"
+    made: list[tuple[str, int]] = field(default_factory=list)
+    homes: list[str] = field(default_factory=list)
+
+    def apt_of_host(self, suite: str, arch: str) -> Apt:
+        apt = Apt(self.directory / f"{suite}-{arch}", suite, arch, MIRROR, self.archive.run)
+        if not apt.directory.exists():
+            apt.update()
+        return apt
+
+    def apt_in_base(self, base: str, suite: str, arch: str) -> Apt:
+        self.homes.append(base)
+        return self.apt_of_host(suite, arch)
+
+    def bootstrap(self, key: str, package_set: PackageSet, epoch: int) -> Base:
+        self.made.append((key, epoch))
+        names = [item.name for item in package_set.artifacts]
+        layer = digest(str(epoch), *(item.sha256 for item in package_set.artifacts))
+        return Base(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))
+
+
+class Silent:
+    """A meter that shows nothing."""
+
+    @contextmanager
+    def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
+        yield lambda _amount: None
+
+
+def lock_of(
+    matrix: Matrix,
+    scratch: Path,
+    *,
+    archive: Archive | None = None,
+    index: Index | None = None,
+    previous: Lock | None = None,
+    upgrade: Sequence[str] | None = None,
+) -> Lock:
+    """What `envmatrix lock` makes of `matrix` in the world of the fakes."""
+    workshop = Workshop(scratch, archive or Archive())
+    requests, cells = all_requests(matrix, shipped_recipes())
+    resolver = Resolver(workshop, (index or Index()).pip, Silent())
+    return resolver.resolve(requests, cells, previous, upgrade_rule(upgrade, previous))

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.apt import Apt
+from envmatrix.lock.model import Artifact
+
+MIRROR = "http://mirror.example/debian"
+SHA256 = "0123456789abcdef" * 4
+
+
+def apt_that_prints(directory: Path, *lines: str) -> tuple[Apt, list[Sequence[str]]]:
+    commands: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> str:
+        commands.append(command)
+        return "".join(f"{line}\n" for line in lines)
+
+    return Apt(directory, "bookworm", "arm64", MIRROR, run), commands
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "version"),
+    [
+        (
+            (
+                f"'{MIRROR}/pool/main/c/cmake/cmake_3.25.1-1_arm64.deb' cmake_3.25.1-1_arm64.deb "
+                f"7 SHA256:{SHA256}"
+            ),
+            "pool/main/c/cmake/cmake_3.25.1-1_arm64.deb",
+            "3.25.1-1",
+        ),
+        (
+            (
+                f"'{MIRROR}/pool/main/g/gcc/cmake_12%2bb1%7ert-1_arm64.deb' "
+                f"cmake_4%3a12+b1~rt-1_arm64.deb 7 SHA256:{SHA256}"
+            ),
+            "pool/main/g/gcc/cmake_12+b1~rt-1_arm64.deb",
+            "4:12+b1~rt-1",
+        ),
+    ],
+    ids=["plain", "epoch"],
+)
+def test_a_printed_line_is_an_artifact(tmp_path: Path, line: str, path: str, version: str) -> None:
+    apt, _ = apt_that_prints(tmp_path, "Reading package lists...", line)
+    assert apt.closure(["cmake"]) == (Artifact("debian", path, "cmake", version, 7, SHA256),)
+
+
+def test_artifacts_come_sorted_whatever_apt_prints_first(tmp_path: Path) -> None:
+    lines = [f"'{MIRROR}/pool/{n}' {n}_1_all.deb 1 SHA256:{SHA256}" for n in ("b", "a", "c")]
+    apt, _ = apt_that_prints(tmp_path, *lines)
+    assert [item.name for item in apt.exactly(["a", "b", "c"])] == ["a", "b", "c"]
+
+
+def test_a_file_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    line = f"'http://other.example/debian/pool/a_1_all.deb' a_1_all.deb 1 SHA256:{SHA256}"
+    apt, _ = apt_that_prints(tmp_path, line)
+    with pytest.raises(LookupFailed, match=r"`http://other.example.*not under its own mirror"):
+        apt.closure(["a"])
+
+
+def test_no_package_is_an_error_that_names_what_was_asked(tmp_path: Path) -> None:
+    apt, _ = apt_that_prints(tmp_path, "0 upgraded, 0 newly installed")
+    with pytest.raises(LookupFailed, match="apt prints no package for nonesuch in bookworm"):
+        apt.exactly(["nonesuch"])
+
+
+def test_apt_reads_nothing_of_this_machine_but_its_own_directory(tmp_path: Path) -> None:
+    apt, commands = apt_that_prints(tmp_path)
+    apt.update()
+    (command,) = commands
+    assert command[0] == "apt-get"
+    assert command[-3:] == ["update", "--error-on=any", "-q"]
+    for option in (
+        f"Dir::State={tmp_path}",
+        f"Dir::State::status={tmp_path}/empty-status",
+        f"Dir::Cache={tmp_path}",
+        f"Dir::Etc::sourcelist={tmp_path}/sources.list",
+        "Dir::Etc::sourceparts=/dev/null",
+        "APT::Architecture=arm64",
+        "APT::Architectures=arm64",
+    ):
+        assert option in command
+    assert (tmp_path / "sources.list").read_text() == (
+        "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+        f"{MIRROR} bookworm main contrib non-free\n"
+    )
+
+
+def test_what_is_installed_is_what_the_given_status_says(tmp_path: Path) -> None:
+    line = f"'{MIRROR}/pool/a' a_1_all.deb 1 SHA256:{SHA256}"
+    apt, commands = apt_that_prints(tmp_path, line)
+    apt.closure(["a"], "Package: b\n")
+    apt.closure(["a"])
+    assert (tmp_path / "status").read_text() == "Package: b\n"
+    assert f"Dir::State::status={tmp_path}/status" in commands[0]
+    assert f"Dir::State::status={tmp_path}/status" not in commands[1]
+
+
+def test_the_newest_release_file_dates_the_suite(tmp_path: Path) -> None:
+    apt, _ = apt_that_prints(tmp_path)
+    apt.update()
+    for name, date in (
+        ("a_InRelease", "Thu, 01 Jan 1970 00:01:00 UTC"),
+        ("b_Release", "Thu, 01 Jan 1970 00:02:00 +0000"),
+        ("c_Packages", "Thu, 01 Jan 1970 00:03:00 UTC"),
+    ):
+        (tmp_path / "lists" / name).write_text(f"Suite: stable\nDate: {date}\nMD5Sum:\n")
+    assert apt.released == 120
+
+
+@pytest.mark.parametrize("text", ["", "Date: yesterday\n"])
+def test_a_suite_without_a_date_is_an_error(tmp_path: Path, text: str) -> None:
+    apt, _ = apt_that_prints(tmp_path)
+    apt.update()
+    (tmp_path / "lists/a_InRelease").write_text(text)
+    with pytest.raises(LookupFailed, match="no date in the Release file of bookworm"):
+        _ = apt.released

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import cell_of, lock_of, matrix_of
+
+from envmatrix.lock.components import shipped_recipes
+from envmatrix.lock.model import Lock, PackageSet, Request
+from envmatrix.lock.requests import all_requests, drift, requests_of
+from envmatrix.matrix.model import Matrix
+
+AXES = """\
+cuda: ["12.4", "13.0"]
+cudnn: [none, "9.28"]
+os: [debian12, debian13]
+arch: [x86_64, aarch64]"""
+
+X86_64 = {
+    "debian12-amd64-base": Request("bootstrap", "amd64", ("?essential", "apt"), "bookworm"),
+    "debian12-amd64-unpackers": Request(
+        "apt", "amd64", ("unzip",), "bookworm", ("debian12-amd64-base",)
+    ),
+    "debian12-amd64-runtime": Request(
+        "apt", "amd64", ("cmake",), "bookworm", ("debian12-amd64-base",)
+    ),
+    "debian12-amd64-devel-gcc12": Request(
+        "apt",
+        "amd64",
+        ("g++-12", "ninja-build"),
+        "bookworm",
+        ("debian12-amd64-base", "debian12-amd64-runtime"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    return matrix_of(tmp_path_factory.mktemp("requests") / "repository", AXES)
+
+
+def asked(matrix: Matrix, cell: str) -> dict[str, Request]:
+    return requests_of(cell_of(matrix, cell), matrix, shipped_recipes())
+
+
+def test_what_an_x86_64_cell_asks_for(matrix: Matrix) -> None:
+    assert asked(matrix, "cuda13.0-debian12-x86_64") == {
+        **X86_64,
+        "cuda13.0-runtime-amd64": Request("pip", "amd64", ("nvidia-cuda-runtime@13.0",)),
+        "cuda13.0-devel-amd64": Request(
+            "pip",
+            "amd64",
+            (
+                "nvidia-cuda-cccl@13.0",
+                "nvidia-cuda-crt@13.0",
+                "nvidia-cuda-nvcc@13.0",
+                "nvidia-cuda-runtime@13.0",
+            ),
+        ),
+        "cuda13.0-tools-amd64": Request(
+            "pip", "amd64", ("nvidia-cuda-nvcc@13.0", "nvidia-nvvm@13.0")
+        ),
+    }
+
+
+def test_an_aarch64_cell_also_asks_for_what_crosses_to_it(matrix: Matrix) -> None:
+    requests = asked(matrix, "cuda13.0-debian12-aarch64")
+    assert X86_64.items() <= requests.items()
+    assert requests["debian12-amd64-cross-gcc12-arm64"] == Request(
+        "apt",
+        "amd64",
+        ("g++-12-aarch64-linux-gnu",),
+        "bookworm",
+        ("debian12-amd64-base", "debian12-amd64-runtime", "debian12-amd64-devel-gcc12"),
+    )
+    tools = {key for key in requests if "-tools-" in key}
+    assert tools == {"cuda13.0-tools-amd64", "cuda13.0-tools-arm64"}
+    assert "cuda13.0-runtime-amd64" not in requests
+
+
+def test_cudnn_is_asked_for_by_its_major_of_cuda(matrix: Matrix) -> None:
+    requests = asked(matrix, "cuda13.0-cudnn9.28-debian12-aarch64")
+    assert requests["cudnn9.28-cuda13-arm64"] == Request(
+        "pip", "arm64", ("nvidia-cudnn-cu13==9.28.*",)
+    )
+
+
+def test_a_toolkit_of_debian_is_files_of_the_suite_that_has_it(matrix: Matrix) -> None:
+    request = asked(matrix, "cuda12.4-debian12-x86_64")["cuda12.4-runtime-amd64"]
+    assert request == Request("apt-files", "amd64", ("libcudart12=12.4.*",), "trixie")
+
+
+def test_a_set_comes_after_those_below_it(matrix: Matrix) -> None:
+    requests, _ = all_requests(matrix, shipped_recipes())
+    keys = list(requests)
+    for key, request in requests.items():
+        assert all(keys.index(below) < keys.index(key) for below in request.below)
+
+
+def test_every_cell_lists_its_own_sets(matrix: Matrix) -> None:
+    requests, cells = all_requests(matrix, shipped_recipes())
+    assert set(cells) == set(matrix.by_id)
+    assert {key for keys in cells.values() for key in keys} == set(requests)
+
+
+def test_a_lock_of_the_matrix_has_no_drift(matrix: Matrix, tmp_path: Path) -> None:
+    assert drift(lock_of(matrix, tmp_path), matrix, shipped_recipes()) == ()
+
+
+def test_drift_is_told_in_words(matrix: Matrix, tmp_path: Path) -> None:
+    lock = lock_of(matrix, tmp_path)
+    changed = lock.sets["debian12-amd64-runtime"]
+    request = replace(changed.request, packages=("cmake", "curl"))
+    sets = {
+        **lock.sets,
+        "debian12-amd64-runtime": replace(changed, request=request),
+        "old": PackageSet(Request("pip", "amd64", ()), ()),
+    }
+    del sets["cudnn9.28-cuda13-arm64"]
+    cells = {**lock.cells, "cuda13.0-debian12-x86_64": ()}
+    assert drift(Lock(lock.epoch, sets, cells), matrix, shipped_recipes()) == (
+        "`cudnn9.28-cuda13-arm64` is not locked",
+        (
+            "`debian12-amd64-runtime` asks for apt bookworm cmake, "
+            "the lock answers apt bookworm cmake curl"
+        ),
+        "`old` is no longer used",
+        "cell `cuda13.0-debian12-x86_64` changed",
+    )

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.fakes import Archive, Index, Silent, Workshop, lock_of, matrix_of
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.lock.components import shipped_recipes
+from envmatrix.lock.model import Lock, dumps
+from envmatrix.lock.requests import all_requests
+from envmatrix.lock.resolve import Resolver, upgrade_rule
+from envmatrix.matrix.model import Matrix
+
+AXES = """\
+cuda: ["13.0"]
+os: [debian12]
+arch: [x86_64, aarch64]"""
+
+LATER = "Sun, 01 Feb 2026 00:00:00 UTC"
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    return matrix_of(tmp_path_factory.mktemp("resolve") / "repository", AXES)
+
+
+@pytest.fixture(scope="module")
+def lock(matrix: Matrix, tmp_path_factory: pytest.TempPathFactory) -> Lock:
+    return lock_of(matrix, tmp_path_factory.mktemp("scratch"))
+
+
+def names(lock: Lock, key: str) -> list[str]:
+    return [item.name for item in lock.sets[key].artifacts]
+
+
+def changed(before: Lock, after: Lock) -> set[str]:
+    return {key for key in after.sets if after.sets[key] != before.sets.get(key)}
+
+
+def test_a_set_holds_nothing_that_is_below_it(lock: Lock) -> None:
+    assert names(lock, "debian12-amd64-base") == ["apt", "base-files", "dash"]
+    assert names(lock, "debian12-amd64-runtime") == ["cmake", "libuv1"]
+    assert names(lock, "debian12-amd64-devel-gcc12") == ["g++-12", "ninja-build"]
+    assert names(lock, "debian12-amd64-cross-gcc12-arm64") == ["g++-12-aarch64-linux-gnu"]
+
+
+def test_what_the_base_has_is_not_asked_for_again(matrix: Matrix, tmp_path: Path) -> None:
+    archive = Archive(depends={"?essential": ("dash",), "cmake": ("dash", "libuv1")})
+    assert names(lock_of(matrix, tmp_path, archive=archive), "debian12-amd64-runtime") == [
+        "cmake",
+        "libuv1",
+    ]
+
+
+def test_packages_are_resolved_together_with_those_below_them(
+    matrix: Matrix, tmp_path: Path
+) -> None:
+    archive = Archive()
+    lock_of(matrix, tmp_path, archive=archive)
+    assert ("bookworm-amd64", "install", "cmake", "g++-12", "ninja-build") in archive.asked
+
+
+def test_a_base_is_its_layer(lock: Lock) -> None:
+    bases = {key: its.diff_id for key, its in lock.sets.items() if its.diff_id}
+    assert set(bases) == {"debian12-amd64-base", "debian12-arm64-base"}
+    assert len(set(bases.values())) == 2
+
+
+def test_the_epoch_is_the_date_of_the_newest_suite(lock: Lock) -> None:
+    assert lock.epoch == 1767225600
+
+
+@pytest.mark.parametrize("host", ["amd64", "arm64"])
+def test_apt_runs_in_a_base_of_this_machine(matrix: Matrix, tmp_path: Path, host: str) -> None:
+    workshop = Workshop(tmp_path, Archive(), host)
+    requests, cells = all_requests(matrix, shipped_recipes())
+    resolver = Resolver(workshop, Index().pip, Silent())
+    resolver.resolve(requests, cells, None, upgrade_rule(None, None))
+    assert set(workshop.homes) == {f"debian12-{host}-base"}
+    assert len(workshop.made) == 2
+
+
+def test_the_lock_does_not_depend_on_the_machine(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    requests, cells = all_requests(matrix, shipped_recipes())
+    resolver = Resolver(Workshop(tmp_path, Archive(), "arm64"), Index().pip, Silent())
+    assert dumps(resolver.resolve(requests, cells, None, upgrade_rule(None, None))) == dumps(lock)
+
+
+def test_the_same_world_gives_the_same_bytes(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
+    assert dumps(lock_of(matrix, tmp_path)) == dumps(lock)
+
+
+def test_what_is_locked_stays_whatever_the_world_offers(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    archive, index = Archive(versions={"cmake": "2.0-1"}, released=LATER), Index(toolkit={})
+    again = lock_of(matrix, tmp_path, archive=archive, index=index, previous=lock)
+    assert dumps(again) == dumps(lock)
+    assert (archive.asked, index.asked) == ([], [])
+
+
+def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
+    sets = {key: its for key, its in lock.sets.items() if key != "cuda13.0-runtime-arm64"}
+    archive = Archive(versions={"cmake": "2.0-1"}, released=LATER)
+    again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets, {}))
+    assert dumps(again) == dumps(lock)
+    assert archive.asked == []
+
+
+def test_what_is_no_longer_asked_for_is_dropped(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
+    old = lock.with_set("old", lock.sets["debian12-amd64-runtime"])
+    assert dumps(lock_of(matrix, tmp_path, previous=old)) == dumps(lock)
+
+
+def test_an_upgrade_touches_the_sets_that_hold_the_package_and_those_above(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    versions = {"cmake": "2.0-1", "g++-12": "2.0-1", "unzip": "2.0-1"}
+    again = lock_of(
+        matrix,
+        tmp_path,
+        archive=Archive(versions=versions, released=LATER),
+        previous=lock,
+        upgrade=["g++-12"],
+    )
+    assert changed(lock, again) == {
+        "debian12-amd64-devel-gcc12",
+        "debian12-arm64-devel-gcc12",
+    }
+    assert again.epoch == lock.epoch
+
+
+def test_an_upgrade_below_is_one_above(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
+    archive = Archive(versions={"dash": "2.0-1", "g++-12-aarch64-linux-gnu": "2.0-1"})
+    again = lock_of(matrix, tmp_path, archive=archive, previous=lock, upgrade=["dash"])
+    assert changed(lock, again) == {
+        "debian12-amd64-base",
+        "debian12-arm64-base",
+        "debian12-amd64-cross-gcc12-arm64",
+    }
+
+
+def test_an_upgrade_of_everything_also_moves_the_epoch(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    archive = Archive(versions={"unzip": "2.0-1"}, released=LATER)
+    again = lock_of(matrix, tmp_path, archive=archive, previous=lock, upgrade=[])
+    assert again.epoch == 1769904000
+    assert {item.version for item in again.artifacts() if item.name == "unzip"} == {"2.0-1"}
+
+
+def test_the_parts_of_one_toolkit_are_upgraded_together(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    toolkit = dict.fromkeys(("nvidia-cuda-crt", "nvidia-cuda-nvcc", "nvidia-nvvm"), "13.0.99")
+    again = lock_of(
+        matrix,
+        tmp_path,
+        index=Index(toolkit=toolkit),
+        previous=lock,
+        upgrade=["nvidia-nvvm"],
+    )
+    compiler = {item.version for item in again.artifacts() if item.name in toolkit}
+    assert compiler == {"13.0.99"}
+
+
+def test_an_upgrade_of_what_is_not_locked_is_refused(lock: Lock) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        upgrade_rule(["cmake", "emacs", "vim"], lock)
+    assert [problem.message for problem in caught.value.problems] == [
+        "the lock holds no package `emacs`",
+        "the lock holds no package `vim`",
+    ]
