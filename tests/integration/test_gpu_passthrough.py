@@ -59,7 +59,10 @@ def test_a_cdi_device_reaches_the_container(
     )
     lines: list[str] = []
 
-    assert containers.run(engine, spec, lines.append) == 0
+    def on_line(line: str, *, is_error: bool) -> None:
+        lines.append(line)
+
+    assert containers.run(engine, spec, on_line) == 0
     assert lines == ["present", "a driver library"]
 
 
@@ -84,5 +87,7 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     envmatrix("build", "--select", CELL)
     spec = ContainerSpec(IMAGE, "linux/amd64", ["sleep", "60"], [], timeout=1)
 
-    assert containers.run(engine, spec, lambda _: None) == 124
+    def ignore(line: str, *, is_error: bool) -> None: ...
+
+    assert containers.run(engine, spec, ignore) == 124
     assert not engine.containers.list(all=True, filters={"label": "envmatrix.run"})

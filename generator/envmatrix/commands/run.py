@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 import click
 
@@ -18,23 +18,14 @@ from envmatrix.commands.build import build_images, planned
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images
-from envmatrix.engine.containers import ContainerSpec
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
 from envmatrix.plan.environments import images_of
-from envmatrix.sessions import outcomes, steps
+from envmatrix.sessions import steps
+from envmatrix.sessions.execution import SKIPPED, Execution, Skipped
 from envmatrix.sessions.steps import Workplace
 from envmatrix.store.artifacts import cache_directory
-
-if TYPE_CHECKING:
-    import docker
-
-
-# The exit status of a test or benchmark that could not run, as CTest and automake have it.
-SKIPPED = 77
-
-_LAST_LINES = 60
 
 
 @click.group(epilog="Example: envmatrix run test cuda13-x86_64")
@@ -57,8 +48,8 @@ def compile_command(
 ) -> None:
     """Compile in CELL, and show what was made and where."""
     which = _Which(name, library, emulate, only_compiler=True)
-    for place in _places(which, jobs, console):
-        _compile(place, jobs, console)
+    for execution in _executions(which, jobs, console):
+        _compile(execution)
 
 
 @command.command("test", epilog="Example: envmatrix run test cuda12-aarch64 -- -L host")
@@ -74,9 +65,9 @@ def test_command(
     arguments: Sequence[str],
 ) -> None:
     """Compile, then run the tests in CELL's runtime image; ARGUMENTS go to CTest."""
-    for place in _places(_Which(name, library, emulate), jobs, console):
-        _compile(place, jobs, console)
-        _test(place, arguments, console)
+    for execution in _executions(_Which(name, library, emulate), jobs, console):
+        _compile(execution)
+        _test(execution, arguments)
 
 
 @command.command("perf", epilog="Example: envmatrix run perf cuda13-x86_64")
@@ -99,14 +90,15 @@ def perf_command(
     with images.engine() as client:
         chosen = gpu.choose(gpu.probe(client), device)
     if isinstance(chosen, gpu.NoGpu):
-        console.say(f"skipped: no GPU for `{name}`: {chosen.reason}")
-        sys.exit(SKIPPED)
-    for place in _places(_Which(name, library, emulate), jobs, console):
-        if place.runtime.arch != place.host_arch:
-            console.say(f"skipped: `{name}` needs a machine of its own architecture to be measured")
-            sys.exit(SKIPPED)
-        _compile(place, jobs, console)
-        _measure(place, chosen, arguments, console, as_json=as_json)
+        _skip(f"no GPU for `{name}`: {chosen.reason}")
+    for execution in _executions(_Which(name, library, emulate), jobs, console):
+        if execution.place.runtime.arch != execution.place.host_arch:
+            _skip(f"`{name}` can be measured only on a machine of its own architecture")
+        _compile(execution)
+        try:
+            _measure(execution, chosen, arguments, as_json=as_json)
+        except Skipped as skipped:
+            _skip(skipped.message)
 
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
@@ -115,7 +107,8 @@ def shell_command(
     *, name: str, library: str | None, emulate: bool, jobs: int, console: Console
 ) -> None:
     """Open a shell in the container that CELL compiles in."""
-    place = _places(_Which(name, library, emulate, only_compiler=True), jobs, console)[0]
+    which = _Which(name, library, emulate, only_compiler=True)
+    place = next(_executions(which, jobs, console)).place
     place.build.mkdir(parents=True, exist_ok=True)
     place.ccache.mkdir(parents=True, exist_ok=True)
     if not sys.stdin.isatty():
@@ -135,26 +128,26 @@ class _Which:
     only_compiler: bool = False
 
 
-def _places(which: _Which, jobs: int, console: Console) -> tuple[Workplace, ...]:
-    """The libraries in the cell, whose images are built when this returns."""
+def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Execution]:
+    """The libraries in the cell, its images built before the first."""
     workspace = Workspace.here()
     cell = find_cell(workspace.matrix, which.name)
     libraries = _libraries(workspace, which.library)
     compiler, runtime = images_of(cell, options.host_arch(), emulate=which.emulate)
     needed = (compiler,) if which.only_compiler else (compiler, runtime)
     build_images(workspace, planned(workspace, needed), jobs, console)
-    return tuple(
-        Workplace(
-            cell=cell,
-            library=library,
-            root=workspace.root,
-            ccache=cache_directory() / "ccache" / cell.id,
-            compiler=compiler,
-            runtime=runtime,
-            host_arch=options.host_arch(),
-        )
-        for library in libraries
-    )
+    with images.engine() as client:
+        for library in libraries:
+            place = Workplace(
+                cell=cell,
+                library=library,
+                root=workspace.root,
+                ccache=cache_directory() / "ccache" / cell.id,
+                compiler=compiler,
+                runtime=runtime,
+                host_arch=options.host_arch(),
+            )
+            yield Execution(client, place, console, jobs)
 
 
 def _libraries(workspace: Workspace, name: str | None) -> tuple[Library, ...]:
@@ -175,123 +168,44 @@ def _libraries(workspace: Workspace, name: str | None) -> tuple[Library, ...]:
     return chosen
 
 
-def _compile(place: Workplace, jobs: int, console: Console) -> None:
-    started = time.monotonic()
-    with images.engine() as client:
-        _run(client, steps.configure(place), place, "configure", console)
-        _run(client, steps.compile_all(place, jobs), place, "compile", console)
-    found = outcomes.artifacts(place.build, place.library.artifacts)
-    outcomes.check_machine(found, place.cell.cell.arch)
-    console.say(f"compiled {place.library.name} for {place.cell.id} in {_since(started)}")
-    for item in found:
+def _compile(execution: Execution) -> None:
+    for item in execution.compile():
         click.echo(f"{_shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
 
 
-def _test(place: Workplace, arguments: Sequence[str], console: Console) -> None:
-    junit = place.build / steps.JUNIT
-    junit.unlink(missing_ok=True)
-    failure: EnvmatrixError | None = None
-    with images.engine() as client:
-        try:
-            _run(client, steps.test(place, arguments), place, "test", console)
-        except EnvmatrixError as error:
-            failure = error
-    if not junit.exists():
-        raise failure or EnvmatrixError("CTest wrote no JUnit file")
-    kept = place.directory / steps.JUNIT
-    junit.replace(kept)
-    _report(outcomes.test_outcomes(kept), kept)
-    if failure:
-        raise failure
-
-
-def _report(tests: Sequence[outcomes.TestOutcome], junit: Path) -> None:
-    for test in tests:
-        reason = f": {test.message}" if test.message else ""
-        click.echo(f"{test.state:8} {test.name} {test.seconds:.2f} s{reason}")
-    counts = {
-        state: sum(t.state == state for t in tests) for state in ("passed", "failed", "skipped")
-    }
-    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    click.echo(f"{summary}; {_shown(junit)}")
-    if not counts["passed"] and not counts["failed"]:
-        raise EnvmatrixError("no test ran", hint="look at the log beside the JUnit file")
+def _test(execution: Execution, arguments: Sequence[str]) -> None:
+    run = execution.test(arguments)
+    for outcome in run.outcomes:
+        reason = f": {outcome.message}" if outcome.message else ""
+        click.echo(f"{outcome.state:8} {outcome.name} {outcome.seconds:.2f} s{reason}")
+    counts = Counter(outcome.state for outcome in run.outcomes)
+    summary = ", ".join(f"{counts[state]} {state}" for state in ("passed", "failed", "skipped"))
+    click.echo(f"{summary}; {_shown(run.junit)}")
+    if run.failure:
+        raise run.failure
+    if not counts["passed"]:
+        raise EnvmatrixError("no test ran", hint=f"look at {_shown(run.junit)}")
 
 
 def _measure(
-    place: Workplace,
-    passthrough: gpu.Passthrough,
+    execution: Execution,
+    device: gpu.Passthrough,
     arguments: Sequence[str],
-    console: Console,
     *,
     as_json: bool,
 ) -> None:
-    if place.library.benchmark is None:
-        console.warn(f"`{place.library.name}` has no benchmark")
-        return
-    lines: list[str] = []
-    spec = steps.measure(place, [gpu.request(passthrough)], arguments)
-    with images.engine() as client:
-        status = containers.run(client, spec, lines.append)
-    if status == SKIPPED:
-        console.say(f"skipped: the benchmark found no GPU: {lines[-1] if lines else 'no reason'}")
-        sys.exit(SKIPPED)
-    if status:
-        raise _failed(place, "perf", status, lines)
-    text = "\n".join(lines)
-    found = outcomes.measurements(text)
-    (place.directory / "perf.json").write_text(text + "\n", encoding="utf-8")
+    found = execution.measure(gpu.request(device), arguments)
     if as_json:
-        click.echo(text)
+        options.print_json([asdict(item) for item in found])
         return
     for item in found:
         click.echo(f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)")
 
 
-def _run(
-    client: docker.DockerClient, spec: ContainerSpec, place: Workplace, step: str, console: Console
-) -> None:
-    """One step; its output goes to its log, and to the screen with -v."""
-    place.directory.mkdir(parents=True, exist_ok=True)
-    lines: list[str] = []
-    with place.log(step).open("w", encoding="utf-8") as log, console.display() as display:
-
-        def on_line(line: str) -> None:
-            lines.append(line)
-            print(line, file=log)
-            display.log(step, line)
-            display.step(step, line, *steps.ninja_progress(line))
-
-        display.started(step, "run", f"{place.library.name} in {place.cell.id}")
-        status = containers.run(client, spec, on_line)
-        display.finished(step, "failed" if status else "done")
-    if status:
-        raise _failed(place, step, status, lines)
-
-
-class StepFailed(EnvmatrixError):
-    """A program in the container failed; the session ends with its exit code."""
-
-    def __init__(self, status: int, message: str, hint: str, details: Sequence[str]) -> None:
-        super().__init__(message, hint=hint, details=details)
-        self.exit_code = status  # type: ignore[misc]  # the program's own, not one of ours
-
-
-def _failed(place: Workplace, step: str, status: int, lines: Sequence[str]) -> StepFailed:
-    no_emulation = any("exec format error" in line.lower() for line in lines)
-    advice = "set up emulation: `envmatrix doctor --fix`; " if no_emulation else ""
-    return StepFailed(
-        status,
-        f"{step} of `{place.library.name}` failed in `{place.cell.id}` with exit code {status}",
-        f"{advice}the log is {_shown(place.log(step))}; a shell in that same container: "
-        f"`nox -s shell-{place.cell.id}`",
-        lines[-_LAST_LINES:],
-    )
+def _skip(reason: str) -> NoReturn:
+    click.echo(f"skipped: {reason}", err=True)
+    sys.exit(SKIPPED)
 
 
 def _shown(path: Path) -> str:
     return os.path.relpath(path)
-
-
-def _since(started: float) -> str:
-    return f"{time.monotonic() - started:.1f} s"

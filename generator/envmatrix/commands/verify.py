@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,61 +44,64 @@ def command(
     workspace = Workspace.here()
     actions = planned(workspace, workspace.images(patterns, emulate=emulate))
     build_images(workspace, actions, jobs, console)
+    orders = [_again(workspace, *pair) for pair in actions]
     with local_builder(workspace.lock, console, options.host_arch()) as its:
         if with_bases:
-            _verify_bases(its, [environment for environment, _ in actions], console)
-        with _rebuilt(workspace, its, actions, jobs) as orders:
-            rows = [_compare(its, order) for order in orders]
+            _verify_bases(its, orders, console)
+        with _rebuilt(its, orders, jobs):
+            found = [_compare(its, order) for order in orders]
     if as_json:
-        options.print_json(rows)
+        options.print_json([asdict(one) for one in found])
     else:
-        for row in rows:
-            state = "differs" if row["differences"] else "equal  "
-            click.echo(f"{state} {row['image']} {row['digest']}")
-    if wrong := [row for row in rows if row["differences"]]:
-        details = [f"{row['image']}: {line}" for row in wrong for line in _lines(row)]
-        raise EnvmatrixError(f"{len(wrong)} of {len(rows)} images differ", details=details)
+        for one in found:
+            click.echo(f"{'differs' if one.differences else 'equal  '} {one.image} {one.digest}")
+    if wrong := [one for one in found if one.differences]:
+        details = [f"{one.image}: {line}" for one in wrong for line in one.differences]
+        raise EnvmatrixError(f"{len(wrong)} of {len(found)} images differ", details=details)
 
 
-def _lines(row: dict[str, object]) -> Sequence[str]:
-    found = row["differences"]
-    assert isinstance(found, list)  # noqa: S101 -- made below
-    return found
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An image and its cold rebuild. Equal layers and configuration decide; the digests also
+    depend on the engine's compressor."""
+
+    image: str
+    digest: str
+    rebuilt_digest: str
+    layers: tuple[str, ...]
+    differences: tuple[str, ...]
 
 
-def _compare(its: Builder, order: Order) -> dict[str, object]:
+def _compare(its: Builder, order: Order) -> Comparison:
     reference = order.image.reference
     found = contents(its.client, reference)
-    return {
-        "image": reference,
-        "digest": found.digest,
-        "layers": list(found.layers),
-        "differences": list(differences(its.client, reference, order.reference)),
-    }
+    return Comparison(
+        image=reference,
+        digest=found.digest,
+        rebuilt_digest=contents(its.client, order.reference).digest,
+        layers=found.layers,
+        differences=differences(its.client, reference, order.reference),
+    )
+
+
+def _again(workspace: Workspace, environment: Environment, action: Action) -> Order:
+    """The same image, without any cache, under a name of its own."""
+    return Order(
+        environment,
+        action.inputs,
+        workspace.dockerfile(environment.name),
+        f"{action.image.reference}{_SUFFIX}",
+        "again, without a cache",
+        no_cache=True,
+    )
 
 
 @contextmanager
-def _rebuilt(
-    workspace: Workspace,
-    its: Builder,
-    actions: Sequence[tuple[Environment, Action]],
-    jobs: int,
-) -> Iterator[Sequence[Order]]:
-    """Every image again, without any cache, under a name of its own that goes away."""
-    orders = [
-        Order(
-            environment,
-            action.inputs,
-            workspace.dockerfile(environment.name),
-            f"{action.image.reference}{_SUFFIX}",
-            "again, without a cache",
-            no_cache=True,
-        )
-        for environment, action in actions
-    ]
+def _rebuilt(its: Builder, orders: Sequence[Order], jobs: int) -> Iterator[None]:
+    """Build `orders`; their names go away at the end."""
     try:
         its.build(orders, jobs)
-        yield orders
+        yield
     finally:
         existing = {tag for image in its.client.images.list() for tag in image.tags}
         for order in orders:
@@ -105,10 +109,9 @@ def _rebuilt(
                 its.client.images.remove(order.reference, force=True)
 
 
-def _verify_bases(its: Builder, environments: Sequence[Environment], console: Console) -> None:
+def _verify_bases(its: Builder, orders: Sequence[Order], console: Console) -> None:
     """Bootstrap each base into a directory of its own; `base_layout` compares it with the lock."""
-    keys = sorted({base.key for environment in environments for base in environment.bases})
-    for key in keys:
+    for key in sorted(base.key for base in its.bases(orders)):
         package_set = its.lock.sets[key]
         its.fetcher.fetch(package_set.artifacts, console)
         with TemporaryDirectory(prefix="envmatrix-base-") as scratch:

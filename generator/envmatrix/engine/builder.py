@@ -61,7 +61,9 @@ class Builder:
         stages = {stage.stage: stage for group in contexts.values() for stage in group}
         files = {item for group in contexts.values() for stage in group for item in stage.artifacts}
         self.console.detail(f"{len(files)} files in {len(stages)} stages")
-        self._prepare_bases(orders)
+        for base in self.bases(orders):
+            if not images.has(self.client, base.image):
+                self._prepare_base(base)
         self.fetcher.fetch(sorted(files), self.console)
         return self._run(orders, contexts, jobs)
 
@@ -69,14 +71,13 @@ class Builder:
         used = {*order.inputs.stages, f"unpacker-files-{self.host_arch}"}
         return tuple(stage for stage in order.environment.files if stage.stage in used)
 
-    def _prepare_bases(self, orders: Iterable[Order]) -> None:
+    def bases(self, orders: Iterable[Order]) -> tuple[Base, ...]:
+        """What the images stand on, and what unpacks their files on this machine; each once."""
         needed: dict[str, Base] = {}
         for order in orders:
             arches = {order.image.arch, self.host_arch}
-            needed |= {b.image: b for b in order.environment.bases if b.arch in arches}
-        for base in needed.values():
-            if not images.has(self.client, base.image):
-                self._prepare_base(base)
+            needed |= {base.key: base for base in order.environment.bases if base.arch in arches}
+        return tuple(needed.values())
 
     def _prepare_base(self, base: Base) -> None:
         package_set = self.lock.sets[base.key]

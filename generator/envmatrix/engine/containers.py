@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from envmatrix.errors import EngineError
 
@@ -42,7 +42,13 @@ class ContainerSpec:
     timeout: float | None = None
 
 
-def run(client: docker.DockerClient, spec: ContainerSpec, on_line: Callable[[str], None]) -> int:
+class OnLine(Protocol):
+    """Hears each line that a container prints, as it comes."""
+
+    def __call__(self, line: str, *, is_error: bool) -> None: ...
+
+
+def run(client: docker.DockerClient, spec: ContainerSpec, on_line: OnLine) -> int:
     """Exit status of `spec.command`; 124 where it outlived its time. EngineError where the
     container cannot start."""
     from docker.errors import DockerException
@@ -52,8 +58,10 @@ def run(client: docker.DockerClient, spec: ContainerSpec, on_line: Callable[[str
             mount.source.mkdir(parents=True, exist_ok=True)
     container = client.containers.create(**_options(spec))
     try:
+        # Attached before it starts: not a line is lost.
+        stream = container.attach(stream=True, demux=True, logs=True)
         container.start()
-        timed_out = _follow(container, on_line, spec.timeout)
+        timed_out = _follow(container, stream, on_line, spec.timeout)
         status = int(container.wait()["StatusCode"])
         return _TIMED_OUT if timed_out else status
     except DockerException as error:
@@ -85,8 +93,13 @@ def _options(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _follow(container: Container, on_line: Callable[[str], None], timeout: float | None) -> bool:
-    """Pass on what the container prints, line by line, until it ends; True if it was killed."""
+def _follow(
+    container: Container,
+    stream: Iterable[tuple[bytes | None, bytes | None]],
+    on_line: OnLine,
+    timeout: float | None,
+) -> bool:
+    """Pass on what the container prints until it ends; True if it had to be killed."""
     killed = threading.Event()
 
     def kill() -> None:
@@ -97,17 +110,23 @@ def _follow(container: Container, on_line: Callable[[str], None], timeout: float
     if timer:
         timer.start()
     try:
-        rest = b""
-        for chunk in container.logs(stream=True, follow=True):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                on_line(line.decode("utf-8", "replace").rstrip("\r"))
-        if rest:
-            on_line(rest.decode("utf-8", "replace"))
+        _pass_on(stream, on_line)
     finally:
         if timer:
             timer.cancel()
     return killed.is_set()
+
+
+def _pass_on(stream: Iterable[tuple[bytes | None, bytes | None]], on_line: OnLine) -> None:
+    rests = [b"", b""]
+    for chunks in stream:
+        for channel, chunk in enumerate(chunks):
+            *lines, rests[channel] = (rests[channel] + (chunk or b"")).split(b"\n")
+            for line in lines:
+                on_line(line.decode("utf-8", "replace").rstrip("\r"), is_error=channel == 1)
+    for channel, rest in enumerate(rests):
+        if rest:
+            on_line(rest.decode("utf-8", "replace"), is_error=channel == 1)
 
 
 def shell_command(spec: ContainerSpec) -> list[str]:

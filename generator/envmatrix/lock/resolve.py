@@ -127,7 +127,13 @@ def _stale(
             or stale.keys() & set(request.below)
         ):
             stale[key] = None
-    return tuple(stale)
+    # The parts of one CUDA release fit only each other, on whichever architecture they are.
+    releases = {release for key in stale for release in _releases(requests[key])}
+    return tuple(key for key, its in requests.items() if key in stale or releases & _releases(its))
+
+
+def _releases(request: Request) -> set[str]:
+    return {text.partition("@")[2] for text in request.packages if "@" in text}
 
 
 def _home(request: Request, host_arch: str, lock: Lock) -> str:

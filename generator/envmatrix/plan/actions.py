@@ -71,11 +71,14 @@ def _difference(inputs: Inputs, label: str) -> str:
     try:
         before = json.loads(label)
     except ValueError:
-        before = {}
+        before = None
+    before = before if isinstance(before, dict) else {}
     now = {name: digest[:_HASH_DIGITS] for name, digest in inputs.stages.items()}
     changed = sorted(
         name or "epoch" for name in now.keys() | before.keys() if now.get(name) != before.get(name)
     )
+    if not changed:
+        return "built another way, by another envmatrix"
     named = ", ".join(f"`{name}`" for name in changed[:_MOST_NAMED])
     more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
     return f"changed: {named}{more}"

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,15 +94,12 @@ class Store:
         file.chmod(0o444)
         file.replace(final)
 
-    def lay_out(self, contents: Sequence[Content], directory: Path) -> None:
-        """Put `contents` into `directory` under their file names, sharing the bytes."""
-        directory.mkdir(parents=True, exist_ok=True)
-        for content in contents:
-            link_or_copy(self.path(content), directory / content.filename)
-
 
 def link_or_copy(source: Path, destination: Path) -> None:
+    """Raises FileExistsError rather than write through a link into what it shares."""
     try:
         destination.hardlink_to(source)
+    except FileExistsError:
+        raise
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, destination)

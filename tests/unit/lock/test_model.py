@@ -50,7 +50,7 @@ TEXT = """\
       ],
       "diff_id": "sha256:1",
       "artifacts": [
-        "apt 1.0 a26c2d92a7a6"
+        "apt 1.0 dde1c722a849"
       ]
     },
     "over": {
@@ -64,7 +64,7 @@ TEXT = """\
         "base"
       ],
       "artifacts": [
-        "cmake 1.0 59aa1ce8cde1"
+        "cmake 1.0 f46b3fb62986"
       ]
     },
     "wheels": {
@@ -74,7 +74,7 @@ TEXT = """\
         "n==1.*"
       ],
       "artifacts": [
-        "n 1.0 dda4ba4bf11a"
+        "n 1.0 77b6f2baf1f7"
       ]
     }
   },

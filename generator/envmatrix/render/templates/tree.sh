@@ -27,26 +27,8 @@ drop() { for pattern; do rm -rf "/tree$root/"$pattern; done; }
 
 link() { to=$(destination "$1"); mkdir -p "${to%/*}"; ln -sfn "$2" "$to"; }
 
-# NVIDIA's own profile, which finds everything relative to the compiler.
-profile() {
-  cat >"/tree$root/bin/nvcc.profile" <<'PROFILE'
-
-TOP              = $(_HERE_)/..
-
-CICC_PATH        = $(TOP)/nvvm/bin
-NVVMIR_LIBRARY_DIR = $(TOP)/nvvm/libdevice
-
-LD_LIBRARY_PATH += $(TOP)/lib:
-PATH            += $(CICC_PATH):$(_HERE_):
-
-INCLUDES        +=  "-I$(TOP)/$(_TARGET_DIR_)/include" $(_SPACE_)
-
-LIBRARIES        =+ $(_SPACE_) "-L$(TOP)/$(_TARGET_DIR_)/lib$(_TARGET_SIZE_)/stubs" "-L$(TOP)/$(_TARGET_DIR_)/lib$(_TARGET_SIZE_)"
-
-CUDAFE_FLAGS    +=
-PTXAS_FLAGS     +=
-PROFILE
-}
+# profile: the compiler's configuration, from standard input
+profile() { cat >"/tree$root/bin/nvcc.profile"; }
 
 # Owners, modes and times that depend on nothing but the files' names.
 finish() {

@@ -1,0 +1,96 @@
+"""What does listing thousands of sessions cost beside nox itself?
+
+`nox -l` of
+  nothing  an empty noxfile: what nox costs
+  warm     the project's noxfile in a synthetic repository, the names in the cache
+  cold     the same without the cache
+  plain    a noxfile that defines sessions of the same names, and does nothing else
+Target: warm within 1.5 times of nothing, with 2,000 sessions.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import synthetic, timing
+
+NOX = (sys.executable, "-m", "nox", "-l", "-f")
+
+PLAIN = """\
+import nox
+
+def add(name, text):
+    def run(session):
+        pass
+    run.__doc__ = text
+    nox.session(name=name)(run)
+
+for name, text in {sessions!r}:
+    add(name, text)
+"""
+
+
+def main() -> None:
+    parser = timing.arguments(__doc__, rounds=15)
+    parser.add_argument("--cells", type=int, default=255, help="255 make about 2,000 sessions")
+    given = parser.parse_args()
+    timing.announce("Listing sessions")
+    with TemporaryDirectory(prefix="envmatrix-listing-") as scratch:
+        directory, cache = Path(scratch, "repository"), Path(scratch, "cache")
+        synthetic.make(directory, given.cells)
+        shutil.copy(timing.ROOT / "noxfile.py", directory)
+        environment = {"ENVMATRIX_CACHE": str(cache)}
+        sessions = _sessions(directory / "noxfile.py", environment)
+        sides = _sides(directory, _noxfiles(Path(scratch), sessions), environment)
+        rounds = timing.interleaved(sides, given.rounds)
+    print(f"{len(sessions):,} sessions\n")
+    rows = [
+        [
+            name,
+            timing.seconds(timing.wall(used)),
+            timing.seconds(timing.cpu(used)),
+            f"{timing.ratio(rounds, name, 'nothing', of='cpu'):.2f}",
+            f"{timing.ratio(rounds, name, 'plain', of='cpu'):.2f}",
+        ]
+        for name, used in rounds.items()
+    ]
+    print(timing.table(["`nox -l`", "wall", "CPU", "CPU to nothing", "CPU to plain"], rows))
+
+
+def _sides(
+    directory: Path, noxfiles: Mapping[str, Path], environment: Mapping[str, str]
+) -> Mapping[str, timing.Side]:
+    warm = partial(timing.run, [*NOX, "noxfile.py"], directory, environment)
+
+    def cold() -> timing.Usage:
+        shutil.rmtree(environment["ENVMATRIX_CACHE"], ignore_errors=True)
+        return warm()
+
+    plain = {
+        name: partial(timing.run, [*NOX, str(file)], directory) for name, file in noxfiles.items()
+    }
+    # The side after `cold` finds the cache that it wrote.
+    return {"nothing": plain["nothing"], "cold": cold, "warm": warm, "plain": plain["plain"]}
+
+
+def _noxfiles(scratch: Path, sessions: Sequence[tuple[str, str]]) -> Mapping[str, Path]:
+    texts = {"nothing": "import nox\n", "plain": PLAIN.format(sessions=list(sessions))}
+    for name, text in texts.items():
+        (scratch / f"{name}.py").write_text(text, encoding="utf-8")
+    return {name: scratch / f"{name}.py" for name in texts}
+
+
+def _sessions(noxfile: Path, environment: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+    """Name and description of each, as nox lists them."""
+    shown = timing.output([*NOX, str(noxfile)], environment)
+    lines = (line[2:].partition(" -> ") for line in shown.splitlines() if line[:2] in ("- ", "* "))
+    return [(name, text) for name, _, text in lines]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+from itertools import takewhile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import artifact, lock_of, matrix_of
+
+from envmatrix.lock.components import shipped_recipes
+from envmatrix.lock.model import Artifact
+from envmatrix.plan.environments import Environment, FileStage, Tree, Unpacking, environments
+from envmatrix.plan.fingerprint import stages
+from envmatrix.render.dockerfile import BANNER, MIRROR_ARGUMENTS, dockerfile
+
+AXES = """\
+cuda: ["12.4", "13.0"]
+cudnn: [none, "9.28"]
+os: [debian12, debian13]
+arch: [x86_64, aarch64]"""
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Environment, str]]:
+    home = tmp_path_factory.mktemp("render")
+    matrix = matrix_of(home / "repository", AXES)
+    lock = lock_of(matrix, home / "scratch")
+    found = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return {environment.name: (environment, dockerfile(environment)) for environment in found}
+
+
+@pytest.fixture(
+    params=[
+        "cuda12.4-cudnn9.28-debian12",
+        "cuda12.4-debian13",
+        "cuda13.0-cudnn9.28-debian13",
+        "cuda13.0-debian12",
+    ]
+)
+def pair(
+    request: pytest.FixtureRequest, rendered: dict[str, tuple[Environment, str]]
+) -> tuple[Environment, str]:
+    return rendered[request.param]
+
+
+@pytest.fixture
+def text(pair: tuple[Environment, str]) -> str:
+    return pair[1]
+
+
+def steps(text: str, instruction: str) -> list[str]:
+    """The instructions of one kind, with the lines they go on over."""
+    return re.findall(rf"^{instruction} (?:.*\\\n)*.*$", text, re.MULTILINE)
+
+
+def documents(text: str) -> list[str]:
+    """The texts between `<<'EOF'` and `EOF`, which are programs."""
+    return re.findall(r"^(?:RUN|COPY) .*<<'EOF'.*\n((?:.*\n)*?)EOF$", text, re.MULTILINE)
+
+
+def test_it_says_who_wrote_it_and_asks_no_other_frontend(text: str) -> None:
+    assert text.startswith(f"# {BANNER}\n")
+    assert "syntax=" not in text
+    head = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
+    assert not re.search(r"^#\s*\w+\s*=", head, re.MULTILINE)
+
+
+def test_it_is_text_of_whole_lines(text: str) -> None:
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert "\r" not in text
+    assert "\t" not in text
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_no_step_has_a_network(text: str) -> None:
+    assert steps(text, "RUN")
+    assert all(step.startswith("RUN --network=none ") for step in steps(text, "RUN"))
+
+
+def test_every_file_is_checked_and_comes_from_an_origin_that_is_told(text: str) -> None:
+    origins = "|".join(re.escape(f"${{{argument}}}") for argument in MIRROR_ARGUMENTS.values())
+    added = steps(text, "ADD")
+    assert added
+    for step in added:
+        assert re.fullmatch(rf"ADD --checksum=sha256:[0-9a-f]{{64}} (?:{origins})/\S+ /", step)
+
+
+def test_every_stage_that_adds_files_takes_just_the_arguments_it_uses(text: str) -> None:
+    for stage in stages(text).values():
+        if "\nADD " in stage.text:
+            taken = re.findall(r"^ARG (\w+)$", stage.text, re.MULTILINE)
+            assert taken == sorted(set(re.findall(r"\$\{(\w+_MIRROR)\}", stage.text)))
+
+
+def test_no_host_is_named(text: str) -> None:
+    assert "//" not in text.replace("## ", "")
+    assert ".example" not in text
+
+
+def test_every_file_of_the_lock_is_there(pair: tuple[Environment, str]) -> None:
+    environment, text = pair
+    wanted = {item.sha256 for stage in environment.files for item in stage.artifacts}
+    assert set(re.findall(r"sha256:([0-9a-f]{64})", text)) == wanted
+
+
+def test_every_stage_that_is_used_is_there_before_it(text: str) -> None:
+    seen: set[str] = set()
+    machines = ("${TARGETARCH}", "${BUILDARCH}")
+    for name, stage in stages(text).items():
+        for used in stage.uses:
+            if used == "scratch" or used.startswith("envmatrix/base:"):
+                continue
+            if any(machine in used for machine in machines):
+                prefix = used.split("${", maxsplit=1)[0]
+                assert any(known.startswith(prefix) for known in seen), used
+            else:
+                assert used in seen, f"{name} uses {used}"
+        seen.add(name)
+
+
+def test_every_image_is_a_stage(pair: tuple[Environment, str]) -> None:
+    environment, text = pair
+    assert {image.flavour for image in environment.images} <= set(stages(text))
+
+
+def test_layers_are_copied_so_that_they_do_not_depend_on_what_is_below(text: str) -> None:
+    copies = [step for step in steps(text, "COPY") if "/tree/" in step]
+    assert copies
+    assert all(step.startswith("COPY --link --from=") for step in copies)
+
+
+def test_every_program_in_it_is_one(text: str) -> None:
+    programs = documents(text)
+    assert len(programs) > 5
+    for program in programs:
+        checked = subprocess.run(["sh", "-n"], input=program, text=True, capture_output=True)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["install.sh", "tree.sh"])
+def test_the_scripts_are_in_it_as_they_are(text: str, name: str) -> None:
+    file = resources.files("envmatrix.render").joinpath("templates", name)
+    assert f"COPY <<'EOF' /{name}\n{file.read_text('utf-8')}EOF\n" in text
+
+
+def with_files(environment: Environment, files: Sequence[Artifact]) -> str:
+    stage = FileStage("runtime-files-amd64", tuple(files))
+    others = tuple(its for its in environment.files if its.stage != stage.stage)
+    return dockerfile(replace(environment, files=(stage, *others)))
+
+
+@pytest.mark.parametrize("count", [100, 101, 250])
+def test_files_beyond_what_one_stage_can_add_are_added_by_several(
+    pair: tuple[Environment, str], count: int
+) -> None:
+    files = [replace(artifact("a"), path=f"pool/{n}.deb") for n in range(count)]
+    found = stages(with_files(pair[0], files))
+    parts = [name for name in found if re.fullmatch(r"runtime-files-amd64(-\d+)?", name)]
+    added = [re.findall(r"pool/(\d+)\.deb", found[name].text) for name in parts]
+    assert [int(number) for names in added for number in names] == list(range(count))
+    assert max(len(names) for names in added) <= 100
+    if count > 100:
+        assert found["runtime-files-amd64"].uses == ("scratch", *parts[:-1])
+
+
+NAMES = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), min_size=1)
+
+
+ENVIRONMENT = Environment(
+    name="cuda13.0-debian12",
+    os="debian12",
+    suite="bookworm",
+    cuda="13.0",
+    cudnn=None,
+    gcc="12",
+    epoch=1,
+    arches=("amd64",),
+    bases=(),
+    files=(),
+    trees=(Tree("cuda-runtime-amd64", "files", "/usr/local/cuda-13.0", (), (), {}, profile=False),),
+    cross=None,
+    images=(),
+)
+
+
+@given(file=NAMES, pattern=NAMES, dropped=NAMES)
+def test_names_reach_the_shell_as_they_are(file: str, pattern: str, dropped: str) -> None:
+    environment = replace(
+        ENVIRONMENT,
+        trees=(
+            replace(
+                ENVIRONMENT.trees[0],
+                unpackings=(Unpacking(file, {"lib": (pattern,)}),),
+                drop=(dropped,),
+            ),
+        ),
+    )
+    program = commands_of(dockerfile(environment))
+    assert ["unpack", file, pattern] in program
+    assert ["place", "lib", pattern] in program
+    assert ["drop", dropped] in program
+
+
+def commands_of(text: str) -> list[list[str]]:
+    """The commands of the first tree, each as the words that the shell makes of it."""
+    program = text.partition(". /scripts/tree.sh\n")[2].partition("\nfinish\nEOF\n")[0]
+    return [shlex.split(line) for line in program.split("\n")]
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+@pytest.mark.parametrize("name", ["install.sh", "tree.sh"])
+def test_the_scripts_are_good_for_every_shell(shell: str, name: str) -> None:
+    with resources.as_file(
+        resources.files("envmatrix.render").joinpath("templates", name)
+    ) as script:
+        try:
+            checked = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True)
+        except FileNotFoundError:
+            pytest.skip(f"there is no {shell}")
+    assert (checked.returncode, checked.stderr) == (0, "")

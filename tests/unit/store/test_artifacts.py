@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from envmatrix.lock.model import Artifact
+from envmatrix.store.artifacts import Store, cache_directory, link_or_copy
+
+TEXT = b"the bytes of a package"
+ITEM = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def put(store: Store, content: bytes = TEXT) -> Path:
+    with store.incoming(ITEM) as partial:
+        partial.write_bytes(content)
+        store.keep(ITEM, partial)
+    return store.path(ITEM)
+
+
+def test_what_is_kept_is_there_and_verified(store: Store) -> None:
+    kept = put(store)
+    assert kept.read_bytes() == TEXT
+    assert store.has(ITEM)
+    assert store.verified(ITEM)
+    assert kept.stat().st_mode & 0o777 == 0o444
+
+
+def test_what_was_never_kept_is_not_there(store: Store) -> None:
+    assert not store.has(ITEM)
+    assert not store.verified(ITEM)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", TEXT[:-1], TEXT + b"!", TEXT.swapcase()],
+    ids=["empty", "truncated", "too-long", "corrupt"],
+)
+def test_a_file_that_is_not_what_its_name_promises_is_removed(store: Store, content: bytes) -> None:
+    kept = put(store, content)
+    assert not store.verified(ITEM)
+    assert not kept.exists()
+
+
+def test_a_failed_download_leaves_nothing(store: Store) -> None:
+    def fail() -> None:
+        with store.incoming(ITEM) as partial:
+            partial.write_bytes(TEXT[:3])
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert not store.has(ITEM)
+    assert not list((store.root / "partial").iterdir())
+
+
+def test_a_leftover_of_a_killed_process_is_written_over(store: Store) -> None:
+    partial = store.root / "partial" / ITEM.sha256
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"x" * 100)
+    assert put(store).read_bytes() == TEXT
+
+
+def test_a_name_is_never_seen_before_its_bytes_are_whole(store: Store) -> None:
+    with store.incoming(ITEM) as partial:
+        partial.write_bytes(TEXT)
+        assert not store.has(ITEM)
+        store.keep(ITEM, partial)
+        assert not partial.exists()
+        assert store.verified(ITEM)
+
+
+def test_a_link_shares_the_bytes(store: Store, tmp_path: Path) -> None:
+    kept = put(store)
+    link_or_copy(kept, tmp_path / "a.deb")
+    assert (tmp_path / "a.deb").samefile(kept)
+
+
+def test_a_link_never_writes_through_another_one(store: Store, tmp_path: Path) -> None:
+    kept = put(store)
+    link_or_copy(kept, tmp_path / "a.deb")
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    with pytest.raises(FileExistsError):
+        link_or_copy(other, tmp_path / "a.deb")
+    assert kept.read_bytes() == TEXT
+
+
+def test_a_file_system_without_links_gets_a_copy(tmp_path: Path) -> None:
+    source = tmp_path / "a"
+    source.write_bytes(TEXT)
+    apart = Path("/dev/shm")
+    if not apart.is_dir() or apart.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this machine has one file system only")
+    copy = apart / f"envmatrix-test-{os.getpid()}"
+    try:
+        link_or_copy(source, copy)
+        assert copy.read_bytes() == TEXT
+    finally:
+        copy.unlink()
+
+
+def test_the_cache_is_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ENVMATRIX_CACHE", str(tmp_path))
+    assert cache_directory() == tmp_path
+    assert Store.of_user().root == tmp_path / "artifacts"
+    monkeypatch.delenv("ENVMATRIX_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_directory() == tmp_path / "xdg/envmatrix"

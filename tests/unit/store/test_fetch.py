@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.fakes import Silent
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.model import Artifact
+from envmatrix.store.artifacts import Store
+from envmatrix.store.fetch import ATTEMPTS, Fetcher, index_entry
+from envmatrix.store.origins import Origins
+
+BASES = ("http://first.example/debian", "http://second.example/debian")
+FILES = "http://files.example"
+INDEX = "http://index.example/simple"
+ROOT = Path(__file__).parents[3]
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def item_of(content: bytes, name: str = "a", origin: str = "debian") -> Artifact:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Artifact(origin, f"pool/{name}_1%2b.deb", name, "1", len(content), sha256)
+
+
+TEXT = b"the bytes of a package"
+ITEM = item_of(TEXT)
+
+
+@dataclass
+class World:
+    """A store, and mirrors that answer as they are told."""
+
+    store: Store
+    origins: Origins
+    requests: list[str] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+
+    def fetch(self, answer: Answer, *items: Artifact) -> None:
+        def listen(request: httpx.Request) -> httpx.Response:
+            self.requests.append(str(request.url))
+            return answer(request)
+
+        with httpx.Client(transport=httpx.MockTransport(listen)) as client:
+            Fetcher(self.store, self.origins, client, self.pauses.append).fetch(
+                items or (ITEM,), Silent()
+            )
+
+    @property
+    def has_nothing(self) -> bool:
+        return (
+            not list((self.store.root / "partial").iterdir())
+            and not (self.store.root / "sha256").exists()
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    config = tmp_path / "config.toml"
+    mirrors = {"debian": BASES, "pypi": [FILES], "pypi-index": INDEX}
+    config.write_text(
+        "[mirrors]\n" + "".join(f"{key} = {json.dumps(its)}\n" for key, its in mirrors.items())
+    )
+    return World(Store(tmp_path / "store"), Origins(config, {}, tmp_path, "bookworm"))
+
+
+def answers(*responses: httpx.Response | Exception) -> Answer:
+    """One after the other; the last one again and again."""
+    remaining = list(responses)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        response = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+        if isinstance(response, Exception):
+            raise response
+        return httpx.Response(response.status_code, content=response.content)
+
+    return answer
+
+
+def ok(content: bytes = TEXT) -> httpx.Response:
+    return httpx.Response(200, content=content)
+
+
+def status(code: int) -> httpx.Response:
+    return httpx.Response(code)
+
+
+def test_a_file_is_fetched_once(world: World) -> None:
+    world.fetch(answers(ok()))
+    world.fetch(answers(ok()))
+    assert world.store.verified(ITEM)
+    assert world.requests == [f"{BASES[0]}/pool/a_1%252b.deb"]
+
+
+def test_a_corrupt_file_is_fetched_again(world: World) -> None:
+    world.fetch(answers(ok()))
+    file = world.store.path(ITEM)
+    file.chmod(0o644)
+    file.write_bytes(TEXT.swapcase())
+    world.fetch(answers(ok()))
+    assert file.read_bytes() == TEXT
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [status(500), status(429), httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), ok(b"th")],
+    ids=["500", "429", "refused", "timeout", "short"],
+)
+def test_what_may_pass_is_tried_again_after_a_growing_pause(
+    world: World, trouble: httpx.Response | Exception
+) -> None:
+    world.fetch(answers(trouble, trouble, ok()))
+    assert world.store.verified(ITEM)
+    assert len(world.requests) == 3
+    assert world.pauses == sorted(world.pauses)
+    assert len(set(world.pauses)) == 2
+
+
+def test_after_the_last_attempt_the_next_mirror_is_asked(world: World) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return status(503) if "first" in str(request.url) else ok()
+
+    world.fetch(answer)
+    assert world.store.verified(ITEM)
+    assert len(world.requests) == ATTEMPTS + 1
+
+
+@pytest.mark.parametrize("refusal", [status(404), status(403), ok(TEXT.swapcase()), ok(TEXT * 2)])
+def test_what_will_not_pass_sends_straight_to_the_next_mirror(
+    world: World, refusal: httpx.Response
+) -> None:
+    world.fetch(answers(refusal, ok()))
+    assert world.store.verified(ITEM)
+    assert [url.split("/")[2] for url in world.requests] == ["first.example", "second.example"]
+    assert world.pauses == []
+
+
+def test_a_file_that_nobody_has_is_told_with_every_place_and_a_way_out(world: World) -> None:
+    with pytest.raises(LookupFailed) as caught:
+        world.fetch(answers(status(404)))
+    error = caught.value
+    assert error.message == f"`a_1%2b.deb` ({len(TEXT)} bytes) is nowhere to be had"
+    assert [detail.split(": ")[0].split("/")[2] for detail in error.details] == [
+        "first.example",
+        "second.example",
+    ]
+    assert error.hint
+    assert "`envmatrix lock --upgrade a`" in error.hint
+    assert "[mirrors] debian" in error.hint
+    assert world.has_nothing
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (TEXT.swapcase(), f"the lock names {ITEM.sha256}"),
+        (TEXT * 2, f"more than the {len(TEXT)} bytes that the lock names"),
+        (TEXT[:-1], f"ended after {len(TEXT) - 1} of {len(TEXT)} bytes"),
+    ],
+    ids=["other", "longer", "shorter"],
+)
+def test_bytes_that_the_lock_does_not_name_never_get_into_the_store(
+    world: World, content: bytes, why: str
+) -> None:
+    with pytest.raises(LookupFailed) as caught:
+        world.fetch(answers(ok(content)))
+    assert all(why in detail for detail in caught.value.details)
+    assert world.has_nothing
+
+
+def test_a_body_without_end_is_not_read_to_its_end(world: World) -> None:
+    sent = Counter[str]()
+
+    def endless(request: httpx.Request) -> httpx.Response:
+        def body() -> Iterator[bytes]:
+            while True:
+                sent[str(request.url)] += 1
+                yield b"x" * (1 << 20)
+
+        return httpx.Response(200, content=body())
+
+    with pytest.raises(LookupFailed):
+        world.fetch(endless)
+    assert all(count <= 2 for count in sent.values())
+
+
+def test_progress_ends_where_the_lock_says_whatever_was_tried(world: World) -> None:
+    moves: list[int] = []
+
+    class Counting:
+        @contextmanager
+        def task(self, name: str, *, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+            assert (name, total, unit) == ("download", len(TEXT), "bytes")
+            yield moves.append
+
+    transport = httpx.MockTransport(answers(ok(TEXT[:5]), ok()))
+    with httpx.Client(transport=transport) as client:
+        Fetcher(world.store, world.origins, client, world.pauses.append).fetch([ITEM], Counting())
+    assert min(moves) == -5
+    assert sum(moves) == len(TEXT)
+
+
+def test_one_failure_stops_the_rest_and_is_the_one_that_is_told(world: World) -> None:
+    slow, broken = replace(item_of(b"", "slow"), size=1 << 40), item_of(b"b", "broken")
+    later = [item_of(f"{number}".encode(), f"later{number}") for number in range(50)]
+    is_reading = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        while True:
+            is_reading.set()
+            time.sleep(0.01)
+            yield b"s" * (1 << 20)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "broken" in str(request.url):
+            assert is_reading.wait(10)
+            return status(404)
+        return httpx.Response(200, content=body())
+
+    with pytest.raises(LookupFailed, match=re.escape(f"`{broken.filename}`")):
+        world.fetch(answer, slow, broken, *(replace(item, size=1 << 40) for item in later))
+    assert world.has_nothing
+    assert len(world.requests) < len(later)
+
+
+def test_a_fetcher_that_failed_once_works_again(world: World) -> None:
+    is_down = True
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return status(404) if is_down else ok()
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        fetcher = Fetcher(world.store, world.origins, client, world.pauses.append)
+        with pytest.raises(LookupFailed):
+            fetcher.fetch([ITEM], Silent())
+        is_down = False
+        fetcher.fetch([ITEM], Silent())
+    assert world.store.verified(ITEM)
+
+
+WHEEL = item_of(TEXT, "wheel", "pypi")
+
+
+def page(sha256: str = WHEEL.sha256) -> httpx.Response:
+    file = {"url": "../../files/w.whl", "hashes": {"sha256": sha256}, "size": 7}
+    return httpx.Response(200, json={"files": [{"hashes": {}, "url": "x"}, file]})
+
+
+def test_a_wheel_that_no_mirror_has_is_where_the_index_says(world: World) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "files.example":
+            return status(404)
+        return page() if request.url.path == "/simple/wheel/" else ok()
+
+    world.fetch(answer, WHEEL)
+    assert world.store.verified(WHEEL)
+    assert world.requests[-1] == "http://index.example/files/w.whl"
+
+
+def test_an_index_without_the_file_is_one_more_place_that_was_tried(world: World) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return page("0" * 64) if request.url.host == "index.example" else status(404)
+
+    with pytest.raises(LookupFailed) as caught:
+        world.fetch(answer, WHEEL)
+    assert f"lists no file with sha256 {WHEEL.sha256}" in caught.value.details[-1]
+
+
+def test_the_index_tells_url_and_size() -> None:
+    with httpx.Client(transport=httpx.MockTransport(lambda _: page())) as client:
+        assert index_entry(client, INDEX, WHEEL) == ("http://index.example/files/w.whl", 7)
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", "{}"])
+def test_an_index_of_another_kind_is_told(body: str) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=body))
+    with (
+        httpx.Client(transport=transport) as client,
+        pytest.raises(LookupFailed, match="is no JSON index"),
+    ):
+        index_entry(client, INDEX, WHEEL)
+
+
+BIG = b"0123456789abcdef" * (1 << 17)  # 2 MiB
+
+FETCH = f"""
+import sys
+from pathlib import Path
+import httpx
+sys.path.insert(0, {str(ROOT)!r})
+from envmatrix.store.artifacts import Store
+from envmatrix.store.fetch import Fetcher
+from envmatrix.store.origins import Origins
+from envmatrix.lock.model import Artifact
+from tests.fakes import Silent
+home, size, sha256 = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+item = Artifact("debian", "big.deb", "big", "1", size, sha256)
+with httpx.Client() as client:
+    origins = Origins(home / "config.toml", {{}}, home, "bookworm")
+    Fetcher(Store(home / "store"), origins, client).fetch([item], Silent())
+"""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves BIG slowly: its second half waits for `go_on`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Slow)
+        self.downloads = 0
+        self.is_half_way = threading.Event()
+        self.go_on = threading.Event()
+
+
+class Slow(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.downloads += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(BIG)))
+        self.end_headers()
+        try:
+            self.wfile.write(BIG[: len(BIG) // 2])
+            self.server.is_half_way.set()
+            self.server.go_on.wait(30)
+            self.wfile.write(BIG[len(BIG) // 2 :])
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server() as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        config = f'[mirrors]\ndebian = "http://127.0.0.1:{serving.server_port}"\n'
+        (tmp_path / "config.toml").write_text(config)
+        yield serving
+        serving.shutdown()
+
+
+def fetching(home: Path) -> subprocess.Popen[bytes]:
+    arguments = [str(home), str(len(BIG)), hashlib.sha256(BIG).hexdigest()]
+    return subprocess.Popen([sys.executable, "-c", FETCH, *arguments])
+
+
+def stored(home: Path) -> list[bytes]:
+    return [file.read_bytes() for file in (home / "store/sha256").rglob("*") if file.is_file()]
+
+
+def test_two_processes_download_a_file_once(server: Server, tmp_path: Path) -> None:
+    processes = [fetching(tmp_path), fetching(tmp_path)]
+    assert server.is_half_way.wait(30)
+    server.go_on.set()
+    assert [process.wait(30) for process in processes] == [0, 0]
+    assert server.downloads == 1
+    assert stored(tmp_path) == [BIG]
+
+
+def test_a_killed_download_leaves_nothing_that_the_next_one_trusts(
+    server: Server, tmp_path: Path
+) -> None:
+    killed = fetching(tmp_path)
+    assert server.is_half_way.wait(30)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(30)
+    assert not (tmp_path / "store/sha256").exists()
+    server.go_on.set()
+    assert fetching(tmp_path).wait(30) == 0
+    assert stored(tmp_path) == [BIG]
+    assert list((tmp_path / "store/partial").iterdir()) == []

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.store.origins import (
+    AptSource,
+    Origins,
+    apt_sources,
+    configured_mirrors,
+    debian_mirrors,
+    parse_deb822,
+    parse_one_line,
+    pip_index,
+)
+
+DEB822 = """\
+# The archive of the release.
+Types: deb deb-src
+URIs: http://mirror.example/debian/ http://second.example/debian
+Suites: bookworm
+ bookworm-updates
+# in the middle of a stanza
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.example/debian-security
+Suites: bookworm-security
+Components: main
+"""
+
+
+def mirrors_of(text: str, codename: str = "bookworm") -> tuple[str, ...]:
+    parse = parse_deb822 if "URIs:" in text else parse_one_line
+    return debian_mirrors(tuple(parse(text)), codename)
+
+
+def test_every_uri_of_a_stanza_is_a_source_with_all_its_suites() -> None:
+    first, second, security = parse_deb822(DEB822)
+    assert first == AptSource(
+        "http://mirror.example/debian",
+        ("bookworm", "bookworm-updates"),
+        ("main",),
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+    )
+    assert second.uri == "http://second.example/debian"
+    assert security.suites == ("bookworm-security",)
+
+
+def test_every_uri_of_the_archive_is_a_mirror_in_the_order_of_apt() -> None:
+    assert mirrors_of(DEB822) == ("http://mirror.example/debian", "http://second.example/debian")
+
+
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        "Types: deb\nURIs: http://x.example/debian\nSuites: bookworm\nComponents: stable\n",
+        "Types: deb\nURIs: http://x.example/debian\nSuites: bookworm-pgdg\nComponents: main\n",
+        (
+            "Types: deb\nURIs: http://x.example/\nSuites: bookworm\nComponents: main\n"
+            "Signed-By: /etc/apt/keyrings/vendor.gpg\n"
+        ),
+        "Types: deb-src\nURIs: http://x.example/debian\nSuites: bookworm\nComponents: main\n",
+        (
+            "Types: deb\nURIs: http://x.example/debian\nSuites: bookworm\nComponents: main\n"
+            "Enabled: no\n"
+        ),
+        "Types: deb\nURIs: cdrom:[Debian]/debian\nSuites: bookworm\nComponents: main\n",
+    ],
+    ids=["component", "suite", "keyring", "sources-only", "disabled", "disc"],
+)
+def test_a_third_party_is_no_mirror(stanza: str) -> None:
+    assert mirrors_of(f"{stanza}\n{DEB822}") == mirrors_of(DEB822)
+
+
+def test_a_source_that_only_its_path_tells_apart_comes_last() -> None:
+    stanza = "Types: deb\nURIs: http://x.example/apt\nSuites: bookworm\nComponents: main\n"
+    assert mirrors_of(f"{stanza}\n{DEB822}") == (*mirrors_of(DEB822), "http://x.example/apt")
+
+
+def test_security_alone_is_no_mirror() -> None:
+    assert mirrors_of(DEB822.partition("\n\n")[2]) == ()
+
+
+def test_another_release_is_no_mirror() -> None:
+    assert mirrors_of(DEB822, "trixie") == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "deb http://mirror.example/debian bookworm main",
+        "deb http://mirror.example/debian/ bookworm main contrib # ours",
+        (
+            "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.pgp]"
+            " http://mirror.example/debian bookworm main"
+        ),
+    ],
+)
+def test_one_line_sources(line: str) -> None:
+    third_party = "deb [signed-by=/etc/apt/keyrings/v.gpg] http://x.example/debian bookworm main"
+    commented = "# deb http://old.example/debian bookworm main"
+    source = "deb-src http://source.example/debian bookworm main"
+    text = "\n".join((third_party, commented, source, line, ""))
+    assert mirrors_of(text) == ("http://mirror.example/debian",)
+
+
+@pytest.mark.parametrize("line", ["deb", "deb http://mirror.example/debian", "deb [arch=amd64]"])
+def test_a_truncated_line_is_no_source_of_a_suite(line: str) -> None:
+    assert mirrors_of(line) == ()
+
+
+def write(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def line_of(host: str) -> str:
+    return f"deb http://{host}.example/debian bookworm main\n"
+
+
+def test_the_files_of_apt_are_read_in_its_own_new_format_first(tmp_path: Path) -> None:
+    write(tmp_path / "sources.list", line_of("list"))
+    write(tmp_path / "sources.list.d/a.list", line_of("part"))
+    write(tmp_path / "sources.list.d/debian.sources", DEB822)
+    write(tmp_path / "sources.list.d/a.save", line_of("saved"))
+    hosts = [source.uri.split("/")[2].split(".")[0] for source in apt_sources(tmp_path)]
+    assert hosts == ["mirror", "second", "mirror", "list", "part"]
+
+
+def origins_of(
+    tmp_path: Path,
+    configuration: str = "",
+    apt: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Origins:
+    config = write(tmp_path / "config.toml", configuration)
+    write(tmp_path / "apt/sources.list", apt)
+    return Origins(config, environment or {}, tmp_path / "apt", "bookworm")
+
+
+def test_configured_mirrors_come_before_those_of_apt(tmp_path: Path) -> None:
+    configuration = '[mirrors]\ndebian = ["https://own.example/d/", "http://b.example/debian"]\n'
+    origins = origins_of(tmp_path, configuration, line_of("a") + line_of("b"))
+    assert origins.debian == (
+        "https://own.example/d",
+        "http://b.example/debian",
+        "http://a.example/debian",
+    )
+
+
+def test_a_mirror_that_only_apt_can_read_is_left_out(tmp_path: Path) -> None:
+    apt = "deb file:/srv/debian bookworm main\n" + line_of("a")
+    assert origins_of(tmp_path, apt=apt).debian == ("http://a.example/debian",)
+
+
+def test_an_origin_that_is_nowhere_is_told_with_where_to_write_it(tmp_path: Path) -> None:
+    with pytest.raises(LookupFailed, match="where the origin `debian` lives") as caught:
+        _ = origins_of(tmp_path).debian
+    assert caught.value.hint == (
+        f'add it to `{tmp_path / "config.toml"}`: [mirrors] debian = ["https://..."]'
+    )
+
+
+def test_a_configured_index_is_not_asked_of_pip(tmp_path: Path) -> None:
+    configuration = '[mirrors]\npypi-index = "https://own.example/simple/"\n'
+    origins = origins_of(tmp_path, configuration, environment={"PIP_INDEX_URL": "http://x.example"})
+    assert origins.pypi_index == "https://own.example/simple"
+
+
+def test_the_index_is_the_one_that_pip_uses(tmp_path: Path) -> None:
+    environment = {"PIP_INDEX_URL": "https://pip.example/simple/"}
+    assert origins_of(tmp_path, environment=environment).pypi_index == "https://pip.example/simple"
+
+
+def test_files_of_the_index_have_no_mirror_unless_one_is_configured(tmp_path: Path) -> None:
+    assert origins_of(tmp_path).pypi_files == ()
+    configuration = '[mirrors]\npypi = "https://files.example"\n'
+    assert origins_of(tmp_path, configuration).pypi_files == ("https://files.example",)
+
+
+@pytest.mark.parametrize(
+    "help_text",
+    [
+        "  -i, --index-url <url>  Base URL (default https://a.example/simple/). Should point",
+        "  --index-url <url>\n    Base URL of the index\n    (default\n    https://a.example/simple).",
+    ],
+)
+def test_the_help_of_pip_states_its_index(help_text: str) -> None:
+    assert pip_index(help_text, {}) == "https://a.example/simple"
+    assert pip_index(help_text, {"PIP_INDEX_URL": "https://b.example/"}) == "https://b.example"
+
+
+def test_a_pip_that_states_nothing_has_no_index() -> None:
+    assert pip_index("usage: pip", {}) is None
+
+
+def test_no_configuration_names_no_mirror(tmp_path: Path) -> None:
+    assert configured_mirrors(tmp_path / "none.toml") == {}
+    assert configured_mirrors(write(tmp_path / "config.toml", 'theme = "dark"\n')) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[mirrors]\ndebian "x"\n', ":2:8: Expected '=' after a key in a key/value pair"),
+        ('[mirrors]\ndebian = "x', "is no TOML: Unterminated string (at end of document)"),
+        ('mirrors = "https://mirror.example"\n', ": `mirrors` must be a table"),
+        ("[mirrors]\ndebian = 1\n", "mirrors of `debian` must be a URL or a list of URLs"),
+        ('[mirrors]\ndebian = "mirror.example"\n', "must be a URL or a list of URLs"),
+        ('[mirrors]\ndebian = "file:///srv/debian"\n', "must be a URL or a list of URLs"),
+        ('[mirrors]\ndebian = ["https://[bad"]\n', "must be a URL or a list of URLs"),
+        ('[mirrors]\ndebain = "https://mirror.example"\n', "there is no origin `debain`"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    file = write(tmp_path / "config.toml", text)
+    with pytest.raises(ConfigurationError) as caught:
+        configured_mirrors(file)
+    (found,) = caught.value.problems
+    assert str(file) in str(found)
+    assert problem in str(found)
+
+
+def test_a_configuration_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="is no TOML"):
+        configured_mirrors(tmp_path / "config.toml")
