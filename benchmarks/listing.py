@@ -1,7 +1,7 @@
 """What does listing thousands of sessions cost beside nox itself?
 
 `nox -l` of
-  nothing  an empty noxfile: what nox costs
+  nothing  a noxfile with one session: what nox costs
   warm     the project's noxfile in a synthetic repository, the names in the cache
   cold     the same without the cache
   plain    a noxfile that defines sessions of the same names, and does nothing else
@@ -79,7 +79,10 @@ def _sides(
 
 
 def _noxfiles(scratch: Path, sessions: Sequence[tuple[str, str]]) -> Mapping[str, Path]:
-    texts = {"nothing": "import nox\n", "plain": PLAIN.format(sessions=list(sessions))}
+    texts = {
+        "nothing": PLAIN.format(sessions=[("nothing", "")]),  # nox fails where there is none
+        "plain": PLAIN.format(sessions=list(sessions)),
+    }
     for name, text in texts.items():
         (scratch / f"{name}.py").write_text(text, encoding="utf-8")
     return {name: scratch / f"{name}.py" for name in texts}

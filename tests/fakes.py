@@ -168,7 +168,7 @@ class Workshop:
         self.homes.append(base)
         return self.apt_of_host(suite, arch)
 
-    def bootstrap(self, key: str, package_set: PackageSet, epoch: int) -> Base:
+    def base(self, key: str, package_set: PackageSet, epoch: int) -> Base:
         self.made.append((key, epoch))
         names = [item.name for item in package_set.artifacts]
         layer = digest(str(epoch), *(item.sha256 for item in package_set.artifacts))

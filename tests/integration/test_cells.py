@@ -10,7 +10,7 @@ import docker
 import pytest
 from tests.integration.conftest import ROOT, Envmatrix
 
-from envmatrix.sessions.outcomes import elf_machine, test_outcomes
+from envmatrix.sessions.outcomes import elf_machine, read_junit
 
 NATIVE = "cuda13.5-debian12-x86_64"
 CROSSED = "cuda13.5-debian12-aarch64"
@@ -37,7 +37,7 @@ def test_a_native_cell_compiles_and_its_tests_pass_or_skip_with_the_reason(
     envmatrix("run", "test", NATIVE)
 
     assert elf_machine(_made(NATIVE)) == "x86_64"
-    outcomes = test_outcomes(ROOT / "build" / NATIVE / "vectorops/junit.xml")
+    outcomes = read_junit(ROOT / "build" / NATIVE / "vectorops/junit.xml")
     states = {outcome.name: outcome.state for outcome in outcomes}
     assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
     for outcome in outcomes:

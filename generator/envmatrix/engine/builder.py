@@ -72,12 +72,16 @@ class Builder:
         return tuple(stage for stage in order.environment.files if stage.stage in used)
 
     def bases(self, orders: Iterable[Order]) -> tuple[Base, ...]:
-        """What the images stand on, and what unpacks their files on this machine; each once."""
+        """The bootstrapped bases that the images stand on, and that unpack files on this
+        machine; each once."""
         needed: dict[str, Base] = {}
         for order in orders:
             arches = {order.image.arch, self.host_arch}
             needed |= {base.key: base for base in order.environment.bases if base.arch in arches}
-        return tuple(needed.values())
+        return tuple(base for base in needed.values() if self._is_bootstrapped(base))
+
+    def _is_bootstrapped(self, base: Base) -> bool:
+        return self.lock.sets[base.key].request.resolver == "bootstrap"
 
     def _prepare_base(self, base: Base) -> None:
         package_set = self.lock.sets[base.key]

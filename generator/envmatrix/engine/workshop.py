@@ -11,7 +11,7 @@ from envmatrix.engine import bases
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
-from envmatrix.lock.model import PackageSet
+from envmatrix.lock.model import PackageSet, Request
 from envmatrix.lock.resolve import Base
 from envmatrix.plan.environments import base_image
 from envmatrix.store.artifacts import Store
@@ -43,13 +43,23 @@ class LocalWorkshop:
         image = self._images[base]
         return self._apt(suite, arch, lambda command: self._in_container(image, command))
 
-    def bootstrap(self, key: str, package_set: PackageSet, epoch: int) -> Base:
+    def base(self, key: str, package_set: PackageSet, epoch: int) -> Base:
+        if package_set.request.resolver == "image":
+            return self._image(key, package_set.request)
         self.fetcher.fetch(package_set.artifacts, self.console)
         layout = bases.base_layout(self.cache, self.store, package_set, epoch, self.console)
         if package_set.request.arch == self.host_arch:
-            self._images[key] = base_image(key, layout.diff_id)
+            self._images[key] = base_image(key, package_set.request, layout.diff_id)
             bases.load(layout, self._images[key])
         return Base(layout.diff_id, layout.read("var/lib/dpkg/status"))
+
+    def _image(self, key: str, request: Request) -> Base:
+        (image,) = request.packages
+        platform = f"--platform=linux/{request.arch}"
+        _run(["docker", "pull", "--quiet", platform, image])
+        self._images[key] = image
+        show = ["docker", "run", "--rm", "--network=none", platform, "--entrypoint=cat", image]
+        return Base(None, _run([*show, "/var/lib/dpkg/status"]))
 
     def _apt(self, suite: str, arch: str, runner: Callable[[Sequence[str]], str]) -> Apt:
         """The one view of this suite; its index is the same for whoever asks."""

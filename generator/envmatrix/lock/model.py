@@ -46,8 +46,9 @@ class Artifact:
 class Request:
     """What one set asks of a resolver; the answer is stale when this changes.
 
-    `resolver` is `bootstrap` (a base), `apt` (packages and what they depend on, over the
-    sets in `below`), `apt-files` (exactly these packages) or `pip`. `arch` is Docker's name.
+    `resolver` is `bootstrap` (a base), `image` (a base that is an image by digest), `apt`
+    (packages and what they depend on, over the sets in `below`), `apt-files` (exactly these
+    packages) or `pip`. `arch` is Docker's name.
     """
 
     resolver: str
@@ -55,6 +56,10 @@ class Request:
     packages: tuple[str, ...]
     suite: str | None = None
     below: tuple[str, ...] = ()
+
+    @property
+    def is_base(self) -> bool:
+        return self.resolver in {"bootstrap", "image"}
 
 
 @dataclass(frozen=True, slots=True)

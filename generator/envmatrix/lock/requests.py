@@ -127,7 +127,7 @@ def _os_requests(
         return apt(packages, *below)
 
     requests = {
-        keys.base: Request("bootstrap", docker_arch(arch), _BASE_PACKAGES, suite),
+        keys.base: _base_request(cell, matrix, docker_arch(arch)),
         keys.unpackers: apt(_UNPACKERS, keys.base),
         keys.runtime: flavour("runtime", keys.base),
         keys.devel: flavour("devel", keys.base, keys.runtime),
@@ -135,6 +135,14 @@ def _os_requests(
     if keys.cross:
         requests[keys.cross] = flavour("cross", keys.base, keys.runtime, keys.devel)
     return requests
+
+
+def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
+    suite = matrix.facts.os[cell.cell.os].suite
+    image = matrix.bases.get(cell.cell.os)
+    if image:
+        return Request("image", arch, (image,), suite)
+    return Request("bootstrap", arch, _BASE_PACKAGES, suite)
 
 
 def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:

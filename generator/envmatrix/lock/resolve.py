@@ -16,9 +16,9 @@ from envmatrix.lock.pip import Pip
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A bootstrapped base: its layer, and its dpkg database as text."""
+    """A base: the layer of a bootstrapped one, and its dpkg database as text."""
 
-    diff_id: str
+    diff_id: str | None
     status: str
 
 
@@ -29,7 +29,7 @@ class Workshop(Protocol):
 
     def apt_of_host(self, suite: str, arch: str) -> Apt: ...
     def apt_in_base(self, base: str, suite: str, arch: str) -> Apt: ...
-    def bootstrap(self, key: str, package_set: PackageSet, epoch: int) -> Base: ...
+    def base(self, key: str, package_set: PackageSet, epoch: int) -> Base: ...
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Resolver:
         """A lock that answers `requests`; what `previous` answers stays unless `upgrade`d."""
         stale = _stale(requests, previous, upgrade)
         kept = {key: previous.sets[key] for key in requests if key not in stale} if previous else {}
-        bases = [key for key in stale if _is_base(requests[key])]
+        bases = [key for key in stale if requests[key].is_base]
         with self.progress.task("resolve", total=len(stale), unit="sets") as advance:
             answered = {key: self._base_packages(requests[key]) for key in bases}
             epoch = previous.epoch if previous and kept else self._epoch(requests)
@@ -67,6 +67,8 @@ class Resolver:
         return lock
 
     def _base_packages(self, request: Request) -> PackageSet:
+        if request.resolver == "image":
+            return PackageSet(request, ())
         apt = self.workshop.apt_of_host(request.suite or "", request.arch)
         return PackageSet(request, apt.closure(request.packages))
 
@@ -77,7 +79,7 @@ class Resolver:
 
     def _base(self, key: str, lock: Lock) -> Base:
         if key not in self._bases:
-            self._bases[key] = self.workshop.bootstrap(key, lock.sets[key], lock.epoch)
+            self._bases[key] = self.workshop.base(key, lock.sets[key], lock.epoch)
         return self._bases[key]
 
     def _artifacts(self, request: Request, lock: Lock) -> tuple[Artifact, ...]:
@@ -143,8 +145,4 @@ def _home(request: Request, host_arch: str, lock: Lock) -> str:
         its = lock.sets[key].request
         return its.arch != host_arch, its.suite != request.suite, key
 
-    return min((key for key in lock.sets if _is_base(lock.sets[key].request)), key=distance)
-
-
-def _is_base(request: Request) -> bool:
-    return request.resolver == "bootstrap"
+    return min((key for key in lock.sets if lock.sets[key].request.is_base), key=distance)

@@ -72,6 +72,14 @@ def default_problems(source: Source) -> Iterator[Problem]:
         yield from _off_axis(source, axis, value, ("defaults", axis), source.listed(axis))
 
 
+def base_problems(source: Source) -> Iterator[Problem]:
+    for os in source.contents.bases:
+        if os not in source.listed("os"):
+            message = f"axis `os` has no value `{os}`"
+            position = source.document.key_position("bases", os)
+            yield Problem(message, position, did_you_mean(os, source.listed("os")))
+
+
 def alias_value_problems(source: Source) -> Iterator[Problem]:
     listed = {axis: source.listed(axis) for axis in AXES}
     for name, alias in source.contents.aliases.items():

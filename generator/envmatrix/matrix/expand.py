@@ -61,6 +61,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.include_problems(source)
     yield from checks.exclude_problems(source)
     yield from checks.default_problems(source)
+    yield from checks.base_problems(source)
     yield from checks.sm_problems(source, cells)
     wrong_values = list(checks.alias_value_problems(source))
     yield from wrong_values
@@ -85,6 +86,7 @@ def _matrix(source: Source, cells: _Cells, flavours: Mapping[str, Flavour]) -> M
             for name, alias in contents.aliases.items()
         },
         sm=contents.sm,
+        bases=contents.bases,
         libraries=tuple(
             Library(name, **dict(library)) for name, library in sorted(contents.libraries.items())
         ),

@@ -87,6 +87,7 @@ class Matrix:
     defaults: Defaults
     aliases: Mapping[str, Alias]
     sm: tuple[str, ...]
+    bases: Mapping[str, str]
     libraries: tuple[Library, ...]
     flavours: Mapping[str, Flavour]
     facts: Facts

@@ -22,6 +22,7 @@ _VERSION_OR_NONE = rf"^(none|{_NUMBER}\.{_NUMBER}(\.{_NUMBER})?)$"
 _WORD = r"^[a-z][a-z0-9_.]*$"
 _NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
 _SM = r"^[1-9][0-9]{1,2}[af]?$"
+_IMAGE = r"^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$"
 _PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
 
 EXPECTED = {
@@ -30,6 +31,7 @@ EXPECTED = {
     _WORD: "a name in lower case",
     _NAME: "a name of lower-case words joined by `-`, `_` or `.`",
     _SM: "a GPU architecture such as `90` or `90a`",
+    _IMAGE: "an image by digest, `name@sha256:...`",
     _PACKAGE: "a package name",
 }
 
@@ -53,6 +55,7 @@ Arch = Annotated[
 ]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sm = Annotated[str, StringConstraints(pattern=_SM)]
+ImageByDigest = Annotated[str, StringConstraints(pattern=_IMAGE)]
 PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 InsidePath = Annotated[str, AfterValidator(_inside_repository)]
@@ -141,6 +144,7 @@ class MatrixFile(Table):
     defaults: Defaults = Defaults()
     aliases: dict[Name, Alias] = {}
     sm: Some[Sm]
+    bases: dict[Word, ImageByDigest] = {}
     libraries: dict[Name, LibraryEntry] = {}
 
 

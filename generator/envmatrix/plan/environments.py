@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from envmatrix.lock.components import Recipe, Recipes
-from envmatrix.lock.model import Artifact, Lock
+from envmatrix.lock.model import Artifact, Lock, Request
 from envmatrix.lock.requests import (
     CROSS_HOST,
     OsSets,
@@ -86,7 +86,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A bootstrapped base: its set in the lock, and its name in the engine's store."""
+    """A base: its set in the lock, and its name in the engine's store."""
 
     key: str
     stage: str
@@ -123,8 +123,11 @@ class Cross:
     triplet: str
 
 
-def base_image(key: str, diff_id: str) -> str:
-    """The local name of the base locked under `key` (`debian12-amd64-base`)."""
+def base_image(key: str, request: Request, diff_id: str | None) -> str:
+    """The image of the base locked under `key` (`debian12-amd64-base`): one by digest, or the
+    local name of a bootstrapped one."""
+    if request.resolver == "image" or diff_id is None:
+        return request.packages[0]
     return f"envmatrix/base:{key.removesuffix('-base')}-{diff_id.removeprefix('sha256:')[:12]}"
 
 
@@ -220,7 +223,8 @@ class _Stages:
             self._add_cudnn(cell)
 
     def _add_base(self, keys: OsSets, arch: str) -> None:
-        image = base_image(keys.base, self._lock.sets[keys.base].diff_id or "")
+        locked = self._lock.sets[keys.base]
+        image = base_image(keys.base, locked.request, locked.diff_id)
         self.bases[keys.base] = Base(keys.base, f"base-{arch}", arch, image)
 
     def _add_files(self, stage: str, key: str) -> None:

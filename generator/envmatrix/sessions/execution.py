@@ -84,7 +84,7 @@ class Execution:
         if not written.exists():
             raise failure or EnvmatrixError("CTest wrote no JUnit file")
         kept = written.replace(self.place.directory / steps.JUNIT)
-        return TestRun(outcomes.test_outcomes(kept), kept, failure)
+        return TestRun(outcomes.read_junit(kept), kept, failure)
 
     def measure(self, device: DeviceRequest, arguments: Sequence[str]) -> tuple[Measurement, ...]:
         """Run the benchmark with `device`; Skipped where it finds no GPU after all."""
@@ -119,7 +119,7 @@ class Execution:
                 lines.append(line)
                 if not is_error:
                     stdout.append(line)
-                print(line, file=log, flush=True)
+                log.write(f"{line}\n")
                 display.log(step, line)
                 display.step(step, line, *steps.ninja_progress(line))
 

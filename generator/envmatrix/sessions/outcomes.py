@@ -74,7 +74,7 @@ def check_machine(found: Sequence[Artifact], arch: str) -> None:
         raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {arch}")
 
 
-def test_outcomes(file: Path) -> tuple[TestOutcome, ...]:
+def read_junit(file: Path) -> tuple[TestOutcome, ...]:
     """The cases of a JUnit file as CTest writes it."""
     try:
         tree = ElementTree.parse(file)  # noqa: S314 -- written by CTest in our own container

@@ -1,0 +1,173 @@
+"""What depends on what, and which modules may touch the world outside."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import envmatrix
+
+PACKAGE = Path(envmatrix.__file__).parent
+
+# Each may import those before it, and itself.
+LAYERS = (
+    "errors",
+    "console",
+    "matrix",
+    "lock",
+    "store",
+    "plan",
+    "render",
+    "engine",
+    "sessions",
+    "commands",
+    "cli",
+    "__main__",
+)
+
+# Decide from values alone; what they need of the world is handed in.
+PURE = {
+    "lock.model",
+    "lock.requests",
+    "lock.resolve",
+    "plan",
+    "render",
+    "sessions.steps",
+    "matrix",
+}
+
+OUTSIDE = {
+    "docker",
+    "http",
+    "httpx",
+    "os",
+    "platform",
+    "random",
+    "secrets",
+    "shutil",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib.request",
+    "uuid",
+}
+CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
+
+LONGEST_MODULE = 400
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(file.read_text("utf-8")) for name, file in FILES.items()}
+
+
+def is_for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def walk_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not is_for_types_only(child):
+            yield from walk_at_run_time(child)
+
+
+def imports(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def own_imports(module: str) -> set[str]:
+    """The modules of the package that `module` names anywhere, also for types only."""
+    found = set()
+    for name in imports(ast.walk(TREES[module])):
+        if name.startswith("envmatrix."):
+            inside = name.removeprefix("envmatrix.")
+            found.add(inside if inside in FILES else inside.rpartition(".")[0])
+    return found
+
+
+def layer_of(module: str) -> int:
+    return LAYERS.index(module.partition(".")[0])
+
+
+def is_pure(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in PURE)
+
+
+ALL = sorted(name for name in FILES if name)
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_imports_point_one_way(module: str) -> None:
+    upward = [name for name in own_imports(module) if name and layer_of(name) > layer_of(module)]
+    assert upward == []
+
+
+def test_the_first_module_imports_nothing_of_the_package() -> None:
+    assert own_imports("") == set()
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    TopologicalSorter({name: own_imports(name) - {name} for name in FILES}).prepare()
+
+
+@pytest.mark.parametrize("module", [name for name in ALL if is_pure(name)])
+def test_what_decides_touches_nothing_outside(module: str) -> None:
+    names = set(imports(walk_at_run_time(TREES[module])))
+    touched = {
+        name for name in names for outside in OUTSIDE if f"{name}.".startswith(f"{outside}.")
+    }
+    assert touched == set()
+    asked = {
+        (node.value.id, node.attr)
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert not asked & CLOCKS
+
+
+def calls(module: str, name: str) -> list[int]:
+    return [
+        node.lineno
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == name
+    ]
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_only_the_console_and_the_verbs_print(module: str) -> None:
+    if module != "console" and not module.startswith("commands."):
+        assert calls(module, "print") == []
+        assert calls(module, "click.echo") == []
+        assert calls(module, "sys.stdout.write") == []
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_only_the_command_line_ends_the_program(module: str) -> None:
+    if module not in {"cli", "__main__"} and not module.startswith("commands."):
+        assert calls(module, "sys.exit") == []
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_no_module_is_too_long_to_read(module: str) -> None:
+    assert len(FILES[module].read_text("utf-8").splitlines()) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_every_module_says_what_it_is(module: str) -> None:
+    assert module == "__main__" or ast.get_docstring(TREES[module])
