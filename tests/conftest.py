@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("envmatrix", deadline=None)
+settings.load_profile("envmatrix")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

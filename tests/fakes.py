@@ -49,18 +49,18 @@ def artifact(name: str, version: str = "1.0", *, origin: str = "debian", size: i
     return Artifact(origin, path, name, version, size, digest(name, version))
 
 
-def write_repository(root: Path, axes: str) -> Path:
+def write_repository(root: Path, axes: str, rest: str = "") -> Path:
     """A repository whose matrix has `axes`, each axis a line such as `cuda: ["13.0"]`."""
     lines = "".join(f"  {line}\n" for line in axes.splitlines())
     (root / "envs").mkdir(parents=True)
-    (root / "matrix.yaml").write_text(f'version: "1"\nsm: ["90"]\naxes:\n{lines}')
+    (root / "matrix.yaml").write_text(f'version: "1"\nsm: ["90"]\naxes:\n{lines}{rest}')
     for name, text in FLAVOURS.items():
         (root / f"envs/{name}.yaml").write_text(text)
     return root
 
 
-def matrix_of(root: Path, axes: str) -> Matrix:
-    return load_matrix(write_repository(root, axes))
+def matrix_of(root: Path, axes: str, rest: str = "") -> Matrix:
+    return load_matrix(write_repository(root, axes, rest))
 
 
 def cell_of(matrix: Matrix, cell: str) -> PlannedCell:
@@ -150,7 +150,8 @@ class Index:
 
 @dataclass
 class Workshop:
-    """A base is what its packages are: its layer is a hash of them, its status lists them."""
+    """A base is what its packages are: its layer is a hash of them, its status lists them.
+    An official image holds libuv1 and nothing else."""
 
     directory: Path
     archive: Archive
@@ -170,6 +171,8 @@ class Workshop:
 
     def base(self, key: str, package_set: PackageSet, epoch: int) -> Base:
         self.made.append((key, epoch))
+        if package_set.request.resolver == "image":
+            return Base(None, "Package: libuv1\n")
         names = [item.name for item in package_set.artifacts]
         layer = digest(str(epoch), *(item.sha256 for item in package_set.artifacts))
         return Base(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))

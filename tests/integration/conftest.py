@@ -11,6 +11,9 @@ from pathlib import Path
 import docker
 import pytest
 
+# Read when testcontainers is imported: its reaper comes from a registry that may be out of reach.
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+
 ROOT = Path(__file__).parents[2]
 
 Envmatrix = Callable[..., "subprocess.CompletedProcess[str]"]

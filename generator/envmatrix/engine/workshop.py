@@ -8,6 +8,7 @@ from pathlib import Path
 
 from envmatrix.console import Console
 from envmatrix.engine import bases
+from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
@@ -34,13 +35,14 @@ class LocalWorkshop:
     mirror: str
     host_arch: str
     _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
+    _layouts: dict[str, tuple[BaseLayout, str]] = field(default_factory=dict)
     _images: dict[str, str] = field(default_factory=dict)
 
     def apt_of_host(self, suite: str, arch: str) -> Apt:
         return self._apt(suite, arch, _on_host)
 
     def apt_in_base(self, base: str, suite: str, arch: str) -> Apt:
-        image = self._images[base]
+        image = self._loaded(base)
         return self._apt(suite, arch, lambda command: self._in_container(image, command))
 
     def base(self, key: str, package_set: PackageSet, epoch: int) -> Base:
@@ -48,10 +50,15 @@ class LocalWorkshop:
             return self._image(key, package_set.request)
         self.fetcher.fetch(package_set.artifacts, self.console)
         layout = bases.base_layout(self.cache, self.store, package_set, epoch, self.console)
-        if package_set.request.arch == self.host_arch:
-            self._images[key] = base_image(key, package_set.request, layout.diff_id)
-            bases.load(layout, self._images[key])
+        self._layouts[key] = layout, base_image(key, package_set.request, layout.diff_id)
         return Base(layout.diff_id, layout.read("var/lib/dpkg/status"))
+
+    def _loaded(self, base: str) -> str:
+        """The engine's name of a base that was made before."""
+        if base not in self._images:
+            layout, self._images[base] = self._layouts[base]
+            bases.load(layout, self._images[base])
+        return self._images[base]
 
     def _image(self, key: str, request: Request) -> Base:
         (image,) = request.packages

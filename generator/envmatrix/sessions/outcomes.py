@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from envmatrix.errors import EnvmatrixError
 
@@ -86,31 +87,41 @@ def read_junit(file: Path) -> tuple[TestOutcome, ...]:
 def _cases(root: ElementTree.Element) -> Iterator[TestOutcome]:
     for case in root.iter("testcase"):
         name, seconds = case.get("name", ""), float(case.get("time") or 0)
-        failure, skipped = case.find("failure"), case.find("skipped")
-        if failure is not None or case.get("status") == "fail":
-            message = failure.get("message", "") if failure is not None else ""
-            yield TestOutcome(name, "failed", seconds, message)
-        elif skipped is not None or case.get("status") in {"notrun", "disabled"}:
-            yield TestOutcome(name, "skipped", seconds, _skip_reason(case))
-        else:
-            yield TestOutcome(name, "passed", seconds)
+        state = _state(case)
+        yield TestOutcome(name, state, seconds, "" if state == "passed" else _last_words(case))
 
 
-def _skip_reason(case: ElementTree.Element) -> str:
+def _state(case: ElementTree.Element) -> Literal["passed", "failed", "skipped"]:
+    """CTest also calls `notrun` what it counts as failed: no executable, a failed fixture."""
+    skipped = case.find("skipped")
+    if case.get("status") == "disabled":
+        return "skipped"
+    if skipped is not None:
+        return "skipped" if skipped.get("message", "").startswith("SKIP_") else "failed"
+    return "passed" if case.get("status") == "run" else "failed"
+
+
+def _last_words(case: ElementTree.Element) -> str:
     """What the test printed last, else CTest's own word."""
     printed = (case.findtext("system-out") or "").strip().splitlines()
-    skipped = case.find("skipped")
-    message = skipped.get("message", "") if skipped is not None else ""
-    return printed[-1] if printed else message
+    words = [element.get("message", "") for element in case if element.get("message")]
+    return (printed or words or [""])[-1]
 
 
 def measurements(text: str) -> tuple[Measurement, ...]:
     """The JSON that a benchmark prints: {"measurements": [{name, value, unit, direction}]}."""
     try:
-        rows = json.loads(text)["measurements"]
-        return tuple(
-            Measurement(row["name"], float(row["value"]), row["unit"], row["direction"])
-            for row in rows
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        return tuple(map(_measurement, json.loads(text)["measurements"]))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise EnvmatrixError(f"the benchmark's output is not its JSON: {error}") from error
+
+
+def _measurement(row: Any) -> Measurement:
+    name, value, unit, direction = (row[key] for key in ("name", "value", "unit", "direction"))
+    if not isinstance(name, str) or not isinstance(unit, str):
+        raise TypeError(f"name and unit of {name!r} must be text")
+    if direction not in ("higher", "lower"):
+        raise ValueError(f"the direction of {name!r} is {direction!r}, not `higher` or `lower`")
+    if not math.isfinite(float(value)):
+        raise ValueError(f"the value of {name!r} is {value}")
+    return Measurement(name, float(value), unit, direction)

@@ -23,7 +23,7 @@ STARTED = "2026-01-01T00:00:00Z"
 FAILING = "[devel-os 1/1] RUN --network=none sh /scripts/install.sh"
 OTHER = "[runtime-os 1/1] RUN --network=none true"
 
-EVENTS = [
+EVENTS: list[dict[str, object]] = [
     vertex("[internal] load build definition from Dockerfile", started=STARTED),
     vertex(FAILING, started=STARTED),
     vertex(OTHER, started=STARTED),

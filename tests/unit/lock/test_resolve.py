@@ -7,7 +7,7 @@ from tests.fakes import Archive, Index, Silent, Workshop, lock_of, matrix_of
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.lock.components import shipped_recipes
-from envmatrix.lock.model import Lock, dumps
+from envmatrix.lock.model import Lock, PackageSet, Request, dumps
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.model import Matrix
@@ -51,6 +51,18 @@ def test_what_the_base_has_is_not_asked_for_again(matrix: Matrix, tmp_path: Path
         "cmake",
         "libuv1",
     ]
+
+
+def test_an_image_as_a_base_is_its_digest_and_what_it_holds(tmp_path: Path) -> None:
+    image = f"debian@sha256:{'1' * 64}"
+    rest = f"bases: {{debian12: '{image}'}}\n"
+    matrix = matrix_of(tmp_path / "repository", AXES, rest)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    base = lock.sets["debian12-amd64-base"]
+    assert base == PackageSet(Request("image", "amd64", (image,), "bookworm"), ())
+    assert names(lock, "debian12-amd64-runtime") == ["cmake"]
+    again = lock_of(matrix, tmp_path / "again", previous=lock)
+    assert dumps(again) == dumps(lock)
 
 
 def test_packages_are_resolved_together_with_those_below_them(

@@ -6,7 +6,7 @@ import pytest
 from tests.fakes import artifact, cell_of
 
 from envmatrix.lock.components import shipped_recipes
-from envmatrix.lock.model import Lock
+from envmatrix.lock.model import Lock, PackageSet, Request
 from envmatrix.matrix.model import Matrix
 from envmatrix.plan.environments import Environment, FileStage, Image, environments, images_of
 
@@ -81,6 +81,18 @@ def test_a_base_is_named_after_its_layer(lock: Lock, planned: dict[str, Environm
     (base,) = planned[ONE].bases
     layer = (lock.sets[base.key].diff_id or "").removeprefix("sha256:")
     assert base.image == f"envmatrix/base:debian13-amd64-{layer[:12]}"
+
+
+def test_an_image_by_digest_is_named_as_it_is(
+    matrix: Matrix, lock: Lock, planned: dict[str, Environment]
+) -> None:
+    image = f"debian@sha256:{'1' * 64}"
+    (base,) = planned[ONE].bases
+    request = Request("image", "amd64", (image,), "trixie")
+    other = lock.with_set(base.key, PackageSet(request, ()))
+    cells = [cell_of(matrix, f"{ONE}-x86_64")]
+    (environment,) = environments(matrix, other, shipped_recipes(), cells)
+    assert [its.image for its in environment.bases] == [image]
 
 
 def test_a_tree_of_wheels(planned: dict[str, Environment]) -> None:

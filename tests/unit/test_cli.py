@@ -1,0 +1,242 @@
+"""The command line as people and programs meet it: exit codes, stderr for people, stdout for
+data. Nothing here needs an engine or a network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from tests.fakes import lock_of, write_repository
+
+from envmatrix.cli import VERBS, group, main
+from envmatrix.lock.model import dumps
+from envmatrix.matrix.loading import load_matrix
+
+AXES = """\
+cuda: ["13.0"]
+os: [debian12]
+arch: [x86_64]"""
+
+CELL = "cuda13.0-debian12-x86_64"
+
+
+@dataclass
+class Answer:
+    status: object
+    out: str
+    err: str
+
+
+class Prompt:
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Answer:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        shown = self._capsys.readouterr()
+        return Answer(ended.value.code, shown.out, shown.err)
+
+
+@pytest.fixture
+def envmatrix(capsys: pytest.CaptureFixture[str]) -> Prompt:
+    return Prompt(capsys)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = write_repository(tmp_path / "repository", AXES)
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def locked(repository: Path, tmp_path: Path) -> Path:
+    lock = lock_of(load_matrix(repository), tmp_path / "scratch")
+    (repository / "matrix.lock.json").write_text(dumps(lock))
+    return repository
+
+
+def test_an_unknown_verb_is_told_with_the_nearest_one(envmatrix: Prompt) -> None:
+    answer = envmatrix("biuld")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == "error: there is no verb `biuld`\nhint: did you mean `envmatrix build`?\n"
+
+
+def test_a_verb_that_is_like_none_is_sent_to_the_help(envmatrix: Prompt) -> None:
+    answer = envmatrix("xyzzy")
+    assert answer.status == 2
+    assert answer.err.endswith("hint: see `envmatrix --help`\n")
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_an_unknown_option_is_told_with_where_to_look(envmatrix: Prompt, verb: str) -> None:
+    answer = envmatrix(verb, "--no-such-option")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.splitlines()[0].startswith("error: no such ")
+    assert answer.err.splitlines()[-1] == f"hint: see `envmatrix {verb} --help`"
+
+
+def test_a_missing_argument_is_an_error_in_the_same_words(envmatrix: Prompt) -> None:
+    answer = envmatrix("why")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == "error: missing argument 'CELL'\nhint: see `envmatrix why --help`\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("why", CELL), ("generate", "--check"), ("lock", "--check"), ("plan",)]
+)
+def test_a_place_without_a_matrix_is_told(
+    envmatrix: Prompt,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = envmatrix(*arguments)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == (
+        "error: there is no `matrix.yaml` here or above\nhint: change to your repository\n"
+    )
+
+
+def verbs_with_those_below() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found.append((name,))
+        verb = group.get_command(context, name)
+        if isinstance(verb, click.Group):
+            found += [(name, below) for below in verb.list_commands(context)]
+    return found
+
+
+@pytest.mark.parametrize("verb", [(), *verbs_with_those_below()], ids=" ".join)
+def test_every_help_has_an_example_of_itself(envmatrix: Prompt, verb: tuple[str, ...]) -> None:
+    answer = envmatrix(*verb, "--help")
+    assert (answer.status, answer.err) == (0, "")
+    assert f"Example: {' '.join(('envmatrix', *verb))}" in " ".join(
+        answer.out.replace("$ ", "").split()
+    )
+
+
+def test_the_help_names_every_verb(envmatrix: Prompt) -> None:
+    shown = envmatrix("--help").out
+    assert all(f"  {verb} " in shown and text in shown for verb, text in VERBS.items())
+
+
+def test_every_verb_says_in_one_line_what_it_does() -> None:
+    context = click.Context(group)
+    for name in VERBS:
+        verb = group.get_command(context, name)
+        assert verb
+        assert verb.help
+
+
+def test_the_version(envmatrix: Prompt) -> None:
+    answer = envmatrix("--version")
+    assert answer.status == 0
+    assert answer.out.startswith("envmatrix, version ")
+
+
+@pytest.mark.usefixtures("repository")
+def test_data_goes_to_stdout_and_parses(envmatrix: Prompt) -> None:
+    answer = envmatrix("why", CELL, "--json")
+    assert (answer.status, answer.err) == (0, "")
+    document = json.loads(answer.out)
+    assert (document["cell"], document["present"]) == (CELL, True)
+    assert {rule["passed"] for rule in document["rules"]} == {True}
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_cell_that_is_absent_is_explained_all_the_same(envmatrix: Prompt) -> None:
+    answer = envmatrix("why", "cuda13.0-debian12-aarch64", "--json")
+    assert answer.status == 0
+    assert json.loads(answer.out)["present"] is False
+
+
+def test_mistakes_are_told_with_their_place_all_in_one_run(
+    envmatrix: Prompt, repository: Path
+) -> None:
+    text = (repository / "matrix.yaml").read_text().replace("13.0", "13.7")
+    (repository / "matrix.yaml").write_text(f"{text}colour: red\n")
+    answer = envmatrix("why", CELL)
+    assert (answer.status, answer.out) == (2, "")
+    errors = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    hints = [line for line in answer.err.splitlines() if line.startswith("hint: ")]
+    assert len(errors) == 2
+    assert errors[0].startswith("error: matrix.yaml:4:10: ")
+    assert errors[1] == "error: matrix.yaml:7:1: unknown key `colour`"
+    assert len(errors) + len(hints) == len(answer.err.splitlines())
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize("arguments", [("generate",), ("lock", "--check")])
+def test_no_lock_is_out_of_date(envmatrix: Prompt, arguments: tuple[str, ...]) -> None:
+    answer = envmatrix(*arguments)
+    assert (answer.status, answer.out) == (4, "")
+    assert answer.err == "error: there is no `matrix.lock.json`\nhint: make it: `envmatrix lock`\n"
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_lock_that_answers_the_matrix_is_good(envmatrix: Prompt) -> None:
+    assert envmatrix("lock", "--check").status == 0
+
+
+def test_a_lock_that_no_longer_answers_is_told_in_words(envmatrix: Prompt, locked: Path) -> None:
+    (locked / "envs/runtime.yaml").write_text("flavour: runtime\npackages: [curl]\n")
+    answer = envmatrix("lock", "--check")
+    assert answer.status == 4
+    assert "`debian12-amd64-runtime` asks for apt bookworm curl, the lock answers" in answer.err
+    assert answer.err.endswith("hint: bring it up to date: `envmatrix lock`\n")
+
+
+def test_a_damaged_lock_is_told_with_its_place(envmatrix: Prompt, locked: Path) -> None:
+    (locked / "matrix.lock.json").write_text('{\n  "version": 1,\n}\n')
+    answer = envmatrix("generate", "--check")
+    assert answer.status == 2
+    assert answer.err.startswith("error: matrix.lock.json:3:1: not JSON: ")
+
+
+def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked: Path) -> None:
+    before = envmatrix("generate", "--check")
+    assert (before.status, before.out) == (4, "")
+    assert "`dockerfiles/cuda13.0-debian12/Dockerfile` differs" in before.err
+    assert not (locked / "dockerfiles").exists()
+    assert envmatrix("generate").status == 0
+    assert envmatrix("generate", "--check").status == 0
+
+
+def test_what_is_no_longer_in_the_matrix_is_stale_and_removed(
+    envmatrix: Prompt, locked: Path
+) -> None:
+    assert envmatrix("generate").status == 0
+    old = locked / "dockerfiles/cuda1.0-debian1"
+    old.mkdir()
+    answer = envmatrix("generate", "--check")
+    assert (answer.status, "`dockerfiles/cuda1.0-debian1` is stale" in answer.err) == (4, True)
+    assert envmatrix("generate").status == 0
+    assert not old.exists()
+
+
+@pytest.mark.usefixtures("repository")
+def test_quiet_says_only_what_is_wrong(envmatrix: Prompt) -> None:
+    answer = envmatrix("generate", "-q")
+    assert answer.status == 4
+    assert answer.err.startswith("error: ")
+
+
+@pytest.mark.usefixtures("repository")
+def test_names_without_upgrade_are_refused(envmatrix: Prompt) -> None:
+    answer = envmatrix("lock", "cmake")
+    assert answer.status == 2
+    assert answer.err.splitlines()[0] == "error: packages are named with --upgrade only"
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_selection_of_nothing_is_told(envmatrix: Prompt) -> None:
+    answer = envmatrix("plan", "--select", "cuda99*")
+    assert (answer.status, answer.out) == (3, "")
