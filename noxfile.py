@@ -18,7 +18,6 @@ ROOT = Path(__file__).parent
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "unit"]
 nox.options.error_on_missing_interpreters = False
 
 # Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
@@ -31,17 +30,11 @@ VERBS = {
 SKIPPED = 77
 
 
-@nox.session
+@nox.session(default=False)
 def tests(session: nox.Session) -> None:
     """Everything: lint, types, unit and integration tests with real cells."""
     lint(session)
     session.run("pytest", "tests/unit", "tests/integration", *session.posargs)
-
-
-@nox.session
-def unit(session: nox.Session) -> None:
-    """The fast tests: offline, no container engine."""
-    session.run("pytest", "tests/unit", *session.posargs)
 
 
 @nox.session
@@ -55,6 +48,12 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def unit(session: nox.Session) -> None:
+    """The fast tests: offline, no container engine."""
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session(default=False)
 def matrix(session: nox.Session) -> None:
     """Compile and test the libraries in every cell, one after the other."""
     failed = []
@@ -77,7 +76,7 @@ def _add(prefix: str, verb: str, name: str, cell: str, text: str) -> None:
             raise
 
     run.__doc__ = text.format(cell=cell)
-    nox.session(name=f"{prefix}-{name}")(run)
+    nox.session(name=f"{prefix}-{name}", default=False)(run)
 
 
 def _wanted(arguments: list[str], known: Mapping[str, str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ def add(name, text):
     def run(session):
         pass
     run.__doc__ = text
-    nox.session(name=name)(run)
+    nox.session(name=name, default=False)(run)
 
 for name, text in {sessions!r}:
     add(name, text)
@@ -90,7 +90,7 @@ def _noxfiles(scratch: Path, sessions: Sequence[tuple[str, str]]) -> Mapping[str
 
 def _sessions(noxfile: Path, environment: Mapping[str, str]) -> Sequence[tuple[str, str]]:
     """Name and description of each, as nox lists them."""
-    shown = timing.output([*NOX, str(noxfile)], environment)
+    shown = timing.output([*NOX, noxfile.name], noxfile.parent, environment)
     lines = (line[2:].partition(" -> ") for line in shown.splitlines() if line[:2] in ("- ", "* "))
     return [(name, text) for name, _, text in lines]
 

@@ -65,10 +65,14 @@ def run(
     return Usage(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 
-def output(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+def output(
+    argv: Sequence[str], directory: Path = ROOT, environment: Mapping[str, str] | None = None
+) -> str:
     """What `argv` prints, whether it fails or not."""
     variables = {**os.environ, **(environment or {})}
-    done = subprocess.run(argv, capture_output=True, text=True, env=variables, check=False)
+    done = subprocess.run(
+        argv, cwd=directory, env=variables, capture_output=True, text=True, check=False
+    )
     return done.stdout
 
 
@@ -107,7 +111,7 @@ def peak(usages: Iterable[Usage]) -> int:
 def ratio(rounds: Rounds, side: str, other: str, *, of: str = "wall") -> float:
     """How much `side` takes of what `other` takes, each round compared with itself."""
     pairs = zip(rounds[side], rounds[other], strict=True)
-    return median(getattr(one, of) / getattr(two, of) for one, two in pairs)
+    return median(float(getattr(one, of) / getattr(two, of)) for one, two in pairs)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

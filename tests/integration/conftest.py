@@ -11,10 +11,17 @@ from pathlib import Path
 import docker
 import pytest
 
+from envmatrix.lock import model
+from envmatrix.plan.environments import base_image
+
 # Read when testcontainers is imported: its reaper comes from a registry that may be out of reach.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
 ROOT = Path(__file__).parents[2]
+
+# The cell that every test may count on, and the base it stands on.
+CELL = "cuda13.5-debian12-x86_64"
+BASE = "debian12-amd64-base"
 
 Envmatrix = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -48,3 +55,11 @@ def envmatrix(engine: docker.DockerClient) -> Envmatrix:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def base(envmatrix: Envmatrix) -> str:
+    """The name of a bootstrapped base that is in the engine's store."""
+    envmatrix("build", "--select", CELL)
+    lock = model.load(ROOT)
+    return base_image(BASE, lock.sets[BASE].request, lock.sets[BASE].diff_id)

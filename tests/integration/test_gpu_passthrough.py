@@ -29,7 +29,13 @@ def specification(engine: docker.DockerClient, tmp_path: Path) -> Iterator[None]
     edits = {
         "env": ["EXAMPLE_GPU=present"],
         "deviceNodes": [{"path": "/dev/example-gpu", "hostPath": "/dev/null"}],
-        "mounts": [{"hostPath": str(library), "containerPath": "/usr/lib/libcuda.so.1"}],
+        "mounts": [
+            {
+                "hostPath": str(library),
+                "containerPath": "/usr/lib/libcuda.so.1",
+                "options": ["bind", "ro"],
+            }
+        ],
     }
     document = {
         "cdiVersion": "0.6.0",
@@ -59,10 +65,7 @@ def test_a_cdi_device_reaches_the_container(
     )
     lines: list[str] = []
 
-    def on_line(line: str, *, is_error: bool) -> None:
-        lines.append(line)
-
-    assert containers.run(engine, spec, on_line) == 0
+    assert containers.run(engine, spec, lines.append).status == 0
     assert lines == ["present", "a driver library"]
 
 
@@ -87,7 +90,5 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     envmatrix("build", "--select", CELL)
     spec = ContainerSpec(IMAGE, "linux/amd64", ["sleep", "60"], [], timeout=1)
 
-    def ignore(line: str, *, is_error: bool) -> None: ...
-
-    assert containers.run(engine, spec, ignore) == 124
+    assert containers.run(engine, spec, lambda _: None).status == 124
     assert not engine.containers.list(all=True, filters={"label": "envmatrix.run"})

@@ -93,12 +93,12 @@ class Buildx:
             )
         except FileNotFoundError as error:
             raise EngineError("`docker` is missing", hint="run `envmatrix doctor --fix`") from error
-        self._running.add(process)
-        try:
-            yield process
-        finally:
-            process.wait()
-            self._running.discard(process)
+        with process:  # closes its pipe and waits for its end
+            self._running.add(process)
+            try:
+                yield process
+            finally:
+                self._running.discard(process)
 
 
 def _stderr(process: subprocess.Popen[str]) -> IO[str]:

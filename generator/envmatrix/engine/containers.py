@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from envmatrix.errors import EngineError
 
@@ -40,17 +40,20 @@ class ContainerSpec:
     directory: str = "/"
     devices: Sequence[DeviceRequest] = ()
     timeout: float | None = None
+    keeps_stdout: bool = False
 
 
-class OnLine(Protocol):
-    """Hears each line that a container prints, as it comes."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`stdout` is kept only where the specification asks for it."""
 
-    def __call__(self, line: str, *, is_error: bool) -> None: ...
+    status: int
+    stdout: str = ""
 
 
-def run(client: docker.DockerClient, spec: ContainerSpec, on_line: OnLine) -> int:
-    """Exit status of `spec.command`; 124 where it outlived its time. EngineError where the
-    container cannot start."""
+def run(client: docker.DockerClient, spec: ContainerSpec, on_line: Callable[[str], None]) -> Ended:
+    """Run `spec.command` to its end; `on_line` hears each line it prints, as it comes. The
+    status is 124 where it outlived its time. EngineError where the container cannot start."""
     from docker.errors import DockerException
 
     for mount in spec.mounts:
@@ -58,12 +61,12 @@ def run(client: docker.DockerClient, spec: ContainerSpec, on_line: OnLine) -> in
             mount.source.mkdir(parents=True, exist_ok=True)
     container = client.containers.create(**_options(spec))
     try:
-        # Attached before it starts: not a line is lost.
-        stream = container.attach(stream=True, demux=True, logs=True)
         container.start()
-        timed_out = _follow(container, stream, on_line, spec.timeout)
-        status = int(container.wait()["StatusCode"])
-        return _TIMED_OUT if timed_out else status
+        timed_out = _follow(container, on_line, spec.timeout)
+        status = _TIMED_OUT if timed_out else int(container.wait()["StatusCode"])
+        if not spec.keeps_stdout:
+            return Ended(status)
+        return Ended(status, container.logs(stderr=False).decode("utf-8", "replace"))
     except DockerException as error:
         raise EngineError(f"the container of `{spec.image}` failed: {error}") from error
     finally:
@@ -93,12 +96,7 @@ def _options(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _follow(
-    container: Container,
-    stream: Iterable[tuple[bytes | None, bytes | None]],
-    on_line: OnLine,
-    timeout: float | None,
-) -> bool:
+def _follow(container: Container, on_line: Callable[[str], None], timeout: float | None) -> bool:
     """Pass on what the container prints until it ends; True if it had to be killed."""
     killed = threading.Event()
 
@@ -110,23 +108,17 @@ def _follow(
     if timer:
         timer.start()
     try:
-        _pass_on(stream, on_line)
+        rest = b""
+        for chunk in container.logs(stream=True, follow=True):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                on_line(line.decode("utf-8", "replace").rstrip("\r"))
+        if rest:
+            on_line(rest.decode("utf-8", "replace"))
     finally:
         if timer:
             timer.cancel()
     return killed.is_set()
-
-
-def _pass_on(stream: Iterable[tuple[bytes | None, bytes | None]], on_line: OnLine) -> None:
-    rests = [b"", b""]
-    for chunks in stream:
-        for channel, chunk in enumerate(chunks):
-            *lines, rests[channel] = (rests[channel] + (chunk or b"")).split(b"\n")
-            for line in lines:
-                on_line(line.decode("utf-8", "replace").rstrip("\r"), is_error=channel == 1)
-    for channel, rest in enumerate(rests):
-        if rest:
-            on_line(rest.decode("utf-8", "replace"), is_error=channel == 1)
 
 
 def shell_command(spec: ContainerSpec) -> list[str]:

@@ -48,11 +48,11 @@ class TestRun:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a step printed: all of it in order, and its standard output alone."""
+    """How a step ended, what it printed in order, and, where kept, its standard output alone."""
 
     status: int
     lines: tuple[str, ...]
-    stdout: tuple[str, ...]
+    stdout: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,8 @@ class Execution:
         if output.status == SKIPPED:
             raise Skipped(f"the benchmark found no GPU: {' '.join(output.lines[-1:])}")
         self._check("perf", output)
-        text = "\n".join(output.stdout)
-        found = outcomes.measurements(text)
-        (self.place.directory / "perf.json").write_text(f"{text}\n", encoding="utf-8")
+        found = outcomes.measurements(output.stdout)
+        (self.place.directory / "perf.json").write_text(output.stdout, encoding="utf-8")
         return found
 
     def _run(self, step: str, spec: ContainerSpec) -> None:
@@ -109,24 +108,21 @@ class Execution:
         """Run one step; what it prints goes to its log, and to the screen with -v."""
         self.place.directory.mkdir(parents=True, exist_ok=True)
         lines: list[str] = []
-        stdout: list[str] = []
         with (
             self.place.log(step).open("w", encoding="utf-8") as log,
             self.console.display() as display,
         ):
 
-            def on_line(line: str, *, is_error: bool) -> None:
+            def on_line(line: str) -> None:
                 lines.append(line)
-                if not is_error:
-                    stdout.append(line)
                 log.write(f"{line}\n")
                 display.log(step, line)
                 display.step(step, line, *steps.ninja_progress(line))
 
             display.started(step, "run", f"{self.place.library.name} in {self.place.cell.id}")
-            status = containers.run(self.client, spec, on_line)
-            display.finished(step, "failed" if status else "done")
-        return Output(status, tuple(lines), tuple(stdout))
+            ended = containers.run(self.client, spec, on_line)
+            display.finished(step, "failed" if ended.status else "done")
+        return Output(ended.status, tuple(lines), ended.stdout)
 
     def _check(self, step: str, output: Output) -> None:
         if output.status:

@@ -92,7 +92,7 @@ def measure(
     place: Workplace, devices: Sequence[DeviceRequest], arguments: Sequence[str]
 ) -> ContainerSpec:
     spec = _runtime(place, [f"{BUILD}/{place.library.benchmark}", *arguments])
-    return replace(spec, devices=devices)
+    return replace(spec, devices=devices, keeps_stdout=True)
 
 
 def shell(place: Workplace) -> ContainerSpec:

@@ -164,7 +164,8 @@ def pip_index(help_text: str, environment: Mapping[str, str]) -> str | None:
     if url := environment.get("PIP_INDEX_URL"):
         return url.rstrip("/")
     match = re.search(r"--index-url.*?\(default\s+(\S+?)\)", help_text, re.DOTALL)
-    return match.group(1).rstrip("/") if match else None
+    # pip shows no password; without it the index would refuse us later, and less clearly.
+    return match.group(1).rstrip("/") if match and "****" not in match.group(1) else None
 
 
 def debian_codename() -> str:

@@ -1,0 +1,138 @@
+"""How does a cold build compare with an ordinary Dockerfile of the same packages?
+
+  locked    the devel image from the artifacts in the store, nothing in BuildKit's cache: every
+            file hashed, laid out, sent, unpacked, and the layers exported as zstd
+  ordinary  the same base; `apt-get install` of the flavours' packages and `pip install` of the
+            lock's wheels, from the mirror and the index of this machine; layers as gzip
+Targets: locked within 0.6 times of ordinary; the devel image within 350 MB, compressed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import engine, timing
+
+from envmatrix.commands.workspace import Workspace
+from envmatrix.engine.buildx import command
+from envmatrix.lock.model import PackageSet
+from envmatrix.plan.actions import Inputs
+from envmatrix.plan.environments import Environment
+from envmatrix.store.artifacts import Store
+from envmatrix.store.origins import Origins
+
+LOCKED, ORDINARY = "envmatrix-benchmark/locked", "envmatrix-benchmark/ordinary"
+TARGET_BYTES = 350e6
+
+# What people write, with the configuration mounted so that the image keeps none of it.
+DOCKERFILE = """\
+FROM {base}
+RUN --mount=type=bind,target=/host \\
+    apt-get $(cat /host/apt-options) update && \\
+    DEBIAN_FRONTEND=noninteractive apt-get $(cat /host/apt-options) install -y \\
+      --no-install-recommends python3-pip {packages} && \\
+    rm -rf /var/lib/apt/lists/*
+RUN --mount=type=bind,target=/host \\
+    PIP_CERT=/host/ca.pem pip install --index-url "$(cat /host/index)" \\
+      --break-system-packages --no-cache-dir {wheels}
+"""
+APT_OPTIONS = (
+    "-o Dir::Etc::SourceList=/host/sources.list -o Dir::Etc::SourceParts=- "
+    "-o Acquire::https::CaInfo=/host/ca.pem"
+)
+
+
+def main() -> None:
+    parser = timing.arguments(__doc__, rounds=3)
+    parser.add_argument("--cell", default="cuda13.0-debian12-x86_64")
+    given = parser.parse_args()
+    timing.announce("Cold build")
+    timing.run([*timing.ENVMATRIX, "build", "--select", given.cell])  # base and artifacts
+    environment, inputs = engine.planned([given.cell])[0]
+    with TemporaryDirectory(prefix="envmatrix-cold-") as scratch:
+        directories = (Path(scratch, str(number)) for number in count())
+        sides = {
+            "locked": lambda: _locked(environment, inputs, next(directories)),
+            "ordinary": lambda: _ordinary(environment, next(directories)),
+        }
+        try:
+            rounds = timing.interleaved(sides, given.rounds, warm=False)
+            sizes = engine.layers([LOCKED, ORDINARY])
+        finally:
+            engine.remove([LOCKED, ORDINARY])
+    rows = [
+        [
+            name,
+            timing.seconds(timing.wall(rounds[name])),
+            f"{timing.ratio(rounds, name, 'ordinary'):.2f}",
+            timing.megabytes(size := sum(layer.size for layer in sizes[reference])),
+            f"{size / TARGET_BYTES:.2f}",
+        ]
+        for name, reference in (("locked", LOCKED), ("ordinary", ORDINARY))
+    ]
+    header = [str(inputs.image), "wall", "to ordinary", "compressed", "to 350 MB"]
+    print(timing.table(header, rows))
+
+
+def _locked(environment: Environment, inputs: Inputs, directory: Path) -> timing.Usage:
+    store = Store.of_user()
+
+    def build() -> None:
+        for stage in engine.file_stages(environment, inputs):
+            for artifact in stage.artifacts:
+                assert store.verified(artifact), f"{artifact.filename} is not in the store"
+        order = engine.build(environment, inputs, directory, LOCKED, cold=True)
+        timing.run(command(order, directory / "metadata.json"))
+
+    return timing.timed(build)
+
+
+def _ordinary(environment: Environment, directory: Path) -> timing.Usage:
+    origins = Origins()
+    directory.mkdir()
+    files = {
+        "Dockerfile": _dockerfile(environment),
+        "apt-options": APT_OPTIONS,
+        "sources.list": f"deb {origins.debian[0]} {environment.suite} main",
+        "index": origins.pypi_index,
+    }
+    for name, text in files.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    trusted = os.environ.get("PIP_CERT") or ssl.get_default_verify_paths().cafile
+    shutil.copy(trusted or os.devnull, directory / "ca.pem")
+    return timing.run(
+        [
+            "docker", "buildx", "build", "--no-cache", "--network=host", "--provenance=false",
+            f"--output=type=image,name={ORDINARY},compression=gzip,force-compression=true",
+            str(directory),
+        ]
+    )  # fmt: skip
+
+
+def _dockerfile(environment: Environment) -> str:
+    sets = Workspace(timing.ROOT).lock.sets
+    arch = environment.images[0].arch
+    base = next(base for base in environment.bases if base.arch == arch)
+    start = base.key.removesuffix("-base")
+    packages = [
+        *sets[f"{start}-runtime"].request.packages,
+        *sets[f"{start}-devel-gcc{environment.gcc}"].request.packages,
+    ]
+    parts = (
+        sets[f"cuda{environment.cuda}-{part}-{arch}"] for part in ("runtime", "devel", "tools")
+    )
+    wheels = sorted({wheel for part in parts for wheel in _pinned(part)})
+    return DOCKERFILE.format(base=base.image, packages=" ".join(packages), wheels=" ".join(wheels))
+
+
+def _pinned(package_set: PackageSet) -> list[str]:
+    return [f"{item.name}=={item.version}" for item in package_set.artifacts]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""How much do images share?
+
+Layers are equal where their diffIDs are, and stored once where their digests are. Reads the images
+that are there: build them first, with `envmatrix build` or with the default, `--build`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+from benchmarks import engine, timing
+from benchmarks.engine import Layer
+
+from envmatrix.engine import images as store
+
+PATTERNS = ["cuda13.0-debian12", "cuda13.0-debian13"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--build", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("patterns", nargs="*", default=PATTERNS, metavar="PATTERN")
+    given = parser.parse_args()
+    timing.announce("Shared layers")
+    images = [inputs.image for _, inputs in engine.planned(given.patterns)]
+    if given.build:
+        select = [word for pattern in given.patterns for word in ("--select", pattern)]
+        timing.run([*timing.ENVMATRIX, "build", *select])
+    with store.engine() as client:
+        there = store.labelled(client)
+    chosen = [image for image in images if image.reference in there]
+    layers = engine.layers([image.reference for image in chosen])
+    named = {str(image): layers[image.reference] for image in chosen}
+    print(timing.table(["image", "layers", "compressed"], _images(named)))
+    print(
+        timing.table(["images", "layers shared", "bytes shared", "of the smaller"], _pairs(named))
+    )
+    print(_stored(named))
+
+
+def _images(named: Mapping[str, Sequence[Layer]]) -> Iterable[Sequence[str]]:
+    for name, layers in named.items():
+        yield [name, str(len(layers)), timing.megabytes(_bytes(layers))]
+
+
+def _pairs(named: Mapping[str, Sequence[Layer]]) -> Iterable[Sequence[str]]:
+    """Those that share something, most first."""
+    rows: list[tuple[int, list[str]]] = []
+    for one, other in combinations(named, 2):
+        theirs = {layer.diff_id for layer in named[other]}
+        shared = [layer for layer in named[one] if layer.diff_id in theirs]
+        smaller = min(_bytes(named[one]), _bytes(named[other]))
+        count = f"{len(shared)} of {len(named[one])} and {len(named[other])}"
+        size = _bytes(shared)
+        row = [f"{one}, {other}", count, timing.megabytes(size), f"{size / smaller:.0%}"]
+        rows += [(size, row)] if shared else []
+    return [row for _, row in sorted(rows, reverse=True)]
+
+
+def _stored(named: Mapping[str, Sequence[Layer]]) -> str:
+    total = sum(map(_bytes, named.values()))
+    stored = sum({layer.digest: layer.size for its in named.values() for layer in its}.values())
+    return (
+        f"{len(named)} images of {timing.megabytes(total)} in all take "
+        f"{timing.megabytes(stored)}: {stored / total:.0%}."
+    )
+
+
+def _bytes(layers: Iterable[Layer]) -> int:
+    return sum(layer.size for layer in layers)
+
+
+if __name__ == "__main__":
+    main()

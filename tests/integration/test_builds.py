@@ -1,0 +1,58 @@
+"""Builds that fail or are interrupted, by the real buildx."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import docker
+import pytest
+
+from envmatrix.engine.buildx import Build, Buildx
+from envmatrix.engine.progress import BuildProgress
+from envmatrix.errors import EngineError
+from envmatrix.plan.environments import Image
+
+IMAGE = Image("test", "broken", "amd64")
+
+
+def build_of(tmp_path: Path, base: str, step: str) -> Build:
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(f"FROM {base} AS broken\nRUN --network=none {step}\n")
+    return Build(IMAGE, 0, dockerfile, {}, {}, IMAGE.reference, no_cache=True)
+
+
+def test_a_failing_step_is_named_with_its_last_lines(tmp_path: Path, base: str) -> None:
+    build = build_of(tmp_path, base, "echo the-reason >&2; exit 3")
+
+    with pytest.raises(EngineError) as caught:
+        Buildx().build(build, BuildProgress())
+
+    assert "RUN --network=none echo the-reason" in caught.value.message
+    assert "the-reason" in caught.value.details
+    assert "exit code: 3" in caught.value.details[-1]
+
+
+def test_an_interrupted_build_leaves_no_image(
+    tmp_path: Path, base: str, engine: docker.DockerClient
+) -> None:
+    buildx = Buildx()
+    started = threading.Event()
+    progress = BuildProgress(on_log=lambda _: started.set())
+    failures: list[EngineError] = []
+
+    def build() -> None:
+        try:
+            buildx.build(build_of(tmp_path, base, "echo here; sleep 300"), progress)
+        except EngineError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    assert started.wait(60)
+    buildx.interrupt()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert failures
+    assert not engine.images.list(IMAGE.reference)
