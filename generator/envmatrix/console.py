@@ -41,7 +41,8 @@ class Console:
     @property
     def is_live(self) -> bool:
         """Whether lines can be drawn over."""
-        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and self.verbosity == 0
+        is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        return sys.stderr.isatty() and not is_plain and self.verbosity == 0
 
     @cached_property
     def rich(self) -> RichConsole:

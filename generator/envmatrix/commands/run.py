@@ -92,7 +92,7 @@ def perf_command(
     if isinstance(chosen, gpu.NoGpu):
         _skip(f"no GPU for `{name}`: {chosen.reason}")
     for execution in _executions(_Which(name, library, emulate), jobs, console):
-        if execution.place.runtime.arch != execution.place.host_arch:
+        if execution.place.is_emulated:
             _skip(f"`{name}` can be measured only on a machine of its own architecture")
         _compile(execution)
         try:
@@ -174,7 +174,11 @@ def _compile(execution: Execution) -> None:
 
 
 def _test(execution: Execution, arguments: Sequence[str]) -> None:
-    run = execution.test(arguments)
+    found = gpu.choose(gpu.probe(execution.client))
+    devices = []
+    if isinstance(found, gpu.Passthrough) and not execution.place.is_emulated:
+        devices = [gpu.request(found)]
+    run = execution.test(devices, arguments)
     for outcome in run.outcomes:
         reason = f": {outcome.message}" if outcome.message else ""
         click.echo(f"{outcome.state:8} {outcome.name} {outcome.seconds:.2f} s{reason}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,7 +77,9 @@ class Buildx:
 
     def interrupt(self) -> None:
         for process in tuple(self._running):
-            process.send_signal(signal.SIGINT)
+            # The whole group: not every `docker` passes a signal on to its plugin.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
 
     @contextmanager
     def _started(self, argv: list[str]) -> Iterator[subprocess.Popen[str]]:

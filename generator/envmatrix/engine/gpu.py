@@ -65,7 +65,9 @@ def _missing(facts: GpuFacts) -> str:
             "the driver is loaded, but the NVIDIA Container Toolkit is not set up: "
             "run `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
         )
-    return "there is a CDI specification, but the engine's feature `cdi` is off in daemon.json"
+    if not facts.engine_has_cdi:
+        return "the engine's feature `cdi` is off in daemon.json"
+    return f"no CDI specification is of kind `{NVIDIA}`: run `nvidia-ctk cdi generate`"
 
 
 def request(passthrough: Passthrough) -> DeviceRequest:

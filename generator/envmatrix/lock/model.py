@@ -17,6 +17,8 @@ from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
 FILE = "matrix.lock.json"
 VERSION = 1
 
+_HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix lock`"
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REFERENCE_DIGITS = 12
 
@@ -132,18 +134,14 @@ def loads(text: str, file: str = FILE) -> Lock:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         where = Position(file, error.lineno, error.colno)
-        raise ConfigurationError(
-            Problem(
-                f"not JSON: {error.msg}", where, "restore it, or write it anew: `envmatrix lock`"
-            )
-        ) from error
+        raise ConfigurationError(Problem(f"not JSON: {error.msg}", where, _HINT)) from error
     except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
         raise _no_lock(file, error) from error
     try:
         if document["version"] != VERSION:
             raise OutOfDate(
                 f"`{file}` has version {document['version']}, this envmatrix reads {VERSION}",
-                hint="write it anew: `envmatrix lock --upgrade`",
+                hint=_HINT,
             )
         return _from_document(document)
     except KeyError as error:
@@ -153,8 +151,7 @@ def loads(text: str, file: str = FILE) -> Lock:
 
 
 def _no_lock(file: str, why: object) -> ConfigurationError:
-    hint = "restore it from version control, or write it anew: `envmatrix lock`"
-    return ConfigurationError(Problem(f"`{file}` is not a lock: {why}", hint=hint))
+    return ConfigurationError(Problem(f"`{file}` is not a lock: {why}", hint=_HINT))
 
 
 def load(root: Path) -> Lock:

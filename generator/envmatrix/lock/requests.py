@@ -57,8 +57,9 @@ def cudnn_set(cell: PlannedCell, arch: str) -> str:
 
 def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
     """What the `{words}` of recipes and flavours mean for this cell's release."""
-    known = recipes.words.get(cell.toolchain.cuda.source, {}).get(cell.cell.cuda, {})
     release = cell.cell.cuda
+    minor = ".".join(release.split(".")[:2])
+    known = recipes.words.get(cell.toolchain.cuda.source, {}).get(minor, {})
     return {"release": release, "major": release.split(".")[0], **known}
 
 

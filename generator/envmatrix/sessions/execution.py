@@ -72,13 +72,13 @@ class Execution:
         outcomes.check_machine(found, self.place.cell.cell.arch)
         return found
 
-    def test(self, arguments: Sequence[str]) -> TestRun:
+    def test(self, devices: Sequence[DeviceRequest], arguments: Sequence[str]) -> TestRun:
         """Run CTest; a failing test is in the result, as is the failure to raise for it."""
         written = self.place.build / steps.JUNIT
         written.unlink(missing_ok=True)
         failure: StepFailed | None = None
         try:
-            self._run("test", steps.test(self.place, arguments))
+            self._run("test", steps.test(self.place, devices, arguments))
         except StepFailed as error:
             failure = error
         if not written.exists():

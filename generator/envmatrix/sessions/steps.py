@@ -26,10 +26,7 @@ _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where a library in a cell lives on this machine; `images` are compiler's and runtime's.
-
-    `uses_emulation` says that the runtime image is of another architecture than the host.
-    """
+    """Where a library in a cell lives on this machine, and the images it is built and run in."""
 
     cell: PlannedCell
     library: Library
@@ -45,12 +42,14 @@ class Workplace:
 
     @property
     def build(self) -> Path:
-        flavour = self.compiler.flavour
-        return self.directory / ("emulated" if self._is_emulated else flavour)
+        """The build directory, one for each way to compile."""
+        native = self.compiler.arch == self.host_arch
+        return self.directory / (self.compiler.flavour if native else "emulated")
 
     @property
-    def _is_emulated(self) -> bool:
-        return self.compiler.arch != self.host_arch
+    def is_emulated(self) -> bool:
+        """Whether what was compiled runs here under emulation only."""
+        return self.runtime.arch != self.host_arch
 
     def log(self, step: str) -> Path:
         return self.directory / f"{step}.log"
@@ -75,7 +74,9 @@ def compile_all(place: Workplace, jobs: int) -> ContainerSpec:
     return _compiler(place, ["cmake", "--build", BUILD, "--parallel", str(jobs)])
 
 
-def test(place: Workplace, arguments: Sequence[str]) -> ContainerSpec:
+def test(
+    place: Workplace, devices: Sequence[DeviceRequest], arguments: Sequence[str]
+) -> ContainerSpec:
     """CTest in the runtime image; a test that returns its skip code is skipped, not passed."""
     command = [
         "ctest",
@@ -85,7 +86,7 @@ def test(place: Workplace, arguments: Sequence[str]) -> ContainerSpec:
         "--output-junit",
         f"{BUILD}/{JUNIT}",
     ]
-    return _runtime(place, [*command, *arguments])
+    return replace(_runtime(place, [*command, *arguments]), devices=devices)
 
 
 def measure(

@@ -1,7 +1,7 @@
 """Where an origin's files are on this machine.
 
 A lock names an origin and a path, never a host. The host comes from what is configured here:
-`mirrors:` of the user's own configuration first, then apt's sources and pip's index.
+`[mirrors]` of the user's own configuration first, then apt's sources and pip's index.
 """
 
 from __future__ import annotations
