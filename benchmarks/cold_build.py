@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--cell", default="cuda13.0-debian12-x86_64")
     given = parser.parse_args()
     timing.announce("Cold build")
-    timing.run([*timing.ENVMATRIX, "build", "--select", given.cell])  # base and artifacts
+    # So that base and artifacts are there.
+    timing.run([*timing.ENVMATRIX, "build", "--force", "--select", given.cell])
     environment, inputs = engine.planned([given.cell])[0]
     with TemporaryDirectory(prefix="envmatrix-cold-") as scratch:
         directories = (Path(scratch, str(number)) for number in count())

@@ -27,7 +27,7 @@ def main() -> None:
     given = parser.parse_args()
     timing.announce("Nothing to do")
     envmatrix_build = [*timing.ENVMATRIX, "build", "--select", given.cell]
-    timing.run(envmatrix_build)
+    timing.run([*envmatrix_build, "--force"])  # also the bases, which buildx needs
     with TemporaryDirectory(prefix="envmatrix-noop-") as scratch:
         sides: dict[str, timing.Side] = {
             "envmatrix build": partial(timing.run, envmatrix_build),

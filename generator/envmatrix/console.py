@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _PLAIN_INTERVAL_SECONDS = 5.0
+_PLAIN_WIDTH = 70
 
 Advance = Callable[[int], None]
 
@@ -167,11 +168,11 @@ class Display:
 
     def step(self, name: str, step: str, done: int, total: int) -> None:
         if self._live is not None:
-            text = step[: max(20, self._console.rich.width - 70)].replace("[", "\\[")
+            text = _shortened(step, max(20, self._console.rich.width - 70)).replace("[", "\\[")
             self._live.update(self._tasks[name], completed=done, total=total, step=text)
         elif time.monotonic() - self._shown[name] >= _PLAIN_INTERVAL_SECONDS:
             self._shown[name] = time.monotonic()
-            self._console.say(f"         {name}: {step}")
+            self._console.say(f"         {name}: {_shortened(step, _PLAIN_WIDTH)}")
 
     def log(self, name: str, line: str) -> None:
         self._console.detail(f"{name}: {line}")
@@ -181,6 +182,12 @@ class Display:
         if self._live is not None:
             self._live.remove_task(self._tasks.pop(name))
         self._console.say(f"{outcome:8} {name} in {seconds:.1f} s")
+
+
+def _shortened(text: str, width: int) -> str:
+    """`text` without the options of a Dockerfile's step, and no longer than `width`."""
+    words = " ".join(word for word in text.split() if not word.startswith("--"))
+    return words if len(words) <= width else f"{words[: width - 1]}…"
 
 
 def amount_of(value: int, unit: str) -> str:
