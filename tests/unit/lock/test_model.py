@@ -198,10 +198,8 @@ def test_text_that_is_no_json_is_refused_with_its_place() -> None:
     text = dumps(TINY).replace('"epoch": 1,', '"epoch" 1,')
     (problem,) = refusal(text).problems
     assert str(problem) == f"{FILE}:3:11: not JSON: Expecting ':' delimiter"
-    assert (
-        problem.hint
-        == "restore it from version control; or remove it (`rm matrix.lock.json`) and run `envmatrix lock`"
-    )
+    assert problem.hint is not None
+    assert problem.hint.endswith("or remove it (`rm matrix.lock.json`) and run `envmatrix lock`")
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
