@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-PARTS = ("runtime", "devel", "tools")
+from envmatrix.errors import ConfigurationError, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,16 @@ class Recipes:
     words: Mapping[str, Mapping[str, Mapping[str, str]]]
 
     def of(self, source: str, components: Sequence[str], part: str) -> tuple[Recipe, ...]:
-        """The recipes of `part` for those `components` that have one."""
+        """The recipes of `part` for those `components` that have one; ConfigurationError for a
+        component that `source` does not have at all."""
         known = self.parts[source]
+        if missing := [name for name in components if name not in known]:
+            raise ConfigurationError(
+                Problem(
+                    f"component `{missing[0]}` cannot be taken from the source `{source}`",
+                    hint=f"it has {', '.join(f'`{name}`' for name in sorted(known))}",
+                )
+            )
         return tuple(
             known[name][part] for name in sorted(components) if part in known.get(name, {})
         )

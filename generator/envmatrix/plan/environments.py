@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from envmatrix.lock.components import Recipe, Recipes
@@ -100,7 +100,6 @@ class Environment:
 
     name: str
     os: str
-    suite: str
     cuda: str
     cudnn: str | None
     gcc: str
@@ -168,7 +167,6 @@ def _environment(
     return Environment(
         name=name,
         os=first.cell.os,
-        suite=matrix.facts.os[first.cell.os].suite,
         cuda=first.cell.cuda,
         cudnn=first.cell.cudnn,
         gcc=first.toolchain.gcc,
@@ -292,10 +290,7 @@ class _Stages:
 
 
 def _with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
-    return Tree(
-        tree.stage, tree.files, tree.root, tree.unpackings, tree.drop, {**tree.links, **links},
-        tree.profile,
-    )  # fmt: skip
+    return replace(tree, links={**tree.links, **links})
 
 
 def _unpacking(
