@@ -99,7 +99,7 @@ def _ordinary(environment: Environment, directory: Path) -> timing.Usage:
     files = {
         "Dockerfile": _dockerfile(environment),
         "apt-options": APT_OPTIONS,
-        "sources.list": f"deb {origins.debian[0]} {environment.suite} main",
+        "sources.list": f"deb {origins.debian[0]} {_suite(environment)} main",
         "index": origins.pypi_index,
     }
     for name, text in files.items():
@@ -113,6 +113,10 @@ def _ordinary(environment: Environment, directory: Path) -> timing.Usage:
             str(directory),
         ]
     )  # fmt: skip
+
+
+def _suite(environment: Environment) -> str | None:
+    return Workspace(timing.ROOT).lock.sets[environment.bases[0].key].request.suite
 
 
 def _dockerfile(environment: Environment) -> str:

@@ -49,7 +49,8 @@ class Recipes:
 @cache
 def shipped_recipes() -> Recipes:
     text = resources.files("envmatrix").joinpath("data/components.yaml").read_text("utf-8")
-    document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 -- builds only strings
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # both build only strings
+    document = yaml.load(text, Loader=loader)  # noqa: S506
     return Recipes(
         parts={
             source: {

@@ -64,11 +64,11 @@ class Unpacking:
     """One file of a tree's packages: what is taken out of it, and where that goes."""
 
     file: str
-    places: Mapping[str, tuple[str, ...]]
+    places: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        return tuple(pattern for patterns in self.places.values() for pattern in patterns)
+        return tuple(pattern for _, patterns in self.places for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Tree:
     root: str
     unpackings: tuple[Unpacking, ...]
     drop: tuple[str, ...]
-    links: Mapping[str, str]
+    links: tuple[tuple[str, str], ...]
     profile: bool
 
 
@@ -280,17 +280,17 @@ class _Stages:
                 for package, places in recipe.take.items()
             ),
             drop=tuple(text.format_map(words) for recipe in recipes for text in recipe.drop),
-            links={
-                link.format_map(words): to.format_map(words)
+            links=tuple(
+                (link.format_map(words), to.format_map(words))
                 for recipe in recipes
                 for link, to in recipe.links.items()
-            },
+            ),
             profile=any(recipe.profile for recipe in recipes),
         )
 
 
 def _with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
-    return replace(tree, links={**tree.links, **links})
+    return replace(tree, links=(*tree.links, *links.items()))
 
 
 def _unpacking(
@@ -302,8 +302,8 @@ def _unpacking(
     name = package.format_map(words).split("=")[0]
     return Unpacking(
         file=named[name],
-        places={
-            directory.format_map(words): tuple(text.format_map(words) for text in patterns)
+        places=tuple(
+            (directory.format_map(words), tuple(text.format_map(words) for text in patterns))
             for directory, patterns in places.items()
-        },
+        ),
     )

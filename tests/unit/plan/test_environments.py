@@ -102,15 +102,15 @@ def test_a_tree_of_wheels(planned: dict[str, Environment]) -> None:
     assert [(its.file, its.places) for its in tree.unpackings] == [
         (
             "nvidia_cuda_runtime-13.0.96-py3-none-any.whl",
-            {"targets/sbsa-linux/lib": ("nvidia/cu13/lib/libcudart.so.*",)},
+            (("targets/sbsa-linux/lib", ("nvidia/cu13/lib/libcudart.so.*",)),),
         )
     ]
-    assert tree.links == {
+    assert dict(tree.links) == {
         "/usr/local/cuda": "cuda-13.0",
         "lib64": "targets/sbsa-linux/lib",
         "lib": "lib64",
     }
-    assert trees["cudnn-devel-arm64"].links == {
+    assert dict(trees["cudnn-devel-arm64"].links) == {
         "/usr/lib/aarch64-linux-gnu/libcudnn.so": "libcudnn.so.9"
     }
 

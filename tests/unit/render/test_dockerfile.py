@@ -176,7 +176,6 @@ NAMES = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["
 ENVIRONMENT = Environment(
     name="cuda13.0-debian12",
     os="debian12",
-    suite="bookworm",
     cuda="13.0",
     cudnn=None,
     gcc="12",
@@ -184,7 +183,7 @@ ENVIRONMENT = Environment(
     arches=("amd64",),
     bases=(),
     files=(),
-    trees=(Tree("cuda-runtime-amd64", "files", "/usr/local/cuda-13.0", (), (), {}, profile=False),),
+    trees=(Tree("cuda-runtime-amd64", "files", "/usr/local/cuda-13.0", (), (), (), profile=False),),
     cross=None,
     images=(),
 )
@@ -197,7 +196,7 @@ def test_names_reach_the_shell_as_they_are(file: str, pattern: str, dropped: str
         trees=(
             replace(
                 ENVIRONMENT.trees[0],
-                unpackings=(Unpacking(file, {"lib": (pattern,)}),),
+                unpackings=(Unpacking(file, (("lib", (pattern,)),)),),
                 drop=(dropped,),
             ),
         ),
