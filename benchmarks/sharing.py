@@ -7,6 +7,7 @@ that are there: build them first, with `envmatrix build` or with the default, `-
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
@@ -15,7 +16,7 @@ from benchmarks.engine import Layer
 
 from envmatrix.engine import images as store
 
-PATTERNS = ["cuda13.0-debian12", "cuda13.0-debian13"]
+PATTERNS = ["cuda13.0-debian12", "cuda13.0-debian13", "cuda13.0-cudnn9.28-debian12"]
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
         select = [word for pattern in given.patterns for word in ("--select", pattern)]
         timing.run([*timing.ENVMATRIX, "build", *select])
     with store.engine() as client:
-        there = store.labelled(client)
+        there = store.labels(client, [image.reference for image in images])
     chosen = [image for image in images if image.reference in there]
     layers = engine.layers([image.reference for image in chosen])
     named = {str(image): layers[image.reference] for image in chosen}
@@ -48,9 +49,11 @@ def _images(named: Mapping[str, Sequence[Layer]]) -> Iterable[Sequence[str]]:
 
 
 def _pairs(named: Mapping[str, Sequence[Layer]]) -> Iterable[Sequence[str]]:
-    """Those that share something, most first."""
+    """Those that differ in one word of their names and share something, most first."""
     rows: list[tuple[int, list[str]]] = []
     for one, other in combinations(named, 2):
+        if len(_words(one) ^ _words(other)) > 2:
+            continue
         theirs = {layer.diff_id for layer in named[other]}
         shared = [layer for layer in named[one] if layer.diff_id in theirs]
         smaller = min(_bytes(named[one]), _bytes(named[other]))
@@ -59,6 +62,10 @@ def _pairs(named: Mapping[str, Sequence[Layer]]) -> Iterable[Sequence[str]]:
         row = [f"{one}, {other}", count, timing.megabytes(size), f"{size / smaller:.0%}"]
         rows += [(size, row)] if shared else []
     return [row for _, row in sorted(rows, reverse=True)]
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split("[-:]", name))
 
 
 def _stored(named: Mapping[str, Sequence[Layer]]) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import EngineError
-from envmatrix.plan.actions import FINGERPRINT_LABEL
 
 if TYPE_CHECKING:
     import docker
+
+_REQUESTS = 8
 
 
 @contextmanager
@@ -33,10 +35,24 @@ def engine() -> Iterator[docker.DockerClient]:
         client.close()
 
 
-def labelled(client: docker.DockerClient) -> Mapping[str, Mapping[str, str]]:
-    """Reference -> labels of all images of ours, in one request."""
-    rows = client.api.images(filters={"label": FINGERPRINT_LABEL})
-    return {tag: row.get("Labels") or {} for row in rows for tag in row.get("RepoTags") or ()}
+def labels(client: docker.DockerClient, references: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    """Reference -> labels, of those `references` that the engine holds.
+
+    One by one: the engine's list of images computes the size of every image it has.
+    """
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        found = pool.map(lambda reference: _labels(client, reference), references)
+        pairs = zip(references, found, strict=True)
+        return {reference: its for reference, its in pairs if its is not None}
+
+
+def _labels(client: docker.DockerClient, reference: str) -> Mapping[str, str] | None:
+    from docker.errors import ImageNotFound
+
+    try:
+        return client.images.get(reference).labels
+    except ImageNotFound:
+        return None
 
 
 def has(client: docker.DockerClient, reference: str) -> bool:
