@@ -127,9 +127,18 @@ def daemon_pid() -> int | None:
     """The live process that a daemon's pid file names."""
     for file in PID_FILES:
         pid = file.read_text().strip() if file.is_file() else ""
-        if pid.isdigit() and Path("/proc", pid).exists():
+        if pid.isdigit() and _is_alive(Path("/proc", pid)):
             return int(pid)
     return None
+
+
+def _is_alive(process: Path) -> bool:
+    """Not a number that another program has by now, nor a process that only awaits its parent."""
+    try:
+        status = (process / "status").read_text()
+    except OSError:
+        return False
+    return "Name:\tdockerd" in status and "State:\tZ" not in status
 
 
 def docker_info(path: str) -> Docker:
