@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -90,3 +91,6 @@ names = session_names(ROOT).all
 for name, cell in {**names, **_wanted(sys.argv[1:], names)}.items():
     for prefix, (verb, text) in VERBS.items():
         _add(prefix, verb, name, cell, text)
+
+# Thousands of sessions live until the end: the collector need not look for garbage among them.
+gc.freeze()

@@ -31,8 +31,7 @@ def main() -> None:
     if given.build:
         select = [word for pattern in given.patterns for word in ("--select", pattern)]
         timing.run([*timing.ENVMATRIX, "build", *select])
-    with store.engine() as client:
-        there = store.labels(client, [image.reference for image in images])
+    there = store.labels([image.reference for image in images])
     chosen = [image for image in images if image.reference in there]
     layers = engine.layers([image.reference for image in chosen])
     named = {str(image): layers[image.reference] for image in chosen}

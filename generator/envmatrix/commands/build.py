@@ -50,8 +50,7 @@ def planned(
 ) -> tuple[tuple[Environment, Action], ...]:
     """What to do with each image, and why."""
     inputs = workspace.plan(wanted)
-    with images.engine() as client:
-        existing = images.labels(client, [image.reference for image in wanted])
+    existing = images.labels([image.reference for image in wanted])
     actions = decide([its for _, its in inputs], existing, force=force)
     return tuple(zip((environment for environment, _ in inputs), actions, strict=True))
 

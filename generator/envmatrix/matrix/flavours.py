@@ -14,6 +14,9 @@ from envmatrix.matrix.reading import Reading, read
 from envmatrix.matrix.schema import FlavourFile
 from envmatrix.matrix.suggest import did_you_mean
 
+# The flavours that images are made of, each over the one that it extends.
+IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
+
 _PLACEHOLDERS = ("gcc", "triplet")
 
 
@@ -32,6 +35,26 @@ def read_flavours(
         if reading.contents is not None:
             problems += _problems(reading.contents, reading, flavours, facts)
     return ({} if problems else _by_extension(flavours)), problems
+
+
+def image_problems(
+    flavours: Mapping[str, Flavour], documents: Sequence[Document]
+) -> Iterator[Problem]:
+    """What keeps the flavours from making images: one that is absent, empty, or out of line."""
+    named = {PurePosixPath(document.file).stem: document for document in documents}
+    for name, below in IMAGES.items():
+        flavour = flavours.get(name)
+        if flavour is None:
+            yield Problem(
+                f"there is no flavour `{name}`", hint=f"describe it in `envs/{name}.yaml`"
+            )
+            continue
+        if flavour.extends != below:
+            must = f"must extend `{below}`" if below else "must extend no other"
+            yield Problem(f"flavour `{name}` {must}", named[name].position("extends"))
+        if not flavour.packages:
+            position = named[name].key_position("packages")
+            yield Problem(f"flavour `{name}` needs at least one of `packages`", position)
 
 
 def _flavour(contents: FlavourFile) -> Flavour:

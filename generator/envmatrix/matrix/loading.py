@@ -8,7 +8,7 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.document import Document, load
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
-from envmatrix.matrix.flavours import read_flavours
+from envmatrix.matrix.flavours import image_problems, read_flavours
 from envmatrix.matrix.model import Matrix
 
 
@@ -18,7 +18,10 @@ def load_matrix(root: Path) -> Matrix:
     matrix = None
     facts = load_facts()
     document = load(root / "matrix.yaml", "matrix.yaml")
-    flavours, flavour_problems = read_flavours(_flavour_documents(root, problems), facts)
+    documents = _flavour_documents(root, problems)
+    flavours, flavour_problems = read_flavours(documents, facts)
+    if not problems and not flavour_problems:
+        flavour_problems.extend(image_problems(flavours, documents))
     try:
         matrix = expand(document, facts, flavours)
     except ConfigurationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from envmatrix.lock.components import Recipe, Recipes
@@ -136,8 +136,9 @@ def environments(
     """One for each environment that `cells` touch, each with all its architectures."""
     wanted = {cell.cell.environment for cell in cells}
     ordered = sorted(matrix.cells, key=lambda cell: sort_key(cell.cell))
+    known = _Known(matrix, lock, recipes)
     return tuple(
-        _environment(name, tuple(group), matrix, lock, recipes)
+        _environment(name, tuple(group), known)
         for name, group in groupby(ordered, key=lambda cell: cell.cell.environment)
         if name in wanted
     )
@@ -152,12 +153,20 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
     return Image(environment, *compiler), Image(environment, "runtime", arch)
 
 
-def _environment(
-    name: str, cells: tuple[PlannedCell, ...], matrix: Matrix, lock: Lock, recipes: Recipes
-) -> Environment:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What environments are planned from, and the trees that they share, each made once."""
+
+    matrix: Matrix
+    lock: Lock
+    recipes: Recipes
+    trees: dict[tuple[str, str, str], Tree] = field(default_factory=dict)
+
+
+def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> Environment:
     first = cells[0]
     crossed = next((cell for cell in cells if is_crossed(cell.cell.arch)), None)
-    stages = _Stages(matrix, lock, recipes)
+    stages = _Stages(known)
     for cell in cells:
         stages.add_os(cell, cell.cell.arch)
         stages.add_toolkit(cell)
@@ -170,7 +179,7 @@ def _environment(
         cuda=first.cell.cuda,
         cudnn=first.cell.cudnn,
         gcc=first.toolchain.gcc,
-        epoch=lock.epoch,
+        epoch=known.lock.epoch,
         arches=arches,
         bases=tuple(stages.bases.values()),
         files=tuple(stages.files.values()),
@@ -191,10 +200,11 @@ def _cross(cell: PlannedCell) -> Cross:
 class _Stages:
     """Collects the stages of one environment; a stage asked for twice is one."""
 
-    def __init__(self, matrix: Matrix, lock: Lock, recipes: Recipes) -> None:
-        self._matrix = matrix
-        self._lock = lock
-        self._recipes = recipes
+    def __init__(self, known: _Known) -> None:
+        self._matrix = known.matrix
+        self._lock = known.lock
+        self._recipes = known.recipes
+        self._known_trees = known.trees
         self.bases: dict[str, Base] = {}
         self.files: dict[str, FileStage] = {}
         self.trees: dict[str, Tree] = {}
@@ -264,28 +274,34 @@ class _Stages:
         arch: str,
         recipes: tuple[Recipe, ...],
     ) -> Tree:
+        root = f"/usr/local/cuda-{cell.cell.cuda}"
+        if known := self._known_trees.get((stage, key, root)):
+            return known
         words = {
             **words_of(cell, self._recipes),
             "target": cuda_target(arch),
             "triplet": triplet(arch),
         }
         named = {item.name: item.filename for item in self._lock.sets[key].artifacts}
-        return Tree(
-            stage=stage,
-            files=files,
-            root=f"/usr/local/cuda-{cell.cell.cuda}",
-            unpackings=tuple(
-                _unpacking(named, package, places, words)
-                for recipe in recipes
-                for package, places in recipe.take.items()
+        return self._known_trees.setdefault(
+            (stage, key, root),
+            Tree(
+                stage=stage,
+                files=files,
+                root=root,
+                unpackings=tuple(
+                    _unpacking(named, package, places, words)
+                    for recipe in recipes
+                    for package, places in recipe.take.items()
+                ),
+                drop=tuple(text.format_map(words) for recipe in recipes for text in recipe.drop),
+                links=tuple(
+                    (link.format_map(words), to.format_map(words))
+                    for recipe in recipes
+                    for link, to in recipe.links.items()
+                ),
+                profile=any(recipe.profile for recipe in recipes),
             ),
-            drop=tuple(text.format_map(words) for recipe in recipes for text in recipe.drop),
-            links=tuple(
-                (link.format_map(words), to.format_map(words))
-                for recipe in recipes
-                for link, to in recipe.links.items()
-            ),
-            profile=any(recipe.profile for recipe in recipes),
         )
 
 

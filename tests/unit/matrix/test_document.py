@@ -74,12 +74,19 @@ def test_anchors_and_aliases_are_one_value() -> None:
         (b"a: *x", "m.yaml:1:4: alias `*x` names no anchor that is complete before it"),
         (b"a: &x [*x]", "m.yaml:1:8: alias `*x` names no anchor that is complete before it"),
         (b"? [a]\n: b", "m.yaml:1:3: a key must be a word"),
-        (b"[" * 100_000, "m.yaml:1:32: values are nested more than 30 deep"),
-        (b"- " * 100_000, "m.yaml:1:63: values are nested more than 30 deep"),
+        (b"[" * 900, "m.yaml:1:32: values are nested more than 30 deep"),
+        (b"- " * 900, "m.yaml:1:63: values are nested more than 30 deep"),
     ],
 )
 def test_what_is_no_readable_yaml_is_refused_with_its_place(content: bytes, problem: str) -> None:
     assert problems_of(content) == [problem]
+
+
+@pytest.mark.parametrize("opening", [b"[", b"- "])
+def test_nesting_without_end_is_refused_by_libyaml_or_by_us(opening: bytes) -> None:
+    (problem,) = problems_of(opening * 100_000)
+    assert problem.startswith("m.yaml:1:")
+    assert "nest" in problem
 
 
 def test_aliases_that_multiply_are_refused() -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.fakes import write_repository
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.loading import load_matrix
@@ -34,3 +35,24 @@ def test_a_repository_without_files_is_refused(tmp_path: Path) -> None:
 def test_cells_alone_bring_no_pydantic() -> None:
     code = "import sys, envmatrix.matrix.cells; sys.exit('pydantic' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("cross", None, "there is no flavour `cross`"),
+        ("cross", "flavour: cross\nextends: devel\n", "envs/cross.yaml:1:1: flavour `cross` needs"),
+        ("devel", "flavour: devel\npackages: [make]\n", "flavour `devel` must extend `runtime`"),
+        ("runtime", "flavour: runtime\npackages: []\n", "envs/runtime.yaml:2:1: flavour `runtime`"),
+    ],
+)
+def test_flavours_that_can_make_no_image_are_refused(
+    tmp_path: Path, file: str, text: str | None, problem: str
+) -> None:
+    root = write_repository(tmp_path, 'cuda: ["13.0"]\nos: [debian12]\narch: [aarch64]')
+    path = root / f"envs/{file}.yaml"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_matrix(root)
+    (found,) = map(str, caught.value.problems)
+    assert problem in found
