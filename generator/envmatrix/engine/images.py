@@ -57,7 +57,7 @@ def _labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:
     said = [line for line in done.stderr.splitlines() if line and "No such image" not in line]
     if done.returncode and said:
         raise EngineError(f"no container engine answers: {said[0]}", hint=_SET_UP)
-    rows = map(json.loads, done.stdout.splitlines())
+    rows = map(json.loads, filter(None, done.stdout.splitlines()))
     wanted = set(references)
     return {name: its or {} for names, its in rows for name in names or () if name in wanted}
 
