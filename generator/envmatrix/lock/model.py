@@ -194,10 +194,10 @@ def _package_set(row: Any, table: Mapping[str, Artifact]) -> PackageSet:
         resolver=_text(row["resolver"]),
         arch=_text(row["arch"]),
         packages=_texts(row["packages"]),
-        suite=_text(row["suite"]) if "suite" in row else None,
+        suite=_word(row["suite"]) if "suite" in row else None,
         below=_texts(row.get("below", [])),
     )
-    diff_id = _text(row["diff_id"]) if "diff_id" in row else None
+    diff_id = _word(row["diff_id"]) if "diff_id" in row else None
     return PackageSet(request, tuple(table[item] for item in _texts(row["artifacts"])), diff_id)
 
 
@@ -205,6 +205,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} must be text")
     return value
+
+
+def _word(value: object) -> str:
+    if not _text(value):
+        raise ValueError(f"{value!r} must not be empty")
+    return _text(value)
 
 
 def _texts(value: object) -> tuple[str, ...]:

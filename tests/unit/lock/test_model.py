@@ -223,6 +223,8 @@ def test_another_version_is_out_of_date(version: object) -> None:
         (changed("sets", "base", "packages", value=[1]), "1 must be text"),
         (changed("sets", "base", "diff_id", value=5), "5 must be text"),
         (changed("sets", "base", "suite", value=["bookworm"]), "['bookworm'] must be text"),
+        (changed("sets", "base", "suite", value=""), "'' must not be empty"),
+        (changed("sets", "base", "diff_id", value=""), "'' must not be empty"),
         (changed("sets", "base", "artifacts", value=["x 1 2"]), "nothing is called 'x 1 2'"),
         (changed("sets", "over", "below", value=["gone"]), "no set 'gone'"),
         (changed("cells", "c", value=["gone"]), "no set 'gone'"),
