@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from datetime import date
 from typing import Any
 
 import click
@@ -65,11 +66,13 @@ def group() -> None:
     """Locked, reproducible CUDA build environments from one matrix file."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and end with its exit code; the only place where errors are caught."""
     console = Console()
     try:
-        status: Any = group.main(arguments, prog_name="envmatrix", standalone_mode=False)
+        status: Any = group.main(
+            arguments, prog_name="envmatrix", standalone_mode=False, obj=today or date.today()
+        )
     except EnvmatrixError as error:
         console.error(error)
         sys.exit(error.exit_code)

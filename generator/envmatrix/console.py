@@ -59,6 +59,10 @@ class Console:
         if self.verbosity > 0:
             self._write(message, "dim")
 
+    def warn(self, message: str) -> None:
+        if self.verbosity >= 0:
+            self._labelled("warning", "yellow", message)
+
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
             self._write(detail, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import click
@@ -22,6 +23,14 @@ arch: [x86_64]"""
 
 CELL = "cuda13.0-debian12-x86_64"
 
+# Everything that CELL stands on is supported on the one day, and debian12 no more on the other.
+EARLY = date(2026, 1, 1)
+LATE = date(2027, 1, 1)
+ENDED = (
+    "warning: debian12: no security support since 2026-07-11 (LTS until 2028-06-30); "
+    "replacement: debian13\n"
+)
+
 
 @dataclass
 class Answer:
@@ -34,9 +43,9 @@ class Prompt:
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
 
-    def __call__(self, *arguments: str) -> Answer:
+    def __call__(self, *arguments: str, today: date = EARLY) -> Answer:
         with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
+            main(list(arguments), today)
         shown = self._capsys.readouterr()
         return Answer(ended.value.code, shown.out, shown.err)
 
@@ -156,6 +165,57 @@ def test_a_cell_that_is_absent_is_explained_all_the_same(envmatrix: Prompt) -> N
     answer = envmatrix("why", "cuda13.0-debian12-aarch64", "--json")
     assert answer.status == 0
     assert json.loads(answer.out)["present"] is False
+
+
+@pytest.mark.usefixtures("repository")
+def test_what_a_cell_needs_is_told_as_text_and_as_data(envmatrix: Prompt) -> None:
+    text = envmatrix("why", CELL).out
+    assert (
+        "\n  driver 580.65.06 or later: minor-version compatibility of CUDA 13; "
+        "the release ships 580.65.06\n  Clang 7 to 20\n  GPU architectures 75, 80, 86,"
+    ) in text
+    assert "\n  debian12: security support until 2026-07-11, LTS until 2028-06-30\n" in text
+    cuda = json.loads(envmatrix("why", CELL, "--json").out)["cuda"]
+    assert cuda["driver"]["minimum"] == cuda["driver"]["shipped"] == "580.65.06"
+    assert (cuda["clang"]["min"], cuda["clang"]["max"]) == ("7", "20")
+    assert cuda["sm"]["known"][:2] == ["75", "80"]
+    assert all(fact["ref"] for fact in cuda.values())
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_release_that_nobody_knows_needs_nothing(envmatrix: Prompt) -> None:
+    document = json.loads(envmatrix("why", "cuda9.9-plan9-x86_64", "--json").out)
+    assert (document["cuda"], document["end_of_life"]) == (None, [])
+
+
+@pytest.mark.usefixtures("repository")
+def test_the_end_of_life_is_data(envmatrix: Prompt) -> None:
+    answer = envmatrix("why", CELL, "--json", today=LATE)
+    system, release = json.loads(answer.out)["end_of_life"]
+    assert system["ref"]
+    assert {**system, "ref": ""} == {
+        "name": "debian12",
+        "what": "security support",
+        "until": "2026-07-11",
+        "lts": "2028-06-30",
+        "state": "ended",
+        "replacement": "debian13",
+        "ref": "",
+    }
+    assert (release["name"], release["state"]) == ("CUDA 13.0", "supported")
+
+
+@pytest.mark.usefixtures("locked")
+@pytest.mark.parametrize("arguments", [("why", CELL), ("plan",), ("build",), ("lock", "--check")])
+def test_what_is_no_longer_supported_is_told_once_and_quiet_silences_it(
+    envmatrix: Prompt, arguments: tuple[str, ...]
+) -> None:
+    answer = envmatrix(*arguments, today=LATE)
+    assert answer.status == envmatrix(*arguments).status, "a warning fails nothing"
+    assert answer.err.startswith(ENDED)
+    assert answer.err.count("warning: ") == 1
+    assert "warning: " not in envmatrix(*arguments, "-q", today=LATE).err
+    assert "warning: " not in envmatrix(*arguments, today=EARLY).err
 
 
 def test_mistakes_are_told_with_their_place_all_in_one_run(

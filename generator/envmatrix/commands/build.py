@@ -34,6 +34,7 @@ def command(
 ) -> None:
     """Build the images of the selected cells, or say why none is needed."""
     workspace = Workspace.here()
+    options.warn_of_ends(workspace.cells(patterns), workspace.matrix.facts, console)
     wanted = workspace.images(patterns, emulate=emulate)
     actions = planned(workspace, wanted, force=force)
     if as_json:

@@ -34,6 +34,7 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
         raise click.UsageError("packages are named with --upgrade only")
     root = options.repository()
     matrix = load_matrix(root)
+    options.warn_of_ends([planned.cell for planned in matrix.cells], matrix.facts, console)
     previous = load(root) if (root / FILE).exists() else None
     if check:
         _check(previous, drift(previous, matrix, shipped_recipes()) if previous else ())

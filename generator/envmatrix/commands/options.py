@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -13,6 +14,9 @@ import click
 
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.lifetime import lifetimes
 
 MATRIX = "matrix.yaml"
 
@@ -63,6 +67,20 @@ def repository() -> Path:
     raise ConfigurationError(
         Problem(f"there is no `{MATRIX}` here or above", hint="change to your repository")
     )
+
+
+def today() -> date:
+    """The day that the command line was given."""
+    day = click.get_current_context().find_object(date)
+    assert isinstance(day, date)  # noqa: S101
+    return day
+
+
+def warn_of_ends(cells: Sequence[Cell], facts: Facts, console: Console) -> None:
+    """Say which systems and releases of `cells` are no longer supported, or soon will not be."""
+    for lifetime in lifetimes(cells, facts):
+        if warning := lifetime.warning(today()):
+            console.warn(warning)
 
 
 def print_json(document: object) -> None:

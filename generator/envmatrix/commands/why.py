@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from datetime import date
+
 import click
 
 from envmatrix.commands import options
+from envmatrix.console import Console
+from envmatrix.matrix.facts import CudaRelease
+from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import Explanation, explain
 
@@ -12,16 +18,23 @@ from envmatrix.matrix.selection import Explanation, explain
 @click.command(epilog="Example: envmatrix why cuda12.4-debian13-aarch64")
 @click.argument("cell")
 @options.as_json
-def command(*, cell: str, as_json: bool) -> None:
-    """Explain why CELL exists, or why it cannot, rule by rule."""
-    explanation = explain(load_matrix(options.repository()), cell)
+@options.verbosity
+def command(*, cell: str, as_json: bool, console: Console) -> None:
+    """Explain why CELL exists, or why it cannot, rule by rule, and what it needs."""
+    matrix = load_matrix(options.repository())
+    explanation = explain(matrix, cell)
+    release = matrix.facts.release(explanation.cell.cuda)
+    known = lifetimes([explanation.cell], matrix.facts)
+    options.warn_of_ends([explanation.cell], matrix.facts, console)
     if as_json:
-        options.print_json(_row(explanation))
+        options.print_json(_row(explanation, release, known))
     else:
-        click.echo("\n".join(_lines(explanation)))
+        click.echo("\n".join(_lines(explanation, release, known)))
 
 
-def _row(explanation: Explanation) -> dict[str, object]:
+def _row(
+    explanation: Explanation, release: CudaRelease | None, known: Sequence[Lifetime]
+) -> dict[str, object]:
     return {
         "cell": explanation.cell.id,
         "present": explanation.present,
@@ -35,21 +48,63 @@ def _row(explanation: Explanation) -> dict[str, object]:
             }
             for verdict in explanation.verdicts
         ],
+        "cuda": _release_row(release) if release else None,
+        "end_of_life": [_lifetime_row(lifetime, options.today()) for lifetime in known],
         "position": str(explanation.position) if explanation.position else None,
         "names": list(explanation.names),
         "nearest": str(explanation.nearest) if explanation.nearest else None,
     }
 
 
-def _lines(explanation: Explanation) -> list[str]:
+def _release_row(release: CudaRelease) -> dict[str, object]:
+    driver = release.driver
+    return {
+        "driver": {"minimum": driver.minimum, "shipped": driver.shipped, "ref": driver.ref},
+        "clang": {"min": release.clang_min, "max": release.clang_max, "ref": release.host_ref},
+        "sm": {"known": list(release.sm), "ref": release.sm_ref},
+    }
+
+
+def _lifetime_row(lifetime: Lifetime, today: date) -> dict[str, object]:
+    lts = lifetime.eol.lts
+    return {
+        "name": lifetime.name,
+        "what": lifetime.support,
+        "until": str(lifetime.eol.support),
+        "lts": str(lts) if lts else None,
+        "state": lifetime.state(today),
+        "replacement": lifetime.replacement,
+        "ref": lifetime.eol.ref,
+    }
+
+
+def _lines(
+    explanation: Explanation, release: CudaRelease | None, known: Sequence[Lifetime]
+) -> Iterator[str]:
     state = "exists" if explanation.present else "does not exist"
-    lines = [f"{explanation.cell} {state}: {explanation.reason}"]
-    lines += [f"  asked for at {explanation.position}"] if explanation.position else []
-    lines += [f"  also called {', '.join(explanation.names)}"] if explanation.names else []
+    yield f"{explanation.cell} {state}: {explanation.reason}"
+    if explanation.position:
+        yield f"  asked for at {explanation.position}"
+    if explanation.names:
+        yield f"  also called {', '.join(explanation.names)}"
     for verdict in explanation.verdicts:
-        lines.append(
-            f"  {'ok ' if verdict.passed else 'no '} {verdict.rule}: {verdict.explanation}"
-        )
-        lines += [] if verdict.passed else [f"      source: {verdict.ref}"]
-    lines += [f"nearest: {explanation.nearest}"] if explanation.nearest else []
-    return lines
+        yield f"  {'ok ' if verdict.passed else 'no '} {verdict.rule}: {verdict.explanation}"
+        if not verdict.passed:
+            yield f"      source: {verdict.ref}"
+    yield from _release_lines(release) if release else ()
+    for lifetime in known:
+        lts = f", LTS until {lifetime.eol.lts}" if lifetime.eol.lts else ""
+        yield f"  {lifetime.name}: {lifetime.support} until {lifetime.eol.support}{lts}"
+    if explanation.nearest:
+        yield f"nearest: {explanation.nearest}"
+
+
+def _release_lines(release: CudaRelease) -> Iterator[str]:
+    driver = release.driver
+    shipped = f"; the release ships {driver.shipped}" if driver.shipped else ""
+    yield (
+        f"  driver {driver.minimum} or later: "
+        f"minor-version compatibility of CUDA {release.major}{shipped}"
+    )
+    yield f"  Clang {release.clang_min} to {release.clang_max}"
+    yield f"  GPU architectures {', '.join(release.sm)}"

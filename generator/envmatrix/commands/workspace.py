@@ -12,6 +12,7 @@ from envmatrix.errors import OutOfDate
 from envmatrix.lock.components import Recipes, shipped_recipes
 from envmatrix.lock.model import FILE, Lock, load
 from envmatrix.lock.requests import drift
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell
 from envmatrix.matrix.selection import select
@@ -55,6 +56,9 @@ class Workspace:
 
     def dockerfile(self, environment: str) -> Path:
         return self.root / DOCKERFILES / environment / "Dockerfile"
+
+    def cells(self, patterns: Sequence[str]) -> tuple[Cell, ...]:
+        return tuple(planned.cell for planned in select(self.matrix, patterns))
 
     def images(self, patterns: Sequence[str], *, emulate: bool = False) -> tuple[Image, ...]:
         """The images that this machine needs for the selected cells, each once."""

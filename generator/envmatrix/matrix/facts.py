@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import cast
@@ -26,16 +27,46 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class Driver:
+    """`minimum` runs all releases of the major; `shipped` is the one of the release itself."""
+
+    minimum: str
+    ref: str
+    shipped: str | None = None
+
+    @property
+    def branch(self) -> str | None:
+        return self.shipped.split(".")[0] if self.shipped else None
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfLife:
+    """The last day of support, of a long-term support that follows, and what to take instead."""
+
+    support: date
+    ref: str
+    lts: date | None = None
+    replacement: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CudaRelease:
     release: str
     gcc_min: str
     gcc_max: str
+    clang_min: str
     clang_max: str
     host_ref: str
+    driver: Driver
+    eol: EndOfLife | None
     sm: tuple[str, ...]
     sm_ref: str
     packages: tuple[Package, ...]
     unavailable: str | None
+
+    @property
+    def major(self) -> str:
+        return self.release.split(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +78,7 @@ class OperatingSystem:
     gcc: tuple[str, ...]
     cross_gcc: Mapping[str, tuple[str, ...]]
     ref: str
+    eol: EndOfLife | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +138,12 @@ class Facts:
 
 
 def in_range(version: str, first: str, last: str | None) -> bool:
-    """Whether `first` <= `version` <= `last`, where 9.10.2 still belongs to `last` 9.10."""
+    """Whether `first` <= `version` <= `last`, where 9.10.2 still belongs to `last` 9.10.
+
+    A version of two parts is its newest patch: 8.9 is not before `first` 8.9.5.
+    """
     key = version_key(version)
-    if key < version_key(first):
+    if key < version_key(first)[: len(key)]:
         return False
     return last is None or key[: len(version_key(last))] <= version_key(last)
 
@@ -136,6 +171,8 @@ def _release(name: str, row: Mapping[str, object]) -> CudaRelease:
         release=name,
         **cast("Row", row["host"]),
         host_ref=str(row["host_ref"]),
+        driver=Driver(**cast("Row", row["driver"]), ref=str(row["driver_ref"])),
+        eol=_end_of_life(row),
         sm=_texts(row["sm"]),
         sm_ref=str(row["sm_ref"]),
         packages=tuple(_package(package) for package in _rows(row["packages"])),
@@ -157,6 +194,19 @@ def _os(name: str, row: Mapping[str, object]) -> OperatingSystem:
         gcc=_texts(row["gcc"]),
         cross_gcc={arch: _texts(majors) for arch, majors in cross.items()},
         ref=str(row["ref"]),
+        eol=_end_of_life(row),
+    )
+
+
+def _end_of_life(row: Mapping[str, object]) -> EndOfLife | None:
+    if "eol" not in row:
+        return None
+    eol = cast("Row", row["eol"])
+    return EndOfLife(
+        support=date.fromisoformat(eol["support"]),
+        ref=str(row["eol_ref"]),
+        lts=date.fromisoformat(eol["lts"]) if "lts" in eol else None,
+        replacement=eol.get("replacement"),
     )
 
 

@@ -47,13 +47,12 @@ class Subject:
     @property
     def cudnn_support(self) -> list[CudnnSupport]:
         release = self.release.release
-        either = (release, release.split(".")[0])
+        either = (release, self.release.major)
         return [row for row in self.facts.cudnn_support if row.cuda in either]
 
     @property
     def cudnn_published(self) -> list[CudnnProject]:
-        major = self.release.release.split(".")[0]
-        return [row for row in self.facts.cudnn_projects if row.cuda == major]
+        return [row for row in self.facts.cudnn_projects if row.cuda == self.release.major]
 
     @property
     def cudnn_project(self) -> CudnnProject | None:

@@ -30,7 +30,8 @@ def test_every_row_names_its_source(name: str) -> None:
     found = list(rows(parse(content, name).plain()))
     assert found
     for row in found:
-        refs = {"host_ref", "sm_ref"} if "host" in row else {"ref"}
+        refs = {f"{fact}_ref" for fact in ("host", "driver", "eol", "sm") if fact in row}
+        refs |= set() if "host" in row else {"ref"}
         assert all(row.get(ref) for ref in refs), row
 
 
@@ -46,6 +47,31 @@ def test_no_release_takes_an_older_compiler_than_the_one_before(facts: Facts) ->
     assert [r.release for r in releases] == sorted(facts.cuda, key=version_key)
 
 
+def test_a_range_of_compilers_and_of_drivers_begins_before_it_ends(facts: Facts) -> None:
+    for release in facts.cuda.values():
+        assert int(release.gcc_min) <= int(release.gcc_max), release.release
+        assert int(release.clang_min) <= int(release.clang_max), release.release
+        shipped = release.driver.shipped or release.driver.minimum
+        assert version_key(release.driver.minimum) <= version_key(shipped), release.release
+
+
+def test_the_releases_of_a_major_need_the_same_driver(facts: Facts) -> None:
+    needed = {(release.major, release.driver.minimum) for release in facts.cuda.values()}
+    assert len(needed) == len({major for major, _ in needed})
+
+
+def test_a_release_that_ends_ships_the_driver_whose_branch_does(facts: Facts) -> None:
+    assert all(release.driver.shipped for release in facts.cuda.values() if release.eol)
+
+
+def test_a_replacement_is_known_and_outlives_what_it_replaces(facts: Facts) -> None:
+    for known in (facts.cuda, facts.os):
+        for name, row in known.items():
+            if row.eol and row.eol.replacement:
+                later = known[row.eol.replacement].eol
+                assert not later or later.support > row.eol.support, name
+
+
 def test_a_patch_release_is_known_as_its_release(facts: Facts) -> None:
     assert facts.release("12.4.1") is facts.release("12.4")
     assert facts.release("12.7") is None
@@ -59,6 +85,8 @@ def test_a_patch_release_is_known_as_its_release(facts: Facts) -> None:
         ("9.9", "9.10", None, False),
         ("9.28", "9.12", None, True),
         ("9.10", "9.0", "9.10.2", True),
+        ("8.9", "8.9.5", "8.9.7", True),
+        ("8.9.2", "8.9.5", "8.9.7", False),
     ],
 )
 def test_a_range_holds_the_patches_of_its_last_version(
