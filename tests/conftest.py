@@ -12,6 +12,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write tests/golden anew; review the diff"
     )
+    parser.addoption(
+        "--every-release",
+        action="store_true",
+        help="measure every CUDA release, not only the oldest and the newest",
+    )
 
 
 @pytest.fixture
