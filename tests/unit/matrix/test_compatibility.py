@@ -51,7 +51,7 @@ def test_a_possible_cell_has_a_toolchain(
         (
             "cuda11.8-cudnn9.28-debian12-x86_64",
             "cudnn",
-            "CUDA 11.8 is supported by cuDNN 8.9.5 to 8.9.7 and 9.0 to 9.10; the cell has 9.28",
+            "CUDA 11.8 is supported by cuDNN 8.9.5 to 8.9.6 and 9.0 to 9.10; the cell has 9.28",
         ),
         (
             "cuda11.8-cudnn9.10-debian12-aarch64",
