@@ -43,6 +43,8 @@ TABLES = (
     schema.Defaults,
     schema.Alias,
     schema.LibraryEntry,
+    schema.AxisChanges,
+    schema.OverlayFile,
     schema.FlavourFile,
 )
 

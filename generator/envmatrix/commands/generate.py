@@ -13,17 +13,20 @@ from envmatrix.commands import options
 from envmatrix.commands.workspace import DOCKERFILES, Workspace
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
-from envmatrix.matrix.schema import json_schema
+from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table, json_schema
 from envmatrix.render.dockerfile import dockerfile
 
-SCHEMA = "matrix.schema.json"
+SCHEMAS: Mapping[str, type[Table]] = {
+    "matrix.schema.json": MatrixFile,
+    "matrix.d.schema.json": OverlayFile,
+}
 
 
 @click.command(epilog="Example: envmatrix generate --check")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 4 if a file would change.")
 @options.verbosity
 def command(*, check: bool, console: Console) -> None:
-    """Write a Dockerfile for every environment, and the JSON Schema of matrix.yaml."""
+    """Write a Dockerfile for every environment, and the JSON Schemas of matrix files."""
     workspace = Workspace.here()
     wanted = outputs(workspace)
     changed = sorted(path for path, text in wanted.items() if _text(workspace.root / path) != text)
@@ -50,7 +53,10 @@ def outputs(workspace: Workspace) -> Mapping[str, str]:
         f"{DOCKERFILES}/{environment.name}/Dockerfile": dockerfile(environment)
         for environment in workspace.environments(workspace.matrix.cells)
     }
-    return rendered | {SCHEMA: json.dumps(json_schema(), indent=2) + "\n"}
+    schemas = {
+        name: json.dumps(json_schema(model), indent=2) + "\n" for name, model in SCHEMAS.items()
+    }
+    return rendered | schemas
 
 
 def _text(file: Path) -> str | None:

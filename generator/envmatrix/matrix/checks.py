@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from envmatrix.errors import Position, Problem
+from envmatrix.errors import Problem
 from envmatrix.matrix.cells import ARCHES, AXES, Cell
 from envmatrix.matrix.document import Document, Location
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.model import Alias, Defaults
 from envmatrix.matrix.names import alias_cells, generated_names
 from envmatrix.matrix.schema import MatrixFile
+from envmatrix.matrix.selectors import is_selector, spelling, unmatched
 from envmatrix.matrix.suggest import did_you_mean
 
 _KNOWN_AS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
@@ -128,23 +129,33 @@ def _release(cell: Cell) -> str:
 
 
 def _repeated(source: Source, location: Location, values: Sequence[str]) -> Iterator[Problem]:
-    first: dict[str, Position] = {}
+    first: dict[str, Location] = {}
     for index, value in enumerate(values):
-        position = source.document.position(*location, index)
-        if first.setdefault(value, position) is not position:
-            yield Problem(f"`{value}` is already listed at {first[value]}", position)
+        here = (*location, index)
+        other = first.setdefault(value, here)
+        if other is not here:
+            selector, earlier = (source.document.selector(*each) for each in (here, other))
+            what = f"`{selector}` means `{value}`, which is" if selector else f"`{value}` is"
+            where = f"{source.document.position(*other)}{f' as `{earlier}`' if earlier else ''}"
+            yield Problem(f"{what} already listed at {where}", source.document.position(*here))
 
 
 def _unknown(source: Source, axis: str, value: str, location: Location) -> Iterator[Problem]:
-    if not source.is_known(axis, value):
-        hint = did_you_mean(value, source.known(axis))
+    position = source.document.position(*location)
+    if is_selector(value):
+        yield unmatched(value, position, source.facts)
+    elif not source.is_known(axis, value):
         message = f"nothing is known of {_KNOWN_AS[axis]} `{value}`"
-        yield Problem(message, source.document.position(*location), hint)
+        yield Problem(message, position, did_you_mean(value, source.known(axis)))
 
 
 def _off_axis(
     source: Source, axis: str, value: str | None, location: Location, listed: Sequence[str]
 ) -> Iterator[Problem]:
-    if value is not None and value not in listed:
-        message = f"axis `{axis}` has no value `{value}`"
-        yield Problem(message, source.document.position(*location), did_you_mean(value, listed))
+    position = source.document.position(*location)
+    if value is not None and is_selector(value):
+        yield unmatched(value, position, source.facts)
+    elif value is not None and value not in listed:
+        spelt = spelling(value, source.document.selector(*location))
+        message = f"axis `{axis}` has no value {spelt}"
+        yield Problem(message, position, did_you_mean(value, listed))

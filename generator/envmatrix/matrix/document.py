@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,6 +17,8 @@ except ImportError:  # PyYAML without libyaml: the same events, more slowly
     from yaml import BaseLoader as _Loader  # type: ignore[assignment]
 
 Location: TypeAlias = tuple[str | int, ...]
+# A file, and a line and a column that count from 0.
+Mark: TypeAlias = tuple[str, int, int]
 Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
 
 # Far above any matrix that people write, far below what a chain of aliases can blow up to.
@@ -27,12 +29,23 @@ _NULLS = ("", "~", "null")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value where it stands; `keys` holds where each key of a mapping stands."""
+    """A value where it stands; `keys` holds where each key of a mapping stands.
+
+    `selector` is what the file says there, if the value is only what that stands for.
+    """
 
     content: str | tuple[Node, ...] | Mapping[str, Node] | None
-    mark: tuple[int, int]
+    mark: Mark
     size: int = 1
-    keys: Mapping[str, tuple[int, int]] | None = None
+    keys: Mapping[str, Mark] | None = None
+    selector: str | None = None
+
+    @property
+    def position(self) -> Position:
+        return _position(self.mark)
+
+    def key_mark(self, key: str) -> Mark | None:
+        return (self.keys or {}).get(key)
 
     def child(self, step: str | int) -> Node | None:
         if isinstance(self.content, Mapping):
@@ -64,6 +77,35 @@ class Node:
             return Node(tuple(node for _, node in kept), self.mark)
         return Node({str(step): node for step, node in kept}, self.mark, keys=self.keys)
 
+    def joined(self, other: Node) -> Node:
+        """The items of both lists; the entries of both mappings, `other`'s where both have one."""
+        if isinstance(self.content, tuple) and isinstance(other.content, tuple):
+            return replace(self, content=(*self.content, *other.content))
+        if isinstance(self.content, Mapping) and isinstance(other.content, Mapping):
+            keys = {**(self.keys or {}), **(other.keys or {})}
+            return replace(self, content={**self.content, **other.content}, keys=keys)
+        return other
+
+    def with_child(self, key: str, child: Node, mark: Mark | None = None) -> Node:
+        """A copy of a mapping with `child` under `key`, which stands at `mark` or where it did."""
+        return self.joined(Node({key: child}, self.mark, keys={key: mark} if mark else None))
+
+    def rewritten(self, place: Sequence[str], change: Callable[[Node], Node]) -> Node:
+        """A copy with `change` made of the values at `place`, where `*` is any step."""
+        if not place:
+            return change(self)
+        step, *rest = place
+        if isinstance(self.content, Mapping):
+            entries = {
+                key: node.rewritten(rest, change) if step in (key, "*") else node
+                for key, node in self.content.items()
+            }
+            return replace(self, content=entries)
+        if isinstance(self.content, tuple) and step == "*":
+            items = tuple(node.rewritten(rest, change) for node in self.content)
+            return replace(self, content=items)
+        return self
+
     def _children(self) -> list[tuple[str | int, Node]]:
         if isinstance(self.content, Mapping):
             return list(self.content.items())
@@ -83,22 +125,26 @@ class Document:
 
     def position(self, *location: str | int) -> Position:
         """Where the value at `location` begins, or else the nearest value around it."""
-        node = self.root
-        for step in location:
-            node = node.child(step) or node
-        return _position(self.file, node.mark)
+        return self._nearest(location).position
+
+    def selector(self, *location: str | int) -> str | None:
+        """What the file says at `location`, if the value is only what that stands for."""
+        return self._nearest(location).selector
 
     def key_position(self, *location: str | int) -> Position:
         """Where the key that `location` ends in stands; for an item of a list, its value."""
-        node = self.root
-        for step in location[:-1]:
-            node = node.child(step) or node
-        if node.keys and location[-1] in node.keys:
-            return _position(self.file, node.keys[str(location[-1])])
-        return self.position(*location)
+        node = self._nearest(location[:-1])
+        mark = node.key_mark(str(location[-1]))
+        return _position(mark) if mark else self.position(*location)
 
     def without(self, locations: Collection[Location]) -> Document:
-        return Document(self.file, self.root.without(locations), self.problems)
+        return replace(self, root=self.root.without(locations))
+
+    def _nearest(self, location: Location) -> Node:
+        node = self.root
+        for step in location:
+            node = node.child(step) or node
+        return node
 
 
 def load(path: Path, name: str) -> Document:
@@ -151,8 +197,9 @@ def _one_line(message: str) -> str:
     return " ".join(message.split())
 
 
-def _position(file: str, mark: tuple[int, int]) -> Position:
-    return Position(file, mark[0] + 1, mark[1] + 1)
+def _position(mark: Mark) -> Position:
+    file, line, column = mark
+    return Position(file, line + 1, column + 1)
 
 
 class _Builder:
@@ -172,19 +219,19 @@ class _Builder:
             if not isinstance(event, yaml.NodeEvent):
                 continue
             if root is not None:
-                raise self._fatal("only one document is expected", _mark(event))
+                raise self._fatal("only one document is expected", self._mark(event))
             root = self._node(event, events, depth=0)
         if root is None or root.content is None:
-            raise self._fatal("the file is empty", (0, 0))
+            raise self._fatal("the file is empty", (self._file, 0, 0))
         return root
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         if depth > _DEEPEST:
-            raise self._fatal(f"values are nested more than {_DEEPEST} deep", _mark(event))
+            raise self._fatal(f"values are nested more than {_DEEPEST} deep", self._mark(event))
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if isinstance(event, yaml.ScalarEvent):
-            node = _scalar(event)
+            node = self._scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self._sequence(event, events, depth)
         else:
@@ -197,7 +244,7 @@ class _Builder:
         if event.anchor in self._anchors:
             return self._anchors[event.anchor]
         message = f"alias `*{event.anchor}` names no anchor that is complete before it"
-        raise self._fatal(message, _mark(event))
+        raise self._fatal(message, self._mark(event))
 
     def _sequence(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         items = []
@@ -205,43 +252,43 @@ class _Builder:
             if isinstance(event, yaml.SequenceEndEvent):
                 break
             items.append(self._node(event, events, depth + 1))
-        return Node(tuple(items), _mark(start), self._size(items, start))
+        return Node(tuple(items), self._mark(start), self._size(items, start))
 
     def _mapping(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         content: dict[str, Node] = {}
-        keys: dict[str, tuple[int, int]] = {}
+        keys: dict[str, Mark] = {}
         for event in events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             key = self._key(event, keys)
             content[key] = self._node(next(events), events, depth + 1)
-        return Node(content, _mark(start), self._size(content.values(), start), keys)
+        return Node(content, self._mark(start), self._size(content.values(), start), keys)
 
-    def _key(self, event: yaml.Event, keys: dict[str, tuple[int, int]]) -> str:
+    def _key(self, event: yaml.Event, keys: dict[str, Mark]) -> str:
         if not isinstance(event, yaml.ScalarEvent):
-            raise self._fatal("a key must be a word", _mark(event))
+            raise self._fatal("a key must be a word", self._mark(event))
         key = str(event.value)
         if key in keys:
-            message = f"key `{key}` is already given at {_position(self._file, keys[key])}"
-            self.problems.append(Problem(message, _position(self._file, _mark(event))))
-        keys.setdefault(key, _mark(event))
+            message = f"key `{key}` is already given at {_position(keys[key])}"
+            self.problems.append(Problem(message, _position(self._mark(event))))
+        keys.setdefault(key, self._mark(event))
         return key
 
     def _size(self, nodes: Collection[Node], start: yaml.Event) -> int:
         size = 1 + sum(node.size for node in nodes)
         if size > _MOST_VALUES:
-            raise self._fatal(f"more than {_MOST_VALUES} values, aliases expanded", _mark(start))
+            raise self._fatal(
+                f"more than {_MOST_VALUES} values, aliases expanded", self._mark(start)
+            )
         return size
 
-    def _fatal(self, message: str, mark: tuple[int, int]) -> ConfigurationError:
-        return ConfigurationError(Problem(message, _position(self._file, mark)))
+    def _scalar(self, event: yaml.ScalarEvent) -> Node:
+        is_null = event.style in (None, "") and event.value in _NULLS
+        return Node(None if is_null else event.value, self._mark(event))
 
+    def _mark(self, event: yaml.Event) -> Mark:
+        mark = event.start_mark
+        return (self._file, mark.line, mark.column) if mark else (self._file, 0, 0)
 
-def _scalar(event: yaml.ScalarEvent) -> Node:
-    is_null = event.style in (None, "") and event.value in _NULLS
-    return Node(None if is_null else event.value, _mark(event))
-
-
-def _mark(event: yaml.Event) -> tuple[int, int]:
-    mark = event.start_mark
-    return (mark.line, mark.column) if mark else (0, 0)
+    def _fatal(self, message: str, mark: Mark) -> ConfigurationError:
+        return ConfigurationError(Problem(message, _position(mark)))

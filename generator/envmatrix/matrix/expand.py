@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -22,8 +22,10 @@ from envmatrix.matrix.model import (
     Matrix,
     PlannedCell,
 )
+from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.reading import Reading, read
-from envmatrix.matrix.schema import Exclude, MatrixFile
+from envmatrix.matrix.schema import Exclude, MatrixFile, OverlayFile
+from envmatrix.matrix.selectors import resolve
 
 
 @dataclass(slots=True)
@@ -33,19 +35,21 @@ class _Cells:
     problems: list[Problem] = field(default_factory=list)
 
 
-def expand(document: Document, facts: Facts, flavours: Mapping[str, Flavour]) -> Matrix:
-    """The matrix, or a ConfigurationError with everything that is wrong with the file."""
-    return expand_reading(read(MatrixFile, document), facts, flavours)
-
-
-def expand_reading(
-    reading: Reading[MatrixFile], facts: Facts, flavours: Mapping[str, Flavour]
+def expand(
+    document: Document,
+    facts: Facts,
+    flavours: Mapping[str, Flavour],
+    overlays: Sequence[Document] = (),
 ) -> Matrix:
+    """The matrix, or a ConfigurationError with everything that is wrong with its files."""
+    migrations = [read(OverlayFile, overlay) for overlay in overlays]
+    reading = _migrated(read(MatrixFile, document), migrations, facts)
     if reading.contents is None:
         raise ConfigurationError(*_in_order(reading.problems))
     source = Source(reading.contents, reading.document, facts)
     cells = _cells(source)
-    matrix = _matrix(source, cells, flavours)
+    reasons = {each.document.file: each.contents.reason for each in migrations if each.contents}
+    matrix = _matrix(source, cells, flavours, reasons)
     problems = (*reading.problems, *cells.problems, *_problems(source, matrix))
     if not matrix.cells and not problems:
         position = source.document.key_position("axes")
@@ -53,6 +57,17 @@ def expand_reading(
     if problems:
         raise ConfigurationError(*_in_order(problems))
     return matrix
+
+
+def _migrated(
+    reading: Reading[MatrixFile], migrations: Sequence[Reading[OverlayFile]], facts: Facts
+) -> Reading[MatrixFile]:
+    """The matrix file with its overlays applied, every selector resolved before."""
+    if reading.contents is None:
+        problems = (problem for each in migrations for problem in each.problems)
+        return replace(reading, problems=(*reading.problems, *problems))
+    overlays = [resolve(each.document, facts) for each in migrations]
+    return read(MatrixFile, merge(resolve(reading.document, facts), overlays))
 
 
 def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
@@ -74,7 +89,9 @@ def _in_order(problems: tuple[Problem, ...]) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.position or nowhere)
 
 
-def _matrix(source: Source, cells: _Cells, flavours: Mapping[str, Flavour]) -> Matrix:
+def _matrix(
+    source: Source, cells: _Cells, flavours: Mapping[str, Flavour], overlays: Mapping[str, str]
+) -> Matrix:
     contents = source.contents
     return Matrix(
         cells=tuple(sorted(cells.planned, key=lambda planned: sort_key(planned.cell))),
@@ -92,6 +109,7 @@ def _matrix(source: Source, cells: _Cells, flavours: Mapping[str, Flavour]) -> M
         ),
         flavours=flavours,
         facts=source.facts,
+        overlays=overlays,
     )
 
 
@@ -123,20 +141,22 @@ def _narrowed(toolchain: Toolchain, source: Source) -> Toolchain:
 
 
 def _product(source: Source) -> Iterator[tuple[Cell, Position]]:
-    """The cells whose values are known, with the position of their CUDA on its axis."""
-    axes = source.contents.axes
-    positions = {
-        cuda: source.document.position("axes", "cuda", index)
-        for index, cuda in enumerate(axes.cuda)
-    }
-    values = (_known(source, axis) for axis in AXES)
-    for cuda, cudnn, os, arch in product(*values):
-        yield Cell(cuda, _cudnn(cudnn), os, arch), positions[cuda]
+    """The cells whose values are known, with the position of the value that asks for each: one
+    that an overlay adds, or else its CUDA."""
+    for combination in product(*(_known(source, axis) for axis in AXES)):
+        cuda, cudnn, os, arch = (value for value, _ in combination)
+        positions = [position for _, position in combination]
+        added = (position for position in positions if position.file != source.document.file)
+        yield Cell(cuda, _cudnn(cudnn), os, arch), next(added, positions[0])
 
 
-def _known(source: Source, axis: str) -> list[str]:
-    values = dict.fromkeys(source.values(axis))
-    return [value for value in values if source.is_known(axis, value)]
+def _known(source: Source, axis: str) -> list[tuple[str, Position]]:
+    """The known values of an axis, each where it is listed first."""
+    listed: dict[str, Position] = {}
+    for index, value in enumerate(source.values(axis)):
+        if source.is_known(axis, value):
+            listed.setdefault(value, source.document.position("axes", axis, index))
+    return list(listed.items())
 
 
 def _excluded(source: Source, problems: list[Problem]) -> dict[Cell, tuple[int, Exclude]]:
@@ -181,7 +201,7 @@ def _place_asked_for(cell: Cell, position: Position, source: Source, cells: _Cel
         message = f"`{cell.id}` cannot exist: {verdict.reason}"
         cells.problems.append(Problem(message, position, f"rule `{verdict.rule}`"))
     else:
-        cells.planned.append(PlannedCell(cell, _narrowed(verdict, source), position))
+        cells.planned.append(PlannedCell(cell, _narrowed(verdict, source), position, included=True))
 
 
 def _cudnn(value: str) -> str | None:

@@ -1,4 +1,5 @@
-"""Reads the matrix of a repository: matrix.yaml, envs/*.yaml and the facts of the package."""
+"""Reads the matrix of a repository: matrix.yaml, matrix.d/*.yaml, envs/*.yaml and the facts of the
+package."""
 
 from __future__ import annotations
 
@@ -18,12 +19,16 @@ def load_matrix(root: Path) -> Matrix:
     matrix = None
     facts = load_facts()
     document = load(root / "matrix.yaml", "matrix.yaml")
-    documents = _flavour_documents(root, problems)
+    overlays = _documents(root, "matrix.d", problems)
+    documents = _documents(root, "envs", problems)
+    if not any((root / "envs").glob("*.yaml")):
+        hint = "describe one in `envs/devel.yaml`"
+        problems.append(Problem("`envs` describes no flavour", hint=hint))
     flavours, flavour_problems = read_flavours(documents, facts)
     if not problems and not flavour_problems:
         flavour_problems.extend(image_problems(flavours, documents))
     try:
-        matrix = expand(document, facts, flavours)
+        matrix = expand(document, facts, flavours, overlays)
     except ConfigurationError as error:
         problems[:0] = error.problems
     problems += flavour_problems
@@ -32,15 +37,12 @@ def load_matrix(root: Path) -> Matrix:
     return matrix
 
 
-def _flavour_documents(root: Path, problems: list[Problem]) -> list[Document]:
+def _documents(root: Path, directory: str, problems: list[Problem]) -> list[Document]:
+    """The files of a directory that can be read, in the order of their names."""
     documents = []
-    paths = sorted((root / "envs").glob("*.yaml"))
-    for path in paths:
+    for path in sorted((root / directory).glob("*.yaml")):
         try:
-            documents.append(load(path, f"envs/{path.name}"))
+            documents.append(load(path, f"{directory}/{path.name}"))
         except ConfigurationError as error:
             problems += error.problems
-    if not paths:
-        hint = "describe one in `envs/devel.yaml`"
-        problems.append(Problem("`envs` describes no flavour", hint=hint))
     return documents

@@ -14,11 +14,12 @@ from envmatrix.matrix.facts import Facts
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell that will exist; `position` is what in matrix.yaml asks for it."""
+    """A cell that will exist; `position` is what in matrix.yaml or an overlay asks for it."""
 
     cell: Cell
     toolchain: Toolchain
     position: Position | None = None
+    included: bool = False
 
     @property
     def id(self) -> str:
@@ -81,6 +82,8 @@ class Flavour:
 # Compared by identity: two matrices are never equal by chance, and lookups can be kept per matrix.
 @dataclass(frozen=True, eq=False)
 class Matrix:
+    """`overlays`: the file of each, and its reason."""
+
     cells: tuple[PlannedCell, ...]
     exclusions: tuple[Exclusion, ...]
     axes: Mapping[str, tuple[str, ...]]
@@ -91,10 +94,16 @@ class Matrix:
     libraries: tuple[Library, ...]
     flavours: Mapping[str, Flavour]
     facts: Facts
+    overlays: Mapping[str, str]
 
     @cached_property
     def by_id(self) -> Mapping[str, PlannedCell]:
         return {planned.id: planned for planned in self.cells}
+
+    def overlay_of(self, planned: PlannedCell) -> str | None:
+        """The overlay that asks for a cell, with its reason; None for what matrix.yaml asks for."""
+        file = planned.position.file if planned.position else ""
+        return f"{file}: {self.overlays[file]}" if file in self.overlays else None
 
     def lineage(self, flavour: str) -> tuple[Flavour, ...]:
         """`flavour` and all that it builds on, the first one first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -12,6 +12,8 @@ from envmatrix.errors import Problem
 from envmatrix.matrix.document import Document, Location
 from envmatrix.matrix.schema import (
     EXPECTED,
+    RELEASE,
+    RELEASES,
     Alias,
     Axes,
     Defaults,
@@ -20,6 +22,7 @@ from envmatrix.matrix.schema import (
     LibraryEntry,
     Table,
 )
+from envmatrix.matrix.selectors import near_miss
 from envmatrix.matrix.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -52,11 +55,12 @@ def read(model: type[_Model], document: Document) -> Reading[_Model]:
     except ValidationError as invalid:
         errors = _innermost(invalid.errors(include_url=False))
     problems = (*document.problems, *(_problem(error, model, document) for error in errors))
-    kept = document.without({_faulty(error) for error in errors})
+    valid = document.without({_faulty(error) for error in errors})
+    kept = replace(valid, problems=problems)
     try:
         return Reading(model.model_validate(kept.plain()), kept, problems)
     except ValidationError:
-        return Reading(None, document, problems)
+        return Reading(None, kept, problems)
 
 
 def _innermost(errors: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -68,7 +72,7 @@ def _innermost(errors: list[ErrorDetails]) -> list[ErrorDetails]:
 def _faulty(error: ErrorDetails) -> Location:
     """The smallest part whose removal leaves the rest valid and means no more than before."""
     location = error["loc"]
-    return location[:3] if location[:1] == ("axes",) else location[:2]
+    return location[:4] if location[:1] == ("axes",) else location[:2]
 
 
 def _problem(error: ErrorDetails, model: type[Table], document: Document) -> Problem:
@@ -82,7 +86,7 @@ def _problem(error: ErrorDetails, model: type[Table], document: Document) -> Pro
     if error["input"] is None:
         return Problem(f"`{name}` needs a value", document.key_position(*location))
     where = document.key_position if "[key]" in error["loc"] else document.position
-    return Problem(f"`{name}` {_complaint(error)}", where(*location))
+    return Problem(f"`{name}` {_complaint(error)}", where(*location), _suggestion(error))
 
 
 def _spelt(location: Location) -> str:
@@ -104,6 +108,11 @@ def _complaint(error: ErrorDetails) -> str:
             return "must not be empty"
     kinds = {"string_type": "text", "tuple_type": "a list"}
     return f"must be {kinds.get(error['type'], 'a mapping')}"
+
+
+def _suggestion(error: ErrorDetails) -> str | None:
+    is_release = error.get("ctx", {}).get("pattern") in (RELEASE, RELEASES)
+    return near_miss(error["input"]) if is_release else None
 
 
 def _keys_beside(location: Location, model: type[Table]) -> Iterator[str]:

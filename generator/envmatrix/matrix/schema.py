@@ -17,7 +17,8 @@ from pydantic import (
 from envmatrix.matrix.cells import ARCHES
 
 _NUMBER = "(0|[1-9][0-9]*)"
-_VERSION = rf"^{_NUMBER}\.{_NUMBER}(\.{_NUMBER})?$"
+RELEASE = rf"^(latest|oldest|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
+RELEASES = rf"^(latest|oldest|minmax|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
 _VERSION_OR_NONE = rf"^(none|{_NUMBER}\.{_NUMBER}(\.{_NUMBER})?)$"
 _WORD = r"^[a-z][a-z0-9_.]*$"
 _NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
@@ -26,7 +27,10 @@ _IMAGE = r"^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$"
 _PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
 
 EXPECTED = {
-    _VERSION: "a version such as `12.4` or `12.4.1`",
+    RELEASE: "a version such as `12.4` or `12.4.1`, or one of `12.x`, `latest`, `oldest`",
+    RELEASES: (
+        "a version such as `12.4` or `12.4.1`, or one of `12.x`, `latest`, `oldest`, `minmax`"
+    ),
     _VERSION_OR_NONE: "a version such as `9.10`, or `none`",
     _WORD: "a name in lower case",
     _NAME: "a name of lower-case words joined by `-`, `_` or `.`",
@@ -47,7 +51,8 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Version = Annotated[str, StringConstraints(pattern=_VERSION)]
+Release = Annotated[str, StringConstraints(pattern=RELEASE)]
+Releases = Annotated[str, StringConstraints(pattern=RELEASES)]
 VersionOrNone = Annotated[str, StringConstraints(pattern=_VERSION_OR_NONE)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
 Arch = Annotated[
@@ -70,7 +75,7 @@ def _one_or_more(pattern: str) -> WithJsonSchema:
 
 
 OneOrMore = Annotated[Some[_Item], BeforeValidator(_as_list)]
-Versions = Annotated[OneOrMore[Version], _one_or_more(_VERSION)]
+ManyReleases = Annotated[OneOrMore[Releases], _one_or_more(RELEASES)]
 VersionsOrNone = Annotated[OneOrMore[VersionOrNone], _one_or_more(_VERSION_OR_NONE)]
 Words = Annotated[OneOrMore[Word], _one_or_more(_WORD)]
 
@@ -82,7 +87,7 @@ class Table(BaseModel):
 class Axes(Table):
     """The values whose product are the cells."""
 
-    cuda: Some[Version]
+    cuda: Some[Releases]
     cudnn: Some[VersionOrNone] = ("none",)
     os: Some[Word]
     arch: Some[Arch]
@@ -91,7 +96,7 @@ class Axes(Table):
 class Include(Table):
     """A cell added outside of the product."""
 
-    cuda: Version
+    cuda: Release
     cudnn: VersionOrNone = "none"
     os: Word
     arch: Arch
@@ -100,7 +105,7 @@ class Include(Table):
 class Exclude(Table):
     """Cells of the product that are not wanted; an axis left out means all its values."""
 
-    cuda: Versions | None = None
+    cuda: ManyReleases | None = None
     cudnn: VersionsOrNone | None = None
     os: Words | None = None
     arch: Words | None = None
@@ -117,7 +122,7 @@ class Defaults(Table):
 class Alias(Table):
     """What a short name stands for; an axis left out is filled as in any short name."""
 
-    cuda: Version
+    cuda: Release
     cudnn: VersionOrNone = "none"
     os: Word | None = None
     arch: Arch | None = None
@@ -132,20 +137,48 @@ class LibraryEntry(Table):
     artifacts: tuple[InsidePath, ...] = ()
 
 
-class MatrixFile(Table):
+class _Parts(Table):
+    """What a matrix file has and an overlay adds to."""
+
+    version: Literal["1"]
+    include: tuple[Include, ...] = ()
+    exclude: tuple[Exclude, ...] = ()
+    aliases: dict[Name, Alias] = {}
+    bases: dict[Word, ImageByDigest] = {}
+    libraries: dict[Name, LibraryEntry] = {}
+
+
+class MatrixFile(_Parts):
     """The environments to build and the libraries to build in them."""
 
     model_config = ConfigDict(title="matrix.yaml")
 
-    version: Literal["1"]
     axes: Axes
-    include: tuple[Include, ...] = ()
-    exclude: tuple[Exclude, ...] = ()
     defaults: Defaults = Defaults()
-    aliases: dict[Name, Alias] = {}
     sm: Some[Sm]
-    bases: dict[Word, ImageByDigest] = {}
-    libraries: dict[Name, LibraryEntry] = {}
+
+
+_Change = dict[Literal["add", "remove"], tuple[_Item, ...]]
+
+
+class AxisChanges(Table):
+    """The values that axes gain and lose."""
+
+    cuda: _Change[Releases] = {}
+    cudnn: _Change[VersionOrNone] = {}
+    os: _Change[Word] = {}
+    arch: _Change[Arch] = {}
+
+
+class OverlayFile(_Parts):
+    """What one migration changes of matrix.yaml."""
+
+    model_config = ConfigDict(title="matrix.d/*.yaml")
+
+    reason: Text
+    axes: AxisChanges = AxisChanges()
+    defaults: Defaults | None = None
+    sm: Some[Sm] | None = None
 
 
 class FlavourFile(Table):
@@ -157,7 +190,7 @@ class FlavourFile(Table):
     packages: tuple[PackageName, ...] = ()
 
 
-def json_schema() -> dict[str, object]:
-    """What matrix.schema.json holds, for editors."""
-    schema = MatrixFile.model_json_schema()
+def json_schema(model: type[Table]) -> dict[str, object]:
+    """The JSON Schema of a file, for editors."""
+    schema = model.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

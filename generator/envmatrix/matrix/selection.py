@@ -78,16 +78,21 @@ def explain(matrix: Matrix, name: str) -> Explanation:
 
 def _explain_present(matrix: Matrix, planned: PlannedCell) -> Explanation:
     cell = planned.cell
-    is_product = all((getattr(cell, axis) or "none") in matrix.axes[axis] for axis in AXES)
     return Explanation(
         cell=cell,
         present=True,
-        reason="on the axes of matrix.yaml" if is_product else "included in matrix.yaml",
+        reason=_reason_of_presence(matrix, planned),
         verdicts=trace(cell, matrix.facts),
         position=planned.position,
         names=tuple(name for name, named in short_names(matrix).items() if named == cell),
         nearest=None,
     )
+
+
+def _reason_of_presence(matrix: Matrix, planned: PlannedCell) -> str:
+    if overlay := matrix.overlay_of(planned):
+        return f"added by {overlay}"
+    return "included in matrix.yaml" if planned.included else "on the axes of matrix.yaml"
 
 
 def _planned(matrix: Matrix, name: str) -> PlannedCell | None:

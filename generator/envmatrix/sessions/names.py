@@ -39,11 +39,13 @@ def session_names(root: Path) -> SessionNames:
 
 
 def _identity(root: Path) -> str:
-    """Changes with the matrix, the flavours, the facts and the code that reads them."""
+    """Changes with the files of the matrix, the facts and the code that reads them."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256(__version__.encode())
-    for file in (root / "matrix.yaml", *sorted((root / "envs").glob("*.yaml"))):
-        digest.update(file.name.encode() + (file.read_bytes() if file.is_file() else b""))
+    files = sorted([*root.glob("matrix.d/*.yaml"), *root.glob("envs/*.yaml")])
+    for file in (root / "matrix.yaml", *files):
+        name = file.relative_to(root).as_posix()
+        digest.update(name.encode() + (file.read_bytes() if file.is_file() else b""))
     for file in sorted([*package.glob("matrix/*.py"), *package.glob("data/*.yaml")]):
         digest.update(f"{file.name} {file.stat().st_mtime_ns}".encode())
     return digest.hexdigest()

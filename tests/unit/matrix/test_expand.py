@@ -11,7 +11,7 @@ from envmatrix.matrix.document import parse
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.schema import json_schema
+from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table, json_schema
 
 MatrixOf = Callable[[str], Matrix]
 REPOSITORY = Path(__file__).parents[3]
@@ -47,9 +47,11 @@ def test_the_shipped_matrix_has_the_cells_it_promises(shipped: Matrix) -> None:
     }
 
 
-def test_the_committed_schema_is_that_of_the_models() -> None:
-    committed = json.loads((REPOSITORY / "matrix.schema.json").read_text())
-    assert committed == json_schema()
+@pytest.mark.parametrize(
+    ("file", "model"), [("matrix.schema.json", MatrixFile), ("matrix.d.schema.json", OverlayFile)]
+)
+def test_the_committed_schemas_are_those_of_the_models(file: str, model: type[Table]) -> None:
+    assert json.loads((REPOSITORY / file).read_text()) == json_schema(model)
 
 
 def test_every_cell_of_the_product_is_planned_or_excluded_with_a_reason(shipped: Matrix) -> None:
@@ -188,7 +190,7 @@ def test_a_mistake_is_told_with_its_place_and_a_suggestion(
 def test_all_mistakes_are_told_in_one_run_in_the_order_of_the_file(matrix_of: MatrixOf) -> None:
     rest = """\
 exclude:
-  - {cuda: "12.x", reason: r}
+  - {cuda: "12.4x", reason: r}
   - {os: debian14, reason: r}
 aliases: {old: {cuda: "9.9"}}
 colour: red
@@ -197,7 +199,7 @@ colour: blue
     assert [message for message, _ in problems_of(matrix_of, rest)] == [
         (
             "matrix.yaml:7:12: `exclude[0].cuda[0]` must be a version such as `12.4` or `12.4.1`, "
-            "not `12.x`"
+            "or one of `12.x`, `latest`, `oldest`, `minmax`, not `12.4x`"
         ),
         "matrix.yaml:8:10: axis `os` has no value `debian14`",
         "matrix.yaml:9:23: axis `cuda` has no value `9.9`",
@@ -227,7 +229,7 @@ def expand_text(text: str) -> Matrix:
             [
                 (
                     "matrix.yaml:3:23: `axes.cuda[1]` must be a version such as `12.4` "
-                    "or `12.4.1`, not `12`"
+                    "or `12.4.1`, or one of `12.x`, `latest`, `oldest`, `minmax`, not `12`"
                 ),
                 "matrix.yaml:3:42: `axes.os` must not be empty",
             ],
