@@ -49,11 +49,21 @@ def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[PlannedCell, ...]:
     """Cells whose id, environment or a short name matches any of the globs; all without any."""
     if not patterns:
         return matrix.cells
-    called = _called(matrix)
+    chosen = select_in_any([matrix], patterns)
+    return tuple(planned for planned in matrix.cells if planned.cell in chosen)
+
+
+def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Cell]:
+    """Cells of all the matrices that match; a pattern need match in one of them only."""
+    called = [_called(matrix) for matrix in matrices]
     chosen: set[Cell] = set()
     for pattern in _split(patterns):
-        chosen |= _matching(pattern, called, matrix)
-    return tuple(planned for planned in matrix.cells if planned.cell in chosen)
+        matches = re.compile(fnmatch.translate(pattern)).match
+        found = {cell for names in called for name, cell in names if matches(name)}
+        if not found:
+            raise _nothing(pattern, called[0], matrices[0])
+        chosen |= found
+    return chosen
 
 
 def explain(matrix: Matrix, name: str) -> Explanation:
@@ -175,14 +185,6 @@ def _called(matrix: Matrix) -> list[tuple[str, Cell]]:
     for planned in matrix.cells:
         called += [(planned.id, planned.cell), (planned.cell.environment, planned.cell)]
     return called
-
-
-def _matching(pattern: str, called: Sequence[tuple[str, Cell]], matrix: Matrix) -> set[Cell]:
-    matches = re.compile(fnmatch.translate(pattern)).match
-    found = {cell for name, cell in called if matches(name)}
-    if not found:
-        raise _nothing(pattern, called, matrix)
-    return found
 
 
 def _nothing(pattern: str, called: Sequence[tuple[str, Cell]], matrix: Matrix) -> NothingSelected:

@@ -1,0 +1,129 @@
+"""Which cells come, go or change from one state of a repository to another, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from envmatrix.lock.model import Artifact, Lock
+from envmatrix.matrix.cells import AXES, Cell, sort_key
+from envmatrix.matrix.model import Exclusion, Matrix, PlannedCell
+
+
+@dataclass(frozen=True)
+class State:
+    """A matrix and its lock."""
+
+    matrix: Matrix
+    lock: Lock
+
+    @cached_property
+    def exclusions(self) -> Mapping[Cell, Exclusion]:
+        return {exclusion.cell: exclusion for exclusion in self.matrix.exclusions}
+
+    @cached_property
+    def axes(self) -> Mapping[str, Collection[str | None]]:
+        """The values of the product: without those that only included cells have."""
+        cells = [planned.cell for planned in self.matrix.cells if not planned.included]
+        product = (*cells, *self.exclusions)
+        return {axis: {getattr(cell, axis) for cell in product} for axis in AXES}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    cell: Cell
+    verb: Literal["comes", "goes", "changes"]
+    reasons: tuple[str, ...]
+
+
+def changes(before: State, after: State) -> tuple[Change, ...]:
+    """What comes, what goes, what changes; cells that stay as they are not at all."""
+    old, new = before.matrix.by_id, after.matrix.by_id
+    comes = [
+        Change(new[name].cell, "comes", (_arrival(new[name], before, after),))
+        for name in new.keys() - old.keys()
+    ]
+    goes = [
+        Change(old[name].cell, "goes", (_departure(old[name], after),))
+        for name in old.keys() - new.keys()
+    ]
+    stays = [
+        Change(new[name].cell, "changes", tuple(_differences(old[name], new[name], before, after)))
+        for name in old.keys() & new.keys()
+    ]
+    groups = comes, goes, [change for change in stays if change.reasons]
+    return tuple(it for group in groups for it in sorted(group, key=lambda it: sort_key(it.cell)))
+
+
+def _arrival(planned: PlannedCell, before: State, after: State) -> str:
+    overlay = after.matrix.overlay_of(planned)
+    by = f" by {overlay}" if overlay else ""
+    if planned.included:
+        return f"included{by}"
+    if exclusion := before.exclusions.get(planned.cell):
+        was = "excluded" if exclusion.rule == "exclude" else "impossible"
+        return f"no longer {was}: {exclusion.reason}"
+    return f"added to {_axes_lacking(planned.cell, before)}{by}"
+
+
+def _departure(planned: PlannedCell, after: State) -> str:
+    if exclusion := after.exclusions.get(planned.cell):
+        verb = "excluded" if exclusion.rule == "exclude" else "cannot exist"
+        return f"{verb}: {exclusion.reason}"
+    if planned.included:
+        return "no longer included"
+    return f"removed from {_axes_lacking(planned.cell, after)}"
+
+
+def _axes_lacking(cell: Cell, state: State) -> str:
+    lacking = [axis for axis in AXES if getattr(cell, axis) not in state.axes[axis]]
+    return " and ".join(f"axis `{axis}`" for axis in lacking)
+
+
+def _differences(old: PlannedCell, new: PlannedCell, before: State, after: State) -> Iterator[str]:
+    was, now = _traits(old, before.matrix), _traits(new, after.matrix)
+    for trait in was:
+        if was[trait] != now[trait]:
+            yield f"`{trait}` {was[trait]} -> {now[trait]}"
+    if old.id in before.lock.cells and new.id in after.lock.cells:
+        yield from _lock_differences(new.id, before.lock, after.lock)
+    elif old.id in before.lock.cells:
+        yield "no longer locked"
+    elif new.id in after.lock.cells:
+        yield "now locked"
+
+
+def _traits(planned: PlannedCell, matrix: Matrix) -> Mapping[str, str]:
+    toolchain = planned.toolchain
+    return {
+        "gcc": toolchain.gcc,
+        "source": " ".join(filter(None, (toolchain.cuda.source, toolchain.cuda.suite))),
+        "sm": ", ".join(toolchain.sm),
+        "base": matrix.bases.get(planned.cell.os, "bootstrapped"),
+    }
+
+
+def _lock_differences(cell: str, before: Lock, after: Lock) -> Iterator[str]:
+    if before.epoch != after.epoch:
+        yield f"`epoch` {before.epoch} -> {after.epoch}"
+    was, now = _files(cell, before), _files(cell, after)
+    for name in sorted(was.keys() & now.keys()):
+        if was[name] != now[name]:
+            yield f"`{name}` {_versions(was[name], now[name])}"
+    yield from (f"+`{name}`" for name in sorted(now.keys() - was.keys()))
+    yield from (f"-`{name}`" for name in sorted(was.keys() - now.keys()))
+
+
+def _files(cell: str, lock: Lock) -> Mapping[str, set[Artifact]]:
+    files: dict[str, set[Artifact]] = {}
+    for key in lock.cells[cell]:
+        for artifact in lock.sets[key].artifacts:
+            files.setdefault(artifact.name, set()).add(artifact)
+    return files
+
+
+def _versions(was: Collection[Artifact], now: Collection[Artifact]) -> str:
+    old, new = (", ".join(sorted({file.version for file in files})) for files in (was, now))
+    return f"{old} -> {new}" if old != new else f"{new}: other files"
