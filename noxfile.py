@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -56,15 +58,24 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def matrix(session: nox.Session) -> None:
-    """Compile and test the libraries in every cell, one after the other."""
+    """Compile and test the libraries in every cell, or in those of a tier: `-- --tier pr`."""
+    own = argparse.ArgumentParser("matrix", add_help=False, allow_abbrev=False)
+    own.add_argument("--tier")
+    known, arguments = own.parse_known_args(session.posargs)
     failed = []
-    for cell in session_names(ROOT).cells:
+    for cell in _cells_of(known.tier, session) if known.tier else session_names(ROOT).cells:
         try:
-            session.run("envmatrix", "run", "test", cell, *session.posargs)
+            session.run("envmatrix", "run", "test", cell, *arguments)
         except nox.command.CommandFailed:
             failed.append(cell)
     if failed:
         session.error(f"{len(failed)} cells failed: {', '.join(failed)}")
+
+
+def _cells_of(tier: str, session: nox.Session) -> list[str]:
+    command = ("envmatrix", "plan", "--tier", tier, "--json")
+    shown = session.run(*command, silent=True, stderr=None)
+    return [row["cell"] for row in json.loads(str(shown))["cells"]]
 
 
 def _add(prefix: str, verb: str, name: str, cell: str, text: str) -> None:

@@ -300,3 +300,88 @@ def test_names_without_upgrade_are_refused(envmatrix: Prompt) -> None:
 def test_a_selection_of_nothing_is_told(envmatrix: Prompt) -> None:
     answer = envmatrix("plan", "--select", "cuda99*")
     assert (answer.status, answer.out) == (3, "")
+
+
+@pytest.fixture
+def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Eight cells, of which three are too few to cover every pair; neither lock nor engine."""
+    axes = 'cuda: ["13.0", "13.5"]\nos: [debian12, debian13]\narch: [x86_64, aarch64]'
+    root = write_repository(tmp_path / "wide", axes, "tiers: {pr: {jobs: 3, gpu_jobs: 1}}\n")
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_tier_is_shown_with_reasons_and_coverage_without_lock_or_engine(
+    envmatrix: Prompt,
+) -> None:
+    answer = envmatrix("plan", "--tier", "pr")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out == (
+        "cuda13.0-debian12-aarch64: endpoint\n"
+        "cuda13.5-debian13-x86_64: endpoint, with a GPU\n"
+        "cuda13.0-debian12-x86_64: covers 2 pairs\n"
+        "14 of 18 pairs\n"
+        "uncovered: cuda 13.0, os debian13\n"
+        "uncovered: os debian13, arch aarch64\n"
+        "uncovered: cuda 13.5, os debian12\n"
+        "uncovered: cuda 13.5, arch aarch64\n"
+    )
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_tier_as_json_is_what_ci_makes_its_jobs_of(envmatrix: Prompt) -> None:
+    document = json.loads(envmatrix("plan", "--tier", "pr", "--json").out)
+    assert list(document) == ["tier", "cells", "coverage"]
+    assert document["cells"][1:] == [
+        {"cell": "cuda13.5-debian13-x86_64", "reason": "endpoint", "gpu": True},
+        {"cell": "cuda13.0-debian12-x86_64", "reason": "covers 2 pairs", "gpu": False},
+    ]
+    pairs = document["coverage"]["pairs"]
+    assert (pairs["covered"], pairs["total"], len(pairs["uncovered"])) == (14, 18, 4)
+    assert pairs["uncovered"][0] == {"cuda": "13.0", "os": "debian13"}
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_tier_and_a_selection_have_in_common_what_is_in_both(envmatrix: Prompt) -> None:
+    answer = envmatrix("plan", "--tier", "pr", "--select", "cuda13.5*")
+    assert answer.out.splitlines()[:2] == [
+        "cuda13.5-debian13-x86_64: endpoint, with a GPU",
+        "14 of 18 pairs",
+    ]
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("verb", ["plan", "build"])
+def test_a_tier_without_any_selected_cell_is_nothing_selected(envmatrix: Prompt, verb: str) -> None:
+    answer = envmatrix(verb, "--tier", "pr", "--select", "cuda13.0-debian13")
+    assert (answer.status, answer.out) == (3, "")
+    assert answer.err == (
+        "error: tier `pr` has none of the selected cells\n"
+        "hint: see what it has: `envmatrix plan --tier pr`\n"
+    )
+
+
+@pytest.mark.usefixtures("wide")
+def test_why_names_the_tiers_of_a_cell(envmatrix: Prompt) -> None:
+    assert "  in tiers pr, nightly, weekly\n" in envmatrix("why", "cuda13.5-debian13-x86_64").out
+    answer = envmatrix("why", "cuda13.5-debian12-x86_64", "--json")
+    assert json.loads(answer.out)["tiers"] == ["nightly", "weekly"]
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_tier_and_a_revision_are_not_shown_together(envmatrix: Prompt) -> None:
+    answer = envmatrix("plan", "--tier", "pr", "--diff", "HEAD")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == (
+        "error: --tier and --diff show different things; give one of them\n"
+        "hint: see `envmatrix plan --help`\n"
+    )
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("verb", ["plan", "build"])
+def test_what_has_ended_is_told_of_the_cells_of_a_tier(envmatrix: Prompt, verb: str) -> None:
+    arguments = ("--tier", "pr", "--select")
+    assert envmatrix(verb, *arguments, "*debian12*", today=LATE).err.startswith(ENDED)
+    assert ENDED not in envmatrix(verb, *arguments, "cuda13.5*", today=LATE).err

@@ -43,6 +43,7 @@ TABLES = (
     schema.Defaults,
     schema.Alias,
     schema.LibraryEntry,
+    schema.Tier,
     schema.AxisChanges,
     schema.OverlayFile,
     schema.FlavourFile,

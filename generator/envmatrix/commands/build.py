@@ -16,6 +16,7 @@ from envmatrix.plan.environments import Environment, Image
 
 @click.command(epilog="Example: envmatrix build --select cuda12-aarch64")
 @options.select
+@options.tier
 @options.jobs
 @click.option("--emulate", is_flag=True, help="Compile under emulation instead of crossing.")
 @click.option("--force", is_flag=True, help="Build also what is up to date.")
@@ -25,6 +26,7 @@ from envmatrix.plan.environments import Environment, Image
 def command(
     *,
     patterns: Sequence[str],
+    tier: str | None,
     jobs: int,
     emulate: bool,
     force: bool,
@@ -34,8 +36,8 @@ def command(
 ) -> None:
     """Build the images of the selected cells, or say why none is needed."""
     workspace = Workspace.here()
-    options.warn_of_ends(workspace.cells(patterns), workspace.matrix.facts, console)
-    wanted = workspace.images(patterns, emulate=emulate)
+    options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
+    wanted = workspace.images(patterns, tier=tier, emulate=emulate)
     actions = planned(workspace, wanted, force=force)
     if as_json:
         options.print_json([row(action) for _, action in actions])

@@ -14,7 +14,7 @@ import click
 
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.cells import TIERS, Cell
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.lifetime import lifetimes
 
@@ -29,6 +29,11 @@ select = click.option(
     multiple=True,
     metavar="PATTERN",
     help="Only these cells: ids, short names, environments, or patterns such as 'cuda13*'.",
+)
+tier = click.option(
+    "--tier",
+    type=click.Choice(TIERS),
+    help="Only the cells that run on this occasion; see docs/matrix.md.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing.")

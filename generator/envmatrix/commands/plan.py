@@ -1,31 +1,21 @@
-"""`envmatrix plan`: what `build` would do, and why; or what changed since a revision."""
+"""`envmatrix plan`: what `build` would do, and why; or what is in a tier; or what changed since a
+revision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
-from envmatrix.commands import options
+from envmatrix.commands import options, plan_diff, plan_tier
 from envmatrix.commands.build import planned, row, show
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine.revisions import check_out
-from envmatrix.errors import ConfigurationError, OutOfDate, Problem
-from envmatrix.lock.model import FILE, load
-from envmatrix.lock.requests import drift
-from envmatrix.matrix.loading import load_matrix
-from envmatrix.matrix.selection import select_in_any
-from envmatrix.plan.changes import Change, State, changes
-
-_MOST_REASONS = 5
 
 
 @click.command(epilog="Example: envmatrix plan --select 'cuda13*' --json")
 @options.select
+@options.tier
 @click.option(
     "--diff",
     "revision",
@@ -35,76 +25,30 @@ _MOST_REASONS = 5
 @options.as_json
 @options.verbosity
 def command(
-    *, patterns: Sequence[str], revision: str | None, as_json: bool, console: Console
+    *,
+    patterns: Sequence[str],
+    tier: str | None,
+    revision: str | None,
+    as_json: bool,
+    console: Console,
 ) -> None:
-    """Show for each image whether it would be built or reused, with the reason."""
+    """Show for each image whether it would be built or reused, with the reason.
+
+    With --tier, show why the tier has each of its cells, and what it leaves uncovered; that needs
+    no engine. `envmatrix build --tier TIER --dry-run` shows its images.
+    """
+    if tier is not None and revision is not None:
+        raise click.UsageError("--tier and --diff show different things; give one of them")
     workspace = Workspace.here()
     if revision is not None:
-        _diff(workspace, revision, patterns, console, as_json=as_json)
+        plan_diff.show(workspace, revision, patterns, console, as_json=as_json)
         return
-    options.warn_of_ends(workspace.cells(patterns), workspace.matrix.facts, console)
+    options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
+    if tier is not None:
+        plan_tier.show(workspace.matrix, tier, patterns, as_json=as_json)
+        return
     actions = planned(workspace, workspace.images(patterns))
     if as_json:
         options.print_json([row(action) for _, action in actions])
     else:
         show(actions)
-
-
-def _diff(
-    workspace: Workspace,
-    revision: str,
-    patterns: Sequence[str],
-    console: Console,
-    *,
-    as_json: bool,
-) -> None:
-    before, after = _committed(workspace.root, revision), _present(workspace, console)
-    found = changes(before, after)
-    if patterns:
-        chosen = select_in_any([after.matrix, before.matrix], patterns)
-        found = tuple(change for change in found if change.cell in chosen)
-    if as_json:
-        options.print_json([_row(change) for change in found])
-    else:
-        lines = [_line(change) for change in found]
-        click.echo("\n".join(lines or [f"no cell comes, goes or changes since `{revision}`"]))
-
-
-def _present(workspace: Workspace, console: Console) -> State:
-    """What is in the working tree, where the lock may lag behind the matrix."""
-    state = State(workspace.matrix, load(workspace.root))
-    if drift(state.lock, state.matrix, workspace.recipes):
-        console.say(f"`{FILE}` does not answer `{options.MATRIX}` yet; see `envmatrix lock`")
-    return state
-
-
-def _committed(root: Path, revision: str) -> State:
-    files = (options.MATRIX, "matrix.d", "envs", FILE)
-    with TemporaryDirectory(prefix="envmatrix-diff-") as scratch:
-        there = Path(scratch)
-        check_out(root, revision, files, there)
-        try:
-            return State(load_matrix(there), load(there))
-        except ConfigurationError as error:
-            problems = (_at(revision, problem) for problem in error.problems)
-            raise ConfigurationError(*problems) from error
-        except OutOfDate as error:
-            raise OutOfDate(f"at `{revision}`, {error.message}") from error
-
-
-def _at(revision: str, problem: Problem) -> Problem:
-    """`problem` as one of a revision, which nobody can correct any more."""
-    position = problem.position
-    if position is None:
-        return Problem(f"at `{revision}`, {problem.message}")
-    return Problem(problem.message, replace(position, file=f"{revision}:{position.file}"))
-
-
-def _row(change: Change) -> dict[str, object]:
-    return {"cell": change.cell.id, "change": change.verb, "reasons": list(change.reasons)}
-
-
-def _line(change: Change) -> str:
-    more = len(change.reasons) - _MOST_REASONS
-    shown = [*change.reasons[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])]
-    return f"{change.verb:8} {change.cell}: {'; '.join(shown)}"

@@ -13,6 +13,7 @@ from envmatrix.matrix.facts import CudaRelease
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import Explanation, explain
+from envmatrix.matrix.tiers import tiers_with
 
 
 @click.command(epilog="Example: envmatrix why cuda12.4-debian13-aarch64")
@@ -23,13 +24,14 @@ def command(*, cell: str, as_json: bool, console: Console) -> None:
     """Explain why CELL exists, or why it cannot, rule by rule, and what it needs."""
     matrix = load_matrix(options.repository())
     explanation = explain(matrix, cell)
+    tiers = tiers_with(matrix, explanation.cell)
     release = matrix.facts.release(explanation.cell.cuda)
     known = lifetimes([explanation.cell], matrix.facts)
     options.warn_of_ends([explanation.cell], matrix.facts, console)
     if as_json:
-        options.print_json(_row(explanation, release, known))
+        options.print_json({**_row(explanation, release, known), "tiers": list(tiers)})
     else:
-        click.echo("\n".join(_lines(explanation, release, known)))
+        click.echo("\n".join(_lines(explanation, tiers, release, known)))
 
 
 def _row(
@@ -79,7 +81,10 @@ def _lifetime_row(lifetime: Lifetime, today: date) -> dict[str, object]:
 
 
 def _lines(
-    explanation: Explanation, release: CudaRelease | None, known: Sequence[Lifetime]
+    explanation: Explanation,
+    tiers: Sequence[str],
+    release: CudaRelease | None,
+    known: Sequence[Lifetime],
 ) -> Iterator[str]:
     state = "exists" if explanation.present else "does not exist"
     yield f"{explanation.cell} {state}: {explanation.reason}"
@@ -87,6 +92,8 @@ def _lines(
         yield f"  asked for at {explanation.position}"
     if explanation.names:
         yield f"  also called {', '.join(explanation.names)}"
+    if tiers:
+        yield f"  in tiers {', '.join(tiers)}"
     for verdict in explanation.verdicts:
         yield f"  {'ok ' if verdict.passed else 'no '} {verdict.rule}: {verdict.explanation}"
         if not verdict.passed:

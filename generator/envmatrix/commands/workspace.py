@@ -16,6 +16,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell
 from envmatrix.matrix.selection import select
+from envmatrix.matrix.tiers import choices_among, tier_of
 from envmatrix.plan.actions import Inputs, inputs_of
 from envmatrix.plan.environments import Environment, Image, environments, images_of
 from envmatrix.render.dockerfile import dockerfile
@@ -57,13 +58,16 @@ class Workspace:
     def dockerfile(self, environment: str) -> Path:
         return self.root / DOCKERFILES / environment / "Dockerfile"
 
-    def cells(self, patterns: Sequence[str]) -> tuple[Cell, ...]:
-        return tuple(planned.cell for planned in select(self.matrix, patterns))
+    def cells(self, patterns: Sequence[str], tier: str | None = None) -> tuple[Cell, ...]:
+        return tuple(planned.cell for planned in self._selected(patterns, tier))
 
-    def images(self, patterns: Sequence[str], *, emulate: bool = False) -> tuple[Image, ...]:
+    def images(
+        self, patterns: Sequence[str], *, tier: str | None = None, emulate: bool = False
+    ) -> tuple[Image, ...]:
         """The images that this machine needs for the selected cells, each once."""
         host = options.host_arch()
-        found = (images_of(cell, host, emulate=emulate) for cell in select(self.matrix, patterns))
+        cells = self._selected(patterns, tier)
+        found = (images_of(cell, host, emulate=emulate) for cell in cells)
         return tuple(dict.fromkeys(image for images in found for image in images))
 
     def plan(self, images: Sequence[Image]) -> tuple[tuple[Environment, Inputs], ...]:
@@ -76,6 +80,13 @@ class Workspace:
             (by_name[image.environment], inputs_of(image, texts[image.environment]))
             for image in images
         )
+
+    def _selected(self, patterns: Sequence[str], tier: str | None) -> tuple[PlannedCell, ...]:
+        cells = select(self.matrix, patterns)
+        if tier is None:
+            return cells
+        choices = choices_among(tier_of(self.matrix, tier), cells)
+        return tuple(choice.planned for choice in choices)
 
     def _generated(self, environment: Environment) -> str:
         """The environment's Dockerfile, as it is committed and as the lock says."""

@@ -8,6 +8,9 @@ from functools import lru_cache
 
 AXES = ("cuda", "cudnn", "os", "arch")
 
+# The occasions on which cells run; each has the cells of the one before it.
+TIERS = ("pr", "nightly", "weekly")
+
 # The same architecture under the names of everyone who has one for it.
 _DOCKER_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 _CUDA_TARGET = {"x86_64": "x86_64-linux", "aarch64": "sbsa-linux"}

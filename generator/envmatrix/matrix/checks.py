@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from envmatrix.errors import Problem
+from envmatrix.errors import NothingSelected, Problem
 from envmatrix.matrix.cells import ARCHES, AXES, Cell
 from envmatrix.matrix.document import Document, Location
 from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.model import Alias, Defaults
+from envmatrix.matrix.model import Alias, Budget, Defaults, Matrix
 from envmatrix.matrix.names import alias_cells, generated_names
-from envmatrix.matrix.schema import MatrixFile
+from envmatrix.matrix.schema import MatrixFile, Tier
+from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, spelling, unmatched
 from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.matrix.tiers import asked_for
 
 _KNOWN_AS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
 
@@ -122,6 +124,51 @@ def alias_problems(
             if name in taken or is_other or meant.setdefault(name, cell) != cell:
                 message = f"alias `{alias_name}`: `{name}` already means something else"
                 yield Problem(message, position)
+
+
+def tier_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """Patterns that match nothing, and budgets that do not hold what must be in the tier."""
+    wrong_patterns = list(_always_problems(source, matrix)) if matrix.cells else []
+    yield from wrong_patterns
+    yield from _budget_problems(source, matrix.tiers["pr"], matrix.tiers["nightly"])
+    if matrix.cells and not wrong_patterns:
+        yield from _room_problems(source, matrix)
+
+
+def _always_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    for name, budget in matrix.tiers.items():
+        for index, pattern in enumerate(budget.always):
+            try:
+                select(matrix, [pattern])
+            except NothingSelected as nothing:
+                position = source.document.position("tiers", name, "always", index)
+                yield Problem(nothing.message, position, nothing.hint)
+
+
+def _budget_problems(source: Source, pr: Budget, nightly: Budget) -> Iterator[Problem]:
+    for key in ("jobs", "gpu_jobs"):
+        least, given = getattr(pr, key), getattr(nightly, key)
+        if given < least:
+            message = f"tier `nightly` has `{key}: {given}`, fewer than the {least} of `pr`"
+            stated = source.contents.tiers.get("nightly", Tier()).model_fields_set
+            tier = "nightly" if key in stated else "pr"
+            yield Problem(message, source.document.position("tiers", tier, key))
+
+
+def _room_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """What `always` names has to fit, in `nightly` beside all that `pr` may ever have."""
+    pr, nightly = matrix.tiers["pr"], matrix.tiers["nightly"]
+    of_pr, own = asked_for(matrix, pr), asked_for(matrix, nightly)
+    if len(of_pr) > pr.jobs:
+        message = f"tier `pr` has `jobs: {pr.jobs}`, and `always` names {len(of_pr)} cells"
+        yield Problem(message, source.document.position("tiers", "pr", "always"))
+    more = len(set(own) - set(of_pr))
+    if pr.jobs <= nightly.jobs < pr.jobs + more:
+        message = (
+            f"tier `nightly` has `jobs: {nightly.jobs}`, "
+            f"too few for the {pr.jobs} of `pr` and {more} more of `always`"
+        )
+        yield Problem(message, source.document.position("tiers", "nightly", "always"))
 
 
 def _release(cell: Cell) -> str:

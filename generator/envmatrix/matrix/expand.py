@@ -15,6 +15,7 @@ from envmatrix.matrix.document import Document
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.model import (
     Alias,
+    Budget,
     Defaults,
     Exclusion,
     Flavour,
@@ -24,8 +25,14 @@ from envmatrix.matrix.model import (
 )
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.reading import Reading, read
-from envmatrix.matrix.schema import Exclude, MatrixFile, OverlayFile
+from envmatrix.matrix.schema import Exclude, MatrixFile, OverlayFile, Tier, TierName
 from envmatrix.matrix.selectors import resolve
+
+# What a tier may have where `tiers` does not say; `weekly` has every cell.
+_BUDGETS: Mapping[TierName, Budget] = {
+    "pr": Budget(jobs=12, gpu_jobs=4),
+    "nightly": Budget(jobs=40, gpu_jobs=12),
+}
 
 
 @dataclass(slots=True)
@@ -78,6 +85,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.default_problems(source)
     yield from checks.base_problems(source)
     yield from checks.sm_problems(source, cells)
+    yield from checks.tier_problems(source, matrix)
     wrong_values = list(checks.alias_value_problems(source))
     yield from wrong_values
     if not wrong_values:
@@ -107,9 +115,19 @@ def _matrix(
         libraries=tuple(
             Library(name, **dict(library)) for name, library in sorted(contents.libraries.items())
         ),
+        tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,
         facts=source.facts,
         overlays=overlays,
+    )
+
+
+def _budget(name: TierName, source: Source) -> Budget:
+    given, otherwise = source.contents.tiers.get(name, Tier()), _BUDGETS[name]
+    return Budget(
+        jobs=int(given.jobs or otherwise.jobs),
+        gpu_jobs=int(given.gpu_jobs or otherwise.gpu_jobs),
+        always=given.always,
     )
 
 

@@ -56,6 +56,15 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """How many cells a tier has, how many of them get a GPU, and which it never leaves out."""
+
+    jobs: int
+    gpu_jobs: int
+    always: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     name: str
     path: str
@@ -92,6 +101,7 @@ class Matrix:
     sm: tuple[str, ...]
     bases: Mapping[str, str]
     libraries: tuple[Library, ...]
+    tiers: Mapping[str, Budget]
     flavours: Mapping[str, Flavour]
     facts: Facts
     overlays: Mapping[str, str]

@@ -13,7 +13,7 @@ from envmatrix.matrix.schema import Axes
 from envmatrix.matrix.selectors import spelling
 from envmatrix.matrix.suggest import did_you_mean
 
-_ADDED_TO = ("include", "exclude", "aliases", "bases", "libraries")
+_ADDED_TO = ("include", "exclude", "aliases", "bases", "libraries", "tiers")
 _REPLACED = ("defaults", "sm")
 
 

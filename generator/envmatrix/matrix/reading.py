@@ -21,6 +21,7 @@ from envmatrix.matrix.schema import (
     Include,
     LibraryEntry,
     Table,
+    Tier,
 )
 from envmatrix.matrix.selectors import near_miss
 from envmatrix.matrix.suggest import did_you_mean
@@ -35,6 +36,7 @@ _TABLES: dict[str, type[Table]] = {
     "defaults": Defaults,
     "aliases": Alias,
     "libraries": LibraryEntry,
+    "tiers": Tier,
 }
 
 _Model = TypeVar("_Model", bound=Table)

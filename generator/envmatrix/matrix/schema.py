@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,8 @@ _WORD = r"^[a-z][a-z0-9_.]*$"
 _NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
 _SM = r"^[1-9][0-9]{1,2}[af]?$"
 _IMAGE = r"^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$"
+_COUNT = r"^[1-9][0-9]{0,5}$"
+_COUNT_OR_ZERO = r"^(0|[1-9][0-9]{0,5})$"
 _PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
 
 EXPECTED = {
@@ -36,6 +38,8 @@ EXPECTED = {
     _NAME: "a name of lower-case words joined by `-`, `_` or `.`",
     _SM: "a GPU architecture such as `90` or `90a`",
     _IMAGE: "an image by digest, `name@sha256:...`",
+    _COUNT: "a number from 1 to 999999",
+    _COUNT_OR_ZERO: "a number from 0 to 999999",
     _PACKAGE: "a package name",
 }
 
@@ -61,6 +65,14 @@ Arch = Annotated[
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sm = Annotated[str, StringConstraints(pattern=_SM)]
 ImageByDigest = Annotated[str, StringConstraints(pattern=_IMAGE)]
+Count = Annotated[
+    str, StringConstraints(pattern=_COUNT), WithJsonSchema({"type": "integer", "minimum": 1})
+]
+CountOrZero = Annotated[
+    str,
+    StringConstraints(pattern=_COUNT_OR_ZERO),
+    WithJsonSchema({"type": "integer", "minimum": 0}),
+]
 PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 InsidePath = Annotated[str, AfterValidator(_inside_repository)]
@@ -137,6 +149,17 @@ class LibraryEntry(Table):
     artifacts: tuple[InsidePath, ...] = ()
 
 
+TierName: TypeAlias = Literal["pr", "nightly"]
+
+
+class Tier(Table):
+    """The budget of the cells that run on an occasion; a number left out is the built-in one."""
+
+    jobs: Count | None = None
+    gpu_jobs: CountOrZero | None = None
+    always: tuple[Text, ...] = ()
+
+
 class _Parts(Table):
     """What a matrix file has and an overlay adds to."""
 
@@ -146,6 +169,7 @@ class _Parts(Table):
     aliases: dict[Name, Alias] = {}
     bases: dict[Word, ImageByDigest] = {}
     libraries: dict[Name, LibraryEntry] = {}
+    tiers: dict[TierName, Tier] = {}
 
 
 class MatrixFile(_Parts):

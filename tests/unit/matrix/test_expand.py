@@ -177,6 +177,54 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
             "matrix.yaml:6:34: `libraries.a.preset` must be text",
             None,
         ),
+        (
+            "tiers: {weekly: {jobs: 3}}\n",
+            "matrix.yaml:6:9: `tiers.weekly` must be `pr` or `nightly`, not `weekly`",
+            None,
+        ),
+        (
+            "tiers: {pr: {job: 3}}\n",
+            "matrix.yaml:6:14: unknown key `tiers.pr.job`",
+            "did you mean `jobs`?",
+        ),
+        (
+            "tiers: {pr: {jobs: 0}}\n",
+            "matrix.yaml:6:20: `tiers.pr.jobs` must be a number from 1 to 999999, not `0`",
+            None,
+        ),
+        (
+            "tiers: {pr: {gpu_jobs: -1}}\n",
+            "matrix.yaml:6:24: `tiers.pr.gpu_jobs` must be a number from 0 to 999999, not `-1`",
+            None,
+        ),
+        (
+            "tiers: {pr: {always: [cuda12-aarch64, cuda12-arch64]}}\n",
+            "matrix.yaml:6:39: `cuda12-arch64` matches no cell",
+            "did you mean `cuda12-aarch64`?",
+        ),
+        (
+            'tiers: {pr: {jobs: 2, always: ["cuda12*"]}}\n',
+            "matrix.yaml:6:31: tier `pr` has `jobs: 2`, and `always` names 3 cells",
+            None,
+        ),
+        (
+            "tiers: {nightly: {jobs: 11}}\n",
+            "matrix.yaml:6:25: tier `nightly` has `jobs: 11`, fewer than the 12 of `pr`",
+            None,
+        ),
+        (
+            "tiers: {pr: {gpu_jobs: 13}}\n",
+            "matrix.yaml:6:24: tier `nightly` has `gpu_jobs: 12`, fewer than the 13 of `pr`",
+            None,
+        ),
+        (
+            "tiers: {nightly: {jobs: 12, always: [cuda12-aarch64]}}\n",
+            (
+                "matrix.yaml:6:37: tier `nightly` has `jobs: 12`, "
+                "too few for the 12 of `pr` and 1 more of `always`"
+            ),
+            None,
+        ),
         ("defaults: debian12\n", "matrix.yaml:6:11: `defaults` must be a mapping", None),
         ("include: {}\n", "matrix.yaml:6:10: `include` must be a list", None),
     ],

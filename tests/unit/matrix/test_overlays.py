@@ -17,6 +17,7 @@ from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import explain, find_cell
+from envmatrix.matrix.tiers import tier_of
 from envmatrix.sessions.names import session_names
 
 BASE = """\
@@ -320,3 +321,36 @@ def test_an_overlay_that_is_no_yaml_is_told_beside_the_mistakes_of_others(tmp_pa
         "matrix.yaml:7:16",
         "matrix.d/a.yaml:1:5",
     ]
+
+
+def test_a_tier_has_what_overlays_include_and_selectors_mean() -> None:
+    matrix = migrated(
+        "axes: {cuda: {add: [latest]}}\n"
+        'include: [{cuda: "11.8", os: debian12, arch: aarch64}]\n'
+        'tiers: {pr: {jobs: 3, always: ["cuda13.5-*"]}}\n',
+        rest="tiers: {pr: {jobs: 2}}\n",
+    )
+    chosen = [(choice.planned.id, choice.reason) for choice in tier_of(matrix, "pr").choices]
+    assert chosen == [
+        ("cuda13.5-debian12-x86_64", "always"),
+        ("cuda11.8-debian12-aarch64", "endpoint"),
+        ("cuda12.4-debian12-x86_64", "covers 3 pairs"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overlay", "problem"),
+    [
+        (
+            "tiers: {pr: {gpu_jobs: 13}}\n",
+            "matrix.d/a.yaml:3:24: tier `nightly` has `gpu_jobs: 12`, fewer than the 13 of `pr`",
+        ),
+        (
+            'axes: {cuda: {remove: ["13.0"]}}\n',
+            "matrix.yaml:7:23: `cuda13-x86_64` matches no cell",
+        ),
+    ],
+)
+def test_a_tier_that_overlays_make_wrong_is_told_at_its_place(overlay: str, problem: str) -> None:
+    rest = "tiers: {pr: {always: [cuda13-x86_64]}}\n"
+    assert problem in [message for message, _ in problems_of(overlay, rest=rest)]

@@ -20,8 +20,20 @@ def expand_text(text: str) -> Matrix:
 
 
 SCALARS = st.sampled_from(["11.8", "12.4", "none", "9.10", "debian12", "x86_64", "", "[", "x"])
-TOP_KEYS = ["version", "axes", "include", "exclude", "defaults", "aliases", "sm", "libraries"]
-KEYS = st.sampled_from([*TOP_KEYS, "cuda", "cudnn", "os", "arch", "reason", "path", "other"])
+TOP_KEYS = [
+    "version",
+    "axes",
+    "include",
+    "exclude",
+    "defaults",
+    "aliases",
+    "sm",
+    "libraries",
+    "tiers",
+]
+KEYS = st.sampled_from(
+    [*TOP_KEYS, "cuda", "cudnn", "os", "arch", "reason", "path", "pr", "always", "other"]
+)
 TREES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),

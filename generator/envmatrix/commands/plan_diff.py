@@ -1,0 +1,84 @@
+"""What `envmatrix plan --diff` shows: the cells that changed since a git revision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine.revisions import check_out
+from envmatrix.errors import ConfigurationError, OutOfDate, Problem
+from envmatrix.lock.model import FILE, load
+from envmatrix.lock.requests import drift
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.selection import select_in_any
+from envmatrix.plan.changes import Change, State, changes
+
+_MOST_REASONS = 5
+
+
+def show(
+    workspace: Workspace,
+    revision: str,
+    patterns: Sequence[str],
+    console: Console,
+    *,
+    as_json: bool,
+) -> None:
+    """Show what comes, goes or changes among the cells that `patterns` select on either side."""
+    before, after = _committed(workspace.root, revision), _present(workspace, console)
+    found = changes(before, after)
+    if patterns:
+        chosen = select_in_any([after.matrix, before.matrix], patterns)
+        found = tuple(change for change in found if change.cell in chosen)
+    if as_json:
+        options.print_json([_row(change) for change in found])
+    else:
+        lines = [_line(change) for change in found]
+        click.echo("\n".join(lines or [f"no cell comes, goes or changes since `{revision}`"]))
+
+
+def _present(workspace: Workspace, console: Console) -> State:
+    """What is in the working tree, where the lock may lag behind the matrix."""
+    state = State(workspace.matrix, load(workspace.root))
+    if drift(state.lock, state.matrix, workspace.recipes):
+        console.say(f"`{FILE}` does not answer `{options.MATRIX}` yet; see `envmatrix lock`")
+    return state
+
+
+def _committed(root: Path, revision: str) -> State:
+    files = (options.MATRIX, "matrix.d", "envs", FILE)
+    with TemporaryDirectory(prefix="envmatrix-diff-") as scratch:
+        there = Path(scratch)
+        check_out(root, revision, files, there)
+        try:
+            return State(load_matrix(there), load(there))
+        except ConfigurationError as error:
+            problems = (_at(revision, problem) for problem in error.problems)
+            raise ConfigurationError(*problems) from error
+        except OutOfDate as error:
+            raise OutOfDate(f"at `{revision}`, {error.message}") from error
+
+
+def _at(revision: str, problem: Problem) -> Problem:
+    """`problem` as one of a revision, which nobody can correct any more."""
+    position = problem.position
+    if position is None:
+        return Problem(f"at `{revision}`, {problem.message}")
+    return Problem(problem.message, replace(position, file=f"{revision}:{position.file}"))
+
+
+def _row(change: Change) -> dict[str, object]:
+    return {"cell": change.cell.id, "change": change.verb, "reasons": list(change.reasons)}
+
+
+def _line(change: Change) -> str:
+    more = len(change.reasons) - _MOST_REASONS
+    shown = [*change.reasons[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])]
+    return f"{change.verb:8} {change.cell}: {'; '.join(shown)}"
