@@ -15,10 +15,12 @@ from urllib.parse import quote
 from packaging.requirements import Requirement
 
 from envmatrix.console import Advance
+from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.pip import Pip
+from envmatrix.lock.redist import PLATFORMS, Redist
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolve import Base, Resolver, upgrade_rule
 from envmatrix.matrix.loading import load_matrix
@@ -148,6 +150,52 @@ class Index:
         return Pip(self.run, self.look_up)
 
 
+def manifest(version: str, *names: str, variant: str | None = None) -> dict[str, object]:
+    """A manifest whose archives are for both architectures."""
+
+    def entry(name: str, platform: str) -> object:
+        path = f"{name}/{platform}/{name}-{platform}-{version}-archive.tar.xz"
+        row = {"relative_path": path, "sha256": digest(path), "size": str(len(path))}
+        return {variant: row} if variant else row
+
+    platforms = PLATFORMS.values()
+    rows = {name: {platform: entry(name, platform) for platform in platforms} for name in names}
+    return {
+        "release_label": version,
+        **{name: {"version": version, **row} for name, row in rows.items()},
+    }
+
+
+NVIDIA: Mapping[str, Mapping[str, object]] = {
+    "cuda": {
+        "12.6.0": manifest("12.6.20", "cuda_nvcc", "cuda_cudart", "cuda_cccl"),
+        "12.6.3": manifest("12.6.77", "cuda_nvcc", "cuda_cudart", "cuda_cccl"),
+        "13.0.2": manifest(
+            "13.0.88", "cuda_nvcc", "cuda_crt", "libnvvm", "cuda_cudart", "cuda_cccl"
+        ),
+    },
+    "cudnn": {"9.10.2": manifest("9.10.2.21", "cudnn", variant="cuda12")},
+}
+
+
+@dataclass
+class Nvidia:
+    """A server of redistributable archives: product -> release -> manifest."""
+
+    products: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: NVIDIA)
+
+    def read(self, path: str) -> bytes:
+        product, _, file = path.partition("/redist/")
+        if product not in self.products:
+            raise LookupFailed(f"`{path}` is nowhere to be had")
+        manifests = {f"redistrib_{name}.json": its for name, its in self.products[product].items()}
+        return json.dumps(manifests[file] if file else [*manifests]).encode()
+
+    @property
+    def redist(self) -> Redist:
+        return Redist(self.read)
+
+
 @dataclass
 class Workshop:
     """A base is what its packages are: its layer is a hash of them, its status lists them.
@@ -198,5 +246,5 @@ def lock_of(
     """What `envmatrix lock` makes of `matrix` in the world of the fakes."""
     workshop = Workshop(scratch, archive or Archive())
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = Resolver(workshop, (index or Index()).pip, Silent())
+    resolver = Resolver(workshop, (index or Index()).pip, Nvidia().redist, Silent())
     return resolver.resolve(requests, cells, previous, upgrade_rule(upgrade, previous))

@@ -15,11 +15,12 @@ from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
 from envmatrix.lock.pip import Pip
+from envmatrix.lock.redist import Redist
 from envmatrix.lock.requests import all_requests, drift
 from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.fetch import Fetcher, http_client, index_entry
+from envmatrix.store.fetch import Fetcher, http_client, index_entry, read
 from envmatrix.store.origins import Origins
 
 
@@ -55,7 +56,8 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
             return index_entry(client, origins.pypi_index, artifact)
 
         pip = Pip(lambda argv: run(argv, failing=LookupFailed), look_up)
-        lock = Resolver(workshop, pip, console).resolve(requests, cells, previous, rule)
+        redist = Redist(lambda path: read(client, origins.nvidia, path))
+        lock = Resolver(workshop, pip, redist, console).resolve(requests, cells, previous, rule)
     _write(root / FILE, lock, console)
 
 

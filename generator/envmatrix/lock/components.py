@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.matrix.cells import version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,13 @@ class Recipe:
     take: Mapping[str, Mapping[str, tuple[str, ...]]]
     drop: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
-    profile: bool = False
+    profile: str = ""
 
 
 @dataclass(frozen=True)
 class Recipes:
-    """`parts[source][component][part]`; `words[source][release]`."""
+    """`parts[source][component][part]`; `words[source][release]`, where a release has the words
+    of all before it."""
 
     parts: Mapping[str, Mapping[str, Mapping[str, Recipe]]]
     words: Mapping[str, Mapping[str, Mapping[str, str]]]
@@ -44,6 +46,12 @@ class Recipes:
         return tuple(
             known[name][part] for name in sorted(components) if part in known.get(name, {})
         )
+
+    def words_of(self, source: str, release: str) -> Mapping[str, str]:
+        """What the `{words}` of `source` mean for a CUDA release."""
+        rows = sorted(self.words[source].items(), key=lambda row: version_key(row[0]))
+        until = [words for first, words in rows if version_key(first) <= version_key(release)]
+        return {name: word for words in until for name, word in words.items()}
 
 
 @cache
@@ -72,5 +80,5 @@ def _recipe(row: Any) -> Recipe:
         },
         drop=tuple(row.get("drop", ())),
         links=row.get("links", {}),
-        profile="profile" in row,
+        profile=row.get("profile", ""),
     )

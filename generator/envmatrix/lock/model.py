@@ -50,7 +50,7 @@ class Request:
 
     `resolver` is `bootstrap` (a base), `image` (a base that is an image by digest), `apt`
     (packages and what they depend on, over the sets in `below`), `apt-files` (exactly these
-    packages) or `pip`. `arch` is Docker's name.
+    packages), `pip` or `redist`. `arch` is Docker's name.
     """
 
     resolver: str

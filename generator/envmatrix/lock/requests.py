@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from envmatrix.lock.components import Recipe, Recipes
 from envmatrix.lock.model import Lock, Request
+from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import Matrix, PlannedCell
 
@@ -15,8 +16,8 @@ CROSS_HOST = "x86_64"
 
 # Always in a base, whatever is built on it.
 _BASE_PACKAGES = ("?essential", "apt")
-# What unpacks wheels on the build host; .deb files need nothing that a base has not.
-_UNPACKERS = ("unzip",)
+# What unpacks wheels and archives on the build host; .deb files need nothing that a base has not.
+_UNPACKERS = ("unzip", "xz-utils")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +48,22 @@ def os_sets(os: str, arch: str, gcc: str, target: str | None = None) -> OsSets:
 
 
 def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
-    return f"cuda{cell.cell.cuda}-{part}-{docker_arch(arch)}"
+    source = cell.toolchain.cuda.source
+    return f"cuda{cell.cell.cuda}-{source}-{part}-{docker_arch(arch)}"
 
 
 def cudnn_set(cell: PlannedCell, arch: str) -> str:
-    major = cell.cell.cuda.split(".")[0]
-    return f"cudnn{cell.cell.cudnn}-cuda{major}-{docker_arch(arch)}"
+    source, major = cell.toolchain.cudnn_source, cell.cell.cuda.split(".")[0]
+    return f"cudnn{cell.cell.cudnn}-{source}-cuda{major}-{docker_arch(arch)}"
 
 
 def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
     """What the `{words}` of recipes and flavours mean for this cell's release."""
     release = cell.cell.cuda
-    minor = ".".join(release.split(".")[:2])
-    known = recipes.words.get(cell.toolchain.cuda.source, {}).get(minor, {})
-    return {"release": release, "major": release.split(".")[0], **known}
+    known = recipes.words_of(cell.toolchain.cuda.source, release)
+    cudnn_major = (cell.cell.cudnn or "").split(".")[0]
+    major = release.split(".")[0]
+    return {"release": release, "major": major, "cudnn_major": cudnn_major, **known}
 
 
 def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
@@ -71,10 +74,7 @@ def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
     requests |= _toolkit_requests(cell, matrix, recipes)
     if cell.cell.cudnn:
-        cudnn = recipes.of("pypi", ("cudnn",), "runtime")
-        requests[cudnn_set(cell, arch)] = Request(
-            "pip", docker_arch(arch), _pip_cudnn(cell, cudnn, words_of(cell, recipes))
-        )
+        requests[cudnn_set(cell, arch)] = _cudnn_request(cell, recipes)
     return requests
 
 
@@ -159,20 +159,23 @@ def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> di
 def _toolkit_request(
     cell: PlannedCell, matrix: Matrix, recipes: Recipes, part: str, arch: str
 ) -> Request:
-    source = cell.toolchain.cuda
+    origin = cell.toolchain.cuda
+    source = SOURCES[origin.source]
     components = components_of(matrix, "runtime" if part == "runtime" else "devel")
-    names = _packages(recipes.of(source.source, components, part), words_of(cell, recipes))
-    if source.source == "pypi":
-        return Request(
-            "pip", docker_arch(arch), tuple(f"{name}@{cell.cell.cuda}" for name in names)
-        )
-    return Request("apt-files", docker_arch(arch), names, source.suite)
+    names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
+    wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
+    suite = origin.suite if source.has_suite else None
+    return Request(source.resolver, docker_arch(arch), wanted, suite)
 
 
-def _pip_cudnn(
-    cell: PlannedCell, recipes: Iterable[Recipe], words: Mapping[str, str]
-) -> tuple[str, ...]:
-    return tuple(f"{name}=={cell.cell.cudnn}.*" for name in _packages(recipes, words))
+def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
+    name = str(cell.toolchain.cudnn_source)
+    source = SOURCES[name]
+    assert source.cudnn is not None  # noqa: S101 -- only such a source is a cell's cuDNN source
+    names = _packages(recipes.of(name, ("cudnn",), "runtime"), words_of(cell, recipes))
+    version, major = str(cell.cell.cudnn), cell.cell.cuda.split(".")[0]
+    wanted = tuple(source.cudnn(package, version, major) for package in names)
+    return Request(source.resolver, docker_arch(cell.cell.arch), wanted)
 
 
 def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:

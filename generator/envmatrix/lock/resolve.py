@@ -12,6 +12,7 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.pip import Pip
+from envmatrix.lock.redist import Redist
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Resolver:
 
     workshop: Workshop
     pip: Pip
+    redist: Redist
     progress: Meter
     _bases: dict[str, Base] = field(default_factory=dict)
 
@@ -85,6 +87,8 @@ class Resolver:
     def _artifacts(self, request: Request, lock: Lock) -> tuple[Artifact, ...]:
         if request.resolver == "pip":
             return self.pip.resolve(request.packages, request.arch)
+        if request.resolver == "redist":
+            return self.redist.resolve(request.packages, request.arch)
         home = _home(request, self.workshop.host_arch, lock)
         self._base(home, lock)
         apt = self.workshop.apt_in_base(home, request.suite or "", request.arch)

@@ -9,13 +9,16 @@ from envmatrix.errors import NothingSelected, Problem
 from envmatrix.matrix.cells import ARCHES, AXES, Cell
 from envmatrix.matrix.document import Document, Location
 from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.model import Alias, Budget, Defaults, Matrix
+from envmatrix.matrix.model import Alias, Budget, Defaults, Matrix, SourceRule
 from envmatrix.matrix.names import alias_cells, generated_names
 from envmatrix.matrix.schema import MatrixFile, Tier
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, spelling, unmatched
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.matrix.tiers import asked_for
+
+# What a rule under `sources` can look at.
+SOURCE_AXES = ("cuda", "os", "arch")
 
 _KNOWN_AS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
 
@@ -81,6 +84,24 @@ def base_problems(source: Source) -> Iterator[Problem]:
             message = f"axis `os` has no value `{os}`"
             position = source.document.key_position("bases", os)
             yield Problem(message, position, did_you_mean(os, source.listed("os")))
+
+
+def source_problems(
+    source: Source, rules: Sequence[SourceRule], cells: Sequence[Cell]
+) -> Iterator[Problem]:
+    """Values that are on no axis, and rules that leave no cell to decide."""
+    for index, entry in enumerate(source.contents.sources):
+        for axis in SOURCE_AXES:
+            for item, value in enumerate(getattr(entry, axis) or ()):
+                location = ("sources", index, axis, item)
+                yield from _off_axis(source, axis, value, location, source.listed(axis))
+    undecided = list(cells)
+    for index, rule in enumerate(rules):
+        left = [cell for cell in undecided if not rule.holds(cell)]
+        if len(left) == len(undecided):
+            message = "names the source of no cell that has none yet"
+            yield Problem(message, source.document.position("sources", index))
+        undecided = left
 
 
 def alias_value_problems(source: Source) -> Iterator[Problem]:

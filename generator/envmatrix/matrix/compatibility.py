@@ -24,6 +24,7 @@ class Toolchain:
     gcc: str
     cuda: CudaSource
     cudnn_project: str | None
+    cudnn_source: str | None
     sm: tuple[str, ...]
 
 
@@ -47,9 +48,10 @@ class Verdict:
 Rule = Callable[[Subject], Verdict]
 
 
-def check(cell: Cell, facts: Facts) -> Toolchain | Impossible:
-    """The toolchain of a cell, or the first rule that it fails."""
-    subject = _subject(cell, facts)
+def check(cell: Cell, facts: Facts, source: str | None = None) -> Toolchain | Impossible:
+    """The toolchain of a cell, or the first rule that it fails; `source` is where its CUDA must
+    come from, if that was named."""
+    subject = _subject(cell, facts, source)
     if isinstance(subject, Verdict):
         return Impossible(subject.rule, subject.explanation, subject.ref)
     for verdict in _verdicts(subject):
@@ -58,28 +60,29 @@ def check(cell: Cell, facts: Facts) -> Toolchain | Impossible:
     return _toolchain(subject)
 
 
-def trace(cell: Cell, facts: Facts) -> tuple[Verdict, ...]:
+def trace(cell: Cell, facts: Facts, source: str | None = None) -> tuple[Verdict, ...]:
     """What every rule says, also after one that failed."""
-    subject = _subject(cell, facts)
+    subject = _subject(cell, facts, source)
     if isinstance(subject, Verdict):
         return (subject,)
     return tuple(_verdicts(subject))
 
 
 def _verdicts(subject: Subject) -> Iterator[Verdict]:
-    yield from _toolkit_verdicts(replace(subject.cell, cudnn=None), subject.facts)
+    without_cudnn = replace(subject.cell, cudnn=None)
+    yield from _toolkit_verdicts(without_cudnn, subject.facts, subject.source)
     for rule in CUDNN_RULES:
         yield rule(subject)
 
 
 @lru_cache(maxsize=1024)
-def _toolkit_verdicts(cell: Cell, facts: Facts) -> tuple[Verdict, ...]:
+def _toolkit_verdicts(cell: Cell, facts: Facts, source: str | None) -> tuple[Verdict, ...]:
     """What all cells that differ in cuDNN only have in common."""
-    subject = _subject(cell, facts)
+    subject = _subject(cell, facts, source)
     return tuple(rule(subject) for rule in TOOLKIT_RULES if isinstance(subject, Subject))
 
 
-def _subject(cell: Cell, facts: Facts) -> Subject | Verdict:
+def _subject(cell: Cell, facts: Facts, source: str | None) -> Subject | Verdict:
     release = facts.release(cell.cuda)
     if release is None:
         return _unknown("cuda", f"CUDA release `{cell.cuda}`", "cuda.yaml")
@@ -87,7 +90,7 @@ def _subject(cell: Cell, facts: Facts) -> Subject | Verdict:
         return _unknown("os", f"operating system `{cell.os}`", "os.yaml")
     if cell.arch not in ARCHES:
         return _unknown("arch", f"architecture `{cell.arch}`", "cells.py")
-    return Subject(cell, release, facts.os[cell.os], facts)
+    return Subject(cell, release, facts.os[cell.os], facts, source)
 
 
 def _unknown(rule: str, what: str, ref: str) -> Verdict:
@@ -100,6 +103,7 @@ def _toolchain(subject: Subject) -> Toolchain:
         gcc=max(subject.host_compilers, key=int),
         cuda=CudaSource(package.source, package.suite),
         cudnn_project=project.project if project else None,
+        cudnn_source=project.source if project else None,
         sm=subject.release.sm,
     )
 
@@ -107,15 +111,15 @@ def _toolchain(subject: Subject) -> Toolchain:
 def cuda_source(subject: Subject) -> Verdict:
     release, packages = subject.release, subject.release.packages
     explanation = f"CUDA {release.release} comes from {_listed(p.source for p in packages)}"
-    if not packages:
-        explanation = f"no source has all of CUDA {release.release}: {release.unavailable}"
-    return Verdict("source", bool(packages), explanation, _package_refs(subject))
+    if subject.source:
+        explanation += f"; the matrix names {subject.source}"
+    return Verdict("source", bool(subject.offered), explanation, _package_refs(subject))
 
 
 def cuda_arch(subject: Subject) -> Verdict:
-    arches = dict.fromkeys(arch for p in subject.release.packages for arch in p.arches)
+    arches = dict.fromkeys(arch for p in subject.offered for arch in p.arches)
     explanation = f"CUDA {subject.release.release} is packaged for {_listed(arches)}"
-    passed = subject.cell.arch in arches or not subject.release.packages
+    passed = subject.cell.arch in arches or not subject.offered
     return Verdict("arch", passed, explanation, _package_refs(subject))
 
 
@@ -130,14 +134,14 @@ def host_compiler(subject: Subject) -> Verdict:
 
 
 def glibc(subject: Subject) -> Verdict:
-    release, packages = subject.release, subject.release.packages
+    release, packages = subject.release, subject.offered
     needed = min((p.glibc for p in packages), key=version_key, default="none")
     explanation = (
         f"the packages of CUDA {release.release} need glibc {needed} or later; "
         f"{subject.os.name} has {subject.os.glibc}"
     )
     if not packages:
-        explanation = f"there are no packages of CUDA {release.release} to ask"
+        explanation = f"there are no packages of CUDA {release.release} from {subject.source}"
     passed = bool(subject.packages or not packages)
     return Verdict("glibc", passed, explanation, _package_refs(subject))
 

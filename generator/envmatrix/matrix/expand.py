@@ -22,6 +22,8 @@ from envmatrix.matrix.model import (
     Library,
     Matrix,
     PlannedCell,
+    SourceRule,
+    named_source,
 )
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.reading import Reading, read
@@ -37,6 +39,7 @@ _BUDGETS: Mapping[TierName, Budget] = {
 
 @dataclass(slots=True)
 class _Cells:
+    sources: tuple[SourceRule, ...]
     planned: list[PlannedCell] = field(default_factory=list)
     exclusions: list[Exclusion] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -79,11 +82,13 @@ def _migrated(
 
 def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     cells = [planned.cell for planned in matrix.cells]
+    left_out = [exclusion.cell for exclusion in matrix.exclusions]
     yield from checks.axis_problems(source)
     yield from checks.include_problems(source)
     yield from checks.exclude_problems(source)
     yield from checks.default_problems(source)
     yield from checks.base_problems(source)
+    yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
     yield from checks.sm_problems(source, cells)
     yield from checks.tier_problems(source, matrix)
     wrong_values = list(checks.alias_value_problems(source))
@@ -104,6 +109,7 @@ def _matrix(
     return Matrix(
         cells=tuple(sorted(cells.planned, key=lambda planned: sort_key(planned.cell))),
         exclusions=tuple(sorted(cells.exclusions, key=lambda found: sort_key(found.cell))),
+        sources=cells.sources,
         axes={axis: source.listed(axis) for axis in AXES},
         defaults=Defaults(os=contents.defaults.os, arch=contents.defaults.arch),
         aliases={
@@ -132,7 +138,7 @@ def _budget(name: TierName, source: Source) -> Budget:
 
 
 def _cells(source: Source) -> _Cells:
-    cells = _Cells()
+    cells = _Cells(_source_rules(source))
     excluded = _excluded(source, cells.problems)
     for cell, position in _product(source):
         if cell in excluded:
@@ -146,11 +152,22 @@ def _cells(source: Source) -> _Cells:
 
 
 def _place(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
-    match check(cell, source.facts):
+    match check(cell, source.facts, named_source(cell, cells.sources)):
         case Impossible(rule, reason, ref):
             cells.exclusions.append(Exclusion(cell, reason, rule, position, ref))
         case Toolchain() as toolchain:
             cells.planned.append(PlannedCell(cell, _narrowed(toolchain, source), position))
+
+
+def _source_rules(source: Source) -> tuple[SourceRule, ...]:
+    """The rules of the file; each looks at the axes that it gives."""
+    return tuple(
+        SourceRule(
+            rule.source,
+            {axis: values for axis in checks.SOURCE_AXES if (values := getattr(rule, axis))},
+        )
+        for rule in source.contents.sources
+    )
 
 
 def _narrowed(toolchain: Toolchain, source: Source) -> Toolchain:
@@ -214,7 +231,7 @@ def _include(source: Source, cells: _Cells) -> None:
 
 
 def _place_asked_for(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
-    verdict = check(cell, source.facts)
+    verdict = check(cell, source.facts, named_source(cell, cells.sources))
     if isinstance(verdict, Impossible):
         message = f"`{cell.id}` cannot exist: {verdict.reason}"
         cells.problems.append(Problem(message, position, f"rule `{verdict.rule}`"))

@@ -62,7 +62,6 @@ class CudaRelease:
     sm: tuple[str, ...]
     sm_ref: str
     packages: tuple[Package, ...]
-    unavailable: str | None
 
     @property
     def major(self) -> str:
@@ -93,8 +92,9 @@ class CudnnSupport:
 
 @dataclass(frozen=True, slots=True)
 class CudnnProject:
-    """The project that carries cuDNN `first` to `last` for one CUDA major and architecture."""
+    """What carries cuDNN `first` to `last` in a source, for one CUDA major and architecture."""
 
+    source: str
     project: str
     cuda: str
     arch: str
@@ -166,7 +166,6 @@ def load_facts() -> Facts:
 
 
 def _release(name: str, row: Mapping[str, object]) -> CudaRelease:
-    unavailable = row.get("unavailable")
     return CudaRelease(
         release=name,
         **cast("Row", row["host"]),
@@ -176,7 +175,6 @@ def _release(name: str, row: Mapping[str, object]) -> CudaRelease:
         sm=_texts(row["sm"]),
         sm_ref=str(row["sm_ref"]),
         packages=tuple(_package(package) for package in _rows(row["packages"])),
-        unavailable=None if unavailable is None else str(unavailable),
     )
 
 

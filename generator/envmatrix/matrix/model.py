@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +35,22 @@ class Exclusion:
     rule: str
     position: Position | None = None
     ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRule:
+    """The cells that have one of the values on each of `axes` take their CUDA from `source`."""
+
+    source: str
+    axes: Mapping[str, tuple[str, ...]]
+
+    def holds(self, cell: Cell) -> bool:
+        return all(getattr(cell, axis) in values for axis, values in self.axes.items())
+
+
+def named_source(cell: Cell, rules: Iterable[SourceRule]) -> str | None:
+    """Of the first rule that holds; None leaves it to what is known of the release."""
+    return next((rule.source for rule in rules if rule.holds(cell)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,7 @@ class Matrix:
 
     cells: tuple[PlannedCell, ...]
     exclusions: tuple[Exclusion, ...]
+    sources: tuple[SourceRule, ...]
     axes: Mapping[str, tuple[str, ...]]
     defaults: Defaults
     aliases: Mapping[str, Alias]

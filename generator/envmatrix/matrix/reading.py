@@ -20,6 +20,7 @@ from envmatrix.matrix.schema import (
     Exclude,
     Include,
     LibraryEntry,
+    SourceEntry,
     Table,
     Tier,
 )
@@ -33,6 +34,7 @@ _TABLES: dict[str, type[Table]] = {
     "axes": Axes,
     "include": Include,
     "exclude": Exclude,
+    "sources": SourceEntry,
     "defaults": Defaults,
     "aliases": Alias,
     "libraries": LibraryEntry,

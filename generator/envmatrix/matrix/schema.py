@@ -62,6 +62,7 @@ Word = Annotated[str, StringConstraints(pattern=_WORD)]
 Arch = Annotated[
     str, StringConstraints(pattern=_WORD), Field(json_schema_extra={"enum": [*ARCHES]})
 ]
+Source = Literal["debian", "pypi", "redist"]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sm = Annotated[str, StringConstraints(pattern=_SM)]
 ImageByDigest = Annotated[str, StringConstraints(pattern=_IMAGE)]
@@ -124,6 +125,15 @@ class Exclude(Table):
     reason: Text
 
 
+class SourceEntry(Table):
+    """Where the CUDA of some cells comes from; an axis left out means all its values."""
+
+    source: Source
+    cuda: ManyReleases | None = None
+    os: Words | None = None
+    arch: Words | None = None
+
+
 class Defaults(Table):
     """What a short name leaves out."""
 
@@ -178,6 +188,7 @@ class MatrixFile(_Parts):
     model_config = ConfigDict(title="matrix.yaml")
 
     axes: Axes
+    sources: tuple[SourceEntry, ...] = ()
     defaults: Defaults = Defaults()
     sm: Some[Sm]
 
@@ -201,6 +212,7 @@ class OverlayFile(_Parts):
 
     reason: Text
     axes: AxisChanges = AxisChanges()
+    sources: tuple[SourceEntry, ...] | None = None
     defaults: Defaults | None = None
     sm: Some[Sm] | None = None
 

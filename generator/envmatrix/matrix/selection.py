@@ -12,7 +12,7 @@ from envmatrix.errors import ConfigurationError, NothingSelected, Position, Prob
 from envmatrix.matrix import names
 from envmatrix.matrix.cells import AXES, Cell, parse_cell, sort_key, version_key
 from envmatrix.matrix.compatibility import Verdict, trace
-from envmatrix.matrix.model import Exclusion, Matrix, PlannedCell
+from envmatrix.matrix.model import Exclusion, Matrix, PlannedCell, named_source
 from envmatrix.matrix.suggest import did_you_mean
 
 NOT_LISTED = "not listed in matrix.yaml"
@@ -74,7 +74,7 @@ def explain(matrix: Matrix, name: str) -> Explanation:
     if cell is None:
         raise ConfigurationError(_refusal(matrix, name))
     exclusion = _exclusions(matrix).get(cell)
-    verdicts = trace(cell, matrix.facts)
+    verdicts = _trace(matrix, cell)
     return Explanation(
         cell=cell,
         present=False,
@@ -86,13 +86,17 @@ def explain(matrix: Matrix, name: str) -> Explanation:
     )
 
 
+def _trace(matrix: Matrix, cell: Cell) -> tuple[Verdict, ...]:
+    return trace(cell, matrix.facts, named_source(cell, matrix.sources))
+
+
 def _explain_present(matrix: Matrix, planned: PlannedCell) -> Explanation:
     cell = planned.cell
     return Explanation(
         cell=cell,
         present=True,
         reason=_reason_of_presence(matrix, planned),
-        verdicts=trace(cell, matrix.facts),
+        verdicts=_trace(matrix, cell),
         position=planned.position,
         names=tuple(name for name, named in short_names(matrix).items() if named == cell),
         nearest=None,
@@ -136,7 +140,7 @@ def _refusal(matrix: Matrix, name: str) -> Problem:
     hint = f"the nearest cell that exists is `{nearest.id}`" if nearest else None
     if exclusion:
         return Problem(_absence(name, exclusion), hint=hint)
-    reason = _reason_of_stranger(trace(cell, matrix.facts))
+    reason = _reason_of_stranger(_trace(matrix, cell))
     return Problem(f"there is no cell `{name}`: {reason}", hint=hint)
 
 
@@ -171,8 +175,12 @@ def _distance(cell: Cell, other: Cell) -> tuple[object, ...]:
 
 
 def _version_distance(version: str | None, other: str | None) -> tuple[int, ...]:
+    """Of another major, the release next to this one's is the closest."""
     one, two = ((*version_key(text or "0"), 0, 0)[:3] for text in (version, other))
-    return tuple(abs(left - right) for left, right in zip(one, two, strict=True))
+    if one[0] == two[0]:
+        return tuple(abs(left - right) for left, right in zip(one, two, strict=True))
+    direction = 1 if two > one else -1
+    return (abs(one[0] - two[0]), *(direction * part for part in two[1:]))
 
 
 def _split(patterns: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ _PLACES = (
     ("axes", "cuda", "remove"),
     ("include", "*", "cuda"),
     ("exclude", "*", "cuda"),
+    ("sources", "*", "cuda"),
     ("aliases", "*", "cuda"),
 )
 

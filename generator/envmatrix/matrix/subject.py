@@ -18,17 +18,34 @@ from envmatrix.matrix.facts import (
 
 @dataclass(frozen=True, slots=True)
 class Subject:
+    """`source` is the one that the matrix names for the cell, if it names one."""
+
     cell: Cell
     release: CudaRelease
     os: OperatingSystem
     facts: Facts
+    source: str | None = None
 
     @property
-    def packages(self) -> list[Package]:
-        """Those that run on the cell's operating system, in order of preference."""
+    def offered(self) -> list[Package]:
+        """Packages of the release, of the named source or else of any, in order of preference.
+
+        Debian has one patch of a release, which nobody can ask for.
+        """
+        has_patch = self.cell.cuda != self.release.release
         return [
             package
             for package in self.release.packages
+            if self.source in (None, package.source)
+            and not (has_patch and package.source == "debian")
+        ]
+
+    @property
+    def packages(self) -> list[Package]:
+        """Those that run on the cell's operating system."""
+        return [
+            package
+            for package in self.offered
             if self.cell.arch in package.arches
             and version_key(package.glibc) <= version_key(self.os.glibc)
         ]
@@ -51,8 +68,14 @@ class Subject:
         return [row for row in self.facts.cudnn_support if row.cuda in either]
 
     @property
+    def cudnn_source(self) -> str:
+        """NVIDIA's archives beside a toolkit from there, else the wheels."""
+        return "redist" if [p.source for p in self.packages[:1]] == ["redist"] else "pypi"
+
+    @property
     def cudnn_published(self) -> list[CudnnProject]:
-        return [row for row in self.facts.cudnn_projects if row.cuda == self.release.major]
+        wanted = (self.cudnn_source, self.release.major)
+        return [row for row in self.facts.cudnn_projects if (row.source, row.cuda) == wanted]
 
     @property
     def cudnn_project(self) -> CudnnProject | None:

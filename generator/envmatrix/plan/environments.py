@@ -262,7 +262,7 @@ class _Stages:
         self._add_files(files, key)
         for part in ("runtime", "devel"):
             stage = f"cudnn-{part}-{docker_arch(arch)}"
-            recipes = self._recipes.of("pypi", ("cudnn",), part)
+            recipes = self._recipes.of(str(cell.toolchain.cudnn_source), ("cudnn",), part)
             self.trees[stage] = self._tree(stage, files, key, cell, arch, recipes)
 
     def _tree(
@@ -300,7 +300,7 @@ class _Stages:
                     for recipe in recipes
                     for link, to in recipe.links.items()
                 ),
-                profile=any(recipe.profile for recipe in recipes),
+                profile=any(recipe.profile.format_map(words) for recipe in recipes),
             ),
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, urljoin
 
 import httpx
@@ -19,7 +20,9 @@ from envmatrix.console import Meter
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.store.artifacts import Store
-from envmatrix.store.origins import DEBIAN, PYPI, Origins
+from envmatrix.store.origins import DEBIAN, NVIDIA, PYPI, Origins
+
+_Result = TypeVar("_Result")
 
 JOBS = 6
 ATTEMPTS = 4
@@ -93,7 +96,11 @@ class Fetcher:
             raise _gone(artifact, tried)
 
     def _locations(self, artifact: Artifact, tried: list[str]) -> Iterator[str]:
-        bases = {DEBIAN: lambda: self._origins.debian, PYPI: lambda: self._origins.pypi_files}
+        bases = {
+            DEBIAN: lambda: self._origins.debian,
+            PYPI: lambda: self._origins.pypi_files,
+            NVIDIA: lambda: self._origins.nvidia,
+        }
         for base in bases[artifact.origin]():
             yield f"{base}/{quote(artifact.path, safe='/~+:')}"
         if artifact.origin == PYPI:
@@ -105,20 +112,18 @@ class Fetcher:
     def _download(
         self, url: str, artifact: Artifact, partial: Path, advance: Callable[[int], None]
     ) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+        def once() -> None:
             received = 0
             self._go_on()
             try:
                 for count in self._stream(url, artifact, partial):
                     received += count
                     advance(count)
-            except (Wrong, httpx.HTTPError) as error:
+            except (Wrong, httpx.HTTPError):
                 advance(-received)
-                if attempt == ATTEMPTS or not _is_worth_a_retry(error):
-                    raise
-                self._sleep(_BACKOFF_SECONDS * 2**attempt)
-            else:
-                return
+                raise
+
+        _persistently(once, self._sleep)
 
     def _stream(self, url: str, artifact: Artifact, partial: Path) -> Iterator[int]:
         digest = hashlib.sha256()
@@ -143,6 +148,18 @@ class Fetcher:
             raise Stopped
 
 
+def _persistently(action: Callable[[], _Result], sleep: Callable[[float], None]) -> _Result:
+    """What `action` gives, tried again after a pause where that may help."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return action()
+        except (Wrong, httpx.HTTPError) as error:
+            if not _is_worth_a_retry(error):
+                raise
+            sleep(_BACKOFF_SECONDS * 2**attempt)
+    return action()
+
+
 def _is_worth_a_retry(error: Exception) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in _WORTH_A_RETRY
@@ -155,6 +172,27 @@ def _gone(artifact: Artifact, tried: Sequence[str]) -> LookupFailed:
         details=tried,
         hint=f"take the version now offered: `envmatrix lock --upgrade {artifact.name}`; or name "
         f"a mirror that keeps old versions under [mirrors] {artifact.origin} in your configuration",
+    )
+
+
+def read(
+    client: httpx.Client,
+    bases: Sequence[str],
+    path: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bytes:
+    """The bytes at `path` of the first of `bases` that has it; LookupFailed where none has."""
+    tried = []
+    for base in bases:
+        url = f"{base}/{path}"
+        try:
+            return _persistently(lambda: client.get(url).raise_for_status().content, sleep)  # noqa: B023
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            tried.append(f"{url}: {error}")
+    raise LookupFailed(
+        f"`{path}` is nowhere to be had",
+        details=tried,
+        hint=f"is the network there? mirrors go under [mirrors] {NVIDIA} in your configuration",
     )
 
 

@@ -26,6 +26,10 @@ from envmatrix.lock.apt import KEYRING
 DEBIAN = "debian"
 PYPI = "pypi"
 PYPI_INDEX = "pypi-index"
+NVIDIA = "nvidia"
+
+# NVIDIA's own, which needs no mirror: redistributable archives are under `<product>/redist/`.
+NVIDIA_BASE = "https://developer.download.nvidia.com/compute"
 
 APT_DIRECTORY = Path("/etc/apt")
 ARCHIVE_KEYRING = Path(KEYRING)
@@ -65,7 +69,7 @@ def _unreadable(file: Path, said: str) -> Problem:
 
 
 def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Problem]:
-    known = (DEBIAN, PYPI, PYPI_INDEX)
+    known = (DEBIAN, PYPI, PYPI_INDEX, NVIDIA)
     for origin, bases in mirrors.items():
         if origin not in known:
             names = ", ".join(f"`{name}`" for name in known)
@@ -211,6 +215,10 @@ class Origins:
     def pypi_files(self) -> tuple[str, ...]:
         """Mirrors of the files themselves; where there is none, the index knows each file's URL."""
         return self.mirrors.get(PYPI, ())
+
+    @property
+    def nvidia(self) -> tuple[str, ...]:
+        return (*self.mirrors.get(NVIDIA, ()), NVIDIA_BASE)
 
 
 def _unknown(origin: str, configuration: Path) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ arch: [x86_64, aarch64]"""
 X86_64 = {
     "debian12-amd64-base": Request("bootstrap", "amd64", ("?essential", "apt"), "bookworm"),
     "debian12-amd64-unpackers": Request(
-        "apt", "amd64", ("unzip",), "bookworm", ("debian12-amd64-base",)
+        "apt", "amd64", ("unzip", "xz-utils"), "bookworm", ("debian12-amd64-base",)
     ),
     "debian12-amd64-runtime": Request(
         "apt", "amd64", ("cmake",), "bookworm", ("debian12-amd64-base",)
@@ -47,8 +47,8 @@ def asked(matrix: Matrix, cell: str) -> dict[str, Request]:
 def test_what_an_x86_64_cell_asks_for(matrix: Matrix) -> None:
     assert asked(matrix, "cuda13.0-debian12-x86_64") == {
         **X86_64,
-        "cuda13.0-runtime-amd64": Request("pip", "amd64", ("nvidia-cuda-runtime@13.0",)),
-        "cuda13.0-devel-amd64": Request(
+        "cuda13.0-pypi-runtime-amd64": Request("pip", "amd64", ("nvidia-cuda-runtime@13.0",)),
+        "cuda13.0-pypi-devel-amd64": Request(
             "pip",
             "amd64",
             (
@@ -58,7 +58,7 @@ def test_what_an_x86_64_cell_asks_for(matrix: Matrix) -> None:
                 "nvidia-cuda-runtime@13.0",
             ),
         ),
-        "cuda13.0-tools-amd64": Request(
+        "cuda13.0-pypi-tools-amd64": Request(
             "pip", "amd64", ("nvidia-cuda-nvcc@13.0", "nvidia-nvvm@13.0")
         ),
     }
@@ -75,19 +75,19 @@ def test_an_aarch64_cell_also_asks_for_what_crosses_to_it(matrix: Matrix) -> Non
         ("debian12-amd64-base", "debian12-amd64-runtime", "debian12-amd64-devel-gcc12"),
     )
     tools = {key for key in requests if "-tools-" in key}
-    assert tools == {"cuda13.0-tools-amd64", "cuda13.0-tools-arm64"}
-    assert "cuda13.0-runtime-amd64" not in requests
+    assert tools == {"cuda13.0-pypi-tools-amd64", "cuda13.0-pypi-tools-arm64"}
+    assert "cuda13.0-pypi-runtime-amd64" not in requests
 
 
 def test_cudnn_is_asked_for_by_its_major_of_cuda(matrix: Matrix) -> None:
     requests = asked(matrix, "cuda13.0-cudnn9.28-debian12-aarch64")
-    assert requests["cudnn9.28-cuda13-arm64"] == Request(
+    assert requests["cudnn9.28-pypi-cuda13-arm64"] == Request(
         "pip", "arm64", ("nvidia-cudnn-cu13==9.28.*",)
     )
 
 
 def test_a_toolkit_of_debian_is_files_of_the_suite_that_has_it(matrix: Matrix) -> None:
-    request = asked(matrix, "cuda12.4-debian12-x86_64")["cuda12.4-runtime-amd64"]
+    request = asked(matrix, "cuda12.4-debian12-x86_64")["cuda12.4-debian-runtime-amd64"]
     assert request == Request("apt-files", "amd64", ("libcudart12=12.4.*",), "trixie")
 
 
@@ -117,10 +117,10 @@ def test_drift_is_told_in_words(matrix: Matrix, tmp_path: Path) -> None:
         "debian12-amd64-runtime": replace(changed, request=request),
         "old": PackageSet(Request("pip", "amd64", ()), ()),
     }
-    del sets["cudnn9.28-cuda13-arm64"]
+    del sets["cudnn9.28-pypi-cuda13-arm64"]
     cells = {**lock.cells, "cuda13.0-debian12-x86_64": ()}
     assert drift(Lock(lock.epoch, sets, cells), matrix, shipped_recipes()) == (
-        "`cudnn9.28-cuda13-arm64` is not locked",
+        "`cudnn9.28-pypi-cuda13-arm64` is not locked",
         (
             "`debian12-amd64-runtime` asks for apt bookworm cmake, "
             "the lock answers apt bookworm cmake curl"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.fakes import Archive, Index, Silent, Workshop, lock_of, matrix_of
+from tests.fakes import Archive, Index, Nvidia, Silent, Workshop, lock_of, matrix_of
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.lock.components import shipped_recipes
@@ -87,7 +87,7 @@ def test_the_epoch_is_the_date_of_the_newest_suite(lock: Lock) -> None:
 def test_apt_runs_in_a_base_of_this_machine(matrix: Matrix, tmp_path: Path, host: str) -> None:
     workshop = Workshop(tmp_path, Archive(), host)
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = Resolver(workshop, Index().pip, Silent())
+    resolver = Resolver(workshop, Index().pip, Nvidia().redist, Silent())
     resolver.resolve(requests, cells, None, upgrade_rule(None, None))
     assert set(workshop.homes) == {f"debian12-{host}-base"}
     assert len(workshop.made) == 2
@@ -97,7 +97,9 @@ def test_the_lock_does_not_depend_on_the_machine(
     matrix: Matrix, lock: Lock, tmp_path: Path
 ) -> None:
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = Resolver(Workshop(tmp_path, Archive(), "arm64"), Index().pip, Silent())
+    resolver = Resolver(
+        Workshop(tmp_path, Archive(), "arm64"), Index().pip, Nvidia().redist, Silent()
+    )
     assert dumps(resolver.resolve(requests, cells, None, upgrade_rule(None, None))) == dumps(lock)
 
 
@@ -115,7 +117,7 @@ def test_what_is_locked_stays_whatever_the_world_offers(
 
 
 def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
-    sets = {key: its for key, its in lock.sets.items() if key != "cuda13.0-runtime-arm64"}
+    sets = {key: its for key, its in lock.sets.items() if key != "cuda13.0-pypi-runtime-arm64"}
     archive = Archive(versions={"cmake": "2.0-1"}, released=LATER)
     again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets, {}))
     assert dumps(again) == dumps(lock)

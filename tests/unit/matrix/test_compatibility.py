@@ -14,6 +14,9 @@ from envmatrix.matrix.facts import Facts
         ("cuda11.8-cudnn9.10-debian12-x86_64", "11", "debian", "nvidia-cudnn-cu11"),
         ("cuda12.4-debian12-aarch64", "12", "debian", None),
         ("cuda12.4-debian13-x86_64", "13", "debian", None),
+        ("cuda12.4.1-debian13-x86_64", "13", "redist", None),
+        ("cuda12.6-debian13-x86_64", "13", "redist", None),
+        ("cuda12.6-cudnn9.10-debian12-aarch64", "12", "redist", "cudnn"),
         ("cuda12.4-cudnn9.10.2-debian12-aarch64", "12", "debian", "nvidia-cudnn-cu12"),
         ("cuda13.0-debian12-x86_64", "12", "pypi", None),
         ("cuda13.5-cudnn9.28-debian13-aarch64", "14", "pypi", "nvidia-cudnn-cu13"),
@@ -36,7 +39,6 @@ def test_a_possible_cell_has_a_toolchain(
         ("cuda12.7-debian12-x86_64", "cuda", "nothing is known of CUDA release `12.7`"),
         ("cuda12.4-plan9-x86_64", "os", "nothing is known of operating system `plan9`"),
         ("cuda12.4-debian12-sparc", "arch", "nothing is known of architecture `sparc`"),
-        ("cuda12.6-debian12-x86_64", "source", "no source has all of CUDA 12.6: the cu12 wheels"),
         (
             "cuda11.8-debian13-x86_64",
             "host-compiler",
@@ -70,6 +72,18 @@ def test_an_impossible_cell_has_a_rule_a_reason_and_its_source(
     assert verdict.rule == rule
     assert verdict.reason.startswith(reason)
     assert verdict.ref
+
+
+def test_a_named_source_is_the_only_one_that_counts(facts: Facts) -> None:
+    cell = parse_cell("cuda11.8-cudnn9.10-debian12-aarch64")
+    assert cell
+    toolchain = check(cell, facts, "redist")
+    assert isinstance(toolchain, Toolchain)
+    assert (toolchain.cuda.source, toolchain.cudnn_source) == ("redist", "redist")
+    verdict = check(cell, facts, "pypi")
+    assert isinstance(verdict, Impossible)
+    assert verdict.rule == "source"
+    assert verdict.reason == "CUDA 11.8 comes from debian, redist; the matrix names pypi"
 
 
 def test_a_trace_tells_every_rule_also_after_one_that_failed(facts: Facts) -> None:

@@ -292,3 +292,46 @@ def test_a_matrix_without_usable_axes_is_refused(text: str, problems: list[str])
     with pytest.raises(ConfigurationError) as caught:
         expand_text(text)
     assert [str(problem) for problem in caught.value.problems] == problems
+
+
+SOURCES = """\
+sources:
+  - {source: redist, cuda: "11.8", os: debian12}
+  - {source: debian, arch: [x86_64, aarch64]}
+"""
+
+
+def test_the_first_rule_that_holds_names_a_cells_source(matrix_of: MatrixOf) -> None:
+    matrix = matrix_of(SOURCES)
+    found = {planned.id: planned.toolchain.cuda.source for planned in matrix.cells}
+    assert found == {
+        "cuda11.8-debian12-aarch64": "redist",
+        "cuda11.8-debian12-x86_64": "redist",
+        "cuda12.4-debian12-aarch64": "debian",
+        "cuda12.4-debian12-x86_64": "debian",
+        "cuda12.4-debian13-x86_64": "debian",
+    }
+
+
+def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> None:
+    matrix = matrix_of('sources: [{source: pypi, cuda: "12.4"}]\n')
+    reasons = {its.reason for its in matrix.exclusions if its.cell.cuda == "12.4"}
+    assert reasons == {"CUDA 12.4 comes from debian, redist; the matrix names pypi"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        (
+            "{source: ftp}",
+            "6:20: `sources[0].source` must be `debian`, `pypi` or `redist`, not `ftp`",
+        ),
+        ('{source: pypi, cuda: "12.6"}', "6:32: axis `cuda` has no value `12.6`"),
+        ("{source: pypi, oss: debian12}", "6:26: unknown key `sources[0].oss`"),
+        ("{source: pypi}, {source: redist}", "6:27: names the source of no cell that has none yet"),
+    ],
+)
+def test_a_mistake_in_a_rule_is_told(matrix_of: MatrixOf, rule: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        matrix_of(f"sources: [{rule}]\n")
+    assert f"matrix.yaml:{problem}" in [str(it) for it in caught.value.problems]

@@ -24,7 +24,7 @@ BASE = """\
 version: "1"
 sm: ["90"]
 axes:
-  cuda: ["12.4", "13.0"]
+  cuda: ["12.9", "13.0"]
   os: [debian12]
   arch: [x86_64]
 """
@@ -50,20 +50,20 @@ def ids(matrix: Matrix) -> list[str]:
 
 
 def test_an_overlay_adds_values_to_axes_and_removes_them() -> None:
-    matrix = migrated('axes: {cuda: {add: ["13.5"], remove: ["12.4"]}}\n')
+    matrix = migrated('axes: {cuda: {add: ["13.5"], remove: ["12.9"]}}\n')
     assert ids(matrix) == ["cuda13.0-debian12-x86_64", "cuda13.5-debian12-x86_64"]
 
 
 def test_overlays_are_applied_in_their_order() -> None:
     matrix = migrated(
-        'axes: {cuda: {add: ["13.5"]}}\n', 'axes: {cuda: {remove: ["12.4", "13.5"]}}\n'
+        'axes: {cuda: {add: ["13.5"]}}\n', 'axes: {cuda: {remove: ["12.9", "13.5"]}}\n'
     )
     assert ids(matrix) == ["cuda13.0-debian12-x86_64"]
 
 
 def test_an_axis_that_is_left_out_gains_beside_its_default() -> None:
     matrix = migrated('axes: {cudnn: {add: ["9.10"]}, cuda: {remove: ["13.0"]}}\n')
-    assert ids(matrix) == ["cuda12.4-debian12-x86_64", "cuda12.4-cudnn9.10-debian12-x86_64"]
+    assert ids(matrix) == ["cuda12.9-debian12-x86_64", "cuda12.9-cudnn9.10-debian12-x86_64"]
 
 
 def test_selectors_in_overlays_mean_what_they_mean_in_the_matrix() -> None:
@@ -75,7 +75,7 @@ def test_an_overlay_adds_cells_excludes_names_bases_and_libraries() -> None:
     image = f"name@sha256:{'0' * 64}"
     overlay = f"""\
 include: [{{cuda: "13.0", os: debian13, arch: x86_64}}]
-exclude: [{{cuda: "12.4", reason: old}}]
+exclude: [{{cuda: "12.9", reason: old}}]
 aliases: {{mine: {{cuda: "13.0", os: debian13}}}}
 bases: {{debian12: "{image}"}}
 libraries: {{a: {{path: new}}, b: {{path: b}}}}
@@ -99,8 +99,8 @@ def test_an_overlay_replaces_defaults_and_gpu_architectures() -> None:
 def test_what_excludes_a_removed_value_only_goes_with_it() -> None:
     rest = """\
 exclude:
-  - {cuda: "12.4", reason: a}
-  - {cuda: ["12.4", "13.0"], os: debian13, reason: b}
+  - {cuda: "12.9", reason: a}
+  - {cuda: ["12.9", "13.0"], os: debian13, reason: b}
 """
     matrix = migrated("axes: {cuda: {remove: [12.x]}, os: {add: [debian13]}}\n", rest=rest)
     assert ids(matrix) == ["cuda13.0-debian12-x86_64"]
@@ -108,8 +108,8 @@ exclude:
 
 
 def test_a_value_that_is_removed_and_added_again_stays_excluded() -> None:
-    rest = 'exclude: [{cuda: "12.4", reason: a}]\n'
-    matrix = migrated('axes: {cuda: {remove: ["12.4"], add: ["12.4"]}}\n', rest=rest)
+    rest = 'exclude: [{cuda: "12.9", reason: a}]\n'
+    matrix = migrated('axes: {cuda: {remove: ["12.9"], add: ["12.9"]}}\n', rest=rest)
     assert ids(matrix) == ["cuda13.0-debian12-x86_64"]
 
 
@@ -119,8 +119,8 @@ def test_a_cell_stands_in_the_overlay_that_asks_for_it() -> None:
         'include: [{cuda: "13.5", os: debian12, arch: x86_64}]\n',
     )
     assert {planned.id: str(planned.position) for planned in matrix.cells} == {
-        "cuda12.4-debian12-x86_64": "matrix.yaml:4:10",
-        "cuda12.4-debian13-x86_64": "matrix.d/a.yaml:3:19",
+        "cuda12.9-debian12-x86_64": "matrix.yaml:4:10",
+        "cuda12.9-debian13-x86_64": "matrix.d/a.yaml:3:19",
         "cuda13.0-debian12-x86_64": "matrix.yaml:4:18",
         "cuda13.0-debian13-x86_64": "matrix.d/a.yaml:3:19",
         "cuda13.5-debian12-x86_64": "matrix.d/b.yaml:3:11",
@@ -139,11 +139,11 @@ def test_why_names_the_overlay_and_its_reason() -> None:
         (
             'axes: {cuda: {remove: ["12.5"]}}\n',
             "3:24: axis `cuda` has no value `12.5` to remove",
-            "did you mean `12.4`?",
+            "did you mean `12.9`?",
         ),
         (
-            'axes: {cuda: {remove: ["12.4", "12.4"]}}\n',
-            "3:32: axis `cuda` has no value `12.4` to remove",
+            'axes: {cuda: {remove: ["12.9", "12.9"]}}\n',
+            "3:32: axis `cuda` has no value `12.9` to remove",
             "it has 13.0",
         ),
         (
@@ -159,7 +159,7 @@ def test_why_names_the_overlay_and_its_reason() -> None:
         (
             "axes: {cuda: {remove: [10.x]}}\n",
             "3:24: axis `cuda` has no value `10.x` to remove",
-            "it has 12.4, 13.0",
+            "it has 12.9, 13.0",
         ),
         ("axes: {os: {remove: [debian12]}}\n", "3:12: `axes.os` must not be empty", None),
         (
@@ -184,16 +184,16 @@ def test_why_names_the_overlay_and_its_reason() -> None:
         ("defaults: {os: debian14}\n", "3:16: axis `os` has no value `debian14`", "did"),
         ("bases: {debian14: []}\n", "3:19: `bases.debian14` must be text", None),
         ('sm: ["900"]\n', "3:6: no CUDA of this matrix knows GPU architecture `900`", "did"),
-        ('sm: ["35"]\n', "3:1: `sm` names no GPU architecture that CUDA `12.4` knows", None),
+        ('sm: ["35"]\n', "3:1: `sm` names no GPU architecture that CUDA `12.9` knows", None),
         (
-            'include: [{cuda: "12.4", os: debian12, arch: x86_64}]\n',
-            "3:11: `cuda12.4-debian12-x86_64` is in the matrix already",
+            'include: [{cuda: "12.9", os: debian12, arch: x86_64}]\n',
+            "3:11: `cuda12.9-debian12-x86_64` is in the matrix already",
             None,
         ),
         (
             'exclude: [{cuda: "12.5", reason: r}]\n',
             "3:18: axis `cuda` has no value `12.5`",
-            "did you mean `12.4`?",
+            "did you mean `12.9`?",
         ),
         (
             'aliases: {mine: {cuda: "13.0", os: debian13}}\n',
@@ -275,7 +275,7 @@ def refusals(text: str) -> list[str]:
     return []
 
 
-RELEASES = st.lists(st.sampled_from(["11.8", "12.4", "13.0", "13.5"]), min_size=1, unique=True)
+RELEASES = st.lists(st.sampled_from(["11.8", "12.9", "13.0", "13.5"]), min_size=1, unique=True)
 
 
 @given(RELEASES, RELEASES)
@@ -283,7 +283,7 @@ def test_an_overlay_makes_of_one_axis_what_another_file_says(
     before: list[str], after: list[str]
 ) -> None:
     def text(releases: list[str]) -> bytes:
-        return BASE.replace('["12.4", "13.0"]', json.dumps(releases)).encode()
+        return BASE.replace('["12.9", "13.0"]', json.dumps(releases)).encode()
 
     add = [release for release in after if release not in before]
     remove = [release for release in before if release not in after]
@@ -334,7 +334,7 @@ def test_a_tier_has_what_overlays_include_and_selectors_mean() -> None:
     assert chosen == [
         ("cuda13.5-debian12-x86_64", "always"),
         ("cuda11.8-debian12-aarch64", "endpoint"),
-        ("cuda12.4-debian12-x86_64", "covers 3 pairs"),
+        ("cuda12.9-debian12-x86_64", "covers 3 pairs"),
     ]
 
 

@@ -30,7 +30,6 @@ def known(*complete: str) -> Facts:
             facts.cuda["12.4"],
             release=release,
             packages=packages if release in complete else (),
-            unavailable=None if release in complete else "nobody has it",
         )
         for release in ("11.8", "12.4", "12.9", "12.10", "13.0", "13.1")
     }

@@ -126,8 +126,8 @@ def test_packages_of_the_lock_are_told_by_name_and_version(state: States) -> Non
 def test_other_files_of_one_version_are_told(state: States) -> None:
     before = state()
     (key,) = (key for key in before.lock.sets if key.endswith("-unpackers"))
-    (unzip,) = before.lock.sets[key].artifacts
-    other = replace(before.lock.sets[key], artifacts=(replace(unzip, sha256="0" * 64),))
+    unzip, *others = before.lock.sets[key].artifacts
+    other = replace(before.lock.sets[key], artifacts=(replace(unzip, sha256="0" * 64), *others))
     after = State(before.matrix, before.lock.with_set(key, other))
     assert {reasons for _, _, reasons in told(before, after)} == {("`unzip` 1.0-1: other files",)}
 

@@ -65,15 +65,15 @@ def test_every_image_has_its_own(matrix: Matrix, lock: Lock) -> None:
         ("debian12-arm64-runtime", "cmake", {"runtime-arm64", "devel-arm64"}),
         ("debian12-amd64-cross-gcc12-arm64", "g++-12-aarch64-linux-gnu", {"cross-amd64"}),
         ("debian12-amd64-unpackers", "unzip", set()),
-        ("cuda13.0-tools-amd64", "nvidia-nvvm", {"devel-amd64", "cross-amd64"}),
-        ("cuda13.0-tools-arm64", "nvidia-nvvm", {"devel-arm64"}),
-        ("cuda13.0-devel-arm64", "nvidia-cuda-cccl", {"devel-arm64", "cross-amd64"}),
+        ("cuda13.0-pypi-tools-amd64", "nvidia-nvvm", {"devel-amd64", "cross-amd64"}),
+        ("cuda13.0-pypi-tools-arm64", "nvidia-nvvm", {"devel-arm64"}),
+        ("cuda13.0-pypi-devel-arm64", "nvidia-cuda-cccl", {"devel-arm64", "cross-amd64"}),
         (
-            "cuda13.0-runtime-arm64",
+            "cuda13.0-pypi-runtime-arm64",
             "nvidia-cuda-runtime",
             {"runtime-arm64", "devel-arm64", "cross-amd64"},
         ),
-        ("cuda12.4-tools-amd64", "nvidia-cuda-toolkit", set()),
+        ("cuda12.4-debian-tools-amd64", "nvidia-cuda-toolkit", set()),
     ],
 )
 def test_another_file_changes_the_images_that_hold_it(

@@ -22,7 +22,7 @@ from tests.fakes import Silent
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import ATTEMPTS, Fetcher, index_entry
+from envmatrix.store.fetch import ATTEMPTS, Fetcher, index_entry, read
 from envmatrix.store.origins import Origins
 
 BASES = ("http://first.example/debian", "http://second.example/debian")
@@ -388,3 +388,40 @@ def test_a_killed_download_leaves_nothing_that_the_next_one_trusts(
     assert fetching(tmp_path).wait(30) == 0
     assert stored(tmp_path) == [BIG]
     assert list((tmp_path / "store/partial").iterdir()) == []
+
+
+def reading(answer: Answer, pauses: list[float]) -> bytes:
+    with httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True) as client:
+        return read(client, BASES, "cuda/redist/", pauses.append)
+
+
+def test_a_listing_is_read_from_the_first_mirror_that_has_it() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        first = str(request.url).startswith(BASES[0])
+        return httpx.Response(404) if first else httpx.Response(200, content=b"listing")
+
+    assert reading(answer, []) == b"listing"
+
+
+def test_a_server_that_recovers_is_asked_again() -> None:
+    answers = [httpx.Response(503), httpx.Response(200, content=b"listing")]
+    pauses: list[float] = []
+    assert reading(lambda _request: answers.pop(0), pauses) == b"listing"
+    assert len(pauses) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (httpx.Response(404), "404"),
+        (httpx.Response(500), "500"),
+        (httpx.Response(302, headers={"Location": "/again"}), "redirect"),
+    ],
+)
+def test_what_no_mirror_has_is_told_with_each_that_was_tried(
+    answer: httpx.Response, why: str
+) -> None:
+    with pytest.raises(LookupFailed) as caught:
+        reading(lambda _request: answer, [])
+    assert len(caught.value.details) == len(BASES)
+    assert all(why in line for line in caught.value.details)

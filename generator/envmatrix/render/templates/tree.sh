@@ -9,6 +9,8 @@ unpack() {
     *.deb) for pattern; do set -- "$@" "./$pattern"; shift; done
            dpkg-deb --fsys-tarfile "/files/$file" | tar -x -C /unpacked --wildcards "$@" ;;
     *.whl) unzip -q "/files/$file" "$@" -d /unpacked ;;
+    *.tar.xz) for pattern; do set -- "$@" "*/$pattern"; shift; done
+              tar -x -J -f "/files/$file" -C /unpacked --strip-components=1 --wildcards "$@" ;;
   esac
 }
 

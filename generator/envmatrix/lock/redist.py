@@ -1,0 +1,82 @@
+"""NVIDIA's redistributable archives, as the manifest of each release lists them.
+
+A product (`cuda`, `cudnn`, ...) has a directory with one `redistrib_<release>.json` for each
+release: https://docs.nvidia.com/cuda/cuda-installation-guide-linux/#tarball-and-zip-archive-deliverables
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.model import Artifact
+from envmatrix.matrix.cells import version_key
+
+ORIGIN = "nvidia"
+
+# Docker's architecture -> the manifest's platform. `linux-aarch64` there means Jetson.
+PLATFORMS = {"amd64": "linux-x86_64", "arm64": "linux-sbsa"}
+
+_MANIFEST = re.compile(r"redistrib_(\d+(?:\.\d+)*)\.json")
+_WANTED = re.compile(r"(?P<product>\w+)/(?P<name>\w+)(?::(?P<variant>\w+))?@(?P<release>[\d.]+)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Redist:
+    """`read` gives the bytes at a path of the origin, LookupFailed where it has none."""
+
+    read: Callable[[str], bytes]
+    _manifests: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def resolve(self, packages: Sequence[str], arch: str) -> tuple[Artifact, ...]:
+        """`packages` are `product/name@release`, or `product/name:variant@release` where an
+        archive is made for several CUDA majors. A release of two parts means its newest patch."""
+        return tuple(sorted({self._artifact(text, PLATFORMS[arch]) for text in packages}))
+
+    def _artifact(self, text: str, platform: str) -> Artifact:
+        wanted = _WANTED.fullmatch(text)
+        assert wanted is not None  # noqa: S101 -- requests are made by `lock.sources`
+        product, name, variant = wanted["product"], wanted["name"], wanted["variant"]
+        file, manifest = self._manifest(product, wanted["release"])
+        try:
+            row = manifest[name]
+        except KeyError as error:
+            raise LookupFailed(f"`{file}` has no `{name}`") from error
+        try:
+            entry = row[platform][variant] if variant else row[platform]
+            path, size, sha256 = entry["relative_path"], int(entry["size"]), entry["sha256"]
+        except KeyError as error:
+            missing = str(error).strip("'")
+            raise LookupFailed(f"`{file}`: `{name}` for {platform} has no `{missing}`") from error
+        except (TypeError, ValueError) as error:
+            raise LookupFailed(f"`{file}`: `{name}` is not as expected: {error}") from error
+        if not _SHA256.fullmatch(sha256) or ".." in path.split("/") or path.startswith("/"):
+            raise LookupFailed(f"`{file}`: `{name}` names `{path}` with sha256 `{sha256}`")
+        return Artifact(ORIGIN, f"{product}/redist/{path}", name, row["version"], size, sha256)
+
+    def _manifest(self, product: str, release: str) -> tuple[str, Mapping[str, Any]]:
+        if (product, release) not in self._manifests:
+            self._manifests[product, release] = self._read_manifest(product, release)
+        return self._manifests[product, release]
+
+    def _read_manifest(self, product: str, release: str) -> tuple[str, Mapping[str, Any]]:
+        directory = f"{product}/redist/"
+        listing = self.read(directory).decode("utf-8", "replace")
+        found = {
+            text for text in _MANIFEST.findall(listing) if f"{text}.".startswith(f"{release}.")
+        }
+        if not found:
+            raise LookupFailed(f"`{directory}` has no manifest of release {release}")
+        file = f"{directory}redistrib_{max(found, key=version_key)}.json"
+        try:
+            manifest = json.loads(self.read(file))
+        except ValueError as error:
+            raise LookupFailed(f"`{file}` is not JSON: {error}") from error
+        if not isinstance(manifest, dict):
+            raise LookupFailed(f"`{file}` is not a manifest")
+        return file, manifest

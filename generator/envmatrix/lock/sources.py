@@ -1,0 +1,33 @@
+"""Where CUDA's parts come from: how a source is asked for them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`package` and `cudnn` make the text of a request: from a package's name and the CUDA
+    release; from its name, cuDNN's version and CUDA's major. `has_suite`: packages differ by
+    the suite that they are taken from."""
+
+    resolver: str
+    package: Callable[[str, str], str]
+    cudnn: Callable[[str, str, str], str] | None = None
+    has_suite: bool = False
+
+
+SOURCES = {
+    "debian": Source("apt-files", lambda name, _release: name, has_suite=True),
+    "pypi": Source(
+        "pip",
+        lambda name, release: f"{name}@{release}",
+        lambda name, version, _major: f"{name}=={version}.*",
+    ),
+    "redist": Source(
+        "redist",
+        lambda name, release: f"cuda/{name}@{release}",
+        lambda name, version, major: f"cudnn/{name}:cuda{major}@{version}",
+    ),
+}

@@ -1,0 +1,183 @@
+"""CUDA from NVIDIA's redistributable archives: locked, generated, built and compiled with.
+
+NVIDIA's server is not asked: archives of the same form are made of the wheels that the
+repository's own cell locks, and served on loopback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.fakes import Silent
+from tests.integration.conftest import ROOT, Envmatrix
+
+from envmatrix.lock import model
+from envmatrix.sessions.outcomes import elf_machine
+from envmatrix.store.artifacts import Store
+from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.origins import Origins
+
+# A release of its own: the images of the repository's matrix keep their names. The files are
+# those of 13.5.
+RELEASE = "13.3"
+ENVIRONMENT = f"cuda{RELEASE}-debian12"
+CELLS = (f"{ENVIRONMENT}-x86_64", f"{ENVIRONMENT}-aarch64")
+MATRIX = f"""\
+version: "1"
+axes:
+  cuda: ["{RELEASE}"]
+  os: [debian12]
+  arch: [x86_64, aarch64]
+sources:
+  - {{source: redist}}
+sm: ["90"]
+libraries:
+  vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"]}}
+"""
+
+# Archive -> the wheel that holds its files, and where in it.
+ARCHIVES = {
+    "cuda_nvcc": ("nvidia-cuda-nvcc", ("bin/", "include/")),
+    "cuda_crt": ("nvidia-cuda-crt", ("include/",)),
+    "libnvvm": ("nvidia-nvvm", ("nvvm/",)),
+    "cuda_cudart": ("nvidia-cuda-runtime", ("include/", "lib/")),
+    "cccl": ("nvidia-cuda-cccl", ("include/",)),
+}
+PLATFORMS = {"amd64": "linux-x86_64", "arm64": "linux-sbsa"}
+
+
+def _archive(wheel: Path, top: str, prefixes: tuple[str, ...]) -> bytes:
+    """The wheel's files as NVIDIA packs them, below one directory."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz", preset=0) as archive:
+        with zipfile.ZipFile(wheel) as files:
+            for entry in files.infolist():
+                name = entry.filename.partition("nvidia/cu13/")[2]
+                if name.startswith(prefixes):
+                    member = tarfile.TarInfo(f"{top}/{name}")
+                    member.size = entry.file_size
+                    archive.addfile(member, files.open(entry))
+        # The wheels lack these: the link, and a stub that nothing here links to.
+        link = tarfile.TarInfo(f"{top}/lib/libcudart.so")
+        link.type, link.linkname = tarfile.SYMTYPE, "libcudart.so.13"
+        archive.addfile(link)
+        archive.addfile(tarfile.TarInfo(f"{top}/lib/stubs/libcuda.so"))
+    return packed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `https://developer.download.nvidia.com/compute` has, for one release."""
+    wheels = {
+        (item.name, arch): item
+        for key, its in model.load(ROOT).sets.items()
+        if key.startswith("cuda13.5-pypi")
+        for arch in [its.request.arch]
+        for item in its.artifacts
+    }
+    with http_client() as client:
+        Fetcher(Store.of_user(), Origins(), client).fetch(sorted(set(wheels.values())), Silent())
+    root = tmp_path_factory.mktemp("nvidia")
+    directory = root / "cuda/redist"
+    manifest: dict[str, object] = {"release_label": f"{RELEASE}.0", "release_product": "cuda"}
+    for name, (wheel, prefixes) in ARCHIVES.items():
+        row: dict[str, object] = {"name": name, "version": wheels[wheel, "amd64"].version}
+        for arch, platform in PLATFORMS.items():
+            top = f"{name}-{platform}-{row['version']}-archive"
+            content = _archive(Store.of_user().path(wheels[wheel, arch]), top, prefixes)
+            path = f"{name}/{platform}/{top}.tar.xz"
+            (directory / path).parent.mkdir(parents=True)
+            (directory / path).write_bytes(content)
+            row[platform] = {
+                "relative_path": path,
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "size": str(len(content)),
+            }
+        manifest[name] = row
+    (directory / f"redistrib_{RELEASE}.0.json").write_text(json.dumps(manifest))
+    return root
+
+
+@pytest.fixture
+def served(redist: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(redist))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+Repository = Callable[[str], Path]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A repository of the matrix above, on a machine that has NVIDIA's archives at an address."""
+
+    def make(address: str) -> Path:
+        home = tmp_path / "config/envmatrix"
+        home.mkdir(parents=True)
+        (home / "config.toml").write_text(f'[mirrors]\nnvidia = ["{address}"]\n')
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        root = tmp_path / "repository"
+        shutil.copytree(ROOT / "envs", root / "envs")
+        shutil.copytree(ROOT / "examples", root / "examples")
+        shutil.copy(ROOT / model.FILE, root)
+        (root / "matrix.yaml").write_text(MATRIX)
+        return root
+
+    return make
+
+
+def test_cells_are_built_from_archives_and_compile_the_library(
+    envmatrix: Envmatrix, served: str, repository: Repository
+) -> None:
+    root = repository(served)
+
+    envmatrix("lock", cwd=root)
+    envmatrix("generate", cwd=root)
+    for cell in CELLS:
+        envmatrix("run", "compile", cell, cwd=root)
+
+    machines = {}
+    for cell in CELLS:
+        made = (root / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
+        machines[cell] = {elf_machine(file) for file in made if not file.is_symlink()}
+    assert machines == {CELLS[0]: {"x86_64"}, CELLS[1]: {"aarch64"}}
+
+
+def test_an_archive_that_is_not_the_manifests_is_refused(
+    envmatrix: Envmatrix, served: str, repository: Repository, redist: Path
+) -> None:
+    root = repository(served)
+    envmatrix("lock", cwd=root)
+    envmatrix("generate", cwd=root)
+    lock = model.load(root)
+    (archive,) = (
+        item for item in lock.artifacts() if item.name == "libnvvm" and "x86" in item.path
+    )
+    Store.of_user().path(archive).unlink(missing_ok=True)
+    file = redist / archive.path
+    kept = file.read_bytes()
+    file.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+
+    done = envmatrix("build", "--force", "--select", CELLS[0], cwd=root, expect=5)
+
+    file.write_bytes(kept)
+    assert f"`{archive.filename}`" in done.stderr
+    assert "the lock names" in done.stderr
+    assert not Store.of_user().has(archive)
