@@ -201,7 +201,7 @@ def _range(first: str, last: str | None) -> str:
 
 
 def _package_refs(subject: Subject) -> str:
-    return _refs((package.ref for package in subject.release.packages), "cuda.yaml")
+    return _refs((package.ref for package in subject.release.packages), "sources.yaml")
 
 
 def _refs(refs: Iterable[str], otherwise: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -17,10 +17,12 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A source that carries a CUDA release in full."""
+    """A source that carries the CUDA releases `first` to `last` in full."""
 
     source: str
     suite: str | None
+    first: str
+    last: str | None
     glibc: str
     arches: tuple[str, ...]
     ref: str
@@ -153,7 +155,7 @@ def load_facts() -> Facts:
     """The facts that come with the package."""
     cudnn = _mapping("cudnn.yaml")
     return Facts(
-        cuda={name: _release(name, row) for name, row in _mapping("cuda.yaml").items()},
+        cuda={release.release: release for release in _releases(_mapping("cuda.yaml"))},
         os={name: _os(name, row) for name, row in _mapping("os.yaml").items()},
         cudnn_support=tuple(CudnnSupport(**row) for row in _rows(cudnn["support"])),
         cudnn_projects=tuple(CudnnProject(**row) for row in _rows(cudnn["projects"])),
@@ -165,21 +167,50 @@ def load_facts() -> Facts:
     )
 
 
-def _release(name: str, row: Mapping[str, object]) -> CudaRelease:
-    return CudaRelease(
-        release=name,
-        **cast("Row", row["host"]),
-        host_ref=str(row["host_ref"]),
-        driver=Driver(**cast("Row", row["driver"]), ref=str(row["driver_ref"])),
-        eol=_end_of_life(row),
-        sm=_texts(row["sm"]),
-        sm_ref=str(row["sm_ref"]),
-        packages=tuple(_package(package) for package in _rows(row["packages"])),
-    )
+def _releases(rows: Mapping[str, Mapping[str, object]]) -> Iterator[CudaRelease]:
+    """Each row over those before it; `shipped` and `eol` are a row's own."""
+    packages = [_package(row) for row in _rows(_read("sources.yaml"))]
+    refs: dict[str, str] = {}
+    host: dict[str, str] = {}
+    driver: dict[str, str] = {}
+    sm: list[str] = []
+    for name, row in rows.items():
+        refs |= {key: str(ref) for key, ref in row.items() if key.endswith("_ref")}
+        host |= cast("Row", row.get("host", {}))
+        driver.pop("shipped", None)
+        driver |= cast("Row", row.get("driver", {}))
+        sm = _changed(sm, cast("Mapping[str, list[str]]", row.get("sm", {})))
+        yield CudaRelease(
+            release=name,
+            **host,
+            host_ref=refs["host_ref"],
+            driver=Driver(**driver, ref=refs["driver_ref"]),
+            eol=_end_of_life(row),
+            sm=tuple(sm),
+            sm_ref=refs["sm_ref"],
+            packages=tuple(its for its in packages if in_range(name, its.first, its.last)),
+        )
+
+
+def _changed(sm: Sequence[str], change: Mapping[str, Sequence[str]]) -> list[str]:
+    """GPU architectures in order: `90` before `90a` before `100`."""
+    kept = [
+        *(name for name in sm if name not in change.get("dropped", ())),
+        *change.get("added", ()),
+    ]
+    return sorted(kept, key=lambda name: (int(name.rstrip("af")), name))
 
 
 def _package(row: Row) -> Package:
-    return Package(row["source"], row.get("suite"), row["glibc"], _texts(row["arches"]), row["ref"])
+    return Package(
+        source=row["source"],
+        suite=row.get("suite"),
+        first=row["first"],
+        last=row.get("last"),
+        glibc=row["glibc"],
+        arches=_texts(row["arches"]),
+        ref=row["ref"],
+    )
 
 
 def _os(name: str, row: Mapping[str, object]) -> OperatingSystem:

@@ -10,17 +10,16 @@ from envmatrix.matrix.cells import version_key
 from envmatrix.matrix.document import parse
 from envmatrix.matrix.facts import Facts, in_range
 
-FACT_FILES = ["component_names", "conflicts", "cuda", "cudnn", "os"]
+# cuda.yaml has references that hold until another one is given: see below.
+FACT_FILES = ["component_names", "conflicts", "cudnn", "os", "sources"]
 
 
 def rows(value: object) -> Iterator[dict[str, object]]:
     """The mappings that state something, which are those with a scalar in them."""
+    if isinstance(value, dict) and any(isinstance(item, str) for item in value.values()):
+        yield value
+        return
     nested = value.values() if isinstance(value, dict) else value
-    if isinstance(value, dict) and any(key.endswith("ref") for key in value):
-        yield value
-        nested = [value.get("packages")]
-    elif isinstance(value, dict) and any(isinstance(item, str) for item in value.values()):
-        yield value
     for item in nested if isinstance(nested, (list, type({}.values()))) else []:
         yield from rows(item)
 
@@ -31,9 +30,16 @@ def test_every_row_names_its_source(name: str) -> None:
     found = list(rows(parse(content, name).plain()))
     assert found
     for row in found:
-        refs = {f"{fact}_ref" for fact in ("host", "driver", "eol", "sm") if fact in row}
-        refs |= set() if "host" in row else {"ref"}
-        assert all(row.get(ref) for ref in refs), row
+        assert row.get("ref"), row
+        assert "eol" not in row or row.get("eol_ref"), row
+
+
+def test_every_release_says_where_what_it_says_was_learnt(facts: Facts) -> None:
+    for release in facts.cuda.values():
+        assert release.host_ref
+        assert release.sm_ref
+        assert release.driver.ref
+        assert release.eol is None or release.eol.ref
 
 
 def test_every_release_comes_from_a_known_source(facts: Facts) -> None:
