@@ -110,6 +110,7 @@ def _matrix(
         cells=tuple(sorted(cells.planned, key=lambda planned: sort_key(planned.cell))),
         exclusions=tuple(sorted(cells.exclusions, key=lambda found: sort_key(found.cell))),
         sources=cells.sources,
+        require_cuda=contents.policy.require_cuda,
         axes={axis: source.listed(axis) for axis in AXES},
         defaults=Defaults(os=contents.defaults.os, arch=contents.defaults.arch),
         aliases={

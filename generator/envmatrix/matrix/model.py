@@ -112,6 +112,7 @@ class Matrix:
     cells: tuple[PlannedCell, ...]
     exclusions: tuple[Exclusion, ...]
     sources: tuple[SourceRule, ...]
+    require_cuda: str
     axes: Mapping[str, tuple[str, ...]]
     defaults: Defaults
     aliases: Mapping[str, Alias]

@@ -14,7 +14,7 @@ from envmatrix.matrix.selectors import spelling
 from envmatrix.matrix.suggest import did_you_mean
 
 _ADDED_TO = ("include", "exclude", "aliases", "bases", "libraries", "tiers")
-_REPLACED = ("defaults", "sm", "sources")
+_REPLACED = ("defaults", "policy", "sm", "sources")
 
 
 def merge(base: Document, overlays: Iterable[Document]) -> Document:

@@ -150,6 +150,12 @@ class Alias(Table):
     arch: Arch | None = None
 
 
+class Policy(Table):
+    """What images demand of the machines that they run on."""
+
+    require_cuda: Literal["off", "major", "release"] = "off"
+
+
 class LibraryEntry(Table):
     """A library that every environment compiles, tests and measures."""
 
@@ -189,6 +195,7 @@ class MatrixFile(_Parts):
 
     axes: Axes
     sources: tuple[SourceEntry, ...] = ()
+    policy: Policy = Policy()
     defaults: Defaults = Defaults()
     sm: Some[Sm]
 
@@ -213,6 +220,7 @@ class OverlayFile(_Parts):
     reason: Text
     axes: AxisChanges = AxisChanges()
     sources: tuple[SourceEntry, ...] | None = None
+    policy: Policy | None = None
     defaults: Defaults | None = None
     sm: Some[Sm] | None = None
 

@@ -102,6 +102,7 @@ class Environment:
     os: str
     cuda: str
     cudnn: str | None
+    requirement: str | None
     gcc: str
     epoch: int
     arches: tuple[str, ...]
@@ -178,6 +179,7 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         os=first.cell.os,
         cuda=first.cell.cuda,
         cudnn=first.cell.cudnn,
+        requirement=_requirement(first.cell.cuda, known.matrix.require_cuda),
         gcc=first.toolchain.gcc,
         epoch=known.lock.epoch,
         arches=arches,
@@ -190,6 +192,12 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
             *([Image(name, "cross", docker_arch(CROSS_HOST))] if crossed else []),
         ),
     )
+
+
+def _requirement(cuda: str, policy: str) -> str | None:
+    """NVIDIA_REQUIRE_CUDA: the CUDA that the driver has to know, or None."""
+    major, minor = cuda.split(".")[:2]
+    return {"major": f"cuda>={major}.0", "release": f"cuda>={major}.{minor}"}.get(policy)
 
 
 def _cross(cell: PlannedCell) -> Cross:

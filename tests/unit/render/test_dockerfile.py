@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from itertools import takewhile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -150,6 +151,21 @@ def test_the_scripts_are_in_it_as_they_are(text: str, name: str) -> None:
     assert f"COPY <<'EOF' /{name}\n{file.read_text('utf-8')}EOF\n" in text
 
 
+@pytest.mark.parametrize(
+    ("policy", "requirement"),
+    [("off", None), ("major", "cuda>=13.0"), ("release", "cuda>=13.5")],
+)
+def test_images_ask_for_the_driver_that_the_policy_says(
+    tmp_path: Path, policy: str, requirement: str | None
+) -> None:
+    axes = 'cuda: ["13.5"]\nos: [debian12]\narch: [x86_64]'
+    matrix = matrix_of(tmp_path / "repository", axes, f"policy: {{require_cuda: {policy}}}\n")
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    asked = re.findall(r'NVIDIA_REQUIRE_CUDA="(.*)" ', dockerfile(environment))
+    assert asked == ([requirement] * 2 if requirement else [])
+
+
 def with_files(environment: Environment, files: Sequence[Artifact]) -> str:
     stage = FileStage("runtime-files-amd64", tuple(files))
     others = tuple(its for its in environment.files if its.stage != stage.stage)
@@ -178,6 +194,7 @@ ENVIRONMENT = Environment(
     os="debian12",
     cuda="13.0",
     cudnn=None,
+    requirement=None,
     gcc="12",
     epoch=1,
     arches=("amd64",),
