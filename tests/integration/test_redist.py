@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import docker
 import pytest
 from tests.fakes import Silent
 from tests.integration.conftest import ROOT, Envmatrix
@@ -109,13 +112,15 @@ def redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def served(redist: Path) -> Iterator[str]:
+@contextmanager
+def serving(root: Path) -> Iterator[str]:
+    """An address on loopback that has the files of `root`."""
+
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(redist))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -125,8 +130,14 @@ Repository = Callable[[str], Path]
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A repository of the matrix above, on a machine that has NVIDIA's archives at an address."""
+def repository(
+    envmatrix: Envmatrix,
+    engine: docker.DockerClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Repository]:
+    """A repository of the matrix above, locked and generated on a machine that has NVIDIA's
+    archives at an address."""
 
     def make(address: str) -> Path:
         home = tmp_path / "config/envmatrix"
@@ -138,20 +149,22 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
         shutil.copytree(ROOT / "examples", root / "examples")
         shutil.copy(ROOT / model.FILE, root)
         (root / "matrix.yaml").write_text(MATRIX)
+        envmatrix("lock", cwd=root)
+        envmatrix("generate", cwd=root)
         return root
 
-    return make
+    yield make
+    for image in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
+        engine.images.remove(str(image.id), force=True)
 
 
 def test_cells_are_built_from_archives_and_compile_the_library(
-    envmatrix: Envmatrix, served: str, repository: Repository
+    envmatrix: Envmatrix, redist: Path, repository: Repository
 ) -> None:
-    root = repository(served)
-
-    envmatrix("lock", cwd=root)
-    envmatrix("generate", cwd=root)
-    for cell in CELLS:
-        envmatrix("run", "compile", cell, cwd=root)
+    with serving(redist) as address:
+        root = repository(address)
+        for cell in CELLS:
+            envmatrix("run", "compile", cell, cwd=root)
 
     machines = {}
     for cell in CELLS:
@@ -160,24 +173,59 @@ def test_cells_are_built_from_archives_and_compile_the_library(
     assert machines == {CELLS[0]: {"x86_64"}, CELLS[1]: {"aarch64"}}
 
 
+@pytest.fixture
+def other(redist: Path, tmp_path: Path) -> Path:
+    """A copy of NVIDIA's files, to change; its archives share their bytes."""
+    shutil.copytree(redist, tmp_path / "nvidia", copy_function=os.link)
+    return tmp_path / "nvidia/cuda/redist"
+
+
+def rewrite(file: Path, content: bytes) -> None:
+    file.unlink()
+    file.write_bytes(content)
+
+
 def test_an_archive_that_is_not_the_manifests_is_refused(
-    envmatrix: Envmatrix, served: str, repository: Repository, redist: Path
+    envmatrix: Envmatrix, other: Path, repository: Repository
 ) -> None:
-    root = repository(served)
-    envmatrix("lock", cwd=root)
-    envmatrix("generate", cwd=root)
-    lock = model.load(root)
-    (archive,) = (
-        item for item in lock.artifacts() if item.name == "libnvvm" and "x86" in item.path
-    )
-    Store.of_user().path(archive).unlink(missing_ok=True)
-    file = redist / archive.path
-    kept = file.read_bytes()
-    file.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    with serving(other.parents[1]) as address:
+        root = repository(address)
+        (archive,) = (
+            its
+            for its in model.load(root).artifacts()
+            if its.name == "libnvvm" and "x86_64" in its.path
+        )
+        file = other.parents[1] / archive.path
+        rewrite(file, file.read_bytes()[:-1] + b"?")
+        Store.of_user().path(archive).unlink(missing_ok=True)
 
-    done = envmatrix("build", "--force", "--select", CELLS[0], cwd=root, expect=5)
+        done = envmatrix("build", "--force", "--select", CELLS[0], cwd=root, expect=5)
 
-    file.write_bytes(kept)
     assert f"`{archive.filename}`" in done.stderr
     assert "the lock names" in done.stderr
     assert not Store.of_user().has(archive)
+
+
+def test_an_archive_that_climbs_out_of_its_directory_is_refused(
+    envmatrix: Envmatrix, engine: docker.DockerClient, other: Path, repository: Repository
+) -> None:
+    (manifest,) = other.glob("redistrib_*.json")
+    document = json.loads(manifest.read_text())
+    entry = document["cuda_cudart"]["linux-x86_64"]
+    content = climbing("top/../../lib/libcudart.so.13")
+    rewrite(other / entry["relative_path"], content)
+    entry |= {"sha256": hashlib.sha256(content).hexdigest(), "size": str(len(content))}
+    rewrite(manifest, json.dumps(document).encode())
+
+    with serving(other.parents[1]) as address:
+        done = envmatrix("build", "--select", CELLS[0], cwd=repository(address), expect=6)
+
+    assert "Member name contains '..'" in done.stderr
+    assert not engine.images.list(f"envmatrix/{ENVIRONMENT}:runtime-amd64")
+
+
+def climbing(name: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz", preset=0) as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return packed.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from envmatrix.lock.resolve import Base
 from envmatrix.plan.environments import base_image
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher
+
+_LIBC_ARCHITECTURE = re.compile(r"^Package: libc6\n(?:.+\n)*?Architecture: (\S+)", re.MULTILINE)
 
 
 @dataclass
@@ -66,7 +69,9 @@ class LocalWorkshop:
         _run(["docker", "pull", "--quiet", platform, image])
         self._images[key] = image
         show = ["docker", "run", "--rm", "--network=none", platform, "--entrypoint=cat", image]
-        return Base(None, _run([*show, "/var/lib/dpkg/status"]))
+        status = _run([*show, "/var/lib/dpkg/status"])
+        check_architecture(image, request.arch, status)
+        return Base(None, status)
 
     def _apt(self, suite: str, arch: str, runner: Callable[[Sequence[str]], str]) -> Apt:
         """The one view of this suite; its index is the same for whoever asks."""
@@ -81,6 +86,21 @@ class LocalWorkshop:
     def _in_container(self, image: str, command: Sequence[str]) -> str:
         shared = f"{self.directory}:{self.directory}"
         return _run(["docker", "run", "--rm", "--network=host", "-v", shared, image, *command])
+
+
+def check_architecture(image: str, arch: str, status: str) -> None:
+    """Refuse an image that is not for `arch`, by what its dpkg `status` says of its C library.
+
+    An engine may run the image of another architecture than the one it was asked for.
+    """
+    found = re.search(
+        r"^Package: libc6\n(?:\S.*\n| .*\n)*?Architecture: (\S+)", status, re.MULTILINE
+    )
+    if found and found[1] != arch:
+        raise LookupFailed(
+            f"the base `{image}` is for {found[1]}, not for {arch}",
+            hint="name the digest of its index, which has every architecture, under `bases`",
+        )
 
 
 def _on_host(command: Sequence[str]) -> str:
