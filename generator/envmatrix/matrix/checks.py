@@ -90,18 +90,22 @@ def source_problems(
     source: Source, rules: Sequence[SourceRule], cells: Sequence[Cell]
 ) -> Iterator[Problem]:
     """Values that are on no axis, and rules that leave no cell to decide."""
-    for index, entry in enumerate(source.contents.sources):
-        for axis in SOURCE_AXES:
-            for item, value in enumerate(getattr(entry, axis) or ()):
-                location = ("sources", index, axis, item)
-                yield from _off_axis(source, axis, value, location, source.listed(axis))
     undecided = list(cells)
     for index, rule in enumerate(rules):
+        wrong = list(_off_axes(source, index))
         left = [cell for cell in undecided if not rule.holds(cell)]
-        if len(left) == len(undecided):
+        if not wrong and len(left) == len(undecided):
             message = "names the source of no cell that has none yet"
-            yield Problem(message, source.document.position("sources", index))
+            wrong = [Problem(message, source.document.position("sources", index))]
+        yield from wrong
         undecided = left
+
+
+def _off_axes(source: Source, rule: int) -> Iterator[Problem]:
+    for axis in SOURCE_AXES:
+        for item, value in enumerate(getattr(source.contents.sources[rule], axis) or ()):
+            location = ("sources", rule, axis, item)
+            yield from _off_axis(source, axis, value, location, source.listed(axis))
 
 
 def alias_value_problems(source: Source) -> Iterator[Problem]:
