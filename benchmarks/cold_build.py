@@ -99,7 +99,7 @@ def _ordinary(environment: Environment, directory: Path) -> timing.Usage:
     files = {
         "Dockerfile": _dockerfile(environment),
         "apt-options": APT_OPTIONS,
-        "sources.list": f"deb {origins.debian[0]} {_suite(environment)} main",
+        "sources.list": f"deb {origins.archive('debian')[0]} {_suite(environment)} main",
         "index": origins.pypi_index,
     }
     for name, text in files.items():

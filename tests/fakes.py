@@ -1,4 +1,4 @@
-"""Stand-ins for the world outside: a repository, a Debian archive behind `apt-get`, a package
+"""Stand-ins for the world outside: a repository, archives behind `apt-get`, a package
 index behind pip, and a workshop that bootstraps nothing."""
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import PLATFORMS, Redist
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolve import Base, Resolver, upgrade_rule
+from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell
 
-MIRROR = "http://mirror.example/debian"
+MIRRORS = "http://mirror.example"
 
 FLAVOURS = {
     "runtime": "flavour: runtime\ncomponents: [cudart]\npackages: [cmake]\n",
@@ -71,11 +72,13 @@ def cell_of(matrix: Matrix, cell: str) -> PlannedCell:
 
 @dataclass
 class Archive:
-    """What `apt-get` would say; every package exists, in version 1.0-1 unless told otherwise."""
+    """What `apt-get` would say; every package exists, in version 1.0-1 unless told otherwise, and
+    is another file for each architecture unless it is `independent`."""
 
     versions: dict[str, str] = field(default_factory=dict)
     depends: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEPENDS)
     released: str = "Thu, 01 Jan 2026 00:00:00 UTC"
+    independent: frozenset[str] = frozenset()
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     def run(self, command: Sequence[str]) -> str:
@@ -96,20 +99,21 @@ class Archive:
         if verb == "install":
             status = Path(options["Dir::State::status"]).read_text()
             names = self._closure(names) - {line.split(": ")[1] for line in status.splitlines()}
-        arch = options["APT::Architecture"]
-        return "".join(self._line(name, home.name, arch) for name in sorted(names))
+        return "".join(self._line(name, home, options) for name in sorted(names))
 
     def _closure(self, names: set[str]) -> set[str]:
         needed = {it for name in names for it in self.depends.get(name, ())} - names
         found = names | (self._closure(names | needed) if needed else set())
         return {name for name in found if not name.startswith("?")}
 
-    def _line(self, name: str, home: str, arch: str) -> str:
+    def _line(self, name: str, home: Path, options: Mapping[str, str]) -> str:
         version = self.versions.get(name, "1.0-1")
+        arch = "all" if name in self.independent else options["APT::Architecture"]
         file = f"{name}_{quote(version, safe='+~')}_{arch}.deb"
+        mirror = (home / "sources.list").read_text().split()[2]
         path = f"pool/main/{name[0]}/{quote(file, safe='')}"
-        sha256 = digest(name, version, home)
-        return f"'{MIRROR}/{path}' {file} {len(name)} SHA256:{sha256}\n"
+        sha256 = digest(name, version, f"{home.name.partition('-')[0]}-{arch}")
+        return f"'{mirror}/{path}' {file} {len(name)} SHA256:{sha256}\n"
 
 
 TOOLKIT = {
@@ -208,7 +212,9 @@ class Workshop:
     homes: list[str] = field(default_factory=list)
 
     def apt_of_host(self, suite: str, arch: str) -> Apt:
-        apt = Apt(self.directory / f"{suite}-{arch}", suite, arch, MIRROR, self.archive.run)
+        its = load_facts().archive(suite, arch)
+        mirror = f"{MIRRORS}/{its.origin}"
+        apt = Apt(self.directory / f"{suite}-{arch}", its, mirror, self.archive.run)
         if not apt.directory.exists():
             apt.update()
         return apt

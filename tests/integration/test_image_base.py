@@ -41,7 +41,7 @@ def registry(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     """Debian's docker-registry in a container of the base; its address on loopback."""
     context = tmp_path_factory.mktemp("registry")
     install = "apt-get update && apt-get install -y --no-install-recommends docker-registry"
-    source = f"deb {Origins().debian[0]} bookworm main"
+    source = f"deb {Origins().archive('debian')[0]} bookworm main"
     (context / "config.yml").write_text(REGISTRY_CONFIGURATION)
     (context / "Dockerfile").write_text(
         f"FROM {base}\nRUN echo '{source}' >/etc/apt/sources.list && {install}\n"

@@ -48,7 +48,7 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
         store = Store.of_user()
         fetcher = Fetcher(store, origins, client)
         workshop = LocalWorkshop(
-            Path(apt), cache_directory(), store, fetcher, console, origins.debian[0],
+            Path(apt), cache_directory(), store, fetcher, console, matrix.facts, origins,
             options.host_arch(),
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from envmatrix.engine.host import (
     Engine,
     HostFacts,
 )
-from envmatrix.store.origins import ARCHIVE_KEYRING
+from envmatrix.matrix.facts import load_facts
 
 MINIMUM_ENGINE = "25.0"
 MINIMUM_BUILDX = "0.13"
@@ -222,8 +222,9 @@ def _installation(facts: HostFacts, packages: tuple[str, ...]) -> Iterator[Step]
 
 
 def _trixie(mirror: str | None) -> str:
+    keyring = load_facts().distributions["debian"].keyring
     lines = ("Types: deb", f"URIs: {mirror}", "Suites: trixie", "Components: main")
-    return "\n".join((*lines, f"Signed-By: {ARCHIVE_KEYRING}", ""))
+    return "\n".join((*lines, f"Signed-By: {keyring}", ""))
 
 
 def _write(facts: HostFacts, path: str, text: str) -> Step:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from envmatrix.store.origins import APT_DIRECTORY, apt_sources, debian_mirrors
+from envmatrix.matrix.facts import load_facts
+from envmatrix.store.origins import APT_DIRECTORY, apt_sources, archive_mirrors
 
 BINFMT = "/proc/sys/fs/binfmt_misc"
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
@@ -97,7 +98,8 @@ def probe(environment: Mapping[str, str]) -> HostFacts:
     architecture = platform.machine()
     foreign = FOREIGN.get(architecture, "")
     docker = docker_info(path)
-    mirrors = debian_mirrors(apt_sources(APT_DIRECTORY), release.get("VERSION_CODENAME", ""))
+    debian, codename = load_facts().distributions["debian"], release.get("VERSION_CODENAME", "")
+    mirrors = archive_mirrors(apt_sources(APT_DIRECTORY), debian, "debian", codename)
     return HostFacts(
         os_id=release.get("ID", ""),
         os_release=_major(release.get("VERSION_ID", "")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envmatrix.console import Console
@@ -15,9 +15,11 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.model import PackageSet, Request
 from envmatrix.lock.resolve import Base
+from envmatrix.matrix.facts import Archive, Facts
 from envmatrix.plan.environments import base_image
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher
+from envmatrix.store.origins import Origins
 
 _LIBC_ARCHITECTURE = re.compile(r"^Package: libc6\n(?:.+\n)*?Architecture: (\S+)", re.MULTILINE)
 
@@ -35,7 +37,8 @@ class LocalWorkshop:
     store: Store
     fetcher: Fetcher
     console: Console
-    mirror: str
+    facts: Facts
+    origins: Origins
     host_arch: str
     _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
     _layouts: dict[str, tuple[BaseLayout, str]] = field(default_factory=dict)
@@ -76,11 +79,22 @@ class LocalWorkshop:
     def _apt(self, suite: str, arch: str, runner: Callable[[Sequence[str]], str]) -> Apt:
         """The one view of this suite; its index is the same for whoever asks."""
         known = self._apts.get((suite, arch))
-        directory = self.directory / f"{suite}-{arch}"
-        apt = Apt(directory, suite, arch, self.mirror, runner)
         if known is None:
-            apt.update()
-            self._apts[suite, arch] = apt
+            known = self._apts[suite, arch] = self._read(self.facts.archive(suite, arch))
+        return replace(known, run=runner)
+
+    def _read(self, archive: Archive) -> Apt:
+        """apt of this machine with the index of `archive`, which this machine's keyring proves."""
+        distribution = archive.distribution
+        if not Path(distribution.keyring).exists():
+            raise LookupFailed(
+                f"`{distribution.keyring}` is missing: it proves what the archive of "
+                f"`{distribution.name}` says",
+                hint=f"install the package `{distribution.keyring_package}`",
+            )
+        directory = self.directory / f"{archive.suite}-{archive.arch}"
+        apt = Apt(directory, archive, self.origins.archive(archive.origin)[0], _on_host)
+        apt.update()
         return apt
 
     def _in_container(self, image: str, command: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
-"""Debian packages, resolved by apt itself: it prints URLs and hashes, nothing is installed."""
+"""Packages of the deb family, resolved by apt itself: it prints URLs and hashes, nothing is
+installed."""
 
 from __future__ import annotations
 
@@ -11,12 +12,10 @@ from urllib.parse import unquote
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
+from envmatrix.matrix.facts import Archive
 
 # Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
 Run = Callable[[Sequence[str]], str]
-
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-ORIGIN = "debian"
 
 _URI = re.compile(r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
 
@@ -29,8 +28,7 @@ class Apt:
     """
 
     directory: Path
-    suite: str
-    arch: str
+    archive: Archive
     mirror: str
     run: Run
 
@@ -38,9 +36,9 @@ class Apt:
         (self.directory / "lists/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "archives/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "empty-status").touch()
-        (self.directory / "sources.list").write_text(
-            f"deb [signed-by={KEYRING}] {self.mirror} {self.suite} main contrib non-free\n"
-        )
+        its = self.archive.distribution
+        where = f"{self.mirror} {self.archive.suite} {' '.join(its.sections)}"
+        (self.directory / "sources.list").write_text(f"deb [signed-by={its.keyring}] {where}\n")
         self._apt("apt-get", "update", "--error-on=any", "-q")
 
     @property
@@ -53,7 +51,8 @@ class Apt:
         try:
             return max(int(parsedate_to_datetime(date[1]).timestamp()) for date in dates if date)
         except ValueError as error:
-            raise LookupFailed(f"there is no date in the Release file of {self.suite}") from error
+            suite = self.archive.suite
+            raise LookupFailed(f"there is no date in the Release file of {suite}") from error
 
     def closure(self, packages: Sequence[str], status: str = "") -> tuple[Artifact, ...]:
         """`packages` and what they need beyond those that the dpkg `status` has installed."""
@@ -70,12 +69,13 @@ class Apt:
     def _artifacts(self, verb: str, *arguments: str) -> tuple[Artifact, ...]:
         printed = self._apt("apt-get", verb, "--print-uris", *arguments)
         found = tuple(
-            _artifact(match, self.mirror)
+            _artifact(match, self.mirror, self.archive.origin)
             for line in printed.splitlines()
             if (match := _URI.match(line))
         )
         if not found:
-            raise LookupFailed(f"apt prints no package for {' '.join(arguments)} in {self.suite}")
+            asked = " ".join(arguments)
+            raise LookupFailed(f"apt prints no package for {asked} in {self.archive.suite}")
         return tuple(sorted(found))
 
     def _apt(self, program: str, *arguments: str) -> str:
@@ -90,8 +90,8 @@ class Apt:
             "Dir::Etc::sourceparts": "/dev/null",
             "Dir::Etc::preferences": "/dev/null",
             "Dir::Etc::preferencesparts": "/dev/null",
-            "APT::Architecture": self.arch,
-            "APT::Architectures": self.arch,
+            "APT::Architecture": self.archive.arch,
+            "APT::Architectures": self.archive.arch,
             "APT::Sandbox::User": "root",
             "Acquire::ForceHash": "SHA256",
             "Acquire::Languages": "none",
@@ -100,13 +100,13 @@ class Apt:
         return self.run([program, *chosen, *arguments])
 
 
-def _artifact(match: re.Match[str], mirror: str) -> Artifact:
+def _artifact(match: re.Match[str], mirror: str, origin: str) -> Artifact:
     url = match["url"]
     if not url.startswith(f"{mirror}/"):
         raise LookupFailed(f"apt names `{url}`, which is not under its own mirror")
     name, version, _ = match["file"].split("_", 2)
     return Artifact(
-        origin=ORIGIN,
+        origin=origin,
         path=unquote(url.removeprefix(f"{mirror}/")),
         name=name,
         version=unquote(version),

@@ -90,7 +90,10 @@ class Lock:
 
 
 def dumps(lock: Lock) -> str:
-    """One artifact a line, so that a changed pin is a changed line."""
+    """One artifact a line, so that a changed pin is a changed line.
+
+    A file that is in several archives, as packages for all architectures are, is of the first.
+    """
     table = {
         item.sha256: {
             "origin": item.origin,
@@ -99,7 +102,7 @@ def dumps(lock: Lock) -> str:
             "version": item.version,
             "size": item.size,
         }
-        for item in lock.artifacts()
+        for item in reversed(lock.artifacts())
     }
     rows = ",\n".join(
         f'    "{sha256}": {json.dumps(row)}'

@@ -96,9 +96,9 @@ class Resolver:
             return apt.exactly(request.packages)
         base, *others = request.below
         asked = [name for key in others for name in lock.sets[key].request.packages]
-        below = {item for key in others for item in lock.sets[key].artifacts}
+        below = {item.sha256 for key in others for item in lock.sets[key].artifacts}
         found = apt.closure((*asked, *request.packages), self._base(base, lock).status)
-        return tuple(item for item in found if item not in below)
+        return tuple(item for item in found if item.sha256 not in below)
 
 
 def upgrade_rule(

@@ -113,6 +113,10 @@ def cuda_source(subject: Subject) -> Verdict:
     explanation = f"CUDA {release.release} comes from {_listed(p.source for p in packages)}"
     if subject.source:
         explanation += f"; the matrix names {subject.source}"
+    for package in packages:
+        if not package.suits(subject.os.distribution):
+            made_for = _listed(package.distributions or ())
+            explanation += f"; packages of {package.source} are made for {made_for} alone"
     return Verdict("source", bool(subject.offered), explanation, _package_refs(subject))
 
 
@@ -151,9 +155,9 @@ def conflict(subject: Subject) -> Verdict:
     conflicts = subject.facts.conflicts
     for row in conflicts:
         if (
-            row.arch == subject.cell.arch
+            row.arch in (None, subject.cell.arch)
             and version_key(row.glibc_min) <= version_key(subject.os.glibc)
-            and version_key(subject.release.release) <= version_key(row.cuda_max)
+            and in_range(subject.release.release, row.cuda_min, row.cuda_max)
         ):
             return Verdict(row.rule, passed=False, explanation=row.reason, ref=row.ref)
     explanation = "no known conflict between parts that each work"

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import cast
 
-from envmatrix.matrix.cells import version_key
+from envmatrix.matrix.cells import docker_arch, version_key
 from envmatrix.matrix.document import parse
 
 Row = Mapping[str, str]
@@ -17,7 +17,8 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A source that carries the CUDA releases `first` to `last` in full."""
+    """A source that carries the CUDA releases `first` to `last` in full, for all distributions
+    or for some."""
 
     source: str
     suite: str | None
@@ -26,6 +27,10 @@ class Package:
     glibc: str
     arches: tuple[str, ...]
     ref: str
+    distributions: tuple[str, ...] | None = None
+
+    def suits(self, distribution: str) -> bool:
+        return self.distributions is None or distribution in self.distributions
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,36 @@ class CudaRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """The archives of a distribution are `origins`; `sections` is what apt reads of them."""
+
+    name: str
+    origins: tuple[str, ...]
+    sections: tuple[str, ...]
+    keyring: str
+    keyring_package: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Where the packages of a suite are for one architecture, which has Docker's name."""
+
+    distribution: Distribution
+    origin: str
+    suite: str
+    arch: str
+
+
+@dataclass(frozen=True, slots=True)
 class OperatingSystem:
+    """`origins` has the architectures that are not in its distribution's first archive."""
+
     name: str
     family: str
+    distribution: str
     suite: str
+    origins: Mapping[str, str]
     glibc: str
     gcc: tuple[str, ...]
     cross_gcc: Mapping[str, tuple[str, ...]]
@@ -110,11 +141,12 @@ class Conflict:
     """A combination whose parts each work and that fails as a whole."""
 
     rule: str
-    arch: str
     glibc_min: str
     cuda_max: str
     reason: str
     ref: str
+    arch: str | None = None
+    cuda_min: str = "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +161,7 @@ class Component:
 class Facts:
     cuda: Mapping[str, CudaRelease]
     os: Mapping[str, OperatingSystem]
+    distributions: Mapping[str, Distribution]
     cudnn_support: tuple[CudnnSupport, ...]
     cudnn_projects: tuple[CudnnProject, ...]
     conflicts: tuple[Conflict, ...]
@@ -137,6 +170,13 @@ class Facts:
     def release(self, cuda: str) -> CudaRelease | None:
         """The release that `12.4` and `12.4.1` both belong to."""
         return self.cuda.get(".".join(cuda.split(".")[:2]))
+
+    def archive(self, suite: str, arch: str) -> Archive:
+        """The archive that has `suite` for `arch`, which is Docker's name."""
+        os = next(os for os in self.os.values() if os.suite == suite)
+        distribution = self.distributions[os.distribution]
+        origin = os.origins.get(arch, distribution.origins[0])
+        return Archive(distribution, origin, suite, arch)
 
 
 def in_range(version: str, first: str, last: str | None) -> bool:
@@ -157,6 +197,9 @@ def load_facts() -> Facts:
     return Facts(
         cuda={release.release: release for release in _releases(_mapping("cuda.yaml"))},
         os={name: _os(name, row) for name, row in _mapping("os.yaml").items()},
+        distributions={
+            name: _distribution(name, row) for name, row in _mapping("distributions.yaml").items()
+        },
         cudnn_support=tuple(CudnnSupport(**row) for row in _rows(cudnn["support"])),
         cudnn_projects=tuple(CudnnProject(**row) for row in _rows(cudnn["projects"])),
         conflicts=tuple(Conflict(**row) for row in _rows(_read("conflicts.yaml"))),
@@ -210,20 +253,35 @@ def _package(row: Row) -> Package:
         glibc=row["glibc"],
         arches=_texts(row["arches"]),
         ref=row["ref"],
+        distributions=_texts(row["distributions"]) if "distributions" in row else None,
     )
 
 
 def _os(name: str, row: Mapping[str, object]) -> OperatingSystem:
     cross = cast("Mapping[str, object]", row["cross_gcc"])
+    origins = cast("Row", row.get("origins", {}))
     return OperatingSystem(
         name=name,
         family=str(row["family"]),
+        distribution=str(row["distribution"]),
         suite=str(row["suite"]),
+        origins={docker_arch(arch): origin for arch, origin in origins.items()},
         glibc=str(row["glibc"]),
         gcc=_texts(row["gcc"]),
         cross_gcc={arch: _texts(majors) for arch, majors in cross.items()},
         ref=str(row["ref"]),
         eol=_end_of_life(row),
+    )
+
+
+def _distribution(name: str, row: Mapping[str, object]) -> Distribution:
+    return Distribution(
+        name=name,
+        origins=_texts(row["origins"]),
+        sections=_texts(row["sections"]),
+        keyring=str(row["keyring"]),
+        keyring_package=str(row["keyring_package"]),
+        ref=str(row["ref"]),
     )
 
 

@@ -28,7 +28,8 @@ class Subject:
 
     @property
     def offered(self) -> list[Package]:
-        """Packages of the release, of the named source or else of any, in order of preference.
+        """Packages of the release for the cell's distribution, of the named source or else of any,
+        in order of preference.
 
         Debian has one patch of a release, which nobody can ask for.
         """
@@ -37,6 +38,7 @@ class Subject:
             package
             for package in self.release.packages
             if self.source in (None, package.source)
+            and package.suits(self.os.distribution)
             and not (has_patch and package.source == "debian")
         ]
 

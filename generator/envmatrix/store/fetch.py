@@ -20,7 +20,7 @@ from envmatrix.console import Meter
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.store.artifacts import Store
-from envmatrix.store.origins import DEBIAN, NVIDIA, PYPI, Origins
+from envmatrix.store.origins import NVIDIA, PYPI, Origins
 
 _Result = TypeVar("_Result")
 
@@ -96,12 +96,7 @@ class Fetcher:
             raise _gone(artifact, tried)
 
     def _locations(self, artifact: Artifact, tried: list[str]) -> Iterator[str]:
-        bases = {
-            DEBIAN: lambda: self._origins.debian,
-            PYPI: lambda: self._origins.pypi_files,
-            NVIDIA: lambda: self._origins.nvidia,
-        }
-        for base in bases[artifact.origin]():
+        for base in self._origins.files(artifact.origin):
             yield f"{base}/{quote(artifact.path, safe='/~+:')}"
         if artifact.origin == PYPI:
             try:

@@ -21,9 +21,8 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Position, Problem
-from envmatrix.lock.apt import KEYRING
+from envmatrix.matrix.facts import Distribution, load_facts
 
-DEBIAN = "debian"
 PYPI = "pypi"
 PYPI_INDEX = "pypi-index"
 NVIDIA = "nvidia"
@@ -32,7 +31,6 @@ NVIDIA = "nvidia"
 NVIDIA_BASE = "https://developer.download.nvidia.com/compute"
 
 APT_DIRECTORY = Path("/etc/apt")
-ARCHIVE_KEYRING = Path(KEYRING)
 
 
 def user_configuration() -> Path:
@@ -69,7 +67,9 @@ def _unreadable(file: Path, said: str) -> Problem:
 
 
 def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Problem]:
-    known = (DEBIAN, PYPI, PYPI_INDEX, NVIDIA)
+    distributions = load_facts().distributions.values()
+    known = [origin for distribution in distributions for origin in distribution.origins]
+    known += [PYPI, PYPI_INDEX, NVIDIA]
     for origin, bases in mirrors.items():
         if origin not in known:
             names = ", ".join(f"`{name}`" for name in known)
@@ -99,21 +99,27 @@ class AptSource:
     keyring: str
 
 
-def debian_mirrors(sources: Sequence[AptSource], codename: str) -> tuple[str, ...]:
-    """Base URLs of Debian's own archive as apt has them for its release `codename`, best first.
+def archive_mirrors(
+    sources: Sequence[AptSource], distribution: Distribution, origin: str, codename: str
+) -> tuple[str, ...]:
+    """Base URLs of a distribution's own archive as apt has them for its release `codename`, best
+    first.
 
     Third parties use other suites or components, or sign with a key of their own; the security
-    archive has other suites. A source that says nothing of this is told by its path.
+    archive has other suites. A source that says nothing of this is told by its path, and so are
+    the archives of one distribution.
     """
+    others = tuple(f"/{other}" for other in distribution.origins if other != origin)
     found = [
         source.uri
         for source in sources
         if codename in source.suites
         and "main" in source.components
-        and Path(source.keyring).stem in ("", ARCHIVE_KEYRING.stem)
+        and Path(source.keyring).stem in ("", Path(distribution.keyring).stem)
         and not source.uri.startswith("cdrom:")
+        and not urlsplit(source.uri).path.endswith(others)
     ]
-    found.sort(key=lambda uri: not urlsplit(uri).path.endswith("/debian"))
+    found.sort(key=lambda uri: not urlsplit(uri).path.endswith(f"/{origin}"))
     return tuple(dict.fromkeys(found))
 
 
@@ -172,13 +178,13 @@ def pip_index(help_text: str, environment: Mapping[str, str]) -> str | None:
     return match.group(1).rstrip("/") if match and "****" not in match.group(1) else None
 
 
-def debian_codename() -> str:
-    """The release of Debian that this machine runs; empty where it runs another system."""
+def running() -> tuple[str, str]:
+    """The distribution that this machine runs and the name of its release, as far as it says."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:
-        return ""
-    return release.get("VERSION_CODENAME", "") if release.get("ID") == "debian" else ""
+        return "", ""
+    return release.get("ID", ""), release.get("VERSION_CODENAME", "")
 
 
 @dataclass(frozen=True)
@@ -188,18 +194,35 @@ class Origins:
     configuration: Path = field(default_factory=user_configuration)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     apt_directory: Path = APT_DIRECTORY
-    codename: str = field(default_factory=debian_codename)
+    running: tuple[str, str] = field(default_factory=running)
 
     @cached_property
     def mirrors(self) -> Mapping[str, tuple[str, ...]]:
         return configured_mirrors(self.configuration)
 
+    def files(self, origin: str) -> tuple[str, ...]:
+        """Base URLs of the files of `origin`, tried in order."""
+        if origin == PYPI:
+            return self.pypi_files
+        return self.nvidia if origin == NVIDIA else self.archive(origin)
+
+    def archive(self, origin: str) -> tuple[str, ...]:
+        """Base URLs of the archive of a distribution."""
+        known = (*self.mirrors.get(origin, ()), *self._of_apt.get(origin, ()))
+        return tuple(dict.fromkeys(known)) or _unknown(origin, self.configuration)
+
     @cached_property
-    def debian(self) -> tuple[str, ...]:
-        found = debian_mirrors(apt_sources(self.apt_directory), self.codename)
-        reachable = (uri for uri in found if _is_url(uri))
-        bases = tuple(dict.fromkeys((*self.mirrors.get(DEBIAN, ()), *reachable)))
-        return bases or _unknown(DEBIAN, self.configuration)
+    def _of_apt(self) -> Mapping[str, tuple[str, ...]]:
+        """The archives of the distribution that runs here, where apt has them and HTTP reaches."""
+        name, codename = self.running
+        distribution = load_facts().distributions.get(name)
+        if distribution is None:
+            return {}
+        sources = [its for its in apt_sources(self.apt_directory) if _is_url(its.uri)]
+        return {
+            origin: archive_mirrors(sources, distribution, origin, codename)
+            for origin in distribution.origins
+        }
 
     @cached_property
     def pypi_index(self) -> str:

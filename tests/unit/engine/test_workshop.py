@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
 import pytest
 
-from envmatrix.engine.workshop import check_architecture
+from envmatrix.console import Console
+from envmatrix.engine.workshop import LocalWorkshop, check_architecture
 from envmatrix.errors import LookupFailed
+from envmatrix.matrix.facts import load_facts
+from envmatrix.store.artifacts import Store
+from envmatrix.store.fetch import Fetcher
+from envmatrix.store.origins import Origins
 
 STATUS = """\
 Package: adduser
@@ -31,3 +40,30 @@ def test_an_image_for_another_architecture_is_refused() -> None:
         check_architecture("name@sha256:0", "arm64", STATUS.format(arch="amd64"))
     assert str(caught.value) == "the base `name@sha256:0` is for amd64, not for arm64"
     assert caught.value.hint is not None
+
+
+def workshop_with(directory: Path, keyring: Path) -> LocalWorkshop:
+    """A workshop on a machine that has that keyring of Ubuntu's archive, and no mirror."""
+    facts = load_facts()
+    ubuntu = replace(facts.distributions["ubuntu"], keyring=str(keyring))
+    facts = replace(facts, distributions={**facts.distributions, "ubuntu": ubuntu})
+    store, origins = Store(directory), Origins(directory / "config.toml", {}, directory, ("", ""))
+    fetcher = Fetcher(store, origins, httpx.Client())
+    return LocalWorkshop(directory, directory, store, fetcher, Console(), facts, origins, "amd64")
+
+
+def test_a_keyring_that_is_missing_is_told_with_the_package_that_has_it(tmp_path: Path) -> None:
+    workshop = workshop_with(tmp_path, tmp_path / "none.gpg")
+    with pytest.raises(LookupFailed, match=r"none\.gpg` is missing") as caught:
+        workshop.apt_of_host("noble", "arm64")
+    assert caught.value.hint == "install the package `ubuntu-keyring`"
+
+
+def test_a_mirror_is_needed_for_the_archive_that_is_read(tmp_path: Path) -> None:
+    keyring = tmp_path / "keyring.gpg"
+    keyring.touch()
+    workshop = workshop_with(tmp_path, keyring)
+    with pytest.raises(LookupFailed, match="where the origin `ubuntu-ports` lives"):
+        workshop.apt_of_host("noble", "arm64")
+    with pytest.raises(LookupFailed, match="where the origin `ubuntu` lives"):
+        workshop.apt_of_host("resolute", "arm64")

@@ -8,19 +8,22 @@ import pytest
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.model import Artifact
+from envmatrix.matrix.facts import load_facts
 
 MIRROR = "http://mirror.example/debian"
 SHA256 = "0123456789abcdef" * 4
 
 
-def apt_that_prints(directory: Path, *lines: str) -> tuple[Apt, list[Sequence[str]]]:
+def apt_that_prints(
+    directory: Path, *lines: str, suite: str = "bookworm"
+) -> tuple[Apt, list[Sequence[str]]]:
     commands: list[Sequence[str]] = []
 
     def run(command: Sequence[str]) -> str:
         commands.append(command)
         return "".join(f"{line}\n" for line in lines)
 
-    return Apt(directory, "bookworm", "arm64", MIRROR, run), commands
+    return Apt(directory, load_facts().archive(suite, "arm64"), MIRROR, run), commands
 
 
 @pytest.mark.parametrize(
@@ -48,6 +51,17 @@ def apt_that_prints(directory: Path, *lines: str) -> tuple[Apt, list[Sequence[st
 def test_a_printed_line_is_an_artifact(tmp_path: Path, line: str, path: str, version: str) -> None:
     apt, _ = apt_that_prints(tmp_path, "Reading package lists...", line)
     assert apt.closure(["cmake"]) == (Artifact("debian", path, "cmake", version, 7, SHA256),)
+
+
+@pytest.mark.parametrize(
+    ("suite", "origin"), [("noble", "ubuntu-ports"), ("resolute", "ubuntu"), ("trixie", "debian")]
+)
+def test_an_artifact_is_of_the_archive_that_has_its_suite_and_architecture(
+    tmp_path: Path, suite: str, origin: str
+) -> None:
+    line = f"'{MIRROR}/pool/a' a_1_arm64.deb 1 SHA256:{SHA256}"
+    apt, _ = apt_that_prints(tmp_path, line, suite=suite)
+    assert [item.origin for item in apt.exactly(["a"])] == [origin]
 
 
 def test_artifacts_come_sorted_whatever_apt_prints_first(tmp_path: Path) -> None:
@@ -88,6 +102,15 @@ def test_apt_reads_nothing_of_this_machine_but_its_own_directory(tmp_path: Path)
     assert (tmp_path / "sources.list").read_text() == (
         "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
         f"{MIRROR} bookworm main contrib non-free\n"
+    )
+
+
+def test_a_distribution_has_its_own_keyring_and_sections(tmp_path: Path) -> None:
+    apt, _ = apt_that_prints(tmp_path, suite="noble")
+    apt.update()
+    assert (tmp_path / "sources.list").read_text() == (
+        "deb [signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg] "
+        f"{MIRROR} noble main universe restricted multiverse\n"
     )
 
 

@@ -7,7 +7,7 @@ from tests.fakes import Archive, Index, Nvidia, Silent, Workshop, lock_of, matri
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.lock.components import shipped_recipes
-from envmatrix.lock.model import Lock, PackageSet, Request, dumps
+from envmatrix.lock.model import Lock, PackageSet, Request, dumps, loads
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.model import Matrix
@@ -122,6 +122,20 @@ def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path:
     again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets, {}))
     assert dumps(again) == dumps(lock)
     assert archive.asked == []
+
+
+def test_a_file_in_two_archives_is_locked_once_and_stays_below(tmp_path: Path) -> None:
+    axes = AXES.replace("debian12", "ubuntu24.04")
+    matrix = matrix_of(tmp_path / "repository", axes)
+    archive = Archive(independent=frozenset({"libuv1"}))
+    text = dumps(lock_of(matrix, tmp_path / "first", archive=archive))
+    written = loads(text)
+    assert [its.origin for its in written.artifacts() if its.name == "libuv1"] == ["ubuntu"]
+    sets = {key: its for key, its in written.sets.items() if "-devel-gcc" not in key}
+    kept = Lock(written.epoch, sets, {})
+    again = lock_of(matrix, tmp_path / "again", archive=archive, previous=kept)
+    assert names(again, "ubuntu24.04-arm64-devel-gcc13") == ["g++-13", "ninja-build"]
+    assert dumps(again) == text
 
 
 def test_what_is_no_longer_asked_for_is_dropped(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ CELLS = st.builds(
     Cell,
     VERSIONS,
     st.none() | VERSIONS,
-    st.sampled_from(["debian12", "x1.2"]),
+    st.sampled_from(["debian12", "ubuntu24.04"]),
     st.sampled_from(ARCHES),
 )
 

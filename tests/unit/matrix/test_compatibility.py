@@ -20,6 +20,12 @@ from envmatrix.matrix.facts import Facts
         ("cuda12.4-cudnn9.10.2-debian12-aarch64", "12", "debian", "nvidia-cudnn-cu12"),
         ("cuda13.0-debian12-x86_64", "12", "pypi", None),
         ("cuda13.5-cudnn9.28-debian13-aarch64", "14", "pypi", "nvidia-cudnn-cu13"),
+        ("cuda11.8-cudnn9.10-ubuntu22.04-aarch64", "11", "redist", "cudnn"),
+        ("cuda12.2-ubuntu24.04-x86_64", "12", "redist", None),
+        ("cuda12.4-ubuntu24.04-x86_64", "13", "redist", None),
+        ("cuda12.9-ubuntu26.04-aarch64", "14", "redist", None),
+        ("cuda13.0-ubuntu24.04-aarch64", "13", "pypi", None),
+        ("cuda13.5-ubuntu26.04-x86_64", "15", "pypi", None),
     ],
 )
 def test_a_possible_cell_has_a_toolchain(
@@ -45,6 +51,8 @@ def test_a_possible_cell_has_a_toolchain(
             "CUDA 11.8 takes GCC 6 to 11; debian13 has 12, 13, 14",
         ),
         ("cuda12.4-debian13-aarch64", "math-vector", "glibc 2.38 and later declare aarch64"),
+        ("cuda12.4-ubuntu24.04-aarch64", "math-vector", "glibc 2.38 and later declare aarch64"),
+        ("cuda13.0-ubuntu26.04-x86_64", "rsqrt", "glibc 2.42 and later declare rsqrt noexcept"),
         (
             "cuda13.0-cudnn9.10-debian12-x86_64",
             "cudnn",
@@ -84,6 +92,18 @@ def test_a_named_source_is_the_only_one_that_counts(facts: Facts) -> None:
     assert isinstance(verdict, Impossible)
     assert verdict.rule == "source"
     assert verdict.reason == "CUDA 11.8 comes from debian, redist; the matrix names pypi"
+
+
+def test_packages_of_one_distribution_are_not_for_another(facts: Facts) -> None:
+    cell = parse_cell("cuda12.4-ubuntu24.04-x86_64")
+    assert cell
+    verdict = check(cell, facts, "debian")
+    assert isinstance(verdict, Impossible)
+    assert verdict.rule == "source"
+    assert verdict.reason == (
+        "CUDA 12.4 comes from debian, redist; the matrix names debian; "
+        "packages of debian are made for debian alone"
+    )
 
 
 def test_a_trace_tells_every_rule_also_after_one_that_failed(facts: Facts) -> None:

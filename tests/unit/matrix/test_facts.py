@@ -11,7 +11,7 @@ from envmatrix.matrix.document import parse
 from envmatrix.matrix.facts import Facts, in_range
 
 # cuda.yaml has references that hold until another one is given: see below.
-FACT_FILES = ["component_names", "conflicts", "cudnn", "os", "sources"]
+FACT_FILES = ["component_names", "conflicts", "cudnn", "distributions", "os", "sources"]
 
 
 def rows(value: object) -> Iterator[dict[str, object]]:
@@ -46,6 +46,26 @@ def test_every_release_comes_from_a_known_source(facts: Facts) -> None:
     for release in facts.cuda.values():
         assert release.packages
         assert {package.source for package in release.packages} <= set(SOURCES)
+
+
+def test_a_suite_has_one_archive_for_each_architecture(facts: Facts) -> None:
+    suites = [os.suite for os in facts.os.values()]
+    assert len(suites) == len(set(suites))
+    for suite in {*suites, *(p.suite for r in facts.cuda.values() for p in r.packages if p.suite)}:
+        for arch in ("amd64", "arm64"):
+            archive = facts.archive(suite, arch)
+            assert archive.origin in archive.distribution.origins
+
+
+def test_packages_are_made_for_known_distributions(facts: Facts) -> None:
+    for release in facts.cuda.values():
+        for package in release.packages:
+            assert set(package.distributions or ()) <= set(facts.distributions)
+
+
+def test_an_origin_is_of_one_distribution(facts: Facts) -> None:
+    origins = [origin for row in facts.distributions.values() for origin in row.origins]
+    assert len(origins) == len(set(origins))
 
 
 def test_no_release_takes_an_older_compiler_than_the_one_before(facts: Facts) -> None:

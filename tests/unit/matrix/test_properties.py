@@ -19,7 +19,9 @@ def expand_text(text: str) -> Matrix:
     return expand(parse(text.encode("utf-8", "replace"), "matrix.yaml"), load_facts(), {})
 
 
-SCALARS = st.sampled_from(["11.8", "12.4", "none", "9.10", "debian12", "x86_64", "", "[", "x"])
+SCALARS = st.sampled_from(
+    ["11.8", "12.4", "none", "9.10", "debian12", "ubuntu24.04", "x86_64", "", "[", "x"]
+)
 TOP_KEYS = [
     "version",
     "axes",
@@ -64,7 +66,7 @@ def matrices(draw: st.DrawFn) -> dict[str, object]:
     axes = {
         "cuda": draw(some(["11.8", "12.4", "12.6", "13.0", "13.5"])),
         "cudnn": draw(some(["none", "9.8", "9.10", "9.10.2", "9.28"])),
-        "os": draw(some(["debian12", "debian13"])),
+        "os": draw(some([*load_facts().os])),
         "arch": draw(some(["x86_64", "aarch64"])),
     }
     defaults = {"os": draw(st.sampled_from(axes["os"]))} if draw(st.booleans()) else {}

@@ -18,7 +18,7 @@ from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Artifact
 from envmatrix.plan.environments import Environment, FileStage, Tree, Unpacking, environments
 from envmatrix.plan.fingerprint import stages
-from envmatrix.render.dockerfile import BANNER, MIRROR_ARGUMENTS, dockerfile
+from envmatrix.render.dockerfile import BANNER, dockerfile, mirror_argument
 
 AXES = """\
 cuda: ["12.4", "13.0"]
@@ -86,11 +86,16 @@ def test_no_step_has_a_network(text: str) -> None:
 
 
 def test_every_file_is_checked_and_comes_from_an_origin_that_is_told(text: str) -> None:
-    origins = "|".join(re.escape(f"${{{argument}}}") for argument in MIRROR_ARGUMENTS.values())
+    arguments = [mirror_argument(origin) for origin in ("debian", "nvidia", "pypi")]
+    origins = "|".join(re.escape(f"${{{argument}}}") for argument in arguments)
     added = steps(text, "ADD")
     assert added
     for step in added:
         assert re.fullmatch(rf"ADD --checksum=sha256:[0-9a-f]{{64}} (?:{origins})/\S+ /", step)
+
+
+def test_the_argument_of_an_origin_has_its_name() -> None:
+    assert mirror_argument("ubuntu-ports") == "UBUNTU_PORTS_MIRROR"
 
 
 def test_every_stage_that_adds_files_takes_just_the_arguments_it_uses(text: str) -> None:

@@ -76,7 +76,7 @@ def world(tmp_path: Path) -> World:
     config.write_text(
         "[mirrors]\n" + "".join(f"{key} = {json.dumps(its)}\n" for key, its in mirrors.items())
     )
-    return World(Store(tmp_path / "store"), Origins(config, {}, tmp_path, "bookworm"))
+    return World(Store(tmp_path / "store"), Origins(config, {}, tmp_path, ("", "")))
 
 
 def answers(*responses: httpx.Response | Exception) -> Answer:
@@ -311,7 +311,7 @@ from tests.fakes import Silent
 home, size, sha256 = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 item = Artifact("debian", "big.deb", "big", "1", size, sha256)
 with httpx.Client() as client:
-    origins = Origins(home / "config.toml", {{}}, home, "bookworm")
+    origins = Origins(home / "config.toml", {{}}, home, ("", ""))
     Fetcher(Store(home / "store"), origins, client).fetch([item], Silent())
 """
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.matrix.facts import load_facts
 from envmatrix.store.origins import (
     AptSource,
     Origins,
     apt_sources,
+    archive_mirrors,
     configured_mirrors,
-    debian_mirrors,
     parse_deb822,
     parse_one_line,
     pip_index,
@@ -34,9 +35,10 @@ Components: main
 """
 
 
-def mirrors_of(text: str, codename: str = "bookworm") -> tuple[str, ...]:
+def mirrors_of(text: str, codename: str = "bookworm", origin: str = "debian") -> tuple[str, ...]:
     parse = parse_deb822 if "URIs:" in text else parse_one_line
-    return debian_mirrors(tuple(parse(text)), codename)
+    distribution = load_facts().distributions[origin.partition("-")[0]]
+    return archive_mirrors(tuple(parse(text)), distribution, origin, codename)
 
 
 def test_every_uri_of_a_stanza_is_a_source_with_all_its_suites() -> None:
@@ -80,6 +82,23 @@ def test_a_third_party_is_no_mirror(stanza: str) -> None:
 def test_a_source_that_only_its_path_tells_apart_comes_last() -> None:
     stanza = "Types: deb\nURIs: http://x.example/apt\nSuites: bookworm\nComponents: main\n"
     assert mirrors_of(f"{stanza}\n{DEB822}") == (*mirrors_of(DEB822), "http://x.example/apt")
+
+
+UBUNTU = """\
+deb http://mirror.example/ubuntu noble main restricted universe
+deb [arch=arm64] http://mirror.example/ubuntu-ports noble main
+deb http://mirror.example/proxy noble main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://x.example/debian noble main
+"""
+
+
+def test_the_archives_of_a_distribution_are_told_apart_by_their_path() -> None:
+    proxy = "http://mirror.example/proxy"
+    assert mirrors_of(UBUNTU, "noble", "ubuntu") == ("http://mirror.example/ubuntu", proxy)
+    assert mirrors_of(UBUNTU, "noble", "ubuntu-ports") == (
+        "http://mirror.example/ubuntu-ports",
+        proxy,
+    )
 
 
 def test_security_alone_is_no_mirror() -> None:
@@ -138,16 +157,17 @@ def origins_of(
     configuration: str = "",
     apt: str = "",
     environment: Mapping[str, str] | None = None,
+    running: tuple[str, str] = ("debian", "bookworm"),
 ) -> Origins:
     config = write(tmp_path / "config.toml", configuration)
     write(tmp_path / "apt/sources.list", apt)
-    return Origins(config, environment or {}, tmp_path / "apt", "bookworm")
+    return Origins(config, environment or {}, tmp_path / "apt", running)
 
 
 def test_configured_mirrors_come_before_those_of_apt(tmp_path: Path) -> None:
     configuration = '[mirrors]\ndebian = ["https://own.example/d/", "http://b.example/debian"]\n'
     origins = origins_of(tmp_path, configuration, line_of("a") + line_of("b"))
-    assert origins.debian == (
+    assert origins.archive("debian") == (
         "https://own.example/d",
         "http://b.example/debian",
         "http://a.example/debian",
@@ -156,15 +176,57 @@ def test_configured_mirrors_come_before_those_of_apt(tmp_path: Path) -> None:
 
 def test_a_mirror_that_only_apt_can_read_is_left_out(tmp_path: Path) -> None:
     apt = "deb file:/srv/debian bookworm main\n" + line_of("a")
-    assert origins_of(tmp_path, apt=apt).debian == ("http://a.example/debian",)
+    assert origins_of(tmp_path, apt=apt).archive("debian") == ("http://a.example/debian",)
 
 
 def test_an_origin_that_is_nowhere_is_told_with_where_to_write_it(tmp_path: Path) -> None:
     with pytest.raises(LookupFailed, match="where the origin `debian` lives") as caught:
-        _ = origins_of(tmp_path).debian
+        origins_of(tmp_path).archive("debian")
     assert caught.value.hint == (
         f'add it to `{tmp_path / "config.toml"}`: [mirrors] debian = ["https://..."]'
     )
+
+
+def test_apt_knows_the_archives_of_the_distribution_that_runs_it(tmp_path: Path) -> None:
+    configuration = '[mirrors]\nubuntu-ports = "https://own.example/ports"\n'
+    origins = origins_of(tmp_path, configuration, UBUNTU, running=("ubuntu", "noble"))
+    assert origins.archive("ubuntu")[0] == "http://mirror.example/ubuntu"
+    assert origins.archive("ubuntu-ports")[0] == "https://own.example/ports"
+    with pytest.raises(LookupFailed, match="where the origin `debian` lives"):
+        origins.archive("debian")
+
+
+@pytest.mark.parametrize("running", [("", ""), ("fedora", "")])
+def test_on_another_system_every_archive_has_to_be_named(
+    tmp_path: Path, running: tuple[str, str]
+) -> None:
+    configuration = '[mirrors]\nubuntu = "https://own.example/ubuntu"\n'
+    origins = origins_of(tmp_path, configuration, UBUNTU, running=running)
+    assert origins.archive("ubuntu") == ("https://own.example/ubuntu",)
+    with pytest.raises(LookupFailed, match="where the origin `ubuntu-ports` lives"):
+        origins.archive("ubuntu-ports")
+
+
+@pytest.mark.parametrize(
+    ("origin", "base"),
+    [
+        ("debian", "http://a.example/debian"),
+        ("pypi", "https://files.example"),
+        ("nvidia", "https://nvidia.example"),
+    ],
+)
+def test_the_files_of_every_origin_are_somewhere(tmp_path: Path, origin: str, base: str) -> None:
+    configuration = """\
+[mirrors]
+pypi = "https://files.example"
+nvidia = "https://nvidia.example"
+"""
+    assert origins_of(tmp_path, configuration, line_of("a")).files(origin)[0] == base
+
+
+def test_an_origin_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LookupFailed, match="where the origin `nowhere` lives"):
+        origins_of(tmp_path).files("nowhere")
 
 
 def test_a_configured_index_is_not_asked_of_pip(tmp_path: Path) -> None:
