@@ -19,6 +19,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Artifact, Lock, PackageSet
+from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import PLATFORMS, Redist
 from envmatrix.lock.requests import all_requests
@@ -28,6 +29,7 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell
 
 MIRRORS = "http://mirror.example"
+NVIDIA_MIRROR = f"{MIRRORS}/nvidia"
 
 FLAVOURS = {
     "runtime": "flavour: runtime\ncomponents: [cudart]\npackages: [cmake]\n",
@@ -232,6 +234,22 @@ class Workshop:
         return Base(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))
 
 
+KEY = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+def nvidia_apt(directory: Path, archive: Archive, keyring: Path | None = None) -> NvidiaApt:
+    """NVIDIA's repositories at the mirror of `archive`, each with a key."""
+    repositories = load_facts().nvidia_repositories
+    return NvidiaApt(
+        directory, repositories, NVIDIA_MIRROR, keyring, lambda _path: KEY, archive.run
+    )
+
+
+def resolver_of(workshop: Workshop, index: Index | None = None) -> Resolver:
+    apt = nvidia_apt(workshop.directory, workshop.archive)
+    return Resolver(workshop, (index or Index()).pip, Nvidia().redist, apt, Silent())
+
+
 class Silent:
     """A meter that shows nothing."""
 
@@ -250,7 +268,6 @@ def lock_of(
     upgrade: Sequence[str] | None = None,
 ) -> Lock:
     """What `envmatrix lock` makes of `matrix` in the world of the fakes."""
-    workshop = Workshop(scratch, archive or Archive())
+    resolver = resolver_of(Workshop(scratch, archive or Archive()), index)
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = Resolver(workshop, (index or Index()).pip, Nvidia().redist, Silent())
     return resolver.resolve(requests, cells, previous, upgrade_rule(upgrade, previous))

@@ -10,10 +10,11 @@ import click
 from envmatrix.commands import options
 from envmatrix.console import Console
 from envmatrix.engine.processes import run
-from envmatrix.engine.workshop import LocalWorkshop
+from envmatrix.engine.workshop import LocalWorkshop, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
+from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import Redist
 from envmatrix.lock.requests import all_requests, drift
@@ -57,7 +58,16 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
 
         pip = Pip(lambda argv: run(argv, failing=LookupFailed), look_up)
         redist = Redist(lambda path: read(client, origins.nvidia, path))
-        lock = Resolver(workshop, pip, redist, console).resolve(requests, cells, previous, rule)
+        nvidia_apt = NvidiaApt(
+            Path(apt),
+            matrix.facts.nvidia_repositories,
+            origins.nvidia[0],
+            origins.nvidia_keyring,
+            lambda path: read(client, origins.nvidia[:1], path),
+            on_host,
+        )
+        resolver = Resolver(workshop, pip, redist, nvidia_apt, console)
+        lock = resolver.resolve(requests, cells, previous, rule)
     _write(root / FILE, lock, console)
 
 

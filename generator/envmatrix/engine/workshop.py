@@ -45,7 +45,7 @@ class LocalWorkshop:
     _images: dict[str, str] = field(default_factory=dict)
 
     def apt_of_host(self, suite: str, arch: str) -> Apt:
-        return self._apt(suite, arch, _on_host)
+        return self._apt(suite, arch, on_host)
 
     def apt_in_base(self, base: str, suite: str, arch: str) -> Apt:
         image = self._loaded(base)
@@ -93,7 +93,7 @@ class LocalWorkshop:
                 hint=f"install the package `{distribution.keyring_package}`",
             )
         directory = self.directory / f"{archive.suite}-{archive.arch}"
-        apt = Apt(directory, archive, self.origins.archive(archive.origin)[0], _on_host)
+        apt = Apt(directory, archive, self.origins.archive(archive.origin)[0], on_host)
         apt.update()
         return apt
 
@@ -107,9 +107,7 @@ def check_architecture(image: str, arch: str, status: str) -> None:
 
     An engine may run the image of another architecture than the one it was asked for.
     """
-    found = re.search(
-        r"^Package: libc6\n(?:\S.*\n| .*\n)*?Architecture: (\S+)", status, re.MULTILINE
-    )
+    found = _LIBC_ARCHITECTURE.search(status)
     if found and found[1] != arch:
         raise LookupFailed(
             f"the base `{image}` is for {found[1]}, not for {arch}",
@@ -117,7 +115,7 @@ def check_architecture(image: str, arch: str, status: str) -> None:
         )
 
 
-def _on_host(command: Sequence[str]) -> str:
+def on_host(command: Sequence[str]) -> str:
     return _run(command)
 
 

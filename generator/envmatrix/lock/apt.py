@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from posixpath import normpath
 from urllib.parse import unquote
 
 from envmatrix.errors import LookupFailed
@@ -32,13 +33,18 @@ class Apt:
     mirror: str
     run: Run
 
+    @property
+    def source(self) -> str:
+        """The line of sources.list."""
+        its = self.archive.distribution
+        where = f"{self.mirror} {self.archive.suite} {' '.join(its.sections)}"
+        return f"deb [signed-by={its.keyring}] {where}"
+
     def update(self) -> None:
         (self.directory / "lists/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "archives/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "empty-status").touch()
-        its = self.archive.distribution
-        where = f"{self.mirror} {self.archive.suite} {' '.join(its.sections)}"
-        (self.directory / "sources.list").write_text(f"deb [signed-by={its.keyring}] {where}\n")
+        (self.directory / "sources.list").write_text(f"{self.source}\n")
         self._apt("apt-get", "update", "--error-on=any", "-q")
 
     @property
@@ -69,14 +75,27 @@ class Apt:
     def _artifacts(self, verb: str, *arguments: str) -> tuple[Artifact, ...]:
         printed = self._apt("apt-get", verb, "--print-uris", *arguments)
         found = tuple(
-            _artifact(match, self.mirror, self.archive.origin)
-            for line in printed.splitlines()
-            if (match := _URI.match(line))
+            self._artifact(match) for line in printed.splitlines() if (match := _URI.match(line))
         )
         if not found:
             asked = " ".join(arguments)
             raise LookupFailed(f"apt prints no package for {asked} in {self.archive.suite}")
         return tuple(sorted(found))
+
+    def _artifact(self, match: re.Match[str]) -> Artifact:
+        url = match["url"]
+        path = normpath(unquote(url.removeprefix(f"{self.mirror}/")))
+        if not url.startswith(f"{self.mirror}/") or path.startswith("../"):
+            raise LookupFailed(f"apt names `{url}`, which is not under its own mirror")
+        name, version, _ = match["file"].split("_", 2)
+        return Artifact(
+            origin=self.archive.origin,
+            path=path,
+            name=name,
+            version=unquote(version),
+            size=int(match["size"]),
+            sha256=match["sha256"],
+        )
 
     def _apt(self, program: str, *arguments: str) -> str:
         home = self.directory
@@ -98,18 +117,3 @@ class Apt:
         }
         chosen = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return self.run([program, *chosen, *arguments])
-
-
-def _artifact(match: re.Match[str], mirror: str, origin: str) -> Artifact:
-    url = match["url"]
-    if not url.startswith(f"{mirror}/"):
-        raise LookupFailed(f"apt names `{url}`, which is not under its own mirror")
-    name, version, _ = match["file"].split("_", 2)
-    return Artifact(
-        origin=origin,
-        path=unquote(url.removeprefix(f"{mirror}/")),
-        name=name,
-        version=unquote(version),
-        size=int(match["size"]),
-        sha256=match["sha256"],
-    )

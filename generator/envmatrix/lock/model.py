@@ -50,7 +50,8 @@ class Request:
 
     `resolver` is `bootstrap` (a base), `image` (a base that is an image by digest), `apt`
     (packages and what they depend on, over the sets in `below`), `apt-files` (exactly these
-    packages), `pip` or `redist`. `arch` is Docker's name.
+    packages), `pip`, `redist` or `nvidia-apt` (whose `suite` is a repository of NVIDIA's). `arch`
+    is Docker's name.
     """
 
     resolver: str

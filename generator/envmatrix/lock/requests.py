@@ -48,8 +48,9 @@ def os_sets(os: str, arch: str, gcc: str, target: str | None = None) -> OsSets:
 
 
 def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
-    source = cell.toolchain.cuda.source
-    return f"cuda{cell.cell.cuda}-{source}-{part}-{docker_arch(arch)}"
+    origin = cell.toolchain.cuda
+    suite = f"-{origin.suite}" if SOURCES[origin.source].names_suite else ""
+    return f"cuda{cell.cell.cuda}-{origin.source}{suite}-{part}-{docker_arch(arch)}"
 
 
 def cudnn_set(cell: PlannedCell, arch: str) -> str:
@@ -63,7 +64,13 @@ def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
     known = recipes.words_of(cell.toolchain.cuda.source, release)
     cudnn_major = (cell.cell.cudnn or "").split(".")[0]
     major = release.split(".")[0]
-    return {"release": release, "major": major, "cudnn_major": cudnn_major, **known}
+    return {
+        "release": release,
+        "dashed": release.replace(".", "-"),
+        "major": major,
+        "cudnn_major": cudnn_major,
+        **known,
+    }
 
 
 def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:

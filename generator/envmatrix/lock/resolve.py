@@ -11,6 +11,7 @@ from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
+from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import Redist
 
@@ -40,6 +41,7 @@ class Resolver:
     workshop: Workshop
     pip: Pip
     redist: Redist
+    nvidia_apt: NvidiaApt
     progress: Meter
     _bases: dict[str, Base] = field(default_factory=dict)
 
@@ -76,7 +78,11 @@ class Resolver:
 
     def _epoch(self, requests: Mapping[str, Request]) -> int:
         """The newest release date of the suites: nothing they hold is younger."""
-        suites = {(item.suite, item.arch) for item in requests.values() if item.suite}
+        suites = {
+            (item.suite, item.arch)
+            for item in requests.values()
+            if item.suite and item.resolver != "nvidia-apt"
+        }
         return max(self.workshop.apt_of_host(suite, arch).released for suite, arch in suites)
 
     def _base(self, key: str, lock: Lock) -> Base:
@@ -89,6 +95,8 @@ class Resolver:
             return self.pip.resolve(request.packages, request.arch)
         if request.resolver == "redist":
             return self.redist.resolve(request.packages, request.arch)
+        if request.resolver == "nvidia-apt":
+            return self.nvidia_apt.resolve(request.packages, request.suite or "", request.arch)
         home = _home(request, self.workshop.host_arch, lock)
         self._base(home, lock)
         apt = self.workshop.apt_in_base(home, request.suite or "", request.arch)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 class Source:
     """`package` and `cudnn` make the text of a request: from a package's name and the CUDA
     release; from its name, cuDNN's version and CUDA's major. `has_suite`: packages differ by
-    the suite that they are taken from."""
+    the suite that they are taken from; `names_suite`: several suites have one release."""
 
     resolver: str
     package: Callable[[str, str], str]
     cudnn: Callable[[str, str, str], str] | None = None
     has_suite: bool = False
+    names_suite: bool = False
 
 
 SOURCES = {
@@ -29,5 +30,11 @@ SOURCES = {
         "redist",
         lambda name, release: f"cuda/{name}@{release}",
         lambda name, version, major: f"cudnn/{name}:cuda{major}@{version}",
+    ),
+    "nvidia-apt": Source(
+        "nvidia-apt",
+        lambda name, release: f"{name}@{release}",
+        has_suite=True,
+        names_suite=True,
     ),
 }

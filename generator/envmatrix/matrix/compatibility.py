@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from envmatrix.matrix.cells import ARCHES, Cell, version_key
-from envmatrix.matrix.facts import Facts, in_range
+from envmatrix.matrix.facts import Facts, Package, in_range
 from envmatrix.matrix.subject import Subject
 
 
@@ -110,13 +110,15 @@ def _toolchain(subject: Subject) -> Toolchain:
 
 def cuda_source(subject: Subject) -> Verdict:
     release, packages = subject.release, subject.release.packages
-    explanation = f"CUDA {release.release} comes from {_listed(p.source for p in packages)}"
+    explanation = f"CUDA {release.release} comes from {_listed(map(_named, packages))}"
     if subject.source:
         explanation += f"; the matrix names {subject.source}"
     for package in packages:
         if not package.suits(subject.os.distribution):
             made_for = _listed(package.distributions or ())
             explanation += f"; packages of {package.source} are made for {made_for} alone"
+    if subject.has_patch and not subject.offered:
+        explanation += ", which cannot be asked for a patch"
     return Verdict("source", bool(subject.offered), explanation, _package_refs(subject))
 
 
@@ -198,6 +200,11 @@ def _no_cudnn(rule: str) -> Verdict:
 # In the order in which a reader would rule a cell out; the first that fails is its reason.
 TOOLKIT_RULES: tuple[Rule, ...] = (cuda_source, cuda_arch, host_compiler, glibc, conflict)
 CUDNN_RULES: tuple[Rule, ...] = (cudnn_for_cuda, cudnn_arch)
+
+
+def _named(package: Package) -> str:
+    its_suite = package.source == "nvidia-apt"
+    return f"{package.source} for {package.suite}" if its_suite else package.source
 
 
 def _range(first: str, last: str | None) -> str:

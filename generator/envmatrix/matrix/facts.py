@@ -98,6 +98,15 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
+class NvidiaRepository:
+    """`suite` is its directory below `cuda/repos/`, `key` the file there that has its key."""
+
+    suite: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class OperatingSystem:
     """`origins` has the architectures that are not in its distribution's first archive."""
 
@@ -111,6 +120,7 @@ class OperatingSystem:
     cross_gcc: Mapping[str, tuple[str, ...]]
     ref: str
     eol: EndOfLife | None
+    nvidia_repository: NvidiaRepository | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +187,11 @@ class Facts:
         distribution = self.distributions[os.distribution]
         origin = os.origins.get(arch, distribution.origins[0])
         return Archive(distribution, origin, suite, arch)
+
+    @property
+    def nvidia_repositories(self) -> Mapping[str, NvidiaRepository]:
+        found = (its.nvidia_repository for its in self.os.values())
+        return {repository.suite: repository for repository in found if repository}
 
 
 def in_range(version: str, first: str, last: str | None) -> bool:
@@ -271,6 +286,9 @@ def _os(name: str, row: Mapping[str, object]) -> OperatingSystem:
         cross_gcc={arch: _texts(majors) for arch, majors in cross.items()},
         ref=str(row["ref"]),
         eol=_end_of_life(row),
+        nvidia_repository=NvidiaRepository(**cast("Row", row["nvidia_repository"]))
+        if "nvidia_repository" in row
+        else None,
     )
 
 

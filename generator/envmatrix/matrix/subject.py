@@ -31,16 +31,24 @@ class Subject:
         """Packages of the release for the cell's distribution, of the named source or else of any,
         in order of preference.
 
-        Debian has one patch of a release, which nobody can ask for.
+        Nobody can ask for the patch of a .deb: Debian has one of a release, and NVIDIA's packages
+        have versions of their own (cuda-cudart-12-4 of CUDA 12.4.1 is 12.4.127).
         """
-        has_patch = self.cell.cuda != self.release.release
+        repository = self.os.nvidia_repository
         return [
             package
             for package in self.release.packages
             if self.source in (None, package.source)
             and package.suits(self.os.distribution)
-            and not (has_patch and package.source == "debian")
+            and not (self.has_patch and package.source in ("debian", "nvidia-apt"))
+            and (
+                package.source != "nvidia-apt" or (repository and repository.suite == package.suite)
+            )
         ]
+
+    @property
+    def has_patch(self) -> bool:
+        return self.cell.cuda != self.release.release
 
     @property
     def packages(self) -> list[Package]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -27,7 +28,8 @@ PYPI = "pypi"
 PYPI_INDEX = "pypi-index"
 NVIDIA = "nvidia"
 
-# NVIDIA's own, which needs no mirror: redistributable archives are under `<product>/redist/`.
+# NVIDIA's own, which needs no mirror: redistributable archives are under `<product>/redist/`,
+# apt repositories under `cuda/repos/`.
 NVIDIA_BASE = "https://developer.download.nvidia.com/compute"
 
 APT_DIRECTORY = Path("/etc/apt")
@@ -39,12 +41,7 @@ def user_configuration() -> Path:
 
 def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
     """`[mirrors]` of the user's configuration: origin -> base URLs, tried in order."""
-    if not file.is_file():
-        return {}
-    try:
-        mirrors = tomllib.loads(file.read_text(encoding="utf-8")).get("mirrors", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(_unreadable(file, str(error))) from error
+    mirrors = _table(file, "mirrors")
     if not isinstance(mirrors, dict):
         raise ConfigurationError(Problem(f"`{file}`: `mirrors` must be a table", hint=_EXAMPLE))
     if problems := [*_mirror_problems(file, mirrors)]:
@@ -53,6 +50,35 @@ def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
         origin: tuple(str(url).rstrip("/") for url in _as_list(bases))
         for origin, bases in mirrors.items()
     }
+
+
+def configured_keyring(file: Path) -> Path | None:
+    """`[keyrings]` of the user's configuration: the key of a mirror that signs NVIDIA's apt
+    repositories itself."""
+    keyrings = _table(file, "keyrings")
+    if not keyrings:
+        return None
+    keyring = keyrings.get(NVIDIA) if isinstance(keyrings, dict) and len(keyrings) == 1 else None
+    if not isinstance(keyring, str):
+        hint = (
+            f'write for example `[keyrings]` and below it `{NVIDIA} = "/etc/apt/keyrings/ours.gpg"`'
+        )
+        raise ConfigurationError(
+            Problem(f"`{file}`: `keyrings` must name one of `{NVIDIA}`", hint=hint)
+        )
+    path = Path(keyring)
+    if not path.is_absolute() or not os.access(path, os.R_OK) or not path.is_file():
+        raise ConfigurationError(Problem(f"`{file}`: the keyring `{keyring}` is no file to read"))
+    return path
+
+
+def _table(file: Path, name: str) -> Any:
+    if not file.is_file():
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8")).get(name, {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(_unreadable(file, str(error))) from error
 
 
 _EXAMPLE = 'write for example `[mirrors]` and below it `debian = ["https://mirror.example/debian"]`'
@@ -242,6 +268,10 @@ class Origins:
     @property
     def nvidia(self) -> tuple[str, ...]:
         return (*self.mirrors.get(NVIDIA, ()), NVIDIA_BASE)
+
+    @property
+    def nvidia_keyring(self) -> Path | None:
+        return configured_keyring(self.configuration)
 
 
 def _unknown(origin: str, configuration: Path) -> tuple[str, ...]:

@@ -70,10 +70,12 @@ def test_artifacts_come_sorted_whatever_apt_prints_first(tmp_path: Path) -> None
     assert [item.name for item in apt.exactly(["a", "b", "c"])] == ["a", "b", "c"]
 
 
-def test_a_file_from_elsewhere_is_refused(tmp_path: Path) -> None:
-    line = f"'http://other.example/debian/pool/a_1_all.deb' a_1_all.deb 1 SHA256:{SHA256}"
-    apt, _ = apt_that_prints(tmp_path, line)
-    with pytest.raises(LookupFailed, match=r"`http://other.example.*not under its own mirror"):
+@pytest.mark.parametrize(
+    "url", ["http://other.example/debian/pool/a_1_all.deb", f"{MIRROR}/pool/../../a_1_all.deb"]
+)
+def test_a_file_from_elsewhere_is_refused(tmp_path: Path, url: str) -> None:
+    apt, _ = apt_that_prints(tmp_path, f"'{url}' a_1_all.deb 1 SHA256:{SHA256}")
+    with pytest.raises(LookupFailed, match=rf"`{url}.*not under its own mirror"):
         apt.closure(["a"])
 
 

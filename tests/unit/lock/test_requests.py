@@ -91,6 +91,31 @@ def test_a_toolkit_of_debian_is_files_of_the_suite_that_has_it(matrix: Matrix) -
     assert request == Request("apt-files", "amd64", ("libcudart12=12.4.*",), "trixie")
 
 
+def test_nvidias_packages_are_those_of_the_cells_system_and_of_one_release(tmp_path: Path) -> None:
+    axes = 'cuda: ["13.2"]\nos: [debian12, debian13]\narch: [x86_64, aarch64]'
+    matrix = matrix_of(tmp_path / "repository", axes, "sources: [{source: nvidia-apt}]\n")
+    requests = asked(matrix, "cuda13.2-debian13-aarch64")
+    assert {key: its.packages for key, its in requests.items() if "nvidia-apt" in key} == {
+        "cuda13.2-nvidia-apt-debian13-runtime-arm64": ("cuda-cudart-13-2@13.2",),
+        "cuda13.2-nvidia-apt-debian13-devel-arm64": (
+            "cuda-cccl-13-2@13.2",
+            "cuda-crt-13-2@13.2",
+            "cuda-cudart-dev-13-2@13.2",
+            "cuda-driver-dev-13-2@13.2",
+            "cuda-nvcc-13-2@13.2",
+        ),
+        **dict.fromkeys(
+            (
+                "cuda13.2-nvidia-apt-debian13-tools-amd64",
+                "cuda13.2-nvidia-apt-debian13-tools-arm64",
+            ),
+            ("cuda-crt-13-2@13.2", "cuda-nvcc-13-2@13.2", "libnvvm-13-2@13.2"),
+        ),
+    }
+    request = requests["cuda13.2-nvidia-apt-debian13-tools-amd64"]
+    assert (request.resolver, request.suite, request.arch) == ("nvidia-apt", "debian13", "amd64")
+
+
 def test_a_set_comes_after_those_below_it(matrix: Matrix) -> None:
     requests, _ = all_requests(matrix, shipped_recipes())
     keys = list(requests)

@@ -3,13 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.fakes import Archive, Index, Nvidia, Silent, Workshop, lock_of, matrix_of
+from tests.fakes import Archive, Index, Workshop, lock_of, matrix_of, resolver_of
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock, PackageSet, Request, dumps, loads
 from envmatrix.lock.requests import all_requests
-from envmatrix.lock.resolve import Resolver, upgrade_rule
+from envmatrix.lock.resolve import upgrade_rule
 from envmatrix.matrix.model import Matrix
 
 AXES = """\
@@ -87,8 +87,7 @@ def test_the_epoch_is_the_date_of_the_newest_suite(lock: Lock) -> None:
 def test_apt_runs_in_a_base_of_this_machine(matrix: Matrix, tmp_path: Path, host: str) -> None:
     workshop = Workshop(tmp_path, Archive(), host)
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = Resolver(workshop, Index().pip, Nvidia().redist, Silent())
-    resolver.resolve(requests, cells, None, upgrade_rule(None, None))
+    resolver_of(workshop).resolve(requests, cells, None, upgrade_rule(None, None))
     assert set(workshop.homes) == {f"debian12-{host}-base"}
     assert len(workshop.made) == 2
 
@@ -97,9 +96,7 @@ def test_the_lock_does_not_depend_on_the_machine(
     matrix: Matrix, lock: Lock, tmp_path: Path
 ) -> None:
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = Resolver(
-        Workshop(tmp_path, Archive(), "arm64"), Index().pip, Nvidia().redist, Silent()
-    )
+    resolver = resolver_of(Workshop(tmp_path, Archive(), "arm64"))
     assert dumps(resolver.resolve(requests, cells, None, upgrade_rule(None, None))) == dumps(lock)
 
 
@@ -193,6 +190,24 @@ def test_the_parts_of_one_toolkit_are_upgraded_together(
     )
     compiler = {item.version for item in again.artifacts() if item.name in toolkit}
     assert compiler == {"13.0.99"}
+
+
+def test_the_packages_of_one_nvidia_release_are_upgraded_together(tmp_path: Path) -> None:
+    axes = AXES.replace("13.0", "13.2")
+    matrix = matrix_of(tmp_path / "repository", axes, "sources: [{source: nvidia-apt}]\n")
+    before = lock_of(matrix, tmp_path / "before")
+    newer = dict.fromkeys(("cuda-nvcc-13-2", "cuda-crt-13-2", "libnvvm-13-2"), "13.2.99-1")
+    again = lock_of(
+        matrix,
+        tmp_path / "again",
+        archive=Archive(versions=newer),
+        previous=before,
+        upgrade=["libnvvm-13-2"],
+    )
+    compiler = {item.version for item in again.artifacts() if item.name in newer}
+    assert compiler == {"13.2.99-1"}
+    assert {item.origin for item in again.artifacts() if item.name in newer} == {"nvidia"}
+    assert again.epoch == before.epoch
 
 
 def test_an_upgrade_of_what_is_not_locked_is_refused(lock: Lock) -> None:

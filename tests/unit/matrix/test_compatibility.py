@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from envmatrix.matrix.cells import parse_cell
-from envmatrix.matrix.compatibility import Impossible, Toolchain, check, trace
+from envmatrix.matrix.compatibility import CudaSource, Impossible, Toolchain, check, trace
 from envmatrix.matrix.facts import Facts
 
 
@@ -101,9 +101,44 @@ def test_packages_of_one_distribution_are_not_for_another(facts: Facts) -> None:
     assert isinstance(verdict, Impossible)
     assert verdict.rule == "source"
     assert verdict.reason == (
-        "CUDA 12.4 comes from debian, redist; the matrix names debian; "
+        "CUDA 12.4 comes from debian, redist, nvidia-apt for debian12; the matrix names debian; "
         "packages of debian are made for debian alone"
     )
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "rule", "reason"),
+    [
+        ("cuda12.4-debian12-x86_64", None, ""),
+        ("cuda13.2-cudnn9.28-debian13-aarch64", None, ""),
+        ("cuda12.4-debian12-aarch64", "arch", "CUDA 12.4 is packaged for x86_64"),
+        (
+            "cuda12.6-debian13-x86_64",
+            "source",
+            "CUDA 12.6 comes from redist, nvidia-apt for debian12; the matrix names nvidia-apt",
+        ),
+        (
+            "cuda12.6.3-debian12-x86_64",
+            "source",
+            (
+                "CUDA 12.6 comes from redist, nvidia-apt for debian12; the matrix names "
+                "nvidia-apt, which cannot be asked for a patch"
+            ),
+        ),
+    ],
+)
+def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
+    facts: Facts, cell_id: str, rule: str | None, reason: str
+) -> None:
+    cell = parse_cell(cell_id)
+    assert cell
+    verdict = check(cell, facts, "nvidia-apt")
+    if isinstance(verdict, Impossible):
+        assert (verdict.rule, verdict.reason) == (rule, reason)
+    else:
+        assert rule is None
+        assert verdict.cuda == CudaSource("nvidia-apt", cell.os)
+        assert verdict.cudnn_source == ("pypi" if cell.cudnn else None)
 
 
 def test_a_trace_tells_every_rule_also_after_one_that_failed(facts: Facts) -> None:

@@ -316,7 +316,9 @@ def test_the_first_rule_that_holds_names_a_cells_source(matrix_of: MatrixOf) -> 
 def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> None:
     matrix = matrix_of('sources: [{source: pypi, cuda: "12.4"}]\n')
     reasons = {its.reason for its in matrix.exclusions if its.cell.cuda == "12.4"}
-    assert reasons == {"CUDA 12.4 comes from debian, redist; the matrix names pypi"}
+    assert reasons == {
+        "CUDA 12.4 comes from debian, redist, nvidia-apt for debian12; the matrix names pypi"
+    }
 
 
 @pytest.mark.parametrize(
@@ -324,7 +326,10 @@ def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> 
     [
         (
             "{source: ftp}",
-            "6:20: `sources[0].source` must be `debian`, `pypi` or `redist`, not `ftp`",
+            (
+                "6:20: `sources[0].source` must be `debian`, `pypi`, `redist` or `nvidia-apt`, "
+                "not `ftp`"
+            ),
         ),
         ('{source: pypi, cuda: "12.6"}', "6:32: axis `cuda` has no value `12.6`"),
         ("{source: pypi, oss: debian12}", "6:26: unknown key `sources[0].oss`"),

@@ -31,7 +31,8 @@ def test_every_row_names_its_source(name: str) -> None:
     assert found
     for row in found:
         assert row.get("ref"), row
-        assert "eol" not in row or row.get("eol_ref"), row
+        for key in ("eol", "nvidia_repository"):
+            assert key not in row or row.get(f"{key}_ref"), row
 
 
 def test_every_release_says_where_what_it_says_was_learnt(facts: Facts) -> None:
@@ -51,7 +52,8 @@ def test_every_release_comes_from_a_known_source(facts: Facts) -> None:
 def test_a_suite_has_one_archive_for_each_architecture(facts: Facts) -> None:
     suites = [os.suite for os in facts.os.values()]
     assert len(suites) == len(set(suites))
-    for suite in {*suites, *(p.suite for r in facts.cuda.values() for p in r.packages if p.suite)}:
+    packages = [package for release in facts.cuda.values() for package in release.packages]
+    for suite in {*suites, *(p.suite for p in packages if p.suite and p.source == "debian")}:
         for arch in ("amd64", "arm64"):
             archive = facts.archive(suite, arch)
             assert archive.origin in archive.distribution.origins
@@ -66,6 +68,19 @@ def test_packages_are_made_for_known_distributions(facts: Facts) -> None:
 def test_an_origin_is_of_one_distribution(facts: Facts) -> None:
     origins = [origin for row in facts.distributions.values() for origin in row.origins]
     assert len(origins) == len(set(origins))
+
+
+def test_a_repository_of_nvidia_has_a_key_and_an_operating_system(facts: Facts) -> None:
+    suites = {
+        package.suite
+        for release in facts.cuda.values()
+        for package in release.packages
+        if package.source == "nvidia-apt"
+    }
+    assert suites == set(facts.nvidia_repositories)
+    for repository in facts.nvidia_repositories.values():
+        assert len(bytes.fromhex(repository.fingerprint)) == 20
+        assert repository.fingerprint.endswith(repository.key.removesuffix(".pub").upper())
 
 
 def test_no_release_takes_an_older_compiler_than_the_one_before(facts: Facts) -> None:

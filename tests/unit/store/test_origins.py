@@ -267,6 +267,29 @@ def test_no_configuration_names_no_mirror(tmp_path: Path) -> None:
     assert configured_mirrors(write(tmp_path / "config.toml", 'theme = "dark"\n')) == {}
 
 
+def test_a_mirror_of_nvidias_packages_may_have_a_key_of_its_own(tmp_path: Path) -> None:
+    assert origins_of(tmp_path).nvidia_keyring is None
+    key = write(tmp_path / "our key.gpg", "")
+    origins = origins_of(tmp_path, f'[keyrings]\nnvidia = "{key}"\n')
+    assert origins.nvidia_keyring == key
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("keyrings = 1", "`keyrings` must name one of `nvidia`"),
+        ("[keyrings]\nnvidia = 1", "`keyrings` must name one of `nvidia`"),
+        ('[keyrings]\ndebian = "/a.gpg"', "`keyrings` must name one of `nvidia`"),
+        ('[keyrings]\nnvidia = "a.gpg"', "the keyring `a.gpg` is no file to read"),
+        ('[keyrings]\nnvidia = "/nonesuch.gpg"', "the keyring `/nonesuch.gpg` is no file to read"),
+    ],
+)
+def test_a_mistake_in_the_keyrings_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        _ = origins_of(tmp_path, text).nvidia_keyring
+    assert problem in str(caught.value.problems[0])
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

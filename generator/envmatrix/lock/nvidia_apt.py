@@ -1,0 +1,93 @@
+"""NVIDIA's apt repositories, resolved by apt, which takes them only with the right signature.
+
+A repository is flat and has a directory for each architecture: `cuda/repos/debian12/x86_64/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.apt import Apt, Run
+from envmatrix.lock.model import Artifact
+from envmatrix.lock.redist import ORIGIN
+from envmatrix.matrix.facts import Archive, Distribution, NvidiaRepository
+
+# Docker's architecture -> the repository's. `arm64` there means Jetson.
+ARCHES = {"amd64": "x86_64", "arm64": "sbsa"}
+
+_ARMOR = b"-----BEGIN PGP"
+
+
+@dataclass(frozen=True)
+class FlatApt(Apt):
+    """The archive's suite is the repository's path in the origin; its keyring is a file of keys
+    and, after a comma, the fingerprint of the only one of them that counts, if one does."""
+
+    @property
+    def source(self) -> str:
+        its = self.archive
+        return f"deb [signed-by={its.distribution.keyring}] {self.mirror}/{its.suite}/ /"
+
+
+@dataclass(frozen=True)
+class NvidiaApt:
+    """Repositories by name, at `mirror`; apt's indexes are kept in `directory`.
+
+    `read` gives the bytes at a path of the mirror, LookupFailed where it has none. `keyring` is
+    the file with the key of a mirror that signs what it has itself.
+    """
+
+    directory: Path
+    repositories: Mapping[str, NvidiaRepository]
+    mirror: str
+    keyring: Path | None
+    read: Callable[[str], bytes]
+    run: Run
+    _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
+
+    def resolve(self, packages: Sequence[str], name: str, arch: str) -> tuple[Artifact, ...]:
+        """`packages` are `name@release`: the newest that the repository `name` has of it."""
+        if (name, arch) not in self._apts:
+            self._apts[name, arch] = self._apt(self.repositories[name], arch)
+        return self._apts[name, arch].exactly([_pin(text) for text in packages])
+
+    def _apt(self, repository: NvidiaRepository, arch: str) -> Apt:
+        directory = self.directory / f"nvidia-{repository.suite}-{arch}"
+        path = f"cuda/repos/{repository.suite}/{ARCHES[arch]}"
+        key, signer = self._key(repository, path)
+        # apt tells the two forms of a key apart by the file's name.
+        file = directory / ("key.asc" if _ARMOR in key else "key.gpg")
+        directory.mkdir(parents=True)
+        file.write_bytes(key)
+        signed_by = ",".join([str(file), *signer])
+        nvidia = Distribution(ORIGIN, (ORIGIN,), (), signed_by, "", "")
+        archive = Archive(nvidia, ORIGIN, path, arch)
+        apt = FlatApt(directory, archive, self.mirror, self.run)
+        try:
+            apt.update()
+        except LookupFailed as error:
+            raise self._refused(path, signer, error) from error
+        return apt
+
+    def _key(self, repository: NvidiaRepository, path: str) -> tuple[bytes, Sequence[str]]:
+        """A key, and the fingerprint that it must have unless the user vouches for it."""
+        if self.keyring:
+            return self.keyring.read_bytes(), ()
+        return self.read(f"{path}/{repository.key}"), (repository.fingerprint,)
+
+    def _refused(self, path: str, signer: Sequence[str], error: LookupFailed) -> LookupFailed:
+        key = f"NVIDIA's key {signer[0]}" if signer else f"the key in `{self.keyring}`"
+        return LookupFailed(
+            f"apt does not take `{path}` from {self.mirror}",
+            details=error.details,
+            hint=f"it must be whole and signed with {key}; what a mirror signs with instead is "
+            "named under [keyrings] nvidia in your configuration",
+        )
+
+
+def _pin(text: str) -> str:
+    name, _, release = text.partition("@")
+    return f"{name}={release}.*"

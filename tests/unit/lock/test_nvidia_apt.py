@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from tests.fakes import KEY, NVIDIA_MIRROR, Archive, nvidia_apt
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.model import Artifact
+
+SHA256 = "0123456789abcdef" * 4
+NVCC = ["cuda-nvcc-12-4@12.4"]
+FINGERPRINT = "EB693B3035CD5710E231E123A4B469963BF863CC"
+
+
+def test_a_repository_is_taken_with_nvidias_key_only(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def read(path: str) -> bytes:
+        asked.append(path)
+        return KEY
+
+    replace(nvidia_apt(tmp_path, Archive()), read=read).resolve(NVCC, "debian12", "arm64")
+
+    home = tmp_path / "nvidia-debian12-arm64"
+    assert asked == ["cuda/repos/debian12/sbsa/3bf863cc.pub"]
+    assert (home / "key.asc").read_bytes() == KEY
+    where = f"{NVIDIA_MIRROR}/cuda/repos/debian12/sbsa/ /"
+    line = f"deb [signed-by={home}/key.asc,{FINGERPRINT}] {where}\n"
+    assert (home / "sources.list").read_text() == line
+
+
+def test_a_mirror_with_a_key_of_its_own_is_taken_with_that(tmp_path: Path) -> None:
+    keyring = tmp_path / "our key"
+    keyring.write_bytes(b"\x99")
+    nvidia_apt(tmp_path, Archive(), keyring).resolve(NVCC, "debian12", "amd64")
+    home = tmp_path / "nvidia-debian12-amd64"
+    assert (home / "key.gpg").read_bytes() == b"\x99"
+    assert f"[signed-by={home}/key.gpg]" in (home / "sources.list").read_text()
+
+
+@pytest.mark.parametrize(
+    ("package", "release", "published"),
+    [
+        ("cuda-cudart-12-4", "12.4", "12.4.127-1"),
+        ("cuda-cudart-12-8", "12.8", "12.8.90-1"),
+        ("cuda-cudart-13-0", "13.0", "13.0.96-1"),
+        ("cccl-13-3", "13.3", "13.3.3.3.1-1"),
+    ],
+)
+def test_a_package_is_asked_for_in_its_release(
+    tmp_path: Path, package: str, release: str, published: str
+) -> None:
+    archive = Archive()
+    nvidia_apt(tmp_path, archive).resolve([f"{package}@{release}"], "debian12", "amd64")
+    ((home, verb, asked),) = archive.asked
+    assert (home, verb) == ("nvidia-debian12-amd64", "download")
+    name, _, pin = asked.partition("=")
+    assert name == package
+    assert fnmatch(published, pin)
+
+
+def test_an_index_is_read_once(tmp_path: Path) -> None:
+    updates: list[Sequence[str]] = []
+    archive = Archive()
+
+    def run(command: Sequence[str]) -> str:
+        updates.extend([command] if "update" in command else [])
+        return archive.run(command)
+
+    apt = replace(nvidia_apt(tmp_path, archive), run=run)
+    for arch in ("amd64", "arm64", "amd64"):
+        apt.resolve(NVCC, "debian12", arch)
+    assert len(updates) == 2
+
+
+def test_a_package_is_found_below_the_origin(tmp_path: Path) -> None:
+    directory, file = "cuda/repos/debian12/x86_64", "cuda-nvcc-12-4_12.4.131-1_amd64.deb"
+    line = f"'{NVIDIA_MIRROR}/{directory}/./{file}' {file} 7 SHA256:{SHA256}"
+    apt = replace(nvidia_apt(tmp_path, Archive()), run=lambda _command: line)
+    assert apt.resolve(NVCC, "debian12", "amd64") == (
+        Artifact("nvidia", f"{directory}/{file}", "cuda-nvcc-12-4", "12.4.131-1", 7, SHA256),
+    )
+
+
+def refusal(directory: Path, keyring: Path | None = None) -> LookupFailed:
+    def run(_command: Sequence[str]) -> str:
+        raise LookupFailed("`apt-get` failed", details=["E: The repository is not signed."])
+
+    with pytest.raises(LookupFailed) as caught:
+        replace(nvidia_apt(directory, Archive(), keyring), run=run).resolve(
+            NVCC, "debian12", "amd64"
+        )
+    return caught.value
+
+
+def test_what_apt_refuses_is_told_with_its_words_and_the_key(tmp_path: Path) -> None:
+    error = refusal(tmp_path)
+    assert error.message == f"apt does not take `cuda/repos/debian12/x86_64` from {NVIDIA_MIRROR}"
+    assert list(error.details) == ["E: The repository is not signed."]
+    assert error.hint
+    assert f"signed with NVIDIA's key {FINGERPRINT};" in error.hint
+
+
+def test_a_key_of_the_user_is_told_by_its_file(tmp_path: Path) -> None:
+    keyring = tmp_path / "ours.gpg"
+    keyring.write_bytes(b"\x99")
+    assert f"signed with the key in `{keyring}`;" in str(refusal(tmp_path, keyring).hint)
