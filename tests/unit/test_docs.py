@@ -16,7 +16,10 @@ from tests.unit.test_architecture import LAYERS
 from envmatrix import cli
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.model import FILE
+from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix import schema
+from envmatrix.matrix.cells import version_key
+from envmatrix.matrix.facts import Component, Facts, load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix
 from envmatrix.matrix.selection import short_names
@@ -231,6 +234,39 @@ def is_ours(file: Path) -> bool:
     return not any(
         part.startswith(".") or part in {"build", "dist", "__pycache__"} for part in parts
     )
+
+
+def test_the_components_and_their_sources_are_documented() -> None:
+    assert marked("docs/matrix.md", "components") == components_table(load_facts())
+
+
+def components_table(facts: Facts) -> str:
+    """Components by source, with what they need; what is lacking, with the reason below."""
+    notes: dict[str, int] = {}
+    lines = [
+        f"| component | {' | '.join(f'`{source}`' for source in SOURCES)} | needs |",
+        f"| --- |{' --- |' * len(SOURCES)} --- |",
+    ]
+    for component in facts.components.values():
+        there = [availability(facts, component.name, source, notes) for source in SOURCES]
+        lines.append(f"| `{component.name}` | {' | '.join(there)} | {needs_of(component)} |")
+    return "\n".join([*lines, "", *(f"{number}. {text}." for text, number in notes.items())])
+
+
+def availability(facts: Facts, component: str, source: str, notes: dict[str, int]) -> str:
+    """`yes` where a source has a component in some release, and why it lacks it in others."""
+    found = [
+        facts.absence(component, source, release.release)
+        for release in facts.cuda.values()
+        if source in {package.source for package in release.packages}
+    ]
+    numbers = {notes.setdefault(its.reason, len(notes) + 1) for its in found if its}
+    return " ".join(["yes" if None in found else "—", *(f"({number})" for number in numbers)])
+
+
+def needs_of(component: Component) -> str:
+    rows = sorted(component.needs.items(), key=lambda row: version_key(row[0]))
+    return "; ".join(f"since {first} {', '.join(f'`{n}`' for n in names)}" for first, names in rows)
 
 
 def test_the_readme_shows_the_cells_that_exist(matrix: Matrix) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.cells import version_key
 
 
@@ -33,19 +32,10 @@ class Recipes:
     words: Mapping[str, Mapping[str, Mapping[str, str]]]
 
     def of(self, source: str, components: Sequence[str], part: str) -> tuple[Recipe, ...]:
-        """The recipes of `part` for those `components` that have one; ConfigurationError for a
-        component that `source` does not have at all."""
+        """The recipes of `part` for those `components` that have one. All are in `source`: the
+        rule `components` leaves out the cells that ask for another one."""
         known = self.parts[source]
-        if missing := [name for name in components if name not in known]:
-            raise ConfigurationError(
-                Problem(
-                    f"component `{missing[0]}` cannot be taken from the source `{source}`",
-                    hint=f"it has {', '.join(f'`{name}`' for name in sorted(known))}",
-                )
-            )
-        return tuple(
-            known[name][part] for name in sorted(components) if part in known.get(name, {})
-        )
+        return tuple(known[name][part] for name in sorted(components) if part in known[name])
 
     def words_of(self, source: str, release: str) -> Mapping[str, str]:
         """What the `{words}` of `source` mean for a CUDA release."""

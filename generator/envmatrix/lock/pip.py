@@ -18,8 +18,8 @@ from envmatrix.lock.model import Artifact
 ORIGIN = "pypi"
 
 # The tags that NVIDIA's wheels carry; pip matches each by name only.
-_TAGS = ("manylinux2014", "manylinux2010", "manylinux_2_12", "manylinux_2_17",
-         "manylinux_2_27", "manylinux_2_28")  # fmt: skip
+_TAGS = ("manylinux2014", "manylinux2010", "manylinux1", "manylinux_2_12", "manylinux_2_17",
+         "manylinux_2_18", "manylinux_2_25", "manylinux_2_27", "manylinux_2_28")  # fmt: skip
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 # The meta package whose extras pin the components of one CUDA release.

@@ -35,8 +35,11 @@ def is_crossed(arch: str) -> bool:
     return arch != CROSS_HOST
 
 
-def components_of(matrix: Matrix, flavour: str) -> tuple[str, ...]:
-    return tuple(name for step in matrix.lineage(flavour) for name in step.components)
+def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str, ...]:
+    """What a flavour and the libraries ask for, and what that needs."""
+    asked = [name for step in matrix.lineage(flavour) for name in step.components]
+    asked += [name for library in matrix.libraries for name in library.components]
+    return matrix.facts.with_needs(asked, cell.cell.cuda)
 
 
 def os_sets(os: str, arch: str, gcc: str, target: str | None = None) -> OsSets:
@@ -168,7 +171,7 @@ def _toolkit_request(
 ) -> Request:
     origin = cell.toolchain.cuda
     source = SOURCES[origin.source]
-    components = components_of(matrix, "runtime" if part == "runtime" else "devel")
+    components = components_of(cell, matrix, "runtime" if part == "runtime" else "devel")
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
     wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None

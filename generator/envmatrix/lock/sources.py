@@ -23,7 +23,8 @@ SOURCES = {
     "debian": Source("apt-files", lambda name, _release: name, has_suite=True),
     "pypi": Source(
         "pip",
-        lambda name, release: f"{name}@{release}",
+        # NCCL has versions of its own, which no release of CUDA pins.
+        lambda name, release: name if "==" in name else f"{name}@{release}",
         lambda name, version, _major: f"{name}=={version}.*",
     ),
     "redist": Source(

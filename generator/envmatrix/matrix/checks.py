@@ -116,6 +116,27 @@ def alias_value_problems(source: Source) -> Iterator[Problem]:
             yield from _off_axis(source, axis, value, ("aliases", name, axis), listed[axis])
 
 
+def library_problems(source: Source) -> Iterator[Problem]:
+    for name, library in source.contents.libraries.items():
+        location = ("libraries", name, "components")
+        yield from component_problems(library.components, source.document, location, source.facts)
+
+
+def component_problems(
+    names: Sequence[str], document: Document, location: Location, facts: Facts
+) -> Iterator[Problem]:
+    """Components of a list at `location` that nothing is known of, or that no source has."""
+    for index, name in enumerate(names):
+        position = document.position(*location, index)
+        if name not in facts.components:
+            message = f"nothing is known of component `{name}`"
+            yield Problem(message, position, did_you_mean(name, facts.listable))
+        elif name not in facts.listable:
+            absence = facts.absence(name, None, "0")
+            reason = absence.reason if absence else "no source has it"
+            yield Problem(f"component `{name}` cannot be listed: {reason}", position)
+
+
 def sm_problems(source: Source, cells: Sequence[Cell]) -> Iterator[Problem]:
     wanted = source.contents.sm
     yield from _repeated(source, ("sm",), wanted)

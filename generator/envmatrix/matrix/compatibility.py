@@ -48,10 +48,12 @@ class Verdict:
 Rule = Callable[[Subject], Verdict]
 
 
-def check(cell: Cell, facts: Facts, source: str | None = None) -> Toolchain | Impossible:
+def check(
+    cell: Cell, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
+) -> Toolchain | Impossible:
     """The toolchain of a cell, or the first rule that it fails; `source` is where its CUDA must
-    come from, if that was named."""
-    subject = _subject(cell, facts, source)
+    come from, if that was named, and `components` are what is asked for of it."""
+    subject = _subject(cell, facts, source, components)
     if isinstance(subject, Verdict):
         return Impossible(subject.rule, subject.explanation, subject.ref)
     for verdict in _verdicts(subject):
@@ -60,9 +62,11 @@ def check(cell: Cell, facts: Facts, source: str | None = None) -> Toolchain | Im
     return _toolchain(subject)
 
 
-def trace(cell: Cell, facts: Facts, source: str | None = None) -> tuple[Verdict, ...]:
+def trace(
+    cell: Cell, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
+) -> tuple[Verdict, ...]:
     """What every rule says, also after one that failed."""
-    subject = _subject(cell, facts, source)
+    subject = _subject(cell, facts, source, components)
     if isinstance(subject, Verdict):
         return (subject,)
     return tuple(_verdicts(subject))
@@ -70,19 +74,23 @@ def trace(cell: Cell, facts: Facts, source: str | None = None) -> tuple[Verdict,
 
 def _verdicts(subject: Subject) -> Iterator[Verdict]:
     without_cudnn = replace(subject.cell, cudnn=None)
-    yield from _toolkit_verdicts(without_cudnn, subject.facts, subject.source)
+    yield from _toolkit_verdicts(without_cudnn, subject.facts, subject.source, subject.components)
     for rule in CUDNN_RULES:
         yield rule(subject)
 
 
 @lru_cache(maxsize=1024)
-def _toolkit_verdicts(cell: Cell, facts: Facts, source: str | None) -> tuple[Verdict, ...]:
+def _toolkit_verdicts(
+    cell: Cell, facts: Facts, source: str | None, components: tuple[str, ...]
+) -> tuple[Verdict, ...]:
     """What all cells that differ in cuDNN only have in common."""
-    subject = _subject(cell, facts, source)
+    subject = _subject(cell, facts, source, components)
     return tuple(rule(subject) for rule in TOOLKIT_RULES if isinstance(subject, Subject))
 
 
-def _subject(cell: Cell, facts: Facts, source: str | None) -> Subject | Verdict:
+def _subject(
+    cell: Cell, facts: Facts, source: str | None, components: tuple[str, ...]
+) -> Subject | Verdict:
     release = facts.release(cell.cuda)
     if release is None:
         return _unknown("cuda", f"CUDA release `{cell.cuda}`", "cuda.yaml")
@@ -90,7 +98,8 @@ def _subject(cell: Cell, facts: Facts, source: str | None) -> Subject | Verdict:
         return _unknown("os", f"operating system `{cell.os}`", "os.yaml")
     if cell.arch not in ARCHES:
         return _unknown("arch", f"architecture `{cell.arch}`", "cells.py")
-    return Subject(cell, release, facts.os[cell.os], facts, source)
+    wanted = facts.with_needs(components, release.release)
+    return Subject(cell, release, facts.os[cell.os], facts, source, wanted)
 
 
 def _unknown(rule: str, what: str, ref: str) -> Verdict:
@@ -167,6 +176,30 @@ def conflict(subject: Subject) -> Verdict:
     return Verdict(rules, passed=True, explanation=explanation, ref="conflicts.yaml")
 
 
+def components(subject: Subject) -> Verdict:
+    packages = subject.packages
+    if packages and subject.lacking(packages[0]):
+        return _lacking_components(subject)
+    explanation = f"from {packages[0].source}: " if packages else "with no source to look at: "
+    explanation += _listed(subject.components)
+    return Verdict("components", passed=True, explanation=explanation, ref="component_names.yaml")
+
+
+def _lacking_components(subject: Subject) -> Verdict:
+    """Why each source lacks components, and those that lack none, if only they may be named."""
+    absences = [each for package in subject.packages for each in subject.lacking(package).items()]
+    told = dict.fromkeys(
+        f"component `{name}` is not in {row.source or f'CUDA {subject.release.release}'}: "
+        f"{row.reason}"
+        for name, row in absences
+    )
+    others = replace(subject, source=None)
+    if elsewhere := [its.source for its in others.packages if not others.lacking(its)]:
+        told[f"`sources` may name {_listed(elsewhere)}"] = None
+    ref = _refs((row.ref for _, row in absences), "absences.yaml")
+    return Verdict("components", passed=False, explanation="; ".join(told), ref=ref)
+
+
 def cudnn_for_cuda(subject: Subject) -> Verdict:
     cudnn, release, rows = subject.cell.cudnn, subject.release.release, subject.cudnn_support
     if cudnn is None:
@@ -198,7 +231,14 @@ def _no_cudnn(rule: str) -> Verdict:
 
 
 # In the order in which a reader would rule a cell out; the first that fails is its reason.
-TOOLKIT_RULES: tuple[Rule, ...] = (cuda_source, cuda_arch, host_compiler, glibc, conflict)
+TOOLKIT_RULES: tuple[Rule, ...] = (
+    cuda_source,
+    cuda_arch,
+    host_compiler,
+    glibc,
+    conflict,
+    components,
+)
 CUDNN_RULES: tuple[Rule, ...] = (cudnn_for_cuda, cudnn_arch)
 
 

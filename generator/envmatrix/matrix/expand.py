@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import chain, product
 
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.matrix import checks
@@ -13,6 +13,7 @@ from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Impossible, Toolchain, check
 from envmatrix.matrix.document import Document
 from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.flavours import components_of_images
 from envmatrix.matrix.model import (
     Alias,
     Budget,
@@ -40,6 +41,7 @@ _BUDGETS: Mapping[TierName, Budget] = {
 @dataclass(slots=True)
 class _Cells:
     sources: tuple[SourceRule, ...]
+    components: tuple[str, ...]
     planned: list[PlannedCell] = field(default_factory=list)
     exclusions: list[Exclusion] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -57,13 +59,16 @@ def expand(
     if reading.contents is None:
         raise ConfigurationError(*_in_order(reading.problems))
     source = Source(reading.contents, reading.document, facts)
-    cells = _cells(source)
+    cells = _Cells(_source_rules(source), _components(source, flavours))
+    _fill(cells, source)
     reasons = {each.document.file: each.contents.reason for each in migrations if each.contents}
     matrix = _matrix(source, cells, flavours, reasons)
     problems = (*reading.problems, *cells.problems, *_problems(source, matrix))
     if not matrix.cells and not problems:
         position = source.document.key_position("axes")
-        raise ConfigurationError(Problem("no cell of the matrix can exist", position))
+        first = next(iter(matrix.exclusions), None)
+        hint = f"the first, `{first.cell.id}`: {first.reason}" if first else None
+        raise ConfigurationError(Problem("no cell of the matrix can exist", position, hint))
     if problems:
         raise ConfigurationError(*_in_order(problems))
     return matrix
@@ -89,6 +94,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.default_problems(source)
     yield from checks.base_problems(source)
     yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
+    yield from checks.library_problems(source)
     yield from checks.sm_problems(source, cells)
     yield from checks.tier_problems(source, matrix)
     wrong_values = list(checks.alias_value_problems(source))
@@ -122,6 +128,7 @@ def _matrix(
         libraries=tuple(
             Library(name, **dict(library)) for name, library in sorted(contents.libraries.items())
         ),
+        components=cells.components,
         tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,
         facts=source.facts,
@@ -138,8 +145,14 @@ def _budget(name: TierName, source: Source) -> Budget:
     )
 
 
-def _cells(source: Source) -> _Cells:
-    cells = _Cells(_source_rules(source))
+def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, ...]:
+    """What flavours and libraries ask for, of what can be had at all."""
+    libraries = source.contents.libraries.values()
+    asked = chain(components_of_images(flavours), *(its.components for its in libraries))
+    return tuple(name for name in dict.fromkeys(asked) if name in source.facts.listable)
+
+
+def _fill(cells: _Cells, source: Source) -> None:
     excluded = _excluded(source, cells.problems)
     for cell, position in _product(source):
         if cell in excluded:
@@ -149,15 +162,18 @@ def _cells(source: Source) -> _Cells:
         else:
             _place(cell, position, source, cells)
     _include(source, cells)
-    return cells
 
 
 def _place(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
-    match check(cell, source.facts, named_source(cell, cells.sources)):
+    match _checked(cell, source, cells):
         case Impossible(rule, reason, ref):
             cells.exclusions.append(Exclusion(cell, reason, rule, position, ref))
         case Toolchain() as toolchain:
             cells.planned.append(PlannedCell(cell, _narrowed(toolchain, source), position))
+
+
+def _checked(cell: Cell, source: Source, cells: _Cells) -> Toolchain | Impossible:
+    return check(cell, source.facts, named_source(cell, cells.sources), cells.components)
 
 
 def _source_rules(source: Source) -> tuple[SourceRule, ...]:
@@ -232,7 +248,7 @@ def _include(source: Source, cells: _Cells) -> None:
 
 
 def _place_asked_for(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
-    verdict = check(cell, source.facts, named_source(cell, cells.sources))
+    verdict = _checked(cell, source, cells)
     if isinstance(verdict, Impossible):
         message = f"`{cell.id}` cannot exist: {verdict.reason}"
         cells.problems.append(Problem(message, position, f"rule `{verdict.rule}`"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -161,9 +161,29 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Component:
+    """`sources` have it; `needs` are other components, by the release that they are needed from."""
+
     name: str
     sources: tuple[str, ...]
     ref: str
+    needs: Mapping[str, tuple[str, ...]]
+
+    def needs_in(self, release: str) -> Iterator[str]:
+        for first, names in self.needs.items():
+            if version_key(first) <= version_key(release):
+                yield from names
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why `components` are not in `source`, or in none, for CUDA releases `first` to `last`."""
+
+    components: tuple[str, ...]
+    reason: str
+    ref: str
+    source: str | None = None
+    first: str = "0"
+    last: str | None = None
 
 
 # Compared by identity, so that what follows from a set of facts can be kept beside it.
@@ -176,6 +196,33 @@ class Facts:
     cudnn_projects: tuple[CudnnProject, ...]
     conflicts: tuple[Conflict, ...]
     components: Mapping[str, Component]
+    absences: tuple[Absence, ...]
+
+    @property
+    def listable(self) -> list[str]:
+        """The components that some source has."""
+        return [name for name, component in self.components.items() if component.sources]
+
+    def with_needs(self, components: Iterable[str], release: str) -> tuple[str, ...]:
+        """`components` and all that they need in a CUDA release, each once."""
+        found = set(components)
+        waiting = list(found)
+        while waiting:
+            needed = {*self.components[waiting.pop()].needs_in(release)} - found
+            waiting += needed
+            found |= needed
+        return tuple(sorted(found))
+
+    def absence(self, component: str, source: str | None, release: str) -> Absence | None:
+        """Why a source lacks a component of a CUDA release, if it does."""
+        for row in self.absences:
+            of_source = row.source in (None, source) and in_range(release, row.first, row.last)
+            if component in row.components and of_source:
+                return row
+        if source in self.components[component].sources:
+            return None
+        reason = "there is no recipe for it yet"
+        return Absence((component,), reason, "component_names.yaml", source)
 
     def release(self, cuda: str) -> CudaRelease | None:
         """The release that `12.4` and `12.4.1` both belong to."""
@@ -219,9 +266,9 @@ def load_facts() -> Facts:
         cudnn_projects=tuple(CudnnProject(**row) for row in _rows(cudnn["projects"])),
         conflicts=tuple(Conflict(**row) for row in _rows(_read("conflicts.yaml"))),
         components={
-            name: Component(name, _texts(row["sources"]), str(row["ref"]))
-            for name, row in _mapping("component_names.yaml").items()
+            name: _component(name, row) for name, row in _mapping("component_names.yaml").items()
         },
+        absences=tuple(_absence(row) for row in _rows(_read("absences.yaml"))),
     )
 
 
@@ -270,6 +317,21 @@ def _package(row: Row) -> Package:
         ref=row["ref"],
         distributions=_texts(row["distributions"]) if "distributions" in row else None,
     )
+
+
+def _component(name: str, row: Mapping[str, object]) -> Component:
+    needs = cast("Mapping[str, object]", row.get("needs", {}))
+    return Component(
+        name=name,
+        sources=_texts(row["sources"]),
+        ref=str(row["ref"]),
+        needs={first: _texts(names) for first, names in needs.items()},
+    )
+
+
+def _absence(row: Row) -> Absence:
+    others = {key: value for key, value in row.items() if key != "components"}
+    return Absence(_texts(row["components"]), **others)
 
 
 def _os(name: str, row: Mapping[str, object]) -> OperatingSystem:

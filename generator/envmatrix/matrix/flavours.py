@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from string import Formatter
 
 from envmatrix.errors import Problem
+from envmatrix.matrix.checks import component_problems
 from envmatrix.matrix.document import Document
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.model import Flavour
@@ -57,6 +58,12 @@ def image_problems(
             yield Problem(f"flavour `{name}` needs at least one of `packages`", position)
 
 
+def components_of_images(flavours: Mapping[str, Flavour]) -> Iterator[str]:
+    for name in IMAGES:
+        if flavour := flavours.get(name):
+            yield from flavour.components
+
+
 def _flavour(contents: FlavourFile) -> Flavour:
     return Flavour(contents.flavour, contents.components, contents.packages, contents.extends)
 
@@ -86,11 +93,7 @@ def _problems(
     document = reading.document
     yield from _name_problems(contents, document)
     yield from _extension_problems(contents, document, flavours)
-    for index, component in enumerate(contents.components):
-        message = _component_complaint(component, facts)
-        if message:
-            hint = did_you_mean(component, _resolvable(facts))
-            yield Problem(message, document.position("components", index), hint)
+    yield from component_problems(contents.components, document, ("components",), facts)
     for index, package in enumerate(contents.packages):
         yield from _placeholder_problems(package, document, index)
 
@@ -113,18 +116,6 @@ def _extension_problems(
         yield Problem(f"there is no flavour `{contents.extends}`", position, hint)
     if contents.flavour in _ancestors(contents.flavour, flavours):
         yield Problem(f"flavour `{contents.flavour}` extends itself", position)
-
-
-def _component_complaint(component: str, facts: Facts) -> str | None:
-    if component not in facts.components:
-        return f"nothing is known of component `{component}`"
-    if component not in _resolvable(facts):
-        return f"no source of component `{component}` is described yet"
-    return None
-
-
-def _resolvable(facts: Facts) -> list[str]:
-    return [component.name for component in facts.components.values() if component.sources]
 
 
 def _placeholder_problems(package: str, document: Document, index: int) -> Iterator[Problem]:

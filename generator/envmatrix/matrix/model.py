@@ -87,6 +87,7 @@ class Library:
     preset: str
     benchmark: str | None
     artifacts: tuple[str, ...]
+    components: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,8 @@ class Flavour:
 # Compared by identity: two matrices are never equal by chance, and lookups can be kept per matrix.
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """`overlays`: the file of each, and its reason."""
+    """`components`: all that the images of a cell have to have, beside what these need.
+    `overlays`: the file of each, and its reason."""
 
     cells: tuple[PlannedCell, ...]
     exclusions: tuple[Exclusion, ...]
@@ -119,6 +121,7 @@ class Matrix:
     sm: tuple[str, ...]
     bases: Mapping[str, str]
     libraries: tuple[Library, ...]
+    components: tuple[str, ...]
     tiers: Mapping[str, Budget]
     flavours: Mapping[str, Flavour]
     facts: Facts

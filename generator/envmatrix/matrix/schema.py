@@ -163,6 +163,7 @@ class LibraryEntry(Table):
     preset: Text = "default"
     benchmark: InsidePath | None = None
     artifacts: tuple[InsidePath, ...] = ()
+    components: tuple[Name, ...] = ()
 
 
 TierName: TypeAlias = Literal["pr", "nightly"]

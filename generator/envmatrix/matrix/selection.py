@@ -87,7 +87,8 @@ def explain(matrix: Matrix, name: str) -> Explanation:
 
 
 def _trace(matrix: Matrix, cell: Cell) -> tuple[Verdict, ...]:
-    return trace(cell, matrix.facts, named_source(cell, matrix.sources))
+    source = named_source(cell, matrix.sources)
+    return trace(cell, matrix.facts, source, matrix.components)
 
 
 def _explain_present(matrix: Matrix, planned: PlannedCell) -> Explanation:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from envmatrix.matrix.cells import Cell, version_key
 from envmatrix.matrix.facts import (
+    Absence,
     CudaRelease,
     CudnnProject,
     CudnnSupport,
@@ -18,13 +21,15 @@ from envmatrix.matrix.facts import (
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`source` is the one that the matrix names for the cell, if it names one."""
+    """`source` is the one that the matrix names for the cell, if it names one; `components` are
+    those that its images have to have."""
 
     cell: Cell
     release: CudaRelease
     os: OperatingSystem
     facts: Facts
     source: str | None = None
+    components: tuple[str, ...] = ()
 
     @property
     def offered(self) -> list[Package]:
@@ -52,13 +57,18 @@ class Subject:
 
     @property
     def packages(self) -> list[Package]:
-        """Those that run on the cell's operating system."""
-        return [
+        """Those that run on the cell's operating system, first those with all components."""
+        running = [
             package
             for package in self.offered
             if self.cell.arch in package.arches
             and version_key(package.glibc) <= version_key(self.os.glibc)
         ]
+        return sorted(running, key=lambda package: bool(self.lacking(package)))
+
+    def lacking(self, package: Package) -> Mapping[str, Absence]:
+        """The components that a source of the release has not, and why."""
+        return _lacking(self.facts, self.components, package.source, self.release.release)
 
     @property
     def available_gcc(self) -> list[str]:
@@ -93,3 +103,11 @@ class Subject:
             if row.arch == self.cell.arch and in_range(str(self.cell.cudnn), row.first, row.last):
                 return row
         return None
+
+
+@lru_cache(maxsize=256)
+def _lacking(
+    facts: Facts, components: tuple[str, ...], source: str, release: str
+) -> Mapping[str, Absence]:
+    absences = {name: facts.absence(name, source, release) for name in components}
+    return {name: absence for name, absence in absences.items() if absence}

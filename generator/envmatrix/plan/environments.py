@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -229,8 +229,8 @@ class _Stages:
 
     def add_toolkit(self, cell: PlannedCell) -> None:
         arch = cell.cell.arch
-        self._add_part(cell, "runtime", arch, components_of(self._matrix, "runtime"))
-        components = components_of(self._matrix, "devel")
+        self._add_part(cell, "runtime", arch, components_of(cell, self._matrix, "runtime"))
+        components = components_of(cell, self._matrix, "devel")
         self._add_part(cell, "devel", arch, components)
         self._add_part(cell, "tools", arch, components)
         if is_crossed(arch):
@@ -302,7 +302,7 @@ class _Stages:
                     for recipe in recipes
                     for package, places in recipe.take.items()
                 ),
-                drop=tuple(text.format_map(words) for recipe in recipes for text in recipe.drop),
+                drop=tuple(text.format_map(words) for text in _dropped(recipes)),
                 links=tuple(
                     (link.format_map(words), to.format_map(words))
                     for recipe in recipes
@@ -311,6 +311,18 @@ class _Stages:
                 profile=any(recipe.profile.format_map(words) for recipe in recipes),
             ),
         )
+
+
+def _dropped(recipes: Sequence[Recipe]) -> list[str]:
+    """What recipes drop, without what another one of them takes."""
+    taken = {
+        f"{directory}/{pattern.rsplit('/', 1)[-1]}"
+        for recipe in recipes
+        for places in recipe.take.values()
+        for directory, patterns in places.items()
+        for pattern in patterns
+    }
+    return [text for recipe in recipes for text in recipe.drop if text not in taken]
 
 
 def _with_links(tree: Tree, links: Mapping[str, str]) -> Tree:

@@ -8,7 +8,9 @@ import pytest
 from tests.fakes import NVIDIA, Nvidia, manifest
 
 from envmatrix.errors import LookupFailed
+from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.redist import Redist
+from envmatrix.matrix.facts import load_facts
 
 # Manifests as NVIDIA publishes them, where this checkout has them beside it.
 PUBLISHED = Path(__file__).parents[4] / "shared/redist"
@@ -94,7 +96,21 @@ def test_what_is_not_there_is_refused_with_its_place(
     assert message in str(caught.value)
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no published manifests beside this checkout")
+published = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="no published manifests beside this checkout"
+)
+
+
+def read_published(wanted: str) -> bytes:
+    product, _, file = wanted.partition("/redist/")
+    directory = PUBLISHED / product
+    if not file:
+        return " ".join(item.name for item in directory.iterdir()).encode()
+    # These copies lack the sizes.
+    return (directory / file).read_bytes().replace(b'"sha256"', b'"size": "1", "sha256"')
+
+
+@published
 @pytest.mark.parametrize(
     ("asked", "arch", "archive"),
     [
@@ -105,13 +121,22 @@ def test_what_is_not_there_is_refused_with_its_place(
     ],
 )
 def test_published_manifests_are_read(asked: str, arch: str, archive: str) -> None:
-    def read(wanted: str) -> bytes:
-        product, _, file = wanted.partition("/redist/")
-        directory = PUBLISHED / product
-        if not file:
-            return " ".join(item.name for item in directory.iterdir()).encode()
-        # These copies lack the sizes.
-        return (directory / file).read_bytes().replace(b'"sha256"', b'"size": "1", "sha256"')
-
-    (found,) = Redist(read).resolve([asked], arch)
+    (found,) = Redist(read_published).resolve([asked], arch)
     assert found.filename == archive
+
+
+@published
+@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+@pytest.mark.parametrize("release", ["11.8", "12.2", "12.4", "12.5"])
+def test_published_manifests_have_every_component(release: str, arch: str) -> None:
+    recipes, facts = shipped_recipes(), load_facts()
+    wanted = {
+        package.format_map(recipes.words_of("redist", release))
+        for component, parts in recipes.parts["redist"].items()
+        if component != "cudnn" and not facts.absence(component, "redist", release)
+        for recipe in parts.values()
+        for package in recipe.take
+    }
+    asked = [f"cuda/{package}@{release}" for package in sorted(wanted)]
+    found = Redist(read_published).resolve(asked, arch)
+    assert {item.name for item in found} == wanted

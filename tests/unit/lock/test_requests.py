@@ -116,6 +116,35 @@ def test_nvidias_packages_are_those_of_the_cells_system_and_of_one_release(tmp_p
     assert (request.resolver, request.suite, request.arch) == ("nvidia-apt", "debian13", "amd64")
 
 
+def test_a_library_is_given_what_it_asks_for_and_what_that_needs(tmp_path: Path) -> None:
+    libraries = "libraries: {a: {path: a, components: [cusparse, nccl]}, b: {path: b}}\n"
+    matrix = matrix_of(tmp_path / "repository", AXES.replace('"12.4", ', ""), libraries)
+    requests = asked(matrix, "cuda13.0-debian12-x86_64")
+    wanted = {
+        "nvidia-cuda-runtime@13.0",
+        "nvidia-cusparse@13.0",
+        "nvidia-nccl-cu13==2.*",
+        "nvidia-nvjitlink@13.0",
+    }
+    assert set(requests["cuda13.0-pypi-runtime-amd64"].packages) == wanted
+    assert wanted < set(requests["cuda13.0-pypi-devel-amd64"].packages)
+    assert requests["cuda13.0-pypi-tools-amd64"].packages == (
+        "nvidia-cuda-nvcc@13.0",
+        "nvidia-nvvm@13.0",
+    )
+
+
+def test_static_libraries_are_for_compiling_only(tmp_path: Path) -> None:
+    libraries = "libraries: {a: {path: a, components: [curand-static]}}\n"
+    axes = AXES.replace('"12.4", "13.0"', '"12.6"').replace('"9.28"', '"9.10"')
+    requests = asked(
+        matrix_of(tmp_path / "repository", axes, libraries), "cuda12.6-debian12-x86_64"
+    )
+    shared = ("cuda/cuda_cudart@12.6", "cuda/libcurand@12.6")
+    assert requests["cuda12.6-redist-runtime-amd64"].packages == shared
+    assert set(shared) < set(requests["cuda12.6-redist-devel-amd64"].packages)
+
+
 def test_a_set_comes_after_those_below_it(matrix: Matrix) -> None:
     requests, _ = all_requests(matrix, shipped_recipes())
     keys = list(requests)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from envmatrix.matrix.cells import parse_cell
@@ -139,6 +141,81 @@ def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
         assert rule is None
         assert verdict.cuda == CudaSource("nvidia-apt", cell.os)
         assert verdict.cudnn_source == ("pypi" if cell.cudnn else None)
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "components", "source"),
+    [
+        ("cuda13.0-debian12-x86_64", ("nvcc", "cublas"), "pypi"),
+        ("cuda13.0-debian12-x86_64", ("nvcc", "gdb"), "redist"),
+        ("cuda11.8-debian12-aarch64", ("nvcc", "cusparse"), "debian"),
+        ("cuda11.8-debian12-aarch64", ("nvcc", "gdb"), "redist"),
+    ],
+)
+def test_the_first_source_with_all_components_is_preferred(
+    facts: Facts, cell_id: str, components: tuple[str, ...], source: str
+) -> None:
+    cell = parse_cell(cell_id)
+    assert cell
+    toolchain = check(cell, facts, components=components)
+    assert isinstance(toolchain, Toolchain)
+    assert toolchain.cuda.source == source
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "components", "source", "reason"),
+    [
+        (
+            "cuda13.0-debian12-x86_64",
+            ("gdb", "nvrtc"),
+            "pypi",
+            "component `gdb` is not in pypi: there is no wheel of it; `sources` may name redist",
+        ),
+        (
+            "cuda13.0-debian12-x86_64",
+            ("gdb", "nccl"),
+            None,
+            (
+                "component `gdb` is not in pypi: there is no wheel of it; "
+                "component `nccl` is not in redist: no manifest lists it; "
+                "component `gdb` is not in nvidia-apt: there is no recipe for it yet; "
+                "component `nccl` is not in nvidia-apt: there is no recipe for it yet"
+            ),
+        ),
+        (
+            "cuda11.8-debian12-x86_64",
+            ("nvjitlink",),
+            None,
+            "component `nvjitlink` is not in CUDA 11.8: it is new in CUDA 12",
+        ),
+    ],
+)
+def test_a_cell_whose_components_cannot_all_be_had_cannot_exist(
+    facts: Facts, cell_id: str, components: tuple[str, ...], source: str | None, reason: str
+) -> None:
+    cell = parse_cell(cell_id)
+    assert cell
+    verdict = check(cell, facts, source, components)
+    assert isinstance(verdict, Impossible)
+    assert (verdict.rule, verdict.reason) == ("components", reason)
+    assert verdict.ref
+
+
+def test_a_component_without_a_recipe_is_absent_from_that_source(facts: Facts) -> None:
+    gone = replace(facts.components["npp"], sources=("redist",))
+    without = replace(facts, components={**facts.components, "npp": gone})
+    cell = parse_cell("cuda13.0-debian12-x86_64")
+    assert cell
+    verdict = check(cell, without, "pypi", ("npp",))
+    assert isinstance(verdict, Impossible)
+    assert verdict.reason.startswith("component `npp` is not in pypi: there is no recipe for it")
+
+
+def test_a_trace_names_the_components_with_what_they_need(facts: Facts) -> None:
+    cell = parse_cell("cuda12.4-debian12-x86_64")
+    assert cell
+    told = {its.rule: its.explanation for its in trace(cell, facts, components=("cusparse",))}
+    assert told["components"] == "from debian: cusparse, nvjitlink"
 
 
 def test_a_trace_tells_every_rule_also_after_one_that_failed(facts: Facts) -> None:

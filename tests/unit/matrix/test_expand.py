@@ -178,6 +178,19 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
             None,
         ),
         (
+            "libraries: {a: {path: a, components: [nvrtc, cubla]}}\n",
+            "matrix.yaml:6:46: nothing is known of component `cubla`",
+            "did you mean `cublas`?",
+        ),
+        (
+            "libraries: {a: {path: a, components: [cudnn]}}\n",
+            (
+                "matrix.yaml:6:39: component `cudnn` cannot be listed: "
+                "it comes with the cells that have it on the axis `cudnn`"
+            ),
+            None,
+        ),
+        (
             "tiers: {weekly: {jobs: 3}}\n",
             "matrix.yaml:6:9: `tiers.weekly` must be `pr` or `nightly`, not `weekly`",
             None,
@@ -340,3 +353,24 @@ def test_a_mistake_in_a_rule_is_told(matrix_of: MatrixOf, rule: str, problem: st
     with pytest.raises(ConfigurationError) as caught:
         matrix_of(f"sources: [{rule}]\n")
     assert f"matrix.yaml:{problem}" in [str(it) for it in caught.value.problems]
+
+
+def test_a_cell_whose_source_lacks_what_a_library_wants_is_left_out(
+    matrix_of: Callable[[str], Matrix],
+) -> None:
+    matrix = matrix_of("libraries: {a: {path: a, components: [nvjitlink]}}\n")
+    assert {cell.cell.cuda for cell in matrix.cells} == {"12.4"}
+    rules = {its.cell.id: (its.rule, its.reason) for its in matrix.exclusions}
+    assert rules["cuda11.8-debian12-aarch64"] == (
+        "components",
+        "component `nvjitlink` is not in CUDA 11.8: it is new in CUDA 12",
+    )
+
+
+def test_where_no_cell_can_exist_the_first_says_why(matrix_of: Callable[[str], Matrix]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        matrix_of("libraries: {a: {path: a, components: [gdb, nccl]}}\n")
+    (problem,) = caught.value.problems
+    assert str(problem.hint).startswith(
+        "the first, `cuda11.8-debian12-aarch64`: component `gdb` is not in debian: "
+    )

@@ -11,7 +11,15 @@ from envmatrix.matrix.document import parse
 from envmatrix.matrix.facts import Facts, in_range
 
 # cuda.yaml has references that hold until another one is given: see below.
-FACT_FILES = ["component_names", "conflicts", "cudnn", "distributions", "os", "sources"]
+FACT_FILES = [
+    "absences",
+    "component_names",
+    "conflicts",
+    "cudnn",
+    "distributions",
+    "os",
+    "sources",
+]
 
 
 def rows(value: object) -> Iterator[dict[str, object]]:
@@ -136,3 +144,37 @@ def test_a_range_holds_the_patches_of_its_last_version(
     version: str, first: str, last: str | None, *, expected: bool
 ) -> None:
     assert in_range(version, first, last) is expected
+
+
+def test_a_component_needs_components_that_are_known(facts: Facts) -> None:
+    needed = {
+        need
+        for component in facts.components.values()
+        for needs in component.needs.values()
+        for need in needs
+    }
+    assert needed <= facts.components.keys()
+
+
+def test_where_a_component_is_there_is_also_what_it_needs(facts: Facts) -> None:
+    for release in facts.cuda.values():
+        for source in {package.source for package in release.packages}:
+            there = {n for n in facts.listable if not facts.absence(n, source, release.release)}
+            for name in there:
+                assert set(facts.with_needs([name], release.release)) <= there, (name, source)
+
+
+def test_a_component_brings_what_it_needs_and_what_that_needs(facts: Facts) -> None:
+    needs = {"cusolver", "cublas", "cusparse", "nvjitlink"}
+    assert facts.with_needs(["cusolver"], "11.8") == ("cublas", "cusolver")
+    assert set(facts.with_needs(["cusolver", "cublas"], "12.4")) == needs
+    assert set(facts.with_needs(["cusolver"], "13.0")) == {*needs, "nvrtc"}
+    assert facts.with_needs(["nvrtc", "nvrtc"], "13.0") == ("nvrtc",)
+
+
+def test_an_absence_is_of_something_known_and_contradicts_no_source(facts: Facts) -> None:
+    for row in facts.absences:
+        assert set(row.components) <= facts.components.keys()
+        assert row.source is None or row.source in SOURCES
+        if row.source and row.first == "0" and not row.last:
+            assert all(row.source not in facts.components[name].sources for name in row.components)

@@ -42,7 +42,18 @@ def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) 
         ),
         (
             "flavour: a\ncomponents: [tensorrt]",
-            "no source of component `tensorrt` is described yet",
+            (
+                "component `tensorrt` cannot be listed: there are no wheels of its "
+                "libraries, and its archives are for some CUDA releases only"
+            ),
+            None,
+        ),
+        (
+            "flavour: a\ncomponents: [cudnn]",
+            (
+                "component `cudnn` cannot be listed: "
+                "it comes with the cells that have it on the axis `cudnn`"
+            ),
             None,
         ),
         (

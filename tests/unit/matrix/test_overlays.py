@@ -91,6 +91,18 @@ libraries: {{a: {{path: new}}, b: {{path: b}}}}
     ]
 
 
+def test_an_overlay_changes_the_components_of_a_library() -> None:
+    overlay = "libraries: {a: {path: a, components: [cublas, cufft]}}\n"
+    matrix = migrated(overlay, rest="libraries: {a: {path: a, components: [gdb]}}\n")
+    assert matrix.components == ("cublas", "cufft")
+    assert problems_of("libraries: {a: {path: a, components: [cufftt]}}\n") == [
+        (
+            "matrix.d/a.yaml:3:39: nothing is known of component `cufftt`",
+            "did you mean `cufft`?",
+        )
+    ]
+
+
 def test_an_overlay_replaces_defaults_and_gpu_architectures() -> None:
     matrix = migrated('defaults: {arch: x86_64}\nsm: ["75"]\n', rest="defaults: {os: debian12}\n")
     assert (matrix.defaults.os, matrix.defaults.arch, matrix.sm) == (None, "x86_64", ("75",))

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from tests.fakes import artifact, cell_of
+from tests.fakes import artifact, cell_of, lock_of, matrix_of
 
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock, PackageSet, Request
@@ -122,6 +123,21 @@ def test_a_tree_of_debian_packages(planned: dict[str, Environment]) -> None:
     assert tools.profile
     assert not trees["cuda-runtime-amd64"].profile
     assert "targets/x86_64-linux/include/cublas*" in trees["cuda-devel-amd64"].drop
+
+
+def test_headers_that_are_wanted_are_not_dropped(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.4"]\nos: [debian12]\narch: [aarch64]'
+    libraries = "libraries: {a: {path: a, components: [cublas]}}\n"
+    matrix = matrix_of(tmp_path / "repository", axes, libraries)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    tree = next(tree for tree in environment.trees if tree.stage == "cuda-devel-arm64")
+    include = "targets/sbsa-linux/include"
+    assert (include, ("usr/include/cublas*", "usr/include/nvblas.h")) in [
+        place for unpacking in tree.unpackings for place in unpacking.places
+    ]
+    assert f"{include}/curand*" in tree.drop
+    assert not {f"{include}/cublas*", f"{include}/nvblas.h"} & set(tree.drop)
 
 
 def test_only_the_tools_of_the_compiler_run_on_the_host(planned: dict[str, Environment]) -> None:
