@@ -1,0 +1,83 @@
+"""A library names what it needs of CUDA: its images have that, and nothing else of the kind."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import docker
+from tests.integration.conftest import ROOT, Envmatrix
+
+from envmatrix.lock import model
+from envmatrix.sessions.outcomes import read_junit
+
+# The compiler of the repository's own 13.5 under another name, so that the images of its cells
+# are left alone. Two wheels are new: 58 MB of NVRTC and 13 MB of CUPTI.
+ENVIRONMENT = "cuda13.5.0-debian12"
+CELL = f"{ENVIRONMENT}-x86_64"
+FILES = {
+    "matrix.yaml": """\
+version: "1"
+axes:
+  cuda: ["13.5.0"]
+  os: [debian12]
+  arch: [x86_64]
+sm: ["90"]
+libraries:
+  jit: {path: jit, artifacts: [jit], components: [nvrtc, cupti]}
+""",
+    "jit/CMakePresets.json": """\
+{"version": 6, "configurePresets": [{"name": "default", "generator": "Ninja"}]}
+""",
+    "jit/CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.24)
+project(jit LANGUAGES CXX)
+include(CTest)
+find_package(CUDAToolkit REQUIRED)
+add_executable(jit jit.cpp)
+target_link_libraries(jit PRIVATE CUDA::nvrtc CUDA::cupti)
+add_test(NAME compiles_at_run_time COMMAND jit)
+""",
+    "jit/jit.cpp": """\
+#include <cupti.h>
+#include <nvrtc.h>
+
+int main() {
+  const char *source = "__global__ void twice(float *x) { *x = __fadd_rn(*x, *x); }";
+  const char *options[] = {"--gpu-architecture=sm_90"};
+  nvrtcProgram program;
+  uint32_t version = 0;
+  cuptiGetVersion(&version);  // without a driver it is there, and answers with an error
+  if (nvrtcCreateProgram(&program, source, "twice.cu", 0, nullptr, nullptr) != NVRTC_SUCCESS)
+    return 1;
+  return nvrtcCompileProgram(program, 1, options) == NVRTC_SUCCESS ? 0 : 2;
+}
+""",
+}
+
+
+def _libraries(engine: docker.DockerClient, flavour: str) -> set[str]:
+    image = f"envmatrix/{ENVIRONMENT}:{flavour}-amd64"
+    listed = engine.containers.run(image, "ls /usr/local/cuda/lib64", remove=True, network="none")
+    return {name for name in listed.decode().split() if ".so" in name}
+
+
+def test_a_library_links_and_loads_the_components_that_it_names(
+    envmatrix: Envmatrix, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "envs", tmp_path / "envs")
+    shutil.copy(ROOT / model.FILE, tmp_path)
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    envmatrix("lock", cwd=tmp_path)
+    envmatrix("generate", cwd=tmp_path)
+    envmatrix("run", "test", CELL, cwd=tmp_path)
+
+    (outcome,) = read_junit(tmp_path / "build" / CELL / "jit/junit.xml")
+    assert (outcome.name, outcome.state) == ("compiles_at_run_time", "passed")
+    runtime, devel = (_libraries(engine, flavour) for flavour in ("runtime", "devel"))
+    assert {"libcudart.so.13", "libcupti.so.13", "libnvrtc.so.13"} <= runtime
+    assert {"libcudart.so", "libcupti.so", "libnvrtc.so"} == devel - runtime
+    assert not any(name.startswith(("libcublas", "libcufft", "libnvJitLink")) for name in devel)
