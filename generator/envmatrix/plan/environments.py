@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from itertools import groupby
+from posixpath import dirname
 
 from envmatrix.lock.components import Recipe, Recipes
 from envmatrix.lock.model import Artifact, Lock, Request
@@ -68,7 +70,9 @@ class Unpacking:
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        return tuple(pattern for _, patterns in self.places for pattern in patterns)
+        """What tar is asked for: it refuses a pattern that another one leaves nothing for."""
+        found = tuple(dict.fromkeys(text for _, patterns in self.places for text in patterns))
+        return tuple(text for text in found if not any(_covers(it, text) for it in found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,11 +301,7 @@ class _Stages:
                 stage=stage,
                 files=files,
                 root=root,
-                unpackings=tuple(
-                    _unpacking(named, package, places, words)
-                    for recipe in recipes
-                    for package, places in recipe.take.items()
-                ),
+                unpackings=_unpackings(recipes, named, words),
                 drop=tuple(text.format_map(words) for text in _dropped(recipes)),
                 links=tuple(
                     (link.format_map(words), to.format_map(words))
@@ -329,17 +329,30 @@ def _with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
     return replace(tree, links=(*tree.links, *links.items()))
 
 
-def _unpacking(
-    named: Mapping[str, str],
-    package: str,
-    places: Mapping[str, tuple[str, ...]],
-    words: Mapping[str, str],
-) -> Unpacking:
-    name = package.format_map(words).split("=")[0]
-    return Unpacking(
-        file=named[name],
-        places=tuple(
-            (directory.format_map(words), tuple(text.format_map(words) for text in patterns))
-            for directory, patterns in places.items()
-        ),
+def _unpackings(
+    recipes: Iterable[Recipe], named: Mapping[str, str], words: Mapping[str, str]
+) -> tuple[Unpacking, ...]:
+    """Each file once, whichever components are in it."""
+    files: dict[str, dict[str, tuple[str, ...]]] = {}
+    for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
+        file = named[package.format_map(words).split("=")[0]]
+        there = files.setdefault(file, {})
+        for directory, patterns in places.items():
+            texts = (text.format_map(words) for text in patterns)
+            to = directory.format_map(words)
+            there[to] = _without_covered((*there.get(to, ()), *texts))
+    return tuple(Unpacking(file, tuple(places.items())) for file, places in files.items())
+
+
+def _without_covered(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Without those that name what another one of the same directory names as well."""
+    kept = dict.fromkeys(patterns)
+    return tuple(
+        text
+        for text in kept
+        if not any(_covers(it, text) and dirname(it) == dirname(text) for it in kept)
     )
+
+
+def _covers(pattern: str, other: str) -> bool:
+    return pattern != other and fnmatchcase(other, pattern)
