@@ -156,7 +156,7 @@ def glibc(subject: Subject) -> Verdict:
         f"{subject.os.name} has {subject.os.glibc}"
     )
     if not packages:
-        explanation = f"there are no packages of CUDA {release.release} from {subject.source}"
+        explanation = f"there are no packages of CUDA {release.release} to ask"
     passed = bool(subject.packages or not packages)
     return Verdict("glibc", passed, explanation, _package_refs(subject))
 
@@ -243,8 +243,7 @@ CUDNN_RULES: tuple[Rule, ...] = (cudnn_for_cuda, cudnn_arch)
 
 
 def _named(package: Package) -> str:
-    its_suite = package.source == "nvidia-apt"
-    return f"{package.source} for {package.suite}" if its_suite else package.source
+    return f"{package.source} for {package.os}" if package.os else package.source
 
 
 def _range(first: str, last: str | None) -> str:

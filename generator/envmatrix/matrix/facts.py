@@ -17,8 +17,8 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A source that carries the CUDA releases `first` to `last` in full, for all distributions
-    or for some."""
+    """A source that carries the CUDA releases `first` to `last` in full, for all systems, for
+    those of some distributions, or for `os` alone."""
 
     source: str
     suite: str | None
@@ -28,6 +28,7 @@ class Package:
     arches: tuple[str, ...]
     ref: str
     distributions: tuple[str, ...] | None = None
+    os: str | None = None
 
     def suits(self, distribution: str) -> bool:
         return self.distributions is None or distribution in self.distributions
@@ -316,6 +317,7 @@ def _package(row: Row) -> Package:
         arches=_texts(row["arches"]),
         ref=row["ref"],
         distributions=_texts(row["distributions"]) if "distributions" in row else None,
+        os=row.get("os"),
     )
 
 

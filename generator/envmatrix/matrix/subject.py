@@ -39,16 +39,13 @@ class Subject:
         Nobody can ask for the patch of a .deb: Debian has one of a release, and NVIDIA's packages
         have versions of their own (cuda-cudart-12-4 of CUDA 12.4.1 is 12.4.127).
         """
-        repository = self.os.nvidia_repository
         return [
             package
             for package in self.release.packages
             if self.source in (None, package.source)
             and package.suits(self.os.distribution)
-            and not (self.has_patch and package.source in ("debian", "nvidia-apt"))
-            and (
-                package.source != "nvidia-apt" or (repository and repository.suite == package.suite)
-            )
+            and package.os in (None, self.os.name)
+            and not (self.has_patch and package.suite)
         ]
 
     @property

@@ -86,6 +86,10 @@ def test_a_repository_of_nvidia_has_a_key_and_an_operating_system(facts: Facts) 
         if package.source == "nvidia-apt"
     }
     assert suites == set(facts.nvidia_repositories)
+    for package in (its for release in facts.cuda.values() for its in release.packages if its.os):
+        repository = facts.os[package.os or ""].nvidia_repository
+        assert repository is not None
+        assert package.suite == repository.suite
     for repository in facts.nvidia_repositories.values():
         assert len(bytes.fromhex(repository.fingerprint)) == 20
         assert repository.fingerprint.endswith(repository.key.removesuffix(".pub").upper())
