@@ -15,7 +15,8 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.model import PackageSet, Request
 from envmatrix.lock.resolve import Base
-from envmatrix.matrix.facts import Archive, Facts
+from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.systems import Archive
 from envmatrix.plan.environments import base_image
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher

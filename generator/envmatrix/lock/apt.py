@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
-from envmatrix.matrix.facts import Archive
+from envmatrix.matrix.systems import Archive
 
 # Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
 Run = Callable[[Sequence[str]], str]

@@ -49,6 +49,10 @@ def shipped_recipes() -> Recipes:
     text = resources.files("envmatrix").joinpath("data/components.yaml").read_text("utf-8")
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # both build only strings
     document = yaml.load(text, Loader=loader)  # noqa: S506
+    for row in document.values():
+        if like := row.pop("like", None):
+            row["words"] = _merged(document[like]["words"], row.get("words", {}))
+            row |= {name: its for name, its in document[like].items() if name not in row}
     return Recipes(
         parts={
             source: {
@@ -60,6 +64,15 @@ def shipped_recipes() -> Recipes:
         },
         words={source: rows.get("words", {}) for source, rows in document.items()},
     )
+
+
+def _merged(
+    words: Mapping[str, Mapping[str, str]], others: Mapping[str, Mapping[str, str]]
+) -> Mapping[str, Mapping[str, str]]:
+    return {
+        release: {**words.get(release, {}), **others.get(release, {})}
+        for release in (*words, *others)
+    }
 
 
 def _recipe(row: Any) -> Recipe:

@@ -13,7 +13,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt, Run
 from envmatrix.lock.model import Artifact
 from envmatrix.lock.redist import ORIGIN
-from envmatrix.matrix.facts import Archive, Distribution, NvidiaRepository
+from envmatrix.matrix.systems import Archive, Distribution, NvidiaRepository
 
 # Docker's architecture -> the repository's. `arm64` there means Jetson.
 ARCHES = {"amd64": "x86_64", "arm64": "sbsa"}
@@ -63,7 +63,7 @@ class NvidiaApt:
         directory.mkdir(parents=True)
         file.write_bytes(key)
         signed_by = ",".join([str(file), *signer])
-        nvidia = Distribution(ORIGIN, (ORIGIN,), (), signed_by, "", "")
+        nvidia = Distribution(ORIGIN, (ORIGIN,), keyring=signed_by)
         archive = Archive(nvidia, ORIGIN, path, arch)
         apt = FlatApt(directory, archive, self.mirror, self.run)
         try:
@@ -76,7 +76,7 @@ class NvidiaApt:
         """A key, and the fingerprint that it must have unless the user vouches for it."""
         if self.keyring:
             return self.keyring.read_bytes(), ()
-        return self.read(f"{path}/{repository.key}"), (repository.fingerprint,)
+        return self.read(f"{path}/{repository.key}"), (str(repository.fingerprint),)
 
     def _refused(self, path: str, signer: Sequence[str], error: LookupFailed) -> LookupFailed:
         key = f"NVIDIA's key {signer[0]}" if signer else f"the key in `{self.keyring}`"

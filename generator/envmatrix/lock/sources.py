@@ -38,4 +38,10 @@ SOURCES = {
         has_suite=True,
         names_suite=True,
     ),
+    "nvidia-dnf": Source(
+        "nvidia-dnf",
+        lambda name, release: f"{name}@{release}",
+        has_suite=True,
+        names_suite=True,
+    ),
 }

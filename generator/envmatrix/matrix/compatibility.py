@@ -118,7 +118,10 @@ def _toolchain(subject: Subject) -> Toolchain:
 
 
 def cuda_source(subject: Subject) -> Verdict:
-    release, packages = subject.release, subject.release.packages
+    release, source = subject.release, subject.source
+    packages = [
+        it for it in release.packages if it.os in (None, subject.os.name) or it.source == source
+    ]
     explanation = f"CUDA {release.release} comes from {_listed(map(_named, packages))}"
     if subject.source:
         explanation += f"; the matrix names {subject.source}"

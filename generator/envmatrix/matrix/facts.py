@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cache
-from importlib.resources import files
 from typing import cast
 
-from envmatrix.matrix.cells import docker_arch, version_key
-from envmatrix.matrix.document import parse
-
-Row = Mapping[str, str]
+from envmatrix.matrix.cells import version_key
+from envmatrix.matrix.rows import Row, mapping, read, rows, texts
+from envmatrix.matrix.systems import (
+    Archive,
+    Compiler,
+    Distribution,
+    EndOfLife,
+    NvidiaRepository,
+    OperatingSystem,
+    distribution,
+    end_of_life,
+    family,
+    operating_system,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +56,6 @@ class Driver:
 
 
 @dataclass(frozen=True, slots=True)
-class EndOfLife:
-    """The last day of support, of a long-term support that follows, and what to take instead."""
-
-    support: date
-    ref: str
-    lts: date | None = None
-    replacement: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class CudaRelease:
     release: str
     gcc_min: str
@@ -74,54 +72,6 @@ class CudaRelease:
     @property
     def major(self) -> str:
         return self.release.split(".")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """The archives of a distribution are `origins`; `sections` is what apt reads of them."""
-
-    name: str
-    origins: tuple[str, ...]
-    sections: tuple[str, ...]
-    keyring: str
-    keyring_package: str
-    ref: str
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """Where the packages of a suite are for one architecture, which has Docker's name."""
-
-    distribution: Distribution
-    origin: str
-    suite: str
-    arch: str
-
-
-@dataclass(frozen=True, slots=True)
-class NvidiaRepository:
-    """`suite` is its directory below `cuda/repos/`, `key` the file there that has its key."""
-
-    suite: str
-    key: str
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingSystem:
-    """`origins` has the architectures that are not in its distribution's first archive."""
-
-    name: str
-    family: str
-    distribution: str
-    suite: str
-    origins: Mapping[str, str]
-    glibc: str
-    gcc: tuple[str, ...]
-    cross_gcc: Mapping[str, tuple[str, ...]]
-    ref: str
-    eol: EndOfLife | None
-    nvidia_repository: NvidiaRepository | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +186,15 @@ class Facts:
         origin = os.origins.get(arch, distribution.origins[0])
         return Archive(distribution, origin, suite, arch)
 
+    def compiler(self, os: str, gcc: str) -> Compiler:
+        """The GCC of a major that `os` has."""
+        its = self.os[os]
+        distribution = self.distributions[its.distribution]
+        own = distribution.own_compiler if gcc == its.own_gcc else None
+        compiler = own or distribution.compiler
+        assert compiler is not None  # noqa: S101 -- every row of distributions.yaml has one
+        return compiler.of(gcc)
+
     @property
     def nvidia_repositories(self) -> Mapping[str, NvidiaRepository]:
         found = (its.nvidia_repository for its in self.os.values())
@@ -256,31 +215,34 @@ def in_range(version: str, first: str, last: str | None) -> bool:
 @cache
 def load_facts() -> Facts:
     """The facts that come with the package."""
-    cudnn = _mapping("cudnn.yaml")
+    cudnn = mapping("cudnn.yaml")
+    families = {name: family(name, row) for name, row in mapping("families.yaml").items()}
     return Facts(
-        cuda={release.release: release for release in _releases(_mapping("cuda.yaml"))},
-        os={name: _os(name, row) for name, row in _mapping("os.yaml").items()},
+        cuda={release.release: release for release in _releases(mapping("cuda.yaml"))},
+        os={
+            name: operating_system(name, row, families) for name, row in mapping("os.yaml").items()
+        },
         distributions={
-            name: _distribution(name, row) for name, row in _mapping("distributions.yaml").items()
+            name: distribution(name, row) for name, row in mapping("distributions.yaml").items()
         },
-        cudnn_support=tuple(CudnnSupport(**row) for row in _rows(cudnn["support"])),
-        cudnn_projects=tuple(CudnnProject(**row) for row in _rows(cudnn["projects"])),
-        conflicts=tuple(Conflict(**row) for row in _rows(_read("conflicts.yaml"))),
+        cudnn_support=tuple(CudnnSupport(**row) for row in rows(cudnn["support"])),
+        cudnn_projects=tuple(CudnnProject(**row) for row in rows(cudnn["projects"])),
+        conflicts=tuple(Conflict(**row) for row in rows(read("conflicts.yaml"))),
         components={
-            name: _component(name, row) for name, row in _mapping("component_names.yaml").items()
+            name: _component(name, row) for name, row in mapping("component_names.yaml").items()
         },
-        absences=tuple(_absence(row) for row in _rows(_read("absences.yaml"))),
+        absences=tuple(_absence(row) for row in rows(read("absences.yaml"))),
     )
 
 
-def _releases(rows: Mapping[str, Mapping[str, object]]) -> Iterator[CudaRelease]:
+def _releases(table: Mapping[str, Mapping[str, object]]) -> Iterator[CudaRelease]:
     """Each row over those before it; `shipped` and `eol` are a row's own."""
-    packages = [_package(row) for row in _rows(_read("sources.yaml"))]
+    packages = [_package(row) for row in rows(read("sources.yaml"))]
     refs: dict[str, str] = {}
     host: dict[str, str] = {}
     driver: dict[str, str] = {}
     sm: list[str] = []
-    for name, row in rows.items():
+    for name, row in table.items():
         refs |= {key: str(ref) for key, ref in row.items() if key.endswith("_ref")}
         host |= cast("Row", row.get("host", {}))
         driver.pop("shipped", None)
@@ -291,7 +253,7 @@ def _releases(rows: Mapping[str, Mapping[str, object]]) -> Iterator[CudaRelease]
             **host,
             host_ref=refs["host_ref"],
             driver=Driver(**driver, ref=refs["driver_ref"]),
-            eol=_end_of_life(row),
+            eol=end_of_life(row),
             sm=tuple(sm),
             sm_ref=refs["sm_ref"],
             packages=tuple(its for its in packages if in_range(name, its.first, its.last)),
@@ -314,9 +276,9 @@ def _package(row: Row) -> Package:
         first=row["first"],
         last=row.get("last"),
         glibc=row["glibc"],
-        arches=_texts(row["arches"]),
+        arches=texts(row["arches"]),
         ref=row["ref"],
-        distributions=_texts(row["distributions"]) if "distributions" in row else None,
+        distributions=texts(row["distributions"]) if "distributions" in row else None,
         os=row.get("os"),
     )
 
@@ -325,72 +287,12 @@ def _component(name: str, row: Mapping[str, object]) -> Component:
     needs = cast("Mapping[str, object]", row.get("needs", {}))
     return Component(
         name=name,
-        sources=_texts(row["sources"]),
+        sources=texts(row["sources"]),
         ref=str(row["ref"]),
-        needs={first: _texts(names) for first, names in needs.items()},
+        needs={first: texts(names) for first, names in needs.items()},
     )
 
 
 def _absence(row: Row) -> Absence:
     others = {key: value for key, value in row.items() if key != "components"}
-    return Absence(_texts(row["components"]), **others)
-
-
-def _os(name: str, row: Mapping[str, object]) -> OperatingSystem:
-    cross = cast("Mapping[str, object]", row["cross_gcc"])
-    origins = cast("Row", row.get("origins", {}))
-    return OperatingSystem(
-        name=name,
-        family=str(row["family"]),
-        distribution=str(row["distribution"]),
-        suite=str(row["suite"]),
-        origins={docker_arch(arch): origin for arch, origin in origins.items()},
-        glibc=str(row["glibc"]),
-        gcc=_texts(row["gcc"]),
-        cross_gcc={arch: _texts(majors) for arch, majors in cross.items()},
-        ref=str(row["ref"]),
-        eol=_end_of_life(row),
-        nvidia_repository=NvidiaRepository(**cast("Row", row["nvidia_repository"]))
-        if "nvidia_repository" in row
-        else None,
-    )
-
-
-def _distribution(name: str, row: Mapping[str, object]) -> Distribution:
-    return Distribution(
-        name=name,
-        origins=_texts(row["origins"]),
-        sections=_texts(row["sections"]),
-        keyring=str(row["keyring"]),
-        keyring_package=str(row["keyring_package"]),
-        ref=str(row["ref"]),
-    )
-
-
-def _end_of_life(row: Mapping[str, object]) -> EndOfLife | None:
-    if "eol" not in row:
-        return None
-    eol = cast("Row", row["eol"])
-    return EndOfLife(
-        support=date.fromisoformat(eol["support"]),
-        ref=str(row["eol_ref"]),
-        lts=date.fromisoformat(eol["lts"]) if "lts" in eol else None,
-        replacement=eol.get("replacement"),
-    )
-
-
-def _read(name: str) -> object:
-    content = files("envmatrix").joinpath("data", name).read_bytes()
-    return parse(content, f"envmatrix/data/{name}").plain()
-
-
-def _mapping(name: str) -> Mapping[str, Mapping[str, object]]:
-    return cast("Mapping[str, Mapping[str, object]]", _read(name))
-
-
-def _rows(value: object) -> Iterator[Row]:
-    return iter(cast("list[Row]", value))
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(cast("list[str]", value))
+    return Absence(texts(row["components"]), **others)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.facts import EndOfLife, Facts
+from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.systems import EndOfLife
 
 NEAR = timedelta(days=180)
 

@@ -13,10 +13,10 @@ from envmatrix.matrix.facts import (
     CudnnProject,
     CudnnSupport,
     Facts,
-    OperatingSystem,
     Package,
     in_range,
 )
+from envmatrix.matrix.systems import OperatingSystem
 
 
 @dataclass(frozen=True, slots=True)

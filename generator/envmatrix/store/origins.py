@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Position, Problem
-from envmatrix.matrix.facts import Distribution, load_facts
+from envmatrix.matrix.facts import load_facts
+from envmatrix.matrix.systems import Distribution
 
 PYPI = "pypi"
 PYPI_INDEX = "pypi-index"

@@ -330,7 +330,8 @@ def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> 
     matrix = matrix_of('sources: [{source: pypi, cuda: "12.4"}]\n')
     reasons = {its.reason for its in matrix.exclusions if its.cell.cuda == "12.4"}
     assert reasons == {
-        "CUDA 12.4 comes from debian, redist, nvidia-apt for debian12; the matrix names pypi"
+        "CUDA 12.4 comes from debian, redist, nvidia-apt for debian12; the matrix names pypi",
+        "CUDA 12.4 comes from debian, redist; the matrix names pypi",
     }
 
 
@@ -340,8 +341,8 @@ def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> 
         (
             "{source: ftp}",
             (
-                "6:20: `sources[0].source` must be `debian`, `pypi`, `redist` or `nvidia-apt`, "
-                "not `ftp`"
+                "6:20: `sources[0].source` must be `debian`, `pypi`, `redist`, `nvidia-apt` or "
+                "`nvidia-dnf`, not `ftp`"
             ),
         ),
         ('{source: pypi, cuda: "12.6"}', "6:32: axis `cuda` has no value `12.6`"),

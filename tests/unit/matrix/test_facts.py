@@ -83,7 +83,7 @@ def test_a_repository_of_nvidia_has_a_key_and_an_operating_system(facts: Facts) 
         package.suite
         for release in facts.cuda.values()
         for package in release.packages
-        if package.source == "nvidia-apt"
+        if package.source in {"nvidia-apt", "nvidia-dnf"}
     }
     assert suites == set(facts.nvidia_repositories)
     for package in (its for release in facts.cuda.values() for its in release.packages if its.os):
@@ -91,8 +91,27 @@ def test_a_repository_of_nvidia_has_a_key_and_an_operating_system(facts: Facts) 
         assert repository is not None
         assert package.suite == repository.suite
     for repository in facts.nvidia_repositories.values():
-        assert len(bytes.fromhex(repository.fingerprint)) == 20
-        assert repository.fingerprint.endswith(repository.key.removesuffix(".pub").upper())
+        if repository.fingerprint:
+            assert len(bytes.fromhex(repository.fingerprint)) == 20
+            assert repository.fingerprint.endswith(repository.key.removesuffix(".pub").upper())
+        else:
+            assert len(bytes.fromhex(repository.sha256 or "")) == 32
+
+
+def test_a_system_that_is_not_bootstrapped_has_repositories_and_compilers(facts: Facts) -> None:
+    for name, os in facts.os.items():
+        distribution = facts.distributions[os.distribution]
+        if os.family.bootstrapped:
+            assert distribution.sections, name
+            assert distribution.keyring, name
+            assert os.releasever is None, name
+        else:
+            assert os.repositories or distribution.repositories, name
+            assert os.releasever, name
+            assert not os.cross_gcc, name
+        if os.own_gcc:
+            assert os.own_gcc in os.gcc, name
+            assert facts.compiler(name, os.own_gcc) == distribution.own_compiler
 
 
 def test_no_release_takes_an_older_compiler_than_the_one_before(facts: Facts) -> None:

@@ -5,8 +5,9 @@ from datetime import date, timedelta
 import pytest
 
 from envmatrix.matrix.cells import Cell, parse_cell
-from envmatrix.matrix.facts import EndOfLife, Facts
+from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.lifetime import NEAR, Lifetime, lifetimes
+from envmatrix.matrix.systems import EndOfLife
 
 END = date(2026, 7, 11)
 LTS = date(2028, 6, 30)

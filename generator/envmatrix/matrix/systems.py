@@ -1,0 +1,168 @@
+"""What is known about operating systems: their archives, compilers and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, cast
+
+from envmatrix.matrix.cells import docker_arch
+from envmatrix.matrix.rows import Row, texts
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfLife:
+    """The last day of support, of a long-term support that follows, and what to take instead."""
+
+    support: date
+    ref: str
+    lts: date | None = None
+    replacement: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """The package of a GCC with its C++ compiler, and its programs. Texts hold `{gcc}`, a major."""
+
+    package: str
+    cc: str
+    cxx: str
+
+    def of(self, gcc: str) -> Compiler:
+        words = (self.package, self.cc, self.cxx)
+        return Compiler(*(word.format(gcc=gcc) for word in words))
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the distributions with one kind of packages have in common.
+
+    `installer` names the templates that install and unpack packages, `resolver` the one of sets;
+    `unpackers` are the packages of the programs that take wheels and archives apart.
+    """
+
+    name: str
+    installer: str
+    resolver: str
+    unpackers: tuple[str, ...]
+    bootstrapped: bool
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The archives of a distribution are `origins`. Of the deb family, `sections` is what apt
+    reads of them; of others, `repositories` are paths with the words `{releasever}` and `{arch}`.
+    """
+
+    name: str
+    origins: tuple[str, ...]
+    ref: str = ""
+    compiler: Compiler | None = None
+    own_compiler: Compiler | None = None
+    sections: tuple[str, ...] = ()
+    keyring: str = ""
+    keyring_package: str = ""
+    repositories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Where the packages of a suite are for one architecture, which has Docker's name."""
+
+    distribution: Distribution
+    origin: str
+    suite: str
+    arch: str
+
+
+@dataclass(frozen=True, slots=True)
+class NvidiaRepository:
+    """`suite` is its directory below `cuda/repos/`, `key` the file there that has its key: known by
+    its fingerprint, or by the sha256 of the file without the lines that begin with `Version`."""
+
+    suite: str
+    key: str
+    fingerprint: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingSystem:
+    """`origins` has the architectures that are not in its distribution's first archive. `suite` is
+    what locks call its packages' release; `own_gcc` the major that is installed without a number.
+    """
+
+    name: str
+    family: Family
+    distribution: str
+    suite: str
+    origins: Mapping[str, str]
+    glibc: str
+    gcc: tuple[str, ...]
+    cross_gcc: Mapping[str, tuple[str, ...]]
+    ref: str
+    eol: EndOfLife | None
+    nvidia_repository: NvidiaRepository | None
+    releasever: str | None = None
+    own_gcc: str | None = None
+    repositories: tuple[str, ...] | None = None
+
+
+def family(name: str, row: Mapping[str, object]) -> Family:
+    return Family(
+        name=name,
+        installer=str(row["installer"]),
+        resolver=str(row["resolver"]),
+        unpackers=texts(row["unpackers"]),
+        bootstrapped=row["bootstrapped"] == "yes",
+        ref=str(row["ref"]),
+    )
+
+
+def operating_system(
+    name: str, row: Mapping[str, object], families: Mapping[str, Family]
+) -> OperatingSystem:
+    cross = cast("Mapping[str, object]", row["cross_gcc"])
+    origins = cast("Row", row.get("origins", {}))
+    its = cast("Row", row)
+    return OperatingSystem(
+        name=name,
+        family=families[its["family"]],
+        distribution=its["distribution"],
+        suite=its.get("suite", name),
+        origins={docker_arch(arch): origin for arch, origin in origins.items()},
+        glibc=its["glibc"],
+        gcc=texts(row["gcc"]),
+        cross_gcc={arch: texts(majors) for arch, majors in cross.items()},
+        ref=its["ref"],
+        eol=end_of_life(row),
+        nvidia_repository=NvidiaRepository(**cast("Row", row["nvidia_repository"]))
+        if "nvidia_repository" in row
+        else None,
+        releasever=its.get("releasever"),
+        own_gcc=its.get("own_gcc"),
+        repositories=texts(row["repositories"]) if "repositories" in row else None,
+    )
+
+
+def distribution(name: str, row: Mapping[str, object]) -> Distribution:
+    lists = {key: texts(row[key]) for key in ("origins", "sections", "repositories") if key in row}
+    compilers = {
+        key: Compiler(**cast("Row", row[key])) for key in ("compiler", "own_compiler") if key in row
+    }
+    others = {key: value for key, value in row.items() if key not in {*lists, *compilers}}
+    return Distribution(name=name, **cast("dict[str, Any]", {**others, **lists, **compilers}))
+
+
+def end_of_life(row: Mapping[str, object]) -> EndOfLife | None:
+    if "eol" not in row:
+        return None
+    eol = cast("Row", row["eol"])
+    return EndOfLife(
+        support=date.fromisoformat(eol["support"]),
+        ref=str(row["eol_ref"]),
+        lts=date.fromisoformat(eol["lts"]) if "lts" in eol else None,
+        replacement=eol.get("replacement"),
+    )
