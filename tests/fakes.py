@@ -18,8 +18,10 @@ from envmatrix.console import Advance
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.components import shipped_recipes
+from envmatrix.lock.dnf import ARCHES, Packages, Repositories
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.nvidia_apt import NvidiaApt
+from envmatrix.lock.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import PLATFORMS, Redist
 from envmatrix.lock.requests import all_requests
@@ -27,6 +29,7 @@ from envmatrix.lock.resolve import Base, Resolver, upgrade_rule
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.systems import NvidiaRepository
 
 MIRRORS = "http://mirror.example"
 NVIDIA_MIRROR = f"{MIRRORS}/nvidia"
@@ -221,9 +224,23 @@ class Workshop:
             apt.update()
         return apt
 
-    def apt_in_base(self, base: str, suite: str, arch: str) -> Apt:
+    def in_base(self, base: str, suite: str, arch: str) -> Packages:
         self.homes.append(base)
-        return self.apt_of_host(suite, arch)
+        os = load_facts().of_suite(suite)
+        if os.family.name == "deb":
+            return self.apt_of_host(suite, arch)
+        origin = load_facts().archive(suite, arch).origin
+        paths = (f"{suite}/{ARCHES[arch]}",)
+        return Rpms(Repositories(suite, origin, MIRRORS, paths, arch, str(os.releasever)))
+
+    def rpm_in_base(self, base: str, repositories: Repositories) -> Packages:
+        self.homes.append(base)
+        return Rpms(repositories)
+
+    def released(self, suite: str, arch: str) -> int:
+        if load_facts().of_suite(suite).family.name == "deb":
+            return self.apt_of_host(suite, arch).released
+        return 1767225600
 
     def base(self, key: str, package_set: PackageSet, epoch: int) -> Base:
         self.made.append((key, epoch))
@@ -234,7 +251,36 @@ class Workshop:
         return Base(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))
 
 
+@dataclass(frozen=True)
+class Rpms:
+    """What a package manager of another family than deb would say: every package exists once, and
+    bases hold `tar` and `xz`."""
+
+    repositories: Repositories
+
+    def closure(self, packages: Sequence[str], status: str) -> tuple[Artifact, ...]:
+        needed = {it for name in packages for it in DEPENDS.get(name, ())}
+        return tuple(sorted(map(self._rpm, {*packages, *needed} - {"tar", "xz"})))
+
+    def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
+        return tuple(sorted(self._rpm(text.removesuffix(".*")) for text in packages))
+
+    def _rpm(self, text: str) -> Artifact:
+        its = self.repositories
+        name, release = (text.rsplit("-", 1)[0], "13.0.88") if "cuda" in text else (text, "1.0")
+        version = f"{release}-1"
+        path = f"{its.paths[0]}/{name}-{version}.{ARCHES[its.arch]}.rpm"
+        return Artifact(its.origin, path, name, version, len(name), digest(path))
+
+
 KEY = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+class DnfWithAnyKey(NvidiaDnf):
+    """NVIDIA's repositories, whose key is not looked at."""
+
+    def _key(self, repository: NvidiaRepository, path: str) -> bytes:
+        return self.read(path)
 
 
 def nvidia_apt(directory: Path, archive: Archive, keyring: Path | None = None) -> NvidiaApt:
@@ -247,7 +293,11 @@ def nvidia_apt(directory: Path, archive: Archive, keyring: Path | None = None) -
 
 def resolver_of(workshop: Workshop, index: Index | None = None) -> Resolver:
     apt = nvidia_apt(workshop.directory, workshop.archive)
-    return Resolver(workshop, (index or Index()).pip, Nvidia().redist, apt, Silent())
+    facts = load_facts()
+    dnf = DnfWithAnyKey(
+        workshop.directory, facts.nvidia_repositories, NVIDIA_MIRROR, None, lambda _path: KEY
+    )
+    return Resolver(workshop, (index or Index()).pip, Nvidia().redist, apt, dnf, facts, Silent())
 
 
 class Silent:

@@ -123,5 +123,15 @@ def _number(content: bytes) -> bytes:
 
 
 def _armored(kind: str, packets: bytes) -> bytes:
-    body = encodebytes(packets).decode()
-    return f"-----BEGIN PGP {kind}-----\n\n{body}-----END PGP {kind}-----\n".encode()
+    body, check = encodebytes(packets).decode(), encodebytes(_crc24(packets)).decode()
+    return f"-----BEGIN PGP {kind}-----\n\n{body}={check}-----END PGP {kind}-----\n".encode()
+
+
+def _crc24(content: bytes) -> bytes:
+    """The checksum of section 6.1, without which GnuPG does not see where a signature ends."""
+    crc = 0xB704CE
+    for octet in content:
+        crc ^= octet << 16
+        for _ in range(8):
+            crc = crc << 1 ^ (0x1864CFB if crc & 0x800000 else 0)
+    return (crc & 0xFFFFFF).to_bytes(3)

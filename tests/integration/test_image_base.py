@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
-from testcontainers.core.container import DockerContainer
-from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 from tests.integration.conftest import ROOT, Envmatrix
-
-from envmatrix.store.origins import Origins
-
-REGISTRY_IMAGE = "envmatrix-test/registry"
-REGISTRY_CONFIGURATION = """\
-version: 0.1
-storage: {filesystem: {rootdirectory: /var/lib/registry}}
-http: {addr: ":5000"}
-"""
 
 # A release of its own: the images of the repository's matrix keep their names.
 ENVIRONMENT = "cuda13.4-debian12"
@@ -34,32 +21,6 @@ sm: ["90"]
 bases:
   debian12: {image}
 """
-
-
-@pytest.fixture(scope="session")
-def registry(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Debian's docker-registry in a container of the base; its address on loopback."""
-    context = tmp_path_factory.mktemp("registry")
-    install = "apt-get update && apt-get install -y --no-install-recommends docker-registry"
-    source = f"deb {Origins().archive('debian')[0]} bookworm main"
-    (context / "config.yml").write_text(REGISTRY_CONFIGURATION)
-    (context / "Dockerfile").write_text(
-        f"FROM {base}\nRUN echo '{source}' >/etc/apt/sources.list && {install}\n"
-        "COPY config.yml /etc/registry.yml\n"
-    )
-    subprocess.run(
-        ["docker", "build", "--quiet", "--network=host", "--tag", REGISTRY_IMAGE, str(context)],
-        check=True,
-        capture_output=True,
-    )
-    container = (
-        DockerContainer(REGISTRY_IMAGE)
-        .with_command("docker-registry serve /etc/registry.yml")
-        .with_exposed_ports(5000)
-        .waiting_for(LogMessageWaitStrategy("listening on"))
-    )
-    with container as started:
-        yield f"127.0.0.1:{started.get_exposed_port(5000)}"
 
 
 @pytest.fixture

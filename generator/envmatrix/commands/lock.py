@@ -15,6 +15,7 @@ from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
 from envmatrix.lock.nvidia_apt import NvidiaApt
+from envmatrix.lock.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import Redist
 from envmatrix.lock.requests import all_requests, drift
@@ -66,7 +67,14 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
             lambda path: read(client, origins.nvidia[:1], path),
             on_host,
         )
-        resolver = Resolver(workshop, pip, redist, nvidia_apt, console)
+        nvidia_dnf = NvidiaDnf(
+            Path(apt) / "nvidia-keys",
+            matrix.facts.nvidia_repositories,
+            origins.nvidia[0],
+            origins.nvidia_keyring,
+            lambda path: read(client, origins.nvidia[:1], path),
+        )
+        resolver = Resolver(workshop, pip, redist, nvidia_apt, nvidia_dnf, matrix.facts, console)
         lock = resolver.resolve(requests, cells, previous, rule)
     _write(root / FILE, lock, console)
 

@@ -146,6 +146,7 @@ def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Executio
                 compiler=compiler,
                 runtime=runtime,
                 host_arch=options.host_arch(),
+                has_ccache=workspace.matrix.has_package("ccache", cell.cell.os),
             )
             yield Execution(client, place, console, jobs)
 

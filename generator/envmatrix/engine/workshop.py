@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,15 +13,29 @@ from envmatrix.engine import bases
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.apt import Apt
+from envmatrix.lock.apt import Apt, Run
+from envmatrix.lock.dnf import ARCHES, Dnf, Packages, Repositories, released
 from envmatrix.lock.model import PackageSet, Request
 from envmatrix.lock.resolve import Base
+from envmatrix.lock.zypper import Zypper
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.systems import Archive
 from envmatrix.plan.environments import base_image
 from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import Fetcher
+from envmatrix.store.fetch import Fetcher, read
 from envmatrix.store.origins import Origins
+
+# Where rpm keeps its database: until 4.16, and since then on some systems.
+_RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
+
+_MANAGERS: Mapping[str, Callable[[Path, Repositories, Run], Packages]] = {
+    "rpm": Dnf,
+    "zypper": Zypper,
+}
+
+# The field of an ELF header that names its machine, and Docker's names of what it may say.
+_ELF_MACHINE = 18
+_MACHINES = {b"\x3e\x00": "amd64", b"\xb7\x00": "arm64"}
 
 _LIBC_ARCHITECTURE = re.compile(r"^Package: libc6\n(?:.+\n)*?Architecture: (\S+)", re.MULTILINE)
 
@@ -44,13 +59,42 @@ class LocalWorkshop:
     _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
     _layouts: dict[str, tuple[BaseLayout, str]] = field(default_factory=dict)
     _images: dict[str, str] = field(default_factory=dict)
+    _families: dict[str, str] = field(default_factory=dict)
 
     def apt_of_host(self, suite: str, arch: str) -> Apt:
         return self._apt(suite, arch, on_host)
 
-    def apt_in_base(self, base: str, suite: str, arch: str) -> Apt:
+    def in_base(self, base: str, suite: str, arch: str) -> Packages:
+        os = self.facts.of_suite(suite)
+        if os.family.name != "deb":
+            return self.rpm_in_base(base, self._repositories(suite, arch))
         image = self._loaded(base)
         return self._apt(suite, arch, lambda command: self._in_container(image, command))
+
+    def rpm_in_base(self, base: str, repositories: Repositories) -> Packages:
+        image = self._loaded(base)
+        directory = self.directory / repositories.name
+        manager = _MANAGERS[self._families[base]]
+        return manager(directory, repositories, lambda command: self._in_container(image, command))
+
+    def released(self, suite: str, arch: str) -> int:
+        if self.facts.of_suite(suite).family.name == "deb":
+            return self.apt_of_host(suite, arch).released
+        its = self._repositories(suite, arch)
+        return released(its, lambda path: read(self.fetcher.client, [its.mirror], path))
+
+    def _repositories(self, suite: str, arch: str) -> Repositories:
+        os, archive = self.facts.of_suite(suite), self.facts.archive(suite, arch)
+        words = {"releasever": str(os.releasever), "arch": ARCHES[arch]}
+        paths = os.repositories or archive.distribution.repositories
+        return Repositories(
+            name=f"{suite}-{arch}",
+            origin=archive.origin,
+            mirror=self.origins.archive(archive.origin)[0],
+            paths=tuple(path.format_map(words) for path in paths),
+            arch=arch,
+            releasever=str(os.releasever),
+        )
 
     def base(self, key: str, package_set: PackageSet, epoch: int) -> Base:
         if package_set.request.resolver == "image":
@@ -72,10 +116,36 @@ class LocalWorkshop:
         platform = f"--platform=linux/{request.arch}"
         _run(["docker", "pull", "--quiet", platform, image])
         self._images[key] = image
+        self._families[key] = self.facts.of_suite(request.suite or "").family.name
+        if self._families[key] != "deb":
+            return Base(None, str(self._rpm_database(key, image, request.arch)))
         show = ["docker", "run", "--rm", "--network=none", platform, "--entrypoint=cat", image]
         status = _run([*show, "/var/lib/dpkg/status"])
         check_architecture(image, request.arch, status)
         return Base(None, status)
+
+    def _rpm_database(self, key: str, image: str, arch: str) -> Path:
+        """A root that has the rpm database of an image and nothing else; nothing of it is run."""
+        root = self.directory / f"{key}-root"
+        root.mkdir()
+        container = _run(["docker", "create", f"--platform=linux/{arch}", image, "-"]).strip()
+        try:
+            for path in _RPM_DATABASES:
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                copy = ["docker", "cp", f"{container}:/{path}", str((root / path).parent)]
+                subprocess.run(copy, capture_output=True, check=False)
+            copy = ["docker", "cp", "--follow-link", f"{container}:/usr/bin/rpm", str(root)]
+            subprocess.run(copy, capture_output=True, check=False)
+        finally:
+            _run(["docker", "rm", "--force", container])
+        if not (root / "rpm").is_file():
+            raise LookupFailed(
+                f"the base `{image}` has no `rpm`",
+                hint="name an image of the cell's own operating system under `bases`",
+            )
+        machine = (root / "rpm").read_bytes()[_ELF_MACHINE:][:2]
+        _refuse_other_architecture(image, arch, _MACHINES.get(machine, "another architecture"))
+        return root
 
     def _apt(self, suite: str, arch: str, runner: Callable[[Sequence[str]], str]) -> Apt:
         """The one view of this suite; its index is the same for whoever asks."""
@@ -109,9 +179,13 @@ def check_architecture(image: str, arch: str, status: str) -> None:
     An engine may run the image of another architecture than the one it was asked for.
     """
     found = _LIBC_ARCHITECTURE.search(status)
-    if found and found[1] != arch:
+    _refuse_other_architecture(image, arch, found[1] if found else arch)
+
+
+def _refuse_other_architecture(image: str, arch: str, found: str) -> None:
+    if found != arch:
         raise LookupFailed(
-            f"the base `{image}` is for {found[1]}, not for {arch}",
+            f"the base `{image}` is for {found}, not for {arch}",
             hint="name the digest of its index, which has every architecture, under `bases`",
         )
 

@@ -49,9 +49,9 @@ class Request:
     """What one set asks of a resolver; the answer is stale when this changes.
 
     `resolver` is `bootstrap` (a base), `image` (a base that is an image by digest), `apt`
-    (packages and what they depend on, over the sets in `below`), `apt-files` (exactly these
-    packages), `pip`, `redist` or `nvidia-apt` (whose `suite` is a repository of NVIDIA's). `arch`
-    is Docker's name.
+    (packages and what they depend on, over the sets in `below`), `dnf` or `zypper` (the same of
+    another family), `apt-files` (exactly these packages), `pip`, `redist`, `nvidia-apt` or
+    `nvidia-dnf` (whose `suite` is a repository of NVIDIA's). `arch` is Docker's name.
     """
 
     resolver: str

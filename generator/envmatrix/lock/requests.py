@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.components import Recipe, Recipes
 from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.systems import OperatingSystem
 
 # The architecture whose machines cross-compile for the others.
 CROSS_HOST = "x86_64"
 
-# Always in a base, whatever is built on it.
+# Always in a base that is bootstrapped, whatever is built on it.
 _BASE_PACKAGES = ("?essential", "apt")
-# What unpacks wheels and archives on the build host; .deb files need nothing that a base has not.
-_UNPACKERS = ("unzip", "xz-utils")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,9 @@ class OsSets:
     cross: str | None
 
 
-def is_crossed(arch: str) -> bool:
-    return arch != CROSS_HOST
+def is_crossed(cell: PlannedCell) -> bool:
+    """Whether a machine of the cross host's architecture compiles `cell` without emulation."""
+    return cell.cell.arch != CROSS_HOST and cell.toolchain.cross
 
 
 def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str, ...]:
@@ -80,8 +81,10 @@ def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str
     """Every set that the images of `cell` are made of, in an order that resolves."""
     arch = cell.cell.arch
     requests = _os_requests(cell, matrix, arch)
-    if is_crossed(arch):
+    if is_crossed(cell):
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
+    elif arch != CROSS_HOST:
+        requests |= _unpacking_requests(cell, matrix, CROSS_HOST)
     requests |= _toolkit_requests(cell, matrix, recipes)
     if cell.cell.cudnn:
         requests[cudnn_set(cell, arch)] = _cudnn_request(cell, recipes)
@@ -92,6 +95,8 @@ def all_requests(
     matrix: Matrix, recipes: Recipes
 ) -> tuple[dict[str, Request], dict[str, tuple[str, ...]]]:
     """The sets of the whole matrix, and the keys each cell uses."""
+    if problems := [*_missing_bases(matrix)]:
+        raise ConfigurationError(*problems)
     requests: dict[str, Request] = {}
     cells: dict[str, tuple[str, ...]] = {}
     for cell in matrix.cells:
@@ -99,6 +104,18 @@ def all_requests(
         requests |= own
         cells[cell.cell.id] = tuple(sorted(own))
     return requests, cells
+
+
+def _missing_bases(matrix: Matrix) -> Iterator[Problem]:
+    """The systems that cannot be bootstrapped and have no image to stand on."""
+    for os in sorted({cell.cell.os for cell in matrix.cells} - matrix.bases.keys()):
+        if not matrix.facts.os[os].family.bootstrapped:
+            position = next(it.position for it in matrix.cells if it.cell.os == os)
+            yield Problem(
+                f"`{os}` is not bootstrapped: it needs an image to stand on",
+                position,
+                f"name one by digest: `bases: {{{os}: name@sha256:...}}`",
+            )
 
 
 def drift(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
@@ -126,26 +143,39 @@ def _words(request: Request) -> str:
 def _os_requests(
     cell: PlannedCell, matrix: Matrix, arch: str, target: str | None = None
 ) -> dict[str, Request]:
-    suite = matrix.facts.os[cell.cell.os].suite
-    gcc = cell.toolchain.gcc
+    os, gcc = matrix.facts.os[cell.cell.os], cell.toolchain.gcc
     keys = os_sets(cell.cell.os, arch, gcc, target)
-
-    def apt(packages: Iterable[str], *below: str) -> Request:
-        return Request("apt", docker_arch(arch), tuple(sorted(packages)), suite, below)
+    compiler = matrix.facts.compiler(os.name, gcc).package
 
     def flavour(name: str, *below: str) -> Request:
-        packages = matrix.flavours[name].packages_for(gcc=gcc, arch=target or arch)
-        return apt(packages, *below)
+        packages = matrix.flavours[name].packages_for(
+            os.family.name, gcc=gcc, arch=target or arch, compiler=compiler
+        )
+        return _os_request(os, arch, packages, *below)
 
     requests = {
-        keys.base: _base_request(cell, matrix, docker_arch(arch)),
-        keys.unpackers: apt(_UNPACKERS, keys.base),
+        **_unpacking_requests(cell, matrix, arch),
         keys.runtime: flavour("runtime", keys.base),
         keys.devel: flavour("devel", keys.base, keys.runtime),
     }
     if keys.cross:
         requests[keys.cross] = flavour("cross", keys.base, keys.runtime, keys.devel)
     return requests
+
+
+def _unpacking_requests(cell: PlannedCell, matrix: Matrix, arch: str) -> dict[str, Request]:
+    """A base, and what takes files apart on a build host of its architecture."""
+    os = matrix.facts.os[cell.cell.os]
+    keys = os_sets(os.name, arch, cell.toolchain.gcc)
+    return {
+        keys.base: _base_request(cell, matrix, docker_arch(arch)),
+        keys.unpackers: _os_request(os, arch, os.family.unpackers, keys.base),
+    }
+
+
+def _os_request(os: OperatingSystem, arch: str, packages: Iterable[str], *below: str) -> Request:
+    wanted = tuple(sorted(packages))
+    return Request(os.family.resolver, docker_arch(arch), wanted, os.suite, below)
 
 
 def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
@@ -159,7 +189,7 @@ def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
 def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     arch = cell.cell.arch
     wanted = [("runtime", arch), ("devel", arch), ("tools", arch)]
-    wanted += [("tools", CROSS_HOST)] if is_crossed(arch) else []
+    wanted += [("tools", CROSS_HOST)] if is_crossed(cell) else []
     return {
         toolkit_set(cell, part, machine): _toolkit_request(cell, matrix, recipes, part, machine)
         for part, machine in wanted

@@ -10,27 +10,34 @@ from typing import Protocol
 from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.apt import Apt
+from envmatrix.lock.dnf import Packages, Repositories
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.nvidia_apt import NvidiaApt
+from envmatrix.lock.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import Redist
+from envmatrix.matrix.facts import Facts
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base: the layer of a bootstrapped one, and its dpkg database as text."""
+    """A base: the layer of a bootstrapped one, and what it has: of the deb family its dpkg
+    database as text, of others the directory that their rpm database lies in."""
 
     diff_id: str | None
     status: str
 
 
 class Workshop(Protocol):
-    """What resolving needs done outside: apt before and inside a base, and bases made."""
+    """What resolving needs done outside: apt before a base, package managers inside one, and bases
+    made. `released` is when a suite last changed, in seconds since 1970."""
 
     host_arch: str
 
     def apt_of_host(self, suite: str, arch: str) -> Apt: ...
-    def apt_in_base(self, base: str, suite: str, arch: str) -> Apt: ...
+    def in_base(self, base: str, suite: str, arch: str) -> Packages: ...
+    def rpm_in_base(self, base: str, repositories: Repositories) -> Packages: ...
+    def released(self, suite: str, arch: str) -> int: ...
     def base(self, key: str, package_set: PackageSet, epoch: int) -> Base: ...
 
 
@@ -42,6 +49,8 @@ class Resolver:
     pip: Pip
     redist: Redist
     nvidia_apt: NvidiaApt
+    nvidia_dnf: NvidiaDnf
+    facts: Facts
     progress: Meter
     _bases: dict[str, Base] = field(default_factory=dict)
 
@@ -81,9 +90,9 @@ class Resolver:
         suites = {
             (item.suite, item.arch)
             for item in requests.values()
-            if item.suite and item.resolver != "nvidia-apt"
+            if item.suite and not item.resolver.startswith("nvidia-")
         }
-        return max(self.workshop.apt_of_host(suite, arch).released for suite, arch in suites)
+        return max(self.workshop.released(suite, arch) for suite, arch in suites)
 
     def _base(self, key: str, lock: Lock) -> Base:
         if key not in self._bases:
@@ -97,16 +106,34 @@ class Resolver:
             return self.redist.resolve(request.packages, request.arch)
         if request.resolver == "nvidia-apt":
             return self.nvidia_apt.resolve(request.packages, request.suite or "", request.arch)
-        home = _home(request, self.workshop.host_arch, lock)
+        home = self._home(request, lock)
         self._base(home, lock)
-        apt = self.workshop.apt_in_base(home, request.suite or "", request.arch)
+        if request.resolver == "nvidia-dnf":
+            repository = self.nvidia_dnf.repository(request.suite or "", request.arch)
+            manager = self.workshop.rpm_in_base(home, repository)
+            return self.nvidia_dnf.resolve(request.packages, manager, repository)
+        manager = self.workshop.in_base(home, request.suite or "", request.arch)
         if request.resolver == "apt-files":
-            return apt.exactly(request.packages)
+            return manager.exactly(request.packages)
         base, *others = request.below
         asked = [name for key in others for name in lock.sets[key].request.packages]
         below = {item.sha256 for key in others for item in lock.sets[key].artifacts}
-        found = apt.closure((*asked, *request.packages), self._base(base, lock).status)
+        found = manager.closure((*asked, *request.packages), self._base(base, lock).status)
         return tuple(item for item in found if item.sha256 not in below)
+
+    def _home(self, request: Request, lock: Lock) -> str:
+        """The base whose package manager answers `request`: one that runs here, of the same suite
+        if any."""
+
+        def distance(key: str) -> tuple[bool, bool, bool, str]:
+            its = lock.sets[key].request
+            os = self.facts.of_suite(its.suite or "")
+            nvidia = os.nvidia_repository.suite if os.nvidia_repository else None
+            is_other = request.suite not in (os.suite, nvidia)
+            is_foreign = request.resolver == "apt-files" and os.family.name != "deb"
+            return is_foreign, its.arch != self.workshop.host_arch, is_other, key
+
+        return min((key for key in lock.sets if lock.sets[key].request.is_base), key=distance)
 
 
 def upgrade_rule(
@@ -148,13 +175,3 @@ def _stale(
 
 def _releases(request: Request) -> set[str]:
     return {text.partition("@")[2] for text in request.packages if "@" in text}
-
-
-def _home(request: Request, host_arch: str, lock: Lock) -> str:
-    """The base whose apt answers `request`: one that runs here, of the same suite if any."""
-
-    def distance(key: str) -> tuple[bool, bool, str]:
-        its = lock.sets[key].request
-        return its.arch != host_arch, its.suite != request.suite, key
-
-    return min((key for key in lock.sets if lock.sets[key].request.is_base), key=distance)

@@ -19,13 +19,15 @@ class CudaSource:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """What a possible cell is made of. `gcc` is the newest major that both sides allow."""
+    """What a possible cell is made of. `gcc` is the newest major that both sides allow; `cross`
+    says whether the operating system has it for the cell's architecture as a cross compiler."""
 
     gcc: str
     cuda: CudaSource
     cudnn_project: str | None
     cudnn_source: str | None
     sm: tuple[str, ...]
+    cross: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def _toolchain(subject: Subject) -> Toolchain:
         cudnn_project=project.project if project else None,
         cudnn_source=project.source if project else None,
         sm=subject.release.sm,
+        cross=subject.cell.arch in subject.os.cross_gcc,
     )
 
 

@@ -179,9 +179,12 @@ class Facts:
         """The release that `12.4` and `12.4.1` both belong to."""
         return self.cuda.get(".".join(cuda.split(".")[:2]))
 
+    def of_suite(self, suite: str) -> OperatingSystem:
+        return next(os for os in self.os.values() if os.suite == suite)
+
     def archive(self, suite: str, arch: str) -> Archive:
         """The archive that has `suite` for `arch`, which is Docker's name."""
-        os = next(os for os in self.os.values() if os.suite == suite)
+        os = self.of_suite(suite)
         distribution = self.distributions[os.distribution]
         origin = os.origins.get(arch, distribution.origins[0])
         return Archive(distribution, origin, suite, arch)

@@ -10,7 +10,7 @@ from envmatrix.errors import Problem
 from envmatrix.matrix.checks import component_problems
 from envmatrix.matrix.document import Document
 from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.model import Flavour
+from envmatrix.matrix.model import Flavour, Matrix
 from envmatrix.matrix.reading import Reading, read
 from envmatrix.matrix.schema import FlavourFile
 from envmatrix.matrix.suggest import did_you_mean
@@ -18,7 +18,7 @@ from envmatrix.matrix.suggest import did_you_mean
 # The flavours that images are made of, each over the one that it extends.
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
 
-_PLACEHOLDERS = ("gcc", "triplet")
+_PLACEHOLDERS = ("compiler", "gcc", "triplet")
 
 
 def read_flavours(
@@ -53,9 +53,23 @@ def image_problems(
         if flavour.extends != below:
             must = f"must extend `{below}`" if below else "must extend no other"
             yield Problem(f"flavour `{name}` {must}", named[name].position("extends"))
-        if not flavour.packages:
+        if not flavour.packages["deb"]:
             position = named[name].key_position("packages")
             yield Problem(f"flavour `{name}` needs at least one of `packages`", position)
+
+
+def family_problems(matrix: Matrix, documents: Sequence[Document]) -> Iterator[Problem]:
+    """What flavours lack for the families of the systems that the matrix has."""
+    named = {PurePosixPath(document.file).stem: document for document in documents}
+    systems = {matrix.facts.os[os].family.name: os for os in reversed(matrix.axes["os"])}
+    for family, os in sorted(systems.items()):
+        for name in ("runtime", "devel"):
+            if not matrix.flavours[name].packages.get(family):
+                yield Problem(
+                    f"flavour `{name}` has no packages of the family `{family}` for `{os}`",
+                    named[name].position(),
+                    f"name them there: `families: {{{family}: [...]}}`",
+                )
 
 
 def components_of_images(flavours: Mapping[str, Flavour]) -> Iterator[str]:
@@ -65,7 +79,9 @@ def components_of_images(flavours: Mapping[str, Flavour]) -> Iterator[str]:
 
 
 def _flavour(contents: FlavourFile) -> Flavour:
-    return Flavour(contents.flavour, contents.components, contents.packages, contents.extends)
+    others = {str(family): packages for family, packages in contents.families.items()}
+    packages = {"deb": contents.packages, **others}
+    return Flavour(contents.flavour, contents.components, packages, contents.extends)
 
 
 def _by_extension(flavours: Mapping[str, Flavour]) -> dict[str, Flavour]:
@@ -95,7 +111,10 @@ def _problems(
     yield from _extension_problems(contents, document, flavours)
     yield from component_problems(contents.components, document, ("components",), facts)
     for index, package in enumerate(contents.packages):
-        yield from _placeholder_problems(package, document, index)
+        yield from _placeholder_problems(package, document, ("packages", index))
+    for family, packages in contents.families.items():
+        for index, package in enumerate(packages):
+            yield from _placeholder_problems(package, document, ("families", family, index))
 
 
 def _name_problems(contents: FlavourFile, document: Document) -> Iterator[Problem]:
@@ -118,8 +137,10 @@ def _extension_problems(
         yield Problem(f"flavour `{contents.flavour}` extends itself", position)
 
 
-def _placeholder_problems(package: str, document: Document, index: int) -> Iterator[Problem]:
-    position = document.position("packages", index)
+def _placeholder_problems(
+    package: str, document: Document, location: tuple[str | int, ...]
+) -> Iterator[Problem]:
+    position = document.position(*location)
     try:
         fields = [field for _, field, _, _ in Formatter().parse(package) if field is not None]
     except ValueError:
@@ -127,5 +148,8 @@ def _placeholder_problems(package: str, document: Document, index: int) -> Itera
         return
     for field in fields:
         if field not in _PLACEHOLDERS:
-            hint = did_you_mean(field, _PLACEHOLDERS) or "known are `{gcc}` and `{triplet}`"
+            hint = (
+                did_you_mean(field, _PLACEHOLDERS)
+                or "known are `{compiler}`, `{gcc}` and `{triplet}`"
+            )
             yield Problem(f"`{package}`: unknown placeholder `{{{field}}}`", position, hint)

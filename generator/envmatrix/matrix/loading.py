@@ -9,7 +9,7 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.document import Document, load
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
-from envmatrix.matrix.flavours import image_problems, read_flavours
+from envmatrix.matrix.flavours import family_problems, image_problems, read_flavours
 from envmatrix.matrix.model import Matrix
 
 
@@ -32,6 +32,8 @@ def load_matrix(root: Path) -> Matrix:
     except ConfigurationError as error:
         problems[:0] = error.problems
     problems += flavour_problems
+    if matrix is not None and not problems:
+        problems += family_problems(matrix, documents)
     if matrix is None or problems:
         raise ConfigurationError(*problems)
     return matrix

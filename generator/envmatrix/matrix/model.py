@@ -92,17 +92,20 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """What an image holds beside what the flavour it extends holds."""
+    """What an image holds beside what the flavour it extends holds; `packages` by family."""
 
     name: str
     components: tuple[str, ...]
-    packages: tuple[str, ...]
+    packages: Mapping[str, tuple[str, ...]]
     extends: str | None
 
-    def packages_for(self, *, gcc: str, arch: str) -> tuple[str, ...]:
-        """The package names for a host compiler and a target architecture."""
-        values = {"gcc": gcc, "triplet": package_triplet(arch)}
-        return tuple(package.format_map(values) for package in self.packages)
+    def packages_for(
+        self, family: str, *, gcc: str, arch: str, compiler: str = ""
+    ) -> tuple[str, ...]:
+        """The package names of a family for a host compiler, whose package is `compiler`, and a
+        target architecture."""
+        values = {"gcc": gcc, "triplet": package_triplet(arch), "compiler": compiler}
+        return tuple(package.format_map(values) for package in self.packages[family])
 
 
 # Compared by identity: two matrices are never equal by chance, and lookups can be kept per matrix.
@@ -135,6 +138,11 @@ class Matrix:
         """The overlay that asks for a cell, with its reason; None for what matrix.yaml asks for."""
         file = planned.position.file if planned.position else ""
         return f"{file}: {self.overlays[file]}" if file in self.overlays else None
+
+    def has_package(self, name: str, os: str) -> bool:
+        """Whether images that compile on `os` have a package."""
+        family = self.facts.os[os].family.name
+        return any(name in flavour.packages[family] for flavour in self.lineage("devel"))
 
     def lineage(self, flavour: str) -> tuple[Flavour, ...]:
         """`flavour` and all that it builds on, the first one first."""

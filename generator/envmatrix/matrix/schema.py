@@ -233,6 +233,7 @@ class FlavourFile(Table):
     extends: Name | None = None
     components: tuple[Name, ...] = ()
     packages: tuple[PackageName, ...] = ()
+    families: dict[Literal["rpm", "zypper"], tuple[PackageName, ...]] = {}
 
 
 def json_schema(model: type[Table]) -> dict[str, object]:

@@ -22,6 +22,7 @@ from envmatrix.lock.requests import (
 )
 from envmatrix.matrix.cells import cuda_target, docker_arch, sort_key, triplet
 from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.systems import Compiler
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
@@ -108,6 +109,8 @@ class Environment:
     cudnn: str | None
     requirement: str | None
     gcc: str
+    compiler: Compiler
+    installer: str
     epoch: int
     arches: tuple[str, ...]
     bases: tuple[Base, ...]
@@ -153,7 +156,7 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
     """What a machine of `host_arch` (Docker's name) needs: first to compile, then to run."""
     arch = docker_arch(cell.cell.arch)
     environment = cell.cell.environment
-    crossed = is_crossed(cell.cell.arch) and host_arch != arch and not emulate
+    crossed = is_crossed(cell) and host_arch != arch and not emulate
     compiler = ("cross", docker_arch(CROSS_HOST)) if crossed else ("devel", arch)
     return Image(environment, *compiler), Image(environment, "runtime", arch)
 
@@ -170,13 +173,15 @@ class _Known:
 
 def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> Environment:
     first = cells[0]
-    crossed = next((cell for cell in cells if is_crossed(cell.cell.arch)), None)
+    crossed = next((cell for cell in cells if is_crossed(cell)), None)
     stages = _Stages(known)
     for cell in cells:
         stages.add_os(cell, cell.cell.arch)
         stages.add_toolkit(cell)
     if crossed:
         stages.add_os(crossed, CROSS_HOST, target=crossed.cell.arch)
+    else:
+        stages.add_build_host(first, CROSS_HOST)
     arches = tuple(sorted({docker_arch(cell.cell.arch) for cell in cells}))
     return Environment(
         name=name,
@@ -185,6 +190,8 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         cudnn=first.cell.cudnn,
         requirement=_requirement(first.cell.cuda, known.matrix.require_cuda),
         gcc=first.toolchain.gcc,
+        compiler=known.matrix.facts.compiler(first.cell.os, first.toolchain.gcc),
+        installer=known.matrix.facts.os[first.cell.os].family.installer,
         epoch=known.lock.epoch,
         arches=arches,
         bases=tuple(stages.bases.values()),
@@ -223,13 +230,18 @@ class _Stages:
 
     def add_os(self, cell: PlannedCell, arch: str, target: str | None = None) -> None:
         keys = os_sets(cell.cell.os, arch, cell.toolchain.gcc, target)
-        self._add_base(keys, docker_arch(arch))
+        self.add_build_host(cell, arch)
         machine = docker_arch(arch)
-        self._add_files(f"unpacker-files-{machine}", keys.unpackers)
         self._add_files(f"runtime-files-{machine}", keys.runtime)
         self._add_files(f"devel-files-{machine}", keys.devel)
         if keys.cross:
             self._add_files("cross-files", keys.cross)
+
+    def add_build_host(self, cell: PlannedCell, arch: str) -> None:
+        """What unpacks files on a build host of `arch`."""
+        keys = os_sets(cell.cell.os, arch, cell.toolchain.gcc)
+        self._add_base(keys, docker_arch(arch))
+        self._add_files(f"unpacker-files-{docker_arch(arch)}", keys.unpackers)
 
     def add_toolkit(self, cell: PlannedCell) -> None:
         arch = cell.cell.arch
@@ -237,7 +249,7 @@ class _Stages:
         components = components_of(cell, self._matrix, "devel")
         self._add_part(cell, "devel", arch, components)
         self._add_part(cell, "tools", arch, components)
-        if is_crossed(arch):
+        if is_crossed(cell):
             self._add_part(cell, "tools", CROSS_HOST, components)
         if cell.cell.cudnn:
             self._add_cudnn(cell)

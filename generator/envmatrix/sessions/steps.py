@@ -35,6 +35,7 @@ class Workplace:
     compiler: Image
     runtime: Image
     host_arch: str
+    has_ccache: bool = True
 
     @property
     def directory(self) -> Path:
@@ -101,9 +102,8 @@ def shell(place: Workplace) -> ContainerSpec:
 
 
 def _compiler(place: Workplace, command: Sequence[str]) -> ContainerSpec:
-    launchers = {
-        f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in ("C", "CXX", "CUDA")
-    }
+    languages = ("C", "CXX", "CUDA") if place.has_ccache else ()
+    launchers = {f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in languages}
     return ContainerSpec(
         image=place.compiler.reference,
         platform=place.compiler.platform,

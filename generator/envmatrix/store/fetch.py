@@ -54,7 +54,7 @@ class Fetcher:
     ) -> None:
         self._store = store
         self._origins = origins
-        self._client = client
+        self.client = client
         self._sleep = sleep
         self._stop = threading.Event()
 
@@ -100,7 +100,7 @@ class Fetcher:
             yield f"{base}/{quote(artifact.path, safe='/~+:')}"
         if artifact.origin == PYPI:
             try:
-                yield index_entry(self._client, self._origins.pypi_index, artifact)[0]
+                yield index_entry(self.client, self._origins.pypi_index, artifact)[0]
             except LookupFailed as error:
                 tried.append(error.message)
 
@@ -123,7 +123,7 @@ class Fetcher:
     def _stream(self, url: str, artifact: Artifact, partial: Path) -> Iterator[int]:
         digest = hashlib.sha256()
         received = 0
-        with self._client.stream("GET", url) as response, partial.open("wb") as file:
+        with self.client.stream("GET", url) as response, partial.open("wb") as file:
             response.raise_for_status()
             for chunk in response.iter_bytes(_CHUNK):
                 self._go_on()

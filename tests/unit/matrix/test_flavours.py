@@ -22,7 +22,7 @@ def test_a_flavour_comes_after_the_one_it_extends(shipped: Matrix) -> None:
 
 def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) -> None:
     cross = shipped.flavours["cross"]
-    assert cross.packages_for(gcc="12", arch="x86_64") == (
+    assert cross.packages_for("deb", gcc="12", arch="x86_64") == (
         "binutils-x86-64-linux-gnu",
         "g++-12-x86-64-linux-gnu",
     )

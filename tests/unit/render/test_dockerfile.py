@@ -5,7 +5,6 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import resources
 from itertools import takewhile
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from tests.fakes import artifact, lock_of, matrix_of
 
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Artifact
+from envmatrix.matrix.systems import Compiler
 from envmatrix.plan.environments import Environment, FileStage, Tree, Unpacking, environments
 from envmatrix.plan.fingerprint import stages
-from envmatrix.render.dockerfile import BANNER, dockerfile, mirror_argument
+from envmatrix.render.dockerfile import BANNER, dockerfile, mirror_argument, script
 
 AXES = """\
 cuda: ["12.4", "13.0"]
@@ -137,7 +137,7 @@ def test_every_image_is_a_stage(pair: tuple[Environment, str]) -> None:
 
 
 def test_layers_are_copied_so_that_they_do_not_depend_on_what_is_below(text: str) -> None:
-    copies = [step for step in steps(text, "COPY") if "/tree/" in step]
+    copies = [step for step in steps(text, "COPY") if "/tree-" in step]
     assert copies
     assert all(step.startswith("COPY --link --from=") for step in copies)
 
@@ -150,10 +150,11 @@ def test_every_program_in_it_is_one(text: str) -> None:
         assert (checked.returncode, checked.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["install.sh", "tree.sh"])
-def test_the_scripts_are_in_it_as_they_are(text: str, name: str) -> None:
-    file = resources.files("envmatrix.render").joinpath("templates", name)
-    assert f"COPY <<'EOF' /{name}\n{file.read_text('utf-8')}EOF\n" in text
+@pytest.mark.parametrize(
+    ("name", "template"), [("install.sh", "install.deb.sh"), ("tree.sh", "tree.sh")]
+)
+def test_the_scripts_are_in_it_as_they_are(text: str, name: str, template: str) -> None:
+    assert f"COPY <<'EOF' /{name}\n{script(template, 'deb')}EOF\n" in text
 
 
 @pytest.mark.parametrize(
@@ -201,6 +202,8 @@ ENVIRONMENT = Environment(
     cudnn=None,
     requirement=None,
     gcc="12",
+    compiler=Compiler("g++-12", "gcc-12", "g++-12"),
+    installer="deb",
     epoch=1,
     arches=("amd64",),
     bases=(),
@@ -236,13 +239,12 @@ def commands_of(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
-@pytest.mark.parametrize("name", ["install.sh", "tree.sh"])
-def test_the_scripts_are_good_for_every_shell(shell: str, name: str) -> None:
-    with resources.as_file(
-        resources.files("envmatrix.render").joinpath("templates", name)
-    ) as script:
-        try:
-            checked = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip(f"there is no {shell}")
+@pytest.mark.parametrize("installer", ["deb", "rpm"])
+@pytest.mark.parametrize("name", ["install.{}.sh", "unpack.{}.sh", "tree.sh"])
+def test_the_scripts_are_good_for_every_shell(shell: str, installer: str, name: str) -> None:
+    text = script(name.format(installer), installer)
+    try:
+        checked = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip(f"there is no {shell}")
     assert (checked.returncode, checked.stderr) == (0, "")
