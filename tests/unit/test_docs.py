@@ -269,6 +269,22 @@ def needs_of(component: Component) -> str:
     return "; ".join(f"since {first} {', '.join(f'`{n}`' for n in names)}" for first, names in rows)
 
 
+def test_the_operating_systems_are_documented() -> None:
+    assert marked("docs/matrix.md", "systems") == systems_table(load_facts())
+
+
+def systems_table(facts: Facts) -> str:
+    lines = ["| name | packages | glibc | GCC | NVIDIA's repository |", "|---|---|---|---|---|"]
+    for os in facts.os.values():
+        first = facts.distributions[os.distribution].origins[0]
+        origins = dict.fromkeys([first, os.origins.get("arm64", first)])
+        repository = os.nvidia_repository.suite if os.nvidia_repository else ""
+        packages = f"{os.family.name}: {', '.join(f'`{name}`' for name in origins)}"
+        cells = (f"`{os.name}`", packages, os.glibc, ", ".join(os.gcc), repository)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def test_the_readme_shows_the_cells_that_exist(matrix: Matrix) -> None:
     assert marked("README.md", "cells") == grid(matrix)
 
