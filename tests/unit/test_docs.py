@@ -14,6 +14,7 @@ import pytest
 from tests.unit.test_architecture import LAYERS
 
 from envmatrix import cli
+from envmatrix.commands import plan_tier
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.model import FILE
 from envmatrix.lock.sources import SOURCES
@@ -283,6 +284,16 @@ def systems_table(facts: Facts) -> str:
         cells = (f"`{os.name}`", packages, os.glibc, ", ".join(os.gcc), repository)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def test_the_coverage_of_the_largest_example_is_documented(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan_tier.show(load_matrix(ROOT / "examples/nvidia-cuda"), "pr", [], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    pairs = next(index for index, line in enumerate(lines) if re.match(r"\d+ of", line))
+    shown = [*lines[:4], "...", *lines[pairs - 1 : pairs + 3], "..."]
+    assert marked("docs/matrix.md", "coverage") == "\n".join(["```", *shown, "```"])
 
 
 def test_the_readme_shows_the_cells_that_exist(matrix: Matrix) -> None:
