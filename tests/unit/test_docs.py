@@ -14,6 +14,7 @@ import pytest
 from tests.unit.test_architecture import LAYERS
 
 from envmatrix import cli
+from envmatrix.commands import plan_tier
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.model import FILE
 from envmatrix.lock.sources import SOURCES
@@ -267,6 +268,32 @@ def availability(facts: Facts, component: str, source: str, notes: dict[str, int
 def needs_of(component: Component) -> str:
     rows = sorted(component.needs.items(), key=lambda row: version_key(row[0]))
     return "; ".join(f"since {first} {', '.join(f'`{n}`' for n in names)}" for first, names in rows)
+
+
+def test_the_operating_systems_are_documented() -> None:
+    assert marked("docs/matrix.md", "systems") == systems_table(load_facts())
+
+
+def systems_table(facts: Facts) -> str:
+    lines = ["| name | packages | glibc | GCC | NVIDIA's repository |", "|---|---|---|---|---|"]
+    for os in facts.os.values():
+        first = facts.distributions[os.distribution].origins[0]
+        origins = dict.fromkeys([first, os.origins.get("arm64", first)])
+        repository = os.nvidia_repository.suite if os.nvidia_repository else ""
+        packages = f"{os.family.name}: {', '.join(f'`{name}`' for name in origins)}"
+        cells = (f"`{os.name}`", packages, os.glibc, ", ".join(os.gcc), repository)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_coverage_of_the_largest_example_is_documented(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan_tier.show(load_matrix(ROOT / "examples/nvidia-cuda"), "pr", [], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    pairs = next(index for index, line in enumerate(lines) if re.match(r"\d+ of", line))
+    shown = [*lines[:4], "...", *lines[pairs - 1 : pairs + 3], "..."]
+    assert marked("docs/matrix.md", "coverage") == "\n".join(["```", *shown, "```"])
 
 
 def test_the_readme_shows_the_cells_that_exist(matrix: Matrix) -> None:

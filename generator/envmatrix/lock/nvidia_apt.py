@@ -16,7 +16,7 @@ from envmatrix.lock.redist import ORIGIN
 from envmatrix.matrix.systems import Archive, Distribution, NvidiaRepository
 
 # Docker's architecture -> the repository's. `arm64` there means Jetson.
-ARCHES = {"amd64": "x86_64", "arm64": "sbsa"}
+ARCHES = {"amd64": "x86_64", "arm64": "sbsa", "ppc64le": "ppc64le"}
 
 _ARMOR = b"-----BEGIN PGP"
 

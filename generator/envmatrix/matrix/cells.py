@@ -12,8 +12,9 @@ AXES = ("cuda", "cudnn", "os", "arch")
 TIERS = ("pr", "nightly", "weekly")
 
 # The same architecture under the names of everyone who has one for it.
-_DOCKER_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
-_CUDA_TARGET = {"x86_64": "x86_64-linux", "aarch64": "sbsa-linux"}
+_DOCKER_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le"}
+_CUDA_TARGET = {"x86_64": "x86_64-linux", "aarch64": "sbsa-linux", "ppc64le": "ppc64le-linux"}
+_MACHINE = {"ppc64le": "powerpc64le"}
 
 ARCHES = tuple(_DOCKER_ARCH)
 
@@ -76,7 +77,7 @@ def cuda_target(arch: str) -> str:
 
 
 def triplet(arch: str) -> str:
-    return f"{arch}-linux-gnu"
+    return f"{_MACHINE.get(arch, arch)}-linux-gnu"
 
 
 def package_triplet(arch: str) -> str:

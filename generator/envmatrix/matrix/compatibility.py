@@ -121,18 +121,15 @@ def _toolchain(subject: Subject) -> Toolchain:
 
 
 def cuda_source(subject: Subject) -> Verdict:
-    release, source = subject.release, subject.source
-    packages = [
-        it for it in release.packages if it.os in (None, subject.os.name) or it.source == source
-    ]
-    explanation = f"CUDA {release.release} comes from {_listed(map(_named, packages))}"
+    release, packages = subject.release, _packages_told(subject)
+    explanation = f"CUDA {release.release} comes from {_listed(_sources(packages))}"
     if subject.source:
         explanation += f"; the matrix names {subject.source}"
     for package in packages:
         if not package.suits(subject.os.distribution):
             made_for = _listed(package.distributions or ())
             explanation += f"; packages of {package.source} are made for {made_for} alone"
-    if subject.has_patch and not subject.offered:
+    if subject.has_patch and not subject.offered and subject.source in (None, "debian"):
         explanation += ", which cannot be asked for a patch"
     return Verdict("source", bool(subject.offered), explanation, _package_refs(subject))
 
@@ -248,8 +245,26 @@ TOOLKIT_RULES: tuple[Rule, ...] = (
 CUDNN_RULES: tuple[Rule, ...] = (cudnn_for_cuda, cudnn_arch)
 
 
-def _named(package: Package) -> str:
-    return f"{package.source} for {package.os}" if package.os else package.source
+def _packages_told(subject: Subject) -> list[Package]:
+    """Those for the cell's operating system, and where the matrix names a source that has none for
+    it, all of that source."""
+    named = subject.source if not subject.offered else None
+    return [
+        package
+        for package in subject.release.packages
+        if package.os in (None, subject.os.name) or package.source == named
+    ]
+
+
+def _sources(packages: Iterable[Package]) -> Iterator[str]:
+    """Each source once, with the repositories of it that are for some systems only."""
+    repositories: dict[str, dict[str, None]] = {}
+    for package in packages:
+        known = repositories.setdefault(package.source, {})
+        if package.os and package.suite:
+            known[package.suite] = None
+    for source, names in repositories.items():
+        yield f"{source} for {' and '.join(names)}" if names else source
 
 
 def _range(first: str, last: str | None) -> str:
@@ -257,7 +272,7 @@ def _range(first: str, last: str | None) -> str:
 
 
 def _package_refs(subject: Subject) -> str:
-    return _refs((package.ref for package in subject.release.packages), "sources.yaml")
+    return _refs((package.ref for package in _packages_told(subject)), "sources.yaml")
 
 
 def _refs(refs: Iterable[str], otherwise: str) -> str:

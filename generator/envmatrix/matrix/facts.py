@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
 
@@ -220,11 +220,13 @@ def load_facts() -> Facts:
     """The facts that come with the package."""
     cudnn = mapping("cudnn.yaml")
     families = {name: family(name, row) for name, row in mapping("families.yaml").items()}
+    systems = {
+        name: operating_system(name, row, families) for name, row in mapping("os.yaml").items()
+    }
+    packages = [each for row in rows(read("sources.yaml")) for each in _packages(row, systems)]
     return Facts(
-        cuda={release.release: release for release in _releases(mapping("cuda.yaml"))},
-        os={
-            name: operating_system(name, row, families) for name, row in mapping("os.yaml").items()
-        },
+        cuda={release.release: release for release in _releases(mapping("cuda.yaml"), packages)},
+        os=systems,
         distributions={
             name: distribution(name, row) for name, row in mapping("distributions.yaml").items()
         },
@@ -238,9 +240,10 @@ def load_facts() -> Facts:
     )
 
 
-def _releases(table: Mapping[str, Mapping[str, object]]) -> Iterator[CudaRelease]:
+def _releases(
+    table: Mapping[str, Mapping[str, object]], packages: Sequence[Package]
+) -> Iterator[CudaRelease]:
     """Each row over those before it; `shipped` and `eol` are a row's own."""
-    packages = [_package(row) for row in rows(read("sources.yaml"))]
     refs: dict[str, str] = {}
     host: dict[str, str] = {}
     driver: dict[str, str] = {}
@@ -270,6 +273,20 @@ def _changed(sm: Sequence[str], change: Mapping[str, Sequence[str]]) -> list[str
         *change.get("added", ()),
     ]
     return sorted(kept, key=lambda name: (int(name.rstrip("af")), name))
+
+
+def _packages(row: Row, systems: Mapping[str, OperatingSystem]) -> Iterator[Package]:
+    """What a row states; one of a repository of NVIDIA for each system that has it."""
+    package = _package(row)
+    having = [
+        os.name
+        for os in systems.values()
+        if os.nvidia_repository and os.nvidia_repository.suite == package.suite
+    ]
+    if package.os or not having:
+        yield package
+    else:
+        yield from (replace(package, os=name) for name in having)
 
 
 def _package(row: Row) -> Package:

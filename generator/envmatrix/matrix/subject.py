@@ -36,8 +36,7 @@ class Subject:
         """Packages of the release for the cell's distribution, of the named source or else of any,
         in order of preference.
 
-        Nobody can ask for the patch of a .deb: Debian has one of a release, and NVIDIA's packages
-        have versions of their own (cuda-cudart-12-4 of CUDA 12.4.1 is 12.4.127).
+        Nobody can ask Debian for a patch: it has one of a release.
         """
         return [
             package
@@ -45,7 +44,7 @@ class Subject:
             if self.source in (None, package.source)
             and package.suits(self.os.distribution)
             and package.os in (None, self.os.name)
-            and not (self.has_patch and package.suite)
+            and not (self.has_patch and package.source == "debian")
         ]
 
     @property

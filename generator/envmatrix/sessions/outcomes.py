@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from envmatrix.errors import EnvmatrixError
 
-# e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
-_MACHINES = {62: "x86_64", 183: "aarch64"}
+# Byte order and e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
+_MACHINES = {("<", 21): "ppc64le", ("<", 62): "x86_64", ("<", 183): "aarch64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,9 @@ def elf_machine(file: Path) -> str | None:
         header = handle.read(20)
     if len(header) < 20 or header[:4] != b"\x7fELF":
         return None
-    (machine,) = struct.unpack_from("<H" if header[5] == 1 else ">H", header, 18)
-    return _MACHINES.get(machine, f"machine {machine}")
+    order = "<" if header[5] == 1 else ">"
+    (machine,) = struct.unpack_from(f"{order}H", header, 18)
+    return _MACHINES.get((order, machine), f"machine {machine}")
 
 
 def check_machine(found: Sequence[Artifact], arch: str) -> None:

@@ -38,3 +38,4 @@ def test_cells_sort_by_version_not_by_letter() -> None:
 
 def test_package_names_hold_no_underscore() -> None:
     assert package_triplet("x86_64") == "x86-64-linux-gnu"
+    assert package_triplet("ppc64le") == "powerpc64le-linux-gnu"

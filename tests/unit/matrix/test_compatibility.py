@@ -117,16 +117,13 @@ def test_packages_of_one_distribution_are_not_for_another(facts: Facts) -> None:
         (
             "cuda12.6-debian13-x86_64",
             "source",
-            "CUDA 12.6 comes from redist, nvidia-apt for debian12; the matrix names nvidia-apt",
-        ),
-        (
-            "cuda12.6.3-debian12-x86_64",
-            "source",
             (
-                "CUDA 12.6 comes from redist, nvidia-apt for debian12; the matrix names "
-                "nvidia-apt, which cannot be asked for a patch"
+                "CUDA 12.6 comes from redist, nvidia-apt for debian12 and ubuntu2004 and "
+                "ubuntu2204 and ubuntu2404; the matrix names nvidia-apt"
             ),
         ),
+        ("cuda12.6.3-debian12-x86_64", None, ""),
+        ("cuda11.1-ubuntu20.04-aarch64", "arch", "CUDA 11.1 is packaged for x86_64"),
     ],
 )
 def test_nvidias_packages_are_for_the_systems_that_have_a_repository(

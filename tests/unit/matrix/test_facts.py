@@ -17,6 +17,7 @@ FACT_FILES = [
     "conflicts",
     "cudnn",
     "distributions",
+    "families",
     "os",
     "sources",
 ]
@@ -201,3 +202,8 @@ def test_an_absence_is_of_something_known_and_contradicts_no_source(facts: Facts
         assert row.source is None or row.source in SOURCES
         if row.source and row.first == "0" and not row.last:
             assert all(row.source not in facts.components[name].sources for name in row.components)
+
+
+def test_a_repository_of_nvidia_is_for_every_system_that_has_it(facts: Facts) -> None:
+    found = {its.os for its in facts.cuda["13.0"].packages if its.suite == "rhel9"}
+    assert found == {"rockylinux9", "rhel9", "ubi9", "oraclelinux9"}

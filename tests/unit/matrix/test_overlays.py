@@ -67,7 +67,7 @@ def test_an_axis_that_is_left_out_gains_beside_its_default() -> None:
 
 
 def test_selectors_in_overlays_mean_what_they_mean_in_the_matrix() -> None:
-    matrix = migrated("axes: {cuda: {add: [oldest], remove: [12.x]}}\n")
+    matrix = migrated("axes: {cuda: {add: [11.x], remove: [12.x]}}\n")
     assert ids(matrix) == ["cuda11.8-debian12-x86_64", "cuda13.0-debian12-x86_64"]
 
 
@@ -165,7 +165,7 @@ def test_why_names_the_overlay_and_its_reason() -> None:
         ),
         (
             "axes: {cuda: {remove: [oldest]}}\n",
-            "3:24: axis `cuda` has no value `11.8` (`oldest`) to remove",
+            "3:24: axis `cuda` has no value `11.0` (`oldest`) to remove",
             None,
         ),
         (

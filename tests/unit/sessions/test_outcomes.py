@@ -22,12 +22,13 @@ def elf(machine: int, *, order: str = "<") -> bytes:
     [
         (elf(62), "x86_64"),
         (elf(183), "aarch64"),
+        (elf(21), "ppc64le"),
         (elf(21, order=">"), "machine 21"),
         (elf(62)[:19], None),
         (b"", None),
         (b"!<arch>\nan archive of objects", None),
     ],
-    ids=["x86_64", "aarch64", "big-endian", "truncated", "empty", "archive"],
+    ids=["x86_64", "aarch64", "ppc64le", "big-endian", "truncated", "empty", "archive"],
 )
 def test_the_header_of_a_file_tells_its_machine(
     tmp_path: Path, content: bytes, machine: str | None
