@@ -8,13 +8,16 @@ from functools import lru_cache
 
 from envmatrix.matrix.cells import ARCHES, Cell, version_key
 from envmatrix.matrix.facts import Facts, Package, in_range
-from envmatrix.matrix.subject import Subject
+from envmatrix.matrix.subject import IMAGE, Subject
 
 
 @dataclass(frozen=True, slots=True)
 class CudaSource:
+    """`image` is the one, by digest, that has CUDA where `source` is `image`."""
+
     source: str
     suite: str | None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +115,18 @@ def _toolchain(subject: Subject) -> Toolchain:
         gcc=max(subject.host_compilers, key=int),
         cuda=CudaSource(package.source, package.suite),
         cudnn_project=project.project if project else None,
-        cudnn_source=project.source if project else None,
+        cudnn_source=subject.cudnn_source if subject.cell.cudnn else None,
         sm=subject.release.sm,
     )
 
 
 def cuda_source(subject: Subject) -> Verdict:
     release, packages = subject.release, subject.release.packages
+    if subject.source == IMAGE:
+        explanation = (
+            f"the matrix names an image in which `envmatrix lock` looks for CUDA {release.release}"
+        )
+        return Verdict("source", passed=True, explanation=explanation, ref="matrix.yaml")
     explanation = f"CUDA {release.release} comes from {_listed(map(_named, packages))}"
     if subject.source:
         explanation += f"; the matrix names {subject.source}"
@@ -215,6 +223,9 @@ def cudnn_arch(subject: Subject) -> Verdict:
     cell, rows = subject.cell, subject.cudnn_published
     if cell.cudnn is None:
         return _no_cudnn("cudnn-arch")
+    if subject.source == IMAGE:
+        explanation = "`envmatrix lock` looks for cuDNN in the image that the matrix names"
+        return Verdict("cudnn-arch", passed=True, explanation=explanation, ref="matrix.yaml")
     published = _listed(f"{_range(row.first, row.last)} for {row.arch}" for row in rows)
     explanation = (
         f"cuDNN packages for CUDA {subject.release.release}: {published}; "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from envmatrix.matrix.cells import Cell, version_key
+from envmatrix.matrix.cells import ARCHES, Cell, version_key
 from envmatrix.matrix.facts import (
     Absence,
     CudaRelease,
@@ -17,6 +17,9 @@ from envmatrix.matrix.facts import (
     Package,
     in_range,
 )
+
+# The source that is no archive: an image by digest that has CUDA already.
+IMAGE = "image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Subject:
         Nobody can ask for the patch of a .deb: Debian has one of a release, and NVIDIA's packages
         have versions of their own (cuda-cudart-12-4 of CUDA 12.4.1 is 12.4.127).
         """
+        if self.source == IMAGE:
+            return [self._in_image]
         return [
             package
             for package in self.release.packages
@@ -47,6 +52,15 @@ class Subject:
             and package.os in (None, self.os.name)
             and not (self.has_patch and package.suite)
         ]
+
+    @property
+    def _in_image(self) -> Package:
+        """Stands for the image that a rule names: what is in it is known when it is locked. Its
+        programs need the glibc that those of the release need anywhere."""
+        release, others = self.release.release, self.release.packages
+        glibc = min((package.glibc for package in others), key=version_key, default="0")
+        ref = "; ".join(package.ref for package in others if package.glibc == glibc)
+        return Package(IMAGE, None, release, release, glibc, ARCHES, ref)
 
     @property
     def has_patch(self) -> bool:
@@ -86,8 +100,9 @@ class Subject:
 
     @property
     def cudnn_source(self) -> str:
-        """NVIDIA's archives beside a toolkit from there, else the wheels."""
-        return "redist" if [p.source for p in self.packages[:1]] == ["redist"] else "pypi"
+        """Where the toolkit is from, if it is NVIDIA's archives or an image; else the wheels."""
+        first = next((package.source for package in self.packages), None)
+        return first if first in ("redist", IMAGE) else "pypi"
 
     @property
     def cudnn_published(self) -> list[CudnnProject]:
@@ -107,4 +122,9 @@ def _lacking(
     facts: Facts, components: tuple[str, ...], source: str, release: str
 ) -> Mapping[str, Absence]:
     absences = {name: facts.absence(name, source, release) for name in components}
-    return {name: absence for name, absence in absences.items() if absence}
+    # Of an image nothing is known before it is locked, but what is nowhere is not there either.
+    return {
+        name: absence
+        for name, absence in absences.items()
+        if absence and (source != IMAGE or absence.source is None)
+    }
