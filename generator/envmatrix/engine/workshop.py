@@ -13,6 +13,7 @@ from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
+from envmatrix.lock.image import PROBE, Contents, read
 from envmatrix.lock.model import PackageSet, Request
 from envmatrix.lock.resolve import Base
 from envmatrix.matrix.facts import Archive, Facts
@@ -59,6 +60,11 @@ class LocalWorkshop:
         self._layouts[key] = layout, base_image(key, package_set.request, layout.diff_id)
         return Base(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
+    def look_into(self, image: str, arch: str) -> Contents:
+        platform = f"--platform=linux/{arch}"
+        show = ["docker", "run", "--rm", "--network=none", platform, "--entrypoint=sh", image]
+        return read(_run([*show, "-c", PROBE]))
+
     def _loaded(self, base: str) -> str:
         """The engine's name of a base that was made before."""
         if base not in self._images:
@@ -98,8 +104,10 @@ class LocalWorkshop:
         return apt
 
     def _in_container(self, image: str, command: Sequence[str]) -> str:
-        shared = f"{self.directory}:{self.directory}"
-        return _run(["docker", "run", "--rm", "--network=host", "-v", shared, image, *command])
+        program, *arguments = command
+        shared = f"--volume={self.directory}:{self.directory}"
+        start = ["docker", "run", "--rm", "--network=host", shared, f"--entrypoint={program}"]
+        return _run([*start, image, *arguments])
 
 
 def check_architecture(image: str, arch: str, status: str) -> None:
@@ -111,7 +119,7 @@ def check_architecture(image: str, arch: str, status: str) -> None:
     if found and found[1] != arch:
         raise LookupFailed(
             f"the base `{image}` is for {found[1]}, not for {arch}",
-            hint="name the digest of its index, which has every architecture, under `bases`",
+            hint="name the digest of its index, which has every architecture",
         )
 
 

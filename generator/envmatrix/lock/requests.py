@@ -10,6 +10,7 @@ from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.subject import IMAGE
 
 # The architecture whose machines cross-compile for the others.
 CROSS_HOST = "x86_64"
@@ -18,14 +19,17 @@ CROSS_HOST = "x86_64"
 _BASE_PACKAGES = ("?essential", "apt")
 # What unpacks wheels and archives on the build host; .deb files need nothing that a base has not.
 _UNPACKERS = ("unzip", "xz-utils")
+# Of an image's digest, in the keys of the sets over it.
+_DIGEST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class OsSets:
-    """Keys of the package sets of one OS, architecture and host compiler."""
+    """Keys of the package sets of one OS, architecture and host compiler. Where CUDA is in an
+    image there is nothing to unpack."""
 
     base: str
-    unpackers: str
+    unpackers: str | None
     runtime: str
     devel: str
     cross: str | None
@@ -35,6 +39,11 @@ def is_crossed(arch: str) -> bool:
     return arch != CROSS_HOST
 
 
+def has_cross(cell: PlannedCell) -> bool:
+    """Whether a flavour crosses to the cell: an image has CUDA for its own architecture only."""
+    return is_crossed(cell.cell.arch) and not cell.toolchain.cuda.image
+
+
 def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str, ...]:
     """What a flavour and the libraries ask for, and what that needs."""
     asked = [name for step in matrix.lineage(flavour) for name in step.components]
@@ -42,12 +51,18 @@ def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str,
     return matrix.facts.with_needs(asked, cell.cell.cuda)
 
 
-def os_sets(os: str, arch: str, gcc: str, target: str | None = None) -> OsSets:
-    start = f"{os}-{docker_arch(arch)}"
+def os_sets(cell: PlannedCell, arch: str, target: str | None = None) -> OsSets:
+    start, gcc = _start(cell, arch), cell.toolchain.gcc
     cross = f"{start}-cross-gcc{gcc}-{docker_arch(target)}" if target else None
-    return OsSets(
-        f"{start}-base", f"{start}-unpackers", f"{start}-runtime", f"{start}-devel-gcc{gcc}", cross
-    )
+    unpackers = None if cell.toolchain.cuda.image else f"{start}-unpackers"
+    return OsSets(f"{start}-base", unpackers, f"{start}-runtime", f"{start}-devel-gcc{gcc}", cross)
+
+
+def _start(cell: PlannedCell, arch: str) -> str:
+    """What the keys of all sets of an OS and architecture, and of an image with CUDA, begin with:
+    such an image and other bases stand side by side."""
+    _, _, digest = (cell.toolchain.cuda.image or "").rpartition("sha256:")
+    return "-".join(filter(None, (cell.cell.os, docker_arch(arch), digest[:_DIGEST_DIGITS])))
 
 
 def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
@@ -80,6 +95,8 @@ def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str
     """Every set that the images of `cell` are made of, in an order that resolves."""
     arch = cell.cell.arch
     requests = _os_requests(cell, matrix, arch)
+    if cell.toolchain.cuda.image:
+        return requests | _image_requests(cell, matrix)
     if is_crossed(arch):
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
     requests |= _toolkit_requests(cell, matrix, recipes)
@@ -128,7 +145,7 @@ def _os_requests(
 ) -> dict[str, Request]:
     suite = matrix.facts.os[cell.cell.os].suite
     gcc = cell.toolchain.gcc
-    keys = os_sets(cell.cell.os, arch, gcc, target)
+    keys = os_sets(cell, arch, target)
 
     def apt(packages: Iterable[str], *below: str) -> Request:
         return Request("apt", docker_arch(arch), tuple(sorted(packages)), suite, below)
@@ -139,7 +156,7 @@ def _os_requests(
 
     requests = {
         keys.base: _base_request(cell, matrix, docker_arch(arch)),
-        keys.unpackers: apt(_UNPACKERS, keys.base),
+        **({keys.unpackers: apt(_UNPACKERS, keys.base)} if keys.unpackers else {}),
         keys.runtime: flavour("runtime", keys.base),
         keys.devel: flavour("devel", keys.base, keys.runtime),
     }
@@ -150,10 +167,25 @@ def _os_requests(
 
 def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
     suite = matrix.facts.os[cell.cell.os].suite
-    image = matrix.bases.get(cell.cell.os)
+    image = cell.toolchain.cuda.image or matrix.bases.get(cell.cell.os)
     if image:
         return Request("image", arch, (image,), suite)
     return Request("bootstrap", arch, _BASE_PACKAGES, suite)
+
+
+def _image_requests(cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
+    """What has to be in the cell's image: CUDA's components, and cuDNN if any."""
+    source, arch, release = SOURCES[IMAGE], cell.cell.arch, cell.cell.cuda
+    assert source.cudnn is not None  # noqa: S101 -- images may have it
+    base, start = os_sets(cell, arch).base, _start(cell, arch)
+    components = components_of(cell, matrix, "devel")
+    wanted = {f"cuda{release}": tuple(source.package(name, release) for name in components)}
+    if cudnn := cell.cell.cudnn:
+        wanted[f"cudnn{cudnn}"] = (source.cudnn("cudnn", cudnn, release.split(".")[0]),)
+    return {
+        f"{start}-{what}": Request(source.resolver, docker_arch(arch), names, below=(base,))
+        for what, names in wanted.items()
+    }
 
 
 def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:

@@ -15,6 +15,7 @@ from envmatrix.lock.requests import (
     OsSets,
     components_of,
     cudnn_set,
+    has_cross,
     is_crossed,
     os_sets,
     toolkit_set,
@@ -90,12 +91,14 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base: its set in the lock, and its name in the engine's store."""
+    """A base: its set in the lock, and its name in the engine's store, or that of an image by
+    digest."""
 
     key: str
     stage: str
     arch: str
     image: str
+    is_bootstrapped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,11 @@ class Environment:
     trees: tuple[Tree, ...]
     cross: Cross | None
     images: tuple[Image, ...]
+
+    @property
+    def is_on_image(self) -> bool:
+        """Whether a base is an image of somebody else, which has what others put there."""
+        return not all(base.is_bootstrapped for base in self.bases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +161,15 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
     """What a machine of `host_arch` (Docker's name) needs: first to compile, then to run."""
     arch = docker_arch(cell.cell.arch)
     environment = cell.cell.environment
-    crossed = is_crossed(cell.cell.arch) and host_arch != arch and not emulate
+    crossed = has_cross(cell) and host_arch != arch and not emulate
     compiler = ("cross", docker_arch(CROSS_HOST)) if crossed else ("devel", arch)
     return Image(environment, *compiler), Image(environment, "runtime", arch)
+
+
+def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
+    """Whether a machine of `host_arch` would cross to the cell, if only it had a flavour for it."""
+    is_foreign = is_crossed(cell.cell.arch) and host_arch != docker_arch(cell.cell.arch)
+    return is_foreign and not has_cross(cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +184,12 @@ class _Known:
 
 def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> Environment:
     first = cells[0]
-    crossed = next((cell for cell in cells if is_crossed(cell.cell.arch)), None)
+    crossed = next((cell for cell in cells if has_cross(cell)), None)
     stages = _Stages(known)
     for cell in cells:
         stages.add_os(cell, cell.cell.arch)
-        stages.add_toolkit(cell)
+        if not cell.toolchain.cuda.image:
+            stages.add_toolkit(cell)
     if crossed:
         stages.add_os(crossed, CROSS_HOST, target=crossed.cell.arch)
     arches = tuple(sorted({docker_arch(cell.cell.arch) for cell in cells}))
@@ -222,10 +237,11 @@ class _Stages:
         self.trees: dict[str, Tree] = {}
 
     def add_os(self, cell: PlannedCell, arch: str, target: str | None = None) -> None:
-        keys = os_sets(cell.cell.os, arch, cell.toolchain.gcc, target)
+        keys = os_sets(cell, arch, target)
         self._add_base(keys, docker_arch(arch))
         machine = docker_arch(arch)
-        self._add_files(f"unpacker-files-{machine}", keys.unpackers)
+        if keys.unpackers:
+            self._add_files(f"unpacker-files-{machine}", keys.unpackers)
         self._add_files(f"runtime-files-{machine}", keys.runtime)
         self._add_files(f"devel-files-{machine}", keys.devel)
         if keys.cross:
@@ -245,7 +261,8 @@ class _Stages:
     def _add_base(self, keys: OsSets, arch: str) -> None:
         locked = self._lock.sets[keys.base]
         image = base_image(keys.base, locked.request, locked.diff_id)
-        self.bases[keys.base] = Base(keys.base, f"base-{arch}", arch, image)
+        is_bootstrapped = locked.request.resolver == "bootstrap"
+        self.bases[keys.base] = Base(keys.base, f"base-{arch}", arch, image, is_bootstrapped)
 
     def _add_files(self, stage: str, key: str) -> None:
         self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)

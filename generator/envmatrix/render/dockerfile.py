@@ -21,7 +21,7 @@ def dockerfile(environment: Environment) -> str:
         env=environment,
         mirrors=_mirrors(environment),
         tree_script=_script("tree.sh"),
-        install_script=_script("install.sh"),
+        install_script=_script("install.sh", on_image=environment.is_on_image),
         files="\n".join(_file_stage(stage) for stage in environment.files),
         trees=[_tree(tree) for tree in environment.trees],
         aliases=_aliases(environment),
@@ -49,8 +49,8 @@ def _template() -> Template:
 
 
 @cache
-def _script(name: str) -> str:
-    return _jinja().get_template(name).render()
+def _script(name: str, **values: bool) -> str:
+    return _jinja().get_template(name).render(values)
 
 
 # Environments share most trees and file stages; each is written once.
@@ -94,11 +94,13 @@ def _aliases(environment: Environment) -> tuple[str, ...]:
     """Stages that exist once for each architecture, to be named without it."""
     parts = ["cuda-runtime", "cuda-devel", "cuda-tools"]
     parts += ["cudnn-runtime", "cudnn-devel"] if environment.cudnn else []
-    return ("runtime-files", "devel-files", *parts)
+    return ("runtime-files", "devel-files", *(parts if environment.trees else ()))
 
 
 def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:
-    """The trees of each flavour, those that change least first."""
+    """The trees of each flavour, those that change least first; none where CUDA is in an image."""
+    if not environment.trees:
+        return {"runtime": (), "devel": ()}
     runtime = ("cuda-runtime", *(["cudnn-runtime"] if environment.cudnn else []))
     devel = (*runtime, *(["cudnn-devel"] if environment.cudnn else []), "cuda-devel", "cuda-tools")
     if environment.cross is None:

@@ -150,10 +150,20 @@ def test_every_program_in_it_is_one(text: str) -> None:
         assert (checked.returncode, checked.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["install.sh", "tree.sh"])
-def test_the_scripts_are_in_it_as_they_are(text: str, name: str) -> None:
-    file = resources.files("envmatrix.render").joinpath("templates", name)
-    assert f"COPY <<'EOF' /{name}\n{file.read_text('utf-8')}EOF\n" in text
+def test_the_script_of_trees_is_in_it_as_it_is(text: str) -> None:
+    file = resources.files("envmatrix.render").joinpath("templates", "tree.sh")
+    assert f"COPY <<'EOF' /tree.sh\n{file.read_text('utf-8')}EOF\n" in text
+
+
+def test_files_that_an_image_brings_keep_their_times(tmp_path: Path, text: str) -> None:
+    image = f"nvidia/cuda@sha256:{'1' * 64}"
+    axes = 'cuda: ["12.4"]\nos: [ubuntu22.04]\narch: [x86_64]'
+    rules = f"sources: [{{source: image, image: '{image}'}}]\n"
+    matrix = matrix_of(tmp_path / "repository", axes, rules)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    assert '-newermt "@$start" -exec' in dockerfile(environment)
+    assert '-newermt "@$SOURCE_DATE_EPOCH" -exec' in text
 
 
 @pytest.mark.parametrize(
