@@ -19,6 +19,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.dnf import ARCHES, Packages, Repositories
+from envmatrix.lock.image import Contents, markers
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
@@ -205,14 +206,35 @@ class Nvidia:
         return Redist(self.read)
 
 
+def with_cuda(
+    cuda: str = "12.4.1",
+    components: Sequence[str] = ("nvcc", "cudart", "cccl"),
+    cudnn: tuple[int, ...] = (9, 10, 2),
+    suite: str = "jammy",
+) -> Contents:
+    """What an image of NVIDIA's says of itself; its libraries are of version 1.2.3."""
+    patterns = [
+        text for name in (*components, *(["cudnn"] if cudnn else ())) for text in markers()[name]
+    ]
+    tree = [text.replace(".so.*", ".so.1.2.3").replace("*", "") for text in patterns]
+    names = ("CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL")
+    return Contents(
+        os={"VERSION_CODENAME": suite, "PRETTY_NAME": f"The {suite}"},
+        numbers=dict(zip(names, cudnn, strict=False)),
+        cuda=cuda,
+        paths=frozenset(f"/usr/local/cuda/{text.replace('lib/', 'lib64/')}" for text in tree),
+    )
+
+
 @dataclass
 class Workshop:
     """A base is what its packages are: its layer is a hash of them, its status lists them.
-    An official image holds libuv1 and nothing else."""
+    An official image holds libuv1 and nothing else, or `contents`."""
 
     directory: Path
     archive: Archive
     host_arch: str = "amd64"
+    contents: Contents = field(default_factory=with_cuda)
     made: list[tuple[str, int]] = field(default_factory=list)
     homes: list[str] = field(default_factory=list)
 
@@ -249,6 +271,9 @@ class Workshop:
         names = [item.name for item in package_set.artifacts]
         layer = digest(str(epoch), *(item.sha256 for item in package_set.artifacts))
         return Base(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))
+
+    def look_into(self, image: str, arch: str) -> Contents:
+        return self.contents
 
 
 @dataclass(frozen=True)

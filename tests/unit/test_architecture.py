@@ -31,6 +31,7 @@ LAYERS = (
 
 # Decide from values alone; what they need of the world is handed in.
 PURE = {
+    "lock.image",
     "lock.model",
     "lock.requests",
     "lock.resolve",

@@ -13,6 +13,7 @@ import pytest
 from tests.fakes import lock_of, write_repository
 
 from envmatrix.cli import VERBS, group, main
+from envmatrix.commands.options import host_arch
 from envmatrix.lock.model import dumps
 from envmatrix.matrix.loading import load_matrix
 
@@ -370,6 +371,17 @@ def test_why_names_the_tiers_of_a_cell(envmatrix: Prompt) -> None:
 
 
 @pytest.mark.usefixtures("wide")
+@pytest.mark.skipif(host_arch() != "amd64", reason="only x86_64 crosses")
+def test_a_cell_whose_cuda_is_in_an_image_is_emulated_only_if_asked_for(
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1] / "golden/ubuntu_with_cuda_in_an_image")
+    answer = envmatrix("run", "compile", "cuda12.4-ubuntu22.04-aarch64")
+    assert (answer.status, answer.out) == (1, "")
+    assert "`cuda12.4-ubuntu22.04-aarch64` has no flavour `cross`" in answer.err
+    assert "hint: compile it under emulation: `--emulate`" in answer.err
+
+
 def test_a_tier_and_a_revision_are_not_shown_together(envmatrix: Prompt) -> None:
     answer = envmatrix("plan", "--tier", "pr", "--diff", "HEAD")
     assert (answer.status, answer.out) == (2, "")

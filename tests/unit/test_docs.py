@@ -16,8 +16,8 @@ from tests.unit.test_architecture import LAYERS
 from envmatrix import cli
 from envmatrix.commands import plan_tier
 from envmatrix.errors import EnvmatrixError
+from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import FILE
-from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix import schema
 from envmatrix.matrix.cells import version_key
 from envmatrix.matrix.facts import Component, Facts, load_facts
@@ -242,14 +242,16 @@ def test_the_components_and_their_sources_are_documented() -> None:
 
 
 def components_table(facts: Facts) -> str:
-    """Components by source, with what they need; what is lacking, with the reason below."""
+    """Components by source, with what they need; what is lacking, with the reason below. An image
+    has what it has."""
+    sources = shipped_recipes().parts
     notes: dict[str, int] = {}
     lines = [
-        f"| component | {' | '.join(f'`{source}`' for source in SOURCES)} | needs |",
-        f"| --- |{' --- |' * len(SOURCES)} --- |",
+        f"| component | {' | '.join(f'`{source}`' for source in sources)} | needs |",
+        f"| --- |{' --- |' * len(sources)} --- |",
     ]
     for component in facts.components.values():
-        there = [availability(facts, component.name, source, notes) for source in SOURCES]
+        there = [availability(facts, component.name, source, notes) for source in sources]
         lines.append(f"| `{component.name}` | {' | '.join(there)} | {needs_of(component)} |")
     return "\n".join([*lines, "", *(f"{number}. {text}." for text, number in notes.items())])
 

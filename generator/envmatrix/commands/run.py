@@ -21,7 +21,7 @@ from envmatrix.engine import containers, gpu, images
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
-from envmatrix.plan.environments import images_of
+from envmatrix.plan.environments import images_of, lacks_cross
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import SKIPPED, Execution, Skipped
 from envmatrix.sessions.steps import Workplace
@@ -132,8 +132,14 @@ def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Executio
     """The libraries in the cell, its images built before the first."""
     workspace = Workspace.here()
     cell = find_cell(workspace.matrix, which.name)
+    host_arch = options.host_arch()
+    if lacks_cross(cell, host_arch) and not which.emulate:
+        raise EnvmatrixError(
+            f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own architecture",
+            hint="compile it under emulation: `--emulate`",
+        )
     libraries = _libraries(workspace, which.library)
-    compiler, runtime = images_of(cell, options.host_arch(), emulate=which.emulate)
+    compiler, runtime = images_of(cell, host_arch, emulate=which.emulate)
     needed = (compiler,) if which.only_compiler else (compiler, runtime)
     build_images(workspace, planned(workspace, needed), jobs, console)
     with images.engine() as client:
@@ -145,7 +151,7 @@ def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Executio
                 ccache=cache_directory() / "ccache" / cell.id,
                 compiler=compiler,
                 runtime=runtime,
-                host_arch=options.host_arch(),
+                host_arch=host_arch,
                 has_ccache=workspace.matrix.has_package("ccache", cell.cell.os),
             )
             yield Execution(client, place, console, jobs)

@@ -78,10 +78,7 @@ class Builder:
         for order in orders:
             arches = {order.image.arch, self.host_arch}
             needed |= {base.key: base for base in order.environment.bases if base.arch in arches}
-        return tuple(base for base in needed.values() if self._is_bootstrapped(base))
-
-    def _is_bootstrapped(self, base: Base) -> bool:
-        return self.lock.sets[base.key].request.resolver == "bootstrap"
+        return tuple(base for base in needed.values() if base.is_bootstrapped)
 
     def _prepare_base(self, base: Base) -> None:
         package_set = self.lock.sets[base.key]

@@ -15,6 +15,8 @@ from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt, Run
 from envmatrix.lock.dnf import ARCHES, Dnf, Packages, Repositories, released
+from envmatrix.lock.image import PROBE, Contents
+from envmatrix.lock.image import read as look_up
 from envmatrix.lock.model import PackageSet, Request
 from envmatrix.lock.resolve import Base
 from envmatrix.lock.zypper import Zypper
@@ -104,6 +106,11 @@ class LocalWorkshop:
         self._layouts[key] = layout, base_image(key, package_set.request, layout.diff_id)
         return Base(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
+    def look_into(self, image: str, arch: str) -> Contents:
+        platform = f"--platform=linux/{arch}"
+        show = ["docker", "run", "--rm", "--network=none", platform, "--entrypoint=sh", image]
+        return look_up(_run([*show, "-c", PROBE]))
+
     def _loaded(self, base: str) -> str:
         """The engine's name of a base that was made before."""
         if base not in self._images:
@@ -169,8 +176,10 @@ class LocalWorkshop:
         return apt
 
     def _in_container(self, image: str, command: Sequence[str]) -> str:
-        shared = f"{self.directory}:{self.directory}"
-        return _run(["docker", "run", "--rm", "--network=host", "-v", shared, image, *command])
+        program, *arguments = command
+        shared = f"--volume={self.directory}:{self.directory}"
+        start = ["docker", "run", "--rm", "--network=host", shared, f"--entrypoint={program}"]
+        return _run([*start, image, *arguments])
 
 
 def check_architecture(image: str, arch: str, status: str) -> None:
@@ -186,7 +195,7 @@ def _refuse_other_architecture(image: str, arch: str, found: str) -> None:
     if found != arch:
         raise LookupFailed(
             f"the base `{image}` is for {found}, not for {arch}",
-            hint="name the digest of its index, which has every architecture, under `bases`",
+            hint="name the digest of its index, which has every architecture",
         )
 
 

@@ -61,26 +61,29 @@ class Apt:
             raise LookupFailed(f"there is no date in the Release file of {suite}") from error
 
     def closure(self, packages: Sequence[str], status: str = "") -> tuple[Artifact, ...]:
-        """`packages` and what they need beyond those that the dpkg `status` has installed."""
+        """`packages` and what they need beyond those that the dpkg `status` has installed: nothing
+        where it has them all."""
         installed = self.directory / "empty-status"
         if status:
             installed = self.directory / "status"
             installed.write_text(status, encoding="utf-8")
         options = ("-y", "--no-install-recommends", "-o", f"Dir::State::status={installed}")
-        return self._artifacts("install", *options, *packages)
+        found = self._artifacts("install", *options, *packages)
+        return found if status else self._some(found, packages)
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
-        return self._artifacts("download", *packages)
+        return self._some(self._artifacts("download", *packages), packages)
+
+    def _some(self, found: tuple[Artifact, ...], packages: Sequence[str]) -> tuple[Artifact, ...]:
+        if not found:
+            asked = " ".join(packages)
+            raise LookupFailed(f"apt prints no package for {asked} in {self.archive.suite}")
+        return found
 
     def _artifacts(self, verb: str, *arguments: str) -> tuple[Artifact, ...]:
         printed = self._apt("apt-get", verb, "--print-uris", *arguments)
-        found = tuple(
-            self._artifact(match) for line in printed.splitlines() if (match := _URI.match(line))
-        )
-        if not found:
-            asked = " ".join(arguments)
-            raise LookupFailed(f"apt prints no package for {asked} in {self.archive.suite}")
-        return tuple(sorted(found))
+        matches = filter(None, map(_URI.match, printed.splitlines()))
+        return tuple(sorted(map(self._artifact, matches)))
 
     def _artifact(self, match: re.Match[str]) -> Artifact:
         url = match["url"]

@@ -51,7 +51,8 @@ class Request:
     `resolver` is `bootstrap` (a base), `image` (a base that is an image by digest), `apt`
     (packages and what they depend on, over the sets in `below`), `dnf` or `zypper` (the same of
     another family), `apt-files` (exactly these packages), `pip`, `redist`, `nvidia-apt` or
-    `nvidia-dnf` (whose `suite` is a repository of NVIDIA's). `arch` is Docker's name.
+    `nvidia-dnf` (whose `suite` is a repository of NVIDIA's), or `in-image` (components that have to
+    be in the image of the base in `below`). `arch` is Docker's name.
     """
 
     resolver: str
@@ -67,11 +68,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class PackageSet:
-    """A request and its answer; `diff_id` is the layer of a bootstrapped base."""
+    """A request and its answer; `diff_id` is the layer of a bootstrapped base, `found` what an
+    image has: name -> version, empty where nothing tells it."""
 
     request: Request
     artifacts: tuple[Artifact, ...]
     diff_id: str | None = None
+    found: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ def _set_row(package_set: PackageSet) -> dict[str, object]:
     row |= {"arch": request.arch, "packages": list(request.packages)}
     row |= {"below": list(request.below)} if request.below else {}
     row |= {"diff_id": package_set.diff_id} if package_set.diff_id else {}
+    row |= {"found": dict(sorted(package_set.found.items()))} if package_set.found else {}
     return row | {"artifacts": [item.reference for item in package_set.artifacts]}
 
 
@@ -202,7 +206,9 @@ def _package_set(row: Any, table: Mapping[str, Artifact]) -> PackageSet:
         below=_texts(row.get("below", [])),
     )
     diff_id = _word(row["diff_id"]) if "diff_id" in row else None
-    return PackageSet(request, tuple(table[item] for item in _texts(row["artifacts"])), diff_id)
+    found = {name: _text(version) for name, version in row.get("found", {}).items()}
+    artifacts = tuple(table[item] for item in _texts(row["artifacts"]))
+    return PackageSet(request, artifacts, diff_id, found)
 
 
 def _text(value: object) -> str:

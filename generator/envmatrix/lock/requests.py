@@ -11,6 +11,7 @@ from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.systems import OperatingSystem
 
 # The architecture whose machines cross-compile for the others.
@@ -18,22 +19,27 @@ CROSS_HOST = "x86_64"
 
 # Always in a base that is bootstrapped, whatever is built on it.
 _BASE_PACKAGES = ("?essential", "apt")
+# Of an image's digest, in the keys of the sets over it.
+_DIGEST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class OsSets:
-    """Keys of the package sets of one OS, architecture and host compiler."""
+    """Keys of the package sets of one OS, architecture and host compiler. Where CUDA is in an
+    image there is nothing to unpack."""
 
     base: str
-    unpackers: str
+    unpackers: str | None
     runtime: str
     devel: str
     cross: str | None
 
 
 def is_crossed(cell: PlannedCell) -> bool:
-    """Whether a machine of the cross host's architecture compiles `cell` without emulation."""
-    return cell.cell.arch != CROSS_HOST and cell.toolchain.cross
+    """Whether a machine of the cross host's architecture compiles `cell` without emulation. An
+    image has CUDA for its own architecture only."""
+    its = cell.toolchain
+    return cell.cell.arch != CROSS_HOST and its.cross and not its.cuda.image
 
 
 def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str, ...]:
@@ -43,12 +49,18 @@ def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str,
     return matrix.facts.with_needs(asked, cell.cell.cuda)
 
 
-def os_sets(os: str, arch: str, gcc: str, target: str | None = None) -> OsSets:
-    start = f"{os}-{docker_arch(arch)}"
+def os_sets(cell: PlannedCell, arch: str, target: str | None = None) -> OsSets:
+    start, gcc = _start(cell, arch), cell.toolchain.gcc
     cross = f"{start}-cross-gcc{gcc}-{docker_arch(target)}" if target else None
-    return OsSets(
-        f"{start}-base", f"{start}-unpackers", f"{start}-runtime", f"{start}-devel-gcc{gcc}", cross
-    )
+    unpackers = None if cell.toolchain.cuda.image else f"{start}-unpackers"
+    return OsSets(f"{start}-base", unpackers, f"{start}-runtime", f"{start}-devel-gcc{gcc}", cross)
+
+
+def _start(cell: PlannedCell, arch: str) -> str:
+    """What the keys of all sets of an OS and architecture, and of an image with CUDA, begin with:
+    such an image and other bases stand side by side."""
+    _, _, digest = (cell.toolchain.cuda.image or "").rpartition("sha256:")
+    return "-".join(filter(None, (cell.cell.os, docker_arch(arch), digest[:_DIGEST_DIGITS])))
 
 
 def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
@@ -81,6 +93,8 @@ def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str
     """Every set that the images of `cell` are made of, in an order that resolves."""
     arch = cell.cell.arch
     requests = _os_requests(cell, matrix, arch)
+    if cell.toolchain.cuda.image:
+        return requests | _image_requests(cell, matrix)
     if is_crossed(cell):
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
     elif arch != CROSS_HOST:
@@ -144,7 +158,7 @@ def _os_requests(
     cell: PlannedCell, matrix: Matrix, arch: str, target: str | None = None
 ) -> dict[str, Request]:
     os, gcc = matrix.facts.os[cell.cell.os], cell.toolchain.gcc
-    keys = os_sets(cell.cell.os, arch, gcc, target)
+    keys = os_sets(cell, arch, target)
     compiler = matrix.facts.compiler(os.name, gcc).package
 
     def flavour(name: str, *below: str) -> Request:
@@ -166,10 +180,11 @@ def _os_requests(
 def _unpacking_requests(cell: PlannedCell, matrix: Matrix, arch: str) -> dict[str, Request]:
     """A base, and what takes files apart on a build host of its architecture."""
     os = matrix.facts.os[cell.cell.os]
-    keys = os_sets(os.name, arch, cell.toolchain.gcc)
+    keys = os_sets(cell, arch)
+    unpackers = _os_request(os, arch, os.family.unpackers, keys.base)
     return {
         keys.base: _base_request(cell, matrix, docker_arch(arch)),
-        keys.unpackers: _os_request(os, arch, os.family.unpackers, keys.base),
+        **({keys.unpackers: unpackers} if keys.unpackers else {}),
     }
 
 
@@ -180,10 +195,25 @@ def _os_request(os: OperatingSystem, arch: str, packages: Iterable[str], *below:
 
 def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
     suite = matrix.facts.os[cell.cell.os].suite
-    image = matrix.bases.get(cell.cell.os)
+    image = cell.toolchain.cuda.image or matrix.bases.get(cell.cell.os)
     if image:
         return Request("image", arch, (image,), suite)
     return Request("bootstrap", arch, _BASE_PACKAGES, suite)
+
+
+def _image_requests(cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
+    """What has to be in the cell's image: CUDA's components, and cuDNN if any."""
+    source, arch, release = SOURCES[IMAGE], cell.cell.arch, cell.cell.cuda
+    assert source.cudnn is not None  # noqa: S101 -- images may have it
+    base, start = os_sets(cell, arch).base, _start(cell, arch)
+    components = components_of(cell, matrix, "devel")
+    wanted = {f"cuda{release}": tuple(source.package(name, release) for name in components)}
+    if cudnn := cell.cell.cudnn:
+        wanted[f"cudnn{cudnn}"] = (source.cudnn("cudnn", cudnn, release.split(".")[0]),)
+    return {
+        f"{start}-{what}": Request(source.resolver, docker_arch(arch), names, below=(base,))
+        for what, names in wanted.items()
+    }
 
 
 def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:

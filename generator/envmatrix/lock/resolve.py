@@ -9,8 +9,10 @@ from typing import Protocol
 
 from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.lock import image
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.dnf import Packages, Repositories
+from envmatrix.lock.image import Contents
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
@@ -39,6 +41,7 @@ class Workshop(Protocol):
     def rpm_in_base(self, base: str, repositories: Repositories) -> Packages: ...
     def released(self, suite: str, arch: str) -> int: ...
     def base(self, key: str, package_set: PackageSet, epoch: int) -> Base: ...
+    def look_into(self, image: str, arch: str) -> Contents: ...
 
 
 @dataclass
@@ -74,8 +77,7 @@ class Resolver:
                     diff_id = self._base(key, lock).diff_id
                     lock = lock.with_set(key, replace(lock.sets[key], diff_id=diff_id))
                 else:
-                    artifacts = self._artifacts(requests[key], lock)
-                    lock = lock.with_set(key, PackageSet(requests[key], artifacts))
+                    lock = lock.with_set(key, self._answer(requests[key], lock))
                 advance(1)
         return lock
 
@@ -98,6 +100,15 @@ class Resolver:
         if key not in self._bases:
             self._bases[key] = self.workshop.base(key, lock.sets[key], lock.epoch)
         return self._bases[key]
+
+    def _answer(self, request: Request, lock: Lock) -> PackageSet:
+        if request.resolver != "in-image":
+            return PackageSet(request, self._artifacts(request, lock))
+        (key,) = request.below
+        self._base(key, lock)  # refuses an image of another architecture
+        base = lock.sets[key].request
+        contents = self.workshop.look_into(base.packages[0], base.arch)
+        return PackageSet(request, (), found=image.answer(request, base, contents))
 
     def _artifacts(self, request: Request, lock: Lock) -> tuple[Artifact, ...]:
         if request.resolver == "pip":
@@ -125,13 +136,15 @@ class Resolver:
         """The base whose package manager answers `request`: one that runs here, of the same suite
         if any."""
 
-        def distance(key: str) -> tuple[bool, bool, bool, str]:
+        def distance(key: str) -> tuple[bool, bool, bool, bool, str]:
             its = lock.sets[key].request
             os = self.facts.of_suite(its.suite or "")
             nvidia = os.nvidia_repository.suite if os.nvidia_repository else None
             is_other = request.suite not in (os.suite, nvidia)
             is_foreign = request.resolver == "apt-files" and os.family.name != "deb"
-            return is_foreign, its.arch != self.workshop.host_arch, is_other, key
+            # One that is bootstrapped is here already; an image with CUDA may be large.
+            is_image = its.resolver == "image"
+            return is_foreign, its.arch != self.workshop.host_arch, is_other, is_image, key
 
         return min((key for key in lock.sets if lock.sets[key].request.is_base), key=distance)
 

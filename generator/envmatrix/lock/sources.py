@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from envmatrix.matrix.subject import IMAGE
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -43,5 +45,10 @@ SOURCES = {
         lambda name, release: f"{name}@{release}",
         has_suite=True,
         names_suite=True,
+    ),
+    IMAGE: Source(
+        "in-image",
+        lambda name, release: f"{name}=={release}.*",
+        lambda name, version, _major: f"{name}=={version}.*",
     ),
 }

@@ -14,6 +14,7 @@ from envmatrix.matrix.names import alias_cells, generated_names
 from envmatrix.matrix.schema import MatrixFile, Tier
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, spelling, unmatched
+from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.matrix.tiers import asked_for
 
@@ -99,6 +100,35 @@ def source_problems(
             wrong = [Problem(message, source.document.position("sources", index))]
         yield from wrong
         undecided = left
+
+
+def image_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """Images that are missing or too many, and environments that are only partly in one."""
+    for index, entry in enumerate(source.contents.sources):
+        position = source.document.position("sources", index)
+        if entry.source == IMAGE and entry.image is None:
+            hint = "name one by digest: `image: name@sha256:...`"
+            yield Problem("`source: image` needs `image`, the one that has CUDA", position, hint)
+        elif entry.source != IMAGE and entry.image is not None:
+            where = source.document.position("sources", index, "image")
+            hint = f"remove it, or say `source: {IMAGE}`"
+            yield Problem(f"`image` has no meaning for source `{entry.source}`", where, hint)
+    yield from _mixed_problems(source, matrix)
+
+
+def _mixed_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """All cells of an environment are one Dockerfile, which has CUDA's files or an image."""
+    found: dict[str, dict[str, Cell]] = {}
+    for planned in matrix.cells:
+        place = found.setdefault(planned.cell.environment, {})
+        place.setdefault(planned.toolchain.cuda.source, planned.cell)
+    for environment, cells in found.items():
+        if IMAGE in cells and len(cells) > 1:
+            rule = next(i for i, its in enumerate(matrix.sources) if its.holds(cells[IMAGE]))
+            others = ", ".join(sorted(cells.keys() - {IMAGE}))
+            message = f"`{environment}` has cells from an image, and others from {others}"
+            hint = "let an image be the source of all its cells, or exclude the others"
+            yield Problem(message, source.document.position("sources", rule), hint)
 
 
 def _off_axes(source: Source, rule: int) -> Iterator[Problem]:

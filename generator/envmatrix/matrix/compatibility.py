@@ -8,13 +8,16 @@ from functools import lru_cache
 
 from envmatrix.matrix.cells import ARCHES, Cell, version_key
 from envmatrix.matrix.facts import Facts, Package, in_range
-from envmatrix.matrix.subject import Subject
+from envmatrix.matrix.subject import IMAGE, Subject
 
 
 @dataclass(frozen=True, slots=True)
 class CudaSource:
+    """`image` is the one, by digest, that has CUDA where `source` is `image`."""
+
     source: str
     suite: str | None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def _toolchain(subject: Subject) -> Toolchain:
         gcc=max(subject.host_compilers, key=int),
         cuda=CudaSource(package.source, package.suite),
         cudnn_project=project.project if project else None,
-        cudnn_source=project.source if project else None,
+        cudnn_source=subject.cudnn_source if subject.cell.cudnn else None,
         sm=subject.release.sm,
         cross=subject.cell.arch in subject.os.cross_gcc,
     )
@@ -122,6 +125,11 @@ def _toolchain(subject: Subject) -> Toolchain:
 
 def cuda_source(subject: Subject) -> Verdict:
     release, packages = subject.release, _packages_told(subject)
+    if subject.source == IMAGE:
+        explanation = (
+            f"the matrix names an image in which `envmatrix lock` looks for CUDA {release.release}"
+        )
+        return Verdict("source", passed=True, explanation=explanation, ref="matrix.yaml")
     explanation = f"CUDA {release.release} comes from {_listed(_sources(packages))}"
     if subject.source:
         explanation += f"; the matrix names {subject.source}"
@@ -218,6 +226,9 @@ def cudnn_arch(subject: Subject) -> Verdict:
     cell, rows = subject.cell, subject.cudnn_published
     if cell.cudnn is None:
         return _no_cudnn("cudnn-arch")
+    if subject.source == IMAGE:
+        explanation = "`envmatrix lock` looks for cuDNN in the image that the matrix names"
+        return Verdict("cudnn-arch", passed=True, explanation=explanation, ref="matrix.yaml")
     published = _listed(f"{_range(row.first, row.last)} for {row.arch}" for row in rows)
     explanation = (
         f"cuDNN packages for CUDA {subject.release.release}: {published}; "

@@ -24,7 +24,7 @@ from envmatrix.matrix.model import (
     Matrix,
     PlannedCell,
     SourceRule,
-    named_source,
+    source_rule,
 )
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.reading import Reading, read
@@ -94,6 +94,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.default_problems(source)
     yield from checks.base_problems(source)
     yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
+    yield from checks.image_problems(source, matrix)
     yield from checks.library_problems(source)
     yield from checks.sm_problems(source, cells)
     yield from checks.tier_problems(source, matrix)
@@ -173,7 +174,11 @@ def _place(cell: Cell, position: Position, source: Source, cells: _Cells) -> Non
 
 
 def _checked(cell: Cell, source: Source, cells: _Cells) -> Toolchain | Impossible:
-    return check(cell, source.facts, named_source(cell, cells.sources), cells.components)
+    rule = source_rule(cell, cells.sources)
+    verdict = check(cell, source.facts, rule.source if rule else None, cells.components)
+    if isinstance(verdict, Toolchain) and rule:
+        return replace(verdict, cuda=replace(verdict.cuda, image=rule.image))
+    return verdict
 
 
 def _source_rules(source: Source) -> tuple[SourceRule, ...]:
@@ -182,6 +187,7 @@ def _source_rules(source: Source) -> tuple[SourceRule, ...]:
         SourceRule(
             rule.source,
             {axis: values for axis in checks.SOURCE_AXES if (values := getattr(rule, axis))},
+            rule.image,
         )
         for rule in source.contents.sources
     )

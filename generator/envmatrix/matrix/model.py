@@ -39,18 +39,25 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class SourceRule:
-    """The cells that have one of the values on each of `axes` take their CUDA from `source`."""
+    """The cells that have one of the values on each of `axes` take their CUDA from `source`: out
+    of `image`, by digest, where that is `image`."""
 
     source: str
     axes: Mapping[str, tuple[str, ...]]
+    image: str | None = None
 
     def holds(self, cell: Cell) -> bool:
         return all(getattr(cell, axis) in values for axis, values in self.axes.items())
 
 
+def source_rule(cell: Cell, rules: Iterable[SourceRule]) -> SourceRule | None:
+    """The first rule that holds; None leaves it to what is known of the release."""
+    return next((rule for rule in rules if rule.holds(cell)), None)
+
+
 def named_source(cell: Cell, rules: Iterable[SourceRule]) -> str | None:
-    """Of the first rule that holds; None leaves it to what is known of the release."""
-    return next((rule.source for rule in rules if rule.holds(cell)), None)
+    rule = source_rule(cell, rules)
+    return rule.source if rule else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ Word = Annotated[str, StringConstraints(pattern=_WORD)]
 Arch = Annotated[
     str, StringConstraints(pattern=_WORD), Field(json_schema_extra={"enum": [*ARCHES]})
 ]
-Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf"]
+Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "image"]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sm = Annotated[str, StringConstraints(pattern=_SM)]
 ImageByDigest = Annotated[str, StringConstraints(pattern=_IMAGE)]
@@ -126,9 +126,11 @@ class Exclude(Table):
 
 
 class SourceEntry(Table):
-    """Where the CUDA of some cells comes from; an axis left out means all its values."""
+    """Where the CUDA of some cells comes from; an axis left out means all its values. `image`
+    has it, beside the operating system, where `source` is `image`."""
 
     source: Source
+    image: ImageByDigest | None = None
     cuda: ManyReleases | None = None
     os: Words | None = None
     arch: Words | None = None

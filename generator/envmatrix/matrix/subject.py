@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from envmatrix.matrix.cells import Cell, version_key
+from envmatrix.matrix.cells import ARCHES, Cell, version_key
 from envmatrix.matrix.facts import (
     Absence,
     CudaRelease,
@@ -17,6 +17,9 @@ from envmatrix.matrix.facts import (
     in_range,
 )
 from envmatrix.matrix.systems import OperatingSystem
+
+# The source that is no archive: an image by digest that has CUDA already.
+IMAGE = "image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Subject:
 
         Nobody can ask Debian for a patch: it has one of a release.
         """
+        if self.source == IMAGE:
+            return [self._in_image]
         return [
             package
             for package in self.release.packages
@@ -46,6 +51,15 @@ class Subject:
             and package.os in (None, self.os.name)
             and not (self.has_patch and package.source == "debian")
         ]
+
+    @property
+    def _in_image(self) -> Package:
+        """Stands for the image that a rule names: what is in it is known when it is locked. Its
+        programs need the glibc that those of the release need anywhere."""
+        release, others = self.release.release, self.release.packages
+        glibc = min((package.glibc for package in others), key=version_key, default="0")
+        ref = "; ".join(package.ref for package in others if package.glibc == glibc)
+        return Package(IMAGE, None, release, release, glibc, ARCHES, ref)
 
     @property
     def has_patch(self) -> bool:
@@ -85,8 +99,9 @@ class Subject:
 
     @property
     def cudnn_source(self) -> str:
-        """NVIDIA's archives beside a toolkit from there, else the wheels."""
-        return "redist" if [p.source for p in self.packages[:1]] == ["redist"] else "pypi"
+        """Where the toolkit is from, if it is NVIDIA's archives or an image; else the wheels."""
+        first = next((package.source for package in self.packages), None)
+        return first if first in ("redist", IMAGE) else "pypi"
 
     @property
     def cudnn_published(self) -> list[CudnnProject]:
@@ -106,4 +121,9 @@ def _lacking(
     facts: Facts, components: tuple[str, ...], source: str, release: str
 ) -> Mapping[str, Absence]:
     absences = {name: facts.absence(name, source, release) for name in components}
-    return {name: absence for name, absence in absences.items() if absence}
+    # Of an image nothing is known before it is locked, but what is nowhere is not there either.
+    return {
+        name: absence
+        for name, absence in absences.items()
+        if absence and (source != IMAGE or absence.source is None)
+    }

@@ -101,7 +101,7 @@ def _traits(planned: PlannedCell, matrix: Matrix) -> Mapping[str, str]:
         "gcc": toolchain.gcc,
         "source": " ".join(filter(None, (toolchain.cuda.source, toolchain.cuda.suite))),
         "sm": ", ".join(toolchain.sm),
-        "base": matrix.bases.get(planned.cell.os, "bootstrapped"),
+        "base": toolchain.cuda.image or matrix.bases.get(planned.cell.os, "bootstrapped"),
     }
 
 

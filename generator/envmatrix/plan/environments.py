@@ -91,12 +91,14 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base: its set in the lock, and its name in the engine's store."""
+    """A base: its set in the lock, and its name in the engine's store, or that of an image by
+    digest."""
 
     key: str
     stage: str
     arch: str
     image: str
+    is_bootstrapped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,11 @@ class Environment:
     trees: tuple[Tree, ...]
     cross: Cross | None
     images: tuple[Image, ...]
+
+    @property
+    def is_on_image(self) -> bool:
+        """Whether a base is an image of somebody else, which has what others put there."""
+        return not all(base.is_bootstrapped for base in self.bases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,12 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
     return Image(environment, *compiler), Image(environment, "runtime", arch)
 
 
+def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
+    """Whether a machine of `host_arch` would cross to the cell, if only it had a flavour for it."""
+    is_foreign = cell.cell.arch != CROSS_HOST and host_arch != docker_arch(cell.cell.arch)
+    return is_foreign and not is_crossed(cell)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What environments are planned from, and the trees that they share, each made once."""
@@ -177,10 +190,11 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
     stages = _Stages(known)
     for cell in cells:
         stages.add_os(cell, cell.cell.arch)
-        stages.add_toolkit(cell)
+        if not cell.toolchain.cuda.image:
+            stages.add_toolkit(cell)
     if crossed:
         stages.add_os(crossed, CROSS_HOST, target=crossed.cell.arch)
-    else:
+    elif not first.toolchain.cuda.image:
         stages.add_build_host(first, CROSS_HOST)
     arches = tuple(sorted({docker_arch(cell.cell.arch) for cell in cells}))
     return Environment(
@@ -229,7 +243,7 @@ class _Stages:
         self.trees: dict[str, Tree] = {}
 
     def add_os(self, cell: PlannedCell, arch: str, target: str | None = None) -> None:
-        keys = os_sets(cell.cell.os, arch, cell.toolchain.gcc, target)
+        keys = os_sets(cell, arch, target)
         self.add_build_host(cell, arch)
         machine = docker_arch(arch)
         self._add_files(f"runtime-files-{machine}", keys.runtime)
@@ -239,9 +253,10 @@ class _Stages:
 
     def add_build_host(self, cell: PlannedCell, arch: str) -> None:
         """What unpacks files on a build host of `arch`."""
-        keys = os_sets(cell.cell.os, arch, cell.toolchain.gcc)
+        keys = os_sets(cell, arch)
         self._add_base(keys, docker_arch(arch))
-        self._add_files(f"unpacker-files-{docker_arch(arch)}", keys.unpackers)
+        if keys.unpackers:
+            self._add_files(f"unpacker-files-{docker_arch(arch)}", keys.unpackers)
 
     def add_toolkit(self, cell: PlannedCell) -> None:
         arch = cell.cell.arch
@@ -257,7 +272,8 @@ class _Stages:
     def _add_base(self, keys: OsSets, arch: str) -> None:
         locked = self._lock.sets[keys.base]
         image = base_image(keys.base, locked.request, locked.diff_id)
-        self.bases[keys.base] = Base(keys.base, f"base-{arch}", arch, image)
+        is_bootstrapped = locked.request.resolver == "bootstrap"
+        self.bases[keys.base] = Base(keys.base, f"base-{arch}", arch, image, is_bootstrapped)
 
     def _add_files(self, stage: str, key: str) -> None:
         self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)

@@ -21,9 +21,9 @@ def dockerfile(environment: Environment) -> str:
         banner=BANNER,
         env=environment,
         mirrors=_mirrors(environment),
-        tree_script=script("tree.sh", environment.installer),
-        install_script=script(f"install.{environment.installer}.sh", environment.installer),
-        unpack_script=script(f"unpack.{environment.installer}.sh", environment.installer),
+        tree_script=script("tree.sh", environment),
+        install_script=script(f"install.{environment.installer}.sh", environment),
+        unpack_script=script(f"unpack.{environment.installer}.sh", environment),
         compilers=_compilers(environment.compiler),
         files="\n".join(_file_stage(stage) for stage in environment.files),
         trees=[_tree(tree) for tree in environment.trees],
@@ -51,10 +51,14 @@ def _template() -> Template:
     return _jinja().get_template("Dockerfile.j2")
 
 
+def script(name: str, environment: Environment) -> str:
+    """A script of the steps."""
+    return _script(name, environment.installer, environment.is_on_image)
+
+
 @cache
-def script(name: str, installer: str) -> str:
-    """A script of the steps, for environments whose packages `installer` installs."""
-    return _jinja().get_template(name).render(installer=installer)
+def _script(name: str, installer: str, on_image: bool) -> str:
+    return _jinja().get_template(name).render(installer=installer, on_image=on_image)
 
 
 def _compilers(compiler: Compiler) -> Sequence[tuple[str, str]]:
@@ -105,11 +109,13 @@ def _aliases(environment: Environment) -> tuple[str, ...]:
     """Stages that exist once for each architecture, to be named without it."""
     parts = ["cuda-runtime", "cuda-devel", "cuda-tools"]
     parts += ["cudnn-runtime", "cudnn-devel"] if environment.cudnn else []
-    return ("runtime-files", "devel-files", *parts)
+    return ("runtime-files", "devel-files", *(parts if environment.trees else ()))
 
 
 def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:
-    """The trees of each flavour, those that change least first."""
+    """The trees of each flavour, those that change least first; none where CUDA is in an image."""
+    if not environment.trees:
+        return {"runtime": (), "devel": ()}
     runtime = ("cuda-runtime", *(["cudnn-runtime"] if environment.cudnn else []))
     devel = (*runtime, *(["cudnn-devel"] if environment.cudnn else []), "cuda-devel", "cuda-tools")
     if environment.cross is None:

@@ -79,6 +79,11 @@ def test_a_file_from_elsewhere_is_refused(tmp_path: Path, url: str) -> None:
         apt.closure(["a"])
 
 
+def test_where_everything_is_installed_nothing_is_needed(tmp_path: Path) -> None:
+    apt, _ = apt_that_prints(tmp_path, "0 upgraded, 0 newly installed")
+    assert apt.closure(["cmake"], "Package: cmake\n") == ()
+
+
 def test_no_package_is_an_error_that_names_what_was_asked(tmp_path: Path) -> None:
     apt, _ = apt_that_prints(tmp_path, "0 upgraded, 0 newly installed")
     with pytest.raises(LookupFailed, match="apt prints no package for nonesuch in bookworm"):

@@ -24,6 +24,11 @@ TINY = Lock(
         "base": PackageSet(
             Request("bootstrap", "amd64", ("apt",), "bookworm"), (artifact("apt"),), "sha256:1"
         ),
+        "there": PackageSet(
+            Request("in-image", "amd64", ("nvcc==12.4.*",), below=("base",)),
+            (),
+            found={"nvcc": "", "cuda": "12.4.1"},
+        ),
         "wheels": PackageSet(Request("pip", "arm64", ("n==1.*",)), (artifact("n", origin="pypi"),)),
     },
     cells={"cuda13.0-debian12-x86_64": ("base", "over", "wheels")},
@@ -66,6 +71,21 @@ TEXT = """\
       "artifacts": [
         "cmake 1.0 f46b3fb62986"
       ]
+    },
+    "there": {
+      "resolver": "in-image",
+      "arch": "amd64",
+      "packages": [
+        "nvcc==12.4.*"
+      ],
+      "below": [
+        "base"
+      ],
+      "found": {
+        "cuda": "12.4.1",
+        "nvcc": ""
+      },
+      "artifacts": []
     },
     "wheels": {
       "resolver": "pip",

@@ -64,6 +64,38 @@ def test_what_an_x86_64_cell_asks_for(matrix: Matrix) -> None:
     }
 
 
+IMAGE = f"nvidia/cuda@sha256:{'0123456789abcdef' * 4}"
+
+
+@pytest.fixture(scope="module")
+def on_images(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    rest = f"sources: [{{source: image, image: '{IMAGE}', cuda: '12.4'}}]\n"
+    axes = AXES.replace("9.28", "9.10").replace(", debian13", "")
+    return matrix_of(tmp_path_factory.mktemp("images") / "repository", axes, rest)
+
+
+def test_what_a_cell_asks_for_whose_cuda_is_in_an_image(on_images: Matrix) -> None:
+    start = "debian12-amd64-0123456789ab"
+    below = (f"{start}-base",)
+    assert asked(on_images, "cuda12.4-cudnn9.10-debian12-x86_64") == {
+        f"{start}-base": Request("image", "amd64", (IMAGE,), "bookworm"),
+        f"{start}-runtime": Request("apt", "amd64", ("cmake",), "bookworm", below),
+        f"{start}-devel-gcc12": Request(
+            "apt", "amd64", ("g++-12", "ninja-build"), "bookworm", (*below, f"{start}-runtime")
+        ),
+        f"{start}-cuda12.4": Request(
+            "in-image", "amd64", ("cccl==12.4.*", "cudart==12.4.*", "nvcc==12.4.*"), below=below
+        ),
+        f"{start}-cudnn9.10": Request("in-image", "amd64", ("cudnn==9.10.*",), below=below),
+    }
+
+
+def test_cells_on_an_image_share_nothing_with_others(on_images: Matrix) -> None:
+    there = asked(on_images, "cuda12.4-debian12-aarch64")
+    assert not there.keys() & asked(on_images, "cuda13.0-debian12-aarch64").keys()
+    assert {its.arch for its in there.values()} == {"arm64"}
+
+
 def test_an_aarch64_cell_also_asks_for_what_crosses_to_it(matrix: Matrix) -> None:
     requests = asked(matrix, "cuda13.0-debian12-aarch64")
     assert X86_64.items() <= requests.items()

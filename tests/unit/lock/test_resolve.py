@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import Archive, Index, Workshop, lock_of, matrix_of, resolver_of
 
-from envmatrix.errors import ConfigurationError
+from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock, PackageSet, Request, dumps, loads
 from envmatrix.lock.requests import all_requests
@@ -63,6 +63,31 @@ def test_an_image_as_a_base_is_its_digest_and_what_it_holds(tmp_path: Path) -> N
     assert names(lock, "debian12-amd64-runtime") == ["cmake"]
     again = lock_of(matrix, tmp_path / "again", previous=lock)
     assert dumps(again) == dumps(lock)
+
+
+IN_IMAGE = f"nvidia/cuda@sha256:{'0123456789abcdef' * 4}"
+RULE = f"sources: [{{source: image, image: '{IN_IMAGE}'}}]\n"
+
+
+def test_what_is_found_in_an_image_is_locked_and_stays(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.4"]\nos: [ubuntu22.04]\narch: [x86_64, aarch64]'
+    matrix = matrix_of(tmp_path / "repository", axes, RULE)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    found = lock.sets["ubuntu22.04-arm64-0123456789ab-cuda12.4"]
+    assert found.found == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
+    assert found.artifacts == ()
+    assert loads(dumps(lock)) == lock
+    assert dumps(lock_of(matrix, tmp_path / "again", previous=lock)) == dumps(lock)
+
+
+def test_an_image_that_lacks_what_is_asked_for_later_is_refused_then(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.4"]\nos: [ubuntu22.04]\narch: [x86_64]'
+    lock = lock_of(matrix_of(tmp_path / "before", axes, RULE), tmp_path / "scratch")
+    library = "libraries: {solver: {path: solver, components: [cusolver]}}\n"
+    more = matrix_of(tmp_path / "after", axes, RULE + library)
+    with pytest.raises(LookupFailed) as caught:
+        lock_of(more, tmp_path / "again", previous=lock)
+    assert any("component `cusolver` is not in it" in line for line in caught.value.details)
 
 
 def test_packages_are_resolved_together_with_those_below_them(

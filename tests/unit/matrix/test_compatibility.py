@@ -96,6 +96,39 @@ def test_a_named_source_is_the_only_one_that_counts(facts: Facts) -> None:
     assert verdict.reason == "CUDA 11.8 comes from debian, redist; the matrix names pypi"
 
 
+@pytest.mark.parametrize(
+    ("cell_id", "rule", "reason"),
+    [
+        ("cuda12.4.1-cudnn9.10-ubuntu22.04-aarch64", None, ""),
+        ("cuda12.4-debian13-aarch64", "math-vector", ""),
+        ("cuda11.8-ubuntu24.04-x86_64", None, ""),
+        ("cuda11.8-debian13-x86_64", "host-compiler", "CUDA 11.8 takes GCC"),
+        ("cuda13.0-cudnn8.9-debian12-x86_64", "cudnn", "CUDA 13.0 is supported by cuDNN"),
+    ],
+)
+def test_what_is_in_an_image_is_held_to_all_other_rules(
+    facts: Facts, cell_id: str, rule: str | None, reason: str
+) -> None:
+    cell = parse_cell(cell_id)
+    assert cell
+    verdict = check(cell, facts, "image", ("nvcc", "nccl", "cublas-static"))
+    if isinstance(verdict, Impossible):
+        assert verdict.rule == rule
+        assert verdict.reason.startswith(reason)
+    else:
+        assert rule is None
+        assert (verdict.cuda.source, verdict.cuda.suite) == ("image", None)
+        assert verdict.cudnn_source == ("image" if cell.cudnn else None)
+
+
+def test_an_image_is_not_asked_for_what_no_release_of_its_kind_has(facts: Facts) -> None:
+    cell = parse_cell("cuda11.8-debian12-x86_64")
+    assert cell
+    verdict = check(cell, facts, "image", ("nvjitlink",))
+    assert isinstance(verdict, Impossible)
+    assert verdict.reason == "component `nvjitlink` is not in CUDA 11.8: it is new in CUDA 12"
+
+
 def test_packages_of_one_distribution_are_not_for_another(facts: Facts) -> None:
     cell = parse_cell("cuda12.4-ubuntu24.04-x86_64")
     assert cell

@@ -341,8 +341,8 @@ def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> 
         (
             "{source: ftp}",
             (
-                "6:20: `sources[0].source` must be `debian`, `pypi`, `redist`, `nvidia-apt` or "
-                "`nvidia-dnf`, not `ftp`"
+                "6:20: `sources[0].source` must be `debian`, `pypi`, `redist`, `nvidia-apt`, "
+                "`nvidia-dnf` or `image`, not `ftp`"
             ),
         ),
         ('{source: pypi, cuda: "12.6"}', "6:32: axis `cuda` has no value `12.6`"),
@@ -354,6 +354,51 @@ def test_a_mistake_in_a_rule_is_told(matrix_of: MatrixOf, rule: str, problem: st
     with pytest.raises(ConfigurationError) as caught:
         matrix_of(f"sources: [{rule}]\n")
     assert f"matrix.yaml:{problem}" in [str(it) for it in caught.value.problems]
+
+
+CUDA_IMAGE = f"nvidia/cuda@sha256:{'1' * 64}"
+
+
+def test_an_image_may_be_the_source_of_a_release(matrix_of: MatrixOf) -> None:
+    matrix = matrix_of(f"sources: [{{source: image, image: '{CUDA_IMAGE}', cuda: '12.4'}}]\n")
+    found = {planned.cell.cuda: planned.toolchain.cuda for planned in matrix.cells}
+    assert (found["12.4"].source, found["12.4"].image) == ("image", CUDA_IMAGE)
+    assert found["11.8"].image is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem", "hint"),
+    [
+        (
+            "{source: image}",
+            "6:11: `source: image` needs `image`, the one that has CUDA",
+            "name one by digest: `image: name@sha256:...`",
+        ),
+        (
+            f"{{source: pypi, image: '{CUDA_IMAGE}'}}, {{source: debian}}",
+            "6:33: `image` has no meaning for source `pypi`",
+            "remove it, or say `source: image`",
+        ),
+        (
+            "{source: image, image: 'nvidia/cuda:12.4.1-devel-ubuntu22.04'}",
+            (
+                "6:34: `sources[0].image` must be an image by digest, `name@sha256:...`, "
+                "not `nvidia/cuda:12.4.1-devel-ubuntu22.04`"
+            ),
+            None,
+        ),
+        (
+            f"{{source: image, image: '{CUDA_IMAGE}', arch: x86_64}}",
+            "6:11: `cuda12.4-debian12` has cells from an image, and others from debian",
+            "let an image be the source of all its cells, or exclude the others",
+        ),
+    ],
+)
+def test_a_mistake_in_a_rule_with_an_image_is_told(
+    matrix_of: MatrixOf, rules: str, problem: str, hint: str | None
+) -> None:
+    found = problems_of(matrix_of, f"sources: [{rules}]\n")
+    assert (f"matrix.yaml:{problem}", hint) in found
 
 
 def test_a_cell_whose_source_lacks_what_a_library_wants_is_left_out(

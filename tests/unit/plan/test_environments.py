@@ -9,7 +9,14 @@ from tests.fakes import artifact, cell_of, lock_of, matrix_of
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock, PackageSet, Request
 from envmatrix.matrix.model import Matrix
-from envmatrix.plan.environments import Environment, FileStage, Image, environments, images_of
+from envmatrix.plan.environments import (
+    Environment,
+    FileStage,
+    Image,
+    environments,
+    images_of,
+    lacks_cross,
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,44 @@ def test_the_stages_of_one_architecture(planned: dict[str, Environment]) -> None
         "cuda-devel-amd64",
         "cuda-tools-amd64",
     ]
+
+
+@pytest.fixture(scope="module")
+def on_image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Matrix, Environment]:
+    home = tmp_path_factory.mktemp("image")
+    rule = f"sources: [{{source: image, image: 'nvidia/cuda@sha256:{'1' * 64}'}}]\n"
+    axes = 'cuda: ["12.4"]\ncudnn: ["9.10"]\nos: [ubuntu22.04]\narch: [x86_64, aarch64]'
+    matrix = matrix_of(home / "repository", axes, rule)
+    lock = lock_of(matrix, home / "scratch")
+    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return matrix, found
+
+
+def test_where_cuda_is_in_an_image_nothing_of_it_is_a_stage(
+    on_image: tuple[Matrix, Environment],
+) -> None:
+    _, environment = on_image
+    assert environment.trees == ()
+    assert [stage.stage for stage in environment.files] == [
+        f"{flavour}-files-{arch}" for arch in ("arm64", "amd64") for flavour in ("runtime", "devel")
+    ]
+    assert environment.is_on_image
+    assert shown(environment.images) == [
+        "runtime-amd64",
+        "runtime-arm64",
+        "devel-amd64",
+        "devel-arm64",
+    ]
+
+
+@pytest.mark.parametrize("host", ["amd64", "arm64"])
+def test_a_cell_on_an_image_is_not_crossed_to(
+    on_image: tuple[Matrix, Environment], host: str
+) -> None:
+    matrix, environment = on_image
+    cell = cell_of(matrix, f"{environment.name}-aarch64")
+    assert shown(images_of(cell, host)) == ["devel-arm64", "runtime-arm64"]
+    assert lacks_cross(cell, host) == (host == "amd64")
 
 
 def test_crossing_brings_the_tools_of_the_host_once(planned: dict[str, Environment]) -> None:

@@ -150,11 +150,20 @@ def test_every_program_in_it_is_one(text: str) -> None:
         assert (checked.returncode, checked.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("name", "template"), [("install.sh", "install.deb.sh"), ("tree.sh", "tree.sh")]
-)
-def test_the_scripts_are_in_it_as_they_are(text: str, name: str, template: str) -> None:
-    assert f"COPY <<'EOF' /{name}\n{script(template, 'deb')}EOF\n" in text
+def test_the_scripts_are_in_it_as_they_are(text: str) -> None:
+    for name, template in (("install.sh", "install.deb.sh"), ("tree.sh", "tree.sh")):
+        assert f"COPY <<'EOF' /{name}\n{script(template, ENVIRONMENT)}EOF\n" in text
+
+
+def test_files_that_an_image_brings_keep_their_times(tmp_path: Path, text: str) -> None:
+    image = f"nvidia/cuda@sha256:{'1' * 64}"
+    axes = 'cuda: ["12.4"]\nos: [ubuntu22.04]\narch: [x86_64]'
+    rules = f"sources: [{{source: image, image: '{image}'}}]\n"
+    matrix = matrix_of(tmp_path / "repository", axes, rules)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    assert '-newermt "@$start" -exec' in dockerfile(environment)
+    assert '-newermt "@$SOURCE_DATE_EPOCH" -exec' in text
 
 
 @pytest.mark.parametrize(
@@ -242,7 +251,8 @@ def commands_of(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("installer", ["deb", "rpm"])
 @pytest.mark.parametrize("name", ["install.{}.sh", "unpack.{}.sh", "tree.sh"])
 def test_the_scripts_are_good_for_every_shell(shell: str, installer: str, name: str) -> None:
-    text = script(name.format(installer), installer)
+    environment = replace(ENVIRONMENT, installer=installer)
+    text = script(name.format(installer), environment)
     try:
         checked = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True)
     except FileNotFoundError:

@@ -3,6 +3,8 @@
 # instead of the time since 4.18.
 set -eu
 
+# The image's own files may be younger than the epoch: they stay as they are.
+start=$(date +%s)
 (
   set -- /files/*.rpm
   [ ! -e "$1" ] || rpm --upgrade --oldpackage --excludedocs --nosignature "$@"
@@ -10,7 +12,7 @@ set -eu
 
 for pair; do
   case ${pair#*=} in /*) program=${pair#*=} ;; *) program=/usr/bin/${pair#*=} ;; esac
-  ln -s "$program" "/usr/local/bin/${pair%%=*}"
+  ln -sf "$program" "/usr/local/bin/${pair%%=*}"
 done
 
 rm -rf /var/log/dnf* /var/log/hawkey.log /var/log/zypp /var/log/zypper.log /var/cache/dnf \
@@ -20,4 +22,4 @@ rm -rf /var/log/dnf* /var/log/hawkey.log /var/log/zypp /var/log/zypper.log /var/
 [ ! -e /etc/machine-id ] || : >/etc/machine-id
 find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /files -o -path /scripts \
   -o -path /etc/hosts -o -path /etc/resolv.conf -o -path /etc/hostname \) -prune -o \
-  -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+  -newermt "@$start" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -1,0 +1,184 @@
+"""CUDA that is in an image already, from a real registry: found, built on, and compiled with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from tests.integration.conftest import CELL as CELL_OF_ALL
+from tests.integration.conftest import ROOT, Envmatrix
+
+from envmatrix.lock import model
+from envmatrix.sessions.outcomes import elf_machine
+
+# The image's CUDA is 13.5 of the repository's own cell, under another name, so that the images of
+# that cell are left alone.
+RELEASE = "13.5.1"
+ENVIRONMENT = f"cuda{RELEASE}-debian12"
+CELL = f"{ENVIRONMENT}-x86_64"
+MATRIX = """\
+version: "1"
+axes:
+  cuda: ["{release}"]
+  cudnn: [{cudnn}]
+  os: [{os}]
+  arch: [x86_64]
+sources:
+  - {{source: image, image: "{image}"}}
+sm: ["90"]
+libraries:
+  vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"], components: [{more}]}}
+"""
+
+MAKER = f"envmatrix/{CELL_OF_ALL.removesuffix('-x86_64')}:devel-amd64"
+TELL = f"""echo '{{"cuda": {{"version": "{RELEASE}"}}}}' >/usr/local/cuda/version.json"""
+
+# The system and CUDA, with an entry point in the way. Files of each part are younger than the
+# epoch: what is written over an image never is.
+IMAGE = f"""\
+FROM {MAKER} AS maker
+FROM BASE
+COPY --from=maker /usr/local/ /usr/local/
+RUN rm -f /usr/local/bin/* && cd /usr/local/cuda && touch bin/nvcc include/*.h lib64/* && {TELL}
+ENTRYPOINT ["/bin/echo", "banner"]
+"""
+
+Project = Callable[..., Path]
+
+
+def pushed(engine: docker.DockerClient, name: str, dockerfile: str) -> str:
+    """An image made and pushed; its name by digest."""
+    build = ["docker", "build", "--quiet", f"--tag={name}:devel", "-"]
+    subprocess.run(build, input=dockerfile, text=True, check=True, capture_output=True)
+    said = engine.images.push(name, "devel")
+    assert "error" not in said, said
+    digest = engine.images.get(f"{name}:devel").attrs["RepoDigests"][0].split("@")[1]
+    engine.images.remove(f"{name}:devel", force=True)
+    return f"{name}@{digest}"
+
+
+@pytest.fixture(scope="module")
+def image(engine: docker.DockerClient, base: str, registry: str) -> Iterator[str]:
+    """The repository's base with CUDA's files."""
+    made = pushed(engine, f"{registry}/cuda", IMAGE.replace("BASE", base))
+    yield made
+    engine.images.remove(made, force=True)
+
+
+@pytest.fixture
+def whole(engine: docker.DockerClient, image: str) -> Iterator[str]:
+    """An image that has all packages as well."""
+    name = f"{image.partition('/')[0]}/whole"
+    made = pushed(engine, name, f"FROM {MAKER}\nRUN {TELL}\n")
+    yield made
+    engine.images.remove(made, force=True)
+
+
+@pytest.fixture
+def project(engine: docker.DockerClient, image: str, tmp_path: Path) -> Iterator[Project]:
+    """A repository whose CUDA is in the image."""
+
+    def make(**changes: str) -> Path:
+        wanted = {"release": RELEASE, "os": "debian12", "cudnn": "none", "more": "", "image": image}
+        for name in ("envs", "examples"):
+            shutil.copytree(ROOT / name, tmp_path / name, dirs_exist_ok=True)
+        shutil.copy(ROOT / model.FILE, tmp_path)
+        (tmp_path / "matrix.yaml").write_text(MATRIX.format(**{**wanted, **changes}))
+        return tmp_path
+
+    yield make
+    for found in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
+        engine.images.remove(str(found.id), force=True)
+
+
+def layers(engine: docker.DockerClient, image: str) -> list[str]:
+    found: list[str] = engine.images.get(image).attrs["RootFS"]["Layers"]
+    return found
+
+
+def files_of_cuda(engine: docker.DockerClient, image: str) -> set[str]:
+    """Names, modes, sizes and times."""
+    command = ["/usr/local", "-path", "*/cuda-*", "!", "-type", "d", "-printf", r"%p %m %s %T@\n"]
+    listed = engine.containers.run(image, command, entrypoint="find", remove=True, network="none")
+    return set(listed.decode().splitlines())
+
+
+def test_what_an_image_has_is_found_and_used_as_it_is(
+    envmatrix: Envmatrix, engine: docker.DockerClient, image: str, project: Project
+) -> None:
+    root = project()
+    envmatrix("lock", cwd=root)
+    envmatrix("generate", cwd=root)
+    done = envmatrix("run", "compile", CELL, cwd=root)
+
+    digits = image.partition("sha256:")[2][:12]
+    found = model.load(root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].found
+    assert found == {"cuda": RELEASE, "cccl": "", "cudart": "13", "nvcc": ""}
+    assert "banner" not in done.stdout
+    made = (root / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
+    assert {elf_machine(file) for file in made if not file.is_symlink()} == {"x86_64"}
+
+    devel = f"envmatrix/{ENVIRONMENT}:devel-amd64"
+    own = layers(engine, image)
+    assert layers(engine, devel)[: len(own)] == own
+    assert files_of_cuda(engine, devel) == files_of_cuda(engine, image) != set()
+
+
+def test_what_is_built_on_an_image_is_known_explained_and_reproduced(
+    envmatrix: Envmatrix, project: Project
+) -> None:
+    root = project()
+    envmatrix("lock", cwd=root)
+    envmatrix("lock", "--check", cwd=root)
+    envmatrix("generate", cwd=root)
+    envmatrix("build", cwd=root)
+
+    rows = json.loads(envmatrix("plan", "--json", cwd=root).stdout)
+    verified = json.loads(envmatrix("verify", CELL, "--json", cwd=root).stdout)
+
+    assert [row["action"] for row in rows] == ["reuse", "reuse"]
+    assert [row["differences"] for row in verified] == [[], []]
+    assert "an image in which" in envmatrix("why", CELL, cwd=root).stdout
+
+
+def test_what_an_image_has_of_the_system_is_not_installed_again(
+    envmatrix: Envmatrix, project: Project, whole: str
+) -> None:
+    root = project(image=whole)
+    envmatrix("lock", cwd=root)
+    envmatrix("generate", cwd=root)
+    envmatrix("run", "compile", CELL, cwd=root)
+
+    lock = model.load(root)
+    assert lock.artifacts(lock.cells[CELL]) == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "problems"),
+    [
+        (
+            {"more": "cublas, nvtx"},
+            [
+                "component `cublas` is not in it: there is no `include/cublas_v2.h`",
+                "component `nvtx` is not in it: there is no `include/nvtx3/nvToolsExt.h`",
+            ],
+        ),
+        ({"release": "13.4"}, [f"it has CUDA {RELEASE}, not 13.4"]),
+        ({"cudnn": "9.28"}, ["nothing in it tells a version of cuDNN", "component `cudnn`"]),
+        ({"os": "debian13"}, ["its suite `bookworm`, not `trixie`"]),
+    ],
+)
+def test_an_image_that_is_something_else_is_refused_and_says_what(
+    envmatrix: Envmatrix, image: str, project: Project, asked: dict[str, str], problems: list[str]
+) -> None:
+    root = project(**asked)
+    done = envmatrix("lock", cwd=root, expect=5)
+    assert f"the image `{image}` for amd64 is not what the matrix asks for" in done.stderr
+    for problem in problems:
+        assert problem in done.stderr
+    assert "another `source`" in done.stderr
