@@ -18,6 +18,8 @@ CROSS_HOST = "x86_64"
 _BASE_PACKAGES = ("?essential", "apt")
 # What unpacks wheels and archives on the build host; .deb files need nothing that a base has not.
 _UNPACKERS = ("unzip", "xz-utils")
+# The dots of a version of cuDNN that names its build: 9.1.0.70.
+_WHOLE_CUDNN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +59,23 @@ def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
 
 
 def cudnn_set(cell: PlannedCell, arch: str) -> str:
-    source, major = cell.toolchain.cudnn_source, cell.cell.cuda.split(".")[0]
-    return f"cudnn{cell.cell.cudnn}-{source}-cuda{major}-{docker_arch(arch)}"
+    source, major = str(cell.toolchain.cudnn_source), cell.cell.cuda.split(".")[0]
+    suite = f"-{cell.toolchain.cuda.suite}" if SOURCES[source].names_suite else ""
+    return f"cudnn{cell.cell.cudnn}-{source}{suite}-cuda{major}-{docker_arch(arch)}"
 
 
 def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
     """What the `{words}` of recipes and flavours mean for this cell's release."""
     release = cell.cell.cuda
     known = recipes.words_of(cell.toolchain.cuda.source, release)
-    cudnn_major = (cell.cell.cudnn or "").split(".")[0]
-    major = release.split(".")[0]
+    cudnn = cell.cell.cudnn or ""
+    major, minor = release.split(".")[:2]
     return {
         "release": release,
-        "dashed": release.replace(".", "-"),
+        "dashed": f"{major}-{minor}",
         "major": major,
-        "cudnn_major": cudnn_major,
+        "cudnn_major": cudnn.split(".")[0],
+        "cudnn_pin": f"{cudnn}-1" if cudnn.count(".") == _WHOLE_CUDNN else f"{cudnn}.*",
         **known,
     }
 
@@ -182,10 +186,11 @@ def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
     name = str(cell.toolchain.cudnn_source)
     source = SOURCES[name]
     assert source.cudnn is not None  # noqa: S101 -- only such a source is a cell's cuDNN source
-    names = _packages(recipes.of(name, ("cudnn",), "runtime"), words_of(cell, recipes))
     version, major = str(cell.cell.cudnn), cell.cell.cuda.split(".")[0]
+    names = _packages(recipes.of_cudnn(name, version).values(), words_of(cell, recipes))
     wanted = tuple(source.cudnn(package, version, major) for package in names)
-    return Request(source.resolver, docker_arch(cell.cell.arch), wanted)
+    suite = cell.toolchain.cuda.suite if source.names_suite else None
+    return Request(source.resolver, docker_arch(cell.cell.arch), wanted, suite)
 
 
 def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:

@@ -29,12 +29,15 @@ SOURCES = {
     ),
     "redist": Source(
         "redist",
-        lambda name, release: f"cuda/{name}@{release}",
+        # cuTENSOR is a product beside CUDA, with releases of its own.
+        lambda name, release: name if "@" in name else f"cuda/{name}@{release}",
         lambda name, version, major: f"cudnn/{name}:cuda{major}@{version}",
     ),
     "nvidia-apt": Source(
         "nvidia-apt",
-        lambda name, release: f"{name}@{release}",
+        # cuDNN, NCCL and TensorRT have versions of their own, which the recipe gives.
+        lambda name, release: name if "=" in name else f"{name}@{release}",
+        lambda name, _version, _major: name,
         has_suite=True,
         names_suite=True,
     ),

@@ -36,8 +36,7 @@ class Subject:
         """Packages of the release for the cell's distribution, of the named source or else of any,
         in order of preference.
 
-        Nobody can ask for the patch of a .deb: Debian has one of a release, and NVIDIA's packages
-        have versions of their own (cuda-cudart-12-4 of CUDA 12.4.1 is 12.4.127).
+        Nobody can ask Debian for the patch of a release: it has one.
         """
         return [
             package
@@ -45,7 +44,7 @@ class Subject:
             if self.source in (None, package.source)
             and package.suits(self.os.distribution)
             and package.os in (None, self.os.name)
-            and not (self.has_patch and package.suite)
+            and not (self.has_patch and package.one_patch)
         ]
 
     @property
@@ -86,8 +85,9 @@ class Subject:
 
     @property
     def cudnn_source(self) -> str:
-        """NVIDIA's archives beside a toolkit from there, else the wheels."""
-        return "redist" if [p.source for p in self.packages[:1]] == ["redist"] else "pypi"
+        """The source of the toolkit if it has cuDNN, else the wheels."""
+        having = {row.source for row in self.facts.cudnn_projects}
+        return next((its.source for its in self.packages[:1] if its.source in having), "pypi")
 
     @property
     def cudnn_published(self) -> list[CudnnProject]:

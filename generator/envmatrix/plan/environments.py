@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from posixpath import dirname
 
-from envmatrix.lock.components import Recipe, Recipes
+from envmatrix.lock.components import Recipe, Recipes, package_name
 from envmatrix.lock.model import Artifact, Lock, Request
 from envmatrix.lock.requests import (
     CROSS_HOST,
@@ -272,10 +272,10 @@ class _Stages:
         arch, key = cell.cell.arch, cudnn_set(cell, cell.cell.arch)
         files = f"cudnn-{docker_arch(arch)}-files"
         self._add_files(files, key)
+        known = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cell.cudnn))
         for part in ("runtime", "devel"):
             stage = f"cudnn-{part}-{docker_arch(arch)}"
-            recipes = self._recipes.of(str(cell.toolchain.cudnn_source), ("cudnn",), part)
-            self.trees[stage] = self._tree(stage, files, key, cell, arch, recipes)
+            self.trees[stage] = self._tree(stage, files, key, cell, arch, (known[part],))
 
     def _tree(
         self,
@@ -335,7 +335,7 @@ def _unpackings(
     """Each file once, whichever components are in it."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
-        file = named[package.format_map(words).split("=")[0]]
+        file = named[package_name(package.format_map(words))]
         there = files.setdefault(file, {})
         for directory, patterns in places.items():
             texts = (text.format_map(words) for text in patterns)

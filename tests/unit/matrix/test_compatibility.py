@@ -119,14 +119,8 @@ def test_packages_of_one_distribution_are_not_for_another(facts: Facts) -> None:
             "source",
             "CUDA 12.6 comes from redist, nvidia-apt for debian12; the matrix names nvidia-apt",
         ),
-        (
-            "cuda12.6.3-debian12-x86_64",
-            "source",
-            (
-                "CUDA 12.6 comes from redist, nvidia-apt for debian12; the matrix names "
-                "nvidia-apt, which cannot be asked for a patch"
-            ),
-        ),
+        ("cuda12.6.3-debian12-x86_64", None, ""),
+        ("cuda12.6.3-cudnn9.5.1.17-debian12-x86_64", None, ""),
     ],
 )
 def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
@@ -140,7 +134,18 @@ def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
     else:
         assert rule is None
         assert verdict.cuda == CudaSource("nvidia-apt", cell.os)
-        assert verdict.cudnn_source == ("pypi" if cell.cudnn else None)
+        assert verdict.cudnn_source == ("nvidia-apt" if cell.cudnn else None)
+
+
+def test_debian_has_one_patch_of_a_release(facts: Facts) -> None:
+    cell = parse_cell("cuda12.4.1-debian12-x86_64")
+    assert cell
+    verdict = check(cell, facts, "debian")
+    assert isinstance(verdict, Impossible)
+    assert verdict.reason == (
+        "CUDA 12.4 comes from debian, redist, nvidia-apt for debian12; the matrix names debian, "
+        "which cannot be asked for a patch"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,6 +155,7 @@ def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
         ("cuda13.0-debian12-x86_64", ("nvcc", "gdb"), "redist"),
         ("cuda11.8-debian12-aarch64", ("nvcc", "cusparse"), "debian"),
         ("cuda11.8-debian12-aarch64", ("nvcc", "gdb"), "redist"),
+        ("cuda13.0-debian12-x86_64", ("gdb", "nccl"), "nvidia-apt"),
     ],
 )
 def test_the_first_source_with_all_components_is_preferred(
@@ -169,17 +175,19 @@ def test_the_first_source_with_all_components_is_preferred(
             "cuda13.0-debian12-x86_64",
             ("gdb", "nvrtc"),
             "pypi",
-            "component `gdb` is not in pypi: there is no wheel of it; `sources` may name redist",
+            (
+                "component `gdb` is not in pypi: there is no wheel of it; "
+                "`sources` may name redist, nvidia-apt"
+            ),
         ),
         (
             "cuda13.0-debian12-x86_64",
-            ("gdb", "nccl"),
+            ("cutensor", "nccl"),
             None,
             (
-                "component `gdb` is not in pypi: there is no wheel of it; "
+                "component `cutensor` is not in pypi: its wheels were not looked at; "
                 "component `nccl` is not in redist: no manifest lists it; "
-                "component `gdb` is not in nvidia-apt: there is no recipe for it yet; "
-                "component `nccl` is not in nvidia-apt: there is no recipe for it yet"
+                "component `cutensor` is not in nvidia-apt: its packages were not looked at"
             ),
         ),
         (

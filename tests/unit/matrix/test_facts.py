@@ -16,9 +16,12 @@ FACT_FILES = [
     "component_names",
     "conflicts",
     "cudnn",
+    "cutensor",
     "distributions",
+    "nccl",
     "os",
     "sources",
+    "tensorrt",
 ]
 
 
