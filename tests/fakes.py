@@ -241,7 +241,13 @@ def nvidia_apt(directory: Path, archive: Archive, keyring: Path | None = None) -
     """NVIDIA's repositories at the mirror of `archive`, each with a key."""
     repositories = load_facts().nvidia_repositories
     return NvidiaApt(
-        directory, repositories, NVIDIA_MIRROR, keyring, lambda _path: KEY, archive.run
+        directory,
+        repositories,
+        NVIDIA_MIRROR,
+        keyring,
+        lambda _path: KEY,
+        archive.run,
+        Nvidia().redist.versions,
     )
 
 

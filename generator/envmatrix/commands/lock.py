@@ -65,6 +65,7 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
             origins.nvidia_keyring,
             lambda path: read(client, origins.nvidia[:1], path),
             on_host,
+            redist.versions,
         )
         resolver = Resolver(workshop, pip, redist, nvidia_apt, console)
         lock = resolver.resolve(requests, cells, previous, rule)
