@@ -74,8 +74,8 @@ def cell_of(matrix: Matrix, cell: str) -> PlannedCell:
 
 @dataclass
 class Archive:
-    """What `apt-get` would say; every package exists, in version 1.0-1 unless told otherwise, and
-    is another file for each architecture unless it is `independent`."""
+    """What `apt-get` would say; every package exists, in the version that is asked for, else 1.0-1
+    unless told otherwise, and is another file for each architecture unless it is `independent`."""
 
     versions: dict[str, str] = field(default_factory=dict)
     depends: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEPENDS)
@@ -97,19 +97,20 @@ class Archive:
             return ""
         home = Path(options["Dir::State"])
         self.asked.append((home.name, verb, *rest))
+        asked = dict(name.split("=") for name in rest if "=" in name and not name.endswith("*"))
         names = {name.split("=")[0] for name in rest}
         if verb == "install":
             status = Path(options["Dir::State::status"]).read_text()
             names = self._closure(names) - {line.split(": ")[1] for line in status.splitlines()}
-        return "".join(self._line(name, home, options) for name in sorted(names))
+        versions = {name: asked.get(name) or self.versions.get(name, "1.0-1") for name in names}
+        return "".join(self._line(*each, home, options) for each in sorted(versions.items()))
 
     def _closure(self, names: set[str]) -> set[str]:
         needed = {it for name in names for it in self.depends.get(name, ())} - names
         found = names | (self._closure(names | needed) if needed else set())
         return {name for name in found if not name.startswith("?")}
 
-    def _line(self, name: str, home: Path, options: Mapping[str, str]) -> str:
-        version = self.versions.get(name, "1.0-1")
+    def _line(self, name: str, version: str, home: Path, options: Mapping[str, str]) -> str:
         arch = "all" if name in self.independent else options["APT::Architecture"]
         file = f"{name}_{quote(version, safe='+~')}_{arch}.deb"
         mirror = (home / "sources.list").read_text().split()[2]

@@ -9,7 +9,7 @@ from envmatrix.lock.components import Recipe, Recipes
 from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
-from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
 
 # The architecture whose machines cross-compile for the others.
 CROSS_HOST = "x86_64"
@@ -18,6 +18,8 @@ CROSS_HOST = "x86_64"
 _BASE_PACKAGES = ("?essential", "apt")
 # What unpacks wheels and archives on the build host; .deb files need nothing that a base has not.
 _UNPACKERS = ("unzip", "xz-utils")
+# The flavour whose components a part of the toolkit is of.
+_FLAVOUR = {"runtime": "runtime", "devel": "devel", "tools": "devel"}
 # The dots of a version of cuDNN that names its build: 9.1.0.70.
 _WHOLE_CUDNN = 3
 
@@ -164,6 +166,7 @@ def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> di
     arch = cell.cell.arch
     wanted = [("runtime", arch), ("devel", arch), ("tools", arch)]
     wanted += [("tools", CROSS_HOST)] if is_crossed(arch) else []
+    wanted += [("compat", arch)] if matrix.cuda_compat else []
     return {
         toolkit_set(cell, part, machine): _toolkit_request(cell, matrix, recipes, part, machine)
         for part, machine in wanted
@@ -175,7 +178,7 @@ def _toolkit_request(
 ) -> Request:
     origin = cell.toolchain.cuda
     source = SOURCES[origin.source]
-    components = components_of(cell, matrix, "runtime" if part == "runtime" else "devel")
+    components = (COMPAT,) if part == "compat" else components_of(cell, matrix, _FLAVOUR[part])
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
     wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None

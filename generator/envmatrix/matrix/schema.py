@@ -151,9 +151,10 @@ class Alias(Table):
 
 
 class Policy(Table):
-    """What images demand of the machines that they run on."""
+    """What images demand of the machines that they run on, and bring for them."""
 
     require_cuda: Literal["off", "major", "release"] = "off"
+    cuda_compat: Literal["off", "on"] = "off"
 
 
 class LibraryEntry(Table):

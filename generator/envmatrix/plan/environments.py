@@ -21,7 +21,7 @@ from envmatrix.lock.requests import (
     words_of,
 )
 from envmatrix.matrix.cells import cuda_target, docker_arch, sort_key, triplet
-from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
@@ -107,6 +107,7 @@ class Environment:
     cuda: str
     cudnn: str | None
     requirement: str | None
+    compat: bool
     gcc: str
     epoch: int
     arches: tuple[str, ...]
@@ -184,6 +185,7 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         cuda=first.cell.cuda,
         cudnn=first.cell.cudnn,
         requirement=_requirement(first.cell.cuda, known.matrix.require_cuda),
+        compat=known.matrix.cuda_compat,
         gcc=first.toolchain.gcc,
         epoch=known.lock.epoch,
         arches=arches,
@@ -239,6 +241,8 @@ class _Stages:
         self._add_part(cell, "tools", arch, components)
         if is_crossed(arch):
             self._add_part(cell, "tools", CROSS_HOST, components)
+        if self._matrix.cuda_compat:
+            self._add_part(cell, "compat", arch, (COMPAT,))
         if cell.cell.cudnn:
             self._add_cudnn(cell)
 

@@ -191,6 +191,15 @@ def test_the_first_source_with_all_components_is_preferred(
             ),
         ),
         (
+            "cuda13.0-debian12-x86_64",
+            ("compat",),
+            "redist",
+            (
+                "component `compat` is not in redist: its manifests list it for Jetson only; "
+                "`sources` may name nvidia-apt"
+            ),
+        ),
+        (
             "cuda11.8-debian12-x86_64",
             ("nvjitlink",),
             None,
