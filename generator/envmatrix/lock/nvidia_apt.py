@@ -64,7 +64,7 @@ class NvidiaApt:
         try:
             return apt.exactly(wanted)
         except LookupFailed as error:
-            raise _lacking(apt.archive.suite, wanted, error) from error
+            raise _lacking(apt.archive.suite, wanted, error) from None
 
     def _apt(self, repository: NvidiaRepository, arch: str) -> Apt:
         directory = self.directory / f"nvidia-{repository.suite}-{arch}"
@@ -101,10 +101,11 @@ class NvidiaApt:
 
 
 def _lacking(path: str, wanted: Sequence[str], error: LookupFailed) -> LookupFailed:
-    """What apt found no such version of, by its own words; or all that was asked for."""
-    names = {its.partition("=")[0]: its for its in wanted}
+    """What apt found no such version of, by its own words; what else failed as it is."""
     said = {name for line in error.details for pair in _QUOTED.findall(line) for name in pair}
-    lacking = [its for name, its in names.items() if name in said] or wanted
+    lacking = [its for its in wanted if its.partition("=")[0] in said]
+    if not lacking:
+        return error
     return LookupFailed(
         f"`{path}` has not {', '.join(f'`{its}`' for its in lacking)}",
         details=error.details,
