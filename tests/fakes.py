@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,8 +79,8 @@ def cell_of(matrix: Matrix, cell: str) -> PlannedCell:
 
 @dataclass
 class Archive:
-    """What `apt-get` would say; every package exists, in version 1.0-1 unless told otherwise, and
-    is another file for each architecture unless it is `independent`."""
+    """What `apt-get` would say; every package exists, in the version that is asked for, else 1.0-1
+    unless told otherwise, and is another file for each architecture unless it is `independent`."""
 
     versions: dict[str, str] = field(default_factory=dict)
     depends: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEPENDS)
@@ -101,19 +102,20 @@ class Archive:
             return ""
         home = Path(options["Dir::State"])
         self.asked.append((home.name, verb, *rest))
+        asked = dict(name.split("=") for name in rest if "=" in name and not name.endswith("*"))
         names = {name.split("=")[0] for name in rest}
         if verb == "install":
             status = Path(options["Dir::State::status"]).read_text()
             names = self._closure(names) - {line.split(": ")[1] for line in status.splitlines()}
-        return "".join(self._line(name, home, options) for name in sorted(names))
+        versions = {name: asked.get(name) or self.versions.get(name, "1.0-1") for name in names}
+        return "".join(self._line(*each, home, options) for each in sorted(versions.items()))
 
     def _closure(self, names: set[str]) -> set[str]:
         needed = {it for name in names for it in self.depends.get(name, ())} - names
         found = names | (self._closure(names | needed) if needed else set())
         return {name for name in found if not name.startswith("?")}
 
-    def _line(self, name: str, home: Path, options: Mapping[str, str]) -> str:
-        version = self.versions.get(name, "1.0-1")
+    def _line(self, name: str, version: str, home: Path, options: Mapping[str, str]) -> str:
         arch = "all" if name in self.independent else options["APT::Architecture"]
         file = f"{name}_{quote(version, safe='+~')}_{arch}.deb"
         mirror = (home / "sources.list").read_text().split()[2]
@@ -292,8 +294,8 @@ class Rpms:
 
     def _rpm(self, text: str) -> Artifact:
         its = self.repositories
-        name, release = (text.rsplit("-", 1)[0], "13.0.88") if "cuda" in text else (text, "1.0")
-        version = f"{release}-1"
+        pinned = re.fullmatch(r"(.+?)-(\d+\.[\w.]+-1)", text)
+        name, version = pinned.groups() if pinned else (text, "1.0-1")
         path = f"{its.paths[0]}/{name}-{version}.{ARCHES[its.arch]}.rpm"
         return Artifact(its.origin, path, name, version, len(name), digest(path))
 
@@ -312,7 +314,13 @@ def nvidia_apt(directory: Path, archive: Archive, keyring: Path | None = None) -
     """NVIDIA's repositories at the mirror of `archive`, each with a key."""
     repositories = load_facts().nvidia_repositories
     return NvidiaApt(
-        directory, repositories, NVIDIA_MIRROR, keyring, lambda _path: KEY, archive.run
+        directory,
+        repositories,
+        NVIDIA_MIRROR,
+        keyring,
+        lambda _path: KEY,
+        archive.run,
+        Nvidia().redist.versions,
     )
 
 
@@ -320,7 +328,12 @@ def resolver_of(workshop: Workshop, index: Index | None = None) -> Resolver:
     apt = nvidia_apt(workshop.directory, workshop.archive)
     facts = load_facts()
     dnf = DnfWithAnyKey(
-        workshop.directory, facts.nvidia_repositories, NVIDIA_MIRROR, None, lambda _path: KEY
+        workshop.directory,
+        facts.nvidia_repositories,
+        NVIDIA_MIRROR,
+        None,
+        lambda _path: KEY,
+        Nvidia().redist.versions,
     )
     return Resolver(workshop, (index or Index()).pip, Nvidia().redist, apt, dnf, facts, Silent())
 

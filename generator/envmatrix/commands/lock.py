@@ -66,6 +66,7 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
             origins.nvidia_keyring,
             lambda path: read(client, origins.nvidia[:1], path),
             on_host,
+            redist.versions,
         )
         nvidia_dnf = NvidiaDnf(
             Path(apt) / "nvidia-keys",
@@ -73,6 +74,7 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
             origins.nvidia[0],
             origins.nvidia_keyring,
             lambda path: read(client, origins.nvidia[:1], path),
+            redist.versions,
         )
         resolver = Resolver(workshop, pip, redist, nvidia_apt, nvidia_dnf, matrix.facts, console)
         lock = resolver.resolve(requests, cells, previous, rule)

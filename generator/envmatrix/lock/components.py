@@ -1,9 +1,11 @@
-"""How each source's packages become a component's files: `data/components.yaml`, typed."""
+"""How each source's packages become a component's files: `data/components.yaml`, typed, with the
+versions of products that no release of CUDA pins."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import yaml
 
 from envmatrix.matrix.cells import version_key
+from envmatrix.matrix.facts import in_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,29 @@ class Recipe:
     profile: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A version of a product that no release of CUDA pins, for the releases from `first` to `last`:
+    its packages are `built` with one of the same major, its archive is a `variant`."""
+
+    version: str
+    first: str
+    ref: str
+    last: str | None = None
+    built: str = ""
+    variant: str = ""
+
+
 @dataclass(frozen=True)
 class Recipes:
-    """`parts[source][component][part]`; `words[source][release]`, where a release has the words
-    of all before it."""
+    """`parts[source][component][part]`, `cudnn[source][version][part]`, where a version of cuDNN
+    has the recipes of the last one before it; `words[source][release]`, where a release has the
+    words of all before it."""
 
     parts: Mapping[str, Mapping[str, Mapping[str, Recipe]]]
+    cudnn: Mapping[str, Mapping[str, Mapping[str, Recipe]]]
     words: Mapping[str, Mapping[str, Mapping[str, str]]]
+    products: Mapping[str, tuple[Product, ...]] = field(default_factory=dict)
 
     def of(self, source: str, components: Sequence[str], part: str) -> tuple[Recipe, ...]:
         """The recipes of `part` for those `components` that have one. All are in `source`: the
@@ -37,42 +56,89 @@ class Recipes:
         known = self.parts[source]
         return tuple(known[name][part] for name in sorted(components) if part in known[name])
 
+    def of_cudnn(self, source: str, version: str) -> Mapping[str, Recipe]:
+        """The recipes of a version of cuDNN, by part."""
+        known = self.cudnn[source]
+        until = [first for first in known if version_key(first) <= version_key(version)]
+        return known[max(until, key=version_key)]
+
     def words_of(self, source: str, release: str) -> Mapping[str, str]:
         """What the `{words}` of `source` mean for a CUDA release."""
         rows = sorted(self.words[source].items(), key=lambda row: version_key(row[0]))
         until = [words for first, words in rows if version_key(first) <= version_key(release)]
-        return {name: word for words in until for name, word in words.items()}
+        own = {name: word for words in until for name, word in words.items()}
+        return {**self._product_words(release), **own}
+
+    def _product_words(self, release: str) -> Mapping[str, str]:
+        """The newest version of each product that works with a release."""
+        found: dict[str, str] = {}
+        for name, products in self.products.items():
+            known = [its for its in products if in_range(release, its.first, its.last)]
+            if known:
+                its = max(known, key=lambda product: version_key(product.version))
+                found[name], found[f"{name}_major"] = its.version, its.version.split(".")[0]
+                found[f"{name}_built"], found[f"{name}_variant"] = its.built, its.variant
+        return found
 
 
 @cache
 def shipped_recipes() -> Recipes:
-    text = resources.files("envmatrix").joinpath("data/components.yaml").read_text("utf-8")
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # both build only strings
-    document = yaml.load(text, Loader=loader)  # noqa: S506
-    for row in document.values():
-        if like := row.pop("like", None):
-            row["words"] = _merged(document[like]["words"], row.get("words", {}))
-            row |= {name: its for name, its in document[like].items() if name not in row}
+    products = {
+        name: tuple(Product(**row) for row in _read(f"{name}.yaml"))
+        for name in ("cutensor", "nccl", "tensorrt")
+    }
+    return replace(recipes_of(_read("components.yaml")), products=products)
+
+
+def recipes_of(document: Mapping[str, Any]) -> Recipes:
+    """The recipes of a document such as `components.yaml`."""
+    sources = {source: _whole(source, document) for source in document}
     return Recipes(
         parts={
             source: {
-                component: {part: _recipe(row) for part, row in parts.items()}
-                for component, parts in components.items()
-                if component != "words"
+                component: _parts(parts)
+                for component, parts in rows.items()
+                if component not in ("words", "cudnn")
             }
-            for source, components in document.items()
+            for source, rows in sources.items()
         },
-        words={source: rows.get("words", {}) for source, rows in document.items()},
+        cudnn={
+            source: {first: _parts(parts) for first, parts in _by_version(rows["cudnn"]).items()}
+            for source, rows in sources.items()
+            if "cudnn" in rows
+        },
+        words={source: rows.get("words", {}) for source, rows in sources.items()},
     )
 
 
-def _merged(
-    words: Mapping[str, Mapping[str, str]], others: Mapping[str, Mapping[str, str]]
-) -> Mapping[str, Mapping[str, str]]:
-    return {
-        release: {**words.get(release, {}), **others.get(release, {})}
-        for release in (*words, *others)
-    }
+def package_name(text: str) -> str:
+    """The package of a recipe's `cutensor/libcutensor:cuda12@2.3.1` or `libnccl2=2.21.5-1`."""
+    return re.split("[=@:]", text, maxsplit=1)[0].rpartition("/")[2]
+
+
+def _whole(source: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands under a source, over what stands under the one that it is `like`."""
+    rows = dict(document[source])
+    if "like" not in rows:
+        return rows
+    like = _whole(rows.pop("like"), document)
+    words, own = like.get("words", {}), rows.get("words", {})
+    both = {first: {**words.get(first, {}), **own.get(first, {})} for first in {*words, *own}}
+    return {**like, **rows, "words": both}
+
+
+def _by_version(rows: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"0": rows} if "runtime" in rows else rows
+
+
+def _parts(rows: Mapping[str, Any]) -> Mapping[str, Recipe]:
+    return {part: _recipe(row) for part, row in rows.items()}
+
+
+def _read(name: str) -> Any:
+    text = resources.files("envmatrix").joinpath("data", name).read_text("utf-8")
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # both build only strings
+    return yaml.load(text, Loader=loader)  # noqa: S506
 
 
 def _recipe(row: Any) -> Recipe:

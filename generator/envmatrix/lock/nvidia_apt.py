@@ -5,6 +5,7 @@ A repository is flat and has a directory for each architecture: `cuda/repos/debi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,15 @@ from pathlib import Path
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt, Run
 from envmatrix.lock.model import Artifact
+from envmatrix.lock.pins import Manifest, pins
 from envmatrix.lock.redist import ORIGIN
 from envmatrix.matrix.systems import Archive, Distribution, NvidiaRepository
 
 # Docker's architecture -> the repository's. `arm64` there means Jetson.
 ARCHES = {"amd64": "x86_64", "arm64": "sbsa", "ppc64le": "ppc64le"}
+
+# apt's "Version '1-1' for 'name' was not found" and "Unable to locate package name".
+_QUOTED = re.compile(r"for '([^']+)'|package (\S+)")
 
 _ARMOR = b"-----BEGIN PGP"
 
@@ -37,7 +42,8 @@ class NvidiaApt:
     """Repositories by name, at `mirror`; apt's indexes are kept in `directory`.
 
     `read` gives the bytes at a path of the mirror, LookupFailed where it has none. `keyring` is
-    the file with the key of a mirror that signs what it has itself.
+    the file with the key of a mirror that signs what it has itself. `manifest` has the versions of
+    a CUDA release.
     """
 
     directory: Path
@@ -46,13 +52,19 @@ class NvidiaApt:
     keyring: Path | None
     read: Callable[[str], bytes]
     run: Run
+    manifest: Callable[[str], Manifest]
     _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
 
     def resolve(self, packages: Sequence[str], name: str, arch: str) -> tuple[Artifact, ...]:
-        """`packages` are `name@release`: the newest that the repository `name` has of it."""
+        """`packages`, as `pins` reads them, of the repository `name`."""
+        wanted = [pin.deb for pin in pins(packages, self.manifest)]
         if (name, arch) not in self._apts:
             self._apts[name, arch] = self._apt(self.repositories[name], arch)
-        return self._apts[name, arch].exactly([_pin(text) for text in packages])
+        apt = self._apts[name, arch]
+        try:
+            return apt.exactly(wanted)
+        except LookupFailed as error:
+            raise _lacking(apt.archive.suite, wanted, error) from None
 
     def _apt(self, repository: NvidiaRepository, arch: str) -> Apt:
         directory = self.directory / f"nvidia-{repository.suite}-{arch}"
@@ -88,6 +100,15 @@ class NvidiaApt:
         )
 
 
-def _pin(text: str) -> str:
-    name, _, release = text.partition("@")
-    return f"{name}={release}.*"
+def _lacking(path: str, wanted: Sequence[str], error: LookupFailed) -> LookupFailed:
+    """What apt found no such version of, by its own words; what else failed as it is."""
+    said = {name for line in error.details for pair in _QUOTED.findall(line) for name in pair}
+    lacking = [its for its in wanted if its.partition("=")[0] in said]
+    if not lacking:
+        return error
+    return LookupFailed(
+        f"`{path}` has not {', '.join(f'`{its}`' for its in lacking)}",
+        details=error.details,
+        hint="a release of two parts is the newest patch that it has; another source can be named "
+        "under `sources`",
+    )

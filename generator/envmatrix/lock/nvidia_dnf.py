@@ -15,6 +15,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.dnf import Packages, Repositories
 from envmatrix.lock.model import Artifact
 from envmatrix.lock.nvidia_apt import ARCHES
+from envmatrix.lock.pins import Manifest, pins
 from envmatrix.lock.redist import ORIGIN
 from envmatrix.matrix.systems import NvidiaRepository
 
@@ -27,7 +28,8 @@ class NvidiaDnf:
     """Repositories by name, at `mirror`; the keys are kept in `directory`.
 
     `read` gives the bytes at a path of the mirror, LookupFailed where it has none. `keyring` is
-    the file with the key of a mirror that signs what it has itself.
+    the file with the key of a mirror that signs what it has itself. `manifest` has the versions of
+    a CUDA release.
     """
 
     directory: Path
@@ -35,6 +37,7 @@ class NvidiaDnf:
     mirror: str
     keyring: Path | None
     read: Callable[[str], bytes]
+    manifest: Callable[[str], Manifest]
 
     def repository(self, name: str, arch: str) -> Repositories:
         path = f"cuda/repos/{name}/{ARCHES[arch]}"
@@ -49,10 +52,9 @@ class NvidiaDnf:
     def resolve(
         self, packages: Sequence[str], manager: Packages, its: Repositories
     ) -> tuple[Artifact, ...]:
-        """`packages` are `name@release`: the newest of it that `manager` finds in repository
-        `its`."""
+        """`packages`, as `pins` reads them, that `manager` finds in repository `its`."""
         try:
-            return manager.exactly([text.replace("@", "-") + ".*" for text in packages])
+            return manager.exactly([pin.rpm for pin in pins(packages, self.manifest)])
         except LookupFailed as error:
             by = f"the key in `{self.keyring}`" if self.keyring else "NVIDIA's key"
             raise LookupFailed(

@@ -23,6 +23,8 @@ PLATFORMS = {"amd64": "linux-x86_64", "arm64": "linux-sbsa"}
 
 _MANIFEST = re.compile(r"redistrib_(\d+(?:\.\d+)*)\.json")
 _WANTED = re.compile(r"(?P<product>\w+)/(?P<name>\w+)(?::(?P<variant>\w+))?@(?P<release>[\d.]+)")
+# The dots of a version that names its build: 9.1.0.70.
+_WHOLE = 3
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,6 +40,12 @@ class Redist:
         archive is made for several CUDA majors. A release of two parts means its newest patch."""
         return tuple(sorted({self._artifact(text, PLATFORMS[arch]) for text in packages}))
 
+    def versions(self, release: str) -> tuple[str, Mapping[str, str]]:
+        """The manifest of a CUDA release, and the version of each name in it."""
+        file, manifest = self._manifest("cuda", release)
+        rows = ((name, row) for name, row in manifest.items() if isinstance(row, dict))
+        return file, {name: str(row["version"]) for name, row in rows if "version" in row}
+
     def _artifact(self, text: str, platform: str) -> Artifact:
         wanted = _WANTED.fullmatch(text)
         assert wanted is not None  # noqa: S101 -- requests are made by `lock.sources`
@@ -47,6 +55,8 @@ class Redist:
             row = manifest[name]
         except KeyError as error:
             raise LookupFailed(f"`{file}` has no `{name}`") from error
+        if wanted["release"].count(".") == _WHOLE and row["version"] != wanted["release"]:
+            raise LookupFailed(f"`{file}` has `{name}` {row['version']}, not {wanted['release']}")
         try:
             entry = row[platform][variant] if variant else row[platform]
             path, size, sha256 = entry["relative_path"], int(entry["size"]), entry["sha256"]
@@ -67,11 +77,15 @@ class Redist:
     def _read_manifest(self, product: str, release: str) -> tuple[str, Mapping[str, Any]]:
         directory = f"{product}/redist/"
         listing = self.read(directory).decode("utf-8", "replace")
-        found = {
-            text for text in _MANIFEST.findall(listing) if f"{text}.".startswith(f"{release}.")
-        }
+        listed = set(_MANIFEST.findall(listing))
+        # A manifest is named after three parts of a version that may have four: 9.1.0 of 9.1.0.70.
+        whole = ".".join(release.split(".")[:3]) if release not in listed else release
+        found = {text for text in listed if f"{text}.".startswith(f"{whole}.")}
         if not found:
-            raise LookupFailed(f"`{directory}` has no manifest of release {release}")
+            minor = ".".join(release.split(".")[:2])
+            near = [its for its in listed if f"{its}.".startswith(f"{minor}.")]
+            hint = f"it has those of {', '.join(sorted(near, key=version_key))}" if near else None
+            raise LookupFailed(f"`{directory}` has no manifest of release {release}", hint=hint)
         file = f"{directory}redistrib_{max(found, key=version_key)}.json"
         try:
             manifest = json.loads(self.read(file))

@@ -10,7 +10,7 @@ from envmatrix.lock.components import Recipe, Recipes
 from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
-from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
 from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.systems import OperatingSystem
 
@@ -21,6 +21,10 @@ CROSS_HOST = "x86_64"
 _BASE_PACKAGES = ("?essential", "apt")
 # Of an image's digest, in the keys of the sets over it.
 _DIGEST_DIGITS = 12
+# The flavour whose components a part of the toolkit is of.
+_FLAVOUR = {"runtime": "runtime", "devel": "devel", "tools": "devel"}
+# The dots of a version of cuDNN that names its build: 9.1.0.70.
+_WHOLE_CUDNN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +74,23 @@ def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
 
 
 def cudnn_set(cell: PlannedCell, arch: str) -> str:
-    source, major = cell.toolchain.cudnn_source, cell.cell.cuda.split(".")[0]
-    return f"cudnn{cell.cell.cudnn}-{source}-cuda{major}-{docker_arch(arch)}"
+    source, major = str(cell.toolchain.cudnn_source), cell.cell.cuda.split(".")[0]
+    suite = f"-{cell.toolchain.cuda.suite}" if SOURCES[source].names_suite else ""
+    return f"cudnn{cell.cell.cudnn}-{source}{suite}-cuda{major}-{docker_arch(arch)}"
 
 
 def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
     """What the `{words}` of recipes and flavours mean for this cell's release."""
     release = cell.cell.cuda
     known = recipes.words_of(cell.toolchain.cuda.source, release)
-    cudnn_major = (cell.cell.cudnn or "").split(".")[0]
-    major = release.split(".")[0]
+    cudnn = cell.cell.cudnn or ""
+    major, minor = release.split(".")[:2]
     return {
         "release": release,
-        "dashed": release.replace(".", "-"),
+        "dashed": f"{major}-{minor}",
         "major": major,
-        "cudnn_major": cudnn_major,
+        "cudnn_major": cudnn.split(".")[0],
+        "cudnn_pin": f"{cudnn}-1" if cudnn.count(".") == _WHOLE_CUDNN else f"{cudnn}.*",
         **known,
     }
 
@@ -220,6 +226,7 @@ def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> di
     arch = cell.cell.arch
     wanted = [("runtime", arch), ("devel", arch), ("tools", arch)]
     wanted += [("tools", CROSS_HOST)] if is_crossed(cell) else []
+    wanted += [("compat", arch)] if matrix.cuda_compat else []
     return {
         toolkit_set(cell, part, machine): _toolkit_request(cell, matrix, recipes, part, machine)
         for part, machine in wanted
@@ -231,7 +238,7 @@ def _toolkit_request(
 ) -> Request:
     origin = cell.toolchain.cuda
     source = SOURCES[origin.source]
-    components = components_of(cell, matrix, "runtime" if part == "runtime" else "devel")
+    components = (COMPAT,) if part == "compat" else components_of(cell, matrix, _FLAVOUR[part])
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
     wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None
@@ -242,10 +249,11 @@ def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
     name = str(cell.toolchain.cudnn_source)
     source = SOURCES[name]
     assert source.cudnn is not None  # noqa: S101 -- only such a source is a cell's cuDNN source
-    names = _packages(recipes.of(name, ("cudnn",), "runtime"), words_of(cell, recipes))
     version, major = str(cell.cell.cudnn), cell.cell.cuda.split(".")[0]
+    names = _packages(recipes.of_cudnn(name, version).values(), words_of(cell, recipes))
     wanted = tuple(source.cudnn(package, version, major) for package in names)
-    return Request(source.resolver, docker_arch(cell.cell.arch), wanted)
+    suite = cell.toolchain.cuda.suite if source.names_suite else None
+    return Request(source.resolver, docker_arch(cell.cell.arch), wanted, suite)
 
 
 def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envmatrix.matrix.subject import IMAGE
 
@@ -21,6 +21,15 @@ class Source:
     names_suite: bool = False
 
 
+_NVIDIA = Source(
+    "nvidia-apt",
+    # cuDNN, NCCL and TensorRT have versions of their own, which the recipe gives.
+    lambda name, release: name if "=" in name else f"{name}@{release}",
+    lambda name, _version, _major: name,
+    has_suite=True,
+    names_suite=True,
+)
+
 SOURCES = {
     "debian": Source("apt-files", lambda name, _release: name, has_suite=True),
     "pypi": Source(
@@ -31,21 +40,12 @@ SOURCES = {
     ),
     "redist": Source(
         "redist",
-        lambda name, release: f"cuda/{name}@{release}",
+        # cuTENSOR is a product beside CUDA, with releases of its own.
+        lambda name, release: name if "@" in name else f"cuda/{name}@{release}",
         lambda name, version, major: f"cudnn/{name}:cuda{major}@{version}",
     ),
-    "nvidia-apt": Source(
-        "nvidia-apt",
-        lambda name, release: f"{name}@{release}",
-        has_suite=True,
-        names_suite=True,
-    ),
-    "nvidia-dnf": Source(
-        "nvidia-dnf",
-        lambda name, release: f"{name}@{release}",
-        has_suite=True,
-        names_suite=True,
-    ),
+    "nvidia-apt": _NVIDIA,
+    "nvidia-dnf": replace(_NVIDIA, resolver="nvidia-dnf"),
     IMAGE: Source(
         "in-image",
         lambda name, release: f"{name}=={release}.*",

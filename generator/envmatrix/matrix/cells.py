@@ -20,7 +20,7 @@ ARCHES = tuple(_DOCKER_ARCH)
 
 _CELL_ID = re.compile(
     r"cuda(?P<cuda>\d+\.\d+(?:\.\d+)?)"
-    r"(?:-cudnn(?P<cudnn>\d+\.\d+(?:\.\d+)?))?"
+    r"(?:-cudnn(?P<cudnn>\d+\.\d+(?:\.\d+){0,2}))?"
     r"-(?P<os>[a-z][a-z0-9.]*)-(?P<arch>[a-z][a-z0-9_]*)",
     re.ASCII,
 )

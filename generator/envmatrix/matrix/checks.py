@@ -161,6 +161,9 @@ def component_problems(
         if name not in facts.components:
             message = f"nothing is known of component `{name}`"
             yield Problem(message, position, did_you_mean(name, facts.listable))
+        elif policy := facts.components[name].policy:
+            message = f"component `{name}` cannot be listed: `policy` in matrix.yaml asks for it"
+            yield Problem(message, position, f"write `policy: {{{policy}: ...}}` there")
         elif name not in facts.listable:
             absence = facts.absence(name, None, "0")
             reason = absence.reason if absence else "no source has it"

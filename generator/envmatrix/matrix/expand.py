@@ -15,6 +15,7 @@ from envmatrix.matrix.document import Document
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.flavours import components_of_images
 from envmatrix.matrix.model import (
+    COMPAT,
     Alias,
     Budget,
     Defaults,
@@ -118,6 +119,7 @@ def _matrix(
         exclusions=tuple(sorted(cells.exclusions, key=lambda found: sort_key(found.cell))),
         sources=cells.sources,
         require_cuda=contents.policy.require_cuda,
+        cuda_compat=contents.policy.cuda_compat == "on",
         axes={axis: source.listed(axis) for axis in AXES},
         defaults=Defaults(os=contents.defaults.os, arch=contents.defaults.arch),
         aliases={
@@ -147,10 +149,11 @@ def _budget(name: TierName, source: Source) -> Budget:
 
 
 def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, ...]:
-    """What flavours and libraries ask for, of what can be had at all."""
+    """What flavours, libraries and the policy ask for, of what can be had at all."""
     libraries = source.contents.libraries.values()
     asked = chain(components_of_images(flavours), *(its.components for its in libraries))
-    return tuple(name for name in dict.fromkeys(asked) if name in source.facts.listable)
+    listed = tuple(name for name in dict.fromkeys(asked) if name in source.facts.listable)
+    return (*listed, COMPAT) if source.contents.policy.cuda_compat == "on" else listed
 
 
 def _fill(cells: _Cells, source: Source) -> None:

@@ -25,8 +25,8 @@ from envmatrix.matrix.systems import (
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A source that carries the CUDA releases `first` to `last` in full, for all systems, for
-    those of some distributions, or for `os` alone."""
+    """A source that carries the CUDA releases `first` to `last` in full, or `one_patch` of each,
+    for all systems, for those of some distributions, or for `os` alone."""
 
     source: str
     suite: str | None
@@ -37,6 +37,7 @@ class Package:
     ref: str
     distributions: tuple[str, ...] | None = None
     os: str | None = None
+    one_patch: bool = False
 
     def suits(self, distribution: str) -> bool:
         return self.distributions is None or distribution in self.distributions
@@ -112,12 +113,14 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """`sources` have it; `needs` are other components, by the release that they are needed from."""
+    """`needs` are other components, by the release that needs them; lists may not ask for one
+    that a `policy` asks for."""
 
     name: str
     sources: tuple[str, ...]
     ref: str
     needs: Mapping[str, tuple[str, ...]]
+    policy: str | None = None
 
     def needs_in(self, release: str) -> Iterator[str]:
         for first, names in self.needs.items():
@@ -151,8 +154,8 @@ class Facts:
 
     @property
     def listable(self) -> list[str]:
-        """The components that some source has."""
-        return [name for name, component in self.components.items() if component.sources]
+        """The components that some source has and that lists may ask for."""
+        return [name for name, its in self.components.items() if its.sources and not its.policy]
 
     def with_needs(self, components: Iterable[str], release: str) -> tuple[str, ...]:
         """`components` and all that they need in a CUDA release, each once."""
@@ -300,6 +303,7 @@ def _package(row: Row) -> Package:
         ref=row["ref"],
         distributions=texts(row["distributions"]) if "distributions" in row else None,
         os=row.get("os"),
+        one_patch="one_patch" in row,
     )
 
 
@@ -310,9 +314,9 @@ def _component(name: str, row: Mapping[str, object]) -> Component:
         sources=texts(row["sources"]),
         ref=str(row["ref"]),
         needs={first: texts(names) for first, names in needs.items()},
+        policy=cast("str | None", row.get("policy")),
     )
 
 
 def _absence(row: Row) -> Absence:
-    others = {key: value for key, value in row.items() if key != "components"}
-    return Absence(texts(row["components"]), **others)
+    return Absence(**{**row, "components": texts(row["components"])})  # type: ignore[arg-type]

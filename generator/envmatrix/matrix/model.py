@@ -11,6 +11,9 @@ from envmatrix.matrix.cells import Cell, package_triplet
 from envmatrix.matrix.compatibility import Toolchain
 from envmatrix.matrix.facts import Facts
 
+# The component that `policy: {cuda_compat: on}` asks for.
+COMPAT = "compat"
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
@@ -125,6 +128,7 @@ class Matrix:
     exclusions: tuple[Exclusion, ...]
     sources: tuple[SourceRule, ...]
     require_cuda: str
+    cuda_compat: bool
     axes: Mapping[str, tuple[str, ...]]
     defaults: Defaults
     aliases: Mapping[str, Alias]

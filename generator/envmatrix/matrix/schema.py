@@ -19,7 +19,7 @@ from envmatrix.matrix.cells import ARCHES
 _NUMBER = "(0|[1-9][0-9]*)"
 RELEASE = rf"^(latest|oldest|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
 RELEASES = rf"^(latest|oldest|minmax|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
-_VERSION_OR_NONE = rf"^(none|{_NUMBER}\.{_NUMBER}(\.{_NUMBER})?)$"
+_VERSION_OR_NONE = rf"^(none|{_NUMBER}(\.{_NUMBER}){{1,3}})$"
 _WORD = r"^[a-z][a-z0-9_.]*$"
 _NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
 _SM = r"^[1-9][0-9]{1,2}[af]?$"
@@ -153,9 +153,10 @@ class Alias(Table):
 
 
 class Policy(Table):
-    """What images demand of the machines that they run on."""
+    """What images demand of the machines that they run on, and bring for them."""
 
     require_cuda: Literal["off", "major", "release"] = "off"
+    cuda_compat: Literal["off", "on"] = "off"
 
 
 class LibraryEntry(Table):

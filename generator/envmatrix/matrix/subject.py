@@ -39,7 +39,7 @@ class Subject:
         """Packages of the release for the cell's distribution, of the named source or else of any,
         in order of preference.
 
-        Nobody can ask Debian for a patch: it has one of a release.
+        Nobody can ask Debian for the patch of a release: it has one.
         """
         if self.source == IMAGE:
             return [self._in_image]
@@ -49,7 +49,7 @@ class Subject:
             if self.source in (None, package.source)
             and package.suits(self.os.distribution)
             and package.os in (None, self.os.name)
-            and not (self.has_patch and package.source == "debian")
+            and not (self.has_patch and package.one_patch)
         ]
 
     @property
@@ -99,9 +99,9 @@ class Subject:
 
     @property
     def cudnn_source(self) -> str:
-        """Where the toolkit is from, if it is NVIDIA's archives or an image; else the wheels."""
-        first = next((package.source for package in self.packages), None)
-        return first if first in ("redist", IMAGE) else "pypi"
+        """The source of the toolkit if it has cuDNN, as an image may; else the wheels."""
+        having = {IMAGE, *(row.source for row in self.facts.cudnn_projects)}
+        return next((its.source for its in self.packages[:1] if its.source in having), "pypi")
 
     @property
     def cudnn_published(self) -> list[CudnnProject]:

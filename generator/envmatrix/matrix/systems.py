@@ -39,13 +39,15 @@ class Family:
     """What the distributions with one kind of packages have in common.
 
     `installer` names the templates that install and unpack packages, `resolver` the one of sets;
-    `unpackers` are the packages of the programs that take wheels and archives apart.
+    `unpackers` are the packages of the programs that take wheels and archives apart; `directories`
+    are this family's for those of Debian that recipes name.
     """
 
     name: str
     installer: str
     resolver: str
     unpackers: tuple[str, ...]
+    directories: Mapping[str, str]
     bootstrapped: bool
     ref: str
 
@@ -116,6 +118,7 @@ def family(name: str, row: Mapping[str, object]) -> Family:
         installer=str(row["installer"]),
         resolver=str(row["resolver"]),
         unpackers=texts(row["unpackers"]),
+        directories=cast("Row", row["directories"]),
         bootstrapped=row["bootstrapped"] == "yes",
         ref=str(row["ref"]),
     )

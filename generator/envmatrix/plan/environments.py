@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from posixpath import dirname
 
-from envmatrix.lock.components import Recipe, Recipes
+from envmatrix.lock.components import Recipe, Recipes, package_name
 from envmatrix.lock.model import Artifact, Lock, Request
 from envmatrix.lock.requests import (
     CROSS_HOST,
@@ -21,7 +21,7 @@ from envmatrix.lock.requests import (
     words_of,
 )
 from envmatrix.matrix.cells import cuda_target, docker_arch, sort_key, triplet
-from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
 from envmatrix.matrix.systems import Compiler
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
@@ -110,6 +110,7 @@ class Environment:
     cuda: str
     cudnn: str | None
     requirement: str | None
+    compat: bool
     gcc: str
     compiler: Compiler
     installer: str
@@ -203,6 +204,7 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         cuda=first.cell.cuda,
         cudnn=first.cell.cudnn,
         requirement=_requirement(first.cell.cuda, known.matrix.require_cuda),
+        compat=known.matrix.cuda_compat,
         gcc=first.toolchain.gcc,
         compiler=known.matrix.facts.compiler(first.cell.os, first.toolchain.gcc),
         installer=known.matrix.facts.os[first.cell.os].family.installer,
@@ -266,6 +268,8 @@ class _Stages:
         self._add_part(cell, "tools", arch, components)
         if is_crossed(cell):
             self._add_part(cell, "tools", CROSS_HOST, components)
+        if self._matrix.cuda_compat:
+            self._add_part(cell, "compat", arch, (COMPAT,))
         if cell.cell.cudnn:
             self._add_cudnn(cell)
 
@@ -300,10 +304,10 @@ class _Stages:
         arch, key = cell.cell.arch, cudnn_set(cell, cell.cell.arch)
         files = f"cudnn-{docker_arch(arch)}-files"
         self._add_files(files, key)
+        known = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cell.cudnn))
         for part in ("runtime", "devel"):
             stage = f"cudnn-{part}-{docker_arch(arch)}"
-            recipes = self._recipes.of(str(cell.toolchain.cudnn_source), ("cudnn",), part)
-            self.trees[stage] = self._tree(stage, files, key, cell, arch, recipes)
+            self.trees[stage] = self._tree(stage, files, key, cell, arch, (known[part],))
 
     def _tree(
         self,
@@ -315,24 +319,33 @@ class _Stages:
         recipes: tuple[Recipe, ...],
     ) -> Tree:
         root = f"/usr/local/cuda-{cell.cell.cuda}"
-        if known := self._known_trees.get((stage, key, root)):
+        family = self._matrix.facts.os[cell.cell.os].family
+        of_all = (stage, key, f"{family.installer} {root}")
+        if known := self._known_trees.get(of_all):
             return known
         words = {
             **words_of(cell, self._recipes),
             "target": cuda_target(arch),
             "triplet": triplet(arch),
         }
+
+        def located(text: str) -> str:
+            for of_debian, own in family.directories.items():
+                if text.startswith(of_debian):
+                    text = own + text.removeprefix(of_debian)
+            return text.format_map(words)
+
         named = {item.name: item.filename for item in self._lock.sets[key].artifacts}
         return self._known_trees.setdefault(
-            (stage, key, root),
+            of_all,
             Tree(
                 stage=stage,
                 files=files,
                 root=root,
-                unpackings=_unpackings(recipes, named, words),
+                unpackings=_unpackings(recipes, named, words, located),
                 drop=tuple(text.format_map(words) for text in _dropped(recipes)),
                 links=tuple(
-                    (link.format_map(words), to.format_map(words))
+                    (located(link), to.format_map(words))
                     for recipe in recipes
                     for link, to in recipe.links.items()
                 ),
@@ -358,16 +371,19 @@ def _with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
 
 
 def _unpackings(
-    recipes: Iterable[Recipe], named: Mapping[str, str], words: Mapping[str, str]
+    recipes: Iterable[Recipe],
+    named: Mapping[str, str],
+    words: Mapping[str, str],
+    located: Callable[[str], str],
 ) -> tuple[Unpacking, ...]:
     """Each file once, whichever components are in it."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
-        file = named[package.format_map(words).split("=")[0]]
+        file = named[package_name(package.format_map(words))]
         there = files.setdefault(file, {})
         for directory, patterns in places.items():
             texts = (text.format_map(words) for text in patterns)
-            to = directory.format_map(words)
+            to = located(directory)
             there[to] = _without_covered((*there.get(to, ()), *texts))
     return tuple(Unpacking(file, tuple(places.items())) for file, places in files.items())
 

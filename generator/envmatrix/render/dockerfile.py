@@ -108,6 +108,7 @@ def _mirrors(environment: Environment) -> list[str]:
 def _aliases(environment: Environment) -> tuple[str, ...]:
     """Stages that exist once for each architecture, to be named without it."""
     parts = ["cuda-runtime", "cuda-devel", "cuda-tools"]
+    parts += ["cuda-compat"] if environment.compat else []
     parts += ["cudnn-runtime", "cudnn-devel"] if environment.cudnn else []
     return ("runtime-files", "devel-files", *(parts if environment.trees else ()))
 
@@ -118,6 +119,7 @@ def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:
         return {"runtime": (), "devel": ()}
     runtime = ("cuda-runtime", *(["cudnn-runtime"] if environment.cudnn else []))
     devel = (*runtime, *(["cudnn-devel"] if environment.cudnn else []), "cuda-devel", "cuda-tools")
+    runtime += ("cuda-compat",) if environment.compat else ()
     if environment.cross is None:
         return {"runtime": runtime, "devel": devel}
     arch, host = environment.cross.arch, environment.cross.host

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from envmatrix.lock.components import Recipe, shipped_recipes
+from envmatrix.lock.components import Recipe, recipes_of, shipped_recipes
 from envmatrix.matrix.cells import version_key
 from envmatrix.matrix.facts import load_facts
 
@@ -33,19 +34,100 @@ def patterns(recipe: Recipe) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("source", RECIPES.parts)
 def test_a_source_has_recipes_of_the_components_that_it_is_said_to_have(source: str) -> None:
     said = {its.name for its in FACTS.components.values() if source in its.sources}
-    assert RECIPES.parts[source].keys() - {"cudnn"} == said
+    assert RECIPES.parts[source].keys() == said
+
+
+# What follows from a cell, not from a release.
+OF_A_CELL = dict.fromkeys(
+    ["cudnn_major", "cudnn_pin", "dashed", "major", "release", "target", "triplet"], "x"
+)
+
+
+def texts(recipe: Recipe) -> list[str]:
+    found = [*recipe.take, *recipe.drop, *recipe.links, *recipe.links.values(), recipe.profile]
+    return found + [text for pair in patterns(recipe) for text in pair]
 
 
 def test_a_recipe_knows_its_words_for_every_release_of_its_source() -> None:
-    others = dict.fromkeys(["cudnn_major", "dashed", "major", "release", "target", "triplet"], "")
     for source, component, _, recipe in recipes():
         for release in FACTS.cuda.values():
-            if any(package.source == source for package in release.packages):
-                words = {**others, **RECIPES.words_of(source, release.release)}
-                texts = [*recipe.take, *recipe.drop, *recipe.links.values(), recipe.profile]
-                texts += [text for pair in patterns(recipe) for text in pair]
-                for text in texts:
+            known = any(package.source == source for package in release.packages)
+            if known and not FACTS.absence(component, source, release.release):
+                words = {**OF_A_CELL, **RECIPES.words_of(source, release.release)}
+                for text in texts(recipe):
                     assert text.format_map(words) is not None, component
+
+
+def test_a_source_has_the_recipes_of_each_cudnn_that_it_is_said_to_have() -> None:
+    for row in FACTS.cudnn_projects:
+        words = {**OF_A_CELL, **RECIPES.words_of(row.source, f"{row.cuda}.9")}
+        for version in filter(None, (row.first, row.last)):
+            found = RECIPES.of_cudnn(row.source, version)
+            assert {*found} == {"runtime", "devel"}
+            for recipe in found.values():
+                assert all(text.format_map(words) for text in texts(recipe) if text)
+
+
+def test_the_headers_of_cudnn_are_in_a_package_of_their_own_since_9_10() -> None:
+    def of(version: str) -> list[str]:
+        return [*RECIPES.of_cudnn("nvidia-apt", version)["devel"].take]
+
+    assert of("8.9.6.50") == ["libcudnn8-{dev}={cudnn_pin}{built}{cudnn8}"]
+    assert of("9.1") == ["libcudnn9-{dev}-cuda-{major}={cudnn_pin}"]
+    assert of("9.10.2") == of("9.14") == ["libcudnn9-headers-cuda-{major}={cudnn_pin}"]
+
+
+LIKE = {
+    "apt": {
+        "words": {"12.0": {"dev": "dev", "lib": "usr/lib"}, "13.0": {"nvvm": "libnvvm"}},
+        "cudart": {"devel": {"take": {"cudart-{dev}": {"lib": ["{lib}/*"]}}}},
+        "nvml": {"devel": {"take": {"nvml": {"lib": ["*"]}}}},
+    },
+    "dnf": {
+        "like": "apt",
+        "words": {"12.0": {"dev": "devel"}, "12.4": {"lib": "usr/lib64"}},
+        "nvml": {"devel": {"take": {"nvml-rpm": {"lib": ["*"]}}}},
+    },
+}
+
+
+def test_a_source_that_is_like_another_says_what_differs() -> None:
+    found = recipes_of(LIKE)
+    assert found.parts["dnf"]["cudart"] == found.parts["apt"]["cudart"]
+    assert [*found.parts["dnf"]["nvml"]["devel"].take] == ["nvml-rpm"]
+    assert found.words_of("dnf", "12.0") == {"dev": "devel", "lib": "usr/lib"}
+    assert found.words_of("dnf", "13.0") == {"dev": "devel", "lib": "usr/lib64", "nvvm": "libnvvm"}
+    assert found.words_of("apt", "13.0") == {"dev": "dev", "lib": "usr/lib", "nvvm": "libnvvm"}
+
+
+def test_nvidias_packages_are_named_as_its_rpm_packages_but_for_words() -> None:
+    rpm = {"dev": "devel", "nccl_package": "libnccl"}
+    fixed = re.compile(r"-dev\b")
+    for parts in RECIPES.parts["nvidia-apt"].values():
+        for recipe in parts.values():
+            assert not any(fixed.search(package) for package in recipe.take)
+    assert rpm.keys() <= RECIPES.words_of("nvidia-apt", "12.4").keys()
+
+
+@pytest.mark.parametrize(
+    ("product", "release", "version"),
+    [
+        ("nccl", "12.4", "2.21.5"),
+        ("nccl", "12.5", "2.21.5"),
+        ("nccl", "13.2", "2.28.3"),
+        ("tensorrt", "12.4", "10.16.1.11"),
+        ("tensorrt", "11.8", "10.0.1.6"),
+        ("cutensor", "13.0", "2.3.1"),
+    ],
+)
+def test_a_product_is_the_newest_that_works_with_the_release(
+    product: str, release: str, version: str
+) -> None:
+    assert RECIPES.words_of("nvidia-apt", release)[product] == version
+
+
+def test_a_product_is_of_no_release_that_it_does_not_work_with() -> None:
+    assert "nccl" not in RECIPES.words_of("nvidia-apt", "12.1")
 
 
 def test_static_libraries_come_when_they_are_asked_for() -> None:

@@ -104,7 +104,14 @@ KNOWN = hashlib.sha256(KEY.replace(b"Version: GnuPG v2\n", b"")).hexdigest()
 @pytest.mark.parametrize("known", [KNOWN, digest("another")])
 def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, known: str) -> None:
     repositories = {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", sha256=known)}
-    nvidia = NvidiaDnf(tmp_path, repositories, "http://mirror.example", None, lambda _path: KEY)
+    nvidia = NvidiaDnf(
+        tmp_path,
+        repositories,
+        "http://mirror.example",
+        None,
+        lambda _path: KEY,
+        lambda release: (release, {}),
+    )
     if known == KNOWN:
         its = nvidia.repository("rhel9", "arm64")
         assert its.paths == ("cuda/repos/rhel9/sbsa",)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -42,25 +41,76 @@ def test_a_mirror_with_a_key_of_its_own_is_taken_with_that(tmp_path: Path) -> No
     assert f"[signed-by={home}/key.gpg]" in (home / "sources.list").read_text()
 
 
+def asked_for(directory: Path, *packages: str) -> list[str]:
+    archive = Archive()
+    nvidia_apt(directory, archive).resolve(packages, "debian12", "amd64")
+    ((home, verb, *asked),) = archive.asked
+    assert (home, verb) == ("nvidia-debian12-amd64", "download")
+    return asked
+
+
+def test_of_a_release_of_two_parts_the_newest_is_asked_for(tmp_path: Path) -> None:
+    # Versions need not be those of the release: libcusparse-12-4 is 12.3.1.170.
+    assert asked_for(tmp_path, "libcusparse-12-4@12.4", "cccl-13-3@13.3") == [
+        "libcusparse-12-4",
+        "cccl-13-3",
+    ]
+
+
+def test_of_a_release_of_three_parts_the_manifests_versions_are_asked_for(tmp_path: Path) -> None:
+    assert asked_for(tmp_path, "cuda-nvcc-12-6@12.6.0", "cuda-cudart-dev-12-6@12.6.3") == [
+        "cuda-nvcc-12-6=12.6.20-1",
+        "cuda-cudart-dev-12-6=12.6.77-1",
+    ]
+
+
+def test_what_has_versions_of_its_own_is_asked_for_in_that(tmp_path: Path) -> None:
+    wanted = ["libnccl2=2.21.5-1+cuda12.4", "libcudnn9-cuda-12=9.1.*"]
+    assert asked_for(tmp_path, *wanted) == wanted
+
+
 @pytest.mark.parametrize(
-    ("package", "release", "published"),
+    ("package", "message", "hint"),
     [
-        ("cuda-cudart-12-4", "12.4", "12.4.127-1"),
-        ("cuda-cudart-12-8", "12.8", "12.8.90-1"),
-        ("cuda-cudart-13-0", "13.0", "13.0.96-1"),
-        ("cccl-13-3", "13.3", "13.3.3.3.1-1"),
+        (
+            "cuda-nvcc-12-6@12.6.9",
+            "`cuda/redist/` has no manifest of release 12.6.9",
+            "it has those of 12.6.0, 12.6.3",
+        ),
+        (
+            "libcublas-12-6@12.6.3",
+            (
+                "`cuda/redist/redistrib_12.6.3.json` has no `libcublas`, whose version "
+                "`libcublas-12-6` has"
+            ),
+            None,
+        ),
     ],
 )
-def test_a_package_is_asked_for_in_its_release(
-    tmp_path: Path, package: str, release: str, published: str
+def test_a_patch_that_no_manifest_tells_of_is_refused(
+    tmp_path: Path, package: str, message: str, hint: str | None
 ) -> None:
-    archive = Archive()
-    nvidia_apt(tmp_path, archive).resolve([f"{package}@{release}"], "debian12", "amd64")
-    ((home, verb, asked),) = archive.asked
-    assert (home, verb) == ("nvidia-debian12-amd64", "download")
-    name, _, pin = asked.partition("=")
-    assert name == package
-    assert fnmatch(published, pin)
+    with pytest.raises(LookupFailed) as caught:
+        asked_for(tmp_path, package)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_a_version_that_the_repository_has_not_is_told_with_it(tmp_path: Path) -> None:
+    said = ["E: Version '12.6.20-1' for 'cuda-nvcc-12-6' was not found"]
+
+    def run(command: Sequence[str]) -> str:
+        if "download" in command:
+            raise LookupFailed("`apt-get` failed with exit code 100", details=said)
+        return Archive().run(command)
+
+    apt = replace(nvidia_apt(tmp_path, Archive()), run=run)
+    with pytest.raises(LookupFailed) as caught:
+        apt.resolve(["cuda-nvcc-12-6@12.6.0", "cuda-cudart-12-6@12.6.0"], "debian12", "amd64")
+    assert caught.value.message == (
+        "`cuda/repos/debian12/x86_64` has not `cuda-nvcc-12-6=12.6.20-1`"
+    )
+    assert list(caught.value.details) == said
+    assert str(caught.value.hint).startswith("a release of two parts is the newest patch")
 
 
 def test_an_index_is_read_once(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def test_a_release_of_three_parts_means_itself() -> None:
     assert found.version == "12.6.20"
 
 
+def test_a_version_of_four_parts_is_in_the_manifest_of_three() -> None:
+    (found,) = Nvidia().redist.resolve(["cudnn/cudnn:cuda12@9.10.2.21"], "amd64")
+    assert found.version == "9.10.2.21"
+
+
 def test_a_release_does_not_mean_a_longer_one() -> None:
     newer = {"12.6.1": manifest("12.6.68", "a"), "12.60.0": manifest("12.60.1", "a")}
     (found,) = of(cuda=newer).resolve(["cuda/a@12.6"], "amd64")
@@ -67,6 +72,11 @@ def changed(change: Callable[[dict[str, dict[str, object]]], object]) -> Redist:
     [
         (of(), "cuda/cuda_nvcc@12.9", "`cuda/redist/` has no manifest of release 12.9"),
         (of(), "cuda/cuda_gdb@12.6", "redistrib_12.6.3.json` has no `cuda_gdb`"),
+        (
+            of(),
+            "cudnn/cudnn:cuda12@9.10.2.20",
+            "redistrib_9.10.2.json` has `cudnn` 9.10.2.21, not 9.10.2.20",
+        ),
         (of(), "cudnn/cudnn:cuda13@9.10", "`cudnn` for linux-x86_64 has no `cuda13`"),
         (of(), "tensorrt/tensorrt@10.0", "`tensorrt/redist/` is nowhere to be had"),
         (of(cuda={"1.0": []}), "cuda/part@1.0", "is not a manifest"),
@@ -117,6 +127,12 @@ def read_published(wanted: str) -> bytes:
         ("cuda/cuda_nvcc@12.4", "amd64", "cuda_nvcc-linux-x86_64-12.4.131-archive.tar.xz"),
         ("cuda/cuda_cudart@11.8", "arm64", "cuda_cudart-linux-sbsa-11.8.89-archive.tar.xz"),
         ("cudnn/cudnn:cuda12@9.1", "arm64", "cudnn-linux-sbsa-9.1.0.70_cuda12-archive.tar.xz"),
+        (
+            "cudnn/cudnn:cuda12@9.1.0.70",
+            "amd64",
+            "cudnn-linux-x86_64-9.1.0.70_cuda12-archive.tar.xz",
+        ),
+        ("cutensor/libcutensor@2.0.2", "arm64", "libcutensor-linux-sbsa-2.0.2.5-archive.tar.xz"),
         ("cudnn/cudnn:cuda11@8.9", "amd64", "cudnn-linux-x86_64-8.9.7.29_cuda11-archive.tar.xz"),
     ],
 )
@@ -133,7 +149,7 @@ def test_published_manifests_have_every_component(release: str, arch: str) -> No
     wanted = {
         package.format_map(recipes.words_of("redist", release))
         for component, parts in recipes.parts["redist"].items()
-        if component != "cudnn" and not facts.absence(component, "redist", release)
+        if component != "cutensor" and not facts.absence(component, "redist", release)
         for recipe in parts.values()
         for package in recipe.take
     }

@@ -157,6 +157,7 @@ def test_packages_of_one_distribution_are_not_for_another(facts: Facts) -> None:
         ),
         ("cuda12.6.3-debian12-x86_64", None, ""),
         ("cuda11.1-ubuntu20.04-aarch64", "arch", "CUDA 11.1 is packaged for x86_64"),
+        ("cuda12.6.3-cudnn9.5.1.17-debian12-x86_64", None, ""),
     ],
 )
 def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
@@ -170,7 +171,18 @@ def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
     else:
         assert rule is None
         assert verdict.cuda == CudaSource("nvidia-apt", cell.os)
-        assert verdict.cudnn_source == ("pypi" if cell.cudnn else None)
+        assert verdict.cudnn_source == ("nvidia-apt" if cell.cudnn else None)
+
+
+def test_debian_has_one_patch_of_a_release(facts: Facts) -> None:
+    cell = parse_cell("cuda12.4.1-debian12-x86_64")
+    assert cell
+    verdict = check(cell, facts, "debian")
+    assert isinstance(verdict, Impossible)
+    assert verdict.reason == (
+        "CUDA 12.4 comes from debian, redist, nvidia-apt for debian12; the matrix names debian, "
+        "which cannot be asked for a patch"
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,6 +192,7 @@ def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
         ("cuda13.0-debian12-x86_64", ("nvcc", "gdb"), "redist"),
         ("cuda11.8-debian12-aarch64", ("nvcc", "cusparse"), "debian"),
         ("cuda11.8-debian12-aarch64", ("nvcc", "gdb"), "redist"),
+        ("cuda13.0-debian12-x86_64", ("gdb", "nccl"), "nvidia-apt"),
     ],
 )
 def test_the_first_source_with_all_components_is_preferred(
@@ -199,17 +212,28 @@ def test_the_first_source_with_all_components_is_preferred(
             "cuda13.0-debian12-x86_64",
             ("gdb", "nvrtc"),
             "pypi",
-            "component `gdb` is not in pypi: there is no wheel of it; `sources` may name redist",
+            (
+                "component `gdb` is not in pypi: there is no wheel of it; "
+                "`sources` may name redist, nvidia-apt"
+            ),
         ),
         (
             "cuda13.0-debian12-x86_64",
-            ("gdb", "nccl"),
+            ("cutensor", "nccl"),
             None,
             (
-                "component `gdb` is not in pypi: there is no wheel of it; "
+                "component `cutensor` is not in pypi: its wheels were not looked at; "
                 "component `nccl` is not in redist: no manifest lists it; "
-                "component `gdb` is not in nvidia-apt: there is no recipe for it yet; "
-                "component `nccl` is not in nvidia-apt: there is no recipe for it yet"
+                "component `cutensor` is not in nvidia-apt: its packages were not looked at"
+            ),
+        ),
+        (
+            "cuda13.0-debian12-x86_64",
+            ("compat",),
+            "redist",
+            (
+                "component `compat` is not in redist: its manifests list it for Jetson only; "
+                "`sources` may name nvidia-apt"
             ),
         ),
         (

@@ -415,8 +415,8 @@ def test_a_cell_whose_source_lacks_what_a_library_wants_is_left_out(
 
 def test_where_no_cell_can_exist_the_first_says_why(matrix_of: Callable[[str], Matrix]) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        matrix_of("libraries: {a: {path: a, components: [gdb, nccl]}}\n")
+        matrix_of("libraries: {a: {path: a, components: [cutensor, nccl]}}\n")
     (problem,) = caught.value.problems
     assert str(problem.hint).startswith(
-        "the first, `cuda11.8-debian12-aarch64`: component `gdb` is not in debian: "
+        "the first, `cuda11.8-debian12-aarch64`: component `cutensor` is not in debian: "
     )

@@ -16,10 +16,13 @@ FACT_FILES = [
     "component_names",
     "conflicts",
     "cudnn",
+    "cutensor",
     "distributions",
     "families",
+    "nccl",
     "os",
     "sources",
+    "tensorrt",
 ]
 
 

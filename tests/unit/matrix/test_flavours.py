@@ -41,12 +41,9 @@ def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) 
             "did you mean `nvcc`?",
         ),
         (
-            "flavour: a\ncomponents: [tensorrt]",
-            (
-                "component `tensorrt` cannot be listed: there are no wheels of its "
-                "libraries, and its archives are for some CUDA releases only"
-            ),
-            None,
+            "flavour: a\ncomponents: [compat]",
+            "component `compat` cannot be listed: `policy` in matrix.yaml asks for it",
+            "write `policy: {cuda_compat: ...}` there",
         ),
         (
             "flavour: a\ncomponents: [cudnn]",

@@ -181,6 +181,29 @@ def test_images_ask_for_the_driver_that_the_policy_says(
     assert asked == ([requirement] * 2 if requirement else [])
 
 
+AXES_OF_APT = 'cuda: ["13.2"]\nos: [debian13]\narch: [x86_64, aarch64]'
+
+
+def test_forward_compatibility_is_in_the_runtime_image_alone(tmp_path: Path) -> None:
+    matrix = matrix_of(
+        tmp_path / "repository",
+        AXES_OF_APT,
+        "sources: [{source: nvidia-apt}]\npolicy: {cuda_compat: on}\n",
+    )
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    found = stages(dockerfile(environment))
+    first = "LD_LIBRARY_PATH=/usr/local/cuda/compat:/usr/local/cuda/lib64"
+    assert first in found["runtime"].text
+    for arch in ("amd64", "arm64"):
+        assert "place compat 'usr/local/cuda-*/compat/*'" in found[f"cuda-compat-{arch}"].text
+    for flavour in ("devel", "cross"):
+        assert "compat" not in found[flavour].text
+    assert {its.request.packages for key, its in lock.sets.items() if "-compat-" in key} == {
+        ("cuda-compat-13-2@13.2",)
+    }
+
+
 def with_files(environment: Environment, files: Sequence[Artifact]) -> str:
     stage = FileStage("runtime-files-amd64", tuple(files))
     others = tuple(its for its in environment.files if its.stage != stage.stage)
@@ -210,6 +233,7 @@ ENVIRONMENT = Environment(
     cuda="13.0",
     cudnn=None,
     requirement=None,
+    compat=False,
     gcc="12",
     compiler=Compiler("g++-12", "gcc-12", "g++-12"),
     installer="deb",

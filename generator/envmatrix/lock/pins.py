@@ -1,0 +1,79 @@
+"""Which version of NVIDIA's packages a request asks for. Pure.
+
+The packages of a release have versions of their own: `libcusparse-12-4` of CUDA 12.4.1 is
+12.3.1.170. The release's manifest has them, under names that `data/versions.yaml` says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import yaml
+
+from envmatrix.errors import LookupFailed
+
+# Name in the manifest of a CUDA release -> version, and where that manifest is.
+Manifest = tuple[str, Mapping[str, str]]
+
+_PARTS = re.compile(r"(?P<name>.+?)(?:-(?:dev|devel))?-\d+-\d+")
+# The dots of a release that names its patch: 12.4.1.
+_WHOLE = 2
+# What NVIDIA's packages are counted from.
+_REVISION = "-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A package in a version with its revision, or the newest that there is."""
+
+    name: str
+    version: str | None = None
+
+    @property
+    def deb(self) -> str:
+        return f"{self.name}={self.version}" if self.version else self.name
+
+    @property
+    def rpm(self) -> str:
+        return f"{self.name}-{self.version}" if self.version else self.name
+
+
+def pins(packages: Sequence[str], manifest: Callable[[str], Manifest]) -> tuple[Pin, ...]:
+    """`packages` are `name=version`, which they say themselves, or `name@release`: the version in
+    the `manifest` of a release of three parts, the newest of one of two."""
+    return tuple(_pin(text, manifest) for text in packages)
+
+
+def _pin(text: str, manifest: Callable[[str], Manifest]) -> Pin:
+    if "=" in text:
+        name, _, version = text.partition("=")
+        return Pin(name, version)
+    name, _, release = text.partition("@")
+    names = shipped_versions()[_base(name)] if release.count(".") == _WHOLE else ["newest"]
+    if names == ["newest"]:
+        return Pin(name)
+    if names == ["release"]:
+        return Pin(name, f"{release}{_REVISION}")
+    file, known = manifest(release)
+    found = next((known[its] for its in names if its in known), None)
+    if found is None:
+        raise LookupFailed(f"`{file}` has no `{names[0]}`, whose version `{name}` has")
+    return Pin(name, f"{found}{_REVISION}")
+
+
+def _base(name: str) -> str:
+    """A package without its release, and without `-dev` or `-devel` before that."""
+    parts = _PARTS.fullmatch(name)
+    return parts["name"] if parts else name
+
+
+@cache
+def shipped_versions() -> Mapping[str, Sequence[str]]:
+    """`data/versions.yaml`: package -> names in the manifest, `release` or `newest`."""
+    text = resources.files("envmatrix").joinpath("data/versions.yaml").read_text("utf-8")
+    versions: Mapping[str, Sequence[str]] = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
+    return versions

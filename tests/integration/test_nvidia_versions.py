@@ -1,0 +1,122 @@
+"""apt itself, with a repository of the form of NVIDIA's on loopback: which versions it finds."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.fakes import Nvidia, manifest
+from tests.openpgp import Key
+
+from envmatrix.engine.workshop import on_host
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.nvidia_apt import NvidiaApt
+from envmatrix.matrix.facts import load_facts
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="this machine has no apt"
+)
+
+REPOSITORY = "cuda/repos/debian12/x86_64"
+OFFERED = {
+    "libcudnn8": ["8.9.5.29-1+cuda11.8", "8.9.6.50-1+cuda11.8", "8.9.6.50-1+cuda12.2"],
+    "libcudnn9-cuda-12": ["9.1.0.70-1", "9.1.1.17-1", "9.10.2.21-1"],
+    "libcusparse-12-4": ["12.3.0.142-1", "12.3.1.170-1", "12.3.2.1-1"],
+    "libnccl2": ["2.21.5-1+cuda12.4", "2.25.1-1+cuda12.8"],
+}
+RELEASES = {
+    "12.4.0": manifest("12.3.0.142", "libcusparse"),
+    "12.4.1": manifest("12.3.1.170", "libcusparse"),
+    "12.4.9": manifest("12.3.9.9", "libcusparse"),
+}
+
+
+def _packages(directory: Path) -> str:
+    """The list of the packages that it makes in `directory`, which hold nothing."""
+    listed = ""
+    for name, version in ((name, its) for name, versions in OFFERED.items() for its in versions):
+        tree, file = directory / "tree", directory / f"{name}_{version}_amd64.deb"
+        (tree / "DEBIAN").mkdir(parents=True)
+        control = f"Package: {name}\nVersion: {version}\nArchitecture: amd64\n"
+        control += "Maintainer: nobody <nobody@mirror.example>\nDescription: empty\n"
+        (tree / "DEBIAN/control").write_text(control)
+        subprocess.run(["dpkg-deb", "-b", str(tree), str(file)], check=True, capture_output=True)
+        shutil.rmtree(tree)
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        listed += f"{control}Filename: ./{file.name}\nSize: {file.stat().st_size}\n"
+        listed += f"SHA256: {sha256}\n\n"
+    return listed
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def apt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NvidiaApt]:
+    root = tmp_path_factory.mktemp("nvidia-versions")
+    directory = root / "server" / REPOSITORY
+    directory.mkdir(parents=True)
+    listed = _packages(directory).encode()
+    (directory / "Packages").write_bytes(listed)
+    release = "Origin: NVIDIA\nDate: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n"
+    release += f" {hashlib.sha256(listed).hexdigest()} {len(listed)} Packages\n"
+    (directory / "Release").write_text(release)
+    key = Key("ours <ours@mirror.example>", 1767225600)
+    (directory / "Release.gpg").write_bytes(key.sign(release.encode()))
+    keyring = root / "ours.pub"
+    keyring.write_bytes(key.public)
+    handler = partial(_Quiet, directory=str(root / "server"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        nvidia = Nvidia({"cuda": RELEASES})
+        yield NvidiaApt(
+            root / "apt",
+            load_facts().nvidia_repositories,
+            f"http://127.0.0.1:{http.server_port}",
+            keyring,
+            nvidia.read,
+            on_host,
+            nvidia.redist.versions,
+        )
+        http.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("libcusparse-12-4@12.4", "12.3.2.1-1"),
+        ("libcusparse-12-4@12.4.0", "12.3.0.142-1"),
+        ("libcusparse-12-4@12.4.1", "12.3.1.170-1"),
+        ("libcudnn8=8.9.6.*+cuda11.8", "8.9.6.50-1+cuda11.8"),
+        ("libcudnn8=8.9.6.50-1+cuda12.2", "8.9.6.50-1+cuda12.2"),
+        ("libcudnn9-cuda-12=9.1.*", "9.1.1.17-1"),
+        ("libcudnn9-cuda-12=9.1.0.70-1", "9.1.0.70-1"),
+        ("libnccl2=2.21.5-1+cuda12.4", "2.21.5-1+cuda12.4"),
+    ],
+)
+def test_apt_finds_the_version_that_is_asked_for(apt: NvidiaApt, asked: str, found: str) -> None:
+    (artifact,) = apt.resolve([asked], "debian12", "amd64")
+    assert artifact.version == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "lacking"),
+    [
+        ("libcusparse-12-4@12.4.9", "libcusparse-12-4=12.3.9.9-1"),
+        ("libnvinfer10=10.16.1.11-1+cuda12.9", "libnvinfer10=10.16.1.11-1+cuda12.9"),
+    ],
+)
+def test_what_apt_does_not_find_is_told(apt: NvidiaApt, asked: str, lacking: str) -> None:
+    with pytest.raises(LookupFailed) as caught:
+        apt.resolve(["libnccl2=2.21.5-1+cuda12.4", asked], "debian12", "amd64")
+    assert caught.value.message == f"`{REPOSITORY}` has not `{lacking}`"
+    assert caught.value.details
