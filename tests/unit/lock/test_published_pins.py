@@ -1,8 +1,9 @@
 """The packages that are asked for are those of NVIDIA's own Dockerfiles, version by version.
 
 What the Dockerfiles have is written down here; what is compared with it comes from the manifest of
-the release. Three manifests may lie beside this checkout. Of three more, what NixOS/nixpkgs keeps
-of them (pkgs/development/cuda-modules/_cuda/manifests/cuda) is written down as well.
+the release. Three manifests may lie beside this checkout. Of four more, what NixOS/nixpkgs keeps or
+kept of them is written down as well: pkgs/development/cuda-modules/_cuda/manifests/cuda, and for
+12.8.1 cuda/manifests.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ PUBLISHED = {
     },
 }
 
-# Versions in manifests, as NixOS/nixpkgs keeps them.
+# Versions in manifests, as NixOS/nixpkgs has them.
 KEPT = {
     "12.6.3": {
         "cuda_cudart": "12.6.77",
@@ -141,6 +142,16 @@ KEPT = {
         "libcublas": "12.6.4.1",
         "libcusparse": "12.5.4.2",
         "libnpp": "12.3.1.54",
+    },
+    "12.8.1": {
+        "cuda_cudart": "12.8.90",
+        "cuda_nvml_dev": "12.8.90",
+        "cuda_nvprof": "12.8.90",
+        "cuda_nvtx": "12.8.90",
+        "cuda_profiler_api": "12.8.90",
+        "libcublas": "12.8.4.1",
+        "libcusparse": "12.5.8.93",
+        "libnpp": "12.3.3.100",
     },
     "12.9.1": {
         "cuda_cudart": "12.9.79",
@@ -222,7 +233,7 @@ def redist(release: str) -> Redist:
     elif release in KEPT:
         content = json.dumps({key: {"version": its} for key, its in KEPT[release].items()}).encode()
     else:
-        pytest.skip(f"no manifest of {release} beside this checkout, and none that was read")
+        pytest.skip(f"there is no manifest of {release} beside this checkout")
     known = {"cuda/redist/": name.encode(), f"cuda/redist/{name}": content}
 
     def read(path: str) -> bytes:
