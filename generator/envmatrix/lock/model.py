@@ -51,7 +51,7 @@ class Request:
     `resolver` is `bootstrap` (a base), `image` (a base that is an image by digest), `apt`
     (packages and what they depend on, over the sets in `below`), `apt-files` (exactly these
     packages), `pip`, `redist` or `nvidia-apt` (whose `suite` is a repository of NVIDIA's). `arch`
-    is Docker's name.
+    is Docker's name, or of CUDA for a target that shares a machine, the target's.
     """
 
     resolver: str

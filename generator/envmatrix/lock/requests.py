@@ -10,6 +10,7 @@ from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.targets import TARGETS
 
 # The architecture whose machines cross-compile for the others.
 CROSS_HOST = "x86_64"
@@ -22,17 +23,19 @@ _UNPACKERS = ("unzip", "xz-utils")
 
 @dataclass(frozen=True, slots=True)
 class OsSets:
-    """Keys of the package sets of one OS, architecture and host compiler."""
+    """Keys of the package sets of one OS, architecture and host compiler. `cross` and `emulator`
+    are what a target adds to them, where it adds anything."""
 
     base: str
     unpackers: str
     runtime: str
     devel: str
     cross: str | None
+    emulator: str | None
 
 
 def is_crossed(arch: str) -> bool:
-    return arch != CROSS_HOST
+    return TARGETS[arch].crossed != "no"
 
 
 def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str, ...]:
@@ -44,21 +47,30 @@ def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str,
 
 def os_sets(os: str, arch: str, gcc: str, target: str | None = None) -> OsSets:
     start = f"{os}-{docker_arch(arch)}"
-    cross = f"{start}-cross-gcc{gcc}-{docker_arch(target)}" if target else None
+    row = TARGETS[target or arch]
+    packages = row.packages
+    # Targets whose cross compilers are those of envs/ differ in the machine only.
+    name = row.key if "cross" in packages else row.machine
+    has_cross = target is not None and packages.get("cross", True)
     return OsSets(
-        f"{start}-base", f"{start}-unpackers", f"{start}-runtime", f"{start}-devel-gcc{gcc}", cross
+        base=f"{start}-base",
+        unpackers=f"{start}-unpackers",
+        runtime=f"{start}-runtime",
+        devel=f"{start}-devel-gcc{gcc}",
+        cross=f"{start}-cross-gcc{gcc}-{name}" if has_cross else None,
+        emulator=f"{start}-runtime-{row.key}" if "runtime" in packages else None,
     )
 
 
 def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
     origin = cell.toolchain.cuda
     suite = f"-{origin.suite}" if SOURCES[origin.source].names_suite else ""
-    return f"cuda{cell.cell.cuda}-{origin.source}{suite}-{part}-{docker_arch(arch)}"
+    return f"cuda{cell.cell.cuda}-{origin.source}{suite}-{part}-{TARGETS[arch].key}"
 
 
 def cudnn_set(cell: PlannedCell, arch: str) -> str:
     source, major = cell.toolchain.cudnn_source, cell.cell.cuda.split(".")[0]
-    return f"cudnn{cell.cell.cudnn}-{source}-cuda{major}-{docker_arch(arch)}"
+    return f"cudnn{cell.cell.cudnn}-{source}-cuda{major}-{TARGETS[arch].key}"
 
 
 def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
@@ -79,10 +91,12 @@ def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
 def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     """Every set that the images of `cell` are made of, in an order that resolves."""
     arch = cell.cell.arch
-    requests = _os_requests(cell, matrix, arch)
+    target = TARGETS[arch]
+    requests = _os_requests(cell, matrix, arch) if target.machine else {}
     if is_crossed(arch):
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
-    requests |= _toolkit_requests(cell, matrix, recipes)
+    if target.cuda:
+        requests |= _toolkit_requests(cell, matrix, recipes)
     if cell.cell.cudnn:
         requests[cudnn_set(cell, arch)] = _cudnn_request(cell, recipes)
     return requests
@@ -129,6 +143,7 @@ def _os_requests(
     suite = matrix.facts.os[cell.cell.os].suite
     gcc = cell.toolchain.gcc
     keys = os_sets(cell.cell.os, arch, gcc, target)
+    own = TARGETS[target or arch].packages
 
     def apt(packages: Iterable[str], *below: str) -> Request:
         return Request("apt", docker_arch(arch), tuple(sorted(packages)), suite, below)
@@ -141,10 +156,16 @@ def _os_requests(
         keys.base: _base_request(cell, matrix, docker_arch(arch)),
         keys.unpackers: apt(_UNPACKERS, keys.base),
         keys.runtime: flavour("runtime", keys.base),
-        keys.devel: flavour("devel", keys.base, keys.runtime),
     }
+    if keys.emulator:
+        requests[keys.emulator] = apt(own["runtime"], keys.base, keys.runtime)
+    if target or TARGETS[arch].is_native:
+        requests[keys.devel] = flavour("devel", keys.base, keys.runtime)
     if keys.cross:
-        requests[keys.cross] = flavour("cross", keys.base, keys.runtime, keys.devel)
+        below = (keys.base, keys.runtime, keys.devel)
+        requests[keys.cross] = (
+            apt(own["cross"], *below) if "cross" in own else flavour("cross", *below)
+        )
     return requests
 
 
@@ -158,7 +179,8 @@ def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
 
 def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     arch = cell.cell.arch
-    wanted = [("runtime", arch), ("devel", arch), ("tools", arch)]
+    wanted = [("runtime", arch), ("devel", arch)]
+    wanted += [("tools", arch)] if TARGETS[arch].is_native else []
     wanted += [("tools", CROSS_HOST)] if is_crossed(arch) else []
     return {
         toolkit_set(cell, part, machine): _toolkit_request(cell, matrix, recipes, part, machine)
@@ -175,7 +197,7 @@ def _toolkit_request(
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
     wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None
-    return Request(source.resolver, docker_arch(arch), wanted, suite)
+    return Request(source.resolver, TARGETS[arch].key, wanted, suite)
 
 
 def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
@@ -185,7 +207,7 @@ def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
     names = _packages(recipes.of(name, ("cudnn",), "runtime"), words_of(cell, recipes))
     version, major = str(cell.cell.cudnn), cell.cell.cuda.split(".")[0]
     wanted = tuple(source.cudnn(package, version, major) for package in names)
-    return Request(source.resolver, docker_arch(cell.cell.arch), wanted)
+    return Request(source.resolver, TARGETS[cell.cell.arch].key, wanted)
 
 
 def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from envmatrix.matrix.facts import (
     Package,
     in_range,
 )
+from envmatrix.matrix.targets import TARGETS, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Subject:
     facts: Facts
     source: str | None = None
     components: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> Target:
+        return TARGETS[self.cell.arch]
 
     @property
     def offered(self) -> list[Package]:
@@ -70,7 +75,7 @@ class Subject:
     @property
     def available_gcc(self) -> list[str]:
         """Majors that compile for the cell's architecture both natively and from another one."""
-        cross = self.os.cross_gcc.get(self.cell.arch, self.os.gcc)
+        cross = self.os.cross_gcc.get(self.target.processor, self.os.gcc)
         return [major for major in self.os.gcc if major in cross]
 
     @property

@@ -63,16 +63,16 @@ def elf_machine(file: Path) -> str | None:
     return _MACHINES.get(machine, f"machine {machine}")
 
 
-def check_machine(found: Sequence[Artifact], arch: str) -> None:
-    """Raise where nothing was made, or something for another architecture."""
+def check_machine(found: Sequence[Artifact], machine: str) -> None:
+    """Raise where nothing was made, or something for another machine."""
     if not any(item.machine for item in found):
         raise EnvmatrixError(
             "the build made none of the library's `artifacts`",
             hint="compare `artifacts` in matrix.yaml with what the build writes",
         )
-    wrong = [item for item in found if item.machine not in (None, arch)]
+    wrong = [item for item in found if item.machine not in (None, machine)]
     if wrong:
-        raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {arch}")
+        raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {machine}")
 
 
 def read_junit(file: Path) -> tuple[TestOutcome, ...]:

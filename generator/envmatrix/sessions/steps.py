@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from envmatrix.engine.containers import ContainerSpec, Mount
 from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.targets import TARGETS, Target
 from envmatrix.plan.environments import Image
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class Workplace:
     compiler: Image
     runtime: Image
     host_arch: str
+
+    @property
+    def target(self) -> Target:
+        return TARGETS[self.cell.cell.arch]
 
     @property
     def directory(self) -> Path:
