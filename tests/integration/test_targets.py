@@ -18,7 +18,7 @@ from tests.integration.conftest import ROOT, Envmatrix
 from tests.integration.test_redist import serving
 
 from envmatrix.lock import model
-from envmatrix.sessions.outcomes import elf_machine, read_junit
+from envmatrix.sessions.outcomes import elf_machine, pe_machine, read_junit
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.origins import Origins
@@ -195,3 +195,25 @@ def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
     assert "targets/aarch64-linux/include" in said
     assert said.endswith("aarch64-linux\ntargets/aarch64-linux/include\n")
     assert "sbsa" not in said
+
+
+HOSTINFO = "hostinfo: {{path: examples/hostinfo, cuda: none, artifacts: {artifacts}}}"
+
+
+def test_a_windows_cell_compiles_and_its_tests_run_under_wine(
+    envmatrix: Envmatrix, repository: Repository
+) -> None:
+    cell = f"{ENVIRONMENT}-windows"
+    library = HOSTINFO.format(artifacts='["bin/*.dll", "bin/*.exe"]')
+    root = repository("windows", library)
+
+    done = envmatrix("run", "test", cell, cwd=root)
+
+    assert "x86_64-windows" in done.stdout
+    made = root / "build" / cell / "hostinfo"
+    programs = [pe_machine(file) for file in made.glob("cross-windows/bin/*")]
+    assert programs == ["x86_64-windows"] * 2, "a library and a test"
+    assert [(its.name, its.state) for its in read_junit(made / "junit.xml")] == [
+        ("host_platform", "passed")
+    ]
+    assert "windows x86_64" in (made / "junit.xml").read_text()

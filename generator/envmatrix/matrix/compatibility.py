@@ -128,6 +128,9 @@ def target(subject: Subject) -> Verdict:
     if its.last and not in_range(release, "0", its.last.release):
         explanation = f"the last CUDA for {its.name} is {its.last.release}: {its.last.reason}"
         return Verdict("target", passed=False, explanation=explanation, ref=its.last.ref)
+    if any(its.packages.values()) and subject.os.family != "deb":
+        explanation = f"what compiles for {its.name} is known of Debian and its kin only"
+        return Verdict("target", passed=False, explanation=explanation, ref=its.ref)
     explanation = f"{its.name} is compiled for {_COMPILED[its.crossed]}"
     if its.host_only:
         explanation += f", by libraries that need no CUDA alone: {its.host_only}"

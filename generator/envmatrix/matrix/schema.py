@@ -164,6 +164,7 @@ class LibraryEntry(Table):
     benchmark: InsidePath | None = None
     artifacts: tuple[InsidePath, ...] = ()
     components: tuple[Name, ...] = ()
+    cuda: Literal["toolkit", "none"] = "toolkit"
 
 
 TierName: TypeAlias = Literal["pr", "nightly"]

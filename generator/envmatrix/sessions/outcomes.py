@@ -15,11 +15,13 @@ from envmatrix.errors import EnvmatrixError
 
 # e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 _MACHINES = {62: "x86_64", 183: "aarch64"}
+# Machine of the COFF header: https://learn.microsoft.com/windows/win32/debug/pe-format
+_PE_MACHINES = {0x8664: "x86_64-windows", 0xAA64: "aarch64-windows"}
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that a build made; `machine` is None where it is no ELF file, `size` in bytes."""
+    """A file that a build made; `machine` is None where it is no program, `size` in bytes."""
 
     path: Path
     machine: str | None
@@ -48,7 +50,7 @@ def artifacts(build: Path, patterns: Sequence[str]) -> tuple[Artifact, ...]:
     """The files that match, links left out."""
     files = sorted({file for pattern in patterns for file in build.glob(pattern)})
     return tuple(
-        Artifact(file, elf_machine(file), file.stat().st_size)
+        Artifact(file, elf_machine(file) or pe_machine(file), file.stat().st_size)
         for file in files
         if file.is_file() and not file.is_symlink()
     )
@@ -61,6 +63,20 @@ def elf_machine(file: Path) -> str | None:
         return None
     (machine,) = struct.unpack_from("<H" if header[5] == 1 else ">H", header, 18)
     return _MACHINES.get(machine, f"machine {machine}")
+
+
+def pe_machine(file: Path) -> str | None:
+    """The machine of a program or library for Windows."""
+    with file.open("rb") as handle:
+        header = handle.read(64)
+        if len(header) < 64 or header[:2] != b"MZ":
+            return None
+        handle.seek(*struct.unpack_from("<I", header, 60))
+        signature = handle.read(6)
+    if len(signature) < 6 or signature[:4] != b"PE\0\0":
+        return None
+    (machine,) = struct.unpack_from("<H", signature, 4)
+    return _PE_MACHINES.get(machine, f"machine {machine:#x}")
 
 
 def check_machine(found: Sequence[Artifact], machine: str) -> None:
