@@ -61,14 +61,14 @@ ARCHIVES: dict[str, dict[str, tuple[str, dict[str, tuple[str, ...]]]]] = {
         ),
         "linux-aarch64": (
             "arm64",
-            {"include": ("usr/include/crt", "usr/include/fatbinary_section.h")},
+            {"include": ("usr/include/crt", "usr/include/f*.h")},
         ),
     },
     "cuda_cudart": {
         "linux-aarch64": (
             "arm64",
             {
-                "include": ("usr/include/*",),
+                "include": ("usr/include/[!f]*.h*",),
                 "lib": (
                     f"{LIBRARIES}/libcudart.so*",
                     f"{LIBRARIES}/libcudart_static.a",
@@ -150,13 +150,15 @@ def repository(
 ) -> Iterator[Repository]:
     """A repository with one cell, locked and generated on a machine with a configuration."""
 
-    def make(arch: str, library: str, configuration: str = "") -> Path:
+    def make(arch: str, library: str, configuration: str = "", package: str = "file") -> Path:
         home = tmp_path / "config/envmatrix"
         home.mkdir(parents=True)
         (home / "config.toml").write_text(configuration)
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         root = tmp_path / "repository"
         shutil.copytree(ROOT / "envs", root / "envs")
+        devel = root / "envs/devel.yaml"
+        devel.write_text(devel.read_text().replace("file,", f"{package},"))
         shutil.copytree(ROOT / "examples", root / "examples")
         shutil.copy(ROOT / model.FILE, root)
         text = MATRIX.format(release=RELEASE, arch=arch, library=library)
@@ -217,3 +219,69 @@ def test_a_windows_cell_compiles_and_its_tests_run_under_wine(
         ("host_platform", "passed")
     ]
     assert "windows x86_64" in (made / "junit.xml").read_text()
+
+
+# What stands for a licensed SDK: its compilers' names around a compiler of Debian's.
+STUB = """\
+#!/bin/sh
+for word; do shift; case $word in -V*) ;; *) set -- "$@" "$word" ;; esac; done
+exec aarch64-linux-gnu-{compiler}-12 "$@"
+"""
+SDKS = {
+    "qnx": ("host/linux/x86_64/usr/bin", {"qcc": "gcc", "q++": "g++"}),
+    "drive": (
+        "toolchains/aarch64--glibc--stub-1/bin",
+        {"aarch64-buildroot-linux-gnu-gcc": "gcc", "aarch64-buildroot-linux-gnu-g++": "g++"},
+    ),
+}
+
+
+@pytest.mark.parametrize("target", SDKS)
+def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
+    target: str,
+    envmatrix: Envmatrix,
+    engine: docker.DockerClient,
+    repository: Repository,
+    tmp_path: Path,
+) -> None:
+    directory, compilers = SDKS[target]
+    sdk = tmp_path / "sdk"
+    (sdk / directory).mkdir(parents=True)
+    for name, compiler in compilers.items():
+        (sdk / directory / name).write_text(STUB.format(compiler=compiler))
+        (sdk / directory / name).chmod(0o755)
+    cell = f"{ENVIRONMENT}-{target}"
+    library = HOSTINFO.format(artifacts='["libhostinfo.so*"]')
+    root = repository(target, library, f'[sdks]\n{target} = "{sdk}"\n', "g++-12-aarch64-linux-gnu")
+
+    done = envmatrix("run", "test", cell, cwd=root, expect=77)
+
+    assert "hardware of its own" in done.stderr
+    made = root / "build" / cell / f"hostinfo/cross-{target}/libhostinfo.so"
+    assert elf_machine(made) == "aarch64"
+    names = set(files_of(engine, f"envmatrix/{ENVIRONMENT}:cross-{target}-amd64"))
+    assert "usr/local/share/toolchain.cmake" in names
+    assert not [name for name in names if name.startswith(f"opt/{target}")]
+    assert not [name for name in names if Path(name).name in compilers]
+
+
+def files_of(engine: docker.DockerClient, image: str) -> Iterator[str]:
+    """The names of all files in all layers of an image."""
+    saved = io.BytesIO(b"".join(engine.images.get(image).save()))
+    with tarfile.open(fileobj=saved) as archive:
+        manifest = json.load(archive.extractfile("manifest.json") or io.BytesIO())
+        for name in manifest[0]["Layers"]:
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                yield from layer.getnames()
+
+
+def test_a_missing_sdk_is_told_with_what_to_write_where(
+    envmatrix: Envmatrix, repository: Repository
+) -> None:
+    root = repository("qnx", HOSTINFO.format(artifacts='["libhostinfo.so*"]'))
+
+    done = envmatrix("run", "compile", f"{ENVIRONMENT}-qnx", cwd=root, expect=2)
+
+    assert "nothing on this machine says where the SDK `qnx` is" in done.stderr
+    assert "config.toml" in done.stderr
+    assert '`qnx = "/path/of/the/sdk"`' in done.stderr

@@ -120,9 +120,8 @@ def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:
 def _variables(environment: Environment, cross: Cross) -> list[str]:
     """What the cross image of a target sets."""
     found = {
-        "CC": cross.c,
         "CMAKE_TOOLCHAIN_FILE": "/usr/local/share/toolchain.cmake",
-        "CXX": cross.cxx,
+        **({"CC": cross.c, "CXX": cross.cxx} if cross.c else {}),
         **cross.target.environment.get("cross", {}),
     }
     if cross.target.cuda:
