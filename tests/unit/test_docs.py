@@ -24,6 +24,7 @@ from envmatrix.matrix.facts import Component, Facts, load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix
 from envmatrix.matrix.selection import short_names
+from envmatrix.matrix.targets import TARGETS
 from envmatrix.sessions.execution import SKIPPED
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +173,11 @@ def test_the_readme_lists_every_exit_code() -> None:
 @pytest.mark.parametrize("key", sorted({name for table in TABLES for name in table.model_fields}))
 def test_every_key_of_the_matrix_is_documented(key: str) -> None:
     assert re.search(rf"`{key}`", text_of(Path("docs/matrix.md")))
+
+
+def test_every_target_is_documented() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", marked("docs/matrix.md", "targets"), re.MULTILINE)
+    assert rows[1:] == [*TARGETS], "below the head"
 
 
 def test_every_field_of_the_lock_is_documented() -> None:

@@ -19,13 +19,15 @@ from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
-from envmatrix.matrix.model import Library
+from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.selection import find_cell
+from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.environments import images_of, lacks_cross
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import SKIPPED, Execution, Skipped
 from envmatrix.sessions.steps import Workplace
 from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.origins import Origins
 
 
 @click.group(epilog="Example: envmatrix run test cuda13-x86_64")
@@ -65,9 +67,14 @@ def test_command(
     arguments: Sequence[str],
 ) -> None:
     """Compile, then run the tests in CELL's runtime image; ARGUMENTS go to CTest."""
+    runs_here = True
     for execution in _executions(_Which(name, library, emulate), jobs, console):
         _compile(execution)
-        _test(execution, arguments)
+        runs_here = execution.place.runtime is not None
+        if runs_here:
+            _test(execution, arguments)
+    if not runs_here:
+        _skip(f"`{name}` is compiled; its tests run on hardware of its own only")
 
 
 @command.command("perf", epilog="Example: envmatrix run perf cuda13-x86_64")
@@ -135,12 +142,15 @@ def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Executio
     host_arch = options.host_arch()
     if lacks_cross(cell, host_arch) and not which.emulate:
         raise EnvmatrixError(
-            f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own architecture",
+            f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own architecture, "
+            "or its system has no cross compiler",
             hint="compile it under emulation: `--emulate`",
         )
-    libraries = _libraries(workspace, which.library)
-    compiler, runtime = images_of(cell, host_arch, emulate=which.emulate)
-    needed = (compiler,) if which.only_compiler else (compiler, runtime)
+    libraries = _libraries(workspace, which.library, cell)
+    sdk = TARGETS[cell.cell.arch].sdk
+    directory = Origins().sdk(sdk) if sdk else None
+    compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
+    needed = [compiler, *([] if which.only_compiler else others)]
     build_images(workspace, planned(workspace, needed), jobs, console)
     with images.engine() as client:
         for library in libraries:
@@ -150,15 +160,21 @@ def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Executio
                 root=workspace.root,
                 ccache=cache_directory() / "ccache" / cell.id,
                 compiler=compiler,
-                runtime=runtime,
+                runtime=next(iter(others), None),
                 host_arch=host_arch,
                 has_ccache=workspace.matrix.has_package("ccache", cell.cell.os),
+                sdk=directory,
             )
             yield Execution(client, place, console, jobs)
 
 
-def _libraries(workspace: Workspace, name: str | None) -> tuple[Library, ...]:
-    known = workspace.matrix.libraries
+def _libraries(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
+    """That of a name, or all that can be compiled in the cell."""
+    known = tuple(its for its in workspace.matrix.libraries if its.suits(cell.cell.arch))
+    if name in {its.name for its in workspace.matrix.libraries} - {its.name for its in known}:
+        message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
+        hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
+        raise ConfigurationError(Problem(message, hint=hint))
     if name is None and known:
         return known
     chosen = tuple(item for item in known if item.name == name)

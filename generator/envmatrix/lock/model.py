@@ -52,7 +52,8 @@ class Request:
     (packages and what they depend on, over the sets in `below`), `dnf` or `zypper` (the same of
     another family), `apt-files` (exactly these packages), `pip`, `redist`, `nvidia-apt` or
     `nvidia-dnf` (whose `suite` is a repository of NVIDIA's), or `in-image` (components that have to
-    be in the image of the base in `below`). `arch` is Docker's name.
+    be in the image of the base in `below`). `arch` is Docker's name, or of CUDA for a target that
+    shares a machine, the target's.
     """
 
     resolver: str

@@ -18,8 +18,8 @@ from envmatrix.matrix.cells import version_key
 
 ORIGIN = "nvidia"
 
-# Docker's architecture -> the manifest's platform. `linux-aarch64` there means Jetson.
-PLATFORMS = {"amd64": "linux-x86_64", "arm64": "linux-sbsa"}
+# The key of a target -> the manifest's platform.
+PLATFORMS = {"amd64": "linux-x86_64", "arm64": "linux-sbsa", "jetson": "linux-aarch64"}
 
 _MANIFEST = re.compile(r"redistrib_(\d+(?:\.\d+)*)\.json")
 _WANTED = re.compile(r"(?P<product>\w+)/(?P<name>\w+)(?::(?P<variant>\w+))?@(?P<release>[\d.]+)")

@@ -13,6 +13,7 @@ from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
 from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.systems import OperatingSystem
+from envmatrix.matrix.targets import TARGETS
 
 # The architecture whose machines cross-compile for the others.
 CROSS_HOST = "x86_64"
@@ -30,20 +31,24 @@ _WHOLE_CUDNN = 3
 @dataclass(frozen=True, slots=True)
 class OsSets:
     """Keys of the package sets of one OS, architecture and host compiler. Where CUDA is in an
-    image there is nothing to unpack."""
+    image there is nothing to unpack. `cross` and `emulator` are what a target adds to them, where
+    it adds anything."""
 
     base: str
     unpackers: str | None
     runtime: str
     devel: str
     cross: str | None
+    emulator: str | None
 
 
 def is_crossed(cell: PlannedCell) -> bool:
     """Whether a machine of the cross host's architecture compiles `cell` without emulation. An
     image has CUDA for its own architecture only."""
-    its = cell.toolchain
-    return cell.cell.arch != CROSS_HOST and its.cross and not its.cuda.image
+    its, target = cell.toolchain, TARGETS[cell.cell.arch]
+    return target.crossed == "only" or (
+        target.crossed == "also" and its.cross and not its.cuda.image
+    )
 
 
 def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str, ...]:
@@ -55,9 +60,19 @@ def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str,
 
 def os_sets(cell: PlannedCell, arch: str, target: str | None = None) -> OsSets:
     start, gcc = _start(cell, arch), cell.toolchain.gcc
-    cross = f"{start}-cross-gcc{gcc}-{docker_arch(target)}" if target else None
-    unpackers = None if cell.toolchain.cuda.image else f"{start}-unpackers"
-    return OsSets(f"{start}-base", unpackers, f"{start}-runtime", f"{start}-devel-gcc{gcc}", cross)
+    row = TARGETS[target or arch]
+    packages = row.packages
+    # Targets whose cross compilers are those of envs/ differ in the machine only.
+    name = row.key if "cross" in packages else row.machine
+    has_cross = target is not None and packages.get("cross", True)
+    return OsSets(
+        base=f"{start}-base",
+        unpackers=None if cell.toolchain.cuda.image else f"{start}-unpackers",
+        runtime=f"{start}-runtime",
+        devel=f"{start}-devel-gcc{gcc}",
+        cross=f"{start}-cross-gcc{gcc}-{name}" if has_cross else None,
+        emulator=f"{start}-runtime-{row.key}" if "runtime" in packages else None,
+    )
 
 
 def _start(cell: PlannedCell, arch: str) -> str:
@@ -70,13 +85,13 @@ def _start(cell: PlannedCell, arch: str) -> str:
 def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
     origin = cell.toolchain.cuda
     suite = f"-{origin.suite}" if SOURCES[origin.source].names_suite else ""
-    return f"cuda{cell.cell.cuda}-{origin.source}{suite}-{part}-{docker_arch(arch)}"
+    return f"cuda{cell.cell.cuda}-{origin.source}{suite}-{part}-{TARGETS[arch].key}"
 
 
 def cudnn_set(cell: PlannedCell, arch: str) -> str:
     source, major = str(cell.toolchain.cudnn_source), cell.cell.cuda.split(".")[0]
     suite = f"-{cell.toolchain.cuda.suite}" if SOURCES[source].names_suite else ""
-    return f"cudnn{cell.cell.cudnn}-{source}{suite}-cuda{major}-{docker_arch(arch)}"
+    return f"cudnn{cell.cell.cudnn}-{source}{suite}-cuda{major}-{TARGETS[arch].key}"
 
 
 def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
@@ -98,14 +113,16 @@ def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
 def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     """Every set that the images of `cell` are made of, in an order that resolves."""
     arch = cell.cell.arch
-    requests = _os_requests(cell, matrix, arch)
+    target = TARGETS[arch]
+    requests = _os_requests(cell, matrix, arch) if target.machine else {}
     if cell.toolchain.cuda.image:
         return requests | _image_requests(cell, matrix)
     if is_crossed(cell):
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
     elif arch != CROSS_HOST:
         requests |= _unpacking_requests(cell, matrix, CROSS_HOST)
-    requests |= _toolkit_requests(cell, matrix, recipes)
+    if target.cuda:
+        requests |= _toolkit_requests(cell, matrix, recipes)
     if cell.cell.cudnn:
         requests[cudnn_set(cell, arch)] = _cudnn_request(cell, recipes)
     return requests
@@ -166,6 +183,7 @@ def _os_requests(
     os, gcc = matrix.facts.os[cell.cell.os], cell.toolchain.gcc
     keys = os_sets(cell, arch, target)
     compiler = matrix.facts.compiler(os.name, gcc).package
+    own = TARGETS[target or arch].packages
 
     def flavour(name: str, *below: str) -> Request:
         packages = matrix.flavours[name].packages_for(
@@ -176,10 +194,18 @@ def _os_requests(
     requests = {
         **_unpacking_requests(cell, matrix, arch),
         keys.runtime: flavour("runtime", keys.base),
-        keys.devel: flavour("devel", keys.base, keys.runtime),
     }
+    if keys.emulator:
+        requests[keys.emulator] = _os_request(os, arch, own["runtime"], keys.base, keys.runtime)
+    if target or TARGETS[arch].is_native:
+        requests[keys.devel] = flavour("devel", keys.base, keys.runtime)
     if keys.cross:
-        requests[keys.cross] = flavour("cross", keys.base, keys.runtime, keys.devel)
+        below = (keys.base, keys.runtime, keys.devel)
+        requests[keys.cross] = (
+            _os_request(os, arch, own["cross"], *below)
+            if "cross" in own
+            else flavour("cross", *below)
+        )
     return requests
 
 
@@ -224,7 +250,8 @@ def _image_requests(cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
 
 def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     arch = cell.cell.arch
-    wanted = [("runtime", arch), ("devel", arch), ("tools", arch)]
+    wanted = [("runtime", arch), ("devel", arch)]
+    wanted += [("tools", arch)] if TARGETS[arch].is_native else []
     wanted += [("tools", CROSS_HOST)] if is_crossed(cell) else []
     wanted += [("compat", arch)] if matrix.cuda_compat else []
     return {
@@ -242,7 +269,7 @@ def _toolkit_request(
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
     wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None
-    return Request(source.resolver, docker_arch(arch), wanted, suite)
+    return Request(source.resolver, TARGETS[arch].key, wanted, suite)
 
 
 def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
@@ -253,7 +280,7 @@ def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
     names = _packages(recipes.of_cudnn(name, version).values(), words_of(cell, recipes))
     wanted = tuple(source.cudnn(package, version, major) for package in names)
     suite = cell.toolchain.cuda.suite if source.names_suite else None
-    return Request(source.resolver, docker_arch(cell.cell.arch), wanted, suite)
+    return Request(source.resolver, TARGETS[cell.cell.arch].key, wanted, suite)
 
 
 def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:

@@ -6,17 +6,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from envmatrix.matrix.targets import TARGETS
+
 AXES = ("cuda", "cudnn", "os", "arch")
 
 # The occasions on which cells run; each has the cells of the one before it.
 TIERS = ("pr", "nightly", "weekly")
 
-# The same architecture under the names of everyone who has one for it.
-_DOCKER_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le"}
-_CUDA_TARGET = {"x86_64": "x86_64-linux", "aarch64": "sbsa-linux", "ppc64le": "ppc64le-linux"}
-_MACHINE = {"ppc64le": "powerpc64le"}
-
-ARCHES = tuple(_DOCKER_ARCH)
+ARCHES = tuple(TARGETS)
 
 _CELL_ID = re.compile(
     r"cuda(?P<cuda>\d+\.\d+(?:\.\d+)?)"
@@ -67,19 +64,12 @@ def sort_key(cell: Cell) -> tuple[tuple[int, ...], tuple[int, ...], str, str]:
 
 
 def docker_arch(arch: str) -> str:
-    """Docker's and Debian's name of `arch` (`x86_64` is `amd64`)."""
-    return _DOCKER_ARCH[arch]
-
-
-def cuda_target(arch: str) -> str:
-    """The directory under CUDA's `targets/` for `arch`."""
-    return _CUDA_TARGET[arch]
-
-
-def triplet(arch: str) -> str:
-    return f"{_MACHINE.get(arch, arch)}-linux-gnu"
+    """Docker's and Debian's name of the machine that runs `arch` (`x86_64` runs on `amd64`)."""
+    machine = TARGETS[arch].machine
+    assert machine is not None  # noqa: S101 -- asked of what runs in a container alone
+    return machine
 
 
 def package_triplet(arch: str) -> str:
     """The triplet inside Debian package names, which may hold no underscore."""
-    return triplet(arch).replace("_", "-")
+    return TARGETS[arch].triplet.replace("_", "-")

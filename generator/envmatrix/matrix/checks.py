@@ -16,6 +16,7 @@ from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, spelling, unmatched
 from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.matrix.targets import TARGETS
 from envmatrix.matrix.tiers import asked_for
 
 # What a rule under `sources` can look at.
@@ -150,6 +151,18 @@ def library_problems(source: Source) -> Iterator[Problem]:
     for name, library in source.contents.libraries.items():
         location = ("libraries", name, "components")
         yield from component_problems(library.components, source.document, location, source.facts)
+        if library.cuda == "none" and library.components:
+            message = f"library `{name}` needs no CUDA, and has `components` of it"
+            yield Problem(message, source.document.position(*location))
+
+
+def target_problems(matrix: Matrix) -> Iterator[Problem]:
+    """Targets that no library of the matrix can be compiled for."""
+    for arch, planned in {planned.cell.arch: planned for planned in matrix.cells}.items():
+        if matrix.libraries and not any(its.suits(arch) for its in matrix.libraries):
+            message = f"no library can be compiled for `{arch}`: {TARGETS[arch].host_only}"
+            hint = "say `cuda: none` of a library that needs no CUDA"
+            yield Problem(message, planned.position, hint)
 
 
 def component_problems(

@@ -52,6 +52,8 @@ class Verdict:
 
 Rule = Callable[[Subject], Verdict]
 
+_COMPILED = {"no": "on x86_64", "also": "on x86_64 and on itself", "only": "on x86_64 only"}
+
 
 def check(
     cell: Cell, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
@@ -90,7 +92,10 @@ def _toolkit_verdicts(
 ) -> tuple[Verdict, ...]:
     """What all cells that differ in cuDNN only have in common."""
     subject = _subject(cell, facts, source, components)
-    return tuple(rule(subject) for rule in TOOLKIT_RULES if isinstance(subject, Subject))
+    if isinstance(subject, Verdict):
+        return ()
+    rules = TOOLKIT_RULES if subject.target.cuda else HOST_RULES
+    return tuple(rule(subject) for rule in rules)
 
 
 def _subject(
@@ -102,7 +107,7 @@ def _subject(
     if cell.os not in facts.os:
         return _unknown("os", f"operating system `{cell.os}`", "os.yaml")
     if cell.arch not in ARCHES:
-        return _unknown("arch", f"architecture `{cell.arch}`", "cells.py")
+        return _unknown("arch", f"architecture `{cell.arch}`", "targets.yaml")
     wanted = facts.with_needs(components, release.release)
     return Subject(cell, release, facts.os[cell.os], facts, source, wanted)
 
@@ -112,15 +117,30 @@ def _unknown(rule: str, what: str, ref: str) -> Verdict:
 
 
 def _toolchain(subject: Subject) -> Toolchain:
-    package, project = subject.packages[0], subject.cudnn_project
+    package = subject.packages[0] if subject.target.cuda else None
+    project = subject.cudnn_project
     return Toolchain(
         gcc=max(subject.host_compilers, key=int),
-        cuda=CudaSource(package.source, package.suite),
+        cuda=CudaSource(package.source, package.suite) if package else CudaSource("none", None),
         cudnn_project=project.project if project else None,
         cudnn_source=subject.cudnn_source if subject.cell.cudnn else None,
         sm=subject.release.sm,
-        cross=subject.cell.arch in subject.os.cross_gcc,
+        cross=subject.target.processor in subject.os.cross_gcc,
     )
+
+
+def target(subject: Subject) -> Verdict:
+    its, release = subject.target, subject.release.release
+    if its.last and not in_range(release, "0", its.last.release):
+        explanation = f"the last CUDA for {its.name} is {its.last.release}: {its.last.reason}"
+        return Verdict("target", passed=False, explanation=explanation, ref=its.last.ref)
+    if any(its.packages.values()) and subject.os.family.name != "deb":
+        explanation = f"what compiles for {its.name} is known of Debian and its kin only"
+        return Verdict("target", passed=False, explanation=explanation, ref=its.ref)
+    explanation = f"{its.name} is compiled for {_COMPILED[its.crossed]}"
+    if its.host_only:
+        explanation += f", by libraries that need no CUDA alone: {its.host_only}"
+    return Verdict("target", passed=True, explanation=explanation, ref=its.ref)
 
 
 def cuda_source(subject: Subject) -> Verdict:
@@ -177,7 +197,7 @@ def conflict(subject: Subject) -> Verdict:
     conflicts = subject.facts.conflicts
     for row in conflicts:
         if (
-            row.arch in (None, subject.cell.arch)
+            row.arch in (None, subject.target.processor)
             and version_key(row.glibc_min) <= version_key(subject.os.glibc)
             and in_range(subject.release.release, row.cuda_min, row.cuda_max)
         ):
@@ -246,6 +266,7 @@ def _no_cudnn(rule: str) -> Verdict:
 
 # In the order in which a reader would rule a cell out; the first that fails is its reason.
 TOOLKIT_RULES: tuple[Rule, ...] = (
+    target,
     cuda_source,
     cuda_arch,
     host_compiler,
@@ -253,6 +274,8 @@ TOOLKIT_RULES: tuple[Rule, ...] = (
     conflict,
     components,
 )
+# Where no CUDA is compiled for the target.
+HOST_RULES: tuple[Rule, ...] = (target, host_compiler)
 CUDNN_RULES: tuple[Rule, ...] = (cudnn_for_cuda, cudnn_arch)
 
 

@@ -97,6 +97,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
     yield from checks.image_problems(source, matrix)
     yield from checks.library_problems(source)
+    yield from checks.target_problems(matrix)
     yield from checks.sm_problems(source, cells)
     yield from checks.tier_problems(source, matrix)
     wrong_values = list(checks.alias_value_problems(source))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from envmatrix.errors import Position
 from envmatrix.matrix.cells import Cell, package_triplet
 from envmatrix.matrix.compatibility import Toolchain
 from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.targets import TARGETS
 
 # The component that `policy: {cuda_compat: on}` asks for.
 COMPAT = "compat"
@@ -98,6 +100,11 @@ class Library:
     benchmark: str | None
     artifacts: tuple[str, ...]
     components: tuple[str, ...]
+    cuda: Literal["toolkit", "none"] = "toolkit"
+
+    def suits(self, arch: str) -> bool:
+        """Whether it can be compiled for a target: one without CUDA takes what needs none."""
+        return self.cuda == "none" or TARGETS[arch].cuda is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,7 @@ class LibraryEntry(Table):
     benchmark: InsidePath | None = None
     artifacts: tuple[InsidePath, ...] = ()
     components: tuple[Name, ...] = ()
+    cuda: Literal["toolkit", "none"] = "toolkit"
 
 
 TierName: TypeAlias = Literal["pr", "nightly"]

@@ -17,6 +17,7 @@ from envmatrix.matrix.facts import (
     in_range,
 )
 from envmatrix.matrix.systems import OperatingSystem
+from envmatrix.matrix.targets import TARGETS, Target
 
 # The source that is no archive: an image by digest that has CUDA already.
 IMAGE = "image"
@@ -33,6 +34,10 @@ class Subject:
     facts: Facts
     source: str | None = None
     components: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> Target:
+        return TARGETS[self.cell.arch]
 
     @property
     def offered(self) -> list[Package]:
@@ -83,7 +88,7 @@ class Subject:
     @property
     def available_gcc(self) -> list[str]:
         """Majors that compile for the cell's architecture both natively and from another one."""
-        cross = self.os.cross_gcc.get(self.cell.arch, self.os.gcc)
+        cross = self.os.cross_gcc.get(self.target.processor, self.os.gcc)
         return [major for major in self.os.gcc if major in cross]
 
     @property

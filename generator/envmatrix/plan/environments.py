@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from posixpath import dirname
 
+from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.components import Recipe, Recipes, package_name
 from envmatrix.lock.model import Artifact, Lock, Request
 from envmatrix.lock.requests import (
@@ -20,9 +21,11 @@ from envmatrix.lock.requests import (
     toolkit_set,
     words_of,
 )
-from envmatrix.matrix.cells import cuda_target, docker_arch, sort_key, triplet
+from envmatrix.matrix.cells import docker_arch, sort_key
 from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
 from envmatrix.matrix.systems import Compiler
+from envmatrix.matrix.targets import TARGETS
+from envmatrix.plan.crosses import Cross
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
@@ -30,7 +33,8 @@ _ADDS_PER_STAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One target of an environment's Dockerfile for one architecture, by Docker's name."""
+    """One stage of an environment's Dockerfile for one architecture, by Docker's name; the
+    flavour names its target where that is no server: `cross-jetson`."""
 
     environment: str
     flavour: str
@@ -103,7 +107,8 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """All that the Dockerfile of one environment says, decided."""
+    """All that the Dockerfile of one environment says, decided. `arches` are those of its servers,
+    by Docker's name."""
 
     name: str
     os: str
@@ -119,23 +124,13 @@ class Environment:
     bases: tuple[Base, ...]
     files: tuple[FileStage, ...]
     trees: tuple[Tree, ...]
-    cross: Cross | None
+    crosses: tuple[Cross, ...]
     images: tuple[Image, ...]
 
     @property
     def is_on_image(self) -> bool:
         """Whether a base is an image of somebody else, which has what others put there."""
         return not all(base.is_bootstrapped for base in self.bases)
-
-
-@dataclass(frozen=True, slots=True)
-class Cross:
-    """The target of the cross flavour."""
-
-    host: str
-    arch: str
-    processor: str
-    triplet: str
 
 
 def base_image(key: str, request: Request, diff_id: str | None) -> str:
@@ -161,12 +156,25 @@ def environments(
 
 
 def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tuple[Image, ...]:
-    """What a machine of `host_arch` (Docker's name) needs: first to compile, then to run."""
-    arch = docker_arch(cell.cell.arch)
-    environment = cell.cell.environment
-    crossed = is_crossed(cell) and host_arch != arch and not emulate
-    compiler = ("cross", docker_arch(CROSS_HOST)) if crossed else ("devel", arch)
-    return Image(environment, *compiler), Image(environment, "runtime", arch)
+    """What a machine of `host_arch` (Docker's name) needs: first to compile, then to run, if what
+    is compiled runs anywhere but on hardware of its own."""
+    target, environment = TARGETS[cell.cell.arch], cell.cell.environment
+    host = docker_arch(CROSS_HOST)
+    if not target.is_native and (emulate or host_arch != host):
+        raise ConfigurationError(
+            Problem(
+                f"`{cell.id}` is cross-compiled on {CROSS_HOST} only",
+                hint="leave out `--emulate`" if emulate else f"take a machine of {CROSS_HOST}",
+            )
+        )
+    crossed = is_crossed(cell) and host_arch != target.machine and not emulate
+    if crossed or not target.is_native:
+        compiler = Image(environment, f"cross{target.suffix}", host)
+    else:
+        compiler = Image(environment, "devel", docker_arch(target.name))
+    if target.machine is None:
+        return (compiler,)
+    return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
 
 
 def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
@@ -187,17 +195,24 @@ class _Known:
 
 def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> Environment:
     first = cells[0]
-    crossed = next((cell for cell in cells if is_crossed(cell)), None)
+    targets = {cell.cell.arch: TARGETS[cell.cell.arch] for cell in cells}
+    crossed = [cell for cell in cells if is_crossed(cell)]
     stages = _Stages(known)
     for cell in cells:
-        stages.add_os(cell, cell.cell.arch)
-        if not cell.toolchain.cuda.image:
+        if targets[cell.cell.arch].machine:
+            stages.add_os(cell, cell.cell.arch)
+        if targets[cell.cell.arch].cuda and not cell.toolchain.cuda.image:
             stages.add_toolkit(cell)
-    if crossed:
-        stages.add_os(crossed, CROSS_HOST, target=crossed.cell.arch)
-    elif not first.toolchain.cuda.image:
+    for cell in crossed:
+        stages.add_os(cell, CROSS_HOST, target=cell.cell.arch)
+    if not crossed and not first.toolchain.cuda.image:
         stages.add_build_host(first, CROSS_HOST)
-    arches = tuple(sorted({docker_arch(cell.cell.arch) for cell in cells}))
+    arches = tuple(sorted({str(its.machine) for its in targets.values() if its.is_native}))
+    host = docker_arch(CROSS_HOST)
+    crosses = tuple(
+        Cross(targets[cell.cell.arch], first.toolchain.gcc, host)
+        for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.cell.arch))
+    )
     return Environment(
         name=name,
         os=first.cell.os,
@@ -213,10 +228,10 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         bases=tuple(stages.bases.values()),
         files=tuple(stages.files.values()),
         trees=tuple(stages.trees.values()),
-        cross=_cross(crossed) if crossed else None,
+        crosses=crosses,
         images=(
             *(Image(name, flavour, arch) for flavour in ("runtime", "devel") for arch in arches),
-            *([Image(name, "cross", docker_arch(CROSS_HOST))] if crossed else []),
+            *(image for cross in crosses for image in _images(name, cross)),
         ),
     )
 
@@ -227,9 +242,10 @@ def _requirement(cuda: str, policy: str) -> str | None:
     return {"major": f"cuda>={major}.0", "release": f"cuda>={major}.{minor}"}.get(policy)
 
 
-def _cross(cell: PlannedCell) -> Cross:
-    arch = cell.cell.arch
-    return Cross(docker_arch(CROSS_HOST), docker_arch(arch), arch, triplet(arch))
+def _images(environment: str, cross: Cross) -> Iterator[Image]:
+    yield Image(environment, cross.name, cross.host)
+    if cross.runtime:
+        yield Image(environment, cross.runtime, str(cross.target.machine))
 
 
 class _Stages:
@@ -249,9 +265,13 @@ class _Stages:
         self.add_build_host(cell, arch)
         machine = docker_arch(arch)
         self._add_files(f"runtime-files-{machine}", keys.runtime)
-        self._add_files(f"devel-files-{machine}", keys.devel)
+        row = TARGETS[target or arch]
+        if target or row.is_native:
+            self._add_files(f"devel-files-{machine}", keys.devel)
         if keys.cross:
-            self._add_files("cross-files", keys.cross)
+            self._add_files(f"cross{row.suffix}-files", keys.cross)
+        if keys.emulator:
+            self._add_files(f"runtime{row.suffix}-files", keys.emulator)
 
     def add_build_host(self, cell: PlannedCell, arch: str) -> None:
         """What unpacks files on a build host of `arch`."""
@@ -262,10 +282,12 @@ class _Stages:
 
     def add_toolkit(self, cell: PlannedCell) -> None:
         arch = cell.cell.arch
+        target = TARGETS[arch]
         self._add_part(cell, "runtime", arch, components_of(cell, self._matrix, "runtime"))
         components = components_of(cell, self._matrix, "devel")
         self._add_part(cell, "devel", arch, components)
-        self._add_part(cell, "tools", arch, components)
+        if target.is_native:
+            self._add_part(cell, "tools", arch, components)
         if is_crossed(cell):
             self._add_part(cell, "tools", CROSS_HOST, components)
         if self._matrix.cuda_compat:
@@ -285,11 +307,14 @@ class _Stages:
     def _add_part(
         self, cell: PlannedCell, part: str, arch: str, components: tuple[str, ...]
     ) -> None:
-        stage, key = f"cuda-{part}-{docker_arch(arch)}", toolkit_set(cell, part, arch)
+        # Targets that share a machine may have their CUDA from another source than servers.
+        own = TARGETS[cell.cell.arch]
+        name = TARGETS[arch].key if own.is_native else own.key
+        stage, key = f"cuda-{part}-{name}", toolkit_set(cell, part, arch)
         self._add_files(f"{stage}-files", key)
         recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
         tree = self._tree(stage, f"{stage}-files", key, cell, arch, recipes)
-        root, target = tree.root, cuda_target(arch)
+        root, target = tree.root, TARGETS[arch].cuda
         if part == "runtime":
             root_link = {
                 "/usr/local/cuda": root.rsplit("/", 1)[-1],
@@ -302,11 +327,12 @@ class _Stages:
 
     def _add_cudnn(self, cell: PlannedCell) -> None:
         arch, key = cell.cell.arch, cudnn_set(cell, cell.cell.arch)
-        files = f"cudnn-{docker_arch(arch)}-files"
+        name = TARGETS[arch].key
+        files = f"cudnn-{name}-files"
         self._add_files(files, key)
         known = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cell.cudnn))
         for part in ("runtime", "devel"):
-            stage = f"cudnn-{part}-{docker_arch(arch)}"
+            stage = f"cudnn-{part}-{name}"
             self.trees[stage] = self._tree(stage, files, key, cell, arch, (known[part],))
 
     def _tree(
@@ -325,8 +351,8 @@ class _Stages:
             return known
         words = {
             **words_of(cell, self._recipes),
-            "target": cuda_target(arch),
-            "triplet": triplet(arch),
+            "target": str(TARGETS[arch].cuda),
+            "triplet": TARGETS[arch].triplet,
         }
 
         def located(text: str) -> str:

@@ -69,7 +69,7 @@ class Execution:
         self._run("configure", steps.configure(self.place))
         self._run("compile", steps.compile_all(self.place, self.jobs))
         found = outcomes.artifacts(self.place.build, self.place.library.artifacts)
-        outcomes.check_machine(found, self.place.cell.cell.arch)
+        outcomes.check_machine(found, self.place.target.binary)
         return found
 
     def test(self, devices: Sequence[DeviceRequest], arguments: Sequence[str]) -> TestRun:

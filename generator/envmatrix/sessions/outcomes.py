@@ -15,11 +15,13 @@ from envmatrix.errors import EnvmatrixError
 
 # Byte order and e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 _MACHINES = {("<", 21): "ppc64le", ("<", 62): "x86_64", ("<", 183): "aarch64"}
+# Machine of the COFF header: https://learn.microsoft.com/windows/win32/debug/pe-format
+_PE_MACHINES = {0x8664: "x86_64-windows", 0xAA64: "aarch64-windows"}
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that a build made; `machine` is None where it is no ELF file, `size` in bytes."""
+    """A file that a build made; `machine` is None where it is no program, `size` in bytes."""
 
     path: Path
     machine: str | None
@@ -48,7 +50,7 @@ def artifacts(build: Path, patterns: Sequence[str]) -> tuple[Artifact, ...]:
     """The files that match, links left out."""
     files = sorted({file for pattern in patterns for file in build.glob(pattern)})
     return tuple(
-        Artifact(file, elf_machine(file), file.stat().st_size)
+        Artifact(file, elf_machine(file) or pe_machine(file), file.stat().st_size)
         for file in files
         if file.is_file() and not file.is_symlink()
     )
@@ -64,16 +66,30 @@ def elf_machine(file: Path) -> str | None:
     return _MACHINES.get((order, machine), f"machine {machine}")
 
 
-def check_machine(found: Sequence[Artifact], arch: str) -> None:
-    """Raise where nothing was made, or something for another architecture."""
+def pe_machine(file: Path) -> str | None:
+    """The machine of a program or library for Windows."""
+    with file.open("rb") as handle:
+        header = handle.read(64)
+        if len(header) < 64 or header[:2] != b"MZ":
+            return None
+        handle.seek(*struct.unpack_from("<I", header, 60))
+        signature = handle.read(6)
+    if len(signature) < 6 or signature[:4] != b"PE\0\0":
+        return None
+    (machine,) = struct.unpack_from("<H", signature, 4)
+    return _PE_MACHINES.get(machine, f"machine {machine:#x}")
+
+
+def check_machine(found: Sequence[Artifact], machine: str) -> None:
+    """Raise where nothing was made, or something for another machine."""
     if not any(item.machine for item in found):
         raise EnvmatrixError(
             "the build made none of the library's `artifacts`",
             hint="compare `artifacts` in matrix.yaml with what the build writes",
         )
-    wrong = [item for item in found if item.machine not in (None, arch)]
+    wrong = [item for item in found if item.machine not in (None, machine)]
     if wrong:
-        raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {arch}")
+        raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {machine}")
 
 
 def read_junit(file: Path) -> tuple[TestOutcome, ...]:

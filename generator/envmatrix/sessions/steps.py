@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from envmatrix.engine.containers import ContainerSpec, Mount
 from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.targets import TARGETS, Target
 from envmatrix.plan.environments import Image
 
 if TYPE_CHECKING:
@@ -26,16 +27,22 @@ _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where a library in a cell lives on this machine, and the images it is built and run in."""
+    """Where a library in a cell lives on this machine, and the images it is built and run in.
+    `sdk` is the directory of the licensed SDK that its target needs, if it needs one."""
 
     cell: PlannedCell
     library: Library
     root: Path
     ccache: Path
     compiler: Image
-    runtime: Image
+    runtime: Image | None
     host_arch: str
     has_ccache: bool = True
+    sdk: Path | None = None
+
+    @property
+    def target(self) -> Target:
+        return TARGETS[self.cell.cell.arch]
 
     @property
     def directory(self) -> Path:
@@ -49,8 +56,9 @@ class Workplace:
 
     @property
     def is_emulated(self) -> bool:
-        """Whether what was compiled runs here under emulation only."""
-        return self.runtime.arch != self.host_arch
+        """Whether what was compiled runs here under emulation only, if at all."""
+        native = self.runtime is not None and self.runtime.arch == self.host_arch
+        return not native or self.target.emulator is not None
 
     def log(self, step: str) -> Path:
         return self.directory / f"{step}.log"
@@ -102,6 +110,7 @@ def shell(place: Workplace) -> ContainerSpec:
 
 
 def _compiler(place: Workplace, command: Sequence[str]) -> ContainerSpec:
+    sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}", read_only=True)] if place.sdk else []
     languages = ("C", "CXX", "CUDA") if place.has_ccache else ()
     launchers = {f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in languages}
     return ContainerSpec(
@@ -112,6 +121,7 @@ def _compiler(place: Workplace, command: Sequence[str]) -> ContainerSpec:
             Mount(place.root / place.library.path, SOURCE, read_only=True),
             Mount(place.build, BUILD),
             Mount(place.ccache, CCACHE),
+            *sdk,
         ],
         environment={
             "CCACHE_DIR": CCACHE,
@@ -123,6 +133,7 @@ def _compiler(place: Workplace, command: Sequence[str]) -> ContainerSpec:
 
 
 def _runtime(place: Workplace, command: Sequence[str]) -> ContainerSpec:
+    assert place.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
     return ContainerSpec(
         image=place.runtime.reference,
         platform=place.runtime.platform,

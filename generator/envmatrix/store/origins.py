@@ -24,6 +24,7 @@ import platformdirs
 from envmatrix.errors import ConfigurationError, LookupFailed, Position, Problem
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.systems import Distribution
+from envmatrix.matrix.targets import TARGETS
 
 PYPI = "pypi"
 PYPI_INDEX = "pypi-index"
@@ -71,6 +72,30 @@ def configured_keyring(file: Path) -> Path | None:
     if not path.is_absolute() or not os.access(path, os.R_OK) or not path.is_file():
         raise ConfigurationError(Problem(f"`{file}`: the keyring `{keyring}` is no file to read"))
     return path
+
+
+def configured_sdks(file: Path) -> dict[str, Path]:
+    """`[sdks]` of the user's configuration: the directories of licensed SDKs by name."""
+    sdks = _table(file, "sdks")
+    known = {target.sdk for target in TARGETS.values() if target.sdk}
+    if not isinstance(sdks, dict) or not sdks.keys() <= known:
+        names = ", ".join(f"`{name}`" for name in sorted(known))
+        raise ConfigurationError(
+            Problem(f"`{file}`: `sdks` must name some of {names}", hint=_sdk_example("qnx"))
+        )
+    paths = {name: Path(path) if isinstance(path, str) else Path() for name, path in sdks.items()}
+    problems = [
+        Problem(f"`{file}`: the SDK `{name}` is no directory: `{sdks[name]}`")
+        for name, path in paths.items()
+        if not path.is_absolute() or not path.is_dir()
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return paths
+
+
+def _sdk_example(name: str) -> str:
+    return f'write `[sdks]` and below it `{name} = "/path/of/the/sdk"`'
 
 
 def _table(file: Path, name: str) -> Any:
@@ -273,6 +298,15 @@ class Origins:
     @property
     def nvidia_keyring(self) -> Path | None:
         return configured_keyring(self.configuration)
+
+    def sdk(self, name: str) -> Path:
+        """The directory of a licensed SDK, which only its licensee can give."""
+        found = configured_sdks(self.configuration).get(name)
+        if found is None:
+            message = f"nothing on this machine says where the SDK `{name}` is"
+            hint = f"in `{self.configuration}`, {_sdk_example(name)}"
+            raise ConfigurationError(Problem(message, hint=hint))
+        return found
 
 
 def _unknown(origin: str, configuration: Path) -> tuple[str, ...]:

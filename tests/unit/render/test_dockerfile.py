@@ -242,7 +242,7 @@ ENVIRONMENT = Environment(
     bases=(),
     files=(),
     trees=(Tree("cuda-runtime-amd64", "files", "/usr/local/cuda-13.0", (), (), (), profile=False),),
-    cross=None,
+    crosses=(),
     images=(),
 )
 

@@ -38,6 +38,39 @@ def test_the_header_of_a_file_tells_its_machine(
     assert outcomes.elf_machine(file) == machine
 
 
+def pe(machine: int) -> bytes:
+    """The first bytes of a program for Windows."""
+    return (
+        b"MZ"
+        + bytes(58)
+        + struct.pack("<I", 128)
+        + bytes(64)
+        + b"PE\0\0"
+        + struct.pack("<H", machine)
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "machine"),
+    [
+        (pe(0x8664), "x86_64-windows"),
+        (pe(0xAA64), "aarch64-windows"),
+        (pe(0x14C), "machine 0x14c"),
+        (pe(0x8664)[:-1], None),
+        (pe(0x8664)[:63], None),
+        (pe(0x8664)[:128], None),
+        (pe(0x8664).replace(b"PE", b"NE"), None),
+        (elf(62) + bytes(100), None),
+    ],
+)
+def test_the_header_of_a_program_for_windows_tells_its_machine(
+    tmp_path: Path, content: bytes, machine: str | None
+) -> None:
+    file = tmp_path / "program.exe"
+    file.write_bytes(content)
+    assert outcomes.pe_machine(file) == machine
+
+
 def test_artifacts_are_the_files_that_match_each_once(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name, content in (("libx.so.1", elf(62)), ("sub/liby.so", elf(183)), ("notes.txt", b"x")):

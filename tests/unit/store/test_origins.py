@@ -274,6 +274,33 @@ def test_a_mirror_of_nvidias_packages_may_have_a_key_of_its_own(tmp_path: Path) 
     assert origins.nvidia_keyring == key
 
 
+def test_a_licensed_sdk_is_where_the_user_says(tmp_path: Path) -> None:
+    origins = origins_of(tmp_path, f'[sdks]\nqnx = "{tmp_path}"\n')
+    assert origins.sdk("qnx") == tmp_path
+    with pytest.raises(ConfigurationError) as caught:
+        origins.sdk("drive")
+    (problem,) = caught.value.problems
+    assert "nothing on this machine says where the SDK `drive` is" in str(problem)
+    assert str(origins.configuration) in str(problem.hint)
+    assert '`drive = "/path/of/the/sdk"`' in str(problem.hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("sdks = 1", "`sdks` must name some of `drive`, `qnx`"),
+        ('[sdks]\nqnix = "/opt"', "`sdks` must name some of `drive`, `qnx`"),
+        ("[sdks]\nqnx = 1", "the SDK `qnx` is no directory: `1`"),
+        ('[sdks]\nqnx = "opt"', "the SDK `qnx` is no directory: `opt`"),
+        ('[sdks]\nqnx = "/nonesuch"', "the SDK `qnx` is no directory: `/nonesuch`"),
+    ],
+)
+def test_a_mistake_in_the_sdks_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        origins_of(tmp_path, text).sdk("qnx")
+    assert problem in str(caught.value.problems[0])
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

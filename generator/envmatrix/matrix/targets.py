@@ -1,0 +1,77 @@
+"""What cells compile for: the values of the axis `arch`, as `data/targets.yaml` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Literal, cast
+
+from envmatrix.matrix.document import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last CUDA release for a target, and why."""
+
+    release: str
+    reason: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One row of targets.yaml, whose head explains the fields."""
+
+    name: str
+    crossed: Literal["no", "also", "only"]
+    system: str
+    processor: str
+    binary: str
+    ref: str
+    machine: str | None = None
+    cuda: str | None = None
+    host_only: str | None = None
+    last: Last | None = None
+    triplet: str = ""
+    c: str = ""
+    cxx: str = ""
+    packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    emulator: str | None = None
+    sdk: str | None = None
+    cmake: tuple[str, ...] = ()
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it can be compiled for on its own machine."""
+        return self.crossed != "only"
+
+    @property
+    def key(self) -> str:
+        """What its files are told by: the machine, or where several share one, the target."""
+        return self.machine if self.is_native and self.machine else self.name
+
+    @property
+    def suffix(self) -> str:
+        """What tells its images from those of the servers: `cross-jetson`."""
+        return "" if self.is_native else f"-{self.name}"
+
+
+def _target(name: str, row: Mapping[str, Any]) -> Target:
+    fields = {key: value for key, value in row.items() if key != "last_ref"}
+    if "last" in row:
+        fields["last"] = Last(**row["last"], ref=row["last_ref"])
+    packages = cast("Mapping[str, Sequence[str]]", row.get("packages", {}))
+    fields["packages"] = {flavour: tuple(names) for flavour, names in packages.items()}
+    fields["cmake"] = tuple(row.get("cmake", ()))
+    return Target(name, **fields)
+
+
+def _rows() -> Mapping[str, Mapping[str, Any]]:
+    content = files("envmatrix").joinpath("data/targets.yaml").read_bytes()
+    document = parse(content, "envmatrix/data/targets.yaml")
+    return cast("Mapping[str, Mapping[str, Any]]", document.plain())
+
+
+TARGETS: Mapping[str, Target] = {name: _target(name, row) for name, row in _rows().items()}

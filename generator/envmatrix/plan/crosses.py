@@ -1,0 +1,43 @@
+"""What the cross image of a target is. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envmatrix.matrix.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Cross:
+    """A target, and the machine on which its cross image compiles."""
+
+    target: Target
+    gcc: str
+    host: str
+
+    @property
+    def name(self) -> str:
+        return f"cross{self.target.suffix}"
+
+    @property
+    def runtime(self) -> str | None:
+        """The image of its own that its programs run in, if it has one."""
+        target = self.target
+        return f"runtime{target.suffix}" if target.suffix and target.machine else None
+
+    @property
+    def has_packages(self) -> bool:
+        return self.target.packages.get("cross") != ()
+
+    def variables(self, flavour: str) -> list[str]:
+        """What only this target sets in its image of a flavour."""
+        found = self.target.environment.get(flavour, {})
+        return [f"{name}={value}" for name, value in sorted(found.items())]
+
+    @property
+    def c(self) -> str:
+        return self.target.c.format(gcc=self.gcc, triplet=self.target.triplet)
+
+    @property
+    def cxx(self) -> str:
+        return self.target.cxx.format(gcc=self.gcc, triplet=self.target.triplet)

@@ -1,0 +1,287 @@
+"""Targets beyond servers: cross-compiled with the real engine, and run where something can."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from tests.fakes import Silent
+from tests.integration.conftest import ROOT, Envmatrix
+from tests.integration.test_redist import serving
+
+from envmatrix.lock import model
+from envmatrix.sessions.outcomes import elf_machine, pe_machine, read_junit
+from envmatrix.store.artifacts import Store
+from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.origins import Origins
+
+# A release of its own, so that the images of the repository's matrix keep their names. The files
+# are those of Debian's 12.4.
+RELEASE = "12.5"
+ENVIRONMENT = f"cuda{RELEASE}-debian12"
+
+MATRIX = """\
+version: "1"
+axes:
+  cuda: ["{release}"]
+  os: [debian12]
+  arch: [{arch}]
+sm: ["87", "90"]
+libraries:
+  {library}
+"""
+
+LIBRARIES = "usr/lib/aarch64-linux-gnu"
+
+# Archive -> platform -> whose packages hold its files, and directory -> where they are there.
+ARCHIVES: dict[str, dict[str, tuple[str, dict[str, tuple[str, ...]]]]] = {
+    "cuda_nvcc": {
+        "linux-x86_64": (
+            "amd64",
+            {
+                "bin": (
+                    "usr/bin/cudafe++",
+                    "usr/bin/fatbinary",
+                    "usr/bin/nvlink",
+                    "usr/bin/ptxas",
+                    "usr/lib/nvidia-cuda-toolkit/bin/nvcc",
+                    "usr/lib/nvidia-cuda-toolkit/bin/crt",
+                ),
+                "nvvm/bin": ("usr/lib/nvidia-cuda-toolkit/bin/cicc",),
+                "nvvm/libdevice": ("usr/lib/nvidia-cuda-toolkit/libdevice/*",),
+            },
+        ),
+        "linux-aarch64": (
+            "arm64",
+            {"include": ("usr/include/crt", "usr/include/f*.h")},
+        ),
+    },
+    "cuda_cudart": {
+        "linux-aarch64": (
+            "arm64",
+            {
+                "include": ("usr/include/[!f]*.h*",),
+                "lib": (
+                    f"{LIBRARIES}/libcudart.so*",
+                    f"{LIBRARIES}/libcudart_static.a",
+                    f"{LIBRARIES}/libcudadevrt.a",
+                ),
+                "lib/stubs": (f"{LIBRARIES}/stubs/libcuda.so",),
+            },
+        )
+    },
+    "cuda_cccl": {
+        "linux-aarch64": (
+            "arm64",
+            {
+                "include": (
+                    "usr/include/cub",
+                    "usr/include/thrust",
+                    "usr/include/cuda",
+                    "usr/include/nv",
+                )
+            },
+        )
+    },
+}
+
+
+def _archive(unpacked: Path, top: str, places: dict[str, tuple[str, ...]]) -> bytes:
+    """Files of Debian's packages as NVIDIA packs them, below one directory."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz", preset=0) as archive:
+        for directory, patterns in places.items():
+            for file in (file for pattern in patterns for file in sorted(unpacked.glob(pattern))):
+                archive.add(file, f"{top}/{directory}/{file.name}")
+    return packed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def jetson_redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `https://developer.download.nvidia.com/compute` has, for one release."""
+    sets = model.load(ROOT).sets
+    scratch = tmp_path_factory.mktemp("unpacked")
+    for part in ("tools-amd64", "devel-arm64", "runtime-arm64"):
+        files = sets[f"cuda12.4-debian-{part}"].artifacts
+        with http_client() as client:
+            Fetcher(Store.of_user(), Origins(), client).fetch(files, Silent())
+        for file in files:
+            to = scratch / part.partition("-")[2]
+            subprocess.run(["dpkg-deb", "-x", Store.of_user().path(file), to], check=True)
+    root = tmp_path_factory.mktemp("nvidia")
+    directory = root / "cuda/redist"
+    manifest: dict[str, object] = {"release_label": f"{RELEASE}.0", "release_product": "cuda"}
+    for name, platforms in ARCHIVES.items():
+        row: dict[str, object] = {"name": name, "version": "12.4.127"}
+        for platform, (key, places) in platforms.items():
+            top = f"{name}-{platform}-12.4.127-archive"
+            content = _archive(scratch / key, top, places)
+            path = f"{name}/{platform}/{top}.tar.xz"
+            (directory / path).parent.mkdir(parents=True)
+            (directory / path).write_bytes(content)
+            row[platform] = {
+                "relative_path": path,
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "size": str(len(content)),
+            }
+        manifest[name] = row
+    (directory / f"redistrib_{RELEASE}.0.json").write_text(json.dumps(manifest))
+    shutil.rmtree(scratch)
+    return root
+
+
+Repository = Callable[..., Path]
+
+
+@pytest.fixture
+def repository(
+    envmatrix: Envmatrix,
+    engine: docker.DockerClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Repository]:
+    """A repository with one cell, locked and generated on a machine with a configuration."""
+
+    def make(arch: str, library: str, configuration: str = "", package: str = "file") -> Path:
+        home = tmp_path / "config/envmatrix"
+        home.mkdir(parents=True)
+        (home / "config.toml").write_text(configuration)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        root = tmp_path / "repository"
+        shutil.copytree(ROOT / "envs", root / "envs")
+        devel = root / "envs/devel.yaml"
+        devel.write_text(devel.read_text().replace("file,", f"{package},"))
+        shutil.copytree(ROOT / "examples", root / "examples")
+        shutil.copy(ROOT / model.FILE, root)
+        text = MATRIX.format(release=RELEASE, arch=arch, library=library)
+        (root / "matrix.yaml").write_text(text)
+        envmatrix("lock", cwd=root)
+        envmatrix("generate", cwd=root)
+        return root
+
+    yield make
+    for image in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
+        engine.images.remove(str(image.id), force=True)
+
+
+def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
+    envmatrix: Envmatrix, engine: docker.DockerClient, jetson_redist: Path, repository: Repository
+) -> None:
+    cell = f"{ENVIRONMENT}-jetson"
+    library = 'vectorops: {path: examples/vectorops, artifacts: ["libvectorops.so*"]}'
+    with serving(jetson_redist) as address:
+        root = repository("jetson", library, f'[mirrors]\nnvidia = ["{address}"]\n')
+        envmatrix("run", "test", cell, cwd=root)
+
+    made = root / "build" / cell / "vectorops"
+    libraries = [file for file in made.glob("cross-jetson/libvectorops.so*") if file.is_file()]
+    assert {elf_machine(file) for file in libraries} == {"aarch64"}
+    states = {its.name: its.state for its in read_junit(made / "junit.xml")}
+    assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
+
+    image = f"envmatrix/{ENVIRONMENT}:cross-jetson-amd64"
+    script = (
+        'nvcc --dryrun -ccbin "$NVCC_CCBIN" -c -o /tmp/a.o a.cu 2>&1;'
+        "ls /usr/local/cuda/targets; readlink /usr/local/cuda/include"
+    )
+    command = ["sh", "-c", script]
+    said = engine.containers.run(image, command, remove=True, network_mode="none").decode()
+    assert "targets/aarch64-linux/include" in said
+    assert said.endswith("aarch64-linux\ntargets/aarch64-linux/include\n")
+    assert "sbsa" not in said
+
+
+HOSTINFO = "hostinfo: {{path: examples/hostinfo, cuda: none, artifacts: {artifacts}}}"
+
+
+def test_a_windows_cell_compiles_and_its_tests_run_under_wine(
+    envmatrix: Envmatrix, repository: Repository
+) -> None:
+    cell = f"{ENVIRONMENT}-windows"
+    library = HOSTINFO.format(artifacts='["bin/*.dll", "bin/*.exe"]')
+    root = repository("windows", library)
+
+    done = envmatrix("run", "test", cell, cwd=root)
+
+    assert "x86_64-windows" in done.stdout
+    made = root / "build" / cell / "hostinfo"
+    programs = [pe_machine(file) for file in made.glob("cross-windows/bin/*")]
+    assert programs == ["x86_64-windows"] * 2, "a library and a test"
+    assert [(its.name, its.state) for its in read_junit(made / "junit.xml")] == [
+        ("host_platform", "passed")
+    ]
+    assert "windows x86_64" in (made / "junit.xml").read_text()
+
+
+# What stands for a licensed SDK: its compilers' names around a compiler of Debian's.
+STUB = """\
+#!/bin/sh
+for word; do shift; case $word in -V*) ;; *) set -- "$@" "$word" ;; esac; done
+exec aarch64-linux-gnu-{compiler}-12 "$@"
+"""
+SDKS = {
+    "qnx": ("host/linux/x86_64/usr/bin", {"qcc": "gcc", "q++": "g++"}),
+    "drive": (
+        "toolchains/aarch64--glibc--stub-1/bin",
+        {"aarch64-buildroot-linux-gnu-gcc": "gcc", "aarch64-buildroot-linux-gnu-g++": "g++"},
+    ),
+}
+
+
+@pytest.mark.parametrize("target", SDKS)
+def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
+    target: str,
+    envmatrix: Envmatrix,
+    engine: docker.DockerClient,
+    repository: Repository,
+    tmp_path: Path,
+) -> None:
+    directory, compilers = SDKS[target]
+    sdk = tmp_path / "sdk"
+    (sdk / directory).mkdir(parents=True)
+    for name, compiler in compilers.items():
+        (sdk / directory / name).write_text(STUB.format(compiler=compiler))
+        (sdk / directory / name).chmod(0o755)
+    cell = f"{ENVIRONMENT}-{target}"
+    library = HOSTINFO.format(artifacts='["libhostinfo.so*"]')
+    root = repository(target, library, f'[sdks]\n{target} = "{sdk}"\n', "g++-12-aarch64-linux-gnu")
+
+    done = envmatrix("run", "test", cell, cwd=root, expect=77)
+
+    assert "hardware of its own" in done.stderr
+    made = root / "build" / cell / f"hostinfo/cross-{target}/libhostinfo.so"
+    assert elf_machine(made) == "aarch64"
+    names = set(files_of(engine, f"envmatrix/{ENVIRONMENT}:cross-{target}-amd64"))
+    assert "usr/local/share/toolchain.cmake" in names
+    assert not [name for name in names if name.startswith(f"opt/{target}")]
+    assert not [name for name in names if Path(name).name in compilers]
+
+
+def files_of(engine: docker.DockerClient, image: str) -> Iterator[str]:
+    """The names of all files in all layers of an image."""
+    saved = io.BytesIO(b"".join(engine.images.get(image).save()))
+    with tarfile.open(fileobj=saved) as archive:
+        manifest = json.load(archive.extractfile("manifest.json") or io.BytesIO())
+        for name in manifest[0]["Layers"]:
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                yield from layer.getnames()
+
+
+def test_a_missing_sdk_is_told_with_what_to_write_where(
+    envmatrix: Envmatrix, repository: Repository
+) -> None:
+    root = repository("qnx", HOSTINFO.format(artifacts='["libhostinfo.so*"]'))
+
+    done = envmatrix("run", "compile", f"{ENVIRONMENT}-qnx", cwd=root, expect=2)
+
+    assert "nothing on this machine says where the SDK `qnx` is" in done.stderr
+    assert "config.toml" in done.stderr
+    assert '`qnx = "/path/of/the/sdk"`' in done.stderr

@@ -1,0 +1,131 @@
+"""The images of targets beyond servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.fakes import cell_of, lock_of, matrix_of
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.lock.components import shipped_recipes
+from envmatrix.lock.model import Lock
+from envmatrix.matrix.model import Library, Matrix
+from envmatrix.matrix.targets import TARGETS
+from envmatrix.plan.environments import Environment, environments, images_of
+from envmatrix.plan.fingerprint import stage_hashes
+from envmatrix.render.dockerfile import dockerfile
+from envmatrix.sessions import steps
+from envmatrix.sessions.steps import Workplace
+
+ENVIRONMENT = "cuda12.6-debian12"
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    axes = f'cuda: ["12.6"]\nos: [debian12]\narch: [{", ".join(TARGETS)}]'
+    return matrix_of(tmp_path_factory.mktemp("targets") / "repository", axes)
+
+
+@pytest.fixture(scope="module")
+def lock(matrix: Matrix, tmp_path_factory: pytest.TempPathFactory) -> Lock:
+    return lock_of(matrix, tmp_path_factory.mktemp("targets"))
+
+
+@pytest.fixture(scope="module")
+def environment(matrix: Matrix, lock: Lock) -> Environment:
+    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return found
+
+
+IMAGES = {
+    "jetson": ["cross-jetson-amd64", "runtime-jetson-arm64"],
+    "windows": ["cross-windows-amd64", "runtime-windows-amd64"],
+    "qnx": ["cross-qnx-amd64"],
+    "drive": ["cross-drive-amd64"],
+}
+
+
+def place_of(matrix: Matrix, arch: str, sdk: Path | None = None) -> Workplace:
+    cell = cell_of(matrix, f"{ENVIRONMENT}-{arch}")
+    compiler, *others = images_of(cell, "amd64")
+    library = Library("a", "a", "default", None, (), (), "none")
+    here = Path("/repository")
+    runtime = next(iter(others), None)
+    return Workplace(cell, library, here, here, compiler, runtime, "amd64", sdk=sdk)
+
+
+@pytest.mark.parametrize("arch", IMAGES)
+def test_a_target_has_images_of_its_own(
+    matrix: Matrix, environment: Environment, arch: str
+) -> None:
+    found = images_of(cell_of(matrix, f"{ENVIRONMENT}-{arch}"), "amd64")
+    assert [f"{image.flavour}-{image.arch}" for image in found] == IMAGES[arch]
+    assert set(found) <= set(environment.images)
+
+
+@pytest.mark.parametrize("arch", IMAGES)
+@pytest.mark.parametrize(
+    ("host", "emulate", "hint"),
+    [("arm64", False, "take a machine of x86_64"), ("amd64", True, "leave out `--emulate`")],
+)
+def test_a_target_is_compiled_across_on_x86_64_alone(
+    matrix: Matrix, arch: str, host: str, hint: str, *, emulate: bool
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        images_of(cell_of(matrix, f"{ENVIRONMENT}-{arch}"), host, emulate=emulate)
+    (problem,) = caught.value.problems
+    assert "is cross-compiled on x86_64 only" in str(problem)
+    assert problem.hint == hint
+
+
+def test_jetson_and_servers_have_nothing_of_cuda_in_common(environment: Environment) -> None:
+    hashes = {
+        image.flavour: stage_hashes(dockerfile(environment), image.flavour, image.arch)
+        for image in environment.images
+        if image.flavour.startswith("cross")
+    }
+    cuda = {name: {its for its in found if "cuda" in its} for name, found in hashes.items()}
+    assert cuda["cross-jetson"]
+    assert not cuda["cross-jetson"] & cuda["cross"]
+    assert not any(cuda[name] for name in ("cross-windows", "cross-qnx", "cross-drive"))
+
+
+def test_jetson_has_the_archives_of_jetson(lock: Lock) -> None:
+    keys = ("cuda12.6-redist-runtime-jetson", "cuda12.6-redist-devel-jetson")
+    platforms = {item.path.split("/")[3] for item in lock.artifacts(keys)}
+    assert platforms == {"linux-aarch64"}
+
+
+def test_a_target_without_cuda_locks_what_it_compiles_with(lock: Lock) -> None:
+    host = ["base", "devel-gcc12", "runtime", "unpackers"]
+    assert lock.cells[f"{ENVIRONMENT}-qnx"] == tuple(f"debian12-amd64-{name}" for name in host)
+    assert lock.cells[f"{ENVIRONMENT}-windows"] == tuple(
+        f"debian12-amd64-{name}"
+        for name in sorted([*host, "cross-gcc12-windows", "runtime-windows"])
+    )
+
+
+def test_a_matrix_without_servers_has_no_image_of_one(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.6"]\nos: [debian12]\narch: [jetson, windows, drive]'
+    matrix = matrix_of(tmp_path / "repository", axes)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    names = {image.flavour for image in environment.images}
+    assert names == {
+        "cross-jetson", "runtime-jetson", "cross-windows", "runtime-windows", "cross-drive",
+    }  # fmt: skip
+    assert "AS devel\n" not in dockerfile(environment)
+    assert "cuda-tools-arm64" not in dockerfile(environment)
+
+
+def test_an_sdk_is_mounted_where_it_can_only_be_read_and_only_to_compile(matrix: Matrix) -> None:
+    place = place_of(matrix, "qnx", Path("/licensed"))
+    for spec in (steps.configure(place), steps.compile_all(place, 2), steps.shell(place)):
+        (mount,) = (its for its in spec.mounts if its.target == "/opt/qnx")
+        assert (mount.source, mount.read_only) == (Path("/licensed"), True)
+
+
+def test_what_an_emulator_runs_is_emulated(matrix: Matrix) -> None:
+    emulated = {arch: place_of(matrix, arch).is_emulated for arch in TARGETS}
+    assert emulated == {arch: arch != "x86_64" for arch in TARGETS}
