@@ -74,9 +74,13 @@ class Unpacking:
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """What tar is asked for: it refuses a pattern that another one leaves nothing for."""
+        """What tar is asked for: it refuses a pattern that another one leaves nothing for. In an
+        archive, below whose top directory all is, `bin/*` takes what is in `nvvm/bin` as well."""
         found = tuple(dict.fromkeys(text for _, patterns in self.places for text in patterns))
-        return tuple(text for text in found if not any(_covers(it, text) for it in found))
+        top = "*/" if self.file.endswith(".tar.xz") else ""
+        return tuple(
+            text for text in found if not any(_covers(top + it, top + text) for it in found)
+        )
 
 
 @dataclass(frozen=True, slots=True)

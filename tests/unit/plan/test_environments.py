@@ -9,7 +9,14 @@ from tests.fakes import artifact, cell_of, lock_of, matrix_of
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock, PackageSet, Request
 from envmatrix.matrix.model import Matrix
-from envmatrix.plan.environments import Environment, FileStage, Image, environments, images_of
+from envmatrix.plan.environments import (
+    Environment,
+    FileStage,
+    Image,
+    Unpacking,
+    environments,
+    images_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +145,20 @@ def test_headers_that_are_wanted_are_not_dropped(tmp_path: Path) -> None:
     assert "usr/include/cublas*" not in unpacking.patterns, "tar would find nothing left for it"
     assert f"{include}/curand*" in tree.drop
     assert not {f"{include}/cublas*", f"{include}/nvblas.h"} & set(tree.drop)
+
+
+@pytest.mark.parametrize(
+    ("file", "patterns"),
+    [
+        ("nvcc.tar.xz", ("bin/*", "nvvm/libdevice/*")),
+        ("nvcc.whl", ("bin/*", "nvvm/bin/*", "nvvm/libdevice/*")),
+    ],
+)
+def test_no_pattern_is_asked_for_that_another_one_takes(
+    file: str, patterns: tuple[str, ...]
+) -> None:
+    places = (("bin", ("bin/*",)), ("nvvm", ("nvvm/bin/*", "nvvm/libdevice/*")))
+    assert Unpacking(file, places).patterns == patterns
 
 
 def test_only_the_tools_of_the_compiler_run_on_the_host(planned: dict[str, Environment]) -> None:
