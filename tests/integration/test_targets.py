@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import docker
 import pytest
@@ -266,13 +267,14 @@ def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
 
 
 def files_of(engine: docker.DockerClient, image: str) -> Iterator[str]:
-    """The names of all files in all layers of an image."""
-    saved = io.BytesIO(b"".join(engine.images.get(image).save()))
-    with tarfile.open(fileobj=saved) as archive:
-        manifest = json.load(archive.extractfile("manifest.json") or io.BytesIO())
-        for name in manifest[0]["Layers"]:
-            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
-                yield from layer.getnames()
+    """The names of all files of an image."""
+    container = engine.containers.create(image)
+    try:
+        chunks = cast("Iterator[bytes]", container.export())
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            yield from archive.getnames()
+    finally:
+        container.remove()
 
 
 def test_a_missing_sdk_is_told_with_what_to_write_where(

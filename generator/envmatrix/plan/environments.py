@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
-from posixpath import dirname
 
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.components import Recipe, Recipes, package_name
+from envmatrix.lock.components import Recipe, Recipes
 from envmatrix.lock.model import Artifact, Lock, Request
 from envmatrix.lock.requests import (
     CROSS_HOST,
@@ -26,6 +24,7 @@ from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
 from envmatrix.matrix.systems import Compiler
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.crosses import Cross
+from envmatrix.plan.trees import Tree, dropped, unpackings, with_links
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
@@ -64,33 +63,6 @@ class FileStage:
         size = _ADDS_PER_STAGE
         rows = self.artifacts
         return tuple(rows[start : start + size] for start in range(0, len(rows), size))
-
-
-@dataclass(frozen=True, slots=True)
-class Unpacking:
-    """One file of a tree's packages: what is taken out of it, and where that goes."""
-
-    file: str
-    places: tuple[tuple[str, tuple[str, ...]], ...]
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """What tar is asked for: it refuses a pattern that another one leaves nothing for."""
-        found = tuple(dict.fromkeys(text for _, patterns in self.places for text in patterns))
-        return tuple(text for text in found if not any(_covers(it, text) for it in found))
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """A stage that assembles files under `root` for one layer."""
-
-    stage: str
-    files: str
-    root: str
-    unpackings: tuple[Unpacking, ...]
-    drop: tuple[str, ...]
-    links: tuple[tuple[str, str], ...]
-    profile: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,9 +292,9 @@ class _Stages:
                 "/usr/local/cuda": root.rsplit("/", 1)[-1],
                 "lib64": f"targets/{target}/lib",
             }
-            tree = _with_links(tree, root_link | {"lib": "lib64"})
+            tree = with_links(tree, root_link | {"lib": "lib64"})
         elif part == "devel":
-            tree = _with_links(tree, {"include": f"targets/{target}/include"})
+            tree = with_links(tree, {"include": f"targets/{target}/include"})
         self.trees[stage] = tree
 
     def _add_cudnn(self, cell: PlannedCell) -> None:
@@ -368,8 +340,8 @@ class _Stages:
                 stage=stage,
                 files=files,
                 root=root,
-                unpackings=_unpackings(recipes, named, words, located),
-                drop=tuple(text.format_map(words) for text in _dropped(recipes)),
+                unpackings=unpackings(recipes, named, words, located),
+                drop=tuple(text.format_map(words) for text in dropped(recipes)),
                 links=tuple(
                     (located(link), to.format_map(words))
                     for recipe in recipes
@@ -378,51 +350,3 @@ class _Stages:
                 profile=any(recipe.profile.format_map(words) for recipe in recipes),
             ),
         )
-
-
-def _dropped(recipes: Sequence[Recipe]) -> list[str]:
-    """What recipes drop, without what another one of them takes."""
-    taken = {
-        f"{directory}/{pattern.rsplit('/', 1)[-1]}"
-        for recipe in recipes
-        for places in recipe.take.values()
-        for directory, patterns in places.items()
-        for pattern in patterns
-    }
-    return [text for recipe in recipes for text in recipe.drop if text not in taken]
-
-
-def _with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
-    return replace(tree, links=(*tree.links, *links.items()))
-
-
-def _unpackings(
-    recipes: Iterable[Recipe],
-    named: Mapping[str, str],
-    words: Mapping[str, str],
-    located: Callable[[str], str],
-) -> tuple[Unpacking, ...]:
-    """Each file once, whichever components are in it."""
-    files: dict[str, dict[str, tuple[str, ...]]] = {}
-    for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
-        file = named[package_name(package.format_map(words))]
-        there = files.setdefault(file, {})
-        for directory, patterns in places.items():
-            texts = (text.format_map(words) for text in patterns)
-            to = located(directory)
-            there[to] = _without_covered((*there.get(to, ()), *texts))
-    return tuple(Unpacking(file, tuple(places.items())) for file, places in files.items())
-
-
-def _without_covered(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Without those that name what another one of the same directory names as well."""
-    kept = dict.fromkeys(patterns)
-    return tuple(
-        text
-        for text in kept
-        if not any(_covers(it, text) and dirname(it) == dirname(text) for it in kept)
-    )
-
-
-def _covers(pattern: str, other: str) -> bool:
-    return pattern != other and fnmatchcase(other, pattern)

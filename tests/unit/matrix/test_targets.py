@@ -124,7 +124,8 @@ def test_a_target_that_no_library_can_be_compiled_for_is_an_error(matrix_of: Mat
 def test_a_library_without_cuda_is_compiled_for_every_target(matrix_of: MatrixOf) -> None:
     matrix = matrix_of(f"{WINDOWS}libraries: {{a: {{path: a}}, b: {{path: b, cuda: none}}}}\n")
     needs_cuda, needs_none = matrix.libraries
-    assert [arch for arch in TARGETS if needs_cuda.suits(arch)] == ["x86_64", "aarch64", "jetson"]
+    with_cuda = ["x86_64", "aarch64", "ppc64le", "jetson"]
+    assert [arch for arch in TARGETS if needs_cuda.suits(arch)] == with_cuda
     assert all(needs_none.suits(arch) for arch in TARGETS)
 
 

@@ -17,6 +17,7 @@ from envmatrix.plan.environments import (
     images_of,
     lacks_cross,
 )
+from envmatrix.plan.trees import Unpacking
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +184,20 @@ def test_headers_that_are_wanted_are_not_dropped(tmp_path: Path) -> None:
     assert "usr/include/cublas*" not in unpacking.patterns, "tar would find nothing left for it"
     assert f"{include}/curand*" in tree.drop
     assert not {f"{include}/cublas*", f"{include}/nvblas.h"} & set(tree.drop)
+
+
+@pytest.mark.parametrize(
+    ("file", "patterns"),
+    [
+        ("nvcc.tar.xz", ("bin/*", "nvvm/libdevice/*")),
+        ("nvcc.whl", ("bin/*", "nvvm/bin/*", "nvvm/libdevice/*")),
+    ],
+)
+def test_no_pattern_is_asked_for_that_another_one_takes(
+    file: str, patterns: tuple[str, ...]
+) -> None:
+    places = (("bin", ("bin/*",)), ("nvvm", ("nvvm/bin/*", "nvvm/libdevice/*")))
+    assert Unpacking(file, places).patterns == patterns
 
 
 def test_only_the_tools_of_the_compiler_run_on_the_host(planned: dict[str, Environment]) -> None:

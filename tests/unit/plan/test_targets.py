@@ -127,5 +127,7 @@ def test_an_sdk_is_mounted_where_it_can_only_be_read_and_only_to_compile(matrix:
 
 
 def test_what_an_emulator_runs_is_emulated(matrix: Matrix) -> None:
-    emulated = {arch: place_of(matrix, arch).is_emulated for arch in TARGETS}
-    assert emulated == {arch: arch != "x86_64" for arch in TARGETS}
+    arches = {planned.cell.arch for planned in matrix.cells}
+    assert arches == TARGETS.keys() - {"ppc64le"}
+    emulated = {arch: place_of(matrix, arch).is_emulated for arch in arches}
+    assert emulated == {arch: arch != "x86_64" for arch in arches}

@@ -16,8 +16,9 @@ from tests.fakes import artifact, lock_of, matrix_of
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Artifact
 from envmatrix.matrix.systems import Compiler
-from envmatrix.plan.environments import Environment, FileStage, Tree, Unpacking, environments
+from envmatrix.plan.environments import Environment, FileStage, environments
 from envmatrix.plan.fingerprint import stages
+from envmatrix.plan.trees import Tree, Unpacking
 from envmatrix.render.dockerfile import BANNER, dockerfile, mirror_argument, script
 
 AXES = """\
