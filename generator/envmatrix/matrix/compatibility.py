@@ -137,6 +137,12 @@ def target(subject: Subject) -> Verdict:
     if any(its.packages.values()) and subject.os.family.name != "deb":
         explanation = f"what compiles for {its.name} is known of Debian and its kin only"
         return Verdict("target", passed=False, explanation=explanation, ref=its.ref)
+    if subject.source == IMAGE and its.cuda and not its.is_native:
+        explanation = (
+            f"CUDA in an image is for the image's own architecture, and {its.name} is compiled for "
+            f"{_COMPILED[its.crossed]}; an image of L4T is one of `{its.processor}`"
+        )
+        return Verdict("target", passed=False, explanation=explanation, ref=its.ref)
     explanation = f"{its.name} is compiled for {_COMPILED[its.crossed]}"
     if its.host_only:
         explanation += f", by libraries that need no CUDA alone: {its.host_only}"

@@ -96,6 +96,13 @@ def test_a_cell_beyond_servers_that_cannot_exist_says_why(
     assert found.ref
 
 
+def test_an_image_of_l4t_is_for_its_own_architecture(facts: Facts) -> None:
+    found = verdict("cuda12.4-ubuntu22.04-jetson", facts, "image")
+    assert isinstance(found, Impossible)
+    assert found.rule == "target"
+    assert found.reason.endswith("an image of L4T is one of `aarch64`")
+
+
 def test_a_cell_without_cuda_is_asked_for_none_and_says_why(facts: Facts) -> None:
     cell = parse_cell("cuda12.4-debian12-windows")
     assert cell
