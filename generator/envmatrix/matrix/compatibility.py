@@ -186,7 +186,8 @@ def host_compiler(subject: Subject) -> Verdict:
 
 
 def glibc(subject: Subject) -> Verdict:
-    release, packages = subject.release, subject.offered
+    release = subject.release
+    packages = [its for its in subject.offered if subject.cell.arch in its.arches]
     needed = min((p.glibc for p in packages), key=version_key, default="none")
     explanation = (
         f"the packages of CUDA {release.release} need glibc {needed} or later; "
