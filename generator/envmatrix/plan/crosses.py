@@ -9,11 +9,12 @@ from envmatrix.matrix.targets import Target
 
 @dataclass(frozen=True, slots=True)
 class Cross:
-    """A target, and the machine on which its cross image compiles."""
+    """A target, the machine on which its cross image compiles, and the stage with the compiler."""
 
     target: Target
     gcc: str
     host: str
+    tools: str
 
     @property
     def name(self) -> str:

@@ -169,7 +169,7 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
     first = cells[0]
     targets = {cell.cell.arch: TARGETS[cell.cell.arch] for cell in cells}
     crossed = [cell for cell in cells if is_crossed(cell)]
-    stages = _Stages(known)
+    stages = _Stages(known, next((it for it in cells if it.cell.arch == CROSS_HOST), None))
     for cell in cells:
         if targets[cell.cell.arch].machine:
             stages.add_os(cell, cell.cell.arch)
@@ -182,7 +182,7 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
     arches = tuple(sorted({str(its.machine) for its in targets.values() if its.is_native}))
     host = docker_arch(CROSS_HOST)
     crosses = tuple(
-        Cross(targets[cell.cell.arch], first.toolchain.gcc, host)
+        Cross(targets[cell.cell.arch], first.toolchain.gcc, host, stages.tools_of(cell))
         for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.cell.arch))
     )
     return Environment(
@@ -223,7 +223,8 @@ def _images(environment: str, cross: Cross) -> Iterator[Image]:
 class _Stages:
     """Collects the stages of one environment; a stage asked for twice is one."""
 
-    def __init__(self, known: _Known) -> None:
+    def __init__(self, known: _Known, of_host: PlannedCell | None) -> None:
+        self._host_tools = toolkit_set(of_host, "tools", CROSS_HOST) if of_host else None
         self._matrix = known.matrix
         self._lock = known.lock
         self._recipes = known.recipes
@@ -267,6 +268,15 @@ class _Stages:
         if cell.cell.cudnn:
             self._add_cudnn(cell)
 
+    def tools_of(self, cell: PlannedCell) -> str:
+        """The stage of what runs on the cross host: one of its own for a target that only that
+        compiles for, and where the host's own cell has its CUDA from elsewhere."""
+        host, target = TARGETS[CROSS_HOST].key, TARGETS[cell.cell.arch]
+        if not target.is_native:
+            return f"cuda-tools-{target.key}"
+        of_host, own = self._host_tools, toolkit_set(cell, "tools", CROSS_HOST)
+        return f"cuda-tools-{host}" + (f"-for-{target.key}" if of_host not in (None, own) else "")
+
     def _add_base(self, keys: OsSets, arch: str) -> None:
         locked = self._lock.sets[keys.base]
         image = base_image(keys.base, locked.request, locked.diff_id)
@@ -279,10 +289,9 @@ class _Stages:
     def _add_part(
         self, cell: PlannedCell, part: str, arch: str, components: tuple[str, ...]
     ) -> None:
-        # Targets that share a machine may have their CUDA from another source than servers.
-        own = TARGETS[cell.cell.arch]
-        name = TARGETS[arch].key if own.is_native else own.key
-        stage, key = f"cuda-{part}-{name}", toolkit_set(cell, part, arch)
+        key = toolkit_set(cell, part, arch)
+        is_tools = part == "tools" and arch == CROSS_HOST
+        stage = self.tools_of(cell) if is_tools else f"cuda-{part}-{TARGETS[arch].key}"
         self._add_files(f"{stage}-files", key)
         recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
         tree = self._tree(stage, f"{stage}-files", key, cell, arch, recipes)

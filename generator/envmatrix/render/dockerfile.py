@@ -131,8 +131,7 @@ def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:
     layers = {"runtime": runtime, "devel": devel}
     for cross in environment.crosses:
         target = cross.target
-        tools = f"cuda-tools-{cross.host if target.is_native else target.key}"
-        crossed = (*(f"{tree}-{target.key}" for tree in devel[:-1]), tools)
+        crossed = (*(f"{tree}-{target.key}" for tree in devel[:-1]), cross.tools)
         layers[cross.name] = crossed if target.cuda else ()
         if cross.runtime:
             own = tuple(f"{tree}-{target.key}" for tree in runtime)

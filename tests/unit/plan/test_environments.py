@@ -34,6 +34,21 @@ def shown(images: tuple[Image, ...]) -> list[str]:
     return [f"{image.flavour}-{image.arch}" for image in images]
 
 
+def test_a_cell_with_cuda_from_elsewhere_crosses_with_the_compiler_from_there(
+    tmp_path: Path,
+) -> None:
+    axes = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
+    rules = "sources: [{source: redist, arch: aarch64}]\n"
+    matrix = matrix_of(tmp_path / "repository", axes, rules)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    files = {its.stage: its.artifacts for its in environment.files}
+    assert {its.origin for its in files["cuda-tools-amd64-files"]} == {"pypi"}
+    assert {its.origin for its in files["cuda-tools-amd64-for-arm64-files"]} == {"nvidia"}
+    (cross,) = environment.crosses
+    assert cross.tools == "cuda-tools-amd64-for-arm64"
+
+
 def test_cells_that_differ_in_architecture_only_are_one_environment(
     matrix: Matrix, planned: dict[str, Environment]
 ) -> None:
