@@ -15,6 +15,9 @@ import yaml
 from envmatrix.matrix.cells import version_key
 from envmatrix.matrix.facts import in_range
 
+# How the name of a package of one CUDA release ends.
+_OF_RELEASE = re.compile(r"(-\{dev\})?-\{dashed\}$")
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -124,7 +127,25 @@ def _whole(source: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
     like = _whole(rows.pop("like"), document)
     words, own = like.get("words", {}), rows.get("words", {})
     both = {first: {**words.get(first, {}), **own.get(first, {})} for first in {*words, *own}}
-    return {**like, **rows, "words": both}
+    whole = {**like, **rows, "words": both}
+    return _crossed(whole.pop("crossed"), whole) if "crossed" in whole else whole
+
+
+def _crossed(components: Sequence[str], rows: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The rows of some components, with the packages that are for a target on another machine."""
+
+    def part(name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        take = row["take"].items()
+        crossed = {
+            _OF_RELEASE.sub("-cross-{cross}-{dashed}", package): its for package, its in take
+        }
+        return row if name == "tools" else {**row, "take": crossed}
+
+    parts = {
+        component: {name: part(name, row) for name, row in rows[component].items()}
+        for component in components
+    }
+    return {**parts, "words": rows["words"]}
 
 
 def _by_version(rows: Mapping[str, Any]) -> Mapping[str, Any]:

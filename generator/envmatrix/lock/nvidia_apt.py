@@ -56,19 +56,22 @@ class NvidiaApt:
     _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
 
     def resolve(self, packages: Sequence[str], name: str, arch: str) -> tuple[Artifact, ...]:
-        """`packages`, as `pins` reads them, of the repository `name`."""
+        """`packages`, as `pins` reads them, of the repository `name`, or of a directory of it that
+        has packages for cross compiling: `ubuntu2204/cross-linux-sbsa`."""
         wanted = [pin.deb for pin in pins(packages, self.manifest)]
         if (name, arch) not in self._apts:
-            self._apts[name, arch] = self._apt(self.repositories[name], arch)
+            self._apts[name, arch] = self._apt(name, arch)
         apt = self._apts[name, arch]
         try:
             return apt.exactly(wanted)
         except LookupFailed as error:
             raise _lacking(apt.archive.suite, wanted, error) from None
 
-    def _apt(self, repository: NvidiaRepository, arch: str) -> Apt:
-        directory = self.directory / f"nvidia-{repository.suite}-{arch}"
-        path = f"cuda/repos/{repository.suite}/{ARCHES[arch]}"
+    def _apt(self, name: str, arch: str) -> Apt:
+        suite, _, cross = name.partition("/")
+        repository = self.repositories[suite]
+        directory = self.directory / f"nvidia-{name.replace('/', '-')}-{arch}"
+        path = f"cuda/repos/{suite}/{cross or ARCHES[arch]}"
         key, signer = self._key(repository, path)
         # apt tells the two forms of a key apart by the file's name.
         file = directory / ("key.asc" if _ARMOR in key else "key.gpg")
@@ -76,7 +79,8 @@ class NvidiaApt:
         file.write_bytes(key)
         signed_by = ",".join([str(file), *signer])
         nvidia = Distribution(ORIGIN, (ORIGIN,), keyring=signed_by)
-        archive = Archive(nvidia, ORIGIN, path, arch)
+        # What is for cross compiling is for all architectures, of which apt has to know one.
+        archive = Archive(nvidia, ORIGIN, path, "arm64" if cross else arch)
         apt = FlatApt(directory, archive, self.mirror, self.run)
         try:
             apt.update()

@@ -19,7 +19,7 @@ from envmatrix.errors import LookupFailed
 # Name in the manifest of a CUDA release -> version, and where that manifest is.
 Manifest = tuple[str, Mapping[str, str]]
 
-_PARTS = re.compile(r"(?P<name>.+?)(?:-(?:dev|devel))?-\d+-\d+")
+_PARTS = re.compile(r"(?P<name>.+?)(?:-(?:dev|devel|cross-[a-z0-9]+))?-\d+-\d+")
 # The dots of a release that names its patch: 12.4.1.
 _WHOLE = 2
 # What NVIDIA's packages are counted from.
@@ -66,7 +66,7 @@ def _pin(text: str, manifest: Callable[[str], Manifest]) -> Pin:
 
 
 def _base(name: str) -> str:
-    """A package without its release, and without `-dev` or `-devel` before that."""
+    """A package without its release, and without `-dev`, `-devel` or `-cross-sbsa` before that."""
     parts = _PARTS.fullmatch(name)
     return parts["name"] if parts else name
 

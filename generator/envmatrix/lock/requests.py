@@ -104,6 +104,7 @@ def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
         "release": release,
         "dashed": f"{major}-{minor}",
         "major": major,
+        "cross": TARGETS[cell.cell.arch].cross,
         "cudnn_major": cudnn.split(".")[0],
         "cudnn_pin": f"{cudnn}-1" if cudnn.count(".") == _WHOLE_CUDNN else f"{cudnn}.*",
         **known,
@@ -269,6 +270,8 @@ def _toolkit_request(
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
     wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None
+    if source.crosses and part in ("runtime", "devel"):
+        suite = f"{suite}/cross-linux-{TARGETS[arch].cross}"
     return Request(source.resolver, TARGETS[arch].key, wanted, suite)
 
 

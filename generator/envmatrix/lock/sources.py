@@ -12,13 +12,15 @@ from envmatrix.matrix.subject import IMAGE
 class Source:
     """`package` and `cudnn` make the text of a request: from a package's name and the CUDA
     release; from its name, cuDNN's version and CUDA's major. `has_suite`: packages differ by
-    the suite that they are taken from; `names_suite`: several suites have one release."""
+    the suite that they are taken from; `names_suite`: several suites have one release; `crosses`:
+    what is for the target is in a repository for cross compiling."""
 
     resolver: str
     package: Callable[[str, str], str]
     cudnn: Callable[[str, str, str], str] | None = None
     has_suite: bool = False
     names_suite: bool = False
+    crosses: bool = False
 
 
 _NVIDIA = Source(
@@ -46,6 +48,7 @@ SOURCES = {
     ),
     "nvidia-apt": _NVIDIA,
     "nvidia-dnf": replace(_NVIDIA, resolver="nvidia-dnf"),
+    "nvidia-cross": replace(_NVIDIA, crosses=True),
     IMAGE: Source(
         "in-image",
         lambda name, release: f"{name}=={release}.*",

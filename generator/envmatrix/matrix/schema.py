@@ -62,7 +62,7 @@ Word = Annotated[str, StringConstraints(pattern=_WORD)]
 Arch = Annotated[
     str, StringConstraints(pattern=_WORD), Field(json_schema_extra={"enum": [*ARCHES]})
 ]
-Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "image"]
+Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sm = Annotated[str, StringConstraints(pattern=_SM)]
 ImageByDigest = Annotated[str, StringConstraints(pattern=_IMAGE)]

@@ -53,6 +53,11 @@ class Target:
         return self.machine if self.is_native and self.machine else self.name
 
     @property
+    def cross(self) -> str:
+        """Its name in NVIDIA's packages for cross compiling: `cuda-cudart-cross-sbsa-12-4`."""
+        return (self.cuda or "").removesuffix("-linux")
+
+    @property
     def suffix(self) -> str:
         """What tells its images from those of the servers: `cross-jetson`."""
         return "" if self.is_native else f"-{self.name}"

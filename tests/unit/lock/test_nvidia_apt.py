@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fakes import KEY, NVIDIA_MIRROR, Archive, nvidia_apt
+from tests.fakes import KEY, NVIDIA_MIRROR, Archive, lock_of, matrix_of, nvidia_apt
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
@@ -159,3 +159,31 @@ def test_a_key_of_the_user_is_told_by_its_file(tmp_path: Path) -> None:
     keyring = tmp_path / "ours.gpg"
     keyring.write_bytes(b"\x99")
     assert f"signed with the key in `{keyring}`;" in str(refusal(tmp_path, keyring).hint)
+
+
+def test_packages_for_cross_compiling_are_in_a_directory_of_their_own(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.6"]\nos: [ubuntu22.04]\narch: [aarch64]'
+    matrix = matrix_of(tmp_path / "repository", axes, "sources: [{source: nvidia-cross}]\n")
+    lock = lock_of(matrix, tmp_path / "scratch")
+    sets = {
+        key.rpartition("-ubuntu2204-")[2]: its.artifacts
+        for key, its in lock.sets.items()
+        if "nvidia-cross" in key
+    }
+    paths = {part: {its.path.rpartition("/pool/")[0] for its in sets[part]} for part in sets}
+    cross = {"cuda/repos/ubuntu2204/cross-linux-sbsa"}
+    assert paths == {
+        "runtime-arm64": cross,
+        "devel-arm64": cross,
+        "tools-arm64": {"cuda/repos/ubuntu2204/sbsa"},
+        "tools-amd64": {"cuda/repos/ubuntu2204/x86_64"},
+    }
+    names = {
+        item.name for item in lock.sets["cuda12.6-nvidia-cross-ubuntu2204-devel-arm64"].artifacts
+    }
+    assert names == {
+        "cuda-cccl-cross-sbsa-12-6",
+        "cuda-cudart-cross-sbsa-12-6",
+        "cuda-driver-cross-sbsa-12-6",
+        "cuda-nvcc-cross-sbsa-12-6",
+    }

@@ -342,7 +342,7 @@ def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> 
             "{source: ftp}",
             (
                 "6:20: `sources[0].source` must be `debian`, `pypi`, `redist`, `nvidia-apt`, "
-                "`nvidia-dnf` or `image`, not `ftp`"
+                "`nvidia-dnf`, `nvidia-cross` or `image`, not `ftp`"
             ),
         ),
         ('{source: pypi, cuda: "12.6"}', "6:32: axis `cuda` has no value `12.6`"),
