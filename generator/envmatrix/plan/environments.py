@@ -151,7 +151,7 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
 
 def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
     """Whether a machine of `host_arch` would cross to the cell, if only it had a flavour for it."""
-    is_foreign = cell.cell.arch != CROSS_HOST and host_arch != docker_arch(cell.cell.arch)
+    is_foreign = cell.cell.arch != CROSS_HOST and host_arch != TARGETS[cell.cell.arch].machine
     return is_foreign and not is_crossed(cell)
 
 

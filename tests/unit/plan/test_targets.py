@@ -12,7 +12,7 @@ from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Library, Matrix
 from envmatrix.matrix.targets import TARGETS
-from envmatrix.plan.environments import Environment, environments, images_of
+from envmatrix.plan.environments import Environment, environments, images_of, lacks_cross
 from envmatrix.plan.fingerprint import stage_hashes
 from envmatrix.render.dockerfile import dockerfile
 from envmatrix.sessions import steps
@@ -124,6 +124,10 @@ def test_an_sdk_is_mounted_where_it_can_only_be_read_and_only_to_compile(matrix:
     for spec in (steps.configure(place), steps.compile_all(place, 2), steps.shell(place)):
         (mount,) = (its for its in spec.mounts if its.target == "/opt/qnx")
         assert (mount.source, mount.read_only) == (Path("/licensed"), True)
+
+
+def test_no_target_lacks_a_flavour_that_crosses_to_it(matrix: Matrix) -> None:
+    assert not any(lacks_cross(cell, "amd64") for cell in matrix.cells)
 
 
 def test_what_an_emulator_runs_is_emulated(matrix: Matrix) -> None:
