@@ -53,16 +53,30 @@ class NvidiaDnf:
         self, packages: Sequence[str], manager: Packages, its: Repositories
     ) -> tuple[Artifact, ...]:
         """`packages`, as `pins` reads them, that `manager` finds in repository `its`."""
+        wanted = [pin.rpm for pin in pins(packages, self.manifest)]
         try:
-            return manager.exactly([pin.rpm for pin in pins(packages, self.manifest)])
+            return manager.exactly(wanted)
         except LookupFailed as error:
-            by = f"the key in `{self.keyring}`" if self.keyring else "NVIDIA's key"
-            raise LookupFailed(
-                f"the base's package manager does not take `{its.paths[0]}` from {self.mirror}",
-                details=error.details or [error.message],
-                hint=f"it must be whole and signed with {by}; what a mirror signs with instead is "
-                "named under [keyrings] nvidia in your configuration",
-            ) from error
+            raise self._refused(wanted, its, error) from error
+
+    def _refused(
+        self, wanted: Sequence[str], its: Repositories, error: LookupFailed
+    ) -> LookupFailed:
+        lacking = [name for name in wanted if any(it.endswith(f": {name}") for it in error.details)]
+        if lacking:
+            return LookupFailed(
+                f"`{its.paths[0]}` has not {', '.join(f'`{name}`' for name in lacking)}",
+                details=error.details,
+                hint="a release of two parts is the newest patch that it has; another source can "
+                "be named under `sources`",
+            )
+        by = f"the key in `{self.keyring}`" if self.keyring else "NVIDIA's key"
+        return LookupFailed(
+            f"the base's package manager does not take `{its.paths[0]}` from {self.mirror}",
+            details=error.details or [error.message],
+            hint=f"it must be whole and signed with {by}; what a mirror signs with instead is "
+            "named under [keyrings] nvidia in your configuration",
+        )
 
     def _key(self, repository: NvidiaRepository, path: str) -> bytes:
         key = self.read(f"{path}/{repository.key}")

@@ -53,7 +53,7 @@ def _pin(text: str, manifest: Callable[[str], Manifest]) -> Pin:
         name, _, version = text.partition("=")
         return Pin(name, version)
     name, _, release = text.partition("@")
-    names = shipped_versions()[_base(name)] if release.count(".") == _WHOLE else ["newest"]
+    names = _names(name, release) if release.count(".") == _WHOLE else ["newest"]
     if names == ["newest"]:
         return Pin(name)
     if names == ["release"]:
@@ -63,6 +63,16 @@ def _pin(text: str, manifest: Callable[[str], Manifest]) -> Pin:
     if found is None:
         raise LookupFailed(f"`{file}` has no `{names[0]}`, whose version `{name}` has")
     return Pin(name, f"{found}{_REVISION}")
+
+
+def _names(name: str, release: str) -> Sequence[str]:
+    try:
+        return shipped_versions()[_base(name)]
+    except KeyError as error:
+        raise LookupFailed(
+            f"it is not known whose version `{name}` has in CUDA {release}",
+            hint="a release of two parts is the newest patch that the repository has",
+        ) from error
 
 
 def _base(name: str) -> str:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.fakes import digest
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.dnf import Dnf, Repositories, released
+from envmatrix.lock.model import Artifact
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.zypper import Zypper
 from envmatrix.matrix.systems import NvidiaRepository
@@ -121,6 +123,52 @@ def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, known: str) -> None:
         with pytest.raises(LookupFailed, match="is not NVIDIA's key") as error:
             nvidia.repository("rhel9", "arm64")
         assert KNOWN in error.value.message
+
+
+@dataclass
+class Refusing:
+    """A package manager that takes nothing, and says why."""
+
+    said: str
+
+    def closure(self, packages: Sequence[str], root: str) -> tuple[Artifact, ...]:
+        raise LookupFailed("`dnf` failed", details=[self.said])
+
+    def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
+        return self.closure(packages, "")
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "message"),
+    [
+        (
+            "dnf: no package matches: libcublas-12-4-12.4.5.8-1",
+            {"libcublas": "12.4.5.8"},
+            "`cuda/repos/rhel9/x86_64` has not `libcublas-12-4-12.4.5.8-1`",
+        ),
+        (
+            "dnf: repomd.xml GPG signature verification error: Bad GPG signature",
+            {"libcublas": "12.4.5.8"},
+            "does not take `cuda/repos/rhel9/x86_64`",
+        ),
+        ("", {}, "`redistrib_12.4.1.json` has no `libcublas`"),
+    ],
+)
+def test_what_dnf_lacks_is_not_told_as_a_wrong_signature(
+    tmp_path: Path, said: str, known: dict[str, str], message: str
+) -> None:
+    nvidia = NvidiaDnf(
+        tmp_path,
+        {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", sha256=KNOWN)},
+        "http://mirror.example",
+        None,
+        lambda _path: KEY,
+        lambda release: (f"redistrib_{release}.json", known),
+    )
+    its = nvidia.repository("rhel9", "amd64")
+    with pytest.raises(LookupFailed) as caught:
+        nvidia.resolve(["libcublas-12-4@12.4.1"], Refusing(said), its)
+    assert message in caught.value.message
 
 
 SUMMARY = """\

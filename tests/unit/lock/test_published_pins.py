@@ -333,3 +333,9 @@ def test_every_package_of_a_release_is_known_by_a_name_in_its_manifest() -> None
                     if "=" not in package:
                         text = package.format_map(words).removesuffix("-0-0").removesuffix("-dev")
                         assert text in shipped_versions()
+
+
+def test_a_package_of_no_known_version_is_refused_in_a_patch() -> None:
+    no_manifest: Manifest = ("", {})
+    with pytest.raises(LookupFailed, match="whose version `cuda-thrust-11-3` has in CUDA"):
+        pins(["cuda-thrust-11-3@11.3.1"], lambda _release: no_manifest)
