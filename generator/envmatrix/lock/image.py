@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cache
-from importlib import resources
-from typing import cast
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Request
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.rows import mapping, texts
 
 # What an image is asked, by its own shell. Links are followed, so a file has the names of all ways
 # that lead to it: /usr/local/cuda/include may be a link, as /usr/local/cuda itself is.
@@ -138,9 +136,4 @@ def _version_of(component: str, contents: Contents) -> str:
 @cache
 def markers() -> Mapping[str, Sequence[str]]:
     """Component -> the files that it is known by."""
-    content = resources.files("envmatrix").joinpath("data/markers.yaml").read_bytes()
-    rows = parse(content, "envmatrix/data/markers.yaml").plain()
-    return {
-        name: tuple(row["files"])
-        for name, row in cast("Mapping[str, Mapping[str, Sequence[str]]]", rows).items()
-    }
+    return {name: texts(row["files"]) for name, row in mapping("markers.yaml").items()}

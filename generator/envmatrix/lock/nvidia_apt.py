@@ -13,7 +13,7 @@ from pathlib import Path
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt, Run
 from envmatrix.lock.model import Artifact
-from envmatrix.lock.pins import Manifest, pins
+from envmatrix.lock.pins import Manifest, absence, pins
 from envmatrix.lock.redist import ORIGIN
 from envmatrix.matrix.systems import Archive, Distribution, NvidiaRepository
 
@@ -108,11 +108,4 @@ def _lacking(path: str, wanted: Sequence[str], error: LookupFailed) -> LookupFai
     """What apt found no such version of, by its own words; what else failed as it is."""
     said = {name for line in error.details for pair in _QUOTED.findall(line) for name in pair}
     lacking = [its for its in wanted if its.partition("=")[0] in said]
-    if not lacking:
-        return error
-    return LookupFailed(
-        f"`{path}` has not {', '.join(f'`{its}`' for its in lacking)}",
-        details=error.details,
-        hint="a release of two parts is the newest patch that it has; another source can be named "
-        "under `sources`",
-    )
+    return absence(path, lacking, error) if lacking else error

@@ -15,7 +15,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.dnf import Packages, Repositories
 from envmatrix.lock.model import Artifact
 from envmatrix.lock.nvidia_apt import ARCHES
-from envmatrix.lock.pins import Manifest, pins
+from envmatrix.lock.pins import Manifest, absence, pins
 from envmatrix.lock.redist import ORIGIN
 from envmatrix.matrix.systems import NvidiaRepository
 
@@ -64,12 +64,7 @@ class NvidiaDnf:
     ) -> LookupFailed:
         lacking = [name for name in wanted if any(it.endswith(f": {name}") for it in error.details)]
         if lacking:
-            return LookupFailed(
-                f"`{its.paths[0]}` has not {', '.join(f'`{name}`' for name in lacking)}",
-                details=error.details,
-                hint="a release of two parts is the newest patch that it has; another source can "
-                "be named under `sources`",
-            )
+            return absence(its.paths[0], lacking, error)
         by = f"the key in `{self.keyring}`" if self.keyring else "NVIDIA's key"
         return LookupFailed(
             f"the base's package manager does not take `{its.paths[0]}` from {self.mirror}",

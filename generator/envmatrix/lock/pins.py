@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-
-import yaml
+from typing import cast
 
 from envmatrix.errors import LookupFailed
+from envmatrix.matrix.rows import read
 
 # Name in the manifest of a CUDA release -> version, and where that manifest is.
 Manifest = tuple[str, Mapping[str, str]]
@@ -40,6 +39,16 @@ class Pin:
     @property
     def rpm(self) -> str:
         return f"{self.name}-{self.version}" if self.version else self.name
+
+
+def absence(path: str, lacking: Sequence[str], error: LookupFailed) -> LookupFailed:
+    """What to say of packages that the repository at `path` has not, by `error` of its manager."""
+    return LookupFailed(
+        f"`{path}` has not {', '.join(f'`{its}`' for its in lacking)}",
+        details=error.details,
+        hint="a release of two parts is the newest patch that it has; another source can be named "
+        "under `sources`",
+    )
 
 
 def pins(packages: Sequence[str], manifest: Callable[[str], Manifest]) -> tuple[Pin, ...]:
@@ -84,6 +93,4 @@ def _base(name: str) -> str:
 @cache
 def shipped_versions() -> Mapping[str, Sequence[str]]:
     """`data/versions.yaml`: package -> names in the manifest, `release` or `newest`."""
-    text = resources.files("envmatrix").joinpath("data/versions.yaml").read_text("utf-8")
-    versions: Mapping[str, Sequence[str]] = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
-    return versions
+    return cast("Mapping[str, Sequence[str]]", read("versions.yaml"))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any, Literal, cast
 
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.rows import mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,6 @@ def _target(name: str, row: Mapping[str, Any]) -> Target:
     return Target(name, **fields)
 
 
-def _rows() -> Mapping[str, Mapping[str, Any]]:
-    content = files("envmatrix").joinpath("data/targets.yaml").read_bytes()
-    document = parse(content, "envmatrix/data/targets.yaml")
-    return cast("Mapping[str, Mapping[str, Any]]", document.plain())
-
-
-TARGETS: Mapping[str, Target] = {name: _target(name, row) for name, row in _rows().items()}
+TARGETS: Mapping[str, Target] = {
+    name: _target(name, row) for name, row in mapping("targets.yaml").items()
+}
