@@ -13,25 +13,20 @@ import re
 import shutil
 import subprocess
 import threading
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.fakes import Silent
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.openpgp import Key
+from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.lock import model
-from envmatrix.lock.model import Artifact
 from envmatrix.matrix.facts import load_facts
 from envmatrix.sessions.outcomes import elf_machine
-from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.origins import Origins
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
 # those of 13.5.
@@ -51,16 +46,6 @@ libraries:
   vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"]}}
 """
 
-# Package -> the wheel that holds its files, and which of them.
-PACKAGES = {
-    "cuda-nvcc": ("nvidia-cuda-nvcc", ("bin/", "include/")),
-    "cuda-crt": ("nvidia-cuda-crt", ("include/",)),
-    "libnvvm": ("nvidia-nvvm", ("nvvm/",)),
-    "cuda-cudart": ("nvidia-cuda-runtime", ("lib/libcudart.so.",)),
-    "cuda-cudart-dev": ("nvidia-cuda-runtime", ("include/", "lib/libcudadevrt", "lib/libcudart_")),
-    "cuda-driver-dev": ("nvidia-cuda-runtime", ()),
-    "cuda-cccl": ("nvidia-cuda-cccl", ("include/",)),
-}
 REPOSITORIES = {"amd64": "x86_64", "arm64": "sbsa"}
 TARGETS = {"amd64": "x86_64-linux", "arm64": "sbsa-linux"}
 
@@ -71,29 +56,17 @@ OTHER = Key("other <other@mirror.example>", CREATED)
 EXPIRED = Key("expired <expired@mirror.example>", CREATED, lifetime=86400)
 
 
-def _package(directory: Path, name: str, arch: str, wheel: Path) -> None:
-    """NVIDIA's package `name` in `directory`, made of a wheel, and its entry in the list."""
-    full, version = f"{name}-{RELEASE.replace('.', '-')}", f"{RELEASE}.51-1"
+def _package(directory: Path, package: str, arch: str, wheel: Path) -> None:
+    """One of NVIDIA's packages in `directory`, made of a wheel, and its entry in the list."""
+    full = f"{package.format(dev='dev')}-{RELEASE.replace('.', '-')}"
+    version = f"{RELEASE}.51-1"
     tree = directory / "tree"
     root = tree / f"usr/local/cuda-{RELEASE}"
-    target = root / "targets" / TARGETS[arch]
     (tree / "DEBIAN").mkdir(parents=True)
     control = f"Package: {full}\nVersion: {version}\nArchitecture: {arch}\n"
     control += "Maintainer: nobody <nobody@mirror.example>\nDescription: made of a wheel\n"
     (tree / "DEBIAN/control").write_text(control)
-    with zipfile.ZipFile(wheel) as files:
-        for entry in files.namelist():
-            inside = entry.partition("nvidia/cu13/")[2]
-            if inside.startswith(PACKAGES[name][1]):
-                top = target if inside.startswith(("include/", "lib/")) else root
-                (top / inside).parent.mkdir(parents=True, exist_ok=True)
-                (top / inside).write_bytes(files.read(entry))
-    # The wheels lack these: the link, and a stub that nothing here links to.
-    if name == "cuda-cudart-dev":
-        (target / "lib/libcudart.so").symlink_to("libcudart.so.13")
-    if name == "cuda-driver-dev":
-        (target / "lib/stubs").mkdir(parents=True)
-        (target / "lib/stubs/libcuda.so").touch()
+    unpack_package(package, wheel, root, root / "targets" / TARGETS[arch])
     file = directory / f"{full}_{version}_{arch}.deb"
     pack = ["dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "--build", str(tree), str(file)]
     # The same files are the same package: the store does not grow with each run.
@@ -135,13 +108,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(engine: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    wheels = {
-        (item.name, its.request.arch): item
-        for key, its in model.load(ROOT).sets.items()
-        if key.startswith("cuda13.5-pypi")
-        for item in its.artifacts
-    }
-    _fetch(wheels.values())
+    wheels = toolkit_wheels(*REPOSITORIES)
     root = tmp_path_factory.mktemp("nvidia-apt")
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -159,15 +126,10 @@ def server(engine: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         made = Server(root, f"http://127.0.0.1:{http.server_port}")
         for arch, directory in zip(REPOSITORIES, made.directories, strict=True):
             for name, (wheel, _) in PACKAGES.items():
-                _package(directory, name, arch, Store.of_user().path(wheels[wheel, arch]))
+                _package(directory, name, arch, wheels[wheel, arch])
         yield made
         http.shutdown()
     shutil.rmtree(root)
-
-
-def _fetch(artifacts: Iterable[Artifact]) -> None:
-    with http_client() as client:
-        Fetcher(Store.of_user(), Origins(), client).fetch(sorted(set(artifacts)), Silent())
 
 
 @pytest.fixture

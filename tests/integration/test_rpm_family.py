@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import threading
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,15 +21,13 @@ from pathlib import Path
 
 import docker
 import pytest
-from tests.fakes import Silent
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.openpgp import Key
+from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.lock import model
 from envmatrix.matrix.facts import load_facts
 from envmatrix.sessions.outcomes import elf_machine
-from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.origins import Origins
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
@@ -66,20 +63,6 @@ sm: ["90"]
 libraries:
   vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"]}}
 """
-
-# NVIDIA's package -> the wheel that holds its files, and which of them.
-PACKAGES = {
-    "cuda-nvcc": ("nvidia-cuda-nvcc", ("bin/", "include/")),
-    "cuda-crt": ("nvidia-cuda-crt", ("include/",)),
-    "libnvvm": ("nvidia-nvvm", ("nvvm/",)),
-    "cuda-cudart": ("nvidia-cuda-runtime", ("lib/libcudart.so.",)),
-    "cuda-cudart-devel": (
-        "nvidia-cuda-runtime",
-        ("include/", "lib/libcudadevrt", "lib/libcudart_"),
-    ),
-    "cuda-driver-devel": ("nvidia-cuda-runtime", ()),
-    "cuda-cccl": ("nvidia-cuda-cccl", ("include/",)),
-}
 
 SYNTHETIC = "envmatrix-test/rpm-base"
 FILES = "envmatrix-test/rpm-files"
@@ -216,34 +199,12 @@ def _make_removable(root: Path) -> None:
 
 
 def _nvidia_trees(directory: Path) -> None:
-    """The files of NVIDIA's packages, made of the wheels that the repository's own cell locks."""
-    its = model.load(ROOT).sets
-    wheels = {
-        item.name: item
-        for key in its
-        if key.startswith("cuda13.5-pypi") and its[key].request.arch == "amd64"
-        for item in its[key].artifacts
-    }
-    with http_client() as client:
-        Fetcher(Store.of_user(), Origins(), client).fetch(sorted(wheels.values()), Silent())
-    for name, (wheel, wanted) in PACKAGES.items():
-        tree = directory / f"{name}-{RELEASE.replace('.', '-')}_{RELEASE}.51"
-        root = tree / f"usr/local/cuda-{RELEASE}"
-        target = root / "targets/x86_64-linux"
-        root.mkdir(parents=True)
-        with zipfile.ZipFile(Store.of_user().path(wheels[wheel])) as files:
-            for entry in files.namelist():
-                inside = entry.partition("nvidia/cu13/")[2]
-                if inside.startswith(wanted):
-                    top = target if inside.startswith(("include/", "lib/")) else root
-                    (top / inside).parent.mkdir(parents=True, exist_ok=True)
-                    (top / inside).write_bytes(files.read(entry))
-        # The wheels lack these: the link, and a stub that nothing here links to.
-        if name == "cuda-cudart-devel":
-            (target / "lib/libcudart.so").symlink_to("libcudart.so.13")
-        if name == "cuda-driver-devel":
-            (target / "lib/stubs").mkdir(parents=True)
-            (target / "lib/stubs/libcuda.so").touch()
+    """The files of NVIDIA's packages."""
+    wheels = toolkit_wheels("amd64")
+    for package, (wheel, _) in PACKAGES.items():
+        name = f"{package.format(dev='devel')}-{RELEASE.replace('.', '-')}"
+        root = directory / f"{name}_{RELEASE}.51/usr/local/cuda-{RELEASE}"
+        unpack_package(package, wheels[wheel, "amd64"], root, root / "targets/x86_64-linux")
 
 
 @pytest.fixture

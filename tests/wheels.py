@@ -1,0 +1,66 @@
+"""NVIDIA's packages of a toolkit: trees of files made of the wheels that this repository locks."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tests.fakes import Silent
+
+from envmatrix.lock import model
+from envmatrix.lock.model import Artifact
+from envmatrix.store.artifacts import Store
+from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.origins import Origins
+
+ROOT = Path(__file__).parents[1]
+
+# Package -> the wheel that holds its files, and which of them; `{dev}` is `dev` or `devel`.
+PACKAGES = {
+    "cuda-nvcc": ("nvidia-cuda-nvcc", ("bin/", "include/")),
+    "cuda-crt": ("nvidia-cuda-crt", ("include/",)),
+    "libnvvm": ("nvidia-nvvm", ("nvvm/",)),
+    "cuda-cudart": ("nvidia-cuda-runtime", ("lib/libcudart.so.",)),
+    "cuda-cudart-{dev}": (
+        "nvidia-cuda-runtime",
+        ("include/", "lib/libcudadevrt", "lib/libcudart_"),
+    ),
+    "cuda-driver-{dev}": ("nvidia-cuda-runtime", ()),
+    "cuda-cccl": ("nvidia-cuda-cccl", ("include/",)),
+}
+
+
+def toolkit_wheels(*arches: str) -> Mapping[tuple[str, str], Path]:
+    """The wheels of CUDA 13.5 by name and architecture, by Docker's name; fetched if need be."""
+    wheels = {
+        (item.name, its.request.arch): item
+        for key, its in model.load(ROOT).sets.items()
+        if key.startswith("cuda13.5-pypi") and its.request.arch in arches
+        for item in its.artifacts
+    }
+    _fetch(wheels.values())
+    return {key: Store.of_user().path(item) for key, item in wheels.items()}
+
+
+def _fetch(artifacts: Iterable[Artifact]) -> None:
+    with http_client() as client:
+        Fetcher(Store.of_user(), Origins(), client).fetch(sorted(set(artifacts)), Silent())
+
+
+def unpack_package(package: str, wheel: Path, root: Path, target: Path) -> None:
+    """The files of one of `PACKAGES` below the CUDA root, and its directory of the target."""
+    root.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(wheel) as files:
+        for entry in files.namelist():
+            inside = entry.partition("nvidia/cu13/")[2]
+            if inside.startswith(PACKAGES[package][1]):
+                top = target if inside.startswith(("include/", "lib/")) else root
+                (top / inside).parent.mkdir(parents=True, exist_ok=True)
+                (top / inside).write_bytes(files.read(entry))
+    # The wheels lack these: the link, and a stub that nothing here links to.
+    if package == "cuda-cudart-{dev}":
+        (target / "lib/libcudart.so").symlink_to("libcudart.so.13")
+    if package == "cuda-driver-{dev}":
+        (target / "lib/stubs").mkdir(parents=True)
+        (target / "lib/stubs/libcuda.so").touch()
