@@ -69,7 +69,7 @@ def build(
         dockerfile=recipe,
         contexts={stage.stage: directory / "files" / stage.stage for stage in stages},
         labels=inputs.labels,
-        reference=reference,
+        names=(reference,),
         no_cache=cold,
     )
 

@@ -19,7 +19,7 @@ IMAGE = Image("test", "broken", "amd64")
 def build_of(tmp_path: Path, base: str, step: str) -> Build:
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text(f"FROM {base} AS broken\nRUN --network=none {step}\n")
-    return Build(IMAGE, 0, dockerfile, {}, {}, IMAGE.reference, no_cache=True)
+    return Build(IMAGE, 0, dockerfile, {}, {}, (IMAGE.reference,), no_cache=True)
 
 
 def test_a_failing_step_is_named_with_its_last_lines(tmp_path: Path, base: str) -> None:

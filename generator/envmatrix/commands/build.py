@@ -10,8 +10,11 @@ from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import images
-from envmatrix.plan.actions import Action, decide
+from envmatrix.errors import LookupFailed
+from envmatrix.plan.actions import Action, Existing, Inputs, decide
 from envmatrix.plan.environments import Environment, Image
+from envmatrix.plan.publication import known_as
+from envmatrix.store.recipes import Recipes
 
 
 @click.command(epilog="Example: envmatrix build --select cuda12-aarch64")
@@ -20,6 +23,7 @@ from envmatrix.plan.environments import Environment, Image
 @options.jobs
 @click.option("--emulate", is_flag=True, help="Compile under emulation instead of crossing.")
 @click.option("--force", is_flag=True, help="Build also what is up to date.")
+@click.option("--pull/--no-pull", default=True, help="Pull what is published, the default.")
 @options.dry_run
 @options.as_json
 @options.verbosity
@@ -30,35 +34,68 @@ def command(
     jobs: int,
     emulate: bool,
     force: bool,
+    pull: bool,
     dry_run: bool,
     as_json: bool,
     console: Console,
 ) -> None:
-    """Build the images of the selected cells, or say why none is needed."""
+    """Pull or build the images of the selected cells, or say why none is needed."""
     workspace = Workspace.here()
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
     wanted = workspace.images(patterns, tier=tier, emulate=emulate)
-    actions = planned(workspace, wanted, force=force)
+    actions = planned(workspace, wanted, console, force=force, pull=pull)
     if as_json:
         options.print_json([row(action) for _, action in actions])
     if dry_run:
         if not as_json:
             show(actions)
         return
-    build_images(workspace, actions, jobs, console)
+    provide(workspace, actions, jobs, console)
 
 
 def planned(
-    workspace: Workspace, wanted: Sequence[Image], *, force: bool = False
+    workspace: Workspace,
+    wanted: Sequence[Image],
+    console: Console,
+    *,
+    force: bool = False,
+    pull: bool = True,
 ) -> tuple[tuple[Environment, Action], ...]:
     """What to do with each image, and why."""
-    inputs = workspace.plan(wanted)
-    existing = images.labels([image.reference for image in wanted])
-    actions = decide([its for _, its in inputs], existing, force=force)
-    return tuple(zip((environment for environment, _ in inputs), actions, strict=True))
+    rows = workspace.plan(wanted)
+    inputs = [its for _, its in rows]
+    existing = Existing(images.labels([its.reference for its in inputs]))
+    lacking = [its for its in inputs if not existing.has(its)]
+    if lacking:
+        last = images.labels([its.image.reference for its in lacking])
+        existing = Existing(
+            {**existing.local, **last},
+            published(workspace, lacking, console) if pull else {},
+            Recipes.of_user().find,
+        )
+    actions = decide(inputs, existing, force=force)
+    return tuple(zip((environment for environment, _ in rows), actions, strict=True))
 
 
-def build_images(
+def published(workspace: Workspace, wanted: Sequence[Inputs], console: Console) -> dict[str, str]:
+    """Fingerprint -> image by digest, of those that the registry has; none where it is away."""
+    repository = workspace.repository
+    if repository is None:
+        return {}
+    from envmatrix.store.registry import registry  # httpx: not where all is there
+
+    names = {its.fingerprint: known_as(its, workspace.published) for its in wanted}
+    try:
+        with registry(repository) as client:
+            digests = client.digests(list(names.values()))
+    except LookupFailed as error:
+        console.warn(f"{error.message}; what it may have is built here")
+        return {}
+    found = {its: digests[name] for its, name in names.items() if name in digests}
+    return {its: f"{repository}@{digest}" for its, digest in found.items()}
+
+
+def provide(
     workspace: Workspace,
     actions: Sequence[tuple[Environment, Action]],
     jobs: int,
@@ -68,8 +105,14 @@ def build_images(
     for _, action in actions:
         if action.verb == "reuse":
             console.say(f"reuse    {action.image}: {action.reason}")
-    wanted = [pair for pair in actions if pair[1].verb == "build"]
-    if wanted:
+    pulls = [action for _, action in actions if action.verb == "pull"]
+    if pulls:
+        from envmatrix.engine.puller import local_puller
+
+        with local_puller(None, console) as puller:
+            puller.pull(pulls, jobs)
+    builds = [pair for pair in actions if pair[1].verb == "build"]
+    if builds:
         from envmatrix.engine.builder import Order, local_builder  # 0.2 s only a build pays
 
         orders = [
@@ -77,23 +120,25 @@ def build_images(
                 environment,
                 action.inputs,
                 workspace.dockerfile(environment.name),
-                action.image.reference,
+                (action.inputs.reference, action.image.reference),
                 action.reason,
+                anew=action.anew,
             )
-            for environment, action in wanted
+            for environment, action in builds
         ]
         with local_builder(workspace.lock, console, options.host_arch()) as builder:
             builder.build(orders, jobs)
 
 
 def row(action: Action) -> dict[str, object]:
-    return {
-        "image": action.image.reference,
+    found: dict[str, object] = {
+        "image": action.inputs.reference,
         "platform": action.image.platform,
         "action": action.verb,
         "reason": action.reason,
         "fingerprint": action.inputs.fingerprint,
     }
+    return found | ({"published": action.published} if action.published else {})
 
 
 def show(actions: Sequence[tuple[Environment, Action]]) -> None:

@@ -32,7 +32,7 @@ def command(
     as_json: bool,
     console: Console,
 ) -> None:
-    """Show for each image whether it would be built or reused, with the reason.
+    """Show for each image whether it would be reused, pulled or built, with the reason.
 
     With --tier, show why the tier has each of its cells, and what it leaves uncovered; that needs
     no engine. `envmatrix build --tier TIER --dry-run` shows its images.
@@ -47,7 +47,7 @@ def command(
     if tier is not None:
         plan_tier.show(workspace.matrix, tier, patterns, as_json=as_json)
         return
-    actions = planned(workspace, workspace.images(patterns))
+    actions = planned(workspace, workspace.images(patterns), console)
     if as_json:
         options.print_json([row(action) for _, action in actions])
     else:

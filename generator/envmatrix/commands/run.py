@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.build import build_images, planned
+from envmatrix.commands.build import planned, provide
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images
@@ -151,7 +151,9 @@ def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Executio
     directory = Origins().sdk(sdk) if sdk else None
     compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
     needed = [compiler, *([] if which.only_compiler else others)]
-    build_images(workspace, planned(workspace, needed), jobs, console)
+    actions = planned(workspace, needed, console)
+    provide(workspace, actions, jobs, console)
+    names = {action.image: action.inputs.reference for _, action in actions}
     with images.engine() as client:
         for library in libraries:
             place = Workplace(
@@ -161,6 +163,7 @@ def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Executio
                 ccache=cache_directory() / "ccache" / cell.id,
                 compiler=compiler,
                 runtime=next(iter(others), None),
+                names=names,
                 host_arch=host_arch,
                 has_ccache=workspace.matrix.has_package("ccache", cell.cell.os),
                 sdk=directory,

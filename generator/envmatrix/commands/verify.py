@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.build import build_images, planned
+from envmatrix.commands.build import planned, provide
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases
@@ -42,8 +42,8 @@ def command(
 ) -> None:
     """Rebuild cold, beside what is there, and compare layers and configuration."""
     workspace = Workspace.here()
-    actions = planned(workspace, workspace.images(patterns, emulate=emulate))
-    build_images(workspace, actions, jobs, console)
+    actions = planned(workspace, workspace.images(patterns, emulate=emulate), console)
+    provide(workspace, actions, jobs, console)
     orders = [_again(workspace, *pair) for pair in actions]
     with local_builder(workspace.lock, console, options.host_arch()) as its:
         if with_bases:
@@ -73,7 +73,7 @@ class Comparison:
 
 
 def _compare(its: Builder, order: Order) -> Comparison:
-    reference = order.image.reference
+    reference = order.inputs.reference
     found = contents(its.client, reference)
     return Comparison(
         image=reference,
@@ -90,8 +90,9 @@ def _again(workspace: Workspace, environment: Environment, action: Action) -> Or
         environment,
         action.inputs,
         workspace.dockerfile(environment.name),
-        f"{action.image.reference}{_SUFFIX}",
+        (f"{action.inputs.reference}{_SUFFIX}",),
         "again, without a cache",
+        anew=True,
         no_cache=True,
     )
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from envmatrix.commands import options
-from envmatrix.errors import OutOfDate
+from envmatrix.errors import ConfigurationError, OutOfDate, Problem
+from envmatrix.lock import images as lock_of_images
 from envmatrix.lock.components import Recipes, shipped_recipes
 from envmatrix.lock.model import FILE, Lock, load
 from envmatrix.lock.requests import drift
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.model import Matrix, PlannedCell, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.tiers import choices_among, tier_of
 from envmatrix.plan.actions import Inputs, inputs_of
-from envmatrix.plan.environments import Environment, Image, environments, images_of
+from envmatrix.plan.environments import Environment, Image, environments, images_of, is_made_on
 from envmatrix.render.dockerfile import dockerfile
 
 DOCKERFILES = "dockerfiles"
@@ -48,6 +51,32 @@ class Workspace:
             )
         return lock
 
+    @cached_property
+    def published(self) -> lock_of_images.ImagesLock:
+        return lock_of_images.load(self.root)
+
+    @property
+    def repository(self) -> str | None:
+        """Where images are published: $ENVMATRIX_REGISTRY, else what the matrix says."""
+        given = self.matrix.registry
+        return os.environ.get("ENVMATRIX_REGISTRY") or (given.repository if given else None)
+
+    @property
+    def required_repository(self) -> str:
+        if self.repository is None:
+            hint = "write `registry: {repository: registry.example/team/images}` in matrix.yaml"
+            raise ConfigurationError(Problem("nothing says where images are published", hint=hint))
+        return self.repository
+
+    def require_signer(self) -> None:
+        if self.signer is None:
+            hint = "write `registry: {key: cosign.pub}`, or `identity` and `issuer`, in matrix.yaml"
+            raise ConfigurationError(Problem("nothing says who has to sign images", hint=hint))
+
+    @property
+    def signer(self) -> Signer | None:
+        return self.matrix.registry.signer if self.matrix.registry else None
+
     @property
     def recipes(self) -> Recipes:
         return shipped_recipes()
@@ -68,6 +97,15 @@ class Workspace:
         host = options.host_arch()
         cells = self._selected(patterns, tier)
         found = (images_of(cell, host, emulate=emulate) for cell in cells)
+        return tuple(dict.fromkeys(image for images in found for image in images))
+
+    def images_of_hosts(self, patterns: Sequence[str]) -> tuple[Image, ...]:
+        """The images that the hosts of the registry need for all cells of the environments of
+        those selected: what is published together."""
+        hosts = self.matrix.registry.hosts if self.matrix.registry else (options.host_arch(),)
+        names = {cell.cell.environment for cell in self._selected(patterns, None)}
+        cells = [cell for cell in self.matrix.cells if cell.cell.environment in names]
+        found = (images_of(*pair) for pair in product(cells, hosts) if is_made_on(*pair))
         return tuple(dict.fromkeys(image for images in found for image in images))
 
     def plan(self, images: Sequence[Image]) -> tuple[tuple[Environment, Inputs], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ from envmatrix.errors import EngineError, EnvmatrixError
 from envmatrix.lock.model import Lock
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.environments import Base, Environment, FileStage, Image
-from envmatrix.store.artifacts import Store, cache_directory, link_or_copy
+from envmatrix.store.artifacts import Store, cache_directory, exclusive, link_or_copy
 from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.origins import Origins
+from envmatrix.store.recipes import Recipes
 
 if TYPE_CHECKING:
     import docker
@@ -28,14 +29,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An image to build: from which Dockerfile, under which name, and why."""
+    """An image to build: from which Dockerfile, why, and under which names; the first is the one
+    that only this image has. `anew`: also where somebody built it in the meantime."""
 
     environment: Environment
     inputs: Inputs
     dockerfile: Path
-    reference: str
+    names: tuple[str, ...]
     reason: str
+    anew: bool = False
     no_cache: bool = False
+
+    @property
+    def reference(self) -> str:
+        return self.names[0]
 
     @property
     def image(self) -> Image:
@@ -47,6 +54,7 @@ class Builder:
     client: docker.DockerClient
     cache: Path
     store: Store
+    recipes: Recipes
     fetcher: Fetcher
     lock: Lock
     console: Console
@@ -104,10 +112,10 @@ class Builder:
                     order.dockerfile,
                     directories,
                     order.inputs.labels,
-                    order.reference,
+                    order.names,
                     order.no_cache,
                 )
-                futures[pool.submit(_build_one, buildx, job, order.reason, display)] = order
+                futures[pool.submit(self._build_one, buildx, job, order, display)] = order
             try:
                 for future in as_completed(futures):
                     try:
@@ -125,6 +133,30 @@ class Builder:
         if failures:
             raise failures[0]
         return digests
+
+    def _build_one(self, buildx: Buildx, build: Build, order: Order, display: Display) -> str:
+        """Build, unless another process did while this one waited for it."""
+        name = str(build.image)
+        with exclusive(images.lock_of(self.cache, order.reference), self._waiting(name)):
+            if not order.anew and (done := images.digest(self.client, order.reference)):
+                self.console.say(f"reuse    {name}: built by another process meanwhile")
+                return done
+            display.started(name, "build", order.reason)
+            progress = BuildProgress(
+                on_step=lambda step: display.step(name, step, *progress.counts),
+                on_log=lambda line: display.log(name, line),
+            )
+            try:
+                digest = buildx.build(build, progress)
+            except EngineError:
+                display.finished(name, "failed")
+                raise
+            self.recipes.keep(order.inputs.fingerprint, order.inputs.dockerfile)
+            display.finished(name, "built")
+            return digest
+
+    def _waiting(self, name: str) -> Callable[[], None]:
+        return lambda: self.console.say(f"waiting  {name}: another process is at it")
 
     def _context(self, stage: FileStage) -> Path:
         """A directory with the stage's files, kept by content: BuildKit sends only what is new.
@@ -150,20 +182,13 @@ def local_builder(lock: Lock, console: Console, host_arch: str) -> Iterator[Buil
     store = Store.of_user()
     with images.engine() as client, http_client() as http:
         fetcher = Fetcher(store, Origins(), http)
-        yield Builder(client, cache_directory(), store, fetcher, lock, console, host_arch)
-
-
-def _build_one(buildx: Buildx, build: Build, reason: str, display: Display) -> str:
-    name = str(build.image)
-    display.started(name, "build", reason)
-    progress = BuildProgress(
-        on_step=lambda step: display.step(name, step, *progress.counts),
-        on_log=lambda line: display.log(name, line),
-    )
-    try:
-        digest = buildx.build(build, progress)
-    except EngineError:
-        display.finished(name, "failed")
-        raise
-    display.finished(name, "built")
-    return digest
+        yield Builder(
+            client,
+            cache_directory(),
+            store,
+            Recipes.of_user(),
+            fetcher,
+            lock,
+            console,
+            host_arch,
+        )

@@ -24,14 +24,14 @@ _EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
 @dataclass(frozen=True, slots=True)
 class Build:
     """One image to build. `contexts` stand in for the Dockerfile's stages of those names;
-    `epoch` becomes the time of creation, in seconds."""
+    `epoch` becomes the time of creation, in seconds; `names` are what the result is called."""
 
     image: Image
     epoch: int
     dockerfile: Path
     contexts: Mapping[str, Path]
     labels: Mapping[str, str]
-    reference: str
+    names: tuple[str, ...]
     no_cache: bool = False
 
 
@@ -53,7 +53,7 @@ def command(build: Build, metadata: Path) -> list[str]:
         *(["--no-cache"] if build.no_cache else []),
         *contexts,
         *labels,
-        f"--output=type=image,name={build.reference},{_EXPORT}",
+        f'--output=type=image,"name={",".join(build.names)}",{_EXPORT}',
         str(build.dockerfile.parent),
     ]
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import EngineError
@@ -60,6 +61,21 @@ def _labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:
     rows = map(json.loads, filter(None, done.stdout.splitlines()))
     wanted = set(references)
     return {name: its or {} for names, its in rows for name in names or () if name in wanted}
+
+
+def lock_of(cache: Path, reference: str) -> Path:
+    """The file that whoever makes `reference` holds."""
+    return cache / "locks" / reference.replace("/", "_")
+
+
+def digest(client: docker.DockerClient, reference: str) -> str | None:
+    """The digest of an image of the engine; None for none."""
+    import docker
+
+    try:
+        return str(client.images.get(reference).id)
+    except docker.errors.ImageNotFound:
+        return None
 
 
 def has(client: docker.DockerClient, reference: str) -> bool:

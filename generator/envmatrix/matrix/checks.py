@@ -165,6 +165,18 @@ def target_problems(matrix: Matrix) -> Iterator[Problem]:
             yield Problem(message, planned.position, hint)
 
 
+def registry_problems(source: Source) -> Iterator[Problem]:
+    entry = source.contents.registry
+    if entry is None:
+        return
+    position = source.document.key_position("registry")
+    if (entry.identity is None) != (entry.issuer is None):
+        message = "`registry` needs both `identity` and `issuer`, or neither"
+        yield Problem(message, position, "an identity is worth what its issuer vouches for")
+    if entry.key and entry.identity:
+        yield Problem("`registry` has both a `key` and an `identity`", position, "keep one of them")
+
+
 def component_problems(
     names: Sequence[str], document: Document, location: Location, facts: Facts
 ) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from itertools import chain, product
 
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.matrix import checks
-from envmatrix.matrix.cells import AXES, Cell, sort_key
+from envmatrix.matrix.cells import AXES, Cell, docker_arch, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Impossible, Toolchain, check
 from envmatrix.matrix.document import Document
@@ -24,12 +24,21 @@ from envmatrix.matrix.model import (
     Library,
     Matrix,
     PlannedCell,
+    Publication,
+    Signer,
     SourceRule,
     source_rule,
 )
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.reading import Reading, read
-from envmatrix.matrix.schema import Exclude, MatrixFile, OverlayFile, Tier, TierName
+from envmatrix.matrix.schema import (
+    Exclude,
+    MatrixFile,
+    OverlayFile,
+    RegistryEntry,
+    Tier,
+    TierName,
+)
 from envmatrix.matrix.selectors import resolve
 
 # What a tier may have where `tiers` does not say; `weekly` has every cell.
@@ -98,6 +107,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.image_problems(source, matrix)
     yield from checks.library_problems(source)
     yield from checks.target_problems(matrix)
+    yield from checks.registry_problems(source)
     yield from checks.sm_problems(source, cells)
     yield from checks.tier_problems(source, matrix)
     wrong_values = list(checks.alias_value_problems(source))
@@ -121,6 +131,7 @@ def _matrix(
         sources=cells.sources,
         require_cuda=contents.policy.require_cuda,
         cuda_compat=contents.policy.cuda_compat == "on",
+        registry=_publication(contents.registry),
         axes={axis: source.listed(axis) for axis in AXES},
         defaults=Defaults(os=contents.defaults.os, arch=contents.defaults.arch),
         aliases={
@@ -138,6 +149,15 @@ def _matrix(
         facts=source.facts,
         overlays=overlays,
     )
+
+
+def _publication(entry: RegistryEntry | None) -> Publication | None:
+    if entry is None:
+        return None
+    is_signed = entry.key or entry.identity
+    signer = Signer(entry.key, entry.identity, entry.issuer) if is_signed else None
+    hosts = tuple(docker_arch(arch) for arch in dict.fromkeys(entry.hosts))
+    return Publication(entry.repository, hosts, signer)
 
 
 def _budget(name: TierName, source: Source) -> Budget:

@@ -93,6 +93,26 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Signer:
+    """Who has to have signed an image: the holder of the key whose public half is the file `key`
+    of the repository, or `identity` as `issuer` vouches for it."""
+
+    key: str | None = None
+    identity: str | None = None
+    issuer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The repository of images, the hosts that they are made for (Docker's names of
+    architectures), and who signs them, if anybody."""
+
+    repository: str
+    hosts: tuple[str, ...]
+    signer: Signer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     name: str
     path: str
@@ -136,6 +156,7 @@ class Matrix:
     sources: tuple[SourceRule, ...]
     require_cuda: str
     cuda_compat: bool
+    registry: Publication | None
     axes: Mapping[str, tuple[str, ...]]
     defaults: Defaults
     aliases: Mapping[str, Alias]

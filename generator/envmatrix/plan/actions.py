@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+from envmatrix.plan.differences import differences
 from envmatrix.plan.environments import Image
 from envmatrix.plan.fingerprint import fingerprint, stage_hashes
 
 FINGERPRINT_LABEL = "envmatrix.fingerprint"
 STAGES_LABEL = "envmatrix.stages"
 
-_HASH_DIGITS = 12
+# Of a fingerprint in a name, and of the hash of a stage in a label.
+DIGITS = 12
+
 _MOST_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """An image and what identifies it before it is built. `stages`: name -> hash."""
+    """An image and what identifies it before it is built: the Dockerfile, and of the stages it
+    depends on name -> hash."""
 
     image: Image
     fingerprint: str
-    stages: Mapping[str, str]
+    stages: Mapping[str, str] = field(compare=False)
+    dockerfile: str = field(compare=False, repr=False)
+
+    @property
+    def reference(self) -> str:
+        """The name in the engine that nothing with other inputs ever has."""
+        return f"{self.image.reference}-{self.fingerprint[:DIGITS]}"
 
     @property
     def labels(self) -> Mapping[str, str]:
-        short = {name: digest[:_HASH_DIGITS] for name, digest in self.stages.items()}
+        short = {name: digest[:DIGITS] for name, digest in self.stages.items()}
         return {
             FINGERPRINT_LABEL: self.fingerprint,
             STAGES_LABEL: json.dumps(short, sort_keys=True, separators=(",", ":")),
@@ -36,49 +46,83 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Action:
+    """`published` is the image to pull, by digest; `anew` says that the engine has it already."""
+
     inputs: Inputs
-    verb: Literal["build", "reuse"]
+    verb: Literal["build", "pull", "reuse"]
     reason: str
+    published: str | None = None
+    anew: bool = False
 
     @property
     def image(self) -> Image:
         return self.inputs.image
 
 
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """What there is already. `local`: reference -> labels, of the engine; `published`: fingerprint
+    -> image by digest, of the registry; `recipe`: the Dockerfile of a fingerprint that was built or
+    pulled here once."""
+
+    local: Mapping[str, Mapping[str, str]]
+    published: Mapping[str, str] = field(default_factory=dict)
+    recipe: Callable[[str], str | None] = lambda _: None
+
+    def has(self, inputs: Inputs) -> bool:
+        labels = self.local.get(inputs.reference, {})
+        return labels.get(FINGERPRINT_LABEL) == inputs.fingerprint
+
+
 def inputs_of(image: Image, dockerfile: str) -> Inputs:
     hashes = stage_hashes(dockerfile, image.flavour, image.arch)
-    return Inputs(image, fingerprint(hashes, image.arch), hashes)
+    return Inputs(image, fingerprint(hashes, image.arch), hashes, dockerfile)
 
 
 def decide(
-    wanted: Iterable[Inputs], existing: Mapping[str, Mapping[str, str]], *, force: bool = False
+    wanted: Iterable[Inputs], existing: Existing, *, force: bool = False
 ) -> tuple[Action, ...]:
-    """`existing` is what the engine holds: image reference -> labels."""
-    return tuple(_action(inputs, existing.get(inputs.image.reference), force) for inputs in wanted)
+    return tuple(_action(inputs, existing, force) for inputs in wanted)
 
 
-def _action(inputs: Inputs, labels: Mapping[str, str] | None, force: bool) -> Action:
+def _action(inputs: Inputs, existing: Existing, force: bool) -> Action:
+    if existing.has(inputs):
+        if force:
+            return Action(inputs, "build", "asked for by --force", anew=True)
+        return Action(inputs, "reuse", "up to date")
+    published = existing.published.get(inputs.fingerprint)
+    reason = _reason(inputs, existing)
+    if published and not force:
+        return Action(inputs, "pull", f"published; {reason}", published)
+    return Action(inputs, "build", reason)
+
+
+def _reason(inputs: Inputs, existing: Existing) -> str:
+    """Why the engine has no such image, from the last one that had its name."""
+    labels = existing.local.get(inputs.image.reference)
     if labels is None:
-        return Action(inputs, "build", "never built here")
-    if labels.get(FINGERPRINT_LABEL) != inputs.fingerprint:
-        return Action(inputs, "build", _difference(inputs, labels.get(STAGES_LABEL, "{}")))
-    if force:
-        return Action(inputs, "build", "asked for by --force")
-    return Action(inputs, "reuse", "up to date")
+        return "never built here"
+    last = labels.get(FINGERPRINT_LABEL, "")
+    if last == inputs.fingerprint:
+        return "its name by fingerprint is gone"
+    recipe = existing.recipe(last)
+    if recipe is None:
+        changed = _stages(inputs, labels.get(STAGES_LABEL, "{}"))
+    else:
+        changed = differences(recipe, inputs.dockerfile, inputs.image.flavour, inputs.image.arch)
+    if not changed:
+        return "built another way, by another envmatrix"
+    more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
+    return f"changed: {', '.join(changed[:_MOST_NAMED])}{more}"
 
 
-def _difference(inputs: Inputs, label: str) -> str:
+def _stages(inputs: Inputs, label: str) -> tuple[str, ...]:
+    """The stages that changed: what a label can tell without the recipe."""
     try:
         before = json.loads(label)
     except ValueError:
         before = None
     before = before if isinstance(before, dict) else {}
-    now = {name: digest[:_HASH_DIGITS] for name, digest in inputs.stages.items()}
-    changed = sorted(
-        name or "epoch" for name in now.keys() | before.keys() if now.get(name) != before.get(name)
-    )
-    if not changed:
-        return "built another way, by another envmatrix"
-    named = ", ".join(f"`{name}`" for name in changed[:_MOST_NAMED])
-    more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
-    return f"changed: {named}{more}"
+    now = {name: digest[:DIGITS] for name, digest in inputs.stages.items()}
+    changed = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
+    return tuple(sorted(f"`{name or 'epoch'}`" for name in changed))

@@ -132,7 +132,7 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
     is compiled runs anywhere but on hardware of its own."""
     target, environment = TARGETS[cell.cell.arch], cell.cell.environment
     host = docker_arch(CROSS_HOST)
-    if not target.is_native and (emulate or host_arch != host):
+    if (emulate and not target.is_native) or not is_made_on(cell, host_arch):
         raise ConfigurationError(
             Problem(
                 f"`{cell.id}` is cross-compiled on {CROSS_HOST} only",
@@ -147,6 +147,11 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
     if target.machine is None:
         return (compiler,)
     return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
+
+
+def is_made_on(cell: PlannedCell, host_arch: str) -> bool:
+    """Whether a machine of `host_arch` can compile for the cell at all."""
+    return TARGETS[cell.cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
 
 
 def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where a library in a cell lives on this machine, and the images it is built and run in.
+    """Where a library in a cell lives on this machine, and the images it is built and run in;
+    `names` is what the engine calls those.
     `sdk` is the directory of the licensed SDK that its target needs, if it needs one."""
 
     cell: PlannedCell
@@ -36,6 +37,7 @@ class Workplace:
     ccache: Path
     compiler: Image
     runtime: Image | None
+    names: Mapping[Image, str]
     host_arch: str
     has_ccache: bool = True
     sdk: Path | None = None
@@ -114,7 +116,7 @@ def _compiler(place: Workplace, command: Sequence[str]) -> ContainerSpec:
     languages = ("C", "CXX", "CUDA") if place.has_ccache else ()
     launchers = {f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in languages}
     return ContainerSpec(
-        image=place.compiler.reference,
+        image=place.names[place.compiler],
         platform=place.compiler.platform,
         command=command,
         mounts=[
@@ -135,7 +137,7 @@ def _compiler(place: Workplace, command: Sequence[str]) -> ContainerSpec:
 def _runtime(place: Workplace, command: Sequence[str]) -> ContainerSpec:
     assert place.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
     return ContainerSpec(
-        image=place.runtime.reference,
+        image=place.names[place.runtime],
         platform=place.runtime.platform,
         command=command,
         mounts=[

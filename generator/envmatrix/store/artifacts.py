@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +38,16 @@ def cache_directory() -> Path:
 
 
 @contextmanager
-def exclusive(file: Path) -> Iterator[None]:
-    """Hold an advisory lock on `file`; the kernel lets go of it when the process dies."""
+def exclusive(file: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold an advisory lock on `file`; the kernel lets go of it when the process dies. `on_wait` is
+    called where somebody else has it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

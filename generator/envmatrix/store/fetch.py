@@ -27,6 +27,7 @@ _Result = TypeVar("_Result")
 JOBS = 6
 ATTEMPTS = 4
 _BACKOFF_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 60.0
 _WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
 
@@ -118,7 +119,7 @@ class Fetcher:
                 advance(-received)
                 raise
 
-        _persistently(once, self._sleep)
+        persistently(once, self._sleep)
 
     def _stream(self, url: str, artifact: Artifact, partial: Path) -> Iterator[int]:
         digest = hashlib.sha256()
@@ -143,16 +144,27 @@ class Fetcher:
             raise Stopped
 
 
-def _persistently(action: Callable[[], _Result], sleep: Callable[[float], None]) -> _Result:
-    """What `action` gives, tried again after a pause where that may help."""
-    for attempt in range(1, ATTEMPTS):
+def persistently(
+    action: Callable[[], _Result], sleep: Callable[[float], None], attempts: int = ATTEMPTS
+) -> _Result:
+    """What `action` gives, tried again where that may help: after the pause that a server asks
+    for, or one that grows."""
+    for attempt in range(1, attempts):
         try:
             return action()
         except (Wrong, httpx.HTTPError) as error:
             if not _is_worth_a_retry(error):
                 raise
-            sleep(_BACKOFF_SECONDS * 2**attempt)
+            sleep(max(_BACKOFF_SECONDS * 2**attempt, _asked_for(error)))
     return action()
+
+
+def _asked_for(error: Exception) -> float:
+    """The pause in seconds of a `Retry-After`, as far as anybody would wait."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return 0
+    said = error.response.headers.get("Retry-After", "")
+    return min(float(said), _LONGEST_PAUSE_SECONDS) if said.isdecimal() else 0
 
 
 def _is_worth_a_retry(error: Exception) -> bool:
@@ -181,7 +193,7 @@ def read(
     for base in bases:
         url = f"{base}/{path}"
         try:
-            return _persistently(lambda: client.get(url).raise_for_status().content, sleep)  # noqa: B023
+            return persistently(lambda: client.get(url).raise_for_status().content, sleep)  # noqa: B023
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             tried.append(f"{url}: {error}")
     raise LookupFailed(

@@ -7,6 +7,7 @@ import pytest
 from envmatrix.plan.actions import (
     FINGERPRINT_LABEL,
     STAGES_LABEL,
+    Existing,
     Inputs,
     decide,
     inputs_of,
@@ -28,8 +29,11 @@ def inputs() -> Inputs:
 
 
 def reason(text: str, labels: dict[str, str] | None, *, force: bool = False) -> tuple[str, str]:
-    existing = {} if labels is None else {IMAGE.reference: labels}
-    (action,) = decide([inputs_of(IMAGE, text)], existing, force=force)
+    inputs = inputs_of(IMAGE, text)
+    local = {} if labels is None else {IMAGE.reference: labels}
+    if labels and labels.get(FINGERPRINT_LABEL) == inputs.fingerprint:
+        local[inputs.reference] = labels
+    (action,) = decide([inputs], Existing(local), force=force)
     assert action.image == IMAGE
     return action.verb, action.reason
 

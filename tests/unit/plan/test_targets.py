@@ -52,7 +52,8 @@ def place_of(matrix: Matrix, arch: str, sdk: Path | None = None) -> Workplace:
     library = Library("a", "a", "default", None, (), (), "none")
     here = Path("/repository")
     runtime = next(iter(others), None)
-    return Workplace(cell, library, here, here, compiler, runtime, "amd64", sdk=sdk)
+    names = {image: str(image) for image in (compiler, runtime) if image}
+    return Workplace(cell, library, here, here, compiler, runtime, names, "amd64", sdk=sdk)
 
 
 @pytest.mark.parametrize("arch", IMAGES)

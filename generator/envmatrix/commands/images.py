@@ -1,0 +1,107 @@
+"""`envmatrix images`: what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.errors import EnvmatrixError, OutOfDate
+from envmatrix.lock.images import FILE, PublishedIndex
+from envmatrix.plan.publication import indexes
+
+if TYPE_CHECKING:
+    from envmatrix.store.registry import Registry
+
+
+@click.group(epilog="Example: envmatrix images check")
+def command() -> None:
+    """What is published, as `images.lock.json` names it."""
+
+
+@command.command("list", epilog="Example: envmatrix images list --json")
+@options.as_json
+def list_command(*, as_json: bool) -> None:
+    """Show the image of every flavour, by digest."""
+    rows = [*Workspace.here().published]
+    if as_json:
+        options.print_json(
+            [
+                {
+                    "environment": environment,
+                    "flavour": flavour,
+                    "image": index.reference,
+                    "platforms": [f"linux/{arch}" for arch in sorted(index.images)],
+                }
+                for environment, flavour, index in rows
+            ]
+        )
+        return
+    for environment, flavour, index in rows:
+        click.echo(f"{environment} {flavour} {index.reference} {','.join(sorted(index.images))}")
+
+
+@command.command("check", epilog="Example: envmatrix images check")
+@options.verbosity
+def check_command(*, console: Console) -> None:
+    """Prove that every image of `images.lock.json` exists, with its platforms, as the lock has it.
+
+    Exit with 1 where the registry lacks one, with 4 where one has other inputs than the lock.
+    """
+    from envmatrix.store.registry import registry
+
+    workspace = Workspace.here()
+    rows = [*workspace.published]
+    if not rows:
+        raise OutOfDate(f"there is no image in `{FILE}`", hint="publish some: `envmatrix push`")
+    problems: list[str] = []
+    for repository in sorted({index.repository for _, _, index in rows}):
+        ours = [row for row in rows if row[2].repository == repository]
+        with registry(repository) as remote, ThreadPoolExecutor(8) as pool:
+            for (environment, flavour, _), found in zip(
+                ours, pool.map(lambda row: [*_lacks(remote, row[2])], ours), strict=True
+            ):
+                problems += (f"{environment} {flavour}: {problem}" for problem in found)
+    if problems:
+        raise EnvmatrixError(
+            f"{len(problems)} things of `{FILE}` are not in the registry as it names them",
+            details=problems,
+            hint="publish them again: `envmatrix push`",
+        )
+    if stale := [*_stale(workspace)]:
+        raise OutOfDate(
+            f"`{FILE}` has images of another lock",
+            details=stale,
+            hint="publish those of this one: `envmatrix build`, `envmatrix push`",
+        )
+    console.say(f"{len(rows)} images are published as `{FILE}` names them")
+
+
+def _lacks(remote: Registry, index: PublishedIndex) -> Iterator[str]:
+    manifest = remote.manifest(index.digest)
+    if manifest is None:
+        yield f"no {index.digest}"
+        return
+    rows = {its["platform"]["architecture"]: its for its in manifest.document["manifests"]}
+    for arch, image in sorted(index.images.items()):
+        if arch not in rows:
+            yield f"no linux/{arch} in {index.digest}"
+        elif rows[arch]["digest"] != image.digest:
+            yield f"linux/{arch} is {rows[arch]['digest']}, not {image.digest}"
+        elif remote.digest(image.digest) is None:
+            yield f"no {image.digest} of linux/{arch}"
+
+
+def _stale(workspace: Workspace) -> Iterator[str]:
+    wanted = indexes(its for _, its in workspace.plan(workspace.images_of_hosts(())))
+    now = {(its.environment, its.flavour): its.fingerprint for its in wanted}
+    for environment, flavour, index in workspace.published:
+        if (environment, flavour) not in now:
+            yield f"{environment} {flavour}: the matrix has no such image"
+        elif now[environment, flavour] != index.fingerprint:
+            yield f"{environment} {flavour}: has other inputs"

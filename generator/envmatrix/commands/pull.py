@@ -1,0 +1,79 @@
+"""`envmatrix pull`: the images of cells, as `images.lock.json` names them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.build import provide, row, show
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine import images
+from envmatrix.errors import OutOfDate
+from envmatrix.lock.images import FILE
+from envmatrix.plan.actions import Action, Existing
+from envmatrix.plan.environments import Environment
+
+
+@click.command(epilog="Example: envmatrix pull --select cuda12-aarch64 --verify")
+@options.select
+@options.tier
+@options.jobs
+@click.option("--verify", is_flag=True, help="Fail unless matrix.yaml says who signs images.")
+@options.dry_run
+@options.as_json
+@options.verbosity
+def command(
+    *,
+    patterns: Sequence[str],
+    tier: str | None,
+    jobs: int,
+    verify: bool,
+    dry_run: bool,
+    as_json: bool,
+    console: Console,
+) -> None:
+    """Pull the images of the selected cells by the digests of `images.lock.json`; build nothing.
+
+    Where matrix.yaml says who signs images, one that is not signed so is refused.
+    """
+    workspace = Workspace.here()
+    if verify:
+        workspace.require_signer()
+    actions = _pulls(workspace, patterns, tier)
+    if as_json:
+        options.print_json([row(action) for _, action in actions])
+    elif dry_run:
+        show(actions)
+    if not dry_run:
+        provide(workspace, actions, jobs, console)
+
+
+def _pulls(
+    workspace: Workspace, patterns: Sequence[str], tier: str | None
+) -> tuple[tuple[Environment, Action], ...]:
+    """Every image that is not here, by digest; OutOfDate where one is not published."""
+    rows = workspace.plan(workspace.images(patterns, tier=tier))
+    existing = Existing(images.labels([its.reference for _, its in rows]))
+    found, unpublished = [], []
+    for environment, its in rows:
+        image = its.image
+        index = workspace.published.find(image.environment, image.flavour)
+        one = index.images.get(image.arch) if index else None
+        if existing.has(its):
+            found.append((environment, Action(its, "reuse", "up to date")))
+        elif index and one and one.fingerprint == its.fingerprint:
+            published = f"{workspace.repository or index.repository}@{one.digest}"
+            found.append((environment, Action(its, "pull", f"as `{FILE}` names it", published)))
+        else:
+            why = "has other inputs there" if one else "is not in it"
+            unpublished.append(f"{image} {why}")
+    if unpublished:
+        raise OutOfDate(
+            f"`{FILE}` does not have {len(unpublished)} of {len(rows)} images",
+            details=unpublished,
+            hint="build and publish them: `envmatrix build`, `envmatrix push`",
+        )
+    return tuple(found)

@@ -1,0 +1,74 @@
+"""Carries out pull actions: what is signed by the right one, and made of the right inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envmatrix.console import Console, Display
+from envmatrix.engine import images
+from envmatrix.engine.transfer import Transfer
+from envmatrix.errors import EnvmatrixError
+from envmatrix.plan.actions import Action
+from envmatrix.store.artifacts import cache_directory, exclusive
+from envmatrix.store.recipes import Recipes
+
+if TYPE_CHECKING:
+    import docker
+
+# Raises where an image, by digest, is not signed as it has to be.
+Verify = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Puller:
+    client: docker.DockerClient
+    cache: Path
+    recipes: Recipes
+    verify: Verify | None
+    console: Console
+
+    def pull(self, actions: Sequence[Action], jobs: int) -> None:
+        """Pull all; the first failure is raised, after what was under way has ended."""
+        with ThreadPoolExecutor(jobs) as pool, self.console.display() as display:
+            futures = [pool.submit(self._pull_one, action, display) for action in actions]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def _pull_one(self, action: Action, display: Display) -> None:
+        name, inputs, published = str(action.image), action.inputs, str(action.published)
+        with exclusive(images.lock_of(self.cache, inputs.reference), self._waiting(name)):
+            if images.digest(self.client, inputs.reference):
+                self.console.say(f"reuse    {name}: another process got it meanwhile")
+                return
+            display.started(name, "pull", action.reason)
+            try:
+                if self.verify:
+                    self.verify(published)
+                Transfer(self.client).pull(
+                    published, inputs, lambda text, *counts: display.step(name, text, *counts)
+                )
+            except EnvmatrixError:
+                display.finished(name, "failed")
+                raise
+            self.recipes.keep(inputs.fingerprint, inputs.dockerfile)
+            display.finished(name, "pulled")
+
+    def _waiting(self, name: str) -> Callable[[], None]:
+        return lambda: self.console.say(f"waiting  {name}: another process is at it")
+
+
+@contextmanager
+def local_puller(verify: Verify | None, console: Console) -> Iterator[Puller]:
+    """A puller for this machine's engine."""
+    with images.engine() as client:
+        yield Puller(client, cache_directory(), Recipes.of_user(), verify, console)

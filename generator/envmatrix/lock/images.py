@@ -1,0 +1,178 @@
+"""The lock of published images: which digest each flavour of each environment has in the
+registry. What consumes images reads it, and formats no tag.
+
+`dumps` is canonical: equal locks are equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
+
+FILE = "images.lock.json"
+VERSION = 1
+
+_HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix push`"
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedImage:
+    """One architecture of a flavour: its manifest's digest, its inputs, its layers."""
+
+    digest: str
+    fingerprint: str
+    diff_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedIndex:
+    """A flavour of an environment: the digest of its multi-arch index; `images` by Docker's name of
+    the architecture."""
+
+    repository: str
+    digest: str
+    fingerprint: str
+    images: Mapping[str, PublishedImage]
+
+    @property
+    def reference(self) -> str:
+        """What consumers pull; the engine takes its own architecture of it."""
+        return f"{self.repository}@{self.digest}"
+
+    def image(self, arch: str) -> str:
+        """The image of one architecture, by its own digest."""
+        return f"{self.repository}@{self.images[arch].digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesLock:
+    """environment -> flavour -> what is published."""
+
+    environments: Mapping[str, Mapping[str, PublishedIndex]] = field(default_factory=dict)
+
+    def find(self, environment: str, flavour: str) -> PublishedIndex | None:
+        return self.environments.get(environment, {}).get(flavour)
+
+    def published(self, environment: str, flavour: str, arch: str) -> PublishedImage | None:
+        index = self.find(environment, flavour)
+        return index.images.get(arch) if index else None
+
+    def updated(
+        self,
+        published: Mapping[tuple[str, str], PublishedIndex],
+        environments: Collection[str],
+    ) -> ImagesLock:
+        """With what is `published` now, without environments that are no more."""
+        rows = {key: dict(flavours) for key, flavours in self.environments.items()}
+        for (environment, flavour), index in published.items():
+            rows.setdefault(environment, {})[flavour] = index
+        return ImagesLock({name: row for name, row in rows.items() if name in environments})
+
+    def __iter__(self) -> Iterator[tuple[str, str, PublishedIndex]]:
+        """All of it: environment, flavour, index."""
+        for environment, flavours in self.environments.items():
+            for flavour, index in flavours.items():
+                yield environment, flavour, index
+
+
+def dumps(lock: ImagesLock) -> str:
+    rows: dict[str, dict[str, object]] = {}
+    for environment, flavour, index in sorted(lock, key=lambda row: row[:2]):
+        rows.setdefault(environment, {})[flavour] = {
+            "image": index.reference,
+            "fingerprint": index.fingerprint,
+            "platforms": {
+                f"linux/{arch}": {
+                    "digest": image.digest,
+                    "fingerprint": image.fingerprint,
+                    "diff_ids": list(image.diff_ids),
+                }
+                for arch, image in sorted(index.images.items())
+            },
+        }
+    return json.dumps({"version": VERSION, "environments": rows}, indent=2) + "\n"
+
+
+def loads(text: str, file: str = FILE) -> ImagesLock:
+    """Raises ConfigurationError where the text is no such lock, OutOfDate for another version."""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = Position(file, error.lineno, error.colno)
+        raise ConfigurationError(Problem(f"not JSON: {error.msg}", where, _HINT)) from error
+    except (ValueError, RecursionError) as error:
+        raise _no_lock(file, error) from error
+    try:
+        if document["version"] != VERSION:
+            raise OutOfDate(
+                f"`{file}` has version {document['version']}, this envmatrix reads {VERSION}",
+                hint=_HINT,
+            )
+        rows = document["environments"].items()
+        return ImagesLock({name: _flavours(flavours) for name, flavours in rows})
+    except KeyError as error:
+        raise _no_lock(file, f"nothing is called {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _no_lock(file, error) from error
+
+
+def load(root: Path) -> ImagesLock:
+    """That beside `matrix.yaml`; an empty one where nothing was ever published."""
+    try:
+        return loads((root / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ImagesLock()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(Problem(f"`{FILE}` is not UTF-8")) from error
+
+
+def save(lock: ImagesLock, root: Path) -> None:
+    """In one step: a reader has the old one or the new one."""
+    text = dumps(lock)
+    scratch = root / f"{FILE}.new"
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(root / FILE)
+
+
+def _no_lock(file: str, why: object) -> ConfigurationError:
+    return ConfigurationError(Problem(f"`{file}` is not a lock of images: {why}", hint=_HINT))
+
+
+def _flavours(rows: Any) -> Mapping[str, PublishedIndex]:
+    return {flavour: _index(row) for flavour, row in rows.items()}
+
+
+def _index(row: Any) -> PublishedIndex:
+    repository, _, digest = row["image"].partition("@")
+    images = {
+        platform.removeprefix("linux/"): PublishedImage(
+            _matching(_DIGEST, its["digest"]),
+            _matching(_FINGERPRINT, its["fingerprint"]),
+            tuple(_matching(_DIGEST, diff_id) for diff_id in its["diff_ids"]),
+        )
+        for platform, its in row["platforms"].items()
+    }
+    if not images:
+        raise ValueError(f"{row['image']!r} has no platform")
+    return PublishedIndex(
+        _matching(_REPOSITORY, repository),
+        _matching(_DIGEST, digest),
+        _matching(_FINGERPRINT, row["fingerprint"]),
+        images,
+    )
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(f"{value!r} does not match {pattern.pattern}")
+    return value

@@ -1,0 +1,37 @@
+"""The Dockerfiles that images were built of, by fingerprint: what lets a plan say which package
+changed, and not only that one did."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmatrix.store.artifacts import cache_directory
+
+
+@dataclass(frozen=True)
+class Recipes:
+    root: Path
+
+    @classmethod
+    def of_user(cls) -> Recipes:
+        return cls(cache_directory() / "recipes")
+
+    def path(self, fingerprint: str) -> Path:
+        return self.root / fingerprint[:2] / fingerprint
+
+    def find(self, fingerprint: str) -> str | None:
+        try:
+            return self.path(fingerprint).read_text(encoding="utf-8")
+        except OSError:
+            return None
+
+    def keep(self, fingerprint: str, dockerfile: str) -> None:
+        """In one step: nobody ever reads half of it."""
+        file = self.path(fingerprint)
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            scratch = file.with_suffix(f".{os.getpid()}")
+            scratch.write_text(dockerfile, encoding="utf-8")
+            scratch.replace(file)

@@ -1,0 +1,322 @@
+"""A registry of images, by the OCI distribution API: which digests it has, manifests, and small
+blobs. Layers are moved by the engine.
+
+https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+import json
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from envmatrix.errors import LookupFailed
+from envmatrix.store.fetch import ATTEMPTS, persistently
+
+_Result = TypeVar("_Result")
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+_DOCKER = "application/vnd.docker.distribution.manifest"
+_MANIFESTS = ", ".join((INDEX, MANIFEST, f"{_DOCKER}.list.v2+json", f"{_DOCKER}.v2+json"))
+
+_JOBS = 8
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_CERTIFICATES = Path("/etc/docker/certs.d")
+
+Credentials = Callable[[str], "Mapping[str, str] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a registry keeps under a digest or a tag."""
+
+    media_type: str
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.content)
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.content)
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def credentials_of_docker(host: str) -> Mapping[str, str] | None:
+    """What `docker login` left for `host`, also in a credential helper; None for nothing."""
+    from docker import auth  # 0.2 s that only a registry which asks pays
+
+    found = auth.load_config().resolve_authconfig(host)
+    return {key.lower(): str(value) for key, value in found.items() if value} if found else None
+
+
+class Registry:
+    """One repository of a registry. LookupFailed where it does not answer, or refuses.
+
+    `sleep` is the pause between attempts, in seconds. Everything sent is named by its content,
+    so sending it again does no harm.
+    """
+
+    def __init__(
+        self,
+        repository: str,
+        client: httpx.Client,
+        credentials: Credentials = credentials_of_docker,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.host, _, self._name = repository.partition("/")
+        self.repository = repository
+        self._client = client
+        self._credentials = credentials
+        self._sleep = sleep
+        self._authorization: str | None = None
+        self._base: str | None = None
+        self._connecting = threading.Lock()
+
+    def digests(self, references: Sequence[str]) -> dict[str, str]:
+        """Tag or digest -> digest, of those `references` that are there; asked for side by side."""
+        failed = threading.Event()
+
+        def look_up(reference: str) -> str | None:
+            if failed.is_set():
+                return None
+            try:
+                return self.digest(reference)
+            except LookupFailed:
+                failed.set()
+                raise
+
+        with ThreadPoolExecutor(_JOBS) as pool:
+            found = pool.map(look_up, references)
+            return {name: its for name, its in zip(references, found, strict=True) if its}
+
+    def digest(self, reference: str) -> str | None:
+        """The digest of what is under a tag or digest; None for nothing."""
+        response = self._ask("HEAD", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return None
+        said = response.headers.get("Docker-Content-Digest")
+        if said:
+            return str(said)
+        found = self.manifest(reference)
+        return found.digest if found else None
+
+    def manifest(self, reference: str) -> Manifest | None:
+        """What is under a tag or digest, checked against a digest; None for nothing."""
+
+        def read() -> Manifest | None:
+            response = self._ask("GET", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
+            if response.status_code == httpx.codes.NOT_FOUND:
+                return None
+            found = Manifest(response.headers.get("Content-Type", ""), response.content)
+            expected = reference if reference.startswith("sha256:") else None
+            self._check(found.content, expected or response.headers.get("Docker-Content-Digest"))
+            return found
+
+        return self._persistently(read)
+
+    def blob(self, digest: str) -> bytes:
+        """The bytes of a small blob."""
+
+        def read() -> bytes:
+            response = self._ask("GET", f"blobs/{digest}")
+            if response.status_code == httpx.codes.NOT_FOUND:
+                raise LookupFailed(f"`{self.repository}` has no blob {digest}")
+            self._check(response.content, digest)
+            return response.content
+
+        return self._persistently(read)
+
+    def put_manifest(self, reference: str, manifest: Manifest) -> httpx.Response:
+        """Put `manifest` under a tag, or under its digest; what it names has to be there."""
+        headers = {"Content-Type": manifest.media_type}
+        return self._ask("PUT", f"manifests/{reference}", headers=headers, content=manifest.content)
+
+    def put_blob(self, content: bytes, media_type: str) -> dict[str, Any]:
+        """Have `content` there; its descriptor."""
+        digest = digest_of(content)
+        descriptor = {"mediaType": media_type, "digest": digest, "size": len(content)}
+        if self._ask("HEAD", f"blobs/{digest}").status_code == httpx.codes.OK:
+            return descriptor
+
+        def upload() -> None:
+            place = self._once("POST", f"{self._root()}/blobs/uploads/").headers["Location"]
+            url = httpx.URL(f"{self._root()}/").join(place)
+            self._once("PUT", url.copy_merge_params({"digest": digest}), content=content)
+
+        self._persistently(upload)
+        return descriptor
+
+    def referrers(self, digest: str) -> list[dict[str, Any]]:
+        """Descriptors of what refers to `digest`: by the API, else by the tag that stands in."""
+        response = self._ask("GET", f"referrers/{digest}")
+        if response.status_code == httpx.codes.OK:
+            return list(response.json()["manifests"])
+        found = self.manifest(digest.replace(":", "-"))
+        return list(found.document["manifests"]) if found else []
+
+    def attach(self, subject: Mapping[str, Any], artifact_type: str, content: bytes) -> str:
+        """Have `content` refer to the manifest of the descriptor `subject`; its digest."""
+        document = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": artifact_type,
+            "config": self.put_blob(b"{}", EMPTY),
+            "layers": [self.put_blob(content, artifact_type)],
+            "subject": dict(subject),
+        }
+        manifest = Manifest(MANIFEST, canonical(document))
+        response = self.put_manifest(manifest.digest, manifest)
+        if "OCI-Subject" not in response.headers:
+            self._refer_by_tag(str(subject["digest"]), manifest, artifact_type)
+        return manifest.digest
+
+    def _refer_by_tag(self, digest: str, manifest: Manifest, artifact_type: str) -> None:
+        """What the specification asks of clients of registries without the API."""
+        row = {
+            "mediaType": manifest.media_type,
+            "digest": manifest.digest,
+            "size": len(manifest.content),
+            "artifactType": artifact_type,
+        }
+        others = [its for its in self.referrers(digest) if its["digest"] != manifest.digest]
+        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, row]}
+        self.put_manifest(digest.replace(":", "-"), Manifest(INDEX, canonical(document)))
+
+    def _check(self, content: bytes, digest: str | None) -> None:
+        if digest and digest != digest_of(content):
+            raise httpx.RemoteProtocolError(f"gave {digest_of(content)} for {digest}")
+
+    def _persistently(self, action: Callable[[], _Result], attempts: int = ATTEMPTS) -> _Result:
+        try:
+            return persistently(action, self._sleep, attempts)
+        except (httpx.HTTPError, httpx.InvalidURL, KeyError) as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> LookupFailed:
+        if isinstance(error, httpx.HTTPStatusError):
+            status = error.response.status_code
+            if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+                return LookupFailed(
+                    f"`{self.repository}` refuses access ({status})",
+                    hint=f"log in: `docker login {self.host}`",
+                )
+            details = error.response.text.splitlines()[:5]
+            return LookupFailed(f"`{self.repository}` answers {status}", details=details)
+        return LookupFailed(
+            f"the registry `{self.host}` does not answer as it should: {error}",
+            hint="is it reachable from here? what it already has is not lost",
+        )
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer of what may be asked again."""
+        return self._persistently(lambda: self._once(method, f"{self._root()}/{path}", **options))
+
+    def _once(self, method: str, url: str | httpx.URL, **options: Any) -> httpx.Response:
+        """The answer, authorised if need be; to who reads, not found is one."""
+        response = self._send(method, url, **options)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            with self._connecting:
+                self._authorization = self._authorize(response)
+            response = self._send(method, url, **options)
+        if response.status_code != httpx.codes.NOT_FOUND or method not in {"GET", "HEAD"}:
+            response.raise_for_status()
+        return response
+
+    def _send(self, method: str, url: str | httpx.URL, **options: Any) -> httpx.Response:
+        headers = dict(options.pop("headers", {}))
+        if self._authorization:
+            headers["Authorization"] = self._authorization
+        return self._client.request(method, url, headers=headers, **options)
+
+    def _root(self) -> str:
+        with self._connecting:
+            if self._base is None:
+                self._base = f"{self._scheme()}://{self.host}/v2"
+        return f"{self._base}/{self._name}"
+
+    def _scheme(self) -> str:
+        """https; on loopback, as Docker has it, also http where that is what answers."""
+        if not is_loopback(self.host):
+            return "https"
+        response = self._client.get(f"http://{self.host}/v2/")
+        is_tls = response.status_code == httpx.codes.BAD_REQUEST and b"HTTPS" in response.content
+        return "https" if is_tls else "http"
+
+    def _authorize(self, response: httpx.Response) -> str:
+        """https://distribution.github.io/distribution/spec/auth/token/"""
+        challenge = response.headers.get("WWW-Authenticate", "")
+        account = self._credentials(self.host)
+        if not challenge.lower().startswith("bearer"):
+            if account is None:
+                response.raise_for_status()
+            return _basic(account or {})
+        words = dict(_CHALLENGE.findall(challenge))
+        query = {key: words[key] for key in ("service", "scope") if key in words}
+        if account and "identitytoken" in account:
+            form = {**query, "grant_type": "refresh_token", "client_id": "envmatrix"}
+            form["refresh_token"] = account["identitytoken"]
+            granted = self._client.post(words["realm"], data=form)
+        else:
+            headers = {"Authorization": _basic(account)} if account else {}
+            granted = self._client.get(words["realm"], params=query, headers=headers)
+        granted.raise_for_status()
+        document = granted.json()
+        return f"Bearer {document.get('token') or document['access_token']}"
+
+
+def canonical(document: Mapping[str, object]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, with or without a port, is this machine."""
+    name = host.rsplit(":", 1)[0].strip("[]")
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _basic(account: Mapping[str, str]) -> str:
+    pair = f"{account.get('username', '')}:{account.get('password', '')}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+@contextmanager
+def registry(repository: str) -> Iterator[Registry]:
+    """A client that trusts what this machine and its engine trust."""
+    host = repository.partition("/")[0]
+    context = ssl.create_default_context()
+    for certificate in _certificates(host):
+        context.load_verify_locations(certificate)
+    verify: ssl.SSLContext | bool = context
+    if is_loopback(host):
+        verify = False  # as Docker does: nobody is between this machine and itself
+    timeout = httpx.Timeout(30, connect=5)
+    with httpx.Client(verify=verify, timeout=timeout, follow_redirects=True) as client:
+        yield Registry(repository, client)
+
+
+def _certificates(host: str) -> Iterable[Path]:
+    """https://docs.docker.com/engine/security/certificates/"""
+    return sorted((_CERTIFICATES / host).glob("*.crt"))
