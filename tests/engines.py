@@ -1,0 +1,197 @@
+"""A second container engine, real, for what a test must not do to the first: end it, fill its disk,
+take its network away, remove its images."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_CLONE_NEWNET = 0x40000000
+_STARTED_WITHIN_SECONDS = 60.0
+
+
+@dataclass
+class Engine:
+    """An engine in a network of its own, which has nothing but loopback. `home` holds all it
+    writes; `namespace` is the name of its network."""
+
+    home: Path
+    namespace: str
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """For $DOCKER_HOST."""
+        return f"unix://{self.home}/docker.sock"
+
+    @property
+    def log(self) -> str:
+        return (self.home / "log").read_text(errors="replace")
+
+    def start(self) -> None:
+        with (self.home / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(), stdout=log, stderr=log, start_new_session=True
+            )
+        end = time.monotonic() + _STARTED_WITHIN_SECONDS
+        while self.run("version", check=False).returncode:
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < end, self.log
+            time.sleep(0.1)
+
+    def _command(self) -> list[str]:
+        return [
+            "nsenter",
+            f"--net=/run/netns/{self.namespace}",
+            "dockerd",
+            f"--config-file={self.home}/daemon.json",
+            f"--data-root={self.home}/data",
+            f"--exec-root={self.home}/run",
+            f"--pidfile={self.home}/pid",
+            f"--host={self.address}",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+        ]
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`docker` with this engine."""
+        environment = {**os.environ, "DOCKER_HOST": self.address}
+        return subprocess.run(
+            ["docker", *arguments], env=environment, check=check, capture_output=True, text=True
+        )
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """As a machine that loses its power: nothing is written any more."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        """End the engine, then whatever of it is left: its containerd, and shims of containers."""
+        if self._process:
+            self._process.send_signal(how)
+            self._process.wait()
+            self._process = None
+        for pid in self._left_over():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while self._left_over():
+            time.sleep(0.05)
+        (self.home / "pid").unlink(missing_ok=True)
+
+    def _left_over(self) -> list[int]:
+        marker = f"{self.home}/".encode()
+        return [
+            int(directory.name)
+            for directory in Path("/proc").glob("[0-9]*")
+            if marker in _command_line(directory) and b"containerd" in _command_line(directory)
+        ]
+
+    @contextmanager
+    def reaching(self, port: int) -> Iterator[None]:
+        """Have 127.0.0.1:`port` of this engine's network be that of the machine."""
+        listener = _listening(self.namespace, port)
+        thread = threading.Thread(target=_forward, args=(listener, port), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+            thread.join()
+
+
+@contextmanager
+def second_engine(*, disk: str | None = None) -> Iterator[Engine]:
+    """An engine that runs, and is gone with all it made at the end; `disk` is the size of what it
+    may write, such as `300m`."""
+    with ExitStack() as stack:
+        home = Path(tempfile.mkdtemp(prefix="envmatrix-engine-"))
+        stack.callback(shutil.rmtree, home)
+        if disk:
+            (home / "data").mkdir()
+            _run("mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", str(home / "data"))
+        stack.callback(_unmount, home)
+        namespace = home.name
+        _run("ip", "netns", "add", namespace)
+        stack.callback(_run, "ip", "netns", "delete", namespace)
+        _run("ip", "-n", namespace, "link", "set", "lo", "up")
+        features = {"containerd-snapshotter": True, "cdi": True}
+        (home / "daemon.json").write_text(json.dumps({"features": features, "experimental": True}))
+        its = Engine(home, namespace)
+        stack.callback(its.kill)
+        its.start()
+        yield its
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _unmount(home: Path) -> None:
+    """What the engine mounted, the innermost first."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in reversed([its for its in mounts if its.startswith(f"{home}/")]):
+        _run("umount", "--lazy", mount)
+
+
+def _command_line(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _listening(namespace: str, port: int) -> socket.socket:
+    """A socket belongs to the network of the thread that made it."""
+    made: list[socket.socket] = []
+
+    def make() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        with Path(f"/run/netns/{namespace}").open() as file:
+            if libc.setns(file.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+        made.append(socket.create_server(("127.0.0.1", port)))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+def _forward(listener: socket.socket, port: int) -> None:
+    while True:
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return
+        try:
+            far = socket.create_connection(("127.0.0.1", port))
+        except OSError:
+            near.close()
+            continue
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=_pipe, args=(source, sink), daemon=True).start()
+
+
+def _pipe(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(1 << 16):
+            sink.sendall(chunk)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)

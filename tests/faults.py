@@ -1,0 +1,291 @@
+"""A proxy between a client and a real registry that does what networks and servers do wrong."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+_PIECE = 1 << 16
+_HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+
+# Which of the requests that a rule is for it spoils, counted from 1.
+When = Callable[[int], bool]
+
+
+def always(_: int) -> bool:
+    return True
+
+
+def first(count: int) -> When:
+    return lambda number: number <= count
+
+
+def nth(wanted: int) -> When:
+    return lambda number: number == wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one exchange. `status`: the registry is not asked, and this is what it
+    says; `hang`: nobody answers; `close`: the connection ends before the registry is asked;
+    `lose`: after it was; `cut_request`, `cut_response`: in the middle of a body; `corrupt`: the
+    body's last byte is another; `headers`: these of the answer are others, None takes one away."""
+
+    status: int | None = None
+    hang: bool = False
+    close: bool = False
+    lose: bool = False
+    cut_request: bool = False
+    cut_response: bool = False
+    corrupt: bool = False
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass
+class _Rule:
+    method: re.Pattern[str]
+    path: re.Pattern[str]
+    fault: Fault
+    when: When
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What was asked, and the bytes of the bodies that went to the registry and came from it."""
+
+    method: str
+    path: str
+    sent: int
+    received: int
+
+
+@dataclass
+class Proxy:
+    upstream: str
+    port: int
+    exchanges: list[Exchange] = field(default_factory=list)
+    _rules: list[_Rule] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _server: _Server | None = None
+    _released: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def fail(self, method: str, path: str, fault: Fault, when: When = always) -> None:
+        """Spoil requests whose method and path match; the patterns are searched for."""
+        self._rules.append(_Rule(re.compile(method), re.compile(path), fault, when))
+
+    def heal(self) -> None:
+        """Spoil nothing any more, and let go of who hangs."""
+        self._rules.clear()
+        self._released.set()
+
+    def fault(self, method: str, path: str) -> Fault:
+        with self._lock:
+            for rule in self._rules:
+                if rule.method.search(method) and rule.path.search(path):
+                    rule.seen += 1
+                    if rule.when(rule.seen):
+                        return rule.fault
+        return Fault()
+
+    def note(self, exchange: Exchange) -> None:
+        with self._lock:
+            self.exchanges.append(exchange)
+
+    def asked(self, method: str, path: str) -> int:
+        """How often it was asked for that."""
+        return sum(
+            bool(re.search(method, its.method) and re.search(path, its.path))
+            for its in self.exchanges
+        )
+
+    @property
+    def bytes_sent(self) -> int:
+        return sum(its.sent for its in self.exchanges)
+
+    @property
+    def bytes_received(self) -> int:
+        return sum(its.received for its in self.exchanges)
+
+    def wait(self) -> None:
+        """Until `heal` or the end."""
+        self._released.wait()
+
+    def come(self) -> None:
+        """Be there; the port is the same each time."""
+        self._server = _Server(self)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def go_away(self) -> None:
+        """Refuse connections, and end those that are open."""
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server.hang_up()
+            self._server = None
+
+
+@contextmanager
+def proxy(upstream: str) -> Iterator[Proxy]:
+    """A proxy to the registry at `upstream`, host and port, without TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    its = Proxy(upstream, port)
+    its.come()
+    try:
+        yield its
+    finally:
+        its.heal()
+        its.go_away()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    block_on_close = False
+
+    def __init__(self, owner: Proxy) -> None:
+        self.owner = owner
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", owner.port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+    def hang_up(self) -> None:
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Cut(Exception):
+    """The connection ends here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _exchange(self) -> None:
+        owner = self.server.owner
+        fault = owner.fault(self.command, self.path)
+        sent = received = 0
+        try:
+            if fault.hang:
+                owner.wait()
+                raise _Cut
+            if fault.close:
+                raise _Cut
+            if fault.status is not None:
+                sent = sum(len(piece) for piece in self._body())
+                self._say(fault)
+                return
+            connection = http.client.HTTPConnection(owner.upstream, timeout=60)
+            sent = self._ask(connection, fault)
+            with connection.getresponse() as response:
+                if fault.lose:
+                    raise _Cut
+                received = self._pass_on(response, fault)
+            connection.close()
+        except (_Cut, OSError, http.client.HTTPException):
+            self.close_connection = True
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+        finally:
+            owner.note(Exchange(self.command, self.path, sent, received))
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _exchange  # noqa: N815
+
+    def _say(self, fault: Fault) -> None:
+        assert fault.status is not None
+        self.send_response(fault.status)
+        for name, value in fault.headers.items():
+            self.send_header(name, str(value))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _ask(self, connection: http.client.HTTPConnection, fault: Fault) -> int:
+        """Send the request; the bytes of its body."""
+        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "")
+        half = int(self.headers.get("Content-Length") or 0) // 2
+        sent = 0
+        for piece in self._body():
+            connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+            sent += len(piece)
+            if fault.cut_request and sent >= half:
+                connection.close()
+                raise _Cut
+        if is_chunked:
+            connection.send(b"0\r\n\r\n")
+        return sent
+
+    def _body(self) -> Iterator[bytes]:
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return
+        left = int(self.headers.get("Content-Length") or 0)
+        while left:
+            piece = self.rfile.read(min(left, _PIECE))
+            if not piece:
+                raise _Cut
+            left -= len(piece)
+            yield piece
+
+    def _pass_on(self, response: http.client.HTTPResponse, fault: Fault) -> int:
+        """Give the answer to the client; the bytes of its body."""
+        self.send_response(response.status)
+        headers = {
+            name: value
+            for name, value in response.getheaders()
+            if name.lower() not in _HOP_BY_HOP and name not in fault.headers
+        }
+        headers |= {name: value for name, value in fault.headers.items() if value is not None}
+        length = int(response.headers.get("Content-Length") or 0)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if self.command == "HEAD":
+            return 0
+        received = 0
+        while received < length:
+            piece = response.read(min(_PIECE, length - received))
+            if not piece:
+                raise _Cut
+            received += len(piece)
+            if fault.cut_response and received >= length // 2:
+                self.wfile.write(piece[: len(piece) // 2])
+                raise _Cut
+            if fault.corrupt and received == length:
+                piece = piece[:-1] + bytes([piece[-1] ^ 1])
+            self.wfile.write(piece)
+        return received
