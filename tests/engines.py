@@ -180,13 +180,15 @@ def _forward(listener: socket.socket, port: int) -> None:
             near, _ = listener.accept()
         except OSError:
             return
-        try:
-            far = socket.create_connection(("127.0.0.1", port))
-        except OSError:
-            near.close()
-            continue
-        for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=_pipe, args=(source, sink), daemon=True).start()
+        threading.Thread(target=_connect, args=(near, port), daemon=True).start()
+
+
+def _connect(near: socket.socket, port: int) -> None:
+    with suppress(OSError), near, socket.create_connection(("127.0.0.1", port)) as far:
+        there = threading.Thread(target=_pipe, args=(near, far), daemon=True)
+        there.start()
+        _pipe(far, near)
+        there.join()
 
 
 def _pipe(source: socket.socket, sink: socket.socket) -> None:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _PIECE = 1 << 16
+_TLS_HANDSHAKE = b"\x16"
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 # Which of the requests that a rule is for it spoils, counted from 1.
@@ -187,6 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def handle(self) -> None:
+        """Tell who tries TLS first that there is none, as servers in Go do."""
+        with suppress(OSError):
+            if self.connection.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE:
+                self.wfile.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+                return
+            super().handle()
 
     def _exchange(self) -> None:
         owner = self.server.owner

@@ -60,9 +60,14 @@ class Publisher:
     def publish(
         self, wanted: Sequence[Index], survey: Survey, jobs: int
     ) -> Mapping[Index, PublishedIndex]:
-        """Push what is to be pushed; the indexes that are whole then."""
-        with ThreadPoolExecutor(jobs) as pool, self.console.display() as display:
-            list(pool.map(lambda its: self._push(its, display), survey.to_push))
+        """Push what is to be pushed; the indexes that are whole then.
+
+        One image after the other: the engine sends its layers side by side, and finds those of the
+        images before it there.
+        """
+        with self.console.display() as display:
+            for inputs in survey.to_push:
+                self._push(inputs, display)
         lacking = {its.reference for its in survey.lacking}
         whole = [i for i in wanted if not lacking & {its.reference for its in i.images}]
         with ThreadPoolExecutor(jobs) as pool:

@@ -1,0 +1,282 @@
+"""Images to a real registry and from it, by the verbs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests import registries
+from tests.engines import Engine, second_engine
+from tests.faults import Proxy, proxy
+from tests.integration.conftest import CELL, ROOT
+
+from envmatrix.lock import images
+from envmatrix.store.registry import INDEX, Manifest
+from envmatrix.store.registry import registry as client_of
+
+ENVIRONMENT = CELL.removesuffix("-x86_64")
+
+# As the repository's own cell, so that its images are built already.
+MATRIX = f"""\
+version: "1"
+axes:
+  cuda: ["{ENVIRONMENT.removeprefix("cuda").removesuffix("-debian12")}"]
+  os: [debian12]
+  arch: [x86_64]
+sm: ["75", "80", "86", "90", "100", "120"]
+registry: {{repository: registry.example/team/images}}
+"""
+
+
+@dataclass
+class Checkout:
+    """A repository with one cell, and what the tool has for an environment in it."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "envmatrix", *arguments],
+            cwd=self.root,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expect, f"{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def use(self, repository: str, **environment: str) -> None:
+        self.environment = {"ENVMATRIX_REGISTRY": repository, **environment}
+
+    def actions(self) -> Mapping[str, str]:
+        rows = json.loads(self.run("build", "--dry-run", "--json").stdout)
+        return {row["image"].partition(":")[2].rpartition("-")[0]: row["action"] for row in rows}
+
+    @property
+    def published(self) -> images.ImagesLock:
+        return images.load(self.root)
+
+
+@pytest.fixture(scope="module")
+def template(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("checkout")
+    (root / "matrix.yaml").write_text(MATRIX)
+    shutil.copytree(ROOT / "envs", root / "envs")
+    shutil.copy(ROOT / "matrix.lock.json", root)
+    its = Checkout(root)
+    its.run("lock")
+    its.run("generate")
+    return root
+
+
+@pytest.fixture
+def checkout(template: Path, tmp_path: Path) -> Checkout:
+    return Checkout(shutil.copytree(template, tmp_path / "checkout"))
+
+
+@pytest.fixture(scope="module")
+def other(base: str) -> Iterator[Engine]:
+    """An engine that has no image."""
+    with second_engine() as its:
+        yield its
+
+
+@pytest.fixture
+def way(registry: str) -> Iterator[Proxy]:
+    with proxy(registry) as its:
+        yield its
+
+
+def test_what_one_engine_pushed_another_pulls_by_digest(
+    checkout: Checkout, registry: str, other: Engine
+) -> None:
+    checkout.use(f"{registry}/here-and-there")
+    assert set(checkout.actions().values()) == {"reuse"}
+
+    checkout.run("push")
+    checkout.run("images", "check")
+    checkout.environment["DOCKER_HOST"] = other.address
+    with other.reaching(int(registry.rpartition(":")[2])):
+        before = checkout.actions()
+        checkout.run("pull")
+    after = checkout.actions()
+
+    assert before == {"runtime-amd64": "pull", "devel-amd64": "pull"}
+    assert set(after.values()) == {"reuse"}
+    for flavour in ("runtime", "devel"):
+        its = checkout.published.published(ENVIRONMENT, flavour, "amd64")
+        assert its
+        name = f"envmatrix/{ENVIRONMENT}:{flavour}-amd64-{its.fingerprint[:12]}"
+        shown = json.loads(other.run("image", "inspect", name).stdout)[0]
+        assert tuple(shown["RootFS"]["Layers"]) == its.diff_ids
+        assert shown["Id"] == its.digest
+        assert f"envmatrix/{ENVIRONMENT}:{flavour}-amd64" in shown["RepoTags"]
+        assert not [tag for tag in shown["RepoTags"] if registry in tag]
+        other.run("image", "rm", "--force", shown["Id"])
+
+
+def test_a_second_push_sends_nothing(checkout: Checkout, way: Proxy) -> None:
+    checkout.use(f"{way.host}/twice")
+    checkout.run("push")
+    first = checkout.published
+    way.exchanges.clear()
+
+    done = checkout.run("push", "--json")
+
+    assert {row["state"] for row in json.loads(done.stdout)} == {"published"}
+    assert way.bytes_sent == 0
+    assert checkout.published == first
+
+
+def test_a_layer_of_several_images_is_moved_once(
+    checkout: Checkout, registry_image: str, tmp_path: Path, other: Engine
+) -> None:
+    home = tmp_path / "registry"
+    home.mkdir()
+    with registries.serve(registry_image, home) as its, proxy(its.host) as way:
+        checkout.use(f"{way.host}/layers")
+        checkout.run("push")
+        sent = way.bytes_sent
+        with client_of(f"{its.host}/layers") as client:
+            manifests = [
+                client.manifest(image.digest)
+                for *_, index in checkout.published
+                for image in index.images.values()
+            ]
+        way.exchanges.clear()
+        checkout.environment["DOCKER_HOST"] = other.address
+        with other.reaching(way.port):
+            checkout.run("pull")
+    layers = [row for manifest in manifests if manifest for row in manifest.document["layers"]]
+    unique = {row["digest"]: row["size"] for row in layers}
+    once = sum(unique.values())
+
+    assert len(unique) < len(layers)
+    assert once < sent < 1.01 * once
+    assert once < way.bytes_received < 1.01 * once
+
+
+def test_an_index_waits_for_the_images_of_other_machines(checkout: Checkout, registry: str) -> None:
+    """The image of the other architecture is on no machine: then on one."""
+    matrix = (checkout.root / "matrix.yaml").read_text()
+    text = matrix.replace("arch: [x86_64]", "arch: [x86_64, aarch64]")
+    (checkout.root / "matrix.yaml").write_text(text)
+    shutil.copy(ROOT / "matrix.lock.json", checkout.root)
+    checkout.run("lock")
+    checkout.run("generate")
+    checkout.use(f"{registry}/parts")
+
+    done = checkout.run("push", "--select", CELL, "--json")
+
+    states = {row["image"].partition(":")[2]: row["state"] for row in json.loads(done.stdout)}
+    assert {name.rpartition("-")[0] for name, its in states.items() if its == "lacking"} == {
+        "cross-amd64",
+        "runtime-arm64",
+    }
+    assert checkout.published.find(ENVIRONMENT, "devel")
+    assert not checkout.published.find(ENVIRONMENT, "runtime")
+    with client_of(f"{registry}/parts") as client:
+        assert client.digest(f"{ENVIRONMENT}-devel")
+        assert client.digest(f"{ENVIRONMENT}-runtime") is None
+    assert "not built" in checkout.run("push", expect=1).stderr
+
+
+def test_a_tag_with_a_fingerprint_is_never_replaced(checkout: Checkout, registry: str) -> None:
+    checkout.use(f"{registry}/foreign")
+    checkout.run("push")
+    its = checkout.published.published(ENVIRONMENT, "runtime", "amd64")
+    devel = checkout.published.published(ENVIRONMENT, "devel", "amd64")
+    assert its
+    assert devel
+    tag = f"{ENVIRONMENT}-runtime-amd64-{its.fingerprint[:12]}"
+    with client_of(f"{registry}/foreign") as client:
+        foreign = client.manifest(devel.digest)
+        assert foreign
+        client.put_manifest(tag, foreign)
+        client.put_manifest(f"{ENVIRONMENT}-runtime-{'0' * 12}", foreign)
+
+        index = checkout.published.find(ENVIRONMENT, "runtime")
+        assert index
+        found = client.manifest(index.digest)
+        assert found
+        document = found.document
+        document["manifests"][0]["digest"] = devel.digest
+        broken = Manifest(INDEX, json.dumps(document).encode())
+        client.put_manifest(f"{ENVIRONMENT}-runtime-{index.fingerprint[:12]}", broken)
+        (checkout.root / images.FILE).unlink()
+
+        done = checkout.run("push", expect=5)
+
+        assert "is not `cuda13.5-debian12:runtime-amd64` as the lock has it" in done.stderr
+        assert not (checkout.root / images.FILE).exists()
+        assert client.digest(tag) == devel.digest
+
+
+def test_check_names_what_the_registry_lost(
+    checkout: Checkout, registry_image: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "registry"
+    home.mkdir()
+    with registries.serve(registry_image, home) as its:
+        checkout.use(its.repository("lost"))
+        checkout.run("push")
+        image = checkout.published.published(ENVIRONMENT, "devel", "amd64")
+        assert image
+        its.lose(image.digest)
+
+        done = checkout.run("images", "check", expect=1)
+
+    assert f"no {image.digest} of linux/amd64" in done.stderr
+    assert "runtime" not in done.stderr
+
+
+def test_passwords_and_certificates_are_those_of_docker(
+    checkout: Checkout, registry_image: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "registry"
+    home.mkdir()
+    with registries.serve(registry_image, home, passwords={"ann": "right"}, tls=True) as its:
+        checkout.use(its.repository("private"), DOCKER_CONFIG=str(tmp_path / "nobody"))
+        refused = checkout.run("push", expect=5)
+        registries.log_in(tmp_path / "wrong", its.host, "ann", "wrong")
+        checkout.environment["DOCKER_CONFIG"] = str(tmp_path / "wrong")
+        wrong = checkout.run("push", expect=5)
+        registries.log_in(tmp_path / "right", its.host, "ann", "right")
+        checkout.environment["DOCKER_CONFIG"] = str(tmp_path / "right")
+        checkout.run("push")
+        helper = registries.log_in_by_helper(tmp_path / "helper", its.host, "ann", "right")
+        checkout.environment["DOCKER_CONFIG"] = str(tmp_path / "helper")
+        checkout.environment["PATH"] = f"{helper.parent}:{os.environ['PATH']}"
+        checkout.run("images", "check")
+
+    for done in (refused, wrong):
+        assert f"hint: log in: `docker login {its.host}`" in done.stderr
+
+
+def test_where_the_registry_is_away_images_are_built(checkout: Checkout, other: Engine) -> None:
+    checkout.use("127.0.0.1:9/team/images", DOCKER_HOST=other.address)  # nobody is there
+
+    done = checkout.run("build", "--dry-run", "--select", CELL)
+
+    assert "the registry `127.0.0.1:9` does not answer" in done.stderr
+    assert done.stdout.splitlines()[0].startswith("build    ")
+    assert checkout.run("push", expect=5).stderr.startswith("error: the registry `127.0.0.1:9`")
+
+
+def test_a_repository_that_was_never_pushed_to_has_nothing(
+    checkout: Checkout, registry: str, other: Engine
+) -> None:
+    checkout.use(f"{registry}/nothing", DOCKER_HOST=other.address)
+
+    assert "envmatrix push" in checkout.run("images", "check", expect=4).stderr
+    assert "does not have 2 of 2" in checkout.run("pull", expect=4).stderr
