@@ -25,6 +25,7 @@ VERBS = {
     "pull": "Pull published images by digest.",
     "push": "Publish images that were built.",
     "run": "Compile, test or measure libraries in a cell's container.",
+    "sbom": "Say what images are made of.",
     "verify": "Rebuild cold and compare bit for bit.",
     "why": "Explain why a cell exists, or why it cannot.",
 }

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import docker
 import pytest
 from tests import registries
+from tests.engines import Engine, second_engine
 
-from envmatrix.lock import model
+from envmatrix.lock import images, model
 from envmatrix.plan.environments import base_image
 from envmatrix.store.origins import Origins
 
@@ -22,7 +27,57 @@ ROOT = Path(__file__).parents[2]
 CELL = "cuda13.5-debian12-x86_64"
 BASE = "debian12-amd64-base"
 
+ENVIRONMENT = CELL.removesuffix("-x86_64")
+
+# As the repository's own cell, so that its images are built already.
+MATRIX = f"""\
+version: "1"
+axes:
+  cuda: ["{ENVIRONMENT.removeprefix("cuda").removesuffix("-debian12")}"]
+  os: [debian12]
+  arch: [x86_64]
+sm: ["75", "80", "86", "90", "100", "120"]
+registry: {{repository: registry.example/team/images}}
+"""
+
 Envmatrix = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass
+class Checkout:
+    """A repository with one cell, and what the tool has for an environment in it."""
+
+    root: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "envmatrix", *arguments],
+            cwd=self.root,
+            env={**os.environ, **self.variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expect, f"{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def use(self, repository: str) -> None:
+        self.variables["ENVMATRIX_REGISTRY"] = repository
+
+    def say(self, registry: str) -> None:
+        """Have this line of matrix.yaml instead."""
+        file = self.root / "matrix.yaml"
+        file.write_text(re.sub(r"(?m)^registry: .*$", registry, file.read_text()))
+
+    def actions(self) -> Mapping[str, str]:
+        rows = json.loads(self.run("build", "--dry-run", "--json").stdout)
+        return {row["image"].partition(":")[2].rpartition("-")[0]: row["action"] for row in rows}
+
+    @property
+    def published(self) -> images.ImagesLock:
+        return images.load(self.root)
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +130,27 @@ def registry(registry_image: str, tmp_path_factory: pytest.TempPathFactory) -> I
     """The address of a registry on loopback that asks for no password."""
     with registries.serve(registry_image, tmp_path_factory.mktemp("registry")) as its:
         yield its.host
+
+
+@pytest.fixture(scope="session")
+def template(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("checkout")
+    (root / "matrix.yaml").write_text(MATRIX)
+    shutil.copytree(ROOT / "envs", root / "envs")
+    shutil.copy(ROOT / "matrix.lock.json", root)
+    its = Checkout(root)
+    its.run("lock")
+    its.run("generate")
+    return root
+
+
+@pytest.fixture
+def checkout(template: Path, tmp_path: Path) -> Checkout:
+    return Checkout(shutil.copytree(template, tmp_path / "checkout"))
+
+
+@pytest.fixture(scope="module")
+def other(engine: docker.DockerClient) -> Iterator[Engine]:
+    """An engine that has no image."""
+    with second_engine() as its:
+        yield its

@@ -5,90 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests import registries
-from tests.engines import Engine, second_engine
+from tests.engines import Engine
 from tests.faults import Proxy, proxy
-from tests.integration.conftest import CELL, ROOT
+from tests.integration.conftest import CELL, ENVIRONMENT, ROOT, Checkout
 
 from envmatrix.lock import images
 from envmatrix.store.registry import INDEX, Manifest
 from envmatrix.store.registry import registry as client_of
-
-ENVIRONMENT = CELL.removesuffix("-x86_64")
-
-# As the repository's own cell, so that its images are built already.
-MATRIX = f"""\
-version: "1"
-axes:
-  cuda: ["{ENVIRONMENT.removeprefix("cuda").removesuffix("-debian12")}"]
-  os: [debian12]
-  arch: [x86_64]
-sm: ["75", "80", "86", "90", "100", "120"]
-registry: {{repository: registry.example/team/images}}
-"""
-
-
-@dataclass
-class Checkout:
-    """A repository with one cell, and what the tool has for an environment in it."""
-
-    root: Path
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "envmatrix", *arguments],
-            cwd=self.root,
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == expect, f"{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done
-
-    def use(self, repository: str, **environment: str) -> None:
-        self.environment = {"ENVMATRIX_REGISTRY": repository, **environment}
-
-    def actions(self) -> Mapping[str, str]:
-        rows = json.loads(self.run("build", "--dry-run", "--json").stdout)
-        return {row["image"].partition(":")[2].rpartition("-")[0]: row["action"] for row in rows}
-
-    @property
-    def published(self) -> images.ImagesLock:
-        return images.load(self.root)
-
-
-@pytest.fixture(scope="module")
-def template(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("checkout")
-    (root / "matrix.yaml").write_text(MATRIX)
-    shutil.copytree(ROOT / "envs", root / "envs")
-    shutil.copy(ROOT / "matrix.lock.json", root)
-    its = Checkout(root)
-    its.run("lock")
-    its.run("generate")
-    return root
-
-
-@pytest.fixture
-def checkout(template: Path, tmp_path: Path) -> Checkout:
-    return Checkout(shutil.copytree(template, tmp_path / "checkout"))
-
-
-@pytest.fixture(scope="module")
-def other(base: str) -> Iterator[Engine]:
-    """An engine that has no image."""
-    with second_engine() as its:
-        yield its
 
 
 @pytest.fixture
@@ -105,7 +33,7 @@ def test_what_one_engine_pushed_another_pulls_by_digest(
 
     checkout.run("push")
     checkout.run("images", "check")
-    checkout.environment["DOCKER_HOST"] = other.address
+    checkout.variables["DOCKER_HOST"] = other.address
     with other.reaching(int(registry.rpartition(":")[2])):
         before = checkout.actions()
         checkout.run("pull")
@@ -154,7 +82,7 @@ def test_a_layer_of_several_images_is_moved_once(
                 for image in index.images.values()
             ]
         way.exchanges.clear()
-        checkout.environment["DOCKER_HOST"] = other.address
+        checkout.variables["DOCKER_HOST"] = other.address
         with other.reaching(way.port):
             checkout.run("pull")
     layers = [row for manifest in manifests if manifest for row in manifest.document["layers"]]
@@ -246,17 +174,18 @@ def test_passwords_and_certificates_are_those_of_docker(
     home = tmp_path / "registry"
     home.mkdir()
     with registries.serve(registry_image, home, passwords={"ann": "right"}, tls=True) as its:
-        checkout.use(its.repository("private"), DOCKER_CONFIG=str(tmp_path / "nobody"))
+        checkout.use(its.repository("private"))
+        checkout.variables["DOCKER_CONFIG"] = str(tmp_path / "nobody")
         refused = checkout.run("push", expect=5)
         registries.log_in(tmp_path / "wrong", its.host, "ann", "wrong")
-        checkout.environment["DOCKER_CONFIG"] = str(tmp_path / "wrong")
+        checkout.variables["DOCKER_CONFIG"] = str(tmp_path / "wrong")
         wrong = checkout.run("push", expect=5)
         registries.log_in(tmp_path / "right", its.host, "ann", "right")
-        checkout.environment["DOCKER_CONFIG"] = str(tmp_path / "right")
+        checkout.variables["DOCKER_CONFIG"] = str(tmp_path / "right")
         checkout.run("push")
         helper = registries.log_in_by_helper(tmp_path / "helper", its.host, "ann", "right")
-        checkout.environment["DOCKER_CONFIG"] = str(tmp_path / "helper")
-        checkout.environment["PATH"] = f"{helper.parent}:{os.environ['PATH']}"
+        checkout.variables["DOCKER_CONFIG"] = str(tmp_path / "helper")
+        checkout.variables["PATH"] = f"{helper.parent}:{os.environ['PATH']}"
         checkout.run("images", "check")
 
     for done in (refused, wrong):
@@ -264,7 +193,8 @@ def test_passwords_and_certificates_are_those_of_docker(
 
 
 def test_where_the_registry_is_away_images_are_built(checkout: Checkout, other: Engine) -> None:
-    checkout.use("127.0.0.1:9/team/images", DOCKER_HOST=other.address)  # nobody is there
+    checkout.use("127.0.0.1:9/team/images")  # nobody is there
+    checkout.variables["DOCKER_HOST"] = other.address
 
     done = checkout.run("build", "--dry-run", "--select", CELL)
 
@@ -276,7 +206,8 @@ def test_where_the_registry_is_away_images_are_built(checkout: Checkout, other: 
 def test_a_repository_that_was_never_pushed_to_has_nothing(
     checkout: Checkout, registry: str, other: Engine
 ) -> None:
-    checkout.use(f"{registry}/nothing", DOCKER_HOST=other.address)
+    checkout.use(f"{registry}/nothing")
+    checkout.variables["DOCKER_HOST"] = other.address
 
     assert "envmatrix push" in checkout.run("images", "check", expect=4).stderr
     assert "does not have 2 of 2" in checkout.run("pull", expect=4).stderr

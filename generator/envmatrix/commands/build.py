@@ -109,7 +109,7 @@ def provide(
     if pulls:
         from envmatrix.engine.puller import local_puller
 
-        with local_puller(None, console) as puller:
+        with local_puller(workspace.verifier, console) as puller:
             puller.pull(pulls, jobs)
     builds = [pair for pair in actions if pair[1].verb == "build"]
     if builds:

@@ -13,7 +13,7 @@ from envmatrix.console import Console
 from envmatrix.engine import images
 from envmatrix.errors import OutOfDate
 from envmatrix.lock.images import FILE
-from envmatrix.plan.actions import Action, Existing
+from envmatrix.plan.actions import Action, Existing, Inputs
 from envmatrix.plan.environments import Environment
 
 
@@ -57,22 +57,35 @@ def _pulls(
     """Every image that is not here, by digest; OutOfDate where one is not published."""
     rows = workspace.plan(workspace.images(patterns, tier=tier))
     existing = Existing(images.labels([its.reference for _, its in rows]))
+    lacking = [row for row in rows if not existing.has(row[1])]
+    digests = {its: digest for _, its, digest in published(workspace, lacking)}
+    return tuple((environment, _action(its, digests.get(its))) for environment, its in rows)
+
+
+def _action(its: Inputs, published: str | None) -> Action:
+    if published is None:
+        return Action(its, "reuse", "up to date")
+    return Action(its, "pull", f"as `{FILE}` names it", published)
+
+
+def published(
+    workspace: Workspace, rows: Sequence[tuple[Environment, Inputs]]
+) -> tuple[tuple[Environment, Inputs, str], ...]:
+    """Each with its image by digest; OutOfDate where one is not published."""
     found, unpublished = [], []
     for environment, its in rows:
         image = its.image
         index = workspace.published.find(image.environment, image.flavour)
         one = index.images.get(image.arch) if index else None
-        if existing.has(its):
-            found.append((environment, Action(its, "reuse", "up to date")))
-        elif index and one and one.fingerprint == its.fingerprint:
-            published = f"{workspace.repository or index.repository}@{one.digest}"
-            found.append((environment, Action(its, "pull", f"as `{FILE}` names it", published)))
+        if index and one and one.fingerprint == its.fingerprint:
+            repository = workspace.repository or index.repository
+            found.append((environment, its, f"{repository}@{one.digest}"))
         else:
             why = "has other inputs there" if one else "is not in it"
             unpublished.append(f"{image} {why}")
     if unpublished:
         raise OutOfDate(
-            f"`{FILE}` does not have {len(unpublished)} of {len(rows)} images",
+            f"`{FILE}` does not have {len(unpublished)} images",
             details=unpublished,
             hint="build and publish them: `envmatrix build`, `envmatrix push`",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import images
+from envmatrix.engine.cosign import Cosign
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.images import save
 from envmatrix.plan.actions import Inputs
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: envmatrix push --select cuda12-aarch64")
 @options.select
 @options.jobs
+@click.option("--sign", is_flag=True, help="Sign what is published, with `cosign`.")
+@click.option(
+    "--key",
+    metavar="FILE",
+    help="What to sign with: the private half of the key that matrix.yaml names.",
+)
 @options.dry_run
 @options.as_json
 @options.verbosity
@@ -31,6 +39,8 @@ def command(
     *,
     patterns: Sequence[str],
     jobs: int,
+    sign: bool,
+    key: str | None,
     dry_run: bool,
     as_json: bool,
     console: Console,
@@ -38,16 +48,27 @@ def command(
     """Push the images of the selected cells' environments that the registry lacks.
 
     A flavour is published when the images of all its architectures are there, from whatever
-    machine; `images.lock.json` says which are, by digest.
+    machine; `images.lock.json` says which are, by digest. What is in each, and how it came to be,
+    is published beside it.
     """
+    from envmatrix.engine.accompaniment import Accompaniment, made_here
     from envmatrix.engine.publisher import Publisher
     from envmatrix.store.registry import registry
 
     workspace = Workspace.here()
     repository = workspace.required_repository
-    wanted = indexes(its for _, its in workspace.plan(workspace.images_of_hosts(patterns)))
+    cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None
+    rows = workspace.plan(workspace.images_of_hosts(patterns))
+    wanted = indexes(its for _, its in rows)
     with images.engine() as client, registry(repository) as remote:
-        publisher = Publisher(client, remote, cache_directory(), lambda *_: None, console)
+        beside = Accompaniment(
+            remote,
+            {environment.name: environment for environment, _ in rows},
+            workspace.lock,
+            made_here(workspace.root, os.environ),
+            cosign,
+        )
+        publisher = Publisher(client, remote, cache_directory(), beside.publish, console)
         survey = publisher.survey(wanted)
         if dry_run:
             _show(survey, as_json=as_json)

@@ -12,14 +12,16 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.build import planned, provide
+from envmatrix.commands.pull import published as published_as
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.engine.builder import Builder, Order, local_builder
 from envmatrix.engine.comparison import contents, differences
+from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EnvmatrixError
-from envmatrix.plan.actions import Action
-from envmatrix.plan.environments import Environment
+from envmatrix.plan.actions import Inputs
+from envmatrix.plan.environments import Environment, Image
 
 _SUFFIX = "-verify"
 
@@ -28,6 +30,7 @@ _SUFFIX = "-verify"
 @click.argument("patterns", nargs=-1, required=True, metavar="ENVIRONMENT...")
 @click.option("--emulate", is_flag=True, help="Also what compiles under emulation.")
 @click.option("--bases/--no-bases", "with_bases", default=True, help="Bootstrap bases again too.")
+@click.option("--published", is_flag=True, help="Compare with the registry's, by digest.")
 @options.jobs
 @options.as_json
 @options.verbosity
@@ -36,20 +39,26 @@ def command(
     patterns: Sequence[str],
     emulate: bool,
     with_bases: bool,
+    published: bool,
     jobs: int,
     as_json: bool,
     console: Console,
 ) -> None:
-    """Rebuild cold, beside what is there, and compare layers and configuration."""
+    """Rebuild cold, beside what is there or published, and compare layers and configuration."""
     workspace = Workspace.here()
-    actions = planned(workspace, workspace.images(patterns, emulate=emulate), console)
-    provide(workspace, actions, jobs, console)
-    orders = [_again(workspace, *pair) for pair in actions]
+    wanted = workspace.images(patterns, emulate=emulate)
+    targets = (
+        _published(workspace, wanted) if published else _built(workspace, wanted, jobs, console)
+    )
+    orders = [_again(workspace, environment, its) for environment, its, _ in targets]
     with local_builder(workspace.lock, console, options.host_arch()) as its:
         if with_bases:
             _verify_bases(its, orders, console)
         with _rebuilt(its, orders, jobs):
-            found = [_compare(its, order) for order in orders]
+            found = [
+                _compare(its, order, reference)
+                for order, (_, _, reference) in zip(orders, targets, strict=True)
+            ]
     if as_json:
         options.print_json([asdict(one) for one in found])
     else:
@@ -72,25 +81,55 @@ class Comparison:
     differences: tuple[str, ...]
 
 
-def _compare(its: Builder, order: Order) -> Comparison:
-    reference = order.inputs.reference
-    found = contents(its.client, reference)
-    return Comparison(
-        image=reference,
-        digest=found.digest,
-        rebuilt_digest=contents(its.client, order.reference).digest,
-        layers=found.layers,
-        differences=differences(its.client, reference, order.reference),
-    )
+# What is rebuilt, and what the engine or a registry calls the image that it is compared with.
+_Target = tuple[Environment, Inputs, str]
 
 
-def _again(workspace: Workspace, environment: Environment, action: Action) -> Order:
+def _built(
+    workspace: Workspace, wanted: Sequence[Image], jobs: int, console: Console
+) -> tuple[_Target, ...]:
+    actions = planned(workspace, wanted, console)
+    provide(workspace, actions, jobs, console)
+    return tuple((environment, its.inputs, its.inputs.reference) for environment, its in actions)
+
+
+def _published(workspace: Workspace, wanted: Sequence[Image]) -> tuple[_Target, ...]:
+    """By the digests of `images.lock.json`; each signed, if the matrix says by whom."""
+    targets = published_as(workspace, workspace.plan(wanted))
+    if verifier := workspace.verifier:
+        for _, _, reference in targets:
+            verifier(reference)
+    return targets
+
+
+def _compare(its: Builder, order: Order, reference: str) -> Comparison:
+    with _there(its, order, reference):
+        found = contents(its.client, reference)
+        return Comparison(
+            image=reference,
+            digest=found.digest,
+            rebuilt_digest=contents(its.client, order.reference).digest,
+            layers=found.layers,
+            differences=differences(its.client, reference, order.reference),
+        )
+
+
+@contextmanager
+def _there(its: Builder, order: Order, reference: str) -> Iterator[None]:
+    if "@" not in reference:
+        yield
+        return
+    with Transfer(its.client).fetched(reference, order.image.platform, lambda *_: None):
+        yield
+
+
+def _again(workspace: Workspace, environment: Environment, inputs: Inputs) -> Order:
     """The same image, without any cache, under a name of its own."""
     return Order(
         environment,
-        action.inputs,
+        inputs,
         workspace.dockerfile(environment.name),
-        (f"{action.inputs.reference}{_SUFFIX}",),
+        (f"{inputs.reference}{_SUFFIX}",),
         "again, without a cache",
         anew=True,
         no_cache=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -68,14 +68,23 @@ class Workspace:
             raise ConfigurationError(Problem("nothing says where images are published", hint=hint))
         return self.repository
 
-    def require_signer(self) -> None:
+    def require_signer(self) -> Signer:
         if self.signer is None:
             hint = "write `registry: {key: cosign.pub}`, or `identity` and `issuer`, in matrix.yaml"
             raise ConfigurationError(Problem("nothing says who has to sign images", hint=hint))
+        return self.signer
 
     @property
     def signer(self) -> Signer | None:
         return self.matrix.registry.signer if self.matrix.registry else None
+
+    @property
+    def verifier(self) -> Callable[[str], None] | None:
+        """Raises where an image, by digest, is not signed as the matrix says; None if it does not
+        say."""
+        from envmatrix.engine.cosign import Cosign  # httpx
+
+        return Cosign(self.signer, self.root).verify if self.signer else None
 
     @property
     def recipes(self) -> Recipes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
 from envmatrix.engine import images
@@ -22,9 +22,8 @@ from envmatrix.store.registry import INDEX, Manifest, Registry
 if TYPE_CHECKING:
     import docker
 
-# What else is published of a manifest that is there: its descriptor, and the image's inputs or the
-# index.
-Accompany = Callable[[Mapping[str, Any], "Inputs | Index"], None]
+# Publishes what goes with an index: its images' manifests by architecture, and its own.
+Accompany = Callable[[Index, Mapping[str, Manifest], Manifest], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +100,9 @@ class Publisher:
         if found is None:
             sizes = {image.digest: len(its.content) for image, its in parts.values()}
             found = Manifest(INDEX, index_document(index, described, sizes))
-            for its in index.images:
-                self.accompany(_descriptor(parts[its.image.arch][1]), its)
             self.registry.put_manifest(index.tag, found)
             self.console.say(f"publish  {index.tag}: {', '.join(described)}")
-        self.accompany(_descriptor(found), index)
+        self.accompany(index, {arch: manifest for arch, (_, manifest) in parts.items()}, found)
         if self.registry.digest(index.moving_tag) != found.digest:
             self.registry.put_manifest(index.moving_tag, found)
         return PublishedIndex(self.registry.repository, found.digest, index.fingerprint, described)
@@ -137,11 +134,6 @@ def published_image(
         )
     diff_ids = tuple(config["rootfs"]["diff_ids"])
     return PublishedImage(manifest.digest, inputs.fingerprint, diff_ids), manifest
-
-
-def _descriptor(manifest: Manifest) -> dict[str, Any]:
-    size = len(manifest.content)
-    return {"mediaType": manifest.media_type, "digest": manifest.digest, "size": size}
 
 
 def _is(inputs: Inputs, labels: Mapping[str, str]) -> bool:

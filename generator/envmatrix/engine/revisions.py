@@ -36,3 +36,13 @@ def _commit(root: Path, revision: str) -> str:
 def _git(root: Path, *arguments: str) -> str:
     command = ("git", "-C", str(root), *arguments)
     return run(command, failing=EnvmatrixError, hint="`--diff` reads revisions with git")
+
+
+def commit_of(root: Path, file: str) -> str | None:
+    """The commit that is checked out; None where `file` is not what that has, or there is none."""
+    try:
+        if _git(root, "status", "--porcelain", "--", file):
+            return None
+        return _git(root, "rev-parse", "--verify", "HEAD").strip()
+    except EnvmatrixError:
+        return None

@@ -4,8 +4,8 @@ left."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -72,17 +72,7 @@ class Transfer:
 
         It gets them only if it was made of `inputs`: EngineError where its label says otherwise.
         """
-        repository, _, digest = published.partition("@")
-        platform = inputs.image.platform
-        self._persistently(
-            f"`{published}` was not pulled",
-            "pulling",
-            lambda: self.client.api.pull(
-                repository, tag=digest, stream=True, decode=True, platform=platform
-            ),
-            on_progress,
-        )
-        try:
+        with self.fetched(published, inputs.image.platform, on_progress):
             image = self.client.images.get(published)
             found = image.labels.get(FINGERPRINT_LABEL, "none")
             if found != inputs.fingerprint:
@@ -94,6 +84,21 @@ class Transfer:
                 )
             for name in (inputs.reference, inputs.image.reference):
                 image.tag(*name.rsplit(":", 1))
+
+    @contextmanager
+    def fetched(self, published: str, platform: str, on_progress: OnProgress) -> Iterator[None]:
+        """Have the image `published`, named by digest, in the engine for as long as that lasts."""
+        repository, _, digest = published.partition("@")
+        self._persistently(
+            f"`{published}` was not pulled",
+            "pulling",
+            lambda: self.client.api.pull(
+                repository, tag=digest, stream=True, decode=True, platform=platform
+            ),
+            on_progress,
+        )
+        try:
+            yield
         finally:
             self._forget(published)
 

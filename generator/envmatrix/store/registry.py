@@ -53,6 +53,11 @@ class Manifest:
         return digest_of(self.content)
 
     @property
+    def descriptor(self) -> dict[str, Any]:
+        """What refers to it has this."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
+
+    @property
     def document(self) -> Any:
         return json.loads(self.content)
 
@@ -192,12 +197,7 @@ class Registry:
 
     def _refer_by_tag(self, digest: str, manifest: Manifest, artifact_type: str) -> None:
         """What the specification asks of clients of registries without the API."""
-        row = {
-            "mediaType": manifest.media_type,
-            "digest": manifest.digest,
-            "size": len(manifest.content),
-            "artifactType": artifact_type,
-        }
+        row = {**manifest.descriptor, "artifactType": artifact_type}
         others = [its for its in self.referrers(digest) if its["digest"] != manifest.digest]
         document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, row]}
         self.put_manifest(digest.replace(":", "-"), Manifest(INDEX, canonical(document)))

@@ -1,0 +1,221 @@
+"""How many bytes is the whole matrix, in a registry and on its way?
+
+  ours      every image that a machine of this architecture needs, built and pushed to a real
+            registry: each blob once, and, for machines that have nothing, each image by itself
+  ordinary  the same packages the usual way: the base, and one gzip layer for each RUN that installs
+            a set of packages, with all that is in them; the flavours of an environment stand on
+            each other, environments share their base and nothing else
+The sizes of ordinary layers are measured, package by package; apt's and pip's own traces and pip
+itself are left out, which favours them. Target: ours within a third of ordinary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, cast
+
+from benchmarks import engine, timing
+from tests import registries
+
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine import bases
+from envmatrix.lock.model import Artifact
+from envmatrix.plan.actions import Inputs
+from envmatrix.plan.environments import Environment
+from envmatrix.plan.publication import image_tag
+from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.origins import Origins
+from envmatrix.store.registry import registry
+
+_CHUNK = 1 << 20
+_COPIED = ("matrix.yaml", "matrix.lock.json", "envs", "dockerfiles", "examples")
+
+Planned = tuple[Environment, Inputs]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--registry", metavar="HOST", help="one that runs; default: one of its own")
+    parser.add_argument("--keep", action="store_true", help="keep the images in the engine")
+    given = parser.parse_args()
+    timing.announce("Bytes stored and transferred")
+    planned = engine.planned([])
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="envmatrix-stored-")))
+        base = planned[0][0].bases[0].image
+        host = given.registry or stack.enter_context(_registry(scratch / "registry", base))
+        repository = f"{host}/whole-matrix"
+        _publish(planned, repository, scratch / "checkout", keep=given.keep)
+        ours = _ours([inputs for _, inputs in planned], repository)
+    ordinary = _ordinary(planned)
+    print(timing.table(["images", "ours", "ordinary", "ours to ordinary"], _rows(ours, ordinary)))
+
+
+# Image -> its layers, each by name, with its compressed size in bytes.
+Sizes = Mapping[str, Mapping[str, int]]
+
+
+def _rows(ours: Sizes, ordinary: Sizes) -> Iterator[list[str]]:
+    measures = {
+        f"{len(ours)}, stored: each layer once": _once,
+        f"{len(ours)}, transferred one by one": _each,
+    }
+    for name, measure in measures.items():
+        mine, theirs = measure(ours), measure(ordinary)
+        yield [name, timing.megabytes(mine), timing.megabytes(theirs), f"{mine / theirs:.2f}"]
+
+
+def _once(sizes: Sizes) -> int:
+    return sum({name: size for layers in sizes.values() for name, size in layers.items()}.values())
+
+
+def _each(sizes: Sizes) -> int:
+    return sum(sum(layers.values()) for layers in sizes.values())
+
+
+@contextmanager
+def _registry(home: Path, base: str) -> Iterator[str]:
+    home.mkdir()
+    image = registries.image(base, Origins().archive("debian")[0])
+    with registries.serve(image, home) as its:
+        yield its.host
+
+
+def _publish(planned: Iterable[Planned], repository: str, checkout: Path, *, keep: bool) -> None:
+    """Environment by environment: together they would not fit on many a disk."""
+    checkout.mkdir()
+    for name in _COPIED:
+        source = timing.ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, checkout / name)
+    variables = {"ENVMATRIX_REGISTRY": repository}
+    groups: dict[str, list[Inputs]] = {}
+    for environment, inputs in planned:
+        groups.setdefault(environment.name, []).append(inputs)
+    for name, group in groups.items():
+        with registry(repository) as client:
+            there = client.digests([image_tag(its) for its in group])
+        if len(there) == len(group):
+            continue
+        print(f"building {name}", flush=True)
+        timing.run([*timing.ENVMATRIX, "build", "--select", name], checkout, variables)
+        timing.run([*timing.ENVMATRIX, "push", "--select", name], checkout, variables)
+        if not keep:
+            engine.remove([ref for its in group for ref in (its.reference, its.image.reference)])
+
+
+def _ours(images: Iterable[Inputs], repository: str) -> Sizes:
+    found = {}
+    with registry(repository) as client:
+        for inputs in images:
+            manifest = client.manifest(image_tag(inputs))
+            assert manifest
+            blobs = [*manifest.document["layers"], manifest.document["config"]]
+            found[str(inputs.image)] = {row["digest"]: row["size"] for row in blobs}
+    return found
+
+
+def _ordinary(planned: Iterable[Planned]) -> Sizes:
+    planned = tuple(planned)
+    groups = {
+        str(inputs.image): {
+            f"{environment.name} {stage.stage}": stage.artifacts
+            for stage in environment.files
+            if stage.stage in inputs.stages and not stage.stage.startswith("unpacker-")
+        }
+        for environment, inputs in planned
+    }
+    artifacts = {it for group in groups.values() for stage in group.values() for it in stage}
+    with ProcessPoolExecutor() as pool:
+        ordered = sorted(artifacts, key=lambda its: -its.size)
+        sizes = dict(zip(ordered, pool.map(installed, ordered), strict=True))
+    below = {str(inputs.image): _base(*pair) for pair in planned for inputs in pair[1:]}
+    return {
+        image: {
+            **below[image],
+            **{name: sum(map(sizes.__getitem__, stage)) for name, stage in group.items()},
+        }
+        for image, group in groups.items()
+    }
+
+
+_BASES: dict[str, int] = {}
+
+
+def _base(environment: Environment, inputs: Inputs) -> dict[str, int]:
+    base = next(base for base in environment.bases if base.arch == inputs.image.arch)
+    if base.key not in _BASES:
+        workspace = Workspace(timing.ROOT)
+        locked = workspace.lock.sets[base.key]
+        layout = bases.base_layout(
+            cache_directory(), Store.of_user(), locked, workspace.lock.epoch, Console(-1)
+        )
+        with layout.layer.open("rb") as layer:
+            _BASES[base.key] = _compressed(layer)
+    return {base.key: _BASES[base.key]}
+
+
+def installed(artifact: Artifact) -> int:
+    """The bytes of what a package installs, in a layer with gzip."""
+    file = Store.of_user().path(artifact)
+    if artifact.filename.endswith(".whl"):
+        return _wheel(file)
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        size = _compressed(process.stdout)
+    if process.returncode:
+        raise SystemExit(f"`{file}` is no package: build all images first")
+    return size
+
+
+def _wheel(file: Path) -> int:
+    sink = _Sink()
+    with (
+        zipfile.ZipFile(file) as wheel,
+        tarfile.open(fileobj=cast("IO[bytes]", sink), mode="w|") as archive,
+    ):
+        for entry in wheel.infolist():
+            row = tarfile.TarInfo(entry.filename)
+            row.size = entry.file_size
+            with wheel.open(entry) as content:
+                archive.addfile(row, content)
+    return sink.finish()
+
+
+def _compressed(source: IO[bytes]) -> int:
+    sink = _Sink()
+    while chunk := source.read(_CHUNK):
+        sink.write(chunk)
+    return sink.finish()
+
+
+class _Sink:
+    """Counts what gzip at its default level makes of what is written."""
+
+    def __init__(self) -> None:
+        self._gzip = zlib.compressobj(wbits=31)
+        self._size = 0
+
+    def write(self, data: bytes) -> int:
+        self._size += len(self._gzip.compress(data))
+        return len(data)
+
+    def finish(self) -> int:
+        return self._size + len(self._gzip.flush())
+
+
+if __name__ == "__main__":
+    main()

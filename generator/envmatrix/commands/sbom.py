@@ -1,0 +1,47 @@
+"""`envmatrix sbom`: what is in images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.workspace import Workspace
+from envmatrix.errors import NothingSelected
+from envmatrix.render.sbom import bill, cyclonedx, spdx
+
+FORMATS = {"spdx": spdx, "cyclonedx": cyclonedx}
+
+
+@click.command(epilog="Example: envmatrix sbom -s cuda13-x86_64 --flavour devel --output sboms")
+@options.select
+@click.option("--flavour", help="Only images of this flavour.")
+@click.option("--format", "kind", type=click.Choice([*FORMATS]), default="spdx", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write a file for each image into this directory.",
+)
+def command(
+    *, patterns: Sequence[str], flavour: str | None, kind: str, output: Path | None
+) -> None:
+    """Say what the images of the selected cells are made of, from the lock; builds nothing."""
+    workspace = Workspace.here()
+    images = [its for its in workspace.images(patterns) if flavour in (None, its.flavour)]
+    if not images:
+        raise NothingSelected(f"no selected cell has an image of flavour `{flavour}`")
+    if output is None and len(images) > 1:
+        raise NothingSelected(
+            f"{len(images)} images are selected, and only one can be printed",
+            hint="write all of them: `--output sboms`; or name a `--flavour`",
+        )
+    for environment, inputs in workspace.plan(images):
+        text = FORMATS[kind](bill(environment, inputs, workspace.lock))
+        if output is None:
+            click.echo(text, nl=False)
+            continue
+        output.mkdir(parents=True, exist_ok=True)
+        name = f"{inputs.image.environment}-{inputs.image.flavour}-{inputs.image.arch}"
+        (output / f"{name}.{kind}.json").write_text(text, encoding="utf-8")

@@ -1,0 +1,78 @@
+"""What is published beside an image, as OCI referrers: what is in it, how it came to be, and, if
+asked for, signatures of all of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmatrix.engine.cosign import Cosign
+from envmatrix.engine.revisions import commit_of
+from envmatrix.lock.model import FILE, Lock
+from envmatrix.plan.actions import Inputs
+from envmatrix.plan.environments import Environment
+from envmatrix.plan.publication import Index
+from envmatrix.render.provenance import PROVENANCE, Made, statement
+from envmatrix.render.sbom import CYCLONEDX, SPDX, bill, cyclonedx, spdx
+from envmatrix.store.artifacts import sha256_of
+from envmatrix.store.registry import Manifest, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Accompaniment:
+    """`environments` by name; without `cosign`, nothing is signed."""
+
+    registry: Registry
+    environments: Mapping[str, Environment]
+    lock: Lock
+    made: Made
+    cosign: Cosign | None
+
+    def publish(self, index: Index, images: Mapping[str, Manifest], whole: Manifest) -> None:
+        """Publish what is not there yet beside `images`, by architecture, and the index of them.
+
+        The index is signed last: where it is, all the rest is too.
+        """
+        beside = [
+            self._by_digest(digest)
+            for its in index.images
+            for digest in self._attach(its, images[its.image.arch])
+        ]
+        if self.cosign and not self.cosign.is_signed(self._by_digest(whole.digest)):
+            self.cosign.sign([*beside, self._by_digest(whole.digest)])
+
+    def _attach(self, inputs: Inputs, image: Manifest) -> list[str]:
+        """Of each kind one; the digests of all."""
+        there = {
+            row.get("artifactType"): row["digest"] for row in self.registry.referrers(image.digest)
+        }
+        documents = self._documents(inputs, image.digest)
+        return [
+            str(there.get(kind) or self.registry.attach(image.descriptor, kind, text.encode()))
+            for kind, text in documents.items()
+        ]
+
+    def _documents(self, inputs: Inputs, digest: str) -> Mapping[str, str]:
+        its = bill(self.environments[inputs.image.environment], inputs, self.lock)
+        provenance = statement(self.registry.repository, digest, its, inputs, self.made)
+        return {SPDX: spdx(its), CYCLONEDX: cyclonedx(its), PROVENANCE: json.dumps(provenance)}
+
+    def _by_digest(self, digest: str) -> str:
+        return f"{self.registry.repository}@{digest}"
+
+
+def made_here(root: Path, environment: Mapping[str, str]) -> Made:
+    """Who publishes, by what a CI system puts into the environment: GitHub, GitLab or Jenkins."""
+    builder, run = "urn:envmatrix:local", None
+    if "GITHUB_WORKFLOW_REF" in environment:
+        server = environment["GITHUB_SERVER_URL"]
+        builder = f"{server}/{environment['GITHUB_WORKFLOW_REF']}"
+        repository = environment["GITHUB_REPOSITORY"]
+        run = f"{server}/{repository}/actions/runs/{environment['GITHUB_RUN_ID']}"
+    elif "CI_PROJECT_URL" in environment:
+        builder, run = environment["CI_PROJECT_URL"], environment["CI_JOB_URL"]
+    elif "JENKINS_URL" in environment:
+        builder, run = environment["JENKINS_URL"], environment["BUILD_URL"]
+    return Made(builder, sha256_of(root / FILE), commit_of(root, FILE), run)

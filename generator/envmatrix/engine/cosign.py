@@ -1,0 +1,144 @@
+"""Signatures of images, by the program `cosign`, kept beside the image as OCI referrers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from envmatrix.errors import ConfigurationError, EnvmatrixError, LookupFailed, Problem
+from envmatrix.matrix.model import Signer
+from envmatrix.store.registry import is_loopback, registry
+
+_HINT = "install it: on Debian 13, `apt install cosign`"
+
+# How `cosign verify` ends where there is no signature, none that matches, or one of somebody else.
+_UNSIGNED = {10, 11, 12}
+
+_KIND = "application/vnd.dev.cosign.artifact.sig.v1+json"
+_ANNOTATION = "dev.cosignproject.cosign/signature"
+
+_LAST_LINES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cosign:
+    """`signer` is whose signatures count; `root` is the repository that its key is in; `key` is
+    the private key to sign with, where that is not the work of an identity."""
+
+    signer: Signer
+    root: Path
+    key: str | None = None
+
+    def verify(self, image: str) -> None:
+        """Raise EnvmatrixError unless `image`, by digest, is signed by the signer."""
+        if not self.is_signed(image):
+            raise EnvmatrixError(
+                f"`{image}` is not signed by `{self.signer.key or self.signer.identity}`",
+                hint="have it signed: `envmatrix push --sign`; or build it: "
+                "`envmatrix build --no-pull`",
+            )
+
+    def is_signed(self, image: str) -> bool:
+        """Whether it is, by the signer; LookupFailed where that cannot be told.
+
+        Of several signatures beside an image cosign looks at one: those of a key are handed to it
+        each by itself, so that none of somebody else hides the right one.
+        """
+        if self.signer.key is None:
+            return self._holds("--experimental-oci11=true", *self._identity(), image)
+        key = f"--key={self._public()}"
+        return any(self._is_by(key, image, *its) for its in _signatures(image))
+
+    def _is_by(self, key: str, image: str, payload: bytes, signature: str) -> bool:
+        with TemporaryDirectory(prefix="envmatrix-") as scratch:
+            files = Path(scratch, "payload"), Path(scratch, "signature")
+            files[0].write_bytes(payload)
+            files[1].write_text(signature, encoding="utf-8")
+            what = (f"--payload={files[0]}", f"--signature={files[1]}")
+            # A key vouches for itself: no log is asked, which there is none of in an air gap.
+            return self._holds(key, "--insecure-ignore-tlog=true", *what, image)
+
+    def _holds(self, *arguments: str) -> bool:
+        done = self._run("verify", *arguments)
+        if done.returncode and done.returncode not in _UNSIGNED:
+            raise LookupFailed(
+                f"the signature of `{arguments[-1]}` cannot be read",
+                details=_said(done),
+                hint="is the registry there? may you read from it?",
+            )
+        return done.returncode == 0
+
+    def sign(self, images: Sequence[str]) -> None:
+        """Sign `images`, all of one registry, by digest; an index with all that it names."""
+        done = self._run(
+            "sign",
+            "--recursive",
+            "--registry-referrers-mode=oci-1-1",
+            *self._by(),
+            *images,
+        )
+        if done.returncode:
+            hint = "its password goes into $COSIGN_PASSWORD" if "decrypt" in done.stderr else None
+            raise EnvmatrixError(f"`{images[-1]}` was not signed", details=_said(done), hint=hint)
+
+    def _identity(self) -> Sequence[str]:
+        return (
+            f"--certificate-identity={self.signer.identity}",
+            f"--certificate-oidc-issuer={self.signer.issuer}",
+        )
+
+    def _by(self) -> Sequence[str]:
+        if not self.signer.key:
+            return ("--yes",)
+        if self.key is None:
+            hint = "name the private half of the key: `envmatrix push --sign --key cosign.key`"
+            raise ConfigurationError(Problem("nothing says what to sign with", hint=hint))
+        return ("--yes", f"--key={self.key}", "--tlog-upload=false")
+
+    def _public(self) -> Path:
+        file = self.root / str(self.signer.key)
+        if not file.is_file():
+            hint = "commit the public half: `cosign generate-key-pair` writes it"
+            raise ConfigurationError(Problem(f"there is no `{self.signer.key}`", hint=hint))
+        return file
+
+    def _run(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`cosign`, whose last argument is an image."""
+        host = arguments[-1].partition("/")[0]
+        loopback = ["--allow-http-registry", "--allow-insecure-registry"]
+        try:
+            return subprocess.run(
+                ["cosign", verb, *(loopback if is_loopback(host) else []), *arguments],
+                env={**os.environ, "COSIGN_EXPERIMENTAL": "1"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise EnvmatrixError("`cosign` is missing", hint=_HINT) from error
+
+
+def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
+    """What is signed and its signature (base64), of each signature beside `image`.
+
+    https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+    """
+    repository, _, digest = image.partition("@")
+    with registry(repository) as client:
+        for row in client.referrers(digest):
+            manifest = client.manifest(row["digest"]) if row.get("artifactType") == _KIND else None
+            for layer in manifest.document["layers"] if manifest else ():
+                if signature := layer.get("annotations", {}).get(_ANNOTATION):
+                    yield client.blob(layer["digest"]), signature
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> Sequence[str]:
+    """What it says but for its warnings, which are of flags that people did not give."""
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith("WARNING")]
+    return lines[-_LAST_LINES:]

@@ -1,0 +1,76 @@
+"""Programs of Debian's that tests look at a registry with, taken out of their packages, so that
+nothing is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from envmatrix.store.artifacts import cache_directory, exclusive
+
+# Program -> the packages with what it needs beside libc.
+PACKAGES = {
+    "cosign": ("cosign",),
+    "oras": ("oras",),
+    "skopeo": ("skopeo", "libassuan0", "libdevmapper1.02.1", "libgpg-error0", "libgpgme11"),
+}
+_CANDIDATE = re.compile(r"(?m)^  Candidate: (\d\S*)$")
+_NEWEST = re.compile(r"Version table:\n (?:\*\*\*|   ) (\d\S*)")
+
+
+def path_with(*programs: str) -> str:
+    """$PATH with `programs` in front; each may be on it already."""
+    lacking = [name for name in programs if not shutil.which(name)]
+    directories = [str(_unpacked(name) / "bin") for name in lacking]
+    return os.pathsep.join([*directories, os.environ["PATH"]])
+
+
+def _unpacked(program: str) -> Path:
+    """A directory with `bin/<program>`, kept in the cache by the versions of its packages."""
+    versions = {package: _version(package) for package in PACKAGES[program]}
+    if None in versions.values():
+        lacking = [package for package, version in versions.items() if version is None]
+        reason = f"apt knows no package {', '.join(lacking)}"
+        if os.environ.get("REQUIRE_DOCKER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    pinned = [f"{package}={version}" for package, version in versions.items()]
+    digest = hashlib.sha256(" ".join(pinned).encode()).hexdigest()
+    directory = cache_directory() / "tests" / f"{program}-{digest[:12]}"
+    with exclusive(directory.with_suffix(".lock")):
+        if not (directory / "bin" / program).exists():
+            _unpack(program, pinned, directory)
+    return directory
+
+
+def _version(package: str) -> str | None:
+    """What apt would install; else the newest that it knows."""
+    shown = subprocess.run(
+        ["apt-cache", "policy", package], capture_output=True, text=True, check=False
+    ).stdout
+    found = _CANDIDATE.search(shown) or _NEWEST.search(shown)
+    return found[1] if found else None
+
+
+def _unpack(program: str, packages: Iterable[str], directory: Path) -> None:
+    files = directory / "files"
+    files.mkdir(parents=True, exist_ok=True)
+    download = ["apt-get", "download", *packages]
+    subprocess.run(download, cwd=directory, check=True, capture_output=True)
+    for package in directory.glob("*.deb"):
+        subprocess.run(["dpkg-deb", "--extract", package, files], check=True)
+        package.unlink()
+    libraries = ":".join(str(its) for its in sorted({its.parent for its in files.rglob("*.so.*")}))
+    script = f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {files}/usr/bin/{program} "$@"\n'
+    (directory / "bin").mkdir(exist_ok=True)
+    target = directory / "bin" / program
+    target.with_suffix(".new").write_text(script)
+    target.with_suffix(".new").chmod(0o755)
+    target.with_suffix(".new").replace(target)
