@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -73,6 +73,7 @@ class Proxy:
     upstream: str
     port: int
     exchanges: list[Exchange] = field(default_factory=list)
+    hanging: int = 0
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: _Server | None = None
@@ -121,6 +122,8 @@ class Proxy:
 
     def wait(self) -> None:
         """Until `heal` or the end."""
+        with self._lock:
+            self.hanging += 1
         self._released.wait()
 
     def come(self) -> None:
@@ -211,13 +214,12 @@ class _Handler(BaseHTTPRequestHandler):
                 sent = sum(len(piece) for piece in self._body())
                 self._say(fault)
                 return
-            connection = http.client.HTTPConnection(owner.upstream, timeout=60)
-            sent = self._ask(connection, fault)
-            with connection.getresponse() as response:
-                if fault.lose:
-                    raise _Cut
-                received = self._pass_on(response, fault)
-            connection.close()
+            with closing(http.client.HTTPConnection(owner.upstream, timeout=60)) as connection:
+                sent = self._ask(connection, fault)
+                with connection.getresponse() as response:
+                    if fault.lose:
+                        raise _Cut
+                    received = self._pass_on(response, fault)
         except (_Cut, OSError, http.client.HTTPException):
             self.close_connection = True
             with suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from datetime import date
@@ -14,6 +15,9 @@ from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 
 INTERRUPTED = 130
+
+# What a disk says that is full or not for us.
+_OF_THE_MACHINE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 VERBS = {
     "build": "Build the images of cells, or say why none is needed.",
@@ -95,6 +99,17 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
         # Whoever read stdout has enough; the interpreter must not try to flush it again.
         sys.stdout = None
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        where = f"`{error.filename}`: " if error.filename else ""
+        console.error(
+            EnvmatrixError(
+                f"{where}{_lowered(str(error.strerror))}",
+                hint="see `df`; $ENVMATRIX_CACHE names another directory for the cache",
+            )
+        )
+        sys.exit(EnvmatrixError.exit_code)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -63,6 +63,22 @@ class Checkout:
         assert "Traceback" not in done.stderr
         return done
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """In the background; `said` tells what it says."""
+        with (self.root / "said").open("w") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "envmatrix", *arguments],
+                cwd=self.root,
+                env={**os.environ, **self.variables},
+                stdout=said,
+                stderr=said,
+                text=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return (self.root / "said").read_text()
+
     def use(self, repository: str) -> None:
         self.variables["ENVMATRIX_REGISTRY"] = repository
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import docker
 
 _REQUESTS = 4
+# An engine that unpacks a layer says nothing until it is done.
+_SILENCE_SECONDS = 1800
 _SET_UP = "set one up: `envmatrix doctor --fix`"
 _TAGS_AND_LABELS = "[{{json .RepoTags}}, {{json .Config.Labels}}]"
 
@@ -27,7 +29,7 @@ def engine() -> Iterator[docker.DockerClient]:
     import docker  # 0.2 s that listing and explaining never pay
 
     try:
-        client = docker.from_env(environment=dict(os.environ))
+        client = docker.from_env(environment=dict(os.environ), timeout=_SILENCE_SECONDS)
     except docker.errors.DockerException as error:
         raise EngineError(f"no container engine answers: {error}", hint=_SET_UP) from error
     try:

@@ -4,12 +4,13 @@ left."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from envmatrix.console import amount_of
+from envmatrix.engine.events import Event, follow
 from envmatrix.errors import EngineError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 
@@ -19,8 +20,15 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 _PAUSE_SECONDS = 1.0
 
+# Where nothing arrives for so long, something hangs.
+PATIENCE_SECONDS = 60.0
+
 # What trying again does not change.
 _FINAL = ("denied", "unauthorized", "authentication", "not found", "manifest unknown", "no such")
+
+_MOVING = {"Downloading", "Pushing"}
+_THERE = {"Already exists", "Download complete", "Extracting", "Pull complete"}
+_UNPACKING_SECONDS = 1800.0
 
 # Shown while layers move: what is done, bytes done, bytes in all.
 OnProgress = Callable[[str, int, int], None]
@@ -28,16 +36,35 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(slots=True)
 class _Layers:
-    """What the engine says of layers on their way, added up."""
+    """What the engine says of layers on their way, added up. `moved` is when more of them was
+    there than ever before, in seconds of some clock."""
 
+    moved: float
     done: dict[str, int] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
+    state: dict[str, str] = field(default_factory=dict)
+    most: int = 0
 
-    def feed(self, event: Mapping[str, Any]) -> None:
+    def feed(self, event: Event, now: float) -> None:
         layer, detail = event.get("id"), event.get("progressDetail") or {}
-        if layer and detail.get("total"):
+        state = str(event.get("status"))
+        if not layer or state.startswith("Pulling from"):  # this one is of the image
+            return
+        self.state[layer] = state
+        if detail.get("total"):
             self.total[layer] = detail["total"]
             self.done[layer] = detail.get("current", 0)
+        if (so_far := sum(self.done.values()) + self._finished) > self.most:
+            self.most, self.moved = so_far, now
+
+    @property
+    def _finished(self) -> int:
+        return sum(state not in _MOVING for state in self.state.values())
+
+    @property
+    def are_there(self) -> bool:
+        """All of what is pulled; the engine unpacks them then, and says nothing."""
+        return bool(self.state) and _THERE.issuperset(self.state.values())
 
     def show(self, verb: str, on_progress: OnProgress) -> None:
         done, total = sum(self.done.values()), sum(self.total.values())
@@ -49,10 +76,13 @@ class _Layers:
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """Moves images; what is there already is not moved again, so an attempt goes on where the one
-    before it stopped. `sleep` is the pause between attempts, in seconds."""
+    before it stopped. `sleep` is the pause between attempts; `patience` how long nothing may move;
+    both in seconds, as is what `clock` tells."""
 
     client: docker.DockerClient
+    patience: float = PATIENCE_SECONDS
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
     def push(self, local: str, repository: str, tag: str, on_progress: OnProgress) -> None:
         """Push the image that the engine calls `local`."""
@@ -113,31 +143,49 @@ class Transfer:
         self,
         failure: str,
         verb: str,
-        attempt: Callable[[], Iterable[Mapping[str, Any]]],
+        attempt: Callable[[], Iterable[Event]],
         on_progress: OnProgress,
     ) -> None:
         """`attempt` until its events tell of no error, or of one that stays."""
-        import docker
-
         said: list[str] = []
         for number in range(ATTEMPTS):
             if number:
                 self.sleep(_PAUSE_SECONDS * 2**number)
-            layers = _Layers()
-            errors: list[str] = []
-            try:
-                for event in attempt():
-                    errors += [str(event["error"])] if "error" in event else []
-                    layers.feed(event)
-                    layers.show(verb, on_progress)
-            except docker.errors.APIError as error:
-                errors.append(str(error.explanation or error))
-            if not errors:
+            error = self._once(verb, attempt, on_progress)
+            if error is None:
                 return
-            said.append(errors[0])
-            if any(word in errors[0].lower() for word in _FINAL):
+            said.append(error)
+            if any(word in error.lower() for word in _FINAL):
                 break
-        raise EngineError(failure, details=said, hint=_hint(said[-1]))
+        raise EngineError(failure, details=tuple(dict.fromkeys(said)), hint=_hint(said[-1]))
+
+    def _once(
+        self, verb: str, attempt: Callable[[], Iterable[Event]], on_progress: OnProgress
+    ) -> str | None:
+        """The first error that the events of one attempt tell of, if any."""
+        import docker
+        import requests
+
+        layers = _Layers(moved=self.clock())
+        errors: list[str] = []
+        try:
+            with closing(follow(self.client, attempt, lambda: self._patience(layers))) as events:
+                for event in events:
+                    errors += [str(event["error"])] if "error" in event else []
+                    layers.feed(event, now := self.clock())
+                    layers.show(verb, on_progress)
+                    if now - layers.moved > self._patience(layers):
+                        raise TimeoutError
+        except docker.errors.APIError as error:
+            errors.append(str(error.explanation or error))
+        except requests.RequestException as error:
+            errors.append(f"the engine went away: {error}")
+        except TimeoutError:
+            errors.append(f"nothing moved for {self._patience(layers):.0f} s")
+        return errors[0] if errors else None
+
+    def _patience(self, layers: _Layers) -> float:
+        return _UNPACKING_SECONDS if layers.are_there else self.patience
 
 
 def _hint(said: str) -> str:

@@ -89,7 +89,7 @@ class Fetcher:
             for url in self._locations(artifact, tried):
                 try:
                     self._download(url, artifact, partial, advance)
-                except (Wrong, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                except (Wrong, httpx.HTTPError, httpx.InvalidURL) as error:
                     tried.append(f"{url}: {error}")
                 else:
                     self._store.keep(artifact, partial)

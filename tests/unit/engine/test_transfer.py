@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import docker
+import pytest
+
+from envmatrix.engine import events
+from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer
+from envmatrix.errors import EngineError
+from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
+from envmatrix.plan.environments import Image
+
+INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
+DIGEST = f"registry.example/team/images@sha256:{'12' * 32}"
+
+Events = list[Mapping[str, Any]]
+
+
+def layer(status: str, current: int = 0, name: str = "a") -> Mapping[str, Any]:
+    return {"id": name, "status": status, "progressDetail": {"current": current, "total": 10}}
+
+
+@dataclass
+class Engine:
+    """An engine whose requests say what they are told to, attempt by attempt, each event at a time
+    of its own; seconds on its clock are those that it waits."""
+
+    attempts: list[Events]
+    label: str = INPUTS.fingerprint
+    seconds_between: float = 1.0
+    now: float = 0.0
+    names: set[str] = field(default_factory=set)
+    asked: int = 0
+    hooks: dict[str, list[object]] = field(default_factory=lambda: {"response": []})
+
+    @property
+    def api(self) -> Engine:
+        return self
+
+    @property
+    def images(self) -> Engine:
+        return self
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return {FINGERPRINT_LABEL: self.label}
+
+    def get(self, _: str) -> Engine:
+        return self
+
+    def tag(self, repository: str, tag: str) -> None:
+        self.names.add(f"{repository}:{tag}")
+
+    def remove_image(self, name: str) -> None:
+        self.names.discard(name)
+
+    def push(self, *_: str, **__: object) -> Iterator[Mapping[str, Any]]:
+        return self.pull()
+
+    def pull(self, *_: str, **__: object) -> Iterator[Mapping[str, Any]]:
+        self.asked += 1
+        yield from self.attempts[min(self.asked, len(self.attempts)) - 1]
+
+    def clock(self) -> float:
+        self.now += self.seconds_between
+        return self.now
+
+
+def transfer(engine: Engine, pauses: list[float] | None = None) -> Transfer:
+    sleep = (pauses if pauses is not None else []).append
+    return Transfer(cast("docker.DockerClient", engine), PATIENCE_SECONDS, sleep, engine.clock)
+
+
+def test_what_is_pulled_gets_both_names_and_no_other() -> None:
+    engine = Engine([[layer("Downloading", 5), layer("Pull complete")]])
+
+    transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
+
+    assert engine.names == {INPUTS.reference, INPUTS.image.reference}
+
+
+def test_what_is_of_other_inputs_gets_no_name() -> None:
+    engine = Engine([[layer("Pull complete")]], label="cd" * 32)
+
+    with pytest.raises(EngineError, match="as the lock has it") as caught:
+        transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
+
+    assert engine.names == set()
+    assert "cd" * 32 in caught.value.details[0]
+
+
+def test_progress_is_the_sum_of_layers() -> None:
+    engine = Engine([[layer("Pushing", 5), layer("Pushing", 10, "b"), layer("Pushed", 10)]])
+    shown: list[tuple[int, int]] = []
+
+    transfer(engine).push("local", "registry.example/x", "t", lambda _, *its: shown.append(its))
+
+    assert shown == [(5, 10), (15, 20), (20, 20)]
+    assert engine.names == set()
+
+
+def test_an_error_is_tried_again_after_pauses_that_grow() -> None:
+    engine = Engine([[{"error": "500"}], [{"error": "EOF"}], [layer("Pushed")]])
+    pauses: list[float] = []
+
+    transfer(engine, pauses).push("local", "registry.example/x", "t", lambda *_: None)
+
+    assert engine.asked == 3
+    assert pauses == sorted(set(pauses))
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "attempts", "hint"),
+    [
+        ("500 Internal Server Error", ATTEMPTS, "not moved twice"),
+        ("denied: requested access", 1, "docker login"),
+        ("401 Unauthorized", 1, "docker login"),
+        ("manifest unknown", 1, "not moved twice"),
+    ],
+)
+def test_what_stays_wrong_is_told_once(said: str, attempts: int, hint: str) -> None:
+    engine = Engine([[{"error": said}]])
+
+    with pytest.raises(EngineError) as caught:
+        transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
+
+    assert (engine.asked, caught.value.details) == (attempts, (said,))
+    assert hint in str(caught.value.hint)
+
+
+def test_a_layer_that_does_not_move_is_given_up() -> None:
+    stuck = [layer("Pushing", 5)] * 3
+    engine = Engine([stuck, [layer("Pushed")]], seconds_between=PATIENCE_SECONDS)
+
+    transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
+
+    assert engine.asked == 2
+
+
+def test_a_layer_that_begins_again_and_again_does_not_move() -> None:
+    circle = [layer("Downloading", count) for count in (5, 2, 5, 2, 5, 2)]
+    engine = Engine([circle], seconds_between=PATIENCE_SECONDS / 2)
+
+    with pytest.raises(EngineError) as caught:
+        transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
+
+    assert caught.value.details == ("nothing moved for 60 s",)
+
+
+def test_layers_that_are_there_may_be_unpacked_for_long() -> None:
+    image = {"id": "sha256:12", "status": "Pulling from team/images"}
+    unpacking = [image, layer("Download complete"), *[layer("Download complete")] * 5]
+    engine = Engine([unpacking], seconds_between=PATIENCE_SECONDS * 0.9)
+
+    transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
+
+    assert engine.asked == 1
+
+
+def test_an_engine_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, released = Engine([]), threading.Event()
+
+    def silent(*_: str, **__: object) -> Iterator[Mapping[str, Any]]:
+        engine.asked += 1
+        released.wait()
+        yield from ()
+
+    monkeypatch.setattr(engine, "push", silent)
+    monkeypatch.setattr(events, "_PARTING_SECONDS", 0.01)
+    impatient = Transfer(cast("docker.DockerClient", engine), 0.01, lambda _: None, engine.clock)
+
+    with pytest.raises(EngineError, match="not pushed"):
+        impatient.push("local", "registry.example/x", "t", lambda *_: None)
+
+    released.set()
+    assert engine.asked == ATTEMPTS
