@@ -57,6 +57,12 @@ def unit(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def pull(session: nox.Session) -> None:
+    """Pull published images by digest, those of a cell: `-- --select cuda12-aarch64`."""
+    session.run("envmatrix", "pull", *session.posargs)
+
+
+@nox.session(default=False)
 def matrix(session: nox.Session) -> None:
     """Compile and test the libraries in every cell, or in those of a tier: `-- --tier pr`."""
     own = argparse.ArgumentParser("matrix", add_help=False, allow_abbrev=False)

@@ -25,6 +25,7 @@ VERBS = {
     "generate": "Write the Dockerfiles, or find drift.",
     "images": "List and check what is published.",
     "lock": "Resolve every package to a file and its sha256.",
+    "mirror": "Gather all that the lock names, for machines without a network.",
     "plan": "Show what `build` would do, and why.",
     "pull": "Pull published images by digest.",
     "push": "Publish images that were built.",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from envmatrix.commands import options
+from envmatrix.commands import consumers, options
 from envmatrix.commands.workspace import DOCKERFILES, Workspace
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
@@ -22,29 +22,72 @@ SCHEMAS: Mapping[str, type[Table]] = {
 }
 
 
-@click.command(epilog="Example: envmatrix generate --check")
+@click.group(invoke_without_command=True, epilog="Example: envmatrix generate --check")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 4 if a file would change.")
 @options.verbosity
-def command(*, check: bool, console: Console) -> None:
-    """Write a Dockerfile for every environment, and the JSON Schemas of matrix files."""
+@click.pass_context
+def command(context: click.Context, *, check: bool, console: Console) -> None:
+    """Write a Dockerfile for every environment, and the JSON Schemas of matrix files; what other
+    files were asked for once is written anew."""
+    if context.invoked_subcommand:
+        return
     workspace = Workspace.here()
-    wanted = outputs(workspace)
+    wanted = {**outputs(workspace), **consumers.refreshed(workspace)}
     changed = sorted(path for path, text in wanted.items() if _text(workspace.root / path) != text)
-    stale = sorted(_stale(workspace.root, wanted))
+    stale = sorted([*_stale(workspace.root, wanted), *consumers.stale(workspace.root, wanted)])
     if check:
         _report_drift(changed, stale)
         console.say(f"{len(wanted)} generated files are up to date")
         return
-    for path in changed:
-        file = workspace.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(wanted[path], encoding="utf-8")
-        console.say(f"wrote    {path}")
+    _write(workspace.root, {path: wanted[path] for path in changed}, console)
     for path in stale:
-        shutil.rmtree(workspace.root / path)
+        _remove(workspace.root / path)
         console.say(f"removed  {path}")
     if not changed and not stale:
         console.say(f"{len(wanted)} generated files are up to date")
+
+
+@command.command(
+    "devcontainer", epilog="Example: envmatrix generate devcontainer --select cuda12-aarch64"
+)
+@options.select
+@options.verbosity
+def devcontainer_command(*, patterns: Sequence[str], console: Console) -> None:
+    """Write `.devcontainer/<environment>` for the selected cells, with the published image."""
+    _ask(consumers.Asked("devcontainer", tuple(patterns)), console)
+
+
+@command.command("github", epilog="Example: envmatrix generate github --tier pr")
+@options.select
+@options.tier
+@options.verbosity
+def github_command(*, patterns: Sequence[str], tier: str | None, console: Console) -> None:
+    """Write a workflow of GitHub Actions that tests the selected cells in published images."""
+    _ask(consumers.Asked("github", tuple(patterns), tier), console)
+
+
+def _ask(asked: consumers.Asked, console: Console) -> None:
+    workspace = Workspace.here()
+    wanted = consumers.files(workspace, asked)
+    consumers.check_free(workspace.root, wanted)
+    _write(workspace.root, wanted, console)
+
+
+def _write(root: Path, wanted: Mapping[str, str], console: Console) -> None:
+    for path, text in wanted.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        console.say(f"wrote    {path}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+        return
+    path.unlink()
+    if not any(path.parent.iterdir()):
+        path.parent.rmdir()
 
 
 def outputs(workspace: Workspace) -> Mapping[str, str]:

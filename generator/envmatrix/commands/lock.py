@@ -23,6 +23,7 @@ from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store, cache_directory
 from envmatrix.store.fetch import Fetcher, http_client, index_entry, read
+from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.origins import Origins
 
 
@@ -45,10 +46,14 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
         return
     requests, cells = all_requests(matrix, shipped_recipes())
     rule = upgrade_rule(names if upgrade else None, previous)
-    with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client() as client:
+    with (
+        TemporaryDirectory(prefix="envmatrix-apt-") as apt,
+        http_client() as client,
+        mirror_of_user() as mirror,
+    ):
         origins = Origins()
         store = Store.of_user()
-        fetcher = Fetcher(store, origins, client)
+        fetcher = Fetcher(store, origins, client, mirror=mirror)
         workshop = LocalWorkshop(
             Path(apt), cache_directory(), store, fetcher, console, matrix.facts, origins,
             options.host_arch(),

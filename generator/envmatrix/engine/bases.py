@@ -19,9 +19,10 @@ from tempfile import TemporaryDirectory
 
 from envmatrix.console import Console
 from envmatrix.engine.processes import run
-from envmatrix.errors import EngineError
+from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.store.artifacts import Store, exclusive, link_or_copy, sha256_of
+from envmatrix.store.fetch import Mirror
 
 # Part of a base's identity: raise it when what `bootstrap` does changes the result.
 _RECIPE = 1
@@ -61,9 +62,15 @@ class BaseLayout:
 
 
 def base_layout(
-    cache: Path, store: Store, package_set: PackageSet, epoch: int, console: Console
+    cache: Path,
+    store: Store,
+    package_set: PackageSet,
+    epoch: int,
+    console: Console,
+    mirror: Mirror | None = None,
 ) -> BaseLayout:
-    """The base of `package_set`, made unless it is kept; its artifacts are in `store`.
+    """The base of `package_set`, made unless it is kept or in `mirror`; its artifacts are in
+    `store`.
 
     Raises EngineError where mmdebstrap is missing or fails, and where the result is not the
     one that the lock names.
@@ -74,11 +81,14 @@ def base_layout(
             request = package_set.request
             name = f"{request.suite}-{request.arch}"
             with console.display() as display:
-                display.started(
-                    name, "base", f"bootstrapping {len(package_set.artifacts)} packages"
-                )
-                bootstrap(store, package_set, epoch, directory)
-                display.finished(name, "made")
+                if mirror and adopt(mirror, package_set, epoch, directory):
+                    console.say(f"base     {name}: from the mirror")
+                else:
+                    display.started(
+                        name, "base", f"bootstrapping {len(package_set.artifacts)} packages"
+                    )
+                    bootstrap(store, package_set, epoch, directory)
+                    display.finished(name, "made")
     layout = BaseLayout(directory, _diff_id(directory))
     if package_set.diff_id not in (None, layout.diff_id):
         raise EngineError(
@@ -106,14 +116,37 @@ def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path
     """Run mmdebstrap and write the layout at `directory`, in one step at the end."""
     if not shutil.which("mmdebstrap"):
         raise EngineError("`mmdebstrap` is missing", hint="install it: `envmatrix doctor --fix`")
+    with _making(directory, package_set, epoch) as rootfs, _repository(store, package_set) as its:
+        _mmdebstrap(package_set, epoch, its, rootfs)
+
+
+def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) -> bool:
+    """Write the layout at `directory` of the layer that the lock names, if `mirror` has it."""
+    if package_set.diff_id is None:
+        return False
+    sha256 = package_set.diff_id.removeprefix("sha256:")
+    try:
+        with _making(directory, package_set, epoch) as rootfs:
+            with rootfs.open("wb") as layer:
+                for chunk in mirror.read(sha256):
+                    layer.write(chunk)
+            if sha256_of(rootfs) != sha256:
+                raise LookupFailed(f"the mirror has another layer for {sha256}")
+    except LookupFailed:
+        return False
+    return True
+
+
+@contextmanager
+def _making(directory: Path, package_set: PackageSet, epoch: int) -> Iterator[Path]:
+    """A place for the layer's tar, which becomes the layout at `directory`."""
     # Whoever gets here holds the base's lock: what is found was left by a run that was killed.
     scratch = directory.with_suffix(".making")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         rootfs = scratch / "layer.tar"
-        with _repository(store, package_set) as repository:
-            _mmdebstrap(package_set, epoch, repository, rootfs)
+        yield rootfs
         layout = scratch / "layout"
         _write_layout(layout, rootfs, package_set.request.arch, epoch)
         layout.rename(directory)

@@ -20,6 +20,7 @@ from envmatrix.plan.actions import Inputs
 from envmatrix.plan.environments import Base, Environment, FileStage, Image
 from envmatrix.store.artifacts import Store, cache_directory, exclusive, link_or_copy
 from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.origins import Origins
 from envmatrix.store.recipes import Recipes
 
@@ -92,7 +93,7 @@ class Builder:
         package_set = self.lock.sets[base.key]
         self.fetcher.fetch(package_set.artifacts, self.console)
         layout = bases.base_layout(
-            self.cache, self.store, package_set, self.lock.epoch, self.console
+            self.cache, self.store, package_set, self.lock.epoch, self.console, self.fetcher.mirror
         )
         bases.load(layout, base.image)
 
@@ -180,8 +181,8 @@ class Builder:
 def local_builder(lock: Lock, console: Console, host_arch: str) -> Iterator[Builder]:
     """A builder with this machine's engine, cache and mirrors."""
     store = Store.of_user()
-    with images.engine() as client, http_client() as http:
-        fetcher = Fetcher(store, Origins(), http)
+    with images.engine() as client, http_client() as http, mirror_of_user() as mirror:
+        fetcher = Fetcher(store, Origins(), http, mirror=mirror)
         yield Builder(
             client,
             cache_directory(),

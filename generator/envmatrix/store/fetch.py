@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote, urljoin
 
 import httpx
@@ -30,6 +30,12 @@ _BACKOFF_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
 _WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
+
+
+class Mirror(Protocol):
+    """Gives bytes by sha256 (hex), unchecked; LookupFailed where it has none of them."""
+
+    def read(self, sha256: str) -> Iterator[bytes]: ...
 
 
 class Wrong(Exception):
@@ -52,11 +58,13 @@ class Fetcher:
         origins: Origins,
         client: httpx.Client,
         sleep: Callable[[float], None] = time.sleep,
+        mirror: Mirror | None = None,
     ) -> None:
         self._store = store
         self._origins = origins
         self.client = client
         self._sleep = sleep
+        self.mirror = mirror
         self._stop = threading.Event()
 
     def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
@@ -86,6 +94,9 @@ class Fetcher:
                 advance(artifact.size)
                 return
             tried: list[str] = []
+            if self._mirrored(artifact, partial, advance, tried):
+                self._store.keep(artifact, partial)
+                return
             for url in self._locations(artifact, tried):
                 try:
                     self._download(url, artifact, partial, advance)
@@ -95,6 +106,24 @@ class Fetcher:
                     self._store.keep(artifact, partial)
                     return
             raise _gone(artifact, tried)
+
+    def _mirrored(
+        self,
+        artifact: Artifact,
+        partial: Path,
+        advance: Callable[[int], None],
+        tried: list[str],
+    ) -> bool:
+        """Whether the mirror, if there is one, gave the file."""
+        mirror = self.mirror
+        if mirror is None:
+            return False
+        try:
+            self._take(lambda: mirror.read(artifact.sha256), artifact, partial, advance)
+        except (Wrong, httpx.HTTPError, LookupFailed) as error:
+            tried.append(f"the mirror: {error}")
+            return False
+        return True
 
     def _locations(self, artifact: Artifact, tried: list[str]) -> Iterator[str]:
         for base in self._origins.files(artifact.origin):
@@ -108,11 +137,25 @@ class Fetcher:
     def _download(
         self, url: str, artifact: Artifact, partial: Path, advance: Callable[[int], None]
     ) -> None:
+        def chunks() -> Iterator[bytes]:
+            with self.client.stream("GET", url) as response:
+                response.raise_for_status()
+                yield from response.iter_bytes(_CHUNK)
+
+        self._take(chunks, artifact, partial, advance)
+
+    def _take(
+        self,
+        chunks: Callable[[], Iterator[bytes]],
+        artifact: Artifact,
+        partial: Path,
+        advance: Callable[[int], None],
+    ) -> None:
         def once() -> None:
             received = 0
             self._go_on()
             try:
-                for count in self._stream(url, artifact, partial):
+                for count in self._write(chunks(), artifact, partial):
                     received += count
                     advance(count)
             except (Wrong, httpx.HTTPError):
@@ -121,12 +164,11 @@ class Fetcher:
 
         persistently(once, self._sleep)
 
-    def _stream(self, url: str, artifact: Artifact, partial: Path) -> Iterator[int]:
+    def _write(self, chunks: Iterator[bytes], artifact: Artifact, partial: Path) -> Iterator[int]:
         digest = hashlib.sha256()
         received = 0
-        with self.client.stream("GET", url) as response, partial.open("wb") as file:
-            response.raise_for_status()
-            for chunk in response.iter_bytes(_CHUNK):
+        with partial.open("wb") as file:
+            for chunk in chunks:
                 self._go_on()
                 received += len(chunk)
                 if received > artifact.size:

@@ -54,6 +54,16 @@ def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
+def configured_mirror(file: Path) -> str | None:
+    """`mirror` of the user's configuration: a directory, or a repository of a registry, with
+    files by their sha256."""
+    found = _table(file, "mirror") or None
+    if found is not None and not isinstance(found, str):
+        hint = 'write for example `mirror = "/srv/envmatrix"`, above all tables'
+        raise ConfigurationError(Problem(f"`{file}`: `mirror` must be text", hint=hint))
+    return found
+
+
 def configured_keyring(file: Path) -> Path | None:
     """`[keyrings]` of the user's configuration: the key of a mirror that signs NVIDIA's apt
     repositories itself."""

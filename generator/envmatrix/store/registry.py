@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx
 
@@ -35,6 +35,7 @@ _DOCKER = "application/vnd.docker.distribution.manifest"
 _MANIFESTS = ", ".join((INDEX, MANIFEST, f"{_DOCKER}.list.v2+json", f"{_DOCKER}.v2+json"))
 
 _JOBS = 8
+_CHUNK = 1 << 20
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _CERTIFICATES = Path("/etc/docker/certs.d")
 
@@ -151,6 +152,20 @@ class Registry:
 
         return self._persistently(read)
 
+    def has_blob(self, digest: str) -> bool:
+        return self._ask("HEAD", f"blobs/{digest}").status_code == httpx.codes.OK
+
+    def stream(self, digest: str) -> Iterator[bytes]:
+        """The bytes of a blob of any size, unchecked; LookupFailed where it is not there."""
+        if not self.has_blob(digest):  # and whoever asks is let in, from here on
+            raise LookupFailed(f"`{self.repository}` has no blob {digest}")
+        headers = {"Authorization": self._authorization} if self._authorization else {}
+        with self._client.stream(
+            "GET", f"{self._root()}/blobs/{digest}", headers=headers
+        ) as response:
+            response.raise_for_status()
+            yield from response.iter_bytes(_CHUNK)
+
     def put_manifest(self, reference: str, manifest: Manifest) -> httpx.Response:
         """Put `manifest` under a tag, or under its digest; what it names has to be there."""
         headers = {"Content-Type": manifest.media_type}
@@ -159,17 +174,25 @@ class Registry:
     def put_blob(self, content: bytes, media_type: str) -> dict[str, Any]:
         """Have `content` there; its descriptor."""
         digest = digest_of(content)
-        descriptor = {"mediaType": media_type, "digest": digest, "size": len(content)}
-        if self._ask("HEAD", f"blobs/{digest}").status_code == httpx.codes.OK:
-            return descriptor
+        if not self.has_blob(digest):
+            self._persistently(lambda: self._upload(digest, content))
+        return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+    def put_file(self, file: Path, digest: str) -> None:
+        """Have the content of `file`, whose digest it is, there; it may be of any size."""
 
         def upload() -> None:
-            place = self._once("POST", f"{self._root()}/blobs/uploads/").headers["Location"]
-            url = httpx.URL(f"{self._root()}/").join(place)
-            self._once("PUT", url.copy_merge_params({"digest": digest}), content=content)
+            with file.open("rb") as content:
+                self._upload(digest, content, file.stat().st_size)
 
-        self._persistently(upload)
-        return descriptor
+        if not self.has_blob(digest):
+            self._persistently(upload)
+
+    def _upload(self, digest: str, content: bytes | IO[bytes], size: int | None = None) -> None:
+        place = self._once("POST", f"{self._root()}/blobs/uploads/").headers["Location"]
+        url = httpx.URL(f"{self._root()}/").join(place).copy_merge_params({"digest": digest})
+        headers = {} if size is None else {"Content-Length": str(size)}
+        self._once("PUT", url, content=content, headers=headers)
 
     def referrers(self, digest: str) -> list[dict[str, Any]]:
         """Descriptors of what refers to `digest`: by the API, else by the tag that stands in."""

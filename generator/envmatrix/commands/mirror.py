@@ -1,0 +1,116 @@
+"""`envmatrix mirror`: all that the lock names, in one place, for machines without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine import bases
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.lock.model import PackageSet
+from envmatrix.store.artifacts import Content, Store, cache_directory
+from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.mirrors import Writable, mirror_at, mirror_of_user
+from envmatrix.store.origins import Origins
+
+
+@click.command(epilog="Example: envmatrix mirror /srv/envmatrix --select cuda12-aarch64")
+@click.argument("target", metavar="DIR|oci://REPOSITORY")
+@options.select
+@options.dry_run
+@options.as_json
+@options.verbosity
+def command(
+    *, target: str, patterns: Sequence[str], dry_run: bool, as_json: bool, console: Console
+) -> None:
+    """Gather every file and base of the selected cells' lock where $ENVMATRIX_MIRROR may name it.
+
+    What is there already, and right, is not copied again.
+    """
+    workspace = Workspace.here()
+    sets = _sets(workspace, patterns)
+    with mirror_at(target) as mirror:
+        groups = {key: list(one.artifacts) for key, one in sets.items()}
+        contents = {its.sha256: its for group in groups.values() for its in group}
+        lacking = [its for its in contents.values() if not mirror.has(its)]
+        report = {
+            "files": len(contents),
+            "bytes": sum(its.size for its in contents.values()),
+            "lacking": len(lacking),
+            "lacking_bytes": sum(its.size for its in lacking),
+        }
+        if not dry_run:
+            store = Store.of_user()
+            with http_client() as client, mirror_of_user() as source:
+                fetcher = Fetcher(store, Origins(), client, mirror=source)
+                fetcher.fetch(sorted(lacking), console)
+                total = int(report["lacking_bytes"])
+                with console.task("mirror", total=total, unit="bytes") as advance:
+                    for its in lacking:
+                        mirror.put(its, store.path(its))
+                        advance(its.size)
+                for key, group in groups.items():
+                    layers = [*_layers(workspace, fetcher, sets[key], mirror, console)]
+                    mirror.name([*group, *layers])
+    if as_json:
+        options.print_json(report)
+        return
+    verb = "lacks" if dry_run else "got"
+    console.say(f"`{target}` {verb} {report['lacking']} of {report['files']} files")
+
+
+def _sets(workspace: Workspace, patterns: Sequence[str]) -> dict[str, PackageSet]:
+    """What the selected cells stand on; ConfigurationError for somebody else's image."""
+    lock = workspace.lock
+    keys = {key for cell in workspace.cells(patterns) for key in lock.cells[cell.id]}
+    keys |= {below for key in keys for below in lock.sets[key].request.below}
+    sets = {key: lock.sets[key] for key in sorted(keys)}
+    problems = [
+        Problem(
+            f"`{key}` is the image `{its.request.packages[0]}`, which is not made of files",
+            hint="copy it with a tool for images; and `--select` the other cells",
+        )
+        for key, its in sets.items()
+        if its.request.resolver == "image"
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return sets
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The layer of a base, as a file."""
+
+    filename: str
+    sha256: str
+    size: int
+
+
+def _layers(
+    workspace: Workspace,
+    fetcher: Fetcher,
+    package_set: PackageSet,
+    mirror: Writable,
+    console: Console,
+) -> Iterator[Content]:
+    """The layer of a base, which is in `mirror` then; nothing of other sets."""
+    if package_set.diff_id is None:
+        return
+    fetcher.fetch(package_set.artifacts, console)
+    layout = bases.base_layout(
+        cache_directory(), Store.of_user(), package_set, workspace.lock.epoch, console, mirror
+    )
+    layer: Path = layout.layer
+    sha256 = layout.diff_id.removeprefix("sha256:")
+    request = package_set.request
+    its = _Layer(f"{request.suite}-{request.arch}.tar", sha256, layer.stat().st_size)
+    if not mirror.has(its):
+        mirror.put(its, layer)
+    yield its

@@ -1,0 +1,110 @@
+"""A workflow of GitHub Actions that pulls images by digest and tests cells in them. Pure.
+
+https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+
+FILE = ".github/workflows/envmatrix.yml"
+
+# By commit, which a tag of theirs may not be tomorrow.
+_CHECKOUT = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683"  # v4.2.2
+_COSIGN = "sigstore/cosign-installer@d58896d6a1865668819e1d91763c7751a165e159"  # v3.9.2
+
+# Of them only the engine counts; what compiles is in the images.
+_RUNNERS = {"amd64": "ubuntu-latest", "arm64": "ubuntu-24.04-arm"}
+_MINUTES = 90
+
+_ENGINE = """\
+echo '{"features": {"containerd-snapshotter": true}}' | sudo tee /etc/docker/daemon.json
+sudo systemctl restart docker
+"""
+_EMULATOR = """\
+sudo apt-get update
+sudo apt-get install --yes --no-install-recommends qemu-user-static
+"""
+_LOG_IN = """\
+printf '%s' "$PASSWORD" | docker login "$REGISTRY" --username "$USERNAME" --password-stdin
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A cell, and whether what is compiled for it runs under emulation."""
+
+    cell: str
+    emulated: bool
+
+
+def workflow(jobs: Sequence[Job], host: str, registry: str, banner: str, *, signed: bool) -> str:
+    """Of `jobs`, on machines whose architecture Docker calls `host`.
+
+    `registry` is the host of the images; its secrets are optional. `signed`: images are verified.
+    """
+    cosign: list[dict[str, object]] = (
+        [{"name": "Install cosign", "uses": _COSIGN}] if signed else []
+    )
+    steps: list[dict[str, object]] = [
+        {"uses": _CHECKOUT, "with": {"persist-credentials": False}},
+        {"name": "Use containerd's image store", "run": _ENGINE},
+        {
+            "name": "Run what is made for other machines",
+            "if": "matrix.emulated",
+            "run": _EMULATOR,
+        },
+        {
+            "name": "Log in to the registry",
+            "if": "env.USERNAME != ''",
+            "env": {"REGISTRY": registry},
+            "run": _LOG_IN,
+        },
+        *cosign,
+        {
+            "name": "Pull the images by digest",
+            "run": f'./noxw -s pull -- --select "$CELL"{" --verify" if signed else ""}\n',
+        },
+        {"name": "Compile and test", "run": './noxw -s "test-$CELL"\n'},
+    ]
+    job = {
+        "name": "${{ matrix.cell }}",
+        "runs-on": _RUNNERS[host],
+        "timeout-minutes": _MINUTES,
+        "strategy": {
+            "fail-fast": False,
+            "matrix": {"include": [{"cell": job.cell, "emulated": job.emulated} for job in jobs]},
+        },
+        "env": {
+            "CELL": "${{ matrix.cell }}",
+            "USERNAME": "${{ secrets.ENVMATRIX_REGISTRY_USERNAME }}",
+            "PASSWORD": "${{ secrets.ENVMATRIX_REGISTRY_PASSWORD }}",
+        },
+        "steps": steps,
+    }
+    document = {
+        "name": "envmatrix",
+        "on": {"push": {"branches": ["main"]}, "pull_request": {}},
+        "permissions": {"contents": "read"},
+        "concurrency": {
+            "group": "${{ github.workflow }}-${{ github.ref }}",
+            "cancel-in-progress": True,
+        },
+        "jobs": {"test": job},
+    }
+    return f"# {banner}\n{yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes several lines as such, and names the version that a commit is of."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)

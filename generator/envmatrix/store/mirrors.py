@@ -1,0 +1,135 @@
+"""Mirrors: a directory, or a repository of a registry, that has files by their sha256. On a machine
+without a network, one of them is all there is.
+
+A mirror has the files of a lock, and the layers of its bases, which are files as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.store.artifacts import Content, Store, link_or_copy
+from envmatrix.store.fetch import Mirror
+from envmatrix.store.origins import configured_mirror, user_configuration
+from envmatrix.store.registry import EMPTY, MANIFEST, Manifest, Registry, canonical, registry
+
+SCHEME = "oci://"
+
+_CHUNK = 1 << 20
+_FILE = "application/vnd.envmatrix.file"
+_FILES = "application/vnd.envmatrix.files"
+
+
+class Writable(Mirror, Protocol):
+    def has(self, content: Content) -> bool: ...
+    def put(self, content: Content, file: Path) -> None: ...
+
+    def name(self, group: Sequence[Content]) -> None:
+        """Keep the files of `group` for as long as anybody may want them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A mirror with the layout of the artifact store."""
+
+    root: Path
+
+    @property
+    def _store(self) -> Store:
+        return Store(self.root)
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        path = self._store.root / "sha256" / sha256[:2] / sha256
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+        except FileNotFoundError as error:
+            raise LookupFailed(f"`{self.root}` does not have it") from error
+
+    def has(self, content: Content) -> bool:
+        return self._store.verified(content)
+
+    def put(self, content: Content, file: Path) -> None:
+        with self._store.incoming(content) as partial:
+            link_or_copy(file, partial)
+            self._store.keep(content, partial)
+
+    def name(self, group: Sequence[Content]) -> None:
+        """Nobody collects garbage here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A mirror in a registry: files are blobs, and a manifest for each group keeps them."""
+
+    registry: Registry
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        return self.registry.stream(f"sha256:{sha256}")
+
+    def has(self, content: Content) -> bool:
+        return self.registry.has_blob(f"sha256:{content.sha256}")
+
+    def put(self, content: Content, file: Path) -> None:
+        self.registry.put_file(file, f"sha256:{content.sha256}")
+
+    def name(self, group: Sequence[Content]) -> None:
+        files = sorted(group, key=lambda its: its.sha256)
+        layers = [_described(its) for its in files]
+        document: Mapping[str, object] = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": _FILES,
+            "config": self.registry.put_blob(b"{}", EMPTY),
+            "layers": layers,
+        }
+        manifest = Manifest(MANIFEST, canonical(document))
+        names = "".join(its.sha256 for its in files)
+        self.registry.put_manifest(
+            f"files-{hashlib.sha256(names.encode()).hexdigest()[:32]}", manifest
+        )
+
+
+def _described(content: Content) -> Mapping[str, object]:
+    return {
+        "mediaType": _FILE,
+        "digest": f"sha256:{content.sha256}",
+        "size": content.size,
+        "annotations": {"org.opencontainers.image.title": content.filename},
+    }
+
+
+@contextmanager
+def mirror_at(place: str) -> Iterator[Writable]:
+    """The mirror at `place`: a directory, or `oci://` and a repository."""
+    if place.startswith(SCHEME):
+        repository = place.removeprefix(SCHEME)
+        if "/" not in repository.strip("/"):
+            hint = f"write `{SCHEME}registry.example/team/files`"
+            raise ConfigurationError(Problem(f"`{place}` names no repository", hint=hint))
+        with registry(repository) as client:
+            yield Repository(client)
+    else:
+        yield Directory(Path(place).expanduser())
+
+
+@contextmanager
+def mirror_of_user() -> Iterator[Mirror | None]:
+    """What $ENVMATRIX_MIRROR names, else `mirror` of the user's configuration, if any."""
+    place = os.environ.get("ENVMATRIX_MIRROR") or configured_mirror(user_configuration())
+    if place is None:
+        yield None
+        return
+    if not place.startswith(SCHEME) and not Path(place).expanduser().is_dir():
+        hint = f"it is what $ENVMATRIX_MIRROR or `mirror` in `{user_configuration()}` names"
+        raise ConfigurationError(Problem(f"the mirror `{place}` is no directory", hint=hint))
+    with mirror_at(place) as mirror:
+        yield mirror
