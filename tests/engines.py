@@ -102,6 +102,35 @@ class Engine:
         ]
 
     @contextmanager
+    def buildkit(self) -> Iterator[str]:
+        """The address of this engine's BuildKit, which it has behind an upgrade of HTTP, as one of
+        its own."""
+        address = self.home / "buildkit.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(address))
+            listener.listen()
+            threading.Thread(target=self._upgrade, args=(listener,), daemon=True).start()
+            yield f"unix://{address}"
+            listener.shutdown(socket.SHUT_RDWR)
+
+    def _upgrade(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(f"{self.home}/docker.sock")
+            far.sendall(
+                b"POST /grpc HTTP/1.1\r\nHost: engine\r\n"
+                b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+            )
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += far.recv(1)
+            threading.Thread(target=_join, args=(near, far), daemon=True).start()
+
+    @contextmanager
     def reaching(self, port: int) -> Iterator[None]:
         """Have 127.0.0.1:`port` of this engine's network be that of the machine."""
         listener = _listening(self.namespace, port)
@@ -185,6 +214,11 @@ def _forward(listener: socket.socket, port: int) -> None:
 
 def _connect(near: socket.socket, port: int) -> None:
     with suppress(OSError), near, socket.create_connection(("127.0.0.1", port)) as far:
+        _join(near, far)
+
+
+def _join(near: socket.socket, far: socket.socket) -> None:
+    with near, far:
         there = threading.Thread(target=_pipe, args=(near, far), daemon=True)
         there.start()
         _pipe(far, near)

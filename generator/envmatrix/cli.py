@@ -22,6 +22,7 @@ _OF_THE_MACHINE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.
 VERBS = {
     "build": "Build the images of cells, or say why none is needed.",
     "doctor": "Check what this machine needs, and install what is missing.",
+    "gc": "Remove what no lock needs any more.",
     "generate": "Write the Dockerfiles, or find drift.",
     "images": "List and check what is published.",
     "lock": "Resolve every package to a file and its sha256.",

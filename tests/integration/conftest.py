@@ -14,7 +14,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from tests import registries
+from tests import registries, tools
 from tests.engines import Engine, second_engine
 
 from envmatrix.lock import images, model
@@ -40,6 +40,7 @@ sm: ["75", "80", "86", "90", "100", "120"]
 registry: {{repository: registry.example/team/images}}
 """
 
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
 Envmatrix = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -49,10 +50,11 @@ class Checkout:
 
     root: Path
     variables: dict[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
 
     def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "envmatrix", *arguments],
+            [*self.before, sys.executable, "-m", "envmatrix", *arguments],
             cwd=self.root,
             env={**os.environ, **self.variables},
             capture_output=True,
@@ -170,3 +172,40 @@ def other(engine: docker.DockerClient) -> Iterator[Engine]:
     """An engine that has no image."""
     with second_engine() as its:
         yield its
+
+
+@pytest.fixture(scope="session")
+def path() -> str:
+    """$PATH with the programs that others look at a registry with."""
+    return tools.path_with("cosign", "oras", "skopeo")
+
+
+@pytest.fixture
+def program(path: str) -> Program:
+    def run(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PATH": path, "COSIGN_EXPERIMENTAL": "1"}
+        done = subprocess.run(
+            arguments, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == expect, done.stderr
+        return done
+
+    return run
+
+
+def key_pair(program: Program, directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    prefix = directory / "cosign"
+    environment = ("env", "COSIGN_PASSWORD=secret", "cosign")
+    program(*environment, "generate-key-pair", f"--output-key-prefix={prefix}")
+    return prefix.with_suffix(".key")
+
+
+@pytest.fixture
+def signed(checkout: Checkout, path: str, program: Program) -> Checkout:
+    """A checkout whose matrix says whose signatures count."""
+    key = key_pair(program, checkout.root / "keys")
+    shutil.copy(key.with_suffix(".pub"), checkout.root)
+    checkout.say("registry: {repository: registry.example/team/images, key: cosign.pub}")
+    checkout.variables |= {"PATH": path, "COSIGN_PASSWORD": "secret"}
+    return checkout

@@ -3,59 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import docker
 import pytest
-from tests import registries, tools
+from tests import registries
 from tests.engines import Engine
-from tests.integration.conftest import ENVIRONMENT, Checkout
+from tests.integration.conftest import ENVIRONMENT, Checkout, Program, key_pair
 
 from envmatrix.render.provenance import PROVENANCE
 from envmatrix.render.sbom import CYCLONEDX, SPDX
 from envmatrix.store.registry import registry as client_of
-
-Program = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tools.path_with("cosign", "oras", "skopeo")
-
-
-@pytest.fixture
-def program(path: str) -> Program:
-    def run(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PATH": path, "COSIGN_EXPERIMENTAL": "1"}
-        done = subprocess.run(
-            arguments, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == expect, done.stderr
-        return done
-
-    return run
-
-
-def key_pair(program: Program, directory: Path) -> Path:
-    directory.mkdir(exist_ok=True)
-    prefix = directory / "cosign"
-    environment = ("env", "COSIGN_PASSWORD=secret", "cosign")
-    program(*environment, "generate-key-pair", f"--output-key-prefix={prefix}")
-    return prefix.with_suffix(".key")
-
-
-@pytest.fixture
-def signed(checkout: Checkout, path: str, program: Program) -> Checkout:
-    """A checkout whose matrix says whose signatures count."""
-    key = key_pair(program, checkout.root / "keys")
-    shutil.copy(key.with_suffix(".pub"), checkout.root)
-    checkout.say("registry: {repository: registry.example/team/images, key: cosign.pub}")
-    checkout.variables |= {"PATH": path, "COSIGN_PASSWORD": "secret"}
-    return checkout
 
 
 def test_sboms_provenance_and_signatures_are_referrers(

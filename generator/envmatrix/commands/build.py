@@ -10,10 +10,13 @@ from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import images
+from envmatrix.engine.buildx import Means
 from envmatrix.errors import LookupFailed
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
 from envmatrix.plan.environments import Environment, Image
 from envmatrix.plan.publication import known_as
+from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.checkouts import remember
 from envmatrix.store.recipes import Recipes
 
 
@@ -23,6 +26,24 @@ from envmatrix.store.recipes import Recipes
 @options.jobs
 @click.option("--emulate", is_flag=True, help="Compile under emulation instead of crossing.")
 @click.option("--force", is_flag=True, help="Build also what is up to date.")
+@click.option(
+    "--builder",
+    envvar="BUILDX_BUILDER",
+    metavar="NAME",
+    help="Build with this builder of `docker buildx`, on whatever machines it has.",
+)
+@click.option(
+    "--cache-from",
+    multiple=True,
+    metavar="DIR|oci://REPOSITORY",
+    help="Take layers that are not final from here.",
+)
+@click.option(
+    "--cache-to",
+    multiple=True,
+    metavar="DIR|oci://REPOSITORY",
+    help="Keep layers that are not final here.",
+)
 @click.option("--pull/--no-pull", default=True, help="Pull what is published, the default.")
 @options.dry_run
 @options.as_json
@@ -34,6 +55,9 @@ def command(
     jobs: int,
     emulate: bool,
     force: bool,
+    builder: str | None,
+    cache_from: Sequence[str],
+    cache_to: Sequence[str],
     pull: bool,
     dry_run: bool,
     as_json: bool,
@@ -50,7 +74,9 @@ def command(
         if not as_json:
             show(actions)
         return
-    provide(workspace, actions, jobs, console)
+    elsewhere = None if builder == "default" else builder
+    means = Means(elsewhere, tuple(cache_from), tuple(cache_to))
+    provide(workspace, actions, jobs, console, means)
 
 
 def planned(
@@ -100,8 +126,10 @@ def provide(
     actions: Sequence[tuple[Environment, Action]],
     jobs: int,
     console: Console,
+    means: Means | None = None,
 ) -> None:
     """Carry out `actions`: what is up to date is only named."""
+    remember(cache_directory(), workspace.root)
     for _, action in actions:
         if action.verb == "reuse":
             console.say(f"reuse    {action.image}: {action.reason}")
@@ -126,7 +154,7 @@ def provide(
             )
             for environment, action in builds
         ]
-        with local_builder(workspace.lock, console, options.host_arch()) as builder:
+        with local_builder(workspace.lock, console, options.host_arch(), means) as builder:
             builder.build(orders, jobs)
 
 

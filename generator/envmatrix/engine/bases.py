@@ -54,6 +54,12 @@ class BaseLayout:
     def layer(self) -> Path:
         return self.directory / "blobs/sha256" / self.diff_id.removeprefix("sha256:")
 
+    @property
+    def context(self) -> str:
+        """For a builder that has no image of this engine."""
+        index = json.loads((self.directory / "index.json").read_text())
+        return f"oci-layout://{self.directory}@{index['manifests'][0]['digest']}"
+
     def read(self, path: str) -> str:
         """The text of the file at `path` in the layer."""
         with tarfile.open(self.layer) as archive:
@@ -75,7 +81,7 @@ def base_layout(
     Raises EngineError where mmdebstrap is missing or fails, and where the result is not the
     one that the lock names.
     """
-    directory = cache / "bases" / _identity(package_set, epoch)
+    directory = cache / "bases" / identity(package_set, epoch)
     with exclusive(directory.with_suffix(".lock")):
         if not (directory / "index.json").is_file():
             request = package_set.request
@@ -100,7 +106,8 @@ def base_layout(
     return layout
 
 
-def _identity(package_set: PackageSet, epoch: int) -> str:
+def identity(package_set: PackageSet, epoch: int) -> str:
+    """The directory in the cache that holds the base."""
     request = package_set.request
     files = [item.sha256 for item in package_set.artifacts]
     text = json.dumps([_RECIPE, epoch, request.suite, request.arch, _DPKG_OPTIONS, files])

@@ -6,16 +6,17 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
 from envmatrix.engine import bases, images
-from envmatrix.engine.buildx import Build, Buildx
+from envmatrix.engine.bases import BaseLayout
+from envmatrix.engine.buildx import Build, Buildx, Means
 from envmatrix.engine.progress import BuildProgress
 from envmatrix.errors import EngineError, EnvmatrixError
-from envmatrix.lock.model import Lock
+from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.environments import Base, Environment, FileStage, Image
 from envmatrix.store.artifacts import Store, cache_directory, exclusive, link_or_copy
@@ -60,6 +61,7 @@ class Builder:
     lock: Lock
     console: Console
     host_arch: str
+    means: Means = field(default_factory=Means)
 
     def build(self, orders: Sequence[Order], jobs: int) -> Mapping[str, str]:
         """Build all `orders` and return reference -> digest; the first failure is raised, after
@@ -70,15 +72,19 @@ class Builder:
         stages = {stage.stage: stage for group in contexts.values() for stage in group}
         files = {item for group in contexts.values() for stage in group for item in stage.artifacts}
         self.console.detail(f"{len(files)} files in {len(stages)} stages")
-        for base in self.bases(orders):
-            if not images.has(self.client, base.image):
-                self._prepare_base(base)
+        layouts = {base.image: self._prepare_base(base) for base in self._lacking(orders)}
         self.fetcher.fetch(sorted(files), self.console)
-        return self._run(orders, contexts, jobs)
+        return self._run(orders, contexts, layouts, jobs)
 
     def _file_stages(self, order: Order) -> tuple[FileStage, ...]:
-        used = {*order.inputs.stages, f"unpacker-files-{self.host_arch}"}
-        return tuple(stage for stage in order.environment.files if stage.stage in used)
+        """Those that the image depends on, and what unpacks files: where the builder is somewhere
+        else, on a machine of any architecture."""
+        unpackers = "unpacker-files-" + ("" if self.means.builder else self.host_arch)
+        return tuple(
+            stage
+            for stage in order.environment.files
+            if stage.stage in order.inputs.stages or stage.stage.startswith(unpackers)
+        )
 
     def bases(self, orders: Iterable[Order]) -> tuple[Base, ...]:
         """The bootstrapped bases that the images stand on, and that unpack files on this
@@ -86,19 +92,35 @@ class Builder:
         needed: dict[str, Base] = {}
         for order in orders:
             arches = {order.image.arch, self.host_arch}
-            needed |= {base.key: base for base in order.environment.bases if base.arch in arches}
+            needed |= {
+                base.key: base
+                for base in order.environment.bases
+                if base.arch in arches or self.means.builder
+            }
         return tuple(base for base in needed.values() if base.is_bootstrapped)
 
-    def _prepare_base(self, base: Base) -> None:
+    def _lacking(self, orders: Iterable[Order]) -> Iterator[Base]:
+        """The bases that whoever builds does not have: another builder has none of this engine."""
+        for base in self.bases(orders):
+            if self.means.builder or not images.has(self.client, base.image):
+                yield base
+
+    def _prepare_base(self, base: Base) -> BaseLayout:
         package_set = self.lock.sets[base.key]
         self.fetcher.fetch(package_set.artifacts, self.console)
         layout = bases.base_layout(
             self.cache, self.store, package_set, self.lock.epoch, self.console, self.fetcher.mirror
         )
-        bases.load(layout, base.image)
+        if self.means.builder is None:
+            bases.load(layout, base.image)
+        return layout
 
     def _run(
-        self, orders: Sequence[Order], contexts: Mapping[str, tuple[FileStage, ...]], jobs: int
+        self,
+        orders: Sequence[Order],
+        contexts: Mapping[str, tuple[FileStage, ...]],
+        layouts: Mapping[str, BaseLayout],
+        jobs: int,
     ) -> Mapping[str, str]:
         buildx = Buildx()
         digests: dict[str, str] = {}
@@ -106,15 +128,24 @@ class Builder:
         with ThreadPoolExecutor(jobs) as pool, self.console.display() as display:
             futures: dict[Future[str], Order] = {}
             for order in orders:
-                directories = {s.stage: self._context(s) for s in contexts[order.reference]}
+                given: dict[str, Path | str] = {
+                    stage.stage: self._context(stage) for stage in contexts[order.reference]
+                }
+                if self.means.builder:
+                    given |= {
+                        base.image: layouts[base.image].context
+                        for base in order.environment.bases
+                        if base.image in layouts
+                    }
                 job = Build(
                     order.image,
                     order.environment.epoch,
                     order.dockerfile,
-                    directories,
+                    given,
                     order.inputs.labels,
                     order.names,
                     order.no_cache,
+                    self.means,
                 )
                 futures[pool.submit(self._build_one, buildx, job, order, display)] = order
             try:
@@ -164,8 +195,7 @@ class Builder:
 
         Every link is made to name the store's own, checked file, in one step each.
         """
-        names = "\n".join(item.sha256 for item in stage.artifacts)
-        directory = self.cache / "contexts" / hashlib.sha256(names.encode()).hexdigest()[:24]
+        directory = self.cache / "contexts" / context_name(stage.artifacts)
         directory.mkdir(parents=True, exist_ok=True)
         for item in stage.artifacts:
             source, link = self.store.path(item), directory / item.filename
@@ -177,9 +207,17 @@ class Builder:
         return directory
 
 
+def context_name(artifacts: Sequence[Artifact]) -> str:
+    """The directory in the cache that holds just `artifacts`."""
+    names = "\n".join(item.sha256 for item in artifacts)
+    return hashlib.sha256(names.encode()).hexdigest()[:24]
+
+
 @contextmanager
-def local_builder(lock: Lock, console: Console, host_arch: str) -> Iterator[Builder]:
-    """A builder with this machine's engine, cache and mirrors."""
+def local_builder(
+    lock: Lock, console: Console, host_arch: str, means: Means | None = None
+) -> Iterator[Builder]:
+    """A builder with this machine's engine, cache and mirrors, by `means`."""
     store = Store.of_user()
     with images.engine() as client, http_client() as http, mirror_of_user() as mirror:
         fetcher = Fetcher(store, Origins(), http, mirror=mirror)
@@ -192,4 +230,5 @@ def local_builder(lock: Lock, console: Console, host_arch: str) -> Iterator[Buil
             lock,
             console,
             host_arch,
+            means or Means(),
         )

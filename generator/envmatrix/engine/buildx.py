@@ -8,34 +8,51 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
+from envmatrix.engine.processes import run
 from envmatrix.engine.progress import BuildProgress
 from envmatrix.errors import EngineError
 from envmatrix.plan.environments import Image
+
+_SCHEME = "oci://"
 
 # Same layers, same bytes, whatever the engine's own defaults: recorded in each output.
 _EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
 
 
 @dataclass(frozen=True, slots=True)
+class Means:
+    """How images are built. `builder` is buildx's name of one beside this engine; layers that are
+    not final are read from `cache_from` and written to `cache_to`: each a directory, or `oci://`
+    and a repository of a registry."""
+
+    builder: str | None = None
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
-    """One image to build. `contexts` stand in for the Dockerfile's stages of those names;
+    """One image to build. `contexts` stand in for the Dockerfile's stages and bases of those names;
     `epoch` becomes the time of creation, in seconds; `names` are what the result is called."""
 
     image: Image
     epoch: int
     dockerfile: Path
-    contexts: Mapping[str, Path]
+    contexts: Mapping[str, Path | str]
     labels: Mapping[str, str]
     names: tuple[str, ...]
     no_cache: bool = False
+    means: Means = field(default_factory=Means)
 
 
-def command(build: Build, metadata: Path) -> list[str]:
+def command(build: Build, metadata: Path, archive: Path | None = None) -> list[str]:
+    """The build; its result goes into `archive`, else into the engine."""
+    kind = f"type=oci,dest={archive}" if archive else "type=image"
     contexts = [f"--build-context={stage}={path}" for stage, path in build.contexts.items()]
     labels = [f"--label={name}={value}" for name, value in sorted(build.labels.items())]
     return [
@@ -51,11 +68,30 @@ def command(build: Build, metadata: Path) -> list[str]:
         "--provenance=false",
         "--sbom=false",
         *(["--no-cache"] if build.no_cache else []),
+        *([f"--builder={build.means.builder}"] if build.means.builder else []),
+        *_caches(build),
         *contexts,
         *labels,
-        f'--output=type=image,"name={",".join(build.names)}",{_EXPORT}',
+        f'--output={kind},"name={",".join(build.names)}",{_EXPORT}',
         str(build.dockerfile.parent),
     ]
+
+
+def _caches(build: Build) -> Iterator[str]:
+    """One cache for each image, which only builds of it write."""
+    image = build.image
+    name = f"{image.environment}-{image.flavour}-{image.arch}"
+    for place in build.means.cache_from:
+        if place.startswith(_SCHEME):
+            yield f"--cache-from=type=registry,ref={place.removeprefix(_SCHEME)}:{name}"
+        elif Path(place, name, "index.json").is_file():  # BuildKit fails where there is none yet
+            yield f"--cache-from=type=local,src={Path(place, name)}"
+    for place in build.means.cache_to:
+        if place.startswith(_SCHEME):
+            target = f"type=registry,ref={place.removeprefix(_SCHEME)}:{name},image-manifest=true"
+        else:
+            target = f"type=local,dest={Path(place, name)}"
+        yield f"--cache-to={target},mode=max,oci-mediatypes=true,compression=zstd"
 
 
 class Buildx:
@@ -68,11 +104,14 @@ class Buildx:
         """Build one image and return its digest; EngineError names the failing step."""
         with TemporaryDirectory(prefix="envmatrix-") as scratch:
             metadata = Path(scratch) / "metadata.json"
-            with self._started(command(build, metadata)) as process:
+            archive = Path(scratch) / "image.tar" if build.means.builder else None
+            with self._started(command(build, metadata, archive)) as process:
                 for line in _stderr(process):
                     progress.feed(line)
             if process.returncode:
                 raise _error(build, progress)
+            if archive:
+                run(["docker", "load", "--quiet", f"--input={archive}"], failing=EngineError)
             return str(json.loads(metadata.read_text())["containerimage.digest"])
 
     def interrupt(self) -> None:

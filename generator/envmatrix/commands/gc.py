@@ -1,0 +1,119 @@
+"""`envmatrix gc`: room on this machine, without what anybody still needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.workspace import DOCKERFILES
+from envmatrix.console import Console, amount_of
+from envmatrix.engine import bases, images, keeping
+from envmatrix.engine.builder import context_name
+from envmatrix.engine.revisions import check_out
+from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.lock.model import FILE, load
+from envmatrix.plan.garbage import Thing, Used, garbage, used_by
+from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.checkouts import forget, known
+
+_LEFT_ALONE = "left alone: BuildKit's cache (`docker buildx prune`), ccache, which limits itself"
+
+
+@click.command(epilog="Example: envmatrix gc --keep v1.2 --dry-run")
+@click.option(
+    "--keep",
+    "revisions",
+    multiple=True,
+    metavar="REV",
+    help="Keep what the lock at this git revision needs as well.",
+)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@options.dry_run
+@options.as_json
+@options.verbosity
+def command(
+    *, revisions: Sequence[str], yes: bool, dry_run: bool, as_json: bool, console: Console
+) -> None:
+    """Remove images and files that no lock of this machine needs any more.
+
+    Needed is what the lock and the Dockerfiles of this repository name, and those of every other
+    that was built or pulled for here. Nothing that envmatrix did not make is touched.
+    """
+    root, cache = options.repository(), cache_directory()
+    gone = [path for path in known(cache) if not path.is_dir()]
+    used = _used([root, *(path for path in known(cache) if path not in gone)])
+    for revision in revisions:
+        used |= _used_at(root, revision)
+    with images.engine() as client:
+        found = garbage(keeping.kept(cache, client), used)
+        for path in gone:
+            console.warn(f"`{path}` is gone, and what only it needed is not kept")
+        _show(found, as_json=as_json)
+        console.say(_LEFT_ALONE)
+        if dry_run or not found:
+            return
+        if not yes:
+            _ask()
+        stayed = [(its, why) for its in found if (why := keeping.give_up(its, client))]
+    for path in gone:
+        forget(cache, path)
+    for its, why in stayed:
+        console.warn(f"{its.names[0]} stays: {why}")
+
+
+def _used(roots: Iterable[Path]) -> Used:
+    used = Used()
+    for root in roots:
+        try:
+            used |= _used_in(root)
+        except EnvmatrixError as error:
+            raise EnvmatrixError(
+                f"what `{root}` needs cannot be told, so nothing is removed: {error.message}",
+                hint="mend its lock, or remove that repository",
+            ) from error
+    return used
+
+
+def _used_at(root: Path, revision: str) -> Used:
+    with TemporaryDirectory(prefix="envmatrix-") as scratch:
+        check_out(root, revision, [FILE, DOCKERFILES], Path(scratch))
+        return _used_in(Path(scratch))
+
+
+def _used_in(root: Path) -> Used:
+    lock = load(root)
+    texts = [its.read_text(encoding="utf-8") for its in (root / DOCKERFILES).glob("*/Dockerfile")]
+    return used_by(
+        lock,
+        texts,
+        [context_name(its.artifacts) for its in lock.sets.values()],
+        [bases.identity(its, lock.epoch) for its in lock.sets.values() if its.diff_id],
+    )
+
+
+def _show(found: Sequence[Thing], *, as_json: bool) -> None:
+    if as_json:
+        rows = [{"kind": its.kind, "names": its.names, "bytes": its.size} for its in found]
+        options.print_json(rows)
+        return
+    for kind in dict.fromkeys(its.kind for its in found):
+        group = [its for its in found if its.kind == kind]
+        total = amount_of(sum(its.size for its in group), "bytes")
+        click.echo(f"{kind:12} {len(group):5} {total:>9}")
+        for its in group if kind in {"image", "base image"} else ():
+            click.echo(f"             {', '.join(its.names)}")
+    total = amount_of(sum(its.size for its in found), "bytes")
+    click.echo(f"{'in all':12} {len(found):5} {total:>9}; layers that images share count in each")
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            Problem("nothing was removed: nobody can be asked", hint="add `--yes`, or `--dry-run`")
+        )
+    click.confirm("Remove them?", abort=True, err=True)

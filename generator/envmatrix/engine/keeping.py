@@ -1,0 +1,74 @@
+"""What envmatrix keeps in the cache and in the engine, and how it is given up."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envmatrix.plan.actions import FINGERPRINT_LABEL
+from envmatrix.plan.garbage import Kind, Thing
+
+if TYPE_CHECKING:
+    import docker
+
+_OURS = "envmatrix/"
+_BASES = "envmatrix/base:"
+
+
+def kept(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
+    """All of it."""
+    now = time.time()
+    yield from _files("artifact", (cache / "artifacts/sha256").glob("*/*"), now)
+    yield from _files("partial file", (cache / "artifacts/partial").glob("*"), now)
+    yield from _files("recipe", (cache / "recipes").glob("*/*"), now)
+    yield from _files("context", (cache / "contexts").glob("*/"), now)
+    yield from _files("base", (cache / "bases").glob("*/"), now)
+    yield from _images(client)
+
+
+def _files(kind: Kind, paths: Iterable[Path], now: float) -> Iterator[Thing]:
+    for path in sorted(paths):
+        age = now - path.stat().st_mtime
+        yield Thing(kind, path.name, _size(path), age, (str(path),))
+
+
+def _size(path: Path) -> int:
+    """In bytes; a directory's files that the store has as well are no more than their names."""
+    if path.is_file():
+        return path.stat().st_size
+    found = (its.stat() for its in path.rglob("*") if its.is_file())
+    return sum(its.st_size for its in found if its.st_nlink == 1)
+
+
+def _images(client: docker.DockerClient) -> Iterator[Thing]:
+    """However young: whoever builds one has been noted before."""
+    for image in client.images.list():
+        names = tuple(sorted(tag for tag in image.tags if tag.startswith(_OURS)))
+        size = int(image.attrs["Size"])
+        for name in names:
+            if name.startswith(_BASES):
+                yield Thing("base image", name, size, inf, (name,))
+        built = tuple(name for name in names if not name.startswith(_BASES))
+        if built and (found := image.labels.get(FINGERPRINT_LABEL)):
+            yield Thing("image", found, size, inf, built)
+
+
+def give_up(thing: Thing, client: docker.DockerClient) -> str | None:
+    """Remove `thing`; why it stays, where it does."""
+    import docker
+
+    try:
+        for name in thing.names:
+            if thing.kind in {"image", "base image"}:
+                client.images.remove(name)
+            elif Path(name).is_dir():
+                shutil.rmtree(name)
+            else:
+                Path(name).unlink(missing_ok=True)
+    except docker.errors.APIError as error:
+        return str(error.explanation or error)
+    return None

@@ -1,0 +1,83 @@
+"""What nobody needs any more of what envmatrix keeps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Literal
+
+from envmatrix.lock.model import Lock
+from envmatrix.plan.environments import base_image
+from envmatrix.plan.fingerprint import fingerprint, stage_hashes, stages
+
+Kind = Literal["image", "base image", "base", "recipe", "artifact", "context", "partial file"]
+
+# What is younger may be of a run that is under way.
+GRACE_SECONDS = 3600.0
+
+_ARCHES = ("amd64", "arm64")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing that is kept. `key` is what its users know it by: a fingerprint, a sha256, a name;
+    `names` are those of an image; `size` in bytes, `age` in seconds."""
+
+    kind: Kind
+    key: str
+    size: int
+    age: float
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What some locks and Dockerfiles need: keys by kind."""
+
+    keys: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+
+    def __or__(self, other: Used) -> Used:
+        kinds = self.keys.keys() | other.keys.keys()
+        nothing: frozenset[str] = frozenset()
+        return Used(
+            {kind: self.keys.get(kind, nothing) | other.keys.get(kind, nothing) for kind in kinds}
+        )
+
+    def has(self, thing: Thing) -> bool:
+        return thing.key in self.keys.get(thing.kind, ())
+
+
+def used_by(
+    lock: Lock,
+    dockerfiles: Iterable[str],
+    contexts: Iterable[str],
+    bases: Iterable[str],
+) -> Used:
+    """What a repository needs; `contexts` and `bases` are the names of its directories in the
+    cache. Every stage counts as if it were an image, for every architecture: that names more than
+    there is, and nothing less."""
+    images = frozenset(
+        fingerprint(stage_hashes(text, stage, arch), arch)
+        for text in dockerfiles
+        for stage, arch in product(stages(text), _ARCHES)
+    )
+    return Used(
+        {
+            "image": images,
+            "recipe": images,
+            "artifact": frozenset(item.sha256 for item in lock.artifacts()),
+            "context": frozenset(contexts),
+            "base": frozenset(bases),
+            "base image": frozenset(
+                base_image(key, its.request, its.diff_id)
+                for key, its in lock.sets.items()
+                if its.request.is_base
+            ),
+        }
+    )
+
+
+def garbage(things: Iterable[Thing], used: Used) -> tuple[Thing, ...]:
+    """Those that nothing needs, and that are not young."""
+    return tuple(its for its in things if not used.has(its) and its.age >= GRACE_SECONDS)

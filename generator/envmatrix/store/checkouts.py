@@ -1,0 +1,32 @@
+"""Which repositories use the cache of this machine: what they need is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def remember(cache: Path, root: Path) -> None:
+    """Note that the repository at `root` uses `cache`."""
+    path = str(root.resolve())
+    file = _directory(cache) / hashlib.sha256(path.encode()).hexdigest()[:24]
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(path, encoding="utf-8")
+
+
+def known(cache: Path) -> Sequence[Path]:
+    """All that were ever noted, also those that are gone."""
+    files = sorted(_directory(cache).glob("*"))
+    return sorted(Path(file.read_text(encoding="utf-8")) for file in files)
+
+
+def forget(cache: Path, root: Path) -> None:
+    for file in _directory(cache).glob("*"):
+        if file.read_text(encoding="utf-8") == str(root):
+            file.unlink()
+
+
+def _directory(cache: Path) -> Path:
+    return cache / "checkouts"

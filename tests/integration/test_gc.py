@@ -1,0 +1,92 @@
+"""Housekeeping, in an engine and a cache of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.engines import Engine
+from tests.integration.conftest import ENVIRONMENT, Checkout
+
+from envmatrix.lock import model
+from envmatrix.plan.actions import FINGERPRINT_LABEL
+from envmatrix.plan.garbage import GRACE_SECONDS
+
+LONG_AGO = time.time() - 2 * GRACE_SECONDS
+
+
+def age(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+@pytest.fixture
+def used(checkout: Checkout, other: Engine, registry: str, tmp_path: Path) -> Checkout:
+    """A checkout that has pulled its images, with an old image and old files beside them."""
+    checkout.use(f"{registry}/collected")
+    checkout.run("push")
+    cache = tmp_path / "cache"
+    checkout.variables |= {"DOCKER_HOST": other.address, "ENVMATRIX_CACHE": str(cache)}
+    with other.reaching(int(registry.rpartition(":")[2])):
+        checkout.run("pull")
+    item = model.load(checkout.root).artifacts()[0]
+    for sha256 in (item.sha256, "f" * 64):
+        file = cache / "artifacts/sha256" / sha256[:2] / sha256
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 1000)
+    age(cache)
+    return checkout
+
+
+def make(other: Engine, name: str, *labels: str) -> None:
+    arguments = [word for label in labels for word in ("--label", label)]
+    other.run("build", "--tag", name, *arguments, str(_context(other)))
+
+
+def _context(other: Engine) -> Path:
+    directory = other.home / "context"
+    directory.mkdir(exist_ok=True)
+    (directory / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    return directory
+
+
+def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
+    cache = Path(used.variables["ENVMATRIX_CACHE"])
+    old = f"envmatrix/{ENVIRONMENT}:runtime-amd64-{'0' * 12}"
+    make(other, old, f"{FINGERPRINT_LABEL}={'0' * 64}")
+    make(other, "somebody/else:1", f"{FINGERPRINT_LABEL}={'0' * 64}", "other=1")
+    before = set(other.run("image", "ls", "--format={{.Repository}}:{{.Tag}}").stdout.split())
+
+    assert "add `--yes`" in used.run("gc", expect=2).stderr
+    shown = json.loads(used.run("gc", "--dry-run", "--json").stdout)
+    assert [row["kind"] for row in shown] == ["artifact", "image"]
+    used.run("gc", "--yes")
+
+    assert not (cache / "artifacts/sha256/ff" / ("f" * 64)).exists()
+    assert len([its for its in (cache / "artifacts/sha256").rglob("*") if its.is_file()]) == 1
+    after = set(other.run("image", "ls", "--format={{.Repository}}:{{.Tag}}").stdout.split())
+    assert after == before - {old}
+    assert set(used.actions().values()) == {"reuse"}
+
+
+def test_what_a_revision_or_another_checkout_needs_is_kept(used: Checkout) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example", "-C", str(used.root)]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "before"]):
+        subprocess.run([*git, *arguments], check=True)
+    lock = used.root / "matrix.lock.json"
+    item = model.load(used.root).artifacts()[0]
+    lock.write_text(lock.read_text().replace(item.sha256, item.sha256[:12] + "0" * 52))
+
+    def goes(*arguments: str) -> list[str]:
+        rows = json.loads(used.run("gc", "--dry-run", "--json", *arguments).stdout)
+        return sorted(Path(row["names"][0]).name for row in rows if row["kind"] == "artifact")
+
+    assert goes() == sorted([item.sha256, "f" * 64])
+    assert goes("--keep", "HEAD") == ["f" * 64]
+    assert "cannot be read" in used.run("gc", "--keep", "nothing", expect=2).stderr
+    lock.write_text("{")
+    assert "nothing is removed" in used.run("gc", "--yes", expect=1).stderr
