@@ -56,9 +56,9 @@ def main() -> None:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="envmatrix-stored-")))
         base = planned[0][0].bases[0].image
-        host = given.registry or stack.enter_context(_registry(scratch / "registry", base))
+        host = given.registry or stack.enter_context(own_registry(scratch / "registry", base))
         repository = f"{host}/whole-matrix"
-        _publish(planned, repository, scratch / "checkout", keep=given.keep)
+        publish(planned, repository, scratch / "checkout", keep=given.keep)
         ours = _ours([inputs for _, inputs in planned], repository)
     ordinary = _ordinary(planned)
     print(timing.table(["images", "ours", "ordinary", "ours to ordinary"], _rows(ours, ordinary)))
@@ -87,14 +87,14 @@ def _each(sizes: Sizes) -> int:
 
 
 @contextmanager
-def _registry(home: Path, base: str) -> Iterator[str]:
+def own_registry(home: Path, base: str) -> Iterator[str]:
     home.mkdir()
     image = registries.image(base, Origins().archive("debian")[0])
     with registries.serve(image, home) as its:
         yield its.host
 
 
-def _publish(planned: Iterable[Planned], repository: str, checkout: Path, *, keep: bool) -> None:
+def publish(planned: Iterable[Planned], repository: str, checkout: Path, *, keep: bool) -> None:
     """Environment by environment: together they would not fit on many a disk."""
     checkout.mkdir()
     for name in _COPIED:

@@ -102,10 +102,9 @@ class Engine:
         ]
 
     @contextmanager
-    def buildkit(self) -> Iterator[str]:
-        """The address of this engine's BuildKit, which it has behind an upgrade of HTTP, as one of
-        its own."""
-        address = self.home / "buildkit.sock"
+    def buildkit(self, name: str) -> Iterator[str]:
+        """An address of this engine's BuildKit, which it has behind an upgrade of HTTP."""
+        address = self.home / f"{name}.sock"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(address))
             listener.listen()

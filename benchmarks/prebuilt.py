@@ -1,0 +1,136 @@
+"""What does it cost to find out what a registry and an engine have already?
+
+`envmatrix plan` of many images that a real registry on loopback has, against the same without a
+registry; and `envmatrix build` of many images that the engine has, against asking BuildKit for as
+many, all of which it has in its cache. Targets: 2 s for 200 images planned, 2 s for 100 built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from functools import partial, reduce
+from operator import add
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import engine, synthetic, timing
+from tests import registries
+
+from envmatrix.commands.workspace import Workspace
+from envmatrix.engine.buildx import Build, command
+from envmatrix.plan.actions import Inputs
+from envmatrix.plan.publication import image_tag
+from envmatrix.store.origins import Origins
+from envmatrix.store.registry import MANIFEST, Manifest, canonical, registry
+
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_IMAGES_OF_TWO_CELLS = 4
+
+
+def main() -> None:
+    parser = timing.arguments(__doc__, rounds=5)
+    parser.add_argument("--planned", type=int, default=200, help="images to plan")
+    parser.add_argument("--built", type=int, default=100, help="images to build")
+    given = parser.parse_args()
+    timing.announce("Prebuilt images")
+    base = engine.planned([])[0][0].bases[0].image
+    with TemporaryDirectory(prefix="envmatrix-prebuilt-") as scratch:
+        home = Path(scratch, "registry")
+        home.mkdir()
+        image = registries.image(base, Origins().archive("debian")[0])
+        with registries.serve(image, home) as server:
+            rounds = {
+                **_plans(Path(scratch, "planned"), given, server.repository("prebuilt")),
+                **_builds(Path(scratch, "built"), given),
+            }
+    registered, alone, envmatrix, buildx = rounds
+    other = {registered: alone, alone: alone, envmatrix: buildx, buildx: buildx}
+    rows = [
+        [
+            f"`{name}`",
+            timing.seconds(timing.wall(used)),
+            timing.seconds(timing.cpu(used)),
+            f"{timing.ratio(rounds, name, other[name]):.2f}",
+        ]
+        for name, used in rounds.items()
+    ]
+    print(timing.table(["", "wall", "CPU", "wall to the other"], rows))
+
+
+def _plans(directory: Path, given: Namespace, repository: str) -> timing.Rounds:
+    images = _repository(directory, given.planned)
+    _publish(images, repository)
+    plan, there = [*timing.ENVMATRIX, "plan"], {"ENVMATRIX_REGISTRY": repository}
+    shown = timing.output(plan, directory, there).splitlines()
+    assert sum(line.startswith("pull") for line in shown) == len(images) >= given.planned
+    sides: dict[str, timing.Side] = {
+        f"plan, {len(images)} images in a registry": partial(timing.run, plan, directory, there),
+        f"plan, {len(images)} images, no registry": partial(timing.run, plan, directory),
+    }
+    return timing.interleaved(sides, given.rounds)
+
+
+def _builds(directory: Path, given: Namespace) -> timing.Rounds:
+    images = _repository(directory, given.built)
+    commands = [_named(inputs, directory / "tiny") for inputs in images]
+    sides: dict[str, timing.Side] = {
+        f"build, {len(images)} images up to date": partial(
+            timing.run, [*timing.ENVMATRIX, "build"], directory
+        ),
+        f"buildx, {len(images)} images cached": lambda: reduce(add, map(timing.run, commands)),
+    }
+    try:
+        for argv in commands:
+            timing.run(argv)
+        return timing.interleaved(sides, given.rounds)
+    finally:
+        engine.remove([name for its in images for name in _names(its)])
+
+
+def _repository(directory: Path, images: int) -> Sequence[Inputs]:
+    """A repository that needs at least as many images, and these."""
+    synthetic.make(directory, images // _IMAGES_OF_TWO_CELLS * 2)
+    here = Path.cwd()
+    os.chdir(directory)
+    try:
+        workspace = Workspace.here()
+        return [inputs for _, inputs in workspace.plan(workspace.images([]))]
+    finally:
+        os.chdir(here)
+
+
+def _publish(images: Sequence[Inputs], repository: str) -> None:
+    """A manifest under the tag of each: what a plan asks for."""
+    with registry(repository) as client:
+        config = client.put_blob(b"{}", _CONFIG)
+        for inputs in images:
+            document = {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": config,
+                "layers": [],
+                "annotations": {"fingerprint": inputs.fingerprint},
+            }
+            client.put_manifest(image_tag(inputs), Manifest(MANIFEST, canonical(document)))
+
+
+def _names(inputs: Inputs) -> tuple[str, str]:
+    return inputs.reference, inputs.image.reference
+
+
+def _named(inputs: Inputs, scratch: Path) -> Sequence[str]:
+    """The build of an empty image that has the names and labels of a real one."""
+    directory = scratch / inputs.fingerprint
+    directory.mkdir(parents=True)
+    (directory / "Dockerfile").write_text(
+        f"FROM scratch AS {inputs.image.flavour}\nLABEL its={json.dumps(inputs.fingerprint)}\n"
+    )
+    build = Build(inputs.image, 0, directory / "Dockerfile", {}, inputs.labels, _names(inputs))
+    return command(build, scratch / "metadata.json")
+
+
+if __name__ == "__main__":
+    main()
