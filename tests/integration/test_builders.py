@@ -65,12 +65,12 @@ def test_layers_that_are_not_final_come_from_a_cache(
     port = int(registry.rpartition(":")[2])
     checkout.variables["DOCKER_HOST"] = other.address
     with other.reaching(port):
-        first = checkout.run("build", "--no-pull", "-v", "--cache-from", cache, "--cache-to", cache)
+        checkout.run("build", "--no-pull", "--cache-from", cache, "--cache-to", cache)
     checkout.variables["DOCKER_HOST"] = third.address
     with third.reaching(port):
         again = checkout.run("build", "--no-pull", "-v", "--cache-from", cache)
 
     assert ids(third) == ids(other)
-    assert again.stderr.count("Setting up ") < first.stderr.count("Setting up ")
+    assert "Setting up " not in again.stderr  # what dpkg says of each package
     other.run("image", "rm", "--force", *ids(other))
     shutil.rmtree(tmp_path / "layers", ignore_errors=True)
