@@ -57,6 +57,14 @@ def unit(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def roundtrip(session: nox.Session) -> None:
+    """Publish, wipe, pull what is signed, make it again from a mirror, and compare; and faults."""
+    files = ("roundtrip", "faults")
+    paths = (f"tests/integration/test_{name}.py" for name in files)
+    session.run("pytest", *paths, *session.posargs)
+
+
+@nox.session(default=False)
 def pull(session: nox.Session) -> None:
     """Pull published images by digest, those of a cell: `-- --select cuda12-aarch64`."""
     session.run("envmatrix", "pull", *session.posargs)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from envmatrix.errors import LookupFailed
+from envmatrix.store.fetch import ATTEMPTS
+from envmatrix.store.registry import MANIFEST, Manifest, Registry, digest_of, is_loopback
+
+REPOSITORY = "registry.example/team/images"
+ONE = Manifest(MANIFEST, b'{"one": 1}')
+
+Answer = Callable[[httpx.Request], "httpx.Response | None"]
+
+
+@dataclass
+class Server:
+    """A registry in memory; `answer` may answer instead."""
+
+    answer: Answer = lambda _: None
+    has_referrers: bool = False
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+    account: Mapping[str, str] | None = None
+
+    def respond(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(f"{request.method} {request.url.path}")
+        given = self.answer(request)
+        if given is not None:
+            return given
+        path, method = request.url.path.partition("/team/images/")[2], request.method
+        kind, _, name = path.partition("/")
+        if kind == "manifests" and method == "PUT":
+            its = Manifest(request.headers["Content-Type"], request.content)
+            self.manifests |= {name: its, its.digest: its}
+            headers = {"OCI-Subject": "yes"} if self.has_referrers else {}
+            return httpx.Response(201, headers=headers)
+        if kind == "manifests" and name in self.manifests:
+            its = self.manifests[name]
+            headers = {"Content-Type": its.media_type, "Docker-Content-Digest": its.digest}
+            return httpx.Response(200, headers=headers, content=its.content)
+        if path == "blobs/uploads/":
+            return httpx.Response(202, headers={"Location": "/v2/team/images/up?_state=a%2Bb"})
+        if kind == "up":
+            assert request.url.params["_state"] == "a+b"
+            self.blobs[request.url.params["digest"]] = request.content
+            return httpx.Response(201)
+        if kind == "blobs" and name in self.blobs:
+            return httpx.Response(200, content=self.blobs[name])
+        if kind == "referrers" and self.has_referrers:
+            rows = [
+                {"digest": its.digest}
+                for its in {id(its): its for its in self.manifests.values()}.values()
+                if its.document.get("subject", {}).get("digest") == name
+            ]
+            return httpx.Response(200, json={"manifests": rows})
+        return httpx.Response(404)
+
+    @contextmanager
+    def client(self, repository: str = REPOSITORY) -> Iterator[Registry]:
+        with httpx.Client(transport=httpx.MockTransport(self.respond)) as client:
+            yield Registry(repository, client, lambda _: self.account, self.pauses.append)
+
+
+def test_those_that_are_there_are_told_from_those_that_are_not() -> None:
+    server = Server(manifests={"a": ONE, "b": ONE})
+
+    with server.client() as client:
+        assert client.digests(["a", "x", "b", "y"]) == {"a": ONE.digest, "b": ONE.digest}
+        assert client.manifest("x") is None
+        assert client.manifest("a") == ONE
+
+
+def test_a_registry_that_does_not_say_a_digest_has_it_computed() -> None:
+    def silent(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b"" if request.method == "HEAD" else ONE.content)
+
+    with Server(silent).client() as client:
+        assert client.digest("a") == ONE.digest
+
+
+def test_blobs_and_manifests_are_there_once_put() -> None:
+    server = Server()
+
+    with server.client() as client:
+        descriptor = client.put_blob(b"text", "text/plain")
+        client.put_blob(b"text", "text/plain")
+        client.put_manifest("tag", ONE)
+
+        assert client.blob(descriptor["digest"]) == b"text"
+        assert b"".join(client.stream(descriptor["digest"])) == b"text"
+        assert client.digest("tag") == ONE.digest
+    assert descriptor == {"mediaType": "text/plain", "digest": digest_of(b"text"), "size": 4}
+    assert sum(line.startswith("POST") for line in server.asked) == 1
+
+
+@pytest.mark.parametrize("has_referrers", [True, False])
+def test_what_is_attached_refers_to_its_subject(*, has_referrers: bool) -> None:
+    server = Server(has_referrers=has_referrers, manifests={"tag": ONE, ONE.digest: ONE})
+
+    with server.client() as client:
+        first = client.attach(ONE.descriptor, "text/one", b"1")
+        second = client.attach(ONE.descriptor, "text/two", b"2")
+        again = client.attach(ONE.descriptor, "text/one", b"1")
+
+        assert {row["digest"] for row in client.referrers(ONE.digest)} == {first, second}
+        assert again == first
+    fallback = ONE.digest.replace(":", "-")
+    assert (fallback in server.manifests) == (not has_referrers)
+
+
+def challenge(kind: str) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == "/token":
+            said = dict(request.url.params) or dict(httpx.QueryParams(request.content.decode()))
+            said["authorization"] = request.headers.get("Authorization", "")
+            token = base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
+            return httpx.Response(200, json={"token": token})
+        if "Authorization" in request.headers:
+            return None
+        words = 'realm="https://registry.example/token",service="s",scope="repository:x:pull"'
+        return httpx.Response(401, headers={"WWW-Authenticate": f"{kind} {words}"})
+
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["Basic", "Bearer"])
+@pytest.mark.parametrize(
+    "account", [{"username": "ann", "password": "secret"}, {"identitytoken": "refresh"}, None]
+)
+def test_who_is_asked_for_credentials_gives_those_of_docker(
+    kind: str, account: Mapping[str, str] | None
+) -> None:
+    server = Server(challenge(kind), manifests={"a": ONE}, account=account)
+
+    with server.client() as client:
+        if kind == "Basic" and account is None:
+            with pytest.raises(LookupFailed, match="refuses access") as caught:
+                client.digest("a")
+            assert caught.value.hint == "log in: `docker login registry.example`"
+            return
+        assert client.digest("a") == ONE.digest
+        assert client.digest("a") == ONE.digest
+    assert server.asked.count("GET /token") + server.asked.count("POST /token") == (
+        1 if kind == "Bearer" else 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "asked", "pause"),
+    [
+        (httpx.Response(500), ATTEMPTS, 0),
+        (httpx.Response(429, headers={"Retry-After": "7"}), ATTEMPTS, 7),
+        (httpx.Response(400, text="what is this"), 1, 0),
+        (httpx.Response(403), 1, 0),
+    ],
+)
+def test_only_what_may_pass_is_asked_again(
+    response: httpx.Response, asked: int, pause: float
+) -> None:
+    server = Server(lambda _: response)
+
+    with server.client() as client, pytest.raises(LookupFailed) as caught:
+        client.digest("a")
+
+    assert len(server.asked) == asked
+    assert all(its >= pause for its in server.pauses)
+    assert REPOSITORY in caught.value.message
+
+
+def test_bytes_that_are_not_those_of_the_digest_are_refused() -> None:
+    server = Server(
+        blobs={digest_of(b"text"): b"other"}, manifests={ONE.digest: Manifest("", b"x")}
+    )
+
+    with server.client() as client:
+        with pytest.raises(LookupFailed, match="does not answer as it should"):
+            client.blob(digest_of(b"text"))
+        with pytest.raises(LookupFailed, match="does not answer as it should"):
+            client.manifest(ONE.digest)
+        with pytest.raises(LookupFailed, match="has no blob"):
+            client.blob(digest_of(b"nothing"))
+
+
+@pytest.mark.parametrize(
+    ("host", "answer", "scheme"),
+    [
+        ("127.0.0.1:5000", httpx.Response(200), "http"),
+        ("127.0.0.1:5000", httpx.Response(401), "http"),
+        ("localhost", httpx.Response(400, text="Client sent an HTTP request to an HTTPS server"),
+         "https"),
+        ("registry.example", httpx.Response(200), "https"),
+    ],
+)  # fmt: skip
+def test_a_registry_on_this_machine_may_have_no_tls(
+    host: str, answer: httpx.Response, scheme: str
+) -> None:
+    schemes: list[str] = []
+
+    def note(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == "/v2/":
+            return answer
+        schemes.append(request.url.scheme)
+        return None
+
+    with Server(note).client(f"{host}/team/images") as client:
+        client.digest("a")
+
+    assert schemes == [scheme]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost:5000", True), ("127.8.0.1", True), ("[::1]:5000", True),
+     ("registry.example", False), ("10.0.0.1:5000", False), ("localhost.example", False)],
+)  # fmt: skip
+def test_loopback_is_told_from_other_hosts(host: str, *, expected: bool) -> None:
+    assert is_loopback(host) == expected
