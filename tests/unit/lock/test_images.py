@@ -85,9 +85,8 @@ def row(**changes: object) -> str:
             }
         },
     }
-    return json.dumps(
-        {"version": 1, "environments": {"cuda12.4-debian12": {"devel": image | changes}}}
-    )
+    environments = {"cuda12.4-debian12": {"devel": image | changes}}
+    return json.dumps({"version": 1, "environments": environments})
 
 
 @pytest.mark.parametrize(
