@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import lock_of
 
+from envmatrix.commands.consumers import CONSUMERS, Asked, files
 from envmatrix.commands.generate import SCHEMAS, outputs
 from envmatrix.commands.workspace import Workspace
 from envmatrix.lock.model import FILE, dumps
@@ -36,15 +37,19 @@ def test_the_lock(case: Path, tmp_path: Path, *, update_golden: bool) -> None:
 
 def test_the_generated_files(case: Path, *, update_golden: bool) -> None:
     # The schema is the same for every repository; this one has it at its root.
-    found = {path: text for path, text in outputs(Workspace(case)).items() if path not in SCHEMAS}
+    workspace = Workspace(case)
+    found = {path: text for path, text in outputs(workspace).items() if path not in SCHEMAS}
+    if [*workspace.published]:
+        for consumer in CONSUMERS:
+            found |= files(workspace, Asked(consumer))
     expected = case / "expected"
     if update_golden:
         shutil.rmtree(expected, ignore_errors=True)
         for path, text in found.items():
             (expected / path).parent.mkdir(parents=True, exist_ok=True)
             (expected / path).write_text(text, encoding="utf-8")
-    files = {file for file in expected.rglob("*") if file.is_file()}
-    assert {str(file.relative_to(expected)) for file in files} == set(found)
+    there = {file for file in expected.rglob("*") if file.is_file()}
+    assert {str(file.relative_to(expected)) for file in there} == set(found)
     for path, text in found.items():
         assert (expected / path).read_text(encoding="utf-8") == text, path
 

@@ -60,7 +60,10 @@ def workflow(jobs: Sequence[Job], host: str, registry: str, banner: str, *, sign
         {
             "name": "Log in to the registry",
             "if": "env.USERNAME != ''",
-            "env": {"REGISTRY": registry},
+            "env": {
+                "REGISTRY": registry,
+                "PASSWORD": "${{ secrets.ENVMATRIX_REGISTRY_PASSWORD }}",
+            },
             "run": _LOG_IN,
         },
         *cosign,
@@ -81,7 +84,6 @@ def workflow(jobs: Sequence[Job], host: str, registry: str, banner: str, *, sign
         "env": {
             "CELL": "${{ matrix.cell }}",
             "USERNAME": "${{ secrets.ENVMATRIX_REGISTRY_USERNAME }}",
-            "PASSWORD": "${{ secrets.ENVMATRIX_REGISTRY_PASSWORD }}",
         },
         "steps": steps,
     }
