@@ -3,6 +3,7 @@ data. Nothing here needs an engine or a network."""
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass
 from datetime import date
@@ -397,3 +398,56 @@ def test_what_has_ended_is_told_of_the_cells_of_a_tier(envmatrix: Prompt, verb: 
     arguments = ("--tier", "pr", "--select")
     assert envmatrix(verb, *arguments, "*debian12*", today=LATE).err.startswith(ENDED)
     assert ENDED not in envmatrix(verb, *arguments, "cuda13.5*", today=LATE).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "registry", "said"),
+    [
+        (("push",), "", "error: nothing says where images are published"),
+        (("push",), "registry.example", "$ENVMATRIX_REGISTRY is no repository"),
+        (("push",), "registry.example/x:latest", "$ENVMATRIX_REGISTRY is no repository"),
+        (("push", "--key", "cosign.key"), "", "--key is what to --sign with"),
+        (("push", "--sign"), "registry.example/x", "nothing says who has to sign images"),
+        (("pull", "--verify"), "registry.example/x", "nothing says who has to sign images"),
+    ],
+)
+@pytest.mark.usefixtures("locked")
+def test_what_publishing_lacks_is_told(
+    envmatrix: Prompt,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    registry: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("ENVMATRIX_REGISTRY", registry)
+
+    answer = envmatrix(*arguments)
+
+    assert (answer.status, said in answer.err) == (2, True), answer.err
+    assert "hint: " in answer.err
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_bill_is_data(envmatrix: Prompt) -> None:
+    assert envmatrix("generate").status == 0
+    answer = envmatrix("sbom", "--flavour", "devel")
+
+    assert answer.status == 0
+    assert json.loads(answer.out)["spdxVersion"] == "SPDX-2.3"
+    assert envmatrix("sbom", "--flavour", "nothing").status == 3
+    assert "`--output sboms`" in envmatrix("sbom").err
+
+
+def test_a_full_disk_is_told_and_is_no_bug(
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/cache/file")
+
+    def fail(*_: object, **__: object) -> None:
+        raise full
+
+    monkeypatch.setattr(group, "main", fail)
+    answer = envmatrix("plan")
+
+    assert answer.status == 1
+    assert answer.err.startswith("error: `/cache/file`: no space left on device\nhint: see `df`")

@@ -55,6 +55,8 @@ def command(
     from envmatrix.engine.publisher import Publisher
     from envmatrix.store.registry import registry
 
+    if key and not sign:
+        raise click.UsageError("--key is what to --sign with")
     workspace = Workspace.here()
     repository = workspace.required_repository
     cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None

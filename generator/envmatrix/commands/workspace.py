@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from envmatrix.lock.requests import drift
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell, Signer
+from envmatrix.matrix.schema import REPOSITORY
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.tiers import choices_among, tier_of
 from envmatrix.plan.actions import Inputs, inputs_of
@@ -58,8 +60,13 @@ class Workspace:
     @property
     def repository(self) -> str | None:
         """Where images are published: $ENVMATRIX_REGISTRY, else what the matrix says."""
-        given = self.matrix.registry
-        return os.environ.get("ENVMATRIX_REGISTRY") or (given.repository if given else None)
+        given = os.environ.get("ENVMATRIX_REGISTRY")
+        if given and not re.fullmatch(REPOSITORY, given):
+            hint = "write for example `registry.example/team/images`, without a tag"
+            raise ConfigurationError(
+                Problem(f"$ENVMATRIX_REGISTRY is no repository: `{given}`", hint=hint)
+            )
+        return given or (self.matrix.registry.repository if self.matrix.registry else None)
 
     @property
     def required_repository(self) -> str:

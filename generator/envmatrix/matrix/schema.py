@@ -24,7 +24,7 @@ _WORD = r"^[a-z][a-z0-9_.]*$"
 _NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
 _SM = r"^[1-9][0-9]{1,2}[af]?$"
 _IMAGE = r"^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$"
-_REPOSITORY = r"^[a-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$"
+REPOSITORY = r"^[a-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$"
 _COUNT = r"^[1-9][0-9]{0,5}$"
 _COUNT_OR_ZERO = r"^(0|[1-9][0-9]{0,5})$"
 _PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
@@ -39,7 +39,7 @@ EXPECTED = {
     _NAME: "a name of lower-case words joined by `-`, `_` or `.`",
     _SM: "a GPU architecture such as `90` or `90a`",
     _IMAGE: "an image by digest, `name@sha256:...`",
-    _REPOSITORY: "a repository of images such as `registry.example/team/images`, without a tag",
+    REPOSITORY: "a repository of images such as `registry.example/team/images`, without a tag",
     _COUNT: "a number from 1 to 999999",
     _COUNT_OR_ZERO: "a number from 0 to 999999",
     _PACKAGE: "a package name",
@@ -67,7 +67,7 @@ Arch = Annotated[
 Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sm = Annotated[str, StringConstraints(pattern=_SM)]
-Repository = Annotated[str, StringConstraints(pattern=_REPOSITORY)]
+Repository = Annotated[str, StringConstraints(pattern=REPOSITORY)]
 ImageByDigest = Annotated[str, StringConstraints(pattern=_IMAGE)]
 Count = Annotated[
     str, StringConstraints(pattern=_COUNT), WithJsonSchema({"type": "integer", "minimum": 1})
