@@ -168,10 +168,17 @@ def checkout(template: Path, tmp_path: Path) -> Checkout:
 
 
 @pytest.fixture(scope="module")
-def other(engine: docker.DockerClient) -> Iterator[Engine]:
-    """An engine that has no image."""
+def beside(engine: docker.DockerClient) -> Iterator[Engine]:
     with second_engine() as its:
         yield its
+
+
+@pytest.fixture
+def other(beside: Engine) -> Iterator[Engine]:
+    """An engine that has no image."""
+    yield beside
+    if left := set(beside.run("image", "ls", "--quiet").stdout.split()):
+        beside.run("image", "rm", "--force", *left)
 
 
 @pytest.fixture(scope="session")
