@@ -39,6 +39,12 @@ def planned(patterns: Sequence[str]) -> tuple[tuple[Environment, Inputs], ...]:
     return workspace.plan(workspace.images(patterns))
 
 
+def host_base() -> str:
+    """A base of the project whose programs this machine runs itself, as the engine names it."""
+    bases = (base for environment, _ in planned([]) for base in environment.bases)
+    return next(base.image for base in bases if base.arch == host_arch())
+
+
 def file_stages(environment: Environment, inputs: Inputs) -> tuple[FileStage, ...]:
     """The stages of locked files that the image is built from."""
     used = {*inputs.stages, f"unpacker-files-{host_arch()}"}

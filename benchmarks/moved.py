@@ -41,7 +41,7 @@ def main() -> None:
     timing.announce("Bytes moved")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="envmatrix-moved-")))
-        base = engine.planned([])[0][0].bases[0].image
+        base = engine.host_base()
         host = given.registry or stack.enter_context(own_registry(scratch / "registry", base))
         repository = f"{host}/whole-matrix"
         publish(engine.planned(given.patterns), repository, scratch / "checkout", keep=True)

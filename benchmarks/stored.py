@@ -55,7 +55,7 @@ def main() -> None:
     planned = engine.planned([])
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="envmatrix-stored-")))
-        base = planned[0][0].bases[0].image
+        base = engine.host_base()
         host = given.registry or stack.enter_context(own_registry(scratch / "registry", base))
         repository = f"{host}/whole-matrix"
         publish(planned, repository, scratch / "checkout", keep=given.keep)

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 # The cell that every test may count on, and the base it stands on.
 CELL = "cuda13.5-debian12-x86_64"
+CROSSED = "cuda13.5-debian12-aarch64"
 BASE = "debian12-amd64-base"
 
 ENVIRONMENT = CELL.removesuffix("-x86_64")
@@ -88,6 +89,14 @@ class Checkout:
         """Have this line of matrix.yaml instead."""
         file = self.root / "matrix.yaml"
         file.write_text(re.sub(r"(?m)^registry: .*$", registry, file.read_text()))
+
+    def add_aarch64(self) -> None:
+        """Have the environment for a second architecture too."""
+        file = self.root / "matrix.yaml"
+        file.write_text(file.read_text().replace("arch: [x86_64]", "arch: [x86_64, aarch64]"))
+        shutil.copy(ROOT / "matrix.lock.json", self.root)
+        self.run("lock")
+        self.run("generate")
 
     def actions(self) -> Mapping[str, str]:
         rows = json.loads(self.run("build", "--dry-run", "--json").stdout)

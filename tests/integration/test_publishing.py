@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import pytest
 from tests import registries
 from tests.engines import Engine
 from tests.faults import Proxy, proxy
-from tests.integration.conftest import CELL, ENVIRONMENT, ROOT, Checkout
+from tests.integration.conftest import CELL, ENVIRONMENT, Checkout
 
 from envmatrix.lock import images
-from envmatrix.store.registry import INDEX, Manifest
+from envmatrix.store.manifests import INDEX, Manifest
 from envmatrix.store.registry import registry as client_of
 
 
@@ -103,12 +102,7 @@ def test_an_index_waits_for_the_images_of_other_machines(
     (checkout.root / images.FILE).unlink()
     with client_of(f"{registry}/parts") as client:
         before = client.digest(f"{ENVIRONMENT}-runtime")
-    matrix = (checkout.root / "matrix.yaml").read_text()
-    text = matrix.replace("arch: [x86_64]", "arch: [x86_64, aarch64]")
-    (checkout.root / "matrix.yaml").write_text(text)
-    shutil.copy(ROOT / "matrix.lock.json", checkout.root)
-    checkout.run("lock")
-    checkout.run("generate")
+    checkout.add_aarch64()
     checkout.variables["DOCKER_HOST"] = other.address
 
     done = checkout.run("push", "--select", CELL, "--json")

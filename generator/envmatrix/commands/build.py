@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 
@@ -14,7 +15,7 @@ from envmatrix.engine.buildx import Means
 from envmatrix.errors import LookupFailed
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
 from envmatrix.plan.environments import Environment, Image
-from envmatrix.plan.publication import known_as
+from envmatrix.plan.publication import image_tag, known_as
 from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.checkouts import remember
 from envmatrix.store.recipes import Recipes
@@ -93,12 +94,11 @@ def planned(
     existing = Existing(images.labels([its.reference for its in inputs]))
     lacking = [its for its in inputs if not existing.has(its)]
     if lacking:
-        last = images.labels([its.image.reference for its in lacking])
-        existing = Existing(
-            {**existing.local, **last},
-            published(workspace, lacking, console) if pull else {},
-            Recipes.of_user().find,
-        )
+        with ThreadPoolExecutor(1) as pool:
+            last = pool.submit(images.labels, [its.image.reference for its in lacking])
+            there = published(workspace, lacking, console) if pull else {}
+        local = {**existing.local, **last.result()}
+        existing = Existing(local, there, Recipes.of_user().find)
     actions = decide(inputs, existing, force=force)
     return tuple(zip((environment for environment, _ in rows), actions, strict=True))
 
@@ -110,15 +110,17 @@ def published(workspace: Workspace, wanted: Sequence[Inputs], console: Console) 
         return {}
     from envmatrix.store.registry import registry  # httpx: not where all is there
 
-    names = {its.fingerprint: known_as(its, workspace.published) for its in wanted}
+    lock = workspace.published
+    names = {image_tag(its): known_as(its, lock) for its in wanted}
+    is_its_own = all(index.repository == repository for _, _, index in lock)
     try:
         with registry(repository) as client:
-            digests = client.digests(list(names.values()))
+            digests = client.digests_of(names, is_its_own=is_its_own)
     except LookupFailed as error:
         console.warn(f"{error.message}; what it may have is built here")
         return {}
-    found = {its: digests[name] for its, name in names.items() if name in digests}
-    return {its: f"{repository}@{digest}" for its, digest in found.items()}
+    found = {its.fingerprint: digests.get(image_tag(its)) for its in wanted}
+    return {its: f"{repository}@{digest}" for its, digest in found.items() if digest}
 
 
 def provide(
@@ -133,6 +135,8 @@ def provide(
     for _, action in actions:
         if action.verb == "reuse":
             console.say(f"reuse    {action.image}: {action.reason}")
+    if renamed := [its for _, its in actions if not its.is_current]:
+        images.name({its.inputs.reference: its.image.reference for its in renamed})
     pulls = [action for _, action in actions if action.verb == "pull"]
     if pulls:
         from envmatrix.engine.puller import local_puller

@@ -87,12 +87,12 @@ def _lacks(remote: Registry, index: PublishedIndex) -> Iterator[str]:
     if manifest is None:
         yield f"no {index.digest}"
         return
-    rows = {its["platform"]["architecture"]: its for its in manifest.document["manifests"]}
+    digests = manifest.by_architecture()
     for arch, image in sorted(index.images.items()):
-        if arch not in rows:
+        if arch not in digests:
             yield f"no linux/{arch} in {index.digest}"
-        elif rows[arch]["digest"] != image.digest:
-            yield f"linux/{arch} is {rows[arch]['digest']}, not {image.digest}"
+        elif digests[arch] != image.digest:
+            yield f"linux/{arch} is {digests[arch]}, not {image.digest}"
         elif remote.digest(image.digest) is None:
             yield f"no {image.digest} of linux/{arch}"
 

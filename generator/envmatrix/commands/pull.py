@@ -59,13 +59,13 @@ def _pulls(
     existing = Existing(images.labels([its.reference for _, its in rows]))
     lacking = [row for row in rows if not existing.has(row[1])]
     digests = {its: digest for _, its, digest in published(workspace, lacking)}
-    return tuple((environment, _action(its, digests.get(its))) for environment, its in rows)
 
+    def action(its: Inputs) -> Action:
+        if its not in digests:
+            return Action(its, "reuse", "up to date", is_current=existing.calls_so(its))
+        return Action(its, "pull", f"as `{FILE}` names it", digests[its])
 
-def _action(its: Inputs, published: str | None) -> Action:
-    if published is None:
-        return Action(its, "reuse", "up to date")
-    return Action(its, "pull", f"as `{FILE}` names it", published)
+    return tuple((environment, action(its)) for environment, its in rows)
 
 
 def published(

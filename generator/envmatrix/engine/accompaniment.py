@@ -17,7 +17,8 @@ from envmatrix.plan.publication import Index
 from envmatrix.render.provenance import PROVENANCE, Made, statement
 from envmatrix.render.sbom import CYCLONEDX, SPDX, bill, cyclonedx, spdx
 from envmatrix.store.artifacts import sha256_of
-from envmatrix.store.registry import Manifest, Registry
+from envmatrix.store.manifests import Manifest
+from envmatrix.store.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console, Display
 from envmatrix.engine import bases, images
 from envmatrix.engine.bases import BaseLayout
-from envmatrix.engine.buildx import Build, Buildx, Means
+from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
 from envmatrix.engine.progress import BuildProgress
 from envmatrix.errors import EngineError, EnvmatrixError
 from envmatrix.lock.model import Artifact, Lock
@@ -178,11 +178,14 @@ class Builder:
                 on_step=lambda step: display.step(name, step, *progress.counts),
                 on_log=lambda line: display.log(name, line),
             )
+            missing = tuple(missing_caches(build))
             try:
                 digest = buildx.build(build, progress)
             except EngineError:
                 display.finished(name, "failed")
                 raise
+            for reason in (*missing, *progress.unread_caches()):
+                self.console.warn(f"{name}: no layers from a cache: {reason}")
             self.recipes.keep(order.inputs.fingerprint, order.inputs.dockerfile)
             display.finished(name, "built")
             return digest

@@ -77,14 +77,28 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
     ]
 
 
-def _caches(build: Build) -> Iterator[str]:
+def missing_caches(build: Build) -> Iterator[str]:
+    """The directories among `cache_from` that have nothing for this image."""
+    for place in build.means.cache_from:
+        if not place.startswith(_SCHEME) and not _is_cache(Path(place, _cache_of(build.image))):
+            yield f"`{place}` has none"
+
+
+def _cache_of(image: Image) -> str:
     """One cache for each image, which only builds of it write."""
-    image = build.image
-    name = f"{image.environment}-{image.flavour}-{image.arch}"
+    return f"{image.environment}-{image.flavour}-{image.arch}"
+
+
+def _is_cache(directory: Path) -> bool:
+    return (directory / "index.json").is_file()
+
+
+def _caches(build: Build) -> Iterator[str]:
+    name = _cache_of(build.image)
     for place in build.means.cache_from:
         if place.startswith(_SCHEME):
             yield f"--cache-from=type=registry,ref={place.removeprefix(_SCHEME)}:{name}"
-        elif Path(place, name, "index.json").is_file():  # BuildKit fails where there is none yet
+        elif _is_cache(Path(place, name)):  # BuildKit fails where there is none yet
             yield f"--cache-from=type=local,src={Path(place, name)}"
     for place in build.means.cache_to:
         if place.startswith(_SCHEME):

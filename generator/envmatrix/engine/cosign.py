@@ -133,7 +133,7 @@ def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
     with registry(repository) as client:
         for row in client.referrers(digest):
             manifest = client.manifest(row["digest"]) if row.get("artifactType") == _KIND else None
-            for layer in manifest.document["layers"] if manifest else ():
+            for layer in manifest.layers() if manifest else ():
                 if signature := layer.get("annotations", {}).get(_ANNOTATION):
                     yield client.blob(layer["digest"]), signature
 

@@ -41,7 +41,8 @@ def engine() -> Iterator[docker.DockerClient]:
 
 
 def labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:
-    """Reference -> labels, of those `references` that the engine holds.
+    """Reference -> labels, of those `references` that the engine holds, and under every other name
+    that these images have.
 
     Each is asked for by name: the engine's list of images computes the size of every image it
     has. By the client program, which answers before docker-py is imported.
@@ -61,8 +62,14 @@ def _labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:
     if done.returncode and said:
         raise EngineError(f"no container engine answers: {said[0]}", hint=_SET_UP)
     rows = map(json.loads, filter(None, done.stdout.splitlines()))
-    wanted = set(references)
-    return {name: its or {} for names, its in rows for name in names or () if name in wanted}
+    return {name: its or {} for names, its in rows for name in names or ()}
+
+
+def name(names: Mapping[str, str]) -> None:
+    """Have the engine call each image, by a name it has, by another one as well."""
+    with engine() as client:
+        for reference, other in names.items():
+            client.images.get(reference).tag(*other.rsplit(":", 1))
 
 
 def lock_of(cache: Path, reference: str) -> Path:

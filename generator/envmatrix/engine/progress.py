@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _LAST_LINES = 25
+# What is only missed: the build goes on without the layers of that cache.
+_CACHE = "importing cache manifest from "
+_NO_CACHE = re.compile(r"WARNING: local cache import at (?P<place>\S+) not found due to err: ")
+
 _IMPORTANT = re.compile(r"^\[(?!internal)")
 
 
@@ -66,9 +70,17 @@ class BuildProgress:
         """The failing step and the last lines it printed."""
         for step in self.steps.values():
             # Steps stopped because another one failed say only that they were cancelled.
-            if step.error and "context canceled" not in step.error:
+            is_cause = "context canceled" not in step.error and not step.name.startswith(_CACHE)
+            if step.error and is_cause:
                 return step.name, (*step.log[-_LAST_LINES:], step.error)
         return None
+
+    def unread_caches(self) -> tuple[str, ...]:
+        """Why layers did not come from a cache that was to have them."""
+        steps = self.steps.values()
+        errors = [its.error for its in steps if its.error and its.name.startswith(_CACHE)]
+        lines = (line for line in self.other_lines if _NO_CACHE.match(line))
+        return (*errors, *(_NO_CACHE.sub(r"\g<place>: ", line) for line in lines))
 
     def _vertex(self, vertex: Any) -> None:
         step = self.steps.setdefault(vertex["digest"], Step(vertex["name"]))

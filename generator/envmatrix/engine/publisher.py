@@ -17,7 +17,8 @@ from envmatrix.lock.images import PublishedImage, PublishedIndex
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 from envmatrix.plan.publication import Index, image_tag, index_document
 from envmatrix.store.artifacts import exclusive
-from envmatrix.store.registry import INDEX, Manifest, Registry
+from envmatrix.store.manifests import INDEX, Manifest
+from envmatrix.store.registry import Registry
 
 if TYPE_CHECKING:
     import docker
@@ -111,8 +112,7 @@ class Publisher:
         """One image of an index, as that has it already, or as its own tag names it."""
         reference = image_tag(inputs)
         if published is not None:
-            rows = {its["platform"]["architecture"]: its for its in published.document["manifests"]}
-            reference = rows[inputs.image.arch]["digest"]
+            reference = published.by_architecture().get(inputs.image.arch, reference)
         return published_image(self.registry, inputs, reference)
 
 
@@ -123,8 +123,9 @@ def published_image(
     manifest = registry.manifest(reference)
     if manifest is None:
         raise LookupFailed(f"`{registry.repository}` lost `{reference}`", hint="push it again")
-    config = Manifest("", registry.blob(manifest.document["config"]["digest"])).document
-    labels = config.get("config", {}).get("Labels") or {}
+    digest = manifest.read(lambda its: str(its["config"]["digest"]))
+    config = Manifest("", registry.blob(digest))
+    labels = config.read(lambda its: its.get("config", {}).get("Labels") or {})
     if not _is(inputs, labels):
         found = labels.get(FINGERPRINT_LABEL, "none")
         raise LookupFailed(
@@ -132,7 +133,7 @@ def published_image(
             details=[f"its fingerprint is {found}, that of the lock {inputs.fingerprint}"],
             hint="somebody pushed another image under its name; remove it from the registry",
         )
-    diff_ids = tuple(config["rootfs"]["diff_ids"])
+    diff_ids = config.read(lambda its: tuple(its["rootfs"]["diff_ids"]))
     return PublishedImage(manifest.digest, inputs.fingerprint, diff_ids), manifest
 
 

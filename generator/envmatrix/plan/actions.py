@@ -46,13 +46,15 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`published` is the image to pull, by digest; `anew` says that the engine has it already."""
+    """`published` is the image to pull, by digest; `anew` says that the engine has it already;
+    `is_current` that what people call it by is this image, and not one of other inputs."""
 
     inputs: Inputs
     verb: Literal["build", "pull", "reuse"]
     reason: str
     published: str | None = None
     anew: bool = False
+    is_current: bool = True
 
     @property
     def image(self) -> Image:
@@ -70,8 +72,14 @@ class Existing:
     recipe: Callable[[str], str | None] = lambda _: None
 
     def has(self, inputs: Inputs) -> bool:
-        labels = self.local.get(inputs.reference, {})
-        return labels.get(FINGERPRINT_LABEL) == inputs.fingerprint
+        return self._is(inputs.reference, inputs)
+
+    def calls_so(self, inputs: Inputs) -> bool:
+        """Whether that is what the engine has under the name without a fingerprint."""
+        return self._is(inputs.image.reference, inputs)
+
+    def _is(self, reference: str, inputs: Inputs) -> bool:
+        return self.local.get(reference, {}).get(FINGERPRINT_LABEL) == inputs.fingerprint
 
 
 def inputs_of(image: Image, dockerfile: str) -> Inputs:
@@ -89,7 +97,7 @@ def _action(inputs: Inputs, existing: Existing, force: bool) -> Action:
     if existing.has(inputs):
         if force:
             return Action(inputs, "build", "asked for by --force", anew=True)
-        return Action(inputs, "reuse", "up to date")
+        return Action(inputs, "reuse", "up to date", is_current=existing.calls_so(inputs))
     published = existing.published.get(inputs.fingerprint)
     reason = _reason(inputs, existing)
     if published and not force:

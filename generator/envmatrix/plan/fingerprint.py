@@ -7,22 +7,27 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 # How images are built and exported: raise it when that changes what comes out.
 _BUILD = 2
 
 _FROM = re.compile(r"FROM (?:--platform=\S+ )?(?P<parent>\S+) AS (?P<name>\S+)")
-_USE = re.compile(r"\bfrom=(?P<stage>[^\s,]+)")
+_USE = re.compile(r"from=(?P<stage>[^\s,]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class StageText:
+    """`sha256` (hex) is that of the text."""
+
     name: str
     text: str
     uses: tuple[str, ...]
+    sha256: str
 
 
-def stages(dockerfile: str) -> dict[str, StageText]:
+@lru_cache(maxsize=64)  # each Dockerfile has several images
+def stages(dockerfile: str) -> Mapping[str, StageText]:
     """The stages of a generated Dockerfile by name; "" is what stands before the first."""
     found = {}
     for block in re.split(r"(?m)^(?=FROM )", dockerfile):
@@ -30,7 +35,8 @@ def stages(dockerfile: str) -> dict[str, StageText]:
         start = _FROM.match(text)
         name = start["name"] if start else ""
         parents = (start["parent"],) if start else ()
-        found[name] = StageText(name, text, (*parents, *_USE.findall(text)))
+        uses = (*parents, *_USE.findall(text))
+        found[name] = StageText(name, text, uses, hashlib.sha256(text.encode()).hexdigest())
     return found
 
 
@@ -41,7 +47,7 @@ def stage_hashes(dockerfile: str, target: str, arch: str) -> Mapping[str, str]:
     """
     known = stages(dockerfile)
     names = sorted(set(_reachable(known, target, arch)) | {""})
-    return {name: hashlib.sha256(known[name].text.encode()).hexdigest() for name in names}
+    return {name: known[name].sha256 for name in names}
 
 
 def fingerprint(hashes: Mapping[str, str], arch: str) -> str:

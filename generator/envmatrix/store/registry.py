@@ -7,17 +7,15 @@ https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
 from __future__ import annotations
 
 import base64
-import hashlib
 import ipaddress
-import json
 import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -25,46 +23,24 @@ import httpx
 
 from envmatrix.errors import LookupFailed
 from envmatrix.store.fetch import ATTEMPTS, persistently
+from envmatrix.store.manifests import EMPTY, INDEX, MANIFEST, Manifest, canonical, digest_of
 
 _Result = TypeVar("_Result")
 
-INDEX = "application/vnd.oci.image.index.v1+json"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-EMPTY = "application/vnd.oci.empty.v1+json"
 _DOCKER = "application/vnd.docker.distribution.manifest"
 _MANIFESTS = ", ".join((INDEX, MANIFEST, f"{_DOCKER}.list.v2+json", f"{_DOCKER}.v2+json"))
 
 _JOBS = 8
 _CHUNK = 1 << 20
+
+# More references than these are looked for in the list of tags, of so many at once, no more often
+# than that.
+_FEW, _TAGS, _PAGES = 16, 1000, 10
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _CERTIFICATES = Path("/etc/docker/certs.d")
 
 Credentials = Callable[[str], "Mapping[str, str] | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a registry keeps under a digest or a tag."""
-
-    media_type: str
-    content: bytes
-
-    @property
-    def digest(self) -> str:
-        return digest_of(self.content)
-
-    @property
-    def descriptor(self) -> dict[str, Any]:
-        """What refers to it has this."""
-        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.content)
-
-
-def digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def credentials_of_docker(host: str) -> Mapping[str, str] | None:
@@ -115,16 +91,34 @@ class Registry:
             found = pool.map(look_up, references)
             return {name: its for name, its in zip(references, found, strict=True) if its}
 
+    def digests_of(self, tags: Mapping[str, str], *, is_its_own: bool) -> dict[str, str]:
+        """Tag -> digest, of those that are there; each is known by its digest, or by the tag.
+
+        For many, the list of tags tells which there are: only tags whose digest nobody knows are
+        looked up then, and digests that were not put here, if not `is_its_own`.
+        """
+        listed = self.tags() if len(tags) > _FEW else None
+        found = {}
+        if is_its_own and listed:
+            found = {tag: its for tag, its in tags.items() if its != tag and tag in listed}
+        unsure = {
+            tag: its
+            for tag, its in tags.items()
+            if tag not in found and (its != tag or listed is None or tag in listed)
+        }
+        digests = self.digests(list(unsure.values()))
+        return found | {tag: digests[its] for tag, its in unsure.items() if its in digests}
+
     def digest(self, reference: str) -> str | None:
         """The digest of what is under a tag or digest; None for nothing."""
         response = self._ask("HEAD", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
         if response.status_code == httpx.codes.NOT_FOUND:
             return None
-        said = response.headers.get("Docker-Content-Digest")
-        if said:
+        said = response.headers.get("Docker-Content-Digest", "")
+        if _DIGEST.fullmatch(said):
             return str(said)
         found = self.manifest(reference)
-        return found.digest if found else None
+        return found.digest if found and found.document else None
 
     def manifest(self, reference: str) -> Manifest | None:
         """What is under a tag or digest, checked against a digest; None for nothing."""
@@ -133,12 +127,32 @@ class Registry:
             response = self._ask("GET", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
             if response.status_code == httpx.codes.NOT_FOUND:
                 return None
-            found = Manifest(response.headers.get("Content-Type", ""), response.content)
+            found = _answer(response)
             expected = reference if reference.startswith("sha256:") else None
             self._check(found.content, expected or response.headers.get("Docker-Content-Digest"))
             return found
 
         return self._persistently(read)
+
+    def tags(self) -> frozenset[str] | None:
+        """All of the repository's; None where the registry does not list them, or has too many."""
+        found: set[str] = set()
+        url = httpx.URL(f"{self._root()}/tags/list", params={"n": _TAGS})
+        for _ in range(_PAGES):
+            try:
+                response = self._persistently(partial(self._once, "GET", url))
+            except LookupFailed as error:
+                if isinstance(error.__cause__, httpx.HTTPStatusError):
+                    return None
+                raise
+            if response.status_code == httpx.codes.NOT_FOUND:
+                return frozenset(found)  # nothing was ever pushed
+            page = _answer(response)
+            found.update(page.read(lambda its: [str(tag) for tag in its["tags"] or ()]))
+            if "next" not in response.links:
+                return frozenset(found)
+            url = url.join(response.links["next"]["url"])
+        return None
 
     def blob(self, digest: str) -> bytes:
         """The bytes of a small blob."""
@@ -198,9 +212,10 @@ class Registry:
         """Descriptors of what refers to `digest`: by the API, else by the tag that stands in."""
         response = self._ask("GET", f"referrers/{digest}")
         if response.status_code == httpx.codes.OK:
-            return list(response.json()["manifests"])
-        found = self.manifest(digest.replace(":", "-"))
-        return list(found.document["manifests"]) if found else []
+            found: Manifest | None = _answer(response)
+        else:
+            found = self.manifest(digest.replace(":", "-"))
+        return found.rows() if found else []
 
     def attach(self, subject: Mapping[str, Any], artifact_type: str, content: bytes) -> str:
         """Have `content` refer to the manifest of the descriptor `subject`; its digest."""
@@ -303,12 +318,12 @@ class Registry:
             headers = {"Authorization": _basic(account)} if account else {}
             granted = self._client.get(words["realm"], params=query, headers=headers)
         granted.raise_for_status()
-        document = granted.json()
-        return f"Bearer {document.get('token') or document['access_token']}"
+        token = _answer(granted).read(lambda its: its.get("token") or its["access_token"])
+        return f"Bearer {token}"
 
 
-def canonical(document: Mapping[str, object]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+def _answer(response: httpx.Response) -> Manifest:
+    return Manifest(response.headers.get("Content-Type", ""), response.content)
 
 
 def is_loopback(host: str) -> bool:
@@ -328,18 +343,17 @@ def _basic(account: Mapping[str, str]) -> str:
 @contextmanager
 def registry(repository: str) -> Iterator[Registry]:
     """A client that trusts what this machine and its engine trust."""
-    host = repository.partition("/")[0]
-    context = ssl.create_default_context()
-    for certificate in _certificates(host):
-        context.load_verify_locations(certificate)
-    verify: ssl.SSLContext | bool = context
-    if is_loopback(host):
-        verify = False  # as Docker does: nobody is between this machine and itself
     timeout = httpx.Timeout(30, connect=5)
+    verify = _trust(repository.partition("/")[0])
     with httpx.Client(verify=verify, timeout=timeout, follow_redirects=True) as client:
         yield Registry(repository, client)
 
 
-def _certificates(host: str) -> Iterable[Path]:
+def _trust(host: str) -> ssl.SSLContext | bool:
     """https://docs.docker.com/engine/security/certificates/"""
-    return sorted((_CERTIFICATES / host).glob("*.crt"))
+    if is_loopback(host):
+        return False  # as Docker does: nobody is between this machine and itself
+    context = ssl.create_default_context()
+    for certificate in sorted((_CERTIFICATES / host).glob("*.crt")):
+        context.load_verify_locations(certificate)
+    return context

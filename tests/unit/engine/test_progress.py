@@ -112,3 +112,23 @@ def test_a_step_that_was_cached_is_done() -> None:
     progress.feed(json.dumps(vertex(OTHER, cached=True, started=STARTED, completed=STARTED)))
     (step,) = progress.steps.values()
     assert (step.is_cached, step.is_done) == (True, True)
+
+
+CACHE = "importing cache manifest from registry.example/team/layers:x"
+
+
+def test_a_cache_that_cannot_be_read_fails_no_build() -> None:
+    progress = BuildProgress()
+    progress.feed(json.dumps(vertex(CACHE, started=STARTED, error="403 Forbidden")))
+    progress.feed("WARNING: local cache import at /srv/x not found due to err: invalid character")
+
+    assert progress.failure() is None
+    assert progress.unread_caches() == ("403 Forbidden", "/srv/x: invalid character")
+
+
+def test_a_failing_step_is_told_rather_than_a_cache_that_is_missed() -> None:
+    progress = BuildProgress()
+    progress.feed(json.dumps(vertex(CACHE, started=STARTED, error="not found")))
+    progress.feed(json.dumps(vertex(FAILING, started=STARTED, error="exit code: 100")))
+
+    assert progress.failure() == (FAILING, ("exit code: 100",))

@@ -46,6 +46,18 @@ def test_an_image_of_the_same_inputs_is_reused(inputs: Inputs) -> None:
     assert reason(TEXT, dict(inputs.labels)) == ("reuse", "up to date")
 
 
+@pytest.mark.parametrize("others", [{}, {FINGERPRINT_LABEL: "0" * 64}])
+def test_what_people_call_an_image_by_may_be_another_one(
+    inputs: Inputs, others: dict[str, str]
+) -> None:
+    """Of another branch, that was built since."""
+    local = {inputs.reference: inputs.labels, IMAGE.reference: others or inputs.labels}
+
+    (action,) = decide([inputs], Existing(local))
+
+    assert (action.verb, action.is_current) == ("reuse", not others)
+
+
 def test_force_builds_what_is_up_to_date(inputs: Inputs) -> None:
     assert reason(TEXT, dict(inputs.labels), force=True) == ("build", "asked for by --force")
 

@@ -11,7 +11,8 @@ import pytest
 
 from envmatrix.errors import LookupFailed
 from envmatrix.store.fetch import ATTEMPTS
-from envmatrix.store.registry import MANIFEST, Manifest, Registry, digest_of, is_loopback
+from envmatrix.store.manifests import MANIFEST, Manifest, digest_of
+from envmatrix.store.registry import Registry, is_loopback
 
 REPOSITORY = "registry.example/team/images"
 ONE = Manifest(MANIFEST, b'{"one": 1}')
@@ -55,6 +56,8 @@ class Server:
             return httpx.Response(201)
         if kind == "blobs" and name in self.blobs:
             return httpx.Response(200, content=self.blobs[name])
+        if path == "tags/list" and self.manifests:
+            return httpx.Response(200, json={"tags": [*self.manifests]})
         if kind == "referrers" and self.has_referrers:
             rows = [
                 {"digest": its.digest}
@@ -77,6 +80,130 @@ def test_those_that_are_there_are_told_from_those_that_are_not() -> None:
         assert client.digests(["a", "x", "b", "y"]) == {"a": ONE.digest, "b": ONE.digest}
         assert client.manifest("x") is None
         assert client.manifest("a") == ONE
+
+
+def many(*, known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """More tags than are looked up one by one."""
+    return {f"tag{number}": f"tag{number}" for number in range(20)} | dict(known or {})
+
+
+def test_of_many_only_those_that_are_listed_are_looked_up() -> None:
+    server = Server(manifests={"tag3": ONE, "other": ONE})
+
+    with server.client() as client:
+        assert client.digests_of(many(), is_its_own=True) == {"tag3": ONE.digest}
+
+    assert server.asked == [
+        "GET /v2/team/images/tags/list",
+        "HEAD /v2/team/images/manifests/tag3",
+    ]
+
+
+@pytest.mark.parametrize(("is_its_own", "looked_up"), [(True, 0), (False, 1)])
+def test_a_listed_tag_is_what_it_was_known_to_be_in_this_repository(
+    *, is_its_own: bool, looked_up: int
+) -> None:
+    server = Server(manifests={"tag3": ONE, ONE.digest: ONE})
+
+    with server.client() as client:
+        found = client.digests_of(many(known={"tag3": ONE.digest}), is_its_own=is_its_own)
+
+    assert found == {"tag3": ONE.digest}
+    assert len(server.asked) == 1 + looked_up
+
+
+def test_what_is_known_by_digest_is_found_without_its_tag() -> None:
+    server = Server(manifests={ONE.digest: ONE})
+
+    with server.client() as client:
+        found = client.digests_of(many(known={"tag3": ONE.digest}), is_its_own=True)
+
+    assert found == {"tag3": ONE.digest}
+
+
+def test_pages_of_tags_are_followed() -> None:
+    def page(request: httpx.Request) -> httpx.Response | None:
+        if not request.url.path.endswith("tags/list"):
+            return None
+        if request.url.params.get("last") == "tag3":
+            return httpx.Response(200, json={"tags": ["tag5"]})
+        link = '</v2/team/images/tags/list?last=tag3&n=1>; rel="next"'
+        return httpx.Response(200, json={"tags": ["tag3"]}, headers={"Link": link})
+
+    with Server(page).client() as client:
+        assert client.tags() == frozenset({"tag3", "tag5"})
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.Response(405),
+        httpx.Response(403),
+        httpx.Response(200, json={"tags": ["a"]}, headers={"Link": '<?last=a&n=1000>; rel="next"'}),
+    ],
+    ids=["not allowed", "forbidden", "endless"],
+)
+def test_where_tags_are_not_told_each_is_looked_up(refusal: httpx.Response) -> None:
+    server = Server(
+        lambda request: refusal if request.url.path.endswith("tags/list") else None,
+        manifests={"tag3": ONE},
+    )
+
+    with server.client() as client:
+        assert client.digests_of(many(), is_its_own=True) == {"tag3": ONE.digest}
+
+
+def test_a_repository_that_nobody_pushed_to_has_no_tags() -> None:
+    server = Server()
+
+    with server.client() as client:
+        assert client.digests_of(many(), is_its_own=True) == {}
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>log in</html>",
+        b"[]",
+        b"3",
+        b'{"manifests": 3}',
+        b'{"manifests": [{"platform": {}}]}',
+    ],
+)
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda client: client.tags(),
+        lambda client: client.referrers(ONE.digest),
+        lambda client: client.manifest("tag").by_architecture(),
+        lambda client: client.manifest("tag").layers(),
+    ],
+    ids=["tags", "referrers", "index", "image"],
+)
+def test_what_is_no_answer_of_a_registry_is_a_clear_error(
+    read: Callable[[Registry], object], content: bytes
+) -> None:
+    """Of a portal that wants people to log in, or of a proxy."""
+    answer = httpx.Response(200, content=content, headers={"Content-Type": "text/html"})
+
+    with (
+        Server(lambda _: answer).client() as client,
+        pytest.raises(LookupFailed, match="malformed") as caught,
+    ):
+        read(client)
+
+    assert "text/html" in caught.value.details[0]
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"<html>log in</html>", b"[]", b"\xff"])
+def test_what_is_no_manifest_has_no_digest(content: bytes) -> None:
+    with (
+        Server(lambda _: httpx.Response(200, content=content)).client() as client,
+        pytest.raises(LookupFailed, match="malformed"),
+    ):
+        client.digest("tag")
 
 
 def test_a_registry_that_does_not_say_a_digest_has_it_computed() -> None:
