@@ -33,9 +33,9 @@ class Layer:
     size: int
 
 
-def planned(patterns: Sequence[str]) -> tuple[tuple[Environment, Inputs], ...]:
+def planned(patterns: Sequence[str], root: Path = ROOT) -> tuple[tuple[Environment, Inputs], ...]:
     """The images of the project that the selected cells need on this machine."""
-    workspace = Workspace(ROOT)
+    workspace = Workspace(root)
     return workspace.plan(workspace.images(patterns))
 
 

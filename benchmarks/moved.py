@@ -1,8 +1,9 @@
 """How many bytes does a machine pull for an environment, when it has others already?
 
 A real registry, an engine that begins with nothing, and a proxy between them that counts. The
-environments are pulled in the order given, each with the images that this machine needs for it.
-Target: no more than the layers that the engine lacks.
+environments are pulled in the order given, each with the images that this machine needs for it;
+then the first of them again, as it is and after changes. Target: no more than the layers that the
+engine lacks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import docker
 from benchmarks import engine, timing
-from benchmarks.stored import own_registry, publish
+from benchmarks.stored import Planned, own_registry, project, publish
 from tests.engines import second_engine
 from tests.faults import proxy
 
@@ -29,6 +30,12 @@ PATTERNS = [
     "cuda13.5-debian13",
     "cuda13.5-cudnn9.28-debian13",
 ]
+
+# What -> a file, a text in it, and what comes in its place.
+CHANGES = {
+    "one more package to compile with": ("envs/devel.yaml", "make, ninja", "bc, make, ninja"),
+    "one more package in all of its images": ("envs/runtime.yaml", "[cmake,", "[bc, cmake,"),
+}
 
 
 def main() -> None:
@@ -44,33 +51,59 @@ def main() -> None:
         base = engine.host_base()
         host = given.registry or stack.enter_context(own_registry(scratch / "registry", base))
         repository = f"{host}/whole-matrix"
-        publish(engine.planned(given.patterns), repository, scratch / "checkout", keep=True)
+        checkout = project(scratch / "checkout")
         header = ["pulled, in this order", "all of its layers", "of them lacking", "on the wire"]
-        print(timing.table(header, _rows(given.patterns, repository)))
+        print(timing.table(header, _rows(given.patterns, repository, checkout)))
 
 
-def _rows(patterns: Sequence[str], repository: str) -> Iterator[list[str]]:
-    host, _, name = repository.partition("/")
+def _rows(patterns: Sequence[str], repository: str, checkout: Path) -> Iterator[list[str]]:
     there: set[str] = set()
+    first, *_ = patterns
     with ExitStack() as stack:
         other = stack.enter_context(second_engine())
-        way = stack.enter_context(proxy(host))
+        way = stack.enter_context(proxy(repository.partition("/")[0]))
         stack.enter_context(other.reaching(way.port))
         client = stack.enter_context(closing(docker.DockerClient(other.address)))
-        remote = stack.enter_context(registry(repository))
-        for pattern in patterns:
-            layers: dict[str, int] = {}
+
+        def row(name: str, pattern: str) -> list[str]:
+            planned = engine.planned([pattern], checkout)
+            publish(planned, repository, checkout, keep=True)
             before = way.bytes_received
-            for _, inputs in engine.planned([pattern]):
-                manifest = remote.manifest(image_tag(inputs))
-                assert manifest
-                layers |= {row["digest"]: row["size"] for row in manifest.document["layers"]}
-                published = f"{way.host}/{name}@{manifest.digest}"
-                Transfer(client).pull(published, inputs, lambda *_: None)
+            layers = _pull(planned, repository, way.host, client)
             lacking = sum(size for digest, size in layers.items() if digest not in there)
-            there |= layers.keys()
+            there.update(layers)
             sizes = (sum(layers.values()), lacking, way.bytes_received - before)
-            yield [f"`{pattern}`", *map(timing.megabytes, sizes)]
+            return [name, *map(timing.megabytes, sizes)]
+
+        for pattern in patterns:
+            yield row(f"`{pattern}`", pattern)
+        yield row(f"`{first}`, unchanged", first)
+        for change, (file, before, after) in CHANGES.items():
+            _edit(checkout / file, before, after)
+            for verb in ("lock", "generate"):
+                timing.run([*timing.ENVMATRIX, verb], checkout)
+            yield row(f"`{first}`, {change}", first)
+
+
+def _pull(
+    planned: Sequence[Planned], repository: str, way: str, client: docker.DockerClient
+) -> dict[str, int]:
+    """Pull all; layer -> its size in bytes."""
+    layers: dict[str, int] = {}
+    name = repository.partition("/")[2]
+    with registry(repository) as remote:
+        for _, inputs in planned:
+            manifest = remote.manifest(image_tag(inputs))
+            assert manifest
+            layers |= {row["digest"]: row["size"] for row in manifest.layers()}
+            Transfer(client).pull(f"{way}/{name}@{manifest.digest}", inputs, lambda *_: None)
+    return layers
+
+
+def _edit(file: Path, before: str, after: str) -> None:
+    text = file.read_text("utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), encoding="utf-8")
 
 
 if __name__ == "__main__":

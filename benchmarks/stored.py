@@ -5,6 +5,8 @@
   ordinary  the same packages the usual way: the base, and one gzip layer for each RUN that installs
             a set of packages, with all that is in them; the flavours of an environment stand on
             each other, environments share their base and nothing else
+  ..., cuDNN on top
+            as ordinary, but environments that differ in cuDNN alone share all else
 The sizes of ordinary layers are measured, package by package; apt's and pip's own traces and pip
 itself are left out, which favours them. Target: ours within a third of ordinary.
 """
@@ -12,12 +14,13 @@ itself are left out, which favours them. Target: ours within a third of ordinary
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,6 +44,8 @@ from envmatrix.store.registry import registry
 _CHUNK = 1 << 20
 _COPIED = ("matrix.yaml", "matrix.lock.json", "envs", "dockerfiles", "examples")
 
+_CUDNN = re.compile(r"-cudnn[^-]+")
+
 Planned = tuple[Environment, Inputs]
 
 
@@ -58,24 +63,28 @@ def main() -> None:
         base = engine.host_base()
         host = given.registry or stack.enter_context(own_registry(scratch / "registry", base))
         repository = f"{host}/whole-matrix"
-        publish(planned, repository, scratch / "checkout", keep=given.keep)
+        publish(planned, repository, project(scratch / "checkout"), keep=given.keep)
         ours = _ours([inputs for _, inputs in planned], repository)
-    ordinary = _ordinary(planned)
-    print(timing.table(["images", "ours", "ordinary", "ours to ordinary"], _rows(ours, ordinary)))
+    sides = {"ours": ours}
+    sides["ordinary"], sides["ordinary, cuDNN on top"] = _ordinary(planned)
+    header = ["images", *sides, *(f"ours to {name}" for name in sides if name != "ours")]
+    print(timing.table(header, _rows(sides)))
 
 
 # Image -> its layers, each by name, with its compressed size in bytes.
 Sizes = Mapping[str, Mapping[str, int]]
 
 
-def _rows(ours: Sizes, ordinary: Sizes) -> Iterator[list[str]]:
+def _rows(sides: Mapping[str, Sizes]) -> Iterator[list[str]]:
+    images = len(sides["ours"])
     measures = {
-        f"{len(ours)}, stored: each layer once": _once,
-        f"{len(ours)}, transferred one by one": _each,
+        f"{images}, stored: each layer once": _once,
+        f"{images}, transferred one by one": _each,
     }
     for name, measure in measures.items():
-        mine, theirs = measure(ours), measure(ordinary)
-        yield [name, timing.megabytes(mine), timing.megabytes(theirs), f"{mine / theirs:.2f}"]
+        mine, *theirs = map(measure, sides.values())
+        ratios = (f"{mine / its:.2f}" for its in theirs)
+        yield [name, *map(timing.megabytes, (mine, *theirs)), *ratios]
 
 
 def _once(sizes: Sizes) -> int:
@@ -94,13 +103,18 @@ def own_registry(home: Path, base: str) -> Iterator[str]:
         yield its.host
 
 
-def publish(planned: Iterable[Planned], repository: str, checkout: Path, *, keep: bool) -> None:
-    """Environment by environment: together they would not fit on many a disk."""
+def project(checkout: Path) -> Path:
+    """A copy of the project, to publish from."""
     checkout.mkdir()
     for name in _COPIED:
         source = timing.ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, checkout / name)
+    return checkout
+
+
+def publish(planned: Iterable[Planned], repository: str, checkout: Path, *, keep: bool) -> None:
+    """Environment by environment: together they would not fit on many a disk."""
     variables = {"ENVMATRIX_REGISTRY": repository}
     groups: dict[str, list[Inputs]] = {}
     for environment, inputs in planned:
@@ -128,28 +142,48 @@ def _ours(images: Iterable[Inputs], repository: str) -> Sizes:
     return found
 
 
-def _ordinary(planned: Iterable[Planned]) -> Sizes:
-    planned = tuple(planned)
-    groups = {
-        str(inputs.image): {
-            f"{environment.name} {stage.stage}": stage.artifacts
-            for stage in environment.files
-            if stage.stage in inputs.stages and not stage.stage.startswith("unpacker-")
-        }
-        for environment, inputs in planned
-    }
-    artifacts = {it for group in groups.values() for stage in group.values() for it in stage}
+def _ordinary(planned: Sequence[Planned]) -> tuple[Sizes, Sizes]:
+    """Where environments share their base alone; and where those with cuDNN stand on those
+    without it."""
+    layers = {str(inputs.image): _layers(*pair) for pair in planned for inputs in pair[1:]}
+    artifacts = {item for groups in layers.values() for group in groups.values() for item in group}
     with ProcessPoolExecutor() as pool:
         ordered = sorted(artifacts, key=lambda its: -its.size)
         sizes = dict(zip(ordered, pool.map(installed, ordered), strict=True))
     below = {str(inputs.image): _base(*pair) for pair in planned for inputs in pair[1:]}
-    return {
-        image: {
-            **below[image],
-            **{name: sum(map(sizes.__getitem__, stage)) for name, stage in group.items()},
+
+    def added(name_of: Callable[[Layer], str]) -> Sizes:
+        return {
+            image: {
+                **below[image],
+                **{name_of(key): sum(map(sizes.__getitem__, its)) for key, its in groups.items()},
+            }
+            for image, groups in layers.items()
         }
-        for image, group in groups.items()
-    }
+
+    return added(str), added(_without_cudnn)
+
+
+# An environment, and one of its stages that installs files.
+Layer = tuple[str, str]
+
+
+def _layers(environment: Environment, inputs: Inputs) -> Mapping[Layer, Sequence[Artifact]]:
+    """What each layer of an image installs: a file that two stages take from is in the first."""
+    found: dict[Layer, Sequence[Artifact]] = {}
+    before: set[Artifact] = set()
+    for stage in environment.files:
+        if stage.stage in inputs.stages and not stage.stage.startswith("unpacker-"):
+            layer = (environment.name, stage.stage)
+            found[layer] = [item for item in stage.artifacts if item not in before]
+            before.update(stage.artifacts)
+    return found
+
+
+def _without_cudnn(layer: Layer) -> str:
+    """A name that environments share which differ in cuDNN alone, but for cuDNN's own layers."""
+    environment, stage = layer
+    return str(layer) if "cudnn" in stage else f"{_CUDNN.sub('', environment)} {stage}"
 
 
 _BASES: dict[str, int] = {}

@@ -184,10 +184,11 @@ def beside(engine: docker.DockerClient) -> Iterator[Engine]:
 
 @pytest.fixture
 def other(beside: Engine) -> Iterator[Engine]:
-    """An engine that has no image."""
+    """An engine that has no image, and has never built one."""
     yield beside
     if left := set(beside.run("image", "ls", "--quiet").stdout.split()):
         beside.run("image", "rm", "--force", *left)
+    beside.run("builder", "prune", "--all", "--force")
 
 
 @pytest.fixture(scope="session")

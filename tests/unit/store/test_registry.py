@@ -2,75 +2,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
 import httpx
 import pytest
+from tests.servers import REPOSITORY, Answer, Server
 
 from envmatrix.errors import LookupFailed
 from envmatrix.store.fetch import ATTEMPTS
 from envmatrix.store.manifests import MANIFEST, Manifest, digest_of
 from envmatrix.store.registry import Registry, is_loopback
 
-REPOSITORY = "registry.example/team/images"
 ONE = Manifest(MANIFEST, b'{"one": 1}')
-
-Answer = Callable[[httpx.Request], "httpx.Response | None"]
-
-
-@dataclass
-class Server:
-    """A registry in memory; `answer` may answer instead."""
-
-    answer: Answer = lambda _: None
-    has_referrers: bool = False
-    manifests: dict[str, Manifest] = field(default_factory=dict)
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    pauses: list[float] = field(default_factory=list)
-    account: Mapping[str, str] | None = None
-
-    def respond(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(f"{request.method} {request.url.path}")
-        given = self.answer(request)
-        if given is not None:
-            return given
-        path, method = request.url.path.partition("/team/images/")[2], request.method
-        kind, _, name = path.partition("/")
-        if kind == "manifests" and method == "PUT":
-            its = Manifest(request.headers["Content-Type"], request.content)
-            self.manifests |= {name: its, its.digest: its}
-            headers = {"OCI-Subject": "yes"} if self.has_referrers else {}
-            return httpx.Response(201, headers=headers)
-        if kind == "manifests" and name in self.manifests:
-            its = self.manifests[name]
-            headers = {"Content-Type": its.media_type, "Docker-Content-Digest": its.digest}
-            return httpx.Response(200, headers=headers, content=its.content)
-        if path == "blobs/uploads/":
-            return httpx.Response(202, headers={"Location": "/v2/team/images/up?_state=a%2Bb"})
-        if kind == "up":
-            assert request.url.params["_state"] == "a+b"
-            self.blobs[request.url.params["digest"]] = request.content
-            return httpx.Response(201)
-        if kind == "blobs" and name in self.blobs:
-            return httpx.Response(200, content=self.blobs[name])
-        if path == "tags/list" and self.manifests:
-            return httpx.Response(200, json={"tags": [*self.manifests]})
-        if kind == "referrers" and self.has_referrers:
-            rows = [
-                {"digest": its.digest}
-                for its in {id(its): its for its in self.manifests.values()}.values()
-                if its.document.get("subject", {}).get("digest") == name
-            ]
-            return httpx.Response(200, json={"manifests": rows})
-        return httpx.Response(404)
-
-    @contextmanager
-    def client(self, repository: str = REPOSITORY) -> Iterator[Registry]:
-        with httpx.Client(transport=httpx.MockTransport(self.respond)) as client:
-            yield Registry(repository, client, lambda _: self.account, self.pauses.append)
 
 
 def test_those_that_are_there_are_told_from_those_that_are_not() -> None:

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import docker
+import pytest
+
+from envmatrix.console import Console
+from envmatrix.engine.puller import Puller, Verify
+from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.plan.actions import FINGERPRINT_LABEL, Action, Inputs
+from envmatrix.plan.environments import Image
+from envmatrix.store.recipes import Recipes
+
+INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "FROM scratch")
+OTHER = replace(INPUTS, image=replace(INPUTS.image, flavour="devel"), fingerprint="cd" * 32)
+
+
+def action(inputs: Inputs) -> Action:
+    digest = f"sha256:{inputs.fingerprint}"
+    return Action(inputs, "pull", "published", f"registry.example/team/images@{digest}")
+
+
+@dataclass
+class Engine:
+    """An engine that pulls whatever it is asked for, labelled by the digest it is asked for."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    pulled: list[str] = field(default_factory=list)
+    hooks: dict[str, list[object]] = field(default_factory=lambda: {"response": []})
+    _name: str = ""
+
+    @property
+    def api(self) -> Engine:
+        return self
+
+    @property
+    def images(self) -> Engine:
+        return self
+
+    def get(self, name: str) -> Engine:
+        if name not in self.names:
+            raise docker.errors.ImageNotFound(name)
+        return replace(self, _name=name)
+
+    @property
+    def id(self) -> str:
+        return self.names[self._name]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return {FINGERPRINT_LABEL: self.id.removeprefix("sha256:")}
+
+    def tag(self, repository: str, tag: str) -> None:
+        self.names[f"{repository}:{tag}"] = self.id
+
+    def remove_image(self, name: str) -> None:
+        del self.names[name]
+
+    def pull(self, repository: str, *, tag: str, **_: object) -> Iterator[Mapping[str, Any]]:
+        self.pulled.append(tag)
+        self.names[f"{repository}@{tag}"] = tag
+        yield {"id": "a", "status": "Pull complete"}
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+def puller(engine: Engine, tmp_path: Path, verify: Verify | None = None) -> Puller:
+    recipes = Recipes(tmp_path / "recipes")
+    return Puller(cast("docker.DockerClient", engine), tmp_path, recipes, verify, Console(-1))
+
+
+def test_what_is_pulled_is_named_and_its_recipe_kept(engine: Engine, tmp_path: Path) -> None:
+    its = puller(engine, tmp_path)
+
+    its.pull([action(INPUTS), action(OTHER)], 2)
+
+    expected = {name for one in (INPUTS, OTHER) for name in (one.reference, one.image.reference)}
+    assert engine.names.keys() == expected
+    assert its.recipes.find(INPUTS.fingerprint) == INPUTS.dockerfile
+
+
+def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def refuse(image: str) -> None:
+        asked.append(image)
+        raise EnvmatrixError("not signed")
+
+    its = puller(engine, tmp_path, refuse)
+    with pytest.raises(EnvmatrixError, match="not signed"):
+        its.pull([action(INPUTS)], 1)
+
+    assert asked == [action(INPUTS).published]
+    assert (engine.pulled, engine.names) == ([], {})
+    assert its.recipes.find(INPUTS.fingerprint) is None
+
+
+def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_path: Path) -> None:
+    engine.names[INPUTS.reference] = f"sha256:{INPUTS.fingerprint}"
+
+    puller(engine, tmp_path).pull([action(INPUTS)], 1)
+
+    assert engine.pulled == []
+
+
+def test_what_was_under_way_ends_before_the_first_failure_is_told(
+    engine: Engine, tmp_path: Path
+) -> None:
+    has_failed = threading.Event()
+
+    def verify(image: str) -> None:
+        if image == action(INPUTS).published:
+            has_failed.set()
+            raise EnvmatrixError("not signed")
+        has_failed.wait()
+
+    with pytest.raises(EnvmatrixError, match="not signed"):
+        puller(engine, tmp_path, verify).pull([action(INPUTS), action(OTHER)], 2)
+
+    assert engine.names.keys() == {OTHER.reference, OTHER.image.reference}
+
+
+def test_an_image_of_other_inputs_is_no_image_of_these(engine: Engine, tmp_path: Path) -> None:
+    wrong = replace(action(INPUTS), published=action(OTHER).published)
+
+    with pytest.raises(EngineError, match="as the lock has it"):
+        puller(engine, tmp_path).pull([wrong], 1)
+
+    assert engine.names == {}
