@@ -134,7 +134,7 @@ def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
         for row in client.referrers(digest):
             manifest = client.manifest(row["digest"]) if row.get("artifactType") == _KIND else None
             for layer in manifest.layers() if manifest else ():
-                if signature := layer.get("annotations", {}).get(_ANNOTATION):
+                if signature := (layer.get("annotations") or {}).get(_ANNOTATION):
                     yield client.blob(layer["digest"]), signature
 
 

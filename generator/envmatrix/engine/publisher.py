@@ -23,6 +23,8 @@ from envmatrix.store.registry import Registry
 if TYPE_CHECKING:
     import docker
 
+_FOREIGN = "somebody pushed another image under its name; remove it from the registry"
+
 # Publishes what goes with an index: its images' manifests by architecture, and its own.
 Accompany = Callable[[Index, Mapping[str, Manifest], Manifest], None]
 
@@ -110,10 +112,15 @@ class Publisher:
 
     def _part(self, inputs: Inputs, published: Manifest | None) -> tuple[PublishedImage, Manifest]:
         """One image of an index, as that has it already, or as its own tag names it."""
-        reference = image_tag(inputs)
-        if published is not None:
-            reference = published.by_architecture().get(inputs.image.arch, reference)
-        return published_image(self.registry, inputs, reference)
+        if published is None:
+            return published_image(self.registry, inputs, image_tag(inputs))
+        digest = published.by_architecture().get(inputs.image.arch)
+        if digest is None:
+            raise LookupFailed(
+                f"`{self.registry.repository}@{published.digest}` lacks `{inputs.image}`",
+                hint=_FOREIGN,
+            )
+        return published_image(self.registry, inputs, digest)
 
 
 def published_image(
@@ -131,7 +138,7 @@ def published_image(
         raise LookupFailed(
             f"`{registry.repository}:{reference}` is not `{inputs.image}` as the lock has it",
             details=[f"its fingerprint is {found}, that of the lock {inputs.fingerprint}"],
-            hint="somebody pushed another image under its name; remove it from the registry",
+            hint=_FOREIGN,
         )
     diff_ids = config.read(lambda its: tuple(its["rootfs"]["diff_ids"]))
     return PublishedImage(manifest.digest, inputs.fingerprint, diff_ids), manifest

@@ -58,7 +58,7 @@ class Manifest:
 
     def layers(self) -> list[dict[str, Any]]:
         """Of an image, the descriptors of its layers."""
-        return self.read(lambda its: [dict(row) for row in its["layers"]])
+        return self.read(lambda its: [{**row, "digest": row["digest"]} for row in its["layers"]])
 
     def read(self, part: Callable[[Any], _Part]) -> _Part:
         """A part of the document; LookupFailed where that is not as the specification has it."""

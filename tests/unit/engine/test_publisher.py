@@ -18,7 +18,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 from envmatrix.plan.environments import Image
 from envmatrix.plan.publication import Index, image_tag, indexes
-from envmatrix.store.manifests import MANIFEST, Manifest, canonical, digest_of
+from envmatrix.store.manifests import INDEX, MANIFEST, Manifest, canonical, digest_of
 
 AMD64 = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
 ARM64 = replace(AMD64, image=replace(AMD64.image, arch="arm64"), fingerprint="cd" * 32)
@@ -150,6 +150,16 @@ def test_a_tag_that_names_an_image_of_other_inputs_is_refused(
         publish(machine, built, tmp_path)
 
     assert WHOLE.tag not in server.manifests
+
+
+def test_an_index_of_somebody_else_is_refused(built: list[Inputs], tmp_path: Path) -> None:
+    server = Server()
+    machine = Machine(server, [AMD64, ARM64])
+    publish(machine, built, tmp_path)
+    server.manifests[WHOLE.tag] = Manifest(INDEX, b'{"manifests": []}')
+
+    with pytest.raises(LookupFailed, match="lacks `cuda13"):
+        publish(machine, built, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"<html>log in</html>", json.dumps({"layers": 1}).encode()])
