@@ -48,8 +48,7 @@ def main() -> None:
     timing.announce("Bytes moved")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="envmatrix-moved-")))
-        base = engine.host_base()
-        host = given.registry or stack.enter_context(own_registry(scratch / "registry", base))
+        host = given.registry or stack.enter_context(own_registry(scratch / "registry"))
         repository = f"{host}/whole-matrix"
         checkout = project(scratch / "checkout")
         header = ["pulled, in this order", "all of its layers", "of them lacking", "on the wire"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import engine, synthetic, timing
-from tests import registries
+from benchmarks.stored import own_registry
 
 from envmatrix.commands.workspace import Workspace
 from envmatrix.engine.buildx import Build, command
@@ -27,7 +27,6 @@ from envmatrix.lock.images import ImagesLock, PublishedImage, PublishedIndex
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import image_tag
 from envmatrix.store.manifests import MANIFEST, Manifest, canonical
-from envmatrix.store.origins import Origins
 from envmatrix.store.registry import registry
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -40,13 +39,9 @@ def main() -> None:
     parser.add_argument("--built", type=int, default=100, help="images to build")
     given = parser.parse_args()
     timing.announce("Prebuilt images")
-    base = engine.host_base()
     with TemporaryDirectory(prefix="envmatrix-prebuilt-") as scratch:
-        home = Path(scratch, "registry")
-        home.mkdir()
-        image = registries.image(base, Origins().archive("debian")[0])
-        with registries.serve(image, home) as server:
-            _show(_plans(Path(scratch, "planned"), given, server.repository("prebuilt")))
+        with own_registry(Path(scratch, "registry")) as host:
+            _show(_plans(Path(scratch, "planned"), given, f"{host}/prebuilt"))
         _show(_builds(Path(scratch, "built"), given))
 
 

@@ -60,8 +60,7 @@ def main() -> None:
     planned = engine.planned([])
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="envmatrix-stored-")))
-        base = engine.host_base()
-        host = given.registry or stack.enter_context(own_registry(scratch / "registry", base))
+        host = given.registry or stack.enter_context(own_registry(scratch / "registry"))
         repository = f"{host}/whole-matrix"
         publish(planned, repository, project(scratch / "checkout"), keep=given.keep)
         ours = _ours([inputs for _, inputs in planned], repository)
@@ -96,9 +95,10 @@ def _each(sizes: Sizes) -> int:
 
 
 @contextmanager
-def own_registry(home: Path, base: str) -> Iterator[str]:
+def own_registry(home: Path) -> Iterator[str]:
+    """The address of a registry on loopback that keeps its files in `home`."""
     home.mkdir()
-    image = registries.image(base, Origins().archive("debian")[0])
+    image = registries.image(engine.host_base(), Origins().archive("debian")[0])
     with registries.serve(image, home) as its:
         yield its.host
 

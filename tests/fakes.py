@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
 from packaging.requirements import Requirement
@@ -75,6 +76,21 @@ def matrix_of(root: Path, axes: str, rest: str = "") -> Matrix:
 
 def cell_of(matrix: Matrix, cell: str) -> PlannedCell:
     return matrix.by_id[cell]
+
+
+@dataclass(kw_only=True)
+class Client:
+    """As docker-py has its client: what it asks by `images` and by `api` is asked of this."""
+
+    hooks: dict[str, list[object]] = field(default_factory=lambda: {"response": []})
+
+    @property
+    def api(self) -> Self:
+        return self
+
+    @property
+    def images(self) -> Self:
+        return self
 
 
 @dataclass

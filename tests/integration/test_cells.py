@@ -8,13 +8,9 @@ from pathlib import Path
 
 import docker
 import pytest
-from tests.integration.conftest import ROOT, Envmatrix
+from tests.integration.conftest import CELL, CROSSED, ENVIRONMENT, ROOT, Envmatrix
 
 from envmatrix.sessions.outcomes import elf_machine, read_junit
-
-NATIVE = "cuda13.5-debian12-x86_64"
-CROSSED = "cuda13.5-debian12-aarch64"
-ENVIRONMENT = "cuda13.5-debian12"
 
 
 def _made(cell: str) -> Path:
@@ -34,10 +30,10 @@ def _layers(engine: docker.DockerClient, image: str) -> list[str]:
 def test_a_native_cell_compiles_and_its_tests_pass_or_skip_with_the_reason(
     envmatrix: Envmatrix,
 ) -> None:
-    envmatrix("run", "test", NATIVE)
+    envmatrix("run", "test", CELL)
 
-    assert elf_machine(_made(NATIVE)) == "x86_64"
-    outcomes = read_junit(ROOT / "build" / NATIVE / "vectorops/junit.xml")
+    assert elf_machine(_made(CELL)) == "x86_64"
+    outcomes = read_junit(ROOT / "build" / CELL / "vectorops/junit.xml")
     states = {outcome.name: outcome.state for outcome in outcomes}
     assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
     for outcome in outcomes:
@@ -53,15 +49,15 @@ def test_an_aarch64_cell_is_cross_compiled(envmatrix: Envmatrix) -> None:
 
 
 def test_files_belong_to_the_calling_user(envmatrix: Envmatrix) -> None:
-    envmatrix("run", "compile", NATIVE)
+    envmatrix("run", "compile", CELL)
 
-    assert _made(NATIVE).stat().st_uid == Path(ROOT / "build").stat().st_uid
+    assert _made(CELL).stat().st_uid == Path(ROOT / "build").stat().st_uid
 
 
 def test_what_is_up_to_date_is_reused(envmatrix: Envmatrix) -> None:
-    envmatrix("build", "--select", NATIVE)
+    envmatrix("build", "--select", CELL)
 
-    rows = json.loads(envmatrix("plan", "--select", NATIVE, "--json").stdout)
+    rows = json.loads(envmatrix("plan", "--select", CELL, "--json").stdout)
 
     assert [row["action"] for row in rows] == ["reuse", "reuse"]
 
@@ -69,7 +65,7 @@ def test_what_is_up_to_date_is_reused(envmatrix: Envmatrix) -> None:
 def test_the_cross_image_shares_the_cuda_layers_of_the_native_one(
     envmatrix: Envmatrix, engine: docker.DockerClient
 ) -> None:
-    envmatrix("build", "--select", NATIVE)
+    envmatrix("build", "--select", CELL)
     envmatrix("run", "compile", CROSSED)
 
     devel = _layers(engine, f"envmatrix/{ENVIRONMENT}:devel-amd64")
@@ -81,7 +77,7 @@ def test_the_cross_image_shares_the_cuda_layers_of_the_native_one(
 
 
 def test_an_image_is_reproduced_bit_for_bit(envmatrix: Envmatrix) -> None:
-    done = envmatrix("verify", NATIVE, "--no-bases", "--json")
+    done = envmatrix("verify", CELL, "--no-bases", "--json")
 
     assert [row["differences"] for row in json.loads(done.stdout)] == [[], []]
 
@@ -100,16 +96,16 @@ def test_a_library_that_does_not_compile_fails_with_its_output_and_exit_code(
         '{"version": 6, "configurePresets": [{"name": "default", "generator": "Ninja"}]}'
     )
 
-    done = envmatrix("run", "compile", NATIVE, expect=1, cwd=tmp_path)
+    done = envmatrix("run", "compile", CELL, expect=1, cwd=tmp_path)
 
     assert "broken-on-purpose" in done.stderr
-    assert f"nox -s shell-{NATIVE}" in done.stderr
+    assert f"nox -s shell-{CELL}" in done.stderr
 
 
 def test_a_missing_gpu_is_a_skip_that_names_the_missing_link(envmatrix: Envmatrix) -> None:
     if Path("/proc/driver/nvidia/version").exists():
         pytest.skip("this machine has a GPU driver")
 
-    done = envmatrix("run", "perf", NATIVE, expect=77)
+    done = envmatrix("run", "perf", CELL, expect=77)
 
     assert "no NVIDIA driver" in done.stderr

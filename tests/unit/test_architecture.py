@@ -38,6 +38,7 @@ PURE = {
     "plan",
     "render",
     "sessions.steps",
+    "store.manifests",
     "matrix",
 }
 

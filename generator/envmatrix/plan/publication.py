@@ -4,15 +4,12 @@ whole. Pure."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from envmatrix.lock.images import ImagesLock, PublishedImage
 from envmatrix.plan.actions import DIGITS, FINGERPRINT_LABEL, Inputs
-
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-INDEX = "application/vnd.oci.image.index.v1+json"
+from envmatrix.store.manifests import INDEX, MANIFEST, canonical
 
 
 def image_tag(inputs: Inputs) -> str:
@@ -84,4 +81,4 @@ def index_document(
         "manifests": manifests,
         "annotations": {FINGERPRINT_LABEL: index.fingerprint},
     }
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return canonical(document)

@@ -44,7 +44,7 @@ class Manifest:
 
     def rows(self) -> list[dict[str, Any]]:
         """Of an index, the descriptors of its manifests."""
-        return self.read(lambda its: [{**row, "digest": row["digest"]} for row in its["manifests"]])
+        return self._descriptors("manifests")
 
     def by_architecture(self) -> dict[str, str]:
         """Of an index, the digest of each image that says its platform."""
@@ -58,13 +58,16 @@ class Manifest:
 
     def layers(self) -> list[dict[str, Any]]:
         """Of an image, the descriptors of its layers."""
-        return self.read(lambda its: [{**row, "digest": row["digest"]} for row in its["layers"]])
+        return self._descriptors("layers")
+
+    def _descriptors(self, key: str) -> list[dict[str, Any]]:
+        return self.read(lambda its: [{**row, "digest": row["digest"]} for row in its[key]])
 
     def read(self, part: Callable[[Any], _Part]) -> _Part:
         """A part of the document; LookupFailed where that is not as the specification has it."""
         try:
             return part(json.loads(self.content))
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             kind = self.media_type or "what came"
             raise LookupFailed(
                 f"{self.digest} is malformed: {type(error).__name__}: {error}",

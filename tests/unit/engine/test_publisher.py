@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import docker
 import pytest
+from tests.fakes import Client
 from tests.servers import Server
 
 from envmatrix.console import Console
@@ -26,7 +27,7 @@ ARM64 = replace(AMD64, image=replace(AMD64.image, arch="arm64"), fingerprint="cd
 
 
 @dataclass
-class Machine:
+class Machine(Client):
     """A machine that has built `built`, and pushes into `server`; its compressor makes `layer` of
     every layer."""
 
@@ -35,15 +36,6 @@ class Machine:
     layer: str = "zstd"
     pushed: list[str] = field(default_factory=list)
     accompanied: list[str] = field(default_factory=list)
-    hooks: dict[str, list[object]] = field(default_factory=lambda: {"response": []})
-
-    @property
-    def api(self) -> Machine:
-        return self
-
-    @property
-    def images(self) -> Machine:
-        return self
 
     def get(self, _: str) -> Machine:
         return self

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import docker
 import pytest
+from tests.fakes import Client
 
 from envmatrix.console import Console
 from envmatrix.engine.puller import Puller, Verify
@@ -26,21 +27,12 @@ def action(inputs: Inputs) -> Action:
 
 
 @dataclass
-class Engine:
+class Engine(Client):
     """An engine that pulls whatever it is asked for, labelled by the digest it is asked for."""
 
     names: dict[str, str] = field(default_factory=dict)
     pulled: list[str] = field(default_factory=list)
-    hooks: dict[str, list[object]] = field(default_factory=lambda: {"response": []})
     _name: str = ""
-
-    @property
-    def api(self) -> Engine:
-        return self
-
-    @property
-    def images(self) -> Engine:
-        return self
 
     def get(self, name: str) -> Engine:
         if name not in self.names:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import docker
 import pytest
+from tests.fakes import Client
 
 from envmatrix.engine import events
 from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer
@@ -25,7 +26,7 @@ def layer(status: str, current: int = 0, name: str = "a") -> Mapping[str, Any]:
 
 
 @dataclass
-class Engine:
+class Engine(Client):
     """An engine whose requests say what they are told to, attempt by attempt, each event at a time
     of its own; seconds on its clock are those that it waits."""
 
@@ -35,15 +36,6 @@ class Engine:
     now: float = 0.0
     names: set[str] = field(default_factory=set)
     asked: int = 0
-    hooks: dict[str, list[object]] = field(default_factory=lambda: {"response": []})
-
-    @property
-    def api(self) -> Engine:
-        return self
-
-    @property
-    def images(self) -> Engine:
-        return self
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -112,6 +112,7 @@ def test_a_repository_that_nobody_pushed_to_has_no_tags() -> None:
         b"3",
         b'{"manifests": 3}',
         b'{"manifests": [{"platform": {}}]}',
+        b"[" * 100_000,
     ],
 )
 @pytest.mark.parametrize(
