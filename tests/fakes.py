@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 from urllib.parse import quote
 
 from packaging.requirements import Requirement
@@ -22,6 +22,7 @@ from envmatrix.lock.apt import Apt
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.dnf import ARCHES, Packages, Repositories
 from envmatrix.lock.image import Contents, markers
+from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
@@ -351,7 +352,15 @@ def resolver_of(workshop: Workshop, index: Index | None = None) -> Resolver:
         lambda _path: KEY,
         Nvidia().redist.versions,
     )
-    return Resolver(workshop, (index or Index()).pip, Nvidia().redist, apt, dnf, facts, Silent())
+    pip = (index or Index()).pip
+    return Resolver(workshop, pip, Nvidia().redist, apt, dnf, NO_LIBRARIES, facts, Silent())
+
+
+def _nothing(*_: str) -> NoReturn:
+    raise LookupFailed("nothing is there")
+
+
+NO_LIBRARIES = Libraries(_nothing, _nothing, _nothing, _nothing, _nothing)
 
 
 class Silent:

@@ -30,6 +30,7 @@ VERBS = {
     "plan": "Show what `build` would do, and why.",
     "pull": "Pull published images by digest.",
     "push": "Publish images that were built.",
+    "report": "Show what libraries came to, and what broke.",
     "run": "Compile, test or measure libraries in a cell's container.",
     "sbom": "Say what images are made of.",
     "verify": "Rebuild cold and compare bit for bit.",

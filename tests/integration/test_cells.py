@@ -10,7 +10,8 @@ import docker
 import pytest
 from tests.integration.conftest import CELL, CROSSED, ENVIRONMENT, ROOT, Envmatrix
 
-from envmatrix.sessions.outcomes import elf_machine, read_junit
+from envmatrix.sessions import junit
+from envmatrix.sessions.outcomes import elf_machine
 
 
 def _made(cell: str) -> Path:
@@ -33,7 +34,7 @@ def test_a_native_cell_compiles_and_its_tests_pass_or_skip_with_the_reason(
     envmatrix("run", "test", CELL)
 
     assert elf_machine(_made(CELL)) == "x86_64"
-    outcomes = read_junit(ROOT / "build" / CELL / "vectorops/junit.xml")
+    outcomes = junit.read(ROOT / "build" / CELL / "vectorops/junit.xml")
     states = {outcome.name: outcome.state for outcome in outcomes}
     assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
     for outcome in outcomes:

@@ -9,7 +9,7 @@ import docker
 from tests.integration.conftest import ROOT, Envmatrix
 
 from envmatrix.lock import model
-from envmatrix.sessions.outcomes import read_junit
+from envmatrix.sessions import junit
 
 # The compiler of the repository's own 13.5 under another name, so that the images of its cells
 # are left alone. Two wheels are new: 58 MB of NVRTC and 13 MB of CUPTI.
@@ -75,7 +75,7 @@ def test_a_library_links_and_loads_the_components_that_it_names(
     envmatrix("generate", cwd=tmp_path)
     envmatrix("run", "test", CELL, cwd=tmp_path)
 
-    (outcome,) = read_junit(tmp_path / "build" / CELL / "jit/junit.xml")
+    (outcome,) = junit.read(tmp_path / "build" / CELL / "jit/junit.xml")
     assert (outcome.name, outcome.state) == ("compiles_at_run_time", "passed")
     runtime, devel = (_libraries(engine, flavour) for flavour in ("runtime", "devel"))
     assert {"libcudart.so.13", "libcupti.so.13", "libnvrtc.so.13"} <= runtime

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.conftest import Envmatrix
 
 from envmatrix.engine import containers, gpu
-from envmatrix.engine.containers import ContainerSpec
+from envmatrix.engine.containers import ContainerSpec, Limits
 
 KIND = "example.com/gpu"
 SPECIFICATIONS = Path("/var/run/cdi")
@@ -88,7 +88,7 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     engine: docker.DockerClient, envmatrix: Envmatrix
 ) -> None:
     envmatrix("build", "--select", CELL)
-    spec = ContainerSpec(IMAGE, "linux/amd64", ["sleep", "60"], [], timeout=1)
+    spec = ContainerSpec(IMAGE, "linux/amd64", ["sleep", "60"], [], limits=Limits(seconds=1))
 
     assert containers.run(engine, spec, lambda _: None).status == 124
     assert not engine.containers.list(all=True, filters={"label": "envmatrix.run"})

@@ -25,7 +25,7 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix
 from envmatrix.matrix.selection import short_names
 from envmatrix.matrix.targets import TARGETS
-from envmatrix.sessions.execution import SKIPPED
+from envmatrix.sessions.outcomes import SKIPPED
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {"build", "dist", "golden", "node_modules"}

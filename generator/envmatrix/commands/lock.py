@@ -9,10 +9,12 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.console import Console
+from envmatrix.engine import sources
 from envmatrix.engine.processes import run
 from envmatrix.engine.workshop import LocalWorkshop, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.lock.components import shipped_recipes
+from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
 from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
@@ -22,7 +24,7 @@ from envmatrix.lock.requests import all_requests, drift
 from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.fetch import Fetcher, http_client, index_entry, read
+from envmatrix.store.fetch import Fetcher, http_client, index_entry, index_files, measured, read
 from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.origins import Origins
 
@@ -81,7 +83,16 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
             lambda path: read(client, origins.nvidia[:1], path),
             redist.versions,
         )
-        resolver = Resolver(workshop, pip, redist, nvidia_apt, nvidia_dnf, matrix.facts, console)
+        libraries = Libraries(
+            lambda project: index_files(client, origins.pypi_index, project),
+            lambda suite, package: workshop.apt_of_host(suite, workshop.host_arch).sources(package),
+            sources.commit,
+            sources.depot,
+            lambda url: measured(client, url),
+        )
+        resolver = Resolver(
+            workshop, pip, redist, nvidia_apt, nvidia_dnf, libraries, matrix.facts, console
+        )
         lock = resolver.resolve(requests, cells, previous, rule)
     _write(root / FILE, lock, console)
 

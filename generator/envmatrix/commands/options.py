@@ -20,6 +20,9 @@ from envmatrix.matrix.lifetime import lifetimes
 
 MATRIX = "matrix.yaml"
 
+# How many images are built at once where nobody says.
+JOBS = 2
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 select = click.option(
@@ -41,7 +44,7 @@ jobs = click.option(
     "--jobs",
     "-j",
     type=click.IntRange(1, 64),
-    default=2,
+    default=JOBS,
     show_default=True,
     help="At most N at once.",
 )

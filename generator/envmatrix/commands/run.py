@@ -6,28 +6,31 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.build import planned, provide
-from envmatrix.commands.workspace import Workspace
+from envmatrix.commands.place import Cell, Which
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images
-from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
-from envmatrix.matrix.model import Library, PlannedCell
-from envmatrix.matrix.selection import find_cell
-from envmatrix.matrix.targets import TARGETS
-from envmatrix.plan.environments import images_of, lacks_cross
+from envmatrix.errors import EnvmatrixError
+from envmatrix.results.recording import Recorder
+from envmatrix.results.records import BAD
+from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions import steps
-from envmatrix.sessions.execution import SKIPPED, Execution, Skipped
+from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.outcomes import SKIPPED, TestOutcome
+from envmatrix.sessions.runner import Skipped
+from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.steps import Workplace
-from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.origins import Origins
+from envmatrix.sessions.testing import Asked, Testing, TestRun
+
+if TYPE_CHECKING:
+    from docker.types import DeviceRequest
 
 
 @click.group(epilog="Example: envmatrix run test cuda13-x86_64")
@@ -35,46 +38,71 @@ def command() -> None:
     """Compile, test or measure the libraries of matrix.yaml in a cell's container."""
 
 
+_jobs = click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(1, 1024),
+    help="Compile N at once; as many as processors and memory allow without it.",
+)
+
+
 def _cell_options(function: options.Decorated) -> options.Decorated:
     library = click.option("--library", metavar="NAME", help="Only this library.")
     emulate = click.option("--emulate", is_flag=True, help="Compile under emulation.")
     return click.argument("name", metavar="CELL")(
-        library(emulate(options.jobs(options.verbosity(function))))
+        library(emulate(_jobs(options.verbosity(function))))
     )
 
 
 @command.command("compile", epilog="Example: envmatrix run compile cuda12-aarch64")
 @_cell_options
 def compile_command(
-    *, name: str, library: str | None, emulate: bool, jobs: int, console: Console
+    *, name: str, library: str | None, emulate: bool, jobs: int | None, console: Console
 ) -> None:
     """Compile in CELL, and show what was made and where."""
-    which = _Which(name, library, emulate, only_compiler=True)
-    for execution in _executions(which, jobs, console):
-        _compile(execution)
+    which = Which(name, library, emulate, only_compiler=True)
+
+    def compiled(execution: Execution, recorder: Recorder) -> None:
+        _compile(execution, recorder)
+
+    _for_each(Cell.of(which, jobs, console), "compile", compiled)
 
 
 @command.command("test", epilog="Example: envmatrix run test cuda12-aarch64 -- -L host")
 @_cell_options
+@click.option("--shard", metavar="I/N", help="The I-th of N parts, of equal time as far as known.")
+@click.option("--retries", type=click.IntRange(0, 100), help="Try a test that fails N times more.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test_command(
     *,
     name: str,
     library: str | None,
     emulate: bool,
-    jobs: int,
+    jobs: int | None,
+    shard: str | None,
+    retries: int | None,
     console: Console,
     arguments: Sequence[str],
 ) -> None:
-    """Compile, then run the tests in CELL's runtime image; ARGUMENTS go to CTest."""
-    runs_here = True
-    for execution in _executions(_Which(name, library, emulate), jobs, console):
-        _compile(execution)
-        runs_here = execution.place.runtime is not None
-        if runs_here:
-            _test(execution, arguments)
-    if not runs_here:
-        _skip(f"`{name}` is compiled; its tests run on hardware of its own only")
+    """Compile, then run the tests in CELL's runtime image; ARGUMENTS go to the test framework."""
+    part = Shard.parse(shard) if shard else None
+    cell = Cell.of(Which(name, library, emulate), jobs, console)
+
+    def tested(execution: Execution, recorder: Recorder) -> None:
+        _compile(execution, recorder)
+        library = execution.place.library
+        if library.tests is None:
+            raise Skipped(f"library `{library.name}` has no `test` in matrix.yaml")
+        if execution.place.runtime is None:
+            raise Skipped(f"`{name}` is compiled; its tests run on hardware of its own only")
+        durations = cell.durations(library) if part else {}
+        asked = Asked(tuple(arguments), part, durations, retries)
+        run = Testing(execution.runner, library.tests, _devices(execution)).run(asked)
+        recorder.tests(run.outcomes)
+        _tell(run)
+        _judge(run, execution, asked, cell.waivers)
+
+    _for_each(cell, "test", tested, shard=str(part or ""))
 
 
 @command.command("perf", epilog="Example: envmatrix run perf cuda13-x86_64")
@@ -87,7 +115,7 @@ def perf_command(
     name: str,
     library: str | None,
     emulate: bool,
-    jobs: int,
+    jobs: int | None,
     console: Console,
     device: str | None,
     as_json: bool,
@@ -95,29 +123,31 @@ def perf_command(
 ) -> None:
     """Run the benchmark in CELL with a GPU; without one, exit with 77 and say what is missing."""
     with images.engine() as client:
-        chosen = gpu.choose(gpu.probe(client), device)
-    if isinstance(chosen, gpu.NoGpu):
-        _skip(f"no GPU for `{name}`: {chosen.reason}")
-    for execution in _executions(_Which(name, library, emulate), jobs, console):
+        found = gpu.choose(gpu.probe(client), device)
+    if isinstance(found, gpu.NoGpu):
+        _skip(f"no GPU for `{name}`: {found.reason}")
+    cell = Cell.of(Which(name, library, emulate), jobs, console)
+
+    def measured(execution: Execution, recorder: Recorder) -> None:
         if execution.place.is_emulated:
-            _skip(f"`{name}` can be measured only on a machine of its own architecture")
-        _compile(execution)
-        try:
-            _measure(execution, chosen, arguments, as_json=as_json)
-        except Skipped as skipped:
-            _skip(skipped.message)
+            raise Skipped(f"`{name}` can be measured only on a machine of its own architecture")
+        _compile(execution, recorder)
+        _measure(execution, recorder, found, arguments, as_json=as_json)
+
+    _for_each(cell, "perf", measured)
 
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
 @_cell_options
 def shell_command(
-    *, name: str, library: str | None, emulate: bool, jobs: int, console: Console
+    *, name: str, library: str | None, emulate: bool, jobs: int | None, console: Console
 ) -> None:
     """Open a shell in the container that CELL compiles in."""
-    which = _Which(name, library, emulate, only_compiler=True)
-    place = next(_executions(which, jobs, console)).place
-    place.build.mkdir(parents=True, exist_ok=True)
-    place.ccache.mkdir(parents=True, exist_ok=True)
+    cell = Cell.of(Which(name, library, emulate, only_compiler=True), jobs, console)
+    place = cell.place(cell.libraries[0])
+    for mount in steps.shell(place).mounts:
+        if not mount.read_only:
+            mount.source.mkdir(parents=True, exist_ok=True)
     if not sys.stdin.isatty():
         raise EnvmatrixError(
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
@@ -125,106 +155,94 @@ def shell_command(
     sys.exit(subprocess.call(containers.shell_command(steps.shell(place))))
 
 
-@dataclass(frozen=True, slots=True)
-class _Which:
-    """What was asked for. `only_compiler`: nothing will run, so no runtime image is needed."""
-
-    name: str
-    library: str | None
-    emulate: bool
-    only_compiler: bool = False
-
-
-def _executions(which: _Which, jobs: int, console: Console) -> Iterator[Execution]:
-    """The libraries in the cell, its images built before the first."""
-    workspace = Workspace.here()
-    cell = find_cell(workspace.matrix, which.name)
-    host_arch = options.host_arch()
-    if lacks_cross(cell, host_arch) and not which.emulate:
-        raise EnvmatrixError(
-            f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own architecture, "
-            "or its system has no cross compiler",
-            hint="compile it under emulation: `--emulate`",
-        )
-    libraries = _libraries(workspace, which.library, cell)
-    sdk = TARGETS[cell.cell.arch].sdk
-    directory = Origins().sdk(sdk) if sdk else None
-    compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
-    needed = [compiler, *([] if which.only_compiler else others)]
-    actions = planned(workspace, needed, console)
-    provide(workspace, actions, jobs, console)
-    names = {action.image: action.inputs.reference for _, action in actions}
-    with images.engine() as client:
-        for library in libraries:
-            place = Workplace(
-                cell=cell,
-                library=library,
-                root=workspace.root,
-                ccache=cache_directory() / "ccache" / cell.id,
-                compiler=compiler,
-                runtime=next(iter(others), None),
-                names=names,
-                host_arch=host_arch,
-                has_ccache=workspace.matrix.has_package("ccache", cell.cell.os),
-                sdk=directory,
-            )
-            yield Execution(client, place, console, jobs)
+def _for_each(
+    cell: Cell, verb: str, work: Callable[[Execution, Recorder], None], shard: str = ""
+) -> None:
+    """Do `work` for each library, all of them, whatever becomes of one; the first failure is
+    raised at the end. Everything is recorded."""
+    failure: EnvmatrixError | None = None
+    skipped: list[Skipped] = []
+    for library in cell.libraries:
+        try:
+            with cell.recorded(library, verb, shard) as (execution, recorder):
+                work(execution, recorder)
+        except Skipped as error:
+            skipped.append(error)
+        except EnvmatrixError as error:
+            if len(cell.libraries) > 1:
+                cell.console.error(error)
+            failure = failure or error
+    cell.keep_results()
+    if failure is not None:
+        if len(cell.libraries) > 1:
+            sys.exit(failure.exit_code)
+        raise failure
+    if len(skipped) == len(cell.libraries):
+        _skip("; ".join(error.message for error in skipped))
+    for reason in skipped:
+        cell.console.say(f"skipped: {reason.message}")
 
 
-def _libraries(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
-    """That of a name, or all that can be compiled in the cell."""
-    known = tuple(its for its in workspace.matrix.libraries if its.suits(cell.cell.arch))
-    if name in {its.name for its in workspace.matrix.libraries} - {its.name for its in known}:
-        message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
-        hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
-        raise ConfigurationError(Problem(message, hint=hint))
-    if name is None and known:
-        return known
-    chosen = tuple(item for item in known if item.name == name)
-    if not chosen:
-        names = ", ".join(f"`{item.name}`" for item in known) or "none"
-        raise ConfigurationError(
-            Problem(f"matrix.yaml has no library `{name}`", hint=f"it has {names}")
-            if name
-            else Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")
-        )
-    missing = [item for item in chosen if not (workspace.root / item.path).is_dir()]
-    if missing:
-        raise ConfigurationError(Problem(f"there is no directory `{missing[0].path}`"))
-    return chosen
-
-
-def _compile(execution: Execution) -> None:
-    for item in execution.compile():
+def _compile(execution: Execution, recorder: Recorder) -> None:
+    found = execution.compile()
+    recorder.made(found, execution.place.directory)
+    recorder.measured(execution.cache_hits())
+    for item in found:
         click.echo(f"{_shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
 
 
-def _test(execution: Execution, arguments: Sequence[str]) -> None:
-    found = gpu.choose(gpu.probe(execution.client))
-    devices = []
-    if isinstance(found, gpu.Passthrough) and not execution.place.is_emulated:
-        devices = [gpu.request(found)]
-    run = execution.test(devices, arguments)
+def _devices(execution: Execution) -> Sequence[DeviceRequest]:
+    """The GPU that tests get, if there is one and what they test runs here natively."""
+    found = gpu.choose(gpu.probe(execution.runner.client))
+    if isinstance(found, gpu.NoGpu) or execution.place.is_emulated:
+        return ()
+    return (gpu.request(found),)
+
+
+def _tell(run: TestRun) -> None:
     for outcome in run.outcomes:
         reason = f": {outcome.message}" if outcome.message else ""
         click.echo(f"{outcome.state:8} {outcome.name} {outcome.seconds:.2f} s{reason}")
-    counts = Counter(outcome.state for outcome in run.outcomes)
-    summary = ", ".join(f"{counts[state]} {state}" for state in ("passed", "failed", "skipped"))
-    click.echo(f"{summary}; {_shown(run.junit)}")
+    counts: Counter[str] = Counter(outcome.state for outcome in run.outcomes)
+    states = ("passed", "flaky", "failed", "errored", "skipped")
+    summary = ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
+    click.echo(f"{summary or 'no test'}; {_shown(run.junit)}")
+
+
+def _judge(run: TestRun, execution: Execution, asked: Asked, waivers: Sequence[Waiver]) -> None:
+    """Raise for what failed and is not waived, and where no test ran."""
+    place = execution.place
     if run.failure:
-        raise run.failure
-    if not counts["passed"]:
+        if not _are_waived(run.outcomes, place, waivers, execution.runner.console):
+            raise run.failure
+    elif not run.outcomes and asked.shard is None:
         raise EnvmatrixError("no test ran", hint=f"look at {_shown(run.junit)}")
+    elif run.outcomes and all(its.state == "skipped" for its in run.outcomes):
+        raise Skipped(f"no test of `{place.library.name}` could run in `{place.cell.id}`")
+
+
+def _are_waived(
+    outcomes: Sequence[TestOutcome], place: Workplace, waivers: Sequence[Waiver], console: Console
+) -> bool:
+    """Whether all that failed is waived; each is told."""
+    bad = [its for its in outcomes if its.state in BAD]
+    found = [waiver_of(waivers, place.library.name, place.cell.id, its.name) for its in bad]
+    for outcome, waiver in zip(bad, found, strict=True):
+        if waiver is not None:
+            console.warn(f"`{outcome.name}` fails, and is waived: {waiver.bug}, {waiver.owner}")
+    return bool(bad) and all(found)
 
 
 def _measure(
     execution: Execution,
+    recorder: Recorder,
     device: gpu.Passthrough,
     arguments: Sequence[str],
     *,
     as_json: bool,
 ) -> None:
     found = execution.measure(gpu.request(device), arguments)
+    recorder.measured(found)
     if as_json:
         options.print_json([asdict(item) for item in found])
         return

@@ -4,11 +4,14 @@ left behind however it ends."""
 from __future__ import annotations
 
 import os
+import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from envmatrix.errors import EngineError
 
@@ -18,7 +21,15 @@ if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
 _LABEL = "envmatrix.run"
-_TIMED_OUT = 124
+# What a program that outlived its time ends with, as coreutils' `timeout` has it.
+TIMED_OUT = 124
+
+# A line longer than this is passed on in pieces.
+_LONGEST_LINE = 64 << 10
+_MOST_PROCESSES = 16_384
+_LOOK_SECONDS = 0.5
+
+Stop = Literal["timeout", "disk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +40,18 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a container may take: seconds, bytes of memory, and the bytes that have to stay free
+    where it writes; nothing limits what is None."""
+
+    seconds: float | None = None
+    memory: int | None = None
+    free_disk: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """What runs, and all that it may reach. `timeout` is in seconds."""
+    """What runs, and all that it may reach."""
 
     image: str
     platform: str
@@ -39,41 +60,52 @@ class ContainerSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: str = "/"
     devices: Sequence[DeviceRequest] = ()
-    timeout: float | None = None
+    limits: Limits = Limits()
     keeps_stdout: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`stdout` is kept only where the specification asks for it."""
+    """`stdout` is kept only where the specification asks for it. `stopped` is the limit at which
+    all of it was killed; `out_of_memory` whether the kernel killed something in it."""
 
     status: int
     stdout: str = ""
+    stopped: Stop | None = None
+    out_of_memory: bool = False
 
 
 def run(client: docker.DockerClient, spec: ContainerSpec, on_line: Callable[[str], None]) -> Ended:
-    """Run `spec.command` to its end; `on_line` hears each line it prints, as it comes. The
-    status is 124 where it outlived its time. EngineError where the container cannot start."""
+    """Run `spec.command` to its end; `on_line` hears each line it prints, as it comes. What it
+    started ends with it. EngineError where the container cannot start or the engine fails."""
     from docker.errors import DockerException
 
     for mount in spec.mounts:
         if not mount.read_only:
             mount.source.mkdir(parents=True, exist_ok=True)
-    container = client.containers.create(**_options(spec))
     try:
-        container.start()
-        timed_out = _follow(container, on_line, spec.timeout)
-        status = _TIMED_OUT if timed_out else int(container.wait()["StatusCode"])
-        if not spec.keeps_stdout:
-            return Ended(status)
-        return Ended(status, container.logs(stderr=False).decode("utf-8", "replace"))
+        container = client.containers.create(**_options(spec))
     except DockerException as error:
+        raise EngineError(f"no container of `{spec.image}` can be made: {error}") from error
+    try:
+        printed = _printed(client, container)
+        container.start()
+        with _watched(container, spec) as stopped:
+            stdout = _follow(printed, on_line, keeps_stdout=spec.keeps_stdout)
+        status = int(container.wait()["StatusCode"])
+        container.reload()
+        out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
+        status = TIMED_OUT if stopped and stopped[0] == "timeout" else status
+        return Ended(status, stdout, stopped[0] if stopped else None, out_of_memory)
+    except (DockerException, OSError) as error:
         raise EngineError(f"the container of `{spec.image}` failed: {error}") from error
     finally:
-        container.remove(force=True)
+        with suppress(DockerException, OSError):  # an engine that is gone keeps nothing running
+            container.remove(force=True)
 
 
 def _options(spec: ContainerSpec) -> dict[str, Any]:
+    limit = spec.limits.memory
     return {
         "image": spec.image,
         "platform": spec.platform,
@@ -91,34 +123,86 @@ def _options(spec: ContainerSpec) -> dict[str, Any]:
         "security_opt": ["no-new-privileges"],
         "read_only": True,
         "init": True,
+        "pids_limit": _MOST_PROCESSES,
         "labels": {_LABEL: "1"},
+        # It is read as it comes, so the engine need not keep it as well.
+        "log_config": {"type": "none"},
         "device_requests": list(spec.devices),
+        **({"mem_limit": limit, "memswap_limit": limit} if limit else {}),
     }
 
 
-def _follow(container: Container, on_line: Callable[[str], None], timeout: float | None) -> bool:
-    """Pass on what the container prints until it ends; True if it had to be killed."""
-    killed = threading.Event()
+def _printed(
+    client: docker.DockerClient, container: Container
+) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """What the container will print: of stdout and of stderr, as it comes."""
+    found: Iterator[tuple[bytes | None, bytes | None]] = client.api.attach(
+        str(container.id), stdout=True, stderr=True, stream=True, demux=True
+    )
+    return found
 
-    def kill() -> None:
-        killed.set()
-        container.kill()
 
-    timer = threading.Timer(timeout, kill) if timeout else None
-    if timer:
-        timer.start()
-    try:
-        rest = b""
-        for chunk in container.logs(stream=True, follow=True):
-            *lines, rest = (rest + chunk).split(b"\n")
+def _follow(
+    printed: Iterator[tuple[bytes | None, bytes | None]],
+    on_line: Callable[[str], None],
+    *,
+    keeps_stdout: bool,
+) -> str:
+    """Pass on what comes, in whole lines; the standard output, where that is kept."""
+    kept: list[bytes] = []
+    rests = [b"", b""]
+    for chunks in printed:
+        for stream, chunk in enumerate(chunks):
+            if not chunk:
+                continue
+            if keeps_stdout and stream == 0:
+                kept.append(chunk)
+            *lines, rests[stream] = (rests[stream] + chunk).split(b"\n")
+            if len(rests[stream]) > _LONGEST_LINE:
+                lines.append(rests[stream])
+                rests[stream] = b""
             for line in lines:
                 on_line(line.decode("utf-8", "replace").rstrip("\r"))
-        if rest:
-            on_line(rest.decode("utf-8", "replace"))
+    for rest in filter(None, rests):
+        on_line(rest.decode("utf-8", "replace"))
+    return b"".join(kept).decode("utf-8", "replace")
+
+
+@contextmanager
+def _watched(container: Container, spec: ContainerSpec) -> Iterator[list[Stop]]:
+    """Kill the container at a limit while the block runs; which one, if any, is in the list."""
+    stopped: list[Stop] = []
+    done = threading.Event()
+    limits = spec.limits
+    written = [mount.source for mount in spec.mounts if not mount.read_only]
+
+    def watch() -> None:
+        begun = time.monotonic()
+        while not done.wait(_LOOK_SECONDS):
+            if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
+                stopped.append("timeout")
+            elif limits.free_disk is not None and any(
+                shutil.disk_usage(directory).free < limits.free_disk for directory in written
+            ):
+                stopped.append("disk")
+            if stopped:
+                _kill(container)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield stopped
     finally:
-        if timer:
-            timer.cancel()
-    return killed.is_set()
+        done.set()
+        watcher.join()
+
+
+def _kill(container: Container) -> None:
+    from docker.errors import DockerException
+
+    with suppress(DockerException):  # it ended by itself at the last moment
+        container.kill()
 
 
 def shell_command(spec: ContainerSpec) -> list[str]:

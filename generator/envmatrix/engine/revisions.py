@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.engine.processes import run
@@ -46,3 +47,34 @@ def commit_of(root: Path, file: str) -> str | None:
         return _git(root, "rev-parse", "--verify", "HEAD").strip()
     except EnvmatrixError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """What is checked out: a commit, with `-changed` where files differ from it, its branch, and
+    when it was committed, in seconds since 1970."""
+
+    commit: str
+    branch: str
+    committed: float
+
+
+def committed(root: Path, revision: str) -> float:
+    """When a revision was committed, in seconds since 1970; ConfigurationError where there is no
+    such revision."""
+    return float(_git(root, "log", "-1", "--format=%ct", _commit(root, revision)))
+
+
+def checkout_of(directory: Path) -> Checkout | None:
+    """What is checked out around `directory`; None where git says nothing."""
+    try:
+        status = _git(directory, "status", "--porcelain=v2", "--branch", "--", ".")
+        committed = float(_git(directory, "log", "-1", "--format=%ct"))
+    except EnvmatrixError:
+        return None
+    lines = status.splitlines()
+    told = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
+    changed = "-changed" if any(not line.startswith("#") for line in lines) else ""
+    branch = told.get("branch.head", "")
+    name = "" if branch == "(detached)" else branch
+    return Checkout(f"{told.get('branch.oid', '')}{changed}", name, committed)

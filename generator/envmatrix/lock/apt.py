@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from posixpath import normpath
@@ -41,11 +41,14 @@ class Apt:
         return f"deb [signed-by={its.keyring}] {where}"
 
     def update(self) -> None:
+        self._begin(f"{self.source}\n")
+        self._apt("apt-get", "update", "--error-on=any", "-q")
+
+    def _begin(self, sources: str) -> None:
         (self.directory / "lists/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "archives/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "empty-status").touch()
-        (self.directory / "sources.list").write_text(f"{self.source}\n")
-        self._apt("apt-get", "update", "--error-on=any", "-q")
+        (self.directory / "sources.list").write_text(sources)
 
     @property
     def released(self) -> int:
@@ -74,6 +77,20 @@ class Apt:
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
         return self._some(self._artifacts("download", *packages), packages)
 
+    def sources(self, package: str) -> tuple[Artifact, ...]:
+        """The files of a source package, its .dsc and what that names."""
+        home = replace(self, directory=self.directory / "sources")
+        home._begin(f"{home.source}\n{home.source.replace('deb ', 'deb-src ', 1)}\n")
+        home._apt("apt-get", "update", "--error-on=any", "-q")
+        printed = home._apt("apt-get", "source", "--print-uris", "--download-only", package)
+        matches = tuple(filter(None, map(_URI.match, printed.splitlines())))
+        versions = [unquote(its["file"]) for its in matches if its["file"].endswith(".dsc")]
+        if not versions:
+            raise LookupFailed(f"{self.archive.suite} has no source package `{package}`")
+        name, _, version = versions[0].removesuffix(".dsc").partition("_")
+        found = (home._file(match, name, version) for match in matches)
+        return tuple(sorted(found))
+
     def _some(self, found: tuple[Artifact, ...], packages: Sequence[str]) -> tuple[Artifact, ...]:
         if not found:
             asked = " ".join(packages)
@@ -86,16 +103,19 @@ class Apt:
         return tuple(sorted(map(self._artifact, matches)))
 
     def _artifact(self, match: re.Match[str]) -> Artifact:
+        name, version, _ = match["file"].split("_", 2)
+        return self._file(match, name, unquote(version))
+
+    def _file(self, match: re.Match[str], name: str, version: str) -> Artifact:
         url = match["url"]
         path = normpath(unquote(url.removeprefix(f"{self.mirror}/")))
         if not url.startswith(f"{self.mirror}/") or path.startswith("../"):
             raise LookupFailed(f"apt names `{url}`, which is not under its own mirror")
-        name, version, _ = match["file"].split("_", 2)
         return Artifact(
             origin=self.archive.origin,
             path=path,
             name=name,
-            version=unquote(version),
+            version=version,
             size=int(match["size"]),
             sha256=match["sha256"],
         )

@@ -137,3 +137,15 @@ def _version_of(component: str, contents: Contents) -> str:
 def markers() -> Mapping[str, Sequence[str]]:
     """Component -> the files that it is known by."""
     return {name: texts(row["files"]) for name, row in mapping("markers.yaml").items()}
+
+
+def component_of(file: str) -> str | None:
+    """The component that a header or a library is of, by its name: `curand_kernel.h`, `cublasLt`;
+    None for what is of none."""
+    name = file.rpartition("/")[2]
+    for component, files in markers().items():
+        if any(name == known.rpartition("/")[2] for known in files):
+            return component
+    word = name.removeprefix("lib").lower()
+    known = [component for component in markers() if word.startswith(component)]
+    return max(known, key=len, default=None)

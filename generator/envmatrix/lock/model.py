@@ -17,6 +17,9 @@ from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
 FILE = "matrix.lock.json"
 VERSION = 1
 
+# The origin of a file that a library names by its whole URL, which is its path then.
+URL = "url"
+
 _HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix lock`"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -52,8 +55,10 @@ class Request:
     (packages and what they depend on, over the sets in `below`), `dnf` or `zypper` (the same of
     another family), `apt-files` (exactly these packages), `pip`, `redist`, `nvidia-apt` or
     `nvidia-dnf` (whose `suite` is a repository of NVIDIA's), or `in-image` (components that have to
-    be in the image of the base in `below`). `arch` is Docker's name, or of CUDA for a target that
-    shares a machine, the target's.
+    be in the image of the base in `below`). The sources of libraries are `git`, `perforce`,
+    `sdist`, `debian-source` and `archive`, the wheels that they are built with `wheels`. `arch` is
+    Docker's name, or of CUDA for a target that shares a machine, the target's; of sources it is
+    `source`.
     """
 
     resolver: str

@@ -20,6 +20,7 @@ ORIGIN = "pypi"
 # The tags that NVIDIA's wheels carry; pip matches each by name only.
 _TAGS = ("manylinux2014", "manylinux2010", "manylinux1", "manylinux_2_12", "manylinux_2_17",
          "manylinux_2_18", "manylinux_2_25", "manylinux_2_27", "manylinux_2_28")  # fmt: skip
+_OLDER_TAGS = ("manylinux2014", "manylinux2010", "manylinux1")
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 # The meta package whose extras pin the components of one CUDA release.
@@ -50,13 +51,21 @@ class Pip:
         _check_one_compiler(found)
         return found
 
+    def closure(
+        self, requirements: Sequence[str], arch: str, *, python: str, glibc: str
+    ) -> tuple[Artifact, ...]:
+        """`requirements` and what they need, as wheels for a release of CPython and of glibc."""
+        return tuple(sorted(self._wheels(requirements, arch, _of_python(arch, python, glibc))))
+
     def _pins(self, release: str, arch: str) -> Mapping[str, str]:
         rows = self._report([f"{_META}=={release}.*"], arch)
         parsed = (Requirement(text) for row in rows for text in row["metadata"]["requires_dist"])
         return {item.name: str(item.specifier) for item in parsed}
 
-    def _wheels(self, requirements: Sequence[str], arch: str) -> Iterable[Artifact]:
-        for row in self._report(requirements, arch):
+    def _wheels(
+        self, requirements: Sequence[str], arch: str, options: Sequence[str] | None = None
+    ) -> Iterable[Artifact]:
+        for row in self._report(requirements, arch, options):
             download = row["download_info"]
             found = Artifact(
                 origin=ORIGIN,
@@ -67,24 +76,41 @@ class Pip:
                 sha256=download["archive_info"]["hashes"]["sha256"],
             )
             url, size = self.look_up(found)
-            yield replace(found, path=_path(url), size=size)
+            yield replace(found, path=path_in_index(url), size=size)
 
-    def _report(self, requirements: Sequence[str], arch: str) -> list[dict[str, Any]]:
-        machine = _MACHINES[arch]
-        platforms = [word for tag in _TAGS for word in ("--platform", f"{tag}_{machine}")]
+    def _report(
+        self, requirements: Sequence[str], arch: str, options: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         printed = self.run(
             [
                 sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
-                "--quiet", "--no-deps", "--only-binary", ":all:", "--target", "/nonexistent",
+                "--quiet", "--only-binary", ":all:", "--target", "/nonexistent",
                 # Reads a wheel's metadata by range: cuDNN's is 3 kB of 650 MB.
-                "--use-feature=fast-deps", *platforms, "--report", "-", *sorted(requirements),
+                "--use-feature=fast-deps", *(options or _of_nvidia(arch)),
+                "--report", "-", *sorted(requirements),
             ]
         )  # fmt: skip
         rows: list[dict[str, Any]] = json.loads(printed)["install"]
         return rows
 
 
-def _path(url: str) -> str:
+def _of_nvidia(arch: str) -> Sequence[str]:
+    return ("--no-deps", *_platforms(_TAGS, arch))
+
+
+def _of_python(arch: str, python: str, glibc: str) -> Sequence[str]:
+    """Everything that a CPython on a glibc takes, the newest kind first."""
+    minors = range(int(glibc.split(".")[1]), 4, -1)
+    tags = (*(f"manylinux_2_{minor}" for minor in minors), *_OLDER_TAGS)
+    return ("--python-version", python, "--implementation", "cp", *_platforms(tags, arch))
+
+
+def _platforms(tags: Sequence[str], arch: str) -> Sequence[str]:
+    machine = _MACHINES[arch]
+    return [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
+
+
+def path_in_index(url: str) -> str:
     """The part of a file's URL that every mirror of the index serves."""
     path = unquote(urlsplit(url).path)
     start = path.find("packages/")

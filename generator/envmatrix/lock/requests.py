@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.components import Recipe, Recipes
+from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
-from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
+from envmatrix.matrix.libraries import is_for
+from envmatrix.matrix.model import COMPAT, Library, Matrix, PlannedCell
 from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.systems import OperatingSystem
 from envmatrix.matrix.targets import TARGETS
@@ -141,7 +143,32 @@ def all_requests(
         own = requests_of(cell, matrix, recipes)
         requests |= own
         cells[cell.cell.id] = tuple(sorted(own))
-    return requests, cells
+    return requests | _library_requests(matrix), cells
+
+
+def _library_requests(matrix: Matrix) -> dict[str, Request]:
+    """The sources of libraries, and the wheels that they are built with, for each system and
+    machine that they are built on. No image has them."""
+    requests: dict[str, Request] = {}
+    for library in matrix.libraries:
+        if source := library.source:
+            suite = matrix.facts.os[source.version].suite if source.kind == "debian" else None
+            requests[source_set(library)] = source_request(source, suite)
+        for cell in matrix.cells if library.requires else ():
+            if is_for(library, cell, matrix):
+                requests |= _wheel_requests(library, cell, matrix)
+    return requests
+
+
+def _wheel_requests(library: Library, cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
+    os = matrix.facts.os[cell.cell.os]
+    machines = {TARGETS[cell.cell.arch].machine} | ({CROSS_HOST} if is_crossed(cell) else set())
+    arches = sorted({docker_arch(machine) for machine in machines if machine})
+    wanted = tuple(sorted(set(library.requires)))
+    return {
+        wheels_set(library, os.name, arch): Request("wheels", arch, wanted, os.suite)
+        for arch in arches
+    }
 
 
 def _missing_bases(matrix: Matrix) -> Iterator[Problem]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from envmatrix.console import Meter
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.lock import image
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.dnf import Packages, Repositories
 from envmatrix.lock.image import Contents
+from envmatrix.lock.libraries import ANY, RESOLVERS, Libraries
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
@@ -53,6 +54,7 @@ class Resolver:
     redist: Redist
     nvidia_apt: NvidiaApt
     nvidia_dnf: NvidiaDnf
+    libraries: Libraries
     facts: Facts
     progress: Meter
     _bases: dict[str, Base] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Resolver:
         suites = {
             (item.suite, item.arch)
             for item in requests.values()
-            if item.suite and not item.resolver.startswith("nvidia-")
+            if item.suite and item.arch != ANY and not item.resolver.startswith("nvidia-")
         }
         return max(self.workshop.released(suite, arch) for suite, arch in suites)
 
@@ -102,6 +104,8 @@ class Resolver:
         return self._bases[key]
 
     def _answer(self, request: Request, lock: Lock) -> PackageSet:
+        if request.resolver in RESOLVERS:
+            return self.libraries.resolve(request)
         if request.resolver != "in-image":
             return PackageSet(request, self._artifacts(request, lock))
         (key,) = request.below
@@ -113,6 +117,8 @@ class Resolver:
     def _artifacts(self, request: Request, lock: Lock) -> tuple[Artifact, ...]:
         if request.resolver == "pip":
             return self.pip.resolve(request.packages, request.arch)
+        if request.resolver == "wheels":
+            return self._wheels(request)
         if request.resolver == "redist":
             return self.redist.resolve(request.packages, request.arch)
         if request.resolver == "nvidia-apt":
@@ -131,6 +137,15 @@ class Resolver:
         below = {item.sha256 for key in others for item in lock.sets[key].artifacts}
         found = manager.closure((*asked, *request.packages), self._base(base, lock).status)
         return tuple(item for item in found if item.sha256 not in below)
+
+    def _wheels(self, request: Request) -> tuple[Artifact, ...]:
+        os = self.facts.of_suite(request.suite or "")
+        if os.python is None:
+            raise LookupFailed(
+                f"it is not known which Python `{os.name}` has, so nothing `requires` wheels there",
+                hint="say in `cells` which cells the library is for",
+            )
+        return self.pip.closure(request.packages, request.arch, python=os.python, glibc=os.glibc)
 
     def _home(self, request: Request, lock: Lock) -> str:
         """The base whose package manager answers `request`: one that runs here, of the same suite

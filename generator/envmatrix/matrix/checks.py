@@ -147,15 +147,6 @@ def alias_value_problems(source: Source) -> Iterator[Problem]:
             yield from _off_axis(source, axis, value, ("aliases", name, axis), listed[axis])
 
 
-def library_problems(source: Source) -> Iterator[Problem]:
-    for name, library in source.contents.libraries.items():
-        location = ("libraries", name, "components")
-        yield from component_problems(library.components, source.document, location, source.facts)
-        if library.cuda == "none" and library.components:
-            message = f"library `{name}` needs no CUDA, and has `components` of it"
-            yield Problem(message, source.document.position(*location))
-
-
 def target_problems(matrix: Matrix) -> Iterator[Problem]:
     """Targets that no library of the matrix can be compiled for."""
     for arch, planned in {planned.cell.arch: planned for planned in matrix.cells}.items():

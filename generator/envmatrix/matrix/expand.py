@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, product
 
 from envmatrix.errors import ConfigurationError, Position, Problem
-from envmatrix.matrix import checks
+from envmatrix.matrix import checks, libraries
 from envmatrix.matrix.cells import AXES, Cell, docker_arch, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Impossible, Toolchain, check
@@ -21,7 +21,6 @@ from envmatrix.matrix.model import (
     Defaults,
     Exclusion,
     Flavour,
-    Library,
     Matrix,
     PlannedCell,
     Publication,
@@ -105,7 +104,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.base_problems(source)
     yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
     yield from checks.image_problems(source, matrix)
-    yield from checks.library_problems(source)
+    yield from libraries.problems(source, matrix)
     yield from checks.target_problems(matrix)
     yield from checks.registry_problems(source)
     yield from checks.sm_problems(source, cells)
@@ -140,9 +139,7 @@ def _matrix(
         },
         sm=contents.sm,
         bases=contents.bases,
-        libraries=tuple(
-            Library(name, **dict(library)) for name, library in sorted(contents.libraries.items())
-        ),
+        libraries=tuple(libraries.library(*its) for its in sorted(contents.libraries.items())),
         components=cells.components,
         tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,
@@ -171,8 +168,8 @@ def _budget(name: TierName, source: Source) -> Budget:
 
 def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, ...]:
     """What flavours, libraries and the policy ask for, of what can be had at all."""
-    libraries = source.contents.libraries.values()
-    asked = chain(components_of_images(flavours), *(its.components for its in libraries))
+    entries = source.contents.libraries.values()
+    asked = chain(components_of_images(flavours), *(its.components for its in entries))
     listed = tuple(name for name in dict.fromkeys(asked) if name in source.facts.listable)
     return (*listed, COMPAT) if source.contents.policy.cuda_compat == "on" else listed
 

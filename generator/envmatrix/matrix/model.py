@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -113,18 +113,81 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class LibrarySource:
+    """`kind` is `git`, `perforce`, `sdist`, `debian` or `archive`; `place` what it is known by, and
+    `version` which one: a revision, a changelist, a version, a suite's name of packages, a
+    sha256."""
+
+    kind: str
+    place: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryBuild:
+    """`options` and `targets` are the build system's own; `commands` those of a script. `requires`
+    are wheels to build with. `job_memory` is what one job may take, in MB, `timeout` in
+    seconds."""
+
+    system: str = "cmake"
+    preset: str | None = None
+    options: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    job_memory: int = 2000
+    timeout: int = 14_400
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryTest:
+    """`run` are programs, commands or paths, as the framework has it; `retries` how often a test
+    that fails is tried again; `timeout` of all tests together, in seconds."""
+
+    framework: str = "ctest"
+    run: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    retries: int = 0
+    timeout: int = 3600
+
+
+# What tests a library of a build system unless it says so itself.
+_OWN_FRAMEWORK = {"cmake": "ctest", "meson": "meson", "bazel": "bazel"}
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
+    """`path` is within `source`, or without one within the repository; `cells` are globs of those
+    that it is for, all without any."""
+
     name: str
-    path: str
-    preset: str
-    benchmark: str | None
-    artifacts: tuple[str, ...]
-    components: tuple[str, ...]
+    path: str = "."
+    source: LibrarySource | None = None
+    build: LibraryBuild = LibraryBuild()
+    test: LibraryTest | None = None
+    benchmark: str | None = None
+    artifacts: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
     cuda: Literal["toolkit", "none"] = "toolkit"
 
     def suits(self, arch: str) -> bool:
         """Whether it can be compiled for a target: one without CUDA takes what needs none."""
         return self.cuda == "none" or TARGETS[arch].cuda is not None
+
+    @property
+    def tests(self) -> LibraryTest | None:
+        """How it is tested; None where it has no tests."""
+        own = _OWN_FRAMEWORK.get(self.build.system)
+        return self.test or (LibraryTest(own) if own else None)
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The wheels that it is built and tested with."""
+        return (*self.build.requires, *(self.test.requires if self.test else ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,44 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 from pydantic import ValidationError
 
 from envmatrix.errors import Problem
 from envmatrix.matrix.document import Document, Location
-from envmatrix.matrix.schema import (
-    EXPECTED,
-    RELEASE,
-    RELEASES,
-    Alias,
-    Axes,
-    Defaults,
-    Exclude,
-    Include,
-    LibraryEntry,
-    Policy,
-    SourceEntry,
-    Table,
-    Tier,
-)
+from envmatrix.matrix.schema import EXPECTED, RELEASE, RELEASES, Table
 from envmatrix.matrix.selectors import near_miss
 from envmatrix.matrix.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-_TABLES: dict[str, type[Table]] = {
-    "axes": Axes,
-    "include": Include,
-    "exclude": Exclude,
-    "sources": SourceEntry,
-    "policy": Policy,
-    "defaults": Defaults,
-    "aliases": Alias,
-    "libraries": LibraryEntry,
-    "tiers": Tier,
-}
 
 _Model = TypeVar("_Model", bound=Table)
 
@@ -123,5 +97,15 @@ def _suggestion(error: ErrorDetails) -> str | None:
 
 def _keys_beside(location: Location, model: type[Table]) -> Iterator[str]:
     """The keys that are known where the last step of `location` is not."""
-    table = model if len(location) == 1 else _TABLES[str(location[0])]
+    table = model
+    for step in location[:-1]:
+        field = table.model_fields.get(str(step))
+        table = _table_in(field.annotation) or table if field else table
     return iter(table.model_fields)
+
+
+def _table_in(annotation: Any) -> type[Table] | None:
+    """The table that a field is, or holds some of."""
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return annotation
+    return next(filter(None, map(_table_in, get_args(annotation))), None)

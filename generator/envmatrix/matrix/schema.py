@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 
 from envmatrix.matrix.cells import ARCHES
@@ -28,6 +29,9 @@ REPOSITORY = r"^[a-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$"
 _COUNT = r"^[1-9][0-9]{0,5}$"
 _COUNT_OR_ZERO = r"^(0|[1-9][0-9]{0,5})$"
 _PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
+_SHA256 = r"^[0-9a-f]{64}$"
+_DEPOT = r"^//[^/@#*\s][^@#*\s]*[^/@#*\s.]$"
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 EXPECTED = {
     RELEASE: "a version such as `12.4` or `12.4.1`, or one of `12.x`, `latest`, `oldest`",
@@ -43,6 +47,9 @@ EXPECTED = {
     _COUNT: "a number from 1 to 999999",
     _COUNT_OR_ZERO: "a number from 0 to 999999",
     _PACKAGE: "a package name",
+    _SHA256: "64 hexadecimal digits",
+    _DEPOT: "a path in a depot such as `//depot/library`, without `...`",
+    _VARIABLE: "the name of an environment variable",
 }
 
 
@@ -77,6 +84,9 @@ CountOrZero = Annotated[
     StringConstraints(pattern=_COUNT_OR_ZERO),
     WithJsonSchema({"type": "integer", "minimum": 0}),
 ]
+Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
+DepotPath = Annotated[str, StringConstraints(pattern=_DEPOT)]
+Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 InsidePath = Annotated[str, AfterValidator(_inside_repository)]
@@ -94,6 +104,7 @@ OneOrMore = Annotated[Some[_Item], BeforeValidator(_as_list)]
 ManyReleases = Annotated[OneOrMore[Releases], _one_or_more(RELEASES)]
 VersionsOrNone = Annotated[OneOrMore[VersionOrNone], _one_or_more(_VERSION_OR_NONE)]
 Words = Annotated[OneOrMore[Word], _one_or_more(_WORD)]
+OneOrMoreTexts = Annotated[OneOrMore[Text], _one_or_more(".")]
 
 
 class Table(BaseModel):
@@ -173,14 +184,90 @@ class RegistryEntry(Table):
     issuer: Text | None = None
 
 
-class LibraryEntry(Table):
-    """A library that every environment compiles, tests and measures."""
+class LibrarySource(Table):
+    """Where a library is that is not in the repository: one of a git repository at a `revision`, a
+    depot path at a `changelist`, a source distribution of a `version`, a source package of a
+    `suite`, or an archive of a `sha256`."""
 
-    path: InsidePath
-    preset: Text = "default"
+    git: Text | None = None
+    revision: Text | None = None
+    perforce: DepotPath | None = None
+    changelist: Count | None = None
+    sdist: PackageName | None = None
+    version: Text | None = None
+    debian: PackageName | None = None
+    suite: Word | None = None
+    archive: Text | None = None
+    sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = {name for name in SOURCE_KINDS if getattr(self, name) is not None}
+        if len(given) != 1:
+            names = ", ".join(f"`{name}`" for name in SOURCE_KINDS)
+            raise ValueError(f"must have one of {names}")
+        (kind,) = given
+        if getattr(self, SOURCE_KINDS[kind]) is None:
+            raise ValueError(f"has `{kind}` and needs `{SOURCE_KINDS[kind]}` as well")
+        others = set(SOURCE_KINDS.values()) - {SOURCE_KINDS[kind]}
+        if wrong := sorted(name for name in others if getattr(self, name) is not None):
+            raise ValueError(f"has `{kind}`, which `{wrong[0]}` is not for")
+        return self
+
+
+# What a source is known by, and what says which one of it.
+SOURCE_KINDS = {
+    "git": "revision",
+    "perforce": "changelist",
+    "sdist": "version",
+    "debian": "suite",
+    "archive": "sha256",
+}
+
+BuildSystem: TypeAlias = Literal["cmake", "make", "meson", "bazel", "python", "script"]
+TestFramework: TypeAlias = Literal[
+    "ctest", "googletest", "catch2", "pytest", "meson", "bazel", "commands"
+]
+
+
+class LibraryBuild(Table):
+    """How a library is configured and compiled."""
+
+    system: BuildSystem = "cmake"
+    preset: Text | None = None
+    options: tuple[Text, ...] = ()
+    targets: tuple[Text, ...] = ()
+    commands: tuple[Text, ...] = ()
+    requires: tuple[Text, ...] = ()
+    environment: dict[Variable, str] = {}
+    job_memory: Count | None = None
+    timeout: Count | None = None
+
+
+class LibraryTest(Table):
+    """How a library is tested. `run` are programs, commands or paths, as the framework has it."""
+
+    framework: TestFramework
+    run: tuple[Text, ...] = ()
+    options: tuple[Text, ...] = ()
+    requires: tuple[Text, ...] = ()
+    environment: dict[Variable, str] = {}
+    retries: CountOrZero | None = None
+    timeout: Count | None = None
+
+
+class LibraryEntry(Table):
+    """A library that environments compile, test and measure. `path` is where it is in the
+    repository, or within its `source`."""
+
+    path: InsidePath | None = None
+    source: LibrarySource | None = None
+    build: LibraryBuild = LibraryBuild()
+    test: LibraryTest | None = None
     benchmark: InsidePath | None = None
     artifacts: tuple[InsidePath, ...] = ()
     components: tuple[Name, ...] = ()
+    cells: OneOrMoreTexts | None = None
     cuda: Literal["toolkit", "none"] = "toolkit"
 
 

@@ -93,7 +93,8 @@ class NvidiaRepository:
 @dataclass(frozen=True, slots=True)
 class OperatingSystem:
     """`origins` has the architectures that are not in its distribution's first archive. `suite` is
-    what locks call its packages' release; `own_gcc` the major that is installed without a number.
+    what locks call its packages' release; `own_gcc` the major that is installed without a number;
+    `python` the release of its own Python, where libraries with wheels were looked into.
     """
 
     name: str
@@ -110,6 +111,7 @@ class OperatingSystem:
     releasever: str | None = None
     own_gcc: str | None = None
     repositories: tuple[str, ...] | None = None
+    python: str | None = None
 
 
 def family(name: str, row: Mapping[str, object]) -> Family:
@@ -147,6 +149,7 @@ def operating_system(
         releasever=its.get("releasever"),
         own_gcc=its.get("own_gcc"),
         repositories=texts(row["repositories"]) if "repositories" in row else None,
+        python=its.get("python"),
     )
 
 

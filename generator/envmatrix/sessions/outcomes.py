@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from envmatrix.errors import EnvmatrixError
 
@@ -17,6 +17,10 @@ from envmatrix.errors import EnvmatrixError
 _MACHINES = {("<", 21): "ppc64le", ("<", 62): "x86_64", ("<", 183): "aarch64"}
 # Machine of the COFF header: https://learn.microsoft.com/windows/win32/debug/pe-format
 _PE_MACHINES = {0x8664: "x86_64-windows", 0xAA64: "aarch64-windows"}
+
+
+# The exit status of a test or benchmark that could not run, as CTest and automake have it.
+SKIPPED = 77
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +32,32 @@ class Artifact:
     size: int
 
 
+# Of a test or a whole run. `flaky` passed, but only when tried again; `errored` did not get to a
+# verdict; `killed` was not ended by itself.
+State: TypeAlias = Literal["passed", "flaky", "failed", "errored", "skipped", "killed"]
+
+
 @dataclass(frozen=True, slots=True)
 class TestOutcome:
     __test__ = False  # pytest: this is no test class
 
     name: str
-    state: Literal["passed", "failed", "skipped"]
+    state: State
     seconds: float
     message: str = ""
+    attempts: int = 1
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One program that a session ran, with its exit code; `log` is what it printed, cut in the
+    middle where that is long."""
+
+    name: str
+    status: int
+    seconds: float
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,37 +114,31 @@ def check_machine(found: Sequence[Artifact], machine: str) -> None:
         raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {machine}")
 
 
-def read_junit(file: Path) -> tuple[TestOutcome, ...]:
-    """The cases of a JUnit file as CTest writes it."""
-    try:
-        tree = ElementTree.parse(file)  # noqa: S314 -- written by CTest in our own container
-    except (OSError, ElementTree.ParseError) as error:
-        raise EnvmatrixError(f"`{file}` is no JUnit file: {error}") from error
-    return tuple(_cases(tree.getroot()))
+def merged(first: Sequence[TestOutcome], again: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:
+    """`first`, with what those that were tried again came to: one that passes now is flaky, and
+    keeps what it said when it did not."""
+    second = {its.name: its for its in again}
+    return tuple(_tried(its, second.get(its.name)) for its in first)
 
 
-def _cases(root: ElementTree.Element) -> Iterator[TestOutcome]:
-    for case in root.iter("testcase"):
-        name, seconds = case.get("name", ""), float(case.get("time") or 0)
-        state = _state(case)
-        yield TestOutcome(name, state, seconds, "" if state == "passed" else _last_words(case))
+def _tried(before: TestOutcome, after: TestOutcome | None) -> TestOutcome:
+    if after is None:
+        return before
+    attempts = before.attempts + 1
+    if after.state == "passed":
+        return replace(before, state="flaky", seconds=after.seconds, attempts=attempts)
+    return replace(after, attempts=attempts)
 
 
-def _state(case: ElementTree.Element) -> Literal["passed", "failed", "skipped"]:
-    """CTest also calls `notrun` what it counts as failed: no executable, a failed fixture."""
-    skipped = case.find("skipped")
-    if case.get("status") == "disabled":
-        return "skipped"
-    if skipped is not None:
-        return "skipped" if skipped.get("message", "").startswith("SKIP_") else "failed"
-    return "passed" if case.get("status") == "run" else "failed"
+_SEVERITY: Sequence[State] = ("skipped", "passed", "flaky", "failed", "errored", "killed")
 
 
-def _last_words(case: ElementTree.Element) -> str:
-    """What the test printed last, else CTest's own word."""
-    printed = (case.findtext("system-out") or "").strip().splitlines()
-    words = [element.get("message", "") for element in case if element.get("message")]
-    return (printed or words or [""])[-1]
+def worse(known: TestOutcome | None, found: TestOutcome) -> TestOutcome:
+    """Of two outcomes of one name, such as those of sections, the worse, with the time of both."""
+    if known is None:
+        return found
+    chosen = max(known, found, key=lambda its: _SEVERITY.index(its.state))
+    return replace(chosen, seconds=known.seconds + found.seconds)
 
 
 def measurements(text: str) -> tuple[Measurement, ...]:
@@ -142,3 +158,27 @@ def _measurement(row: Any) -> Measurement:
     if not math.isfinite(float(value)):
         raise ValueError(f"the value of {name!r} is {value}")
     return Measurement(name, float(value), unit, direction)
+
+
+_HIT = re.compile(r"^(direct|preprocessed)_cache_hit$", re.MULTILINE)
+_MISS = re.compile(r"^cache_miss$", re.MULTILINE)
+# What CMake compiles to learn about a compiler, under names that are new each time.
+_PROBE = re.compile(r"CMakeScratch/|/CMakeFiles/\d|^\S*/cmake-[\d.]+/Modules/")
+
+
+def cache_hits(log: Path) -> tuple[Measurement, ...]:
+    """What ccache's statistics log says of a build: its hits in percent, of compilations."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    files = [part for part in re.split(r"^# ", text, flags=re.MULTILINE) if part]
+    told = [part for part in files if not _PROBE.search(part.partition("\n")[0])]
+    hits = sum(bool(_HIT.search(part)) for part in told)
+    compiled = hits + sum(bool(_MISS.search(part)) for part in told)
+    if not compiled:
+        return ()
+    return (
+        Measurement("compiler cache hits", 100 * hits / compiled, "%", "higher"),
+        Measurement("compilations", compiled, "files", "lower"),
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
 SOURCE = "/src"
 BUILD = "/build"
 CCACHE = "/ccache"
+# Where wheels are that a library is built or tested with, and where its own copy of its source is,
+# if its build system writes among the sources.
+REQUIRES = "/requires"
+COPY = "source"
 
-JUNIT = "junit.xml"
+# Which cache entries each compilation found, by ccache itself.
+CCACHE_LOG = "ccache.log"
+
+# Compiler caches that are known, the first that images have is used.
+CACHES = ("ccache", "sccache")
 
 _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
@@ -28,18 +37,23 @@ _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """Where a library in a cell lives on this machine, and the images it is built and run in;
-    `names` is what the engine calls those.
+    `names` is what the engine calls those. `source` is its tree, `requires` the directories of
+    wheels by Docker's name of the architecture. `cache` is the compiler cache that images have, if
+    any, and `toolchain` what identifies the compilers for it.
     `sdk` is the directory of the licensed SDK that its target needs, if it needs one."""
 
     cell: PlannedCell
     library: Library
     root: Path
-    ccache: Path
+    source: Path
+    caches: Path
     compiler: Image
     runtime: Image | None
     names: Mapping[Image, str]
     host_arch: str
-    has_ccache: bool = True
+    cache: str | None = "ccache"
+    toolchain: str = ""
+    requires: Mapping[str, Path] = field(default_factory=dict)
     sdk: Path | None = None
 
     @property
@@ -62,6 +76,17 @@ class Workplace:
         native = self.runtime is not None and self.runtime.arch == self.host_arch
         return not native or self.target.emulator is not None
 
+    @property
+    def copies(self) -> bool:
+        """Whether the library is built in a copy of its source, which its build writes into."""
+        return self.library.build.system in ("make", "python", "script")
+
+    @property
+    def tree(self) -> str:
+        """Where the library is in its containers, or its copy."""
+        path = self.library.path if self.library.source else "."
+        return posixpath.normpath(f"{f'{BUILD}/{COPY}' if self.copies else SOURCE}/{path}")
+
     def log(self, step: str) -> Path:
         return self.directory / f"{step}.log"
 
@@ -71,78 +96,105 @@ def architectures(cell: PlannedCell) -> str:
     return ";".join(cell.toolchain.sm)
 
 
+def jobs_for(processors: int, memory: int | None, job_memory: int, asked: int | None) -> int:
+    """How many compile at once: as was asked for, but no more than memory, in bytes, has room for
+    at `job_memory` MB each; at least one."""
+    wanted = asked or processors
+    return max(1, min(wanted, (memory // (job_memory * 10**6)) if memory else wanted))
+
+
 def ninja_progress(line: str) -> tuple[int, int]:
     """Steps done and in all, as ninja prints them: `[3/20] ...`."""
     match = _NINJA.match(line)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def configure(place: Workplace) -> ContainerSpec:
-    return _compiler(place, ["cmake", "-S", SOURCE, "-B", BUILD, "--preset", place.library.preset])
-
-
-def compile_all(place: Workplace, jobs: int) -> ContainerSpec:
-    return _compiler(place, ["cmake", "--build", BUILD, "--parallel", str(jobs)])
-
-
-def test(
-    place: Workplace, devices: Sequence[DeviceRequest], arguments: Sequence[str]
-) -> ContainerSpec:
-    """CTest in the runtime image; a test that returns its skip code is skipped, not passed."""
-    command = [
-        "ctest",
-        "--test-dir",
-        BUILD,
-        "--output-on-failure",
-        "--output-junit",
-        f"{BUILD}/{JUNIT}",
-    ]
-    return replace(_runtime(place, [*command, *arguments]), devices=devices)
-
-
 def measure(
     place: Workplace, devices: Sequence[DeviceRequest], arguments: Sequence[str]
 ) -> ContainerSpec:
-    spec = _runtime(place, [f"{BUILD}/{place.library.benchmark}", *arguments])
+    spec = runtime(place, [f"{BUILD}/{place.library.benchmark}", *arguments])
     return replace(spec, devices=devices, keeps_stdout=True)
 
 
 def shell(place: Workplace) -> ContainerSpec:
-    return _compiler(place, ["bash"])
+    return compiler(place, ["bash"])
 
 
-def _compiler(place: Workplace, command: Sequence[str]) -> ContainerSpec:
+def compiler(
+    place: Workplace,
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    directory: str = BUILD,
+) -> ContainerSpec:
+    """The container that a library is configured and compiled in."""
     sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}", read_only=True)] if place.sdk else []
-    languages = ("C", "CXX", "CUDA") if place.has_ccache else ()
-    launchers = {f"CMAKE_{language}_COMPILER_LAUNCHER": "ccache" for language in languages}
+    cache = [Mount(place.caches / place.cache, CCACHE)] if place.cache else []
     return ContainerSpec(
         image=place.names[place.compiler],
         platform=place.compiler.platform,
         command=command,
-        mounts=[
-            Mount(place.root / place.library.path, SOURCE, read_only=True),
-            Mount(place.build, BUILD),
-            Mount(place.ccache, CCACHE),
-            *sdk,
-        ],
+        mounts=[*_mounts(place, place.compiler), *cache, *sdk],
         environment={
-            "CCACHE_DIR": CCACHE,
             "CUDAARCHS": architectures(place.cell),
-            **launchers,
+            **_cache_variables(place),
+            **_requires_variables(place, place.compiler),
+            **place.library.build.environment,
+            **(environment or {}),
         },
-        directory=BUILD,
+        directory=directory,
     )
 
 
-def _runtime(place: Workplace, command: Sequence[str]) -> ContainerSpec:
+def runtime(
+    place: Workplace,
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    directory: str = BUILD,
+) -> ContainerSpec:
+    """The container that a library's tests and benchmark run in."""
     assert place.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
+    tests = place.library.tests
     return ContainerSpec(
         image=place.names[place.runtime],
         platform=place.runtime.platform,
         command=command,
-        mounts=[
-            Mount(place.root / place.library.path, SOURCE, read_only=True),
-            Mount(place.build, BUILD),
-        ],
-        directory=BUILD,
+        mounts=_mounts(place, place.runtime),
+        environment={
+            **_requires_variables(place, place.runtime),
+            **(tests.environment if tests else {}),
+            **(environment or {}),
+        },
+        directory=directory,
     )
+
+
+def _mounts(place: Workplace, image: Image) -> list[Mount]:
+    requires = place.requires.get(image.arch)
+    return [
+        Mount(place.source, SOURCE, read_only=True),
+        Mount(place.build, BUILD),
+        *([Mount(requires, REQUIRES, read_only=True)] if requires else []),
+    ]
+
+
+def _requires_variables(place: Workplace, image: Image) -> Mapping[str, str]:
+    return {"PYTHONPATH": REQUIRES} if image.arch in place.requires else {}
+
+
+def _cache_variables(place: Workplace) -> Mapping[str, str]:
+    """One cache for all cells: what a compiler is decides, by content, and never where it is."""
+    if place.cache is None:
+        return {}
+    launchers = {
+        f"CMAKE_{language}_COMPILER_LAUNCHER": place.cache for language in ("C", "CXX", "CUDA")
+    }
+    if place.cache == "sccache":
+        return {"SCCACHE_DIR": CCACHE, **launchers}
+    return {
+        "CCACHE_DIR": CCACHE,
+        # ccache would look at nvcc itself only, a driver that says nothing of what it runs.
+        "CCACHE_COMPILERCHECK": f"string:{place.toolchain}",
+        "CCACHE_STATSLOG": f"{BUILD}/{CCACHE_LOG}",
+        "CCACHE_MAXSIZE": "20G",
+        **launchers,
+    }

@@ -18,7 +18,8 @@ import httpx
 
 from envmatrix.console import Meter
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.libraries import File
+from envmatrix.lock.model import URL, Artifact
 from envmatrix.store.artifacts import Store
 from envmatrix.store.origins import NVIDIA, PYPI, Origins
 
@@ -126,8 +127,10 @@ class Fetcher:
         return True
 
     def _locations(self, artifact: Artifact, tried: list[str]) -> Iterator[str]:
-        for base in self._origins.files(artifact.origin):
+        for base in self._origins.files(artifact.origin) if artifact.origin != URL else ():
             yield f"{base}/{quote(artifact.path, safe='/~+:')}"
+        if artifact.origin == URL:
+            yield artifact.path
         if artifact.origin == PYPI:
             try:
                 yield index_entry(self.client, self._origins.pypi_index, artifact)[0]
@@ -245,23 +248,53 @@ def read(
     )
 
 
-def index_entry(client: httpx.Client, index: str, artifact: Artifact) -> tuple[str, int]:
-    """URL and size in bytes of `artifact` by PyPI's JSON simple API (PEP 691, PEP 700)."""
-    page = f"{index}/{artifact.name}/"
+def index_files(client: httpx.Client, index: str, project: str) -> tuple[File, ...]:
+    """The files of a project by PyPI's JSON simple API (PEP 691, PEP 700)."""
+    page = f"{index}/{project}/"
     try:
         response = client.get(page, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
         response.raise_for_status()
-        files = response.json()["files"]
+        return tuple(
+            File(
+                str(file.get("filename", "")),
+                urljoin(str(response.url), file["url"]),
+                file.get("hashes", {}).get("sha256", ""),
+                int(file.get("size") or 0),
+            )
+            for file in response.json()["files"]
+        )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise LookupFailed(f"{page}: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LookupFailed(
             f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
         ) from error
-    for file in files:
-        if file.get("hashes", {}).get("sha256") == artifact.sha256:
-            return urljoin(str(response.url), file["url"]), int(file.get("size") or 0)
-    raise LookupFailed(f"{page} lists no file with sha256 {artifact.sha256}")
+
+
+def index_entry(client: httpx.Client, index: str, artifact: Artifact) -> tuple[str, int]:
+    """URL and size in bytes of `artifact` in a package index."""
+    for file in index_files(client, index, artifact.name):
+        if file.sha256 == artifact.sha256:
+            return file.url, file.size
+    raise LookupFailed(f"{index}/{artifact.name}/ lists no file with sha256 {artifact.sha256}")
+
+
+def measured(client: httpx.Client, url: str) -> tuple[str, int]:
+    """The sha256 and the size in bytes of what is at `url`."""
+
+    def once() -> tuple[str, int]:
+        digest, size = hashlib.sha256(), 0
+        with client.stream("GET", url) as response:
+            response.raise_for_status()
+            for chunk in response.iter_bytes(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+        return digest.hexdigest(), size
+
+    try:
+        return persistently(once, time.sleep)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise LookupFailed(f"`{url}` is not to be had: {error}") from error
 
 
 @contextmanager

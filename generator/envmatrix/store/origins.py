@@ -64,6 +64,15 @@ def configured_mirror(file: Path) -> str | None:
     return found
 
 
+def configured_results(file: Path) -> str | None:
+    """`results` of the user's configuration: the URL of the store that results are kept in."""
+    found = _table(file, "results") or None
+    if found is not None and not isinstance(found, str):
+        hint = 'write `results = "postgresql://results@db.example/envmatrix"`, above all tables'
+        raise ConfigurationError(Problem(f"`{file}`: `results` must be text", hint=hint))
+    return found
+
+
 def configured_keyring(file: Path) -> Path | None:
     """`[keyrings]` of the user's configuration: the key of a mirror that signs NVIDIA's apt
     repositories itself."""

@@ -173,8 +173,8 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
             None,
         ),
         (
-            "libraries: {a: {path: a, preset: [b]}}\n",
-            "matrix.yaml:6:34: `libraries.a.preset` must be text",
+            "libraries: {a: {path: a, build: {preset: [b]}}}\n",
+            "matrix.yaml:6:42: `libraries.a.build.preset` must be text",
             None,
         ),
         (

@@ -8,7 +8,7 @@ import pytest
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import outcomes
-from envmatrix.sessions.outcomes import Artifact, Measurement, TestOutcome
+from envmatrix.sessions.outcomes import Artifact, Measurement, State, TestOutcome
 
 
 def elf(machine: int, *, order: str = "<") -> bytes:
@@ -103,97 +103,6 @@ def test_no_binary_is_an_error(found: list[Artifact]) -> None:
         outcomes.check_machine(found, "x86_64")
 
 
-# As CTest 3.25 writes it; `stops` returns the number that SKIP_RETURN_CODE names.
-JUNIT = """\
-<?xml version="1.0" encoding="UTF-8"?>
-<testsuite name="Linux-g++-12"
-\ttests="8"
-\tfailures="2"
-\tdisabled="1"
-\tskipped="4"
-\thostname=""
-\ttime="3"
-\ttimestamp="2026-01-01T00:00:00"
-\t>
-\t<testcase name="passes" classname="passes" time="0.25" status="run">
-\t\t<system-out>all is well
-</system-out>
-\t</testcase>
-\t<testcase name="fails" classname="fails" time="1.5" status="fail">
-\t\t<failure message=""/>
-\t\t<system-out>expected 1, got 2
-</system-out>
-\t</testcase>
-\t<testcase name="slow" classname="slow" time="5" status="fail">
-\t\t<failure message=""/>
-\t\t<system-out></system-out>
-\t</testcase>
-\t<testcase name="stops" classname="stops" time="0.01" status="notrun">
-\t\t<skipped message="SKIP_RETURN_CODE=77"/>
-\t\t<system-out>a remark
-skipped: no CUDA device
-</system-out>
-\t</testcase>
-\t<testcase name="matches" classname="matches" time="0.01" status="notrun">
-\t\t<skipped message="SKIP_REGULAR_EXPRESSION_MATCHED"/>
-\t\t<system-out></system-out>
-\t</testcase>
-\t<testcase name="missing" classname="missing" time="0" status="notrun">
-\t\t<skipped message="Unable to find executable"/>
-\t\t<system-out>Unable to find executable: /build/missing</system-out>
-\t</testcase>
-\t<testcase name="needs" classname="needs" time="0" status="notrun">
-\t\t<skipped message="Fixture dependency failed"/>
-\t\t<system-out>Failed test dependencies: fixture</system-out>
-\t</testcase>
-\t<testcase name="off" classname="off" time="0" status="disabled">
-\t\t<system-out>Disabled</system-out>
-\t</testcase>
-</testsuite>
-"""
-
-
-def outcomes_of(tmp_path: Path, text: str) -> tuple[TestOutcome, ...]:
-    file = tmp_path / "junit.xml"
-    file.write_text(text)
-    return outcomes.read_junit(file)
-
-
-def test_the_states_of_ctest(tmp_path: Path) -> None:
-    assert {it.name: it.state for it in outcomes_of(tmp_path, JUNIT)} == {
-        "passes": "passed",
-        "fails": "failed",
-        "slow": "failed",
-        "stops": "skipped",
-        "matches": "skipped",
-        "off": "skipped",
-        # CTest exits with an error for these, whatever it calls them here.
-        "missing": "failed",
-        "needs": "failed",
-    }
-
-
-def test_a_test_that_did_not_pass_says_why(tmp_path: Path) -> None:
-    found = {it.name: it for it in outcomes_of(tmp_path, JUNIT)}
-    assert found["passes"] == TestOutcome("passes", "passed", 0.25)
-    assert found["fails"] == TestOutcome("fails", "failed", 1.5, "expected 1, got 2")
-    assert found["slow"].message == ""
-    assert found["stops"].message == "skipped: no CUDA device"
-    assert found["matches"].message == "SKIP_REGULAR_EXPRESSION_MATCHED"
-    assert found["missing"].message == "Unable to find executable: /build/missing"
-
-
-@pytest.mark.parametrize("text", ["", "<testsuite>", "no xml"])
-def test_what_is_no_junit_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
-    with pytest.raises(EnvmatrixError, match=r"`.*junit.xml` is no JUnit file"):
-        outcomes_of(tmp_path, text)
-
-
-def test_no_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EnvmatrixError, match="is no JUnit file"):
-        outcomes.read_junit(tmp_path / "junit.xml")
-
-
 ROW = {"name": "axpy", "value": 1, "unit": "GB/s", "direction": "higher"}
 
 
@@ -228,3 +137,64 @@ def test_the_measurements_of_a_benchmark() -> None:
 def test_what_is_no_measurement_is_an_error(text: str) -> None:
     with pytest.raises(EnvmatrixError, match="the benchmark's output is not its JSON"):
         outcomes.measurements(text)
+
+
+def outcome(name: str, state: State, message: str = "") -> TestOutcome:
+    return TestOutcome(name, state, 1.0, message)
+
+
+def test_what_passes_when_it_is_tried_again_is_flaky_and_says_why_it_failed() -> None:
+    first = [outcome("a", "failed", "once"), outcome("b", "passed"), outcome("c", "errored")]
+    again = [outcome("a", "passed"), outcome("c", "failed", "twice")]
+    assert outcomes.merged(first, again) == (
+        TestOutcome("a", "flaky", 1.0, "once", attempts=2),
+        outcome("b", "passed"),
+        TestOutcome("c", "failed", 1.0, "twice", attempts=2),
+    )
+
+
+def test_what_is_not_tried_again_stays_as_it_was() -> None:
+    assert outcomes.merged([outcome("a", "failed")], []) == (outcome("a", "failed"),)
+
+
+def test_of_outcomes_of_one_name_the_worse_counts_and_the_time_of_both() -> None:
+    found = outcomes.worse(outcome("a", "failed", "no"), outcome("a", "passed"))
+    assert found == TestOutcome("a", "failed", 2.0, "no")
+    assert outcomes.worse(None, found) == found
+
+
+# As ccache 4.8 writes it, shortened.
+STATISTICS = """\
+# /usr/share/cmake-3.25/Modules/CMakeCXXCompilerABI.cpp
+cache_miss
+direct_cache_miss
+preprocessed_cache_miss
+# /build/CMakeFiles/CMakeScratch/TryCompile-y1Ks2N/src.cxx
+cache_miss
+# /src/src/axpy.cu
+direct_cache_hit
+local_storage_hit
+# /src/src/gemm.cu
+direct_cache_miss
+preprocessed_cache_hit
+# /src/src/softmax.cu
+cache_miss
+direct_cache_miss
+# /src/src/linked.o
+called_for_link
+"""
+
+
+def test_hits_are_of_the_library_and_not_of_what_cmake_tries(tmp_path: Path) -> None:
+    log = tmp_path / "ccache.log"
+    log.write_text(STATISTICS)
+    assert [(its.name, round(its.value)) for its in outcomes.cache_hits(log)] == [
+        ("compiler cache hits", 67),
+        ("compilations", 3),
+    ]
+
+
+def test_a_build_that_compiled_nothing_has_no_hits(tmp_path: Path) -> None:
+    assert outcomes.cache_hits(tmp_path / "ccache.log") == ()
+    (tmp_path / "ccache.log").write_text("# /src/a.o\ncalled_for_link\n")
+    assert outcomes.cache_hits(tmp_path / "ccache.log") == ()

@@ -1,0 +1,257 @@
+"""A cell with the libraries to work on: images made, sources brought, runs recorded."""
+
+from __future__ import annotations
+
+import platform
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envmatrix.commands import options
+from envmatrix.commands.build import planned, provide
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine import images, revisions, sources
+from envmatrix.engine.host import available_memory, processors
+from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.lock.image import component_of
+from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
+from envmatrix.lock.model import PackageSet
+from envmatrix.lock.requests import components_of
+from envmatrix.matrix.libraries import is_for
+from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.selection import find_cell
+from envmatrix.matrix.targets import TARGETS
+from envmatrix.plan.environments import Image, images_of, lacks_cross
+from envmatrix.plan.toolchains import toolchain
+from envmatrix.results.location import Location
+from envmatrix.results.recording import Recorder, recorded
+from envmatrix.results.records import Revision, Run
+from envmatrix.results.waivers import Waiver, load_waivers
+from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.steps import CACHES, Workplace, jobs_for
+from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.mirrors import mirror_of_user
+from envmatrix.store.origins import Origins
+
+if TYPE_CHECKING:
+    import docker
+
+# What the rest of a machine keeps of its memory, in bytes.
+_SPARED_MEMORY = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """What was asked for. `only_compiler`: nothing will run, so no runtime image is needed."""
+
+    name: str
+    library: str | None
+    emulate: bool
+    only_compiler: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell whose images are there, as far as they are needed."""
+
+    workspace: Workspace
+    planned: PlannedCell
+    libraries: tuple[Library, ...]
+    compiler: Image
+    runtime: Image | None
+    names: Mapping[Image, str]
+    jobs: int | None
+    console: Console
+
+    @classmethod
+    def of(cls, which: Which, jobs: int | None, console: Console) -> Cell:
+        workspace = Workspace.here()
+        cell = find_cell(workspace.matrix, which.name)
+        host_arch = options.host_arch()
+        if lacks_cross(cell, host_arch) and not which.emulate:
+            raise EnvmatrixError(
+                f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own "
+                "architecture, or its system has no cross compiler",
+                hint="compile it under emulation: `--emulate`",
+            )
+        libraries = _libraries(workspace, which.library, cell)
+        compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
+        needed = [compiler, *([] if which.only_compiler else others)]
+        actions = planned(workspace, needed, console)
+        provide(workspace, actions, options.JOBS, console)
+        names = {action.image: action.inputs.reference for _, action in actions}
+        runtime = next(iter(others), None)
+        return cls(workspace, cell, libraries, compiler, runtime, names, jobs, console)
+
+    @cached_property
+    def location(self) -> Location:
+        return Location.of(self.workspace.root)
+
+    @cached_property
+    def waivers(self) -> tuple[Waiver, ...]:
+        """Those of the repository that are in force."""
+        today = options.today()
+        found = load_waivers(self.workspace.root)
+        return tuple(waiver for waiver in found if not waiver.has_expired(today))
+
+    def durations(self, library: Library) -> Mapping[str, float]:
+        """How long the tests of a library took, in seconds; nothing where no run is stored."""
+        from envmatrix.results import queries  # SQLAlchemy
+        from envmatrix.results.database import connect
+
+        self.location.prepare()
+        with connect(self.location.url) as database:
+            self.location.replay(database)
+            with database.reading() as connection:
+                return queries.durations(connection, library.name, self.planned.id)
+
+    def place(self, library: Library) -> Workplace:
+        root, cell, os = self.workspace.root, self.planned, self.planned.cell.os
+        sdk = TARGETS[cell.cell.arch].sdk
+        caches = (name for name in CACHES if self.workspace.matrix.has_package(name, os))
+        return Workplace(
+            cell=cell,
+            library=library,
+            root=root,
+            source=self._source(library),
+            caches=cache_directory(),
+            compiler=self.compiler,
+            runtime=self.runtime,
+            names=self.names,
+            host_arch=options.host_arch(),
+            cache=next(caches, None),
+            toolchain=toolchain(cell, self.compiler, self.workspace.lock),
+            requires=self._requires(library),
+            sdk=Origins().sdk(sdk) if sdk else None,
+        )
+
+    def _source(self, library: Library) -> Path:
+        if library.source is None:
+            directory = self.workspace.root / library.path
+            if not directory.is_dir():
+                raise ConfigurationError(Problem(f"there is no directory `{library.path}`"))
+            return directory
+        locked = self._fetched(source_set(library))
+        tree = sources.tree(cache_directory(), Store.of_user(), locked)
+        if not (tree / library.path).is_dir():
+            message = f"the source of `{library.name}` has no directory `{library.path}`"
+            raise ConfigurationError(Problem(message, hint="correct its `path` in matrix.yaml"))
+        return tree
+
+    def _requires(self, library: Library) -> Mapping[str, Path]:
+        """The wheels of a library by the architecture of the images that it needs them in."""
+        if not library.requires:
+            return {}
+        arches = {image.arch for image in (self.compiler, self.runtime) if image}
+        store = Store.of_user()
+        return {
+            arch: sources.wheels(cache_directory(), store, self._fetched(key).artifacts)
+            for arch in sorted(arches)
+            for key in [wheels_set(library, self.planned.cell.os, arch)]
+        }
+
+    def _fetched(self, key: str) -> PackageSet:
+        """A set of the lock with its files in the store."""
+        found, store = self.workspace.lock.sets[key], Store.of_user()
+        if all(store.has(artifact) for artifact in found.artifacts):
+            return found
+        with http_client() as client, mirror_of_user() as mirror:
+            Fetcher(store, Origins(), client, mirror=mirror).fetch(found.artifacts, self.console)
+        return found
+
+    @contextmanager
+    def recorded(
+        self, library: Library, verb: str, shard: str
+    ) -> Iterator[tuple[Execution, Recorder]]:
+        """What carries out and what writes down the work on one library."""
+        image = self.names[self.compiler]
+        with images.engine() as client:
+            run = Run(
+                id=str(uuid.uuid4()),
+                library=library.name,
+                cell=self.planned.id,
+                verb=verb,
+                started=time.time(),
+                revision=self._revision(library),
+                image=image,
+                digest=str(client.images.get(image).id),
+                host=platform.node(),
+                shard=shard,
+            )
+            with recorded(self.location, run) as recorder:
+                yield self._execution(client, library, recorder), recorder
+
+    def _execution(
+        self, client: docker.DockerClient, library: Library, recorder: Recorder
+    ) -> Execution:
+        memory = available_memory()
+        usable = max(memory - _SPARED_MEMORY, 0) or None if memory else None
+        jobs = jobs_for(processors(), usable, library.build.job_memory, self.jobs)
+        place = self.place(library)
+        runner = Runner(
+            client,
+            place,
+            self.console,
+            usable,
+            told=recorder.step,
+            component_of=self._lacking_component,
+        )
+        return Execution(runner, jobs)
+
+    def _lacking_component(self, file: str) -> str | None:
+        """The component that a file is of, if the cell's images do not have that."""
+        component = component_of(file)
+        there = components_of(self.planned, self.workspace.matrix, "devel")
+        if component is None or component in there or component == "cudnn":
+            return None
+        return component
+
+    def _revision(self, library: Library) -> Revision:
+        if library.source is None:
+            found = revisions.checkout_of(self.workspace.root / library.path)
+            return Revision(found.commit, found.branch, found.committed) if found else Revision("")
+        locked = self.workspace.lock.sets[source_set(library)]
+        return Revision(locked.found.get(COMMIT, library.source.version), "", None)
+
+    def keep_results(self) -> None:
+        """Bring what was recorded into the store; where that fails it stays recorded."""
+        try:
+            self.location.keep()
+        except EnvmatrixError as error:
+            self.console.warn(f"{error.message}; {error.hint}" if error.hint else error.message)
+
+
+def _libraries(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
+    """That of a name, or all that are for the cell."""
+    everything = workspace.matrix.libraries
+    known = tuple(its for its in everything if is_for(its, cell, workspace.matrix))
+    if name is None and known:
+        return known
+    chosen = tuple(its for its in everything if its.name == name)
+    if not chosen:
+        names = ", ".join(f"`{item.name}`" for item in everything) or "none"
+        raise ConfigurationError(_none_of(name, names, cell))
+    if not chosen[0].suits(cell.cell.arch):
+        message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
+        hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
+        raise ConfigurationError(Problem(message, hint=hint))
+    if chosen[0] not in known:
+        message = f"library `{name}` is not for `{cell.id}`"
+        raise ConfigurationError(Problem(message, hint="its `cells` in matrix.yaml say which"))
+    return chosen
+
+
+def _none_of(name: str | None, names: str, cell: PlannedCell) -> Problem:
+    if name:
+        return Problem(f"matrix.yaml has no library `{name}`", hint=f"it has {names}")
+    if names == "none":
+        return Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")
+    return Problem(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {names}")

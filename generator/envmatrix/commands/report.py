@@ -1,0 +1,117 @@
+"""`envmatrix report`: what the results say, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from datetime import time as midnight
+from pathlib import Path
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine.revisions import committed
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.results import formats
+from envmatrix.results.composition import Scope, compose
+from envmatrix.results.database import connect
+from envmatrix.results.journal import waiting
+from envmatrix.results.location import Location
+from envmatrix.results.summary import Report
+from envmatrix.results.waivers import load_waivers
+
+
+@click.command(epilog="Example: envmatrix report --since origin/main")
+@options.select
+@click.option("--library", "libraries", multiple=True, metavar="NAME", help="Only this library.")
+@click.option("--since", metavar="REV|DAY", help="What broke since a revision or a day.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "markdown", "junit", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+@click.option("--check", is_flag=True, help="Exit with 1 if something fails that is not waived.")
+@options.verbosity
+def command(
+    *,
+    patterns: Sequence[str],
+    libraries: Sequence[str],
+    since: str | None,
+    style: str,
+    check: bool,
+    console: Console,
+) -> None:
+    """Show the newest result of every library in every cell; what fails, since when and whether it
+    is waived; what is flaky, and what became slower."""
+    workspace = Workspace.here()
+    scope = scope_of(workspace, patterns, libraries, since)
+    report = composed(workspace, scope, console)
+    click.echo(_PRINTERS[style](report))
+    if not report.entries:
+        console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
+    if check and report.unwaived:
+        raise click.exceptions.Exit(1)
+
+
+def scope_of(
+    workspace: Workspace,
+    patterns: Sequence[str],
+    libraries: Sequence[str],
+    since: str | None = None,
+) -> Scope:
+    """What a report is about. A cell or library that is in no matrix any more is left out unless it
+    is all that there is."""
+    known = [library.name for library in workspace.matrix.libraries]
+    for name in libraries:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"it has {', '.join(known) or 'none'}"
+            raise ConfigurationError(Problem(f"matrix.yaml has no library `{name}`", hint=hint))
+    cells = {cell.id for cell in workspace.cells(patterns)} if patterns else None
+    return Scope(
+        today=options.today(),
+        now=time.time(),
+        waivers=load_waivers(workspace.root),
+        libraries=set(libraries) or None,
+        cells=cells,
+        since=_moment(workspace.root, since) if since else None,
+        since_name=since,
+    )
+
+
+def composed(workspace: Workspace, scope: Scope, console: Console) -> Report:
+    """The report, with what has ended and was not stored yet."""
+    location = Location.of(workspace.root)
+    location.prepare()
+    with connect(location.url) as database:
+        if count := location.replay(database):
+            console.detail(f"{count} runs stored")
+        with database.reading() as connection:
+            return compose(connection, scope, waiting(location.journals))
+
+
+def _moment(root: Path, since: str) -> float:
+    """A day's beginning, or when a revision was committed, in seconds since 1970."""
+    try:
+        return datetime.combine(date.fromisoformat(since), midnight()).timestamp()
+    except ValueError:
+        return committed(root, since)
+
+
+def _json(report: Report) -> str:
+    return json.dumps(formats.document(report), indent=2)
+
+
+_PRINTERS: Mapping[str, Callable[[Report], str]] = {
+    "text": formats.text,
+    "markdown": formats.markdown,
+    "junit": formats.junit,
+    "json": _json,
+}

@@ -1,0 +1,111 @@
+"""Where libraries come from, looked up once: a commit, a changelist, or files by sha256."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.model import URL, Artifact, PackageSet, Request
+from envmatrix.lock.pip import ORIGIN, path_in_index
+from envmatrix.matrix.model import Library, LibrarySource
+
+COMMIT, CHANGELIST = "commit", "changelist"
+
+# What `arch` is of a set that is for no architecture.
+ANY = "source"
+
+_KINDS = {"debian": "debian-source"}
+RESOLVERS = frozenset({"git", "perforce", "sdist", "debian-source", "archive"})
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a package index; `size` in bytes."""
+
+    name: str
+    url: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Libraries:
+    """What it takes to look up sources: the files of a project in the package index; those of a
+    source package of an operating system's suite; the commit of a revision of a git repository; a
+    digest of a depot path at a changelist; sha256 and size of what is at a URL."""
+
+    index: Callable[[str], Sequence[File]]
+    source_package: Callable[[str, str], Sequence[Artifact]]
+    commit: Callable[[str, str], str]
+    depot: Callable[[str, str], str]
+    measured: Callable[[str], tuple[str, int]]
+
+    def resolve(self, request: Request) -> PackageSet:
+        place, version = request.packages
+        match request.resolver:
+            case "git":
+                return PackageSet(request, (), found={COMMIT: self.commit(place, version)})
+            case "perforce":
+                return PackageSet(request, (), found={CHANGELIST: self.depot(place, version)})
+            case "sdist":
+                return PackageSet(request, (self._sdist(place, version),))
+            case "debian-source":
+                found = self.source_package(request.suite or "", place)
+                return PackageSet(request, tuple(sorted(found)))
+        return PackageSet(request, (self._archive(place, version),))
+
+    def _sdist(self, project: str, version: str) -> Artifact:
+        name = canonicalize_name(project)
+        files = self.index(name)
+        for file in files:
+            try:
+                parsed = parse_sdist_filename(file.name)
+            except InvalidSdistFilename:
+                continue
+            if parsed[0] == name and str(parsed[1]) == version:
+                path = path_in_index(file.url)
+                return Artifact(ORIGIN, path, name, version, file.size, file.sha256)
+        raise LookupFailed(
+            f"the index has no source distribution of `{project}` {version}",
+            hint=f"it has {_versions(files)}",
+        )
+
+    def _archive(self, url: str, sha256: str) -> Artifact:
+        found, size = self.measured(url)
+        if found != sha256:
+            raise LookupFailed(
+                f"`{url}` has the sha256 {found}, matrix.yaml says {sha256}",
+                hint="if it was meant to change, write the new one into matrix.yaml",
+            )
+        name = re.sub(r"[^\w.+-]", "-", url.rstrip("/").rpartition("/")[2])
+        return Artifact(URL, url, name, sha256[:12], size, sha256)
+
+
+def _versions(files: Sequence[File]) -> str:
+    versions = []
+    for file in files:
+        try:
+            versions.append(str(parse_sdist_filename(file.name)[1]))
+        except InvalidSdistFilename:
+            continue
+    return ", ".join(versions[-8:]) or "none at all"
+
+
+def source_set(library: Library) -> str:
+    """The key of the set that has a library's source."""
+    return f"library-{library.name}"
+
+
+def wheels_set(library: Library, os: str, arch: str) -> str:
+    """The key of the wheels that a library is built with; `arch` is Docker's name."""
+    return f"library-{library.name}-wheels-{os}-{arch}"
+
+
+def source_request(source: LibrarySource, suite: str | None) -> Request:
+    """`suite` is that of a source package's operating system."""
+    resolver = _KINDS.get(source.kind, source.kind)
+    return Request(resolver, ANY, (source.place, source.version), suite)

@@ -1,0 +1,1 @@
+"""Everything that runs in cells came to: recorded, kept, compared, reported."""

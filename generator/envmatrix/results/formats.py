@@ -1,0 +1,240 @@
+"""A report as text for terminals, as Markdown, as JUnit, and as JSON. Pure."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from envmatrix.console import amount_of
+from envmatrix.results.records import BAD
+from envmatrix.results.summary import Entry, Failure, Origin, Report, described
+from envmatrix.results.waivers import Waiver
+
+_SIGNS = {
+    "passed": "ok",
+    "flaky": "flaky",
+    "failed": "FAILED",
+    "errored": "ERROR",
+    "killed": "KILLED",
+    "skipped": "skipped",
+}
+
+
+def sign(entry: Entry) -> str:
+    """The state of an entry in one word."""
+    return "waived" if entry.is_waived else _SIGNS[entry.state]
+
+
+def tests_of(entry: Entry) -> str:
+    """`12 passed, 1 failed`; nothing where no test ran."""
+    states = ("passed", "flaky", "failed", "errored", "skipped")
+    counts = [(entry.count(state), state) for state in states]
+    return ", ".join(f"{count} {state}" for count, state in counts if count)
+
+
+def since(origin: Origin | None) -> str:
+    """`since 1a2b3c (passed at 4d5e6f)`."""
+    if origin is None:
+        return ""
+    bad = described(origin.first_bad.revision) or f"run {origin.first_bad.run[:8]}"
+    if origin.last_good is None:
+        return f"since {bad}, the first that was run"
+    good = described(origin.last_good.revision) or f"run {origin.last_good.run[:8]}"
+    if good == bad:
+        return f"since a run of {bad}, which passed before"
+    return f"since {bad} (passed at {good})"
+
+
+def waived(waiver: Waiver | None) -> str:
+    if waiver is None:
+        return ""
+    return f"waived until {waiver.expires}: {waiver.bug}, {waiver.owner}"
+
+
+def row(entry: Entry) -> tuple[str, ...]:
+    coverage = "" if entry.coverage is None else f"{entry.coverage:.1f} %"
+    seconds = f"{entry.seconds:.1f} s"
+    return (
+        entry.library,
+        entry.cell,
+        sign(entry),
+        tests_of(entry),
+        seconds,
+        "" if entry.size is None else amount_of(entry.size, "bytes"),
+        coverage,
+    )
+
+
+HEAD = ("library", "cell", "state", "tests", "time", "size", "coverage")
+
+
+def text(report: Report) -> str:
+    """For a terminal, in columns."""
+    table = [HEAD, *map(row, report.entries)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+    for title, items in _sections(report):
+        lines += ["", f"{title}:", *(f"  {item}" for item in items)]
+    return "\n".join([*lines, "", _total(report)])
+
+
+def markdown(report: Report) -> str:
+    lines = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
+    lines += [f"| {' | '.join(map(_escaped, row(entry)))} |" for entry in report.entries]
+    for title, items in _sections(report):
+        lines += ["", f"### {title}", "", *(f"- {_escaped(item)}" for item in items)]
+    return "\n".join([*lines, "", _total(report)])
+
+
+def _escaped(text: str) -> str:
+    for char in "\\`*_<>|[]":
+        text = text.replace(char, f"\\{char}")
+    return text
+
+
+def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
+    """What there is to say beside the table; a title and its lines, none empty."""
+    found = (
+        (f"Broke since {report.since}", [_line(failure) for failure in report.broke]),
+        ("Fails", [_line(failure) for failure in report.unwaived]),
+        ("Waived", [_line(failure) for failure in report.failures if failure.waiver]),
+        (
+            "Flaky in the last 30 days",
+            [
+                f"{its.library} {its.cell} {its.name}: {_flakiness(its.retried, its.contradicted)}"
+                for its in report.flaky
+            ],
+        ),
+        (
+            "Slower",
+            [
+                f"{its.library} {its.cell} {its.verb}: {its.now:.1f} s, usually {its.before:.1f} s"
+                for its in report.slower
+            ],
+        ),
+        (
+            "Waivers that have expired",
+            [f"{its.position}: `{its.test}`, {its.expires}, {its.owner}" for its in report.expired],
+        ),
+        (
+            "Waivers of what does not fail",
+            [f"{its.position}: `{its.test}`, {its.owner}" for its in report.unused],
+        ),
+    )
+    yield from ((title, items) for title, items in found if items)
+
+
+def _line(failure: Failure) -> str:
+    place = f"{failure.library} {failure.cell} {failure.name}"
+    message = failure.message.strip().splitlines()
+    notes = [failure.cause or "", since(failure.origin), waived(failure.waiver)]
+    told = "; ".join(note for note in notes if note)
+    said = f": {message[0][:200]}" if message else ""
+    return f"{place}{said}" + (f" ({told})" if told else "")
+
+
+def _flakiness(retried: int, contradicted: int) -> str:
+    told = []
+    if retried:
+        told.append(f"passed only when tried again at {retried} revisions")
+    if contradicted:
+        told.append(f"passed and failed at {contradicted} revisions")
+    return ", ".join(told).replace("1 revisions", "1 revision")
+
+
+def _total(report: Report) -> str:
+    bad = sum(entry.state in BAD and not entry.is_waived for entry in report.entries)
+    places = f"{len(report.entries)} of libraries in cells, {bad} of them fail"
+    waiting = f"; {report.waiting} runs go on or are not stored yet" if report.waiting else ""
+    return f"{places}{waiting}"
+
+
+def junit(report: Report) -> str:
+    """One suite for each library and cell; what is waived is skipped, with the waiver."""
+    root = ElementTree.Element("testsuites", name="envmatrix")
+    for entry in report.entries:
+        own = [
+            its for its in report.failures if (its.library, its.cell) == (entry.library, entry.cell)
+        ]
+        suite = ElementTree.SubElement(root, "testsuite", _suite(entry, own))
+        for failure in own:
+            case = {"name": failure.name, "classname": f"{entry.library}.{entry.cell}"}
+            element = ElementTree.SubElement(suite, "testcase", case)
+            if failure.waiver:
+                ElementTree.SubElement(element, "skipped", message=waived(failure.waiver))
+            else:
+                kind = "failure" if failure.state == "failed" else "error"
+                problem = ElementTree.SubElement(element, kind, message=_xml(failure.message[:500]))
+                problem.text = _xml(f"{failure.message}\n{since(failure.origin)}".strip())
+        if not own:
+            case = {"name": "all", "classname": f"{entry.library}.{entry.cell}"}
+            case["time"] = f"{entry.seconds:.3f}"
+            element = ElementTree.SubElement(suite, "testcase", case)
+            if entry.state == "skipped":
+                ElementTree.SubElement(element, "skipped")
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}'
+
+
+def _suite(entry: Entry, failures: Sequence[Failure]) -> dict[str, str]:
+    bad = [failure for failure in failures if failure.waiver is None]
+    failed = sum(failure.state == "failed" for failure in bad)
+    skipped = len(failures) - len(bad) or int(entry.state == "skipped")
+    return {
+        "name": f"{entry.library}.{entry.cell}",
+        "tests": str(max(1, len(failures))),
+        "failures": str(failed),
+        "errors": str(len(bad) - failed),
+        "skipped": str(skipped),
+        "time": f"{entry.seconds:.3f}",
+    }
+
+
+def _xml(text: str) -> str:
+    """Without what XML 1.0 cannot hold."""
+    return "".join(char if char in "\t\n\r" or char >= " " else "?" for char in text)
+
+
+def document(report: Report) -> dict[str, Any]:
+    """For programs: every field by its name."""
+    return {
+        "entries": [_entry(entry) for entry in report.entries],
+        "failures": [_failure(failure) for failure in report.failures],
+        "broke": [_failure(failure) for failure in report.broke],
+        "since": report.since,
+        "flaky": [asdict(flake) for flake in report.flaky],
+        "slower": [asdict(its) for its in report.slower],
+        "waivers": {
+            "expired": [_waiver(its) for its in report.expired],
+            "unused": [_waiver(its) for its in report.unused],
+        },
+        "waiting": report.waiting,
+    }
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "library": entry.library,
+        "cell": entry.cell,
+        "state": entry.state,
+        "waived": entry.is_waived,
+        "seconds": entry.seconds,
+        "size": entry.size,
+        "coverage": entry.coverage,
+        "runs": [
+            {**asdict(kept.run), **asdict(kept.end), "tests": dict(kept.counts)}
+            for kept in entry.runs
+        ],
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    plain = asdict(failure)
+    plain["waiver"] = _waiver(failure.waiver) if failure.waiver else None
+    return plain
+
+
+def _waiver(waiver: Waiver) -> dict[str, Any]:
+    return {**asdict(waiver), "expires": str(waiver.expires), "position": str(waiver.position)}

@@ -1,0 +1,53 @@
+"""Where the results of a repository are kept: beside it, or where it is said."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmatrix.results.database import Database, connect
+from envmatrix.results.journal import replay, waiting
+from envmatrix.store.origins import configured_results, user_configuration
+
+VARIABLE = "ENVMATRIX_RESULTS"
+
+_DIRECTORY = ".envmatrix"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """`url` is what SQLAlchemy calls one, or a file of SQLite."""
+
+    directory: Path
+    url: str | Path
+
+    @classmethod
+    def of(cls, root: Path) -> Location:
+        """$ENVMATRIX_RESULTS, `[results] url` of the user's configuration, or a file in the
+        repository that version control does not see."""
+        directory = root / _DIRECTORY
+        told = os.environ.get(VARIABLE) or configured_results(user_configuration())
+        return cls(directory, told or directory / "results.sqlite")
+
+    @property
+    def journals(self) -> Path:
+        return self.directory / "journals"
+
+    def prepare(self) -> None:
+        """Make the directory; git is told in it to leave it alone."""
+        self.journals.mkdir(parents=True, exist_ok=True)
+        ignored = self.directory / ".gitignore"
+        if not ignored.exists():
+            ignored.write_text("*\n", encoding="utf-8")
+
+    def replay(self, database: Database) -> int:
+        """Store what has ended and is not stored yet; how many runs."""
+        return replay(self.journals, database.add)
+
+    def keep(self) -> int:
+        """Replay into the store, which is opened for that; how many runs."""
+        if not waiting(self.journals):
+            return 0
+        with connect(self.url) as database:
+            return self.replay(database)

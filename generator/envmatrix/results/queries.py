@@ -1,0 +1,246 @@
+"""What the store is asked. Each question takes an open connection and returns values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from envmatrix.results.database import unpacked
+from envmatrix.results.records import BAD, End, Product, Revision, Run
+from envmatrix.results.tables import COUNTED, measurements, outcomes, products, runs, steps
+from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A run as the store has it; `counts` are its tests by state."""
+
+    run: Run
+    end: End
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a test, or a whole run, came to in one run."""
+
+    run: str
+    revision: Revision
+    started: float
+    state: State
+
+
+def latest(connection: sa.Connection, before: float | None = None) -> tuple[Kept, ...]:
+    """The newest run of each library, cell, verb and shard, or the newest that began before a
+    moment."""
+    key = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
+    newest = sa.select(*key, sa.func.max(runs.c.started).label("started")).group_by(*key)
+    if before is not None:
+        newest = newest.where(runs.c.started < before)
+    chosen = newest.subquery()
+    same = [runs.c[column.name] == chosen.c[column.name] for column in (*key, runs.c.started)]
+    query = sa.select(runs).join(chosen, sa.and_(*same)).order_by(*key, runs.c.id)
+    return tuple(map(_kept, connection.execute(query)))
+
+
+def run(connection: sa.Connection, run_id: str) -> Kept | None:
+    row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
+    return _kept(row) if row else None
+
+
+def history(
+    connection: sa.Connection, library: str, cell: str, verb: str, limit: int
+) -> tuple[Kept, ...]:
+    """The newest runs of a library in a cell, the newest first."""
+    query = (
+        sa.select(runs)
+        .where(runs.c.library == library, runs.c.cell == cell, runs.c.verb == verb)
+        .order_by(runs.c.started.desc(), runs.c.id)
+        .limit(limit)
+    )
+    return tuple(map(_kept, connection.execute(query)))
+
+
+def outcomes_of(
+    connection: sa.Connection,
+    ids: Collection[str],
+    *,
+    only_not_passed: bool = False,
+    with_output: bool = False,
+    limit: int | None = None,
+) -> Mapping[str, tuple[TestOutcome, ...]]:
+    """The tests of runs, in the order that they were told; what they printed where that is asked
+    for."""
+    columns = [its for its in outcomes.c if with_output or its is not outcomes.c.output]
+    query = sa.select(*columns).where(outcomes.c.run.in_(ids))
+    if only_not_passed:
+        query = query.where(outcomes.c.state != "passed")
+    found: dict[str, list[TestOutcome]] = defaultdict(list)
+    ordered = query.order_by(outcomes.c.run, outcomes.c.position).limit(limit)
+    for row in connection.execute(ordered):
+        output = unpacked(row.output) if with_output else ""
+        found[row.run].append(
+            TestOutcome(row.name, row.state, row.seconds, row.message, int(row.attempts), output)
+        )
+    return {run_id: tuple(rows) for run_id, rows in found.items()}
+
+
+def steps_of(connection: sa.Connection, run_id: str) -> tuple[Step, ...]:
+    query = sa.select(steps).where(steps.c.run == run_id).order_by(steps.c.position)
+    rows = connection.execute(query)
+    return tuple(Step(row.name, row.status, row.seconds, unpacked(row.log)) for row in rows)
+
+
+def measurements_of(
+    connection: sa.Connection, ids: Collection[str]
+) -> Mapping[str, tuple[Measurement, ...]]:
+    query = sa.select(measurements).where(measurements.c.run.in_(ids))
+    found: dict[str, list[Measurement]] = defaultdict(list)
+    for row in connection.execute(query.order_by(measurements.c.run, measurements.c.position)):
+        found[row.run].append(Measurement(row.name, row.value, row.unit, row.direction))
+    return {run_id: tuple(rows) for run_id, rows in found.items()}
+
+
+def products_of(
+    connection: sa.Connection, ids: Collection[str]
+) -> Mapping[str, tuple[Product, ...]]:
+    query = sa.select(products).where(products.c.run.in_(ids))
+    found: dict[str, list[Product]] = defaultdict(list)
+    for row in connection.execute(query.order_by(products.c.run, products.c.position)):
+        found[row.run].append(Product(row.path, row.machine, row.size, row.sha256))
+    return {run_id: tuple(rows) for run_id, rows in found.items()}
+
+
+def sightings(
+    connection: sa.Connection, history: Sequence[Kept], names: Collection[str]
+) -> Mapping[str, tuple[Sighting, ...]]:
+    """What the tests of these names came to in each of those runs that had them."""
+    by_id = {kept.run.id: kept for kept in history}
+    query = sa.select(outcomes.c.run, outcomes.c.name, outcomes.c.state).where(
+        outcomes.c.name.in_(names), outcomes.c.run.in_(by_id)
+    )
+    found: dict[str, list[Sighting]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[row.name].append(_sighting(by_id[row.run], row.state))
+    return {name: tuple(rows) for name, rows in found.items()}
+
+
+def sightings_of_runs(history: Sequence[Kept]) -> tuple[Sighting, ...]:
+    return tuple(_sighting(kept, kept.end.state) for kept in history)
+
+
+@dataclass(frozen=True, slots=True)
+class Flake:
+    """A test whose result says nothing of its revision: how often it passed only when tried again,
+    and how many revisions it both passed and failed at."""
+
+    library: str
+    cell: str
+    name: str
+    retried: int
+    contradicted: int
+
+
+def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
+    """Flaky tests of the runs since a moment, the worst first."""
+    bad = (
+        sa.select(runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name, outcomes.c.state)
+        .join(outcomes, outcomes.c.run == runs.c.id)
+        .where(runs.c.started >= since, outcomes.c.state.in_(["flaky", *sorted(BAD)]))
+        .distinct()
+    )
+    rows = connection.execute(bad).all()
+    retried: dict[tuple[str, str, str], int] = defaultdict(int)
+    failed = set()
+    for row in rows:
+        key = (row.library, row.cell, row.name)
+        retried[key] += row.state == "flaky"
+        if row.state != "flaky" and row.revision:
+            failed.add((row.library, row.cell, row.name, row.revision))
+    passed = _passed_too(connection, failed, since)
+    found = {
+        key: Flake(*key, retried.get(key, 0), sum(place[:3] == key for place in passed))
+        for key in {*retried, *(place[:3] for place in passed)}
+    }
+    worst = sorted(
+        (flake for flake in found.values() if flake.retried or flake.contradicted),
+        key=lambda its: (-its.retried - its.contradicted, its.library, its.cell, its.name),
+    )
+    return tuple(worst)
+
+
+_Place = tuple[str, str, str, str]
+
+
+def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: float) -> set[_Place]:
+    """Those of `failed` that passed as well, at the same revision."""
+    if not failed:
+        return set()
+    names = sorted({place[2] for place in failed})
+    revisions = sorted({place[3] for place in failed})
+    found: set[_Place] = set()
+    for start in range(0, len(names), 500):
+        query = (
+            sa.select(runs.c.library, runs.c.cell, outcomes.c.name, runs.c.revision)
+            .join(outcomes, outcomes.c.run == runs.c.id)
+            .where(
+                runs.c.started >= since,
+                runs.c.revision.in_(revisions),
+                outcomes.c.name.in_(names[start : start + 500]),
+                outcomes.c.state == "passed",
+            )
+            .distinct()
+        )
+        found |= {cast("_Place", tuple(row)) for row in connection.execute(query)}
+    return found & set(failed)
+
+
+def durations(connection: sa.Connection, library: str, cell: str) -> Mapping[str, float]:
+    """How long each test of a library took when last seen, in seconds: in that cell, or else in
+    any that has the newest run with tests."""
+    for condition in ([runs.c.cell == cell], []):
+        chosen = (
+            sa.select(runs.c.id)
+            .where(
+                runs.c.library == library,
+                runs.c.passed + runs.c.flaky + runs.c.failed > 0,
+                *condition,
+            )
+            .order_by(runs.c.started.desc())
+            .limit(20)
+        )
+        newest_first = [row.id for row in connection.execute(chosen)]
+        if newest_first:
+            found = outcomes_of(connection, newest_first)
+            told = [its for run_id in reversed(newest_first) for its in found.get(run_id, ())]
+            return {its.name: its.seconds for its in told if its.state != "skipped"}
+    return {}
+
+
+def _sighting(kept: Kept, state: State) -> Sighting:
+    return Sighting(kept.run.id, kept.run.revision, kept.run.started, state)
+
+
+def _kept(row: sa.Row[Any]) -> Kept:
+    return Kept(
+        Run(
+            row.id,
+            row.library,
+            row.cell,
+            row.verb,
+            row.started,
+            Revision(row.revision, row.branch, row.committed),
+            row.image,
+            row.digest,
+            row.host,
+            row.shard,
+            int(row.attempt),
+        ),
+        End(row.state, row.seconds, cast("Cause | None", row.cause), row.message),
+        {state: int(getattr(row, state)) for state in COUNTED if getattr(row, state)},
+    )

@@ -1,0 +1,105 @@
+"""The tables of the store, as the newest migration leaves them. Pure.
+
+A change here needs a migration in `migrations/versions/`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+METADATA = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+)
+
+COUNTED = ("passed", "flaky", "failed", "errored", "skipped")
+
+runs = Table(
+    "runs",
+    METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("library", String(200), nullable=False),
+    Column("cell", String(200), nullable=False),
+    Column("verb", String(20), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("cause", String(20)),
+    Column("message", String(4000), nullable=False),
+    Column("started", Float(53), nullable=False),
+    Column("seconds", Float(53), nullable=False),
+    Column("revision", String(200), nullable=False),
+    Column("branch", String(500), nullable=False),
+    Column("committed", Float(53)),
+    Column("image", String(500), nullable=False),
+    Column("digest", String(100), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("shard", String(20), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    *(Column(state, Integer, nullable=False) for state in COUNTED),
+    Index(None, "library", "cell", "verb", "started"),
+    Index(None, "started"),
+)
+
+
+def _of_run(name: str, *columns: Column[object]) -> Table:
+    """A table of what runs have many of, in its order."""
+    return Table(
+        name,
+        METADATA,
+        Column("run", String(36), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+        Column("position", Integer, primary_key=True),
+        *columns,
+    )
+
+
+steps = _of_run(
+    "steps",
+    Column("name", String(50), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("seconds", Float(53), nullable=False),
+    Column("log", LargeBinary, nullable=False),
+)
+
+outcomes = _of_run(
+    "outcomes",
+    # Short enough for a key of PostgreSQL's indexes, whatever its characters.
+    Column("name", String(600), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("seconds", Float(53), nullable=False),
+    Column("message", String(4000), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("output", LargeBinary, nullable=False),
+)
+Index("ix_outcomes_name", outcomes.c.name, outcomes.c.run)
+# Nearly all pass: what did not is found without them.
+Index(
+    "ix_outcomes_not_passed",
+    outcomes.c.run,
+    sqlite_where=outcomes.c.state != "passed",
+    postgresql_where=outcomes.c.state != "passed",
+)
+
+measurements = _of_run(
+    "measurements",
+    Column("name", String(500), nullable=False),
+    Column("value", Float(53), nullable=False),
+    Column("unit", String(50), nullable=False),
+    Column("direction", String(10), nullable=False),
+)
+
+products = _of_run(
+    "products",
+    Column("path", String(4000), nullable=False),
+    Column("machine", String(50)),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+)

@@ -1,0 +1,124 @@
+"""How each build system is told to configure and compile. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from envmatrix.sessions.steps import BUILD, Workplace
+
+WHEELS = f"{BUILD}/wheels"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One program of a step, run in `directory` of the container."""
+
+    step: str
+    argv: Sequence[str]
+    directory: str = BUILD
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
+    """What configures and compiles a library, in its order."""
+    return tuple(_SYSTEMS[place.library.build.system](place, jobs))
+
+
+def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
+    build = place.library.build
+    how = ["--preset", build.preset] if build.preset else _CMAKE_DEFAULTS
+    targets = ["--target", *build.targets] if build.targets else []
+    return (
+        Command("configure", ["cmake", "-S", place.tree, "-B", BUILD, *how, *build.options]),
+        Command("compile", ["cmake", "--build", BUILD, "--parallel", str(jobs), *targets]),
+    )
+
+
+_CMAKE_DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
+
+
+def _meson(place: Workplace, jobs: int) -> Sequence[Command]:
+    build = place.library.build
+    # A second `setup` of a directory is an error, and ninja reconfigures what needs it.
+    setup = 'test -f build.ninja || exec meson setup "$@"'
+    arguments = [BUILD, place.tree, "--buildtype=release", *_meson_cross(place), *build.options]
+    ninja = ["ninja", "-C", BUILD, f"-j{jobs}", *build.targets]
+    return (
+        Command("configure", ["sh", "-euc", setup, "meson", *arguments]),
+        Command("compile", ninja),
+    )
+
+
+def _meson_cross(place: Workplace) -> Sequence[str]:
+    is_cross = place.compiler.flavour.startswith("cross")
+    return ["--cross-file", f"{BUILD}/{MESON_CROSS}"] if is_cross else []
+
+
+MESON_CROSS = "meson-cross.ini"
+
+
+def meson_cross_file(place: Workplace) -> str:
+    """What Meson has to be told of a target; the compilers are in the image's environment."""
+    target, gcc = place.target, place.cell.toolchain.gcc
+    words = {"triplet": target.triplet, "gcc": gcc}
+    c, cxx = (text.format_map(words) for text in (target.c or "gcc", target.cxx or "g++"))
+    cpu = target.processor
+    return f"""\
+[binaries]
+c = ['{c}']
+cpp = ['{cxx}']
+cuda = ['nvcc', '-ccbin', '{cxx}']
+ar = '{target.triplet}-ar'
+strip = '{target.triplet}-strip'
+
+[host_machine]
+system = '{target.system.lower()}'
+cpu_family = '{cpu}'
+cpu = '{cpu}'
+endian = 'little'
+"""
+
+
+def _make(place: Workplace, jobs: int) -> Sequence[Command]:
+    build = place.library.build
+    argv = ["make", f"-j{jobs}", *build.options, *build.targets]
+    return (Command("compile", argv, place.tree),)
+
+
+def _bazel(place: Workplace, jobs: int) -> Sequence[Command]:
+    build = place.library.build
+    targets = build.targets or ("//...",)
+    argv = [*BAZEL, "build", f"--jobs={jobs}", f"--symlink_prefix={BUILD}/bazel-"]
+    return (Command("compile", [*argv, *build.options, *targets], place.tree),)
+
+
+# One process that ends with its command, and keeps what it makes in the build directory.
+BAZEL = ("bazel", "--batch", f"--output_user_root={BUILD}/.bazel")
+
+
+def _python(place: Workplace, jobs: int) -> Sequence[Command]:
+    """A wheel, by the backend that the project names, of what `requires` lists."""
+    build = place.library.build
+    argv = ["python3", "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
+    settings = [f"--config-setting={option}" for option in build.options]
+    parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(jobs), "MAX_JOBS": str(jobs)}
+    return (Command("compile", [*argv, *settings, "--outdir", WHEELS, "."], place.tree, parallel),)
+
+
+def _script(place: Workplace, jobs: int) -> Sequence[Command]:
+    environment = {"JOBS": str(jobs)}
+    return tuple(
+        Command("compile", ["bash", "-euo", "pipefail", "-c", line], place.tree, environment)
+        for line in place.library.build.commands
+    )
+
+
+_SYSTEMS: Mapping[str, Callable[[Workplace, int], Sequence[Command]]] = {
+    "bazel": _bazel,
+    "cmake": _cmake,
+    "make": _make,
+    "meson": _meson,
+    "python": _python,
+    "script": _script,
+}

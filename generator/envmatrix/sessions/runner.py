@@ -1,0 +1,159 @@
+"""Runs the steps of a session, one container each; keeps what they print, and says what it means
+where they fail."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from envmatrix.console import Console
+from envmatrix.engine import containers
+from envmatrix.engine.containers import ContainerSpec, Ended, Limits
+from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.sessions import failures, steps
+from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.logs import Log
+from envmatrix.sessions.outcomes import Step
+from envmatrix.sessions.steps import Workplace
+
+if TYPE_CHECKING:
+    import docker
+
+SHOWN_LINES = 60
+# What has to stay free on a disk that a container writes to, in bytes.
+FREE_DISK = 2 << 30
+# How often a step is begun that the engine failed.
+_ENGINE_ATTEMPTS = 2
+# Above this an exit code tells the signal that ended a program.
+_SIGNALS = 128
+
+
+class StepFailed(EnvmatrixError):
+    """A program in the container failed; the session ends with its exit code."""
+
+    def __init__(
+        self, status: int, cause: Cause, message: str, hint: str, details: Sequence[str]
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.exit_code = status  # type: ignore[misc]  # the program's own, not one of ours
+        self.cause = cause
+
+
+class OutOfMemory(StepFailed):
+    """The kernel ended a program, because the container had no more memory."""
+
+
+class Skipped(EnvmatrixError):
+    """A benchmark that could not run here, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a step ended, what it printed last, and, where kept, its standard output alone."""
+
+    ended: Ended
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """For one library in one cell. `memory` is what a container may take, in bytes, `free_disk`
+    what it has to leave; `told` hears of each step that ended; `component_of` tells the component
+    of CUDA that a header or library is of, where images lack it."""
+
+    client: docker.DockerClient
+    place: Workplace
+    console: Console
+    memory: int | None = None
+    free_disk: int = FREE_DISK
+    told: Callable[[Step], None] = lambda _step: None
+    component_of: Callable[[str], str | None] = lambda _name: None
+
+    def output(self, step: str, spec: ContainerSpec, timeout: float | None) -> Output:
+        """Run one step; what it prints goes to its log, and to the screen with -v. A step that the
+        engine fails, not the program, is begun once more."""
+        limits = Limits(timeout, self.memory, self.free_disk)
+        for attempt in range(1, _ENGINE_ATTEMPTS + 1):
+            try:
+                return self._once(step, replace(spec, limits=limits))
+            except EngineError as error:
+                if attempt == _ENGINE_ATTEMPTS:
+                    raise
+                self.console.warn(f"{error.message}; trying {step} again")
+        raise AssertionError("unreachable")
+
+    def _once(self, step: str, spec: ContainerSpec) -> Output:
+        begun = time.monotonic()
+        log = Log(self.place.log(step))
+        with log, self.console.display() as display:
+
+            def on_line(line: str) -> None:
+                log.add(line)
+                display.log(step, line)
+                display.step(step, line, *steps.ninja_progress(line))
+
+            display.started(step, "run", f"{self.place.library.name} in {self.place.cell.id}")
+            ended = containers.run(self.client, spec, on_line)
+            display.finished(step, "failed" if ended.status else "done")
+        self.told(Step(step, ended.status, time.monotonic() - begun, log.excerpt()))
+        return Output(ended, log.end)
+
+    def check(self, step: str, output: Output) -> None:
+        if output.ended.status:
+            raise self.failure(step, output.ended, output.lines)
+
+    def failure(self, step: str, ended: Ended, lines: Sequence[str]) -> StepFailed:
+        place, shell = self.place, self.hint(step)
+        where = f"{step} of `{place.library.name}` in `{place.cell.id}`"
+        details = lines[-SHOWN_LINES:]
+        if ended.out_of_memory and ended.status:
+            limit = f"the {self.memory >> 20} MB" if self.memory else "the memory"
+            message = f"{where} took more than {limit} that there are, and was killed"
+            hint = f"{shell}; fewer jobs: `-j 1`, or a larger `build.job_memory`"
+            return OutOfMemory(ended.status, "environment", message, hint, details)
+        if ended.stopped == "timeout":
+            limits = place.library.tests if step == "test" else place.library.build
+            seconds = limits.timeout if limits else 0
+            message = f"{where} went on for more than {seconds} s, and was killed with all it began"
+            hint = f"{shell}; `timeout` in matrix.yaml is the limit"
+            return StepFailed(ended.status, "product", message, hint, details)
+        if ended.stopped == "disk":
+            shutil.rmtree(place.build, ignore_errors=True)
+            message = f"{where} filled the disk, and was killed; what it wrote is removed"
+            hint = "`df` says what is free, `envmatrix gc --dry-run` what could be"
+            return StepFailed(ended.status, "environment", message, hint, details)
+        finding = self._judged(lines)
+        said = f": {finding.message}" if finding.message else ""
+        message = f"{where} failed with {ending(ended.status)}{said}"
+        hint = "; ".join(filter(None, (finding.hint, shell)))
+        return StepFailed(ended.status, finding.cause, message, hint, details)
+
+    def hint(self, step: str) -> str:
+        """Where to look, and how to try it by hand."""
+        return (
+            f"the log is {self.place.log(step)}; a shell in that same container: "
+            f"`nox -s shell-{self.place.cell.id}`"
+        )
+
+    def _judged(self, lines: Sequence[str]) -> failures.Finding:
+        for name in failures.lacking(lines):
+            if component := self.component_of(name):
+                return failures.Finding(
+                    "environment",
+                    f"it needs `{name}`, which is of the component `{component}`",
+                    f"add it to the library: `components: [{component}]`",
+                )
+        return failures.judge(lines)
+
+
+def ending(status: int) -> str:
+    """`exit code 2`, `exit code 139 (SIGSEGV)`."""
+    try:
+        name = f" ({signal.Signals(status - _SIGNALS).name})" if status > _SIGNALS else ""
+    except ValueError:
+        name = ""
+    return f"exit code {status}{name}"

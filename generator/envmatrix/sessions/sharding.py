@@ -1,0 +1,48 @@
+"""Which tests a part of several runs. Pure."""
+
+from __future__ import annotations
+
+import heapq
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from envmatrix.errors import ConfigurationError, Problem
+
+_SHARD = re.compile(r"([1-9]\d{0,3})/([1-9]\d{0,3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The part `index` of `total`, from 1 on."""
+
+    index: int
+    total: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        match = _SHARD.fullmatch(text)
+        if match is None or int(match[1]) > int(match[2]):
+            hint = "write `1/3` for the first of three parts"
+            raise ConfigurationError(Problem(f"`{text}` is no part of tests", hint=hint))
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.total}"
+
+
+def chosen(names: Sequence[str], durations: Mapping[str, float], shard: Shard) -> tuple[str, ...]:
+    """The tests of one shard, in the order of `names`. The longest goes first to the shard that has
+    least to do; a test that was never timed counts as an ordinary one. Every shard of the same
+    arguments is part of one partition."""
+    usual = statistics.median(durations.values()) if durations else 1.0
+    longest_first = sorted(set(names), key=lambda name: (-durations.get(name, usual), name))
+    loads = [(0.0, index) for index in range(1, shard.total + 1)]
+    own = set()
+    for name in longest_first:
+        load, index = heapq.heappop(loads)
+        if index == shard.index:
+            own.add(name)
+        heapq.heappush(loads, (load + durations.get(name, usual), index))
+    return tuple(name for name in dict.fromkeys(names) if name in own)

@@ -1,0 +1,202 @@
+"""Runs the tests of a library by its framework, and tells what each came to."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envmatrix.engine.containers import Ended
+from envmatrix.errors import EnvmatrixError
+from envmatrix.matrix.model import LibraryTest
+from envmatrix.sessions import junit, outcomes, steps
+from envmatrix.sessions.execution import SITE
+from envmatrix.sessions.frameworks import FRAMEWORKS, REPORTS, Batch, Framework, names
+from envmatrix.sessions.outcomes import SKIPPED, TestOutcome
+from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed, ending
+from envmatrix.sessions.sharding import Shard, chosen
+
+if TYPE_CHECKING:
+    from docker.types import DeviceRequest
+
+JUNIT = "junit.xml"
+
+# What is to be tried again.
+_FAILED = ("failed", "errored")
+# Frameworks whose tests are programs that the build makes.
+_OF_PROGRAMS = ("googletest", "catch2")
+_PRINTED = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    __test__ = False  # pytest: this is no test class
+
+    outcomes: tuple[TestOutcome, ...]
+    junit: Path
+    failure: EnvmatrixError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which tests: the framework's own `arguments`, and a shard by the seconds that tests took; how
+    often what fails is tried again, as the library says where that is None."""
+
+    arguments: Sequence[str] = ()
+    shard: Shard | None = None
+    durations: Mapping[str, float] = field(default_factory=dict)
+    retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Testing:
+    """The tests of the library of `runner`, on `devices`."""
+
+    __test__ = False
+
+    runner: Runner
+    tests: LibraryTest
+    devices: Sequence[DeviceRequest]
+
+    def run(self, asked: Asked) -> TestRun:
+        """Run them; a failing one is in the result, as is the failure to raise for it."""
+        place = self.runner.place
+        shutil.rmtree(place.build / REPORTS, ignore_errors=True)
+        (place.build / REPORTS).mkdir(parents=True)
+        wanted = self._shard(asked.shard, asked.durations) if asked.shard else None
+        found, failure = self._some(wanted, asked.arguments)
+        for _ in range(self.tests.retries if asked.retries is None else asked.retries):
+            failed = [its.name for its in found if its.state in _FAILED]
+            if not failed:
+                break
+            again, failure = self._some(failed, asked.arguments)
+            found = outcomes.merged(found, again)
+        file = place.directory / JUNIT
+        junit.write(file, f"{place.library.name}.{place.cell.id}", found)
+        if failure is None and (count := sum(its.state in _FAILED for its in found)):
+            failure = self._failed(f"{count} of {len(found)} tests", Ended(1), ())
+        return TestRun(found, file, failure)
+
+    @property
+    def _framework(self) -> Framework:
+        return FRAMEWORKS[self.tests.framework]
+
+    def _shard(self, shard: Shard, durations: Mapping[str, float]) -> tuple[str, ...]:
+        """The tests of a shard, of those that the framework lists."""
+        found: list[str] = []
+        for batch in self._framework.listing(self.runner.place, self._programs()):
+            output = self._output("list", batch, keeps_stdout=True)
+            self.runner.check("list", output)
+            found += names(self._framework, batch, output.ended.stdout)
+        return chosen(found, durations, shard)
+
+    def _programs(self) -> tuple[str, ...]:
+        """What `run` means: of frameworks whose tests are programs, those that were built."""
+        if self.tests.framework not in _OF_PROGRAMS:
+            return self.tests.run
+        build = self.runner.place.build
+        found = {file for pattern in self.tests.run for file in build.glob(pattern)}
+        inside = sorted(its.relative_to(build).as_posix() for its in found if its.is_file())
+        if not inside:
+            raise EnvmatrixError(
+                f"the build made no test program `{', '.join(self.tests.run)}`",
+                hint="compare `test.run` in matrix.yaml with what the build writes",
+            )
+        return tuple(f"{steps.BUILD}/{name}" for name in inside)
+
+    def _some(
+        self, wanted: Sequence[str] | None, arguments: Sequence[str]
+    ) -> tuple[tuple[TestOutcome, ...], EnvmatrixError | None]:
+        """What tests came to, all where `wanted` is None; and the failure of a program that did not
+        get to a verdict."""
+        if wanted is not None and not wanted:
+            return (), None
+        found: list[TestOutcome] = []
+        failure: EnvmatrixError | None = None
+        options = (*self.tests.options, *arguments)
+        place = self.runner.place
+        for batch in self._framework.running(place, self._programs(), wanted, options):
+            told, failed = self._batch(batch)
+            found += told
+            failure = failure or failed
+        return tuple(found), failure
+
+    def _batch(self, batch: Batch) -> tuple[list[TestOutcome], EnvmatrixError | None]:
+        begun = time.monotonic()
+        output = self._output("test", batch)
+        seconds = time.monotonic() - begun
+        if output.ended.out_of_memory or output.ended.stopped:
+            error: EnvmatrixError = self.runner.failure("test", output.ended, output.lines)
+            return [self._lost(batch, seconds, error)], error
+        if batch.report is None:
+            return [_by_status(batch.program, output, seconds)], None
+        try:
+            told = self._told(batch, batch.report)
+        except EnvmatrixError as broken:
+            error = self.runner.failure("test", output.ended, output.lines)
+            error = error if output.ended.status else broken
+            return [self._lost(batch, seconds, error)], error
+        if failed := sum(its.state in _FAILED for its in told):
+            counted = f"{failed} of {len(told)} tests"
+            return told, self._failed(counted, output.ended, output.lines)
+        if output.ended.status:
+            return told, self.runner.failure("test", output.ended, output.lines)
+        return told, None
+
+    def _lost(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:
+        """What stands for tests that nothing is known of."""
+        name = batch.program or self.tests.framework
+        return TestOutcome(name, "errored", seconds, error.message)
+
+    def _failed(self, counted: str, ended: Ended, lines: Sequence[str]) -> StepFailed:
+        place = self.runner.place
+        return StepFailed(
+            ended.status or 1,
+            "product",
+            f"{counted} of `{place.library.name}` in `{place.cell.id}` failed",
+            self.runner.hint("test"),
+            lines[-SHOWN_LINES:],
+        )
+
+    def _told(self, batch: Batch, report: str) -> list[TestOutcome]:
+        """What the JUnit files of a program say, by the framework's names."""
+        build = self.runner.place.build
+        files = sorted(build.glob(report))
+        if not files:
+            raise EnvmatrixError(
+                f"`{batch.program or batch.argv[0]}` wrote no JUnit file",
+                hint=f"the log is {self.runner.place.log('test')}",
+            )
+        base = build / report.partition("/")[0]
+        told: dict[str, TestOutcome] = {}
+        for file in files:
+            inside = file.relative_to(base).as_posix()
+            for case in junit.read(file):
+                name = self._framework.name(batch, case, inside)
+                its = TestOutcome(name, case.state, case.seconds, case.message, output=case.output)
+                told[name] = outcomes.worse(told.get(name), its)
+        return list(told.values())
+
+    def _output(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> Output:
+        place = self.runner.place
+        path = {"PYTHONPATH": f"{steps.BUILD}/{SITE}:{steps.REQUIRES}"}
+        environment = path if self.tests.framework == "pytest" else {}
+        container = steps.compiler if batch.needs_compiler else steps.runtime
+        spec = container(place, batch.argv, environment, directory=batch.directory)
+        spec = replace(spec, devices=self.devices, keeps_stdout=keeps_stdout)
+        return self.runner.output(step, spec, self.tests.timeout)
+
+
+def _by_status(name: str, output: Output, seconds: float) -> TestOutcome:
+    """The outcome of a program that is one test."""
+    status, said = output.ended.status, "".join(output.lines[-1:])
+    printed = junit.cut("\n".join(output.lines), _PRINTED)
+    if status == SKIPPED:
+        return TestOutcome(name, "skipped", seconds, said, output=printed)
+    if status:
+        message = f"{ending(status)}{f': {said}' if said else ''}"
+        return TestOutcome(name, "failed", seconds, message, output=printed)
+    return TestOutcome(name, "passed", seconds, output=printed)

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from envmatrix.results.database import Database, connect
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str | Path:
+    """Where an empty store is; tests/integration/test_postgresql.py has another answer."""
+    return tmp_path / "results.sqlite"
+
+
+@pytest.fixture
+def database(url: str | Path) -> Iterator[Database]:
+    with connect(url) as its:
+        yield its

@@ -1,0 +1,78 @@
+"""Runs for tests, with all that a test does not care for filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from envmatrix.results.records import End, Product, Record, Revision, Run
+from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+
+CELL = "cuda13.0-debian12-x86_64"
+
+
+def run(
+    number: int = 1,
+    *,
+    library: str = "lib",
+    cell: str = CELL,
+    verb: str = "test",
+    revision: str | None = None,
+    committed: float | None = None,
+    shard: str = "",
+) -> Run:
+    """The run `number`, at that second and of that revision."""
+    return Run(
+        id=f"{library}-{cell}-{verb}-{shard}-{number}"[-36:],
+        library=library,
+        cell=cell,
+        verb=verb,
+        started=float(number),
+        revision=Revision(f"r{number}" if revision is None else revision, "main", committed),
+        image="envmatrix/e:devel-amd64-0",
+        digest="sha256:0",
+        host="machine",
+        shard=shard,
+    )
+
+
+def record(
+    number: int = 1,
+    tests: Mapping[str, State] | None = None,
+    *,
+    state: State | None = None,
+    cause: Cause | None = None,
+    message: str = "",
+    seconds: float = 2.0,
+    steps: Sequence[Step] = (),
+    measurements: Sequence[Measurement] = (),
+    products: Sequence[Product] = (),
+    library: str = "lib",
+    cell: str = CELL,
+    verb: str = "test",
+    revision: str | None = None,
+    committed: float | None = None,
+    shard: str = "",
+) -> Record:
+    """A run that failed if one of its tests did."""
+    found = tests or {}
+    is_bad = any(its in ("failed", "errored") for its in found.values())
+    return Record(
+        run(
+            number,
+            library=library,
+            cell=cell,
+            verb=verb,
+            revision=revision,
+            committed=committed,
+            shard=shard,
+        ),
+        End(state or ("failed" if is_bad else "passed"), seconds, cause, message),
+        tuple(steps),
+        tuple(
+            TestOutcome(name, its, 0.5, f"{name} says {its}" if its != "passed" else "")
+            for name, its in found.items()
+        ),
+        tuple(measurements),
+        tuple(products),
+    )

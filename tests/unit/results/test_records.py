@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.results.examples import record, run
+
+from envmatrix.results.records import End, Part, Product, Record, line_of, record_of
+from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
+
+
+def parts(its: Record) -> list[Part]:
+    return [its.run, *its.steps, *its.outcomes, *its.measurements, *its.products, its.end]
+
+
+def lines(its: Record) -> list[str]:
+    return [line_of(part) for part in parts(its)]
+
+
+FULL = record(
+    7,
+    {"a": "passed", "b": "failed"},
+    steps=[Step("compile", 0, 1.5, "warning: ü\n")],
+    measurements=[Measurement("axpy", 1.5, "GB/s", "higher")],
+    products=[Product("libx.so", "x86_64", 12, "0" * 64)],
+)
+
+
+def test_a_journal_tells_all_of_a_run() -> None:
+    assert record_of(lines(FULL)) == FULL
+
+
+text = st.text(max_size=20)
+outcomes = st.builds(
+    TestOutcome,
+    text,
+    st.sampled_from(["passed", "flaky", "failed", "errored", "skipped"]),
+    st.floats(0, 1e6),
+    text,
+    st.integers(1, 9),
+    text,
+)
+
+
+@given(st.lists(outcomes), text, st.floats(0, 1e9))
+def test_whatever_tests_print_comes_back(
+    found: list[TestOutcome], message: str, seconds: float
+) -> None:
+    its = Record(run(), End("failed", seconds, "product", message), (), tuple(found))
+    written = lines(its)
+    assert all("\n" not in line for line in written)
+    assert record_of(written) == its
+
+
+@given(st.data())
+def test_a_journal_that_is_cut_anywhere_tells_what_is_whole_of_it(data: st.DataObject) -> None:
+    whole = "\n".join(lines(FULL)) + "\n"
+    length = data.draw(st.integers(0, len(whole) - 2))
+    found = record_of(whole[:length].splitlines())
+    if length < len(lines(FULL)[0]):
+        assert found is None
+    else:
+        assert found is not None
+        assert found.run == FULL.run
+        assert found.end.state == "killed"
+        assert found.end.cause == "infrastructure"
+        assert found.outcomes == FULL.outcomes[: len(found.outcomes)]
+
+
+def test_what_stands_behind_a_broken_line_does_not_count() -> None:
+    written = lines(FULL)
+    found = record_of([written[0], "{broken", *written[1:]])
+    assert found is not None
+    assert found.outcomes == ()
+
+
+def test_a_killed_run_took_as_long_as_its_steps() -> None:
+    found = record_of(lines(FULL)[:-1])
+    assert found is not None
+    assert found.end.seconds == 1.5
+
+
+def test_tests_are_counted_by_state() -> None:
+    assert FULL.counts == {"passed": 1, "failed": 1}

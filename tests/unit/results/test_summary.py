@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.results.examples import CELL, record
+
+from envmatrix.errors import Position
+from envmatrix.results import summary
+from envmatrix.results.queries import Kept, Sighting
+from envmatrix.results.records import Record, Revision
+from envmatrix.results.waivers import Waiver
+from envmatrix.sessions.outcomes import State
+
+TODAY = date(2026, 1, 1)
+
+
+def kept(its: Record) -> Kept:
+    return Kept(its.run, its.end, its.counts)
+
+
+def started(runs: Sequence[Kept]) -> list[tuple[str, str, float]]:
+    return [(its.run.verb, its.run.shard, its.run.started) for its in runs]
+
+
+def counting(*records: Record) -> list[tuple[str, str, float]]:
+    (runs,) = summary.newest(map(kept, records)).values()
+    return started(runs)
+
+
+def test_a_run_that_compiled_only_does_not_count_beside_a_later_one_with_tests() -> None:
+    assert counting(record(1, verb="compile"), record(2)) == [("test", "", 2.0)]
+
+
+def test_tests_count_while_a_later_compilation_is_good() -> None:
+    found = counting(record(2, verb="compile"), record(1))
+    assert found == [("compile", "", 2.0), ("test", "", 1.0)]
+
+
+def test_tests_of_before_it_no_longer_compiled_do_not_count() -> None:
+    found = counting(record(2, verb="compile", state="failed"), record(1))
+    assert found == [("compile", "", 2.0)]
+
+
+def test_the_shards_of_the_newest_partition_count_together() -> None:
+    found = counting(
+        record(1),
+        record(2, shard="1/2"),
+        record(3, shard="2/2"),
+        record(4, shard="1/3"),
+        record(5, shard="2/3"),
+        record(6, shard="3/3"),
+    )
+    assert found == [("test", "1/3", 4.0), ("test", "2/3", 5.0), ("test", "3/3", 6.0)]
+
+
+def test_a_library_is_as_bad_as_the_worst_of_its_runs() -> None:
+    runs = [kept(record(1)), kept(record(2, verb="perf", state="failed"))]
+    assert summary.entry(runs, []).state == "failed"
+    assert summary.entry(runs[:1], []).state == "passed"
+
+
+def waiver(test: str, *, library: str = "*", cell: str = "*", day: str = "2026-06-30") -> Waiver:
+    where = Position("waivers.yaml", 3, 5)
+    return Waiver(test, library, cell, "ana", "BUG-1", date.fromisoformat(day), where)
+
+
+def failures(its: Record, *waivers: Waiver) -> dict[str, Waiver | None]:
+    found = summary.failures_of(kept(its), its.outcomes, waivers, TODAY)
+    return {failure.name: failure.waiver for failure in found}
+
+
+BAD = record(1, {"a": "passed", "b": "failed", "c.1": "errored"})
+
+
+def test_what_fails_are_the_tests_that_fail() -> None:
+    assert failures(BAD) == {"b": None, "c.1": None}
+
+
+def test_where_no_test_fails_it_is_the_step() -> None:
+    assert failures(record(1, verb="compile", state="failed")) == {"step:compile": None}
+    assert failures(record(1, {"a": "passed"}, state="killed")) == {"step:test": None}
+    assert failures(record(1, {"a": "passed"})) == {}
+
+
+def test_a_waiver_covers_by_globs() -> None:
+    its = waiver("c.*")
+    assert failures(BAD, its) == {"b": None, "c.1": its}
+    assert failures(BAD, waiver("*", library="other")) == {"b": None, "c.1": None}
+    assert failures(BAD, waiver("*", cell="cuda12*")) == {"b": None, "c.1": None}
+    its = waiver("*", cell="cuda13*", library="l?b")
+    assert failures(BAD, its) == {"b": its, "c.1": its}
+
+
+def test_a_waiver_covers_until_the_end_of_its_day() -> None:
+    last = waiver("b", day="2026-01-01")
+    assert failures(BAD, last)["b"] == last
+    assert failures(BAD, waiver("b", day="2025-12-31"))["b"] is None
+
+
+def test_an_expired_waiver_does_not_hide_one_that_is_in_force() -> None:
+    its = waiver("b")
+    assert failures(BAD, waiver("b", day="2025-12-31"), its)["b"] == its
+
+
+def seen(*states: State, committed: Sequence[float] = ()) -> list[Sighting]:
+    """One sighting after the other, of revisions r0, r1, ..."""
+    times = dict(enumerate(committed))
+    return [
+        Sighting(f"run{n}", Revision(f"r{n}", "", times.get(n)), float(n), state)
+        for n, state in enumerate(states)
+    ]
+
+
+def revisions(sightings: Sequence[Sighting]) -> tuple[str | None, str | None]:
+    origin = summary.origin(sightings)
+    if origin is None:
+        return None, None
+    good = origin.last_good
+    return origin.first_bad.revision.id, good.revision.id if good else None
+
+
+def test_it_is_bad_since_the_first_after_the_last_good_one() -> None:
+    assert revisions(seen("failed", "passed", "failed", "errored")) == ("r2", "r1")
+    assert revisions(seen("passed", "killed")) == ("r1", "r0")
+
+
+def test_what_is_good_now_is_bad_since_never() -> None:
+    assert revisions(seen("failed", "passed")) == (None, None)
+    assert revisions(seen("failed", "flaky")) == (None, None)
+    assert revisions([]) == (None, None)
+
+
+def test_what_was_never_good_has_no_last_good_one() -> None:
+    assert revisions(seen("skipped", "failed", "failed")) == ("r1", None)
+
+
+def test_a_skip_says_nothing() -> None:
+    assert revisions(seen("passed", "skipped", "failed", "skipped")) == ("r2", "r0")
+
+
+def test_commits_are_in_the_order_of_their_own_times() -> None:
+    # r1 was run last, and is older than r0
+    bisected = seen("failed", "passed", committed=[200.0, 100.0])
+    assert revisions(bisected) == ("r0", "r1")
+
+
+@given(st.lists(st.sampled_from(["passed", "failed"]), min_size=1), st.randoms())
+def test_the_order_in_which_runs_are_told_does_not_matter(
+    states: list[State], chance: Random
+) -> None:
+    sightings = seen(*states)
+    shuffled = list(sightings)
+    chance.shuffle(shuffled)
+    assert summary.origin(shuffled) == summary.origin(sightings)
+
+
+def history(*seconds: float) -> list[Kept]:
+    """Runs that took so long, the newest first."""
+    numbers = range(len(seconds), 0, -1)
+    return [kept(record(n, seconds=its)) for n, its in zip(numbers, seconds, strict=True)]
+
+
+def test_a_run_is_slower_by_a_quarter_and_a_second_than_the_median_before() -> None:
+    found = summary.slower(history(20, 10, 10, 10, 10, 10))
+    assert found is not None
+    assert (found.before, found.now) == (10, 20)
+    assert summary.slower(history(12, 10, 10, 10, 10, 10)) is None
+    assert summary.slower(history(0.9, 0.1, 0.1, 0.1, 0.1, 0.1)) is None
+
+
+def test_few_runs_say_nothing_of_the_time() -> None:
+    assert summary.slower(history(20, 10, 10, 10, 10)) is None
+
+
+def test_a_run_that_fails_says_nothing_of_the_time() -> None:
+    runs = [kept(record(9, state="failed", seconds=99)), *history(10, 10, 10, 10, 10, 10)]
+    assert summary.slower(runs) is None
+
+
+def test_what_passed_before_and_fails_now_is_broken() -> None:
+    now = summary.failures_of(kept(BAD), BAD.outcomes, (), TODAY)
+    before: dict[tuple[str, str, str], State] = {("lib", CELL, "b"): "passed"}
+    assert [failure.name for failure in summary.broken(before, now)] == ["b"]
+    assert summary.broken({("lib", CELL, "b"): "failed"}, now) == ()
+
+
+def test_a_commit_is_told_by_its_first_digits() -> None:
+    assert summary.described(Revision("0123456789" * 4)) == "012345678901"
+    assert summary.described(Revision("0123456789" * 4 + "-changed")).startswith("0123456789")
+    assert summary.described(Revision("4.2.0")) == "4.2.0"

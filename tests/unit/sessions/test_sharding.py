@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.sessions.sharding import Shard, chosen
+
+names = st.lists(st.text(min_size=1, max_size=5), unique=True, max_size=40)
+durations = st.dictionaries(st.text(min_size=1, max_size=5), st.floats(0, 1e4), max_size=40)
+
+
+@given(names, durations, st.integers(1, 7))
+def test_shards_are_a_partition(its: list[str], seconds: dict[str, float], total: int) -> None:
+    parts = [chosen(its, seconds, Shard(index, total)) for index in range(1, total + 1)]
+    assert sorted(name for part in parts for name in part) == sorted(its)
+    for part in parts:
+        assert list(part) == [name for name in its if name in part], "in their order"
+
+
+@given(names, durations, st.integers(1, 7))
+def test_no_shard_has_more_than_its_share_and_one_test(
+    its: list[str], seconds: dict[str, float], total: int
+) -> None:
+    known = {name: seconds.get(name, 0.0) for name in its}
+    loads = [
+        sum(known[name] for name in chosen(its, known, Shard(index, total)))
+        for index in range(1, total + 1)
+    ]
+    longest = max(known.values(), default=0.0)
+    assert max(loads) <= sum(loads) / total + longest + 1e-6
+
+
+def test_a_long_test_is_alone() -> None:
+    seconds = {"long": 100.0, "a": 40.0, "b": 30.0, "c": 30.0}
+    assert chosen(["a", "long", "b", "c"], seconds, Shard(1, 2)) == ("long",)
+    assert chosen(["a", "long", "b", "c"], seconds, Shard(2, 2)) == ("a", "b", "c")
+
+
+def test_without_durations_tests_are_dealt_out() -> None:
+    assert len(chosen(["a", "b", "c", "d"], {}, Shard(1, 2))) == 2
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2"])
+def test_what_is_no_part_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no part of tests"):
+        Shard.parse(text)
+
+
+def test_a_part_is_written_as_it_is_read() -> None:
+    assert str(Shard.parse("2/3")) == "2/3"
