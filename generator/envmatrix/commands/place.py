@@ -50,12 +50,13 @@ _SPARED_MEMORY = 512 << 20
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """What was asked for. `only_compiler`: nothing will run, so no runtime image is needed."""
+    """What was asked for; `memory` is what a container may take, in MB."""
 
     name: str
     library: str | None
     emulate: bool
-    only_compiler: bool = False
+    jobs: int | None
+    memory: int | None
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ class Cell:
     compiler: Image
     runtime: Image | None
     names: Mapping[Image, str]
-    jobs: int | None
+    which: Which
     console: Console
 
     @classmethod
-    def of(cls, which: Which, jobs: int | None, console: Console) -> Cell:
+    def of(cls, which: Which, console: Console, *, only_compiler: bool = False) -> Cell:
+        """`only_compiler`: nothing will run, so no runtime image is needed."""
         workspace = Workspace.here()
         cell = find_cell(workspace.matrix, which.name)
         host_arch = options.host_arch()
@@ -84,12 +86,12 @@ class Cell:
             )
         libraries = _libraries(workspace, which.library, cell)
         compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
-        needed = [compiler, *([] if which.only_compiler else others)]
+        needed = [compiler, *([] if only_compiler else others)]
         actions = planned(workspace, needed, console)
         provide(workspace, actions, options.JOBS, console)
         names = {action.image: action.inputs.reference for _, action in actions}
         runtime = next(iter(others), None)
-        return cls(workspace, cell, libraries, compiler, runtime, names, jobs, console)
+        return cls(workspace, cell, libraries, compiler, runtime, names, which, console)
 
     @cached_property
     def location(self) -> Location:
@@ -103,15 +105,18 @@ class Cell:
         return tuple(waiver for waiver in found if not waiver.has_expired(today))
 
     def durations(self, library: Library) -> Mapping[str, float]:
-        """How long the tests of a library took, in seconds; nothing where no run is stored."""
+        """How long the tests of a library took, in seconds, as was known when the revision was
+        committed: so shards that run one after the other know the same."""
         from envmatrix.results import queries  # SQLAlchemy
         from envmatrix.results.database import connect
 
+        own = revisions.checkout_of(self.workspace.root)
+        before = self._revision(library).committed or (own.committed if own else 0.0)
         self.location.prepare()
         with connect(self.location.url) as database:
             self.location.replay(database)
             with database.reading() as connection:
-                return queries.durations(connection, library.name, self.planned.id)
+                return queries.durations(connection, library.name, self.planned.id, before)
 
     def place(self, library: Library) -> Workplace:
         root, cell, os = self.workspace.root, self.planned, self.planned.cell.os
@@ -192,9 +197,8 @@ class Cell:
     def _execution(
         self, client: docker.DockerClient, library: Library, recorder: Recorder
     ) -> Execution:
-        memory = available_memory()
-        usable = max(memory - _SPARED_MEMORY, 0) or None if memory else None
-        jobs = jobs_for(processors(), usable, library.build.job_memory, self.jobs)
+        usable = self._memory()
+        jobs = jobs_for(processors(), usable, library.build.job_memory, self.which.jobs)
         place = self.place(library)
         runner = Runner(
             client,
@@ -205,6 +209,13 @@ class Cell:
             component_of=self._lacking_component,
         )
         return Execution(runner, jobs)
+
+    def _memory(self) -> int | None:
+        """What a container may take, in bytes: as was asked for, or what the machine can spare."""
+        if self.which.memory:
+            return self.which.memory * 10**6
+        available = available_memory()
+        return max(available - _SPARED_MEMORY, _SPARED_MEMORY) if available else None
 
     def _lacking_component(self, file: str) -> str | None:
         """The component that a file is of, if the cell's images do not have that."""

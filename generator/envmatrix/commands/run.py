@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
 
@@ -46,26 +47,40 @@ _jobs = click.option(
 )
 
 
+_memory = click.option(
+    "--memory",
+    metavar="MB",
+    type=click.IntRange(64),
+    help="What a container may take; all that is available without it.",
+)
+
+
 def _cell_options(function: options.Decorated) -> options.Decorated:
-    library = click.option("--library", metavar="NAME", help="Only this library.")
-    emulate = click.option("--emulate", is_flag=True, help="Compile under emulation.")
-    return click.argument("name", metavar="CELL")(
-        library(emulate(_jobs(options.verbosity(function))))
-    )
+    """Add what all of these share; the command gets `which` of it, and `console`."""
+
+    @functools.wraps(function)
+    def with_which(
+        *,
+        name: str,
+        library: str | None,
+        emulate: bool,
+        jobs: int | None,
+        memory: int | None,
+        **others: Any,
+    ) -> Any:
+        return function(which=Which(name, library, emulate, jobs, memory), **others)
+
+    library_option = click.option("--library", metavar="NAME", help="Only this library.")
+    emulate_option = click.option("--emulate", is_flag=True, help="Compile under emulation.")
+    decorated = library_option(emulate_option(_jobs(_memory(options.verbosity(with_which)))))
+    return cast("options.Decorated", click.argument("name", metavar="CELL")(decorated))
 
 
 @command.command("compile", epilog="Example: envmatrix run compile cuda12-aarch64")
 @_cell_options
-def compile_command(
-    *, name: str, library: str | None, emulate: bool, jobs: int | None, console: Console
-) -> None:
+def compile_command(*, which: Which, console: Console) -> None:
     """Compile in CELL, and show what was made and where."""
-    which = Which(name, library, emulate, only_compiler=True)
-
-    def compiled(execution: Execution, recorder: Recorder) -> None:
-        _compile(execution, recorder)
-
-    _for_each(Cell.of(which, jobs, console), "compile", compiled)
+    _for_each(Cell.of(which, console, only_compiler=True), "compile", _compile)
 
 
 @command.command("test", epilog="Example: envmatrix run test cuda12-aarch64 -- -L host")
@@ -75,10 +90,7 @@ def compile_command(
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test_command(
     *,
-    name: str,
-    library: str | None,
-    emulate: bool,
-    jobs: int | None,
+    which: Which,
     shard: str | None,
     retries: int | None,
     console: Console,
@@ -86,7 +98,7 @@ def test_command(
 ) -> None:
     """Compile, then run the tests in CELL's runtime image; ARGUMENTS go to the test framework."""
     part = Shard.parse(shard) if shard else None
-    cell = Cell.of(Which(name, library, emulate), jobs, console)
+    cell = Cell.of(which, console)
 
     def tested(execution: Execution, recorder: Recorder) -> None:
         _compile(execution, recorder)
@@ -94,7 +106,7 @@ def test_command(
         if library.tests is None:
             raise Skipped(f"library `{library.name}` has no `test` in matrix.yaml")
         if execution.place.runtime is None:
-            raise Skipped(f"`{name}` is compiled; its tests run on hardware of its own only")
+            raise Skipped(f"`{which.name}` is compiled; its tests run on hardware of its own only")
         durations = cell.durations(library) if part else {}
         asked = Asked(tuple(arguments), part, durations, retries)
         run = Testing(execution.runner, library.tests, _devices(execution)).run(asked)
@@ -112,10 +124,7 @@ def test_command(
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def perf_command(
     *,
-    name: str,
-    library: str | None,
-    emulate: bool,
-    jobs: int | None,
+    which: Which,
     console: Console,
     device: str | None,
     as_json: bool,
@@ -125,12 +134,13 @@ def perf_command(
     with images.engine() as client:
         found = gpu.choose(gpu.probe(client), device)
     if isinstance(found, gpu.NoGpu):
-        _skip(f"no GPU for `{name}`: {found.reason}")
-    cell = Cell.of(Which(name, library, emulate), jobs, console)
+        _skip(f"no GPU for `{which.name}`: {found.reason}")
+    cell = Cell.of(which, console)
 
     def measured(execution: Execution, recorder: Recorder) -> None:
         if execution.place.is_emulated:
-            raise Skipped(f"`{name}` can be measured only on a machine of its own architecture")
+            here = "a machine of its own architecture"
+            raise Skipped(f"`{which.name}` can be measured only on {here}")
         _compile(execution, recorder)
         _measure(execution, recorder, found, arguments, as_json=as_json)
 
@@ -139,11 +149,9 @@ def perf_command(
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
 @_cell_options
-def shell_command(
-    *, name: str, library: str | None, emulate: bool, jobs: int | None, console: Console
-) -> None:
+def shell_command(*, which: Which, console: Console) -> None:
     """Open a shell in the container that CELL compiles in."""
-    cell = Cell.of(Which(name, library, emulate, only_compiler=True), jobs, console)
+    cell = Cell.of(which, console, only_compiler=True)
     place = cell.place(cell.libraries[0])
     for mount in steps.shell(place).mounts:
         if not mount.read_only:

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,15 +88,14 @@ def run(client: docker.DockerClient, spec: ContainerSpec, on_line: Callable[[str
     except DockerException as error:
         raise EngineError(f"no container of `{spec.image}` can be made: {error}") from error
     try:
-        printed = _printed(client, container)
-        container.start()
-        with _watched(container, spec) as stopped:
+        with _printed(client, container) as printed, _watched(container, spec) as stopped:
+            container.start()
             stdout = _follow(printed, on_line, keeps_stdout=spec.keeps_stdout)
         status = int(container.wait()["StatusCode"])
         container.reload()
         out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
-        status = TIMED_OUT if stopped and stopped[0] == "timeout" else status
-        return Ended(status, stdout, stopped[0] if stopped else None, out_of_memory)
+        status = TIMED_OUT if "timeout" in stopped else status
+        return Ended(status, stdout, next(iter(stopped), None), out_of_memory)
     except (DockerException, OSError) as error:
         raise EngineError(f"the container of `{spec.image}` failed: {error}") from error
     finally:
@@ -132,18 +131,20 @@ def _options(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _printed(
-    client: docker.DockerClient, container: Container
-) -> Iterator[tuple[bytes | None, bytes | None]]:
+_Chunks = tuple[bytes | None, bytes | None]
+
+
+@contextmanager
+def _printed(client: docker.DockerClient, container: Container) -> Iterator[Iterator[_Chunks]]:
     """What the container will print: of stdout and of stderr, as it comes."""
-    found: Iterator[tuple[bytes | None, bytes | None]] = client.api.attach(
-        str(container.id), stdout=True, stderr=True, stream=True, demux=True
-    )
-    return found
+    stream = client.api.attach(str(container.id), stdout=True, stderr=True, stream=True, demux=True)
+    # docker-py leaves this to its caller; the stream's own `close` leaves the connection open.
+    with closing(stream._response):  # type: ignore[attr-defined]
+        yield stream
 
 
 def _follow(
-    printed: Iterator[tuple[bytes | None, bytes | None]],
+    printed: Iterator[_Chunks],
     on_line: Callable[[str], None],
     *,
     keeps_stdout: bool,

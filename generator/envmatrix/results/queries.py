@@ -200,14 +200,17 @@ def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: fl
     return found & set(failed)
 
 
-def durations(connection: sa.Connection, library: str, cell: str) -> Mapping[str, float]:
-    """How long each test of a library took when last seen, in seconds: in that cell, or else in
-    any that has the newest run with tests."""
+def durations(
+    connection: sa.Connection, library: str, cell: str, before: float
+) -> Mapping[str, float]:
+    """How long each test of a library took when last seen before a moment, in seconds: in that
+    cell, or else in any that has the newest run with tests."""
     for condition in ([runs.c.cell == cell], []):
         chosen = (
             sa.select(runs.c.id)
             .where(
                 runs.c.library == library,
+                runs.c.started < before,
                 runs.c.passed + runs.c.flaky + runs.c.failed > 0,
                 *condition,
             )

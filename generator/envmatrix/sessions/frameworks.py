@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -214,10 +215,9 @@ def _commands(
     wanted: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
+    more = "".join(f" {shlex.quote(argument)}" for argument in arguments)
     return [
-        Batch(
-            ["bash", "-euo", "pipefail", "-c", f'{command} "$@"', "bash", *arguments], None, command
-        )
+        Batch(["bash", "-euo", "pipefail", "-c", f"{command}{more}"], None, command)
         for command in commands
         if wanted is None or command in wanted
     ]

@@ -169,9 +169,10 @@ def test_tests_take_as_long_as_when_they_were_last_seen(database: Database) -> N
     newer = replace(record(2), outcomes=again)
     add(database, record(1, {"a": "passed", "b": "passed"}), newer, record(3))
     with database.reading() as connection:
-        assert queries.durations(connection, "lib", CELL) == {"a": 9.0, "b": 0.5}
-        assert queries.durations(connection, "lib", OTHER) == {"a": 9.0, "b": 0.5}
-        assert queries.durations(connection, "unknown", CELL) == {}
+        assert queries.durations(connection, "lib", CELL, 9.0) == {"a": 9.0, "b": 0.5}
+        assert queries.durations(connection, "lib", OTHER, 9.0) == {"a": 9.0, "b": 0.5}
+        assert queries.durations(connection, "lib", CELL, 2.0) == {"a": 0.5, "b": 0.5}
+        assert queries.durations(connection, "unknown", CELL, 9.0) == {}
 
 
 @pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "no url at all"])

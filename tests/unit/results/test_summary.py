@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,0 +1,312 @@
+"""Libraries that misbehave: each is contained and reported, and the next one is unharmed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import yaml
+from docker.models.containers import Container
+from tests.integration.conftest import CELL, Checkout
+
+SHARED = "echo 'int x;' | ${CC:-gcc} -shared -fPIC -xc - -o /build/libx.so"
+GOOD = {
+    "path": "empty",
+    "build": {"system": "script", "commands": [SHARED]},
+    "test": {"framework": "commands", "run": ["test -e /build/libx.so"]},
+    "artifacts": ["libx.so"],
+}
+
+# Prints what GoogleTest would, and writes what its first argument says as its report.
+PROGRAM = """\
+for argument; do case $argument in --gtest_output=xml:*) report=${argument#*xml:};; esac; done
+"""
+
+
+def script(*commands: str, tests: list[str] | None = None, **build: Any) -> dict[str, Any]:
+    """A library that is built by commands."""
+    found = {**GOOD, "build": {"system": "script", "commands": [*commands], **build}}
+    return found | ({"test": {"framework": "commands", "run": tests}} if tests else {})
+
+
+@pytest.fixture
+def libraries(checkout: Checkout) -> Checkout:
+    (checkout.root / "empty").mkdir()
+    return checkout
+
+
+def have(checkout: Checkout, **libraries: Mapping[str, Any]) -> None:
+    text = yaml.safe_dump({"libraries": libraries}, width=1000)
+    with (checkout.root / "matrix.yaml").open("a") as file:
+        file.write(text)
+
+
+def report(checkout: Checkout) -> dict[str, Any]:
+    """The newest results by library."""
+    found = json.loads(checkout.run("report", "--format", "json").stdout)
+    entries = {entry["library"]: entry for entry in found["entries"]}
+    return {name: {**entry, **entry["runs"][-1]} for name, entry in entries.items()}
+
+
+def containers_of(checkout: Checkout, engine: docker.DockerClient) -> list[Container]:
+    """Those that have something of a checkout mounted."""
+    there = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
+    return [its for its in there if str(checkout.root) in str(its.attrs["Mounts"])]
+
+
+def test_the_next_library_is_built_whatever_becomes_of_one(libraries: Checkout) -> None:
+    have(libraries, a=script("echo no; exit 3"), b=GOOD)
+
+    done = libraries.run("run", "test", CELL, expect=3)
+
+    assert "compile of `a`" in done.stderr
+    assert "exit code 3" in done.stderr
+    found = report(libraries)
+    assert (found["a"]["state"], found["a"]["cause"]) == ("failed", "product")
+    assert (found["b"]["state"], found["b"]["tests"]) == ("passed", {"passed": 1})
+
+
+NOISY = "echo begin; (yes 'all work and no play' || true) | head -c 100000000; echo end"
+
+
+def test_a_hundred_megabytes_of_output_leave_a_log_with_both_ends(libraries: Checkout) -> None:
+    have(libraries, b=script(f"{NOISY}; exit 1"))
+
+    libraries.run("run", "compile", CELL, expect=1)
+
+    log = libraries.root / "build" / CELL / "b/compile.log"
+    text = log.read_text()
+    assert log.stat().st_size < 40_000_000
+    assert text.startswith("begin\n")
+    assert "lines left out ...]" in text
+    assert text.endswith("end\n")
+
+
+def test_what_is_written_outside_is_refused_by_its_name(libraries: Checkout) -> None:
+    have(libraries, a=script("touch /usr/lib/mine"))
+
+    done = libraries.run("run", "compile", CELL, expect=1)
+
+    assert "it writes to `/usr/lib/mine`" in done.stderr
+
+
+def test_processes_that_are_left_end_with_their_program(
+    libraries: Checkout, engine: docker.DockerClient
+) -> None:
+    left = "(setsid sleep 7001 &) ; sleep 7001 & (sleep 0.1; exec true) & " + SHARED
+    have(libraries, a=script(left))
+
+    begun = time.monotonic()
+    libraries.run("run", "compile", CELL)
+
+    assert time.monotonic() - begun < 60
+    assert containers_of(libraries, engine) == []
+    assert b"7001" not in subprocess.run(["ps", "axww"], capture_output=True, check=True).stdout
+
+
+def test_what_hangs_is_killed_with_all_that_it_began(
+    libraries: Checkout, engine: docker.DockerClient
+) -> None:
+    have(libraries, a=script("sleep 7002 & trap '' TERM; sleep 7002", timeout=2))
+
+    done = libraries.run("run", "compile", CELL, expect=124)
+
+    assert "went on for more than 2 s, and was killed with all it began" in done.stderr
+    assert containers_of(libraries, engine) == []
+    assert b"7002" not in subprocess.run(["ps", "axww"], capture_output=True, check=True).stdout
+    assert report(libraries)["a"]["cause"] == "product"
+
+
+# A job takes 300 MB: `tail` keeps a line whole, and zeros have no end of line.
+HUNGRY = (
+    "ids=(); for job in $(seq $JOBS); do (head -c 300M /dev/zero | tail -n1 >/dev/null) & "
+    'ids+=($!); done; for id in "${ids[@]}"; do wait $id; done'
+)
+
+
+def test_a_build_that_exceeds_memory_goes_on_with_fewer_jobs(libraries: Checkout) -> None:
+    have(libraries, a=script(HUNGRY, SHARED, job_memory=100))
+
+    done = libraries.run("run", "compile", CELL, "--memory", "700", "--jobs", "4")
+
+    assert "went on" not in done.stderr
+    assert "going on with 2 at once" in done.stderr
+    assert report(libraries)["a"]["state"] == "passed"
+
+
+def test_one_job_that_exceeds_memory_is_told_as_that(libraries: Checkout) -> None:
+    have(libraries, a=script(HUNGRY, job_memory=100))
+
+    done = libraries.run("run", "compile", CELL, "--memory", "200", "--jobs", "1", expect=137)
+
+    assert "took more than the 190 MB that there are, and was killed" in done.stderr
+    assert report(libraries)["a"]["cause"] == "environment"
+
+
+@pytest.fixture
+def small_disk(libraries: Checkout) -> Iterator[Path]:
+    """A file system for builds with little more than what has to stay free."""
+    build = libraries.root / "build"
+    build.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2300m", "tmpfs", str(build)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("a file system cannot be mounted here: that takes root")
+    yield build
+    subprocess.run(["umount", "--lazy", str(build)], check=True)
+
+
+def test_what_fills_the_disk_is_stopped_and_removed(
+    libraries: Checkout, small_disk: Path, engine: docker.DockerClient
+) -> None:
+    have(libraries, a=script("head -c 600M /dev/zero >/build/large; sleep 60"), b=GOOD)
+
+    done = libraries.run("run", "compile", CELL, expect=137)
+
+    assert "filled the disk, and was killed; what it wrote is removed" in done.stderr
+    assert not list(small_disk.rglob("large"))
+    found = report(libraries)
+    assert (found["a"]["cause"], found["b"]["state"]) == ("environment", "passed")
+    assert containers_of(libraries, engine) == []
+
+
+def googletest(lines: str) -> dict[str, Any]:
+    """A library with a program that acts as one of GoogleTest's."""
+    write = f"printf '%s' '#!/bin/bash\n{PROGRAM}{lines}' >/build/a_test; chmod +x /build/a_test"
+    return {
+        **GOOD,
+        "build": {"system": "script", "commands": [write, SHARED]},
+        "test": {"framework": "googletest", "run": ["*_test"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('echo "<testsuite><testcase name=" >$report', "is no JUnit file"),
+        (":", "wrote no JUnit file"),
+        ("kill -SEGV $$", "exit code 139 (SIGSEGV)"),
+    ],
+    ids=["cut off", "none", "crash"],
+)
+def test_a_broken_report_is_an_error_and_no_test_passed(
+    libraries: Checkout, lines: str, said: str
+) -> None:
+    have(libraries, a=googletest(lines), b=GOOD)
+
+    code = 139 if "SEGV" in lines else 1
+    done = libraries.run("run", "test", CELL, expect=code)
+
+    assert said in done.stderr
+    found = report(libraries)
+    assert found["a"]["tests"] == {"errored": 1}
+    assert found["b"]["state"] == "passed"
+
+
+def test_a_component_that_was_not_declared_is_named(libraries: Checkout) -> None:
+    include = "echo '#include <curand_kernel.h>' >/build/a.cu; nvcc -c /build/a.cu -o /build/a.o"
+    have(libraries, a=script(include))
+
+    done = libraries.run("run", "compile", CELL, expect=1)
+
+    assert "it needs `curand_kernel.h`, which is of the component `curand`" in done.stderr
+    assert "components: [curand]" in done.stderr
+    assert report(libraries)["a"]["cause"] == "environment"
+
+
+def test_a_program_that_the_image_lacks_is_named(libraries: Checkout) -> None:
+    have(libraries, a=script("gfortran --version"))
+
+    done = libraries.run("run", "compile", CELL, expect=127)
+
+    assert "the image has no program `gfortran`" in done.stderr
+
+
+ONCE = "test -e /build/seen || { touch /build/seen; echo not yet; false; }"
+
+
+def test_a_test_that_passes_when_tried_again_is_flaky(libraries: Checkout) -> None:
+    have(libraries, a=script("rm -f /build/seen", SHARED, tests=[ONCE, "true"]))
+
+    libraries.run("run", "test", CELL, expect=1)
+    done = libraries.run("run", "test", CELL, "--retries", "1")
+
+    assert f"flaky    {ONCE}" in done.stdout
+    found = report(libraries)["a"]
+    assert (found["state"], found["tests"]) == ("flaky", {"flaky": 1, "passed": 1})
+    shown = libraries.run("report").stdout
+    assert "Flaky in the last 30 days:" in shown
+
+
+def test_a_waived_failure_fails_nothing_and_is_told(libraries: Checkout) -> None:
+    have(libraries, a=script(SHARED, tests=["false", "true"]))
+    libraries.run("run", "test", CELL, expect=1)
+    libraries.run("report", "--check", expect=1)
+
+    waiver = '{test: "false", owner: ana, bug: BUG-1, expires: 2999-01-01}'
+    (libraries.root / "waivers.yaml").write_text(f'version: "1"\nwaivers:\n  - {waiver}\n')
+    done = libraries.run("run", "test", CELL)
+
+    assert "`false` fails, and is waived: BUG-1, ana" in done.stderr
+    assert "waived until 2999-01-01: BUG-1, ana" in libraries.run("report", "--check").stdout
+
+
+def test_shards_run_each_test_once(libraries: Checkout) -> None:
+    tests = [f"test {number} = {number}" for number in range(7)]
+    have(libraries, a=script(SHARED, tests=tests))
+
+    shown = [
+        libraries.run("run", "test", CELL, "--shard", f"{index}/3").stdout for index in (1, 2, 3)
+    ]
+
+    names = [
+        line.split(maxsplit=1)[1].rpartition(" ")[0].rpartition(" ")[0]
+        for text in shown
+        for line in text.splitlines()
+        if line.startswith("passed")
+    ]
+    assert sorted(names) == tests
+    assert len(report(libraries)["a"]["runs"]) == 3
+
+
+def test_a_killed_run_is_reported_as_far_as_it_came(
+    libraries: Checkout, engine: docker.DockerClient
+) -> None:
+    have(libraries, a=script(SHARED, tests=["sleep 7003"]))
+    started = libraries.start("run", "test", CELL)
+    log = libraries.root / "build" / CELL / "a/test.log"
+    deadline = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait()
+
+    found = report(libraries)["a"]
+    assert (found["state"], found["cause"]) == ("killed", "infrastructure")
+    assert found["size"], "what it had made before"
+    for container in containers_of(libraries, engine):
+        container.remove(force=True)
+    libraries.run("run", "compile", CELL)
+
+
+def test_results_wait_for_a_store_that_is_away(libraries: Checkout) -> None:
+    have(libraries, a=GOOD)
+    away = "postgresql://u:secret@127.0.0.1:1/results?connect_timeout=1"
+    libraries.variables["ENVMATRIX_RESULTS"] = away
+
+    done = libraries.run("run", "test", CELL)
+
+    assert "the results store `postgresql+psycopg://u:***@127.0.0.1:1/results" in done.stderr
+    assert "secret" not in done.stderr
+    libraries.run("report", expect=5)
+    del libraries.variables["ENVMATRIX_RESULTS"]
+    assert report(libraries)["a"]["state"] == "passed"
