@@ -60,15 +60,20 @@ def image(base: str, archive: str) -> str:
     the one that $ENVMATRIX_TEST_REGISTRY names."""
     if given := os.environ.get("ENVMATRIX_TEST_REGISTRY"):
         return given
-    install = "apt-get update && apt-get install -y --no-install-recommends docker-registry"
+    return with_package(IMAGE, base, archive, "docker-registry", '"docker-registry"')
+
+
+def with_package(name: str, base: str, archive: str, package: str, entrypoint: str) -> str:
+    """`name`, after an image was made under it: `base` with a package of Debian 12."""
+    install = f"apt-get update && apt-get install -y --no-install-recommends {package}"
     dockerfile = (
         f"FROM {base}\n"
         f"RUN echo 'deb {archive} bookworm main' >/etc/apt/sources.list && {install}\n"
-        'ENTRYPOINT ["docker-registry"]\n'
+        f"ENTRYPOINT [{entrypoint}]\n"
     )
-    command = ["docker", "build", "--quiet", "--network=host", "--tag", IMAGE, "-"]
+    command = ["docker", "build", "--quiet", "--network=host", "--tag", name, "-"]
     subprocess.run(command, input=dockerfile, text=True, check=True, capture_output=True)
-    return IMAGE
+    return name
 
 
 @contextmanager

@@ -230,7 +230,8 @@ class Cell:
             found = revisions.checkout_of(self.workspace.root / library.path)
             return Revision(found.commit, found.branch, found.committed) if found else Revision("")
         locked = self.workspace.lock.sets[source_set(library)]
-        return Revision(locked.found.get(COMMIT, library.source.version), "", None)
+        versions = [its.version for its in locked.artifacts]
+        return Revision(locked.found.get(COMMIT) or min(versions, default=library.source.version))
 
     def keep_results(self) -> None:
         """Bring what was recorded into the store; where that fails it stays recorded."""

@@ -80,14 +80,17 @@ class Apt:
     def sources(self, package: str) -> tuple[Artifact, ...]:
         """The files of a source package, its .dsc and what that names."""
         home = replace(self, directory=self.directory / "sources")
-        home._begin(f"{home.source}\n{home.source.replace('deb ', 'deb-src ', 1)}\n")
-        home._apt("apt-get", "update", "--error-on=any", "-q")
+        if not (home.directory / "lists").exists():
+            home._begin(f"{home.source}\n{home.source.replace('deb ', 'deb-src ', 1)}\n")
+            home._apt("apt-get", "update", "--error-on=any", "-q")
         printed = home._apt("apt-get", "source", "--print-uris", "--download-only", package)
         matches = tuple(filter(None, map(_URI.match, printed.splitlines())))
         versions = [unquote(its["file"]) for its in matches if its["file"].endswith(".dsc")]
-        if not versions:
-            raise LookupFailed(f"{self.archive.suite} has no source package `{package}`")
-        name, _, version = versions[0].removesuffix(".dsc").partition("_")
+        name, _, version = versions[0].removesuffix(".dsc").partition("_") if versions else ("",) * 3
+        if name != package:
+            hint = f"`{package}` is built from `{name}`" if name else None
+            message = f"{self.archive.suite} has no source package `{package}`"
+            raise LookupFailed(message, hint=hint)
         found = (home._file(match, name, version) for match in matches)
         return tuple(sorted(found))
 

@@ -162,8 +162,9 @@ def _library_requests(matrix: Matrix) -> dict[str, Request]:
 
 def _wheel_requests(library: Library, cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
     os = matrix.facts.os[cell.cell.os]
-    machines = {TARGETS[cell.cell.arch].machine} | ({CROSS_HOST} if is_crossed(cell) else set())
-    arches = sorted({docker_arch(machine) for machine in machines if machine})
+    own = TARGETS[cell.cell.arch].machine
+    host = docker_arch(CROSS_HOST) if is_crossed(cell) else None
+    arches = sorted({arch for arch in (own, host) if arch})
     wanted = tuple(sorted(set(library.requires)))
     return {
         wheels_set(library, os.name, arch): Request("wheels", arch, wanted, os.suite)

@@ -20,6 +20,7 @@ from envmatrix.matrix.model import (
 )
 from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, Table
 from envmatrix.matrix.selection import select
+from envmatrix.matrix.suggest import did_you_mean
 
 # Frameworks that do not find the tests themselves.
 _NEEDS_RUN = {"googletest", "catch2", "commands"}
@@ -83,17 +84,11 @@ def _place_problems(
         where = source.document.key_position(*location)
         yield Problem(f"nothing says where library `{name}` is", where, hint)
     os = entry.source.suite if entry.source else None
-    if os and os not in matrix_systems(source):
-        known = ", ".join(f"`{its}`" for its in matrix_systems(source)) or "none"
+    known = [name for name, its in source.facts.os.items() if its.family.name == "deb"]
+    if os and os not in known:
         where = source.document.position(*location, "source", "suite")
-        yield Problem(f"`{os}` has no source packages here", where, f"these have: {known}")
-
-
-def matrix_systems(source: Source) -> tuple[str, ...]:
-    """The operating systems on the axis whose archives have source packages."""
-    facts = source.facts.os
-    there = (os for os in source.contents.axes.os if os in facts)
-    return tuple(os for os in there if facts[os].family.name == "deb")
+        hint = did_you_mean(os, known) or f"these have: {', '.join(known)}"
+        yield Problem(f"`{os}` has no source packages", where, hint)
 
 
 def _build_problems(

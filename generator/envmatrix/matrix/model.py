@@ -186,8 +186,9 @@ class Library:
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """The wheels that it is built and tested with."""
-        return (*self.build.requires, *(self.test.requires if self.test else ()))
+        """The wheels that it is built and tested with: of a Python library also what builds it."""
+        frontend = ("build",) if self.build.system == "python" else ()
+        return (*frontend, *self.build.requires, *(self.test.requires if self.test else ()))
 
 
 @dataclass(frozen=True, slots=True)

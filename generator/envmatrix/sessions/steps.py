@@ -136,6 +136,8 @@ def compiler(
         mounts=[*_mounts(place, place.compiler), *cache, *sdk],
         environment={
             "CUDAARCHS": architectures(place.cell),
+            # Where CUDA has what stands for the driver's library while linking.
+            "LIBRARY_PATH": "/usr/local/cuda/lib64/stubs",
             **_cache_variables(place),
             **_requires_variables(place, place.compiler),
             **place.library.build.environment,

@@ -1,0 +1,85 @@
+"""The results store on a real PostgreSQL: the suite of SQLite, and what only a server has."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests import databases
+from tests.databases import RealPostgresql
+from tests.integration.conftest import CELL as BUILT
+from tests.integration.conftest import Checkout
+from tests.unit.results.conftest import database as database
+from tests.unit.results.examples import record
+from tests.unit.results.test_store import *  # noqa: F403 -- its tests, run with the `url` below
+
+from envmatrix.results import queries
+from envmatrix.results.database import connect
+from envmatrix.results.journal import waiting
+from envmatrix.store.origins import Origins
+
+WRITERS, RUNS = 50, 10
+
+
+@pytest.fixture(scope="module")
+def postgresql(base: str) -> Iterator[RealPostgresql]:
+    image = databases.image(base, Origins().archive("debian")[0])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    with databases.serve(image, port) as its:
+        yield its
+
+
+@pytest.fixture
+def url(postgresql: RealPostgresql) -> str | Path:
+    return postgresql.database(f"results-{uuid.uuid4().hex}")
+
+
+def write(arguments: tuple[str, int]) -> None:
+    url, writer = arguments
+    for number in range(RUNS):
+        with connect(url) as database:
+            tests = {f"test{index}": "passed" for index in range(20)}
+            database.add(record(number, tests, library=f"writer{writer}"))  # type: ignore[arg-type]
+
+
+def test_many_writers_at_once_lose_nothing(url: str) -> None:
+    pool = multiprocessing.get_context("fork").Pool(WRITERS)
+    with pool:
+        pool.map(write, [(url, writer) for writer in range(WRITERS)], chunksize=1)
+
+    with connect(url) as database, database.reading() as connection:
+        for writer in range(WRITERS):
+            history = queries.history(connection, f"writer{writer}", record().run.cell, "test", 99)
+            assert [kept.counts for kept in history] == [{"passed": 20}] * RUNS
+
+
+def test_what_ran_while_the_server_was_away_is_stored_when_it_is_back(
+    postgresql: RealPostgresql, url: str, checkout: Checkout
+) -> None:
+    (checkout.root / "empty").mkdir()
+    make = "echo 'int x;' | ${CC:-gcc} -shared -fPIC -xc - -o /build/libx.so"
+    library = (
+        f'{{path: empty, build: {{system: script, commands: ["{make}"]}}, artifacts: [libx.so]}}'
+    )
+    with (checkout.root / "matrix.yaml").open("a") as file:
+        file.write(f"libraries: {{a: {library}}}\n")
+    checkout.variables["ENVMATRIX_RESULTS"] = url
+    checkout.run("run", "compile", BUILT)
+
+    postgresql.stop()
+    done = checkout.run("run", "compile", BUILT)
+    journals = checkout.root / ".envmatrix/journals"
+
+    assert "the results store" in done.stderr
+    assert waiting(journals) == 1
+    postgresql.start()
+    checkout.run("report")
+    assert waiting(journals) == 0
+    with connect(url) as database, database.reading() as connection:
+        assert len(queries.history(connection, "a", BUILT, "compile", 9)) == 2
