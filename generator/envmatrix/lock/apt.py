@@ -86,7 +86,7 @@ class Apt:
         printed = home._apt("apt-get", "source", "--print-uris", "--download-only", package)
         matches = tuple(filter(None, map(_URI.match, printed.splitlines())))
         versions = [unquote(its["file"]) for its in matches if its["file"].endswith(".dsc")]
-        name, _, version = versions[0].removesuffix(".dsc").partition("_") if versions else ("",) * 3
+        name, _, version = (versions or [""])[0].removesuffix(".dsc").partition("_")
         if name != package:
             hint = f"`{package}` is built from `{name}`" if name else None
             message = f"{self.archive.suite} has no source package `{package}`"

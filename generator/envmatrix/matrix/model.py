@@ -142,14 +142,16 @@ class LibraryBuild:
 
 @dataclass(frozen=True, slots=True)
 class LibraryTest:
-    """`run` are programs, commands or paths, as the framework has it; `retries` how often a test
-    that fails is tried again; `timeout` of all tests together, in seconds."""
+    """`run` are programs, commands or paths, as the framework has it; `gpu` globs of tests that
+    need a GPU; `retries` how often a test that fails is tried again; `timeout` of all tests
+    together, in seconds."""
 
     framework: str = "ctest"
     run: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    gpu: tuple[str, ...] = ()
     retries: int = 0
     timeout: int = 3600
 

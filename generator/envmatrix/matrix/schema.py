@@ -245,13 +245,15 @@ class LibraryBuild(Table):
 
 
 class LibraryTest(Table):
-    """How a library is tested. `run` are programs, commands or paths, as the framework has it."""
+    """How a library is tested. `run` are programs, commands or paths, as the framework has it;
+    `gpu` are globs of tests that need a GPU."""
 
     framework: TestFramework
     run: tuple[Text, ...] = ()
     options: tuple[Text, ...] = ()
     requires: tuple[Text, ...] = ()
     environment: dict[Variable, str] = {}
+    gpu: tuple[Text, ...] = ()
     retries: CountOrZero | None = None
     timeout: Count | None = None
 

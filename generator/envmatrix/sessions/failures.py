@@ -86,6 +86,7 @@ _LACKING = (
     re.compile(r"cannot find -l:?([\w.+-]+)"),
     re.compile(r"\bCUDA::(\w+)\b.*(?:not found|no target)", re.IGNORECASE),
     re.compile(r"(?:not find|missing:).*\bCUDA_(\w+)_LIBRARY"),
+    re.compile(r"Could NOT find (\w+) \(missing"),
     re.compile(r"(lib[\w+-]+\.so[.\d]*): cannot open shared object file"),
 )
 

@@ -132,19 +132,26 @@ class Testing:
             error: EnvmatrixError = self.runner.failure("test", output.ended, output.lines)
             return [self._lost(batch, seconds, error)], error
         if batch.report is None:
-            return [_by_status(batch.program, output, seconds)], None
+            told = [_by_status(batch.program, output, seconds)]
+            return self._excused(told), None
         try:
             told = self._told(batch, batch.report)
         except EnvmatrixError as broken:
             error = self.runner.failure("test", output.ended, output.lines)
             error = error if output.ended.status else broken
             return [self._lost(batch, seconds, error)], error
-        if failed := sum(its.state in _FAILED for its in told):
+        excused = self._excused(told)
+        if failed := sum(its.state in _FAILED for its in excused):
             counted = f"{failed} of {len(told)} tests"
-            return told, self._failed(counted, output.ended, output.lines)
-        if output.ended.status:
+            return excused, self._failed(counted, output.ended, output.lines)
+        if output.ended.status and excused == told:
             return told, self.runner.failure("test", output.ended, output.lines)
-        return told, None
+        return excused, None
+
+    def _excused(self, found: list[TestOutcome]) -> list[TestOutcome]:
+        """Without a GPU, tests that need one are skipped where they fail."""
+        globs = () if self.devices else self.tests.gpu
+        return list(outcomes.excused(found, globs, "no GPU"))
 
     def _lost(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:
         """What stands for tests that nothing is known of."""

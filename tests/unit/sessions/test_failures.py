@@ -49,6 +49,8 @@ def test_what_a_line_tells(line: str, cause: str, said: str) -> None:
             "cusparse",
         ),
         ("fatal error: nvtx3/nvToolsExt.h: No such file", "nvtx3/nvToolsExt.h", "nvtx"),
+        ("  Could NOT find NCCL (missing: NCCL_INCLUDE_DIR NCCL_LIBRARY)", "NCCL", "nccl"),
+        ("  Could NOT find GTest (missing: GTEST_LIBRARY)", "GTest", None),
         ("fatal error: nppi.h: No such file or directory", "nppi.h", "npp"),
         ("fatal error: boost/any.hpp: No such file or directory", "boost/any.hpp", None),
     ],
