@@ -33,6 +33,7 @@ VERBS = {
     "report": "Show what libraries came to, and what broke.",
     "run": "Compile, test or measure libraries in a cell's container.",
     "sbom": "Say what images are made of.",
+    "serve": "Show the dashboard of results on loopback.",
     "verify": "Rebuild cold and compare bit for bit.",
     "why": "Explain why a cell exists, or why it cannot.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -22,8 +23,12 @@ from envmatrix.results.composition import Scope, compose
 from envmatrix.results.database import connect
 from envmatrix.results.journal import waiting
 from envmatrix.results.location import Location
+from envmatrix.results.site import ASSETS, Site, asset
 from envmatrix.results.summary import Report
 from envmatrix.results.waivers import load_waivers
+
+# What a directory with a dashboard has.
+MARKER = "index.html"
 
 
 @click.command(epilog="Example: envmatrix report --since origin/main")
@@ -39,6 +44,9 @@ from envmatrix.results.waivers import load_waivers
     help="How to print it.",
 )
 @click.option("--check", is_flag=True, help="Exit with 1 if something fails that is not waived.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="DIR", help="Write the dashboard into DIR."
+)
 @options.verbosity
 def command(
     *,
@@ -47,12 +55,16 @@ def command(
     since: str | None,
     style: str,
     check: bool,
+    html: Path | None,
     console: Console,
 ) -> None:
     """Show the newest result of every library in every cell; what fails, since when and whether it
     is waived; what is flaky, and what became slower."""
     workspace = Workspace.here()
     scope = scope_of(workspace, patterns, libraries, since)
+    if html is not None:
+        _write(html, workspace, scope, console)
+        return
     report = composed(workspace, scope, console)
     click.echo(_PRINTERS[style](report))
     if not report.entries:
@@ -95,6 +107,33 @@ def composed(workspace: Workspace, scope: Scope, console: Console) -> Report:
             console.detail(f"{count} runs stored")
         with database.reading() as connection:
             return compose(connection, scope, waiting(location.journals))
+
+
+def _write(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> None:
+    """Pages that need no server; what an earlier dashboard left in `directory` goes."""
+    if directory.exists() and any(directory.iterdir()) and not (directory / MARKER).exists():
+        raise ConfigurationError(
+            Problem(f"`{directory}` has files that are no dashboard", hint="name another directory")
+        )
+    for name in ("cell", "run"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    location = Location.of(workspace.root)
+    location.prepare()
+    with connect(location.url) as database:
+        location.replay(database)
+        with database.reading() as connection:
+            cells = tuple(cell.id for cell in workspace.matrix.cells)
+            site = Site(connection, scope, cells, waiting(location.journals))
+            paths = list(site.paths())
+            with console.task("pages", total=len(paths), unit="pages") as advance:
+                for path in paths:
+                    file = directory / path
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_text(site.page(path) or "", encoding="utf-8")
+                    advance(1)
+    for name in ASSETS:
+        (directory / name).write_bytes(asset(name))
+    click.echo(directory / MARKER)
 
 
 def _moment(root: Path, since: str) -> float:

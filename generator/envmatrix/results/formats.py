@@ -103,7 +103,7 @@ def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
         (
             "Flaky in the last 30 days",
             [
-                f"{its.library} {its.cell} {its.name}: {_flakiness(its.retried, its.contradicted)}"
+                f"{its.library} {its.cell} {its.name}: {flakiness(its.retried, its.contradicted)}"
                 for its in report.flaky
             ],
         ),
@@ -135,7 +135,8 @@ def _line(failure: Failure) -> str:
     return f"{place}{said}" + (f" ({told})" if told else "")
 
 
-def _flakiness(retried: int, contradicted: int) -> str:
+def flakiness(retried: int, contradicted: int) -> str:
+    """How often a test passed only when tried again, or contradicted itself."""
     told = []
     if retried:
         told.append(f"passed only when tried again at {retried} revisions")

@@ -66,6 +66,18 @@ def history(
     return tuple(map(_kept, connection.execute(query)))
 
 
+def recent(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str], tuple[Kept, ...]]:
+    """The newest runs of each library and cell, the oldest of them first."""
+    place = (runs.c.library, runs.c.cell)
+    number = sa.func.row_number().over(partition_by=place, order_by=runs.c.started.desc())
+    numbered = sa.select(runs, number.label("number")).subquery()
+    query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.started)
+    found: dict[tuple[str, str], list[Kept]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[row.library, row.cell].append(_kept(row))
+    return {key: tuple(rows) for key, rows in found.items()}
+
+
 def outcomes_of(
     connection: sa.Connection,
     ids: Collection[str],

@@ -1,0 +1,60 @@
+"""`envmatrix serve`: the dashboard, as it is now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.report import scope_of
+from envmatrix.commands.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.errors import EnvmatrixError
+from envmatrix.results.database import connect
+from envmatrix.results.journal import waiting
+from envmatrix.results.location import Location
+from envmatrix.results.server import server
+from envmatrix.results.site import Site
+
+
+@click.command(epilog="Example: envmatrix serve --port 8000")
+@options.select
+@click.option("--library", "libraries", multiple=True, metavar="NAME", help="Only this library.")
+@click.option("--since", metavar="REV|DAY", help="What broke since a revision or a day.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@options.verbosity
+def command(
+    *,
+    patterns: Sequence[str],
+    libraries: Sequence[str],
+    since: str | None,
+    port: int,
+    console: Console,
+) -> None:
+    """Serve the dashboard on 127.0.0.1 until interrupted; each page shows what is known then."""
+    workspace = Workspace.here()
+    scope = scope_of(workspace, patterns, libraries, since)
+    location = Location.of(workspace.root)
+    location.prepare()
+    cells = tuple(cell.id for cell in workspace.matrix.cells)
+    with connect(location.url) as database:
+
+        def page(path: str) -> str | None:
+            location.replay(database)
+            with database.reading() as connection:
+                now = replace(scope, now=time.time())
+                return Site(connection, now, cells, waiting(location.journals)).page(path)
+
+        try:
+            serving = server(port, page)
+        except OSError as error:
+            raise EnvmatrixError(
+                f"port {port} cannot be had: {error.strerror}", hint="name another: `--port 0`"
+            ) from error
+        with serving:
+            click.echo(f"http://127.0.0.1:{serving.server_port}/")
+            console.say("press Ctrl+C to stop")
+            serving.serve_forever()

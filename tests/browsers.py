@@ -1,0 +1,47 @@
+"""A real Chromium for tests: Debian's, in a container of the project's own base, spoken to by
+Playwright."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+from tests.registries import with_package
+
+IMAGE = "envmatrix-test/chromium"
+# It looks for nothing outside: no updates, no lists, no names that are not asked for.
+_OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--disable-dev-shm-usage --user-data-dir=/tmp/profile"
+)
+
+
+def image(base: str, archive: str) -> str:
+    """The name of an image with Chromium, built on `base`, whose packages are at `archive`."""
+    packages = "chromium fonts-dejavu-core"
+    return with_package(IMAGE, base, archive, packages, '"chromium"')
+
+
+@contextmanager
+def browse(image: str, shown: Path) -> Iterator[Browser]:
+    """A browser that sees this machine's loopback, and the directory `shown` under its own name."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    container = (
+        DockerContainer(image)
+        .with_command(f"{_OPTIONS} --remote-debugging-port={port}")
+        .with_volume_mapping(str(shown), str(shown), "ro")
+        .with_kwargs(network_mode="host")
+        .waiting_for(LogMessageWaitStrategy("DevTools listening"))
+    )
+    with container, sync_playwright() as playwright:
+        browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+        yield browser
+        browser.close()
