@@ -190,7 +190,8 @@ class Testing:
     def _output(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> Output:
         place = self.runner.place
         path = {"PYTHONPATH": f"{steps.BUILD}/{SITE}:{steps.REQUIRES}"}
-        environment = path if self.tests.framework == "pytest" else {}
+        is_python = place.library.build.system == "python" or self.tests.framework == "pytest"
+        environment = path if is_python else {}
         container = steps.compiler if batch.needs_compiler else steps.runtime
         spec = container(place, batch.argv, environment, directory=batch.directory)
         spec = replace(spec, devices=self.devices, keeps_stdout=keeps_stdout)
