@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import signal
 import sys
 from datetime import date
 from typing import Any
@@ -81,6 +82,7 @@ def group() -> None:
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and end with its exit code; the only place where errors are caught."""
     console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does, cleanly
     try:
         status: Any = group.main(
             arguments, prog_name="envmatrix", standalone_mode=False, obj=today or date.today()

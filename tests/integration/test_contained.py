@@ -293,9 +293,25 @@ def test_a_killed_run_is_reported_as_far_as_it_came(
     found = report(libraries)["a"]
     assert (found["state"], found["cause"]) == ("killed", "infrastructure")
     assert found["size"], "what it had made before"
-    for container in containers_of(libraries, engine):
-        container.remove(force=True)
+    assert len(containers_of(libraries, engine)) == 1
     libraries.run("run", "compile", CELL)
+    assert containers_of(libraries, engine) == []
+
+
+def test_a_run_that_is_asked_to_end_leaves_no_container(
+    libraries: Checkout, engine: docker.DockerClient
+) -> None:
+    have(libraries, a=script("sleep 7004"))
+    started = libraries.start("run", "compile", CELL)
+    deadline = time.monotonic() + 60
+    while not containers_of(libraries, engine) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    started.terminate()
+
+    assert started.wait(60) == 130
+    assert containers_of(libraries, engine) == []
+    assert report(libraries)["a"]["message"] == "it was interrupted"
 
 
 def test_results_wait_for_a_store_that_is_away(libraries: Checkout) -> None:

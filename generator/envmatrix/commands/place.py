@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import platform
+import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+import click
 
 from envmatrix.commands import options
 from envmatrix.commands.build import planned, provide
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine import images, revisions, sources
+from envmatrix.engine import containers, gpu, images, revisions, sources
 from envmatrix.engine.host import available_memory, processors
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.lock.image import component_of
 from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
 from envmatrix.lock.model import PackageSet
-from envmatrix.lock.requests import components_of
+from envmatrix.lock.requests import components_of, has_analysis
+from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.libraries import is_for
 from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.selection import find_cell
 from envmatrix.matrix.targets import TARGETS
-from envmatrix.plan.environments import Image, images_of, lacks_cross
+from envmatrix.plan.environments import Image, analysis_image, images_of, lacks_cross
 from envmatrix.plan.toolchains import toolchain
 from envmatrix.results.location import Location
 from envmatrix.results.recording import Recorder, recorded
 from envmatrix.results.records import Revision, Run
 from envmatrix.results.waivers import Waiver, load_waivers
 from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.outcomes import SKIPPED
+from envmatrix.sessions.runner import Runner, Skipped
 from envmatrix.sessions.steps import CACHES, Workplace, jobs_for
 from envmatrix.store.artifacts import Store, cache_directory
 from envmatrix.store.fetch import Fetcher, http_client
@@ -43,6 +48,7 @@ from envmatrix.store.origins import Origins
 
 if TYPE_CHECKING:
     import docker
+    from docker.types import DeviceRequest
 
 # What the rest of a machine keeps of its memory, in bytes.
 _SPARED_MEMORY = 512 << 20
@@ -71,6 +77,26 @@ class Cell:
     names: Mapping[Image, str]
     which: Which
     console: Console
+
+    @classmethod
+    def examined(cls, which: Which, console: Console) -> Cell:
+        """The cell in the image that has analysers, which is of its own architecture."""
+        workspace = Workspace.here()
+        cell = find_cell(workspace.matrix, which.name)
+        if not has_analysis(cell, workspace.matrix):
+            hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
+            raise ConfigurationError(Problem("there is no flavour `analysis`", hint=hint))
+        if docker_arch(cell.cell.arch) != options.host_arch():
+            raise EnvmatrixError(
+                f"`{cell.id}` can be examined only on a machine of its own architecture",
+                hint="examine a cell of this machine's: most findings are the same",
+            )
+        image = analysis_image(cell)
+        actions = planned(workspace, [image], console)
+        provide(workspace, actions, options.JOBS, console)
+        names = {action.image: action.inputs.reference for _, action in actions}
+        libraries = _libraries(workspace, which.library, cell)
+        return cls(workspace, cell, libraries, image, image, names, which, console)
 
     @classmethod
     def of(cls, which: Which, console: Console, *, only_compiler: bool = False) -> Cell:
@@ -179,6 +205,7 @@ class Cell:
         """What carries out and what writes down the work on one library."""
         image = self.names[self.compiler]
         with images.engine() as client:
+            containers.sweep(client)
             run = Run(
                 id=str(uuid.uuid4()),
                 library=library.name,
@@ -267,3 +294,45 @@ def _none_of(name: str | None, names: str, cell: PlannedCell) -> Problem:
     if names == "none":
         return Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")
     return Problem(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {names}")
+
+
+def for_each(
+    cell: Cell, verb: str, work: Callable[[Execution, Recorder], None], shard: str = ""
+) -> None:
+    """Do `work` for each library, all of them, whatever becomes of one; the first failure is
+    raised at the end. Everything is recorded."""
+    failure: EnvmatrixError | None = None
+    skipped: list[Skipped] = []
+    for library in cell.libraries:
+        try:
+            with cell.recorded(library, verb, shard) as (execution, recorder):
+                work(execution, recorder)
+        except Skipped as error:
+            skipped.append(error)
+        except EnvmatrixError as error:
+            if len(cell.libraries) > 1:
+                cell.console.error(error)
+            failure = failure or error
+    cell.keep_results()
+    if failure is not None:
+        if len(cell.libraries) > 1:
+            sys.exit(failure.exit_code)
+        raise failure
+    if len(skipped) == len(cell.libraries):
+        skip("; ".join(error.message for error in skipped))
+    for reason in skipped:
+        cell.console.say(f"skipped: {reason.message}")
+
+
+def devices_of(execution: Execution) -> Sequence[DeviceRequest]:
+    """The GPU that tests get, if there is one and what they test runs here natively."""
+    found = gpu.choose(gpu.probe(execution.runner.client))
+    if isinstance(found, gpu.NoGpu) or execution.place.is_emulated:
+        return ()
+    return (gpu.request(found),)
+
+
+def skip(reason: str) -> NoReturn:
+    """End as a test does that could not run."""
+    click.echo(f"skipped: {reason}", err=True)
+    sys.exit(SKIPPED)

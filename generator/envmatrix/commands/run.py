@@ -7,15 +7,15 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, cast
 
 import click
 
-from envmatrix.commands import options
-from envmatrix.commands.place import Cell, Which
+from envmatrix.commands import analyse, options
+from envmatrix.commands.place import Cell, Which, devices_of, for_each, skip
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images
 from envmatrix.errors import EnvmatrixError
@@ -24,20 +24,19 @@ from envmatrix.results.records import BAD
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.outcomes import SKIPPED, TestOutcome
+from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import Skipped
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.steps import Workplace
 from envmatrix.sessions.testing import Asked, Testing, TestRun
 
-if TYPE_CHECKING:
-    from docker.types import DeviceRequest
-
 
 @click.group(epilog="Example: envmatrix run test cuda13-x86_64")
 def command() -> None:
-    """Compile, test or measure the libraries of matrix.yaml in a cell's container."""
+    """Compile, test, examine or measure the libraries of matrix.yaml in a cell's container."""
 
+
+command.add_command(analyse.command)
 
 _jobs = click.option(
     "--jobs",
@@ -80,7 +79,7 @@ def _cell_options(function: options.Decorated) -> options.Decorated:
 @_cell_options
 def compile_command(*, which: Which, console: Console) -> None:
     """Compile in CELL, and show what was made and where."""
-    _for_each(Cell.of(which, console, only_compiler=True), "compile", _compile)
+    for_each(Cell.of(which, console, only_compiler=True), "compile", _compile)
 
 
 @command.command("test", epilog="Example: envmatrix run test cuda12-aarch64 -- -L host")
@@ -109,12 +108,12 @@ def test_command(
             raise Skipped(f"`{which.name}` is compiled; its tests run on hardware of its own only")
         durations = cell.durations(library) if part else {}
         asked = Asked(tuple(arguments), part, durations, retries)
-        run = Testing(execution.runner, library.tests, _devices(execution)).run(asked)
+        run = Testing(execution.runner, library.tests, devices_of(execution)).run(asked)
         recorder.tests(run.outcomes)
         _tell(run)
         _judge(run, execution, asked, cell.waivers)
 
-    _for_each(cell, "test", tested, shard=str(part or ""))
+    for_each(cell, "test", tested, shard=str(part or ""))
 
 
 @command.command("perf", epilog="Example: envmatrix run perf cuda13-x86_64")
@@ -134,7 +133,7 @@ def perf_command(
     with images.engine() as client:
         found = gpu.choose(gpu.probe(client), device)
     if isinstance(found, gpu.NoGpu):
-        _skip(f"no GPU for `{which.name}`: {found.reason}")
+        skip(f"no GPU for `{which.name}`: {found.reason}")
     cell = Cell.of(which, console)
 
     def measured(execution: Execution, recorder: Recorder) -> None:
@@ -144,7 +143,7 @@ def perf_command(
         _compile(execution, recorder)
         _measure(execution, recorder, found, arguments, as_json=as_json)
 
-    _for_each(cell, "perf", measured)
+    for_each(cell, "perf", measured)
 
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
@@ -163,48 +162,12 @@ def shell_command(*, which: Which, console: Console) -> None:
     sys.exit(subprocess.call(containers.shell_command(steps.shell(place))))
 
 
-def _for_each(
-    cell: Cell, verb: str, work: Callable[[Execution, Recorder], None], shard: str = ""
-) -> None:
-    """Do `work` for each library, all of them, whatever becomes of one; the first failure is
-    raised at the end. Everything is recorded."""
-    failure: EnvmatrixError | None = None
-    skipped: list[Skipped] = []
-    for library in cell.libraries:
-        try:
-            with cell.recorded(library, verb, shard) as (execution, recorder):
-                work(execution, recorder)
-        except Skipped as error:
-            skipped.append(error)
-        except EnvmatrixError as error:
-            if len(cell.libraries) > 1:
-                cell.console.error(error)
-            failure = failure or error
-    cell.keep_results()
-    if failure is not None:
-        if len(cell.libraries) > 1:
-            sys.exit(failure.exit_code)
-        raise failure
-    if len(skipped) == len(cell.libraries):
-        _skip("; ".join(error.message for error in skipped))
-    for reason in skipped:
-        cell.console.say(f"skipped: {reason.message}")
-
-
 def _compile(execution: Execution, recorder: Recorder) -> None:
     found = execution.compile()
     recorder.made(found, execution.place.directory)
     recorder.measured(execution.cache_hits())
     for item in found:
         click.echo(f"{_shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
-
-
-def _devices(execution: Execution) -> Sequence[DeviceRequest]:
-    """The GPU that tests get, if there is one and what they test runs here natively."""
-    found = gpu.choose(gpu.probe(execution.runner.client))
-    if isinstance(found, gpu.NoGpu) or execution.place.is_emulated:
-        return ()
-    return (gpu.request(found),)
 
 
 def _tell(run: TestRun) -> None:
@@ -256,11 +219,6 @@ def _measure(
         return
     for item in found:
         click.echo(f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)")
-
-
-def _skip(reason: str) -> NoReturn:
-    click.echo(f"skipped: {reason}", err=True)
-    sys.exit(SKIPPED)
 
 
 def _shown(path: Path) -> str:

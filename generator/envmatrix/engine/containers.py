@@ -4,6 +4,7 @@ left behind however it ends."""
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import threading
 import time
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
 _LABEL = "envmatrix.run"
+# Who waits for a container: a machine, a process and when that began.
+_OWNER = "envmatrix.owner"
 # What a program that outlived its time ends with, as coreutils' `timeout` has it.
 TIMED_OUT = 124
 
@@ -123,7 +126,7 @@ def _options(spec: ContainerSpec) -> dict[str, Any]:
         "read_only": True,
         "init": True,
         "pids_limit": _MOST_PROCESSES,
-        "labels": {_LABEL: "1"},
+        "labels": {_LABEL: "1", _OWNER: _owner(os.getpid())},
         # It is read as it comes, so the engine need not keep it as well.
         "log_config": {"type": "none"},
         "device_requests": list(spec.devices),
@@ -204,6 +207,31 @@ def _kill(container: Container) -> None:
 
     with suppress(DockerException):  # it ended by itself at the last moment
         container.kill()
+
+
+def sweep(client: docker.DockerClient) -> int:
+    """Remove the containers of processes of this machine that were killed; how many."""
+    from docker.errors import DockerException
+
+    swept = 0
+    for container in client.containers.list(all=True, filters={"label": _OWNER}):
+        owner = container.labels[_OWNER]
+        machine, pid, _ = (*owner.split(" "), "", "")[:3]
+        if machine == platform.node() and pid.isdecimal() and owner != _owner(int(pid)):
+            with suppress(DockerException):  # swept by somebody else
+                container.remove(force=True)
+                swept += 1
+    return swept
+
+
+def _owner(pid: int) -> str:
+    """A process as no other one is called; one that is gone has no beginning."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        began = stat.rpartition(")")[2].split()[19]
+    except OSError:
+        began = "gone"
+    return f"{platform.node()} {pid} {began}"
 
 
 def shell_command(spec: ContainerSpec) -> list[str]:

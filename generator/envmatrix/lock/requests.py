@@ -11,6 +11,7 @@ from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
+from envmatrix.matrix.flavours import ANALYSIS
 from envmatrix.matrix.libraries import is_for
 from envmatrix.matrix.model import COMPAT, Library, Matrix, PlannedCell
 from envmatrix.matrix.subject import IMAGE
@@ -42,6 +43,7 @@ class OsSets:
     devel: str
     cross: str | None
     emulator: str | None
+    analysis: str
 
 
 def is_crossed(cell: PlannedCell) -> bool:
@@ -51,6 +53,12 @@ def is_crossed(cell: PlannedCell) -> bool:
     return target.crossed == "only" or (
         target.crossed == "also" and its.cross and not its.cuda.image
     )
+
+
+def has_analysis(cell: PlannedCell, matrix: Matrix) -> bool:
+    """Whether there is a flavour that examines code, for the cell's kind of packages."""
+    family = matrix.facts.os[cell.cell.os].family.name
+    return ANALYSIS in matrix.flavours and bool(matrix.flavours[ANALYSIS].packages.get(family))
 
 
 def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str, ...]:
@@ -74,6 +82,7 @@ def os_sets(cell: PlannedCell, arch: str, target: str | None = None) -> OsSets:
         devel=f"{start}-devel-gcc{gcc}",
         cross=f"{start}-cross-gcc{gcc}-{name}" if has_cross else None,
         emulator=f"{start}-runtime-{row.key}" if "runtime" in packages else None,
+        analysis=f"{start}-analysis-gcc{gcc}",
     )
 
 
@@ -228,6 +237,9 @@ def _os_requests(
         requests[keys.emulator] = _os_request(os, arch, own["runtime"], keys.base, keys.runtime)
     if target or TARGETS[arch].is_native:
         requests[keys.devel] = flavour("devel", keys.base, keys.runtime)
+        if has_analysis(cell, matrix):
+            below = (keys.base, keys.runtime, keys.devel)
+            requests[keys.analysis] = flavour(ANALYSIS, *below)
     if keys.cross:
         below = (keys.base, keys.runtime, keys.devel)
         requests[keys.cross] = (

@@ -18,6 +18,10 @@ from envmatrix.matrix.suggest import did_you_mean
 # The flavours that images are made of, each over the one that it extends.
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
 
+# One that need not be there: what examines code, over what compiles it.
+ANALYSIS = "analysis"
+_OPTIONAL: Mapping[str, str] = {ANALYSIS: "devel"}
+
 _PLACEHOLDERS = ("compiler", "gcc", "triplet")
 
 
@@ -43,7 +47,8 @@ def image_problems(
 ) -> Iterator[Problem]:
     """What keeps the flavours from making images: one that is absent, empty, or out of line."""
     named = {PurePosixPath(document.file).stem: document for document in documents}
-    for name, below in IMAGES.items():
+    optional = {name: below for name, below in _OPTIONAL.items() if name in flavours}
+    for name, below in {**IMAGES, **optional}.items():
         flavour = flavours.get(name)
         if flavour is None:
             yield Problem(

@@ -14,12 +14,14 @@ from envmatrix.lock.requests import (
     OsSets,
     components_of,
     cudnn_set,
+    has_analysis,
     is_crossed,
     os_sets,
     toolkit_set,
     words_of,
 )
 from envmatrix.matrix.cells import docker_arch, sort_key
+from envmatrix.matrix.flavours import ANALYSIS
 from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
 from envmatrix.matrix.systems import Compiler
 from envmatrix.matrix.targets import TARGETS
@@ -98,6 +100,7 @@ class Environment:
     trees: tuple[Tree, ...]
     crosses: tuple[Cross, ...]
     images: tuple[Image, ...]
+    has_analysis: bool = False
 
     @property
     def is_on_image(self) -> bool:
@@ -149,6 +152,11 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
     return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
 
 
+def analysis_image(cell: PlannedCell) -> Image:
+    """The image that code of a cell is examined in, on a machine of the cell's architecture."""
+    return Image(cell.cell.environment, ANALYSIS, docker_arch(cell.cell.arch))
+
+
 def is_made_on(cell: PlannedCell, host_arch: str) -> bool:
     """Whether a machine of `host_arch` can compile for the cell at all."""
     return TARGETS[cell.cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
@@ -190,6 +198,7 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         Cross(targets[cell.cell.arch], first.toolchain.gcc, host, stages.tools_of(cell))
         for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.cell.arch))
     )
+    flavours = (*_NATIVE, *([ANALYSIS] if has_analysis(first, known.matrix) else []))
     return Environment(
         name=name,
         os=first.cell.os,
@@ -207,10 +216,15 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         trees=tuple(stages.trees.values()),
         crosses=crosses,
         images=(
-            *(Image(name, flavour, arch) for flavour in ("runtime", "devel") for arch in arches),
+            *(Image(name, flavour, arch) for flavour in flavours for arch in arches),
             *(image for cross in crosses for image in _images(name, cross)),
         ),
+        has_analysis=len(flavours) > len(_NATIVE),
     )
+
+
+# The flavours of every environment that has an image for a machine of its own.
+_NATIVE = ("runtime", "devel")
 
 
 def _requirement(cuda: str, policy: str) -> str | None:
@@ -246,6 +260,8 @@ class _Stages:
         row = TARGETS[target or arch]
         if target or row.is_native:
             self._add_files(f"devel-files-{machine}", keys.devel)
+            if has_analysis(cell, self._matrix):
+                self._add_files(f"analysis-files-{machine}", keys.analysis)
         if keys.cross:
             self._add_files(f"cross{row.suffix}-files", keys.cross)
         if keys.emulator:

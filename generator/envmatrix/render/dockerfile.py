@@ -116,7 +116,12 @@ def _aliases(environment: Environment) -> tuple[str, ...]:
     parts += ["cuda-compat"] if environment.compat else []
     parts += ["cudnn-runtime", "cudnn-devel"] if environment.cudnn else []
     has_own = environment.arches and environment.trees
-    return ("runtime-files", "devel-files", *(parts if has_own else ()))
+    files = (
+        "runtime-files",
+        "devel-files",
+        *(("analysis-files",) if environment.has_analysis else ()),
+    )
+    return (*files, *(parts if has_own else ()))
 
 
 def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:

@@ -14,9 +14,8 @@ from envmatrix.results.queries import Kept
 from envmatrix.results.records import BAD
 from envmatrix.results.summary import Entry, Failure, Report, Slower
 from envmatrix.results.waivers import Waiver
+from envmatrix.sessions.analysis import COVERAGE
 from envmatrix.sessions.outcomes import State
-
-COVERAGE = "line coverage"
 
 _HISTORY = 200
 # Of how many failures of a library in a cell it is looked up since when.

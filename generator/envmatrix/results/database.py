@@ -24,7 +24,7 @@ from envmatrix.results import tables
 from envmatrix.results.records import Record
 
 # The newest migration; `connect` brings older stores here.
-SCHEMA = "0001"
+SCHEMA = "0002"
 
 _WAIT_SECONDS = 30
 # Any number of our own: whoever holds this advisory lock migrates.
@@ -92,6 +92,7 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         (tables.outcomes, record.outcomes),
         (tables.measurements, record.measurements),
         (tables.products, record.products),
+        (tables.findings, record.findings),
     )
     for table, items in parts:
         if items:

@@ -11,7 +11,16 @@ import sqlalchemy as sa
 
 from envmatrix.results.database import unpacked
 from envmatrix.results.records import BAD, End, Product, Revision, Run
-from envmatrix.results.tables import COUNTED, measurements, outcomes, products, runs, steps
+from envmatrix.results.tables import (
+    COUNTED,
+    findings,
+    measurements,
+    outcomes,
+    products,
+    runs,
+    steps,
+)
+from envmatrix.sessions.analysis import Finding
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 
@@ -126,6 +135,19 @@ def products_of(
     for row in connection.execute(query.order_by(products.c.run, products.c.position)):
         found[row.run].append(Product(row.path, row.machine, row.size, row.sha256))
     return {run_id: tuple(rows) for run_id, rows in found.items()}
+
+
+def findings_of(connection: sa.Connection, run_id: str) -> tuple[Finding, ...]:
+    """What analysers said in a run, what is new first."""
+    query = (
+        sa.select(findings)
+        .where(findings.c.run == run_id)
+        .order_by(findings.c.is_new.desc(), findings.c.position)
+    )
+    return tuple(
+        Finding(row.tool, row.rule, row.message, row.file, row.line, row.level, bool(row.is_new))
+        for row in connection.execute(query)
+    )
 
 
 def sightings(

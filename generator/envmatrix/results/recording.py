@@ -12,6 +12,7 @@ from envmatrix.errors import ConfigurationError, EngineError, EnvmatrixError
 from envmatrix.results.journal import Journal, begun
 from envmatrix.results.location import Location
 from envmatrix.results.records import BAD, End, Product, Run
+from envmatrix.sessions.analysis import Finding
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.outcomes import Artifact, Measurement, State, Step, TestOutcome
 from envmatrix.sessions.runner import Skipped, StepFailed
@@ -40,6 +41,9 @@ class Recorder:
 
     def measured(self, found: Sequence[Measurement]) -> None:
         self.journal.write(*found)
+
+    def found(self, findings: Sequence[Finding]) -> None:
+        self.journal.write(*findings)
 
     def made(self, found: Sequence[Artifact], directory: Path) -> None:
         self.journal.write(

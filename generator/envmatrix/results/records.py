@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
+from envmatrix.sessions.analysis import Finding
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 
@@ -70,13 +71,14 @@ class Record:
     outcomes: tuple[TestOutcome, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     products: tuple[Product, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def counts(self) -> Mapping[str, int]:
         return Counter(outcome.state for outcome in self.outcomes)
 
 
-Part: TypeAlias = Run | Step | TestOutcome | Measurement | Product | End
+Part: TypeAlias = Run | Step | TestOutcome | Measurement | Product | Finding | End
 
 _KINDS: Mapping[str, type[Part]] = {
     "run": Run,
@@ -84,6 +86,7 @@ _KINDS: Mapping[str, type[Part]] = {
     "outcome": TestOutcome,
     "measurement": Measurement,
     "product": Product,
+    "finding": Finding,
     "end": End,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -142,4 +145,5 @@ class _Parts:
             tuple(self.others.get(TestOutcome, ())),
             tuple(self.others.get(Measurement, ())),
             tuple(self.others.get(Product, ())),
+            tuple(self.others.get(Finding, ())),
         )

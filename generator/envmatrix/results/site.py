@@ -118,6 +118,7 @@ class Site:
             measurements=queries.measurements_of(connection, ids).get(its.id, ()),
             values=_series([measured.get(run.run.id, ()) for run in of_verb]),
             products=queries.products_of(connection, ids).get(its.id, ()),
+            findings=queries.findings_of(connection, its.id),
             steps=queries.steps_of(connection, its.id),
             history=list(reversed(history)),
             history_times=[run.end.seconds for run in of_verb],

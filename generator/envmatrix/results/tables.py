@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -94,6 +95,17 @@ measurements = _of_run(
     Column("value", Float(53), nullable=False),
     Column("unit", String(50), nullable=False),
     Column("direction", String(10), nullable=False),
+)
+
+findings = _of_run(
+    "findings",
+    Column("tool", String(100), nullable=False),
+    Column("rule", String(200), nullable=False),
+    Column("message", String(4000), nullable=False),
+    Column("file", String(4000), nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("level", String(10), nullable=False),
+    Column("is_new", Boolean, nullable=False),
 )
 
 products = _of_run(

@@ -28,9 +28,12 @@ def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
 def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
     build = place.library.build
     how = ["--preset", build.preset] if build.preset else _CMAKE_DEFAULTS
+    # The flags of a variant are all that counts, and tools want to know how files are compiled.
+    variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+    own = (*build.options, *(variant if place.variant.name else ()))
     targets = ["--target", *build.targets] if build.targets else []
     return (
-        Command("configure", ["cmake", "-S", place.tree, "-B", BUILD, *how, *build.options]),
+        Command("configure", ["cmake", "-S", place.tree, "-B", BUILD, *how, *own]),
         Command("compile", ["cmake", "--build", BUILD, "--parallel", str(jobs), *targets]),
     )
 

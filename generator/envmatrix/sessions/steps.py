@@ -35,6 +35,17 @@ _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """Another way to build a library than its own: under its `name`, with these variables."""
+
+    name: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+PLAIN = Variant()
+
+
+@dataclass(frozen=True, slots=True)
 class Workplace:
     """Where a library in a cell lives on this machine, and the images it is built and run in;
     `names` is what the engine calls those. `source` is its tree, `requires` the directories of
@@ -55,6 +66,7 @@ class Workplace:
     toolchain: str = ""
     requires: Mapping[str, Path] = field(default_factory=dict)
     sdk: Path | None = None
+    variant: Variant = PLAIN
 
     @property
     def target(self) -> Target:
@@ -68,7 +80,8 @@ class Workplace:
     def build(self) -> Path:
         """The build directory, one for each way to compile."""
         native = self.compiler.arch == self.host_arch
-        return self.directory / (self.compiler.flavour if native else "emulated")
+        name = self.compiler.flavour if native else "emulated"
+        return self.directory / "-".join(filter(None, (name, self.variant.name)))
 
     @property
     def is_emulated(self) -> bool:
@@ -88,7 +101,16 @@ class Workplace:
         return posixpath.normpath(f"{f'{BUILD}/{COPY}' if self.copies else SOURCE}/{path}")
 
     def log(self, step: str) -> Path:
-        return self.directory / f"{step}.log"
+        return self._named(f"{step}.log")
+
+    @property
+    def junit(self) -> Path:
+        """What tests came to."""
+        return self._named("junit.xml")
+
+    def _named(self, name: str) -> Path:
+        """A file beside the build directory; of a variant under a name of its own."""
+        return self.directory / "-".join(filter(None, (self.variant.name, name)))
 
 
 def architectures(cell: PlannedCell) -> str:
@@ -141,6 +163,7 @@ def compiler(
             **_cache_variables(place),
             **_requires_variables(place, place.compiler),
             **place.library.build.environment,
+            **place.variant.environment,
             **(environment or {}),
         },
         directory=directory,
@@ -164,6 +187,7 @@ def runtime(
         environment={
             **_requires_variables(place, place.runtime),
             **(tests.environment if tests else {}),
+            **place.variant.environment,
             **(environment or {}),
         },
         directory=directory,

@@ -22,8 +22,6 @@ from envmatrix.sessions.sharding import Shard, chosen
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
-JUNIT = "junit.xml"
-
 # What is to be tried again.
 _FAILED = ("failed", "errored")
 # Frameworks whose tests are programs that the build makes.
@@ -74,7 +72,7 @@ class Testing:
                 break
             again, failure = self._some(failed, asked.arguments)
             found = outcomes.merged(found, again)
-        file = place.directory / JUNIT
+        file = place.junit
         junit.write(file, f"{place.library.name}.{place.cell.id}", found)
         if failure is None and (count := sum(its.state in _FAILED for its in found)):
             failure = self._failed(f"{count} of {len(found)} tests", Ended(1), ())

@@ -1,0 +1,110 @@
+"""`envmatrix run analyse`: what examines a library, and what of that is new."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+import click
+
+from envmatrix.commands import options
+from envmatrix.commands.place import Cell, Which, devices_of, for_each
+from envmatrix.console import Console
+from envmatrix.errors import EnvmatrixError
+from envmatrix.results.recording import Recorder
+from envmatrix.sessions.analysing import SARIF, Analysis
+from envmatrix.sessions.analysis import VARIANTS, Finding
+from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.runner import Skipped, StepFailed
+
+# What is done where nobody says: what says something of every library.
+_USUAL = ("coverage", "clang-tidy", "cppcheck", "asan", "ubsan", "abi", "size", "licences")
+# More than these are counted, not shown.
+_MOST = 50
+
+
+@click.command("analyse", epilog="Example: envmatrix run analyse cuda13-x86_64 --only asan")
+@click.argument("name", metavar="CELL")
+@click.option("--library", metavar="NAME", help="Only this library.")
+@click.option(
+    "--only",
+    "kinds",
+    multiple=True,
+    type=click.Choice([*VARIANTS]),
+    help=f"Only this; {', '.join(_USUAL)} without it.",
+)
+@click.option("--update-baseline", is_flag=True, help="Accept what is found; commit baselines/.")
+@click.option("--jobs", "-j", type=click.IntRange(1, 1024), help="Compile N at once.")
+@options.verbosity
+def command(
+    *,
+    name: str,
+    library: str | None,
+    kinds: Sequence[str],
+    update_baseline: bool,
+    jobs: int | None,
+    console: Console,
+) -> None:
+    """Examine the libraries in CELL; what the baseline does not have fails."""
+    cell = Cell.examined(Which(name, library, emulate=False, jobs=jobs, memory=None), console)
+
+    def examined(execution: Execution, recorder: Recorder) -> None:
+        analysis = Analysis.of(execution, devices_of(execution))
+        failures = _examine_all(analysis, kinds or _USUAL, console)
+        recorder.measured(analysis.measured)
+        found = analysis.compared()
+        recorder.found(found)
+        if update_baseline:
+            analysis.accept()
+        _tell(analysis, found, execution)
+        if failures:
+            raise failures[0]
+        if not update_baseline:
+            _judge([its for its in found if its.is_new], execution)
+
+    for_each(cell, "analyse", examined)
+
+
+def _examine_all(
+    analysis: Analysis, kinds: Sequence[str], console: Console
+) -> list[EnvmatrixError]:
+    """Every kind, whatever becomes of one."""
+    failures = []
+    for kind in kinds:
+        try:
+            analysis.examine(kind)
+        except Skipped as error:
+            console.say(f"skipped  {kind}: {error.message}")
+        except EnvmatrixError as error:
+            console.error(error)
+            failures.append(error)
+    return failures
+
+
+def _tell(analysis: Analysis, found: Sequence[Finding], execution: Execution) -> None:
+    for its in analysis.measured:
+        click.echo(f"{its.name}: {its.value:.4g} {its.unit}")
+    new = [its for its in found if its.is_new]
+    for finding in new[:_MOST]:
+        place = f"{finding.file}:{finding.line}: " if finding.file else ""
+        click.echo(f"{place}{finding.message} [{finding.tool} {finding.rule}]")
+    if len(new) > _MOST:
+        click.echo(f"and {len(new) - _MOST} more")
+    counts = Counter(its.tool for its in found)
+    shown = ", ".join(f"{count} of {tool}" for tool, count in sorted(counts.items())) or "nothing"
+    sarif = os.path.relpath(execution.place.directory / SARIF)
+    click.echo(f"found {shown}; {len(new)} new; {sarif}")
+
+
+def _judge(new: Sequence[Finding], execution: Execution) -> None:
+    if not new:
+        return
+    place = execution.place
+    raise StepFailed(
+        1,
+        "product",
+        f"{len(new)} new findings in `{place.library.name}` in `{place.cell.id}`",
+        "mend them, or accept them: `--update-baseline`",
+        (),
+    )

@@ -1,0 +1,372 @@
+"""What examines code: how it is built for that, and what the tools say. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, Literal, TypeAlias
+
+from envmatrix.errors import EnvmatrixError
+from envmatrix.sessions.steps import BUILD, SOURCE, Variant
+
+Level: TypeAlias = Literal["error", "warning", "note"]
+
+COVERAGE = "line coverage"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a tool has to say about a place, if it is about one; `line` counts from 1, 0 is none.
+    `is_new` if the baseline does not have it."""
+
+    tool: str
+    rule: str
+    message: str
+    file: str = ""
+    line: int = 0
+    level: Level = "warning"
+    is_new: bool = True
+
+    @property
+    def identity(self) -> str:
+        """What stays the same while lines around it come and go."""
+        words = (self.tool, self.rule, self.file, re.sub(r"\d+", "0", self.message))
+        return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def compared(found: Sequence[Finding], known: Iterable[str]) -> tuple[Finding, ...]:
+    """`found`, each once, with whether it is new to a baseline of identities. Of what a baseline
+    has once, a second one is not new: lines move, and tools repeat themselves."""
+    identities = set(known)
+    unique = dict.fromkeys(found)
+    return tuple(replace(its, is_new=its.identity not in identities) for its in unique)
+
+
+def _flags(host: str, *, linked: str = "") -> Mapping[str, str]:
+    """Variables that CMake, Meson, Make and setuptools read: for the host's compiler, also below
+    nvcc, and for the linker."""
+    below = ",".join(host.split())
+    return {
+        "CFLAGS": host,
+        "CXXFLAGS": host,
+        "CUDAFLAGS": f"-Xcompiler={below}",
+        "LDFLAGS": linked or host,
+    }
+
+
+# Kind -> how the library is built for it; what examines the sources shares one build.
+VARIANTS: Mapping[str, Variant] = {
+    "coverage": Variant("coverage", _flags("--coverage -O0 -g")),
+    "clang-tidy": Variant("static", {}),
+    "cppcheck": Variant("static", {}),
+    "asan": Variant(
+        "asan",
+        {
+            **_flags("-fsanitize=address -fno-omit-frame-pointer -O1 -g"),
+            # CUDA maps memory where AddressSanitizer would not have it.
+            "ASAN_OPTIONS": "protect_shadow_gap=0:detect_leaks=1:strip_path_prefix=/src/",
+        },
+    ),
+    "ubsan": Variant(
+        "ubsan",
+        {
+            **_flags("-fsanitize=undefined -fno-sanitize-recover=undefined -O1 -g"),
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+        },
+    ),
+    "tsan": Variant("tsan", _flags("-fsanitize=thread -O1 -g")),
+    "compute-sanitizer": Variant(),
+    "abi": Variant(),
+    "size": Variant(),
+    "licences": Variant(),
+}
+# What runs the tests to find something.
+SANITIZERS = ("asan", "ubsan", "tsan")
+
+
+def commands(kind: str, *, gcc: str, jobs: int, tree: str, has_checks: bool) -> Sequence[str]:
+    """What examines the build of a library, as one program; `has_checks` if it says itself what
+    clang-tidy is to look for."""
+    database = f"{BUILD}/compile_commands.json"
+    match kind:
+        case "coverage":
+            # Each file of notes is read with the counts beside it, if the program ever ran.
+            read = f"xargs -0 -r -n 50 gcov-{gcc} --json-format --stdout"
+            return ["sh", "-c", f"find {BUILD} -name '*.gcno' -print0 | {read}"]
+        case "clang-tidy":
+            checks = [] if has_checks else ["-checks=-*,clang-analyzer-*,bugprone-*"]
+            sources = r".*\.(c|cc|cpp|cxx)$"
+            header = [f"-header-filter={re.escape(tree)}/.*"]
+            return ["run-clang-tidy", "-quiet", "-p", BUILD, f"-j{jobs}", *checks, *header, sources]
+        case "cppcheck":
+            what = ["--enable=warning,performance,portability", "--inline-suppr", "--quiet"]
+            out = ["--xml", f"--output-file={BUILD}/cppcheck.xml"]
+            # It parses no CUDA.
+            only = [f"--file-filter={tree}/*.c*", "--suppress=*:*.cu", "--suppress=*:*.cuh"]
+            return ["cppcheck", f"--project={database}", f"-j{jobs}", *what, *out, *only]
+    raise AssertionError(kind)
+
+
+def of_clang_tidy(lines: Iterable[str]) -> Iterator[Finding]:
+    """`/src/a.cpp:12:5: warning: message [check]`, of the library's own files."""
+    for line in lines:
+        if match := _TIDY.match(_plain(line)):
+            file = _inside(match["file"])
+            if file is not None:
+                level: Level = "error" if match["level"] == "error" else "warning"
+                rule = match["rule"].partition(",")[0]
+                yield Finding("clang-tidy", rule, match["message"], file, int(match["line"]), level)
+
+
+_TIDY = re.compile(
+    r"(?P<file>/[^:]+):(?P<line>\d+):\d+: (?P<level>warning|error): (?P<message>.*) "
+    r"\[(?P<rule>[\w.,-]+)\]$"
+)
+
+
+def of_cppcheck(text: str) -> Iterator[Finding]:
+    """The second version of Cppcheck's XML."""
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 -- written by Cppcheck in our container
+    except ElementTree.ParseError as error:
+        raise EnvmatrixError(f"Cppcheck's report is no XML: {error}") from error
+    for element in root.iter("error"):
+        place = element.find("location")
+        file = _inside(place.get("file", "")) if place is not None else None
+        if place is None or file is None:
+            continue
+        level: Level = "error" if element.get("severity") == "error" else "warning"
+        yield Finding(
+            "cppcheck",
+            element.get("id", ""),
+            element.get("msg", ""),
+            file,
+            int(place.get("line") or 0),
+            level,
+        )
+
+
+_SUMMARY = re.compile(
+    r"SUMMARY: (?P<tool>Address|Thread|Leak|UndefinedBehavior)Sanitizer: "
+    r"(?P<rule>[\w -]+?)(?: (?P<file>/\S+?):(?P<line>\d+)(?::\d+)?)?(?: in (?P<function>.*))?$"
+)
+_RUNTIME = re.compile(r"(?P<file>/\S+?):(?P<line>\d+):\d+: runtime error: (?P<message>.*)$")
+_LEAKED = re.compile(r"SUMMARY: AddressSanitizer: \d+ byte\(s\) leaked")
+_TOOLS = {
+    "asan": "AddressSanitizer",
+    "ubsan": "UndefinedBehaviorSanitizer",
+    "tsan": "ThreadSanitizer",
+}
+
+
+def of_sanitizer(kind: str, lines: Iterable[str]) -> Iterator[Finding]:
+    """What a sanitizer printed while tests ran."""
+    tool = _TOOLS[kind]
+    for line in map(_plain, lines):
+        if _LEAKED.search(line):
+            yield Finding(tool, "leak", "memory is not freed at the end", level="error")
+        elif match := _RUNTIME.search(line):
+            file = _inside(match["file"]) or match["file"]
+            rule = match["message"].partition(":")[0][:60]
+            yield Finding(tool, rule, match["message"], file, int(match["line"]), "error")
+        elif (match := _SUMMARY.search(line)) and match["tool"] != "UndefinedBehavior":
+            named = match["file"] or ""
+            file = _inside(named) or named
+            where = f" in {match['function']}" if match["function"] else ""
+            rule = match["rule"].strip()
+            yield Finding(tool, rule, f"{rule}{where}", file, int(match["line"] or 0), "error")
+
+
+_ABI = re.compile(r"^\s*\[(?P<kind>[ACDM])\] '(?P<what>.*)'")
+_ABI_WORDS = {"A": "added", "C": "changed", "D": "removed", "M": "changed"}
+
+
+def of_abidiff(name: str, lines: Iterable[str]) -> Iterator[Finding]:
+    """What abidiff prints of a library; what was only added breaks nobody."""
+    for line in lines:
+        if match := _ABI.match(line):
+            word = _ABI_WORDS[match["kind"]]
+            level: Level = "note" if word == "added" else "error"
+            yield Finding("abidiff", word, f"{match['what']} is {word}", name, 0, level)
+
+
+# By how much a file may grow, as a ratio and in bytes.
+_GROWTH, _GROWTH_BYTES = 1.05, 4096
+
+
+def of_sizes(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Finding]:
+    """The files that grew by more than 5 % and 4 kB since a baseline."""
+    for name, size in sorted(now.items()):
+        was = before.get(name)
+        if was and size > was * _GROWTH and size > was + _GROWTH_BYTES:
+            message = f"{name} has {size} bytes, {size - was} more than in the baseline"
+            yield Finding("size", "growth", message, name)
+
+
+def of_licences(
+    before: Iterable[str] | None, now: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
+    """The licences of what is linked that a baseline does not have; all known without one."""
+    if before is None:
+        return
+    known = set(before)
+    for package, licences in sorted(now.items()):
+        for licence in licences:
+            if licence not in known:
+                message = f"`{package}`, which is linked, has the licence `{licence}`"
+                yield Finding("licences", licence, message, package)
+
+
+# Prints `library<TAB>package<TAB>licence` of each shared library that files need: what the dynamic
+# linker would take, the package that has it, and what its copyright file says.
+LICENCES = r"""
+for file; do readelf -d "$file" 2>/dev/null; done |
+  sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p' | sort -u |
+while read -r name; do
+  path=$(ldconfig -p | sed -n "s,^[[:space:]]*$name .* => ,,p" | head -n1)
+  [ -n "$path" ] || { printf '%s\t?\t?\n' "$name"; continue; }
+  package=$(dpkg-query -S "$path" "$(readlink -f "$path")" 2>/dev/null | head -n1 | cut -d: -f1)
+  copyright=/usr/share/doc/$package/copyright
+  if [ -n "$package" ] && [ -f "$copyright" ]; then
+    sed -n 's/^License: *//p' "$copyright" | sort -u | sed "s,^,$name\t$package\t,"
+    grep -q '^License:' "$copyright" || printf '%s\t%s\tsee its copyright file\n' "$name" "$package"
+  else
+    printf '%s\t%s\t?\n' "$name" "${package:-?}"
+  fi
+done
+"""
+
+
+def linked(text: str) -> Mapping[str, tuple[str, ...]]:
+    """Package -> licences, of what `LICENCES` prints; what no package has goes by its own name."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, package, licence = (*line.split("\t"), "", "")[:3]
+        found.setdefault(name if package == "?" else package, []).append(licence)
+    return {package: tuple(dict.fromkeys(licences)) for package, licences in found.items()}
+
+
+# What stands for the version of the format until the gcovr that reads it has told its own.
+TRACE_VERSION = "of the reader"
+
+# Gives the traces `*.json` in a directory the version that gcovr here reads, and merges them.
+MERGE = f"""
+cd "$1"
+version=$(cd /tmp && gcovr --json 2>/dev/null | sed -n 's/.*format_version": "\\([^"]*\\)".*/\\1/p')
+sed -i "s/{TRACE_VERSION}/$version/" ./*.json
+set -- "$2" ./*.json
+root=$1; shift
+for file; do set -- "$@" --add-tracefile "$file"; shift; done
+gcovr --root "$root" "$@" --xml coverage.xml --html-details index.html
+"""
+
+
+def tracefile(documents: Iterable[str], is_there: Callable[[str], bool]) -> dict[str, Any]:
+    """What gcov printed, a document a line, as gcovr keeps it: how often each line ran, of the
+    files of the library alone, which `is_there` knows by their paths in its source."""
+    counts: dict[str, dict[int, int]] = {}
+    for text in documents:
+        for file in _gcov_files(text):
+            name = _inside(file["file"]) or file["file"]
+            if is_there(name):
+                lines = counts.setdefault(name, {})
+                for line in file["lines"]:
+                    number = int(line["line_number"])
+                    lines[number] = lines.get(number, 0) + int(line["count"])
+    return {
+        "gcovr/format_version": TRACE_VERSION,
+        "files": [
+            {
+                "file": name,
+                "functions": [],
+                "lines": [
+                    {
+                        "line_number": number,
+                        "count": count,
+                        "branches": [],
+                        "gcovr/noncode": False,
+                        "gcovr/excluded": False,
+                    }
+                    for number, count in sorted(lines.items())
+                ],
+            }
+            for name, lines in sorted(counts.items())
+        ],
+    }
+
+
+def _gcov_files(text: str) -> Sequence[Any]:
+    try:
+        found: Sequence[Any] = json.loads(text)["files"]
+        return found
+    except (ValueError, KeyError, TypeError) as error:
+        raise EnvmatrixError(f"gcov's report cannot be read: {error}") from error
+
+
+def line_rate(text: str) -> float:
+    """The lines that ran, in percent of those that could, of a Cobertura file."""
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 -- written by gcovr in our container
+        return 100 * float(root.attrib["line-rate"])
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise EnvmatrixError(f"gcovr's report is no Cobertura file: {error}") from error
+
+
+def sarif(found: Sequence[Finding], path: str) -> dict[str, Any]:
+    """SARIF 2.1.0, a run for each tool; `path` is where the library is in the repository."""
+    tools = sorted({its.tool for its in found})
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            _sarif_run(tool, [its for its in found if its.tool == tool], path) for tool in tools
+        ],
+    }
+
+
+def _sarif_run(tool: str, found: Sequence[Finding], path: str) -> dict[str, Any]:
+    rules = sorted({its.rule for its in found})
+    return {
+        "tool": {"driver": {"name": tool, "rules": [{"id": rule} for rule in rules]}},
+        "results": [
+            {
+                "ruleId": its.rule,
+                "level": its.level,
+                "message": {"text": its.message},
+                "baselineState": "new" if its.is_new else "unchanged",
+                "partialFingerprints": {"envmatrix/v1": its.identity},
+                "locations": [_sarif_place(its, path)] if its.file else [],
+            }
+            for its in found
+        ],
+    }
+
+
+def _sarif_place(finding: Finding, path: str) -> dict[str, Any]:
+    uri = finding.file if path in ("", ".") else f"{path}/{finding.file}"
+    place: dict[str, Any] = {"artifactLocation": {"uri": uri}}
+    if finding.line:
+        place["region"] = {"startLine": finding.line}
+    return {"physicalLocation": place}
+
+
+def _inside(file: str) -> str | None:
+    """A file of the library by its path in its source; None for any other."""
+    for root in (f"{BUILD}/source", SOURCE):
+        try:
+            return PurePosixPath(file).relative_to(root).as_posix()
+        except ValueError:
+            continue
+    return None
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _plain(line: str) -> str:
+    return _COLOUR.sub("", line)
