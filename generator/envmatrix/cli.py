@@ -21,6 +21,7 @@ INTERRUPTED = 130
 _OF_THE_MACHINE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 VERBS = {
+    "affected": "Show which libraries have to be tested again, in which cells.",
     "build": "Build the images of cells, or say why none is needed.",
     "doctor": "Check what this machine needs, and install what is missing.",
     "gc": "Remove what no lock needs any more.",

@@ -32,7 +32,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Show what comes, goes or changes among the cells that `patterns` select on either side."""
-    before, after = _committed(workspace.root, revision), _present(workspace, console)
+    before, after = states(workspace, revision, console)
     found = changes(before, after)
     if patterns:
         chosen = select_in_any([after.matrix, before.matrix], patterns)
@@ -42,6 +42,11 @@ def show(
     else:
         lines = [_line(change) for change in found]
         click.echo("\n".join(lines or [f"no cell comes, goes or changes since `{revision}`"]))
+
+
+def states(workspace: Workspace, revision: str, console: Console) -> tuple[State, State]:
+    """What a revision has, and what the working tree has."""
+    return _committed(workspace.root, revision), _present(workspace, console)
 
 
 def _present(workspace: Workspace, console: Console) -> State:

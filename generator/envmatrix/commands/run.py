@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import click
 
-from envmatrix.commands import analyse, options
+from envmatrix.commands import analyse, options, selecting
 from envmatrix.commands.place import Cell, Which, devices_of, for_each, skip
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images
@@ -86,12 +86,18 @@ def compile_command(*, which: Which, console: Console) -> None:
 @_cell_options
 @click.option("--shard", metavar="I/N", help="The I-th of N parts, of equal time as far as known.")
 @click.option("--retries", type=click.IntRange(0, 100), help="Try a test that fails N times more.")
+@click.option("--since", metavar="REV", help="Only tests that what changed since then reaches.")
+@click.option("--explain", is_flag=True, help="With --since: why each test is run.")
+@click.option("--shadow", is_flag=True, help="With --since: run all, and say what would be missed.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test_command(
     *,
     which: Which,
     shard: str | None,
     retries: int | None,
+    since: str | None,
+    explain: bool,
+    shadow: bool,
     console: Console,
     arguments: Sequence[str],
 ) -> None:
@@ -107,10 +113,16 @@ def test_command(
         if execution.place.runtime is None:
             raise Skipped(f"`{which.name}` is compiled; its tests run on hardware of its own only")
         durations = cell.durations(library) if part else {}
-        asked = Asked(tuple(arguments), part, durations, retries)
+        found = selecting.selected(cell.workspace.root, execution, since) if since else None
+        if found is not None:
+            selecting.explain(found, console, every_test=explain)
+        only = None if found is None or shadow or found.tests is None else tuple(found.tests)
+        asked = Asked(tuple(arguments), part, durations, retries, only)
         run = Testing(execution.runner, library.tests, devices_of(execution)).run(asked)
         recorder.tests(run.outcomes)
         _tell(run)
+        if found is not None and shadow:
+            recorder.measured(selecting.shadow(found, run.outcomes, console))
         _judge(run, execution, asked, cell.waivers)
 
     for_each(cell, "test", tested, shard=str(part or ""))
@@ -186,7 +198,7 @@ def _judge(run: TestRun, execution: Execution, asked: Asked, waivers: Sequence[W
     if run.failure:
         if not _are_waived(run.outcomes, place, waivers, execution.runner.console):
             raise run.failure
-    elif not run.outcomes and asked.shard is None:
+    elif not run.outcomes and asked.shard is None and asked.only is None:
         raise EnvmatrixError("no test ran", hint=f"look at {_shown(run.junit)}")
     elif run.outcomes and all(its.state == "skipped" for its in run.outcomes):
         raise Skipped(f"no test of `{place.library.name}` could run in `{place.cell.id}`")

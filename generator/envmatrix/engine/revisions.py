@@ -49,6 +49,17 @@ def commit_of(root: Path, file: str) -> str | None:
         return None
 
 
+def changed_files(root: Path, revision: str) -> tuple[str, ...]:
+    """The files below `root` that differ between where the branch left `revision` and the working
+    tree, those that git does not know among them."""
+    commit = _commit(root, revision)
+    base = _git(root, "merge-base", commit, "HEAD").strip()
+    names = ("diff", "--name-only", "--no-renames", "--relative", "-z", base)
+    new = ("ls-files", "--others", "--exclude-standard", "-z")
+    found = {*_git(root, *names).split("\0"), *_git(root, *new).split("\0")}
+    return tuple(sorted(found - {""}))
+
+
 @dataclass(frozen=True, slots=True)
 class Checkout:
     """What is checked out: a commit, with `-changed` where files differ from it, its branch, and

@@ -143,8 +143,8 @@ class LibraryBuild:
 @dataclass(frozen=True, slots=True)
 class LibraryTest:
     """`run` are programs, commands or paths, as the framework has it; `gpu` globs of tests that
-    need a GPU; `retries` how often a test that fails is tried again; `timeout` of all tests
-    together, in seconds."""
+    need a GPU, `ignore` of files that no test depends on; `retries` how often a test that fails is
+    tried again; `timeout` of all tests together, in seconds."""
 
     framework: str = "ctest"
     run: tuple[str, ...] = ()
@@ -152,6 +152,7 @@ class LibraryTest:
     requires: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     gpu: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
     retries: int = 0
     timeout: int = 3600
 

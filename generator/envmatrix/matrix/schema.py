@@ -246,7 +246,7 @@ class LibraryBuild(Table):
 
 class LibraryTest(Table):
     """How a library is tested. `run` are programs, commands or paths, as the framework has it;
-    `gpu` are globs of tests that need a GPU."""
+    `gpu` are globs of tests that need a GPU, `ignore` globs of files that no test depends on."""
 
     framework: TestFramework
     run: tuple[Text, ...] = ()
@@ -254,6 +254,7 @@ class LibraryTest(Table):
     requires: tuple[Text, ...] = ()
     environment: dict[Variable, str] = {}
     gpu: tuple[Text, ...] = ()
+    ignore: tuple[Text, ...] = ()
     retries: CountOrZero | None = None
     timeout: Count | None = None
 

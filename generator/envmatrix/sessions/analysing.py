@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SARIF = "analysis.sarif"
 COVERAGE_FILE = "coverage.json"
 
+# Where ABIs are written, in the build directory.
+_ABI = "abi"
 # abidiff's bit for a usage or other error; the others say what changed.
 _ABIDIFF_ERROR = 3
 
@@ -90,7 +92,7 @@ class Analysis:
             ),
         )
         for artifact in self._shared_libraries() if "" in self._built else ():
-            fresh = place.build / f"{artifact.path.name}.abi"
+            fresh = place.build / _ABI / artifact.path.name
             if fresh.exists():
                 kept = abi_of(place.root, place.library.name, place.cell.id, artifact.path.name)
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -223,18 +225,19 @@ class Analysis:
     def _compare_abi(self) -> None:
         execution, _ = self._building("abi")
         place = execution.place
+        (place.build / _ABI).mkdir(exist_ok=True)
         for artifact in self._shared_libraries():
             name = artifact.path.name
             inside = f"{steps.BUILD}/{artifact.path.relative_to(place.build).as_posix()}"
-            fresh = f"{steps.BUILD}/{name}.abi"
+            fresh = f"{steps.BUILD}/{_ABI}/{name}"
             status, log = self._program(execution, "abi", ["abidw", "--out-file", fresh, inside])
             if status:
                 raise EnvmatrixError(f"abidw cannot read `{name}`", hint=f"the log is {log}")
             known = abi_of(place.root, place.library.name, place.cell.id, name)
             if not known.exists():
                 continue
-            shutil.copyfile(known, place.build / f"{name}.known.abi")
-            argv = ["abidiff", f"{steps.BUILD}/{name}.known.abi", fresh]
+            shutil.copyfile(known, place.build / _ABI / f"{name}.known")
+            argv = ["abidiff", f"{fresh}.known", fresh]
             status, log = self._program(execution, "abi", argv)
             if status & _ABIDIFF_ERROR:
                 raise EnvmatrixError(f"abidiff cannot compare `{name}`", hint=f"the log is {log}")

@@ -34,8 +34,20 @@ def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
     targets = ["--target", *build.targets] if build.targets else []
     return (
         Command("configure", ["cmake", "-S", place.tree, "-B", BUILD, *how, *own]),
-        Command("compile", ["cmake", "--build", BUILD, "--parallel", str(jobs), *targets]),
+        Command("compile", ["sh", "-euc", _TOLD, "sh", str(jobs), *targets]),
     )
+
+
+# Compiles, and has ninja write down what it knows then, without a container more.
+GRAPH, DEPS = "ninja.graph", "ninja.deps"
+_TOLD = f"""
+jobs=$1; shift
+cmake --build {BUILD} --parallel "$jobs" "$@"
+if [ -f build.ninja ]; then
+  ninja -t graph >{GRAPH}
+  ninja -t deps >{DEPS}
+fi
+"""
 
 
 _CMAKE_DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]

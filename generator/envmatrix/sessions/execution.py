@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from envmatrix.engine import sources
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.sessions import buildsystems, outcomes, steps
+from envmatrix.sessions import buildsystems, dependencies, outcomes, steps
 from envmatrix.sessions.buildsystems import Command
 from envmatrix.sessions.copies import update
 from envmatrix.sessions.outcomes import SKIPPED, Artifact, Measurement
@@ -48,6 +48,24 @@ class Execution:
         """How much of what was compiled came out of the compiler cache; nothing where nothing was
         compiled."""
         return outcomes.cache_hits(self.place.build / steps.CCACHE_LOG)
+
+    def dependencies(self) -> Mapping[str, Sequence[str]]:
+        """Test -> the files of the library that it is made of, where the build system tells;
+        after it was compiled."""
+        build = self.place.build
+        try:
+            graph = (build / buildsystems.GRAPH).read_text(encoding="utf-8")
+            deps = (build / buildsystems.DEPS).read_text(encoding="utf-8")
+        except OSError:
+            return {}
+        files = (its.read_text("utf-8", "replace") for its in build.rglob("CTestTestfile.cmake"))
+        known = dependencies.build_of(graph, deps)
+        return dependencies.dependencies(known, dependencies.tests_of(files), self.place.tree)
+
+    def test_names(self) -> Sequence[str]:
+        """What CTest would run, by its own files; after it was compiled."""
+        found = self.place.build.rglob("CTestTestfile.cmake")
+        return list(dependencies.tests_of(its.read_text("utf-8", "replace") for its in found))
 
     def _patterns(self) -> Sequence[str]:
         wheels = ["wheels/*.whl"] if self.place.library.build.system == "python" else []

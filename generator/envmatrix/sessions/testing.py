@@ -40,13 +40,15 @@ class TestRun:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which tests: the framework's own `arguments`, and a shard by the seconds that tests took; how
-    often what fails is tried again, as the library says where that is None."""
+    """Which tests: `only` these, all where that is None; the framework's own `arguments`; a shard
+    by the seconds that tests took. And how often what fails is tried again, as the library says
+    where that is None."""
 
     arguments: Sequence[str] = ()
     shard: Shard | None = None
     durations: Mapping[str, float] = field(default_factory=dict)
     retries: int | None = None
+    only: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ class Testing:
         place = self.runner.place
         shutil.rmtree(place.build / REPORTS, ignore_errors=True)
         (place.build / REPORTS).mkdir(parents=True)
-        wanted = self._shard(asked.shard, asked.durations) if asked.shard else None
+        wanted = asked.only
+        if asked.shard:
+            part = self._shard(asked.shard, asked.durations)
+            wanted = [name for name in part if wanted is None or name in wanted]
         found, failure = self._some(wanted, asked.arguments)
         for _ in range(self.tests.retries if asked.retries is None else asked.retries):
             failed = [its.name for its in found if its.state in _FAILED]

@@ -1,0 +1,61 @@
+"""Which tests a change reaches: `--since`, `--explain` and `--shadow` of `envmatrix run test`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from envmatrix.console import Console
+from envmatrix.engine.revisions import changed_files
+from envmatrix.results.records import BAD
+from envmatrix.sessions.dependencies import Selection, of_library, selection
+from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.outcomes import Measurement, TestOutcome
+
+
+def selected(root: Path, execution: Execution, since: str) -> Selection:
+    """The tests of a library, after it was compiled, that what changed since a revision reaches."""
+    library = execution.place.library
+    if library.source is not None:
+        return Selection(None, "its source is locked, and a lock tells no files")
+    inside, outside = of_library(changed_files(root, since), library.path)
+    if outside:
+        return Selection(None, f"`{outside}` decides its environment")
+    known = execution.dependencies()
+    tests = library.tests
+    if tests is None or tests.framework != "ctest" or not known:
+        return Selection(None, "only builds with ninja and CTest tell what tests depend on")
+    return selection(known, execution.test_names(), inside, tests.ignore)
+
+
+def explain(found: Selection, console: Console, *, every_test: bool) -> None:
+    """Say what is run, and with `every_test` why each is."""
+    what = "all tests" if found.tests is None else f"{len(found.tests)} tests"
+    console.say(f"select   {what}: {found.reason}")
+    for name, reason in sorted((found.tests or {}).items()) if every_test else ():
+        click.echo(f"selected {name}: {reason}")
+
+
+def missed(found: Selection, outcomes: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:
+    """What fails and would not have been run."""
+    if found.tests is None:
+        return ()
+    return tuple(its for its in outcomes if its.state in BAD and its.name not in found.tests)
+
+
+def shadow(
+    found: Selection, outcomes: Sequence[TestOutcome], console: Console
+) -> tuple[Measurement, ...]:
+    """Say what would have been skipped, and whether that would have been right."""
+    wrong = missed(found, outcomes)
+    skipped = [its for its in outcomes if found.tests is not None and its.name not in found.tests]
+    seconds = sum(its.seconds for its in skipped)
+    console.say(f"shadow   {len(skipped)} tests would have been skipped, {seconds:.1f} s")
+    for outcome in wrong:
+        console.warn(f"`{outcome.name}` fails and would not have been run")
+    return (
+        Measurement("tests that selection would skip", len(skipped), "tests", "higher"),
+        Measurement("failures that selection would miss", len(wrong), "tests", "lower"),
+    )
