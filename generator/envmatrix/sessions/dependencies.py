@@ -82,7 +82,7 @@ def _read(deps: str) -> Mapping[str, frozenset[str]]:
     return {name: frozenset(its) for name, its in found.items()}
 
 
-def tests_of(files: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+def commands_of(files: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     """Test -> the words of its command, by the texts of CTest's own files."""
     return {
         match["long"] or match["short"]: tuple(_WORD.findall(match["command"]))

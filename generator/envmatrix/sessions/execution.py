@@ -60,12 +60,12 @@ class Execution:
             return {}
         files = (its.read_text("utf-8", "replace") for its in build.rglob("CTestTestfile.cmake"))
         known = dependencies.build_of(graph, deps)
-        return dependencies.dependencies(known, dependencies.tests_of(files), self.place.tree)
+        return dependencies.dependencies(known, dependencies.commands_of(files), self.place.tree)
 
     def test_names(self) -> Sequence[str]:
         """What CTest would run, by its own files; after it was compiled."""
         found = self.place.build.rglob("CTestTestfile.cmake")
-        return list(dependencies.tests_of(its.read_text("utf-8", "replace") for its in found))
+        return list(dependencies.commands_of(its.read_text("utf-8", "replace") for its in found))
 
     def _patterns(self) -> Sequence[str]:
         wheels = ["wheels/*.whl"] if self.place.library.build.system == "python" else []

@@ -116,9 +116,15 @@ def _gtest(
 
 
 def _catch2_listing(_place: Workplace, programs: Sequence[str]) -> Sequence[Batch]:
-    # The second form is that of version 3, which refuses the first.
-    both = '"$1" --list-test-names-only 2>/dev/null || "$1" --list-tests --verbosity quiet'
-    return [Batch(["sh", "-c", both, "sh", program], None, program) for program in programs]
+    return [Batch(["sh", "-c", _CATCH2_LIST, "sh", program], None, program) for program in programs]
+
+
+# Version 2 ends with the number of tests, version 3 has another option for it.
+_CATCH2_LIST = """
+names=$("$1" --list-test-names-only 2>/dev/null) || true
+[ -n "$names" ] || names=$("$1" --list-tests --verbosity quiet)
+printf '%s\\n' "$names"
+"""
 
 
 def _catch2_names(batch: Batch, text: str) -> Iterable[str]:

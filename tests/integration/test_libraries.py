@@ -1,0 +1,323 @@
+"""Libraries of every kind, from every kind of source, built and tested by the real programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.integration.conftest import CELL, Checkout
+
+ADD = "int add(int a, int b) { return a + b; }\n"
+FILES = {
+    "gtest/CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.20)
+project(a LANGUAGES CXX)
+find_package(GTest REQUIRED)
+add_library(a SHARED a.cpp)
+add_executable(a_test a_test.cpp)
+target_link_libraries(a_test a GTest::gtest_main)
+""",
+    "gtest/a.cpp": ADD,
+    "gtest/a_test.cpp": """\
+#include <gtest/gtest.h>
+int add(int, int);
+TEST(Add, Works) { EXPECT_EQ(add(1, 2), 3); }
+TEST(Add, Fails) { EXPECT_EQ(add(1, 2), 4) << "on purpose"; }
+TEST(Add, Skips) { GTEST_SKIP() << "no device"; }
+""",
+    "catch/CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.20)
+project(a LANGUAGES CXX)
+add_executable(a_test a_test.cpp)
+""",
+    "catch/a_test.cpp": """\
+#define CATCH_CONFIG_MAIN
+#include <catch2/catch.hpp>
+TEST_CASE("adds, always") { SECTION("one") { CHECK(1 + 1 == 2); } SECTION("two") { CHECK(true); } }
+TEST_CASE("fails") { CHECK(1 + 1 == 3); }
+""",
+    "meson/meson.build": """\
+project('a', 'cpp')
+a = shared_library('a', 'a.cpp')
+t = executable('t', 't.cpp', link_with: a)
+test('works', t)
+test('fails', t, args: 'x', should_fail: false)
+""",
+    "meson/a.cpp": ADD,
+    "meson/t.cpp": "int add(int, int); int main(int n, char**) { return add(n, -1); }\n",
+    "make/Makefile": """\
+liba.so: a.cpp
+\t$(CXX) -shared -fPIC -o $@ $<
+\tcp $@ /build/
+""",
+    "make/a.cpp": ADD,
+    "python/setup.py": """\
+from setuptools import Extension, setup
+setup(name="adding", version="1.0", ext_modules=[Extension("adding", ["adding.c"])])
+""",
+    "python/pyproject.toml": '[build-system]\nrequires = ["setuptools"]\n'
+    'build-backend = "setuptools.build_meta"\n',
+    "python/adding.c": """\
+#include <Python.h>
+static PyObject *add(PyObject *self, PyObject *arguments) {
+  int a, b;
+  return PyArg_ParseTuple(arguments, "ii", &a, &b) ? PyLong_FromLong(a + b) : NULL;
+}
+static PyMethodDef methods[] = {{"add", add, METH_VARARGS, ""}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "adding", "", -1, methods};
+PyMODINIT_FUNC PyInit_adding(void) { return PyModule_Create(&module); }
+""",
+    "python/tests/test_adding.py": """\
+import adding
+import pytest
+
+class TestAdd:
+    @pytest.mark.parametrize("a", [1, 2])
+    def test_adds(self, a):
+        assert adding.add(a, 1) == a + 1
+
+def test_fails():
+    assert adding.add(1, 1) == 3
+
+@pytest.mark.skip(reason="no GPU")
+def test_skips():
+    pass
+""",
+}
+SHARED = '"${CC:-gcc}" -shared -fPIC -o /build/liba.so a.c'
+# What images have beside what ours have.
+PACKAGES = {
+    "runtime": "meson, python3-minimal, libpython3-stdlib",
+    "devel": "catch2, libgtest-dev, python3-dev",
+}
+
+
+def git(directory: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t.example")
+    command = ["git", "-C", str(directory), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a repository on git's own server, and the commit of its tag `v1`."""
+    home = tmp_path_factory.mktemp("git")
+    for name in ("part", "library"):
+        (home / name).mkdir()
+        git(home / name, "init", "--quiet", "--initial-branch=main")
+        (home / name / "a.c").write_text(ADD)
+        git(home / name, "add", "--all")
+        git(home / name, "commit", "--quiet", "--message=one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["git", "daemon", "--export-all", f"--base-path={home}", "--listen=127.0.0.1"]
+    with subprocess.Popen([*command, f"--port={port}", str(home)]) as server:
+        address = f"git://127.0.0.1:{port}"
+        _await(port)
+        library = home / "library"
+        git(library, "submodule", "--quiet", "add", f"{address}/part", "part")
+        git(library, "commit", "--quiet", "--message=two")
+        git(library, "tag", "--annotate", "--message=v1", "v1")
+        commit = git(library, "rev-parse", "HEAD")
+        (library / "a.c").write_text("this is not C\n")
+        git(library, "commit", "--quiet", "--all", "--message=three")
+        yield f"{address}/library", commit
+        server.terminate()
+
+
+def _await(port: int) -> None:
+    for _ in range(100):
+        with socket.socket() as its:
+            if its.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The URL of an archive, and its sha256."""
+    home = tmp_path_factory.mktemp("archive")
+    (home / "lib-1.0").mkdir()
+    (home / "lib-1.0/a.c").write_text(ADD)
+    with tarfile.open(home / "lib-1.0.tar.gz", "w:gz") as packed:
+        packed.add(home / "lib-1.0", "lib-1.0")
+    digest = hashlib.sha256((home / "lib-1.0.tar.gz").read_bytes()).hexdigest()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(home))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/lib-1.0.tar.gz", digest
+        server.shutdown()
+
+
+def libraries(git_server: tuple[str, str], archive: tuple[str, str]) -> dict[str, Any]:
+    script = {"system": "script", "commands": [SHARED]}
+    loads = {"framework": "commands", "run": ["test -s /build/liba.so"]}
+    return {
+        "gtest": {
+            "path": "gtest",
+            "test": {"framework": "googletest", "run": ["*_test"]},
+            "artifacts": ["liba.so"],
+        },
+        "catch": {
+            "path": "catch",
+            "test": {"framework": "catch2", "run": ["a_test"]},
+            "artifacts": ["a_test"],
+        },
+        "meson": {"path": "meson", "build": {"system": "meson"}, "artifacts": ["liba.so"]},
+        "make": {
+            "path": "make",
+            "build": {"system": "make"},
+            "test": loads,
+            "artifacts": ["liba.so"],
+        },
+        "python": {
+            "path": "python",
+            "build": {"system": "python", "requires": ["setuptools", "wheel"]},
+            "test": {"framework": "pytest", "run": ["tests"], "requires": ["pytest"]},
+            "artifacts": ["site/adding*.so"],
+        },
+        "git": {
+            "source": {"git": git_server[0], "revision": "v1"},
+            "build": {**script, "commands": ["test -f part/a.c", SHARED]},
+            "test": loads,
+            "artifacts": ["liba.so"],
+        },
+        "archive": {
+            "source": {"archive": archive[0], "sha256": archive[1]},
+            "build": script,
+            "test": loads,
+            "artifacts": ["liba.so"],
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def workshop(
+    template: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    git_server: tuple[str, str],
+    archive: tuple[str, str],
+) -> Checkout:
+    """A checkout with a library of each kind, locked, and tested once."""
+    checkout = Checkout(shutil.copytree(template, tmp_path_factory.mktemp("libraries") / "its"))
+    for name, text in FILES.items():
+        file = checkout.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    for name, packages in PACKAGES.items():
+        file = checkout.root / f"envs/{name}.yaml"
+        file.write_text(re.sub(r"(?m)^packages: \[", f"packages: [{packages}, ", file.read_text()))
+    with (checkout.root / "matrix.yaml").open("a") as matrix:
+        matrix.write(yaml.safe_dump({"libraries": libraries(git_server, archive)}, width=1000))
+    checkout.run("lock")
+    checkout.run("generate")
+    subprocess.run(
+        [sys.executable, "-m", "envmatrix", "run", "test", CELL], cwd=checkout.root, check=False
+    )
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def results(workshop: Checkout) -> dict[str, Any]:
+    """The report, by library."""
+    document = json.loads(workshop.run("report", "--format", "json").stdout)
+    return {entry["library"]: entry["runs"][-1] for entry in document["entries"]}
+
+
+def failures(workshop: Checkout, library: str) -> list[str]:
+    document = json.loads(workshop.run("report", "--format", "json").stdout)
+    return [its["name"] for its in document["failures"] if its["library"] == library]
+
+
+@pytest.mark.parametrize(
+    ("library", "tests", "failed"),
+    [
+        ("gtest", {"passed": 1, "failed": 1, "skipped": 1}, ["a_test:Add.Fails"]),
+        ("catch", {"passed": 1, "failed": 1}, ["a_test:fails"]),
+        ("meson", {"passed": 1, "failed": 1}, ["fails"]),
+        (
+            "python",
+            {"passed": 2, "failed": 1, "skipped": 1},
+            ["tests/test_adding.py::test_fails"],
+        ),
+        ("make", {"passed": 1}, []),
+        ("git", {"passed": 1}, []),
+        ("archive", {"passed": 1}, []),
+    ],
+)
+def test_each_kind_is_built_and_its_tests_are_told_one_by_one(
+    workshop: Checkout,
+    results: dict[str, Any],
+    library: str,
+    tests: dict[str, int],
+    failed: list[str],
+) -> None:
+    assert results[library]["tests"] == tests, results[library]["message"]
+    assert failures(workshop, library) == failed
+
+
+@pytest.mark.parametrize("library", ["gtest", "catch", "meson", "python"])
+def test_what_failed_is_tried_again_alone(workshop: Checkout, library: str) -> None:
+    options = ("--library", library, "--retries", "1")
+    done = workshop.run("run", "test", CELL, *options, expect=1)
+    assert len(re.findall(r"(?m)^failed ", done.stdout)) == 1
+
+
+@pytest.mark.parametrize("library", ["gtest", "catch", "meson", "python"])
+def test_shards_list_and_share_the_tests_of_a_framework(workshop: Checkout, library: str) -> None:
+    found: list[str] = []
+    for part in ("1/2", "2/2"):
+        command = [sys.executable, "-m", "envmatrix", "run", "test", CELL]
+        options = ["--library", library, "--shard", part]
+        done = subprocess.run(
+            [*command, *options], cwd=workshop.root, capture_output=True, text=True, check=False
+        )
+        assert "Traceback" not in done.stderr
+        rows = re.findall(r"(?m)^(?:passed|failed|skipped) +(\S.*?) \d+\.\d\d s", done.stdout)
+        found += rows
+    assert len(found) == len(set(found))
+    assert len(found) == {"gtest": 3, "catch": 2, "meson": 2, "python": 4}[library]
+
+
+def test_a_tag_is_locked_as_the_commit_that_it_meant(
+    workshop: Checkout, results: dict[str, Any], git_server: tuple[str, str]
+) -> None:
+    lock = json.loads((workshop.root / "matrix.lock.json").read_text())
+    assert lock["sets"]["library-git"]["found"] == {"commit": git_server[1]}
+    assert results["git"]["revision"]["id"] == git_server[1]
+
+
+def test_an_archive_that_is_not_what_the_matrix_says_is_refused(
+    workshop: Checkout, archive: tuple[str, str], tmp_path: Path
+) -> None:
+    other = Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
+    file = other.root / "matrix.yaml"
+    file.write_text(file.read_text().replace(archive[1], "0" * 64))
+
+    done = other.run("lock", expect=5)
+
+    assert f"has the sha256 {archive[1]}, matrix.yaml says {'0' * 64}" in done.stderr
+
+
+def test_a_revision_that_is_not_there_is_named(workshop: Checkout, tmp_path: Path) -> None:
+    other = Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
+    file = other.root / "matrix.yaml"
+    file.write_text(file.read_text().replace("revision: v1", "revision: v9"))
+
+    assert "has no branch or tag `v9`" in other.run("lock", expect=5).stderr

@@ -1,0 +1,43 @@
+"""A library in a cell, for tests of what is decided about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest
+from envmatrix.matrix.selection import find_cell
+from envmatrix.plan.environments import images_of
+from envmatrix.sessions.steps import Workplace
+
+ROOT = Path(__file__).parents[3]
+SDIST = LibrarySource("sdist", "lib", "1.0")
+
+
+def place(
+    build: LibraryBuild | None = None,
+    test: LibraryTest | None = None,
+    *,
+    cell: str = "cuda13.5-debian12-x86_64",
+    source: LibrarySource | None = None,
+    path: str = "libs/lib",
+    cache: str | None = "ccache",
+) -> Workplace:
+    matrix = load_matrix(ROOT)
+    planned = find_cell(matrix, cell)
+    compiler, runtime = images_of(planned, "amd64")
+    library = Library("lib", path, source, build or LibraryBuild(), test)
+    return Workplace(
+        cell=planned,
+        library=library,
+        root=Path("/repository"),
+        source=Path("/tree"),
+        caches=Path("/cache"),
+        compiler=compiler,
+        runtime=runtime,
+        names={image: str(image) for image in (compiler, runtime)},
+        host_arch="amd64",
+        cache=cache,
+        toolchain="0123",
+        requires={"amd64": Path("/wheels")},
+    )

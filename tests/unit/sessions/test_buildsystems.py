@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.sessions.places import SDIST, place
+
+from envmatrix.matrix.model import LibraryBuild
+from envmatrix.sessions import buildsystems, steps
+from envmatrix.sessions.buildsystems import commands
+from envmatrix.sessions.steps import jobs_for
+
+
+def words(build: LibraryBuild, **others: object) -> list[str]:
+    found = commands(place(build, **others), 7)  # type: ignore[arg-type]
+    return [f"{its.step}: {' '.join(its.argv)} in {its.directory}" for its in found]
+
+
+def test_cmake_takes_a_preset_or_ninja_and_a_release() -> None:
+    preset = words(LibraryBuild(preset="fast", options=("-DX=ON",)))
+    assert preset[0] == "configure: cmake -S /src -B /build --preset fast -DX=ON in /build"
+    plain = words(LibraryBuild())
+    assert "-G Ninja -DCMAKE_BUILD_TYPE=Release" in plain[0]
+
+
+def test_cmake_builds_targets_with_so_many_jobs() -> None:
+    (_, compiled) = commands(place(LibraryBuild(targets=("a", "b"))), 7)
+    assert list(compiled.argv[-4:]) == ["7", "--target", "a", "b"]
+
+
+def test_meson_is_set_up_once_and_across_with_a_file() -> None:
+    native = words(LibraryBuild("meson", options=("-Da=b",)))
+    assert native[0].endswith("meson /build /src --buildtype=release -Da=b in /build")
+    assert native[1] == "compile: ninja -C /build -j7 in /build"
+    across = words(LibraryBuild("meson"), cell="cuda13.5-debian12-aarch64")
+    assert "--cross-file /build/meson-cross.ini" in across[0]
+    text = buildsystems.meson_cross_file(place(cell="cuda13.5-debian12-aarch64"))
+    assert "cpp = ['aarch64-linux-gnu-g++-12']" in text
+    assert "cpu_family = 'aarch64'" in text
+
+
+def test_what_writes_among_its_sources_has_a_copy_of_them() -> None:
+    assert words(LibraryBuild("make", options=("A=1",), targets=("all",))) == [
+        "compile: make -j7 A=1 all in /build/source"
+    ]
+    assert words(LibraryBuild("script", commands=("./b.sh",))) == [
+        "compile: bash -euo pipefail -c ./b.sh in /build/source"
+    ]
+
+
+def test_a_source_of_its_own_is_built_in_a_directory_of_it() -> None:
+    found = words(LibraryBuild("make"), source=SDIST, path="native")
+    assert found == ["compile: make -j7 in /build/source/native"]
+    assert "-S /src/native" in words(LibraryBuild(), source=SDIST, path="native")[0]
+
+
+def test_a_python_package_becomes_a_wheel_of_what_is_locked() -> None:
+    (found,) = commands(place(LibraryBuild("python", options=("a=b",))), 7)
+    assert "--no-isolation" in found.argv
+    assert "--config-setting=a=b" in found.argv
+    assert found.environment["MAX_JOBS"] == "7"
+    spec = steps.compiler(place(), found.argv)
+    assert spec.environment["PYTHONPATH"] == "/requires"
+
+
+def test_bazel_keeps_everything_in_the_build_directory() -> None:
+    (found,) = words(LibraryBuild("bazel"))
+    assert "--batch --output_user_root=/build/.bazel build --jobs=7" in found
+    assert "--symlink_prefix=/build/bazel- //... in /src" in found
+
+
+def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> None:
+    spec = steps.compiler(place(), ["true"])
+    read_only = {mount.target: mount.read_only for mount in spec.mounts}
+    assert read_only == {"/src": True, "/build": False, "/requires": True, "/ccache": False}
+
+
+@pytest.mark.parametrize("cache", ["ccache", "sccache"])
+def test_compilers_are_called_through_the_cache(cache: str) -> None:
+    found = steps.compiler(place(cache=cache), ["true"]).environment
+    assert found["CMAKE_CUDA_COMPILER_LAUNCHER"] == cache
+
+
+def test_the_cache_knows_compilers_by_their_packages() -> None:
+    found = steps.compiler(place(), ["true"]).environment
+    assert found["CCACHE_COMPILERCHECK"] == "string:0123"
+    assert "CCACHE_DIR" not in steps.compiler(place(cache=None), ["true"]).environment
+
+
+@given(
+    st.integers(1, 256),
+    st.none() | st.integers(0, 2**44),
+    st.integers(1, 10**5),
+    st.none() | st.integers(1, 512),
+)
+def test_jobs_fit_into_memory_and_there_is_always_one(
+    processors: int, memory: int | None, job: int, asked: int | None
+) -> None:
+    jobs = jobs_for(processors, memory, job, asked)
+    assert 1 <= jobs <= (asked or processors)
+    if memory is not None and jobs > 1:
+        assert jobs * job * 10**6 <= memory

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.sessions.places import place
+
+from envmatrix.errors import EnvmatrixError
+from envmatrix.matrix.model import LibraryBuild
+from envmatrix.sessions.frameworks import FRAMEWORKS, Batch, names
+from envmatrix.sessions.junit import Case
+
+PLACE = place(LibraryBuild())
+
+
+def case(name: str, classname: str = "", file: str = "") -> Case:
+    return Case(name, classname, file, "passed", 0.0)
+
+
+def listed(framework: str, text: str, program: str = "/build/tests/a_test") -> tuple[str, ...]:
+    return names(FRAMEWORKS[framework], Batch([program], None, program), text)
+
+
+def argv(framework: str, wanted: list[str] | None, *programs: str) -> list[list[str]]:
+    batches = FRAMEWORKS[framework].running(PLACE, programs, wanted, ["--more"])
+    return [list(batch.argv) for batch in batches]
+
+
+# As GoogleTest 1.12 lists: a suite, its tests, types and values behind `#`.
+GOOGLETEST = """\
+Running main() from gtest_main.cc
+Axpy.
+  Scales
+  Adds
+Typed/0.  # TypeParam = float
+  Works
+Sizes/Gemm.
+  Multiplies/0  # GetParam() = 1
+"""
+
+
+def test_googletest_tests_go_by_program_suite_and_name() -> None:
+    assert listed("googletest", GOOGLETEST) == (
+        "a_test:Axpy.Scales",
+        "a_test:Axpy.Adds",
+        "a_test:Typed/0.Works",
+        "a_test:Sizes/Gemm.Multiplies/0",
+    )
+    batch = Batch(["/build/tests/a_test"], "r", "/build/tests/a_test")
+    told = FRAMEWORKS["googletest"].name(batch, case("Scales", "Axpy"), "r")
+    assert told == "a_test:Axpy.Scales"
+
+
+def test_googletest_runs_some_of_each_program() -> None:
+    wanted = ["b:S.x", "a:S.x", "a:S.y"]
+    assert argv("googletest", wanted, "/build/a", "/build/b", "/build/c") == [
+        ["/build/a", "--gtest_output=xml:/build/reports/a.xml", "--gtest_filter=S.x:S.y", "--more"],
+        ["/build/b", "--gtest_output=xml:/build/reports/b.xml", "--gtest_filter=S.x", "--more"],
+    ]
+
+
+def test_catch2_tests_go_without_their_sections() -> None:
+    assert listed("catch2", "vectors add\nmatrix, dense\n") == (
+        "a_test:vectors add",
+        "a_test:matrix, dense",
+    )
+    name = FRAMEWORKS["catch2"].name
+    batch = Batch(["/build/a_test"], "r", "/build/a_test")
+    assert name(batch, case("vectors add/of zeros", "a_test.global"), "r") == "a_test:vectors add"
+
+
+def test_catch2_names_are_escaped_where_they_would_mean_more() -> None:
+    (run,) = argv("catch2", ["a:matrix, [dense] *"], "/build/a")
+    assert r"matrix\, \[dense\] \*" in run
+
+
+def test_ctest_runs_exactly_the_names_that_are_wanted() -> None:
+    (run,) = argv("ctest", ["a.b", "c+(d)"])
+    assert run[run.index("-R") + 1] == r"^(a\.b|c\+\(d\))$"
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12))
+def test_a_name_for_ctest_matches_itself_only(name: str) -> None:
+    (run,) = argv("ctest", [name])
+    pattern = run[run.index("-R") + 1]
+    assert re.search(pattern, name)
+    assert not re.search(pattern, f"{name}x")
+
+
+def test_ctest_lists_as_json() -> None:
+    assert listed("ctest", '{"tests": [{"name": "a"}, {"name": "b"}]}') == ("a", "b")
+    with pytest.raises(EnvmatrixError, match="list of tests"):
+        listed("ctest", "no json")
+
+
+def test_pytest_tests_go_by_their_node_ids() -> None:
+    shown = "tests/test_a.py::TestB::test_c[1]\ntests/test_a.py::test_d\n\n2 tests collected\n"
+    ids = listed("pytest", shown)
+    assert ids == ("tests/test_a.py::TestB::test_c[1]", "tests/test_a.py::test_d")
+    name = FRAMEWORKS["pytest"].name
+    batch = Batch(["python3"], "r")
+    found = case("test_c[1]", "tests.test_a.TestB", "tests/test_a.py")
+    assert name(batch, found, "r") == ids[0]
+    assert name(batch, case("test_d", "tests.test_a", "tests/test_a.py"), "r") == ids[1]
+
+
+def test_pytest_does_not_import_from_where_it_is_started() -> None:
+    (run,) = argv("pytest", None, "tests")
+    assert run[:2] == ["python3", "-P"]
+    assert run[-1] == "tests"
+    assert argv("pytest", ["tests/test_a.py::test_d"], "tests")[0][-1] == "tests/test_a.py::test_d"
+
+
+def test_each_command_is_a_test() -> None:
+    framework = FRAMEWORKS["commands"]
+    batches = framework.running(PLACE, ["a --b", "c"], ["c"], [])
+    assert [(batch.program, batch.argv[-1]) for batch in batches] == [("c", "c")]
+    (every, _) = framework.running(PLACE, ["a --b", "c"], None, ["x y"])
+    assert every.argv[-1] == "a --b 'x y'"
+
+
+def test_bazel_tests_go_by_their_labels() -> None:
+    assert listed("bazel", "//a:b\n//c/d:e\nLoading: 0 packages\n") == ("//a:b", "//c/d:e")
+    name = FRAMEWORKS["bazel"].name
+    assert name(Batch(["bazel"], "r"), case("c/d/e"), "c/d/e/test.xml") == "//c/d:e"
+    assert name(Batch(["bazel"], "r"), case("Suite.x"), "a/b/test.xml") == "//a:b Suite.x"
+    (batch,) = FRAMEWORKS["bazel"].running(PLACE, [], ["//a:b"], [])
+    assert batch.needs_compiler
+    assert batch.argv[-1] == "//a:b"
+
+
+def test_meson_tests_are_named_on_its_command_line() -> None:
+    assert listed("meson", '[{"name": "a", "suite": ["x"]}]') == ("a",)
+    (run,) = argv("meson", ["a"])
+    assert run[:4] == ["meson", "test", "-C", "/build"]
+    assert run[-1] == "a"
