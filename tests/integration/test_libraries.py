@@ -190,7 +190,6 @@ def libraries(git_server: tuple[str, str], archive: tuple[str, str]) -> dict[str
             "path": "python",
             "build": {"system": "python", "requires": ["setuptools", "wheel"]},
             "test": {"framework": "pytest", "run": ["tests"], "requires": ["pytest"]},
-            "artifacts": ["site/adding*.so"],
         },
         "git": {
             "source": {"git": git_server[0], "revision": "v1"},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from envmatrix.engine import sources
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.sessions import buildsystems, dependencies, outcomes, steps
 from envmatrix.sessions.buildsystems import Command
 from envmatrix.sessions.copies import update
@@ -40,8 +40,20 @@ class Execution:
         self._prepare()
         self._build()
         self._unpack_wheels()
-        found = outcomes.artifacts(self.place.build, self._patterns())
+        library = self.place.library
+        if library.build.system == "python" and not library.artifacts:
+            return self._wheels()
+        found = outcomes.artifacts(self.place.build, library.artifacts)
         outcomes.check_machine(found, self.place.target.binary)
+        return found
+
+    def _wheels(self) -> tuple[Artifact, ...]:
+        """What a Python library made: wheels, and their extensions, of which there may be none."""
+        found = outcomes.artifacts(self.place.build, ["wheels/*.whl", f"{SITE}/**/*.so"])
+        if not any(its.path.suffix == ".whl" for its in found):
+            raise EnvmatrixError("the build made no wheel")
+        if extensions := [its for its in found if its.machine]:
+            outcomes.check_machine(extensions, self.place.target.binary)
         return found
 
     def cache_hits(self) -> tuple[Measurement, ...]:
@@ -66,10 +78,6 @@ class Execution:
         """What CTest would run, by its own files; after it was compiled."""
         found = self.place.build.rglob("CTestTestfile.cmake")
         return list(dependencies.commands_of(its.read_text("utf-8", "replace") for its in found))
-
-    def _patterns(self) -> Sequence[str]:
-        wheels = ["wheels/*.whl"] if self.place.library.build.system == "python" else []
-        return self.place.library.artifacts or wheels
 
     def _prepare(self) -> None:
         place = self.place
