@@ -6,31 +6,19 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import nox
 
 from envmatrix.sessions.names import session_names
+from envmatrix.sessions.registration import add_sessions, is_skip
 
 ROOT = Path(__file__).parent
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
-
-# Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
-VERBS = {
-    "build": ("compile", "Compile the libraries for {cell}."),
-    "test": ("test", "Compile and test the libraries in {cell}."),
-    "perf": ("perf", "Measure the libraries in {cell} on a GPU."),
-    "shell": ("shell", "Open a shell in the container of {cell}."),
-}
-SKIPPED = 77
 
 
 @nox.session(default=False)
@@ -81,7 +69,7 @@ def matrix(session: nox.Session) -> None:
         try:
             session.run("envmatrix", "run", "test", cell, *arguments)
         except nox.command.CommandFailed as error:
-            if not _is_skip(error):
+            if not is_skip(error):
                 failed.append(cell)
     if failed:
         session.error(f"{len(failed)} cells failed: {', '.join(failed)}")
@@ -93,34 +81,4 @@ def _cells_of(tier: str, session: nox.Session) -> list[str]:
     return [row["cell"] for row in json.loads(str(shown))["cells"]]
 
 
-def _is_skip(error: nox.command.CommandFailed) -> bool:
-    return str(error.reason).endswith(f" {SKIPPED}")
-
-
-def _add(prefix: str, verb: str, name: str, cell: str, text: str) -> None:
-    def run(session: nox.Session) -> None:
-        try:
-            session.run("envmatrix", "run", verb, cell, *session.posargs)
-        except nox.command.CommandFailed as error:
-            if verb in {"perf", "test"} and _is_skip(error):
-                session.skip("it cannot run here, as said above")
-            raise
-
-    run.__doc__ = text.format(cell=cell)
-    nox.session(name=f"{prefix}-{name}", default=False)(run)
-
-
-def _wanted(arguments: list[str], known: Mapping[str, str]) -> dict[str, str]:
-    """Cells asked for by name that do not exist: `envmatrix run` explains why, nox cannot."""
-    words = (word.partition("-") for word in arguments)
-    return {name: name for prefix, _, name in words if prefix in VERBS and name not in known}
-
-
-os.chdir(ROOT)
-names = session_names(ROOT).all
-for name, cell in {**names, **_wanted(sys.argv[1:], names)}.items():
-    for prefix, (verb, text) in VERBS.items():
-        _add(prefix, verb, name, cell, text)
-
-# Thousands of sessions live until the end: the collector need not look for garbage among them.
-gc.freeze()
+add_sessions(ROOT)

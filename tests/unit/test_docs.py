@@ -48,6 +48,9 @@ TABLES = (
     schema.Defaults,
     schema.Alias,
     schema.LibraryEntry,
+    schema.LibrarySource,
+    schema.LibraryBuild,
+    schema.LibraryTest,
     schema.Tier,
     schema.AxisChanges,
     schema.OverlayFile,
@@ -142,7 +145,10 @@ def test_a_mention_is_a_command_that_parses(page: Path, arguments: tuple[str, ..
 def test_a_session_that_is_named_exists(
     page: Path, arguments: tuple[str, ...], matrix: Matrix
 ) -> None:
-    cells = {*matrix.by_id, *short_names(matrix)}
+    if (ROOT / page).with_name("matrix.yaml").exists():
+        matrix = load_matrix((ROOT / page).parent)
+    of_libraries = {f"{cell}-{its.name}" for cell in matrix.by_id for its in matrix.libraries}
+    cells = {*matrix.by_id, *short_names(matrix), *of_libraries}
     own = {"lint", "matrix", "tests", "unit"}
     if arguments[0] == "-s":
         prefix, _, cell = arguments[1].partition("-")
@@ -172,7 +178,8 @@ def test_the_readme_lists_every_exit_code() -> None:
 
 @pytest.mark.parametrize("key", sorted({name for table in TABLES for name in table.model_fields}))
 def test_every_key_of_the_matrix_is_documented(key: str) -> None:
-    assert re.search(rf"`{key}`", text_of(Path("docs/matrix.md")))
+    pages = (Path("docs/matrix.md"), Path("docs/libraries.md"))
+    assert any(re.search(rf"`(\w+\.)?{key}\b[^`]*`", text_of(page)) for page in pages)
 
 
 def test_every_target_is_documented() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from envmatrix import __version__
@@ -14,10 +14,12 @@ from envmatrix.store.artifacts import cache_directory
 
 @dataclass(frozen=True, slots=True)
 class SessionNames:
-    """`cells` are the ids; `all` is name -> id, the ids and the short names."""
+    """`cells` are the ids; `all` is name -> id, the ids and the short names; `libraries` are those
+    that each cell is for."""
 
     cells: tuple[str, ...]
     all: Mapping[str, str]
+    libraries: Mapping[str, Sequence[str]]
 
 
 def session_names(root: Path) -> SessionNames:
@@ -25,13 +27,13 @@ def session_names(root: Path) -> SessionNames:
     kept = cache_directory() / "sessions" / f"{_identity(root)}.json"
     try:
         document = json.loads(kept.read_text(encoding="utf-8"))
-        return SessionNames(tuple(document["cells"]), document["all"])
+        return SessionNames(tuple(document["cells"]), document["all"], document["libraries"])
     except (OSError, ValueError, KeyError):
         names = _read(root)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         scratch = kept.with_suffix(f".{id(names)}")
-        scratch.write_text(json.dumps({"cells": names.cells, "all": names.all}))
+        scratch.write_text(json.dumps(asdict(names)))
         scratch.replace(kept)
     except OSError:
         pass  # a cache that cannot be written only costs time
@@ -52,10 +54,15 @@ def _identity(root: Path) -> str:
 
 
 def _read(root: Path) -> SessionNames:
+    from envmatrix.matrix.libraries import is_for
     from envmatrix.matrix.loading import load_matrix  # pydantic: not when the cache answers
     from envmatrix.matrix.selection import short_names
 
     matrix = load_matrix(root)
     cells = tuple(cell.id for cell in matrix.cells)
     short = {name: cell.id for name, cell in short_names(matrix).items()}
-    return SessionNames(cells, {**short, **dict(zip(cells, cells, strict=True))})
+    libraries = {
+        cell.id: [its.name for its in matrix.libraries if is_for(its, cell, matrix)]
+        for cell in matrix.cells
+    }
+    return SessionNames(cells, {**short, **dict(zip(cells, cells, strict=True))}, libraries)
