@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from envmatrix.results import queries, summary
 from envmatrix.results.queries import Kept
 from envmatrix.results.records import BAD
-from envmatrix.results.summary import Entry, Failure, Report, Slower
+from envmatrix.results.summary import Entry, Failure, Report
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.analysis import COVERAGE
 from envmatrix.sessions.outcomes import State
 
 _HISTORY = 200
+_TIMES = 30
 # Of how many failures of a library in a cell it is looked up since when.
 _TRACED = 200
 _FLAKY_DAYS = 30
@@ -50,6 +51,7 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
     failures = tuple(_failures(connection, groups, scope))
     traced = tuple(_traced(connection, failures))
     used = {failure.waiver for failure in failures}
+    times = queries.times(connection, _TIMES)
     return Report(
         entries=tuple(_entries(connection, groups, failures, ids)),
         failures=traced,
@@ -58,7 +60,11 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
             for flake in queries.flaky(connection, scope.now - _FLAKY_DAYS * _DAY_SECONDS)
             if scope.has(flake.library, flake.cell)
         ),
-        slower=tuple(_slower(connection, groups)),
+        slower=tuple(
+            found
+            for (library, cell, verb), rows in sorted(times.items())
+            if (library, cell) in groups and (found := summary.slower(library, cell, verb, rows))
+        ),
         expired=tuple(its for its in scope.waivers if its.has_expired(scope.today)),
         unused=tuple(
             its for its in scope.waivers if its not in used and not its.has_expired(scope.today)
@@ -66,6 +72,10 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
         broke=_broke(connection, scope, traced),
         since=scope.since_name,
         waiting=waiting,
+        times={
+            key: tuple(its.seconds for its in times.get((*key, runs[-1].run.verb), ()))
+            for key, runs in groups.items()
+        },
     )
 
 
@@ -127,16 +137,6 @@ def _entries(
             size=sum(sizes) if sizes else None,
             coverage=covered[-1] if covered else None,
         )
-
-
-def _slower(
-    connection: sa.Connection, groups: Mapping[tuple[str, str], Sequence[Kept]]
-) -> Iterator[Slower]:
-    for (library, cell), runs in groups.items():
-        for verb in dict.fromkeys(kept.run.verb for kept in runs):
-            found = summary.slower(queries.history(connection, library, cell, verb, 30))
-            if found:
-                yield found
 
 
 def _broke(

@@ -10,9 +10,10 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from envmatrix.results.database import unpacked
-from envmatrix.results.records import BAD, End, Product, Revision, Run
+from envmatrix.results.records import End, Product, Revision, Run
 from envmatrix.results.tables import (
     COUNTED,
+    REMARKABLE,
     findings,
     measurements,
     outcomes,
@@ -44,17 +45,31 @@ class Sighting:
     state: State
 
 
-def latest(connection: sa.Connection, before: float | None = None) -> tuple[Kept, ...]:
+def latest(
+    connection: sa.Connection, before: float | None = None, *conditions: sa.ColumnElement[bool]
+) -> tuple[Kept, ...]:
     """The newest run of each library, cell, verb and shard, or the newest that began before a
     moment."""
     key = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
     newest = sa.select(*key, sa.func.max(runs.c.started).label("started")).group_by(*key)
     if before is not None:
         newest = newest.where(runs.c.started < before)
+    newest = newest.where(*conditions)
     chosen = newest.subquery()
     same = [runs.c[column.name] == chosen.c[column.name] for column in (*key, runs.c.started)]
     query = sa.select(runs).join(chosen, sa.and_(*same)).order_by(*key, runs.c.id)
     return tuple(map(_kept, connection.execute(query)))
+
+
+def latest_of(connection: sa.Connection, library: str, cell: str) -> tuple[Kept, ...]:
+    """The newest run of each verb and shard of a library in a cell."""
+    return latest(connection, None, runs.c.library == library, runs.c.cell == cell)
+
+
+def places(connection: sa.Connection) -> tuple[tuple[str, str], ...]:
+    """The libraries and cells that have runs."""
+    query = sa.select(runs.c.library, runs.c.cell).distinct()
+    return tuple((library, cell) for library, cell in connection.execute(query))
 
 
 def run(connection: sa.Connection, run_id: str) -> Kept | None:
@@ -63,27 +78,39 @@ def run(connection: sa.Connection, run_id: str) -> Kept | None:
 
 
 def history(
-    connection: sa.Connection, library: str, cell: str, verb: str, limit: int
+    connection: sa.Connection, library: str, cell: str, verb: str | None, limit: int
 ) -> tuple[Kept, ...]:
-    """The newest runs of a library in a cell, the newest first."""
+    """The newest runs of a library in a cell, of one verb or of all, the newest first."""
+    of_verb = [] if verb is None else [runs.c.verb == verb]
     query = (
         sa.select(runs)
-        .where(runs.c.library == library, runs.c.cell == cell, runs.c.verb == verb)
+        .where(runs.c.library == library, runs.c.cell == cell, *of_verb)
         .order_by(runs.c.started.desc(), runs.c.id)
         .limit(limit)
     )
     return tuple(map(_kept, connection.execute(query)))
 
 
-def recent(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str], tuple[Kept, ...]]:
-    """The newest runs of each library and cell, the oldest of them first."""
-    place = (runs.c.library, runs.c.cell)
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """How a run ended, and how long it took in seconds."""
+
+    state: State
+    seconds: float
+
+
+def times(
+    connection: sa.Connection, limit: int
+) -> Mapping[tuple[str, str, str], tuple[Timed, ...]]:
+    """The newest runs of each library, cell and verb, the oldest of them first."""
+    place = (runs.c.library, runs.c.cell, runs.c.verb)
     number = sa.func.row_number().over(partition_by=place, order_by=runs.c.started.desc())
-    numbered = sa.select(runs, number.label("number")).subquery()
-    query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.started)
-    found: dict[tuple[str, str], list[Kept]] = defaultdict(list)
-    for row in connection.execute(query):
-        found[row.library, row.cell].append(_kept(row))
+    columns = (*place, runs.c.state, runs.c.seconds, number.label("number"))
+    numbered = sa.select(*columns).subquery()
+    query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
+    found: dict[tuple[str, str, str], list[Timed]] = defaultdict(list)
+    for library, cell, verb, state, seconds, _ in connection.execute(query):
+        found[library, cell, verb].append(Timed(state, seconds))
     return {key: tuple(rows) for key, rows in found.items()}
 
 
@@ -185,7 +212,7 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
     bad = (
         sa.select(runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name, outcomes.c.state)
         .join(outcomes, outcomes.c.run == runs.c.id)
-        .where(runs.c.started >= since, outcomes.c.state.in_(["flaky", *sorted(BAD)]))
+        .where(runs.c.started >= since, REMARKABLE)
         .distinct()
     )
     rows = connection.execute(bad).all()

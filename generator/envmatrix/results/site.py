@@ -48,12 +48,11 @@ class Site:
         """All that a directory without a server has: of each library and cell the runs that its
         page names."""
         yield "index.html"
-        seen = set()
-        for (library, cell), runs in queries.recent(self.connection, _RUNS).items():
+        for library, cell in sorted(queries.places(self.connection)):
             if self.scope.has(library, cell):
                 yield f"cell/{library}/{cell}.html"
-                seen |= {kept.run.id for kept in runs}
-        yield from (f"run/{name}.html" for name in sorted(seen))
+                for kept in queries.history(self.connection, library, cell, None, _RUNS):
+                    yield f"run/{kept.run.id}.html"
 
     def page(self, path: str) -> str | None:
         """The page at a path; None where there is none."""
@@ -69,7 +68,6 @@ class Site:
 
     def _index(self) -> str:
         report = compose(self.connection, self.scope, self.waiting)
-        recent = queries.recent(self.connection, _RUNS)
         entries = {(entry.library, entry.cell): entry for entry in report.entries}
         # Those of the matrix in its order, then those that it no longer has.
         known = [*self.cells, *sorted({cell for _, cell in entries} - set(self.cells))]
@@ -83,24 +81,24 @@ class Site:
             waived=[failure for failure in report.failures if failure.waiver],
             libraries=sorted({library for library, _ in entries}),
             cells=[cell for cell in known if wanted is None or cell in wanted],
-            times={key: [kept.end.seconds for kept in recent.get(key, ())] for key in entries},
+            times=report.times,
         )
 
     def _cell(self, library: str, cell: str) -> str | None:
         """The newest run that tells most: with tests if any."""
-        groups = summary.newest(queries.latest(self.connection))
-        runs = groups.get((library, cell))
+        found = queries.latest_of(self.connection, library, cell)
+        runs = summary.newest(found).get((library, cell))
         if not runs:
             return None
         return self._run(max(runs, key=_telling), "../../", is_newest=True)
 
     def _run(self, kept: Kept, root: str, *, is_newest: bool = False) -> str:
         its, connection = kept.run, self.connection
-        history = queries.recent(connection, _RUNS).get((its.library, its.cell), ())
+        history = queries.history(connection, its.library, its.cell, None, _RUNS)
         ids = [its.id]
         tests = queries.outcomes_of(connection, ids, with_output=True).get(its.id, ())
         bad = [test for test in tests if test.state != "passed"]
-        of_verb = [run for run in history if run.run.verb == its.verb][-_STRIP:]
+        of_verb = [run for run in reversed(history) if run.run.verb == its.verb][-_STRIP:]
         names = [test.name for test in bad[:_TESTS]]
         seen = queries.sightings(connection, of_verb, names) if names else {}
         measured = queries.measurements_of(connection, [run.run.id for run in of_verb])
@@ -120,7 +118,7 @@ class Site:
             products=queries.products_of(connection, ids).get(its.id, ()),
             findings=queries.findings_of(connection, its.id),
             steps=queries.steps_of(connection, its.id),
-            history=list(reversed(history)),
+            history=history,
             history_times=[run.end.seconds for run in of_verb],
         )
 

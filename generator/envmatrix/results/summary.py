@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
-from envmatrix.results.queries import Flake, Kept, Sighting
+from envmatrix.results.queries import Flake, Kept, Sighting, Timed
 from envmatrix.results.records import BAD, Revision
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions.failures import Cause
@@ -88,6 +88,8 @@ class Slower:
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    """`times` are the seconds of the last runs of a library in a cell, the newest last."""
+
     entries: tuple[Entry, ...]
     failures: tuple[Failure, ...] = ()
     flaky: tuple[Flake, ...] = ()
@@ -97,6 +99,7 @@ class Report:
     broke: tuple[Failure, ...] = ()
     since: str | None = None
     waiting: int = 0
+    times: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def unwaived(self) -> tuple[Failure, ...]:
@@ -199,17 +202,16 @@ def _order(sighting: Sighting) -> tuple[float, float]:
     return sighting.revision.committed or sighting.started, sighting.started
 
 
-def slower(history: Sequence[Kept]) -> Slower | None:
-    """Whether the newest of these runs took longer than was usual, the newest first."""
-    passed = [kept for kept in history if kept.end.state in ("passed", "flaky")]
-    if len(passed) <= _ENOUGH_RUNS or passed[0] is not history[0]:
+def slower(library: str, cell: str, verb: str, history: Sequence[Timed]) -> Slower | None:
+    """Whether the newest of these runs, the last, took longer than was usual."""
+    good = ("passed", "flaky")
+    passed = [its.seconds for its in history if its.state in good]
+    if len(passed) <= _ENOUGH_RUNS or history[-1].state not in good:
         return None
-    before = statistics.median(kept.end.seconds for kept in passed[1:])
-    now = passed[0].end.seconds
+    before, now = statistics.median(passed[:-1]), passed[-1]
     if now < before * _SLOWER or now < before + _SLOWER_SECONDS:
         return None
-    run = passed[0].run
-    return Slower(run.library, run.cell, run.verb, before, now)
+    return Slower(library, cell, verb, before, now)
 
 
 def broken(

@@ -10,7 +10,7 @@ from tests.unit.results.examples import CELL, record
 
 from envmatrix.errors import Position
 from envmatrix.results import summary
-from envmatrix.results.queries import Kept, Sighting
+from envmatrix.results.queries import Kept, Sighting, Timed
 from envmatrix.results.records import Record, Revision
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.outcomes import State
@@ -158,27 +158,25 @@ def test_the_order_in_which_runs_are_told_does_not_matter(
     assert summary.origin(shuffled) == summary.origin(sightings)
 
 
-def history(*seconds: float) -> list[Kept]:
-    """Runs that took so long, the newest first."""
-    numbers = range(len(seconds), 0, -1)
-    return [kept(record(n, seconds=its)) for n, its in zip(numbers, seconds, strict=True)]
+def told(*seconds: float, last: State = "passed") -> summary.Slower | None:
+    """What is said of runs that took so long, the newest last, and how that ended."""
+    states: list[State] = [*["passed" for _ in seconds[1:]], last]  # type: ignore[list-item]
+    rows = [Timed(state, its) for state, its in zip(states, seconds, strict=True)]
+    return summary.slower("lib", CELL, "test", rows)
 
 
 def test_a_run_is_slower_by_a_quarter_and_a_second_than_the_median_before() -> None:
-    found = summary.slower(history(20, 10, 10, 10, 10, 10))
-    assert found is not None
-    assert (found.before, found.now) == (10, 20)
-    assert summary.slower(history(12, 10, 10, 10, 10, 10)) is None
-    assert summary.slower(history(0.9, 0.1, 0.1, 0.1, 0.1, 0.1)) is None
+    assert told(10, 10, 10, 10, 10, 20) == summary.Slower("lib", CELL, "test", 10, 20)
+    assert told(10, 10, 10, 10, 10, 12) is None
+    assert told(0.1, 0.1, 0.1, 0.1, 0.1, 0.9) is None
 
 
 def test_few_runs_say_nothing_of_the_time() -> None:
-    assert summary.slower(history(20, 10, 10, 10, 10)) is None
+    assert told(10, 10, 10, 10, 20) is None
 
 
 def test_a_run_that_fails_says_nothing_of_the_time() -> None:
-    runs = [kept(record(9, state="failed", seconds=99)), *history(10, 10, 10, 10, 10, 10)]
-    assert summary.slower(runs) is None
+    assert told(10, 10, 10, 10, 10, 10, 99, last="failed") is None
 
 
 def test_what_passed_before_and_fails_now_is_broken() -> None:

@@ -57,13 +57,13 @@ def upgrade() -> None:
         sa.Column("output", sa.LargeBinary, nullable=False),
     )
     op.create_index("ix_outcomes_name", "outcomes", ["name", "run"])
-    not_passed = sa.text("state != 'passed'")
+    remarkable = sa.text("state != 'passed' AND state != 'skipped'")
     op.create_index(
-        "ix_outcomes_not_passed",
+        "ix_outcomes_remarkable",
         "outcomes",
         ["run"],
-        sqlite_where=not_passed,
-        postgresql_where=not_passed,
+        sqlite_where=remarkable,
+        postgresql_where=remarkable,
     )
     _of_run(
         "measurements",
