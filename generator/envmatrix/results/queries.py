@@ -223,7 +223,8 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
         retried[key] += row.state == "flaky"
         if row.state != "flaky" and row.revision:
             failed.add((row.library, row.cell, row.name, row.revision))
-    passed = _passed_too(connection, failed, since)
+    again = _run_again(connection, since) if failed else set()
+    passed = _passed_too(connection, {its for its in failed if _run_of(its) in again}, since)
     found = {
         key: Flake(*key, retried.get(key, 0), sum(place[:3] == key for place in passed))
         for key in {*retried, *(place[:3] for place in passed)}
@@ -236,6 +237,19 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
 
 
 _Place = tuple[str, str, str, str]
+
+
+def _run_of(place: _Place) -> tuple[str, str, str]:
+    """Library, cell and revision."""
+    return place[0], place[1], place[3]
+
+
+def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, str]]:
+    """What ran more than once: only that can contradict itself."""
+    what = (runs.c.library, runs.c.cell, runs.c.revision)
+    query = sa.select(*what).where(runs.c.started >= since).group_by(*what)
+    rows = connection.execute(query.having(sa.func.count() > 1))
+    return {(library, cell, revision) for library, cell, revision in rows}
 
 
 def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: float) -> set[_Place]:
