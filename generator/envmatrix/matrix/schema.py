@@ -29,6 +29,7 @@ REPOSITORY = r"^[a-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$"
 _COUNT = r"^[1-9][0-9]{0,5}$"
 _COUNT_OR_ZERO = r"^(0|[1-9][0-9]{0,5})$"
 _PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
+_PROJECT = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 _SHA256 = r"^[0-9a-f]{64}$"
 _DEPOT = r"^//[^/@#*\s][^@#*\s]*[^/@#*\s.]$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -47,6 +48,7 @@ EXPECTED = {
     _COUNT: "a number from 1 to 999999",
     _COUNT_OR_ZERO: "a number from 0 to 999999",
     _PACKAGE: "a package name",
+    _PROJECT: "the name of a project in the package index",
     _SHA256: "64 hexadecimal digits",
     _DEPOT: "a path in a depot such as `//depot/library`, without `...`",
     _VARIABLE: "the name of an environment variable",
@@ -84,6 +86,7 @@ CountOrZero = Annotated[
     StringConstraints(pattern=_COUNT_OR_ZERO),
     WithJsonSchema({"type": "integer", "minimum": 0}),
 ]
+Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
 Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 DepotPath = Annotated[str, StringConstraints(pattern=_DEPOT)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
@@ -193,7 +196,7 @@ class LibrarySource(Table):
     revision: Text | None = None
     perforce: DepotPath | None = None
     changelist: Count | None = None
-    sdist: PackageName | None = None
+    sdist: Project | None = None
     version: Text | None = None
     debian: PackageName | None = None
     suite: Word | None = None

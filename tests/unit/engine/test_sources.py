@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+import types
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envmatrix.engine import perforce, revisions, sources
+from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.lock.libraries import source_request
+from envmatrix.lock.model import Artifact, PackageSet
+from envmatrix.matrix.model import LibrarySource
+from envmatrix.store.artifacts import Store
+
+
+def tar(files: Mapping[str, str], mode: str = "w:gz") -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text), 0o755
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def zipped(files: Mapping[str, str]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o755 << 16
+            archive.writestr(entry, text)
+    return packed.getvalue()
+
+
+def kept(store: Store, name: str, content: bytes) -> Artifact:
+    """A file in the store."""
+    digest = hashlib.sha256(content).hexdigest()
+    its = Artifact("debian", f"pool/{name}", "lib", "1.0", len(content), digest)
+    file = store.path(its)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return its
+
+
+def source(*artifacts: Artifact, kind: str = "debian") -> PackageSet:
+    return PackageSet(source_request(LibrarySource(kind, "lib", "1"), "s"), artifacts)
+
+
+def files_of(directory: Path) -> dict[str, str]:
+    found = (file for file in directory.rglob("*") if file.is_file())
+    return {file.relative_to(directory).as_posix(): file.read_text() for file in found}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("lib-1.0.tar.gz", tar({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"})),
+        ("lib-1.0.tar.xz", tar({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"}, "w:xz")),
+        ("lib-1.0.zip", zipped({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"})),
+        ("flat.tar.gz", tar({"a.c": "a", "d/b": "b"})),
+    ],
+)
+def test_an_archive_is_unpacked_without_the_directory_around_it(
+    tmp_path: Path, store: Store, name: str, content: bytes
+) -> None:
+    tree = sources.tree(tmp_path, store, source(kept(store, name, content)))
+    assert files_of(tree) == {"a.c": "a", "d/b": "b"}
+    assert (tree / "a.c").stat().st_mode & 0o111
+
+
+def test_a_source_package_is_its_archives_as_one_tree(tmp_path: Path, store: Store) -> None:
+    found = (
+        kept(store, "lib_1.0-2.dsc", b"Format: 3.0 (quilt)"),
+        kept(store, "lib_1.0-2.debian.tar.xz", tar({"debian/rules": ""}, "w:xz")),
+        kept(store, "lib_1.0.orig.tar.gz", tar({"lib-1.0/a.c": "a"})),
+        kept(store, "lib_1.0.orig-data.tar.gz", tar({"data-3/x": "x"})),
+    )
+    assert files_of(sources.tree(tmp_path, store, source(*found))) == {"a.c": "a", "data/x": "x"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [tar({"lib/a": "a", "../escaped": "b"}), tar({"/etc/escaped": "b"})[:40], b"no archive"],
+    ids=["climbs", "cut off", "none"],
+)
+def test_what_is_no_archive_of_sources_leaves_nothing(
+    tmp_path: Path, store: Store, content: bytes
+) -> None:
+    its = source(kept(store, "lib-1.0.tar.gz", content))
+    with pytest.raises(ConfigurationError, match=r"`lib-1.0.tar.gz` cannot be unpacked"):
+        sources.tree(tmp_path / "cache", store, its)
+    assert not list(tmp_path.rglob("escaped"))
+    left = [its.name for its in (tmp_path / "cache/sources").iterdir()]
+    assert all(name.endswith(".lock") for name in left)
+
+
+def test_a_tree_is_made_once(tmp_path: Path, store: Store) -> None:
+    its = kept(store, "lib-1.0.tar.gz", tar({"lib-1.0/a.c": "a"}))
+    first = sources.tree(tmp_path, store, source(its))
+    store.path(its).unlink()
+    assert sources.tree(tmp_path, store, source(its)) == first
+
+
+def test_wheels_are_what_python_finds(tmp_path: Path, store: Store) -> None:
+    wheel = zipped({"mod.py": "", "x-1.data/purelib/pure.py": "", "x-1.data/platlib/c.so": ""})
+    tree = sources.wheels(tmp_path, store, [kept(store, "x.whl", wheel)])
+    assert {"mod.py", "pure.py", "c.so"} <= set(files_of(tree))
+
+
+def git(directory: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t.example")
+    command = ["git", "-C", str(directory), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    its = tmp_path / "repository"
+    its.mkdir()
+    git(its, "init", "--quiet", "--initial-branch=main")
+    (its / "a").write_text("1")
+    git(its, "add", "--all")
+    git(its, "commit", "--quiet", "--message=one")
+    git(its, "tag", "--annotate", "--message=v1", "v1")
+    return its
+
+
+def test_branches_and_tags_are_their_commits(repository: Path) -> None:
+    head = git(repository, "rev-parse", "HEAD")
+    assert sources.commit(str(repository), "main") == head
+    assert sources.commit(str(repository), "v1") == head, "not the tag's own object"
+    assert sources.commit("nowhere", "0" * 40) == "0" * 40
+    with pytest.raises(LookupFailed, match="no branch or tag `v2`"):
+        sources.commit(str(repository), "v2")
+
+
+def test_changed_files_are_those_since_a_branch_left(repository: Path) -> None:
+    git(repository, "checkout", "--quiet", "-b", "topic")
+    (repository / "a").write_text("2")
+    (repository / "new").write_text("")
+    git(repository, "checkout", "--quiet", "-b", "other", "main")
+    (repository / "elsewhere").write_text("")
+    git(repository, "add", "elsewhere")
+    git(repository, "commit", "--quiet", "--message=two", "elsewhere")
+    git(repository, "checkout", "--quiet", "topic")
+    assert revisions.changed_files(repository, "other") == ("a", "new")
+
+
+def test_what_is_checked_out_tells_whether_it_changed(repository: Path) -> None:
+    found = revisions.checkout_of(repository)
+    assert found is not None
+    assert (found.commit, found.branch) == (git(repository, "rev-parse", "HEAD"), "main")
+    (repository / "a").write_text("2")
+    changed = revisions.checkout_of(repository)
+    assert changed is not None
+    assert changed.commit == f"{found.commit}-changed"
+    assert revisions.checkout_of(Path("/")) is None
+
+
+class FakeP4:
+    """A stand-in for Perforce's client with a server that has two files; no server of Perforce's
+    own was there to try."""
+
+    files: Mapping[str, str] = {"//depot/lib/a.c": "a", "//depot/lib/d/b": "b"}
+
+    class P4Exception(Exception):
+        pass
+
+    def connect(self) -> None:
+        pass
+
+    disconnect = connect
+
+    def run(self, command: str, *arguments: str) -> list[dict[str, str]]:
+        if command == "files":
+            if "@7" not in arguments[-1]:
+                raise self.P4Exception("[Error]: no such changelist\n")
+            return [{"depotFile": name, "rev": "3"} for name in self.files]
+        target, name = arguments[-2], arguments[-1].partition("#")[0]
+        Path(target).write_text(self.files[name])
+        return []
+
+
+@pytest.fixture
+def p4(monkeypatch: pytest.MonkeyPatch) -> type[FakeP4]:
+    module = types.ModuleType("P4")
+    named: Any = module
+    named.P4, named.P4Exception = FakeP4, FakeP4.P4Exception
+    monkeypatch.setitem(sys.modules, "P4", module)
+    return FakeP4
+
+
+def test_a_depot_path_is_written_as_it_was_locked(tmp_path: Path, p4: type[FakeP4]) -> None:
+    digest = perforce.depot("//depot/lib", "7")
+    perforce.sync("//depot/lib", "7", digest, tmp_path / "tree")
+    assert files_of(tmp_path / "tree") == {"a.c": "a", "d/b": "b"}
+    with pytest.raises(LookupFailed, match="is not what was locked"):
+        perforce.sync("//depot/lib", "7", "0" * 64, tmp_path / "other")
+
+
+def test_what_a_perforce_server_says_is_told(p4: type[FakeP4]) -> None:
+    with pytest.raises(LookupFailed) as failed:
+        perforce.depot("//depot/lib", "8")
+    assert failed.value.details == ("[Error]: no such changelist",)
+
+
+def test_without_its_client_perforce_is_told_how_to_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "P4", None)
+    with pytest.raises(ConfigurationError) as failed:
+        perforce.depot("//depot/lib", "7")
+    assert "envmatrix[perforce]" in str(failed.value.problems[0].hint)

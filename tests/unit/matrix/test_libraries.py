@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.matrix.document import parse
+from envmatrix.matrix.expand import expand
+from envmatrix.matrix.facts import load_facts
+from envmatrix.matrix.libraries import is_for
+from envmatrix.matrix.model import LibraryBuild, LibrarySource, LibraryTest, Matrix
+
+HEAD = """\
+version: "1"
+axes: {cuda: ["13.0"], os: [debian12], arch: [x86_64, aarch64]}
+sm: ["80"]
+libraries:
+"""
+
+
+def matrix(entry: str) -> Matrix:
+    text = f"{HEAD}  a: {entry}\n"
+    return expand(parse(text.encode(), "matrix.yaml"), load_facts(), {})
+
+
+def problems(entry: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as wrong:
+        matrix(entry)
+    return [f"{its} ({its.hint})" if its.hint else str(its) for its in wrong.value.problems]
+
+
+def test_a_library_of_the_repository_is_built_with_cmake_and_tested_with_ctest() -> None:
+    (library,) = matrix("{path: libs/a}").libraries
+    assert library.build == LibraryBuild()
+    assert library.tests == LibraryTest("ctest")
+    assert library.source is None
+
+
+def test_what_an_entry_says_is_what_the_library_has() -> None:
+    (library,) = matrix(
+        "{source: {sdist: a, version: 1.0}, path: native,"
+        " build: {system: python, requires: [x>=1], job_memory: 500, timeout: 60},"
+        " test: {framework: pytest, run: [tests], retries: 2, requires: [pytest]}}"
+    ).libraries
+    assert library.source == LibrarySource("sdist", "a", "1.0")
+    assert library.path == "native"
+    assert (library.build.job_memory, library.build.timeout) == (500, 60)
+    assert library.tests is not None
+    assert library.tests.retries == 2
+    assert library.requires == ("build", "x>=1", "pytest")
+
+
+@pytest.mark.parametrize(
+    ("system", "framework"),
+    [("meson", "meson"), ("bazel", "bazel"), ("make", None), ("python", None)],
+)
+def test_a_build_system_has_its_own_tests_or_none(system: str, framework: str | None) -> None:
+    (library,) = matrix(f"{{path: a, build: {{system: {system}}}}}").libraries
+    assert (library.tests.framework if library.tests else None) == framework
+
+
+def test_a_library_is_for_the_cells_that_it_names() -> None:
+    its = matrix('{path: a, cells: "*-aarch64"}')
+    (library,) = its.libraries
+    assert [cell.id for cell in its.cells if is_for(library, cell, its)] == [
+        "cuda13.0-debian12-aarch64"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{build: {}}", "matrix.yaml:5:3: nothing says where library `a` is"),
+        ("{source: {}}", "must have one of `git`, `perforce`"),
+        ("{source: {git: u}}", "has `git` and needs `revision` as well"),
+        ("{source: {git: u, revision: r, sha256: " + "0" * 64 + "}}", "`sha256` is not for"),
+        ("{source: {git: u, sdist: s, version: v}}", "must have one of"),
+        ("{source: {archive: u, sha256: xyz}}", "must be 64 hexadecimal digits, not `xyz`"),
+        ("{source: {perforce: depot, changelist: 1}}", "must be a path in a depot"),
+        ("{source: {perforce: //depot/a/..., changelist: 1}}", "must be a path in a depot"),
+        ("{source: {debian: lib, suite: debian99}}", "`debian99` has no source packages"),
+        ("{source: {debian: lib, suite: rockylinux9}}", "`rockylinux9` has no source packages"),
+        ("{path: a, build: {system: scons}}", "`libraries.a.build.system` must be `cmake`"),
+        ("{path: a, build: {sytem: make}}", "unknown key `libraries.a.build.sytem` (did you mean"),
+        ("{path: a, build: {system: make, preset: p}}", "a `preset` is CMake's"),
+        ("{path: a, build: {system: script}}", "`build.commands` are what the system `script`"),
+        ("{path: a, build: {commands: [x]}}", "`build.commands` are what the system `script`"),
+        ("{path: a, build: {requires: ['x y']}}", "matrix.yaml:5:35: `x y` is no requirement"),
+        ("{path: a, build: {requires: ['x @ file:///x']}}", "says where it is"),
+        ("{path: a, build: {job_memory: lots}}", "must be a number from 1"),
+        (
+            "{path: a, build: {environment: {a-b: c}}}",
+            "must be the name of an environment variable",
+        ),
+        ("{path: a, test: {framework: googletest}}", "`googletest` needs `run`"),
+        ("{path: a, test: {framework: nose}}", "must be `ctest`"),
+        ("{path: a, test: {}}", "`libraries.a.test.framework` is missing"),
+        ("{path: a, cells: cuda12*}", "matrix.yaml:5:23: "),
+        ("{path: ../a}", "must be a relative path"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(entry: str, said: str) -> None:
+    assert any(said in problem for problem in problems(entry)), problems(entry)
