@@ -69,7 +69,7 @@ VARIANTS: Mapping[str, Variant] = {
         {
             **_flags("-fsanitize=address -fno-omit-frame-pointer -O1 -g"),
             # CUDA maps memory where AddressSanitizer would not have it.
-            "ASAN_OPTIONS": "protect_shadow_gap=0:detect_leaks=1:strip_path_prefix=/src/",
+            "ASAN_OPTIONS": "protect_shadow_gap=0:detect_leaks=1",
         },
     ),
     "ubsan": Variant(
@@ -182,7 +182,8 @@ def of_sanitizer(kind: str, lines: Iterable[str]) -> Iterator[Finding]:
             yield Finding(tool, rule, f"{rule}{where}", file, int(match["line"] or 0), "error")
 
 
-_ABI = re.compile(r"^\s*\[(?P<kind>[ACDM])\] '(?P<what>.*)'")
+# Quoted with its declaration, or by its symbol alone where there is no debug information.
+_ABI = re.compile(r"^\s*\[(?P<kind>[ACDM])\] (?:'(?P<what>.*)'|(?P<symbol>\S+))")
 _ABI_WORDS = {"A": "added", "C": "changed", "D": "removed", "M": "changed"}
 
 
@@ -192,7 +193,8 @@ def of_abidiff(name: str, lines: Iterable[str]) -> Iterator[Finding]:
         if match := _ABI.match(line):
             word = _ABI_WORDS[match["kind"]]
             level: Level = "note" if word == "added" else "error"
-            yield Finding("abidiff", word, f"{match['what']} is {word}", name, 0, level)
+            what = match["what"] or match["symbol"]
+            yield Finding("abidiff", word, f"{what} is {word}", name, 0, level)
 
 
 # By how much a file may grow, as a ratio and in bytes.

@@ -73,6 +73,7 @@ def test_abidiff_tells_what_breaks_and_what_was_only_added() -> None:
     printed = [
         "  [D] 'function int f(int)'    {_Z1fi}",
         "  [A] 'function int g()'    {_Z1gv}",
+        "  [D] _Z1kv",
         "  [C] 'function void h(S*)' at a.cpp:1:1 has some indirect sub-type changes:",
         "Functions changes summary: 1 Removed, 1 Changed, 1 Added functions",
     ]
@@ -80,6 +81,7 @@ def test_abidiff_tells_what_breaks_and_what_was_only_added() -> None:
     assert found == [
         ("function int f(int) is removed", "error"),
         ("function int g() is added", "note"),
+        ("_Z1kv is removed", "error"),
         ("function void h(S*) is changed", "error"),
     ]
 
