@@ -42,8 +42,6 @@ from envmatrix.sessions.outcomes import SKIPPED
 from envmatrix.sessions.runner import Runner, Skipped
 from envmatrix.sessions.steps import CACHES, Workplace, jobs_for
 from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.origins import Origins
 
 if TYPE_CHECKING:
@@ -194,6 +192,9 @@ class Cell:
         found, store = self.workspace.lock.sets[key], Store.of_user()
         if all(store.has(artifact) for artifact in found.artifacts):
             return found
+        from envmatrix.store.fetch import Fetcher, http_client  # httpx
+        from envmatrix.store.mirrors import mirror_of_user
+
         with http_client() as client, mirror_of_user() as mirror:
             Fetcher(store, Origins(), client, mirror=mirror).fetch(found.artifacts, self.console)
         return found

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from envmatrix.results.database import Database, connect
 from envmatrix.results.journal import replay, waiting
 from envmatrix.store.origins import configured_results, user_configuration
+
+if TYPE_CHECKING:
+    from envmatrix.results.database import Database
 
 VARIABLE = "ENVMATRIX_RESULTS"
 
 _DIRECTORY = ".envmatrix"
+_MANY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,12 @@ class Location:
         """Store what has ended and is not stored yet; how many runs."""
         return replay(self.journals, database.add)
 
-    def keep(self) -> int:
-        """Replay into the store, which is opened for that; how many runs."""
-        if not waiting(self.journals):
-            return 0
-        with connect(self.url) as database:
-            return self.replay(database)
+    def keep(self) -> None:
+        """Store what has ended, if others look at the store or much has come together: into the
+        repository's own file the next report brings it as well, and need not be waited for."""
+        count = waiting(self.journals)
+        if count and (isinstance(self.url, str) or count > _MANY):
+            from envmatrix.results.database import connect  # SQLAlchemy
+
+            with connect(self.url) as database:
+                self.replay(database)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from envmatrix.sessions.steps import BUILD, Workplace
+from envmatrix.sessions.steps import BUILD, MARK, Workplace
 
 WHEELS = f"{BUILD}/wheels"
 
@@ -23,6 +24,19 @@ class Command:
 def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
     """What configures and compiles a library, in its order."""
     return tuple(_SYSTEMS[place.library.build.system](place, jobs))
+
+
+def script(commands: Sequence[Command]) -> str:
+    """Commands one after the other, as far as they succeed; each says where its step begins."""
+    return "\n".join(map(_line, commands))
+
+
+def _line(command: Command) -> str:
+    rows = command.environment.items()
+    variables = "".join(f"{name}={shlex.quote(value)} " for name, value in rows)
+    said = shlex.quote(f"{MARK}{command.step}")
+    where = shlex.quote(command.directory)
+    return f"printf '%s\\n' {said}\ncd {where}\n{variables}{shlex.join(command.argv)}"
 
 
 def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:

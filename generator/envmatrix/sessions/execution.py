@@ -94,8 +94,8 @@ class Execution:
         jobs = self.jobs
         while True:
             try:
-                for command in buildsystems.commands(self.place, jobs):
-                    self.runner.check(command.step, self._compiling(command))
+                output = self._compiling(buildsystems.commands(self.place, jobs))
+                self.runner.check(output.step, output)
                 return
             except OutOfMemory as error:
                 if jobs == 1:
@@ -103,11 +103,10 @@ class Execution:
                 jobs //= 2
                 self.runner.console.warn(f"{error.message}; going on with {jobs} at once")
 
-    def _compiling(self, command: Command) -> Output:
-        spec = steps.compiler(
-            self.place, command.argv, command.environment, directory=command.directory
-        )
-        return self.runner.output(command.step, spec, self.place.library.build.timeout)
+    def _compiling(self, commands: Sequence[Command]) -> Output:
+        """All of them in one container: to start one takes longer than some of them."""
+        spec = steps.compiler(self.place, ["sh", "-euc", buildsystems.script(commands)])
+        return self.runner.output(commands[0].step, spec, self.place.library.build.timeout)
 
     def _unpack_wheels(self) -> None:
         wheels = sorted((self.place.build / "wheels").glob("*.whl"))

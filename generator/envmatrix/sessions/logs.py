@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 # A log keeps this much from its beginning, and from its end what is at hand, in characters.
 _LARGEST = 32 << 20
@@ -22,11 +20,8 @@ class Log:
         self._written = 0
         self._left_out = 0
         self._end: deque[str] = deque(maxlen=_LINES)
-
-    def __enter__(self) -> Self:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = self._file.open("w", encoding="utf-8")
-        return self
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._handle = file.open("w", encoding="utf-8")
 
     def add(self, line: str) -> None:
         self._end.append(line)
@@ -36,12 +31,10 @@ class Log:
         else:
             self._left_out += 1
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Have the file whole; a second time does nothing."""
+        if self._handle.closed:
+            return
         if self._left_out:
             end = list(self._end)[-self._left_out :]
             if gone := self._left_out - len(end):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from envmatrix.console import Console
+from envmatrix.console import Console, Display
 from envmatrix.engine import containers
 from envmatrix.engine.containers import ContainerSpec, Ended, Limits
 from envmatrix.errors import EngineError, EnvmatrixError
@@ -53,10 +53,11 @@ class Skipped(EnvmatrixError):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How a step ended, what it printed last, and, where kept, its standard output alone."""
+    """How a container ended, what its last step printed last, and which that was."""
 
     ended: Ended
     lines: tuple[str, ...]
+    step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,9 @@ class Runner:
     component_of: Callable[[str], str | None] = lambda _name: None
 
     def output(self, step: str, spec: ContainerSpec, timeout: float | None) -> Output:
-        """Run one step; what it prints goes to its log, and to the screen with -v. A step that the
-        engine fails, not the program, is begun once more."""
+        """Run a step, or several that mark where they begin, in one container. What each prints
+        goes to its log, and to the screen with -v. What the engine fails, not the program, is begun
+        once more."""
         limits = Limits(timeout, self.memory, self.free_disk)
         for attempt in range(1, _ENGINE_ATTEMPTS + 1):
             try:
@@ -87,20 +89,15 @@ class Runner:
         raise AssertionError("unreachable")
 
     def _once(self, step: str, spec: ContainerSpec) -> Output:
-        begun = time.monotonic()
-        log = Log(self.place.log(step))
-        with log, self.console.display() as display:
-
-            def on_line(line: str) -> None:
-                log.add(line)
-                display.log(step, line)
-                display.step(step, line, *steps.ninja_progress(line))
-
-            display.started(step, "run", f"{self.place.library.name} in {self.place.cell.id}")
-            ended = containers.run(self.client, spec, on_line)
-            display.finished(step, "failed" if ended.status else "done")
-        self.told(Step(step, ended.status, time.monotonic() - begun, log.excerpt()))
-        return Output(ended, log.end)
+        with self.console.display() as display:
+            stage = _Stage(self, display, step)
+            try:
+                ended = containers.run(self.client, spec, stage.hear)
+            except BaseException:
+                stage.log.close()
+                raise
+            stage.end(ended.status)
+        return Output(ended, stage.log.end, stage.step)
 
     def check(self, step: str, output: Output) -> None:
         if output.ended.status:
@@ -148,6 +145,37 @@ class Runner:
                     f"add it to the library: `components: [{component}]`",
                 )
         return failures.judge(lines)
+
+
+class _Stage:
+    """The step that a container is at: its log, its time, and what is shown of it."""
+
+    def __init__(self, runner: Runner, display: Display, step: str) -> None:
+        self._runner = runner
+        self._display = display
+        self._begin(step)
+
+    def _begin(self, step: str) -> None:
+        place = self._runner.place
+        self.step, self._begun = step, time.monotonic()
+        self.log = Log(place.log(step))
+        self._display.started(step, "run", f"{place.library.name} in {place.cell.id}")
+
+    def hear(self, line: str) -> None:
+        if line.startswith(steps.MARK):
+            if (step := line.removeprefix(steps.MARK)) != self.step:
+                self.end(0)
+                self._begin(step)
+            return
+        self.log.add(line)
+        self._display.log(self.step, line)
+        self._display.step(self.step, line, *steps.ninja_progress(line))
+
+    def end(self, status: int) -> None:
+        self.log.close()
+        self._display.finished(self.step, "failed" if status else "done")
+        seconds = time.monotonic() - self._begun
+        self._runner.told(Step(self.step, status, seconds, self.log.excerpt()))
 
 
 def ending(status: int) -> str:

@@ -31,6 +31,9 @@ CCACHE_LOG = "ccache.log"
 # Compiler caches that are known, the first that images have is used.
 CACHES = ("ccache", "sccache")
 
+# What a step of several in one container prints where it begins, before its name.
+MARK = "\x1eenvmatrix "
+
 _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from tests.unit.sessions.places import SDIST, place
 
 from envmatrix.matrix.model import LibraryBuild
 from envmatrix.sessions import buildsystems, steps
-from envmatrix.sessions.buildsystems import commands
+from envmatrix.sessions.buildsystems import Command, commands
 from envmatrix.sessions.steps import jobs_for
 
 
@@ -100,3 +102,17 @@ def test_jobs_fit_into_memory_and_there_is_always_one(
     assert 1 <= jobs <= (asked or processors)
     if memory is not None and jobs > 1:
         assert jobs * job * 10**6 <= memory
+
+
+def test_commands_are_one_script_that_says_where_steps_begin() -> None:
+    found = [
+        Command("configure", ["printf", "%s|", "a b", "$x"]),
+        Command("compile", ["sh", "-c", "echo $VALUE"], "/", {"VALUE": "it's"}),
+        Command("compile", ["false"], "/"),
+        Command("compile", ["echo", "never"], "/"),
+    ]
+    text = buildsystems.script(found).replace("cd /build", "cd /")
+    done = subprocess.run(["sh", "-euc", text], capture_output=True, text=True, check=False)
+    lines = done.stdout.replace(steps.MARK, "begin ").splitlines()
+    assert lines == ["begin configure", "a b|$x|begin compile", "it's", "begin compile"]
+    assert done.returncode == 1
