@@ -91,4 +91,5 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     spec = ContainerSpec(IMAGE, "linux/amd64", ["sleep", "60"], [], limits=Limits(seconds=1))
 
     assert containers.run(engine, spec, lambda _: None).status == 124
-    assert not engine.containers.list(all=True, filters={"label": "envmatrix.run"})
+    there = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
+    assert [its for its in there if its.attrs["Args"][-2:] == ["sleep", "60"]] == []
