@@ -147,7 +147,7 @@ def flakiness(retried: int, contradicted: int) -> str:
 
 def _total(report: Report) -> str:
     bad = sum(entry.state in BAD and not entry.is_waived for entry in report.entries)
-    places = f"{len(report.entries)} of libraries in cells, {bad} of them fail"
+    places = f"{len(report.entries)} results of libraries in cells, {bad} fail"
     waiting = f"; {report.waiting} runs go on or are not stored yet" if report.waiting else ""
     return f"{places}{waiting}"
 
