@@ -202,9 +202,12 @@ def _pytest(
 def _pytest_name(_batch: Batch, case: Case, _file: str) -> str:
     """The node id: a file, classes, a function."""
     module = case.file.removesuffix(".py").replace("/", ".")
+    if not case.file or not f"{case.classname}.".startswith(f"{module}."):
+        # Imported by the file that it is collected in, which the class name tells.
+        return f"{case.classname.replace('.', '/')}.py::{case.name}"
     classes = case.classname.removeprefix(module).strip(".")
     inner = classes.split(".") if classes else []
-    return "::".join([case.file or case.classname, *(inner if case.file else []), case.name])
+    return "::".join([case.file, *inner, case.name])
 
 
 def _commands_listing(_place: Workplace, commands: Sequence[str]) -> Sequence[Batch]:

@@ -104,6 +104,8 @@ def test_pytest_tests_go_by_their_node_ids() -> None:
     found = case("test_c[1]", "tests.test_a.TestB", "tests/test_a.py")
     assert name(batch, found, "r") == ids[0]
     assert name(batch, case("test_d", "tests.test_a", "tests/test_a.py"), "r") == ids[1]
+    imported = case("test_d", "tests.test_a", "lib/helpers.py")
+    assert name(batch, imported, "r") == "tests/test_a.py::test_d"
 
 
 def test_pytest_does_not_import_from_where_it_is_started() -> None:
