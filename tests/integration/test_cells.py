@@ -17,7 +17,7 @@ from envmatrix.sessions.outcomes import elf_machine
 def _made(cell: str) -> Path:
     (file,) = (
         path
-        for path in (ROOT / "build" / cell / "vectorops").glob("*/libvectorops.so*")
+        for path in (ROOT / "build" / cell / "vectorops").glob("[cd]*/libvectorops.so*")
         if not path.is_symlink()
     )
     return file
