@@ -125,7 +125,8 @@ def jobs_for(processors: int, memory: int | None, job_memory: int, asked: int | 
     """How many compile at once: as was asked for, but no more than memory, in bytes, has room for
     at `job_memory` MB each; at least one."""
     wanted = asked or processors
-    return max(1, min(wanted, (memory // (job_memory * 10**6)) if memory else wanted))
+    room = wanted if memory is None else memory // (job_memory * 10**6)
+    return max(1, min(wanted, room))
 
 
 def ninja_progress(line: str) -> tuple[int, int]:
