@@ -132,15 +132,11 @@ class Cell:
         """How long the tests of a library took, in seconds, as was known when the revision was
         committed: so shards that run one after the other know the same."""
         from envmatrix.results import queries  # SQLAlchemy
-        from envmatrix.results.database import connect
 
         own = revisions.checkout_of(self.workspace.root)
         before = self._revision(library).committed or (own.committed if own else 0.0)
-        self.location.prepare()
-        with connect(self.location.url) as database:
-            self.location.replay(database)
-            with database.reading() as connection:
-                return queries.durations(connection, library.name, self.planned.id, before)
+        with self.location.opened() as database, database.reading() as connection:
+            return queries.durations(connection, library.name, self.planned.id, before)
 
     def place(self, library: Library) -> Workplace:
         root, cell, os = self.workspace.root, self.planned, self.planned.cell.os

@@ -20,7 +20,6 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.results import formats
 from envmatrix.results.composition import Scope, compose
-from envmatrix.results.database import connect
 from envmatrix.results.journal import waiting
 from envmatrix.results.location import Location
 from envmatrix.results.site import ASSETS, Site, asset
@@ -65,7 +64,7 @@ def command(
     if html is not None:
         _write(html, workspace, scope, console)
         return
-    report = composed(workspace, scope, console)
+    report = composed(workspace, scope)
     click.echo(_PRINTERS[style](report))
     if not report.entries:
         console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
@@ -98,15 +97,11 @@ def scope_of(
     )
 
 
-def composed(workspace: Workspace, scope: Scope, console: Console) -> Report:
+def composed(workspace: Workspace, scope: Scope) -> Report:
     """The report, with what has ended and was not stored yet."""
     location = Location.of(workspace.root)
-    location.prepare()
-    with connect(location.url) as database:
-        if count := location.replay(database):
-            console.detail(f"{count} runs stored")
-        with database.reading() as connection:
-            return compose(connection, scope, waiting(location.journals))
+    with location.opened() as database, database.reading() as connection:
+        return compose(connection, scope, waiting(location.journals))
 
 
 def _write(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> None:
@@ -118,19 +113,16 @@ def _write(directory: Path, workspace: Workspace, scope: Scope, console: Console
     for name in ("cell", "run"):
         shutil.rmtree(directory / name, ignore_errors=True)
     location = Location.of(workspace.root)
-    location.prepare()
-    with connect(location.url) as database:
-        location.replay(database)
-        with database.reading() as connection:
-            cells = tuple(cell.id for cell in workspace.matrix.cells)
-            site = Site(connection, scope, cells, waiting(location.journals))
-            paths = list(site.paths())
-            with console.task("pages", total=len(paths), unit="pages") as advance:
-                for path in paths:
-                    file = directory / path
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_text(site.page(path) or "", encoding="utf-8")
-                    advance(1)
+    with location.opened() as database, database.reading() as connection:
+        cells = tuple(cell.id for cell in workspace.matrix.cells)
+        site = Site(connection, scope, cells, waiting(location.journals))
+        paths = list(site.paths())
+        with console.task("pages", total=len(paths), unit="pages") as advance:
+            for path in paths:
+                file = directory / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(site.page(path) or "", encoding="utf-8")
+                advance(1)
     for name in ASSETS:
         (directory / name).write_bytes(asset(name))
     click.echo(directory / MARKER)

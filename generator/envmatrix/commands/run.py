@@ -24,7 +24,7 @@ from envmatrix.results.records import BAD
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.outcomes import TestOutcome
+from envmatrix.sessions.outcomes import COUNTED, TestOutcome
 from envmatrix.sessions.runner import Skipped
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.steps import Workplace
@@ -186,9 +186,8 @@ def _tell(run: TestRun) -> None:
     for outcome in run.outcomes:
         reason = f": {outcome.message}" if outcome.message else ""
         click.echo(f"{outcome.state:8} {outcome.name} {outcome.seconds:.2f} s{reason}")
-    counts: Counter[str] = Counter(outcome.state for outcome in run.outcomes)
-    states = ("passed", "flaky", "failed", "errored", "skipped")
-    summary = ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
+    counts = Counter(outcome.state for outcome in run.outcomes)
+    summary = ", ".join(f"{counts[state]} {state}" for state in COUNTED if counts[state])
     click.echo(f"{summary or 'no test'}; {_shown(run.junit)}")
 
 

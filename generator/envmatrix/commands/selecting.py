@@ -27,7 +27,7 @@ def selected(root: Path, execution: Execution, since: str) -> Selection:
     tests = library.tests
     if tests is None or tests.framework != "ctest" or not known:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
-    return selection(known, execution.test_names(), inside, tests.ignore)
+    return selection(known, list(execution.test_commands()), inside, tests.ignore)
 
 
 def explain(found: Selection, console: Console, *, every_test: bool) -> None:

@@ -13,7 +13,6 @@ from envmatrix.commands.report import scope_of
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
-from envmatrix.results.database import connect
 from envmatrix.results.journal import waiting
 from envmatrix.results.location import Location
 from envmatrix.results.server import server
@@ -38,9 +37,8 @@ def command(
     workspace = Workspace.here()
     scope = scope_of(workspace, patterns, libraries, since)
     location = Location.of(workspace.root)
-    location.prepare()
     cells = tuple(cell.id for cell in workspace.matrix.cells)
-    with connect(location.url) as database:
+    with location.opened() as database:
 
         def page(path: str) -> str | None:
             location.replay(database)

@@ -22,6 +22,7 @@ from sqlalchemy.exc import (
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.results import tables
 from envmatrix.results.records import Record
+from envmatrix.sessions.outcomes import COUNTED
 
 # The newest migration; `connect` brings older stores here.
 SCHEMA = "0002"
@@ -29,6 +30,8 @@ SCHEMA = "0002"
 _WAIT_SECONDS = 30
 # Any number of our own: whoever holds this advisory lock migrates.
 _MIGRATING = 0x656E766D
+# What connections have that only read: SQLite lets them beside those that write.
+_READING = {"envmatrix_reads": True}
 _EXAMPLE = "postgresql://results@db.example/envmatrix"
 
 
@@ -63,7 +66,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection that sees one state of the store throughout."""
-        with _explained(self._address), self._engine.connect() as connection:
+        engine = self._engine.execution_options(**_READING)
+        with _explained(self._address), engine.connect() as connection:
             yield connection
 
 
@@ -81,7 +85,7 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         "revision": revision["id"],
         "branch": revision["branch"],
         "committed": revision["committed"],
-        **{state: counts.get(state, 0) for state in tables.COUNTED},
+        **{str(state): counts.get(state, 0) for state in COUNTED},
     }
     try:
         connection.execute(sa.insert(tables.runs), _fitted(tables.runs, row))
@@ -144,12 +148,8 @@ def _address(url: str | Path) -> URL:
 
 def _engine(address: URL) -> sa.Engine:
     if address.get_backend_name() != "sqlite":
-        timeout = (
-            {"connect_timeout": str(_WAIT_SECONDS)}
-            if "connect_timeout" not in (address.query)
-            else {}
-        )
-        return sa.create_engine(address.update_query_dict(timeout), pool_size=1, max_overflow=4)
+        waiting = {"connect_timeout": str(_WAIT_SECONDS), **address.query}
+        return sa.create_engine(address.set(query=waiting), pool_size=1, max_overflow=4)
     engine = sa.create_engine(address, connect_args={"timeout": _WAIT_SECONDS})
 
     # Python's module would begin transactions late, when another's writes can no longer be waited
@@ -163,13 +163,14 @@ def _engine(address: URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begun(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads = connection.get_execution_options().keys() & _READING.keys()
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
 
 
 def _migrate(engine: sa.Engine, address: URL) -> None:
-    with engine.connect() as connection:
+    with engine.execution_options(**_READING).connect() as connection:
         if _schema(connection) == SCHEMA:
             return
     with engine.begin() as connection:

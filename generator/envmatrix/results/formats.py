@@ -8,9 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from envmatrix.console import amount_of
-from envmatrix.results.records import BAD
 from envmatrix.results.summary import Entry, Failure, Origin, Report, described
 from envmatrix.results.waivers import Waiver
+from envmatrix.sessions.junit import printable
+from envmatrix.sessions.outcomes import COUNTED
 
 _SIGNS = {
     "passed": "ok",
@@ -29,8 +30,7 @@ def sign(entry: Entry) -> str:
 
 def tests_of(entry: Entry) -> str:
     """`12 passed, 1 failed`; nothing where no test ran."""
-    states = ("passed", "flaky", "failed", "errored", "skipped")
-    counts = [(entry.count(state), state) for state in states]
+    counts = [(entry.count(state), state) for state in COUNTED]
     return ", ".join(f"{count} {state}" for count, state in counts if count)
 
 
@@ -146,8 +146,7 @@ def flakiness(retried: int, contradicted: int) -> str:
 
 
 def _total(report: Report) -> str:
-    bad = sum(entry.state in BAD and not entry.is_waived for entry in report.entries)
-    places = f"{len(report.entries)} results of libraries in cells, {bad} fail"
+    places = f"{len(report.entries)} results of libraries in cells, {report.bad} fail"
     waiting = f"; {report.waiting} runs go on or are not stored yet" if report.waiting else ""
     return f"{places}{waiting}"
 
@@ -161,14 +160,16 @@ def junit(report: Report) -> str:
         ]
         suite = ElementTree.SubElement(root, "testsuite", _suite(entry, own))
         for failure in own:
-            case = {"name": failure.name, "classname": f"{entry.library}.{entry.cell}"}
+            case = {"name": printable(failure.name), "classname": f"{entry.library}.{entry.cell}"}
             element = ElementTree.SubElement(suite, "testcase", case)
             if failure.waiver:
                 ElementTree.SubElement(element, "skipped", message=waived(failure.waiver))
             else:
                 kind = "failure" if failure.state == "failed" else "error"
-                problem = ElementTree.SubElement(element, kind, message=_xml(failure.message[:500]))
-                problem.text = _xml(f"{failure.message}\n{since(failure.origin)}".strip())
+                problem = ElementTree.SubElement(
+                    element, kind, message=printable(failure.message[:500])
+                )
+                problem.text = printable(f"{failure.message}\n{since(failure.origin)}".strip())
         if not own:
             case = {"name": "all", "classname": f"{entry.library}.{entry.cell}"}
             case["time"] = f"{entry.seconds:.3f}"
@@ -191,11 +192,6 @@ def _suite(entry: Entry, failures: Sequence[Failure]) -> dict[str, str]:
         "skipped": str(skipped),
         "time": f"{entry.seconds:.3f}",
     }
-
-
-def _xml(text: str) -> str:
-    """Without what XML 1.0 cannot hold."""
-    return "".join(char if char in "\t\n\r" or char >= " " else "?" for char in text)
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +47,16 @@ class Location:
         if not ignored.exists():
             ignored.write_text("*\n", encoding="utf-8")
 
+    @contextmanager
+    def opened(self) -> Iterator[Database]:
+        """The store, with all that has ended in it."""
+        from envmatrix.results.database import connect  # SQLAlchemy
+
+        self.prepare()
+        with connect(self.url) as database:
+            self.replay(database)
+            yield database
+
     def replay(self, database: Database) -> int:
         """Store what has ended and is not stored yet; how many runs."""
         return replay(self.journals, database.add)
@@ -54,7 +66,5 @@ class Location:
         repository's own file the next report brings it as well, and need not be waited for."""
         count = waiting(self.journals)
         if count and (isinstance(self.url, str) or count > _MANY):
-            from envmatrix.results.database import connect  # SQLAlchemy
-
-            with connect(self.url) as database:
-                self.replay(database)
+            with self.opened():
+                pass

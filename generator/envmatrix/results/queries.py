@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from envmatrix.results.database import unpacked
 from envmatrix.results.records import End, Product, Revision, Run
 from envmatrix.results.tables import (
-    COUNTED,
     REMARKABLE,
     findings,
     measurements,
@@ -23,7 +22,7 @@ from envmatrix.results.tables import (
 )
 from envmatrix.sessions.analysis import Finding
 from envmatrix.sessions.failures import Cause
-from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +224,10 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
             failed.add((row.library, row.cell, row.name, row.revision))
     again = _run_again(connection, since) if failed else set()
     passed = _passed_too(connection, {its for its in failed if _run_of(its) in again}, since)
-    found = {
-        key: Flake(*key, retried.get(key, 0), sum(place[:3] == key for place in passed))
-        for key in {*retried, *(place[:3] for place in passed)}
-    }
+    contradicted = Counter(place[:3] for place in passed)
+    found = (Flake(*key, retried[key], contradicted[key]) for key in {*retried, *contradicted})
     worst = sorted(
-        (flake for flake in found.values() if flake.retried or flake.contradicted),
+        (flake for flake in found if flake.retried or flake.contradicted),
         key=lambda its: (-its.retried - its.contradicted, its.library, its.cell, its.name),
     )
     return tuple(worst)

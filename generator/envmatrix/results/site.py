@@ -77,7 +77,6 @@ class Site:
             "",
             report=report,
             entries=entries,
-            bad=sum(entry.state in BAD and not entry.is_waived for entry in report.entries),
             waived=[failure for failure in report.failures if failure.waiver],
             libraries=sorted({library for library, _ in entries}),
             cells=[cell for cell in known if wanted is None or cell in wanted],

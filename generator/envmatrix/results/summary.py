@@ -38,10 +38,6 @@ class Entry:
     def seconds(self) -> float:
         return sum(kept.end.seconds for kept in self.runs)
 
-    @property
-    def started(self) -> float:
-        return max(kept.run.started for kept in self.runs)
-
     def count(self, state: str) -> int:
         return sum(kept.counts.get(state, 0) for kept in self.runs)
 
@@ -52,12 +48,6 @@ class Origin:
 
     first_bad: Sighting
     last_good: Sighting | None
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether it is the revision that broke it, and not only the first one that was tried."""
-        good = self.last_good
-        return good is not None and good.revision.id != self.first_bad.revision.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +90,11 @@ class Report:
     since: str | None = None
     waiting: int = 0
     times: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def bad(self) -> int:
+        """How many libraries in cells fail with something that is not waived."""
+        return sum(entry.state in BAD and not entry.is_waived for entry in self.entries)
 
     @property
     def unwaived(self) -> tuple[Failure, ...]:

@@ -20,11 +20,11 @@ from sqlalchemy import (
     and_,
 )
 
+from envmatrix.sessions.outcomes import COUNTED
+
 METADATA = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
 )
-
-COUNTED = ("passed", "flaky", "failed", "errored", "skipped")
 
 runs = Table(
     "runs",

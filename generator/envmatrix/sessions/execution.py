@@ -70,14 +70,13 @@ class Execution:
             deps = (build / buildsystems.DEPS).read_text(encoding="utf-8")
         except OSError:
             return {}
-        files = (its.read_text("utf-8", "replace") for its in build.rglob("CTestTestfile.cmake"))
         known = dependencies.build_of(graph, deps)
-        return dependencies.dependencies(known, dependencies.commands_of(files), self.place.tree)
+        return dependencies.dependencies(known, self.test_commands(), self.place.tree)
 
-    def test_names(self) -> Sequence[str]:
+    def test_commands(self) -> Mapping[str, Sequence[str]]:
         """What CTest would run, by its own files; after it was compiled."""
         found = self.place.build.rglob("CTestTestfile.cmake")
-        return list(dependencies.commands_of(its.read_text("utf-8", "replace") for its in found))
+        return dependencies.commands_of(its.read_text("utf-8", "replace") for its in found)
 
     def _prepare(self) -> None:
         place = self.place

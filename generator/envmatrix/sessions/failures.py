@@ -13,7 +13,7 @@ Cause: TypeAlias = Literal["product", "environment", "infrastructure"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Judgement:
     """A cause, what it is in a few words, and what to do, where that is known."""
 
     cause: Cause
@@ -70,13 +70,13 @@ _RULES: Sequence[_Rule] = (
 )
 
 
-def judge(lines: Sequence[str]) -> Finding:
+def judge(lines: Sequence[str]) -> Judgement:
     """What the last lines of a program that failed tell; of the product where nothing else."""
     for line in reversed(lines):
         for pattern, cause, message, hint in _RULES:
             if match := pattern.search(line):
-                return Finding(cause, message.format(*match.groups()), hint)
-    return Finding("product")
+                return Judgement(cause, message.format(*match.groups()), hint)
+    return Judgement("product")
 
 
 # What a compiler, a linker and CMake say of something that is not there.

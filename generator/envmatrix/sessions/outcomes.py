@@ -38,6 +38,10 @@ class Artifact:
 State: TypeAlias = Literal["passed", "flaky", "failed", "errored", "skipped", "killed"]
 
 
+# Those that tests are counted by, in the order that people read them.
+COUNTED: Sequence[State] = ("passed", "flaky", "failed", "errored", "skipped")
+
+
 @dataclass(frozen=True, slots=True)
 class TestOutcome:
     __test__ = False  # pytest: this is no test class

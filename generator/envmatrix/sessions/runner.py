@@ -123,11 +123,11 @@ class Runner:
             message = f"{where} filled the disk, and was killed; what it wrote is removed"
             hint = "`df` says what is free, `envmatrix gc --dry-run` what could be"
             return StepFailed(ended.status, "environment", message, hint, details)
-        finding = self._judged(lines)
-        said = f": {finding.message}" if finding.message else ""
+        judged = self._judged(lines)
+        said = f": {judged.message}" if judged.message else ""
         message = f"{where} failed with {ending(ended.status)}{said}"
-        hint = "; ".join(filter(None, (finding.hint, shell)))
-        return StepFailed(ended.status, finding.cause, message, hint, details)
+        hint = "; ".join(filter(None, (judged.hint, shell)))
+        return StepFailed(ended.status, judged.cause, message, hint, details)
 
     def hint(self, step: str) -> str:
         """Where to look, and how to try it by hand."""
@@ -136,10 +136,10 @@ class Runner:
             f"`nox -s shell-{self.place.cell.id}`"
         )
 
-    def _judged(self, lines: Sequence[str]) -> failures.Finding:
+    def _judged(self, lines: Sequence[str]) -> failures.Judgement:
         for name in failures.lacking(lines):
             if component := self.component_of(name):
-                return failures.Finding(
+                return failures.Judgement(
                     "environment",
                     f"it needs `{name}`, which is of the component `{component}`",
                     f"add it to the library: `components: [{component}]`",
