@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,8 +63,7 @@ class Testing:
     def run(self, asked: Asked) -> TestRun:
         """Run them; a failing one is in the result, as is the failure to raise for it."""
         place = self.runner.place
-        shutil.rmtree(place.build / REPORTS, ignore_errors=True)
-        (place.build / REPORTS).mkdir(parents=True)
+        (place.build / REPORTS).mkdir(parents=True, exist_ok=True)
         wanted = asked.only
         if asked.shard:
             part = self._shard(asked.shard, asked.durations)
@@ -128,6 +126,8 @@ class Testing:
         return tuple(found), failure
 
     def _batch(self, batch: Batch) -> tuple[list[TestOutcome], EnvmatrixError | None]:
+        for stale in self.runner.place.build.glob(batch.report) if batch.report else ():
+            stale.unlink()  # what an earlier run said is no report of this one
         begun = time.monotonic()
         output = self._output("test", batch)
         seconds = time.monotonic() - begun
