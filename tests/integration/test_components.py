@@ -12,7 +12,7 @@ from envmatrix.lock import model
 from envmatrix.sessions import junit
 
 # The compiler of the repository's own 13.5 under another name, so that the images of its cells
-# are left alone. Two wheels are new: 58 MB of NVRTC and 13 MB of CUPTI.
+# are left alone. Three wheels are new: 58 MB of NVRTC, 13 MB of CUPTI and a header of NVML.
 ENVIRONMENT = "cuda13.5.0-debian12"
 CELL = f"{ENVIRONMENT}-x86_64"
 FILES = {
@@ -24,7 +24,7 @@ axes:
   arch: [x86_64]
 sm: ["90"]
 libraries:
-  jit: {path: jit, artifacts: [jit], components: [nvrtc, cupti]}
+  jit: {path: jit, artifacts: [jit, driver], components: [nvrtc, cupti, nvml]}
 """,
     "jit/CMakePresets.json": """\
 {"version": 6, "configurePresets": [{"name": "default", "generator": "Ninja"}]}
@@ -37,6 +37,19 @@ find_package(CUDAToolkit REQUIRED)
 add_executable(jit jit.cpp)
 target_link_libraries(jit PRIVATE CUDA::nvrtc CUDA::cupti)
 add_test(NAME compiles_at_run_time COMMAND jit)
+add_executable(driver driver.cpp)
+target_link_libraries(driver PRIVATE CUDA::cuda_driver CUDA::nvml)
+""",
+    # Of each version of the driver's interface; what it loads comes with a driver.
+    "jit/driver.cpp": """\
+#include <cuda.h>
+#include <nvml.h>
+
+int main() {
+  CUdeviceptr memory;
+  return cuInit(0) || cuMemAlloc(&memory, 1) || cuStreamSynchronize(CU_STREAM_PER_THREAD) ||
+         cuGetProcAddress("cuInit", nullptr, 12000, 0, nullptr) || nvmlInit();
+}
 """,
     "jit/jit.cpp": """\
 #include <cupti.h>

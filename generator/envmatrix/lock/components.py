@@ -20,6 +20,16 @@ _OF_RELEASE = re.compile(r"(-\{dev\})?-\{dashed\}$")
 
 
 @dataclass(frozen=True, slots=True)
+class Stub:
+    """A library of the driver that a source has no stub of. One is made, of the functions that
+    `headers` declare, as far as they are there; each returns `answer`."""
+
+    library: str
+    headers: tuple[str, ...]
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One part of one component. Texts hold `{words}` of the release and the target."""
 
@@ -27,6 +37,7 @@ class Recipe:
     drop: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     profile: str = ""
+    stubs: tuple[Stub, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,4 +182,8 @@ def _recipe(row: Any) -> Recipe:
         drop=tuple(row.get("drop", ())),
         links=row.get("links", {}),
         profile=row.get("profile", ""),
+        stubs=tuple(
+            Stub(library, tuple(of["headers"]), of["answer"])
+            for library, of in row.get("stubs", {}).items()
+        ),
     )

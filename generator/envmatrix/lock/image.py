@@ -140,12 +140,14 @@ def markers() -> Mapping[str, Sequence[str]]:
 
 
 def component_of(file: str) -> str | None:
-    """The component that a header or a library is of, by its name: `curand_kernel.h`, `cublasLt`;
-    None for what is of none."""
-    name = file.rpartition("/")[2]
+    """The component that a header or a library is of, by its name or by its directory:
+    `curand_kernel.h`, `cublasLt`, `thrust/sort.h`; None for what is of none."""
+    directory, _, name = file.rpartition("/")
     for component, files in markers().items():
-        if any(name == known.rpartition("/")[2] for known in files):
-            return component
+        for known in files:
+            there, _, own = known.rpartition("/")
+            if name == own or (directory and there.endswith(directory)):
+                return component
     word = name.removeprefix("lib").lower()
-    known = [component for component in markers() if word.startswith(component)]
-    return max(known, key=len, default=None)
+    named = [component for component in markers() if word.startswith(component)]
+    return max(named, key=len, default=None)

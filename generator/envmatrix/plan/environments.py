@@ -378,5 +378,7 @@ class _Stages:
                     for link, to in recipe.links.items()
                 ),
                 profile=any(recipe.profile.format_map(words) for recipe in recipes),
+                target=words["target"],
+                stubs=tuple(stub for recipe in recipes for stub in recipe.stubs),
             ),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from posixpath import dirname
 
-from envmatrix.lock.components import Recipe, package_name
+from envmatrix.lock.components import Recipe, Stub, package_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Unpacking:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A stage that assembles files under `root` for one layer."""
+    """A stage that assembles files under `root` for one layer. `stubs` are made of the headers in
+    it, for CUDA's `target`."""
 
     stage: str
     files: str
@@ -39,6 +40,8 @@ class Tree:
     drop: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
     profile: bool
+    target: str = ""
+    stubs: tuple[Stub, ...] = ()
 
 
 def dropped(recipes: Sequence[Recipe]) -> list[str]:

@@ -26,9 +26,11 @@ def dockerfile(environment: Environment) -> str:
         env=environment,
         mirrors=_mirrors(environment),
         tree_script=script("tree.sh", environment),
+        stubs_script=script("stubs.sh", environment),
         install_script=script(f"install.{environment.installer}.sh", environment),
         unpack_script=script(f"unpack.{environment.installer}.sh", environment),
         compilers=_compilers(environment.compiler),
+        stubs=_stubs(environment),
         files="\n".join(_file_stage(stage) for stage in environment.files),
         trees=[_tree(tree) for tree in environment.trees],
         aliases=_aliases(environment),
@@ -90,6 +92,21 @@ def _file_stage(stage: FileStage) -> str:
     return "\n".join([*parts, f"FROM scratch AS {stage.stage}\n{copies}"])
 
 
+def _stubs(environment: Environment) -> Mapping[str, tuple[Tree, str, str]]:
+    """The stages that make stubs: the tree with the headers, the stage that has a compiler for
+    them, and that compiler."""
+    rows = [(arch, arch, "devel-os", environment.compiler.cc) for arch in environment.arches]
+    rows += [
+        (cross.name, cross.target.key, f"{cross.name}-os", cross.c) for cross in environment.crosses
+    ]
+    trees = {tree.stage: tree for tree in environment.trees if tree.stubs}
+    return {
+        f"cuda-stubs-{name}": (trees[f"cuda-devel-{key}"], stage, compiler)
+        for name, key, stage, compiler in rows
+        if f"cuda-devel-{key}" in trees
+    }
+
+
 def _adding(name: str, artifacts: tuple[Artifact, ...]) -> Iterator[str]:
     yield f"FROM scratch AS {name}\n"
     arguments = sorted({mirror_argument(item.origin) for item in artifacts})
@@ -133,10 +150,13 @@ def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:
     runtime = ("cuda-runtime", *(["cudnn-runtime"] if environment.cudnn else []))
     devel = (*runtime, *(["cudnn-devel"] if environment.cudnn else []), "cuda-devel", "cuda-tools")
     runtime += ("cuda-compat",) if environment.compat else ()
-    layers = {"runtime": runtime, "devel": devel}
+    stubs = _stubs(environment)
+    own_stubs = ("cuda-stubs",) if stubs and environment.arches else ()
+    layers = {"runtime": runtime, "devel": devel + own_stubs}
     for cross in environment.crosses:
         target = cross.target
         crossed = (*(f"{tree}-{target.key}" for tree in devel[:-1]), cross.tools)
+        crossed += (f"cuda-stubs-{cross.name}",) if f"cuda-stubs-{cross.name}" in stubs else ()
         layers[cross.name] = crossed if target.cuda else ()
         if cross.runtime:
             own = tuple(f"{tree}-{target.key}" for tree in runtime)
