@@ -360,7 +360,11 @@ def _nothing(*_: str) -> NoReturn:
     raise LookupFailed("nothing is there")
 
 
-NO_LIBRARIES = Libraries(_nothing, _nothing, _nothing, _nothing, _nothing)
+def _commit(*revision: str) -> str:
+    return hashlib.sha1(repr(revision).encode(), usedforsecurity=False).hexdigest()
+
+
+NO_LIBRARIES = Libraries(_nothing, _nothing, _commit, _nothing, _nothing)
 
 
 class Silent:

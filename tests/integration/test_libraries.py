@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.fake_perforce import serving
 from tests.integration.conftest import CELL, Checkout
 
 ADD = "int add(int a, int b) { return a + b; }\n"
@@ -320,3 +321,75 @@ def test_a_revision_that_is_not_there_is_named(workshop: Checkout, tmp_path: Pat
     file.write_text(file.read_text().replace("revision: v1", "revision: v9"))
 
     assert "has no branch or tag `v9`" in other.run("lock", expect=5).stderr
+
+
+SHAPES = {
+    "CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.20)
+project(shapes LANGUAGES CXX)
+enable_testing()
+foreach(name circle square)
+  add_executable(${name} ${name}.cpp)
+  add_test(NAME ${name} COMMAND ${name})
+endforeach()
+""",
+    "circle.cpp": "int main() { return 0; }\n",
+    "square.cpp": "int main() { return 0; }\n",
+    "README": "one\n",
+}
+
+
+def revision_of(number: int, files: dict[str, str]) -> dict[str, tuple[int, bytes]]:
+    return {f"//depot/shapes/{name}": (number, text.encode()) for name, text in files.items()}
+
+
+@pytest.fixture(scope="module")
+def depot() -> Iterator[str]:
+    """P4PORT of a fake server of Perforce's: there is no real one here."""
+    first = revision_of(1, SHAPES)
+    second = {**first, **revision_of(2, {"square.cpp": "int main() { return 1; }\n"})}
+    with serving({7: first, 8: second}) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def shapes(template: Path, tmp_path_factory: pytest.TempPathFactory, depot: str) -> Checkout:
+    """A checkout with a library in a depot, at one changelist, tested and committed."""
+    root = shutil.copytree(template, tmp_path_factory.mktemp("depot") / "its")
+    enviro = str(root.parent / "enviro")  # where the client keeps what it learns of servers
+    checkout = Checkout(root, {"P4PORT": depot, "P4USER": "me", "P4ENVIRO": enviro})
+    library = {
+        "source": {"perforce": "//depot/shapes", "changelist": 7},
+        "test": {"framework": "ctest", "ignore": ["README"]},
+        "artifacts": ["circle"],
+    }
+    with (root / "matrix.yaml").open("a") as matrix:
+        matrix.write(yaml.safe_dump({"libraries": {"shapes": library}}, width=1000))
+    checkout.run("lock")
+    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message=one")
+    checkout.run("run", "test", CELL)
+    return checkout
+
+
+def test_a_changelist_runs_the_tests_that_its_files_reach(shapes: Checkout) -> None:
+    nothing = shapes.run("run", "test", CELL, "--since", "HEAD")
+    assert "0 tests: nothing that a test depends on changed" in nothing.stderr
+
+    file = shapes.root / "matrix.yaml"
+    file.write_text(file.read_text().replace("changelist: 7", "changelist: 8"))
+    shapes.run("lock")
+
+    reached = shapes.run("affected", "--since", "HEAD").stdout
+    assert f"affected shapes in {CELL}: its source //depot/shapes 7 -> //depot/shapes 8" in reached
+    done = shapes.run("run", "test", CELL, "--since", "HEAD", "--explain", expect=8)
+    assert "selected square: depends on `square.cpp`" in done.stdout
+    assert re.findall(r"(?m)^(?:passed|failed) +(\w+)", done.stdout) == ["square"]
+    shadow = shapes.run("run", "test", CELL, "--since", "HEAD", "--shadow", expect=8)
+    assert "1 tests would have been skipped" in shadow.stderr
+
+    # Its files are older than what was built of the later ones.
+    file.write_text(file.read_text().replace("changelist: 8", "changelist: 7"))
+    shapes.run("lock")
+    assert "2 passed" in shapes.run("run", "test", CELL).stdout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import click
@@ -16,7 +16,7 @@ from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.libraries import is_for
 from envmatrix.matrix.model import Library, PlannedCell
-from envmatrix.plan.changes import State, changes
+from envmatrix.plan.changes import State, changes, library_change, source_change
 from envmatrix.sessions.dependencies import is_ignored, of_library
 
 
@@ -68,37 +68,46 @@ def _affected(
     workspace: Workspace, cells: Sequence[PlannedCell], since: str, console: Console
 ) -> Iterator[Affected]:
     files = changed_files(workspace.root, since)
-    unknown, environments, before = _environments(workspace, since, console)
+    known = compared(workspace, since, console)
     for library, planned in _places(workspace, cells):
-        reason = unknown or environments.get(planned.cell) or _of_library(library, files, before)
+        reason = known.why_all(library, planned) or _of_files(library, files, known)
         if reason:
             yield Affected(library.name, planned.id, reason)
 
 
-def _environments(
-    workspace: Workspace, since: str, console: Console
-) -> tuple[str | None, dict[Cell, str], State | None]:
-    """Why nothing can be told of environments, or the cells that changed, and what was before."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A revision and the working tree: what both have, and why which cells are others; or why that
+    cannot be told."""
+
+    states: tuple[State, State] | None
+    cells: Mapping[Cell, str]
+    unknown: str | None = None
+
+    def why_all(self, library: Library, planned: PlannedCell) -> str | None:
+        """Why everything of a library in a cell may be another, whatever its files are."""
+        if self.states is None:
+            return self.unknown
+        return self.cells.get(planned.cell) or library_change(library, *self.states)
+
+
+def compared(workspace: Workspace, since: str, console: Console) -> Compared:
+    """Compare a revision with the working tree; ConfigurationError where there is no such one."""
     try:
-        before, after = states(workspace, since, console)
+        found = states(workspace, since, console)
     except ConfigurationError as error:
         if error.problems[0].message.startswith("revision "):
             raise
-        return f"the matrix at `{since}` cannot be read", {}, None
+        return Compared(None, {}, f"the matrix at `{since}` cannot be read")
     except EnvmatrixError as error:
-        return error.message, {}, None
-    rows = {its.cell: f"the cell {its.verb}: {its.reasons[0]}" for its in changes(before, after)}
-    return None, rows, before
+        return Compared(None, {}, error.message)
+    rows = {its.cell: f"the cell {its.verb}: {its.reasons[0]}" for its in changes(*found)}
+    return Compared(found, rows)
 
 
-def _of_library(library: Library, files: Sequence[str], before: State | None) -> str | None:
-    known = {its.name: its for its in before.matrix.libraries} if before else {}
-    if library.name not in known:
-        return "the library is new"
-    if known[library.name] != library:
-        return "its entry in matrix.yaml changed"
+def _of_files(library: Library, files: Sequence[str], known: Compared) -> str | None:
     if library.source is not None:
-        return None
+        return source_change(library, *known.states) if known.states else None
     inside, _ = of_library(files, library.path)
     ignored = library.tests.ignore if library.tests else ()
     relevant = [file for file in inside if not is_ignored(file, ignored)]

@@ -164,28 +164,31 @@ class Cell:
             if not directory.is_dir():
                 raise ConfigurationError(Problem(f"there is no directory `{library.path}`"))
             return directory
-        locked = self._fetched(source_set(library))
-        tree = sources.tree(cache_directory(), Store.of_user(), locked)
+        tree = self.tree(self.workspace.lock.sets[source_set(library)])
         if not (tree / library.path).is_dir():
             message = f"the source of `{library.name}` has no directory `{library.path}`"
             raise ConfigurationError(Problem(message, hint="correct its `path` in matrix.yaml"))
         return tree
+
+    def tree(self, source: PackageSet) -> Path:
+        """The directory of a locked source, of this lock or of another one."""
+        return sources.tree(cache_directory(), Store.of_user(), self._fetched(source))
 
     def _requires(self, library: Library) -> Mapping[str, Path]:
         """The wheels of a library by the architecture of the images that it needs them in."""
         if not library.requires:
             return {}
         arches = {image.arch for image in (self.compiler, self.runtime) if image}
-        store = Store.of_user()
+        store, sets = Store.of_user(), self.workspace.lock.sets
         return {
-            arch: sources.wheels(cache_directory(), store, self._fetched(key).artifacts)
+            arch: sources.wheels(cache_directory(), store, self._fetched(found).artifacts)
             for arch in sorted(arches)
-            for key in [wheels_set(library, self.planned.cell.os, arch)]
+            for found in [sets[wheels_set(library, self.planned.cell.os, arch)]]
         }
 
-    def _fetched(self, key: str) -> PackageSet:
-        """A set of the lock with its files in the store."""
-        found, store = self.workspace.lock.sets[key], Store.of_user()
+    def _fetched(self, found: PackageSet) -> PackageSet:
+        """A set of a lock with its files in the store."""
+        store = Store.of_user()
         if all(store.has(artifact) for artifact in found.artifacts):
             return found
         from envmatrix.store.fetch import Fetcher, http_client  # httpx

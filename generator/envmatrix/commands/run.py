@@ -113,7 +113,7 @@ def test_command(
         if execution.place.runtime is None:
             raise Skipped(f"`{which.name}` is compiled; its tests run on hardware of its own only")
         durations = cell.durations(library) if part else {}
-        found = selecting.selected(cell.workspace.root, execution, since) if since else None
+        found = selecting.selected(cell, execution, since) if since else None
         if found is not None:
             selecting.explain(found, console, every_test=explain)
         only = None if found is None or shadow or found.tests is None else tuple(found.tests)

@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
+from envmatrix.commands.affected import compared
+from envmatrix.commands.place import Cell
 from envmatrix.console import Console
 from envmatrix.engine.revisions import changed_files
+from envmatrix.engine.sources import differing
+from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
 from envmatrix.sessions.dependencies import Selection, of_library, selection
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
 
 
-def selected(root: Path, execution: Execution, since: str) -> Selection:
+def selected(cell: Cell, execution: Execution, since: str) -> Selection:
     """The tests of a library, after it was compiled, that what changed since a revision reaches."""
     library = execution.place.library
-    if library.source is not None:
-        return Selection(None, "its source is locked, and a lock tells no files")
-    inside, outside = of_library(changed_files(root, since), library.path)
-    if outside:
-        return Selection(None, f"`{outside}` decides its environment")
+    files, reason = _changed(cell, execution, since)
+    if reason:
+        return Selection(None, reason)
+    inside, _ = of_library(files, library.path)
     known = execution.dependencies()
     tests = library.tests
     if tests is None or tests.framework != "ctest" or not known:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
     return selection(known, list(execution.test_commands()), inside, tests.ignore)
+
+
+def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str], str | None]:
+    """The files that changed where the library's source is, or why they do not tell. Of a source
+    that is locked, that at the revision is compared with that of now, wherever they are from."""
+    place = execution.place
+    if place.library.source is None:
+        files = changed_files(cell.workspace.root, since)
+        _, outside = of_library(files, place.library.path)
+        return files, f"`{outside}` decides its environment" if outside else None
+    known = compared(cell.workspace, since, cell.console)
+    reason = known.why_all(place.library, cell.planned)
+    if reason or known.states is None:
+        return (), reason
+    before = cell.tree(known.states[0].lock.sets[source_set(place.library)])
+    return differing(before, place.source), None
 
 
 def explain(found: Selection, console: Console, *, every_test: bool) -> None:

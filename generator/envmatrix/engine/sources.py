@@ -5,6 +5,7 @@ A tree lies in the cache under what it is known by, complete or not at all; noth
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import re
@@ -64,6 +65,26 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
         )
     digest = hashlib.sha256(" ".join(its.sha256 for its in source.artifacts).encode()).hexdigest()
     return _kept(cache, digest, lambda target: _unpack_all(store, source.artifacts, target))
+
+
+def differing(one: Path, other: Path) -> tuple[str, ...]:
+    """The files that only one of two directories has, or that are not the same in both."""
+    ours, theirs = (
+        {its.relative_to(root).as_posix() for its in root.rglob("*") if _is_file(its)}
+        for root in (one, other)
+    )
+    changed = (name for name in ours & theirs if not _are_same(one / name, other / name))
+    return tuple(sorted({*(ours ^ theirs), *changed}))
+
+
+def _is_file(file: Path) -> bool:
+    return file.is_symlink() or not file.is_dir()
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def wheels(cache: Path, store: Store, artifacts: Sequence[Artifact]) -> Path:

@@ -102,7 +102,12 @@ def source_set(library: Library) -> str:
 
 def wheels_set(library: Library, os: str, arch: str) -> str:
     """The key of the wheels that a library is built with; `arch` is Docker's name."""
-    return f"library-{library.name}-wheels-{os}-{arch}"
+    return f"{wheels_prefix(library)}{os}-{arch}"
+
+
+def wheels_prefix(library: Library) -> str:
+    """How the keys of all sets of a library's wheels begin."""
+    return f"library-{library.name}-wheels-"
 
 
 def source_request(source: LibrarySource, suite: str | None) -> Request:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from envmatrix.lock.model import Artifact, Lock
+from envmatrix.lock.libraries import source_set, wheels_prefix
+from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.matrix.cells import AXES, Cell, sort_key
-from envmatrix.matrix.model import Exclusion, Matrix, PlannedCell
+from envmatrix.matrix.model import Exclusion, Library, Matrix, PlannedCell
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,34 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
     ]
     groups = comes, goes, [change for change in stays if change.reasons]
     return tuple(it for group in groups for it in sorted(group, key=lambda it: sort_key(it.cell)))
+
+
+def library_change(library: Library, before: State, after: State) -> str | None:
+    """Why all of a library is another one wherever it is built; None where at most the files of its
+    source are."""
+    known = {its.name: its for its in before.matrix.libraries}.get(library.name)
+    if known is None:
+        return "the library is new"
+    was, now = replace(known, source=None), replace(library, source=None)
+    if was != now or (known.source is None) != (library.source is None):
+        return "its entry in matrix.yaml changed"
+    if _wheels(library, before.lock) != _wheels(library, after.lock):
+        return "what it is built and tested with changed"
+    return None
+
+
+def source_change(library: Library, before: State, after: State) -> str | None:
+    """How the locked source of a library changed, if it has one in both and it did."""
+    key = source_set(library)
+    was, now = before.lock.sets.get(key), after.lock.sets.get(key)
+    if was is None or now is None or was == now:
+        return None
+    return f"its source {' '.join(was.request.packages)} -> {' '.join(now.request.packages)}"
+
+
+def _wheels(library: Library, lock: Lock) -> Mapping[str, PackageSet]:
+    prefix = wheels_prefix(library)
+    return {key: its for key, its in lock.sets.items() if key.startswith(prefix)}
 
 
 def _arrival(planned: PlannedCell, before: State, after: State) -> str:

@@ -80,13 +80,26 @@ class Execution:
 
     def _prepare(self) -> None:
         place = self.place
-        place.build.mkdir(parents=True, exist_ok=True)
+        self._begin_anew()
         (place.build / steps.CCACHE_LOG).unlink(missing_ok=True)
         if place.copies:
             update(place.source, place.build / steps.COPY)
         if place.library.build.system == "meson":
             text = buildsystems.meson_cross_file(place)
             (place.build / buildsystems.MESON_CROSS).write_text(text, encoding="utf-8")
+
+    def _begin_anew(self) -> None:
+        """Have a build directory, without what was made of anything else."""
+        build = self.place.build
+        told = build.with_name(f"{build.name}.made-of")
+        of = told.read_text(encoding="utf-8") if told.exists() else ""
+        if of != self.place.made_of and build.exists():
+            self.runner.console.say(
+                f"clear    {build.name}: made of another image, source or options"
+            )
+            shutil.rmtree(build)
+        build.mkdir(parents=True, exist_ok=True)
+        told.write_text(self.place.made_of, encoding="utf-8")
 
     def _build(self) -> None:
         """With fewer jobs where memory does not suffice for as many."""

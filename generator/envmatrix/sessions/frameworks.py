@@ -201,6 +201,8 @@ def _pytest(
 
 def _pytest_name(_batch: Batch, case: Case, _file: str) -> str:
     """The node id: a file, classes, a function."""
+    if not case.classname:  # a file that cannot be collected
+        return f"{case.name.replace('.', '/')}.py"
     module = case.file.removesuffix(".py").replace("/", ".")
     if not case.file or not f"{case.classname}.".startswith(f"{module}."):
         # Imported by the file that it is collected in, which the class name tells.

@@ -87,6 +87,16 @@ class Workplace:
         return self.directory / "-".join(filter(None, (name, self.variant.name)))
 
     @property
+    def made_of(self) -> str:
+        """What decides what is in the build directory, but for files of the repository itself.
+        Build systems compare times, which do not tell of an exchanged compiler or source."""
+        library = self.library
+        source = self.source.name if library.source else ""
+        requires = [f"{arch} {its.name}" for arch, its in sorted(self.requires.items())]
+        of = (self.names[self.compiler], source, *requires, library.build, self.variant)
+        return "".join(f"{its}\n" for its in of)
+
+    @property
     def is_emulated(self) -> bool:
         """Whether what was compiled runs here under emulation only, if at all."""
         native = self.runtime is not None and self.runtime.arch == self.host_arch

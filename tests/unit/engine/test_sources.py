@@ -3,17 +3,14 @@ from __future__ import annotations
 import hashlib
 import io
 import subprocess
-import sys
 import tarfile
-import types
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from envmatrix.engine import perforce, revisions, sources
+from envmatrix.engine import revisions, sources
 from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.lock.libraries import source_request
 from envmatrix.lock.model import Artifact, PackageSet
@@ -171,57 +168,17 @@ def test_what_is_checked_out_tells_whether_it_changed(repository: Path) -> None:
     assert revisions.checkout_of(Path("/")) is None
 
 
-class FakeP4:
-    """A stand-in for Perforce's client with a server that has two files; no server of Perforce's
-    own was there to try."""
-
-    files: Mapping[str, str] = {"//depot/lib/a.c": "a", "//depot/lib/d/b": "b"}
-
-    class P4Exception(Exception):
-        pass
-
-    def connect(self) -> None:
-        pass
-
-    disconnect = connect
-
-    def run(self, command: str, *arguments: str) -> list[dict[str, str]]:
-        if command == "files":
-            if "@7" not in arguments[-1]:
-                raise self.P4Exception("[Error]: no such changelist\n")
-            return [{"depotFile": name, "rev": "3"} for name in self.files]
-        target, name = arguments[-2], arguments[-1].partition("#")[0]
-        Path(target).write_text(self.files[name])
-        return []
-
-
-@pytest.fixture
-def p4(monkeypatch: pytest.MonkeyPatch) -> type[FakeP4]:
-    module = types.ModuleType("P4")
-    named: Any = module
-    named.P4, named.P4Exception = FakeP4, FakeP4.P4Exception
-    monkeypatch.setitem(sys.modules, "P4", module)
-    return FakeP4
-
-
-def test_a_depot_path_is_written_as_it_was_locked(tmp_path: Path, p4: type[FakeP4]) -> None:
-    digest = perforce.depot("//depot/lib", "7")
-    perforce.sync("//depot/lib", "7", digest, tmp_path / "tree")
-    assert files_of(tmp_path / "tree") == {"a.c": "a", "d/b": "b"}
-    with pytest.raises(LookupFailed, match="is not what was locked"):
-        perforce.sync("//depot/lib", "7", "0" * 64, tmp_path / "other")
-
-
-def test_what_a_perforce_server_says_is_told(p4: type[FakeP4]) -> None:
-    with pytest.raises(LookupFailed) as failed:
-        perforce.depot("//depot/lib", "8")
-    assert failed.value.details == ("[Error]: no such changelist",)
-
-
-def test_without_its_client_perforce_is_told_how_to_be_had(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "P4", None)
-    with pytest.raises(ConfigurationError) as failed:
-        perforce.depot("//depot/lib", "7")
-    assert "envmatrix[perforce]" in str(failed.value.problems[0].hint)
+def test_directories_differ_in_the_files_that_are_not_the_same(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub/same").write_text("a")
+        (tmp_path / name / "to-nowhere").symlink_to("nowhere")
+        (tmp_path / name / "sub/changed").write_text(name[:3])
+        (tmp_path / name / "link").symlink_to(name)
+        (tmp_path / name / f"only-{name}").touch()
+    assert sources.differing(tmp_path / "one", tmp_path / "other") == (
+        "link",
+        "only-one",
+        "only-other",
+        "sub/changed",
+    )

@@ -10,7 +10,7 @@ from tests.fakes import Archive, lock_of, matrix_of
 
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Exclusion
-from envmatrix.plan.changes import State, changes
+from envmatrix.plan.changes import State, changes, library_change, source_change
 
 AXES = 'cuda: ["12.4", "13.0"]\nos: [debian12]\narch: [x86_64]'
 CUDA12, CUDA13 = "cuda12.4-debian12-x86_64", "cuda13.0-debian12-x86_64"
@@ -183,3 +183,30 @@ def test_a_cell_that_facts_rule_out_is_told_with_the_rule(state: States) -> None
     assert told(impossible, possible) == [
         ("comes", CUDA12, ("no longer impossible: the glibc is too old",))
     ]
+
+
+LIBRARY = "libraries:\n  lib: {source: {git: https://git.example/lib, revision: v1}}\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "why_all", "source"),
+    [
+        (LIBRARY, None, None),
+        (
+            LIBRARY.replace("v1", "v2"),
+            None,
+            "its source https://git.example/lib v1 -> https://git.example/lib v2",
+        ),
+        (LIBRARY.replace("lib: {", "lib: {artifacts: [a], "), "its entry in matrix.yaml", None),
+        ("libraries:\n  lib: {path: .}\n", "its entry in matrix.yaml", None),
+        (LIBRARY.replace(" lib:", " other:"), "the library is new", None),
+    ],
+)
+def test_a_library_is_another_one_or_its_source_is(
+    state: States, rest: str, why_all: str | None, source: str | None
+) -> None:
+    before, after = state(rest=LIBRARY), state(rest=rest)
+    library = after.matrix.libraries[0]
+    assert (library_change(library, before, after) or "").startswith(why_all or "")
+    assert (library_change(library, before, after) is None) == (why_all is None)
+    assert source_change(library, before, after) == source

@@ -1,0 +1,105 @@
+"""A fake Perforce server: as much of its protocol as Perforce's own client library needs to list
+and to print files. No server of Perforce's can be had here.
+
+A message is a header of five bytes, the xor of the length's bytes and the length, and then
+variables: name, NUL, length, value, NUL. The variable `func` says what is to be done.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Any
+
+# Changelist -> depot file -> revision and content.
+Depot = Mapping[int, Mapping[str, tuple[int, bytes]]]
+
+_BINARY = b"1"  # a type of file, as the protocol has it
+_WARNING, _NONE_THERE = 2, 17  # severity and kind of a message
+
+
+@contextmanager
+def serving(depot: Depot) -> Iterator[str]:
+    """P4PORT of a fake server that has `depot`."""
+
+    class Handler(_Handler):
+        content = depot
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(StreamRequestHandler):
+    content: Depot
+
+    def handle(self) -> None:
+        while (message := self._received()) is not None:
+            function = dict(message)["func"].decode()
+            if function.startswith("user-"):
+                arguments = [value.decode() for name, value in message if not name]
+                self._send("protocol", xfiles="7", server="3", server2="54", revver="9")
+                self._answer(function.removeprefix("user-"), arguments)
+                self._send("release")
+
+    def _answer(self, command: str, arguments: Sequence[str]) -> None:
+        *options, wanted = arguments or [""]
+        if command == "files":
+            path, _, change = wanted.rpartition("@")
+            known = self.content.get(int(change), {})
+            found = {name: its for name, its in known.items() if _matches(path, name)}
+            for name, (number, _) in sorted(found.items()):
+                self._send("client-FstatInfo", depotFile=name, rev=str(number), change=change)
+            if not found:
+                self._warn(f"{wanted} - no such file(s).")
+        elif command == "print":
+            name, _, revision = wanted.rpartition("#")
+            versions = (files[name] for files in self.content.values() if name in files)
+            content = next(its for number, its in versions if str(number) == revision)
+            path = options[options.index("-o") + 1]
+            self._send("client-OpenFile", path=path, handle="h", type=_BINARY, perms="rw")
+            self._send("client-WriteFile", handle="h", data=content)
+            self._send("client-CloseFile", handle="h", commit="1")
+
+    def _warn(self, text: str) -> None:
+        code = _WARNING << 28 | _NONE_THERE << 16
+        self._send("client-Message", code0=str(code), fmt0=text)
+
+    def _received(self) -> list[tuple[str, bytes]] | None:
+        header = self.rfile.read(5)
+        if len(header) < 5:
+            return None
+        body = self.rfile.read(struct.unpack("<I", header[1:])[0])
+        found = []
+        while body:
+            name, _, rest = body.partition(b"\0")
+            (size,) = struct.unpack("<I", rest[:4])
+            found.append((name.decode(), rest[4 : 4 + size]))
+            body = rest[4 + size + 1 :]
+        return found
+
+    def _send(self, function: str, **variables: Any) -> None:
+        texts = {**variables, "func": function}
+        values = {
+            name: its if isinstance(its, bytes) else its.encode() for name, its in texts.items()
+        }
+        body = b"".join(
+            name.encode() + b"\0" + struct.pack("<I", len(its)) + its + b"\0"
+            for name, its in values.items()
+        )
+        length = struct.pack("<I", len(body))
+        check = length[0] ^ length[1] ^ length[2] ^ length[3]
+        self.wfile.write(bytes([check]) + length + body)
+
+
+def _matches(path: str, name: str) -> bool:
+    return name.startswith(path.removesuffix("...")) if path.endswith("...") else name == path
