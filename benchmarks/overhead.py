@@ -52,15 +52,7 @@ def main() -> None:
 
 def _in_a_cell(cache: Path, *, is_warm: bool) -> timing.Usage:
     shutil.rmtree(timing.ROOT / "build" / CELL / LIBRARY / "devel", ignore_errors=True)
-    if not is_warm:
-        shutil.rmtree(cache / "ccache", ignore_errors=True)
-    kept = Path.home() / ".cache/envmatrix"
-    cache.mkdir(exist_ok=True)
-    # All of the cache but the compiler's is the user's own.
-    for entry in kept.iterdir():
-        link = cache / entry.name
-        if entry.name != "ccache" and not link.exists():
-            link.symlink_to(entry)
+    timing.own_compiler_cache(cache, is_empty=not is_warm)
     environment = {"ENVMATRIX_CACHE": str(cache)}
     command = [*timing.ENVMATRIX, "run", "compile", CELL, "--jobs", "2"]
     return timing.run(command, environment=environment)

@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryFile
+
+from envmatrix.store.artifacts import cache_directory
 
 ROOT = Path(__file__).parents[1]
 ENVMATRIX = (sys.executable, "-m", "envmatrix")
@@ -63,6 +66,18 @@ def run(
             said = output.read().decode(errors="replace")
             sys.exit(f"{' '.join(argv)} ended with {process.returncode}:\n{said}")
     return Usage(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+
+
+def own_compiler_cache(cache: Path, *, is_empty: bool = True) -> Path:
+    """Have in `cache` what the user's own cache has, but for the compiler's."""
+    if is_empty:
+        shutil.rmtree(cache / "ccache", ignore_errors=True)
+    cache.mkdir(exist_ok=True)
+    for entry in cache_directory().iterdir():
+        link = cache / entry.name
+        if entry.name != "ccache" and not link.exists():
+            link.symlink_to(entry)
+    return cache
 
 
 def output(

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import click
 
-from envmatrix.commands import analyse, options, selecting
+from envmatrix.commands import options
 from envmatrix.commands.place import Cell, Which, devices_of, for_each, skip
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images
@@ -31,12 +31,24 @@ from envmatrix.sessions.steps import Workplace
 from envmatrix.sessions.testing import Asked, Testing, TestRun
 
 
-@click.group(epilog="Example: envmatrix run test cuda13-x86_64")
+class _Verbs(click.Group):
+    """To examine takes programs that nothing else needs, so it is loaded when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "analyse"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "analyse":
+            from envmatrix.commands import analyse
+
+            return analyse.command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Verbs, epilog="Example: envmatrix run test cuda13-x86_64")
 def command() -> None:
     """Compile, test, examine or measure the libraries of matrix.yaml in a cell's container."""
 
-
-command.add_command(analyse.command)
 
 _jobs = click.option(
     "--jobs",
@@ -102,6 +114,8 @@ def test_command(
     arguments: Sequence[str],
 ) -> None:
     """Compile, then run the tests in CELL's runtime image; ARGUMENTS go to the test framework."""
+    from envmatrix.commands import selecting  # git, locks, graphs
+
     part = Shard.parse(shard) if shard else None
     cell = Cell.of(which, console)
 
@@ -208,7 +222,8 @@ def _are_waived(
 ) -> bool:
     """Whether all that failed is waived; each is told."""
     bad = [its for its in outcomes if its.state in BAD]
-    found = [waiver_of(waivers, place.library.name, place.cell.id, its.name) for its in bad]
+    library, cell, today = place.library.name, place.cell.id, options.today()
+    found = [waiver_of(waivers, library, cell, its.name, today) for its in bad]
     for outcome, waiver in zip(bad, found, strict=True):
         if waiver is not None:
             console.warn(f"`{outcome.name}` fails, and is waived: {waiver.bug}, {waiver.owner}")

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
-
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import URL, Artifact, PackageSet, Request
 from envmatrix.lock.pip import ORIGIN, path_in_index
@@ -59,14 +57,12 @@ class Libraries:
         return PackageSet(request, (self._archive(place, version),))
 
     def _sdist(self, project: str, version: str) -> Artifact:
+        from packaging.utils import canonicalize_name
+
         name = canonicalize_name(project)
         files = self.index(name)
         for file in files:
-            try:
-                parsed = parse_sdist_filename(file.name)
-            except InvalidSdistFilename:
-                continue
-            if parsed[0] == name and str(parsed[1]) == version:
+            if _parsed(file) == (name, version):
                 path = path_in_index(file.url)
                 return Artifact(ORIGIN, path, name, version, file.size, file.sha256)
         raise LookupFailed(
@@ -86,13 +82,19 @@ class Libraries:
 
 
 def _versions(files: Sequence[File]) -> str:
-    versions = []
-    for file in files:
-        try:
-            versions.append(str(parse_sdist_filename(file.name)[1]))
-        except InvalidSdistFilename:
-            continue
+    versions = [found[1] for file in files if (found := _parsed(file))]
     return ", ".join(versions[-8:]) or "none at all"
+
+
+def _parsed(file: File) -> tuple[str, str] | None:
+    """Project and version of a source distribution; None of any other file."""
+    from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+
+    try:
+        project, version = parse_sdist_filename(file.name)
+    except InvalidSdistFilename:
+        return None
+    return project, str(version)
 
 
 def source_set(library: Library) -> str:

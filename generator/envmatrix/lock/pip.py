@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from packaging.requirements import Requirement
-
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Run
 from envmatrix.lock.model import Artifact
@@ -58,6 +56,8 @@ class Pip:
         return tuple(sorted(self._wheels(requirements, arch, _of_python(arch, python, glibc))))
 
     def _pins(self, release: str, arch: str) -> Mapping[str, str]:
+        from packaging.requirements import Requirement
+
         rows = self._report([f"{_META}=={release}.*"], arch)
         parsed = (Requirement(text) for row in rows for text in row["metadata"]["requires_dist"])
         return {item.name: str(item.specifier) for item in parsed}

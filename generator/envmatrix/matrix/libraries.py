@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.matrix.checks import Source, component_problems
 from envmatrix.matrix.document import Location
@@ -118,6 +116,8 @@ def _requirement_problems(
 
 
 def _requirement_problem(text: str) -> str | None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         requirement = Requirement(text)
     except InvalidRequirement:

@@ -25,7 +25,7 @@ from envmatrix.results.records import Record
 from envmatrix.sessions.outcomes import COUNTED
 
 # The newest migration; `connect` brings older stores here.
-SCHEMA = "0002"
+SCHEMA = "0003"
 
 _WAIT_SECONDS = 30
 # Any number of our own: whoever holds this advisory lock migrates.

@@ -314,7 +314,6 @@ def _kept(row: sa.Row[Any]) -> Kept:
             row.digest,
             row.host,
             row.shard,
-            int(row.attempt),
         ),
         End(row.state, row.seconds, cast("Cause | None", row.cause), row.message),
         {state: int(getattr(row, state)) for state in COUNTED if getattr(row, state)},

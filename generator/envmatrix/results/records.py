@@ -40,7 +40,6 @@ class Run:
     digest: str = ""
     host: str = ""
     shard: str = ""
-    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,15 +170,10 @@ def failures_of(
             kept.end.cause,
             message,
             kept.run.id,
-            waiver=_in_force(waivers, kept, name, today),
+            waiver=waiver_of(waivers, kept.run.library, kept.run.cell, name, today),
         )
         for name, state, message in found
     )
-
-
-def _in_force(waivers: Sequence[Waiver], kept: Kept, name: str, today: date) -> Waiver | None:
-    there = [its for its in waivers if not its.has_expired(today)]
-    return waiver_of(there, kept.run.library, kept.run.cell, name)
 
 
 def origin(sightings: Sequence[Sighting]) -> Origin | None:

@@ -86,6 +86,9 @@ def load_waivers(root: Path) -> tuple[Waiver, ...]:
     )
 
 
-def waiver_of(waivers: Sequence[Waiver], library: str, cell: str, test: str) -> Waiver | None:
-    """The first that covers a failure, expired or not."""
-    return next((its for its in waivers if its.covers(library, cell, test)), None)
+def waiver_of(
+    waivers: Sequence[Waiver], library: str, cell: str, test: str, today: date
+) -> Waiver | None:
+    """The first that covers a failure and has not expired."""
+    found = (its for its in waivers if its.covers(library, cell, test))
+    return next((its for its in found if not its.has_expired(today)), None)
