@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import yaml
 from benchmarks import timing
 
-from envmatrix.sessions import outcomes, steps
+from envmatrix.sessions import outcomes
 
 CELL = "cuda13.5-debian12-x86_64"
 WITH_CUDNN = "cuda13.5-cudnn9.28-debian12-x86_64"
@@ -72,8 +72,7 @@ def _row(name: str, root: Path, cell: str, cache: Path) -> list[str]:
     shutil.rmtree(root / "build", ignore_errors=True)
     command = [*timing.ENVMATRIX, "run", "compile", cell]
     used = timing.run(command, root, {"ENVMATRIX_CACHE": str(cache)})
-    log = root / "build" / cell / LIBRARY / "devel" / steps.CCACHE_LOG
-    hits, compilations = outcomes.cache_hits(log)
+    hits, compilations = outcomes.cache_hits(root / "build" / cell / LIBRARY / "devel")
     return [name, timing.seconds(used.wall), f"{compilations.value}", f"{hits.value:.1f} %"]
 
 

@@ -1,18 +1,27 @@
 """How much of a library's tests does a change reach?
 
-The library is built once; then for every commit of its own history, the tests that its files reach
-against all of them; and for each of its source files alone. What no test that is known is made of
-runs everything, and is counted as that.
+A library is built once. Then: where it is in the repository, the tests that each commit of its own
+history reaches, against all of them; where its source is locked, those that each file reaches that
+its authors changed between two releases, as if it had been changed alone; and those that any one
+file reaches. What no test that is known is made of runs everything, and is counted as that.
 """
 
 from __future__ import annotations
 
 import subprocess
-from statistics import mean
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, median
+from tempfile import TemporaryDirectory
 
 from benchmarks import timing
 
+from envmatrix.console import Console
+from envmatrix.engine.sources import differing, tree
+from envmatrix.lock.libraries import source_set
+from envmatrix.lock.model import load
 from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.buildsystems import DEPS, GRAPH
 from envmatrix.sessions.dependencies import (
@@ -22,35 +31,79 @@ from envmatrix.sessions.dependencies import (
     of_library,
     selection,
 )
+from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.origins import Origins
 
 CELL = "cuda13.5-debian12-x86_64"
+
+Known = Mapping[str, Sequence[str]]
 
 
 def main() -> None:
     parser = timing.arguments(__doc__, rounds=1)
+    parser.add_argument("--project", type=Path, default=timing.ROOT)
     parser.add_argument("--library", default="vectorops")
+    parser.add_argument("--releases", nargs=2, metavar="SUITE", help="of a Debian source package")
     given = parser.parse_args()
-    timing.announce("What commits reach")
-    timing.run([*timing.ENVMATRIX, "run", "test", CELL, "--library", given.library])
-    matrix = load_matrix(timing.ROOT)
+    timing.announce("What changes reach")
+    root: Path = given.project.resolve()
+    timing.run([*timing.ENVMATRIX, "run", "test", CELL, "--library", given.library], root)
+    matrix = load_matrix(root)
     (library,) = (its for its in matrix.libraries if its.name == given.library)
-    build = timing.ROOT / "build" / find_cell(matrix, CELL).id / library.name / "devel"
+    build = root / "build" / find_cell(matrix, CELL).id / library.name / "devel"
     tests = commands_of(its.read_text() for its in build.rglob("CTestTestfile.cmake"))
-    known = dependencies(
-        build_of((build / GRAPH).read_text(), (build / DEPS).read_text()), tests, "/src"
-    )
+    graph = build_of((build / GRAPH).read_text(), (build / DEPS).read_text())
+    known = dependencies(graph, tests, "/src")
+    if given.releases:
+        _tell_files("changed between the releases", _between(root, library, given.releases), known)
+    else:
+        _tell_commits(library, list(tests), known)
+    _tell_files("that tests are made of", {name for its in known.values() for name in its}, known)
+
+
+def _tell_commits(library: Library, tests: Sequence[str], known: Known) -> None:
     rows = []
     for commit in _git("log", "--format=%h", "--", library.path).split():
         changed = _git("show", "--format=", "--name-only", commit).split("\n")
         inside, _ = of_library(list(filter(None, changed)), library.path)
-        found = selection(known, list(tests), inside, ["*.md"])
+        found = selection(known, tests, inside, ["*.md"])
         count = len(tests) if found.tests is None else len(found.tests)
         rows.append([commit, str(len(inside)), f"{count} of {len(tests)}", found.reason])
     print(timing.table(["commit", "files", "tests", "why"], rows))
-    sources = sorted({name for files in known.values() for name in files})
-    reached = [sum(name in files for files in known.values()) / len(tests) for name in sources]
-    share = 100 * mean(reached)
-    print(f"one of {len(sources)} files reaches {share:.0f} % of the tests in the mean")
+
+
+def _tell_files(which: str, files: set[str], known: Known) -> None:
+    made_of = sorted(files & {name for its in known.values() for name in its})
+    shares = [100 * sum(name in its for its in known.values()) / len(known) for name in made_of]
+    print(f"of {len(files)} files {which}, tests are made of {len(made_of)}; one reaches", end=" ")
+    share = f"{mean(shares):.0f} % in the mean, {median(shares):.0f} % in the median"
+    print(f"of {len(known)} tests {share}")
+
+
+def _between(root: Path, library: Library, suites: Sequence[str]) -> set[str]:
+    """The files that differ between the releases of two suites, and are in both."""
+    before, after = (_tree(root, library, suite) for suite in suites)
+    return {name for name in differing(before, after) if (before / name).exists()}
+
+
+def _tree(root: Path, library: Library, suite: str) -> Path:
+    """The library's source as a suite of Debian has it."""
+    assert library.source is not None
+    text = (root / "matrix.yaml").read_text()
+    entry = f"debian: {library.source.place}, suite: "
+    with TemporaryDirectory(prefix="envmatrix-selection-") as scratch:
+        project = Path(scratch)
+        (project / "envs").symlink_to(root / "envs")
+        changed = text.replace(f"{entry}{library.source.version}", f"{entry}{suite}")
+        (project / "matrix.yaml").write_text(changed)
+        timing.run([*timing.ENVMATRIX, "lock"], project)
+        locked = load(project).sets[source_set(library)]
+    store = Store.of_user()
+    with http_client() as client:
+        Fetcher(store, Origins(), client).fetch(locked.artifacts, Console())
+    print(f"{suite}: {locked.artifacts[0].version}")
+    return tree(cache_directory(), store, locked)
 
 
 def _git(*arguments: str) -> str:

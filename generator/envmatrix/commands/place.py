@@ -32,7 +32,7 @@ from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.selection import find_cell
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.environments import Image, analysis_image, images_of, lacks_cross
-from envmatrix.plan.toolchains import toolchain
+from envmatrix.plan.toolchains import compiler_cache, toolchain
 from envmatrix.results.location import Location
 from envmatrix.results.recording import Recorder, recorded
 from envmatrix.results.records import Revision, Run
@@ -40,7 +40,7 @@ from envmatrix.results.waivers import Waiver, load_waivers
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.outcomes import SKIPPED
 from envmatrix.sessions.runner import Runner, Skipped
-from envmatrix.sessions.steps import CACHES, Workplace, jobs_for
+from envmatrix.sessions.steps import Workplace, jobs_for
 from envmatrix.store.artifacts import Store, cache_directory
 from envmatrix.store.origins import Origins
 
@@ -136,9 +136,12 @@ class Cell:
             return queries.durations(connection, library.name, self.planned.id, before)
 
     def place(self, library: Library) -> Workplace:
-        root, cell, os = self.workspace.root, self.planned, self.planned.cell.os
+        root, cell = self.workspace.root, self.planned
         sdk = TARGETS[cell.cell.arch].sdk
-        caches = (name for name in CACHES if self.workspace.matrix.has_package(name, os))
+        cache = compiler_cache(cell, self.compiler, self.workspace.lock)
+        if cache and "CUDA" not in cache.languages:
+            message = f"{cache.name} of `{cell.id}` does not understand nvcc {cell.cell.cuda}"
+            self.console.warn(f"{message}: CUDA is compiled without it; ccache does")
         return Workplace(
             cell=cell,
             library=library,
@@ -149,7 +152,7 @@ class Cell:
             runtime=self.runtime,
             names=self.names,
             host_arch=options.host_arch(),
-            cache=next(caches, None),
+            cache=cache,
             toolchain=toolchain(cell, self.compiler, self.workspace.lock),
             requires=self._requires(library),
             sdk=Origins().sdk(sdk) if sdk else None,

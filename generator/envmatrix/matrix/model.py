@@ -245,11 +245,6 @@ class Matrix:
         file = planned.position.file if planned.position else ""
         return f"{file}: {self.overlays[file]}" if file in self.overlays else None
 
-    def has_package(self, name: str, os: str) -> bool:
-        """Whether images that compile on `os` have a package."""
-        family = self.facts.os[os].family.name
-        return any(name in flavour.packages[family] for flavour in self.lineage("devel"))
-
     def lineage(self, flavour: str) -> tuple[Flavour, ...]:
         """`flavour` and all that it builds on, the first one first."""
         found = self.flavours[flavour]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from envmatrix.sessions.steps import BUILD, MARK, Workplace
+from envmatrix.sessions.steps import BUILD, MARK, SCCACHE_STATISTICS, Workplace
 
 WHEELS = f"{BUILD}/wheels"
 
@@ -23,7 +23,25 @@ class Command:
 
 def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
     """What configures and compiles a library, in its order."""
-    return tuple(_SYSTEMS[place.library.build.system](place, jobs))
+    found = tuple(_SYSTEMS[place.library.build.system](place, jobs))
+    if place.cache is None or place.cache.name != "sccache":
+        return found
+    *before, compiling = found
+    return (*before, _counted(compiling))
+
+
+def _counted(command: Command) -> Command:
+    """With what sccache did meanwhile written down: what CMake tries while it configures is none of
+    it, and what counts ends with the container."""
+    argv = ["sh", "-euc", _COUNTED, "sh", *command.argv]
+    return replace(command, argv=argv)
+
+
+_COUNTED = f"""
+sccache --zero-stats >/dev/null
+"$@"
+sccache --show-stats --stats-format=json >{BUILD}/{SCCACHE_STATISTICS}
+"""
 
 
 def script(commands: Sequence[Command]) -> str:
@@ -118,12 +136,27 @@ def _make(place: Workplace, jobs: int) -> Sequence[Command]:
 def _bazel(place: Workplace, jobs: int) -> Sequence[Command]:
     build = place.library.build
     targets = build.targets or ("//...",)
-    argv = [*BAZEL, "build", f"--jobs={jobs}", f"--symlink_prefix={BUILD}/bazel-"]
+    argv = [*bazel("build"), f"--jobs={jobs}"]
     return (Command("compile", [*argv, *build.options, *targets], place.tree),)
 
 
 # One process that ends with its command, and keeps what it makes in the build directory.
 BAZEL = ("bazel", "--batch", f"--output_user_root={BUILD}/.bazel")
+
+
+def bazel(verb: str) -> Sequence[str]:
+    """A verb that links to what it makes. The links lead on in the build directory, wherever that
+    is mounted: Bazel makes them absolute, of its container."""
+    return ("sh", "-uc", _LINKED, "sh", *BAZEL, verb, f"--symlink_prefix={BUILD}/bazel-")
+
+
+_LINKED = f"""
+"$@"; status=$?
+for link in {BUILD}/bazel-*; do
+  [ -L "$link" ] && to=$(readlink "$link") && ln -sfn "${{to#{BUILD}/}}" "$link"
+done
+exit $status
+"""
 
 
 def _python(place: Workplace, jobs: int) -> Sequence[Command]:

@@ -59,7 +59,7 @@ class Execution:
     def cache_hits(self) -> tuple[Measurement, ...]:
         """How much of what was compiled came out of the compiler cache; nothing where nothing was
         compiled."""
-        return outcomes.cache_hits(self.place.build / steps.CCACHE_LOG)
+        return outcomes.cache_hits(self.place.build)
 
     def dependencies(self) -> Mapping[str, Sequence[str]]:
         """Test -> the files of the library that it is made of, where the build system tells;
@@ -81,7 +81,8 @@ class Execution:
     def _prepare(self) -> None:
         place = self.place
         self._begin_anew()
-        (place.build / steps.CCACHE_LOG).unlink(missing_ok=True)
+        for name in (steps.CCACHE_LOG, steps.SCCACHE_STATISTICS):
+            (place.build / name).unlink(missing_ok=True)
         if place.copies:
             update(place.source, place.build / steps.COPY)
         if place.library.build.system == "meson":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.sessions.buildsystems import BAZEL
+from envmatrix.sessions.buildsystems import BAZEL, bazel
 from envmatrix.sessions.junit import Case
 from envmatrix.sessions.steps import BUILD, Workplace
 
@@ -268,7 +268,7 @@ def _bazel(
     wanted: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
-    argv = [*BAZEL, "test", f"--symlink_prefix={BUILD}/bazel-", "--test_output=errors"]
+    argv = [*bazel("test"), "--test_output=errors"]
     options = [*place.library.build.options, *arguments]
     some = (targets or ("//...",)) if wanted is None else wanted
     report = "bazel-testlogs/**/test.xml"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from envmatrix.errors import EnvmatrixError
+from envmatrix.sessions.steps import CCACHE_LOG, SCCACHE_STATISTICS
 
 # Byte order and e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 _MACHINES = {("<", 21): "ppc64le", ("<", 62): "x86_64", ("<", 183): "aarch64"}
@@ -187,19 +188,35 @@ _MISS = re.compile(r"^cache_miss$", re.MULTILINE)
 _PROBE = re.compile(r"CMakeScratch/|/CMakeFiles/\d|^\S*/cmake-[\d.]+/Modules/")
 
 
-def cache_hits(log: Path) -> tuple[Measurement, ...]:
-    """What ccache's statistics log says of a build: its hits in percent, of compilations."""
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ()
-    files = [part for part in re.split(r"^# ", text, flags=re.MULTILINE) if part]
-    told = [part for part in files if not _PROBE.search(part.partition("\n")[0])]
-    hits = sum(bool(_HIT.search(part)) for part in told)
-    compiled = hits + sum(bool(_MISS.search(part)) for part in told)
-    if not compiled:
+def cache_hits(build: Path) -> tuple[Measurement, ...]:
+    """What the compiler cache says of a build in a directory: its hits in percent, of compilations;
+    nothing where nothing was compiled through one."""
+    hits, misses = map(sum, zip(_of_ccache(build), _of_sccache(build), strict=True))
+    if not (compiled := hits + misses):
         return ()
     return (
         Measurement("compiler cache hits", 100 * hits / compiled, "%", "higher"),
         Measurement("compilations", compiled, "files", "lower"),
     )
+
+
+def _of_ccache(build: Path) -> tuple[int, int]:
+    """Hits and misses, by its statistics log."""
+    try:
+        text = (build / CCACHE_LOG).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0, 0
+    files = [part for part in re.split(r"^# ", text, flags=re.MULTILINE) if part]
+    told = [part for part in files if not _PROBE.search(part.partition("\n")[0])]
+    hits = sum(bool(_HIT.search(part)) for part in told)
+    return hits, sum(bool(_MISS.search(part)) for part in told)
+
+
+def _of_sccache(build: Path) -> tuple[int, int]:
+    """Hits and misses, by its statistics."""
+    try:
+        stats = json.loads((build / SCCACHE_STATISTICS).read_text(encoding="utf-8"))["stats"]
+        hits, misses = (stats[f"cache_{name}"]["counts"].values() for name in ("hits", "misses"))
+        return sum(hits), sum(misses)
+    except (OSError, ValueError, LookupError):
+        return 0, 0

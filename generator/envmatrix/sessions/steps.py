@@ -13,6 +13,7 @@ from envmatrix.engine.containers import ContainerSpec, Mount
 from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.targets import TARGETS, Target
 from envmatrix.plan.environments import Image
+from envmatrix.plan.toolchains import CompilerCache
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
@@ -25,11 +26,8 @@ CCACHE = "/ccache"
 REQUIRES = "/requires"
 COPY = "source"
 
-# Which cache entries each compilation found, by ccache itself.
-CCACHE_LOG = "ccache.log"
-
-# Compiler caches that are known, the first that images have is used.
-CACHES = ("ccache", "sccache")
+# What each compilation found in the cache, by ccache itself; and what all of them did, by sccache.
+CCACHE_LOG, SCCACHE_STATISTICS = "ccache.log", "sccache.json"
 
 # What a step of several in one container prints where it begins, before its name.
 MARK = "\x1eenvmatrix "
@@ -65,7 +63,7 @@ class Workplace:
     runtime: Image | None
     names: Mapping[Image, str]
     host_arch: str
-    cache: str | None = "ccache"
+    cache: CompilerCache | None = None
     toolchain: str = ""
     requires: Mapping[str, Path] = field(default_factory=dict)
     sdk: Path | None = None
@@ -164,7 +162,7 @@ def compiler(
 ) -> ContainerSpec:
     """The container that a library is configured and compiled in."""
     sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}", read_only=True)] if place.sdk else []
-    cache = [Mount(place.caches / place.cache, CCACHE)] if place.cache else []
+    cache = [Mount(place.caches / place.cache.name, CCACHE)] if place.cache else []
     return ContainerSpec(
         image=place.names[place.compiler],
         platform=place.compiler.platform,
@@ -226,10 +224,11 @@ def _cache_variables(place: Workplace) -> Mapping[str, str]:
     if place.cache is None:
         return {}
     launchers = {
-        f"CMAKE_{language}_COMPILER_LAUNCHER": place.cache for language in ("C", "CXX", "CUDA")
+        f"CMAKE_{language}_COMPILER_LAUNCHER": place.cache.name
+        for language in place.cache.languages
     }
-    if place.cache == "sccache":
-        return {"SCCACHE_DIR": CCACHE, **launchers}
+    if place.cache.name == "sccache":  # which cannot be told what a compiler is
+        return {"SCCACHE_DIR": f"{CCACHE}/{place.toolchain}", **launchers}
     return {
         "CCACHE_DIR": CCACHE,
         # ccache would look at nvcc itself only, a driver that says nothing of what it runs.

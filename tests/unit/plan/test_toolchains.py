@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from envmatrix.lock.model import load
+import pytest
+
+from envmatrix.lock.model import Lock, load
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
 from envmatrix.plan.environments import images_of
-from envmatrix.plan.toolchains import toolchain
+from envmatrix.plan.toolchains import CompilerCache, compiler_cache, toolchain
 
 ROOT = Path(__file__).parents[3]
 MATRIX, LOCK = load_matrix(ROOT), load(ROOT)
@@ -31,3 +34,36 @@ def test_another_compiler_system_or_target_is_another_toolchain() -> None:
         "cuda11.8-debian12-x86_64",
     )
     assert len({of(name) for name in names}) == len(names)
+
+
+def with_sccache(version: str) -> Lock:
+    """The lock with sccache where it has ccache."""
+    sets = {
+        key: replace(
+            found,
+            artifacts=tuple(
+                replace(its, name="sccache", version=version) if its.name == "ccache" else its
+                for its in found.artifacts
+            ),
+        )
+        for key, found in LOCK.sets.items()
+    }
+    return replace(LOCK, sets=sets)
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda", "languages"),
+    [
+        ("0.4.0~~pre6-1+b1", "13.5", ("C", "CXX", "CUDA")),
+        ("0.10.0-4", "13.5", ("C", "CXX")),
+        ("0.10.0-4", "13.0", ("C", "CXX", "CUDA")),
+        ("0.18.1-1", "13.5", ("C", "CXX", "CUDA")),
+    ],
+)
+def test_sccache_is_used_for_what_it_understands(
+    version: str, cuda: str, languages: tuple[str, ...]
+) -> None:
+    cell = find_cell(MATRIX, f"cuda{cuda}-debian13-x86_64")
+    image = images_of(cell, "amd64")[0]
+    assert compiler_cache(cell, image, LOCK) == CompilerCache("ccache")
+    assert compiler_cache(cell, image, with_sccache(version)) == CompilerCache("sccache", languages)

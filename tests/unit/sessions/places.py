@@ -8,6 +8,7 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest
 from envmatrix.matrix.selection import find_cell
 from envmatrix.plan.environments import images_of
+from envmatrix.plan.toolchains import CompilerCache
 from envmatrix.sessions.steps import Workplace
 
 ROOT = Path(__file__).parents[3]
@@ -21,7 +22,7 @@ def place(
     cell: str = "cuda13.5-debian12-x86_64",
     source: LibrarySource | None = None,
     path: str = "libs/lib",
-    cache: str | None = "ccache",
+    cache: CompilerCache | None = CompilerCache("ccache"),  # noqa: B008 -- frozen
 ) -> Workplace:
     matrix = load_matrix(ROOT)
     planned = find_cell(matrix, cell)

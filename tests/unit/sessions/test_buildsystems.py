@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.unit.sessions.places import SDIST, place
 
 from envmatrix.matrix.model import LibraryBuild
+from envmatrix.plan.toolchains import CompilerCache
 from envmatrix.sessions import buildsystems, steps
 from envmatrix.sessions.buildsystems import Command, commands
 from envmatrix.sessions.steps import jobs_for
@@ -67,8 +68,8 @@ def test_a_python_package_becomes_a_wheel_of_what_is_locked() -> None:
 
 def test_bazel_keeps_everything_in_the_build_directory() -> None:
     (found,) = words(LibraryBuild("bazel"))
-    assert "--batch --output_user_root=/build/.bazel build --jobs=7" in found
-    assert "--symlink_prefix=/build/bazel- //... in /src" in found
+    assert "--batch --output_user_root=/build/.bazel build" in found
+    assert "--symlink_prefix=/build/bazel- --jobs=7 //... in /src" in found
 
 
 def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> None:
@@ -77,10 +78,20 @@ def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> Non
     assert read_only == {"/src": True, "/build": False, "/requires": True, "/ccache": False}
 
 
-@pytest.mark.parametrize("cache", ["ccache", "sccache"])
-def test_compilers_are_called_through_the_cache(cache: str) -> None:
-    found = steps.compiler(place(cache=cache), ["true"]).environment
-    assert found["CMAKE_CUDA_COMPILER_LAUNCHER"] == cache
+@pytest.mark.parametrize("name", ["ccache", "sccache"])
+def test_compilers_are_called_through_the_cache(name: str) -> None:
+    found = steps.compiler(place(cache=CompilerCache(name)), ["true"]).environment
+    assert found["CMAKE_CUDA_COMPILER_LAUNCHER"] == name
+    only_c = CompilerCache(name, ("C",))
+    found = steps.compiler(place(cache=only_c), ["true"]).environment
+    assert "CMAKE_CUDA_COMPILER_LAUNCHER" not in found
+
+
+def test_sccache_counts_while_it_compiles() -> None:
+    configure, compile_ = commands(place(cache=CompilerCache("sccache")), 7)
+    assert "sccache" not in " ".join(configure.argv)
+    assert compile_.argv[:2] == ["sh", "-euc"]
+    assert "--show-stats --stats-format=json >/build/sccache.json" in compile_.argv[2]
 
 
 def test_the_cache_knows_compilers_by_their_packages() -> None:

@@ -188,13 +188,25 @@ called_for_link
 def test_hits_are_of_the_library_and_not_of_what_cmake_tries(tmp_path: Path) -> None:
     log = tmp_path / "ccache.log"
     log.write_text(STATISTICS)
-    assert [(its.name, round(its.value)) for its in outcomes.cache_hits(log)] == [
+    assert [(its.name, round(its.value)) for its in outcomes.cache_hits(tmp_path)] == [
         ("compiler cache hits", 67),
         ("compilations", 3),
     ]
 
 
+def test_hits_of_sccache_are_of_all_languages(tmp_path: Path) -> None:
+    counts = {
+        "cache_hits": {"counts": {"C/C++": 2, "CUDA": 1}},
+        "cache_misses": {"counts": {"CUDA": 1}},
+    }
+    (tmp_path / "sccache.json").write_text(json.dumps({"stats": counts}))
+    hits, compilations = outcomes.cache_hits(tmp_path)
+    assert (hits.value, compilations.value) == (75, 4)
+    (tmp_path / "sccache.json").write_text("{")
+    assert outcomes.cache_hits(tmp_path) == ()
+
+
 def test_a_build_that_compiled_nothing_has_no_hits(tmp_path: Path) -> None:
-    assert outcomes.cache_hits(tmp_path / "ccache.log") == ()
+    assert outcomes.cache_hits(tmp_path) == ()
     (tmp_path / "ccache.log").write_text("# /src/a.o\ncalled_for_link\n")
-    assert outcomes.cache_hits(tmp_path / "ccache.log") == ()
+    assert outcomes.cache_hits(tmp_path) == ()

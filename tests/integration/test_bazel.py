@@ -1,0 +1,123 @@
+"""A real Bazel. Of Debian's only sid's builds anything without a network, and sid is no system of
+the matrix: so its commands run in an image of sid, in the place of a cell's own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import docker
+import pytest
+from tests.integration.conftest import CELL, ROOT
+
+from envmatrix.console import Console
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.model import Library, LibraryBuild, LibraryTest
+from envmatrix.matrix.selection import find_cell
+from envmatrix.matrix.systems import Distribution
+from envmatrix.plan.environments import images_of
+from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.sharding import Shard
+from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.testing import Asked, Testing
+from envmatrix.store.origins import APT_DIRECTORY, apt_sources, archive_mirrors
+
+IMAGE = "envmatrix-test/bazel"
+PACKAGES = "bazel-bootstrap,g++,python3-minimal"
+# Packages of Java want the directories of manual pages, and nobody wants the pages.
+SLIM = ("path-exclude=/usr/share/man/*/*", "path-exclude=/usr/share/doc/*")
+RULES = {
+    "rules_cc": "rules/cc",
+    "rules_license": "rules/license",
+    "rules_proto": "rules/proto",
+    "rules_python": "rules/python",
+    "bazel_features": "tools/features",
+    "bazel_skylib": "tools/skylib",
+    "platforms": "tools/platforms",
+}
+FILES = {
+    ".bazelrc": """\
+common --noenable_bzlmod --enable_workspace
+common --override_repository=rules_java=/usr/share/bazel/rules/java
+common --override_repository=rules_java_builtin=/usr/share/bazel/rules/java
+""",
+    "WORKSPACE": "".join(
+        f'local_repository(name = "{name}", path = "/usr/share/bazel/{path}")\n'
+        for name, path in RULES.items()
+    ),
+    "shapes/BUILD": """\
+cc_binary(name = "libplane.so", srcs = ["shapes.cpp"], linkshared = True)
+cc_library(name = "shapes", srcs = ["shapes.cpp"])
+cc_test(name = "area", srcs = ["area.cpp"], deps = [":shapes"])
+cc_test(name = "wrong", srcs = ["wrong.cpp"], deps = [":shapes"])
+""",
+    "shapes/shapes.cpp": "int area(int side) { return side * side; }\n",
+    "shapes/area.cpp": "int area(int); int main() { return area(2) - 4; }\n",
+    "shapes/wrong.cpp": "int area(int); int main() { return area(2) - 5; }\n",
+}
+
+
+@pytest.fixture(scope="module")
+def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of sid with Bazel, made once for this machine."""
+    if engine.images.list(IMAGE):
+        return IMAGE
+    debian = load_matrix(ROOT).facts.os["debian12"].distribution
+    assert isinstance(debian, Distribution)
+    mirror = archive_mirrors(apt_sources(APT_DIRECTORY), debian, "debian", "bookworm")[0]
+    file = tmp_path_factory.mktemp("sid") / "sid.tar"
+    slim = [f"--dpkgopt={option}" for option in SLIM]
+    command = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={PACKAGES}", *slim]
+    subprocess.run([*command, "sid", str(file), mirror], check=True)
+    subprocess.run(["docker", "import", "--", str(file), IMAGE], check=True, capture_output=True)
+    file.unlink()
+    return IMAGE
+
+
+@pytest.fixture
+def execution(engine: docker.DockerClient, image: str, tmp_path: Path) -> Execution:
+    for name, text in FILES.items():
+        file = tmp_path / "lib" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    cell = find_cell(load_matrix(ROOT), CELL)
+    compiler, runtime = images_of(cell, "amd64")
+    library = Library(
+        "lib",
+        "lib",
+        None,
+        LibraryBuild("bazel"),
+        LibraryTest("bazel"),
+        artifacts=("bazel-bin/shapes/libplane.so",),
+    )
+    place = Workplace(
+        cell=cell,
+        library=library,
+        root=tmp_path,
+        source=tmp_path / "lib",
+        caches=tmp_path,
+        compiler=compiler,
+        runtime=runtime,
+        names=dict.fromkeys((compiler, runtime), image),
+        host_arch="amd64",
+    )
+    return Execution(Runner(engine, place, Console(), None), 2)
+
+
+def test_bazel_builds_and_its_tests_are_told_one_by_one(execution: Execution) -> None:
+    (artifact,) = execution.compile()
+    assert (artifact.path.name, artifact.machine) == ("libplane.so", "x86_64")
+
+    tests = execution.place.library.tests
+    assert tests is not None
+    found = Testing(execution.runner, tests, ()).run(Asked(()))
+    states = {its.name: its.state for its in found.outcomes}
+    # What ends with another exit code than 0 is an error to Bazel.
+    assert states == {"//shapes:area": "passed", "//shapes:wrong": "errored"}
+
+    for number in (1, 2):
+        part = Testing(execution.runner, tests, ()).run(Asked((), Shard(number, 2)))
+        assert len(part.outcomes) == 1
+    shutil.rmtree(execution.place.build)
