@@ -49,9 +49,11 @@ def run(
     """What `argv` uses, as a fresh process; SystemExit with its output where it fails.
 
     A process starts with the size of the one that starts it: `peak` is right for what is larger
-    than the caller. A container's work belongs to the engine and is not in `cpu`.
+    than the caller. A container's work belongs to the engine and is not in `cpu`. Python keeps
+    what it compiled, as it does where nobody says otherwise.
     """
     variables = {**os.environ, **(environment or {})}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     with TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(

@@ -40,24 +40,70 @@ char at(const char *, int);
 int main() { char *made = new char[4]{}; char read = at(made, 4); delete[] made; return read & 0; }
 """,
 }
-LIBRARIES = "libraries: {a: {path: a, artifacts: ['liba.so', good]}}\n"
+THREADS = {
+    "CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.20)
+project(threads LANGUAGES CXX)
+enable_testing()
+find_package(Threads REQUIRED)
+add_executable(race race.cpp)
+target_link_libraries(race Threads::Threads)
+add_test(NAME race COMMAND race)
+""",
+    "race.cpp": """\
+#include <thread>
+int counter;
+void count() { for (int i = 0; i < 1000; ++i) ++counter; }
+int main() { std::thread one(count), other(count); one.join(); other.join(); return counter == 0; }
+""",
+}
+MESON = {
+    "meson.build": """\
+project('m', 'cpp')
+test('t', executable('t', 't.cpp', 'm.cpp'))
+""",
+    "m.cpp": """\
+int twice(int x) { return 2 * x; }
+int never(int x) { return x; }
+char past(const char *made, int index) { return made[index]; }
+""",
+    "t.cpp": """\
+int twice(int);
+char past(const char *, int);
+int main() { char *made = new char[4]{}; char read = past(made, 4); return twice(0) + (read & 0); }
+""",
+}
+LIBRARIES = """\
+libraries:
+  a: {path: a, artifacts: ['liba.so', good]}
+  threads: {path: threads, artifacts: [race]}
+  m: {path: m, build: {system: meson}, artifacts: [t]}
+"""
 
 
 @pytest.fixture(scope="module")
 def examined(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout = Checkout(shutil.copytree(template, tmp_path_factory.mktemp("analysis") / "its"))
-    (checkout.root / "a").mkdir()
-    for name, text in FILES.items():
-        (checkout.root / "a" / name).write_text(text)
+    for library, files in {"a": FILES, "threads": THREADS, "m": MESON}.items():
+        (checkout.root / library).mkdir()
+        for name, text in files.items():
+            (checkout.root / library / name).write_text(text)
+    file = checkout.root / "envs/analysis.yaml"
+    file.write_text(file.read_text().replace("packages: [", "packages: [meson, "))
+    checkout.run("lock")
+    checkout.run("generate")
     with (checkout.root / "matrix.yaml").open("a") as matrix:
         matrix.write(LIBRARIES)
     return checkout
 
 
-def analyse(checkout: Checkout, *kinds: str, expect: int = 0, update: bool = False) -> str:
+def analyse(
+    checkout: Checkout, *kinds: str, library: str = "a", expect: int = 0, update: bool = False
+) -> str:
     only = [word for kind in kinds for word in ("--only", kind)]
     more = ["--update-baseline"] if update else []
-    return checkout.run("run", "analyse", CELL, *only, *more, expect=expect).stdout
+    command = ("run", "analyse", CELL, "--library", library, *only, *more)
+    return checkout.run(*command, expect=expect).stdout
 
 
 def results(checkout: Checkout) -> list[dict[str, Any]]:
@@ -122,7 +168,30 @@ def test_coverage_is_of_lines_that_ran_in_this_cell_and_in_all(examined: Checkou
         assert lines[2] == 0, "never"
         assert (examined.root / directory / "index.html").exists()
     document = json.loads(examined.run("report", "--format", "json").stdout)
-    assert 0 < document["entries"][0]["coverage"] < 100
+    (entry,) = (its for its in document["entries"] if its["library"] == "a")
+    assert 0 < entry["coverage"] < 100
+
+
+def test_a_race_is_found_where_it_is(examined: Checkout) -> None:
+    shown = analyse(examined, "tsan", library="threads", expect=1)
+    assert "race.cpp:3: data race in count()" in shown
+
+
+def test_what_meson_builds_is_examined_too(examined: Checkout) -> None:
+    shown = analyse(examined, "coverage", "asan", "clang-tidy", library="m", expect=1)
+    assert "m.cpp:3: heap-buffer-overflow in past(char const*, int)" in shown
+    assert "line coverage: " in shown
+    report = ElementTree.parse(  # noqa: S314
+        examined.root / f"build/{CELL}/m/coverage/coverage.xml"
+    ).getroot()
+    hits = {
+        int(line.get("number", "0")): int(line.get("hits", "0"))
+        for file in report.iter("class")
+        if file.get("filename", "").endswith("m.cpp")
+        for line in file.iter("line")
+    }
+    assert hits[1] > 0, "twice"
+    assert hits[2] == 0, "never"
 
 
 def test_without_a_flavour_for_it_nothing_can_be_examined(checkout: Checkout) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -26,9 +26,10 @@ from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.outcomes import COUNTED, TestOutcome
 from envmatrix.sessions.runner import Skipped
-from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.steps import Workplace
-from envmatrix.sessions.testing import Asked, Testing, TestRun
+
+if TYPE_CHECKING:
+    from envmatrix.sessions.testing import Asked, TestRun
 
 
 class _Verbs(click.Group):
@@ -114,7 +115,9 @@ def test_command(
     arguments: Sequence[str],
 ) -> None:
     """Compile, then run the tests in CELL's runtime image; ARGUMENTS go to the test framework."""
-    from envmatrix.commands import selecting  # git, locks, graphs
+    from envmatrix.commands import selecting
+    from envmatrix.sessions.sharding import Shard
+    from envmatrix.sessions.testing import Asked, Testing
 
     part = Shard.parse(shard) if shard else None
     cell = Cell.of(which, console)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,8 +36,13 @@ class Finding:
     @property
     def identity(self) -> str:
         """What stays the same while lines around it come and go."""
-        words = (self.tool, self.rule, self.file, re.sub(r"\d+", "0", self.message))
+        words = (self.tool, self.rule, self.file, _without_numbers(self.message))
         return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _without_numbers(text: str) -> str:
+    """Addresses among them, which are others in every run."""
+    return re.sub(r"0x[0-9a-f]+|\d+", "0", text)
 
 
 def compared(found: Sequence[Finding], known: Iterable[str]) -> tuple[Finding, ...]:
@@ -153,9 +159,12 @@ def of_cppcheck(text: str) -> Iterator[Finding]:
 
 _SUMMARY = re.compile(
     r"SUMMARY: (?P<tool>Address|Thread|Leak|UndefinedBehavior)Sanitizer: "
-    r"(?P<rule>[\w -]+?)(?: (?P<file>/\S+?):(?P<line>\d+)(?::\d+)?)?(?: in (?P<function>.*))?$"
+    r"(?P<rule>[\w -]+?)(?: (?P<file>(?:\.\.)?/\S+?):(?P<line>\d+)(?::\d+)?)?"
+    r"(?: in (?P<function>.*))?$"
 )
-_RUNTIME = re.compile(r"(?P<file>/\S+?):(?P<line>\d+):\d+: runtime error: (?P<message>.*)$")
+_RUNTIME = re.compile(
+    r"(?P<file>(?:\.\.)?/\S+?):(?P<line>\d+):\d+: runtime error: (?P<message>.*)$"
+)
 _LEAKED = re.compile(r"SUMMARY: AddressSanitizer: \d+ byte\(s\) leaked")
 _TOOLS = {
     "asan": "AddressSanitizer",
@@ -172,7 +181,7 @@ def of_sanitizer(kind: str, lines: Iterable[str]) -> Iterator[Finding]:
             yield Finding(tool, "leak", "memory is not freed at the end", level="error")
         elif match := _RUNTIME.search(line):
             file = _inside(match["file"]) or match["file"]
-            rule = match["message"].partition(":")[0][:60]
+            rule = _without_numbers(match["message"].partition(":")[0])[:60]
             yield Finding(tool, rule, match["message"], file, int(match["line"]), "error")
         elif (match := _SUMMARY.search(line)) and match["tool"] != "UndefinedBehavior":
             named = match["file"] or ""
@@ -358,7 +367,9 @@ def _sarif_place(finding: Finding, path: str) -> dict[str, Any]:
 
 
 def _inside(file: str) -> str | None:
-    """A file of the library by its path in its source; None for any other."""
+    """A file of the library by its path in its source; None for any other. Meson has compilers name
+    files from the build directory."""
+    file = posixpath.normpath(posixpath.join(BUILD, file))
     for root in (f"{BUILD}/source", SOURCE):
         try:
             return PurePosixPath(file).relative_to(root).as_posix()

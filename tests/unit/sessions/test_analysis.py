@@ -69,6 +69,18 @@ def test_sanitizers_tell_what_and_where() -> None:
     assert (found.tool, found.rule, found.line) == ("ThreadSanitizer", "data race", 12)
 
 
+def test_a_place_is_told_from_the_build_directory_too() -> None:
+    lines = [
+        "SUMMARY: AddressSanitizer: heap-buffer-overflow ../src/m.cpp:3 in past(int)",
+        "../src/m.cpp:4:9: runtime error: load of address 0x55762abe37d4 with insufficient space",
+    ]
+    (beyond,) = analysis.of_sanitizer("asan", lines[:1])
+    (load,) = analysis.of_sanitizer("ubsan", lines[1:])
+    assert (beyond.file, beyond.line, beyond.rule) == ("m.cpp", 3, "heap-buffer-overflow")
+    assert (load.file, load.line) == ("m.cpp", 4)
+    assert load.rule == "load of address 0 with insufficient space"
+
+
 def test_abidiff_tells_what_breaks_and_what_was_only_added() -> None:
     printed = [
         "  [D] 'function int f(int)'    {_Z1fi}",
@@ -106,6 +118,7 @@ def finding(message: str = "m", line: int = 1, file: str = "a.cpp") -> Finding:
 
 def test_a_finding_is_the_same_where_lines_and_numbers_move() -> None:
     assert finding("3 of 5", 9).identity == finding("4 of 6", 10).identity
+    assert finding("load of 0x55762abe37d4").identity == finding("load of 0x7ffd0c1a").identity
     assert finding(file="b.cpp").identity != finding().identity
 
 
