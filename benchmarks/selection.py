@@ -23,6 +23,7 @@ from envmatrix.lock.model import load
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
+from envmatrix.sessions import junit
 from envmatrix.sessions.buildsystems import DEPS, GRAPH
 from envmatrix.sessions.dependencies import (
     build_of,
@@ -55,11 +56,14 @@ def main() -> None:
     tests = commands_of(its.read_text() for its in build.rglob("CTestTestfile.cmake"))
     graph = build_of((build / GRAPH).read_text(), (build / DEPS).read_text())
     known = dependencies(graph, tests, "/src")
+    took = {its.name: its.seconds for its in junit.read(build.parent / "junit.xml")}
     if given.releases:
-        _tell_files("changed between the releases", _between(root, library, given.releases), known)
+        changed = _between(root, library, given.releases)
+        _tell_files("changed between the releases", changed, known, took)
     else:
         _tell_commits(library, list(tests), known)
-    _tell_files("that tests are made of", {name for its in known.values() for name in its}, known)
+    every = {name for its in known.values() for name in its}
+    _tell_files("that tests are made of", every, known, took)
 
 
 def _tell_commits(library: Library, tests: Sequence[str], known: Known) -> None:
@@ -73,12 +77,19 @@ def _tell_commits(library: Library, tests: Sequence[str], known: Known) -> None:
     print(timing.table(["commit", "files", "tests", "why"], rows))
 
 
-def _tell_files(which: str, files: set[str], known: Known) -> None:
+def _tell_files(which: str, files: set[str], known: Known, took: Mapping[str, float]) -> None:
     made_of = sorted(files & {name for its in known.values() for name in its})
-    shares = [100 * sum(name in its for its in known.values()) / len(known) for name in made_of]
-    print(f"of {len(files)} files {which}, tests are made of {len(made_of)}; one reaches", end=" ")
-    share = f"{mean(shares):.0f} % in the mean, {median(shares):.0f} % in the median"
-    print(f"of {len(known)} tests {share}")
+    print(f"of {len(files)} files {which}, tests are made of {len(made_of)}; one reaches")
+    for what, weights in {"tests": dict.fromkeys(known, 1.0), "seconds": took}.items():
+        whole = sum(weights.get(test, 0) for test in known)
+        shares = [
+            sum(weights.get(test, 0) for test, its in known.items() if name in its)
+            for name in made_of
+        ]
+        share = (
+            f"{mean(shares) / whole:.0%} in the mean, {median(shares) / whole:.0%} in the median"
+        )
+        print(f"  of {whole:.4g} {what} {share}")
 
 
 def _between(root: Path, library: Library, suites: Sequence[str]) -> set[str]:

@@ -83,6 +83,39 @@ static PyMethodDef methods[] = {{"add", add, METH_VARARGS, ""}, {NULL, NULL, 0, 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "adding", "", -1, methods};
 PyMODINIT_FUNC PyInit_adding(void) { return PyModule_Create(&module); }
 """,
+    "extension/pyproject.toml": """\
+[build-system]
+requires = ["scikit-build-core"]
+build-backend = "scikit_build_core.build"
+[project]
+name = "doubling"
+version = "1.0"
+""",
+    "extension/CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.24)
+project(doubling LANGUAGES CXX CUDA)
+add_library(kernels MODULE kernels.cu)
+install(TARGETS kernels DESTINATION doubling)
+""",
+    "extension/kernels.cu": """\
+__global__ void twice_on_device(float *x) { *x *= 2; }
+extern "C" float twice(float x) { return 2 * x; }
+extern "C" int devices() { int count = 0; return cudaGetDeviceCount(&count) ? -1 : count; }
+""",
+    "extension/src/doubling/__init__.py": """\
+import ctypes, pathlib
+kernels = ctypes.CDLL(str(next(pathlib.Path(__file__).parent.glob("libkernels.so"))))
+kernels.twice.restype, kernels.twice.argtypes = ctypes.c_float, [ctypes.c_float]
+""",
+    "extension/tests/test_doubling.py": """\
+from doubling import kernels
+
+def test_doubles():
+    assert kernels.twice(2) == 4
+
+def test_sees_a_device():
+    assert kernels.devices() > 0
+""",
     "python/tests/test_adding.py": """\
 import adding
 import pytest
@@ -192,6 +225,16 @@ def libraries(git_server: tuple[str, str], archive: tuple[str, str]) -> dict[str
             "build": {"system": "python", "requires": ["setuptools", "wheel"]},
             "test": {"framework": "pytest", "run": ["tests"], "requires": ["pytest"]},
         },
+        "extension": {
+            "path": "extension",
+            "build": {"system": "python", "requires": ["scikit-build-core"]},
+            "test": {
+                "framework": "pytest",
+                "run": ["tests"],
+                "requires": ["pytest"],
+                "gpu": ["*::test_sees_a_device"],
+            },
+        },
         "git": {
             "source": {"git": git_server[0], "revision": "v1"},
             "build": {**script, "commands": ["test -f part/a.c", SHARED]},
@@ -256,6 +299,7 @@ def failures(workshop: Checkout, library: str) -> list[str]:
             {"passed": 2, "failed": 1, "skipped": 1},
             ["tests/test_adding.py::test_fails"],
         ),
+        ("extension", {"passed": 1, "skipped": 1}, []),
         ("make", {"passed": 1}, []),
         ("git", {"passed": 1}, []),
         ("archive", {"passed": 1}, []),
@@ -277,6 +321,8 @@ def test_what_failed_is_tried_again_alone(workshop: Checkout, library: str) -> N
     options = ("--library", library, "--retries", "1")
     done = workshop.run("run", "test", CELL, *options, expect=1)
     assert len(re.findall(r"(?m)^failed ", done.stdout)) == 1
+    count = {"gtest": 3, "catch": 2, "meson": 2, "python": 4}[library]
+    assert f"1 of {count} tests of `{library}`" in done.stderr
 
 
 @pytest.mark.parametrize("library", ["gtest", "catch", "meson", "python"])

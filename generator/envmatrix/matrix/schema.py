@@ -111,7 +111,7 @@ OneOrMoreTexts = Annotated[OneOrMore[Text], _one_or_more(".")]
 
 
 class Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Axes(Table):

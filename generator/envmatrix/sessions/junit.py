@@ -85,11 +85,20 @@ def _not_run(result: str | None, skipped: ElementTree.Element | None) -> State:
 
 def _message(case: ElementTree.Element, output: str) -> str:
     """What the framework says went wrong; CTest does not know, so what was printed last."""
-    words = [element.get("message", "") for element in case if element.get("message")]
+    words = [said for element in case if (said := _said(element))]
     printed = output.strip().splitlines()
     is_ctest = case.get("status") is not None and case.get("result") is None
     first, second = (printed[-1:], words) if is_ctest else (words, printed[-1:])
     return (first or second or [""])[0]
+
+
+def _said(element: ElementTree.Element) -> str:
+    """The message of a verdict; Catch2 has none for what is skipped, and tells below a heading."""
+    if element.tag not in ("failure", "error", "skipped"):
+        return ""
+    lines = map(str.strip, (element.text or "").splitlines())
+    told = next((line for line in lines if line not in ("", "SKIPPED")), "")
+    return element.get("message") or told
 
 
 def cut(text: str, length: int) -> str:

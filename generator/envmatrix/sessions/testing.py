@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envmatrix.engine.containers import Ended
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.model import LibraryTest
 from envmatrix.sessions import junit, outcomes, steps
@@ -35,6 +34,10 @@ class TestRun:
     outcomes: tuple[TestOutcome, ...]
     junit: Path
     failure: EnvmatrixError | None
+
+
+class _TestsFailed(StepFailed):
+    """Tests came to a verdict, and it is a bad one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,10 @@ class Testing:
             found = outcomes.merged(found, again)
         file = place.junit
         junit.write(file, f"{place.library.name}.{place.cell.id}", found)
-        if failure is None and (count := sum(its.state in _FAILED for its in found)):
-            failure = self._failed(f"{count} of {len(found)} tests", Ended(1), ())
+        count = sum(its.state in _FAILED for its in found)
+        if count and (failure is None or isinstance(failure, _TestsFailed)):
+            status, details = (failure.exit_code, failure.details) if failure else (1, ())
+            failure = self._failed(f"{count} of {len(found)} tests", status, details)
         return TestRun(found, file, failure)
 
     @property
@@ -146,7 +151,7 @@ class Testing:
         excused = self._excused(told)
         if failed := sum(its.state in _FAILED for its in excused):
             counted = f"{failed} of {len(told)} tests"
-            return excused, self._failed(counted, output.ended, output.lines)
+            return excused, self._failed(counted, output.ended.status or 1, output.lines)
         if output.ended.status and excused == told:
             return told, self.runner.failure("test", output.ended, output.lines)
         return excused, None
@@ -161,10 +166,10 @@ class Testing:
         name = batch.program or self.tests.framework
         return TestOutcome(name, "errored", seconds, error.message)
 
-    def _failed(self, counted: str, ended: Ended, lines: Sequence[str]) -> StepFailed:
+    def _failed(self, counted: str, status: int, lines: Sequence[str]) -> _TestsFailed:
         place = self.runner.place
-        return StepFailed(
-            ended.status or 1,
+        return _TestsFailed(
+            status,
             "product",
             f"{counted} of `{place.library.name}` in `{place.cell.id}` failed",
             self.runner.hint("test"),

@@ -193,3 +193,19 @@ def test_a_flaky_test_says_so(tmp_path: Path) -> None:
 def test_long_output_loses_its_middle() -> None:
     assert junit.cut("0123456789", 4) == "01\n[... 6 characters left out ...]\n89"
     assert junit.cut("0123", 4) == "0123"
+
+
+CATCH2 = """\
+<testsuites><testsuite name="a_test"><testcase classname="a_test.global" name="skips" status="run">
+<skipped type="SKIP">
+SKIPPED
+no device
+at /src/a_test.cpp:4
+</skipped></testcase></testsuite></testsuites>
+"""
+
+
+def test_why_catch2_skips_is_below_a_heading(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(CATCH2)
+    (case,) = junit.read(tmp_path / "a.xml")
+    assert (case.state, case.message) == ("skipped", "no device")
