@@ -23,7 +23,7 @@ from envmatrix.results.recording import Recorder
 from envmatrix.results.records import BAD
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions import steps
-from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.execution import Execution, begin_anew
 from envmatrix.sessions.outcomes import COUNTED, TestOutcome
 from envmatrix.sessions.runner import Skipped
 from envmatrix.sessions.steps import Workplace
@@ -180,14 +180,15 @@ def perf_command(
 def shell_command(*, which: Which, console: Console) -> None:
     """Open a shell in the container that CELL compiles in."""
     cell = Cell.of(which, console, only_compiler=True)
-    place = cell.place(cell.libraries[0])
-    for mount in steps.shell(place).mounts:
-        if not mount.read_only:
-            mount.source.mkdir(parents=True, exist_ok=True)
     if not sys.stdin.isatty():
         raise EnvmatrixError(
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
         )
+    place = cell.place(cell.libraries[0])
+    begin_anew(place, console)
+    for mount in steps.shell(place).mounts:
+        if not mount.read_only:
+            mount.source.mkdir(parents=True, exist_ok=True)
     sys.exit(subprocess.call(containers.shell_command(steps.shell(place))))
 
 

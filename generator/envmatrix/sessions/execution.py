@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from envmatrix.console import Console
 from envmatrix.engine import sources
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.sessions import buildsystems, dependencies, outcomes, steps
@@ -80,7 +81,7 @@ class Execution:
 
     def _prepare(self) -> None:
         place = self.place
-        self._begin_anew()
+        begin_anew(place, self.runner.console)
         for name in (steps.CCACHE_LOG, steps.SCCACHE_STATISTICS):
             (place.build / name).unlink(missing_ok=True)
         if place.copies:
@@ -88,19 +89,6 @@ class Execution:
         if place.library.build.system == "meson":
             text = buildsystems.meson_cross_file(place)
             (place.build / buildsystems.MESON_CROSS).write_text(text, encoding="utf-8")
-
-    def _begin_anew(self) -> None:
-        """Have a build directory, without what was made of anything else."""
-        build = self.place.build
-        told = build.with_name(f"{build.name}.made-of")
-        of = told.read_text(encoding="utf-8") if told.exists() else ""
-        if of != self.place.made_of and build.exists():
-            self.runner.console.say(
-                f"clear    {build.name}: made of another image, source or options"
-            )
-            shutil.rmtree(build)
-        build.mkdir(parents=True, exist_ok=True)
-        told.write_text(self.place.made_of, encoding="utf-8")
 
     def _build(self) -> None:
         """With fewer jobs where memory does not suffice for as many."""
@@ -143,3 +131,14 @@ class Execution:
         found = outcomes.measurements(output.ended.stdout)
         (self.place.directory / "perf.json").write_text(output.ended.stdout, encoding="utf-8")
         return found
+
+
+def begin_anew(place: Workplace, console: Console) -> None:
+    """Have a build directory, without what was made of anything else."""
+    told = place.build.with_name(f"{place.build.name}.made-of")
+    of = told.read_text(encoding="utf-8") if told.exists() else ""
+    if of != place.made_of and place.build.exists():
+        console.say(f"clear    {place.build.name}: made of another image, source or options")
+        shutil.rmtree(place.build)
+    place.build.mkdir(parents=True, exist_ok=True)
+    told.write_text(place.made_of, encoding="utf-8")
