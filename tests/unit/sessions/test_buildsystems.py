@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.sessions.places import SDIST, place
 
-from envmatrix.matrix.model import LibraryBuild
+from envmatrix.matrix.model import LibraryBuild, LibrarySource
 from envmatrix.plan.toolchains import CompilerCache
 from envmatrix.sessions import buildsystems, steps
 from envmatrix.sessions.buildsystems import Command, commands
@@ -76,6 +78,22 @@ def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> Non
     spec = steps.compiler(place(), ["true"])
     read_only = {mount.target: mount.read_only for mount in spec.mounts}
     assert read_only == {"/src": True, "/build": False, "/requires": True, "/ccache": False}
+
+
+def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
+    git = LibrarySource("git", "https://git.example/lib", "v1")
+    plain, locked = place(), place(source=git)
+    others = [
+        plain,
+        locked,
+        place(LibraryBuild(options=("-DA=ON",))),
+        replace(plain, names=dict.fromkeys(plain.names, "another")),
+        replace(locked, source=Path("/another")),
+        replace(plain, requires={"amd64": Path("/another")}),
+    ]
+    assert len({its.made_of for its in others}) == len(others)
+    # What changes in the repository is for build systems to see.
+    assert replace(plain, source=Path("/another")).made_of == plain.made_of
 
 
 @pytest.mark.parametrize("name", ["ccache", "sccache"])
