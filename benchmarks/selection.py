@@ -3,17 +3,21 @@
 A library is built once. Then: where it is in the repository, the tests that each commit of its own
 history reaches, against all of them; where its source is locked, those that each file reaches that
 its authors changed between two releases, as if it had been changed alone; and those that any one
-file reaches. What no test that is known is made of runs everything, and is counted as that.
+file reaches. What no test that is known is made of runs everything, and is counted as that. At last
+the source is committed to a repository, the file that reaches the median is changed, and
+`run test --since HEAD` is compared with a build and tests of everything.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
 
+import yaml
 from benchmarks import timing
 
 from envmatrix.console import Console
@@ -64,6 +68,45 @@ def main() -> None:
         _tell_commits(library, list(tests), known)
     every = {name for its in known.values() for name in its}
     _tell_files("that tests are made of", every, known, took)
+    if given.releases:
+        _change(root, library, _median(changed & every, known))
+
+
+def _median(files: set[str], known: Known) -> str:
+    """The source file that as many tests are made of as of the median one."""
+    ranked = sorted(files, key=lambda name: (sum(name in its for its in known.values()), name))
+    sources = [name for name in ranked if name.endswith((".c", ".cpp", ".cu"))]
+    return sources[len(sources) // 2]
+
+
+def _change(root: Path, library: Library, name: str) -> None:
+    """Change one file of a library in a repository of its own, and test what that reaches."""
+    assert library.source is not None
+    with TemporaryDirectory(prefix="envmatrix-selection-") as scratch:
+        project = Path(scratch)
+        shutil.copytree(root / "envs", project / "envs")
+        shutil.copytree(_locked(root, library), project / library.name)
+        entry = yaml.safe_load((root / "matrix.yaml").read_text())
+        own = {**entry["libraries"][library.name], "path": library.name}
+        del own["source"]
+        matrix = {**entry, "libraries": {library.name: own}}
+        (project / "matrix.yaml").write_text(yaml.safe_dump(matrix))
+        for verb in ("lock", "generate"):
+            timing.run([*timing.ENVMATRIX, verb], project)
+        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "one"]):
+            timing.run(["git", *_IDENTITY, *command], project)
+        test = [*timing.ENVMATRIX, "run", "test", CELL]
+        timing.run(test, project)  # whatever the compiler cache lacks
+        shutil.rmtree(project / "build")
+        everything = timing.run(test, project)
+        with (project / library.name / name).open("a") as file:
+            file.write("/* changed */\n")
+        some = timing.run([*test, "--since", "HEAD"], project)
+    ratio = some.wall / everything.wall
+    print(f"`{name}` changed: {some.wall:.0f} s, everything {everything.wall:.0f} s, {ratio:.2f}")
+
+
+_IDENTITY = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")
 
 
 def _tell_commits(library: Library, tests: Sequence[str], known: Known) -> None:
@@ -96,6 +139,11 @@ def _between(root: Path, library: Library, suites: Sequence[str]) -> set[str]:
     """The files that differ between the releases of two suites, and are in both."""
     before, after = (_tree(root, library, suite) for suite in suites)
     return {name for name in differing(before, after) if (before / name).exists()}
+
+
+def _locked(root: Path, library: Library) -> Path:
+    """The library's source as the lock of the project has it; it was built, so it is here."""
+    return tree(cache_directory(), Store.of_user(), load(root).sets[source_set(library)])
 
 
 def _tree(root: Path, library: Library, suite: str) -> Path:
