@@ -44,8 +44,10 @@ def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str
     reason = known.why_all(place.library, cell.planned)
     if reason or known.states is None:
         return (), reason
-    before = cell.tree(known.states[0].lock.sets[source_set(place.library)])
-    return differing(before, place.source), None
+    locked = known.states[0].lock.sets.get(source_set(place.library))
+    if locked is None:
+        return (), f"the lock at `{since}` does not have its source"
+    return differing(cell.tree(locked), place.source), None
 
 
 def explain(found: Selection, console: Console, *, every_test: bool) -> None:
