@@ -190,15 +190,18 @@ class Fetcher:
 
 
 def persistently(
-    action: Callable[[], _Result], sleep: Callable[[float], None], attempts: int = ATTEMPTS
+    action: Callable[[], _Result],
+    sleep: Callable[[float], None],
+    attempts: int = ATTEMPTS,
+    passes: Callable[[Exception], bool] = lambda _: False,
 ) -> _Result:
-    """What `action` gives, tried again where that may help: after the pause that a server asks
-    for, or one that grows."""
+    """What `action` gives, tried again where that may help, or where the caller knows that an error
+    `passes`: after the pause that a server asks for, or one that grows."""
     for attempt in range(1, attempts):
         try:
             return action()
         except (Wrong, httpx.HTTPError) as error:
-            if not _is_worth_a_retry(error):
+            if not _is_worth_a_retry(error) and not passes(error):
                 raise
             sleep(max(_BACKOFF_SECONDS * 2**attempt, _asked_for(error)))
     return action()

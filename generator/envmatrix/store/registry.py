@@ -183,7 +183,12 @@ class Registry:
     def put_manifest(self, reference: str, manifest: Manifest) -> httpx.Response:
         """Put `manifest` under a tag, or under its digest; what it names has to be there."""
         headers = {"Content-Type": manifest.media_type}
-        return self._ask("PUT", f"manifests/{reference}", headers=headers, content=manifest.content)
+
+        def put() -> httpx.Response:
+            url = f"{self._root()}/manifests/{reference}"
+            return self._once("PUT", url, headers=headers, content=manifest.content)
+
+        return self._persistently(put, passes=_is_unsettled)
 
     def put_blob(self, content: bytes, media_type: str) -> dict[str, Any]:
         """Have `content` there; its descriptor."""
@@ -244,9 +249,14 @@ class Registry:
         if digest and digest != digest_of(content):
             raise httpx.RemoteProtocolError(f"gave {digest_of(content)} for {digest}")
 
-    def _persistently(self, action: Callable[[], _Result], attempts: int = ATTEMPTS) -> _Result:
+    def _persistently(
+        self,
+        action: Callable[[], _Result],
+        attempts: int = ATTEMPTS,
+        passes: Callable[[Exception], bool] = lambda _: False,
+    ) -> _Result:
         try:
-            return persistently(action, self._sleep, attempts)
+            return persistently(action, self._sleep, attempts, passes)
         except (httpx.HTTPError, httpx.InvalidURL, KeyError) as error:
             raise self._failed(error) from error
 
@@ -320,6 +330,14 @@ class Registry:
         granted.raise_for_status()
         token = _answer(granted).read(lambda its: its.get("token") or its["access_token"])
         return f"Bearer {token}"
+
+
+def _is_unsettled(error: Exception) -> bool:
+    """Whether a registry misses a blob of a manifest: one that keeps files, and is asked while
+    somebody else puts the same, may not see it yet."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return False
+    return "MANIFEST_BLOB_UNKNOWN" in error.response.text
 
 
 def _answer(response: httpx.Response) -> Manifest:

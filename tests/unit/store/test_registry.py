@@ -247,6 +247,18 @@ def test_only_what_may_pass_is_asked_again(
     assert REPOSITORY in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("code", "asked"), [("MANIFEST_BLOB_UNKNOWN", ATTEMPTS), ("MANIFEST_INVALID", 1)]
+)
+def test_a_manifest_is_put_again_while_a_blob_of_it_is_not_seen(code: str, asked: int) -> None:
+    server = Server(lambda _: httpx.Response(400, json={"errors": [{"code": code}]}))
+
+    with server.client() as client, pytest.raises(LookupFailed, match="answers 400"):
+        client.put_manifest("tag", ONE)
+
+    assert len(server.asked) == asked
+
+
 def test_bytes_that_are_not_those_of_the_digest_are_refused() -> None:
     server = Server(
         blobs={digest_of(b"text"): b"other"}, manifests={ONE.digest: Manifest("", b"x")}
