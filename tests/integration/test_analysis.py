@@ -116,6 +116,17 @@ def results(checkout: Checkout) -> list[dict[str, Any]]:
     ]
 
 
+def runs(directory: Path, name: str) -> dict[int, int]:
+    """How often each line of a file ran, by the Cobertura file in a directory."""
+    report = ElementTree.parse(directory / "coverage.xml").getroot()  # noqa: S314
+    return {
+        int(line.get("number", "0")): int(line.get("hits", "0"))
+        for file in report.iter("class")
+        if file.get("filename", "").endswith(name)
+        for line in file.iter("line")
+    }
+
+
 def test_sanitizers_and_analysers_name_the_mistake_and_its_place(examined: Checkout) -> None:
     shown = analyse(examined, "asan", "ubsan", "cppcheck", "clang-tidy", expect=1)
 
@@ -157,13 +168,7 @@ def test_coverage_is_of_lines_that_ran_in_this_cell_and_in_all(examined: Checkou
 
     assert "line coverage: " in shown
     for directory in (f"build/{CELL}/a/coverage", "build/coverage/a"):
-        report = ElementTree.parse(examined.root / directory / "coverage.xml").getroot()  # noqa: S314
-        lines = {
-            int(line.get("number", "0")): int(line.get("hits", "0"))
-            for file in report.iter("class")
-            if file.get("filename", "").endswith("a.cpp")
-            for line in file.iter("line")
-        }
+        lines = runs(examined.root / directory, "a.cpp")
         assert lines[1] > 0, "twice"
         assert lines[2] == 0, "never"
         assert (examined.root / directory / "index.html").exists()
@@ -181,15 +186,7 @@ def test_what_meson_builds_is_examined_too(examined: Checkout) -> None:
     shown = analyse(examined, "coverage", "asan", "clang-tidy", library="m", expect=1)
     assert "m.cpp:3: heap-buffer-overflow in past(char const*, int)" in shown
     assert "line coverage: " in shown
-    report = ElementTree.parse(  # noqa: S314
-        examined.root / f"build/{CELL}/m/coverage/coverage.xml"
-    ).getroot()
-    hits = {
-        int(line.get("number", "0")): int(line.get("hits", "0"))
-        for file in report.iter("class")
-        if file.get("filename", "").endswith("m.cpp")
-        for line in file.iter("line")
-    }
+    hits = runs(examined.root / f"build/{CELL}/m/coverage", "m.cpp")
     assert hits[1] > 0, "twice"
     assert hits[2] == 0, "never"
 

@@ -134,6 +134,8 @@ def test_skips():
 """,
 }
 SHARED = '"${CC:-gcc}" -shared -fPIC -o /build/liba.so a.c'
+# How many tests each has.
+COUNTS = {"gtest": 3, "catch": 2, "meson": 2, "python": 4}
 # What images have beside what ours have.
 PACKAGES = {
     "runtime": "meson, python3-minimal, libpython3-stdlib",
@@ -321,8 +323,7 @@ def test_what_failed_is_tried_again_alone(workshop: Checkout, library: str) -> N
     options = ("--library", library, "--retries", "1")
     done = workshop.run("run", "test", CELL, *options, expect=1)
     assert len(re.findall(r"(?m)^failed ", done.stdout)) == 1
-    count = {"gtest": 3, "catch": 2, "meson": 2, "python": 4}[library]
-    assert f"1 of {count} tests of `{library}`" in done.stderr
+    assert f"1 of {COUNTS[library]} tests of `{library}`" in done.stderr
 
 
 @pytest.mark.parametrize("library", ["gtest", "catch", "meson", "python"])
@@ -338,7 +339,7 @@ def test_shards_list_and_share_the_tests_of_a_framework(workshop: Checkout, libr
         rows = re.findall(r"(?m)^(?:passed|failed|skipped) +(\S.*?) \d+\.\d\d s", done.stdout)
         found += rows
     assert len(found) == len(set(found))
-    assert len(found) == {"gtest": 3, "catch": 2, "meson": 2, "python": 4}[library]
+    assert len(found) == COUNTS[library]
 
 
 def test_a_tag_is_locked_as_the_commit_that_it_meant(

@@ -32,7 +32,7 @@ from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.selection import find_cell
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.environments import Image, analysis_image, images_of, lacks_cross
-from envmatrix.plan.toolchains import compiler_cache, toolchain
+from envmatrix.plan.toolchains import CompilerCache, compiler_cache, toolchain
 from envmatrix.results.location import Location
 from envmatrix.results.recording import Recorder, recorded
 from envmatrix.results.records import Revision, Run
@@ -138,10 +138,6 @@ class Cell:
     def place(self, library: Library) -> Workplace:
         root, cell = self.workspace.root, self.planned
         sdk = TARGETS[cell.cell.arch].sdk
-        cache = compiler_cache(cell, self.compiler, self.workspace.lock)
-        if cache and "CUDA" not in cache.languages:
-            message = f"{cache.name} of `{cell.id}` does not understand nvcc {cell.cell.cuda}"
-            self.console.warn(f"{message}: CUDA is compiled without it; ccache does")
         return Workplace(
             cell=cell,
             library=library,
@@ -152,11 +148,21 @@ class Cell:
             runtime=self.runtime,
             names=self.names,
             host_arch=options.host_arch(),
-            cache=cache,
+            cache=self._cache,
             toolchain=toolchain(cell, self.compiler, self.workspace.lock),
             requires=self._requires(library),
             sdk=Origins().sdk(sdk) if sdk else None,
         )
+
+    @cached_property
+    def _cache(self) -> CompilerCache | None:
+        """That of the images; what it is not used for is told once."""
+        cell = self.planned
+        found = compiler_cache(cell, self.compiler, self.workspace.lock)
+        if found and "CUDA" not in found.languages:
+            message = f"{found.name} of `{cell.id}` does not understand nvcc {cell.cell.cuda}"
+            self.console.warn(f"{message}: CUDA is compiled without it; ccache does")
+        return found
 
     def _source(self, library: Library) -> Path:
         if library.source is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 
 from jinja2 import Environment as Jinja
@@ -21,6 +21,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def dockerfile(environment: Environment) -> str:
+    stubs = _stubs(environment)
     return _template().render(
         banner=BANNER,
         env=environment,
@@ -30,11 +31,11 @@ def dockerfile(environment: Environment) -> str:
         install_script=script(f"install.{environment.installer}.sh", environment),
         unpack_script=script(f"unpack.{environment.installer}.sh", environment),
         compilers=_compilers(environment.compiler),
-        stubs=_stubs(environment),
+        stubs=stubs,
         files="\n".join(_file_stage(stage) for stage in environment.files),
         trees=[_tree(tree) for tree in environment.trees],
         aliases=_aliases(environment),
-        layers=_layers(environment),
+        layers=_layers(environment, stubs),
         crosses=[(cross, _variables(environment, cross)) for cross in environment.crosses],
     )
 
@@ -141,7 +142,7 @@ def _aliases(environment: Environment) -> tuple[str, ...]:
     return (*files, *(parts if has_own else ()))
 
 
-def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:
+def _layers(environment: Environment, stubs: Collection[str]) -> Mapping[str, tuple[str, ...]]:
     """The trees of each image, those that change least first; none where CUDA is in an image."""
     if not environment.trees:
         images = ["runtime", "devel", *(cross.name for cross in environment.crosses)]
@@ -150,7 +151,6 @@ def _layers(environment: Environment) -> Mapping[str, tuple[str, ...]]:
     runtime = ("cuda-runtime", *(["cudnn-runtime"] if environment.cudnn else []))
     devel = (*runtime, *(["cudnn-devel"] if environment.cudnn else []), "cuda-devel", "cuda-tools")
     runtime += ("cuda-compat",) if environment.compat else ()
-    stubs = _stubs(environment)
     own_stubs = ("cuda-stubs",) if stubs and environment.arches else ()
     layers = {"runtime": runtime, "devel": devel + own_stubs}
     for cross in environment.crosses:
