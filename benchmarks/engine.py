@@ -36,7 +36,9 @@ class Layer:
 def planned(patterns: Sequence[str], root: Path = ROOT) -> tuple[tuple[Environment, Inputs], ...]:
     """The images of the project that the selected cells need on this machine."""
     workspace = Workspace(root)
-    return workspace.plan(workspace.images(patterns))
+    found = workspace.plan(workspace.images(patterns))
+    environments = workspace.environments(its.image.environment for its in found)
+    return tuple((environments[its.image.environment], its) for its in found)
 
 
 def host_base() -> str:

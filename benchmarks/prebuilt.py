@@ -108,7 +108,7 @@ def _repository(directory: Path, images: int) -> Sequence[Inputs]:
     os.chdir(directory)
     try:
         workspace = Workspace.here()
-        return [inputs for _, inputs in workspace.plan(workspace.images([]))]
+        return workspace.plan(workspace.images([]))
     finally:
         os.chdir(here)
 

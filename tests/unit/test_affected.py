@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes import Archive, write_repository
-from tests.unit.test_cli import Prompt
+from tests.unit.prompt import Prompt
 from tests.unit.test_plan_diff import CELL, NEWER, commit, git, lock
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
@@ -19,11 +19,6 @@ libraries:
   own: {path: own, test: {framework: ctest, ignore: ["*.md"]}}
   other: {source: {git: https://git.example/other, revision: v1}, cells: ["cuda13.0*"]}
 """
-
-
-@pytest.fixture
-def envmatrix(capsys: pytest.CaptureFixture[str]) -> Prompt:
-    return Prompt(capsys)
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import errno
 import json
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import click
 import pytest
 from tests.fakes import lock_of, write_repository
+from tests.unit.prompt import EARLY, Prompt
 
-from envmatrix.cli import VERBS, group, main
+from envmatrix.cli import VERBS, group
 from envmatrix.commands.options import host_arch
 from envmatrix.lock.model import dumps
 from envmatrix.matrix.loading import load_matrix
@@ -25,36 +25,12 @@ arch: [x86_64]"""
 
 CELL = "cuda13.0-debian12-x86_64"
 
-# Everything that CELL stands on is supported on the one day, and debian12 no more on the other.
-EARLY = date(2026, 1, 1)
+# Everything that CELL stands on is supported early, and debian12 no more on this day.
 LATE = date(2027, 1, 1)
 ENDED = (
     "warning: debian12: no security support since 2026-07-11 (LTS until 2028-06-30); "
     "replacement: debian13\n"
 )
-
-
-@dataclass
-class Answer:
-    status: object
-    out: str
-    err: str
-
-
-class Prompt:
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, today: date = EARLY) -> Answer:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments), today)
-        shown = self._capsys.readouterr()
-        return Answer(ended.value.code, shown.out, shown.err)
-
-
-@pytest.fixture
-def envmatrix(capsys: pytest.CaptureFixture[str]) -> Prompt:
-    return Prompt(capsys)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes import Archive, lock_of, write_repository
-from tests.unit.test_cli import Prompt
+from tests.unit.prompt import Prompt
 
 from envmatrix.lock.model import dumps
 from envmatrix.matrix.loading import load_matrix
@@ -19,11 +19,6 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64]'
 CELL, NEWER = "cuda13.0-debian12-x86_64", "cuda13.5-debian12-x86_64"
 OVERLAY = 'version: "1"\nreason: try it\naxes: {cuda: {add: ["13.5"]}}\n'
-
-
-@pytest.fixture
-def envmatrix(capsys: pytest.CaptureFixture[str]) -> Prompt:
-    return Prompt(capsys)
 
 
 def git(root: Path, *arguments: str) -> None:

@@ -14,8 +14,8 @@ from envmatrix.console import Console
 from envmatrix.engine.revisions import changed_files
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.libraries import is_for
 from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.selection import is_for
 from envmatrix.plan.changes import State, changes, library_change, source_change
 from envmatrix.sessions.dependencies import is_ignored, of_library
 

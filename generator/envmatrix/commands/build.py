@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,14 +12,15 @@ from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import images
-from envmatrix.engine.buildx import Means
 from envmatrix.errors import LookupFailed
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
-from envmatrix.plan.environments import Environment, Image
-from envmatrix.plan.publication import image_tag, known_as
+from envmatrix.plan.environments import Image
 from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.checkouts import remember
 from envmatrix.store.recipes import Recipes
+
+if TYPE_CHECKING:
+    from envmatrix.engine.buildx import Means
 
 
 @click.command(epilog="Example: envmatrix build --select cuda12-aarch64")
@@ -70,11 +72,13 @@ def command(
     wanted = workspace.images(patterns, tier=tier, emulate=emulate)
     actions = planned(workspace, wanted, console, force=force, pull=pull)
     if as_json:
-        options.print_json([row(action) for _, action in actions])
+        options.print_json([row(action) for action in actions])
     if dry_run:
         if not as_json:
             show(actions)
         return
+    from envmatrix.engine.buildx import Means
+
     elsewhere = None if builder == "default" else builder
     means = Means(elsewhere, tuple(cache_from), tuple(cache_to))
     provide(workspace, actions, jobs, console, means)
@@ -87,10 +91,9 @@ def planned(
     *,
     force: bool = False,
     pull: bool = True,
-) -> tuple[tuple[Environment, Action], ...]:
+) -> tuple[Action, ...]:
     """What to do with each image, and why."""
-    rows = workspace.plan(wanted)
-    inputs = [its for _, its in rows]
+    inputs = workspace.plan(wanted)
     existing = Existing(images.labels([its.reference for its in inputs]))
     lacking = [its for its in inputs if not existing.has(its)]
     if lacking:
@@ -99,8 +102,7 @@ def planned(
             there = published(workspace, lacking, console) if pull else {}
         local = {**existing.local, **last.result()}
         existing = Existing(local, there, Recipes.of_user().find)
-    actions = decide(inputs, existing, force=force)
-    return tuple(zip((environment for environment, _ in rows), actions, strict=True))
+    return decide(inputs, existing, force=force)
 
 
 def published(workspace: Workspace, wanted: Sequence[Inputs], console: Console) -> dict[str, str]:
@@ -108,6 +110,7 @@ def published(workspace: Workspace, wanted: Sequence[Inputs], console: Console) 
     repository = workspace.repository
     if repository is None:
         return {}
+    from envmatrix.plan.publication import image_tag, known_as
     from envmatrix.store.registry import registry  # httpx: not where all is there
 
     lock = workspace.published
@@ -125,38 +128,39 @@ def published(workspace: Workspace, wanted: Sequence[Inputs], console: Console) 
 
 def provide(
     workspace: Workspace,
-    actions: Sequence[tuple[Environment, Action]],
+    actions: Sequence[Action],
     jobs: int,
     console: Console,
     means: Means | None = None,
 ) -> None:
     """Carry out `actions`: what is up to date is only named."""
     remember(cache_directory(), workspace.root)
-    for _, action in actions:
+    for action in actions:
         if action.verb == "reuse":
             console.say(f"reuse    {action.image}: {action.reason}")
-    if renamed := [its for _, its in actions if not its.is_current]:
+    if renamed := [its for its in actions if not its.is_current]:
         images.name({its.inputs.reference: its.image.reference for its in renamed})
-    pulls = [action for _, action in actions if action.verb == "pull"]
+    pulls = [action for action in actions if action.verb == "pull"]
     if pulls:
         from envmatrix.engine.puller import local_puller
 
         with local_puller(workspace.verifier, console) as puller:
             puller.pull(pulls, jobs)
-    builds = [pair for pair in actions if pair[1].verb == "build"]
+    builds = [action for action in actions if action.verb == "build"]
     if builds:
         from envmatrix.engine.builder import Order, local_builder  # 0.2 s only a build pays
 
+        environments = workspace.environments(action.image.environment for action in builds)
         orders = [
             Order(
-                environment,
+                environments[action.image.environment],
                 action.inputs,
-                workspace.dockerfile(environment.name),
+                workspace.dockerfile(action.image.environment),
                 (action.inputs.reference, action.image.reference),
                 action.reason,
                 anew=action.anew,
             )
-            for environment, action in builds
+            for action in builds
         ]
         with local_builder(workspace.lock, console, options.host_arch(), means) as builder:
             builder.build(orders, jobs)
@@ -173,6 +177,6 @@ def row(action: Action) -> dict[str, object]:
     return found | ({"published": action.published} if action.published else {})
 
 
-def show(actions: Sequence[tuple[Environment, Action]]) -> None:
-    for _, action in actions:
+def show(actions: Sequence[Action]) -> None:
+    for action in actions:
         click.echo(f"{action.verb:8} {action.image}: {action.reason}")

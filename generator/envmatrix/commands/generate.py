@@ -92,9 +92,10 @@ def _remove(path: Path) -> None:
 
 def outputs(workspace: Workspace) -> Mapping[str, str]:
     """Every generated file: path within the repository -> text."""
+    names = {cell.cell.environment for cell in workspace.matrix.cells}
     rendered = {
         f"{DOCKERFILES}/{environment.name}/Dockerfile": dockerfile(environment)
-        for environment in workspace.environments(workspace.matrix.cells)
+        for environment in workspace.environments(names).values()
     }
     schemas = {
         name: json.dumps(json_schema(model), indent=2) + "\n" for name, model in SCHEMAS.items()

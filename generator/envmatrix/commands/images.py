@@ -98,7 +98,7 @@ def _lacks(remote: Registry, index: PublishedIndex) -> Iterator[str]:
 
 
 def _stale(workspace: Workspace) -> Iterator[str]:
-    wanted = indexes(its for _, its in workspace.plan(workspace.images_of_hosts(())))
+    wanted = indexes(workspace.plan(workspace.images_of_hosts(())))
     now = {(its.environment, its.flavour): its.fingerprint for its in wanted}
     for environment, flavour, index in workspace.published:
         if (environment, flavour) not in now:

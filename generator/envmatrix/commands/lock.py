@@ -22,6 +22,7 @@ from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import Redist
 from envmatrix.lock.requests import all_requests, drift
 from envmatrix.lock.resolve import Resolver, upgrade_rule
+from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store, cache_directory
 from envmatrix.store.fetch import Fetcher, http_client, index_entry, index_files, measured, read
@@ -44,7 +45,7 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
     previous = load(root) if (root / FILE).exists() else None
     if check:
         _check(previous, drift(previous, matrix, shipped_recipes()) if previous else ())
-        console.say(f"`{FILE}` answers `{options.MATRIX}`")
+        console.say(f"`{FILE}` answers `{MATRIX}`")
         return
     requests, cells = all_requests(matrix, shipped_recipes())
     rule = upgrade_rule(names if upgrade else None, previous)
@@ -102,7 +103,7 @@ def _check(previous: Lock | None, drifted: tuple[str, ...]) -> None:
         raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`")
     if drifted:
         raise OutOfDate(
-            f"`{FILE}` does not answer `{options.MATRIX}`",
+            f"`{FILE}` does not answer `{MATRIX}`",
             details=drifted,
             hint="bring it up to date: `envmatrix lock`",
         )

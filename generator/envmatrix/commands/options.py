@@ -16,9 +16,8 @@ from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.cells import TIERS, Cell
 from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.lifetime import lifetimes
-
-MATRIX = "matrix.yaml"
 
 # How many images are built at once where nobody says.
 JOBS = 2

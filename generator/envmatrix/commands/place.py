@@ -20,23 +20,22 @@ from envmatrix.commands.build import planned, provide
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images, revisions, sources
-from envmatrix.engine.host import available_memory, processors
+from envmatrix.engine.resources import available_memory, processors
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.lock.image import component_of
 from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
 from envmatrix.lock.model import PackageSet
 from envmatrix.lock.requests import components_of, has_analysis
 from envmatrix.matrix.cells import docker_arch
-from envmatrix.matrix.libraries import is_for
 from envmatrix.matrix.model import Library, PlannedCell
-from envmatrix.matrix.selection import find_cell
+from envmatrix.matrix.selection import find_cell, is_for
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.environments import Image, analysis_image, images_of, lacks_cross
 from envmatrix.plan.toolchains import CompilerCache, compiler_cache, toolchain
 from envmatrix.results.location import Location
 from envmatrix.results.recording import Recorder, recorded
 from envmatrix.results.records import Revision, Run
-from envmatrix.results.waivers import Waiver, load_waivers
+from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.outcomes import SKIPPED
 from envmatrix.sessions.runner import Runner, Skipped
@@ -92,7 +91,7 @@ class Cell:
         image = analysis_image(cell)
         actions = planned(workspace, [image], console)
         provide(workspace, actions, options.JOBS, console)
-        names = {action.image: action.inputs.reference for _, action in actions}
+        names = {action.image: action.inputs.reference for action in actions}
         libraries = _libraries(workspace, which.library, cell)
         return cls(workspace, cell, libraries, image, image, names, which, console)
 
@@ -113,7 +112,7 @@ class Cell:
         needed = [compiler, *([] if only_compiler else others)]
         actions = planned(workspace, needed, console)
         provide(workspace, actions, options.JOBS, console)
-        names = {action.image: action.inputs.reference for _, action in actions}
+        names = {action.image: action.inputs.reference for action in actions}
         runtime = next(iter(others), None)
         return cls(workspace, cell, libraries, compiler, runtime, names, which, console)
 
@@ -123,6 +122,8 @@ class Cell:
 
     @cached_property
     def waivers(self) -> tuple[Waiver, ...]:
+        from envmatrix.results.waiver_file import load_waivers  # pydantic
+
         return load_waivers(self.workspace.root)
 
     def durations(self, library: Library) -> Mapping[str, float]:

@@ -49,6 +49,6 @@ def command(
         return
     actions = planned(workspace, workspace.images(patterns), console)
     if as_json:
-        options.print_json([row(action) for _, action in actions])
+        options.print_json([row(action) for action in actions])
     else:
         show(actions)

@@ -16,6 +16,7 @@ from envmatrix.engine.revisions import check_out
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.lock.model import FILE, load
 from envmatrix.lock.requests import drift
+from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import select_in_any
 from envmatrix.plan.changes import Change, State, changes
@@ -53,12 +54,12 @@ def _present(workspace: Workspace, console: Console) -> State:
     """What is in the working tree, where the lock may lag behind the matrix."""
     state = State(workspace.matrix, load(workspace.root))
     if drift(state.lock, state.matrix, workspace.recipes):
-        console.say(f"`{FILE}` does not answer `{options.MATRIX}` yet; see `envmatrix lock`")
+        console.say(f"`{FILE}` does not answer `{MATRIX}` yet; see `envmatrix lock`")
     return state
 
 
 def _committed(root: Path, revision: str) -> State:
-    files = (options.MATRIX, "matrix.d", "envs", FILE)
+    files = (MATRIX, OVERLAYS, FLAVOURS, FILE)
     with TemporaryDirectory(prefix="envmatrix-diff-") as scratch:
         there = Path(scratch)
         check_out(root, revision, files, there)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -14,7 +14,6 @@ from envmatrix.engine import images
 from envmatrix.errors import OutOfDate
 from envmatrix.lock.images import FILE
 from envmatrix.plan.actions import Action, Existing, Inputs
-from envmatrix.plan.environments import Environment
 
 
 @click.command(epilog="Example: envmatrix pull --select cuda12-aarch64 --verify")
@@ -44,42 +43,37 @@ def command(
         workspace.require_signer()
     actions = _pulls(workspace, patterns, tier)
     if as_json:
-        options.print_json([row(action) for _, action in actions])
+        options.print_json([row(action) for action in actions])
     elif dry_run:
         show(actions)
     if not dry_run:
         provide(workspace, actions, jobs, console)
 
 
-def _pulls(
-    workspace: Workspace, patterns: Sequence[str], tier: str | None
-) -> tuple[tuple[Environment, Action], ...]:
+def _pulls(workspace: Workspace, patterns: Sequence[str], tier: str | None) -> tuple[Action, ...]:
     """Every image that is not here, by digest; OutOfDate where one is not published."""
-    rows = workspace.plan(workspace.images(patterns, tier=tier))
-    existing = Existing(images.labels([its.reference for _, its in rows]))
-    lacking = [row for row in rows if not existing.has(row[1])]
-    digests = {its: digest for _, its, digest in published(workspace, lacking)}
+    wanted = workspace.plan(workspace.images(patterns, tier=tier))
+    existing = Existing(images.labels([its.reference for its in wanted]))
+    digests = published(workspace, [its for its in wanted if not existing.has(its)])
 
     def action(its: Inputs) -> Action:
         if its not in digests:
             return Action(its, "reuse", "up to date", is_current=existing.calls_so(its))
         return Action(its, "pull", f"as `{FILE}` names it", digests[its])
 
-    return tuple((environment, action(its)) for environment, its in rows)
+    return tuple(action(its) for its in wanted)
 
 
-def published(
-    workspace: Workspace, rows: Sequence[tuple[Environment, Inputs]]
-) -> tuple[tuple[Environment, Inputs, str], ...]:
+def published(workspace: Workspace, wanted: Sequence[Inputs]) -> Mapping[Inputs, str]:
     """Each with its image by digest; OutOfDate where one is not published."""
-    found, unpublished = [], []
-    for environment, its in rows:
+    found, unpublished = {}, []
+    for its in wanted:
         image = its.image
         index = workspace.published.find(image.environment, image.flavour)
         one = index.images.get(image.arch) if index else None
         if index and one and one.fingerprint == its.fingerprint:
             repository = workspace.repository or index.repository
-            found.append((environment, its, f"{repository}@{one.digest}"))
+            found[its] = f"{repository}@{one.digest}"
         else:
             why = "has other inputs there" if one else "is not in it"
             unpublished.append(f"{image} {why}")
@@ -89,4 +83,4 @@ def published(
             details=unpublished,
             hint="build and publish them: `envmatrix build`, `envmatrix push`",
         )
-    return tuple(found)
+    return found

@@ -60,12 +60,12 @@ def command(
     workspace = Workspace.here()
     repository = workspace.required_repository
     cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None
-    rows = workspace.plan(workspace.images_of_hosts(patterns))
-    wanted = indexes(its for _, its in rows)
+    inputs = workspace.plan(workspace.images_of_hosts(patterns))
+    wanted = indexes(inputs)
     with images.engine() as client, registry(repository) as remote:
         beside = Accompaniment(
             remote,
-            {environment.name: environment for environment, _ in rows},
+            workspace.environments(its.image.environment for its in inputs),
             workspace.lock,
             made_here(workspace.root, os.environ),
             cosign,

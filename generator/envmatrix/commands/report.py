@@ -24,7 +24,7 @@ from envmatrix.results.journal import waiting
 from envmatrix.results.location import Location
 from envmatrix.results.site import ASSETS, Site, asset
 from envmatrix.results.summary import Report
-from envmatrix.results.waivers import load_waivers
+from envmatrix.results.waiver_file import load_waivers
 
 # What a directory with a dashboard has.
 MARKER = "index.html"

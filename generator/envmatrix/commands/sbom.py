@@ -37,7 +37,9 @@ def command(
             f"{len(images)} images are selected, and only one can be printed",
             hint="write all of them: `--output sboms`; or name a `--flavour`",
         )
-    for environment, inputs in workspace.plan(images):
+    environments = workspace.environments(its.environment for its in images)
+    for inputs in workspace.plan(images):
+        environment = environments[inputs.image.environment]
         text = FORMATS[kind](bill(environment, inputs, workspace.lock))
         if output is None:
             click.echo(text, nl=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,14 +50,15 @@ def command(
     targets = (
         _published(workspace, wanted) if published else _built(workspace, wanted, jobs, console)
     )
-    orders = [_again(workspace, environment, its) for environment, its, _ in targets]
+    environments = workspace.environments(its.image.environment for its in targets)
+    orders = [_again(workspace, environments[its.image.environment], its) for its in targets]
     with local_builder(workspace.lock, console, options.host_arch()) as its:
         if with_bases:
             _verify_bases(its, orders, console)
         with _rebuilt(its, orders, jobs):
             found = [
                 _compare(its, order, reference)
-                for order, (_, _, reference) in zip(orders, targets, strict=True)
+                for order, reference in zip(orders, targets.values(), strict=True)
             ]
     if as_json:
         options.print_json([asdict(one) for one in found])
@@ -81,23 +82,20 @@ class Comparison:
     differences: tuple[str, ...]
 
 
-# What is rebuilt, and what the engine or a registry calls the image that it is compared with.
-_Target = tuple[Environment, Inputs, str]
-
-
 def _built(
     workspace: Workspace, wanted: Sequence[Image], jobs: int, console: Console
-) -> tuple[_Target, ...]:
+) -> Mapping[Inputs, str]:
+    """What is rebuilt, with what the engine calls the image that it is compared with."""
     actions = planned(workspace, wanted, console)
     provide(workspace, actions, jobs, console)
-    return tuple((environment, its.inputs, its.inputs.reference) for environment, its in actions)
+    return {its.inputs: its.inputs.reference for its in actions}
 
 
-def _published(workspace: Workspace, wanted: Sequence[Image]) -> tuple[_Target, ...]:
+def _published(workspace: Workspace, wanted: Sequence[Image]) -> Mapping[Inputs, str]:
     """By the digests of `images.lock.json`; each signed, if the matrix says by whom."""
     targets = published_as(workspace, workspace.plan(wanted))
     if verifier := workspace.verifier:
-        for _, _, reference in targets:
+        for reference in targets.values():
             verifier(reference)
     return targets
 

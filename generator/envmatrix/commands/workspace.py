@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.commands import options
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
-from envmatrix.lock import images as lock_of_images
-from envmatrix.lock.components import Recipes, shipped_recipes
 from envmatrix.lock.model import FILE, Lock, load
-from envmatrix.lock.requests import drift
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.files import MATRIX, files_of
 from envmatrix.matrix.model import Matrix, PlannedCell, Signer
-from envmatrix.matrix.schema import REPOSITORY
 from envmatrix.matrix.selection import select
-from envmatrix.matrix.tiers import choices_among, tier_of
 from envmatrix.plan.actions import Inputs, inputs_of
 from envmatrix.plan.environments import Environment, Image, environments, images_of, is_made_on
-from envmatrix.render.dockerfile import dockerfile
+from envmatrix.store.memory import remembered
+
+if TYPE_CHECKING:
+    from envmatrix.lock.components import Recipes
+    from envmatrix.lock.images import ImagesLock
 
 DOCKERFILES = "dockerfiles"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,34 +41,50 @@ class Workspace:
 
     @cached_property
     def matrix(self) -> Matrix:
-        return load_matrix(self.root)
+        return self._remembered("matrix", (), self._read)
 
     @cached_property
     def lock(self) -> Lock:
         """The lock, which answers the matrix; OutOfDate where it does not."""
+        return self._remembered("lock", [self.root / FILE], self._answering)
+
+    def _read(self) -> Matrix:
+        from envmatrix.matrix.loading import load_matrix  # pydantic
+
+        return load_matrix(self.root)
+
+    def _answering(self) -> Lock:
+        from envmatrix.lock.requests import drift
+
         lock = load(self.root)
         if drifted := drift(lock, self.matrix, self.recipes):
             raise OutOfDate(
-                f"`{FILE}` does not answer `{options.MATRIX}`",
+                f"`{FILE}` does not answer `{MATRIX}`",
                 details=drifted,
                 hint="bring it up to date: `envmatrix lock`",
             )
         return lock
 
     @cached_property
-    def published(self) -> lock_of_images.ImagesLock:
-        return lock_of_images.load(self.root)
+    def published(self) -> ImagesLock:
+        from envmatrix.lock import images
+
+        return images.load(self.root)
 
     @property
     def repository(self) -> str | None:
         """Where images are published: $ENVMATRIX_REGISTRY, else what the matrix says."""
         given = os.environ.get("ENVMATRIX_REGISTRY")
-        if given and not re.fullmatch(REPOSITORY, given):
+        if not given:
+            return self.matrix.registry.repository if self.matrix.registry else None
+        from envmatrix.matrix.schema import REPOSITORY  # pydantic
+
+        if not re.fullmatch(REPOSITORY, given):
             hint = "write for example `registry.example/team/images`, without a tag"
             raise ConfigurationError(
                 Problem(f"$ENVMATRIX_REGISTRY is no repository: `{given}`", hint=hint)
             )
-        return given or (self.matrix.registry.repository if self.matrix.registry else None)
+        return given
 
     @property
     def required_repository(self) -> str:
@@ -95,10 +113,16 @@ class Workspace:
 
     @property
     def recipes(self) -> Recipes:
+        from envmatrix.lock.components import shipped_recipes
+
         return shipped_recipes()
 
-    def environments(self, cells: Iterable[PlannedCell]) -> tuple[Environment, ...]:
-        return environments(self.matrix, self.lock, self.recipes, cells)
+    def environments(self, names: Iterable[str]) -> Mapping[str, Environment]:
+        """The environments of these names."""
+        wanted = set(names)
+        cells = [cell for cell in self.matrix.cells if cell.cell.environment in wanted]
+        found = environments(self.matrix, self.lock, self.recipes, cells)
+        return {environment.name: environment for environment in found}
 
     def dockerfile(self, environment: str) -> Path:
         return self.root / DOCKERFILES / environment / "Dockerfile"
@@ -124,31 +148,40 @@ class Workspace:
         found = (images_of(*pair) for pair in product(cells, hosts) if is_made_on(*pair))
         return tuple(dict.fromkeys(image for images in found for image in images))
 
-    def plan(self, images: Sequence[Image]) -> tuple[tuple[Environment, Inputs], ...]:
-        """What identifies each of `images`, and the environment it belongs to."""
-        names = {image.environment for image in images}
-        cells = [cell for cell in self.matrix.cells if cell.cell.environment in names]
-        by_name = {environment.name: environment for environment in self.environments(cells)}
-        texts = {name: self._generated(found) for name, found in by_name.items()}
-        return tuple(
-            (by_name[image.environment], inputs_of(image, texts[image.environment]))
-            for image in images
-        )
+    def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:
+        """What identifies each of `images`."""
+        names = dict.fromkeys(image.environment for image in images)
+        found = {name: self._inputs(name) for name in names}
+        return tuple(found[image.environment][image] for image in images)
+
+    def _inputs(self, environment: str) -> Mapping[Image, Inputs]:
+        """Those of all images of an environment; OutOfDate where its Dockerfile is not what the
+        lock says."""
+        file = self.dockerfile(environment)
+
+        def work_out() -> Mapping[Image, Inputs]:
+            from envmatrix.render.dockerfile import dockerfile  # Jinja
+
+            found = self.environments([environment])[environment]
+            text = dockerfile(found)
+            if not file.is_file() or file.read_text(encoding="utf-8") != text:
+                raise OutOfDate(
+                    f"`{file.relative_to(self.root)}` is not what the lock says",
+                    hint="write it: `envmatrix generate`",
+                )
+            return {image: inputs_of(image, text) for image in found.images}
+
+        return self._remembered(f"inputs {environment}", [self.root / FILE, file], work_out)
 
     def _selected(self, patterns: Sequence[str], tier: str | None) -> tuple[PlannedCell, ...]:
         cells = select(self.matrix, patterns)
         if tier is None:
             return cells
+        from envmatrix.matrix.tiers import choices_among, tier_of
+
         choices = choices_among(tier_of(self.matrix, tier), cells)
         return tuple(choice.planned for choice in choices)
 
-    def _generated(self, environment: Environment) -> str:
-        """The environment's Dockerfile, as it is committed and as the lock says."""
-        text = dockerfile(environment)
-        file = self.dockerfile(environment.name)
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            raise OutOfDate(
-                f"`{file.relative_to(self.root)}` is not what the lock says",
-                hint="write it: `envmatrix generate`",
-            )
-        return text
+    def _remembered(self, what: str, files: Iterable[Path], make: Callable[[], T]) -> T:
+        """What `make` makes of the matrix and `files`."""
+        return remembered(f"{self.root.resolve()} {what}", [*files_of(self.root), *files], make)

@@ -121,21 +121,6 @@ def probe(environment: Mapping[str, str]) -> HostFacts:
     )
 
 
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def available_memory() -> int | None:
-    """What new programs could take without swapping, in bytes; None where nothing tells."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    rows = dict(line.split(":", 1) for line in lines)
-    return int(rows["MemAvailable"].split()[0]) << 10 if "MemAvailable" in rows else None
-
-
 def can_sudo() -> bool:
     return shutil.which("sudo") is not None and not _run("sudo", "-n", "true").returncode
 

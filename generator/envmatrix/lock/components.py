@@ -125,11 +125,6 @@ def recipes_of(document: Mapping[str, Any]) -> Recipes:
     )
 
 
-def package_name(text: str) -> str:
-    """The package of a recipe's `cutensor/libcutensor:cuda12@2.3.1` or `libnccl2=2.21.5-1`."""
-    return re.split("[=@:]", text, maxsplit=1)[0].rpartition("/")[2]
-
-
 def _whole(source: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
     """What stands under a source, over what stands under the one that it is `like`."""
     rows = dict(document[source])

@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.apt import Run
 from envmatrix.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from envmatrix.lock.apt import Run
 
 ORIGIN = "pypi"
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.components import Recipe, Recipes
 from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.model import Lock, Request
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import docker_arch
-from envmatrix.matrix.flavours import ANALYSIS
-from envmatrix.matrix.libraries import is_for
-from envmatrix.matrix.model import COMPAT, Library, Matrix, PlannedCell
+from envmatrix.matrix.model import ANALYSIS, COMPAT, Library, Matrix, PlannedCell
+from envmatrix.matrix.selection import is_for
 from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.systems import OperatingSystem
 from envmatrix.matrix.targets import TARGETS
+
+if TYPE_CHECKING:
+    from envmatrix.lock.components import Recipe, Recipes
 
 # The architecture whose machines cross-compile for the others.
 CROSS_HOST = "x86_64"

@@ -10,7 +10,7 @@ from envmatrix.errors import Problem
 from envmatrix.matrix.checks import component_problems
 from envmatrix.matrix.document import Document
 from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.model import Flavour, Matrix
+from envmatrix.matrix.model import ANALYSIS, Flavour, Matrix
 from envmatrix.matrix.reading import Reading, read
 from envmatrix.matrix.schema import FlavourFile
 from envmatrix.matrix.suggest import did_you_mean
@@ -18,8 +18,7 @@ from envmatrix.matrix.suggest import did_you_mean
 # The flavours that images are made of, each over the one that it extends.
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
 
-# One that need not be there: what examines code, over what compiles it.
-ANALYSIS = "analysis"
+# Those that need not be there, likewise.
 _OPTIONAL: Mapping[str, str] = {ANALYSIS: "devel"}
 
 _PLACEHOLDERS = ("compiler", "gcc", "triplet")

@@ -14,7 +14,6 @@ from envmatrix.matrix.model import (
     LibrarySource,
     LibraryTest,
     Matrix,
-    PlannedCell,
 )
 from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, Table
 from envmatrix.matrix.selection import select
@@ -50,11 +49,6 @@ def _given(entry: Table, *numbers: str) -> dict[str, Any]:
     """What an entry says, its numbers as such; what it does not say has a default in the model."""
     said = {key: value for key, value in dict(entry).items() if value is not None}
     return {key: int(value) if key in numbers else value for key, value in said.items()}
-
-
-def is_for(its: Library, cell: PlannedCell, matrix: Matrix) -> bool:
-    """Whether a library is compiled in a cell."""
-    return its.suits(cell.cell.arch) and (not its.cells or cell in select(matrix, its.cells))
 
 
 def problems(source: Source, matrix: Matrix) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.matrix import files
 from envmatrix.matrix.document import Document, load
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
@@ -18,12 +19,12 @@ def load_matrix(root: Path) -> Matrix:
     problems: list[Problem] = []
     matrix = None
     facts = load_facts()
-    document = load(root / "matrix.yaml", "matrix.yaml")
-    overlays = _documents(root, "matrix.d", problems)
-    documents = _documents(root, "envs", problems)
-    if not any((root / "envs").glob("*.yaml")):
-        hint = "describe one in `envs/devel.yaml`"
-        problems.append(Problem("`envs` describes no flavour", hint=hint))
+    document = load(root / files.MATRIX, files.MATRIX)
+    overlays = _documents(root / files.OVERLAYS, problems)
+    documents = _documents(root / files.FLAVOURS, problems)
+    if not files.yaml_files(root / files.FLAVOURS):
+        hint = f"describe one in `{files.FLAVOURS}/devel.yaml`"
+        problems.append(Problem(f"`{files.FLAVOURS}` describes no flavour", hint=hint))
     flavours, flavour_problems = read_flavours(documents, facts)
     if not problems and not flavour_problems:
         flavour_problems.extend(image_problems(flavours, documents))
@@ -39,12 +40,12 @@ def load_matrix(root: Path) -> Matrix:
     return matrix
 
 
-def _documents(root: Path, directory: str, problems: list[Problem]) -> list[Document]:
+def _documents(directory: Path, problems: list[Problem]) -> list[Document]:
     """The files of a directory that can be read, in the order of their names."""
     documents = []
-    for path in sorted((root / directory).glob("*.yaml")):
+    for path in files.yaml_files(directory):
         try:
-            documents.append(load(path, f"{directory}/{path.name}"))
+            documents.append(load(path, f"{directory.name}/{path.name}"))
         except ConfigurationError as error:
             problems += error.problems
     return documents

@@ -16,6 +16,9 @@ from envmatrix.matrix.targets import TARGETS
 # The component that `policy: {cuda_compat: on}` asks for.
 COMPAT = "compat"
 
+# The flavour that examines code.
+ANALYSIS = "analysis"
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import cast
 
 from envmatrix.matrix.document import parse
 
 Row = Mapping[str, str]
 
+_DATA = Path(__file__).parent.parent / "data"
+
 
 def read(name: str) -> object:
-    content = files("envmatrix").joinpath("data", name).read_bytes()
-    return parse(content, f"envmatrix/data/{name}").plain()
+    return parse((_DATA / name).read_bytes(), f"envmatrix/data/{name}").plain()
 
 
 def mapping(name: str) -> Mapping[str, Mapping[str, object]]:

@@ -12,7 +12,7 @@ from envmatrix.errors import ConfigurationError, NothingSelected, Position, Prob
 from envmatrix.matrix import names
 from envmatrix.matrix.cells import AXES, Cell, parse_cell, sort_key, version_key
 from envmatrix.matrix.compatibility import Verdict, trace
-from envmatrix.matrix.model import Exclusion, Matrix, PlannedCell, named_source
+from envmatrix.matrix.model import Exclusion, Library, Matrix, PlannedCell, named_source
 from envmatrix.matrix.suggest import did_you_mean
 
 NOT_LISTED = "not listed in matrix.yaml"
@@ -51,6 +51,11 @@ def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[PlannedCell, ...]:
         return matrix.cells
     chosen = select_in_any([matrix], patterns)
     return tuple(planned for planned in matrix.cells if planned.cell in chosen)
+
+
+def is_for(its: Library, cell: PlannedCell, matrix: Matrix) -> bool:
+    """Whether a library is compiled in a cell."""
+    return its.suits(cell.cell.arch) and (not its.cells or cell in select(matrix, its.cells))
 
 
 def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Cell]:

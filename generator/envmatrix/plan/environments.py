@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.components import Recipe, Recipes
 from envmatrix.lock.model import Artifact, Lock, Request
 from envmatrix.lock.requests import (
     CROSS_HOST,
@@ -21,12 +21,14 @@ from envmatrix.lock.requests import (
     words_of,
 )
 from envmatrix.matrix.cells import docker_arch, sort_key
-from envmatrix.matrix.flavours import ANALYSIS
-from envmatrix.matrix.model import COMPAT, Matrix, PlannedCell
+from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix, PlannedCell
 from envmatrix.matrix.systems import Compiler
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.crosses import Cross
 from envmatrix.plan.trees import Tree, dropped, unpackings, with_links
+
+if TYPE_CHECKING:
+    from envmatrix.lock.components import Recipe, Recipes
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100

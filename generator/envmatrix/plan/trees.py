@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from posixpath import dirname
+from typing import TYPE_CHECKING
 
-from envmatrix.lock.components import Recipe, Stub, package_name
+if TYPE_CHECKING:
+    from envmatrix.lock.components import Recipe, Stub
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,18 @@ def unpackings(
     """Each file once, whichever components are in it."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
-        file = named[package_name(package.format_map(words))]
+        file = named[_package(package.format_map(words))]
         there = files.setdefault(file, {})
         for directory, patterns in places.items():
             texts = (text.format_map(words) for text in patterns)
             to = located(directory)
             there[to] = _without_covered((*there.get(to, ()), *texts))
     return tuple(Unpacking(file, tuple(places.items())) for file, places in files.items())
+
+
+def _package(text: str) -> str:
+    """The package of a recipe's `cutensor/libcutensor:cuda12@2.3.1` or `libnccl2=2.21.5-1`."""
+    return re.split("[=@:]", text, maxsplit=1)[0].rpartition("/")[2]
 
 
 def _without_covered(patterns: tuple[str, ...]) -> tuple[str, ...]:

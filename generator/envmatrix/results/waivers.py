@@ -1,4 +1,4 @@
-"""waivers.yaml: failures that are known, each with an owner, a bug and a day that it ends."""
+"""Failures that are known, each with an owner, a bug and a day that it ends. Pure."""
 
 from __future__ import annotations
 
@@ -6,41 +6,8 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import AfterValidator
-
-from envmatrix.errors import ConfigurationError, Position
-from envmatrix.matrix.document import load
-from envmatrix.matrix.reading import read
-from envmatrix.matrix.schema import Some, Table, Text
-
-FILE = "waivers.yaml"
-
-
-def _day(text: str) -> str:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        raise ValueError("must be a day such as `2027-01-31`") from None
-    return text
-
-
-class WaiverEntry(Table):
-    """A failure that fails nothing until its day has passed. Names may be globs."""
-
-    test: Text
-    library: Text = "*"
-    cell: Text = "*"
-    owner: Text
-    bug: Text
-    expires: Annotated[Text, AfterValidator(_day)]
-
-
-class WaiverFile(Table):
-    version: Literal["1"]
-    waivers: Some[WaiverEntry]
+from envmatrix.errors import Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +30,6 @@ class Waiver:
 
     def has_expired(self, today: date) -> bool:
         return today > self.expires
-
-
-def load_waivers(root: Path) -> tuple[Waiver, ...]:
-    """Those of the repository, in the file's order; none without a file."""
-    if not (root / FILE).exists():
-        return ()
-    reading = read(WaiverFile, load(root / FILE, FILE))
-    if reading.problems or reading.contents is None:
-        raise ConfigurationError(*reading.problems)
-    return tuple(
-        Waiver(
-            entry.test,
-            entry.library,
-            entry.cell,
-            entry.owner,
-            entry.bug,
-            date.fromisoformat(entry.expires),
-            reading.document.position("waivers", index),
-        )
-        for index, entry in enumerate(reading.contents.waivers)
-    )
 
 
 def waiver_of(

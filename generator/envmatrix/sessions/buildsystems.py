@@ -65,10 +65,14 @@ def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
     own = (*build.options, *(variant if place.variant.name else ()))
     targets = ["--target", *build.targets] if build.targets else []
     return (
-        Command("configure", ["cmake", "-S", place.tree, "-B", BUILD, *how, *own]),
+        Command("configure", ["cmake", "-S", place.tree, "-B", BUILD, *how, *own], BUILD, _TRIED),
         Command("compile", ["sh", "-euc", _TOLD, "sh", str(jobs), *targets]),
     )
 
+
+# CMake tries compilers in directories of random names, which ccache has to look past. What is
+# compiled for good keeps the names it would have without it.
+_TRIED = {"CCACHE_BASEDIR": BUILD}
 
 # Compiles, and has ninja write down what it knows then, without a container more.
 GRAPH, DEPS = "ninja.graph", "ninja.deps"

@@ -106,12 +106,14 @@ def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_pa
 def test_what_was_under_way_ends_before_the_first_failure_is_told(
     engine: Engine, tmp_path: Path
 ) -> None:
-    has_failed = threading.Event()
+    is_under_way, has_failed = threading.Event(), threading.Event()
 
     def verify(image: str) -> None:
         if image == action(INPUTS).published:
+            is_under_way.wait()
             has_failed.set()
             raise EnvmatrixError("not signed")
+        is_under_way.set()
         has_failed.wait()
 
     with pytest.raises(EnvmatrixError, match="not signed"):

@@ -6,8 +6,8 @@ from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.document import parse
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
-from envmatrix.matrix.libraries import is_for
 from envmatrix.matrix.model import LibraryBuild, LibrarySource, LibraryTest, Matrix
+from envmatrix.matrix.selection import is_for
 
 HEAD = """\
 version: "1"

@@ -28,6 +28,12 @@ def test_cmake_takes_a_preset_or_ninja_and_a_release() -> None:
     assert "-G Ninja -DCMAKE_BUILD_TYPE=Release" in plain[0]
 
 
+def test_what_cmake_tries_is_cached_and_what_it_compiles_keeps_its_names() -> None:
+    configured, compiled = commands(place(LibraryBuild()), 7)
+    assert configured.environment == {"CCACHE_BASEDIR": "/build"}
+    assert compiled.environment == {}
+
+
 def test_cmake_builds_targets_with_so_many_jobs() -> None:
     (_, compiled) = commands(place(LibraryBuild(targets=("a", "b"))), 7)
     assert list(compiled.argv[-4:]) == ["7", "--target", "a", "b"]

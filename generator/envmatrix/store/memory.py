@@ -1,0 +1,79 @@
+"""What was worked out from files, kept until one of them changes, or the tool itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import envmatrix
+from envmatrix.store.artifacts import cache_directory
+
+T = TypeVar("T")
+
+# How many values are kept; the oldest go first.
+_MOST = 256
+
+
+def remembered(name: str, files: Iterable[Path], make: Callable[[], T]) -> T:
+    """What `make` makes of `files`, from the user's cache where nothing of them has changed.
+
+    A new value takes the place of the last one of its `name`. A file that is not there is an
+    input as well; what `make` raises is not kept; a cache that cannot be written costs only time.
+    """
+    kept = cache_directory() / "remembered" / hashlib.sha256(name.encode()).hexdigest()[:24]
+    identity = _identity(files)
+    with suppress(OSError):
+        seal, _, content = kept.read_bytes().partition(b"\n")
+        if seal == _seal(identity, content):
+            value: T = pickle.loads(content)  # noqa: S301 -- our own, and sealed
+            return value
+    value = make()
+    content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    with suppress(OSError):
+        _write(kept, _seal(identity, content) + b"\n" + content)
+    return value
+
+
+def _seal(identity: bytes, content: bytes) -> bytes:
+    """So that nothing is unpickled of other inputs, or that was damaged."""
+    return hashlib.sha256(identity + content).hexdigest().encode()
+
+
+def _identity(files: Iterable[Path]) -> bytes:
+    digest = hashlib.sha256(_tool())
+    for file in sorted(files):
+        content = file.read_bytes() if file.is_file() else b"absent"
+        digest.update(f"{file} {len(content)} ".encode() + content)
+    return digest.digest()
+
+
+@cache
+def _tool() -> bytes:
+    """Changes with the tool's code and facts, and with the interpreter."""
+    digest = hashlib.sha256(f"{sys.version} {envmatrix.__version__}".encode())
+    directories = [str(Path(envmatrix.__file__).parent)]
+    while directories:
+        for entry in sorted(os.scandir(directories.pop()), key=lambda its: its.name):
+            if not entry.is_dir():
+                found = entry.stat()
+                digest.update(f"{entry.path} {found.st_mtime_ns} {found.st_size}".encode())
+            elif entry.name != "__pycache__":
+                directories.append(entry.path)
+    return digest.digest()
+
+
+def _write(kept: Path, content: bytes) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    scratch = kept.with_suffix(f".{os.getpid()}")
+    scratch.write_bytes(content)
+    scratch.replace(kept)
+    everything = sorted(kept.parent.iterdir(), key=lambda file: file.stat().st_mtime)
+    for file in everything[:-_MOST]:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import envmatrix
+from envmatrix.store import memory
+from envmatrix.store.memory import remembered
+
+
+class Counted:
+    """Makes something else each time."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> int:
+        self.times += 1
+        return self.times
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ENVMATRIX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/remembered"
+
+
+@pytest.fixture
+def make() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "matrix.yaml"
+    file.write_text("a")
+    return file
+
+
+def test_what_no_file_has_changed_is_not_made_again(make: Counted, file: Path) -> None:
+    assert [remembered("n", [file], make) for _ in range(3)] == [1, 1, 1]
+
+
+def change(file: Path) -> None:
+    file.write_text("b")
+
+
+@pytest.mark.parametrize("touch", [change, Path.unlink])
+def test_what_changed_is_made_anew(
+    make: Counted, file: Path, touch: Callable[[Path], None]
+) -> None:
+    remembered("n", [file], make)
+    touch(file)
+    assert [remembered("n", [file], make) for _ in range(2)] == [2, 2]
+
+
+def test_a_file_more_is_a_change(make: Counted, file: Path, tmp_path: Path) -> None:
+    remembered("n", [file], make)
+    assert remembered("n", [file, tmp_path / "absent"], make) == 2
+
+
+def test_each_name_has_its_own(make: Counted, file: Path) -> None:
+    assert [remembered(name, [file], make) for name in ("n", "m", "n", "m")] == [1, 2, 1, 2]
+
+
+def test_another_tool_remembers_nothing(
+    make: Counted, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered("n", [file], make)
+    monkeypatch.setattr(envmatrix, "__version__", "another")
+    memory._tool.cache_clear()
+    assert remembered("n", [file], make) == 2
+    memory._tool.cache_clear()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\n", b"junk", b"0" * 64 + b"\njunk"])
+def test_what_was_damaged_is_made_anew(
+    make: Counted, file: Path, cache: Path, damage: bytes
+) -> None:
+    remembered("n", [file], make)
+    (kept,) = cache.iterdir()
+    kept.write_bytes(damage)
+    assert [remembered("n", [file], make) for _ in range(2)] == [2, 2]
+
+
+def test_an_error_is_not_kept(make: Counted, file: Path, cache: Path) -> None:
+    def fail() -> int:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        remembered("n", [file], fail)
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    make: Counted, file: Path, cache: Path
+) -> None:
+    cache.parent.mkdir()
+    cache.write_text("no directory")
+    assert [remembered("n", [file], make) for _ in range(2)] == [1, 2]
+
+
+def test_the_oldest_go_first(
+    make: Counted, file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_MOST", 2)
+    remembered("first", [file], make)
+    (first,) = cache.iterdir()
+    os.utime(first, (0, 0))
+    remembered("second", [file], make)
+    remembered("third", [file], make)
+    assert first not in cache.iterdir()
+    assert len(list(cache.iterdir())) == 2
