@@ -90,3 +90,13 @@ def test_what_a_revision_or_another_checkout_needs_is_kept(used: Checkout) -> No
     assert "cannot be read" in used.run("gc", "--keep", "nothing", expect=2).stderr
     lock.write_text("{")
     assert "nothing is removed" in used.run("gc", "--yes", expect=1).stderr
+
+
+def test_environments_of_repositories_that_are_gone_go(used: Checkout, tmp_path: Path) -> None:
+    cache = Path(used.variables["ENVMATRIX_CACHE"])
+    for name, root in (("gone", tmp_path / "gone"), ("here", used.root)):
+        (cache / f"venv-{name}").mkdir()
+        (cache / f"venv-{name}/.ready").write_text(f"{root}\n")
+    age(cache)
+    used.run("gc", "--yes")
+    assert [its.name for its in cache.glob("venv-*")] == ["venv-here"]

@@ -27,7 +27,16 @@ def kept(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     yield from _files("recipe", (cache / "recipes").glob("*/*"), now)
     yield from _files("context", (cache / "contexts").glob("*/"), now)
     yield from _files("base", (cache / "bases").glob("*/"), now)
+    yield from _files("environment", _abandoned(cache), now)
     yield from _images(client)
+
+
+def _abandoned(cache: Path) -> Iterator[Path]:
+    """The virtual environments that `noxw` made for repositories that are gone."""
+    for ready in cache.glob("venv-*/.ready"):
+        root = ready.read_text(encoding="utf-8").strip()
+        if root and not Path(root).is_dir():
+            yield ready.parent
 
 
 def _files(kind: Kind, paths: Iterable[Path], now: float) -> Iterator[Thing]:

@@ -11,7 +11,9 @@ from envmatrix.lock.model import Lock
 from envmatrix.plan.environments import base_image
 from envmatrix.plan.fingerprint import fingerprint, stage_hashes, stages
 
-Kind = Literal["image", "base image", "base", "recipe", "artifact", "context", "partial file"]
+Kind = Literal[
+    "image", "base image", "base", "recipe", "artifact", "context", "partial file", "environment"
+]
 
 # What is younger may be of a run that is under way.
 GRACE_SECONDS = 3600.0
