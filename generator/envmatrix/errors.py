@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+# The exit code of what could not run here and is no failure, as CTest and automake have it.
+SKIPPED = 77
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:

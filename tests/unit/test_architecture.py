@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -163,6 +165,22 @@ def calls(module: str, *names: str) -> list[ast.Call]:
 def is_into_a_file(call: ast.Call) -> bool:
     targets = [ast.unparse(word.value) for word in call.keywords if word.arg == "file"]
     return bool(targets) and not targets[0].startswith("sys.")
+
+
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        ("sessions.registration", {"docker", "jinja2", "pydantic", "yaml"}),
+        ("commands.run", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy"}),
+        ("cli", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy", "yaml"}),
+    ],
+)
+def test_what_has_to_start_soon_loads_no_library_that_it_may_not_need(
+    module: str, others: set[str]
+) -> None:
+    program = f"import sys, envmatrix.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert others.isdisjoint(done.stdout.decode().split())
 
 
 @pytest.mark.parametrize("module", ALL)

@@ -15,7 +15,7 @@ from tests.unit.test_architecture import LAYERS
 
 from envmatrix import cli
 from envmatrix.commands import plan_tier
-from envmatrix.errors import EnvmatrixError
+from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import FILE
 from envmatrix.matrix import schema
@@ -25,7 +25,6 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix
 from envmatrix.matrix.selection import short_names
 from envmatrix.matrix.targets import TARGETS
-from envmatrix.sessions.outcomes import SKIPPED
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {"build", "dist", "golden", "node_modules"}

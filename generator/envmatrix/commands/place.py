@@ -21,7 +21,7 @@ from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import containers, gpu, images, revisions, sources
 from envmatrix.engine.resources import available_memory, processors
-from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
 from envmatrix.lock.image import component_of
 from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
 from envmatrix.lock.model import PackageSet
@@ -37,7 +37,6 @@ from envmatrix.results.recording import Recorder, recorded
 from envmatrix.results.records import Revision, Run
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.outcomes import SKIPPED
 from envmatrix.sessions.runner import Runner, Skipped
 from envmatrix.sessions.steps import Workplace, jobs_for
 from envmatrix.store.artifacts import Store, cache_directory

@@ -9,13 +9,16 @@ from pathlib import Path
 
 _LIST = ".envmatrix-copied"
 
+# Directories that are no source: version control's, and that of results.
+_OTHERS = (".git", ".hg", ".svn", ".envmatrix")
+
 
 def update(source: Path, target: Path) -> None:
     """Bring what changed in `source` into `target`, and take away what is gone from it; what else
     was written there stays, so that a build can go on from it."""
     target.mkdir(parents=True, exist_ok=True)
     before = _copied(target)
-    now = sorted(_files(source))
+    now = sorted(_files(source, target))
     for name in sorted(set(before) - set(now)):
         (target / name).unlink(missing_ok=True)
     for name in now:
@@ -31,12 +34,15 @@ def _copied(target: Path) -> list[str]:
         return []
 
 
-def _files(source: Path) -> list[str]:
-    """Files and links, without version control's own directories."""
+def _files(source: Path, target: Path) -> list[str]:
+    """Files and links; without what is built, which a library that is a whole repository has in
+    it, as it has `target`."""
     found = []
+    own = source / target.relative_to(source).parts[0] if target.is_relative_to(source) else None
     for top, names, files in os.walk(source):
         directory = Path(top)
-        names[:] = [name for name in names if name not in (".git", ".hg", ".svn")]
+        names[:] = [name for name in names if name not in _OTHERS]
+        names[:] = [name for name in names if directory / name != own]
         links = [name for name in names if (directory / name).is_symlink()]
         found += [(directory / name).relative_to(source).as_posix() for name in (*files, *links)]
     return found

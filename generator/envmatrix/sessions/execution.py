@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from envmatrix.console import Console
 from envmatrix.engine import sources
-from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
 from envmatrix.sessions import buildsystems, dependencies, outcomes, steps
 from envmatrix.sessions.buildsystems import Command
 from envmatrix.sessions.copies import update
-from envmatrix.sessions.outcomes import SKIPPED, Artifact, Measurement
+from envmatrix.sessions.outcomes import Artifact, Measurement
 from envmatrix.sessions.runner import OutOfMemory, Output, Runner, Skipped
 from envmatrix.sessions.steps import Workplace
 

@@ -21,10 +21,6 @@ _MACHINES = {("<", 21): "ppc64le", ("<", 62): "x86_64", ("<", 183): "aarch64"}
 _PE_MACHINES = {0x8664: "x86_64-windows", 0xAA64: "aarch64-windows"}
 
 
-# The exit status of a test or benchmark that could not run, as CTest and automake have it.
-SKIPPED = 77
-
-
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A file that a build made; `machine` is None where it is no program, `size` in bytes."""

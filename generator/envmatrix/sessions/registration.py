@@ -15,8 +15,8 @@ from pathlib import Path
 
 import nox
 
+from envmatrix.errors import SKIPPED
 from envmatrix.sessions.names import SessionNames, session_names
-from envmatrix.sessions.outcomes import SKIPPED
 
 # Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
 VERBS = {

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envmatrix.errors import EnvmatrixError
+from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.matrix.model import LibraryTest
 from envmatrix.sessions import junit, outcomes, steps
 from envmatrix.sessions.execution import SITE
 from envmatrix.sessions.frameworks import FRAMEWORKS, REPORTS, Batch, Framework, names
-from envmatrix.sessions.outcomes import SKIPPED, TestOutcome
+from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed, ending
 from envmatrix.sessions.sharding import Shard, chosen
 

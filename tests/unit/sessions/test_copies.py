@@ -37,3 +37,15 @@ def test_a_file_that_did_not_change_keeps_its_time(tmp_path: Path) -> None:
     before = (target / "a").stat().st_ctime_ns
     update(source, target)
     assert (target / "a").stat().st_ctime_ns == before
+
+
+def test_a_repository_is_not_copied_with_what_is_built_in_it(tmp_path: Path) -> None:
+    target = tmp_path / "build/cell/library/source"
+    (tmp_path / "src/build").mkdir(parents=True)
+    (tmp_path / "src/build/rules").write_text("")
+    (tmp_path / ".envmatrix").mkdir()
+    (tmp_path / ".envmatrix/results.sqlite").write_text("")
+    for _ in range(2):
+        update(tmp_path, target)
+    found = [its.relative_to(target).as_posix() for its in target.rglob("*") if its.is_file()]
+    assert sorted(found) == [".envmatrix-copied", "src/build/rules"]
