@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -30,9 +31,9 @@ def remembered(name: str, files: Iterable[Path], make: Callable[[], T]) -> T:
     kept = cache_directory() / "remembered" / hashlib.sha256(name.encode()).hexdigest()[:24]
     identity = _identity(files)
     with suppress(OSError):
-        seal, _, content = kept.read_bytes().partition(b"\n")
+        seal, _, content = _read(kept).partition(b"\n")
         if seal == _seal(identity, content):
-            value: T = pickle.loads(content)  # noqa: S301 -- our own, and sealed
+            value: T = pickle.loads(content)  # noqa: S301 -- nobody else can have written it
             return value
     value = make()
     content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
@@ -49,7 +50,10 @@ def _seal(identity: bytes, content: bytes) -> bytes:
 def _identity(files: Iterable[Path]) -> bytes:
     digest = hashlib.sha256(_tool())
     for file in sorted(files):
-        content = file.read_bytes() if file.is_file() else b"absent"
+        try:
+            content = file.read_bytes()
+        except OSError:  # `make` says what is wrong with it
+            content = b"absent"
         digest.update(f"{file} {len(content)} ".encode() + content)
     return digest.digest()
 
@@ -69,9 +73,20 @@ def _tool() -> bytes:
     return digest.digest()
 
 
+def _read(kept: Path) -> bytes:
+    """Nothing where somebody else may have written it: a cache can be shared, and what is
+    unpickled can run programs."""
+    with kept.open("rb") as handle:
+        its = os.fstat(handle.fileno())
+        is_ours = its.st_uid == os.getuid() and not its.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        return handle.read() if is_ours else b""
+
+
 def _write(kept: Path, content: bytes) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     scratch = kept.with_suffix(f".{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    scratch.touch(0o600, exist_ok=False)
     scratch.write_bytes(content)
     scratch.replace(kept)
     everything = sorted(kept.parent.iterdir(), key=lambda file: file.stat().st_mtime)

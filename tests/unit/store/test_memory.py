@@ -86,6 +86,14 @@ def test_what_was_damaged_is_made_anew(
     assert [remembered("n", [file], make) for _ in range(2)] == [2, 2]
 
 
+def test_what_others_can_write_is_not_trusted(make: Counted, file: Path, cache: Path) -> None:
+    remembered("n", [file], make)
+    (kept,) = cache.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.chmod(0o620)
+    assert [remembered("n", [file], make) for _ in range(2)] == [2, 2]
+
+
 def test_an_error_is_not_kept(make: Counted, file: Path, cache: Path) -> None:
     def fail() -> int:
         raise ValueError("wrong")
