@@ -108,9 +108,8 @@ def compared(workspace: Workspace, since: str, console: Console) -> Compared:
 def _of_files(library: Library, files: Sequence[str], known: Compared) -> str | None:
     if library.source is not None:
         return source_change(library, *known.states) if known.states else None
-    inside, _ = of_library(files, library.path)
     ignored = library.tests.ignore if library.tests else ()
-    relevant = [file for file in inside if not is_ignored(file, ignored)]
+    relevant = [file for file in of_library(files, library.path) if not is_ignored(file, ignored)]
     if not relevant:
         return None
     more = f" and {len(relevant) - 1} more" if len(relevant) > 1 else ""

@@ -24,30 +24,27 @@ def selected(cell: Cell, execution: Execution, since: str) -> Selection:
     files, reason = _changed(cell, execution, since)
     if reason:
         return Selection(None, reason)
-    inside, _ = of_library(files, library.path)
     known = execution.dependencies()
     tests = library.tests
     if tests is None or tests.framework != "ctest" or not known:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
-    return selection(known, list(execution.test_commands()), inside, tests.ignore)
+    return selection(known, list(execution.test_commands()), files, tests.ignore)
 
 
 def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str], str | None]:
-    """The files that changed where the library's source is, or why they do not tell. Of a source
-    that is locked, that at the revision is compared with that of now, wherever they are from."""
-    place = execution.place
-    if place.library.source is None:
-        files = changed_files(cell.workspace.root, since)
-        _, outside = of_library(files, place.library.path)
-        return files, f"`{outside}` decides its environment" if outside else None
+    """The files of the library that changed, or why they do not tell. Of a source that is locked,
+    that at the revision is compared with that of now, wherever they are from."""
+    library, root = execution.place.library, cell.workspace.root
     known = compared(cell.workspace, since, cell.console)
-    reason = known.why_all(place.library, cell.planned)
+    reason = known.why_all(library, cell.planned)
     if reason or known.states is None:
         return (), reason
-    locked = known.states[0].lock.sets.get(source_set(place.library))
+    if library.source is None:
+        return of_library(changed_files(root, since), library.path), None
+    locked = known.states[0].lock.sets.get(source_set(library))
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
-    return differing(cell.tree(locked), place.source), None
+    return of_library(differing(cell.tree(locked), execution.place.source), library.path), None
 
 
 def explain(found: Selection, console: Console, *, every_test: bool) -> None:

@@ -157,18 +157,7 @@ def is_ignored(file: str, globs: Sequence[str]) -> bool:
     return any(PurePosixPath(file).match(glob) for glob in globs)
 
 
-# What decides the environment of every library, in the repository.
-_ENVIRONMENT = ("matrix.yaml", "matrix.lock.json", "matrix.d/*", "envs/*", "dockerfiles/*")
-
-
-def of_library(changed: Sequence[str], path: str) -> tuple[tuple[str, ...], str | None]:
-    """The changed files of a library at `path` of the repository, by their paths in it; and one
-    that decides its environment, if any changed. All else does not reach it: it is not mounted."""
-    outside = next((file for file in changed if _is_environment(file)), None)
-    inside = (_inside(file, path) for file in changed)
-    return tuple(file for file in inside if file), outside
-
-
-def _is_environment(file: str) -> bool:
-    first = f"{PurePosixPath(file).parts[0]}/*"
-    return file in _ENVIRONMENT or first in _ENVIRONMENT
+def of_library(changed: Sequence[str], path: str) -> tuple[str, ...]:
+    """The changed files of a library at `path` of a tree, by their paths in it. All else does not
+    reach it: it is not mounted."""
+    return tuple(file for its in changed if (file := _inside(its, path)))

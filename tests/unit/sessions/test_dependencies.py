@@ -93,9 +93,5 @@ def test_where_there_is_no_telling_everything_runs() -> None:
 
 def test_files_of_the_repository_reach_a_library_below_its_path_only() -> None:
     changed = ["README.md", "libs/a/src/x.cu", "libs/ab/y.cu"]
-    assert of_library(changed, "libs/a") == (("src/x.cu",), None)
-
-
-def test_what_decides_the_environment_is_told() -> None:
-    for file in ("matrix.yaml", "matrix.lock.json", "envs/devel.yaml", "matrix.d/x.yaml"):
-        assert of_library([file], "libs/a") == ((), file)
+    assert of_library(changed, "libs/a") == ("src/x.cu",)
+    assert of_library(changed, ".") == tuple(changed)
