@@ -15,14 +15,13 @@ from envmatrix.console import Console
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.selection import find_cell
-from envmatrix.matrix.systems import Distribution
 from envmatrix.plan.environments import images_of
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.steps import Workplace
 from envmatrix.sessions.testing import Asked, Testing
-from envmatrix.store.origins import APT_DIRECTORY, apt_sources, archive_mirrors
+from envmatrix.store.origins import Origins
 
 IMAGE = "envmatrix-test/bazel"
 PACKAGES = "bazel-bootstrap,g++,python3-minimal"
@@ -64,13 +63,12 @@ def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
     """An image of sid with Bazel, made once for this machine."""
     if engine.images.list(IMAGE):
         return IMAGE
-    debian = load_matrix(ROOT).facts.os["debian12"].distribution
-    assert isinstance(debian, Distribution)
-    mirror = archive_mirrors(apt_sources(APT_DIRECTORY), debian, "debian", "bookworm")[0]
     file = tmp_path_factory.mktemp("sid") / "sid.tar"
-    slim = [f"--dpkgopt={option}" for option in SLIM]
-    command = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={PACKAGES}", *slim]
-    subprocess.run([*command, "sid", str(file), mirror], check=True)
+    options = [f"--dpkgopt={option}" for option in SLIM]
+    # A mirror may have sid as it once was.
+    options += [f"--include={PACKAGES}", '--aptopt=Acquire::Check-Valid-Until "false"']
+    command = ["mmdebstrap", "--quiet", "--variant=essential", *options]
+    subprocess.run([*command, "sid", str(file), Origins().archive("debian")[0]], check=True)
     subprocess.run(["docker", "import", "--", str(file), IMAGE], check=True, capture_output=True)
     file.unlink()
     return IMAGE

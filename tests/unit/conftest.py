@@ -1,17 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.unit.prompt import Prompt
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of repositories that last for a test is not kept in the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENVMATRIX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+    monkeypatch.setenv("ENVMATRIX_CACHE", str(shared_cache))
 
 
 @pytest.fixture
