@@ -20,7 +20,7 @@ from envmatrix.matrix.model import Matrix, PlannedCell, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
 from envmatrix.plan.environments import Environment, Image, environments, images_of, is_made_on
-from envmatrix.store.memory import remembered
+from envmatrix.store.memory import identity, remembered
 
 if TYPE_CHECKING:
     from envmatrix.lock.components import Recipes
@@ -41,12 +41,12 @@ class Workspace:
 
     @cached_property
     def matrix(self) -> Matrix:
-        return self._remembered("matrix", (), self._read)
+        return self._remembered("matrix", self._of_matrix, self._read)
 
     @cached_property
     def lock(self) -> Lock:
         """The lock, which answers the matrix; OutOfDate where it does not."""
-        return self._remembered("lock", [self.root / FILE], self._answering)
+        return self._remembered("lock", self._of_lock, self._answering)
 
     def _read(self) -> Matrix:
         from envmatrix.matrix.loading import load_matrix  # pydantic
@@ -171,7 +171,8 @@ class Workspace:
                 )
             return {image: inputs_of(image, text) for image in found.images}
 
-        return self._remembered(f"inputs {environment}", [self.root / FILE, file], work_out)
+        inputs = self._of_lock + identity([file])
+        return self._remembered(f"inputs {environment}", inputs, work_out)
 
     def _selected(self, patterns: Sequence[str], tier: str | None) -> tuple[PlannedCell, ...]:
         cells = select(self.matrix, patterns)
@@ -182,6 +183,13 @@ class Workspace:
         choices = choices_among(tier_of(self.matrix, tier), cells)
         return tuple(choice.planned for choice in choices)
 
-    def _remembered(self, what: str, files: Iterable[Path], make: Callable[[], T]) -> T:
-        """What `make` makes of the matrix and `files`."""
-        return remembered(f"{self.root.resolve()} {what}", [*files_of(self.root), *files], make)
+    @cached_property
+    def _of_matrix(self) -> bytes:
+        return identity(files_of(self.root))
+
+    @cached_property
+    def _of_lock(self) -> bytes:
+        return self._of_matrix + identity([self.root / FILE])
+
+    def _remembered(self, what: str, inputs: bytes, make: Callable[[], T]) -> T:
+        return remembered(f"{self.root.resolve()} {what}", inputs, make)

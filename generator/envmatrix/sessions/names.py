@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.matrix.files import files_of
-from envmatrix.store.memory import remembered
+from envmatrix.store.memory import identity, remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class SessionNames:
 
 def session_names(root: Path) -> SessionNames:
     """What `root`'s matrix names, from the cache where none of its files changed."""
-    return remembered(f"{root.resolve()} names", files_of(root), lambda: _read(root))
+    return remembered(f"{root.resolve()} names", identity(files_of(root)), lambda: _read(root))
 
 
 def _read(root: Path) -> SessionNames:

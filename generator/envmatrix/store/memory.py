@@ -18,44 +18,46 @@ from envmatrix.store.artifacts import cache_directory
 
 T = TypeVar("T")
 
-# How many values are kept; the oldest go first.
-_MOST = 256
+# How many values are kept; where there are more, the older half goes.
+_MOST = 1024
 
 
-def remembered(name: str, files: Iterable[Path], make: Callable[[], T]) -> T:
-    """What `make` makes of `files`, from the user's cache where nothing of them has changed.
+def identity(files: Iterable[Path]) -> bytes:
+    """What files are, by name and content. One that is not there is an input as well."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        try:
+            content = file.read_bytes()
+        except OSError:  # who needs it says what is wrong with it
+            content = b"absent"
+        digest.update(f"{file} {len(content)} ".encode() + content)
+    return digest.digest()
 
-    A new value takes the place of the last one of its `name`. A file that is not there is an
-    input as well; what `make` raises is not kept; a cache that cannot be written costs only time.
+
+def remembered(name: str, inputs: bytes, make: Callable[[], T]) -> T:
+    """What `make` makes, from the user's cache where the identity of its `inputs` and the tool are
+    what they were.
+
+    A new value takes the place of the last one of its `name`. What `make` raises is not kept; a
+    cache that cannot be written costs only time.
     """
     kept = cache_directory() / "remembered" / hashlib.sha256(name.encode()).hexdigest()[:24]
-    identity = _identity(files)
+    inputs = _tool() + inputs
     with suppress(OSError):
         seal, _, content = _read(kept).partition(b"\n")
-        if seal == _seal(identity, content):
+        if seal == _seal(inputs, content):
             value: T = pickle.loads(content)  # noqa: S301 -- nobody else can have written it
             return value
     value = make()
     content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     with suppress(OSError):
-        _write(kept, _seal(identity, content) + b"\n" + content)
+        _write(kept, _seal(inputs, content) + b"\n" + content)
     return value
 
 
-def _seal(identity: bytes, content: bytes) -> bytes:
+def _seal(inputs: bytes, content: bytes) -> bytes:
     """So that nothing is unpickled of other inputs, or that was damaged."""
-    return hashlib.sha256(identity + content).hexdigest().encode()
-
-
-def _identity(files: Iterable[Path]) -> bytes:
-    digest = hashlib.sha256(_tool())
-    for file in sorted(files):
-        try:
-            content = file.read_bytes()
-        except OSError:  # `make` says what is wrong with it
-            content = b"absent"
-        digest.update(f"{file} {len(content)} ".encode() + content)
-    return digest.digest()
+    return hashlib.sha256(inputs + content).hexdigest().encode()
 
 
 @cache
@@ -89,6 +91,7 @@ def _write(kept: Path, content: bytes) -> None:
     scratch.touch(0o600, exist_ok=False)
     scratch.write_bytes(content)
     scratch.replace(kept)
-    everything = sorted(kept.parent.iterdir(), key=lambda file: file.stat().st_mtime)
-    for file in everything[:-_MOST]:
-        file.unlink(missing_ok=True)
+    everything = list(kept.parent.iterdir())
+    if len(everything) > _MOST:
+        for file in sorted(everything, key=lambda its: its.stat().st_mtime)[: -_MOST // 2]:
+            file.unlink(missing_ok=True)

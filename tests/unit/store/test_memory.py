@@ -8,7 +8,7 @@ import pytest
 
 import envmatrix
 from envmatrix.store import memory
-from envmatrix.store.memory import remembered
+from envmatrix.store.memory import identity, remembered
 
 
 class Counted:
@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_what_no_file_has_changed_is_not_made_again(make: Counted, file: Path) -> None:
-    assert [remembered("n", [file], make) for _ in range(3)] == [1, 1, 1]
+    assert [remembered("n", identity([file]), make) for _ in range(3)] == [1, 1, 1]
 
 
 def change(file: Path) -> None:
@@ -52,27 +52,27 @@ def change(file: Path) -> None:
 def test_what_changed_is_made_anew(
     make: Counted, file: Path, touch: Callable[[Path], None]
 ) -> None:
-    remembered("n", [file], make)
+    remembered("n", identity([file]), make)
     touch(file)
-    assert [remembered("n", [file], make) for _ in range(2)] == [2, 2]
+    assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
 def test_a_file_more_is_a_change(make: Counted, file: Path, tmp_path: Path) -> None:
-    remembered("n", [file], make)
-    assert remembered("n", [file, tmp_path / "absent"], make) == 2
+    remembered("n", identity([file]), make)
+    assert remembered("n", identity([file, tmp_path / "absent"]), make) == 2
 
 
-def test_each_name_has_its_own(make: Counted, file: Path) -> None:
-    assert [remembered(name, [file], make) for name in ("n", "m", "n", "m")] == [1, 2, 1, 2]
+def test_each_name_has_its_own(make: Counted) -> None:
+    assert [remembered(name, b"", make) for name in ("n", "m", "n", "m")] == [1, 2, 1, 2]
 
 
 def test_another_tool_remembers_nothing(
     make: Counted, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remembered("n", [file], make)
+    remembered("n", identity([file]), make)
     monkeypatch.setattr(envmatrix, "__version__", "another")
     memory._tool.cache_clear()
-    assert remembered("n", [file], make) == 2
+    assert remembered("n", identity([file]), make) == 2
     memory._tool.cache_clear()
 
 
@@ -80,26 +80,26 @@ def test_another_tool_remembers_nothing(
 def test_what_was_damaged_is_made_anew(
     make: Counted, file: Path, cache: Path, damage: bytes
 ) -> None:
-    remembered("n", [file], make)
+    remembered("n", identity([file]), make)
     (kept,) = cache.iterdir()
     kept.write_bytes(damage)
-    assert [remembered("n", [file], make) for _ in range(2)] == [2, 2]
+    assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
 def test_what_others_can_write_is_not_trusted(make: Counted, file: Path, cache: Path) -> None:
-    remembered("n", [file], make)
+    remembered("n", identity([file]), make)
     (kept,) = cache.iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     kept.chmod(0o620)
-    assert [remembered("n", [file], make) for _ in range(2)] == [2, 2]
+    assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
-def test_an_error_is_not_kept(make: Counted, file: Path, cache: Path) -> None:
+def test_an_error_is_not_kept(make: Counted, cache: Path) -> None:
     def fail() -> int:
         raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"):
-        remembered("n", [file], fail)
+        remembered("n", b"", fail)
     assert not cache.exists()
 
 
@@ -108,17 +108,16 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
 ) -> None:
     cache.parent.mkdir()
     cache.write_text("no directory")
-    assert [remembered("n", [file], make) for _ in range(2)] == [1, 2]
+    assert [remembered("n", identity([file]), make) for _ in range(2)] == [1, 2]
 
 
-def test_the_oldest_go_first(
-    make: Counted, file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_oldest_go_first(make: Counted, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_MOST", 2)
-    remembered("first", [file], make)
+    remembered("first", b"", make)
     (first,) = cache.iterdir()
     os.utime(first, (0, 0))
-    remembered("second", [file], make)
-    remembered("third", [file], make)
-    assert first not in cache.iterdir()
+    remembered("second", b"", make)
     assert len(list(cache.iterdir())) == 2
+    remembered("third", b"", make)
+    assert len(list(cache.iterdir())) == 1
+    assert first not in cache.iterdir()
