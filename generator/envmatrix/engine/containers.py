@@ -8,6 +8,7 @@ import platform
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -86,11 +87,12 @@ def run(client: docker.DockerClient, spec: ContainerSpec, on_line: Callable[[str
     for mount in spec.mounts:
         if not mount.read_only:
             mount.source.mkdir(parents=True, exist_ok=True)
+    name = f"envmatrix-{uuid.uuid4().hex[:12]}"  # so that one can be removed that is being made
     try:
-        container = client.containers.create(**_options(spec))
-    except DockerException as error:
-        raise EngineError(f"no container of `{spec.image}` can be made: {error}") from error
-    try:
+        try:
+            container = client.containers.create(name=name, **_options(spec))
+        except DockerException as error:
+            raise EngineError(f"no container of `{spec.image}` can be made: {error}") from error
         with _printed(client, container) as printed, _watched(container, spec) as stopped:
             container.start()
             stdout = _follow(printed, on_line, keeps_stdout=spec.keeps_stdout)
@@ -103,7 +105,7 @@ def run(client: docker.DockerClient, spec: ContainerSpec, on_line: Callable[[str
         raise EngineError(f"the container of `{spec.image}` failed: {error}") from error
     finally:
         with suppress(DockerException, OSError):  # an engine that is gone keeps nothing running
-            container.remove(force=True)
+            client.api.remove_container(name, force=True)
 
 
 def _options(spec: ContainerSpec) -> dict[str, Any]:
