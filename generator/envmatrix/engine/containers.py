@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import threading
 import time
 import uuid
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from envmatrix.errors import EngineError
 
@@ -32,6 +33,10 @@ TIMED_OUT = 124
 _LONGEST_LINE = 64 << 10
 _MOST_PROCESSES = 16_384
 _LOOK_SECONDS = 0.5
+
+# What came just before the main thread began to wait, or came to another thread, is handled only
+# when the main thread wakes. This signal does nothing else.
+_WAKE = signal.SIGURG
 
 Stop = Literal["timeout", "disk"]
 
@@ -176,15 +181,21 @@ def _follow(
 
 @contextmanager
 def _watched(container: Container, spec: ContainerSpec) -> Iterator[list[Stop]]:
-    """Kill the container at a limit while the block runs; which one, if any, is in the list."""
+    """Kill the container at a limit while the block runs; which one, if any, is in the list. No
+    signal to this program is missed meanwhile."""
     stopped: list[Stop] = []
     done = threading.Event()
     limits = spec.limits
     written = [mount.source for mount in spec.mounts if not mount.read_only]
 
+    main_thread = cast("int", threading.main_thread().ident)
+    if threading.get_ident() == main_thread:
+        signal.signal(_WAKE, lambda *_: None)
+
     def watch() -> None:
         begun = time.monotonic()
         while not done.wait(_LOOK_SECONDS):
+            signal.pthread_kill(main_thread, _WAKE)
             if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
                 stopped.append("timeout")
             elif limits.free_disk is not None and any(
