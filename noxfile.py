@@ -19,7 +19,7 @@ from envmatrix.store.artifacts import cache_directory
 
 ROOT = Path(__file__).parent
 
-# What all tests together take of the disk where nothing is there yet, in bytes.
+# About what all tests together take of the disk where nothing is there yet, in bytes.
 _ROOM = 40 << 30
 
 nox.needs_version = ">=2024.10"
