@@ -92,7 +92,9 @@ def test_what_a_revision_or_another_checkout_needs_is_kept(used: Checkout) -> No
     assert "nothing is removed" in used.run("gc", "--yes", expect=1).stderr
 
 
-def test_environments_of_repositories_that_are_gone_go(used: Checkout, tmp_path: Path) -> None:
+def test_what_noxw_installed_for_repositories_that_are_gone_goes(
+    used: Checkout, tmp_path: Path
+) -> None:
     cache = Path(used.variables["ENVMATRIX_CACHE"])
     for name, root in (("gone", tmp_path / "gone"), ("here", used.root)):
         (cache / f"venv-{name}").mkdir()

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -151,10 +151,13 @@ class Workspace:
     def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:
         """What identifies each of `images`."""
         names = dict.fromkeys(image.environment for image in images)
-        found = {name: self._inputs(name) for name in names}
+        known = cache(partial(self.environments, names))  # all at once, where one is needed
+        found = {name: self._inputs(name, known) for name in names}
         return tuple(found[image.environment][image] for image in images)
 
-    def _inputs(self, environment: str) -> Mapping[Image, Inputs]:
+    def _inputs(
+        self, environment: str, known: Callable[[], Mapping[str, Environment]]
+    ) -> Mapping[Image, Inputs]:
         """Those of all images of an environment; OutOfDate where its Dockerfile is not what the
         lock says."""
         file = self.dockerfile(environment)
@@ -162,7 +165,7 @@ class Workspace:
         def work_out() -> Mapping[Image, Inputs]:
             from envmatrix.render.dockerfile import dockerfile  # Jinja
 
-            found = self.environments([environment])[environment]
+            found = known()[environment]
             text = dockerfile(found)
             if not file.is_file() or file.read_text(encoding="utf-8") != text:
                 raise OutOfDate(

@@ -27,7 +27,7 @@ def kept(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     yield from _files("recipe", (cache / "recipes").glob("*/*"), now)
     yield from _files("context", (cache / "contexts").glob("*/"), now)
     yield from _files("base", (cache / "bases").glob("*/"), now)
-    yield from _files("environment", _abandoned(cache), now)
+    yield from _files("venv", _abandoned(cache), now)
     yield from _images(client)
 
 

@@ -12,7 +12,7 @@ from envmatrix.plan.environments import base_image
 from envmatrix.plan.fingerprint import fingerprint, stage_hashes, stages
 
 Kind = Literal[
-    "image", "base image", "base", "recipe", "artifact", "context", "partial file", "environment"
+    "image", "base image", "base", "recipe", "artifact", "context", "partial file", "venv"
 ]
 
 # What is younger may be of a run that is under way.

@@ -41,8 +41,7 @@ def _files(source: Path, target: Path) -> list[str]:
     own = source / target.relative_to(source).parts[0] if target.is_relative_to(source) else None
     for top, names, files in os.walk(source):
         directory = Path(top)
-        names[:] = [name for name in names if name not in _OTHERS]
-        names[:] = [name for name in names if directory / name != own]
+        names[:] = [name for name in names if name not in _OTHERS and directory / name != own]
         links = [name for name in names if (directory / name).is_symlink()]
         found += [(directory / name).relative_to(source).as_posix() for name in (*files, *links)]
     return found

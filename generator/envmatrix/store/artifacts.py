@@ -37,6 +37,16 @@ def cache_directory() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("envmatrix"))
 
 
+def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
+    """In one step: nobody ever reads half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_suffix(f".{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    scratch.touch(mode)
+    scratch.write_bytes(content)
+    scratch.replace(file)
+
+
 @contextmanager
 def exclusive(file: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold an advisory lock on `file`; the kernel lets go of it when the process dies. `on_wait` is

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import envmatrix
-from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.artifacts import cache_directory, write_whole
 
 T = TypeVar("T")
 
@@ -85,12 +85,7 @@ def _read(kept: Path) -> bytes:
 
 
 def _write(kept: Path, content: bytes) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    scratch = kept.with_suffix(f".{os.getpid()}")
-    scratch.unlink(missing_ok=True)
-    scratch.touch(0o600, exist_ok=False)
-    scratch.write_bytes(content)
-    scratch.replace(kept)
+    write_whole(kept, content, 0o600)
     everything = list(kept.parent.iterdir())
     if len(everything) > _MOST:
         for file in sorted(everything, key=lambda its: its.stat().st_mtime)[: -_MOST // 2]:

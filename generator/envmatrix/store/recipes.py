@@ -3,11 +3,10 @@ changed, and not only that one did."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.artifacts import cache_directory, write_whole
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,6 @@ class Recipes:
             return None
 
     def keep(self, fingerprint: str, dockerfile: str) -> None:
-        """In one step: nobody ever reads half of it."""
         file = self.path(fingerprint)
         if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            scratch = file.with_suffix(f".{os.getpid()}")
-            scratch.write_text(dockerfile, encoding="utf-8")
-            scratch.replace(file)
+            write_whole(file, dockerfile.encode())
