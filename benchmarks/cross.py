@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import timing
 
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 
 OBJECTS = [f"CMakeFiles/vectorops.dir/src/{name}.cu.o" for name in ("sum", "softmax")]
 CONFIGURE = "cmake -S /src -B /build --preset default -DBUILD_TESTING=OFF"

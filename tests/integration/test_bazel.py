@@ -15,7 +15,7 @@ from envmatrix.console import Console
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.selection import find_cell
-from envmatrix.plan.environments import images_of
+from envmatrix.plan.images import images_of
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard

@@ -16,7 +16,7 @@ from tests.integration.conftest import CROSSED, ENVIRONMENT, Checkout
 
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
 from envmatrix.engine.progress import BuildProgress
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 
 NAMES = [f"envmatrix/{ENVIRONMENT}:{flavour}-amd64" for flavour in ("runtime", "devel")]
 TWO = [f"envmatrix/{ENVIRONMENT}:{name}" for name in ("cross-amd64", "runtime-arm64")]

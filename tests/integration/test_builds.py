@@ -11,7 +11,7 @@ import pytest
 from envmatrix.engine.buildx import Build, Buildx
 from envmatrix.engine.progress import BuildProgress
 from envmatrix.errors import EngineError
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 
 IMAGE = Image("test", "broken", "amd64")
 

@@ -27,7 +27,7 @@ from envmatrix.engine.progress import BuildProgress
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 from envmatrix.store.artifacts import sha256_of
 from envmatrix.store.registry import registry as client_of
 

@@ -46,6 +46,7 @@ PURE = {
     "results.tables",
     "sessions.buildsystems",
     "sessions.failures",
+    "sessions.findings",
     "sessions.frameworks",
     "sessions.sharding",
     "sessions.steps",

@@ -14,8 +14,9 @@ from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.recording import Recorder
 from envmatrix.sessions.analysing import SARIF, Analysis
-from envmatrix.sessions.analysis import VARIANTS, Finding
+from envmatrix.sessions.analysis import VARIANTS
 from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.runner import Skipped, StepFailed
 
 # What is done where nobody says: what says something of every library.

@@ -14,7 +14,7 @@ from envmatrix.console import Console
 from envmatrix.engine import images
 from envmatrix.errors import LookupFailed
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.checkouts import remember
 from envmatrix.store.recipes import Recipes

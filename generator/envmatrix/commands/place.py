@@ -25,13 +25,11 @@ from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Proble
 from envmatrix.lock.image import component_of
 from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
 from envmatrix.lock.model import PackageSet
-from envmatrix.lock.requests import components_of, has_analysis
 from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.selection import find_cell, is_for
 from envmatrix.matrix.targets import TARGETS
-from envmatrix.plan.environments import Image, analysis_image, images_of, lacks_cross
-from envmatrix.plan.toolchains import CompilerCache, compiler_cache, toolchain
+from envmatrix.plan.images import CompilerCache, Image, analysis_image, images_of, lacks_cross
 from envmatrix.results.location import Location
 from envmatrix.results.recording import Recorder, recorded
 from envmatrix.results.records import Revision, Run
@@ -79,7 +77,7 @@ class Cell:
         """The cell in the image that has analysers, which is of its own architecture."""
         workspace = Workspace.here()
         cell = find_cell(workspace.matrix, which.name)
-        if not has_analysis(cell, workspace.matrix):
+        if not workspace.matrix.has_analysis(cell):
             hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
             raise ConfigurationError(Problem("there is no flavour `analysis`", hint=hint))
         if docker_arch(cell.cell.arch) != options.host_arch():
@@ -149,7 +147,6 @@ class Cell:
             names=self.names,
             host_arch=options.host_arch(),
             cache=self._cache,
-            toolchain=toolchain(cell, self.compiler, self.workspace.lock),
             requires=self._requires(library),
             sdk=Origins().sdk(sdk) if sdk else None,
         )
@@ -158,7 +155,7 @@ class Cell:
     def _cache(self) -> CompilerCache | None:
         """That of the images; what it is not used for is told once."""
         cell = self.planned
-        found = compiler_cache(cell, self.compiler, self.workspace.lock)
+        found = self.workspace.compiler_cache(cell, self.compiler)
         if found and "CUDA" not in found.languages:
             message = f"{found.name} of `{cell.id}` does not understand nvcc {cell.cell.cuda}"
             self.console.warn(f"{message}: CUDA is compiled without it; ccache does")
@@ -253,7 +250,7 @@ class Cell:
     def _lacking_component(self, file: str) -> str | None:
         """The component that a file is of, if the cell's images do not have that."""
         component = component_of(file)
-        there = components_of(self.planned, self.workspace.matrix, "devel")
+        there = self.workspace.matrix.components_of(self.planned, "devel")
         if component is None or component in there or component == "cudnn":
             return None
         return component

@@ -21,7 +21,8 @@ from envmatrix.engine.comparison import contents, differences
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EnvmatrixError
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Environment, Image
+from envmatrix.plan.environments import Environment
+from envmatrix.plan.images import Image
 
 _SUFFIX = "-verify"
 

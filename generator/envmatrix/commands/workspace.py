@@ -19,12 +19,13 @@ from envmatrix.matrix.files import MATRIX, files_of
 from envmatrix.matrix.model import Matrix, PlannedCell, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
-from envmatrix.plan.environments import Environment, Image, environments, images_of, is_made_on
+from envmatrix.plan.images import CompilerCache, Image, images_of, is_made_on
 from envmatrix.store.memory import identity, remembered
 
 if TYPE_CHECKING:
     from envmatrix.lock.components import Recipes
     from envmatrix.lock.images import ImagesLock
+    from envmatrix.plan.environments import Environment
 
 DOCKERFILES = "dockerfiles"
 
@@ -119,10 +120,22 @@ class Workspace:
 
     def environments(self, names: Iterable[str]) -> Mapping[str, Environment]:
         """The environments of these names."""
+        from envmatrix.plan.environments import environments  # not where all is remembered
+
         wanted = set(names)
         cells = [cell for cell in self.matrix.cells if cell.cell.environment in wanted]
         found = environments(self.matrix, self.lock, self.recipes, cells)
         return {environment.name: environment for environment in found}
+
+    def compiler_cache(self, cell: PlannedCell, image: Image) -> CompilerCache | None:
+        """That of an image to compile for a cell in."""
+
+        def work_out() -> CompilerCache | None:
+            from envmatrix.plan.toolchains import compiler_cache
+
+            return compiler_cache(cell, image, self.lock)
+
+        return self._remembered(f"cache {cell.id} {image}", self._of_lock, work_out)
 
     def dockerfile(self, environment: str) -> Path:
         return self.root / DOCKERFILES / environment / "Dockerfile"

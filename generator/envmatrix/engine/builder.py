@@ -18,7 +18,8 @@ from envmatrix.engine.progress import BuildProgress
 from envmatrix.errors import EngineError, EnvmatrixError
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Base, Environment, FileStage, Image
+from envmatrix.plan.environments import Base, Environment, FileStage
+from envmatrix.plan.images import Image
 from envmatrix.store.artifacts import Store, cache_directory, exclusive, link_or_copy
 from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.mirrors import mirror_of_user

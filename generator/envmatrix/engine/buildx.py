@@ -16,7 +16,7 @@ from typing import IO
 from envmatrix.engine.processes import run
 from envmatrix.engine.progress import BuildProgress
 from envmatrix.errors import EngineError
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 
 _SCHEME = "oci://"
 

@@ -15,13 +15,10 @@ from envmatrix.matrix.model import ANALYSIS, COMPAT, Library, Matrix, PlannedCel
 from envmatrix.matrix.selection import is_for
 from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.systems import OperatingSystem
-from envmatrix.matrix.targets import TARGETS
+from envmatrix.matrix.targets import CROSS_HOST, TARGETS
 
 if TYPE_CHECKING:
     from envmatrix.lock.components import Recipe, Recipes
-
-# The architecture whose machines cross-compile for the others.
-CROSS_HOST = "x86_64"
 
 # Always in a base that is bootstrapped, whatever is built on it.
 _BASE_PACKAGES = ("?essential", "apt")
@@ -46,28 +43,6 @@ class OsSets:
     cross: str | None
     emulator: str | None
     analysis: str
-
-
-def is_crossed(cell: PlannedCell) -> bool:
-    """Whether a machine of the cross host's architecture compiles `cell` without emulation. An
-    image has CUDA for its own architecture only."""
-    its, target = cell.toolchain, TARGETS[cell.cell.arch]
-    return target.crossed == "only" or (
-        target.crossed == "also" and its.cross and not its.cuda.image
-    )
-
-
-def has_analysis(cell: PlannedCell, matrix: Matrix) -> bool:
-    """Whether there is a flavour that examines code, for the cell's kind of packages."""
-    family = matrix.facts.os[cell.cell.os].family.name
-    return ANALYSIS in matrix.flavours and bool(matrix.flavours[ANALYSIS].packages.get(family))
-
-
-def components_of(cell: PlannedCell, matrix: Matrix, flavour: str) -> tuple[str, ...]:
-    """What a flavour and the libraries ask for, and what that needs."""
-    asked = [name for step in matrix.lineage(flavour) for name in step.components]
-    asked += [name for library in matrix.libraries for name in library.components]
-    return matrix.facts.with_needs(asked, cell.cell.cuda)
 
 
 def os_sets(cell: PlannedCell, arch: str, target: str | None = None) -> OsSets:
@@ -131,7 +106,7 @@ def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str
     requests = _os_requests(cell, matrix, arch) if target.machine else {}
     if cell.toolchain.cuda.image:
         return requests | _image_requests(cell, matrix)
-    if is_crossed(cell):
+    if cell.is_crossed:
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
     elif arch != CROSS_HOST:
         requests |= _unpacking_requests(cell, matrix, CROSS_HOST)
@@ -174,7 +149,7 @@ def _library_requests(matrix: Matrix) -> dict[str, Request]:
 def _wheel_requests(library: Library, cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
     os = matrix.facts.os[cell.cell.os]
     own = TARGETS[cell.cell.arch].machine
-    host = docker_arch(CROSS_HOST) if is_crossed(cell) else None
+    host = docker_arch(CROSS_HOST) if cell.is_crossed else None
     arches = sorted({arch for arch in (own, host) if arch})
     wanted = tuple(sorted(set(library.requires)))
     return {
@@ -239,7 +214,7 @@ def _os_requests(
         requests[keys.emulator] = _os_request(os, arch, own["runtime"], keys.base, keys.runtime)
     if target or TARGETS[arch].is_native:
         requests[keys.devel] = flavour("devel", keys.base, keys.runtime)
-        if has_analysis(cell, matrix):
+        if matrix.has_analysis(cell):
             below = (keys.base, keys.runtime, keys.devel)
             requests[keys.analysis] = flavour(ANALYSIS, *below)
     if keys.cross:
@@ -281,7 +256,7 @@ def _image_requests(cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
     source, arch, release = SOURCES[IMAGE], cell.cell.arch, cell.cell.cuda
     assert source.cudnn is not None  # noqa: S101 -- images may have it
     base, start = os_sets(cell, arch).base, _start(cell, arch)
-    components = components_of(cell, matrix, "devel")
+    components = matrix.components_of(cell, "devel")
     wanted = {f"cuda{release}": tuple(source.package(name, release) for name in components)}
     if cudnn := cell.cell.cudnn:
         wanted[f"cudnn{cudnn}"] = (source.cudnn("cudnn", cudnn, release.split(".")[0]),)
@@ -295,7 +270,7 @@ def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> di
     arch = cell.cell.arch
     wanted = [("runtime", arch), ("devel", arch)]
     wanted += [("tools", arch)] if TARGETS[arch].is_native else []
-    wanted += [("tools", CROSS_HOST)] if is_crossed(cell) else []
+    wanted += [("tools", CROSS_HOST)] if cell.is_crossed else []
     wanted += [("compat", arch)] if matrix.cuda_compat else []
     return {
         toolkit_set(cell, part, machine): _toolkit_request(cell, matrix, recipes, part, machine)
@@ -308,7 +283,7 @@ def _toolkit_request(
 ) -> Request:
     origin = cell.toolchain.cuda
     source = SOURCES[origin.source]
-    components = (COMPAT,) if part == "compat" else components_of(cell, matrix, _FLAVOUR[part])
+    components = (COMPAT,) if part == "compat" else matrix.components_of(cell, _FLAVOUR[part])
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
     wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None

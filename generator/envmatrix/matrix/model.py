@@ -33,6 +33,15 @@ class PlannedCell:
     def id(self) -> str:
         return self.cell.id
 
+    @property
+    def is_crossed(self) -> bool:
+        """Whether a machine of the cross host's architecture compiles it without emulation. An
+        image has CUDA for its own architecture only."""
+        its, target = self.toolchain, TARGETS[self.cell.arch]
+        return target.crossed == "only" or (
+            target.crossed == "also" and its.cross and not its.cuda.image
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
@@ -252,3 +261,14 @@ class Matrix:
         """`flavour` and all that it builds on, the first one first."""
         found = self.flavours[flavour]
         return (*(self.lineage(found.extends) if found.extends else ()), found)
+
+    def has_analysis(self, planned: PlannedCell) -> bool:
+        """Whether there is a flavour that examines code, for the cell's kind of packages."""
+        family = self.facts.os[planned.cell.os].family.name
+        return ANALYSIS in self.flavours and bool(self.flavours[ANALYSIS].packages.get(family))
+
+    def components_of(self, planned: PlannedCell, flavour: str) -> tuple[str, ...]:
+        """What a flavour and the libraries ask for, and what that needs."""
+        asked = [name for step in self.lineage(flavour) for name in step.components]
+        asked += [name for library in self.libraries for name in library.components]
+        return self.facts.with_needs(asked, planned.cell.cuda)

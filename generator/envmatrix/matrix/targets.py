@@ -8,6 +8,9 @@ from typing import Any, Literal, cast
 
 from envmatrix.matrix.rows import mapping
 
+# The architecture whose machines cross-compile for the others.
+CROSS_HOST = "x86_64"
+
 
 @dataclass(frozen=True, slots=True)
 class Last:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from envmatrix.plan.differences import differences
-from envmatrix.plan.environments import Image
 from envmatrix.plan.fingerprint import fingerprint, stage_hashes
+from envmatrix.plan.images import Image
 
 FINGERPRINT_LABEL = "envmatrix.fingerprint"
 STAGES_LABEL = "envmatrix.stages"

@@ -7,24 +7,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.model import Artifact, Lock, Request
-from envmatrix.lock.requests import (
-    CROSS_HOST,
-    OsSets,
-    components_of,
-    cudnn_set,
-    has_analysis,
-    is_crossed,
-    os_sets,
-    toolkit_set,
-    words_of,
-)
+from envmatrix.lock.requests import OsSets, cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import docker_arch, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix, PlannedCell
 from envmatrix.matrix.systems import Compiler
-from envmatrix.matrix.targets import TARGETS
+from envmatrix.matrix.targets import CROSS_HOST, TARGETS
 from envmatrix.plan.crosses import Cross
+from envmatrix.plan.images import Image
 from envmatrix.plan.trees import Tree, dropped, unpackings, with_links
 
 if TYPE_CHECKING:
@@ -32,27 +22,6 @@ if TYPE_CHECKING:
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One stage of an environment's Dockerfile for one architecture, by Docker's name; the
-    flavour names its target where that is no server: `cross-jetson`."""
-
-    environment: str
-    flavour: str
-    arch: str
-
-    @property
-    def reference(self) -> str:
-        return f"envmatrix/{self.environment}:{self.flavour}-{self.arch}"
-
-    @property
-    def platform(self) -> str:
-        return f"linux/{self.arch}"
-
-    def __str__(self) -> str:
-        return f"{self.environment}:{self.flavour}-{self.arch}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,44 +101,6 @@ def environments(
     )
 
 
-def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tuple[Image, ...]:
-    """What a machine of `host_arch` (Docker's name) needs: first to compile, then to run, if what
-    is compiled runs anywhere but on hardware of its own."""
-    target, environment = TARGETS[cell.cell.arch], cell.cell.environment
-    host = docker_arch(CROSS_HOST)
-    if (emulate and not target.is_native) or not is_made_on(cell, host_arch):
-        raise ConfigurationError(
-            Problem(
-                f"`{cell.id}` is cross-compiled on {CROSS_HOST} only",
-                hint="leave out `--emulate`" if emulate else f"take a machine of {CROSS_HOST}",
-            )
-        )
-    crossed = is_crossed(cell) and host_arch != target.machine and not emulate
-    if crossed or not target.is_native:
-        compiler = Image(environment, f"cross{target.suffix}", host)
-    else:
-        compiler = Image(environment, "devel", docker_arch(target.name))
-    if target.machine is None:
-        return (compiler,)
-    return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
-
-
-def analysis_image(cell: PlannedCell) -> Image:
-    """The image that code of a cell is examined in, on a machine of the cell's architecture."""
-    return Image(cell.cell.environment, ANALYSIS, docker_arch(cell.cell.arch))
-
-
-def is_made_on(cell: PlannedCell, host_arch: str) -> bool:
-    """Whether a machine of `host_arch` can compile for the cell at all."""
-    return TARGETS[cell.cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
-
-
-def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
-    """Whether a machine of `host_arch` would cross to the cell, if only it had a flavour for it."""
-    is_foreign = cell.cell.arch != CROSS_HOST and host_arch != TARGETS[cell.cell.arch].machine
-    return is_foreign and not is_crossed(cell)
-
-
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What environments are planned from, and the trees that they share, each made once."""
@@ -183,7 +114,7 @@ class _Known:
 def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> Environment:
     first = cells[0]
     targets = {cell.cell.arch: TARGETS[cell.cell.arch] for cell in cells}
-    crossed = [cell for cell in cells if is_crossed(cell)]
+    crossed = [cell for cell in cells if cell.is_crossed]
     stages = _Stages(known, next((it for it in cells if it.cell.arch == CROSS_HOST), None))
     for cell in cells:
         if targets[cell.cell.arch].machine:
@@ -200,7 +131,7 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         Cross(targets[cell.cell.arch], first.toolchain.gcc, host, stages.tools_of(cell))
         for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.cell.arch))
     )
-    flavours = (*_NATIVE, *([ANALYSIS] if has_analysis(first, known.matrix) else []))
+    flavours = (*_NATIVE, *([ANALYSIS] if known.matrix.has_analysis(first) else []))
     return Environment(
         name=name,
         os=first.cell.os,
@@ -262,7 +193,7 @@ class _Stages:
         row = TARGETS[target or arch]
         if target or row.is_native:
             self._add_files(f"devel-files-{machine}", keys.devel)
-            if has_analysis(cell, self._matrix):
+            if self._matrix.has_analysis(cell):
                 self._add_files(f"analysis-files-{machine}", keys.analysis)
         if keys.cross:
             self._add_files(f"cross{row.suffix}-files", keys.cross)
@@ -279,12 +210,12 @@ class _Stages:
     def add_toolkit(self, cell: PlannedCell) -> None:
         arch = cell.cell.arch
         target = TARGETS[arch]
-        self._add_part(cell, "runtime", arch, components_of(cell, self._matrix, "runtime"))
-        components = components_of(cell, self._matrix, "devel")
+        self._add_part(cell, "runtime", arch, self._matrix.components_of(cell, "runtime"))
+        components = self._matrix.components_of(cell, "devel")
         self._add_part(cell, "devel", arch, components)
         if target.is_native:
             self._add_part(cell, "tools", arch, components)
-        if is_crossed(cell):
+        if cell.is_crossed:
             self._add_part(cell, "tools", CROSS_HOST, components)
         if self._matrix.cuda_compat:
             self._add_part(cell, "compat", arch, (COMPAT,))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.lock.requests import os_sets, toolkit_set
 from envmatrix.matrix.cells import docker_arch, version_key
 from envmatrix.matrix.model import PlannedCell
 from envmatrix.matrix.targets import TARGETS
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import CompilerCache, Image
 
 # The packages whose programs turn sources into objects. What else a system has reaches an object
 # through headers only, which a cache reads.
@@ -25,26 +25,19 @@ _COMPILERS = re.compile(r"(cpp|gcc|g\+\+|binutils|clang|llvm|lib(gcc|stdc\+\+|cl
 _READS_STEPS, _READS_NEW_STEPS, _NEW_STEPS = "0.9", "0.18", "13.3"
 
 
-@dataclass(frozen=True, slots=True)
-class CompilerCache:
-    """A compiler cache and the languages that it is used for, by CMake's names."""
-
-    name: str
-    languages: tuple[str, ...] = ("C", "CXX", "CUDA")
-
-
 def compiler_cache(cell: PlannedCell, image: Image, lock: Lock) -> CompilerCache | None:
     """The one that an image to compile in has: ccache, else sccache."""
     versions = {its.name: its.version for its in _packages(cell, image, lock)}
     if "ccache" in versions:
-        return CompilerCache("ccache")
+        return CompilerCache("ccache", toolchain(cell, image, lock))
     if "sccache" not in versions:
         return None
+    found = CompilerCache("sccache", toolchain(cell, image, lock))
     version = version_key(re.split(r"[^\d.]", versions["sccache"])[0])
     is_lost = version_key(_READS_STEPS) <= version < version_key(_READS_NEW_STEPS)
     if is_lost and version_key(cell.cell.cuda) >= version_key(_NEW_STEPS):
-        return CompilerCache("sccache", ("C", "CXX"))
-    return CompilerCache("sccache")
+        return replace(found, languages=("C", "CXX"))
+    return found
 
 
 def toolchain(cell: PlannedCell, image: Image, lock: Lock) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.results.journal import replay, waiting
-from envmatrix.store.origins import configured_results, user_configuration
+from envmatrix.store.configuration import configured_results, user_configuration
 
 if TYPE_CHECKING:
     from envmatrix.results.database import Database

@@ -20,8 +20,8 @@ from envmatrix.results.tables import (
     runs,
     steps,
 )
-from envmatrix.sessions.analysis import Finding
 from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
 
 

@@ -12,8 +12,8 @@ from envmatrix.errors import ConfigurationError, EngineError, EnvmatrixError
 from envmatrix.results.journal import Journal, begun
 from envmatrix.results.location import Location
 from envmatrix.results.records import BAD, End, Product, Run
-from envmatrix.sessions.analysis import Finding
 from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import Artifact, Measurement, State, Step, TestOutcome
 from envmatrix.sessions.runner import Skipped, StepFailed
 from envmatrix.store.artifacts import sha256_of

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
-from envmatrix.sessions.analysis import Finding
 from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 
 BAD: frozenset[State] = frozenset({"failed", "errored", "killed"})

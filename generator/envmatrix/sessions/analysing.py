@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import analysis, steps
-from envmatrix.sessions.analysis import COVERAGE, SANITIZERS, VARIANTS, Finding
+from envmatrix.sessions.analysis import COVERAGE, SANITIZERS, VARIANTS
 from envmatrix.sessions.baselines import Baseline, abi_of, load_baseline, save_baseline
 from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.findings import Finding, compared
 from envmatrix.sessions.outcomes import Artifact, Measurement, TestOutcome
 from envmatrix.sessions.runner import Skipped
 from envmatrix.sessions.testing import Asked, Testing
@@ -71,7 +72,7 @@ class Analysis:
         """All that was found, with what is new to the baseline; as SARIF beside the logs."""
         place = self.plain.place
         known = [its for its in self.found if its.level != "note"]
-        found = analysis.compared(known, self.baseline.findings)
+        found = compared(known, self.baseline.findings)
         document = analysis.sarif(found, place.library.path if not place.library.source else "")
         file = place.directory / SARIF
         file.write_text(json.dumps(document, indent=2), encoding="utf-8")

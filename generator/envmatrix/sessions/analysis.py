@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from envmatrix.errors import EnvmatrixError
+from envmatrix.sessions.findings import Finding, Level, without_numbers
 from envmatrix.sessions.steps import BUILD, SOURCE, Variant
 
-Level: TypeAlias = Literal["error", "warning", "note"]
-
 COVERAGE = "line coverage"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a tool has to say about a place, if it is about one; `line` counts from 1, 0 is none.
-    `is_new` if the baseline does not have it."""
-
-    tool: str
-    rule: str
-    message: str
-    file: str = ""
-    line: int = 0
-    level: Level = "warning"
-    is_new: bool = True
-
-    @property
-    def identity(self) -> str:
-        """What stays the same while lines around it come and go."""
-        words = (self.tool, self.rule, self.file, _without_numbers(self.message))
-        return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()[:16]
-
-
-def _without_numbers(text: str) -> str:
-    """Addresses among them, which are others in every run."""
-    return re.sub(r"0x[0-9a-f]+|\d+", "0", text)
-
-
-def compared(found: Sequence[Finding], known: Iterable[str]) -> tuple[Finding, ...]:
-    """`found`, each once, with whether it is new to a baseline of identities. Of what a baseline
-    has once, a second one is not new: lines move, and tools repeat themselves."""
-    identities = set(known)
-    unique = dict.fromkeys(found)
-    return tuple(replace(its, is_new=its.identity not in identities) for its in unique)
 
 
 def _flags(host: str, *, linked: str = "") -> Mapping[str, str]:
@@ -181,7 +145,7 @@ def of_sanitizer(kind: str, lines: Iterable[str]) -> Iterator[Finding]:
             yield Finding(tool, "leak", "memory is not freed at the end", level="error")
         elif match := _RUNTIME.search(line):
             file = _inside(match["file"]) or match["file"]
-            rule = _without_numbers(match["message"].partition(":")[0])[:60]
+            rule = without_numbers(match["message"].partition(":")[0])[:60]
             yield Finding(tool, rule, match["message"], file, int(match["line"]), "error")
         elif (match := _SUMMARY.search(line)) and match["tool"] != "UndefinedBehavior":
             named = match["file"] or ""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from envmatrix.engine.containers import ContainerSpec, Mount
 from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.targets import TARGETS, Target
-from envmatrix.plan.environments import Image
-from envmatrix.plan.toolchains import CompilerCache
+from envmatrix.plan.images import CompilerCache, Image
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
@@ -51,7 +50,7 @@ class Workplace:
     """Where a library in a cell lives on this machine, and the images it is built and run in;
     `names` is what the engine calls those. `source` is its tree, `requires` the directories of
     wheels by Docker's name of the architecture. `cache` is the compiler cache that images have, if
-    any, and `toolchain` what identifies the compilers for it.
+    any.
     `sdk` is the directory of the licensed SDK that its target needs, if it needs one."""
 
     cell: PlannedCell
@@ -64,7 +63,6 @@ class Workplace:
     names: Mapping[Image, str]
     host_arch: str
     cache: CompilerCache | None = None
-    toolchain: str = ""
     requires: Mapping[str, Path] = field(default_factory=dict)
     sdk: Path | None = None
     variant: Variant = PLAIN
@@ -228,11 +226,11 @@ def _cache_variables(place: Workplace) -> Mapping[str, str]:
         for language in place.cache.languages
     }
     if place.cache.name == "sccache":  # which cannot be told what a compiler is
-        return {"SCCACHE_DIR": f"{CCACHE}/{place.toolchain}", **launchers}
+        return {"SCCACHE_DIR": f"{CCACHE}/{place.cache.toolchain}", **launchers}
     return {
         "CCACHE_DIR": CCACHE,
         # ccache would look at nvcc itself only, a driver that says nothing of what it runs.
-        "CCACHE_COMPILERCHECK": f"string:{place.toolchain}",
+        "CCACHE_COMPILERCHECK": f"string:{place.cache.toolchain}",
         "CCACHE_STATSLOG": f"{BUILD}/{CCACHE_LOG}",
         "CCACHE_MAXSIZE": "20G",
         **launchers,

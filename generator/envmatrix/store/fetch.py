@@ -21,7 +21,8 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.libraries import File
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.store.artifacts import Store
-from envmatrix.store.origins import NVIDIA, PYPI, Origins
+from envmatrix.store.configuration import NVIDIA, PYPI
+from envmatrix.store.origins import Origins
 
 _Result = TypeVar("_Result")
 

@@ -16,9 +16,9 @@ from typing import Protocol
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.store.artifacts import Content, Store, link_or_copy
+from envmatrix.store.configuration import configured_mirror, user_configuration
 from envmatrix.store.fetch import Mirror
 from envmatrix.store.manifests import EMPTY, MANIFEST, Manifest, canonical
-from envmatrix.store.origins import configured_mirror, user_configuration
 from envmatrix.store.registry import Registry, registry
 
 SCHEME = "oci://"

@@ -11,155 +11,32 @@ import platform
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import platformdirs
-
-from envmatrix.errors import ConfigurationError, LookupFailed, Position, Problem
+from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.systems import Distribution
-from envmatrix.matrix.targets import TARGETS
-
-PYPI = "pypi"
-PYPI_INDEX = "pypi-index"
-NVIDIA = "nvidia"
+from envmatrix.store.configuration import (
+    NVIDIA,
+    PYPI,
+    PYPI_INDEX,
+    configured_keyring,
+    configured_mirrors,
+    configured_sdks,
+    is_url,
+    sdk_example,
+    user_configuration,
+)
 
 # NVIDIA's own, which needs no mirror: redistributable archives are under `<product>/redist/`,
 # apt repositories under `cuda/repos/`.
 NVIDIA_BASE = "https://developer.download.nvidia.com/compute"
 
 APT_DIRECTORY = Path("/etc/apt")
-
-
-def user_configuration() -> Path:
-    return Path(platformdirs.user_config_dir("envmatrix")) / "config.toml"
-
-
-def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
-    """`[mirrors]` of the user's configuration: origin -> base URLs, tried in order."""
-    mirrors = _table(file, "mirrors")
-    if not isinstance(mirrors, dict):
-        raise ConfigurationError(Problem(f"`{file}`: `mirrors` must be a table", hint=_EXAMPLE))
-    if problems := [*_mirror_problems(file, mirrors)]:
-        raise ConfigurationError(*problems)
-    return {
-        origin: tuple(str(url).rstrip("/") for url in _as_list(bases))
-        for origin, bases in mirrors.items()
-    }
-
-
-def configured_mirror(file: Path) -> str | None:
-    """`mirror` of the user's configuration: a directory, or a repository of a registry, with
-    files by their sha256."""
-    found = _table(file, "mirror") or None
-    if found is not None and not isinstance(found, str):
-        hint = 'write for example `mirror = "/srv/envmatrix"`, above all tables'
-        raise ConfigurationError(Problem(f"`{file}`: `mirror` must be text", hint=hint))
-    return found
-
-
-def configured_results(file: Path) -> str | None:
-    """`results` of the user's configuration: the URL of the store that results are kept in."""
-    found = _table(file, "results") or None
-    if found is not None and not isinstance(found, str):
-        hint = 'write `results = "postgresql://results@db.example/envmatrix"`, above all tables'
-        raise ConfigurationError(Problem(f"`{file}`: `results` must be text", hint=hint))
-    return found
-
-
-def configured_keyring(file: Path) -> Path | None:
-    """`[keyrings]` of the user's configuration: the key of a mirror that signs NVIDIA's apt
-    repositories itself."""
-    keyrings = _table(file, "keyrings")
-    if not keyrings:
-        return None
-    keyring = keyrings.get(NVIDIA) if isinstance(keyrings, dict) and len(keyrings) == 1 else None
-    if not isinstance(keyring, str):
-        hint = (
-            f'write for example `[keyrings]` and below it `{NVIDIA} = "/etc/apt/keyrings/ours.gpg"`'
-        )
-        raise ConfigurationError(
-            Problem(f"`{file}`: `keyrings` must name one of `{NVIDIA}`", hint=hint)
-        )
-    path = Path(keyring)
-    if not path.is_absolute() or not os.access(path, os.R_OK) or not path.is_file():
-        raise ConfigurationError(Problem(f"`{file}`: the keyring `{keyring}` is no file to read"))
-    return path
-
-
-def configured_sdks(file: Path) -> dict[str, Path]:
-    """`[sdks]` of the user's configuration: the directories of licensed SDKs by name."""
-    sdks = _table(file, "sdks")
-    known = {target.sdk for target in TARGETS.values() if target.sdk}
-    if not isinstance(sdks, dict) or not sdks.keys() <= known:
-        names = ", ".join(f"`{name}`" for name in sorted(known))
-        raise ConfigurationError(
-            Problem(f"`{file}`: `sdks` must name some of {names}", hint=_sdk_example("qnx"))
-        )
-    paths = {name: Path(path) if isinstance(path, str) else Path() for name, path in sdks.items()}
-    problems = [
-        Problem(f"`{file}`: the SDK `{name}` is no directory: `{sdks[name]}`")
-        for name, path in paths.items()
-        if not path.is_absolute() or not path.is_dir()
-    ]
-    if problems:
-        raise ConfigurationError(*problems)
-    return paths
-
-
-def _sdk_example(name: str) -> str:
-    return f'write `[sdks]` and below it `{name} = "/path/of/the/sdk"`'
-
-
-def _table(file: Path, name: str) -> Any:
-    if not file.is_file():
-        return {}
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8")).get(name, {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(_unreadable(file, str(error))) from error
-
-
-_EXAMPLE = 'write for example `[mirrors]` and below it `debian = ["https://mirror.example/debian"]`'
-
-
-def _unreadable(file: Path, said: str) -> Problem:
-    where = re.search(r" \(at line (\d+), column (\d+)\)", said)
-    if where is None:
-        return Problem(f"`{file}` is no TOML: {said}")
-    line, column = map(int, where.groups())
-    return Problem(said.replace(where[0], ""), Position(str(file), line, column))
-
-
-def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Problem]:
-    distributions = load_facts().distributions.values()
-    known = [origin for distribution in distributions for origin in distribution.origins]
-    known += [PYPI, PYPI_INDEX, NVIDIA]
-    for origin, bases in mirrors.items():
-        if origin not in known:
-            names = ", ".join(f"`{name}`" for name in known)
-            yield Problem(f"`{file}`: there is no origin `{origin}`", hint=f"known are {names}")
-        elif not all(_is_url(url) for url in _as_list(bases)):
-            yield Problem(
-                f"`{file}`: mirrors of `{origin}` must be a URL or a list of URLs", hint=_EXAMPLE
-            )
-
-
-def _as_list(bases: object) -> list[object]:
-    return bases if isinstance(bases, list) else [bases]
-
-
-def _is_url(text: object) -> bool:
-    try:
-        return isinstance(text, str) and urlsplit(text).scheme in {"http", "https"}
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +166,7 @@ class Origins:
         distribution = load_facts().distributions.get(name)
         if distribution is None:
             return {}
-        sources = [its for its in apt_sources(self.apt_directory) if _is_url(its.uri)]
+        sources = [its for its in apt_sources(self.apt_directory) if is_url(its.uri)]
         return {
             origin: archive_mirrors(sources, distribution, origin, codename)
             for origin in distribution.origins
@@ -323,7 +200,7 @@ class Origins:
         found = configured_sdks(self.configuration).get(name)
         if found is None:
             message = f"nothing on this machine says where the SDK `{name}` is"
-            hint = f"in `{self.configuration}`, {_sdk_example(name)}"
+            hint = f"in `{self.configuration}`, {sdk_example(name)}"
             raise ConfigurationError(Problem(message, hint=hint))
         return found
 

@@ -17,7 +17,7 @@ from envmatrix.engine import images
 from envmatrix.engine.publisher import Publisher
 from envmatrix.errors import LookupFailed
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 from envmatrix.plan.publication import Index, image_tag, indexes
 from envmatrix.store.manifests import INDEX, MANIFEST, Manifest, canonical, digest_of
 

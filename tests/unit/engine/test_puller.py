@@ -14,7 +14,7 @@ from envmatrix.console import Console
 from envmatrix.engine.puller import Puller, Verify
 from envmatrix.errors import EngineError, EnvmatrixError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Action, Inputs
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 from envmatrix.store.recipes import Recipes
 
 INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "FROM scratch")

@@ -13,7 +13,7 @@ from envmatrix.engine import events
 from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer
 from envmatrix.errors import EngineError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 
 INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
 DIGEST = f"registry.example/team/images@sha256:{'12' * 32}"

@@ -12,7 +12,7 @@ from envmatrix.plan.actions import (
     decide,
     inputs_of,
 )
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 
 IMAGE = Image("cuda13.0-debian12", "runtime", "amd64")
 TEXT = """\

@@ -9,14 +9,8 @@ from tests.fakes import artifact, cell_of, lock_of, matrix_of
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock, PackageSet, Request
 from envmatrix.matrix.model import Matrix
-from envmatrix.plan.environments import (
-    Environment,
-    FileStage,
-    Image,
-    environments,
-    images_of,
-    lacks_cross,
-)
+from envmatrix.plan.environments import Environment, FileStage, environments
+from envmatrix.plan.images import Image, images_of, lacks_cross
 from envmatrix.plan.trees import Unpacking
 
 

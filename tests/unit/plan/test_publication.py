@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from envmatrix.lock.images import ImagesLock, PublishedImage, PublishedIndex
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Image
+from envmatrix.plan.images import Image
 from envmatrix.plan.publication import image_tag, index_document, indexes, known_as
 
 ENVIRONMENT = "cuda13.0-debian12"

@@ -12,8 +12,9 @@ from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Library, Matrix
 from envmatrix.matrix.targets import TARGETS
-from envmatrix.plan.environments import Environment, environments, images_of, lacks_cross
+from envmatrix.plan.environments import Environment, environments
 from envmatrix.plan.fingerprint import stage_hashes
+from envmatrix.plan.images import images_of, lacks_cross
 from envmatrix.render.dockerfile import dockerfile
 from envmatrix.sessions import steps
 from envmatrix.sessions.steps import Workplace

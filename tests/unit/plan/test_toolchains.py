@@ -8,8 +8,8 @@ import pytest
 from envmatrix.lock.model import Lock, load
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
-from envmatrix.plan.environments import images_of
-from envmatrix.plan.toolchains import CompilerCache, compiler_cache, toolchain
+from envmatrix.plan.images import CompilerCache, images_of
+from envmatrix.plan.toolchains import compiler_cache, toolchain
 
 ROOT = Path(__file__).parents[3]
 MATRIX, LOCK = load_matrix(ROOT), load(ROOT)
@@ -65,5 +65,7 @@ def test_sccache_is_used_for_what_it_understands(
 ) -> None:
     cell = find_cell(MATRIX, f"cuda{cuda}-debian13-x86_64")
     image = images_of(cell, "amd64")[0]
-    assert compiler_cache(cell, image, LOCK) == CompilerCache("ccache")
-    assert compiler_cache(cell, image, with_sccache(version)) == CompilerCache("sccache", languages)
+    key = toolchain(cell, image, LOCK)
+    assert compiler_cache(cell, image, LOCK) == CompilerCache("ccache", key)
+    found = compiler_cache(cell, image, with_sccache(version))
+    assert found == CompilerCache("sccache", key, languages)

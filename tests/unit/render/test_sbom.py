@@ -15,7 +15,8 @@ from tests.fakes import artifact, lock_of, matrix_of
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs, inputs_of
-from envmatrix.plan.environments import Environment, Image, environments
+from envmatrix.plan.environments import Environment, environments
+from envmatrix.plan.images import Image
 from envmatrix.render.dockerfile import dockerfile
 from envmatrix.render.provenance import PREDICATE_TYPE, STATEMENT_TYPE, Made, statement
 from envmatrix.render.sbom import Bill, bill, cyclonedx, package_url, spdx

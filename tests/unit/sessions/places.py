@@ -7,8 +7,7 @@ from pathlib import Path
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest
 from envmatrix.matrix.selection import find_cell
-from envmatrix.plan.environments import images_of
-from envmatrix.plan.toolchains import CompilerCache
+from envmatrix.plan.images import CompilerCache, images_of
 from envmatrix.sessions.steps import Workplace
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +21,7 @@ def place(
     cell: str = "cuda13.5-debian12-x86_64",
     source: LibrarySource | None = None,
     path: str = "libs/lib",
-    cache: CompilerCache | None = CompilerCache("ccache"),  # noqa: B008 -- frozen
+    cache: CompilerCache | None = CompilerCache("ccache", "0123"),  # noqa: B008 -- frozen
 ) -> Workplace:
     matrix = load_matrix(ROOT)
     planned = find_cell(matrix, cell)
@@ -39,6 +38,5 @@ def place(
         names={image: str(image) for image in (compiler, runtime)},
         host_arch="amd64",
         cache=cache,
-        toolchain="0123",
         requires={"amd64": Path("/wheels")},
     )

@@ -3,12 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import analysis
-from envmatrix.sessions.analysis import Finding, compared
+from envmatrix.sessions.findings import Finding
 
 # As clang-tidy 14 prints it through run-clang-tidy, colours and all.
 TIDY = """\
@@ -112,30 +110,10 @@ def test_a_licence_that_was_not_accepted_is_told() -> None:
     assert list(analysis.of_licences(None, linked)) == []
 
 
-def finding(message: str = "m", line: int = 1, file: str = "a.cpp") -> Finding:
-    return Finding("t", "r", message, file, line)
-
-
-def test_a_finding_is_the_same_where_lines_and_numbers_move() -> None:
-    assert finding("3 of 5", 9).identity == finding("4 of 6", 10).identity
-    assert finding("load of 0x55762abe37d4").identity == finding("load of 0x7ffd0c1a").identity
-    assert finding(file="b.cpp").identity != finding().identity
-
-
-def test_only_what_the_baseline_lacks_is_new() -> None:
-    known = [finding("old").identity]
-    found = compared([finding("old", 3), finding("new"), finding("old", 3)], known)
-    assert [(its.message, its.is_new) for its in found] == [("old", False), ("new", True)]
-
-
-@given(st.lists(st.builds(finding, st.text(max_size=8), st.integers(1, 99)), max_size=9))
-def test_what_is_accepted_is_never_new(found: list[Finding]) -> None:
-    accepted = [its.identity for its in found]
-    assert not any(its.is_new for its in compared(found, accepted))
-
-
 def test_sarif_has_a_run_for_each_tool_and_places_in_the_repository() -> None:
-    document = analysis.sarif([finding(), Finding("u", "s", "n", is_new=False)], "libs/a")
+    document = analysis.sarif(
+        [Finding("t", "r", "m", "a.cpp", 1), Finding("u", "s", "n", is_new=False)], "libs/a"
+    )
     first, second = document["runs"]
     (result,) = first["results"]
     place = result["locations"][0]["physicalLocation"]

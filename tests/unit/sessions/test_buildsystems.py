@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.sessions.places import SDIST, place
 
 from envmatrix.matrix.model import LibraryBuild, LibrarySource
-from envmatrix.plan.toolchains import CompilerCache
+from envmatrix.plan.images import CompilerCache
 from envmatrix.sessions import buildsystems, steps
 from envmatrix.sessions.buildsystems import Command, commands
 from envmatrix.sessions.steps import jobs_for
@@ -104,15 +104,15 @@ def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
 
 @pytest.mark.parametrize("name", ["ccache", "sccache"])
 def test_compilers_are_called_through_the_cache(name: str) -> None:
-    found = steps.compiler(place(cache=CompilerCache(name)), ["true"]).environment
+    found = steps.compiler(place(cache=CompilerCache(name, "0123")), ["true"]).environment
     assert found["CMAKE_CUDA_COMPILER_LAUNCHER"] == name
-    only_c = CompilerCache(name, ("C",))
+    only_c = CompilerCache(name, "0123", ("C",))
     found = steps.compiler(place(cache=only_c), ["true"]).environment
     assert "CMAKE_CUDA_COMPILER_LAUNCHER" not in found
 
 
 def test_sccache_counts_while_it_compiles() -> None:
-    configure, compile_ = commands(place(cache=CompilerCache("sccache")), 7)
+    configure, compile_ = commands(place(cache=CompilerCache("sccache", "0123")), 7)
     assert "sccache" not in " ".join(configure.argv)
     assert compile_.argv[:2] == ["sh", "-euc"]
     assert "--show-stats --stats-format=json >/build/sccache.json" in compile_.argv[2]

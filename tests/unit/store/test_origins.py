@@ -12,7 +12,6 @@ from envmatrix.store.origins import (
     Origins,
     apt_sources,
     archive_mirrors,
-    configured_mirrors,
     parse_deb822,
     parse_one_line,
     pip_index,
@@ -262,11 +261,6 @@ def test_a_pip_that_states_nothing_has_no_index() -> None:
     assert pip_index("usage: pip", {}) is None
 
 
-def test_no_configuration_names_no_mirror(tmp_path: Path) -> None:
-    assert configured_mirrors(tmp_path / "none.toml") == {}
-    assert configured_mirrors(write(tmp_path / "config.toml", 'theme = "dark"\n')) == {}
-
-
 def test_a_mirror_of_nvidias_packages_may_have_a_key_of_its_own(tmp_path: Path) -> None:
     assert origins_of(tmp_path).nvidia_keyring is None
     key = write(tmp_path / "our key.gpg", "")
@@ -283,63 +277,3 @@ def test_a_licensed_sdk_is_where_the_user_says(tmp_path: Path) -> None:
     assert "nothing on this machine says where the SDK `drive` is" in str(problem)
     assert str(origins.configuration) in str(problem.hint)
     assert '`drive = "/path/of/the/sdk"`' in str(problem.hint)
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("sdks = 1", "`sdks` must name some of `drive`, `qnx`"),
-        ('[sdks]\nqnix = "/opt"', "`sdks` must name some of `drive`, `qnx`"),
-        ("[sdks]\nqnx = 1", "the SDK `qnx` is no directory: `1`"),
-        ('[sdks]\nqnx = "opt"', "the SDK `qnx` is no directory: `opt`"),
-        ('[sdks]\nqnx = "/nonesuch"', "the SDK `qnx` is no directory: `/nonesuch`"),
-    ],
-)
-def test_a_mistake_in_the_sdks_is_told(tmp_path: Path, text: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        origins_of(tmp_path, text).sdk("qnx")
-    assert problem in str(caught.value.problems[0])
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("keyrings = 1", "`keyrings` must name one of `nvidia`"),
-        ("[keyrings]\nnvidia = 1", "`keyrings` must name one of `nvidia`"),
-        ('[keyrings]\ndebian = "/a.gpg"', "`keyrings` must name one of `nvidia`"),
-        ('[keyrings]\nnvidia = "a.gpg"', "the keyring `a.gpg` is no file to read"),
-        ('[keyrings]\nnvidia = "/nonesuch.gpg"', "the keyring `/nonesuch.gpg` is no file to read"),
-    ],
-)
-def test_a_mistake_in_the_keyrings_is_told(tmp_path: Path, text: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        _ = origins_of(tmp_path, text).nvidia_keyring
-    assert problem in str(caught.value.problems[0])
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ('[mirrors]\ndebian "x"\n', ":2:8: Expected '=' after a key in a key/value pair"),
-        ('[mirrors]\ndebian = "x', "is no TOML: Unterminated string (at end of document)"),
-        ('mirrors = "https://mirror.example"\n', ": `mirrors` must be a table"),
-        ("[mirrors]\ndebian = 1\n", "mirrors of `debian` must be a URL or a list of URLs"),
-        ('[mirrors]\ndebian = "mirror.example"\n', "must be a URL or a list of URLs"),
-        ('[mirrors]\ndebian = "file:///srv/debian"\n', "must be a URL or a list of URLs"),
-        ('[mirrors]\ndebian = ["https://[bad"]\n', "must be a URL or a list of URLs"),
-        ('[mirrors]\ndebain = "https://mirror.example"\n', "there is no origin `debain`"),
-    ],
-)
-def test_a_mistake_in_the_configuration_is_told(tmp_path: Path, text: str, problem: str) -> None:
-    file = write(tmp_path / "config.toml", text)
-    with pytest.raises(ConfigurationError) as caught:
-        configured_mirrors(file)
-    (found,) = caught.value.problems
-    assert str(file) in str(found)
-    assert problem in str(found)
-
-
-def test_a_configuration_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigurationError, match="is no TOML"):
-        configured_mirrors(tmp_path / "config.toml")

@@ -1,0 +1,79 @@
+"""The images of environments, and which of them a cell needs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.matrix.cells import docker_arch
+from envmatrix.matrix.model import ANALYSIS, PlannedCell
+from envmatrix.matrix.targets import CROSS_HOST, TARGETS
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One stage of an environment's Dockerfile for one architecture, by Docker's name; the
+    flavour names its target where that is no server: `cross-jetson`."""
+
+    environment: str
+    flavour: str
+    arch: str
+
+    @property
+    def reference(self) -> str:
+        return f"envmatrix/{self.environment}:{self.flavour}-{self.arch}"
+
+    @property
+    def platform(self) -> str:
+        return f"linux/{self.arch}"
+
+    def __str__(self) -> str:
+        return f"{self.environment}:{self.flavour}-{self.arch}"
+
+
+@dataclass(frozen=True, slots=True)
+class CompilerCache:
+    """A compiler cache, what identifies the compilers for it, and the languages that it is used
+    for, by CMake's names."""
+
+    name: str
+    toolchain: str
+    languages: tuple[str, ...] = ("C", "CXX", "CUDA")
+
+
+def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tuple[Image, ...]:
+    """What a machine of `host_arch` (Docker's name) needs: first to compile, then to run, if what
+    is compiled runs anywhere but on hardware of its own."""
+    target, environment = TARGETS[cell.cell.arch], cell.cell.environment
+    host = docker_arch(CROSS_HOST)
+    if (emulate and not target.is_native) or not is_made_on(cell, host_arch):
+        raise ConfigurationError(
+            Problem(
+                f"`{cell.id}` is cross-compiled on {CROSS_HOST} only",
+                hint="leave out `--emulate`" if emulate else f"take a machine of {CROSS_HOST}",
+            )
+        )
+    crossed = cell.is_crossed and host_arch != target.machine and not emulate
+    if crossed or not target.is_native:
+        compiler = Image(environment, f"cross{target.suffix}", host)
+    else:
+        compiler = Image(environment, "devel", docker_arch(target.name))
+    if target.machine is None:
+        return (compiler,)
+    return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
+
+
+def analysis_image(cell: PlannedCell) -> Image:
+    """The image that code of a cell is examined in, on a machine of the cell's architecture."""
+    return Image(cell.cell.environment, ANALYSIS, docker_arch(cell.cell.arch))
+
+
+def is_made_on(cell: PlannedCell, host_arch: str) -> bool:
+    """Whether a machine of `host_arch` can compile for the cell at all."""
+    return TARGETS[cell.cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
+
+
+def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
+    """Whether a machine of `host_arch` would cross to the cell, if only it had a flavour for it."""
+    is_foreign = cell.cell.arch != CROSS_HOST and host_arch != TARGETS[cell.cell.arch].machine
+    return is_foreign and not cell.is_crossed
