@@ -20,8 +20,9 @@ from tempfile import TemporaryDirectory
 import yaml
 from benchmarks import timing
 
+from envmatrix.commands.locked import tree
 from envmatrix.console import Console
-from envmatrix.engine.sources import differing, tree
+from envmatrix.engine.sources import differing
 from envmatrix.lock.libraries import source_set
 from envmatrix.lock.model import load
 from envmatrix.matrix.loading import load_matrix
@@ -36,9 +37,6 @@ from envmatrix.sessions.dependencies import (
     of_library,
     selection,
 )
-from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.origins import Origins
 
 CELL = "cuda13.5-debian12-x86_64"
 
@@ -143,7 +141,7 @@ def _between(root: Path, library: Library, suites: Sequence[str]) -> set[str]:
 
 def _locked(root: Path, library: Library) -> Path:
     """The library's source as the lock of the project has it; it was built, so it is here."""
-    return tree(cache_directory(), Store.of_user(), load(root).sets[source_set(library)])
+    return tree(load(root).sets[source_set(library)], Console())
 
 
 def _tree(root: Path, library: Library, suite: str) -> Path:
@@ -158,11 +156,8 @@ def _tree(root: Path, library: Library, suite: str) -> Path:
         (project / "matrix.yaml").write_text(changed)
         timing.run([*timing.ENVMATRIX, "lock"], project)
         locked = load(project).sets[source_set(library)]
-    store = Store.of_user()
-    with http_client() as client:
-        Fetcher(store, Origins(), client).fetch(locked.artifacts, Console())
     print(f"{suite}: {locked.artifacts[0].version}")
-    return tree(cache_directory(), store, locked)
+    return tree(locked, Console())
 
 
 def _git(*arguments: str) -> str:

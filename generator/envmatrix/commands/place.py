@@ -19,12 +19,9 @@ from envmatrix.commands import options
 from envmatrix.commands.build import planned, provide
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine import containers, gpu, images, revisions, sources
+from envmatrix.engine import containers, images, revisions
 from envmatrix.engine.resources import available_memory, processors
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
-from envmatrix.lock.image import component_of
-from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
-from envmatrix.lock.model import PackageSet
 from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.selection import find_cell, is_for
@@ -33,16 +30,16 @@ from envmatrix.plan.images import CompilerCache, Image, analysis_image, images_o
 from envmatrix.results.location import Location
 from envmatrix.results.recording import Recorder, recorded
 from envmatrix.results.records import Revision, Run
-from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner, Skipped
 from envmatrix.sessions.steps import Workplace, jobs_for
-from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.origins import Origins
+from envmatrix.store.artifacts import cache_directory
 
 if TYPE_CHECKING:
     import docker
     from docker.types import DeviceRequest
+
+    from envmatrix.results.waivers import Waiver
 
 # What the rest of a machine keeps of its memory, in bytes.
 _SPARED_MEMORY = 512 << 20
@@ -105,6 +102,7 @@ class Cell:
                 hint="compile it under emulation: `--emulate`",
             )
         libraries = _libraries(workspace, which.library, cell)
+        images.import_client()
         compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
         needed = [compiler, *([] if only_compiler else others)]
         actions = planned(workspace, needed, console)
@@ -134,12 +132,10 @@ class Cell:
             return queries.durations(connection, library.name, self.planned.id, before)
 
     def place(self, library: Library) -> Workplace:
-        root, cell = self.workspace.root, self.planned
-        sdk = TARGETS[cell.cell.arch].sdk
         return Workplace(
-            cell=cell,
+            cell=self.planned,
             library=library,
-            root=root,
+            root=self.workspace.root,
             source=self._source(library),
             caches=cache_directory(),
             compiler=self.compiler,
@@ -148,7 +144,7 @@ class Cell:
             host_arch=options.host_arch(),
             cache=self._cache,
             requires=self._requires(library),
-            sdk=Origins().sdk(sdk) if sdk else None,
+            sdk=self._sdk(),
         )
 
     @cached_property
@@ -161,52 +157,41 @@ class Cell:
             self.console.warn(f"{message}: CUDA is compiled without it; ccache does")
         return found
 
+    def _sdk(self) -> Path | None:
+        """The directory of the licensed SDK that the cell's target needs, if it needs one."""
+        name = TARGETS[self.planned.cell.arch].sdk
+        if name is None:
+            return None
+        from envmatrix.store.origins import Origins
+
+        return Origins().sdk(name)
+
     def _source(self, library: Library) -> Path:
         if library.source is None:
             directory = self.workspace.root / library.path
             if not directory.is_dir():
                 raise ConfigurationError(Problem(f"there is no directory `{library.path}`"))
             return directory
-        tree = self.tree(self.workspace.lock.sets[source_set(library)])
-        if not (tree / library.path).is_dir():
-            message = f"the source of `{library.name}` has no directory `{library.path}`"
-            raise ConfigurationError(Problem(message, hint="correct its `path` in matrix.yaml"))
-        return tree
+        from envmatrix.commands import locked
 
-    def tree(self, source: PackageSet) -> Path:
-        """The directory of a locked source, of this lock or of another one."""
-        return sources.tree(cache_directory(), Store.of_user(), self._fetched(source))
+        return locked.source(self.workspace, library, self.console)
 
     def _requires(self, library: Library) -> Mapping[str, Path]:
         """The wheels of a library by the architecture of the images that it needs them in."""
         if not library.requires:
             return {}
+        from envmatrix.commands import locked
+
         arches = {image.arch for image in (self.compiler, self.runtime) if image}
-        store, sets = Store.of_user(), self.workspace.lock.sets
-        return {
-            arch: sources.wheels(cache_directory(), store, self._fetched(found).artifacts)
-            for arch in sorted(arches)
-            for found in [sets[wheels_set(library, self.planned.cell.os, arch)]]
-        }
-
-    def _fetched(self, found: PackageSet) -> PackageSet:
-        """A set of a lock with its files in the store."""
-        store = Store.of_user()
-        if all(store.has(artifact) for artifact in found.artifacts):
-            return found
-        from envmatrix.store.fetch import Fetcher, http_client  # httpx
-        from envmatrix.store.mirrors import mirror_of_user
-
-        with http_client() as client, mirror_of_user() as mirror:
-            Fetcher(store, Origins(), client, mirror=mirror).fetch(found.artifacts, self.console)
-        return found
+        system = self.planned.cell.os
+        return locked.wheels(self.workspace, library, system, arches, self.console)
 
     @contextmanager
     def recorded(
         self, library: Library, verb: str, shard: str
     ) -> Iterator[tuple[Execution, Recorder]]:
         """What carries out and what writes down the work on one library."""
-        image = self.names[self.compiler]
+        image, revision = self.names[self.compiler], self._revision(library)
         with images.engine() as client:
             containers.sweep(client)
             run = Run(
@@ -215,7 +200,7 @@ class Cell:
                 cell=self.planned.id,
                 verb=verb,
                 started=time.time(),
-                revision=self._revision(library),
+                revision=revision,
                 image=image,
                 digest=str(client.images.get(image).id),
                 host=platform.node(),
@@ -249,6 +234,8 @@ class Cell:
 
     def _lacking_component(self, file: str) -> str | None:
         """The component that a file is of, if the cell's images do not have that."""
+        from envmatrix.lock.image import component_of
+
         component = component_of(file)
         there = self.workspace.matrix.components_of(self.planned, "devel")
         if component is None or component in there or component == "cudnn":
@@ -259,9 +246,9 @@ class Cell:
         if library.source is None:
             found = revisions.checkout_of(self.workspace.root / library.path)
             return Revision(found.commit, found.branch, found.committed) if found else Revision("")
-        locked = self.workspace.lock.sets[source_set(library)]
-        versions = [its.version for its in locked.artifacts]
-        return Revision(locked.found.get(COMMIT) or min(versions, default=library.source.version))
+        from envmatrix.commands import locked
+
+        return locked.revision(self.workspace, library)
 
     def keep_results(self) -> None:
         """Bring what was recorded into the store; where that fails it stays recorded."""
@@ -329,6 +316,8 @@ def for_each(
 
 def devices_of(execution: Execution) -> Sequence[DeviceRequest]:
     """The GPU that tests get, if there is one and what they test runs here natively."""
+    from envmatrix.engine import gpu
+
     found = gpu.choose(gpu.probe(execution.runner.client))
     if isinstance(found, gpu.NoGpu) or execution.place.is_emulated:
         return ()

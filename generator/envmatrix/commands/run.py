@@ -17,11 +17,10 @@ import click
 from envmatrix.commands import options
 from envmatrix.commands.place import Cell, Which, devices_of, for_each, skip
 from envmatrix.console import Console
-from envmatrix.engine import containers, gpu, images
+from envmatrix.engine import containers, images
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.recording import Recorder
 from envmatrix.results.records import BAD
-from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution, begin_anew
 from envmatrix.sessions.outcomes import COUNTED, TestOutcome
@@ -29,6 +28,9 @@ from envmatrix.sessions.runner import Skipped
 from envmatrix.sessions.steps import Workplace
 
 if TYPE_CHECKING:
+    from docker.types import DeviceRequest
+
+    from envmatrix.results.waivers import Waiver
     from envmatrix.sessions.testing import Asked, TestRun
 
 
@@ -159,6 +161,8 @@ def perf_command(
     arguments: Sequence[str],
 ) -> None:
     """Run the benchmark in CELL with a GPU; without one, exit with 77 and say what is missing."""
+    from envmatrix.engine import gpu
+
     with images.engine() as client:
         found = gpu.choose(gpu.probe(client), device)
     if isinstance(found, gpu.NoGpu):
@@ -170,7 +174,7 @@ def perf_command(
             here = "a machine of its own architecture"
             raise Skipped(f"`{which.name}` can be measured only on {here}")
         _compile(execution, recorder)
-        _measure(execution, recorder, found, arguments, as_json=as_json)
+        _measure(execution, recorder, gpu.request(found), arguments, as_json=as_json)
 
     for_each(cell, "perf", measured)
 
@@ -225,6 +229,8 @@ def _are_waived(
     outcomes: Sequence[TestOutcome], place: Workplace, waivers: Sequence[Waiver], console: Console
 ) -> bool:
     """Whether all that failed is waived; each is told."""
+    from envmatrix.results.waivers import waiver_of
+
     bad = [its for its in outcomes if its.state in BAD]
     library, cell, today = place.library.name, place.cell.id, options.today()
     found = [waiver_of(waivers, library, cell, its.name, today) for its in bad]
@@ -237,12 +243,12 @@ def _are_waived(
 def _measure(
     execution: Execution,
     recorder: Recorder,
-    device: gpu.Passthrough,
+    device: DeviceRequest,
     arguments: Sequence[str],
     *,
     as_json: bool,
 ) -> None:
-    found = execution.measure(gpu.request(device), arguments)
+    found = execution.measure(device, arguments)
     recorder.measured(found)
     if as_json:
         options.print_json([asdict(item) for item in found])

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from envmatrix.commands.affected import compared
+from envmatrix.commands.locked import tree
 from envmatrix.commands.place import Cell
 from envmatrix.console import Console
 from envmatrix.engine.revisions import changed_files
 from envmatrix.engine.sources import differing
 from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
-from envmatrix.sessions.dependencies import Selection, of_library, selection
+from envmatrix.sessions.buildsystems import DEPS, GRAPH
+from envmatrix.sessions.dependencies import (
+    Selection,
+    build_of,
+    commands_of,
+    dependencies,
+    of_library,
+    selection,
+)
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
+from envmatrix.sessions.steps import Workplace
 
 
 def selected(cell: Cell, execution: Execution, since: str) -> Selection:
@@ -24,11 +34,30 @@ def selected(cell: Cell, execution: Execution, since: str) -> Selection:
     files, reason = _changed(cell, execution, since)
     if reason:
         return Selection(None, reason)
-    known = execution.dependencies()
+    commands = _test_commands(execution.place)
+    known = _dependencies(execution.place, commands)
     tests = library.tests
     if tests is None or tests.framework != "ctest" or not known:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
-    return selection(known, list(execution.test_commands()), files, tests.ignore)
+    return selection(known, list(commands), files, tests.ignore)
+
+
+def _dependencies(
+    place: Workplace, commands: Mapping[str, Sequence[str]]
+) -> Mapping[str, Sequence[str]]:
+    """Test -> the files of the library that it is made of, where the build system tells."""
+    try:
+        graph = (place.build / GRAPH).read_text(encoding="utf-8")
+        deps = (place.build / DEPS).read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    return dependencies(build_of(graph, deps), commands, place.tree)
+
+
+def _test_commands(place: Workplace) -> Mapping[str, Sequence[str]]:
+    """What CTest would run, by its own files."""
+    found = place.build.rglob("CTestTestfile.cmake")
+    return commands_of(its.read_text("utf-8", "replace") for its in found)
 
 
 def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str], str | None]:
@@ -44,7 +73,9 @@ def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str
     locked = known.states[0].lock.sets.get(source_set(library))
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
-    return of_library(differing(cell.tree(locked), execution.place.source), library.path), None
+    return of_library(
+        differing(tree(locked, cell.console), execution.place.source), library.path
+    ), None
 
 
 def explain(found: Selection, console: Console, *, every_test: bool) -> None:

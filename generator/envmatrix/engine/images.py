@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,11 @@ def engine() -> Iterator[docker.DockerClient]:
         raise EngineError(f"the container engine failed: {error}") from error
     finally:
         client.close()
+
+
+def import_client() -> None:
+    """Import docker-py in the background: there is time while programs are waited for."""
+    threading.Thread(target=import_module, args=("docker",)).start()
 
 
 def labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from envmatrix.console import Console
-from envmatrix.engine import sources
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
-from envmatrix.sessions import buildsystems, dependencies, outcomes, steps
+from envmatrix.sessions import buildsystems, outcomes, steps
 from envmatrix.sessions.buildsystems import Command
 from envmatrix.sessions.copies import update
 from envmatrix.sessions.outcomes import Artifact, Measurement
@@ -62,23 +61,6 @@ class Execution:
         compiled."""
         return outcomes.cache_hits(self.place.build)
 
-    def dependencies(self) -> Mapping[str, Sequence[str]]:
-        """Test -> the files of the library that it is made of, where the build system tells;
-        after it was compiled."""
-        build = self.place.build
-        try:
-            graph = (build / buildsystems.GRAPH).read_text(encoding="utf-8")
-            deps = (build / buildsystems.DEPS).read_text(encoding="utf-8")
-        except OSError:
-            return {}
-        known = dependencies.build_of(graph, deps)
-        return dependencies.dependencies(known, self.test_commands(), self.place.tree)
-
-    def test_commands(self) -> Mapping[str, Sequence[str]]:
-        """What CTest would run, by its own files; after it was compiled."""
-        found = self.place.build.rglob("CTestTestfile.cmake")
-        return dependencies.commands_of(its.read_text("utf-8", "replace") for its in found)
-
     def _prepare(self) -> None:
         place = self.place
         begin_anew(place, self.runner.console)
@@ -114,7 +96,9 @@ class Execution:
         site = self.place.build / SITE
         shutil.rmtree(site, ignore_errors=True)
         if wheels:
-            sources.unpack_wheels(wheels, site)
+            from envmatrix.engine.sources import unpack_wheels
+
+            unpack_wheels(wheels, site)
 
     def measure(self, device: DeviceRequest, arguments: Sequence[str]) -> tuple[Measurement, ...]:
         """Run the benchmark with `device`; Skipped where it finds no GPU after all."""
