@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
-from tests.registries import with_package
+from tests.images import with_package
 
 IMAGE = "envmatrix-test/chromium"
 # It looks for nothing outside: no updates, no lists, no names that are not asked for.

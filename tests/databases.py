@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psycopg
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
-from tests.registries import with_package
+from tests.images import with_package
 
 IMAGE = "envmatrix-test/postgresql"
 PORT = 5432

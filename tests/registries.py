@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+from tests.images import with_package
 
 IMAGE = "envmatrix-test/registry"
 PORT = 5000
@@ -61,19 +61,6 @@ def image(base: str, archive: str) -> str:
     if given := os.environ.get("ENVMATRIX_TEST_REGISTRY"):
         return given
     return with_package(IMAGE, base, archive, "docker-registry", '"docker-registry"')
-
-
-def with_package(name: str, base: str, archive: str, package: str, entrypoint: str) -> str:
-    """`name`, after an image was made under it: `base` with a package of Debian 12."""
-    install = f"apt-get update && apt-get install -y --no-install-recommends {package}"
-    dockerfile = (
-        f"FROM {base}\n"
-        f"RUN echo 'deb {archive} bookworm main' >/etc/apt/sources.list && {install}\n"
-        f"ENTRYPOINT [{entrypoint}]\n"
-    )
-    command = ["docker", "build", "--quiet", "--network=host", "--tag", name, "-"]
-    subprocess.run(command, input=dockerfile, text=True, check=True, capture_output=True)
-    return name
 
 
 @contextmanager

@@ -107,6 +107,7 @@ def build(out: Path, name: str, version: str, tree: Path) -> None:
 
 
 def files(family: str, out: Path) -> None:
+    subprocess.run(["apt-get", "update", "-qq"], check=True)
     for name, debian in SYSTEMS[family].items():
         tree = out / f"trees/{name}_1.0"
         tree.mkdir(parents=True)

@@ -53,7 +53,8 @@ Project = Callable[..., Path]
 
 def pushed(engine: docker.DockerClient, name: str, dockerfile: str) -> str:
     """An image made and pushed; its name by digest."""
-    build = ["docker", "build", "--quiet", f"--tag={name}:devel", "-"]
+    output = f"--output=type=image,name={name}:devel,compression=uncompressed"
+    build = ["docker", "build", "--quiet", output, "-"]
     subprocess.run(build, input=dockerfile, text=True, check=True, capture_output=True)
     said = engine.images.push(name, "devel")
     assert "error" not in said, said

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from tests.images import made
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.openpgp import Key
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
@@ -64,58 +65,55 @@ libraries:
   vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"]}}
 """
 
-SYNTHETIC = "envmatrix-test/rpm-base"
-FILES = "envmatrix-test/rpm-files"
-MAKER = "envmatrix-test/rpm-maker"
 CREATED = 1767225600  # 2026-01-01
 NVIDIA = load_facts().nvidia_repositories["rhel9"]
 OURS = Key("ours <ours@mirror.example>", CREATED)
 OTHER = Key("other <other@mirror.example>", CREATED)
 EXPIRED = Key("expired <expired@mirror.example>", CREATED, lifetime=86400)
 
-BASE_DOCKERFILE = """\
+# What dnf and zypper are in, which a Debian can have as well.
+PROGRAMS_DOCKERFILE = """\
 FROM {base}
 RUN echo 'deb {debian} bookworm main' >/etc/apt/sources.list && apt-get update \\
  && apt-get install -y --no-install-recommends dnf gnupg rpm zypper \\
  && rm -rf /var/lib/apt/lists/* \\
  && mkdir -p /etc/rpm && echo '%_dbpath /var/lib/rpm' >/etc/rpm/macros && rpm --initdb
+"""
+SYNTHETIC_DOCKERFILE = """\
+FROM {programs}
 COPY key.pub /
 RUN rpm --import /key.pub
 """
 MAKER_DOCKERFILE = """\
-FROM {synthetic} AS files
-RUN apt-get update
-COPY rpms.py /
-FROM files
-RUN apt-get install -y --no-install-recommends createrepo-c rpm
+FROM {programs}
+RUN apt-get update && apt-get install -y --no-install-recommends createrepo-c rpm
 """
 
 
-def _image(context: Path, name: str, dockerfile: str, *options: str) -> None:
-    context.mkdir(exist_ok=True)
-    (context / "Dockerfile").write_text(dockerfile)
-    shutil.copy(ROOT / "tests/rpms.py", context)
-    (context / "key.pub").write_bytes(OURS.public)
-    command = ["docker", "build", "--quiet", "--network=host", "--tag", name]
-    subprocess.run([*command, *options, str(context)], check=True, capture_output=True)
+@dataclass(frozen=True)
+class Programs:
+    """The images with the programs of these families, and with what makes rpms beside them."""
+
+    plain: str
+    maker: str
 
 
 @pytest.fixture(scope="session")
-def images(base: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The synthetic base, and what makes rpms."""
-    contexts = tmp_path_factory.mktemp("images")
+def programs(base: str) -> Programs:
     debian = Origins().archive("debian")[0]
-    _image(contexts / "base", SYNTHETIC, BASE_DOCKERFILE.format(base=base, debian=debian))
-    maker = MAKER_DOCKERFILE.format(synthetic=SYNTHETIC)
-    _image(contexts / "maker", FILES, maker, "--target=files")
-    _image(contexts / "maker", MAKER, maker)
+    dockerfile = PROGRAMS_DOCKERFILE.format(base=base, debian=debian)
+    plain = made("envmatrix-test/rpm-programs", dockerfile)
+    maker = made("envmatrix-test/rpm-maker", MAKER_DOCKERFILE.format(programs=plain))
+    return Programs(plain, maker)
 
 
 @pytest.fixture(scope="session")
-def image(engine: docker.DockerClient, images: None, registry: str) -> str:
+def image(engine: docker.DockerClient, programs: Programs, registry: str) -> str:
     """The synthetic base, pushed; its name by digest."""
+    dockerfile = SYNTHETIC_DOCKERFILE.format(programs=programs.plain)
+    synthetic = made("envmatrix-test/rpm-base", dockerfile, {"key.pub": OURS.public})
     name = f"{registry}/rockylinux"
-    engine.images.get(SYNTHETIC).tag(name, "9")
+    engine.images.get(synthetic).tag(name, "9")
     said = engine.images.push(name, "9")
     assert "error" not in said, said
     digest = engine.images.get(f"{name}:9").attrs["RepoDigests"][0].split("@")[1]
@@ -123,10 +121,11 @@ def image(engine: docker.DockerClient, images: None, registry: str) -> str:
     return f"{name}@{digest}"
 
 
-def _make(step: str, directory: Path, image: str = MAKER) -> None:
-    command = ["docker", "run", "--rm", "--network=host", "--volume", f"{directory}:/out"]
-    command += ["--env", f"SOURCE_DATE_EPOCH={CREATED}", image, "python3", "/rpms.py"]
-    subprocess.run([*command, step, "/out"], check=True)
+def _make(step: str, directory: Path, image: str) -> None:
+    script = ROOT / "tests/rpms.py"
+    command = ["docker", "run", "--rm", "--network=host", f"--volume={directory}:/out"]
+    command += [f"--volume={script}:/rpms.py:ro", f"--env=SOURCE_DATE_EPOCH={CREATED}", image]
+    subprocess.run([*command, "python3", "/rpms.py", step, "/out"], check=True)
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("mirrors")
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -174,27 +173,27 @@ def server(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root))) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
-        made = Server(root, f"http://127.0.0.1:{http.server_port}")
+        its = Server(root, f"http://127.0.0.1:{http.server_port}")
         for repository in ("BaseOS", "AppStream", "CRB"):
             directory = root / f"rocky/9/{repository}/x86_64/os"
             (directory / "trees").mkdir(parents=True)
             if repository == "BaseOS":
-                _make("rpm", directory, FILES)
-            _make("packages", directory)
-        (made.suse / "trees").mkdir(parents=True)
-        _make("zypper", made.suse, FILES)
-        _make("packages", made.suse)
-        _nvidia_trees(made.nvidia / "trees")
-        _make("packages", made.nvidia)
-        yield made
+                _make("rpm", directory, programs.plain)
+            _make("packages", directory, programs.maker)
+        (its.suse / "trees").mkdir(parents=True)
+        _make("zypper", its.suse, programs.plain)
+        _make("packages", its.suse, programs.maker)
+        _nvidia_trees(its.nvidia / "trees")
+        _make("packages", its.nvidia, programs.maker)
+        yield its
         http.shutdown()
-    _make_removable(root)
+    _make_removable(root, programs.plain)
     shutil.rmtree(root)
 
 
-def _make_removable(root: Path) -> None:
+def _make_removable(root: Path, image: str) -> None:
     """What containers wrote belongs to their user."""
-    command = ["docker", "run", "--rm", "--volume", f"{root}:/out", MAKER, "chmod", "-R", "a+rwX"]
+    command = ["docker", "run", "--rm", "--volume", f"{root}:/out", image, "chmod", "-R", "a+rwX"]
     subprocess.run([*command, "/out"], check=True)
 
 
