@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOXFILE = Path(__file__).parents[2] / "noxfile.py"
+from envmatrix.sessions import registration
+
+ROOT = Path(__file__).parents[2]
+NOXFILE = ROOT / "noxfile.py"
 
 STAND_IN = """\
 #!/bin/sh
@@ -16,16 +19,36 @@ echo "$@" >> "$(dirname "$0")/calls"
 """
 
 
+def run(directory: Path, noxfile: Path, *arguments: str) -> list[str]:
+    """How nox with these arguments calls the stand-in, which lies in `directory`."""
+    (directory / "envmatrix").write_text(STAND_IN)
+    (directory / "envmatrix").chmod(0o755)
+    path = f"{directory}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "ENVMATRIX_CACHE": str(directory)}
+    command = [sys.executable, "-m", "nox", "-f", str(noxfile), "-s", *arguments]
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    return (directory / "calls").read_text().splitlines()
+
+
 def test_the_matrix_session_runs_the_cells_of_a_tier(tmp_path: Path) -> None:
-    (tmp_path / "envmatrix").write_text(STAND_IN)
-    (tmp_path / "envmatrix").chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "ENVMATRIX_CACHE": str(tmp_path)}
-    command = [sys.executable, "-m", "nox", "-f", str(NOXFILE), "-s", "matrix", "--"]
     arguments = ["--library", "mine", "--tier", "pr", "--", "-L", "host"]
-    subprocess.run([*command, *arguments], env=environment, capture_output=True, check=True)
-    assert (tmp_path / "calls").read_text().splitlines() == [
+    assert run(tmp_path, NOXFILE, "matrix", "--", *arguments) == [
         "plan --tier pr --json",
         "run test b --library mine -- -L host",
         "run test a --library mine -- -L host",
     ]
+
+
+def test_a_noxfile_of_three_lines_is_enough_and_its_sessions_have_no_environment_of_their_own(
+    tmp_path: Path,
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name in ("matrix.yaml", "envs"):
+        (repository / name).symlink_to(ROOT / name)
+    noxfile = repository / "noxfile.py"
+    noxfile.write_text(str(registration.__doc__).partition("\n\n")[2])
+    assert run(tmp_path, noxfile, "build-cuda12-aarch64") == [
+        "run compile cuda12.4-debian12-aarch64"
+    ]
+    assert not (repository / ".nox").exists()

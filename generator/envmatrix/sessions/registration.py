@@ -71,7 +71,7 @@ def _add(name: str, arguments: Iterable[str], text: str) -> None:
             raise
 
     run.__doc__ = text
-    nox.session(name=name, default=False)(run)
+    nox.session(name=name, default=False, venv_backend="none")(run)
 
 
 def _wanted(arguments: list[str], known: SessionNames) -> Mapping[str, str]:
