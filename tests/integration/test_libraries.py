@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.fake_perforce import serving
-from tests.integration.conftest import CELL, Checkout
+from tests.integration.conftest import CELL, CROSSED, Checkout
 
 ADD = "int add(int a, int b) { return a + b; }\n"
 FILES = {
@@ -368,6 +368,17 @@ def test_a_revision_that_is_not_there_is_named(workshop: Checkout, tmp_path: Pat
     file.write_text(file.read_text().replace("revision: v1", "revision: v9"))
 
     assert "has no branch or tag `v9`" in other.run("lock", expect=5).stderr
+
+
+def test_a_wheel_is_crossed_and_named_so(workshop: Checkout, tmp_path: Path) -> None:
+    other = Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
+    other.add_aarch64()
+    made = other.run("run", "compile", CROSSED, "--library", "extension").stdout
+    assert re.search(r"/libkernels\.so +aarch64 ", made)
+    assert "/doubling-1.0-cp311-cp311-linux_aarch64.whl " in made
+    said = other.run("run", "compile", CROSSED, "--library", "python", expect=1).stderr
+    assert "includes `Python.h`" in said
+    assert "--emulate" in said
 
 
 SHAPES = {

@@ -102,8 +102,11 @@ def _meson(place: Workplace, jobs: int) -> Sequence[Command]:
 
 
 def _meson_cross(place: Workplace) -> Sequence[str]:
-    is_cross = place.compiler.flavour.startswith("cross")
-    return ["--cross-file", f"{BUILD}/{MESON_CROSS}"] if is_cross else []
+    return ["--cross-file", f"{BUILD}/{MESON_CROSS}"] if _is_crossed(place) else []
+
+
+def _is_crossed(place: Workplace) -> bool:
+    return place.compiler.flavour.startswith("cross")
 
 
 MESON_CROSS = "meson-cross.ini"
@@ -164,12 +167,16 @@ exit $status
 
 
 def _python(place: Workplace, jobs: int) -> Sequence[Command]:
-    """A wheel, by the backend that the project names, of what `requires` lists."""
-    build = place.library.build
+    """A wheel, by the backend that the project names, of what `requires` lists. Its name has the
+    platform that Python itself tells."""
+    build, target = place.library.build, place.target
     argv = ["python3", "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
     settings = [f"--config-setting={option}" for option in build.options]
     parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(jobs), "MAX_JOBS": str(jobs)}
-    return (Command("compile", [*argv, *settings, "--outdir", WHEELS, "."], place.tree, parallel),)
+    platform = f"{target.system}-{target.processor}".lower()
+    crossed = {"_PYTHON_HOST_PLATFORM": platform} if _is_crossed(place) else {}
+    argv += [*settings, "--outdir", WHEELS, "."]
+    return (Command("compile", argv, place.tree, {**parallel, **crossed}),)
 
 
 def _script(place: Workplace, jobs: int) -> Sequence[Command]:

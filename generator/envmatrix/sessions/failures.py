@@ -55,6 +55,12 @@ _RULES: Sequence[_Rule] = (
         "see `df`; `envmatrix gc --dry-run` says what could be removed",
     ),
     _rule(
+        r"fatal error: [\w-]+/python[\d.]+/pyconfig\.h: No such file",
+        "environment",
+        "it includes `Python.h`, and the image has that of its own architecture only",
+        "compile it under emulation: `--emulate`",
+    ),
+    _rule(
         r"(?i)(could not resolve host|temporary failure in name resolution|network is unreachable)",
         "product",
         "it asks for a network, and containers have none",

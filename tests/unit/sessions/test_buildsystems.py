@@ -74,6 +74,15 @@ def test_a_python_package_becomes_a_wheel_of_what_is_locked() -> None:
     assert spec.environment["PYTHONPATH"] == "/requires"
 
 
+def test_a_wheel_has_the_platform_that_it_is_crossed_to() -> None:
+    native, crossed = (
+        commands(place(LibraryBuild("python"), cell=f"cuda13.5-debian12-{arch}"), 7)[0].environment
+        for arch in ("x86_64", "aarch64")
+    )
+    assert "_PYTHON_HOST_PLATFORM" not in native
+    assert crossed["_PYTHON_HOST_PLATFORM"] == "linux-aarch64"
+
+
 def test_bazel_keeps_everything_in_the_build_directory() -> None:
     (found,) = words(LibraryBuild("bazel"))
     assert "--batch --output_user_root=/build/.bazel build" in found

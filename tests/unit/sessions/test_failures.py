@@ -19,6 +19,11 @@ from envmatrix.sessions.failures import judge, lacking
         ),
         ("cp: error writing 'x': No space left on device", "environment", "disk is full"),
         ("curl: (6) Could not resolve host: example.com", "product", "asks for a network"),
+        (
+            "a.h:9:12: fatal error: aarch64-linux-gnu/python3.11/pyconfig.h: No such file or d",
+            "environment",
+            "includes `Python.h`",
+        ),
         ("/bin/sh: 1: swig: not found", "environment", "no program `swig`"),
         ("bash: line 1: swig: command not found", "environment", "no program `swig`"),
         ("make: gfortran: No such file or directory", "product", ""),
