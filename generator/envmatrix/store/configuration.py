@@ -41,19 +41,19 @@ def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
 def configured_mirror(file: Path) -> str | None:
     """`mirror` of the user's configuration: a directory, or a repository of a registry, with
     files by their sha256."""
-    found = _table(file, "mirror") or None
-    if found is not None and not isinstance(found, str):
-        hint = 'write for example `mirror = "/srv/envmatrix"`, above all tables'
-        raise ConfigurationError(Problem(f"`{file}`: `mirror` must be text", hint=hint))
-    return found
+    return _text(file, "mirror", "/srv/envmatrix")
 
 
 def configured_results(file: Path) -> str | None:
     """`results` of the user's configuration: the URL of the store that results are kept in."""
-    found = _table(file, "results") or None
+    return _text(file, "results", "postgresql://results@db.example/envmatrix")
+
+
+def _text(file: Path, name: str, example: str) -> str | None:
+    found = _table(file, name) or None
     if found is not None and not isinstance(found, str):
-        hint = 'write `results = "postgresql://results@db.example/envmatrix"`, above all tables'
-        raise ConfigurationError(Problem(f"`{file}`: `results` must be text", hint=hint))
+        hint = f'write for example `{name} = "{example}"`, above all tables'
+        raise ConfigurationError(Problem(f"`{file}`: `{name}` must be text", hint=hint))
     return found
 
 

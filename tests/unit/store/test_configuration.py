@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.store.configuration import configured_keyring, configured_mirrors, configured_sdks
+from envmatrix.store.configuration import (
+    configured_keyring,
+    configured_mirror,
+    configured_mirrors,
+    configured_results,
+    configured_sdks,
+)
 
 
 def write(directory: Path, text: str) -> Path:
@@ -17,6 +24,19 @@ def write(directory: Path, text: str) -> Path:
 def test_no_configuration_names_no_mirror(tmp_path: Path) -> None:
     assert configured_mirrors(tmp_path / "none.toml") == {}
     assert configured_mirrors(write(tmp_path, 'theme = "dark"\n')) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "read"), [("mirror", configured_mirror), ("results", configured_results)]
+)
+def test_a_place_is_text(tmp_path: Path, name: str, read: Callable[[Path], str | None]) -> None:
+    assert read(tmp_path / "none.toml") is None
+    assert read(write(tmp_path, f'{name} = "here"')) == "here"
+    with pytest.raises(ConfigurationError) as caught:
+        read(write(tmp_path, f"{name} = 1"))
+    (problem,) = caught.value.problems
+    assert f"`{name}` must be text" in str(problem)
+    assert f'write for example `{name} = "' in str(problem.hint)
 
 
 @pytest.mark.parametrize(
