@@ -381,6 +381,22 @@ def test_a_wheel_is_crossed_and_named_so(workshop: Checkout, tmp_path: Path) -> 
     assert "--emulate" in said
 
 
+def test_equal_sources_become_equal_objects(workshop: Checkout, tmp_path: Path) -> None:
+    other = Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
+    build = {"system": "script", "commands": ["nvcc -dc kernels.cu -o /build/kernels.o"]}
+    entry = {"path": "extension", "build": build, "artifacts": ["kernels.o"]}
+    matrix = yaml.safe_load((other.root / "matrix.yaml").read_text())
+    matrix["libraries"]["objects"] = entry
+    (other.root / "matrix.yaml").write_text(yaml.safe_dump(matrix))
+    found = set()
+    for _ in range(2):
+        other.run("run", "compile", CELL, "--library", "objects")
+        made = other.root / "build" / CELL / "objects/devel"
+        found.add((made / "kernels.o").read_bytes())
+        shutil.rmtree(made)
+    assert len(found) == 1
+
+
 SHAPES = {
     "CMakeLists.txt": """\
 cmake_minimum_required(VERSION 3.20)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.engine.containers import ContainerSpec, Mount
+from envmatrix.matrix.cells import version_key
 from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.targets import TARGETS, Target
 from envmatrix.plan.images import CompilerCache, Image
@@ -30,6 +31,9 @@ CCACHE_LOG, SCCACHE_STATISTICS = "ccache.log", "sccache.json"
 
 # What a step of several in one container prints where it begins, before its name.
 MARK = "\x1eenvmatrix "
+
+# The first release whose reference has `--objdir-as-tempdir`.
+_WITH_OBJECT_DIRECTORY = (11, 2)
 
 _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
@@ -170,6 +174,7 @@ def compiler(
             "CUDAARCHS": architectures(place.cell),
             # Where CUDA has what stands for the driver's library while linking.
             "LIBRARY_PATH": "/usr/local/cuda/lib64/stubs",
+            **_nvcc_variables(place),
             **_cache_variables(place),
             **_requires_variables(place, place.compiler),
             **place.library.build.environment,
@@ -215,6 +220,15 @@ def _mounts(place: Workplace, image: Image) -> list[Mount]:
 
 def _requires_variables(place: Workplace, image: Image) -> Mapping[str, str]:
     return {"PYTHONPATH": REQUIRES} if image.arch in place.requires else {}
+
+
+def _nvcc_variables(place: Workplace) -> Mapping[str, str]:
+    """Equal sources become equal objects: these have names of nvcc's temporary files in them, which
+    are of chance unless the files are beside the object. sccache calls nvcc's programs itself."""
+    calls_itself = place.cache is not None and place.cache.name == "sccache"
+    if calls_itself or version_key(place.cell.cell.cuda) < _WITH_OBJECT_DIRECTORY:
+        return {}
+    return {"NVCC_APPEND_FLAGS": "--objdir-as-tempdir"}
 
 
 def _cache_variables(place: Workplace) -> Mapping[str, str]:

@@ -83,6 +83,16 @@ def test_a_wheel_has_the_platform_that_it_is_crossed_to() -> None:
     assert crossed["_PYTHON_HOST_PLATFORM"] == "linux-aarch64"
 
 
+def test_nvcc_makes_equal_objects_of_equal_sources() -> None:
+    flags = {
+        name: steps.compiler(place(cache=CompilerCache(name, "0123")), []).environment.get(
+            "NVCC_APPEND_FLAGS"
+        )
+        for name in ("ccache", "sccache")
+    }
+    assert flags == {"ccache": "--objdir-as-tempdir", "sccache": None}
+
+
 def test_bazel_keeps_everything_in_the_build_directory() -> None:
     (found,) = words(LibraryBuild("bazel"))
     assert "--batch --output_user_root=/build/.bazel build" in found
