@@ -83,9 +83,7 @@ class Cell:
                 hint="examine a cell of this machine's: most findings are the same",
             )
         image = analysis_image(cell)
-        actions = planned(workspace, [image], console)
-        provide(workspace, actions, options.JOBS, console)
-        names = {action.image: action.inputs.reference for action in actions}
+        names = _provided(workspace, [image], console)
         libraries = _libraries(workspace, which.library, cell)
         return cls(workspace, cell, libraries, image, image, names, which, console)
 
@@ -102,12 +100,9 @@ class Cell:
                 hint="compile it under emulation: `--emulate`",
             )
         libraries = _libraries(workspace, which.library, cell)
-        images.import_client()
         compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
         needed = [compiler, *([] if only_compiler else others)]
-        actions = planned(workspace, needed, console)
-        provide(workspace, actions, options.JOBS, console)
-        names = {action.image: action.inputs.reference for action in actions}
+        names = _provided(workspace, needed, console)
         runtime = next(iter(others), None)
         return cls(workspace, cell, libraries, compiler, runtime, names, which, console)
 
@@ -256,6 +251,16 @@ class Cell:
             self.location.keep()
         except EnvmatrixError as error:
             self.console.warn(f"{error.message}; {error.hint}" if error.hint else error.message)
+
+
+def _provided(
+    workspace: Workspace, wanted: Sequence[Image], console: Console
+) -> Mapping[Image, str]:
+    """What the engine calls images, all of which it has afterwards."""
+    images.import_client()
+    actions = planned(workspace, wanted, console)
+    provide(workspace, actions, options.JOBS, console)
+    return {action.image: action.inputs.reference for action in actions}
 
 
 def _libraries(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:

@@ -73,9 +73,8 @@ def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str
     locked = known.states[0].lock.sets.get(source_set(library))
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
-    return of_library(
-        differing(tree(locked, cell.console), execution.place.source), library.path
-    ), None
+    before = tree(locked, cell.console)
+    return of_library(differing(before, execution.place.source), library.path), None
 
 
 def explain(found: Selection, console: Console, *, every_test: bool) -> None:

@@ -24,7 +24,7 @@ class Command:
 def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
     """What configures and compiles a library, in its order."""
     found = tuple(_SYSTEMS[place.library.build.system](place, jobs))
-    if place.cache is None or place.cache.name != "sccache":
+    if not place.has_sccache:
         return found
     *before, compiling = found
     return (*before, _counted(compiling))

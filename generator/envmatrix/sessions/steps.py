@@ -54,8 +54,7 @@ class Workplace:
     """Where a library in a cell lives on this machine, and the images it is built and run in;
     `names` is what the engine calls those. `source` is its tree, `requires` the directories of
     wheels by Docker's name of the architecture. `cache` is the compiler cache that images have, if
-    any.
-    `sdk` is the directory of the licensed SDK that its target needs, if it needs one."""
+    any; `sdk` the directory of the licensed SDK that its target needs, if it needs one."""
 
     cell: PlannedCell
     library: Library
@@ -95,6 +94,11 @@ class Workplace:
         requires = [f"{arch} {its.name}" for arch, its in sorted(self.requires.items())]
         of = (self.names[self.compiler], source, *requires, library.build, self.variant)
         return "".join(f"{its}\n" for its in of)
+
+    @property
+    def has_sccache(self) -> bool:
+        """Whether compilers are called by sccache, which runs the programs below nvcc itself."""
+        return self.cache is not None and self.cache.name == "sccache"
 
     @property
     def is_emulated(self) -> bool:
@@ -224,9 +228,8 @@ def _requires_variables(place: Workplace, image: Image) -> Mapping[str, str]:
 
 def _nvcc_variables(place: Workplace) -> Mapping[str, str]:
     """Equal sources become equal objects: these have names of nvcc's temporary files in them, which
-    are of chance unless the files are beside the object. sccache calls nvcc's programs itself."""
-    calls_itself = place.cache is not None and place.cache.name == "sccache"
-    if calls_itself or version_key(place.cell.cell.cuda) < _WITH_OBJECT_DIRECTORY:
+    are of chance unless the files are beside the object."""
+    if place.has_sccache or version_key(place.cell.cell.cuda) < _WITH_OBJECT_DIRECTORY:
         return {}
     return {"NVCC_APPEND_FLAGS": "--objdir-as-tempdir"}
 
@@ -239,7 +242,7 @@ def _cache_variables(place: Workplace) -> Mapping[str, str]:
         f"CMAKE_{language}_COMPILER_LAUNCHER": place.cache.name
         for language in place.cache.languages
     }
-    if place.cache.name == "sccache":  # which cannot be told what a compiler is
+    if place.has_sccache:  # which cannot be told what a compiler is
         return {"SCCACHE_DIR": f"{CCACHE}/{place.cache.toolchain}", **launchers}
     return {
         "CCACHE_DIR": CCACHE,
