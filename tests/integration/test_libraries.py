@@ -350,48 +350,50 @@ def test_a_tag_is_locked_as_the_commit_that_it_meant(
     assert results["git"]["revision"]["id"] == git_server[1]
 
 
+@pytest.fixture
+def copied(workshop: Checkout, tmp_path: Path) -> Checkout:
+    """The workshop again, to be changed."""
+    return Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
+
+
 def test_an_archive_that_is_not_what_the_matrix_says_is_refused(
-    workshop: Checkout, archive: tuple[str, str], tmp_path: Path
+    copied: Checkout, archive: tuple[str, str]
 ) -> None:
-    other = Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
-    file = other.root / "matrix.yaml"
+    file = copied.root / "matrix.yaml"
     file.write_text(file.read_text().replace(archive[1], "0" * 64))
 
-    done = other.run("lock", expect=5)
+    done = copied.run("lock", expect=5)
 
     assert f"has the sha256 {archive[1]}, matrix.yaml says {'0' * 64}" in done.stderr
 
 
-def test_a_revision_that_is_not_there_is_named(workshop: Checkout, tmp_path: Path) -> None:
-    other = Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
-    file = other.root / "matrix.yaml"
+def test_a_revision_that_is_not_there_is_named(copied: Checkout) -> None:
+    file = copied.root / "matrix.yaml"
     file.write_text(file.read_text().replace("revision: v1", "revision: v9"))
 
-    assert "has no branch or tag `v9`" in other.run("lock", expect=5).stderr
+    assert "has no branch or tag `v9`" in copied.run("lock", expect=5).stderr
 
 
-def test_a_wheel_is_crossed_and_named_so(workshop: Checkout, tmp_path: Path) -> None:
-    other = Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
-    other.add_aarch64()
-    made = other.run("run", "compile", CROSSED, "--library", "extension").stdout
+def test_a_wheel_is_crossed_and_named_so(copied: Checkout) -> None:
+    copied.add_aarch64()
+    made = copied.run("run", "compile", CROSSED, "--library", "extension").stdout
     assert re.search(r"/libkernels\.so +aarch64 ", made)
     assert "/doubling-1.0-cp311-cp311-linux_aarch64.whl " in made
-    said = other.run("run", "compile", CROSSED, "--library", "python", expect=1).stderr
+    said = copied.run("run", "compile", CROSSED, "--library", "python", expect=1).stderr
     assert "includes `Python.h`" in said
     assert "--emulate" in said
 
 
-def test_equal_sources_become_equal_objects(workshop: Checkout, tmp_path: Path) -> None:
-    other = Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
+def test_equal_sources_become_equal_objects(copied: Checkout) -> None:
     build = {"system": "script", "commands": ["nvcc -dc kernels.cu -o /build/kernels.o"]}
     entry = {"path": "extension", "build": build, "artifacts": ["kernels.o"]}
-    matrix = yaml.safe_load((other.root / "matrix.yaml").read_text())
+    matrix = yaml.safe_load((copied.root / "matrix.yaml").read_text())
     matrix["libraries"]["objects"] = entry
-    (other.root / "matrix.yaml").write_text(yaml.safe_dump(matrix))
+    (copied.root / "matrix.yaml").write_text(yaml.safe_dump(matrix))
     found = set()
     for _ in range(2):
-        other.run("run", "compile", CELL, "--library", "objects")
-        made = other.root / "build" / CELL / "objects/devel"
+        copied.run("run", "compile", CELL, "--library", "objects")
+        made = copied.root / "build" / CELL / "objects/devel"
         found.add((made / "kernels.o").read_bytes())
         shutil.rmtree(made)
     assert len(found) == 1

@@ -40,34 +40,41 @@ def test_a_place_is_text(tmp_path: Path, name: str, read: Callable[[Path], str |
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("read", "text", "problem"),
     [
-        ("sdks = 1", "`sdks` must name some of `drive`, `qnx`"),
-        ('[sdks]\nqnix = "/opt"', "`sdks` must name some of `drive`, `qnx`"),
-        ("[sdks]\nqnx = 1", "the SDK `qnx` is no directory: `1`"),
-        ('[sdks]\nqnx = "opt"', "the SDK `qnx` is no directory: `opt`"),
-        ('[sdks]\nqnx = "/nonesuch"', "the SDK `qnx` is no directory: `/nonesuch`"),
+        (configured_sdks, "sdks = 1", "`sdks` must name some of `drive`, `qnx`"),
+        (configured_sdks, '[sdks]\nqnix = "/opt"', "`sdks` must name some of `drive`, `qnx`"),
+        (configured_sdks, "[sdks]\nqnx = 1", "the SDK `qnx` is no directory: `1`"),
+        (configured_sdks, '[sdks]\nqnx = "opt"', "the SDK `qnx` is no directory: `opt`"),
+        (
+            configured_sdks,
+            '[sdks]\nqnx = "/nonesuch"',
+            "the SDK `qnx` is no directory: `/nonesuch`",
+        ),
+        (configured_keyring, "keyrings = 1", "`keyrings` must name one of `nvidia`"),
+        (configured_keyring, "[keyrings]\nnvidia = 1", "`keyrings` must name one of `nvidia`"),
+        (
+            configured_keyring,
+            '[keyrings]\ndebian = "/a.gpg"',
+            "`keyrings` must name one of `nvidia`",
+        ),
+        (
+            configured_keyring,
+            '[keyrings]\nnvidia = "a.gpg"',
+            "the keyring `a.gpg` is no file to read",
+        ),
+        (
+            configured_keyring,
+            '[keyrings]\nnvidia = "/nonesuch.gpg"',
+            "the keyring `/nonesuch.gpg` is no file to read",
+        ),
     ],
 )
-def test_a_mistake_in_the_sdks_is_told(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_mistake_in_sdks_and_keyrings_is_told(
+    tmp_path: Path, read: Callable[[Path], object], text: str, problem: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        configured_sdks(write(tmp_path, text))
-    assert problem in str(caught.value.problems[0])
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("keyrings = 1", "`keyrings` must name one of `nvidia`"),
-        ("[keyrings]\nnvidia = 1", "`keyrings` must name one of `nvidia`"),
-        ('[keyrings]\ndebian = "/a.gpg"', "`keyrings` must name one of `nvidia`"),
-        ('[keyrings]\nnvidia = "a.gpg"', "the keyring `a.gpg` is no file to read"),
-        ('[keyrings]\nnvidia = "/nonesuch.gpg"', "the keyring `/nonesuch.gpg` is no file to read"),
-    ],
-)
-def test_a_mistake_in_the_keyrings_is_told(tmp_path: Path, text: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        configured_keyring(write(tmp_path, text))
+        read(write(tmp_path, text))
     assert problem in str(caught.value.problems[0])
 
 
