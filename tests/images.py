@@ -1,4 +1,5 @@
-"""Images that tests need beside those that they test, made once for this machine."""
+"""Images that tests need beside those that they test. Their layers are not compressed: that would
+take longer than to make them."""
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import docker
+
 
 def made(name: str, dockerfile: str, files: Mapping[str, bytes] | None = None) -> str:
-    """An image of a Dockerfile with `files` beside it: `name`, tagged with a hash of all that.
+    """An image of a Dockerfile with `files` beside it, made once for this machine:
+    `name`, tagged with a hash of all that.
 
-    It takes the place of an earlier one. Its layers are not compressed: that would take longer
-    than to make them.
+    It takes the place of an earlier one.
     """
     inputs = {**(files or {}), "Dockerfile": dockerfile.encode()}
     digest = hashlib.sha256(repr(sorted(inputs.items())).encode()).hexdigest()
@@ -23,12 +26,27 @@ def made(name: str, dockerfile: str, files: Mapping[str, bytes] | None = None) -
         return reference
     if known:
         _docker("image", "rm", "--force", *known)
+    build(reference, inputs)
+    return reference
+
+
+def build(reference: str, files: Mapping[str, bytes]) -> None:
+    """Of a Dockerfile and what is beside it."""
     output = f"--output=type=image,name={reference},compression=uncompressed"
     with TemporaryDirectory(prefix="envmatrix-image-") as context:
-        for file, content in inputs.items():
+        for file, content in files.items():
             Path(context, file).write_bytes(content)
         _docker("build", "--quiet", "--network=host", output, context)
-    return reference
+
+
+def pushed(client: docker.DockerClient, reference: str) -> str:
+    """An image pushed under `reference`, which it loses here; its name by digest."""
+    name, _, tag = reference.rpartition(":")
+    said = client.images.push(name, tag)
+    assert "error" not in said, said
+    digest = client.images.get(reference).attrs["RepoDigests"][0].split("@")[1]
+    client.images.remove(reference, force=True)
+    return f"{name}@{digest}"
 
 
 def with_package(name: str, base: str, archive: str, package: str, entrypoint: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
+from tests.images import build, pushed
 from tests.integration.conftest import CELL as CELL_OF_ALL
 from tests.integration.conftest import ROOT, Envmatrix
 
@@ -51,22 +51,16 @@ ENTRYPOINT ["/bin/echo", "banner"]
 Project = Callable[..., Path]
 
 
-def pushed(engine: docker.DockerClient, name: str, dockerfile: str) -> str:
+def published(engine: docker.DockerClient, name: str, dockerfile: str) -> str:
     """An image made and pushed; its name by digest."""
-    output = f"--output=type=image,name={name}:devel,compression=uncompressed"
-    build = ["docker", "build", "--quiet", output, "-"]
-    subprocess.run(build, input=dockerfile, text=True, check=True, capture_output=True)
-    said = engine.images.push(name, "devel")
-    assert "error" not in said, said
-    digest = engine.images.get(f"{name}:devel").attrs["RepoDigests"][0].split("@")[1]
-    engine.images.remove(f"{name}:devel", force=True)
-    return f"{name}@{digest}"
+    build(f"{name}:devel", {"Dockerfile": dockerfile.encode()})
+    return pushed(engine, f"{name}:devel")
 
 
 @pytest.fixture(scope="module")
 def image(engine: docker.DockerClient, base: str, registry: str) -> Iterator[str]:
     """The repository's base with CUDA's files."""
-    made = pushed(engine, f"{registry}/cuda", IMAGE.replace("BASE", base))
+    made = published(engine, f"{registry}/cuda", IMAGE.replace("BASE", base))
     yield made
     engine.images.remove(made, force=True)
 
@@ -75,7 +69,7 @@ def image(engine: docker.DockerClient, base: str, registry: str) -> Iterator[str
 def whole(engine: docker.DockerClient, image: str) -> Iterator[str]:
     """An image that has all packages as well."""
     name = f"{image.partition('/')[0]}/whole"
-    made = pushed(engine, name, f"FROM {MAKER}\nRUN {TELL}\n")
+    made = published(engine, name, f"FROM {MAKER}\nRUN {TELL}\n")
     yield made
     engine.images.remove(made, force=True)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from tests.images import made
+from tests.images import made, pushed
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.openpgp import Key
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
@@ -114,11 +114,7 @@ def image(engine: docker.DockerClient, programs: Programs, registry: str) -> str
     synthetic = made("envmatrix-test/rpm-base", dockerfile, {"key.pub": OURS.public})
     name = f"{registry}/rockylinux"
     engine.images.get(synthetic).tag(name, "9")
-    said = engine.images.push(name, "9")
-    assert "error" not in said, said
-    digest = engine.images.get(f"{name}:9").attrs["RepoDigests"][0].split("@")[1]
-    engine.images.remove(f"{name}:9")
-    return f"{name}@{digest}"
+    return pushed(engine, f"{name}:9")
 
 
 def _make(step: str, directory: Path, image: str) -> None:
