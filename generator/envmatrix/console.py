@@ -14,7 +14,10 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+import click
+
 from envmatrix.errors import EnvmatrixError
+from envmatrix.text import one_line, safe, safe_json
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -30,6 +33,16 @@ class Meter(Protocol):
     """Shows work of `total` units; the yielded function advances it, back too."""
 
     def task(self, name: str, *, total: int, unit: str) -> AbstractContextManager[Advance]: ...
+
+
+def output(text: str) -> None:
+    """Print to stdout what a verb was asked for."""
+    click.echo(safe(text))
+
+
+def output_json(text: str) -> None:
+    """Print a JSON document to stdout."""
+    click.echo(safe_json(text))
 
 
 class Console:
@@ -72,6 +85,7 @@ class Console:
                 self._labelled("hint", "cyan", problem.hint)
 
     def _labelled(self, label: str, style: str, message: str) -> None:
+        message = safe(message)
         if sys.stderr.isatty():
             from rich.text import Text
 
@@ -80,6 +94,7 @@ class Console:
             self._write(f"{label}: {message}", "")
 
     def _write(self, message: str, style: str) -> None:
+        message = safe(message)
         if style and sys.stderr.isatty():
             from rich.text import Text
 
@@ -169,7 +184,9 @@ class Display:
 
     def step(self, name: str, step: str, done: int, total: int) -> None:
         if self._live is not None:
-            text = _shortened(step, max(20, self._console.rich.width - 70)).replace("[", "\\[")
+            text = _shortened(one_line(step), max(20, self._console.rich.width - 70)).replace(
+                "[", "\\["
+            )
             self._live.update(self._tasks[name], completed=done, total=total, step=text)
         elif time.monotonic() - self._shown[name] >= _PLAIN_INTERVAL_SECONDS:
             self._shown[name] = time.monotonic()

@@ -10,7 +10,7 @@ import click
 from envmatrix.commands import options
 from envmatrix.commands.plan_diff import states
 from envmatrix.commands.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.engine.revisions import changed_files
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.cells import Cell
@@ -46,13 +46,13 @@ def command(
         options.print_json([asdict(its) for its in found])
         return
     for its in found:
-        click.echo(f"affected {its.library} in {its.cell}: {its.reason}")
+        output(f"affected {its.library} in {its.cell}: {its.reason}")
     known = {(its.library, its.cell) for its in found}
     places = list(_places(workspace, chosen))
     if explain:
         for library, planned in places:
             if (library.name, planned.id) not in known:
-                click.echo(f"left out {library.name} in {planned.id}: nothing of it changed")
+                output(f"left out {library.name} in {planned.id}: nothing of it changed")
     console.say(f"{len(found)} of {len(places)} libraries in cells are affected")
 
 

@@ -10,7 +10,7 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.place import Cell, Which, devices_of, for_each
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.recording import Recorder
 from envmatrix.sessions.analysing import SARIF, Analysis
@@ -85,17 +85,17 @@ def _examine_all(
 
 def _tell(analysis: Analysis, found: Sequence[Finding], execution: Execution) -> None:
     for its in analysis.measured:
-        click.echo(f"{its.name}: {its.value:.4g} {its.unit}")
+        output(f"{its.name}: {its.value:.4g} {its.unit}")
     new = [its for its in found if its.is_new]
     for finding in new[:_MOST]:
         place = f"{finding.file}:{finding.line}: " if finding.file else ""
-        click.echo(f"{place}{finding.message} [{finding.tool} {finding.rule}]")
+        output(f"{place}{finding.message} [{finding.tool} {finding.rule}]")
     if len(new) > _MOST:
-        click.echo(f"and {len(new) - _MOST} more")
+        output(f"and {len(new) - _MOST} more")
     counts = Counter(its.tool for its in found)
     shown = ", ".join(f"{count} of {tool}" for tool, count in sorted(counts.items())) or "nothing"
     sarif = os.path.relpath(execution.place.directory / SARIF)
-    click.echo(f"found {shown}; {len(new)} new; {sarif}")
+    output(f"found {shown}; {len(new)} new; {sarif}")
 
 
 def _judge(new: Sequence[Finding], execution: Execution) -> None:

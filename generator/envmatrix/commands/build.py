@@ -10,7 +10,7 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.engine import images
 from envmatrix.errors import LookupFailed
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
@@ -179,4 +179,4 @@ def row(action: Action) -> dict[str, object]:
 
 def show(actions: Sequence[Action]) -> None:
     for action in actions:
-        click.echo(f"{action.verb:8} {action.image}: {action.reason}")
+        output(f"{action.verb:8} {action.image}: {action.reason}")

@@ -12,6 +12,7 @@ from textwrap import indent
 
 import click
 
+from envmatrix.console import Console, output, output_json
 from envmatrix.engine import host
 from envmatrix.engine.diagnosis import Finding, Step, diagnose, plan_fixes
 from envmatrix.engine.host import HostFacts
@@ -35,11 +36,11 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
         facts = _repair()
     findings, steps = diagnose(facts), plan_fixes(facts)
     if as_json:
-        click.echo(_json(findings, steps))
+        output_json(_json(findings, steps))
     elif not quiet:
-        click.echo(_table(findings))
+        output(_table(findings))
     if fix and dry_run and not as_json:
-        click.echo("\n".join(map(_shown, steps)) or "nothing to do")
+        output("\n".join(map(_shown, steps)) or "nothing to do")
     if not dry_run:
         _require(findings)
 
@@ -58,7 +59,7 @@ def _repair() -> HostFacts:
     logs = Path("/var/log") if os.geteuid() == 0 else cache_directory()
     daemon = repair.Daemon(logs / "envmatrix-dockerd.log")
     with exclusive(cache_directory() / "doctor.lock"):
-        repair.apply(plan_fixes(_facts()), daemon, say=lambda words: click.echo(words, err=True))
+        repair.apply(plan_fixes(_facts()), daemon, say=Console().say)
     return _facts()
 
 

@@ -11,7 +11,7 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.workspace import DOCKERFILES
-from envmatrix.console import Console, amount_of
+from envmatrix.console import Console, amount_of, output
 from envmatrix.engine import bases, images, keeping
 from envmatrix.engine.builder import context_name
 from envmatrix.engine.revisions import check_out
@@ -104,11 +104,11 @@ def _show(found: Sequence[Thing], *, as_json: bool) -> None:
     for kind in dict.fromkeys(its.kind for its in found):
         group = [its for its in found if its.kind == kind]
         total = amount_of(sum(its.size for its in group), "bytes")
-        click.echo(f"{kind:12} {len(group):5} {total:>9}")
+        output(f"{kind:12} {len(group):5} {total:>9}")
         for its in group if kind in {"image", "base image"} else ():
-            click.echo(f"             {', '.join(its.names)}")
+            output(f"             {', '.join(its.names)}")
     total = amount_of(sum(its.size for its in found), "bytes")
-    click.echo(f"{'in all':12} {len(found):5} {total:>9}; layers that images share count in each")
+    output(f"{'in all':12} {len(found):5} {total:>9}; layers that images share count in each")
 
 
 def _ask() -> None:

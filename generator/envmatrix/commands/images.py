@@ -10,7 +10,7 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError, OutOfDate
 from envmatrix.lock.images import FILE, PublishedIndex
 from envmatrix.plan.publication import indexes
@@ -43,7 +43,7 @@ def list_command(*, as_json: bool) -> None:
         )
         return
     for environment, flavour, index in rows:
-        click.echo(f"{environment} {flavour} {index.reference} {','.join(sorted(index.images))}")
+        output(f"{environment} {flavour} {index.reference} {','.join(sorted(index.images))}")
 
 
 @command.command("check", epilog="Example: envmatrix images check")

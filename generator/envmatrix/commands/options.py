@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from envmatrix.console import Console
+from envmatrix.console import Console, output_json
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.cells import TIERS, Cell
 from envmatrix.matrix.facts import Facts
@@ -91,7 +91,7 @@ def warn_of_ends(cells: Sequence[Cell], facts: Facts, console: Console) -> None:
 
 
 def print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=2))
+    output_json(json.dumps(document, indent=2))
 
 
 def host_arch() -> str:

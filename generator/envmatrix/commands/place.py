@@ -13,8 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import click
-
 from envmatrix.commands import options
 from envmatrix.commands.build import planned, provide
 from envmatrix.commands.workspace import Workspace
@@ -331,5 +329,5 @@ def devices_of(execution: Execution) -> Sequence[DeviceRequest]:
 
 def skip(reason: str) -> NoReturn:
     """End as a test does that could not run."""
-    click.echo(f"skipped: {reason}", err=True)
+    Console().say(f"skipped: {reason}")
     sys.exit(SKIPPED)

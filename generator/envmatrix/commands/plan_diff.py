@@ -7,11 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import click
-
 from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.engine.revisions import check_out
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.lock.model import FILE, load
@@ -42,7 +40,7 @@ def show(
         options.print_json([_row(change) for change in found])
     else:
         lines = [_line(change) for change in found]
-        click.echo("\n".join(lines or [f"no cell comes, goes or changes since `{revision}`"]))
+        output("\n".join(lines or [f"no cell comes, goes or changes since `{revision}`"]))
 
 
 def states(workspace: Workspace, revision: str, console: Console) -> tuple[State, State]:

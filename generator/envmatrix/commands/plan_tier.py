@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import click
-
 from envmatrix.commands import options
+from envmatrix.console import output
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.tiers import Choice, Tier, choices_among, tier_of
@@ -19,7 +18,7 @@ def show(matrix: Matrix, name: str, patterns: Sequence[str], *, as_json: bool) -
     if as_json:
         options.print_json(_row(tier, choices))
     else:
-        click.echo("\n".join(_lines(tier, choices)))
+        output("\n".join(_lines(tier, choices)))
 
 
 def _row(tier: Tier, choices: Sequence[Choice]) -> dict[str, object]:

@@ -10,7 +10,7 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.engine import images
 from envmatrix.engine.cosign import Cosign
 from envmatrix.errors import EnvmatrixError
@@ -98,7 +98,7 @@ def _show(survey: Survey, *, as_json: bool) -> None:
         options.print_json([_row(*row) for row in rows])
         return
     for state, its in rows:
-        click.echo(f"{state:9} {its.image}")
+        output(f"{state:9} {its.image}")
 
 
 def _row(state: str, its: Inputs) -> dict[str, str]:

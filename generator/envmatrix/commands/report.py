@@ -14,7 +14,7 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, output, output_json
 from envmatrix.engine.revisions import committed
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.suggest import did_you_mean
@@ -65,7 +65,7 @@ def command(
         _write(html, workspace, scope, console)
         return
     report = composed(workspace, scope)
-    click.echo(_PRINTERS[style](report))
+    (output_json if style == "json" else output)(_PRINTERS[style](report))
     if not report.entries:
         console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
     if check and report.unwaived:
@@ -125,7 +125,7 @@ def _write(directory: Path, workspace: Workspace, scope: Scope, console: Console
                 advance(1)
     for name in ASSETS:
         (directory / name).write_bytes(asset(name))
-    click.echo(directory / MARKER)
+    output(str(directory / MARKER))
 
 
 def _moment(root: Path, since: str) -> float:

@@ -16,7 +16,7 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.place import Cell, Which, devices_of, for_each, skip
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.engine import containers, images
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.recording import Recorder
@@ -201,16 +201,16 @@ def _compile(execution: Execution, recorder: Recorder) -> None:
     recorder.made(found, execution.place.directory)
     recorder.measured(execution.cache_hits())
     for item in found:
-        click.echo(f"{_shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
+        output(f"{_shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
 
 
 def _tell(run: TestRun) -> None:
     for outcome in run.outcomes:
         reason = f": {outcome.message}" if outcome.message else ""
-        click.echo(f"{outcome.state:8} {outcome.name} {outcome.seconds:.2f} s{reason}")
+        output(f"{outcome.state:8} {outcome.name} {outcome.seconds:.2f} s{reason}")
     counts = Counter(outcome.state for outcome in run.outcomes)
     summary = ", ".join(f"{counts[state]} {state}" for state in COUNTED if counts[state])
-    click.echo(f"{summary or 'no test'}; {_shown(run.junit)}")
+    output(f"{summary or 'no test'}; {_shown(run.junit)}")
 
 
 def _judge(run: TestRun, execution: Execution, asked: Asked, waivers: Sequence[Waiver]) -> None:
@@ -254,7 +254,7 @@ def _measure(
         options.print_json([asdict(item) for item in found])
         return
     for item in found:
-        click.echo(f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)")
+        output(f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)")
 
 
 def _shown(path: Path) -> str:

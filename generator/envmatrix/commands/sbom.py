@@ -9,6 +9,7 @@ import click
 
 from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
+from envmatrix.console import output_json
 from envmatrix.errors import NothingSelected
 from envmatrix.render.sbom import bill, cyclonedx, spdx
 
@@ -42,7 +43,7 @@ def command(
         environment = environments[inputs.image.environment]
         text = FORMATS[kind](bill(environment, inputs, workspace.lock))
         if output is None:
-            click.echo(text, nl=False)
+            output_json(text.rstrip("\n"))
             continue
         output.mkdir(parents=True, exist_ok=True)
         name = f"{inputs.image.environment}-{inputs.image.flavour}-{inputs.image.arch}"

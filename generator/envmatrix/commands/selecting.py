@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import click
-
 from envmatrix.commands.affected import compared
 from envmatrix.commands.locked import tree
 from envmatrix.commands.place import Cell
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.engine.revisions import changed_files
 from envmatrix.engine.sources import differing
 from envmatrix.lock.libraries import source_set
@@ -82,7 +80,7 @@ def explain(found: Selection, console: Console, *, every_test: bool) -> None:
     what = "all tests" if found.tests is None else f"{len(found.tests)} tests"
     console.say(f"select   {what}: {found.reason}")
     for name, reason in sorted((found.tests or {}).items()) if every_test else ():
-        click.echo(f"selected {name}: {reason}")
+        output(f"selected {name}: {reason}")
 
 
 def missed(found: Selection, outcomes: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:

@@ -11,7 +11,7 @@ import click
 from envmatrix.commands import options
 from envmatrix.commands.report import scope_of
 from envmatrix.commands.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.journal import waiting
 from envmatrix.results.location import Location
@@ -53,6 +53,6 @@ def command(
                 f"port {port} cannot be had: {error.strerror}", hint="name another: `--port 0`"
             ) from error
         with serving:
-            click.echo(f"http://127.0.0.1:{serving.server_port}/")
+            output(f"http://127.0.0.1:{serving.server_port}/")
             console.say("press Ctrl+C to stop")
             serving.serve_forever()

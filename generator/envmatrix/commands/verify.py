@@ -14,7 +14,7 @@ from envmatrix.commands import options
 from envmatrix.commands.build import planned, provide
 from envmatrix.commands.pull import published as published_as
 from envmatrix.commands.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.engine import bases
 from envmatrix.engine.builder import Builder, Order, local_builder
 from envmatrix.engine.comparison import contents, differences
@@ -65,7 +65,7 @@ def command(
         options.print_json([asdict(one) for one in found])
     else:
         for one in found:
-            click.echo(f"{'differs' if one.differences else 'equal  '} {one.image} {one.digest}")
+            output(f"{'differs' if one.differences else 'equal  '} {one.image} {one.digest}")
     if wrong := [one for one in found if one.differences]:
         details = [f"{one.image}: {line}" for one in wrong for line in one.differences]
         raise EnvmatrixError(f"{len(wrong)} of {len(found)} images differ", details=details)

@@ -8,7 +8,7 @@ from datetime import date
 import click
 
 from envmatrix.commands import options
-from envmatrix.console import Console
+from envmatrix.console import Console, output
 from envmatrix.matrix.facts import CudaRelease
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.loading import load_matrix
@@ -31,7 +31,7 @@ def command(*, cell: str, as_json: bool, console: Console) -> None:
     if as_json:
         options.print_json({**_row(explanation, release, known), "tiers": list(tiers)})
     else:
-        click.echo("\n".join(_lines(explanation, tiers, release, known)))
+        output("\n".join(_lines(explanation, tiers, release, known)))
 
 
 def _row(

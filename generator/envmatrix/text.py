@@ -1,0 +1,104 @@
+"""Text from outside, made safe to print: no control characters, no commands to a CI system, no
+passwords."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_REDACTED = "***"
+
+# Colours and cursor movements as compilers print them: dropped, because they say nothing.
+_ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+# What a CI system that reads a log would take for a command. GitHub: `::error::` at the beginning
+# of a line, `##[error]` anywhere. Azure Pipelines: `##vso[`. TeamCity: `##teamcity[`. GitLab:
+# `section_start:`.
+_WORKFLOW_COMMAND = re.compile(
+    r"^(?P<space>\s*):(?=:)|##(?=\w*\[)|(?P<section>section)_(?=(?:start|end):)", re.MULTILINE
+)
+
+# The part of a URL before its host; a password with a `/` that is not escaped as well.
+_USERINFO = re.compile(
+    r"(?P<scheme>[a-z][\w+.-]*)://"
+    r"(?P<userinfo>[^\s/?#:'\"`]*:(?!\d+(?:[/?#]|$))[^\s'\"`]*|[^\s/?#'\"`]*)@",
+    re.IGNORECASE,
+)
+# The user of these is often a token; that of `ssh://git@` or of a database is a name.
+_TOKEN_SCHEMES = ("http", "https", "oci")
+_SECRET_PARAMETER = re.compile(
+    r"(?P<name>[?&;#][\w.~%-]*(?:pass|pwd|token|secret|key|auth|sig|cred|jwt)[\w.~%-]*=)"
+    r"[^\s&;#'\"`<>]+",
+    re.IGNORECASE,
+)
+_AUTHORIZATION = re.compile(
+    r"(?P<name>\bauthorization:[ \t]*(?:\w+[ \t]+)?|\bbearer[ \t]+)(?P<value>[^\s'\"`,]+)",
+    re.IGNORECASE,
+)
+
+
+def safe(text: str) -> str:
+    """Return `text` without passwords, control characters and commands to a CI system."""
+    return printable(redacted(text))
+
+
+def safe_json(text: str) -> str:
+    """Return a JSON document of ASCII characters, as `json.dumps` writes it, that is safe and says
+    the same."""
+    return redacted(text.replace("##", "#\\u0023"))
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with control characters as escapes: `\x07`, `\u202e`.
+
+    Lines stay lines. Whatever a CI system would take for a command is written with an escape too:
+    `\x3a:error::`.
+    """
+    if not text.isprintable():
+        text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n"))
+        text = "".join(map(_shown, text))
+    if "::" in text or "##" in text or "section_" in text:
+        text = _WORKFLOW_COMMAND.sub(_defused, text)
+    return text
+
+
+def one_line(text: str) -> str:
+    """Return a name from outside, with line breaks and tabs as escapes as well."""
+    return printable(text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r"))
+
+
+def _shown(character: str) -> str:
+    if character in "\n\t" or character.isprintable():
+        return character
+    if unicodedata.category(character) == "Zs":
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8 (PEP 383)
+        code -= 0xDC00
+    if code <= 0xFF:
+        return "\\r" if character == "\r" else f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def _defused(command: re.Match[str]) -> str:
+    if command["section"]:
+        return f"{command['section']}\\x5f"
+    return f"{command['space']}\\x3a" if command["space"] is not None else "#\\x23"
+
+
+def redacted(text: str) -> str:
+    """Return `text` with the passwords in URLs and in HTTP headers as `***`."""
+    if "://" in text and "@" in text:
+        text = _USERINFO.sub(_without_password, text)
+    if "=" in text:
+        text = _SECRET_PARAMETER.sub(rf"\g<name>{_REDACTED}", text)
+    if "earer" in text or "uthorization" in text:
+        text = _AUTHORIZATION.sub(rf"\g<name>{_REDACTED}", text)
+    return text
+
+
+def _without_password(url: re.Match[str]) -> str:
+    user, colon, _ = url["userinfo"].partition(":")
+    if url["scheme"].lower().rpartition("+")[2] in _TOKEN_SCHEMES:
+        user, colon = _REDACTED, ""
+    return f"{url['scheme']}://{user}{f':{_REDACTED}' if colon else ''}@"

@@ -1,0 +1,114 @@
+"""What is printed of others' text: lines of printable characters, no secrets, no commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envmatrix.text import one_line, printable, redacted, safe, safe_json
+
+HOSTILE = st.text(st.sampled_from("a:# \n\r\t\x1b[]0m\x9b\u202e\u2028\udc80\0gvso"), max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("plain äöü 漢字", "plain äöü 漢字"),
+        ("two\r\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\x1b[31;1mred\x1b[0m\x1b[K", "red"),
+        ("bell \x07, NUL \x00, C1 \x9b31m", r"bell \x07, NUL \x00, C1 \x9b31m"),
+        ("title \x1b]0;x\x07", r"title \x1b]0;x\x07"),
+        ("over\rwritten", r"over\rwritten"),
+        ("right \u202eto\u2066 left\u200f", r"right \u202eto\u2066 left\u200f"),
+        ("a\u2028line\u2029", r"a\u2028line\u2029"),
+        ("no UTF-8: \udcff, \ud800", r"no UTF-8: \xff, \ud800"),
+        ("tag \U000e0041", r"tag \U000e0041"),
+    ],
+)
+def test_control_characters_are_printed_as_escapes(text: str, printed: str) -> None:
+    assert printable(text) == printed
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("::error file=a::b", r"\x3a:error file=a::b"),
+        ("first\n \t::set-output name=x::y", "first\n \t\\x3a:set-output name=x::y"),
+        ("\x1b[0m::error::x", r"\x3a:error::x"),
+        ("::er\x1b[0mror::x", r"\x3a:error::x"),
+        ("\u3000::error::x", "\u3000\\x3a:error::x"),
+        ("log ##[error]x", r"log #\x23[error]x"),
+        ("log ##vso[task.setvariable variable=x]y", r"log #\x23vso[task.setvariable variable=x]y"),
+        ("##teamcity[buildStop]", r"#\x23teamcity[buildStop]"),
+        ("###vso[x]", r"##\x23vso[x]"),
+        ("section_start:0:a\r\x1b[0Kx", r"section\x5fstart:0:a\rx"),
+        ("std::vector and a ## heading", "std::vector and a ## heading"),
+    ],
+)
+def test_nothing_printed_is_a_command_to_a_ci_system(text: str, printed: str) -> None:
+    assert printable(text) == printed
+
+
+@given(HOSTILE | st.text(max_size=40))
+def test_whatever_is_printed_has_printable_characters_only(text: str) -> None:
+    printed = printable(text)
+    assert all(its in "\n\t" or unicodedata.category(its)[0] != "C" for its in printed)
+    assert not re.search(r"^\s*::|##\w*\[", printed, re.MULTILINE)
+    assert printable(printed) == printed
+    printed.encode()
+
+
+@given(HOSTILE)
+def test_a_name_stays_in_its_line(text: str) -> None:
+    assert len(one_line(text).splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("https://user:secret@host/x", "https://***@host/x"),
+        ("https://secret@host/x", "https://***@host/x"),
+        ("https://me@corp.example:secret@host/x", "https://***@host/x"),
+        ("https://user:sec@cret@host", "https://***@host"),
+        ("https://user:sec/ret@host/x", "https://***@host/x"),
+        ("git+https://secret:@host", "git+https://***@host"),
+        ("oci://user:secret@host/a", "oci://***@host/a"),
+        ("HTTP://USER:secret@HOST", "HTTP://***@HOST"),
+        ("`https://u:secret@h`: 404", "`https://***@h`: 404"),
+        ("postgresql+psycopg://results:secret@db/x", "postgresql+psycopg://results:***@db/x"),
+        ("ssh://git@host/x", "ssh://git@host/x"),
+        ("https://host:8080/a@b", "https://host:8080/a@b"),
+        ("https://h/x?password=secret&mode=1", "https://h/x?password=***&mode=1"),
+        ("https://h/x?mode=1&X-Amz-Signature=secret", "https://h/x?mode=1&X-Amz-Signature=***"),
+        ("https://h/x?private_token=secret#top", "https://h/x?private_token=***#top"),
+        ("Authorization: Basic secret", "Authorization: Basic ***"),
+        ("{'authorization': 'Bearer secret'}", "{'authorization': 'Bearer ***'}"),
+        ("https://h/x?version=1.0", "https://h/x?version=1.0"),
+    ],
+)
+def test_passwords_are_not_printed(text: str, printed: str) -> None:
+    assert redacted(text) == printed
+    assert "secret" not in safe(text)
+
+
+@given(
+    st.sampled_from(["https://{}:{}@host/path", "https://h/p?token={}{}", "http://{}:{}@h:1/"]),
+    st.from_regex(r"\A[\w.~%!$()*+-]{1,12}\Z"),
+    st.from_regex(r"\A[\w.~%!$()*+@:/-]{1,12}\Z"),
+)
+def test_no_password_of_a_url_survives(form: str, user: str, password: str) -> None:
+    secret = f"{password}S3CR3T"
+    assert "S3CR3T" not in redacted(f"said: {form.format(user, secret)} (1)")
+
+
+@given(st.dictionaries(st.text(max_size=5), HOSTILE))
+def test_a_document_says_the_same_without_commands(document: dict[str, str]) -> None:
+    printed = safe_json(json.dumps(document, indent=2))
+    assert json.loads(printed) == document
+    assert printed.isascii()
+    assert "##" not in printed
