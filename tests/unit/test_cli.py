@@ -15,7 +15,7 @@ from tests.unit.prompt import EARLY, Prompt
 
 from envmatrix.cli import VERBS, group
 from envmatrix.commands.options import host_arch
-from envmatrix.lock.model import dumps
+from envmatrix.lock.model import dumps, loads
 from envmatrix.matrix.loading import load_matrix
 
 AXES = """\
@@ -237,6 +237,47 @@ def test_a_damaged_lock_is_told_with_its_place(envmatrix: Prompt, locked: Path) 
     answer = envmatrix("generate", "--check")
     assert answer.status == 2
     assert answer.err.startswith("error: matrix.lock.json:3:1: not JSON: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("lock", "--check"),
+        ("lock",),
+        ("plan",),
+        ("generate", "--check"),
+        ("build", "--dry-run"),
+        ("sbom", "--select", CELL, "--flavour", "devel"),
+    ],
+)
+def test_every_verb_notices_that_a_package_of_a_base_was_changed(
+    envmatrix: Prompt, locked: Path, arguments: tuple[str, ...]
+) -> None:
+    """No Dockerfile names these packages: the layer stands for them there."""
+    assert envmatrix("generate").status == 0
+    file = locked / "matrix.lock.json"
+    (base,) = (its for key, its in loads(file.read_text()).sets.items() if key.endswith("64-base"))
+    old = base.artifacts[0].sha256
+    file.write_text(file.read_text().replace(old, "0" * 64).replace(old[:12], "0" * 12))
+
+    answer = envmatrix(*arguments)
+
+    assert answer.status == 4
+    assert "`debian12-amd64-base` is not what its layer was made of" in answer.err
+
+
+def test_a_lock_that_does_not_bind_its_bases_is_out_of_date(
+    envmatrix: Prompt, locked: Path
+) -> None:
+    file = locked / "matrix.lock.json"
+    document = json.loads(file.read_text())
+    del document["sets"]["debian12-amd64-base"]["inputs"]
+    file.write_text(json.dumps(document))
+
+    answer = envmatrix("lock", "--check")
+
+    assert answer.status == 4
+    assert "`debian12-amd64-base` does not say what its layer was made of" in answer.err
 
 
 def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked: Path) -> None:

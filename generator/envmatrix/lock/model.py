@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -75,12 +76,22 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class PackageSet:
     """A request and its answer; `diff_id` is the layer of a bootstrapped base, `found` what an
-    image has: name -> version, empty where nothing tells it."""
+    image has: name -> version, empty where nothing tells it. `is_sealed`: the lock binds the layer
+    to the packages that it was made of; an older envmatrix wrote locks that do not."""
 
     request: Request
     artifacts: tuple[Artifact, ...]
     diff_id: str | None = None
     found: Mapping[str, str] = field(default_factory=dict)
+    is_sealed: bool = field(default=True, compare=False)
+
+    def inputs(self, epoch: int) -> str:
+        """The digest of all that the layer of a base is made of, and of the layer: of a base a
+        Dockerfile names nothing else."""
+        its = self.request
+        files = [[item.name, item.version, item.size, item.sha256] for item in self.artifacts]
+        text = json.dumps([epoch, its.suite, its.arch, its.packages, self.diff_id, files])
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +134,7 @@ def dumps(lock: Lock) -> str:
             "version": VERSION,
             "epoch": lock.epoch,
             "cells": {cell: list(lock.cells[cell]) for cell in sorted(lock.cells)},
-            "sets": {key: _set_row(lock.sets[key]) for key in sorted(lock.sets)},
+            "sets": {key: _set_row(lock.sets[key], lock.epoch) for key in sorted(lock.sets)},
         },
         indent=2,
     )
@@ -131,13 +142,14 @@ def dumps(lock: Lock) -> str:
     return f"{head.removesuffix(chr(10) + '}')},\n{artifacts}\n}}\n"
 
 
-def _set_row(package_set: PackageSet) -> dict[str, object]:
+def _set_row(package_set: PackageSet, epoch: int) -> dict[str, object]:
     request = package_set.request
     row: dict[str, object] = {"resolver": request.resolver}
     row |= {"suite": request.suite} if request.suite else {}
     row |= {"arch": request.arch, "packages": list(request.packages)}
     row |= {"below": list(request.below)} if request.below else {}
-    row |= {"diff_id": package_set.diff_id} if package_set.diff_id else {}
+    if package_set.diff_id:
+        row |= {"diff_id": package_set.diff_id, "inputs": package_set.inputs(epoch)}
     row |= {"found": dict(sorted(package_set.found.items()))} if package_set.found else {}
     return row | {"artifacts": [item.reference for item in package_set.artifacts]}
 
@@ -184,13 +196,26 @@ def _from_document(document: Any) -> Lock:
         f"{row['name']} {row['version']} {sha256[:_REFERENCE_DIGITS]}": _artifact(sha256, row)
         for sha256, row in document["artifacts"].items()
     }
+    epoch = _count(document["epoch"])
     sets = {key: _package_set(row, table) for key, row in document["sets"].items()}
+    _check_seals(document["sets"], sets, epoch)
     cells = {cell: _texts(keys) for cell, keys in document["cells"].items()}
     used = (key for row in sets.values() for key in row.request.below)
     named = {key for keys in cells.values() for key in keys} | set(used)
     if missing := named - set(sets):
         raise ValueError(f"no set {sorted(missing)[0]!r}")
-    return Lock(_count(document["epoch"]), sets, cells)
+    return Lock(epoch, sets, cells)
+
+
+def _check_seals(rows: Any, sets: Mapping[str, PackageSet], epoch: int) -> None:
+    """Raise OutOfDate where a base is not what its layer was made of."""
+    changed = [
+        f"`{key}` is not what its layer was made of: a package, the layer or the epoch changed"
+        for key, its in sets.items()
+        if its.diff_id and its.is_sealed and _text(rows[key]["inputs"]) != its.inputs(epoch)
+    ]
+    if changed:
+        raise OutOfDate(f"`{FILE}` was changed by hand", details=changed, hint=_HINT)
 
 
 def _artifact(sha256: str, row: Any) -> Artifact:
@@ -214,7 +239,7 @@ def _package_set(row: Any, table: Mapping[str, Artifact]) -> PackageSet:
     diff_id = _word(row["diff_id"]) if "diff_id" in row else None
     found = {name: _text(version) for name, version in row.get("found", {}).items()}
     artifacts = tuple(table[item] for item in _texts(row["artifacts"]))
-    return PackageSet(request, artifacts, diff_id, found)
+    return PackageSet(request, artifacts, diff_id, found, not diff_id or "inputs" in row)
 
 
 def _text(value: object) -> str:

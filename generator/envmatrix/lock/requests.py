@@ -181,6 +181,11 @@ def drift(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
         if key in lock.sets and lock.sets[key].request != request
     ]
     found += [
+        f"`{key}` does not say what its layer was made of"
+        for key in requests.keys() & lock.sets.keys()
+        if not lock.sets[key].is_sealed
+    ]
+    found += [
         f"cell `{cell}` changed"
         for cell in cells.keys() | lock.cells.keys()
         if cells.get(cell) != lock.cells.get(cell)

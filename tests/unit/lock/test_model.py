@@ -54,6 +54,7 @@ TEXT = """\
         "apt"
       ],
       "diff_id": "sha256:1",
+      "inputs": "sha256:b4e52ce96b64f99a0904bc02eeabc82f2a20e2314876905c417f5499d690253e",
       "artifacts": [
         "apt 1.0 dde1c722a849"
       ]
@@ -212,6 +213,42 @@ def changed(*path: str, value: object) -> str:
         row = row[key]
     row[last] = value
     return json.dumps(document)
+
+
+APT = digest("apt", "1.0")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        dumps(TINY).replace(APT, APT[:12] + "0" * 52),
+        dumps(TINY).replace(APT, "0" * 64).replace(APT[:12], "0" * 12),
+        changed("artifacts", APT, "size", value=5),
+        dumps(TINY)
+        .replace('"apt 1.0', '"apt 1.1')
+        .replace('"version": "1.0"', '"version": "1.1"', 1),
+        changed("sets", "base", "artifacts", value=[]),
+        changed("sets", "base", "artifacts", value=["apt 1.0 " + APT[:12]] * 2),
+        changed("sets", "base", "diff_id", value="sha256:2"),
+        changed("sets", "base", "inputs", value="sha256:2"),
+        changed("epoch", value=2),
+    ],
+)
+def test_a_base_that_is_not_what_its_layer_was_made_of_is_out_of_date(text: str) -> None:
+    assert text != dumps(TINY)
+    error = refusal(text)
+    assert isinstance(error, OutOfDate)
+    assert error.message == f"`{FILE}` was changed by hand"
+    (detail,) = error.details
+    assert detail.startswith("`base` is not what its layer was made of")
+
+
+def test_a_lock_of_an_older_envmatrix_is_read_and_known_to_be_one() -> None:
+    document = json.loads(dumps(TINY))
+    del document["sets"]["base"]["inputs"]
+    lock = loads(json.dumps(document))
+    assert not lock.sets["base"].is_sealed
+    assert loads(dumps(lock)) == TINY
 
 
 def test_text_that_is_no_json_is_refused_with_its_place() -> None:
