@@ -19,6 +19,7 @@ PACKAGE = Path(envmatrix.__file__).parent
 LAYERS = (
     "errors",
     "text",
+    "confined",
     "console",
     "matrix",
     "lock",

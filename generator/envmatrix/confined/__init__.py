@@ -1,0 +1,178 @@
+"""Directories that programs in containers write to: the only way in which the rest of the program
+touches what is in them.
+
+What a container wrote is input from a stranger. An `Area` is the place of such a directory, and
+gives no path to open. A `Directory` is an area held open: names in it are opened from its
+descriptor one component at a time, links are never followed out of it, only regular files are
+opened, and everything is bounded. No check is made on a name that could be another file a moment
+later.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from envmatrix.confined import entries
+from envmatrix.confined.entries import Missing, Refused
+from envmatrix.confined.listing import File, Listing
+from envmatrix.text import one_line
+
+__all__ = ["Area", "Directory", "File", "Missing", "Refused"]
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A directory that containers write to. It lies in one that only this machine writes to."""
+
+    _path: Path
+
+    @property
+    def name(self) -> str:
+        return self._path.name
+
+    @property
+    def parent(self) -> Path:
+        """The directory around it, which no container writes to."""
+        return self._path.parent
+
+    def __str__(self) -> str:
+        """The path, for messages and mounts; never for opening anything below it."""
+        return str(self._path)
+
+    @contextmanager
+    def opened(self) -> Iterator[Directory]:
+        """The directory, made where it is missing."""
+        with entries.named(self.name):
+            self._path.mkdir(parents=True, exist_ok=True)
+            descriptor = entries.entered(os.open(self._path, os.O_PATH | os.O_CLOEXEC))
+        try:
+            yield Directory(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """An open directory. Names are relative to it; one that leads elsewhere is refused."""
+
+    _descriptor: int
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a regular file to read it. Links among its directories may lead to other places
+        of this directory; it is no link itself."""
+        with entries.named(name), self._parent(name) as (parent, last):
+            return os.fdopen(entries.regular(parent, last), "rb")
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Return what a regular file has, at most `limit` bytes."""
+        with self.open(name) as file:
+            found = file.read(limit + 1)
+        if len(found) > limit:
+            raise Refused(f"`{one_line(name)}` has more than {limit >> 20} MB")
+        return found
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a regular file of this name at the moment."""
+        try:
+            self.open(name).close()
+        except Refused:
+            return False
+        return True
+
+    def files(self, patterns: Iterable[str]) -> tuple[File, ...]:
+        """Return the regular files that match one of `patterns`, sorted.
+
+        `*`, `?` and `[...]` match within a name, `**` any directories. No link is a file, and
+        patterns lead through links only where they name them, and these stay in this directory.
+        """
+        return tuple(sorted(Listing(self._descriptor).of(patterns)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Have a new file of this name, in place of whatever is there."""
+        with self._created(name) as file:
+            file.write(data)
+
+    def copy(self, source: Path, name: str) -> None:
+        """Copy a regular file of this machine's own, with its times and permissions."""
+        with source.open("rb") as original, self._created(name) as file:
+            shutil.copyfileobj(original, file)
+            known = os.fstat(original.fileno())
+            os.fchmod(file.fileno(), stat.S_IMODE(known.st_mode) & ~entries.PRIVILEGES)
+            file.flush()
+            os.utime(file.fileno(), ns=(known.st_atime_ns, known.st_mtime_ns))
+
+    def link(self, name: str, target: str) -> None:
+        """Have a symbolic link of this name, in place of whatever is there."""
+        with entries.named(name), self._parent(name, makes=True) as (parent, last):
+            entries.remove(parent, last)
+            os.symlink(target, last, dir_fd=parent)
+
+    def is_as(self, name: str, size: int, modified: int) -> bool:
+        """Return whether there is a regular file of this size and time of change, in ns."""
+        try:
+            with self._parent(name) as (parent, last):
+                known = os.stat(last, dir_fd=parent, follow_symlinks=False)
+        except (OSError, Refused):
+            return False
+        is_file = stat.S_ISREG(known.st_mode)
+        return is_file and (known.st_size, known.st_mtime_ns) == (size, modified)
+
+    def make_directory(self, name: str) -> None:
+        """Have a directory of this name; what else is in its way is removed."""
+        with entries.named(name):
+            os.close(entries.made(self._descriptor, entries.parts_of(name)))
+
+    def remove(self, name: str) -> None:
+        """Remove an entry of any kind, a directory with all that is in it."""
+        with (
+            suppress(Missing),
+            entries.named(name),
+            self._parent(name, makes=False) as (parent, last),
+        ):
+            entries.remove(parent, last)
+
+    def clear(self) -> None:
+        """Remove everything in the directory."""
+        with entries.named("."):
+            for entry in entries.names_in(self._descriptor):
+                entries.remove(self._descriptor, entry)
+
+    def clear_privileges(self) -> None:
+        """Take the setuid, setgid and sticky bits from everything in the directory."""
+        with entries.named("."):
+            for directory in entries.directories(self._descriptor):
+                with os.scandir(directory) as found:
+                    for entry in found:
+                        if entry.is_symlink():
+                            continue
+                        with suppress(FileNotFoundError):
+                            mode = entry.stat(follow_symlinks=False).st_mode
+                            if mode & entries.PRIVILEGES:
+                                entries.without_privileges(directory, entry.name)
+
+    @contextmanager
+    def _created(self, name: str) -> Iterator[IO[bytes]]:
+        with entries.named(name), self._parent(name, makes=True) as (parent, last):
+            entries.remove(parent, last)
+            with os.fdopen(os.open(last, _CREATE, 0o644, dir_fd=parent), "wb") as file:
+                yield file
+
+    @contextmanager
+    def _parent(self, name: str, *, makes: bool = False) -> Iterator[tuple[int, str]]:
+        """The directory that an entry is in, open, and the last part of its name. `makes`: have
+        that directory, in place of whatever else is in its way."""
+        *directories, last = entries.parts_of(name)
+        descriptor = (entries.made if makes else entries.existing)(self._descriptor, directories)
+        try:
+            yield descriptor, last
+        finally:
+            os.close(descriptor)
