@@ -11,7 +11,7 @@ import pytest
 from tests.integration.conftest import CELL, CROSSED, ENVIRONMENT, ROOT, Envmatrix
 
 from envmatrix.sessions import junit
-from envmatrix.sessions.outcomes import elf_machine
+from envmatrix.sessions.outcomes import machine_of
 
 
 def _made(cell: str) -> Path:
@@ -33,7 +33,7 @@ def test_a_native_cell_compiles_and_its_tests_pass_or_skip_with_the_reason(
 ) -> None:
     envmatrix("run", "test", CELL)
 
-    assert elf_machine(_made(CELL)) == "x86_64"
+    assert machine_of(_made(CELL)) == "x86_64"
     outcomes = junit.read(ROOT / "build" / CELL / "vectorops/junit.xml")
     states = {outcome.name: outcome.state for outcome in outcomes}
     assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
@@ -45,7 +45,7 @@ def test_a_native_cell_compiles_and_its_tests_pass_or_skip_with_the_reason(
 def test_an_aarch64_cell_is_cross_compiled(envmatrix: Envmatrix) -> None:
     done = envmatrix("run", "compile", CROSSED)
 
-    assert elf_machine(_made(CROSSED)) == "aarch64"
+    assert machine_of(_made(CROSSED)) == "aarch64"
     assert "aarch64" in done.stdout
 
 

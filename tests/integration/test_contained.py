@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -219,6 +220,36 @@ def test_a_component_that_was_not_declared_is_named(libraries: Checkout) -> None
     assert "it needs `curand_kernel.h`, which is of the component `curand`" in done.stderr
     assert "components: [curand]" in done.stderr
     assert report(libraries)["a"]["cause"] == "environment"
+
+
+STATIC = "cd /build && echo 'int x;' | ${CC:-gcc} -c -xc - -o x.o && ar rcs libx.a x.o"
+
+
+def test_libraries_need_neither_artifacts_nor_shared_objects_nor_tests(libraries: Checkout) -> None:
+    have(
+        libraries,
+        headers={"path": "empty", "build": {"system": "script", "commands": ["true"]}},
+        static={**script(STATIC, tests=["true"]), "artifacts": ["*.a"]},
+        thin={**script(STATIC.replace("rcs", "rcsT")), "artifacts": ["*.a"], "test": "none"},
+        tested={**script("true", tests=["true"]), "artifacts": []},
+        wrong={**script(STATIC), "artifacts": ["liby.a"]},
+        status={**script("exit 77")},
+    )
+
+    done = libraries.run("run", "test", CELL, expect=1)
+
+    assert len(re.findall(r"(?m)^\S+/libx.a  x86_64  \d+ bytes$", done.stdout)) == 2
+    assert "no tests: `thin` has `test: none`" in done.stdout
+    assert "`artifacts`: `liby.a`\nhint: did you mean `libx.a`?; the build made" in done.stderr
+    states = {name: its["state"] for name, its in report(libraries).items()}
+    assert states == {
+        "headers": "skipped",
+        "static": "passed",
+        "thin": "passed",
+        "tested": "passed",
+        "wrong": "errored",
+        "status": "failed",
+    }
 
 
 def test_a_program_that_the_image_lacks_is_named(libraries: Checkout) -> None:

@@ -14,7 +14,7 @@ from tests.integration.conftest import CELL as CELL_OF_ALL
 from tests.integration.conftest import ROOT, Envmatrix
 
 from envmatrix.lock import model
-from envmatrix.sessions.outcomes import elf_machine
+from envmatrix.sessions.outcomes import machine_of
 
 # The image's CUDA is 13.5 of the repository's own cell, under another name, so that the images of
 # that cell are left alone.
@@ -116,7 +116,7 @@ def test_what_an_image_has_is_found_and_used_as_it_is(
     assert found == {"cuda": RELEASE, "cccl": "", "cudart": "13", "nvcc": ""}
     assert "banner" not in done.stdout
     made = (root / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
-    assert {elf_machine(file) for file in made if not file.is_symlink()} == {"x86_64"}
+    assert {machine_of(file) for file in made if not file.is_symlink()} == {"x86_64"}
 
     devel = f"envmatrix/{ENVIRONMENT}:devel-amd64"
     own = layers(engine, image)

@@ -26,7 +26,7 @@ from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.lock import model
 from envmatrix.matrix.facts import load_facts
-from envmatrix.sessions.outcomes import elf_machine
+from envmatrix.sessions.outcomes import machine_of
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
 # those of 13.5.
@@ -171,7 +171,7 @@ def test_cells_are_built_from_packages_and_compile_the_library(
     machines = {}
     for cell in CELLS:
         made = (repository / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-        machines[cell] = {elf_machine(file) for file in made if not file.is_symlink()}
+        machines[cell] = {machine_of(file) for file in made if not file.is_symlink()}
     assert machines == {CELLS[0]: {"x86_64"}, CELLS[1]: {"aarch64"}}
     paths = {item.path for item in model.load(repository).artifacts() if item.origin == "nvidia"}
     assert f"cuda/repos/debian12/x86_64/cuda-nvcc-13-2_{RELEASE}.51-1_amd64.deb" in paths

@@ -26,7 +26,7 @@ from tests.fakes import Silent
 from tests.integration.conftest import ROOT, Envmatrix
 
 from envmatrix.lock import model
-from envmatrix.sessions.outcomes import elf_machine
+from envmatrix.sessions.outcomes import machine_of
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.origins import Origins
@@ -169,7 +169,7 @@ def test_cells_are_built_from_archives_and_compile_the_library(
     machines = {}
     for cell in CELLS:
         made = (root / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-        machines[cell] = {elf_machine(file) for file in made if not file.is_symlink()}
+        machines[cell] = {machine_of(file) for file in made if not file.is_symlink()}
     assert machines == {CELLS[0]: {"x86_64"}, CELLS[1]: {"aarch64"}}
 
 

@@ -28,7 +28,7 @@ from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.lock import model
 from envmatrix.matrix.facts import load_facts
-from envmatrix.sessions.outcomes import elf_machine
+from envmatrix.sessions.outcomes import machine_of
 from envmatrix.store.origins import Origins
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
@@ -239,7 +239,7 @@ def test_a_cell_is_locked_built_twice_alike_and_compiles_the_library(
     envmatrix("run", "compile", CELL, cwd=repository)
 
     made = (repository / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
-    assert {elf_machine(file) for file in made if not file.is_symlink()} == {"x86_64"}
+    assert {machine_of(file) for file in made if not file.is_symlink()} == {"x86_64"}
     paths = {item.path for item in model.load(repository).artifacts()}
     assert f"cuda/repos/rhel9/x86_64/cuda-nvcc-13-2-{RELEASE}.51-1.x86_64.rpm" in paths
     assert "9/BaseOS/x86_64/os/gcc-toolset-14-gcc-c++-1.0-1.x86_64.rpm" in paths
@@ -267,7 +267,7 @@ def test_a_cell_of_opensuse_is_locked_built_twice_alike_and_compiles_the_library
     envmatrix("run", "compile", cell, cwd=suse)
 
     made = (suse / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-    assert {elf_machine(file) for file in made if not file.is_symlink()} == {"x86_64"}
+    assert {machine_of(file) for file in made if not file.is_symlink()} == {"x86_64"}
     paths = {item.path for item in model.load(suse).artifacts()}
     assert "distribution/leap/16.0/repo/oss/gcc15-c++-1.0-1.x86_64.rpm" in paths
     envmatrix("verify", SUSE, cwd=suse)

@@ -20,7 +20,7 @@ from tests.integration.test_redist import serving
 
 from envmatrix.lock import model
 from envmatrix.sessions import junit
-from envmatrix.sessions.outcomes import elf_machine, pe_machine
+from envmatrix.sessions.outcomes import machine_of
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.origins import Origins
@@ -185,7 +185,7 @@ def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
 
     made = root / "build" / cell / "vectorops"
     libraries = [file for file in made.glob("cross-jetson/libvectorops.so*") if file.is_file()]
-    assert {elf_machine(file) for file in libraries} == {"aarch64"}
+    assert {machine_of(file) for file in libraries} == {"aarch64"}
     states = {its.name: its.state for its in junit.read(made / "junit.xml")}
     assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
 
@@ -215,7 +215,7 @@ def test_a_windows_cell_compiles_and_its_tests_run_under_wine(
 
     assert "x86_64-windows" in done.stdout
     made = root / "build" / cell / "hostinfo"
-    programs = [pe_machine(file) for file in made.glob("cross-windows/bin/*")]
+    programs = [machine_of(file) for file in made.glob("cross-windows/bin/*")]
     assert programs == ["x86_64-windows"] * 2, "a library and a test"
     assert [(its.name, its.state) for its in junit.read(made / "junit.xml")] == [
         ("host_platform", "passed")
@@ -260,7 +260,7 @@ def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
 
     assert "hardware of its own" in done.stderr
     made = root / "build" / cell / f"hostinfo/cross-{target}/libhostinfo.so"
-    assert elf_machine(made) == "aarch64"
+    assert machine_of(made) == "aarch64"
     names = set(files_of(engine, f"envmatrix/{ENVIRONMENT}:cross-{target}-amd64"))
     assert "usr/local/share/toolchain.cmake" in names
     assert not [name for name in names if name.startswith(f"opt/{target}")]

@@ -468,3 +468,42 @@ def test_a_full_disk_is_told_and_is_no_bug(
 
     assert answer.status == 1
     assert answer.err.startswith("error: `/cache/file`: no space left on device\nhint: see `df`")
+
+
+@pytest.mark.parametrize("verb", ["test", "perf"])
+@pytest.mark.parametrize("stray", [("other",), ("-R", "name"), ("other", "--", "-R", "name")])
+def test_what_is_for_another_program_follows_two_dashes(
+    envmatrix: Prompt, repository: Path, verb: str, stray: tuple[str, ...]
+) -> None:
+    answer = envmatrix("run", verb, CELL, *stray)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.splitlines()[0].endswith("what is for the program that is run follows `--`")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("compile", CELL, "other"), "got unexpected extra argument (other)"),
+        (("compile", CELL, "--", "-j2"), "got unexpected extra argument (-j2)"),
+        (("shell", CELL, "ls"), "got unexpected extra argument (ls)"),
+        (("analyse", CELL, "other"), "got unexpected extra argument (other)"),
+        (("test", CELL, "--shard", "0/3"), "`0/3` is no part of tests"),
+        (("test", CELL, "--shard", "4/3"), "`4/3` is no part of tests"),
+        (("test", CELL, "--shard", ""), "`` is no part of tests"),
+        (("test", CELL, "--retries", "-1"), "invalid value for '--retries'"),
+        (("test", CELL, "--explain"), "`--explain` is about `--since REV`"),
+        (("test", CELL, "--shadow"), "`--shadow` is about `--since REV`"),
+        (("test", CELL, "--memory", "9" * 20), "invalid value for '--memory'"),
+        (("test", "--", CELL), "missing argument 'CELL'"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(
+    envmatrix: Prompt, repository: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    answer = envmatrix("run", *arguments)
+    assert (answer.status, answer.out) == (2, "")
+    assert said in answer.err
+
+
+def test_the_usage_says_where_arguments_for_the_tests_go(envmatrix: Prompt) -> None:
+    assert "[OPTIONS] CELL [-- ARGUMENT...]" in envmatrix("run", "test", "--help").out

@@ -18,7 +18,8 @@ from envmatrix.commands import options
 from envmatrix.commands.place import Cell, Which, devices_of, for_each, skip
 from envmatrix.console import Console, output
 from envmatrix.engine import containers, images
-from envmatrix.errors import EnvmatrixError
+from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.matrix.model import Library
 from envmatrix.results.recording import Recorder
 from envmatrix.results.records import BAD
 from envmatrix.sessions import steps
@@ -48,6 +49,29 @@ class _Verbs(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
+class _Passing(click.Command):
+    """A verb that passes on what follows `--`, as `arguments`, and nothing else."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, passed = args, []
+        if "--" in args:
+            place = args.index("--")
+            own, passed = args[:place], args[place + 1 :]
+        try:
+            rest = super().parse_args(ctx, own)
+        except click.UsageError as error:
+            if isinstance(error, click.BadParameter):
+                raise
+            message = error.format_message().rstrip(".")
+            explained = f"{message}; what is for the program that is run follows `--`"
+            raise click.UsageError(explained, ctx) from error
+        ctx.params["arguments"] = tuple(passed)
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENT...]"]
+
+
 @click.group(cls=_Verbs, epilog="Example: envmatrix run test cuda13-x86_64")
 def command() -> None:
     """Compile, test, examine or measure the libraries of matrix.yaml in a cell's container."""
@@ -61,10 +85,13 @@ _jobs = click.option(
 )
 
 
+# 1 PB: more is a slip of the hand, and beyond what the engine takes.
+_MOST_MEMORY = 10**9
+
 _memory = click.option(
     "--memory",
     metavar="MB",
-    type=click.IntRange(64),
+    type=click.IntRange(64, _MOST_MEMORY),
     help="What a container may take; all that is available without it.",
 )
 
@@ -97,14 +124,15 @@ def compile_command(*, which: Which, console: Console) -> None:
     for_each(Cell.of(which, console, only_compiler=True), "compile", _compile)
 
 
-@command.command("test", epilog="Example: envmatrix run test cuda12-aarch64 -- -L host")
+@command.command(
+    "test", cls=_Passing, epilog="Example: envmatrix run test cuda12-aarch64 -- -L host"
+)
 @_cell_options
 @click.option("--shard", metavar="I/N", help="The I-th of N parts, of equal time as far as known.")
 @click.option("--retries", type=click.IntRange(0, 100), help="Try a test that fails N times more.")
 @click.option("--since", metavar="REV", help="Only tests that what changed since then reaches.")
 @click.option("--explain", is_flag=True, help="With --since: why each test is run.")
 @click.option("--shadow", is_flag=True, help="With --since: run all, and say what would be missed.")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test_command(
     *,
     which: Which,
@@ -116,23 +144,32 @@ def test_command(
     console: Console,
     arguments: Sequence[str],
 ) -> None:
-    """Compile, then run the tests in CELL's runtime image; ARGUMENTS go to the test framework."""
+    """Compile, then run the tests in CELL's runtime image; ARGUMENTs go to the test framework."""
     from envmatrix.commands import selecting
     from envmatrix.sessions.sharding import Shard
     from envmatrix.sessions.testing import Asked, Testing
 
-    part = Shard.parse(shard) if shard else None
+    if since is None and (explain or shadow):
+        option = "--explain" if explain else "--shadow"
+        raise click.UsageError(f"`{option}` is about `--since REV`, which is not given")
+    part = None if shard is None else Shard.parse(shard)
     cell = Cell.of(which, console)
+    if arguments:
+        _check_arguments(cell.libraries)
 
     def tested(execution: Execution, recorder: Recorder) -> None:
         _compile(execution, recorder)
         library = execution.place.library
+        if library.is_only_compiled:
+            execution.place.junit.unlink(missing_ok=True)
+            click.echo(f"no tests: `{library.name}` has `test: none`")
+            return
         if library.tests is None:
             raise Skipped(f"library `{library.name}` has no `test` in matrix.yaml")
         if execution.place.runtime is None:
             raise Skipped(f"`{which.name}` is compiled; its tests run on hardware of its own only")
         durations = cell.durations(library) if part else {}
-        found = selecting.selected(cell, execution, since) if since else None
+        found = None if since is None else selecting.selected(cell, execution, since)
         if found is not None:
             selecting.explain(found, console, every_test=explain)
         only = None if found is None or shadow or found.tests is None else tuple(found.tests)
@@ -147,11 +184,10 @@ def test_command(
     for_each(cell, "test", tested, shard=str(part or ""))
 
 
-@command.command("perf", epilog="Example: envmatrix run perf cuda13-x86_64")
+@command.command("perf", cls=_Passing, epilog="Example: envmatrix run perf cuda13-x86_64")
 @_cell_options
 @click.option("--device", metavar="NAME", help="A qualified CDI device, such as nvidia.com/gpu=0.")
 @options.as_json
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def perf_command(
     *,
     which: Which,
@@ -160,7 +196,8 @@ def perf_command(
     as_json: bool,
     arguments: Sequence[str],
 ) -> None:
-    """Run the benchmark in CELL with a GPU; without one, exit with 77 and say what is missing."""
+    """Run the benchmark in CELL with a GPU; without one, exit with 77 and say what is missing.
+    ARGUMENTs go to the benchmark."""
     from envmatrix.engine import gpu
 
     with images.engine() as client:
@@ -196,6 +233,16 @@ def shell_command(*, which: Which, console: Console) -> None:
     sys.exit(subprocess.call(containers.shell_command(steps.shell(place))))
 
 
+def _check_arguments(libraries: Sequence[Library]) -> None:
+    """Raise where none of the libraries has tests that could take arguments."""
+    if all(library.tests is None for library in libraries):
+        names = ", ".join(f"`{library.name}`" for library in libraries)
+        hint = "leave out what follows `--`"
+        raise ConfigurationError(
+            Problem(f"arguments are for a test framework, and {names} has no tests", hint=hint)
+        )
+
+
 def _compile(execution: Execution, recorder: Recorder) -> None:
     found = execution.compile()
     recorder.made(found, execution.place.directory)
@@ -220,7 +267,8 @@ def _judge(run: TestRun, execution: Execution, asked: Asked, waivers: Sequence[W
         if not _are_waived(run.outcomes, place, waivers, execution.runner.console):
             raise run.failure
     elif not run.outcomes and asked.shard is None and asked.only is None:
-        raise EnvmatrixError("no test ran", hint=f"look at {_shown(run.junit)}")
+        hint = "a library without tests says `test: none` in matrix.yaml; otherwise the log is "
+        raise EnvmatrixError("no test ran", hint=f"{hint}{_shown(place.log('test'))}")
     elif run.outcomes and all(its.state == "skipped" for its in run.outcomes):
         raise Skipped(f"no test of `{place.library.name}` could run in `{place.cell.id}`")
 

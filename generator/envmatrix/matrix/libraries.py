@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from envmatrix.errors import NothingSelected, Problem
+from envmatrix.matrix import model
 from envmatrix.matrix.checks import Source, component_problems
 from envmatrix.matrix.document import Location
 from envmatrix.matrix.model import (
+    OF_PROGRAMS,
     Library,
     LibraryBuild,
     LibrarySource,
-    LibraryTest,
     Matrix,
 )
-from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, Table
+from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, LibraryTest, Table, file_glob
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.suggest import did_you_mean
 
@@ -29,7 +30,7 @@ def library(name: str, entry: LibraryEntry) -> Library:
         entry.path or ".",
         _source(entry),
         LibraryBuild(**_given(entry.build, "job_memory", "timeout")),
-        LibraryTest(**_given(entry.test, "retries", "timeout")) if entry.test else None,
+        model.LibraryTest(**_given(entry.test, "retries", "timeout")) if entry.test else None,
         entry.benchmark,
         entry.artifacts,
         entry.components,
@@ -93,9 +94,28 @@ def _build_problems(
     if (build.system == "script") != bool(build.commands):
         message = f"`build.commands` are what the system `script` runs: `{name}`"
         yield Problem(message, key(*location, "build"))
-    if test and test.framework in _NEEDS_RUN and not test.run:
+    if test:
+        yield from _test_problems(name, test, source, (*location, "test"))
+
+
+def _test_problems(
+    name: str, test: LibraryTest, source: Source, location: Location
+) -> Iterator[Problem]:
+    key = source.document.key_position
+    if test.framework in _NEEDS_RUN and not test.run:
         message = f"`{test.framework}` needs `run`: what to run to test `{name}`"
-        yield Problem(message, key(*location, "test", "framework"))
+        yield Problem(message, key(*location, "framework"))
+    if test.framework == "none":
+        for given in sorted(test.model_fields_set - {"framework"}):
+            message = f"library `{name}` has no tests, so `{given}` means nothing"
+            yield Problem(message, key(*location, given), "write `test: none` alone")
+    for index, pattern in enumerate(test.run if test.framework in OF_PROGRAMS else ()):
+        try:
+            file_glob(pattern)
+        except ValueError as error:
+            where = source.document.position(*location, "run", index)
+            hint = "name test programs by their place in the build directory: `tests/*_test`"
+            yield Problem(f"`{pattern}` {error}", where, hint)
 
 
 def _requirement_problems(

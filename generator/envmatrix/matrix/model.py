@@ -169,6 +169,9 @@ class LibraryTest:
     timeout: int = 3600
 
 
+# Frameworks whose tests are programs that the build makes.
+OF_PROGRAMS = ("googletest", "catch2")
+
 # What tests a library of a build system unless it says so itself.
 _OWN_FRAMEWORK = {"cmake": "ctest", "meson": "meson", "bazel": "bazel"}
 
@@ -197,7 +200,13 @@ class Library:
     def tests(self) -> LibraryTest | None:
         """How it is tested; None where it has no tests."""
         own = _OWN_FRAMEWORK.get(self.build.system)
-        return self.test or (LibraryTest(own) if own else None)
+        declared = self.test or (LibraryTest(own) if own else None)
+        return None if self.is_only_compiled else declared
+
+    @property
+    def is_only_compiled(self) -> bool:
+        """Whether it says that it has no tests: `test: none`."""
+        return self.test is not None and self.test.framework == "none"
 
     @property
     def requires(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
@@ -10,10 +12,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from envmatrix.matrix.cells import ARCHES
 
@@ -55,11 +60,32 @@ EXPECTED = {
 }
 
 
+# What Linux takes, less the directories around it.
+_LONGEST_PATH, _LONGEST_NAME = 2048, 255
+
+
 def _inside_repository(path: str) -> str:
+    if control := re.search(r"[\x00-\x1f\x7f]", path):
+        raise ValueError(f"has a control character, {control[0]!a}")
     parts = path.replace("\\", "/").split("/")
+    if len(path) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in parts):
+        raise ValueError("is longer than the name of a file can be")
     if not path or path.startswith(("/", "~", "\\")) or ".." in parts or ":" in parts[0]:
         raise ValueError("must be a relative path that stays inside the repository")
     return path
+
+
+def file_glob(pattern: str) -> str:
+    """A pattern of files in the build directory, without what means nothing in it."""
+    _inside_repository(pattern)
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    if not parts or pattern.endswith("/"):
+        raise ValueError("names a directory, and must name files: `libx.so*`, `bin/*`")
+    if glued := [part for part in parts if "**" in part and part != "**"]:
+        raise ValueError(f"`**` stands alone between slashes, `**/*.so`, not as in `{glued[0]}`")
+    if parts[-1] == "**":
+        raise ValueError("`**` means directories; `**/*` means all files in them")
+    return "/".join(parts)
 
 
 def _as_list(value: object) -> object:
@@ -93,6 +119,7 @@ Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 InsidePath = Annotated[str, AfterValidator(_inside_repository)]
+InsideGlob = Annotated[str, AfterValidator(file_glob)]
 
 _Item = TypeVar("_Item")
 Some = Annotated[tuple[_Item, ...], Field(min_length=1)]
@@ -229,7 +256,7 @@ SOURCE_KINDS = {
 
 BuildSystem: TypeAlias = Literal["cmake", "make", "meson", "bazel", "python", "script"]
 TestFramework: TypeAlias = Literal[
-    "ctest", "googletest", "catch2", "pytest", "meson", "bazel", "commands"
+    "ctest", "googletest", "catch2", "pytest", "meson", "bazel", "commands", "none"
 ]
 
 
@@ -262,6 +289,25 @@ class LibraryTest(Table):
     timeout: Count | None = None
 
 
+def _no_tests(value: object) -> object:
+    if isinstance(value, str) and value != "none":
+        raise ValueError("must be a mapping, or `none` for a library without tests")
+    return {"framework": "none"} if value == "none" else value
+
+
+@dataclass(frozen=True)
+class _OrNone:
+    """In the JSON Schema, the word `none` beside what else a value may be."""
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"const": "none"}, handler(core)]}
+
+
+TestOrNone = Annotated[LibraryTest, BeforeValidator(_no_tests), _OrNone()]
+
+
 class LibraryEntry(Table):
     """A library that environments compile, test and measure. `path` is where it is in the
     repository, or within its `source`."""
@@ -269,9 +315,9 @@ class LibraryEntry(Table):
     path: InsidePath | None = None
     source: LibrarySource | None = None
     build: LibraryBuild = LibraryBuild()
-    test: LibraryTest | None = None
+    test: TestOrNone | None = None
     benchmark: InsidePath | None = None
-    artifacts: tuple[InsidePath, ...] = ()
+    artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
     cells: OneOrMoreTexts | None = None
     cuda: Literal["toolkit", "none"] = "toolkit"

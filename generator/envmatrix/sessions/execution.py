@@ -12,6 +12,7 @@ from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Proble
 from envmatrix.sessions import buildsystems, outcomes, steps
 from envmatrix.sessions.buildsystems import Command
 from envmatrix.sessions.copies import update
+from envmatrix.sessions.missing import no_artifact
 from envmatrix.sessions.outcomes import Artifact, Measurement
 from envmatrix.sessions.runner import OutOfMemory, Output, Runner, Skipped
 from envmatrix.sessions.steps import Workplace
@@ -43,7 +44,14 @@ class Execution:
         library = self.place.library
         if library.build.system == "python" and not library.artifacts:
             return self._wheels()
-        found = outcomes.artifacts(self.place.build, library.artifacts)
+        return self._artifacts(library.artifacts)
+
+    def _artifacts(self, patterns: Sequence[str]) -> tuple[Artifact, ...]:
+        """What the library's patterns match; a library without any has no artifacts to keep."""
+        build = self.place.build
+        found = outcomes.artifacts(build, patterns)
+        if patterns and not found:
+            raise no_artifact(patterns, outcomes.entries(build))
         outcomes.check_machine(found, self.place.target.binary)
         return found
 

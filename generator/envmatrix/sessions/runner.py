@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console, Display
 from envmatrix.engine import containers
 from envmatrix.engine.containers import ContainerSpec, Ended, Limits
-from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.errors import SKIPPED, EngineError, EnvmatrixError
 from envmatrix.sessions import failures, steps
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.logs import Log
@@ -39,7 +39,8 @@ class StepFailed(EnvmatrixError):
         self, status: int, cause: Cause, message: str, hint: str, details: Sequence[str]
     ) -> None:
         super().__init__(message, hint=hint, details=details)
-        self.exit_code = status  # type: ignore[misc]  # the program's own, not one of ours
+        # The program's own, not one of ours; but what failed was never skipped.
+        self.exit_code = 1 if status == SKIPPED else status  # type: ignore[misc]
         self.cause = cause
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import SKIPPED, EnvmatrixError
-from envmatrix.matrix.model import LibraryTest
+from envmatrix.matrix.model import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, steps
 from envmatrix.sessions.execution import SITE
 from envmatrix.sessions.frameworks import FRAMEWORKS, REPORTS, Batch, Framework, names
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # What is to be tried again.
 _FAILED = ("failed", "errored")
-# Frameworks whose tests are programs that the build makes.
-_OF_PROGRAMS = ("googletest", "catch2")
 _PRINTED = 64 << 10
 
 
@@ -101,7 +99,7 @@ class Testing:
 
     def _programs(self) -> tuple[str, ...]:
         """What `run` means: of frameworks whose tests are programs, those that were built."""
-        if self.tests.framework not in _OF_PROGRAMS:
+        if self.tests.framework not in OF_PROGRAMS:
             return self.tests.run
         build = self.runner.place.build
         found = {file for pattern in self.tests.run for file in build.glob(pattern)}

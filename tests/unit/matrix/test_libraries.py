@@ -58,6 +58,19 @@ def test_a_build_system_has_its_own_tests_or_none(system: str, framework: str | 
     assert (library.tests.framework if library.tests else None) == framework
 
 
+def test_a_library_may_say_that_it_has_no_tests() -> None:
+    (library,) = matrix("{path: a, test: none}").libraries
+    assert library.is_only_compiled
+    assert library.tests is None
+    (other,) = matrix("{path: a}").libraries
+    assert not other.is_only_compiled
+
+
+def test_patterns_of_artifacts_are_kept_in_their_shortest_form() -> None:
+    (library,) = matrix("{path: a, artifacts: [./x.so, lib//*.so, '**/*.a']}").libraries
+    assert library.artifacts == ("x.so", "lib/*.so", "**/*.a")
+
+
 def test_a_library_is_for_the_cells_that_it_names() -> None:
     its = matrix('{path: a, cells: "*-aarch64"}')
     (library,) = its.libraries
@@ -96,6 +109,23 @@ def test_a_library_is_for_the_cells_that_it_names() -> None:
         ("{path: a, test: {}}", "`libraries.a.test.framework` is missing"),
         ("{path: a, cells: cuda12*}", "matrix.yaml:5:23: "),
         ("{path: ../a}", "must be a relative path"),
+        (f"{{path: {'a' * 300}}}", "is longer than the name of a file can be"),
+        (f"{{path: {'a/' * 2000}}}", "is longer than the name of a file can be"),
+        (r'{path: "a\0b"}', r"has a control character, '\x00'"),
+        ("{path: a, artifacts: [/usr/lib/x]}", "matrix.yaml:5:28: `libraries.a.artifacts[0]` must"),
+        ("{path: a, artifacts: [../x]}", "must be a relative path"),
+        ("{path: a, artifacts: ['']}", "must be a relative path"),
+        ("{path: a, artifacts: [.]}", "names a directory, and must name files"),
+        ("{path: a, artifacts: [lib/]}", "names a directory, and must name files"),
+        ("{path: a, artifacts: [a/**.so]}", "`**` stands alone between slashes"),
+        ("{path: a, artifacts: ['**']}", "`**/*` means all files"),
+        (
+            "{path: a, test: {framework: googletest, run: [/x]}}",
+            "matrix.yaml:5:52: `/x` must be a relative path",
+        ),
+        ("{path: a, test: {framework: catch2, run: [a**]}}", "`**` stands alone between slashes"),
+        ("{path: a, test: nothing}", "`libraries.a.test` must be a mapping, or `none`"),
+        ("{path: a, test: {framework: none, run: [x]}}", "has no tests, so `run` means nothing"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(entry: str, said: str) -> None:

@@ -1,74 +1,14 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 
 import pytest
+from tests.unit.sessions.test_binaries import elf, member
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import outcomes
 from envmatrix.sessions.outcomes import Artifact, Measurement, State, TestOutcome
-
-
-def elf(machine: int, *, order: str = "<") -> bytes:
-    """The first 20 bytes of a shared object."""
-    ident = b"\x7fELF" + bytes([2, 1 if order == "<" else 2, 1]) + bytes(9)
-    return ident + struct.pack(f"{order}HH", 3, machine)
-
-
-@pytest.mark.parametrize(
-    ("content", "machine"),
-    [
-        (elf(62), "x86_64"),
-        (elf(183), "aarch64"),
-        (elf(21), "ppc64le"),
-        (elf(21, order=">"), "machine 21"),
-        (elf(62)[:19], None),
-        (b"", None),
-        (b"!<arch>\nan archive of objects", None),
-    ],
-    ids=["x86_64", "aarch64", "ppc64le", "big-endian", "truncated", "empty", "archive"],
-)
-def test_the_header_of_a_file_tells_its_machine(
-    tmp_path: Path, content: bytes, machine: str | None
-) -> None:
-    file = tmp_path / "lib.so"
-    file.write_bytes(content)
-    assert outcomes.elf_machine(file) == machine
-
-
-def pe(machine: int) -> bytes:
-    """The first bytes of a program for Windows."""
-    return (
-        b"MZ"
-        + bytes(58)
-        + struct.pack("<I", 128)
-        + bytes(64)
-        + b"PE\0\0"
-        + struct.pack("<H", machine)
-    )
-
-
-@pytest.mark.parametrize(
-    ("content", "machine"),
-    [
-        (pe(0x8664), "x86_64-windows"),
-        (pe(0xAA64), "aarch64-windows"),
-        (pe(0x14C), "machine 0x14c"),
-        (pe(0x8664)[:-1], None),
-        (pe(0x8664)[:63], None),
-        (pe(0x8664)[:128], None),
-        (pe(0x8664).replace(b"PE", b"NE"), None),
-        (elf(62) + bytes(100), None),
-    ],
-)
-def test_the_header_of_a_program_for_windows_tells_its_machine(
-    tmp_path: Path, content: bytes, machine: str | None
-) -> None:
-    file = tmp_path / "program.exe"
-    file.write_bytes(content)
-    assert outcomes.pe_machine(file) == machine
 
 
 def test_artifacts_are_the_files_that_match_each_once(tmp_path: Path) -> None:
@@ -97,10 +37,36 @@ def test_an_artifact_of_another_machine_is_an_error() -> None:
         outcomes.check_machine([NOTES, LIBRARY], "x86_64")
 
 
-@pytest.mark.parametrize("found", [[], [NOTES]])
-def test_no_binary_is_an_error(found: list[Artifact]) -> None:
-    with pytest.raises(EnvmatrixError, match="made none of the library's `artifacts`"):
-        outcomes.check_machine(found, "x86_64")
+def test_headers_and_other_data_are_artifacts_of_every_machine() -> None:
+    outcomes.check_machine([NOTES], "x86_64")
+    outcomes.check_machine([], "x86_64")
+
+
+def test_a_thin_archive_is_for_the_machine_of_its_members_in_the_build_directory(
+    tmp_path: Path,
+) -> None:
+    build = tmp_path / "build"
+    (build / "objects").mkdir(parents=True)
+    (build / "objects/a.o").write_bytes(elf(183))
+    (tmp_path / "outside.o").write_bytes(elf(62))
+    names = b"objects/a.o/\n../outside.o/\n"
+    thin = member("//", names) + member("/0", b"", length=9) + member("/13", b"", length=9)
+    (build / "libx.a").write_bytes(b"!<thin>\n" + thin)
+    (found,) = outcomes.artifacts(build, ["*.a"])
+    assert found.machine == "aarch64"
+
+
+def test_what_is_in_a_build_directory_is_told_by_kind(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libx.so.1").write_bytes(elf(62))
+    (tmp_path / "libx.so").symlink_to("lib/libx.so.1")
+    (tmp_path / "notes").write_bytes(b"x")
+    assert outcomes.entries(tmp_path) == {
+        "lib": "directory",
+        "lib/libx.so.1": "binary",
+        "libx.so": "link",
+        "notes": "file",
+    }
 
 
 ROW = {"name": "axpy", "value": 1, "unit": "GB/s", "direction": "higher"}

@@ -1,0 +1,125 @@
+"""The machine that a program, library, object or archive of objects is for, by its headers. Pure:
+what is read was written by strangers, so every length is checked and every loop has a limit."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+# Byte order and e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
+_MACHINES = {("<", 21): "ppc64le", ("<", 62): "x86_64", ("<", 183): "aarch64"}
+# Code for GPUs is in ELF files as well, with a machine of its own. It runs beside any processor.
+_CUDA = 190
+# Machine of the COFF header: https://learn.microsoft.com/windows/win32/debug/pe-format
+_COFF_MACHINES = {0x8664: "x86_64-windows", 0xAA64: "aarch64-windows"}
+_COFF_HEADER = struct.Struct("<HHIIIHH")
+
+_ARCHIVE, _THIN = b"!<arch>\n", b"!<thin>\n"
+_MEMBER_HEADER = 60
+# Names of members that are tables of the archive itself.
+_TABLES = (b"/", b"//", b"/SYM64/", b"__.SYMDEF", b"__.SYMDEF SORTED")
+# More members than that are not looked at: the largest archives of CUDA have some thousands.
+_MOST_MEMBERS = 100_000
+_LONGEST_TABLE = 16 << 20
+
+
+def machine(handle: BinaryIO) -> str | None:
+    """The machine of a file; None for one without machine code. Of an archive whose members are for
+    several, all of them: `aarch64, x86_64`."""
+    if _read(handle, 0, 8) == _ARCHIVE:
+        return together(map(_object, _members(handle)))
+    return _object(_read(handle, 0, 64)) or _pe(handle)
+
+
+def together(machines: Iterable[str | None]) -> str | None:
+    """The machine of what has parts; all of them where they differ."""
+    return ", ".join(sorted({its for its in machines if its})) or None
+
+
+def thin_members(handle: BinaryIO) -> tuple[str, ...]:
+    """The files that a thin archive consists of, as it names them: paths relative to its own place.
+    Nothing for any other file."""
+    if _read(handle, 0, 8) != _THIN:
+        return ()
+    names, table = [], b""
+    for name, start, length in _entries(handle, is_thin=True):
+        if name == b"//":
+            table = _read(handle, start, min(length, _LONGEST_TABLE))
+        elif name not in _TABLES:
+            long = name[1:].isdigit() and name.startswith(b"/")
+            text = table[int(name[1:]) :].partition(b"\n")[0] if long else name
+            names.append(text.removesuffix(b"/").decode("utf-8", "replace"))
+    return tuple(names)
+
+
+def _read(handle: BinaryIO, offset: int, length: int) -> bytes:
+    handle.seek(offset)
+    return handle.read(length)
+
+
+def _object(header: bytes) -> str | None:
+    """By the first 64 bytes of an object file."""
+    return _elf(header) or _coff(header)
+
+
+def _elf(header: bytes) -> str | None:
+    if len(header) < 20 or header[:4] != b"\x7fELF":
+        return None
+    order = "<" if header[5] == 1 else ">"
+    (number,) = struct.unpack_from(f"{order}H", header, 18)
+    if number == _CUDA:
+        return None
+    return _MACHINES.get((order, number), f"machine {number}")
+
+
+def _coff(header: bytes) -> str | None:
+    """An object of Windows has no magic number: its machine, and a size of 0 for what only programs
+    have. What stands for a function of a DLL begins as no machine does."""
+    if len(header) < _COFF_HEADER.size:
+        return None
+    if header[:4] == b"\0\0\xff\xff":
+        (number,) = struct.unpack_from("<H", header, 6)
+        return _COFF_MACHINES.get(number)
+    number, _sections, _time, _symbols, _count, optional, _flags = _COFF_HEADER.unpack_from(header)
+    return _COFF_MACHINES.get(number) if optional == 0 else None
+
+
+def _pe(handle: BinaryIO) -> str | None:
+    """The machine of a program or library for Windows."""
+    header = _read(handle, 0, 64)
+    if len(header) < 64 or header[:2] != b"MZ":
+        return None
+    (place,) = struct.unpack_from("<I", header, 60)
+    signature = _read(handle, place, 6)
+    if len(signature) < 6 or signature[:4] != b"PE\0\0":
+        return None
+    (number,) = struct.unpack_from("<H", signature, 4)
+    return _COFF_MACHINES.get(number, f"machine {number:#x}")
+
+
+def _members(handle: BinaryIO) -> Iterator[bytes]:
+    """The first bytes of each member of an archive."""
+    for name, start, length in _entries(handle, is_thin=False):
+        if name not in _TABLES:
+            # BSD's ar has long names before the member, and counts them as part of it.
+            own = name.removeprefix(b"#1/")
+            skipped = int(own) if name.startswith(b"#1/") and own.isdigit() else 0
+            yield _read(handle, start + min(skipped, length), 64)
+
+
+def _entries(handle: BinaryIO, *, is_thin: bool) -> Iterator[tuple[bytes, int, int]]:
+    """Name, place and length of each member of an archive. A thin one stores only its tables."""
+    size, offset = handle.seek(0, os.SEEK_END), len(_ARCHIVE)
+    for _ in range(_MOST_MEMBERS):
+        header = _read(handle, offset, _MEMBER_HEADER)
+        name, digits = header[:16].rstrip(), header[48:58].strip()
+        if header[58:] != b"`\n" or not digits.isdigit():
+            return
+        start, length = offset + _MEMBER_HEADER, int(digits)
+        yield name, start, length
+        stored = length if name in _TABLES or not is_thin else 0
+        offset = start + stored + stored % 2
+        if offset >= size:
+            return

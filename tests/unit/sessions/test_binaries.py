@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import io
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from envmatrix.sessions import binaries
+
+
+def elf(machine: int, *, order: str = "<") -> bytes:
+    """The first 20 bytes of a shared object."""
+    ident = b"\x7fELF" + bytes([2, 1 if order == "<" else 2, 1]) + bytes(9)
+    return ident + struct.pack(f"{order}HH", 3, machine)
+
+
+def pe(machine: int) -> bytes:
+    """The first bytes of a program for Windows."""
+    return (
+        b"MZ"
+        + bytes(58)
+        + struct.pack("<I", 128)
+        + bytes(64)
+        + b"PE\0\0"
+        + struct.pack("<H", machine)
+    )
+
+
+def coff(machine: int, *, optional: int = 0) -> bytes:
+    """The header of an object for Windows."""
+    return struct.pack("<HHIIIHH", machine, 3, 0, 400, 10, optional, 0)
+
+
+def imported(machine: int) -> bytes:
+    """What stands in a library for a function of a DLL."""
+    return struct.pack("<HHHHIIHH", 0, 0xFFFF, 0, machine, 0, 12, 0, 0)
+
+
+def member(name: str, content: bytes, *, length: int | None = None) -> bytes:
+    size = len(content) if length is None else length
+    head = f"{name:<16}{0:<12}{0:<6}{0:<6}{'644':<8}{size:<10}`\n".encode()
+    return head + content + b"\n" * (len(content) % 2)
+
+
+def archive(*members: bytes) -> bytes:
+    return b"!<arch>\n" + b"".join(members)
+
+
+X86, ARM, CUDA = elf(62), elf(183), elf(190)
+
+
+@pytest.mark.parametrize(
+    ("content", "machine"),
+    [
+        (X86, "x86_64"),
+        (ARM, "aarch64"),
+        (elf(21), "ppc64le"),
+        (elf(21, order=">"), "machine 21"),
+        (CUDA, None),
+        (X86[:19], None),
+        (b"", None),
+        (b"plain text that is longer than any header of an object file is", None),
+        (pe(0x8664), "x86_64-windows"),
+        (pe(0xAA64), "aarch64-windows"),
+        (pe(0x14C), "machine 0x14c"),
+        (pe(0x8664)[:-1], None),
+        (pe(0x8664)[:63], None),
+        (pe(0x8664)[:128], None),
+        (pe(0x8664).replace(b"PE", b"NE"), None),
+        (coff(0x8664), "x86_64-windows"),
+        (coff(0x8664, optional=240), None),
+        (archive(member("/", bytes(8)), member("a.o/", X86)), "x86_64"),
+        (archive(member("//", b"a_long_name_of_one.o/\n"), member("/0", ARM)), "aarch64"),
+        (archive(member("#1/20", b"a_long_name_of_one.o" + X86)), "x86_64"),
+        (archive(member("a.o/", X86), member("b.o/", ARM)), "aarch64, x86_64"),
+        (archive(member("a.o/", X86[:-1] + b"\0\0"), member("b.o/", X86)), "x86_64"),
+        (archive(member("a.o/", X86), member("k.cubin/", CUDA)), "x86_64"),
+        (archive(member("a.obj/", coff(0x8664)), member("b/", imported(0x8664))), "x86_64-windows"),
+        (archive(member("notes/", b"text")), None),
+        (archive(), None),
+        (archive(member("a.o/", X86, length=10**9)), "x86_64"),
+        (archive(member("a.o/", b"", length=0)) + b"garbage" * 20, None),
+        (archive(member("a.o/", X86).replace(b"20 ", b"-9 ")), None),
+    ],
+)
+def test_headers_tell_the_machine(content: bytes, machine: str | None) -> None:
+    assert binaries.machine(io.BytesIO(content)) == machine
+
+
+def test_a_thin_archive_names_its_members() -> None:
+    names = b"objects/one_with_a_long_name.o/\ntwo.o/\n"
+    thin = b"!<thin>\n" + member("//", names) + member("/0", b"", length=99)
+    thin += member("/32", b"", length=7) + member("c.o/", b"", length=8)
+    assert binaries.thin_members(io.BytesIO(thin)) == (
+        "objects/one_with_a_long_name.o",
+        "two.o",
+        "c.o",
+    )
+    assert binaries.thin_members(io.BytesIO(archive(member("c.o/", X86)))) == ()
+
+
+@pytest.mark.skipif(not shutil.which("ar"), reason="binutils are not installed")
+@pytest.mark.parametrize(("options", "is_thin"), [("rcs", False), ("rcsT", True)])
+def test_archives_of_binutils_are_read(tmp_path: Path, options: str, *, is_thin: bool) -> None:
+    for name in ("a.o", "an_object_with_a_name_that_is_long.o"):
+        (tmp_path / name).write_bytes(X86 + bytes(44))
+    names = [its.name for its in sorted(tmp_path.iterdir())]
+    subprocess.run(["ar", options, "libx.a", *names], cwd=tmp_path, check=False, stderr=-3)
+    with (tmp_path / "libx.a").open("rb") as handle:
+        assert binaries.machine(handle) == (None if is_thin else "x86_64")
+        assert binaries.thin_members(handle) == (tuple(names) if is_thin else ())
