@@ -162,7 +162,7 @@ def test_command(
         library = execution.place.library
         if library.is_only_compiled:
             execution.place.junit.unlink(missing_ok=True)
-            click.echo(f"no tests: `{library.name}` has `test: none`")
+            output(f"no tests: `{library.name}` has `test: none`")
             return
         if library.tests is None:
             raise Skipped(f"library `{library.name}` has no `test` in matrix.yaml")
