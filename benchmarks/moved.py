@@ -22,6 +22,7 @@ from tests.faults import proxy
 
 from envmatrix.engine.transfer import Transfer
 from envmatrix.plan.publication import image_tag
+from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.registry import registry
 
 PATTERNS = [
@@ -95,7 +96,8 @@ def _pull(
             manifest = remote.manifest(image_tag(inputs))
             assert manifest
             layers |= {row["digest"]: row["size"] for row in manifest.layers()}
-            Transfer(client).pull(f"{way}/{name}@{manifest.digest}", inputs, lambda *_: None)
+            published = f"{way}/{name}@{manifest.digest}"
+            Transfer(client, cache_directory()).pull(published, inputs, lambda *_: None)
     return layers
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     if given.build:
         select = [word for pattern in given.patterns for word in ("--select", pattern)]
         timing.run([*timing.ENVMATRIX, "build", *select])
-    there = store.labels([image.reference for image in images])
+    there = store.there([image.reference for image in images])
     chosen = [image for image in images if image.reference in there]
     layers = engine.layers([image.reference for image in chosen])
     named = {str(image): layers[image.reference] for image in chosen}

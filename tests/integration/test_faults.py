@@ -28,7 +28,7 @@ from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.images import Image
-from envmatrix.store.artifacts import sha256_of
+from envmatrix.store.artifacts import cache_directory, sha256_of
 from envmatrix.store.registry import registry as client_of
 
 BLOBS = "/blobs/"
@@ -42,7 +42,9 @@ PATIENCE_SECONDS = 2.0
 
 
 def transfer(client: docker.DockerClient) -> Transfer:
-    return Transfer(client, PATIENCE_SECONDS, lambda seconds: time.sleep(seconds / 2))
+    return Transfer(
+        client, cache_directory(), PATIENCE_SECONDS, lambda seconds: time.sleep(seconds / 2)
+    )
 
 
 @dataclass

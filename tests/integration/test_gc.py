@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.integration.conftest import ENVIRONMENT, Checkout
 from envmatrix.lock import model
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import GRACE_SECONDS
+from envmatrix.store.made import Made
 
 LONG_AGO = time.time() - 2 * GRACE_SECONDS
 
@@ -22,6 +24,11 @@ LONG_AGO = time.time() - 2 * GRACE_SECONDS
 def age(directory: Path) -> None:
     for path in directory.rglob("*"):
         os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+def package_of(root: Path) -> model.Artifact:
+    """One that is no base's: those cannot be changed by hand."""
+    return model.load(root).sets["debian12-amd64-runtime"].artifacts[0]
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def used(checkout: Checkout, other: Engine, registry: str, tmp_path: Path) -> Ch
     checkout.variables |= {"DOCKER_HOST": other.address, "ENVMATRIX_CACHE": str(cache)}
     with other.reaching(int(registry.rpartition(":")[2])):
         checkout.run("pull")
-    item = model.load(checkout.root).artifacts()[0]
+    item = package_of(checkout.root)
     for sha256 in (item.sha256, "f" * 64):
         file = cache / "artifacts/sha256" / sha256[:2] / sha256
         file.parent.mkdir(parents=True)
@@ -56,8 +63,11 @@ def _context(other: Engine) -> Path:
 
 def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
     cache = Path(used.variables["ENVMATRIX_CACHE"])
-    old = f"envmatrix/{ENVIRONMENT}:runtime-amd64-{'0' * 12}"
+    old, of_others = (f"envmatrix/{ENVIRONMENT}:runtime-amd64-{it * 12}" for it in "01")
     make(other, old, f"{FINGERPRINT_LABEL}={'0' * 64}")
+    made = other.run("image", "inspect", "--format={{.Id}}", old).stdout.strip()
+    Made(cache / "made").note("0" * 64, made, is_ours=True)
+    make(other, of_others, f"{FINGERPRINT_LABEL}={'1' * 64}")
     make(other, "somebody/else:1", f"{FINGERPRINT_LABEL}={'0' * 64}", "other=1")
     before = set(other.run("image", "ls", "--format={{.Repository}}:{{.Tag}}").stdout.split())
 
@@ -73,12 +83,50 @@ def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
     assert set(used.actions().values()) == {"reuse"}
 
 
+def test_a_cache_that_is_new_or_deleted_says_nothing_of_what_others_need(
+    used: Checkout, other: Engine, tmp_path: Path
+) -> None:
+    """Not of images that were made with another cache, and of none where it knows of no user."""
+    there = other.run("image", "ls", "--quiet").stdout
+    for cache in (tmp_path / "new", tmp_path / "cache"):
+        used.variables["ENVMATRIX_CACHE"] = str(cache)
+        shutil.rmtree(cache, ignore_errors=True)
+        shown = used.run("gc", "--dry-run", "--json")
+        assert json.loads(shown.stdout) == []
+        assert "does not know which repositories" in shown.stderr
+        used.run("gc", "--yes")
+    assert other.run("image", "ls", "--quiet").stdout == there
+
+
+def test_an_image_that_is_derived_from_one_is_replaced_and_never_reused(
+    used: Checkout, other: Engine, registry: str
+) -> None:
+    """It inherits the labels that say what it was made of."""
+    (name, *_) = (row["image"] for row in json.loads(used.run("plan", "--json").stdout))
+    before = other.run("image", "inspect", "--format={{.Id}}", name).stdout
+    directory = other.home / "derived"
+    directory.mkdir()
+    (directory / "Dockerfile").write_text(f"FROM {name}\nENV LD_PRELOAD=/tmp/other.so\n")
+    for tag in (name, name.rpartition("-")[0]):
+        other.run("build", "--tag", tag, str(directory))
+    assert other.run("image", "inspect", "--format={{.Id}}", name).stdout != before
+
+    with other.reaching(int(registry.rpartition(":")[2])):
+        (row, *_) = json.loads(used.run("plan", "--json").stdout)
+        assert row["action"] == "pull"
+        assert "the engine has one that was not made from here" in row["reason"]
+        used.run("build")
+
+    assert other.run("image", "inspect", "--format={{.Id}}", name).stdout == before
+    assert set(used.actions().values()) == {"reuse"}
+
+
 def test_what_a_revision_or_another_checkout_needs_is_kept(used: Checkout) -> None:
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example", "-C", str(used.root)]
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "before"]):
         subprocess.run([*git, *arguments], check=True)
     lock = used.root / "matrix.lock.json"
-    item = model.load(used.root).artifacts()[0]
+    item = package_of(used.root)
     lock.write_text(lock.read_text().replace(item.sha256, item.sha256[:12] + "0" * 52))
 
     def goes(*arguments: str) -> list[str]:

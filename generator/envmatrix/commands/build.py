@@ -17,6 +17,7 @@ from envmatrix.plan.actions import Action, Existing, Inputs, decide
 from envmatrix.plan.images import Image
 from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.checkouts import remember
+from envmatrix.store.made import Made
 from envmatrix.store.recipes import Recipes
 
 if TYPE_CHECKING:
@@ -94,14 +95,15 @@ def planned(
 ) -> tuple[Action, ...]:
     """What to do with each image, and why."""
     inputs = workspace.plan(wanted)
-    existing = Existing(images.labels([its.reference for its in inputs]))
+    made = Made.of_user()
+    existing = Existing(images.there([its.reference for its in inputs]), made.has)
     lacking = [its for its in inputs if not existing.has(its)]
     if lacking:
         with ThreadPoolExecutor(1) as pool:
-            last = pool.submit(images.labels, [its.image.reference for its in lacking])
+            last = pool.submit(images.there, [its.image.reference for its in lacking])
             there = published(workspace, lacking, console) if pull else {}
         local = {**existing.local, **last.result()}
-        existing = Existing(local, there, Recipes.of_user().find)
+        existing = Existing(local, made.has, there, Recipes.of_user().find)
     return decide(inputs, existing, force=force)
 
 

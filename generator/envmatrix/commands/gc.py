@@ -15,13 +15,17 @@ from envmatrix.console import Console, amount_of, output
 from envmatrix.engine import bases, images, keeping
 from envmatrix.engine.builder import context_name
 from envmatrix.engine.revisions import check_out
+from envmatrix.engine.transfer import sweep
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.lock.model import FILE, load
 from envmatrix.plan.garbage import Thing, Used, garbage, used_by
 from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.checkouts import forget, known
 
-_LEFT_ALONE = "left alone: BuildKit's cache (`docker buildx prune`), ccache, which limits itself"
+_LEFT_ALONE = (
+    "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
+    "ccache, which limits itself"
+)
 
 
 @click.command(epilog="Example: envmatrix gc --keep v1.2 --dry-run")
@@ -42,14 +46,24 @@ def command(
     """Remove images and files that no lock of this machine needs any more.
 
     Needed is what the lock and the Dockerfiles of this repository name, and those of every other
-    that was built or pulled for here. Nothing that envmatrix did not make is touched.
+    that was locked, built or pulled for with this cache. Nothing that envmatrix did not make is
+    touched, and no image that another cache had made: who needs it is known there.
     """
     root, cache = options.repository(), cache_directory()
+    if not known(cache):
+        console.say(
+            f"`{cache}` does not know which repositories use it, so nothing is removed; "
+            "`envmatrix build` in each of them tells it"
+        )
+        _show((), as_json=as_json)
+        return
     gone = [path for path in known(cache) if not path.is_dir()]
     used = _used([root, *(path for path in known(cache) if path not in gone)])
     for revision in revisions:
         used |= _used_at(root, revision)
     with images.engine() as client:
+        if not dry_run:
+            sweep(client, cache)
         found = garbage(keeping.kept(cache, client), used)
         for path in gone:
             console.warn(f"`{path}` is gone, and what only it needed is not kept")
@@ -59,7 +73,7 @@ def command(
             return
         if not yes:
             _ask()
-        stayed = [(its, why) for its in found if (why := keeping.give_up(its, client))]
+        stayed = [(its, why) for its in found if (why := keeping.give_up(its, cache, client))]
     for path in gone:
         forget(cache, path)
     for its, why in stayed:

@@ -25,6 +25,7 @@ from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.checkouts import remember
 from envmatrix.store.fetch import Fetcher, http_client, index_entry, index_files, measured, read
 from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.origins import Origins
@@ -48,6 +49,7 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
         console.say(f"`{FILE}` answers `{MATRIX}`")
         return
     requests, cells = all_requests(matrix, shipped_recipes())
+    remember(cache_directory(), root)
     rule = upgrade_rule(names if upgrade else None, previous)
     with (
         TemporaryDirectory(prefix="envmatrix-apt-") as apt,

@@ -15,6 +15,7 @@ from envmatrix.engine import bases
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.model import PackageSet
 from envmatrix.store.artifacts import Content, Store, cache_directory
+from envmatrix.store.checkouts import remember
 from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.mirrors import Writable, mirror_at, mirror_of_user
 from envmatrix.store.origins import Origins
@@ -46,6 +47,7 @@ def command(
             "lacking_bytes": sum(its.size for its in lacking),
         }
         if not dry_run:
+            remember(cache_directory(), workspace.root)
             store = Store.of_user()
             with http_client() as client, mirror_of_user() as source:
                 fetcher = Fetcher(store, Origins(), client, mirror=source)

@@ -14,6 +14,7 @@ from envmatrix.engine import images
 from envmatrix.errors import OutOfDate
 from envmatrix.lock.images import FILE
 from envmatrix.plan.actions import Action, Existing, Inputs
+from envmatrix.store.made import Made
 
 
 @click.command(epilog="Example: envmatrix pull --select cuda12-aarch64 --verify")
@@ -53,7 +54,7 @@ def command(
 def _pulls(workspace: Workspace, patterns: Sequence[str], tier: str | None) -> tuple[Action, ...]:
     """Every image that is not here, by digest; OutOfDate where one is not published."""
     wanted = workspace.plan(workspace.images(patterns, tier=tier))
-    existing = Existing(images.labels([its.reference for its in wanted]))
+    existing = Existing(images.there([its.reference for its in wanted]), Made.of_user().has)
     digests = published(workspace, [its for its in wanted if not existing.has(its)])
 
     def action(its: Inputs) -> Action:

@@ -18,6 +18,7 @@ from envmatrix.lock.images import save
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import indexes
 from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.made import Made
 
 if TYPE_CHECKING:
     from envmatrix.engine.publisher import Survey
@@ -70,7 +71,9 @@ def command(
             made_here(workspace.root, os.environ),
             cosign,
         )
-        publisher = Publisher(client, remote, cache_directory(), beside.publish, console)
+        publisher = Publisher(
+            client, remote, cache_directory(), Made.of_user(), beside.publish, console
+        )
         survey = publisher.survey(wanted)
         if dry_run:
             _show(survey, as_json=as_json)

@@ -23,6 +23,8 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.environments import Environment
 from envmatrix.plan.images import Image
+from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.checkouts import remember
 
 _SUFFIX = "-verify"
 
@@ -53,6 +55,7 @@ def command(
     )
     environments = workspace.environments(its.image.environment for its in targets)
     orders = [_again(workspace, environments[its.image.environment], its) for its in targets]
+    remember(cache_directory(), workspace.root)
     with local_builder(workspace.lock, console, options.host_arch()) as its:
         if with_bases:
             _verify_bases(its, orders, console)
@@ -118,7 +121,7 @@ def _there(its: Builder, order: Order, reference: str) -> Iterator[None]:
     if "@" not in reference:
         yield
         return
-    with Transfer(its.client).fetched(reference, order.image.platform, lambda *_: None):
+    with Transfer(its.client, its.cache).fetched(reference, order.image.platform, lambda *_: None):
         yield
 
 

@@ -18,11 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from envmatrix.console import Console
+from envmatrix.engine import images
 from envmatrix.engine.processes import run
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.store.artifacts import Store, exclusive, link_or_copy, sha256_of
 from envmatrix.store.fetch import Mirror
+from envmatrix.store.made import Made
 
 # Part of a base's identity: raise it when what `bootstrap` does changes the result.
 _RECIPE = 1
@@ -258,8 +260,14 @@ def _rfc3339(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def load(layout: BaseLayout, image: str) -> None:
-    """Give the base its name in the engine's image store."""
+def load(layout: BaseLayout, image: str, made: Made) -> None:
+    """Give the base its name in the engine's image store, and note which image that is."""
+    before = images.there([image])
+    _load(layout, image)
+    made.note(image, images.there([image])[image].id, is_ours=not before)
+
+
+def _load(layout: BaseLayout, image: str) -> None:
     with _docker_load() as process:
         assert process.stdin is not None  # noqa: S101 -- asked for above
         try:

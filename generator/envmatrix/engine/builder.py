@@ -15,6 +15,7 @@ from envmatrix.engine import bases, images
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
 from envmatrix.engine.progress import BuildProgress
+from envmatrix.engine.transfer import sweep
 from envmatrix.errors import EngineError, EnvmatrixError
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs
@@ -22,6 +23,7 @@ from envmatrix.plan.environments import Base, Environment, FileStage
 from envmatrix.plan.images import Image
 from envmatrix.store.artifacts import Store, cache_directory, exclusive, link_or_copy
 from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.store.made import Made
 from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.origins import Origins
 from envmatrix.store.recipes import Recipes
@@ -58,6 +60,7 @@ class Builder:
     cache: Path
     store: Store
     recipes: Recipes
+    made: Made
     fetcher: Fetcher
     lock: Lock
     console: Console
@@ -69,6 +72,7 @@ class Builder:
         what was under way has ended."""
         if not orders:
             return {}
+        sweep(self.client, self.cache)
         contexts = {order.reference: self._file_stages(order) for order in orders}
         stages = {stage.stage: stage for group in contexts.values() for stage in group}
         files = {item for group in contexts.values() for stage in group for item in stage.artifacts}
@@ -102,8 +106,11 @@ class Builder:
 
     def _lacking(self, orders: Iterable[Order]) -> Iterator[Base]:
         """The bases that whoever builds does not have: another builder has none of this engine."""
-        for base in self.bases(orders):
-            if self.means.builder or not images.has(self.client, base.image):
+        wanted = self.bases(orders)
+        existing = images.there([base.image for base in wanted])
+        for base in wanted:
+            found = existing.get(base.image)
+            if self.means.builder or not (found and self.made.has(base.image, found.id)):
                 yield base
 
     def _prepare_base(self, base: Base) -> BaseLayout:
@@ -113,7 +120,7 @@ class Builder:
             self.cache, self.store, package_set, self.lock.epoch, self.console, self.fetcher.mirror
         )
         if self.means.builder is None:
-            bases.load(layout, base.image)
+            bases.load(layout, base.image, self.made)
         return layout
 
     def _run(
@@ -171,9 +178,11 @@ class Builder:
         """Build, unless another process did while this one waited for it."""
         name = str(build.image)
         with exclusive(images.lock_of(self.cache, order.reference), self._waiting(name)):
-            if not order.anew and (done := images.digest(self.client, order.reference)):
+            fingerprint = order.inputs.fingerprint
+            before = images.digest(self.client, order.reference)
+            if not order.anew and before and self.made.has(fingerprint, before):
                 self.console.say(f"reuse    {name}: built by another process meanwhile")
-                return done
+                return before
             display.started(name, "build", order.reason)
             progress = BuildProgress(
                 on_step=lambda step: display.step(name, step, *progress.counts),
@@ -187,7 +196,10 @@ class Builder:
                 raise
             for reason in (*missing, *progress.unread_caches()):
                 self.console.warn(f"{name}: no layers from a cache: {reason}")
-            self.recipes.keep(order.inputs.fingerprint, order.inputs.dockerfile)
+            if order.reference == order.inputs.reference:
+                now = images.digest(self.client, order.reference)
+                self.made.note(fingerprint, now, is_ours=before is None)
+            self.recipes.keep(fingerprint, order.inputs.dockerfile)
             display.finished(name, "built")
             return digest
 
@@ -230,6 +242,7 @@ def local_builder(
             cache_directory(),
             store,
             Recipes.of_user(),
+            Made.of_user(),
             fetcher,
             lock,
             console,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import EngineError
+from envmatrix.plan.actions import Local
 
 if TYPE_CHECKING:
     import docker
@@ -22,7 +23,7 @@ _REQUESTS = 4
 # An engine that unpacks a layer says nothing until it is done.
 _SILENCE_SECONDS = 1800
 _SET_UP = "set one up: `envmatrix doctor --fix`"
-_TAGS_AND_LABELS = "[{{json .RepoTags}}, {{json .Config.Labels}}]"
+_WHAT_IS_ASKED = "[{{json .RepoTags}}, {{json .Id}}, {{json .Config.Labels}}]"
 
 
 @contextmanager
@@ -47,8 +48,8 @@ def import_client() -> None:
     threading.Thread(target=import_module, args=("docker",)).start()
 
 
-def labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:
-    """Reference -> labels, of those `references` that the engine holds, and under every other name
+def there(references: Sequence[str]) -> dict[str, Local]:
+    """Reference -> image, of those `references` that the engine holds, and under every other name
     that these images have.
 
     Each is asked for by name: the engine's list of images computes the size of every image it
@@ -56,11 +57,11 @@ def labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:
     """
     groups = [references[start::_REQUESTS] for start in range(min(_REQUESTS, len(references)))]
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        return {name: its for found in pool.map(_labels, groups) for name, its in found.items()}
+        return {name: its for found in pool.map(_there, groups) for name, its in found.items()}
 
 
-def _labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:
-    command = ["docker", "image", "inspect", f"--format={_TAGS_AND_LABELS}", *references]
+def _there(references: Sequence[str]) -> dict[str, Local]:
+    command = ["docker", "image", "inspect", f"--format={_WHAT_IS_ASKED}", *references]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
@@ -69,7 +70,7 @@ def _labels(references: Sequence[str]) -> dict[str, Mapping[str, str]]:
     if done.returncode and said:
         raise EngineError(f"no container engine answers: {said[0]}", hint=_SET_UP)
     rows = map(json.loads, filter(None, done.stdout.splitlines()))
-    return {name: its or {} for names, its in rows for name in names or ()}
+    return {name: Local(its, labels or {}) for names, its, labels in rows for name in names or ()}
 
 
 def name(names: Mapping[str, str]) -> None:
@@ -92,7 +93,3 @@ def digest(client: docker.DockerClient, reference: str) -> str | None:
         return str(client.images.get(reference).id)
     except docker.errors.ImageNotFound:
         return None
-
-
-def has(client: docker.DockerClient, reference: str) -> bool:
-    return bool(client.api.images(reference, quiet=True))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import Kind, Thing
+from envmatrix.store.made import Made
+from envmatrix.store.recipes import Recipes
 
 if TYPE_CHECKING:
     import docker
@@ -20,15 +22,31 @@ _BASES = "envmatrix/base:"
 
 
 def kept(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
-    """All of it."""
-    now = time.time()
+    """All that `cache` and the engine have because of `cache`. Who needs what other caches had the
+    engine make is noted there."""
+    now, made = time.time(), Made(cache / "made")
+    images = tuple(_images(client))
     yield from _files("artifact", (cache / "artifacts/sha256").glob("*/*"), now)
     yield from _files("partial file", (cache / "artifacts/partial").glob("*"), now)
     yield from _files("recipe", (cache / "recipes").glob("*/*"), now)
     yield from _files("context", (cache / "contexts").glob("*/"), now)
     yield from _files("base", (cache / "bases").glob("*/"), now)
     yield from _files("venv", _abandoned(cache), now)
-    yield from _images(client)
+    yield from (thing for thing, image_id in images if _is_of(cache, thing.key, image_id))
+    there = {thing.key for thing, _ in images}
+    for key, file in made.notes():
+        if key not in there:
+            yield Thing("note", key, 0, now - file.stat().st_mtime, (str(file),))
+
+
+def _is_of(cache: Path, key: str, image_id: str) -> bool:
+    """Whether the engine has an image because of `cache`. An older envmatrix took no notes, and
+    kept recipes."""
+    made = Made(cache / "made")
+    is_ours = made.is_ours(key)
+    if is_ours is None:
+        return Recipes(cache / "recipes").find(key) is not None
+    return is_ours and made.has(key, image_id)
 
 
 def _abandoned(cache: Path) -> Iterator[Path]:
@@ -53,20 +71,20 @@ def _size(path: Path) -> int:
     return sum(its.st_size for its in found if its.st_nlink == 1)
 
 
-def _images(client: docker.DockerClient) -> Iterator[Thing]:
-    """However young: whoever builds one has been noted before."""
+def _images(client: docker.DockerClient) -> Iterator[tuple[Thing, str]]:
+    """With the engine's ids; however young: whoever builds one has been noted before."""
     for image in client.images.list():
         names = tuple(sorted(tag for tag in image.tags if tag.startswith(_OURS)))
         size = int(image.attrs["Size"])
         for name in names:
             if name.startswith(_BASES):
-                yield Thing("base image", name, size, inf, (name,))
+                yield Thing("base image", name, size, inf, (name,)), str(image.id)
         built = tuple(name for name in names if not name.startswith(_BASES))
         if built and (found := image.labels.get(FINGERPRINT_LABEL)):
-            yield Thing("image", found, size, inf, built)
+            yield Thing("image", found, size, inf, built), str(image.id)
 
 
-def give_up(thing: Thing, client: docker.DockerClient) -> str | None:
+def give_up(thing: Thing, cache: Path, client: docker.DockerClient) -> str | None:
     """Remove `thing`; why it stays, where it does."""
     import docker
 
@@ -80,4 +98,6 @@ def give_up(thing: Thing, client: docker.DockerClient) -> str | None:
                 Path(name).unlink(missing_ok=True)
     except docker.errors.APIError as error:
         return str(error.explanation or error)
+    if thing.kind in {"image", "base image"}:
+        Made(cache / "made").forget(thing.key)
     return None

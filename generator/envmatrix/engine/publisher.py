@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
 from envmatrix.engine import images
-from envmatrix.engine.transfer import Transfer
+from envmatrix.engine.transfer import Transfer, sweep
 from envmatrix.errors import EnvmatrixError, LookupFailed
 from envmatrix.lock.images import PublishedImage, PublishedIndex
-from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
+from envmatrix.plan.actions import FINGERPRINT_LABEL, Existing, Inputs
 from envmatrix.plan.publication import Index, image_tag, index_document
 from envmatrix.store.artifacts import exclusive
+from envmatrix.store.made import Made
 from envmatrix.store.manifests import INDEX, Manifest
 from envmatrix.store.registry import Registry
 
@@ -44,6 +45,7 @@ class Publisher:
     client: docker.DockerClient
     registry: Registry
     cache: Path
+    made: Made
     accompany: Accompany
     console: Console
 
@@ -51,8 +53,8 @@ class Publisher:
         inputs = [its for index in wanted for its in index.images]
         tags = self.registry.digests([image_tag(its) for its in inputs])
         missing = [its for its in inputs if image_tag(its) not in tags]
-        local = images.labels([its.reference for its in missing])
-        is_here = {its: _is(its, local.get(its.reference, {})) for its in missing}
+        existing = Existing(images.there([its.reference for its in missing]), self.made.has)
+        is_here = {its: existing.has(its) for its in missing}
         return Survey(
             there=tuple(its for its in inputs if its not in is_here),
             to_push=tuple(its for its in missing if is_here[its]),
@@ -67,6 +69,7 @@ class Publisher:
         One image after the other: the engine sends its layers side by side, and finds those of the
         images before it there.
         """
+        sweep(self.client, self.cache)
         with self.console.display() as display:
             for inputs in survey.to_push:
                 self._push(inputs, display)
@@ -84,7 +87,7 @@ class Publisher:
                 return
             display.started(name, "push", self.registry.repository)
             try:
-                Transfer(self.client).push(
+                Transfer(self.client, self.cache).push(
                     inputs.reference,
                     self.registry.repository,
                     tag,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
 from envmatrix.engine import images
-from envmatrix.engine.transfer import Transfer
+from envmatrix.engine.transfer import Transfer, sweep
 from envmatrix.errors import EnvmatrixError
 from envmatrix.plan.actions import Action
 from envmatrix.store.artifacts import cache_directory, exclusive
+from envmatrix.store.made import Made
 from envmatrix.store.recipes import Recipes
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ class Puller:
     client: docker.DockerClient
     cache: Path
     recipes: Recipes
+    made: Made
     verify: Verify | None
     console: Console
 
     def pull(self, actions: Sequence[Action], jobs: int) -> None:
         """Pull all; the first failure is raised, after what was under way has ended."""
+        sweep(self.client, self.cache)
         with ThreadPoolExecutor(jobs) as pool, self.console.display() as display:
             futures = [pool.submit(self._pull_one, action, display) for action in actions]
             try:
@@ -47,19 +50,22 @@ class Puller:
     def _pull_one(self, action: Action, display: Display) -> None:
         name, inputs, published = str(action.image), action.inputs, str(action.published)
         with exclusive(images.lock_of(self.cache, inputs.reference), self._waiting(name)):
-            if images.digest(self.client, inputs.reference):
+            before = images.digest(self.client, inputs.reference)
+            if self.made.has(inputs.fingerprint, before):
                 self.console.say(f"reuse    {name}: another process got it meanwhile")
                 return
             display.started(name, "pull", action.reason)
             try:
                 if self.verify:
                     self.verify(published)
-                Transfer(self.client).pull(
+                Transfer(self.client, self.cache).pull(
                     published, inputs, lambda text, *counts: display.step(name, text, *counts)
                 )
             except EnvmatrixError:
                 display.finished(name, "failed")
                 raise
+            now = images.digest(self.client, inputs.reference)
+            self.made.note(inputs.fingerprint, now, is_ours=before is None)
             self.recipes.keep(inputs.fingerprint, inputs.dockerfile)
             display.finished(name, "pulled")
 
@@ -71,4 +77,4 @@ class Puller:
 def local_puller(verify: Verify | None, console: Console) -> Iterator[Puller]:
     """A puller for this machine's engine."""
     with images.engine() as client:
-        yield Puller(client, cache_directory(), Recipes.of_user(), verify, console)
+        yield Puller(client, cache_directory(), Recipes.of_user(), Made.of_user(), verify, console)

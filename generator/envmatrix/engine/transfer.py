@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.console import amount_of
 from envmatrix.engine.events import Event, follow
 from envmatrix.errors import EngineError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
+from envmatrix.store import names
 
 if TYPE_CHECKING:
     import docker
@@ -77,25 +79,25 @@ class _Layers:
 class Transfer:
     """Moves images; what is there already is not moved again, so an attempt goes on where the one
     before it stopped. `sleep` is the pause between attempts; `patience` how long nothing may move;
-    both in seconds, as is what `clock` tells."""
+    both in seconds, as is what `clock` tells. `cache` has notes of the names that images have on
+    their way."""
 
     client: docker.DockerClient
+    cache: Path
     patience: float = PATIENCE_SECONDS
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
     def push(self, local: str, repository: str, tag: str, on_progress: OnProgress) -> None:
         """Push the image that the engine calls `local`."""
-        self.client.images.get(local).tag(repository, tag)
-        try:
+        with self._passing(f"{repository}:{tag}"):
+            self.client.images.get(local).tag(repository, tag)
             self._persistently(
                 f"`{repository}:{tag}` was not pushed",
                 "pushing",
                 lambda: self.client.api.push(repository, tag, stream=True, decode=True),
                 on_progress,
             )
-        finally:
-            self._forget(f"{repository}:{tag}")
 
     def pull(self, published: str, inputs: Inputs, on_progress: OnProgress) -> None:
         """Pull the image `published`, named by digest, and give it its names in the engine.
@@ -119,25 +121,26 @@ class Transfer:
     def fetched(self, published: str, platform: str, on_progress: OnProgress) -> Iterator[None]:
         """Have the image `published`, named by digest, in the engine for as long as that lasts."""
         repository, _, digest = published.partition("@")
-        self._persistently(
-            f"`{published}` was not pulled",
-            "pulling",
-            lambda: self.client.api.pull(
-                repository, tag=digest, stream=True, decode=True, platform=platform
-            ),
-            on_progress,
-        )
-        try:
+        with self._passing(published):
+            self._persistently(
+                f"`{published}` was not pulled",
+                "pulling",
+                lambda: self.client.api.pull(
+                    repository, tag=digest, stream=True, decode=True, platform=platform
+                ),
+                on_progress,
+            )
             yield
-        finally:
-            self._forget(published)
 
-    def _forget(self, name: str) -> None:
-        """Take a name away; the image stays under its others."""
-        import docker
-
-        with suppress(docker.errors.APIError):
-            self.client.api.remove_image(name)
+    @contextmanager
+    def _passing(self, name: str) -> Iterator[None]:
+        """Take `name` away at the end; the image stays under its others. What is killed before that
+        leaves a note for `sweep`."""
+        with names.noted(self.cache, name):
+            try:
+                yield
+            finally:
+                _forget(self.client, name)
 
     def _persistently(
         self,
@@ -186,6 +189,19 @@ class Transfer:
 
     def _patience(self, layers: _Layers) -> float:
         return _UNPACKING_SECONDS if layers.are_there else self.patience
+
+
+def sweep(client: docker.DockerClient, cache: Path) -> None:
+    """Take away the names that transfers left in the engine that were killed."""
+    for name in names.left(cache):
+        _forget(client, name)
+
+
+def _forget(client: docker.DockerClient, name: str) -> None:
+    import docker
+
+    with suppress(docker.errors.APIError):
+        client.api.remove_image(name)
 
 
 def _hint(said: str) -> str:

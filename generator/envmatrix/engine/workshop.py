@@ -25,6 +25,7 @@ from envmatrix.matrix.systems import Archive
 from envmatrix.plan.environments import base_image
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher, read
+from envmatrix.store.made import Made
 from envmatrix.store.origins import Origins
 
 # Where rpm keeps its database: until 4.16, and since then on some systems.
@@ -115,7 +116,7 @@ class LocalWorkshop:
         """The engine's name of a base that was made before."""
         if base not in self._images:
             layout, self._images[base] = self._layouts[base]
-            bases.load(layout, self._images[base])
+            bases.load(layout, self._images[base], Made(self.cache / "made"))
         return self._images[base]
 
     def _image(self, key: str, request: Request) -> Base:

@@ -62,12 +62,23 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Existing:
-    """What there is already. `local`: reference -> labels, of the engine; `published`: fingerprint
-    -> image by digest, of the registry; `recipe`: the Dockerfile of a fingerprint that was built or
-    pulled here once."""
+class Local:
+    """An image of the engine. Its id is a hash of all that it is; its labels are what it says of
+    itself, and an image inherits them from the one that it is derived from."""
 
-    local: Mapping[str, Mapping[str, str]]
+    id: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """What there is already. `local`: reference -> image, of the engine; `is_made`: whether the
+    image with an id was made of a fingerprint's inputs; `published`: fingerprint -> image by
+    digest, of the registry; `recipe`: the Dockerfile of a fingerprint that was built or pulled here
+    once."""
+
+    local: Mapping[str, Local]
+    is_made: Callable[[str, str], bool]
     published: Mapping[str, str] = field(default_factory=dict)
     recipe: Callable[[str], str | None] = lambda _: None
 
@@ -79,7 +90,8 @@ class Existing:
         return self._is(inputs.image.reference, inputs)
 
     def _is(self, reference: str, inputs: Inputs) -> bool:
-        return self.local.get(reference, {}).get(FINGERPRINT_LABEL) == inputs.fingerprint
+        found = self.local.get(reference)
+        return found is not None and self.is_made(inputs.fingerprint, found.id)
 
 
 def inputs_of(image: Image, dockerfile: str) -> Inputs:
@@ -107,9 +119,12 @@ def _action(inputs: Inputs, existing: Existing, force: bool) -> Action:
 
 def _reason(inputs: Inputs, existing: Existing) -> str:
     """Why the engine has no such image, from the last one that had its name."""
-    labels = existing.local.get(inputs.image.reference)
-    if labels is None:
+    if inputs.reference in existing.local:
+        return "the engine has one that was not made from here"
+    newest = existing.local.get(inputs.image.reference)
+    if newest is None:
         return "never built here"
+    labels = newest.labels
     last = labels.get(FINGERPRINT_LABEL, "")
     if last == inputs.fingerprint:
         return "its name by fingerprint is gone"

@@ -8,17 +8,18 @@ from itertools import product
 from typing import Literal
 
 from envmatrix.lock.model import Lock
+from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.environments import base_image
 from envmatrix.plan.fingerprint import fingerprint, stage_hashes, stages
 
 Kind = Literal[
-    "image", "base image", "base", "recipe", "artifact", "context", "partial file", "venv"
+    "image", "base image", "base", "recipe", "note", "artifact", "context", "partial file", "venv"
 ]
 
 # What is younger may be of a run that is under way.
 GRACE_SECONDS = 3600.0
 
-_ARCHES = ("amd64", "arm64")
+_ARCHES = tuple(sorted({its.machine for its in TARGETS.values() if its.machine}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +65,20 @@ def used_by(
         for text in dockerfiles
         for stage, arch in product(stages(text), _ARCHES)
     )
+    base_images = frozenset(
+        base_image(key, its.request, its.diff_id)
+        for key, its in lock.sets.items()
+        if its.request.is_base
+    )
     return Used(
         {
             "image": images,
             "recipe": images,
+            "note": images | base_images,
             "artifact": frozenset(item.sha256 for item in lock.artifacts()),
             "context": frozenset(contexts),
             "base": frozenset(bases),
-            "base image": frozenset(
-                base_image(key, its.request, its.diff_id)
-                for key, its in lock.sets.items()
-                if its.request.is_base
-            ),
+            "base image": base_images,
         }
     )
 

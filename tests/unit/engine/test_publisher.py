@@ -16,9 +16,10 @@ from envmatrix.console import Console
 from envmatrix.engine import images
 from envmatrix.engine.publisher import Publisher
 from envmatrix.errors import LookupFailed
-from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
+from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs, Local
 from envmatrix.plan.images import Image
 from envmatrix.plan.publication import Index, image_tag, indexes
+from envmatrix.store.made import Made
 from envmatrix.store.manifests import INDEX, MANIFEST, Manifest, canonical, digest_of
 
 AMD64 = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
@@ -66,7 +67,10 @@ class Machine(Client):
 
         with self.server.client() as registry:
             client = cast("docker.DockerClient", self)
-            yield Publisher(client, registry, cache, accompany, Console(-1))
+            made = Made(cache / "made")
+            for its in self.built:
+                made.note(its.fingerprint, its.reference, is_ours=True)
+            yield Publisher(client, registry, cache, made, accompany, Console(-1))
 
 
 @pytest.fixture(autouse=True)
@@ -74,10 +78,10 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Inputs]:
     """What the engine has."""
     there: list[Inputs] = []
 
-    def labels(_: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        return {its.reference: its.labels for its in there}
+    def found(_: Sequence[str]) -> Mapping[str, Local]:
+        return {its.reference: Local(its.reference, its.labels) for its in there}
 
-    monkeypatch.setattr(images, "labels", labels)
+    monkeypatch.setattr(images, "there", found)
     return there
 
 
@@ -97,6 +101,14 @@ def test_a_survey_tells_what_is_there_what_is_here_and_what_is_lacking(
         assert (found.there, found.to_push, found.lacking) == ((), (AMD64,), (ARM64,))
         machine.put(image_tag(ARM64), ARM64)
         assert its.survey([WHOLE]).there == (ARM64,)
+
+
+def test_an_image_that_only_says_what_it_was_made_of_is_not_pushed(
+    built: list[Inputs], tmp_path: Path
+) -> None:
+    built.append(AMD64)
+    with Machine(Server()).publisher(tmp_path) as its:
+        assert its.survey([WHOLE]).lacking == (AMD64, ARM64)
 
 
 def test_an_index_waits_until_all_its_images_are_there(built: list[Inputs], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from envmatrix.engine.puller import Puller, Verify
 from envmatrix.errors import EngineError, EnvmatrixError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Action, Inputs
 from envmatrix.plan.images import Image
+from envmatrix.store.made import Made
 from envmatrix.store.recipes import Recipes
 
 INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "FROM scratch")
@@ -65,8 +66,9 @@ def engine() -> Engine:
 
 
 def puller(engine: Engine, tmp_path: Path, verify: Verify | None = None) -> Puller:
-    recipes = Recipes(tmp_path / "recipes")
-    return Puller(cast("docker.DockerClient", engine), tmp_path, recipes, verify, Console(-1))
+    recipes, made = Recipes(tmp_path / "recipes"), Made(tmp_path / "made")
+    client = cast("docker.DockerClient", engine)
+    return Puller(client, tmp_path, recipes, made, verify, Console(-1))
 
 
 def test_what_is_pulled_is_named_and_its_recipe_kept(engine: Engine, tmp_path: Path) -> None:
@@ -97,10 +99,26 @@ def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path)
 
 def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_path: Path) -> None:
     engine.names[INPUTS.reference] = f"sha256:{INPUTS.fingerprint}"
+    its = puller(engine, tmp_path)
+    its.made.note(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}", is_ours=True)
 
-    puller(engine, tmp_path).pull([action(INPUTS)], 1)
+    its.pull([action(INPUTS)], 1)
 
     assert engine.pulled == []
+
+
+def test_an_image_under_the_name_that_nobody_pulled_here_is_replaced(
+    engine: Engine, tmp_path: Path
+) -> None:
+    engine.names[INPUTS.reference] = "sha256:of somebody's"
+    its = puller(engine, tmp_path)
+
+    its.pull([action(INPUTS)], 1)
+
+    assert engine.names[INPUTS.reference] == f"sha256:{INPUTS.fingerprint}"
+    assert its.made.has(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}")
+    assert not its.made.has(INPUTS.fingerprint, "sha256:of somebody's")
+    assert its.made.is_ours(INPUTS.fingerprint) is False
 
 
 def test_what_was_under_way_ends_before_the_first_failure_is_told(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import docker
@@ -10,10 +12,11 @@ import pytest
 from tests.fakes import Client
 
 from envmatrix.engine import events
-from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer
+from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer, sweep
 from envmatrix.errors import EngineError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 from envmatrix.plan.images import Image
+from envmatrix.store.names import left, noted
 
 INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
 DIGEST = f"registry.example/team/images@sha256:{'12' * 32}"
@@ -62,12 +65,17 @@ class Engine(Client):
         return self.now
 
 
-def transfer(engine: Engine, pauses: list[float] | None = None) -> Transfer:
-    sleep = (pauses if pauses is not None else []).append
-    return Transfer(cast("docker.DockerClient", engine), PATIENCE_SECONDS, sleep, engine.clock)
+@pytest.fixture
+def transfer(tmp_path: Path) -> Callable[..., Transfer]:
+    def of(engine: Engine, pauses: list[float] | None = None) -> Transfer:
+        sleep = (pauses if pauses is not None else []).append
+        client = cast("docker.DockerClient", engine)
+        return Transfer(client, tmp_path, PATIENCE_SECONDS, sleep, engine.clock)
+
+    return of
 
 
-def test_what_is_pulled_gets_both_names_and_no_other() -> None:
+def test_what_is_pulled_gets_both_names_and_no_other(transfer: Callable[..., Transfer]) -> None:
     engine = Engine([[layer("Downloading", 5), layer("Pull complete")]])
 
     transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
@@ -75,7 +83,7 @@ def test_what_is_pulled_gets_both_names_and_no_other() -> None:
     assert engine.names == {INPUTS.reference, INPUTS.image.reference}
 
 
-def test_what_is_of_other_inputs_gets_no_name() -> None:
+def test_what_is_of_other_inputs_gets_no_name(transfer: Callable[..., Transfer]) -> None:
     engine = Engine([[layer("Pull complete")]], label="cd" * 32)
 
     with pytest.raises(EngineError, match="as the lock has it") as caught:
@@ -85,7 +93,7 @@ def test_what_is_of_other_inputs_gets_no_name() -> None:
     assert "cd" * 32 in caught.value.details[0]
 
 
-def test_progress_is_the_sum_of_layers() -> None:
+def test_progress_is_the_sum_of_layers(transfer: Callable[..., Transfer]) -> None:
     engine = Engine([[layer("Pushing", 5), layer("Pushing", 10, "b"), layer("Pushed", 10)]])
     shown: list[tuple[int, int]] = []
 
@@ -95,7 +103,7 @@ def test_progress_is_the_sum_of_layers() -> None:
     assert engine.names == set()
 
 
-def test_an_error_is_tried_again_after_pauses_that_grow() -> None:
+def test_an_error_is_tried_again_after_pauses_that_grow(transfer: Callable[..., Transfer]) -> None:
     engine = Engine([[{"error": "500"}], [{"error": "EOF"}], [layer("Pushed")]])
     pauses: list[float] = []
 
@@ -115,7 +123,9 @@ def test_an_error_is_tried_again_after_pauses_that_grow() -> None:
         ("manifest unknown", 1, "not moved twice"),
     ],
 )
-def test_what_stays_wrong_is_told_once(said: str, attempts: int, hint: str) -> None:
+def test_what_stays_wrong_is_told_once(
+    said: str, attempts: int, hint: str, transfer: Callable[..., Transfer]
+) -> None:
     engine = Engine([[{"error": said}]])
 
     with pytest.raises(EngineError) as caught:
@@ -125,7 +135,7 @@ def test_what_stays_wrong_is_told_once(said: str, attempts: int, hint: str) -> N
     assert hint in str(caught.value.hint)
 
 
-def test_a_layer_that_does_not_move_is_given_up() -> None:
+def test_a_layer_that_does_not_move_is_given_up(transfer: Callable[..., Transfer]) -> None:
     stuck = [layer("Pushing", 5)] * 3
     engine = Engine([stuck, [layer("Pushed")]], seconds_between=PATIENCE_SECONDS)
 
@@ -134,7 +144,9 @@ def test_a_layer_that_does_not_move_is_given_up() -> None:
     assert engine.asked == 2
 
 
-def test_a_layer_that_begins_again_and_again_does_not_move() -> None:
+def test_a_layer_that_begins_again_and_again_does_not_move(
+    transfer: Callable[..., Transfer],
+) -> None:
     circle = [layer("Downloading", count) for count in (5, 2, 5, 2, 5, 2)]
     engine = Engine([circle], seconds_between=PATIENCE_SECONDS / 2)
 
@@ -144,7 +156,7 @@ def test_a_layer_that_begins_again_and_again_does_not_move() -> None:
     assert caught.value.details == ("nothing moved for 60 s",)
 
 
-def test_layers_that_are_there_may_be_unpacked_for_long() -> None:
+def test_layers_that_are_there_may_be_unpacked_for_long(transfer: Callable[..., Transfer]) -> None:
     image = {"id": "sha256:12", "status": "Pulling from team/images"}
     unpacking = [image, layer("Download complete"), *[layer("Download complete")] * 5]
     engine = Engine([unpacking], seconds_between=PATIENCE_SECONDS * 0.9)
@@ -154,7 +166,9 @@ def test_layers_that_are_there_may_be_unpacked_for_long() -> None:
     assert engine.asked == 1
 
 
-def test_an_engine_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     engine, released = Engine([]), threading.Event()
 
     def silent(*_: str, **__: object) -> Iterator[Mapping[str, Any]]:
@@ -164,10 +178,58 @@ def test_an_engine_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(engine, "push", silent)
     monkeypatch.setattr(events, "_PARTING_SECONDS", 0.01)
-    impatient = Transfer(cast("docker.DockerClient", engine), 0.01, lambda _: None, engine.clock)
+    client = cast("docker.DockerClient", engine)
+    impatient = Transfer(client, tmp_path, 0.01, lambda _: None, engine.clock)
 
     with pytest.raises(EngineError, match="not pushed"):
         impatient.push("local", "registry.example/x", "t", lambda *_: None)
 
     released.set()
     assert engine.asked == ATTEMPTS
+
+
+def test_a_name_that_a_killed_process_left_is_taken_away_by_the_next(
+    transfer: Callable[..., Transfer], tmp_path: Path
+) -> None:
+    engine = Engine([[]])
+    name = "registry.example/x:t"
+
+    def killed(*_: str, **__: object) -> Iterator[Mapping[str, Any]]:
+        os._exit(9)
+
+    engine.push = killed  # type: ignore[method-assign]
+    pid = os.fork()
+    if not pid:
+        transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+
+    engine.names = {name, "registry.example/x:of-others"}
+    sweep(cast("docker.DockerClient", engine), tmp_path)
+
+    assert engine.names == {"registry.example/x:of-others"}
+
+
+def test_a_name_that_is_still_moved_stays(tmp_path: Path) -> None:
+    engine = Engine([], names={"registry.example/x:t"})
+
+    with noted(tmp_path, "registry.example/x:t"):
+        sweep(cast("docker.DockerClient", engine), tmp_path)
+
+    assert engine.names == {"registry.example/x:t"}
+
+
+def test_names_in_another_engine_are_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    pid = os.fork()
+    if not pid:
+        with noted(tmp_path, "registry.example/x:t"):
+            os._exit(9)
+    os.waitpid(pid, 0)
+
+    monkeypatch.delenv("DOCKER_HOST")
+    assert list(left(tmp_path)) == []
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    assert list(left(tmp_path)) == ["registry.example/x:t"]
+    assert list(left(tmp_path)) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -9,6 +10,7 @@ from envmatrix.plan.actions import (
     STAGES_LABEL,
     Existing,
     Inputs,
+    Local,
     decide,
     inputs_of,
 )
@@ -28,12 +30,17 @@ def inputs() -> Inputs:
     return inputs_of(IMAGE, TEXT)
 
 
+def made(labels: Mapping[str, str]) -> Callable[[str, str], bool]:
+    """An image was made of what its label says."""
+    return lambda fingerprint, _: labels.get(FINGERPRINT_LABEL) == fingerprint
+
+
 def reason(text: str, labels: dict[str, str] | None, *, force: bool = False) -> tuple[str, str]:
     inputs = inputs_of(IMAGE, text)
-    local = {} if labels is None else {IMAGE.reference: labels}
+    local = {} if labels is None else {IMAGE.reference: Local("id", labels)}
     if labels and labels.get(FINGERPRINT_LABEL) == inputs.fingerprint:
-        local[inputs.reference] = labels
-    (action,) = decide([inputs], Existing(local), force=force)
+        local[inputs.reference] = Local("id", labels)
+    (action,) = decide([inputs], Existing(local, made(labels or {})), force=force)
     assert action.image == IMAGE
     return action.verb, action.reason
 
@@ -51,11 +58,45 @@ def test_what_people_call_an_image_by_may_be_another_one(
     inputs: Inputs, others: dict[str, str]
 ) -> None:
     """Of another branch, that was built since."""
-    local = {inputs.reference: inputs.labels, IMAGE.reference: others or inputs.labels}
+    mine = Local("mine", inputs.labels)
+    local = {inputs.reference: mine, IMAGE.reference: Local("other", others) if others else mine}
 
-    (action,) = decide([inputs], Existing(local))
+    (action,) = decide([inputs], Existing(local, lambda _, found: found == "mine"))
 
     assert (action.verb, action.is_current) == ("reuse", not others)
+
+
+def test_an_image_that_only_says_what_it_was_made_of_is_built(inputs: Inputs) -> None:
+    """Whatever is derived from an image inherits its labels."""
+    derived = Local("derived", inputs.labels)
+    local = {inputs.reference: derived, IMAGE.reference: derived}
+
+    (action,) = decide([inputs], Existing(local, lambda _, found: found == "made"))
+
+    expected = ("build", "the engine has one that was not made from here")
+    assert (action.verb, action.reason) == expected
+
+
+def test_a_published_image_takes_the_place_of_one_that_was_not_made_from_here(
+    inputs: Inputs,
+) -> None:
+    local = {inputs.reference: Local("derived", inputs.labels)}
+    published = {inputs.fingerprint: "registry.example/images@sha256:1"}
+
+    (action,) = decide([inputs], Existing(local, lambda *_: False, published))
+
+    assert (action.verb, action.published) == ("pull", "registry.example/images@sha256:1")
+
+
+def test_a_newest_name_that_a_derived_image_has_is_taken_back(inputs: Inputs) -> None:
+    local = {
+        inputs.reference: Local("made", inputs.labels),
+        IMAGE.reference: Local("derived", inputs.labels),
+    }
+
+    (action,) = decide([inputs], Existing(local, lambda _, found: found == "made"))
+
+    assert (action.verb, action.is_current) == ("reuse", False)
 
 
 def test_force_builds_what_is_up_to_date(inputs: Inputs) -> None:
