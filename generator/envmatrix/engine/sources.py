@@ -10,14 +10,13 @@ import hashlib
 import os
 import re
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from envmatrix.engine import perforce
+from envmatrix.engine.archives import unpack, unpack_wheel
 from envmatrix.engine.processes import run
-from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.errors import LookupFailed
 from envmatrix.lock.libraries import CHANGELIST, COMMIT
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.store.artifacts import Store, exclusive
@@ -98,10 +97,7 @@ def unpack_wheels(files: Iterable[Path], target: Path) -> None:
     """Have in `target` what an installation of wheels has where Python finds modules."""
     target.mkdir(parents=True)
     for file in files:
-        _unzip(file, target)
-    for scheme in ("purelib", "platlib"):
-        for directory in sorted(target.glob(f"*.data/{scheme}")):
-            shutil.copytree(directory, target, dirs_exist_ok=True)
+        unpack_wheel(file, target)
 
 
 def _kept(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
@@ -155,41 +151,7 @@ def _unpack_all(store: Store, artifacts: Iterable[Artifact], target: Path) -> No
     parts = {its: match for its in there if (match := _COMPONENT.search(its.filename))}
     if not parts:
         archives = [its for its in there if _NATIVE.search(its.filename)] or there
-        _unpack(store.path(archives[0]), archives[0].filename, target)
+        unpack(store.path(archives[0]), archives[0].filename, target)
         return
     for artifact, match in sorted(parts.items(), key=lambda part: part[1][1] or ""):
-        _unpack(store.path(artifact), artifact.filename, target / match[1] if match[1] else target)
-
-
-def _unpack(file: Path, name: str, target: Path) -> None:
-    """What is in an archive, without the directory around all of it; nothing gets out of
-    `target`."""
-    inside = target.with_name(f"{target.name}.in")
-    shutil.rmtree(inside, ignore_errors=True)
-    inside.mkdir(parents=True)
-    try:
-        if zipfile.is_zipfile(file):
-            _unzip(file, inside)
-        else:
-            with tarfile.open(file) as archive:
-                archive.extractall(inside, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError) as error:
-        shutil.rmtree(inside)
-        raise ConfigurationError(
-            Problem(f"`{name}` cannot be unpacked: {error}", hint="is it an archive of sources?")
-        ) from error
-    entries = list(inside.iterdir())
-    alone = len(entries) == 1 and entries[0].is_dir()
-    if target.exists():
-        shutil.rmtree(target)
-    (entries[0] if alone else inside).rename(target)
-    shutil.rmtree(inside, ignore_errors=True)
-
-
-def _unzip(file: Path, target: Path) -> None:
-    """With the modes that `zipfile` forgets; it confines names by itself."""
-    with zipfile.ZipFile(file) as archive:
-        for entry in archive.infolist():
-            written = Path(archive.extract(entry, target))
-            if entry.external_attr >> 16 & 0o111:
-                written.chmod(0o755)
+        unpack(store.path(artifact), artifact.filename, target / match[1] if match[1] else target)

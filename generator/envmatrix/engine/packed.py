@@ -1,0 +1,313 @@
+"""What is in a tar or a zip, entry by entry, read with bounded memory.
+
+The formats are parsed by the standard library, which trusts sizes that an archive names: what it
+may read at once, and in all, is limited here.
+"""
+
+from __future__ import annotations
+
+import bz2
+import calendar
+import gzip
+import io
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+_CHUNK = 1 << 18
+# Any archive may unpack to so much, and a larger one to more, in proportion to its own size.
+_BYTES, _RATIO, _MOST_BYTES = 1 << 28, 200, 1 << 36
+# Of a tar's headers between two files, of a zip's directory, and of what an xz refers back to.
+_HEADER_BYTES = 1 << 18
+_DIRECTORY_BYTES = 1 << 25
+_DICTIONARY_BYTES = 1 << 28
+_GLOBAL_HEADERS = 100
+_LINK_BYTES = 4096
+
+_EXTENDED_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_ENCRYPTED = 0x41
+# The systems of a zip's entry whose attributes have a mode.
+_UNIX = (3, 19)
+
+
+class Refused(Exception):
+    """An archive that is damaged, or is none of sources."""
+
+
+class Kind(Enum):
+    FILE = auto()
+    DIRECTORY = auto()
+    LINK = auto()
+    HARD_LINK = auto()
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`link` is where a link leads, as it is written there."""
+
+    name: str
+    kind: Kind
+    link: str = ""
+    is_executable: bool = False
+    modified: float = 0
+    content: _Stream | None = None
+
+    def read(self, size: int) -> bytes:
+        return self.content.read(size) if self.content else b""
+
+
+def entries(file: Path) -> Iterator[Entry]:
+    """What is in an archive, in its order; the content of each is to be read before the next."""
+    size = file.stat().st_size
+    limit = min(max(_BYTES, size * _RATIO), _MOST_BYTES)
+    with file.open("rb") as raw:
+        stream = _decompressed(raw)
+        with reading():
+            is_zip = stream is raw and zipfile.is_zipfile(file)
+        yield from _zip_entries(file, limit) if is_zip else _tar_entries(stream, limit)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Nobody documents what a parser raises for damaged input; what the disk says stays."""
+    try:
+        yield
+    except Refused:
+        raise
+    except EOFError as error:
+        raise Refused("it ends too early") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise Refused(str(error) or type(error).__name__) from error
+
+
+@dataclass
+class _Bounded:
+    """A stream that refuses to give more than `allowed` bytes."""
+
+    stream: _Stream
+    budget: _Budget
+    allowed: int = _HEADER_BYTES
+
+    def read(self, size: int) -> bytes:
+        with reading():
+            chunk = self.stream.read(size)
+        self.budget.take(len(chunk))
+        if self.budget.taken > self.allowed:
+            raise Refused(f"a header in it has more than {_HEADER_BYTES} bytes")
+        return chunk
+
+
+@dataclass
+class _Budget:
+    """What all files of an archive may have together."""
+
+    limit: int
+    taken: int = 0
+
+    def take(self, count: int) -> None:
+        self.taken += count
+        if self.taken > self.limit:
+            raise Refused(f"it unpacks to more than {self.limit >> 20} MiB")
+
+
+@dataclass
+class _Content:
+    stream: _Stream
+    budget: _Budget
+
+    def read(self, size: int) -> bytes:
+        with reading():
+            chunk = self.stream.read(size)
+        self.budget.take(len(chunk))
+        return chunk
+
+
+def _decompressed(raw: IO[bytes]) -> _Stream:
+    magic = raw.read(6)
+    raw.seek(0)
+    if magic.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=raw)
+    if magic.startswith(b"BZh"):
+        return bz2.BZ2File(raw)
+    if magic.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
+        return _Xz(raw)
+    if magic.startswith(b"\x28\xb5\x2f\xfd"):
+        raise Refused("zstd is not supported; gzip, bzip2 and xz are")
+    return raw
+
+
+class _Xz:
+    """As `lzma.LZMAFile`, which takes as much memory as a stream asks for."""
+
+    def __init__(self, raw: _Stream) -> None:
+        self._raw = raw
+        self._begin()
+
+    def _begin(self) -> None:
+        self._decompressor = lzma.LZMADecompressor(memlimit=_DICTIONARY_BYTES)
+
+    def read(self, size: int) -> bytes:
+        while True:
+            packed = b""
+            if self._decompressor.eof:
+                packed = self._decompressor.unused_data.lstrip(b"\0")
+                packed = packed or self._raw.read(_CHUNK).lstrip(b"\0")
+                if not packed:
+                    return b""
+                self._begin()
+            elif self._decompressor.needs_input:
+                packed = self._raw.read(_CHUNK)
+                if not packed:
+                    raise EOFError
+            if chunk := self._decompressor.decompress(packed, size):
+                return chunk
+
+
+class _Header(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        if not any(buf):
+            return super().frombuf(buf, encoding, errors)  # the end, which it says by raising
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:  # behind the first file, tarfile would end silently
+            raise Refused(f"it is no tar, or damaged: {error}") from error
+        if header.size < 0 or (header.type in _EXTENDED_HEADERS and header.size > _HEADER_BYTES):
+            raise Refused(f"a header in it has {header.size} bytes")
+        return header
+
+
+def _tar_entries(stream: _Stream, limit: int) -> Iterator[Entry]:
+    bounded = _Bounded(stream, _Budget(limit))
+    budget = _Budget(limit)  # a sparse file has more than what is read for it
+    with reading():
+        archive = tarfile.open(  # noqa: SIM115 -- has nothing to close but `stream`
+            fileobj=cast("IO[bytes]", bounded),
+            mode="r|",
+            tarinfo=_Header,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
+    while True:
+        bounded.allowed = bounded.budget.taken + _HEADER_BYTES
+        with reading():
+            header = archive.next()
+        if header is None:
+            break
+        vars(archive)["members"].clear()  # it would remember every file
+        if len(archive.pax_headers) > _GLOBAL_HEADERS:
+            raise Refused("it has too many global headers")
+        bounded.allowed = limit
+        with reading():
+            content = archive.extractfile(header) if header.isreg() else None
+        yield Entry(
+            name=header.name,
+            kind=_kind_in_tar(header),
+            link=header.linkname,
+            is_executable=bool(header.mode & 0o111),
+            modified=header.mtime,
+            content=_Content(content, budget) if content else None,
+        )
+    bounded.allowed = limit
+    while bounded.read(_CHUNK):  # the checksum is at the end
+        pass
+
+
+def _kind_in_tar(header: tarfile.TarInfo) -> Kind:
+    if header.type not in tarfile.SUPPORTED_TYPES:
+        raise Refused(f"`{header.name[:99]}` is of an unknown type")
+    if header.isreg():
+        return Kind.FILE
+    if header.isdir():
+        return Kind.DIRECTORY
+    if header.issym():
+        return Kind.LINK
+    if header.islnk():
+        return Kind.HARD_LINK
+    raise Refused(f"`{header.name[:99]}` is a device or a pipe")
+
+
+class _Window(io.FileIO):
+    """A file that is never read as a whole, however large a zip says that its directory is."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            size = os.fstat(self.fileno()).st_size - self.tell()
+        if size > _DIRECTORY_BYTES:
+            raise Refused(f"its directory has more than {_DIRECTORY_BYTES >> 20} MiB")
+        return super().read(size)
+
+
+def _zip_entries(file: Path, limit: int) -> Iterator[Entry]:
+    budget = _Budget(limit)
+    with _Window(file) as window:
+        with reading():
+            archive = zipfile.ZipFile(cast("IO[bytes]", window))
+        for header in archive.infolist():
+            kind = _kind_in_zip(header)
+            if kind is Kind.DIRECTORY:
+                yield Entry(header.filename, kind)
+                continue
+            with reading():
+                opened = archive.open(header)
+            with opened:
+                content = _Content(opened, budget)
+                if kind is Kind.LINK:
+                    yield Entry(header.filename, kind, link=_link_in_zip(content))
+                    continue
+                yield Entry(
+                    name=header.filename,
+                    kind=kind,
+                    is_executable=bool(header.external_attr >> 16 & 0o111),
+                    modified=_modified(header),
+                    content=content,
+                )
+
+
+def _link_in_zip(content: _Stream) -> str:
+    return content.read(_LINK_BYTES).decode("utf-8", "surrogateescape")
+
+
+def _kind_in_zip(header: zipfile.ZipInfo) -> Kind:
+    shown = f"`{header.filename[:99]}`"
+    if "\0" in header.orig_filename:
+        raise Refused(f"{shown} is no name of a file")
+    if header.flag_bits & _ENCRYPTED:
+        raise Refused(f"{shown} is encrypted")
+    if header.compress_type not in _METHODS:
+        raise Refused(f"{shown} is packed with the method {header.compress_type}, unknown here")
+    mode = header.external_attr >> 16 if header.create_system in _UNIX else 0
+    if header.is_dir() or stat.S_ISDIR(mode):
+        return Kind.DIRECTORY
+    if stat.S_ISLNK(mode):
+        return Kind.LINK
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise Refused(f"{shown} is a device or a pipe")
+    return Kind.FILE
+
+
+def _modified(header: zipfile.ZipInfo) -> float:
+    with suppress(ValueError, OverflowError):
+        return calendar.timegm((*header.date_time, 0, 0, 0))
+    return 0
