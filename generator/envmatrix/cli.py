@@ -6,6 +6,8 @@ import atexit
 import errno
 import gc
 import importlib
+import io
+import os
 import signal
 import sys
 from datetime import date
@@ -15,12 +17,26 @@ import click
 
 from envmatrix import __version__
 from envmatrix.console import Console
-from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.errors import ConfigurationError, EnvmatrixError, InternalError, Problem
 
 INTERRUPTED = 130
 
-# What a disk says that is full or not for us.
-_OF_THE_MACHINE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+# What a disk says that is full or not for us, and what to do about it.
+_FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
+_FORBIDDEN = "see `ls -ld` and `id`; $ENVMATRIX_CACHE names another directory for the cache"
+_OF_THE_MACHINE = {
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.EDQUOT: _FULL,
+    errno.ENOSPC: _FULL,
+}
+_OTHERWISE = "see what is there: `ls -ld`; another path may do"
+# What only a wrong call can cause.
+_OF_A_DEFECT = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOSYS}
+_DEFECT = "this is a defect of envmatrix; report it"
+
+_LONGEST_NAME = 200
 
 # The interpreter would look through all that was loaded once more at its end, for nothing: 50 ms.
 atexit.register(gc.freeze)
@@ -89,21 +105,12 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and end with its exit code; the only place where errors are caught."""
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does, cleanly
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not be UTF-8
     try:
         status: Any = group.main(
             arguments, prog_name="envmatrix", standalone_mode=False, obj=today or date.today()
         )
-    except EnvmatrixError as error:
-        console.error(error)
-        sys.exit(error.exit_code)
-    except click.UsageError as error:
-        usage = error.ctx.command_path if error.ctx else "envmatrix"
-        console.error(
-            ConfigurationError(
-                Problem(_lowered(error.format_message()), hint=f"see `{usage} --help`")
-            )
-        )
-        sys.exit(ConfigurationError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         console.say("interrupted")
         sys.exit(INTERRUPTED)
@@ -111,18 +118,57 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
         # Whoever read stdout has enough; the interpreter must not try to flush it again.
         sys.stdout = None
         sys.exit(0)
-    except OSError as error:
-        if error.errno not in _OF_THE_MACHINE:
-            raise
-        where = f"`{error.filename}`: " if error.filename else ""
-        console.error(
-            EnvmatrixError(
-                f"{where}{_lowered(str(error.strerror))}",
-                hint="see `df`; $ENVMATRIX_CACHE names another directory for the cache",
-            )
-        )
-        sys.exit(EnvmatrixError.exit_code)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except Exception as error:
+        told = _told(error)
+        console.error(told)
+        sys.exit(told.exit_code)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _told(error: Exception) -> EnvmatrixError:
+    """What a person is told of an exception."""
+    match error:
+        case EnvmatrixError():
+            return error
+        case click.UsageError():
+            usage = error.ctx.command_path if error.ctx else "envmatrix"
+            message = _lowered(error.format_message())
+            return ConfigurationError(Problem(message, hint=f"see `{usage} --help`"))
+        case click.ClickException():
+            return ConfigurationError(Problem(_lowered(error.format_message())))
+        case OSError() if error.errno not in _OF_A_DEFECT and error.strerror:
+            where = f"`{_name(error.filename)}`: " if error.filename else ""
+            hint = _OF_THE_MACHINE.get(error.errno or 0, _OTHERWISE)
+            return EnvmatrixError(f"{where}{_lowered(error.strerror)}", hint=hint)
+        case MemoryError():
+            return EnvmatrixError(
+                "there is not enough memory", hint="free some, or look for a file that is too large"
+            )
+    return _internal(error)
+
+
+def _name(filename: object) -> str:
+    name = os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+
+
+def _internal(error: Exception) -> InternalError:
+    """A defect: its traceback is kept in a file, or printed where that cannot be written."""
+    import traceback
+
+    from envmatrix.store.artifacts import cache_directory, write_whole
+    from envmatrix.text import redacted
+
+    text = redacted("".join(traceback.format_exception(error)))
+    message = f"internal error: {type(error).__name__}: {str(error)[:_LONGEST_NAME]}"
+    log = cache_directory() / "internal-error.log"
+    try:
+        write_whole(log, text.encode("utf-8", "backslashreplace"), 0o600)
+    except (OSError, ValueError):
+        return InternalError(message, details=text.splitlines(), hint=_DEFECT)
+    return InternalError(message, hint=f"{_DEFECT} with `{log}`, which says where")
 
 
 def _lowered(message: str) -> str:

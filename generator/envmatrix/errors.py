@@ -5,7 +5,8 @@ EnvmatrixError            1  the work failed
 |-- NothingSelected       3  the selection matches no cell
 |-- OutOfDate             4  the lock or a generated file does not match the matrix
 |-- LookupFailed          5  a resolver, a mirror or a download failed
-`-- EngineError           6  the container engine is missing or failed
+|-- EngineError           6  the container engine is missing or failed
+`-- InternalError        70  a defect of envmatrix itself
 """
 
 from __future__ import annotations
@@ -88,3 +89,9 @@ class LookupFailed(EnvmatrixError):
 
 class EngineError(EnvmatrixError):
     exit_code = 6
+
+
+class InternalError(EnvmatrixError):
+    """Never raised on purpose: what `cli.main` makes of an exception that nobody expected."""
+
+    exit_code = 70

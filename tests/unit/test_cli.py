@@ -455,19 +455,70 @@ def test_a_bill_is_data(envmatrix: Prompt) -> None:
     assert "`--output sboms`" in envmatrix("sbom").err
 
 
-def test_a_full_disk_is_told_and_is_no_bug(
-    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full = OSError(errno.ENOSPC, "No space left on device", "/cache/file")
-
+def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise full
+        raise error
 
     monkeypatch.setattr(group, "main", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "hint"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/f"), "`/f`: no space left", "see `df`"),
+        (PermissionError(errno.EACCES, "Denied", "/f"), "`/f`: denied", "$ENVMATRIX_CACHE"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "n" * 300), "file name too", "ls -ld"),
+        (FileExistsError(errno.EEXIST, "File exists", b"/\xff"), r"`/\xff`: file exists", "ls -ld"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/f"), "not a directory", "ls -ld"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "/f"), "too many", "ls -ld"),
+        (MemoryError(), "not enough memory", "too large"),
+    ],
+)
+def test_what_the_machine_refuses_is_told_and_is_no_defect(
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, hint: str
+) -> None:
+    failing(error, monkeypatch)
     answer = envmatrix("plan")
 
     assert answer.status == 1
-    assert answer.err.startswith("error: `/cache/file`: no space left on device\nhint: see `df`")
+    first, second = answer.err.splitlines()
+    assert first.startswith("error: ")
+    assert said in first
+    assert len(first) < 300
+    assert second.startswith("hint: ")
+    assert hint in second
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), RecursionError("deep"), OSError(errno.EBADF, "Bad"), OSError("bare")]
+)
+def test_a_defect_is_told_as_one_and_its_traceback_is_kept(
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    monkeypatch.setenv("ENVMATRIX_CACHE", str(tmp_path / "cache"))
+    failing(error, monkeypatch)
+    answer = envmatrix("plan")
+
+    log = tmp_path / "cache/internal-error.log"
+    assert answer.status == 70
+    assert answer.err.startswith(f"error: internal error: {type(error).__name__}: ")
+    assert f"`{log}`" in answer.err
+    assert "Traceback" not in answer.err
+    assert "raise error" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_defect_is_told_where_no_file_can_be_written(
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ENVMATRIX_CACHE", str(tmp_path / "file/cache"))
+    failing(KeyError("https://user:secret@host"), monkeypatch)
+    answer = envmatrix("plan")
+
+    assert answer.status == 70
+    assert "raise error" in answer.err
+    assert "secret" not in answer.err
 
 
 @pytest.mark.parametrize("verb", ["test", "perf"])

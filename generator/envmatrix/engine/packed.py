@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import calendar
+import errno
 import gzip
 import io
 import lzma
@@ -96,7 +97,7 @@ def reading() -> Iterator[None]:
     except EOFError as error:
         raise Refused("it ends too early") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW):
             raise
         raise Refused(str(error) or type(error).__name__) from error
 

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import io
 import os
 import pickle
+import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
+from datetime import date
+from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import envmatrix
-from envmatrix.store.artifacts import cache_directory, write_whole
+from envmatrix.store.artifacts import cache_directory, read_regular
 
 T = TypeVar("T")
 
 # How many values are kept; where there are more, the older half goes.
 _MOST = 1024
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def identity(files: Iterable[Path]) -> bytes:
@@ -27,7 +36,7 @@ def identity(files: Iterable[Path]) -> bytes:
     digest = hashlib.sha256()
     for file in sorted(files):
         try:
-            content = file.read_bytes()
+            content = read_regular(file)
         except OSError:  # who needs it says what is wrong with it
             content = b"absent"
         digest.update(f"{file} {len(content)} ".encode() + content)
@@ -41,18 +50,32 @@ def remembered(name: str, inputs: bytes, make: Callable[[], T]) -> T:
     A new value takes the place of the last one of its `name`. What `make` raises is not kept; a
     cache that cannot be written costs only time.
     """
-    kept = cache_directory() / "remembered" / hashlib.sha256(name.encode()).hexdigest()[:24]
+    kept = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:24]
     inputs = _tool() + inputs
     with suppress(OSError):
         seal, _, content = _read(kept).partition(b"\n")
         if seal == _seal(inputs, content):
-            value: T = pickle.loads(content)  # noqa: S301 -- nobody else can have written it
-            return value
+            with suppress(Exception):  # a pickle fails in any way
+                return cast("T", _Values(io.BytesIO(content)).load())
     value = make()
     content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     with suppress(OSError):
         _write(kept, _seal(inputs, content) + b"\n" + content)
     return value
+
+
+class _Values(pickle.Unpickler):
+    """Makes our own values, which do nothing when they are made; no function is ever called."""
+
+    def find_class(self, module: str, name: str) -> type:
+        if (module, name) == ("datetime", "date"):
+            return date
+        if not module.startswith("envmatrix.") or not name.isidentifier():
+            raise pickle.UnpicklingError(f"{module}.{name} is no value")
+        found = getattr(sys.modules.get(module) or importlib.import_module(module), name, None)
+        if not isinstance(found, type) or not (is_dataclass(found) or issubclass(found, Enum)):
+            raise pickle.UnpicklingError(f"{module}.{name} is no value")
+        return found
 
 
 def _seal(inputs: bytes, content: bytes) -> bytes:
@@ -75,18 +98,68 @@ def _tool() -> bytes:
     return digest.digest()
 
 
-def _read(kept: Path) -> bytes:
-    """Nothing where somebody else may have written it: a cache can be shared, and what is
-    unpickled can run programs."""
-    with kept.open("rb") as handle:
-        its = os.fstat(handle.fileno())
-        is_ours = its.st_uid == os.getuid() and not its.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        return handle.read() if is_ours else b""
+def _read(name: str) -> bytes:
+    with (
+        _opened() as directory,
+        os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb") as handle,
+    ):
+        found = os.fstat(handle.fileno())
+        return handle.read() if stat.S_ISREG(found.st_mode) and _is_private(found) else b""
 
 
-def _write(kept: Path, content: bytes) -> None:
-    write_whole(kept, content, 0o600)
-    everything = list(kept.parent.iterdir())
+def _write(name: str, content: bytes) -> None:
+    directory = _directory()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    if _is_others(directory):
+        _remove(directory)
+    with suppress(FileExistsError):
+        directory.mkdir(0o700)
+    with _opened() as opened:
+        scratch = f"{name}.{os.getpid()}"
+        with suppress(FileNotFoundError):
+            os.unlink(scratch, dir_fd=opened)
+        descriptor = os.open(scratch, _NEW_FILE, 0o600, dir_fd=opened)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+        os.rename(scratch, name, src_dir_fd=opened, dst_dir_fd=opened)
+    everything = list(directory.iterdir())
     if len(everything) > _MOST:
-        for file in sorted(everything, key=lambda its: its.stat().st_mtime)[: -_MOST // 2]:
+        for file in sorted(everything, key=lambda its: its.lstat().st_mtime)[: -_MOST // 2]:
             file.unlink(missing_ok=True)
+
+
+def _directory() -> Path:
+    return cache_directory() / "remembered"
+
+
+@contextmanager
+def _opened() -> Iterator[int]:
+    """The directory, if nobody else can have written into it: a cache can be shared."""
+    descriptor = os.open(_directory(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not _is_private(os.fstat(descriptor)):
+            raise PermissionError
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_private(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _is_others(directory: Path) -> bool:
+    try:
+        found = directory.lstat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(found.st_mode) and not (
+        stat.S_ISDIR(found.st_mode) and _is_private(found)
+    )
+
+
+def _remove(directory: Path) -> None:
+    if directory.is_symlink():
+        directory.unlink()
+    else:
+        shutil.rmtree(directory)

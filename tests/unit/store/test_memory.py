@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 import envmatrix
+from envmatrix.errors import Position
 from envmatrix.store import memory
+from envmatrix.store.artifacts import write_whole
 from envmatrix.store.memory import identity, remembered
 
 
@@ -92,6 +96,73 @@ def test_what_others_can_write_is_not_trusted(make: Counted, file: Path, cache: 
     assert kept.stat().st_mode & 0o777 == 0o600
     kept.chmod(0o620)
     assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
+
+
+def test_a_directory_that_others_can_write_is_begun_anew(
+    make: Counted, file: Path, cache: Path
+) -> None:
+    before = os.umask(0o002)
+    try:
+        remembered("n", identity([file]), make)
+        assert cache.stat().st_mode & 0o777 == 0o700
+        cache.chmod(0o775)
+        (cache / "planted").touch()
+        assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
+    finally:
+        os.umask(before)
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert not (cache / "planted").exists()
+
+
+def test_nothing_is_read_through_a_link(make: Counted, file: Path, cache: Path) -> None:
+    remembered("n", identity([file]), make)
+    (kept,) = cache.iterdir()
+    moved = kept.rename(cache.parent / "elsewhere")
+    kept.symlink_to(moved)
+    assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
+    real = cache.rename(cache.parent / "real")
+    cache.symlink_to(real)
+    assert [remembered("n", identity([file]), make) for _ in range(2)] == [3, 3]
+    assert not cache.is_symlink()
+
+
+class Program:
+    """Would run one where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+class OwnProgram(Program):
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return write_whole, (str(self.mark),)
+
+
+@pytest.mark.parametrize("program", [Program, OwnProgram])
+def test_nothing_that_is_kept_can_run(
+    make: Counted, file: Path, cache: Path, tmp_path: Path, program: type[Program]
+) -> None:
+    remembered("n", identity([file]), make)
+    (kept,) = cache.iterdir()
+    content = pickle.dumps(program(tmp_path / "ran"))
+    seal = memory._seal(memory._tool() + identity([file]), content)
+    kept.write_bytes(seal + b"\n" + content)
+    assert remembered("n", identity([file]), make) == 2
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("value", [Position("f", 1, 2), (date(2026, 1, 2), None, ("a", {"b": 1}))])
+def test_values_of_ours_are_kept(file: Path, value: object) -> None:
+    remembered("n", identity([file]), lambda: value)
+    assert remembered("n", identity([file]), lambda: None) == value
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert identity([tmp_path / "pipe"]) == identity([tmp_path / "pipe"])
 
 
 def test_an_error_is_not_kept(make: Counted, cache: Path) -> None:
