@@ -20,7 +20,7 @@ from envmatrix.console import Advance
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.components import shipped_recipes
-from envmatrix.lock.dnf import ARCHES, Packages, Repositories
+from envmatrix.lock.dnf import Packages, Repositories
 from envmatrix.lock.image import Contents, markers
 from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import Artifact, Lock, PackageSet
@@ -34,6 +34,7 @@ from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell
 from envmatrix.matrix.systems import NvidiaRepository
+from envmatrix.matrix.targets import MACHINES
 
 MIRRORS = "http://mirror.example"
 NVIDIA_MIRROR = f"{MIRRORS}/nvidia"
@@ -271,7 +272,7 @@ class Workshop:
         if os.family.name == "deb":
             return self.apt_of_host(suite, arch)
         origin = load_facts().archive(suite, arch).origin
-        paths = (f"{suite}/{ARCHES[arch]}",)
+        paths = (f"{suite}/{MACHINES[arch].rpm}",)
         return Rpms(Repositories(suite, origin, MIRRORS, paths, arch, str(os.releasever)))
 
     def rpm_in_base(self, base: str, repositories: Repositories) -> Packages:
@@ -313,7 +314,7 @@ class Rpms:
         its = self.repositories
         pinned = re.fullmatch(r"(.+?)-(\d+\.[\w.]+-1)", text)
         name, version = pinned.groups() if pinned else (text, "1.0-1")
-        path = f"{its.paths[0]}/{name}-{version}.{ARCHES[its.arch]}.rpm"
+        path = f"{its.paths[0]}/{name}-{version}.{MACHINES[its.arch].rpm}.rpm"
         return Artifact(its.origin, path, name, version, len(name), digest(path))
 
 

@@ -18,6 +18,7 @@ from envmatrix.matrix.cells import TIERS, Cell
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.lifetime import lifetimes
+from envmatrix.matrix.targets import machine_called
 
 # How many images are built at once where nobody says.
 JOBS = 2
@@ -96,4 +97,5 @@ def print_json(document: object) -> None:
 
 def host_arch() -> str:
     """Docker's name of this machine's architecture."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    its = machine_called(uname=platform.machine())
+    return its.docker if its else platform.machine()

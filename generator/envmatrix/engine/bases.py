@@ -19,9 +19,11 @@ from tempfile import TemporaryDirectory
 
 from envmatrix.console import Console
 from envmatrix.engine import images
+from envmatrix.engine.host import BINFMT
 from envmatrix.engine.processes import run
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.lock.model import Artifact, PackageSet
+from envmatrix.matrix.targets import MACHINES
 from envmatrix.store.artifacts import Store, exclusive, link_or_copy, sha256_of
 from envmatrix.store.fetch import Mirror
 from envmatrix.store.made import Made
@@ -172,7 +174,7 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
             "mmdebstrap",
             "--variant=essential",
             "--include=apt",
-            f"--architectures={request.arch}",
+            f"--architectures={MACHINES[request.arch].debian}",
             '--aptopt=APT::Install-Recommends "false"',
             *options,
             f"--customize-hook=rm -f {forgotten}",
@@ -182,6 +184,8 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
         ],
         environment={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
         failing=EngineError,
+        hint=f"programs of {request.arch} have to run here: for those of another architecture "
+        f"`{BINFMT}/qemu-{MACHINES[request.arch].qemu}` must be registered, with flag F",
     )
 
 

@@ -14,9 +14,9 @@ from envmatrix.engine.host import (
     BINFMT,
     DAEMON_CONFIGURATION,
     EMULATION_RULE,
-    FOREIGN,
     Engine,
     HostFacts,
+    foreign_to,
 )
 from envmatrix.matrix.facts import load_facts
 
@@ -179,7 +179,7 @@ def _program(facts: HostFacts, name: str) -> Finding:
 
 
 def _emulation(facts: HostFacts) -> Iterator[Finding]:
-    foreign = FOREIGN.get(facts.architecture)
+    foreign = foreign_to(facts.architecture)
     if foreign is None:
         return
     if facts.emulation is None:

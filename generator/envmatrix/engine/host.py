@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from envmatrix.matrix.facts import load_facts
+from envmatrix.matrix.targets import MACHINES
 from envmatrix.store.origins import APT_DIRECTORY, apt_sources, archive_mirrors
 
 BINFMT = "/proc/sys/fs/binfmt_misc"
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
 EMULATION_RULE = "/usr/lib/binfmt.d/qemu-{}.conf"
-FOREIGN = {"x86_64": "aarch64", "aarch64": "x86_64"}
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker-ssd.pid"))
 PLUGINS = tuple(
     Path(root, "docker/cli-plugins/docker-buildx")
@@ -87,6 +87,12 @@ class HostFacts:
         return ("sudo", "-n") if self.privilege == "sudo" else ()
 
 
+def foreign_to(architecture: str) -> str | None:
+    """The architecture, by QEMU's name, that most of what is not this machine's own is for."""
+    others = [its.qemu for its in MACHINES.values() if its.uname != architecture]
+    return others[0] if len(others) < len(MACHINES) else None
+
+
 def root_path(environment: Mapping[str, str]) -> str:
     """A user's PATH often lacks the directories of the system's daemons."""
     return f"{environment.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
@@ -96,7 +102,7 @@ def probe(environment: Mapping[str, str]) -> HostFacts:
     path = root_path(environment)
     release = _os_release()
     architecture = platform.machine()
-    foreign = FOREIGN.get(architecture, "")
+    foreign = foreign_to(architecture) or ""
     docker = docker_info(path)
     debian, codename = load_facts().distributions["debian"], release.get("VERSION_CODENAME", "")
     mirrors = archive_mirrors(apt_sources(APT_DIRECTORY), debian, "debian", codename)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt, Run
-from envmatrix.lock.dnf import ARCHES, Dnf, Packages, Repositories, released
+from envmatrix.lock.dnf import Dnf, Packages, Repositories, released
 from envmatrix.lock.image import PROBE, Contents
 from envmatrix.lock.image import read as look_up
 from envmatrix.lock.model import PackageSet, Request
@@ -22,6 +23,7 @@ from envmatrix.lock.resolve import Base
 from envmatrix.lock.zypper import Zypper
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.systems import Archive
+from envmatrix.matrix.targets import MACHINES, machine_called
 from envmatrix.plan.environments import base_image
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher, read
@@ -36,9 +38,8 @@ _MANAGERS: Mapping[str, Callable[[Path, Repositories, Run], Packages]] = {
     "zypper": Zypper,
 }
 
-# The field of an ELF header that names its machine, and Docker's names of what it may say.
-_ELF_MACHINE = 18
-_MACHINES = {b"\x3e\x00": "amd64", b"\xb7\x00": "arm64"}
+# The field of an ELF header that names its machine.
+_ELF_MACHINE = struct.Struct("<18xH")
 
 _LIBC_ARCHITECTURE = re.compile(r"^Package: libc6\n(?:.+\n)*?Architecture: (\S+)", re.MULTILINE)
 
@@ -88,7 +89,7 @@ class LocalWorkshop:
 
     def _repositories(self, suite: str, arch: str) -> Repositories:
         os, archive = self.facts.of_suite(suite), self.facts.archive(suite, arch)
-        words = {"releasever": str(os.releasever), "arch": ARCHES[arch]}
+        words = {"releasever": str(os.releasever), "arch": MACHINES[arch].rpm}
         paths = os.repositories or archive.distribution.repositories
         return Repositories(
             name=f"{suite}-{arch}",
@@ -151,8 +152,10 @@ class LocalWorkshop:
                 f"the base `{image}` has no `rpm`",
                 hint="name an image of the cell's own operating system under `bases`",
             )
-        machine = (root / "rpm").read_bytes()[_ELF_MACHINE:][:2]
-        _refuse_other_architecture(image, arch, _MACHINES.get(machine, "another architecture"))
+        header = (root / "rpm").read_bytes()[: _ELF_MACHINE.size].ljust(_ELF_MACHINE.size)
+        machine = machine_called(elf=("<", *_ELF_MACHINE.unpack(header)))
+        found = machine.docker if machine else "another architecture"
+        _refuse_other_architecture(image, arch, found)
         return root
 
     def _apt(self, suite: str, arch: str, runner: Callable[[Sequence[str]], str]) -> Apt:
@@ -188,8 +191,9 @@ def check_architecture(image: str, arch: str, status: str) -> None:
 
     An engine may run the image of another architecture than the one it was asked for.
     """
-    found = _LIBC_ARCHITECTURE.search(status)
-    _refuse_other_architecture(image, arch, found[1] if found else arch)
+    match = _LIBC_ARCHITECTURE.search(status)
+    machine = machine_called(debian=match[1]) if match else MACHINES[arch]
+    _refuse_other_architecture(image, arch, machine.docker if machine else str(match and match[1]))
 
 
 def _refuse_other_architecture(image: str, arch: str, found: str) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.matrix.systems import Archive
+from envmatrix.matrix.targets import MACHINES
 
 # Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
 Run = Callable[[Sequence[str]], str]
@@ -135,8 +136,8 @@ class Apt:
             "Dir::Etc::sourceparts": "/dev/null",
             "Dir::Etc::preferences": "/dev/null",
             "Dir::Etc::preferencesparts": "/dev/null",
-            "APT::Architecture": self.archive.arch,
-            "APT::Architectures": self.archive.arch,
+            "APT::Architecture": MACHINES[self.archive.arch].debian,
+            "APT::Architectures": MACHINES[self.archive.arch].debian,
             "APT::Sandbox::User": "root",
             "Acquire::ForceHash": "SHA256",
             "Acquire::Languages": "none",

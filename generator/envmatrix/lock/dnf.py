@@ -16,9 +16,7 @@ from xml.etree import ElementTree
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Run
 from envmatrix.lock.model import Artifact
-
-# Docker's architecture -> rpm's.
-ARCHES = {"amd64": "x86_64", "arm64": "aarch64"}
+from envmatrix.matrix.targets import MACHINES
 
 _SCRIPT = "dnf_transaction"
 # The Python that dnf is written for: RHEL 8 keeps it to itself.
@@ -94,7 +92,7 @@ class Dnf:
             "packages": list(packages),
             "root": root,
             "cache": str(self.directory / "cache"),
-            "arch": ARCHES[its.arch],
+            "arch": MACHINES[its.arch].rpm,
             "releasever": its.releasever,
             "repositories": {
                 f"{its.name}-{number}": f"{its.mirror}/{path}"

@@ -16,9 +16,7 @@ from envmatrix.lock.model import Artifact
 from envmatrix.lock.pins import Manifest, absence, pins
 from envmatrix.lock.redist import ORIGIN
 from envmatrix.matrix.systems import Archive, Distribution, NvidiaRepository
-
-# Docker's architecture -> the repository's. `arm64` there means Jetson.
-ARCHES = {"amd64": "x86_64", "arm64": "sbsa", "ppc64le": "ppc64le"}
+from envmatrix.matrix.targets import MACHINES
 
 # apt's "Version '1-1' for 'name' was not found" and "Unable to locate package name".
 _QUOTED = re.compile(r"for '([^']+)'|package (\S+)")
@@ -71,7 +69,7 @@ class NvidiaApt:
         suite, _, cross = name.partition("/")
         repository = self.repositories[suite]
         directory = self.directory / f"nvidia-{name.replace('/', '-')}-{arch}"
-        path = f"cuda/repos/{suite}/{cross or ARCHES[arch]}"
+        path = f"cuda/repos/{suite}/{cross or MACHINES[arch].nvidia}"
         key, signer = self._key(repository, path)
         # apt tells the two forms of a key apart by the file's name.
         file = directory / ("key.asc" if _ARMOR in key else "key.gpg")

@@ -14,10 +14,10 @@ from pathlib import Path
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.dnf import Packages, Repositories
 from envmatrix.lock.model import Artifact
-from envmatrix.lock.nvidia_apt import ARCHES
 from envmatrix.lock.pins import Manifest, absence, pins
 from envmatrix.lock.redist import ORIGIN
 from envmatrix.matrix.systems import NvidiaRepository
+from envmatrix.matrix.targets import MACHINES
 
 # What NVIDIA's own images remove of the key before they compare it.
 _VERSION = re.compile(rb"^Version.*\n", re.MULTILINE)
@@ -40,7 +40,7 @@ class NvidiaDnf:
     manifest: Callable[[str], Manifest]
 
     def repository(self, name: str, arch: str) -> Repositories:
-        path = f"cuda/repos/{name}/{ARCHES[arch]}"
+        path = f"cuda/repos/{name}/{MACHINES[arch].nvidia}"
         key = (
             self.keyring.read_bytes() if self.keyring else self._key(self.repositories[name], path)
         )

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
+from envmatrix.matrix.targets import MACHINES
 
 if TYPE_CHECKING:
     from envmatrix.lock.apt import Run
@@ -21,7 +22,6 @@ ORIGIN = "pypi"
 _TAGS = ("manylinux2014", "manylinux2010", "manylinux1", "manylinux_2_12", "manylinux_2_17",
          "manylinux_2_18", "manylinux_2_25", "manylinux_2_27", "manylinux_2_28")  # fmt: skip
 _OLDER_TAGS = ("manylinux2014", "manylinux2010", "manylinux1")
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 # The meta package whose extras pin the components of one CUDA release.
 _META = "cuda-toolkit"
@@ -108,7 +108,7 @@ def _of_python(arch: str, python: str, glibc: str) -> Sequence[str]:
 
 
 def _platforms(tags: Sequence[str], arch: str) -> Sequence[str]:
-    machine = _MACHINES[arch]
+    machine = MACHINES[arch].wheel
     return [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
 
 

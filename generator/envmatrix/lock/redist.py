@@ -15,11 +15,12 @@ from typing import Any
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.matrix.cells import version_key
+from envmatrix.matrix.targets import TARGETS
 
 ORIGIN = "nvidia"
 
 # The key of a target -> the manifest's platform.
-PLATFORMS = {"amd64": "linux-x86_64", "arm64": "linux-sbsa", "jetson": "linux-aarch64"}
+PLATFORMS = {its.key: its.redist for its in TARGETS.values() if its.redist}
 
 _MANIFEST = re.compile(r"redistrib_(\d+(?:\.\d+)*)\.json")
 _WANTED = re.compile(r"(?P<product>\w+)/(?P<name>\w+)(?::(?P<variant>\w+))?@(?P<release>[\d.]+)")

@@ -12,8 +12,9 @@ from xml.etree import ElementTree
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Run
-from envmatrix.lock.dnf import ARCHES, Repositories, checked
+from envmatrix.lock.dnf import Repositories, checked
 from envmatrix.lock.model import Artifact
+from envmatrix.matrix.targets import MACHINES
 
 _COMMON = "{http://linux.duke.edu/metadata/common}"
 
@@ -54,7 +55,7 @@ class Zypper:
         if settings.exists():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        settings.write_text(f"[main]\narch = {ARCHES[its.arch]}\n", encoding="utf-8")
+        settings.write_text(f"[main]\narch = {MACHINES[its.arch].rpm}\n", encoding="utf-8")
         for number, path in enumerate(its.paths, 1):
             self._zypper(root, "addrepo", "--gpgcheck", f"{its.mirror}/{path}", str(number))
         self._zypper(root, "refresh")

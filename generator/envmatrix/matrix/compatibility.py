@@ -9,6 +9,7 @@ from functools import lru_cache
 from envmatrix.matrix.cells import ARCHES, Cell, version_key
 from envmatrix.matrix.facts import Facts, Package, in_range
 from envmatrix.matrix.subject import IMAGE, Subject
+from envmatrix.matrix.targets import CROSS_HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,15 @@ class Verdict:
 
 Rule = Callable[[Subject], Verdict]
 
-_COMPILED = {"no": "on x86_64", "also": "on x86_64 and on itself", "only": "on x86_64 only"}
+
+def _build_hosts(subject: Subject) -> str:
+    """Which machines compile for the cell's target, in the cell's system."""
+    its = subject.target
+    if not its.is_native:
+        return f"on {CROSS_HOST} only"
+    if its.crossed == "also" and its.processor in subject.os.cross_gcc and subject.source != IMAGE:
+        return f"on {CROSS_HOST} and on itself"
+    return "on itself, elsewhere under emulation"
 
 
 def check(
@@ -140,10 +149,10 @@ def target(subject: Subject) -> Verdict:
     if subject.source == IMAGE and its.cuda and not its.is_native:
         explanation = (
             f"CUDA in an image is for the image's own architecture, and {its.name} is compiled for "
-            f"{_COMPILED[its.crossed]}; an image of L4T is one of `{its.processor}`"
+            f"{_build_hosts(subject)}; an image of L4T is one of `{its.processor}`"
         )
         return Verdict("target", passed=False, explanation=explanation, ref=its.ref)
-    explanation = f"{its.name} is compiled for {_COMPILED[its.crossed]}"
+    explanation = f"{its.name} is compiled for {_build_hosts(subject)}"
     if its.host_only:
         explanation += f", by libraries that need no CUDA alone: {its.host_only}"
     return Verdict("target", passed=True, explanation=explanation, ref=its.ref)

@@ -22,6 +22,23 @@ class Last:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What an architecture is called: by Docker, and by everybody else. `elf` is the byte order, as
+    `struct` has it, and the number of the machine."""
+
+    docker: str
+    debian: str
+    rpm: str
+    wheel: str
+    nvidia: str
+    qemu: str
+    uname: str
+    elf: tuple[str, int]
+    coff: int | None = None
+    runner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One row of targets.yaml, whose head explains the fields."""
 
@@ -34,6 +51,8 @@ class Target:
     machine: str | None = None
     cuda: str | None = None
     host_only: str | None = None
+    redist: str | None = None
+    names: Names | None = None
     last: Last | None = None
     triplet: str = ""
     c: str = ""
@@ -69,12 +88,30 @@ def _target(name: str, row: Mapping[str, Any]) -> Target:
     fields = {key: value for key, value in row.items() if key != "last_ref"}
     if "last" in row:
         fields["last"] = Last(**row["last"], ref=row["last_ref"])
+    if "names" in row:
+        fields["names"] = _names(row["machine"], **row["names"])
     packages = cast("Mapping[str, Sequence[str]]", row.get("packages", {}))
     fields["packages"] = {flavour: tuple(names) for flavour, names in packages.items()}
     fields["cmake"] = tuple(row.get("cmake", ()))
     return Target(name, **fields)
 
 
+def _names(docker: str, elf: str, coff: str | None = None, **others: str) -> Names:
+    order, number = elf.split()
+    return Names(docker, elf=(order, int(number)), coff=int(coff, 16) if coff else None, **others)
+
+
 TARGETS: Mapping[str, Target] = {
     name: _target(name, row) for name, row in mapping("targets.yaml").items()
 }
+
+# The architectures that have machines of their own, by Docker's names.
+MACHINES: Mapping[str, Names] = {
+    row.names.docker: row.names for row in TARGETS.values() if row.names
+}
+
+
+def machine_called(**name: object) -> Names | None:
+    """The architecture that somebody calls so: `machine_called(uname="aarch64")`."""
+    ((who, what),) = name.items()
+    return next((its for its in MACHINES.values() if getattr(its, who) == what), None)

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Literal
 
 from envmatrix.lock.model import Lock
-from envmatrix.matrix.targets import TARGETS
+from envmatrix.matrix.targets import MACHINES
 from envmatrix.plan.environments import base_image
 from envmatrix.plan.fingerprint import fingerprint, stage_hashes, stages
 
@@ -18,8 +18,6 @@ Kind = Literal[
 
 # What is younger may be of a run that is under way.
 GRACE_SECONDS = 3600.0
-
-_ARCHES = tuple(sorted({its.machine for its in TARGETS.values() if its.machine}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def used_by(
     images = frozenset(
         fingerprint(stage_hashes(text, stage, arch), arch)
         for text in dockerfiles
-        for stage, arch in product(stages(text), _ARCHES)
+        for stage, arch in product(stages(text), MACHINES)
     )
     base_images = frozenset(
         base_image(key, its.request, its.diff_id)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import yaml
 
+from envmatrix.matrix.targets import MACHINES
+
 FILE = ".github/workflows/envmatrix.yml"
 
 # By commit, which a tag of theirs may not be tomorrow.
 _CHECKOUT = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683"  # v4.2.2
 _COSIGN = "sigstore/cosign-installer@d58896d6a1865668819e1d91763c7751a165e159"  # v3.9.2
 
-# Of them only the engine counts; what compiles is in the images.
-_RUNNERS = {"amd64": "ubuntu-latest", "arm64": "ubuntu-24.04-arm"}
 _MINUTES = 90
 
 _ENGINE = """\
@@ -75,7 +75,7 @@ def workflow(jobs: Sequence[Job], host: str, registry: str, banner: str, *, sign
     ]
     job = {
         "name": "${{ matrix.cell }}",
-        "runs-on": _RUNNERS[host],
+        "runs-on": MACHINES[host].runner,
         "timeout-minutes": _MINUTES,
         "strategy": {
             "fail-fast": False,

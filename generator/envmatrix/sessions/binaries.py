@@ -8,12 +8,14 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from envmatrix.matrix.targets import MACHINES
+
 # Byte order and e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
-_MACHINES = {("<", 21): "ppc64le", ("<", 62): "x86_64", ("<", 183): "aarch64"}
+_MACHINES = {its.elf: its.uname for its in MACHINES.values()}
 # Code for GPUs is in ELF files as well, with a machine of its own. It runs beside any processor.
 _CUDA = 190
 # Machine of the COFF header: https://learn.microsoft.com/windows/win32/debug/pe-format
-_COFF_MACHINES = {0x8664: "x86_64-windows", 0xAA64: "aarch64-windows"}
+_COFF_MACHINES = {its.coff: f"{its.uname}-windows" for its in MACHINES.values()}
 _COFF_HEADER = struct.Struct("<HHIIIHH")
 
 _ARCHIVE, _THIN = b"!<arch>\n", b"!<thin>\n"

@@ -192,7 +192,7 @@ print(dumps(lock_of(matrix_of(home / "repository", axes), home / "scratch")))
             [sys.executable, "-c", code, str(root), str(tmp_path / seed)],
             check=True,
             capture_output=True,
-            env={"PYTHONHASHSEED": seed},
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(root / "generator")},
         ).stdout
         for seed in ("1", "2")
     }

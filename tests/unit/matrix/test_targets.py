@@ -58,6 +58,9 @@ def test_a_target_with_an_sdk_brings_no_compiler_of_its_own(target: Target) -> N
         ("cuda12.4-debian12-jetson", "12", "redist"),
         ("cuda12.6-cudnn9.10-debian12-jetson", "12", "redist"),
         ("cuda12.9-ubuntu22.04-jetson", "11", "redist"),
+        ("cuda11.8-debian12-ppc64le", "11", "redist"),
+        ("cuda12.4-debian12-ppc64le", "12", "redist"),
+        ("cuda12.4-rockylinux8-ppc64le", "13", "redist"),
         ("cuda12.4-debian13-windows", "13", "none"),
         ("cuda13.5-debian12-qnx", "12", "none"),
         ("cuda13.0-debian12-drive", "12", "none"),
@@ -76,6 +79,8 @@ def test_a_cell_beyond_servers_has_a_toolchain(
     [
         ("cuda13.0-debian12-jetson", None, "target", "is 12.9: CUDA 13 has one toolkit for Arm"),
         ("cuda12.4-debian12-jetson", "debian", "arch", "is packaged for x86_64, aarch64"),
+        ("cuda12.4-debian12-ppc64le", "debian", "arch", "is packaged for x86_64, aarch64"),
+        ("cuda12.6-debian12-ppc64le", None, "arch", "is packaged for x86_64, aarch64"),
         ("cuda12.4-debian13-jetson", None, "math-vector", "glibc 2.38 and later declare aarch64"),
         (
             "cuda12.4-cudnn9.10-debian12-windows",
@@ -94,6 +99,26 @@ def test_a_cell_beyond_servers_that_cannot_exist_says_why(
     assert found.rule == rule
     assert reason in found.reason
     assert found.ref
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "source", "hosts"),
+    [
+        ("cuda12.4-debian12-x86_64", None, "on itself, elsewhere under emulation"),
+        ("cuda12.4-debian12-aarch64", None, "on x86_64 and on itself"),
+        ("cuda12.4-debian12-ppc64le", None, "on itself, elsewhere under emulation"),
+        ("cuda12.4-rockylinux9-aarch64", None, "on itself, elsewhere under emulation"),
+        ("cuda12.4-ubuntu22.04-aarch64", "image", "on itself, elsewhere under emulation"),
+        ("cuda12.4-debian12-jetson", None, "on x86_64 only"),
+    ],
+)
+def test_a_cell_says_which_machines_compile_for_it(
+    facts: Facts, cell_id: str, source: str | None, hosts: str
+) -> None:
+    cell = parse_cell(cell_id)
+    assert cell
+    (verdict, *_) = trace(cell, facts, source, ())
+    assert verdict.explanation.endswith(f"is compiled for {hosts}")
 
 
 def test_an_image_of_l4t_is_for_its_own_architecture(facts: Facts) -> None:

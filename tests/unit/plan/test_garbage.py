@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.targets import MACHINES
 from envmatrix.plan.actions import inputs_of
 from envmatrix.plan.environments import environments
 from envmatrix.plan.garbage import GRACE_SECONDS, Kind, Thing, Used, garbage, used_by
+from envmatrix.plan.images import Image
 from envmatrix.render.dockerfile import dockerfile
 
 KINDS: tuple[Kind, ...] = ("image", "base", "recipe", "artifact", "context")
@@ -49,6 +51,15 @@ def test_what_a_repository_needs_is_all_that_its_plan_names(matrix: Matrix, lock
     assert used.has(Thing("context", "context", 0, 0))
     assert not used.has(Thing("image", "another", 0, 0))
     assert not used.has(Thing("partial file", "any", 0, 0))
+
+
+def test_images_of_every_architecture_are_kept(matrix: Matrix, lock: Lock) -> None:
+    (environment, *_) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    text = dockerfile(environment)
+    used = used_by(lock, [text], [], [])
+    for arch in MACHINES:
+        key = inputs_of(Image(environment.name, "runtime", arch), text).fingerprint
+        assert used.has(Thing("image", key, 0, 0))
 
 
 def test_another_lock_needs_other_images(matrix: Matrix, lock: Lock) -> None:
