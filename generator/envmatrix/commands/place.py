@@ -121,7 +121,7 @@ class Cell:
 
         own = revisions.checkout_of(self.workspace.root)
         before = self._revision(library).committed or (own.committed if own else 0.0)
-        with self.location.opened() as database, database.reading() as connection:
+        with self.location.opened(self.console.warn) as database, database.reading() as connection:
             return queries.durations(connection, library.name, self.planned.id, before)
 
     def place(self, library: Library) -> Workplace:
@@ -246,7 +246,7 @@ class Cell:
     def keep_results(self) -> None:
         """Bring what was recorded into the store; where that fails it stays recorded."""
         try:
-            self.location.keep()
+            self.location.keep(self.console.warn)
         except EnvmatrixError as error:
             self.console.warn(f"{error.message}; {error.hint}" if error.hint else error.message)
 

@@ -22,12 +22,14 @@ from envmatrix.results import formats
 from envmatrix.results.composition import Scope, compose
 from envmatrix.results.journal import waiting
 from envmatrix.results.location import Location
-from envmatrix.results.site import ASSETS, Site, asset
+from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
 from envmatrix.results.summary import Report
 from envmatrix.results.waiver_file import load_waivers
 
 # What a directory with a dashboard has.
 MARKER = "index.html"
+# Its beginning, in which a page says what made it, in bytes.
+_HEAD = 1_000
 
 
 @click.command(epilog="Example: envmatrix report --since origin/main")
@@ -64,7 +66,7 @@ def command(
     if html is not None:
         _write(html, workspace, scope, console)
         return
-    report = composed(workspace, scope)
+    report = composed(workspace, scope, console)
     (output_json if style == "json" else output)(_PRINTERS[style](report))
     if not report.entries:
         console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
@@ -97,35 +99,65 @@ def scope_of(
     )
 
 
-def composed(workspace: Workspace, scope: Scope) -> Report:
+def composed(workspace: Workspace, scope: Scope, console: Console) -> Report:
     """The report, with what has ended and was not stored yet."""
     location = Location.of(workspace.root)
-    with location.opened() as database, database.reading() as connection:
+    with location.opened(console.warn) as database, database.reading() as connection:
         return compose(connection, scope, waiting(location.journals))
 
 
 def _write(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> None:
-    """Pages that need no server; what an earlier dashboard left in `directory` goes."""
-    if directory.exists() and any(directory.iterdir()) and not (directory / MARKER).exists():
-        raise ConfigurationError(
-            Problem(f"`{directory}` has files that are no dashboard", hint="name another directory")
-        )
-    for name in ("cell", "run"):
-        shutil.rmtree(directory / name, ignore_errors=True)
+    """Write pages that need no server; what an earlier dashboard left in `directory` goes."""
     location = Location.of(workspace.root)
-    with location.opened() as database, database.reading() as connection:
+    with location.opened(console.warn) as database, database.reading() as connection:
         cells = tuple(cell.id for cell in workspace.matrix.cells)
         site = Site(connection, scope, cells, waiting(location.journals))
         paths = list(site.paths())
+        _clear(directory)
         with console.task("pages", total=len(paths), unit="pages") as advance:
             for path in paths:
-                file = directory / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(site.page(path) or "", encoding="utf-8")
+                if page := site.page(path):  # else all its runs are invalid
+                    _write_new(directory / path, page.encode("utf-8", "replace"))
                 advance(1)
     for name in ASSETS:
-        (directory / name).write_bytes(asset(name))
+        _write_new(directory / name, asset(name))
     output(str(directory / MARKER))
+
+
+def _clear(directory: Path) -> None:
+    """Make `directory`, and remove from it what an earlier dashboard wrote there."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        names = {its.name for its in directory.iterdir()}
+    except OSError as error:
+        raise ConfigurationError(
+            Problem(f"`{directory}` cannot be a directory: {error.strerror}")
+        ) from error
+    if names and not _is_dashboard(directory / MARKER):
+        raise ConfigurationError(
+            Problem(f"`{directory}` has files that are no dashboard", hint="name another directory")
+        )
+    for name in names & {MARKER, *ASSETS, "cell", "run"}:
+        file = directory / name
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file)
+        else:
+            file.unlink()
+
+
+def _is_dashboard(index: Path) -> bool:
+    """Whether a file is the first page of a dashboard that this tool wrote."""
+    if index.is_symlink() or not index.is_file():
+        return False
+    with index.open("rb") as handle:
+        return GENERATOR.encode() in handle.read(_HEAD)
+
+
+def _write_new(file: Path, content: bytes) -> None:
+    """Write a file that is not there yet; a link is never followed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("xb") as handle:
+        handle.write(content)
 
 
 def _moment(root: Path, since: str) -> float:

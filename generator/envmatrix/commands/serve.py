@@ -38,10 +38,10 @@ def command(
     scope = scope_of(workspace, patterns, libraries, since)
     location = Location.of(workspace.root)
     cells = tuple(cell.id for cell in workspace.matrix.cells)
-    with location.opened() as database:
+    with location.opened(console.warn) as database:
 
         def page(path: str) -> str | None:
-            location.replay(database)
+            location.replay(database, console.warn)
             with database.reading() as connection:
                 now = replace(scope, now=time.time())
                 return Site(connection, now, cells, waiting(location.journals)).page(path)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from envmatrix.results import queries, summary
 from envmatrix.results.queries import Kept
 from envmatrix.results.records import BAD
+from envmatrix.results.rows import left_out
 from envmatrix.results.summary import Entry, Failure, Report
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.analysis import COVERAGE
@@ -52,7 +53,7 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
     traced = tuple(_traced(connection, failures))
     used = {failure.waiver for failure in failures}
     times = queries.times(connection, _TIMES)
-    return Report(
+    report = Report(
         entries=tuple(_entries(connection, groups, failures, ids)),
         failures=traced,
         flaky=tuple(
@@ -77,6 +78,7 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
             for key, runs in groups.items()
         },
     )
+    return replace(report, left_out=dict(left_out(connection)))
 
 
 def _in_scope(

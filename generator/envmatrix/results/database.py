@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     DBAPIError,
     IntegrityError,
     NoSuchModuleError,
@@ -21,17 +23,23 @@ from sqlalchemy.exc import (
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.results import tables
-from envmatrix.results.records import Record
+from envmatrix.results.records import InvalidRecord, Record
 from envmatrix.sessions.outcomes import COUNTED
+from envmatrix.store.artifacts import exclusive
 
-# The newest migration; `connect` brings older stores here.
-SCHEMA = "0003"
+# The migrations in their order; `connect` brings older stores to the newest.
+_SCHEMAS = ("0001", "0002", "0003")
+SCHEMA = _SCHEMAS[-1]
 
 _WAIT_SECONDS = 30
 # Any number of our own: whoever holds this advisory lock migrates.
 _MIGRATING = 0x656E766D
 # What connections have that only read: SQLite lets them beside those that write.
 _READING = {"envmatrix_reads": True}
+# No value of a row is larger, in bytes, and no packed text in characters.
+_LARGEST_VALUE = 16 << 20
+LONGEST_TEXT = 1 << 20
+_ROWS_AT_ONCE = 1_000
 _EXAMPLE = "postgresql://results@db.example/envmatrix"
 
 
@@ -41,6 +49,7 @@ def connect(url: str | Path) -> Iterator[Database]:
     where the URL is wrong, LookupFailed where nothing answers or answers with less than a store."""
     address = _address(url)
     with _explained(address):
+        _create(address)
         engine = _engine(address)
     try:
         with _explained(address):
@@ -50,15 +59,20 @@ def connect(url: str | Path) -> Iterator[Database]:
         engine.dispose()
 
 
+# The key in a connection's `info` of how many invalid rows of which table a reader met.
+LEFT_OUT = "envmatrix.left_out"
+
+
 class Database:
     def __init__(self, engine: sa.Engine, address: URL) -> None:
         self._engine = engine
         self._address = address
 
     def add(self, record: Record) -> None:
-        """Keep a run and all that it came to, in one transaction; one that is there stays."""
+        """Keep a run and all that it came to, in one transaction; one that is there stays.
+        InvalidRecord where the database does not take its values."""
         try:
-            with _explained(self._address), self._engine.begin() as connection:
+            with _explained(self._address), self._engine.begin() as connection, _taken():
                 _insert(connection, record)
         except _There:
             pass
@@ -68,11 +82,21 @@ class Database:
         """A connection that sees one state of the store throughout."""
         engine = self._engine.execution_options(**_READING)
         with _explained(self._address), engine.connect() as connection:
+            connection.info.pop(LEFT_OUT, None)
             yield connection
 
 
 class _There(Exception):
     pass
+
+
+@contextmanager
+def _taken() -> Iterator[None]:
+    """What a database says of values, not of itself, as an error about the record."""
+    try:
+        yield
+    except (DataError, OverflowError, TypeError, ValueError) as error:
+        raise InvalidRecord("the results store does not take its values") from error
 
 
 def _insert(connection: sa.Connection, record: Record) -> None:
@@ -99,10 +123,10 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         (tables.findings, record.findings),
     )
     for table, items in parts:
-        if items:
+        for start in range(0, len(items), _ROWS_AT_ONCE):
             rows = (
                 {"run": record.run.id, "position": number, **asdict(item)}
-                for number, item in enumerate(items)
+                for number, item in enumerate(items[start : start + _ROWS_AT_ONCE], start)
             )
             connection.execute(sa.insert(table), [_fitted(table, row) for row in rows])
 
@@ -122,9 +146,13 @@ def _value(kind: sa.types.TypeEngine[Any], value: Any) -> Any:
     return text[: kind.length] if isinstance(kind, sa.String) else text
 
 
-def unpacked(content: bytes) -> str:
-    """The text of a packed column."""
-    return zlib.decompress(content).decode("utf-8") if content else ""
+def unpacked(content: bytes, longest: int = LONGEST_TEXT) -> str:
+    """Return the text of a packed column, or its first `longest` bytes."""
+    try:
+        found = zlib.decompressobj().decompress(content, longest) if content and longest else b""
+    except (TypeError, zlib.error) as error:
+        raise InvalidRecord("a packed text is damaged") from error
+    return found.decode("utf-8", "replace")
 
 
 def _address(url: str | Path) -> URL:
@@ -157,7 +185,9 @@ def _engine(address: URL) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode = WAL")
+        # What others wrote may be no text, or larger than any that we write.
+        connection.text_factory = _text
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
 
@@ -169,6 +199,39 @@ def _engine(address: URL) -> sa.Engine:
     return engine
 
 
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
+
+
+def _create(address: URL) -> None:
+    """Make the file of a new SQLite store, whole and with a write-ahead log, in one step.
+
+    SQLite does not wait where two processes change the journal mode of one file: the second fails
+    at once with "database is locked", whatever its timeout. So the mode is set in a file that
+    nobody else has, and stays with it: https://www.sqlite.org/wal.html#persistence_of_wal_mode
+    """
+    if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
+        return
+    file = Path(str(address.database))
+    if file.exists():
+        return
+    with exclusive(file.with_name(f"{file.name}.lock")):
+        if file.exists():
+            return
+        scratch = file.with_name(f"{file.name}.new")
+        for suffix in ("", "-wal", "-shm"):  # of a process that was killed here
+            scratch.with_name(f"{scratch.name}{suffix}").unlink(missing_ok=True)
+        with closing(sqlite3.connect(scratch)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+        own = address.set(database=str(scratch))
+        engine = _engine(own)
+        try:
+            _migrate(engine, own)
+        finally:
+            engine.dispose()
+        scratch.rename(file)
+
+
 def _migrate(engine: sa.Engine, address: URL) -> None:
     with engine.execution_options(**_READING).connect() as connection:
         if _schema(connection) == SCHEMA:
@@ -177,7 +240,7 @@ def _migrate(engine: sa.Engine, address: URL) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
         there = _schema(connection)
-        if there is not None and there > SCHEMA:
+        if there is not None and there not in _SCHEMAS:
             raise LookupFailed(
                 f"the results store {_shown(address)} has schema {there}, "
                 f"and this envmatrix knows those up to {SCHEMA}",
@@ -226,5 +289,7 @@ def _explained(address: URL) -> Iterator[None]:
 
 
 def _shown(address: URL) -> str:
+    """The address without its password, and without its query, which may have one as well."""
     is_file = address.get_backend_name() == "sqlite"
-    return f"`{address.database if is_file else address.render_as_string(hide_password=True)}`"
+    plain = address.set(query={}).render_as_string(hide_password=True)
+    return f"`{address.database if is_file else plain}`"

@@ -148,7 +148,14 @@ def flakiness(retried: int, contradicted: int) -> str:
 def _total(report: Report) -> str:
     places = f"{len(report.entries)} results of libraries in cells, {report.bad} fail"
     waiting = f"; {report.waiting} runs go on or are not stored yet" if report.waiting else ""
-    return f"{places}{waiting}"
+    return f"{places}{waiting}{invalid(report)}"
+
+
+def invalid(report: Report) -> str:
+    """What of the store is invalid and left out: `; 2 rows of runs are invalid`."""
+    counts = (f"{count} rows of {table}" for table, count in sorted(report.left_out.items()))
+    told = ", ".join(counts)
+    return f"; invalid and left out: {told}" if told else ""
 
 
 def junit(report: Report) -> str:
@@ -208,6 +215,7 @@ def document(report: Report) -> dict[str, Any]:
             "unused": [_waiver(its) for its in report.unused],
         },
         "waiting": report.waiting,
+        "left_out": dict(report.left_out),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,23 +48,23 @@ class Location:
             ignored.write_text("*\n", encoding="utf-8")
 
     @contextmanager
-    def opened(self) -> Iterator[Database]:
-        """The store, with all that has ended in it."""
+    def opened(self, told: Callable[[str], None]) -> Iterator[Database]:
+        """The store, with all that has ended in it; `told` hears of journals that are invalid."""
         from envmatrix.results.database import connect  # SQLAlchemy
 
         self.prepare()
         with connect(self.url) as database:
-            self.replay(database)
+            self.replay(database, told)
             yield database
 
-    def replay(self, database: Database) -> int:
+    def replay(self, database: Database, told: Callable[[str], None]) -> int:
         """Store what has ended and is not stored yet; how many runs."""
-        return replay(self.journals, database.add)
+        return replay(self.journals, database.add, told)
 
-    def keep(self) -> None:
+    def keep(self, told: Callable[[str], None]) -> None:
         """Store what has ended, if others look at the store or much has come together: into the
         repository's own file the next report brings it as well, and need not be waited for."""
         count = waiting(self.journals)
         if count and (isinstance(self.url, str) or count > _MANY):
-            with self.opened():
+            with self.opened(told):
                 pass

@@ -1,4 +1,7 @@
-"""What the store is asked. Each question takes an open connection and returns values."""
+"""What the store is asked. Each question takes an open connection and returns values.
+
+Rows may be by others than this tool: those that are invalid are left out.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from envmatrix.results.database import unpacked
+from envmatrix.results.database import LONGEST_TEXT, unpacked
 from envmatrix.results.records import End, Product, Revision, Run
+from envmatrix.results.rows import check_texts, checked, valid
 from envmatrix.results.tables import (
     REMARKABLE,
     findings,
@@ -23,6 +27,9 @@ from envmatrix.results.tables import (
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
+
+# What tests printed is returned up to this many characters in all.
+_MOST_OUTPUT = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ def latest(
     chosen = newest.subquery()
     same = [runs.c[column.name] == chosen.c[column.name] for column in (*key, runs.c.started)]
     query = sa.select(runs).join(chosen, sa.and_(*same)).order_by(*key, runs.c.id)
-    return tuple(map(_kept, connection.execute(query)))
+    return _all_kept(connection, query)
 
 
 def latest_of(connection: sa.Connection, library: str, cell: str) -> tuple[Kept, ...]:
@@ -68,12 +75,23 @@ def latest_of(connection: sa.Connection, library: str, cell: str) -> tuple[Kept,
 def places(connection: sa.Connection) -> tuple[tuple[str, str], ...]:
     """The libraries and cells that have runs."""
     query = sa.select(runs.c.library, runs.c.cell).distinct()
-    return tuple((library, cell) for library, cell in connection.execute(query))
+    found = (tuple(row) for row in connection.execute(query))
+    return tuple(row for row in found if all(isinstance(name, str) for name in row))
+
+
+def ids(connection: sa.Connection) -> tuple[str, ...]:
+    """The ids of all runs."""
+    found = connection.scalars(sa.select(runs.c.id).order_by(runs.c.started.desc()))
+    return tuple(its for its in found if isinstance(its, str))
 
 
 def run(connection: sa.Connection, run_id: str) -> Kept | None:
-    row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
-    return _kept(row) if row else None
+    return next(iter(_all_kept(connection, sa.select(runs).where(runs.c.id == run_id))), None)
+
+
+def _all_kept(connection: sa.Connection, query: sa.Select[Any]) -> tuple[Kept, ...]:
+    rows = connection.execute(query)
+    return tuple(kept for _, kept in valid(connection, runs, rows, _kept))
 
 
 def history(
@@ -87,7 +105,7 @@ def history(
         .order_by(runs.c.started.desc(), runs.c.id)
         .limit(limit)
     )
-    return tuple(map(_kept, connection.execute(query)))
+    return _all_kept(connection, query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +126,9 @@ def times(
     numbered = sa.select(*columns).subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
     found: dict[tuple[str, str, str], list[Timed]] = defaultdict(list)
-    for library, cell, verb, state, seconds, _ in connection.execute(query):
-        found[library, cell, verb].append(Timed(state, seconds))
+    rows = connection.execute(query)
+    for row, timed in valid(connection, runs, rows, _timed):
+        found[row.library, row.cell, row.verb].append(timed)
     return {key: tuple(rows) for key, rows in found.items()}
 
 
@@ -129,18 +148,27 @@ def outcomes_of(
         query = query.where(outcomes.c.state != "passed")
     found: dict[str, list[TestOutcome]] = defaultdict(list)
     ordered = query.order_by(outcomes.c.run, outcomes.c.position).limit(limit)
-    for row in connection.execute(ordered):
-        output = unpacked(row.output) if with_output else ""
-        found[row.run].append(
-            TestOutcome(row.name, row.state, row.seconds, row.message, int(row.attempts), output)
-        )
+    room = _MOST_OUTPUT
+
+    def outcome(row: sa.Row[Any]) -> TestOutcome:
+        nonlocal room
+        output = unpacked(row.output, min(room, LONGEST_TEXT)) if with_output else ""
+        room -= len(output)
+        words = (row.name, row.state, row.seconds, row.message, row.attempts, output)
+        return checked(TestOutcome(*words))
+
+    for row, its in valid(connection, outcomes, connection.execute(ordered), outcome):
+        found[row.run].append(its)
     return {run_id: tuple(rows) for run_id, rows in found.items()}
 
 
 def steps_of(connection: sa.Connection, run_id: str) -> tuple[Step, ...]:
     query = sa.select(steps).where(steps.c.run == run_id).order_by(steps.c.position)
-    rows = connection.execute(query)
-    return tuple(Step(row.name, row.status, row.seconds, unpacked(row.log)) for row in rows)
+
+    def step(row: sa.Row[Any]) -> Step:
+        return checked(Step(row.name, row.status, row.seconds, unpacked(row.log)))
+
+    return tuple(its for _, its in valid(connection, steps, connection.execute(query), step))
 
 
 def measurements_of(
@@ -148,8 +176,9 @@ def measurements_of(
 ) -> Mapping[str, tuple[Measurement, ...]]:
     query = sa.select(measurements).where(measurements.c.run.in_(ids))
     found: dict[str, list[Measurement]] = defaultdict(list)
-    for row in connection.execute(query.order_by(measurements.c.run, measurements.c.position)):
-        found[row.run].append(Measurement(row.name, row.value, row.unit, row.direction))
+    rows = connection.execute(query.order_by(measurements.c.run, measurements.c.position))
+    for row, measurement in valid(connection, measurements, rows, _measurement):
+        found[row.run].append(measurement)
     return {run_id: tuple(rows) for run_id, rows in found.items()}
 
 
@@ -158,8 +187,9 @@ def products_of(
 ) -> Mapping[str, tuple[Product, ...]]:
     query = sa.select(products).where(products.c.run.in_(ids))
     found: dict[str, list[Product]] = defaultdict(list)
-    for row in connection.execute(query.order_by(products.c.run, products.c.position)):
-        found[row.run].append(Product(row.path, row.machine, row.size, row.sha256))
+    rows = connection.execute(query.order_by(products.c.run, products.c.position))
+    for row, product in valid(connection, products, rows, _product):
+        found[row.run].append(product)
     return {run_id: tuple(rows) for run_id, rows in found.items()}
 
 
@@ -170,10 +200,8 @@ def findings_of(connection: sa.Connection, run_id: str) -> tuple[Finding, ...]:
         .where(findings.c.run == run_id)
         .order_by(findings.c.is_new.desc(), findings.c.position)
     )
-    return tuple(
-        Finding(row.tool, row.rule, row.message, row.file, row.line, row.level, bool(row.is_new))
-        for row in connection.execute(query)
-    )
+    rows = connection.execute(query)
+    return tuple(its for _, its in valid(connection, findings, rows, _finding))
 
 
 def sightings(
@@ -185,8 +213,9 @@ def sightings(
         outcomes.c.name.in_(names), outcomes.c.run.in_(by_id)
     )
     found: dict[str, list[Sighting]] = defaultdict(list)
-    for row in connection.execute(query):
-        found[row.name].append(_sighting(by_id[row.run], row.state))
+    rows = connection.execute(query)
+    for row, outcome in valid(connection, outcomes, rows, _seen):
+        found[row.name].append(_sighting(by_id[row.run], outcome.state))
     return {name: tuple(rows) for name, rows in found.items()}
 
 
@@ -214,7 +243,8 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
         .where(runs.c.started >= since, REMARKABLE)
         .distinct()
     )
-    rows = connection.execute(bad).all()
+    found_bad = valid(connection, outcomes, connection.execute(bad), _placed)
+    rows = [row for row, _ in found_bad]
     retried: dict[tuple[str, str, str], int] = defaultdict(int)
     failed = set()
     for row in rows:
@@ -301,20 +331,49 @@ def _sighting(kept: Kept, state: State) -> Sighting:
     return Sighting(kept.run.id, kept.run.revision, kept.run.started, state)
 
 
+def _seen(row: sa.Row[Any]) -> TestOutcome:
+    return checked(TestOutcome(row.name, row.state, 0.0))
+
+
+def _placed(row: sa.Row[Any]) -> TestOutcome:
+    check_texts(row.library, row.cell, row.revision)
+    return _seen(row)
+
+
+def _timed(row: sa.Row[Any]) -> Timed:
+    check_texts(row.library, row.cell, row.verb)
+    end = checked(End(row.state, row.seconds))
+    return Timed(end.state, end.seconds)
+
+
+def _measurement(row: sa.Row[Any]) -> Measurement:
+    return checked(Measurement(row.name, row.value, row.unit, row.direction))
+
+
+def _product(row: sa.Row[Any]) -> Product:
+    return checked(Product(row.path, row.machine, row.size, row.sha256))
+
+
+def _finding(row: sa.Row[Any]) -> Finding:
+    words = (row.tool, row.rule, row.message, row.file, row.line, row.level)
+    return checked(Finding(*words, bool(row.is_new)))
+
+
 def _kept(row: sa.Row[Any]) -> Kept:
+    run = Run(
+        row.id,
+        row.library,
+        row.cell,
+        row.verb,
+        row.started,
+        Revision(row.revision, row.branch, row.committed),
+        row.image,
+        row.digest,
+        row.host,
+        row.shard,
+    )
     return Kept(
-        Run(
-            row.id,
-            row.library,
-            row.cell,
-            row.verb,
-            row.started,
-            Revision(row.revision, row.branch, row.committed),
-            row.image,
-            row.digest,
-            row.host,
-            row.shard,
-        ),
-        End(row.state, row.seconds, cast("Cause | None", row.cause), row.message),
+        checked(run),
+        checked(End(row.state, row.seconds, cast("Cause | None", row.cause), row.message)),
         {state: int(getattr(row, state)) for state in COUNTED if getattr(row, state)},
     )

@@ -1,18 +1,42 @@
-"""What a run leaves behind, as values, and as the lines of a journal. Pure."""
+"""What a run leaves behind, as values, and as the lines of a journal. Pure.
+
+Lines of journals and rows of the store may have been written by others: `check` is what both pass
+before anything uses them.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 
 BAD: frozenset[State] = frozenset({"failed", "errored", "killed"})
+
+# The last second that `datetime` can express.
+_LAST_SECOND = 253_402_300_799
+# What fields may hold where their type alone admits more than a database or a calendar does.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "started": (0, _LAST_SECOND),
+    "committed": (0, _LAST_SECOND),
+    "seconds": (-1e12, 1e12),
+    "status": (-(2**31), 2**31 - 1),
+    "attempts": (0, 2**31 - 1),
+    "line": (0, 2**31 - 1),
+    "size": (0, 2**63 - 1),
+}
+
+
+class InvalidRecord(ValueError):
+    """A record that no run of this tool wrote, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +122,81 @@ def line_of(part: Part) -> str:
     return json.dumps({_NAMES[type(part)]: asdict(part)}, separators=(",", ":"))
 
 
-def record_of(lines: Iterable[str]) -> Record | None:
-    """The record that a journal tells. A line that was cut off and all behind it do not count;
-    without a line for the end the run was killed; None where not even its beginning is told."""
+def record_of(lines: Iterable[str]) -> Record:
+    """Return the record that a journal describes. A line that was cut off and all that follow it do
+    not count; without a line for the end the run was killed.
+
+    Raises:
+        InvalidRecord: there is no beginning, or a whole line is not one of a run's.
+    """
     parts = _Parts()
     for line in lines:
         try:
-            ((name, row),) = json.loads(line).items()
-            parts.add(_part(name, row))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            entry = json.loads(line)
+        except json.JSONDecodeError:
             break
+        except (ValueError, RecursionError) as error:  # too many digits, too many brackets
+            raise InvalidRecord("a line is too deeply nested or has too large a number") from error
+        parts.add(_part(entry))
     return parts.record
 
 
-def _part(name: str, row: dict[str, Any]) -> Part:
-    if name == "run":
-        row = {**row, "revision": Revision(**row["revision"])}
-    return _KINDS[name](**row)
+def check(part: Part | Revision) -> None:
+    """Raise InvalidRecord where a field has a value that its type does not admit."""
+    kind: Any = type(part)
+    for name, accepts in _checks(kind):
+        value = getattr(part, name)
+        if isinstance(value, Revision):
+            check(value)
+        elif not accepts(value):
+            raise InvalidRecord(f"`{name}` of a {type(part).__name__.lower()} is not valid")
+
+
+@cache
+def _checks(kind: type[Any]) -> tuple[tuple[str, Callable[[object], bool]], ...]:
+    """What the value of each field has to pass."""
+    hints = get_type_hints(kind)
+    limits = ((field.name, _RANGES.get(field.name)) for field in fields(kind))
+    return tuple((name, _accepted(hints[name], limit)) for name, limit in limits)
+
+
+def _accepted(kind: Any, limit: tuple[float, float] | None) -> Callable[[object], bool]:
+    """Return the predicate for a field's type: texts, numbers, booleans, one of several."""
+    if get_origin(kind) in (Union, UnionType):
+        options = [_accepted(option, limit) for option in get_args(kind)]
+        return lambda value: any(accepts(value) for accepts in options)
+    if get_origin(kind) is Literal:
+        words = frozenset(get_args(kind))
+        return lambda value: isinstance(value, str) and value in words
+    if kind in (int, float):
+        low, high = limit or (-(2**63), 2**63 - 1 if kind is int else math.inf)
+        return lambda value: _is_number(value, kind) and low <= value <= high  # type: ignore[operator]
+    if kind is NoneType:
+        return lambda value: value is None
+    return lambda value: isinstance(value, kind)
+
+
+def _is_number(value: object, kind: type) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | kind):
+        return False
+    return isinstance(value, int) or math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _part(entry: object) -> Part:
+    """Return the part that a line holds."""
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise InvalidRecord("a line is not one part of a run")
+    ((name, row),) = entry.items()
+    if name not in _KINDS or not isinstance(row, dict):
+        raise InvalidRecord("a line is of an unknown kind")
+    try:
+        if name == "run":
+            row = {**row, "revision": Revision(**row["revision"])}
+        part = _KINDS[name](**row)
+    except (KeyError, TypeError) as error:
+        raise InvalidRecord(f"a {name} lacks a field or has an unknown one") from error
+    check(part)
+    return part
 
 
 @dataclass(slots=True)
@@ -124,6 +206,8 @@ class _Parts:
     others: dict[type[Part], list[Any]] = field(default_factory=dict)
 
     def add(self, part: Part) -> None:
+        if isinstance(part, Run | End) and (self.end or (self.run and isinstance(part, Run))):
+            raise InvalidRecord("it begins or ends more than once")
         if isinstance(part, Run):
             self.run = part
         elif isinstance(part, End):
@@ -132,9 +216,9 @@ class _Parts:
             self.others.setdefault(type(part), []).append(part)
 
     @property
-    def record(self) -> Record | None:
+    def record(self) -> Record:
         if self.run is None:
-            return None
+            raise InvalidRecord("it has no beginning")
         steps = tuple(self.others.get(Step, ()))
         seconds = sum(step.seconds for step in steps)
         return Record(

@@ -1,7 +1,12 @@
-"""The dashboard: pages of plain HTML that need neither a server nor JavaScript."""
+"""The dashboard: pages of plain HTML that need neither a server nor JavaScript.
+
+A stored name is part of a page's path only where it is a plain file name, else its hash is.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,11 +31,17 @@ _RUNS = 30
 _TESTS = 1_000
 _STRIP = 12
 
+# Names that may be those of files, everywhere. What a hash stands for has a tilde.
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._+-]{0,119}", re.ASCII)
+_HASHED = re.compile(r"[A-Za-z0-9_]{0,40}~[0-9a-f]{32}", re.ASCII)
+
 _TEMPLATES = Path(__file__).parent / "templates"
 ASSETS: Mapping[str, str] = {
     "style.css": "text/css; charset=utf-8",
     "grid.js": "text/javascript; charset=utf-8",
 }
+# What every page says of itself in its head.
+GENERATOR = '<meta name="generator" content="envmatrix">'
 HTML = "text/html; charset=utf-8"
 
 
@@ -50,20 +61,27 @@ class Site:
         yield "index.html"
         for library, cell in sorted(queries.places(self.connection)):
             if self.scope.has(library, cell):
-                yield f"cell/{library}/{cell}.html"
+                yield cell_page(library, cell)
                 for kept in queries.history(self.connection, library, cell, None, _RUNS):
-                    yield f"run/{kept.run.id}.html"
+                    yield run_page(kept.run.id)
 
     def page(self, path: str) -> str | None:
         """The page at a path; None where there is none."""
-        match path.removesuffix(".html").split("/"):
-            case ["index"]:
-                return self._index()
-            case ["cell", library, cell]:
-                return self._cell(library, cell)
-            case ["run", name]:
-                kept = queries.run(self.connection, name)
-                return self._run(kept, "../") if kept else None
+        kind, *names = path.removesuffix(".html").split("/")
+        if (kind, names) == ("index", []):
+            return self._index()
+        if not all(_PLAIN.fullmatch(name) or _HASHED.fullmatch(name) for name in names):
+            return None
+        # Only hashes have to be looked for: a plain name is what is stored.
+        is_hashed = any("~" in name for name in names)
+        if kind == "cell" and len(names) == 2:
+            places = queries.places(self.connection) if is_hashed else [(names[0], names[1])]
+            found = (its for its in places if [file_name(name) for name in its] == names)
+            return next((self._cell(*its) for its in found), None)
+        if kind == "run" and len(names) == 1:
+            ids = queries.ids(self.connection) if is_hashed else names
+            runs = (queries.run(self.connection, its) for its in ids if [file_name(its)] == names)
+            return next((self._run(kept, "../") for kept in runs if kept), None)
         return None
 
     def _index(self) -> str:
@@ -125,7 +143,25 @@ class Site:
         now = datetime.fromtimestamp(self.scope.now, UTC)
         shown = f"{now:%Y-%m-%d %H:%M} UTC"
         found = _environment().get_template(template)
-        return found.render(root=root, now=shown, now_iso=now.isoformat(), **values)
+        return found.render(
+            root=root, generator=GENERATOR, now=shown, now_iso=now.isoformat(), **values
+        )
+
+
+def file_name(name: str) -> str:
+    """Return a plain file name that stands for a stored name, another one for each."""
+    if _PLAIN.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_]+', '', name)[:40]}~{digest[:32]}"
+
+
+def cell_page(library: str, cell: str) -> str:
+    return f"cell/{file_name(library)}/{file_name(cell)}.html"
+
+
+def run_page(run: str) -> str:
+    return f"run/{file_name(run)}.html"
 
 
 def asset(name: str) -> bytes:
@@ -186,6 +222,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "duration": duration,
+        "run_page": run_page,
+        "cell_page": cell_page,
         "flakiness": lambda flake: formats.flakiness(flake.retried, flake.contradicted),
         "moment": _moment,
         "polyline": polyline,

@@ -78,7 +78,8 @@ class Slower:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`times` are the seconds of the last runs of a library in a cell, the newest last."""
+    """`times` are the seconds of the last runs of a library in a cell, the newest last; `left_out`
+    is how many rows of each table are invalid."""
 
     entries: tuple[Entry, ...]
     failures: tuple[Failure, ...] = ()
@@ -89,6 +90,7 @@ class Report:
     broke: tuple[Failure, ...] = ()
     since: str | None = None
     waiting: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
     times: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     @property

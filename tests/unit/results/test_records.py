@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.results.examples import record, run
 
-from envmatrix.results.records import End, Part, Product, Record, line_of, record_of
+from envmatrix.results.records import End, InvalidRecord, Part, Product, Record, line_of, record_of
 from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
 
 
@@ -55,27 +56,25 @@ def test_whatever_tests_print_comes_back(
 def test_a_journal_that_is_cut_anywhere_tells_what_is_whole_of_it(data: st.DataObject) -> None:
     whole = "\n".join(lines(FULL)) + "\n"
     length = data.draw(st.integers(0, len(whole) - 2))
-    found = record_of(whole[:length].splitlines())
     if length < len(lines(FULL)[0]):
-        assert found is None
-    else:
-        assert found is not None
-        assert found.run == FULL.run
-        assert found.end.state == "killed"
-        assert found.end.cause == "infrastructure"
-        assert found.outcomes == FULL.outcomes[: len(found.outcomes)]
+        with pytest.raises(InvalidRecord, match="no beginning"):
+            record_of(whole[:length].splitlines())
+        return
+    found = record_of(whole[:length].splitlines())
+    assert found.run == FULL.run
+    assert found.end.state == "killed"
+    assert found.end.cause == "infrastructure"
+    assert found.outcomes == FULL.outcomes[: len(found.outcomes)]
 
 
 def test_what_stands_behind_a_broken_line_does_not_count() -> None:
     written = lines(FULL)
     found = record_of([written[0], "{broken", *written[1:]])
-    assert found is not None
     assert found.outcomes == ()
 
 
 def test_a_killed_run_took_as_long_as_its_steps() -> None:
     found = record_of(lines(FULL)[:-1])
-    assert found is not None
     assert found.end.seconds == 1.5
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+import tracemalloc
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +22,17 @@ from envmatrix.results.queries import Flake
 from envmatrix.results.records import Product, Record
 from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
 
+ROOT = Path(__file__).parents[3]
 OTHER = "cuda12.4-debian12-x86_64"
+
+FULL = record(
+    9,
+    {"a": "failed", "b": "passed"},
+    cause="product",
+    steps=[Step("compile", 0, 1.5, "said")],
+    measurements=[Measurement("axpy", 1.5, "GB/s", "higher")],
+    products=[Product("libx.so", "x86_64", 12)],
+)
 
 
 def add(database: Database, *records: Record) -> None:
@@ -32,25 +45,68 @@ def test_the_newest_migration_leaves_the_tables_that_the_code_knows(database: Da
         assert compare_metadata(MigrationContext.configure(connection), tables.METADATA) == []
 
 
-def test_a_store_is_made_once_however_many_begin_at_once(url: str | Path) -> None:
-    def once(number: int) -> None:
-        with connect(url) as database:
-            database.add(record(number, library=f"lib{number}"))
+# Eight processes find no store, and each adds a run. They are forks of a process of their own:
+# pytest's may have threads, whose locks a fork would copy.
+BEGIN = """
+import multiprocessing, sys
+from pathlib import Path
+from tests.unit.results.examples import record
+from envmatrix.results.database import connect
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(once, range(8)))
+def begin(arguments):
+    url, number = arguments
+    with connect(url if "://" in url else Path(url)) as database:
+        database.add(record(number, library=f"lib{number}"))
+
+with multiprocessing.get_context("fork").Pool(8) as pool:
+    for url in sys.argv[1:]:
+        pool.map(begin, [(url, number) for number in range(8)], chunksize=1)
+"""
+
+
+def begin_at_once(*urls: str | Path) -> None:
+    """Make each store by eight processes that begin at once."""
+    command = [sys.executable, "-c", BEGIN, *map(str, urls)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_store_is_made_once_however_many_processes_begin_at_once(url: str | Path) -> None:
+    begin_at_once(url)
     with connect(url) as database, database.reading() as connection:
         assert len(queries.latest(connection)) == 8
 
 
-def test_a_store_of_a_newer_envmatrix_is_refused(database: Database, url: str | Path) -> None:
+@pytest.mark.parametrize("schema", ["9999", "0000", "", "0003-mine"])
+def test_a_store_of_an_unknown_schema_is_refused(
+    database: Database, url: str | Path, schema: str
+) -> None:
     with database._engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        version = sa.table("alembic_version", sa.column("version_num"))
+        connection.execute(sa.update(version).values(version_num=schema))
     with (
-        pytest.raises(LookupFailed, match=f"has schema 9999, and .* up to {SCHEMA}"),
+        pytest.raises(LookupFailed, match=f"has schema {schema}, and .* up to {SCHEMA}"),
         connect(url),
     ):
         pass
+
+
+def test_a_packed_text_of_any_size_takes_little_memory(database: Database) -> None:
+    bomb = zlib.compress(b"a" * (100 << 20))
+    database.add(FULL)
+    with database._engine.begin() as connection:
+        connection.execute(sa.update(tables.steps).values(log=bomb))
+        connection.execute(sa.update(tables.outcomes).values(output=bomb))
+    tracemalloc.start()
+    with database.reading() as connection:
+        steps = queries.steps_of(connection, FULL.run.id)
+        queries.outcomes_of(connection, [FULL.run.id], with_output=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(steps[0].log) == 1 << 20
+    assert peak < 30 << 20
 
 
 def test_all_of_a_run_comes_back(database: Database) -> None:
@@ -182,8 +238,14 @@ def test_an_address_that_is_none_of_a_store_is_refused(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_a_store_that_is_away_is_named_without_its_password() -> None:
-    away = "postgresql://user:secret@127.0.0.1:1/results?connect_timeout=1"
+@pytest.mark.parametrize(
+    "away",
+    [
+        "postgresql://user:secret@127.0.0.1:1/results?connect_timeout=1",
+        "postgresql://user@127.0.0.1:1/results?connect_timeout=1&password=secret",
+    ],
+)
+def test_a_store_that_is_away_is_named_without_its_password(away: str) -> None:
     with pytest.raises(LookupFailed, match=r"127\.0\.0\.1:1/results") as failed, connect(away):
         pass
     assert "secret" not in f"{failed.value} {failed.value.details}"

@@ -1,0 +1,42 @@
+"""Rows of the store, checked: what is invalid is counted and left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from envmatrix.results.database import LEFT_OUT
+from envmatrix.results.records import InvalidRecord, Part, check
+
+_P = TypeVar("_P", bound=Part)
+_T = TypeVar("_T")
+
+
+def valid(
+    connection: sa.Connection, table: sa.Table, rows: Iterable[Any], make: Callable[[Any], _T]
+) -> Iterator[tuple[Any, _T]]:
+    """Each row with what it is made into, without those that are invalid."""
+    for row in rows:
+        try:
+            yield row, make(row)
+        except (InvalidRecord, AttributeError, OverflowError, TypeError, ValueError):
+            connection.info.setdefault(LEFT_OUT, Counter())[table.name] += 1
+
+
+def left_out(connection: sa.Connection) -> Mapping[str, int]:
+    """Return how many rows of each table were invalid, of those that were read so far."""
+    counts: Mapping[str, int] = connection.info.get(LEFT_OUT, {})
+    return counts
+
+
+def checked(part: _P) -> _P:
+    check(part)
+    return part
+
+
+def check_texts(*values: object) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise InvalidRecord("a name is no text")

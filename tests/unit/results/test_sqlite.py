@@ -1,0 +1,128 @@
+"""What only a store in a file can have: how it is made, and values that its columns let pass."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from tests.unit.results.examples import CELL, record
+from tests.unit.results.test_store import FULL, add
+
+from envmatrix.results import tables
+from envmatrix.results.composition import Scope, compose
+from envmatrix.results.database import SCHEMA, connect
+from envmatrix.results.formats import document, junit, markdown, text
+from envmatrix.results.site import Site, cell_page
+from envmatrix.sessions.findings import Finding
+
+
+def test_a_new_store_is_never_seen_before_it_is_whole(tmp_path: Path) -> None:
+    """What made "database is locked": two processes that changed the journal mode of one file."""
+    file = tmp_path / "results.sqlite"
+    states: set[object] = set()
+
+    def watch(done: threading.Event) -> None:
+        while not done.is_set():
+            try:
+                with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+                    mode = connection.execute("PRAGMA journal_mode").fetchone()
+                    version = connection.execute("SELECT version_num FROM alembic_version")
+                    states.add((mode, version.fetchone()))
+            except sqlite3.OperationalError as error:
+                states.add(str(error))
+
+    with ThreadPoolExecutor() as pool:
+        done = threading.Event()
+        watching = pool.submit(watch, done)
+        try:
+            with connect(file):
+                pass
+            time.sleep(0.05)
+        finally:
+            done.set()
+        watching.result()
+    assert states == {"unable to open database file", (("wal",), (SCHEMA,))}
+
+
+def test_a_store_that_was_cut_off_while_it_was_made_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "results.sqlite.new").write_bytes(b"no database at all" * 100)
+    with connect(tmp_path / "results.sqlite") as database:
+        database.add(record(1))
+
+
+TEXT = "'text'"
+# What SQLite takes for a column, whatever its type, and none of our runs has.
+BAD_ROWS = [
+    ("runs", "library", "7.5"),
+    ("runs", "library", "x'ff'"),
+    ("runs", "cell", "x'ff'"),
+    ("runs", "verb", "x'ff'"),
+    ("runs", "state", "'fine'"),
+    ("runs", "cause", "'fate'"),
+    ("runs", "started", "9e999"),
+    ("runs", "started", "1e15"),
+    ("runs", "started", "-1"),
+    ("runs", "started", TEXT),
+    ("runs", "seconds", TEXT),
+    ("runs", "seconds", "9e999"),
+    ("runs", "committed", "1e300"),
+    ("runs", "message", "x'ff'"),
+    ("runs", "failed", TEXT),
+    ("runs", "failed", "-5"),
+    ("steps", "log", "x'ff'"),
+    ("steps", "log", TEXT),
+    ("steps", "log", "12"),
+    ("steps", "status", TEXT),
+    ("steps", "seconds", "9e999"),
+    ("outcomes", "name", "x'ff'"),
+    ("outcomes", "state", "'fine'"),
+    ("outcomes", "seconds", TEXT),
+    ("outcomes", "attempts", TEXT),
+    ("outcomes", "output", TEXT),
+    ("measurements", "value", TEXT),
+    ("measurements", "value", "9e999"),
+    ("measurements", "name", "x'ff'"),
+    ("products", "size", "-1"),
+    ("products", "size", TEXT),
+    ("products", "path", "x'ff'"),
+    ("findings", "level", "'fine'"),
+    ("findings", "line", TEXT),
+    ("findings", "is_new", TEXT),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "value"), BAD_ROWS)
+def test_a_row_that_is_invalid_is_left_out_and_all_others_are_reported(
+    tmp_path: Path, table: str, column: str, value: str
+) -> None:
+    full = replace(FULL, findings=(Finding("tool", "rule", "message"),))
+    with connect(tmp_path / "results.sqlite") as database:
+        add(database, full, record(1, {"a": "failed"}, library="other"))
+        with database._engine.begin() as connection:
+            its = tables.METADATA.tables[table]
+            change = sa.update(its).values({column: sa.literal_column(value)})
+            key = its.c.id if table == "runs" else its.c.run
+            connection.execute(change.where(key == full.run.id))
+        with database.reading() as connection:
+            scope = Scope(date(2026, 1, 1), 1e9)
+            report = compose(connection, scope)
+            site = Site(connection, scope)
+            pages = {path: site.page(path) for path in site.paths()}
+
+    assert [its.name for its in report.failures if its.library == "other"] == ["a"]
+    assert pages["index.html"]
+    assert pages[cell_page("other", CELL)]
+    assert len(text(report)) + len(junit(report)) + len(markdown(report)) > 0
+    assert json.loads(json.dumps(document(report), allow_nan=False))
+    if (table, column) in [("runs", "state"), ("measurements", "value")]:
+        assert report.left_out[table] > 0
+        assert f"rows of {table}" in text(report)
