@@ -260,6 +260,54 @@ def test_a_program_that_the_image_lacks_is_named(libraries: Checkout) -> None:
     assert "the image has no program `gfortran`" in done.stderr
 
 
+VERDICTS = """\
+cmake_minimum_required(VERSION 3.20)
+project(verdicts LANGUAGES CXX)
+enable_testing()
+file(WRITE ${CMAKE_BINARY_DIR}/a.cpp
+  "#undef NDEBUG\\n#include <cassert>\\nint main(int n, char**) { assert(n == 2); }")
+add_executable(a ${CMAKE_BINARY_DIR}/a.cpp)
+add_test(NAME verdict COMMAND a)
+add_test(NAME crash COMMAND sh -c "kill -SEGV $$")
+add_test(NAME missing COMMAND sh -c "nosuch --version")
+add_test(NAME absent COMMAND /nonexistent/program)
+add_test(NAME device COMMAND sh -c "echo no CUDA-capable device is detected; kill -ABRT $$")
+"""
+
+
+def test_without_a_gpu_only_what_may_lack_one_is_skipped(libraries: Checkout) -> None:
+    (libraries.root / "verdicts").mkdir()
+    (libraries.root / "verdicts/CMakeLists.txt").write_text(VERDICTS)
+    commands = ["false", "kill -SEGV $$", "nosuch", "/etc/passwd", "exit 77"]
+    have(
+        libraries,
+        a={"path": "verdicts", "test": {"framework": "ctest", "gpu": ["*"]}},
+        b={
+            **script(SHARED),
+            "test": {"framework": "commands", "run": commands, "gpu": ["*"]},
+        },
+    )
+
+    done = libraries.run("run", "test", CELL, expect=8)
+
+    states = re.findall(r"(?m)^(\w+) +(\S.*?) \d+\.\d\d s(?:: (.*))?$", done.stdout)
+    assert {name: state for state, name, _ in states} == {
+        "verdict": "skipped",
+        "crash": "errored",
+        "missing": "errored",
+        "absent": "errored",
+        "device": "skipped",
+        "false": "skipped",
+        "kill -SEGV $$": "errored",
+        "nosuch": "errored",
+        "/etc/passwd": "errored",
+        "exit 77": "skipped",
+    }
+    said = {name: message for _, name, message in states}
+    assert re.fullmatch(r"no GPU: /build/a.cpp:3: Assertion `n == 2' failed\.", said["verdict"])
+    assert said["crash"] == "SEGFAULT"
+
+
 ONCE = "test -e /build/seen || { touch /build/seen; echo not yet; false; }"
 
 

@@ -33,7 +33,9 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class Framework:
     """`listing` prints what `names` reads; `running` takes the names that are wanted, None for all;
-    `name` is what a case goes by in both. Programs are those that the library's `run` means."""
+    `name` is what a case goes by in both. Programs are those that the library's `run` means.
+    `endings` reads how programs of tests ended that did not end by themselves, from what is
+    printed; `tells_why` says that messages in reports are about what is wrong."""
 
     listing: Callable[[Workplace, Sequence[str]], Sequence[Batch]]
     names: Callable[[Batch, str], Iterable[str]]
@@ -41,6 +43,8 @@ class Framework:
         [Workplace, Sequence[str], Sequence[str] | None, Sequence[str]], Sequence[Batch]
     ]
     name: Callable[[Batch, Case, str], str]
+    endings: Callable[[Iterable[str]], Mapping[str, str]] = lambda _lines: {}
+    tells_why: bool = False
 
 
 def names(framework: Framework, batch: Batch, text: str) -> tuple[str, ...]:
@@ -85,6 +89,15 @@ def _ctest(
 def _in_cmake(name: str) -> str:
     """A name as an expression of CMake, whose `re` knows few special characters."""
     return re.sub(r"([][\\.*+?^$()|])", r"\\\1", name)
+
+
+# The list at the end, `2 - name (SEGFAULT)`; its JUnit file has nothing of it.
+_CTEST_ENDING = re.compile(r"^\s*\d+ - (.+) \(([^()]+)\)(?: +[\w ]+)?$")
+
+
+def _ctest_endings(lines: Iterable[str]) -> Mapping[str, str]:
+    rows = (match for line in lines if (match := _CTEST_ENDING.match(line)))
+    return {match[1]: match[2] for match in rows if match[2] not in ("Failed", "Disabled")}
 
 
 def _gtest_listing(_place: Workplace, programs: Sequence[str]) -> Sequence[Batch]:
@@ -252,6 +265,18 @@ def _meson(
     return (Batch([*argv, *(wanted or ())], "meson-logs/testlog.junit.xml"),)
 
 
+# `2/5 suite / name  FAIL  0.01s  killed by signal 11 SIGSEGV`; its JUnit file has nothing of it.
+_MESON_ENDING = re.compile(
+    r"^\s*\d+/\d+ (?:.* / )?(\S.*?) +(?:ERROR|FAIL|TIMEOUT) +[\d.]+s +"
+    r"(killed by signal .*|exit status 12[67])"
+)
+
+
+def _meson_endings(lines: Iterable[str]) -> Mapping[str, str]:
+    rows = (match for line in lines if (match := _MESON_ENDING.match(line)))
+    return {match[1]: match[2].strip() for match in rows}
+
+
 def _bazel_listing(place: Workplace, targets: Sequence[str]) -> Sequence[Batch]:
     query = f"tests({' + '.join(targets or ('//...',))})"
     argv = [*BAZEL, "query", *place.library.build.options, query]
@@ -284,15 +309,16 @@ def _bazel_name(_batch: Batch, case: Case, file: str) -> str:
 
 FRAMEWORKS: Mapping[str, Framework] = {
     "bazel": Framework(_bazel_listing, _bazel_names, _bazel, _bazel_name),
-    "catch2": Framework(_catch2_listing, _catch2_names, _catch2, _catch2_name),
+    "catch2": Framework(_catch2_listing, _catch2_names, _catch2, _catch2_name, tells_why=True),
     "commands": Framework(_commands_listing, _commands_names, _commands, _own_name),
-    "ctest": Framework(_ctest_listing, _ctest_names, _ctest, _own_name),
+    "ctest": Framework(_ctest_listing, _ctest_names, _ctest, _own_name, _ctest_endings),
     "googletest": Framework(
         _gtest_listing,
         _gtest_names,
         _gtest,
         lambda batch, case, _file: _in_program(batch, f"{case.classname}.{case.name}"),
+        tells_why=True,
     ),
-    "meson": Framework(_meson_listing, _meson_names, _meson, _own_name),
-    "pytest": Framework(_pytest_listing, _pytest_names, _pytest, _pytest_name),
+    "meson": Framework(_meson_listing, _meson_names, _meson, _own_name, _meson_endings),
+    "pytest": Framework(_pytest_listing, _pytest_names, _pytest, _pytest_name, tells_why=True),
 }

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -116,22 +115,6 @@ def check_machine(found: Sequence[Artifact], machine: str) -> None:
     wrong = [item for item in found if item.machine not in (None, machine)]
     if wrong:
         raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {machine}")
-
-
-def excused(
-    found: Sequence[TestOutcome], globs: Sequence[str], reason: str
-) -> tuple[TestOutcome, ...]:
-    """`found`, where what fails and goes by one of `globs` is skipped for a reason."""
-
-    def is_excused(its: TestOutcome) -> bool:
-        return its.state in ("failed", "errored") and any(fnmatchcase(its.name, g) for g in globs)
-
-    return tuple(
-        replace(its, state="skipped", message=f"{reason}: {its.message}".rstrip(": "))
-        if is_excused(its)
-        else its
-        for its in found
-    )
 
 
 def merged(first: Sequence[TestOutcome], again: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:

@@ -4,7 +4,6 @@ where they fail."""
 from __future__ import annotations
 
 import shutil
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.logs import Log
 from envmatrix.sessions.outcomes import Step
 from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.verdicts import described
 
 if TYPE_CHECKING:
     import docker
@@ -28,8 +28,6 @@ SHOWN_LINES = 60
 FREE_DISK = 2 << 30
 # How often a step is begun that the engine failed.
 _ENGINE_ATTEMPTS = 2
-# Above this an exit code tells the signal that ended a program.
-_SIGNALS = 128
 
 
 class StepFailed(EnvmatrixError):
@@ -126,7 +124,7 @@ class Runner:
             return StepFailed(ended.status, "environment", message, hint, details)
         judged = self._judged(lines)
         said = f": {judged.message}" if judged.message else ""
-        message = f"{where} failed with {ending(ended.status)}{said}"
+        message = f"{where} failed with {described(ended.status)}{said}"
         hint = "; ".join(filter(None, (judged.hint, shell)))
         return StepFailed(ended.status, judged.cause, message, hint, details)
 
@@ -177,12 +175,3 @@ class _Stage:
         self._display.finished(self.step, "failed" if status else "done")
         seconds = time.monotonic() - self._begun
         self._runner.told(Step(self.step, status, seconds, self.log.excerpt()))
-
-
-def ending(status: int) -> str:
-    """`exit code 2`, `exit code 139 (SIGSEGV)`."""
-    try:
-        name = f" ({signal.Signals(status - _SIGNALS).name})" if status > _SIGNALS else ""
-    except ValueError:
-        name = ""
-    return f"exit code {status}{name}"

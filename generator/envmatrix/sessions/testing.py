@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.matrix.model import OF_PROGRAMS, LibraryTest
-from envmatrix.sessions import junit, outcomes, steps
+from envmatrix.sessions import junit, outcomes, steps, verdicts
 from envmatrix.sessions.execution import SITE
 from envmatrix.sessions.frameworks import FRAMEWORKS, REPORTS, Batch, Framework, names
 from envmatrix.sessions.outcomes import TestOutcome
-from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed, ending
+from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed
 from envmatrix.sessions.sharding import Shard, chosen
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Testing:
             told = [_by_status(batch.program, output, seconds)]
             return self._excused(told), None
         try:
-            told = self._told(batch, batch.report)
+            told = self._told(batch, batch.report, output.lines)
         except EnvmatrixError as broken:
             error = self.runner.failure("test", output.ended, output.lines)
             error = error if output.ended.status else broken
@@ -150,14 +150,14 @@ class Testing:
         if failed := sum(its.state in _FAILED for its in excused):
             counted = f"{failed} of {len(told)} tests"
             return excused, self._failed(counted, output.ended.status or 1, output.lines)
-        if output.ended.status and excused == told:
+        if output.ended.status and (excused == told or verdicts.is_crash(output.ended.status)):
             return told, self.runner.failure("test", output.ended, output.lines)
         return excused, None
 
     def _excused(self, found: list[TestOutcome]) -> list[TestOutcome]:
         """Without a GPU, tests that need one are skipped where they fail."""
         globs = () if self.devices else self.tests.gpu
-        return list(outcomes.excused(found, globs, "no GPU"))
+        return list(verdicts.excused(found, globs, "no GPU"))
 
     def _lost(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:
         """What stands for tests that nothing is known of."""
@@ -174,7 +174,7 @@ class Testing:
             lines[-SHOWN_LINES:],
         )
 
-    def _told(self, batch: Batch, report: str) -> list[TestOutcome]:
+    def _told(self, batch: Batch, report: str, lines: Sequence[str]) -> list[TestOutcome]:
         """What the JUnit files of a program say, by the framework's names."""
         build = self.runner.place.build
         files = sorted(build.glob(report))
@@ -184,12 +184,15 @@ class Testing:
                 hint=f"the log is {self.runner.place.log('test')}",
             )
         base = build / report.partition("/")[0]
+        endings = self._framework.endings(lines)
+        tells_why = self._framework.tells_why
         told: dict[str, TestOutcome] = {}
         for file in files:
             inside = file.relative_to(base).as_posix()
             for case in junit.read(file):
                 name = self._framework.name(batch, case, inside)
                 its = TestOutcome(name, case.state, case.seconds, case.message, output=case.output)
+                its = verdicts.settled(its, endings.get(case.name, ""), tells_why=tells_why)
                 told[name] = outcomes.worse(told.get(name), its)
         return list(told.values())
 
@@ -211,6 +214,5 @@ def _by_status(name: str, output: Output, seconds: float) -> TestOutcome:
     if status == SKIPPED:
         return TestOutcome(name, "skipped", seconds, said, output=printed)
     if status:
-        message = f"{ending(status)}{f': {said}' if said else ''}"
-        return TestOutcome(name, "failed", seconds, message, output=printed)
+        return verdicts.by_status(name, status, seconds, printed)
     return TestOutcome(name, "passed", seconds, output=printed)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from envmatrix.sessions import verdicts
+from envmatrix.sessions.outcomes import State, TestOutcome
+
+ASSERTED = "a: /src/a.cpp:2: int main(): Assertion `x==1' failed."
+NO_DRIVER = (
+    "exit code 127 (not found): ./a: error while loading shared libraries: libcuda.so.1: "
+    "cannot open shared object file"
+)
+NO_DEVICE = "CUDA error: no CUDA-capable device is detected"
+
+
+def bad(message: str = "", output: str = "", state: State = "failed") -> TestOutcome:
+    return TestOutcome("gpu_a", state, 1.0, message, output=output)
+
+
+@pytest.mark.parametrize(
+    ("output", "ending", "state", "message"),
+    [
+        ("bad\n", "", "failed", "bad"),
+        (ASSERTED, "Subprocess aborted", "failed", "/src/a.cpp:2: Assertion `x==1' failed."),
+        ("terminate", "Subprocess aborted", "errored", "Subprocess aborted: terminate"),
+        ("", "SEGFAULT", "errored", "SEGFAULT"),
+        (ASSERTED, "SEGFAULT", "errored", "SEGFAULT: /src/a.cpp:2: Assertion `x==1' failed."),
+        ("working", "Timeout", "errored", "Timeout: working"),
+        ("Unable to find executable: /x", "Not Run", "errored", "Not Run: Unable to find"),
+        ("/usr/bin/sh: 1: nosuch: not found\n", "", "errored", "nosuch: not found"),
+        ("./run.sh: line 3: nosuch: command not found\n", "", "errored", "command not found"),
+        ("/usr/bin/sh: 1: exec: /x: Permission denied", "", "errored", "Permission denied"),
+        ("/usr/bin/env: 'ruby': No such file or directory", "", "errored", "No such file"),
+        ("Traceback\nModuleNotFoundError: No module named 'x'\n", "", "errored", "No module"),
+        ("ImportError: libx.so: cannot open shared object file\n", "", "errored", "ImportError"),
+        ("python3: No module named pytest\n", "", "errored", "No module named pytest"),
+        ("./a: error while loading shared libraries: libx.so.1: no", "", "errored", "libx.so.1"),
+        ("./a: symbol lookup error: ./a: undefined symbol: f\n", "", "errored", "symbol lookup"),
+        ("Segmentation fault (core dumped)\n", "", "errored", "Segmentation fault"),
+        ("config not found\nexpected 1, got 2\n", "", "failed", "expected 1, got 2"),
+        ("E   ModuleNotFoundError: No module named 'x'\n", "", "errored", "No module named 'x'"),
+    ],
+)  # fmt: skip
+def test_a_program_that_did_not_end_well_failed_or_got_to_no_verdict(
+    output: str, ending: str, state: State, message: str
+) -> None:
+    found = verdicts.settled(bad(output=output), ending, tells_why=False)
+    assert found.state == state
+    assert message in found.message
+
+
+@pytest.mark.parametrize(
+    ("message", "before", "after"),
+    [
+        ("AssertionError: assert 3 == 4", "failed", "failed"),
+        ("ModuleNotFoundError: No module named 'x'", "failed", "errored"),
+        ("ImportError: cannot import name 'x'", "failed", "errored"),
+        ("collection failure", "errored", "errored"),
+        ('failed on setup with "RuntimeError: x"', "errored", "errored"),
+        ("SIGSEGV - Segmentation violation signal", "failed", "errored"),
+        ('C++ exception with description "x" thrown in the test body.', "failed", "failed"),
+    ],
+)
+def test_a_framework_that_says_why_is_believed(message: str, before: State, after: State) -> None:
+    told = bad(message, "ImportError: of something else", state=before)
+    found = verdicts.settled(told)
+    assert (found.state, found.message) == (after, message)
+
+
+@pytest.mark.parametrize(
+    ("message", "state"),
+    [
+        ("exited with error code 1", "failed"),
+        ("exited with error code 127", "errored"),
+        ("exited with error code 139", "errored"),
+    ],
+)
+def test_bazel_calls_all_an_error_that_failed(message: str, state: State) -> None:
+    found = verdicts.settled(bad(message, "said", "errored"), tells_why=False)
+    assert found.state == state
+
+
+@pytest.mark.parametrize("state", ["passed", "skipped", "flaky"])
+def test_what_is_not_bad_stays_as_it_is(state: State) -> None:
+    fine = bad("ImportError: x", state=state)
+    assert verdicts.settled(fine) == fine
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "state", "message"),
+    [
+        (1, "expected 2", "failed", "exit code 1: expected 2"),
+        (1, "sh: 1: x: not found", "errored", "exit code 1: sh: 1: x: not found"),
+        (126, "bash: ./a: Permission denied", "errored", "exit code 126 (not executable): bash"),
+        (127, "bash: line 1: x: command not found", "errored", "exit code 127 (not found): bash"),
+        (134, ASSERTED, "failed", "Assertion `x==1' failed"),
+        (134, "terminate called", "errored", "exit code 134 (SIGABRT, abort): terminate called"),
+        (137, "", "errored", "exit code 137 (SIGKILL)"),
+        (139, "", "errored", "exit code 139 (SIGSEGV)"),
+        (143, "", "errored", "exit code 143 (SIGTERM)"),
+        (255, "", "failed", "exit code 255"),
+    ],
+)
+def test_an_exit_code_tells_what_a_program_came_to(
+    status: int, output: str, state: State, message: str
+) -> None:
+    found = verdicts.by_status("a", status, 1.0, output)
+    assert found.state == state
+    assert message in found.message
+
+
+@pytest.mark.parametrize(
+    ("message", "output", "state", "is_excused"),
+    [
+        ("expected 1 device, got 0", "", "failed", True),
+        (f"SIGABRT, abort: {NO_DEVICE}", "", "errored", True),
+        ('failed on setup with "cudaErrorNoDevice: no"', "", "errored", True),
+        ("exit code 134 (SIGABRT, abort)", f"{NO_DEVICE}\nAborted", "errored", True),
+        (
+            NO_DRIVER,
+            "",
+            "errored",
+            True,
+        ),
+        ("exit code 127 (not found): bash: x: command not found", "", "errored", False),
+        ("exit code 126 (not executable)", "", "errored", False),
+        ("exit code 139 (SIGSEGV)", "", "errored", False),
+        (f"SEGFAULT: {NO_DEVICE}", NO_DEVICE, "errored", False),
+        ("ModuleNotFoundError: No module named 'x'", NO_DEVICE, "errored", False),
+        ("collection failure", NO_DEVICE, "errored", False),
+        ("Timeout", "", "errored", False),
+        ("", "", "passed", False),
+    ],
+)
+def test_only_a_verdict_and_a_gpu_that_cuda_misses_are_excused(
+    message: str, output: str, state: State, *, is_excused: bool
+) -> None:
+    (found,) = verdicts.excused([bad(message, output, state)], ["gpu_*"], "no GPU")
+    assert (found.state == "skipped") == is_excused
+    assert found.message.startswith("no GPU") == is_excused
+
+
+def test_what_no_glob_names_is_not_excused() -> None:
+    failed = bad("expected 1 device, got 0")
+    assert verdicts.excused([failed], ["other"], "no GPU") == (failed,)
