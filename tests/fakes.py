@@ -361,11 +361,11 @@ def _nothing(*_: str) -> NoReturn:
     raise LookupFailed("nothing is there")
 
 
-def _commit(*revision: str) -> str:
-    return hashlib.sha1(repr(revision).encode(), usedforsecurity=False).hexdigest()
+def _commits(*revision: str) -> dict[str, str]:
+    return {"commit": hashlib.sha1(repr(revision).encode(), usedforsecurity=False).hexdigest()}
 
 
-NO_LIBRARIES = Libraries(_nothing, _nothing, _commit, _nothing, _nothing)
+NO_LIBRARIES = Libraries(_nothing, _nothing, _commits, _nothing, _nothing)
 
 
 class Silent:

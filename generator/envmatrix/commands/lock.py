@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -89,7 +90,7 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
         libraries = Libraries(
             lambda project: index_files(client, origins.pypi_index, project),
             lambda suite, package: workshop.apt_of_host(suite, workshop.host_arch).sources(package),
-            sources.commit,
+            partial(sources.commits, cache_directory()),
             sources.depot,
             lambda url: measured(client, url),
         )

@@ -7,41 +7,30 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-import os
+import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
-from envmatrix.engine import perforce
+from envmatrix.engine import git, perforce
 from envmatrix.engine.archives import unpack, unpack_wheel
-from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.libraries import CHANGELIST, COMMIT
+from envmatrix.lock.libraries import CHANGELIST, COMMIT, SUBMODULE
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.store.artifacts import Store, exclusive
 
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_COMMITS = "commits.json"
 _COMPONENT = re.compile(r"\.orig(?:-([\w-]+))?\.tar\.\w+$")
 _NATIVE = re.compile(r"(?<!debian)\.tar\.\w+$")
 
 
-def commit(url: str, revision: str) -> str:
-    """The commit of a branch, a tag or a commit's own name in the repository at `url`."""
-    if _COMMIT.fullmatch(revision):
-        return revision
-    refs = (f"refs/heads/{revision}", f"refs/tags/{revision}", f"refs/tags/{revision}^{{}}")
-    printed = _git("ls-remote", "--", url, *refs)
-    found = {
-        name: known for known, _, name in (line.partition("\t") for line in printed.splitlines())
-    }
-    for name in reversed(refs):  # the commit below an annotated tag, not the tag
-        if name in found:
-            return found[name]
-    raise LookupFailed(
-        f"`{url}` has no branch or tag `{revision}`",
-        hint="a commit is named by all its digits",
-    )
+def commits(cache: Path, url: str, revision: str) -> Mapping[str, str]:
+    """The commit of a revision and those of its submodules, as the lock has them: all are brought
+    here, so that what is locked can be had."""
+    found = _checked_out(cache, url, git.commit(url, revision))
+    return cast("Mapping[str, str]", json.loads((found / _COMMITS).read_text(encoding="utf-8")))
 
 
 depot = perforce.depot
@@ -53,8 +42,9 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
     request = source.request
     place, version = request.packages
     if request.resolver == "git":
-        known = source.found[COMMIT]
-        return _kept(cache, f"git-{known}", lambda target: _check_out(place, known, target))
+        found = _checked_out(cache, place, source.found[COMMIT])
+        _check_submodules(source, json.loads((found / _COMMITS).read_text(encoding="utf-8")))
+        return found / "tree"
     if request.resolver == "perforce":
         known = source.found[CHANGELIST]
         return _kept(
@@ -118,31 +108,25 @@ def _kept(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     return directory
 
 
-def _git(*arguments: str) -> str:
-    # No question to a person who is not there: a missing password is an error.
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    return run(
-        ("git", *arguments),
-        failing=LookupFailed,
-        environment=environment,
-        hint="is the repository there, and may you read it? try `git ls-remote`",
-    )
+def _checked_out(cache: Path, url: str, commit: str) -> Path:
+    """A directory with the files of a commit in `tree`, and what it was made of."""
+
+    def make(target: Path) -> None:
+        target.mkdir(parents=True)
+        found = git.check_out(url, commit, target / "tree")
+        (target / _COMMITS).write_text(json.dumps(found), encoding="utf-8")
+
+    return _kept(cache, f"checkout-{commit}", make)
 
 
-def _check_out(url: str, commit: str, target: Path) -> None:
-    """The files of a commit with those of its submodules, and nothing of git's own."""
-    at = ("-C", str(target))
-    _git("init", "--quiet", str(target))
-    try:
-        _git(*at, "fetch", "--quiet", "--depth=1", "--no-tags", "--", url, commit)
-    except LookupFailed:  # a server that gives no single commit gives its branches and tags
-        _git(*at, "fetch", "--quiet", "--tags", "--", url, "+refs/heads/*:refs/heads/fetched/*")
-    _git(*at, "-c", "advice.detachedHead=false", "checkout", "--quiet", commit)
-    if (target / ".gitmodules").exists():
-        _git(*at, "remote", "add", "origin", url)
-        _git(*at, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
-    for its in sorted(target.rglob(".git"), reverse=True):
-        shutil.rmtree(its) if its.is_dir() else its.unlink()
+def _check_submodules(source: PackageSet, found: Mapping[str, str]) -> None:
+    has_any = any(name.startswith(SUBMODULE) for name in source.found)
+    if has_any and source.found != found:  # a lock of before names none
+        names = sorted({name for name, _ in source.found.items() ^ found.items()})
+        raise LookupFailed(
+            f"`{source.request.packages[0]}` is not what was locked: {', '.join(names)}",
+            hint="lock it again: `envmatrix lock`",
+        )
 
 
 def _unpack_all(store: Store, artifacts: Iterable[Artifact], target: Path) -> None:

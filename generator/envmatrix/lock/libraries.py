@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from envmatrix.errors import LookupFailed
@@ -12,6 +12,8 @@ from envmatrix.lock.pip import ORIGIN, path_in_index
 from envmatrix.matrix.model import Library, LibrarySource
 
 COMMIT, CHANGELIST = "commit", "changelist"
+# How the keys of the commits of submodules begin, before their paths.
+SUBMODULE = "submodule "
 
 # What `arch` is of a set that is for no architecture.
 ANY = "source"
@@ -33,12 +35,13 @@ class File:
 @dataclass(frozen=True)
 class Libraries:
     """What it takes to look up sources: the files of a project in the package index; those of a
-    source package of an operating system's suite; the commit of a revision of a git repository; a
-    digest of a depot path at a changelist; sha256 and size of what is at a URL."""
+    source package of an operating system's suite; the commits of a revision of a git repository,
+    submodules too; a digest of a depot path at a changelist; sha256 and size of what is at a
+    URL."""
 
     index: Callable[[str], Sequence[File]]
     source_package: Callable[[str, str], Sequence[Artifact]]
-    commit: Callable[[str, str], str]
+    git: Callable[[str, str], Mapping[str, str]]
     depot: Callable[[str, str], str]
     measured: Callable[[str], tuple[str, int]]
 
@@ -46,7 +49,7 @@ class Libraries:
         place, version = request.packages
         match request.resolver:
             case "git":
-                return PackageSet(request, (), found={COMMIT: self.commit(place, version)})
+                return PackageSet(request, (), found=self.git(place, version))
             case "perforce":
                 return PackageSet(request, (), found={CHANGELIST: self.depot(place, version)})
             case "sdist":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envmatrix.engine import revisions, sources
-from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.errors import ConfigurationError
 from envmatrix.lock.libraries import source_request
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.matrix.model import LibrarySource
@@ -134,15 +134,6 @@ def repository(tmp_path: Path) -> Path:
     git(its, "commit", "--quiet", "--message=one")
     git(its, "tag", "--annotate", "--message=v1", "v1")
     return its
-
-
-def test_branches_and_tags_are_their_commits(repository: Path) -> None:
-    head = git(repository, "rev-parse", "HEAD")
-    assert sources.commit(str(repository), "main") == head
-    assert sources.commit(str(repository), "v1") == head, "not the tag's own object"
-    assert sources.commit("nowhere", "0" * 40) == "0" * 40
-    with pytest.raises(LookupFailed, match="no branch or tag `v2`"):
-        sources.commit(str(repository), "v2")
 
 
 def test_changed_files_are_those_since_a_branch_left(repository: Path) -> None:

@@ -24,7 +24,7 @@ def nothing(*_: str) -> NoReturn:
 
 
 def libraries(**answers: object) -> Libraries:
-    asked = dict.fromkeys(("index", "source_package", "commit", "depot", "measured"), nothing)
+    asked = dict.fromkeys(("index", "source_package", "git", "depot", "measured"), nothing)
     return Libraries(**{**asked, **answers})  # type: ignore[arg-type]
 
 
@@ -60,7 +60,9 @@ def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
 
 
 def test_commits_and_changelists_are_what_was_found() -> None:
-    found = libraries(commit=lambda url, revision: f"{url} {revision}", depot=lambda _p, _c: "d")
+    found = libraries(
+        git=lambda url, revision: {"commit": f"{url} {revision}"}, depot=lambda _p, _c: "d"
+    )
     assert found.resolve(request("git", "u", "main")).found == {"commit": "u main"}
     assert found.resolve(request("perforce", "//a", "7")).found == {"changelist": "d"}
 
@@ -74,7 +76,7 @@ def test_a_source_package_is_of_its_suite() -> None:
 
 
 def test_a_lock_with_sources_survives_being_written() -> None:
-    found = libraries(measured=lambda _: ("e" * 64, 5), commit=lambda _u, _r: "c" * 40)
+    found = libraries(measured=lambda _: ("e" * 64, 5), git=lambda _u, _r: {"commit": "c" * 40})
     sets = {
         "library-a": found.resolve(request("archive", "https://h.example/x.tgz", "e" * 64)),
         "library-b": found.resolve(request("git", "https://h.example/b", "main")),
