@@ -78,7 +78,7 @@ class Workspace:
         given = os.environ.get("ENVMATRIX_REGISTRY")
         if not given:
             return self.matrix.registry.repository if self.matrix.registry else None
-        from envmatrix.matrix.schema import REPOSITORY  # pydantic
+        from envmatrix.matrix.scalars import REPOSITORY  # pydantic
 
         if not re.fullmatch(REPOSITORY, given):
             hint = "write for example `registry.example/team/images`, without a tag"

@@ -104,20 +104,6 @@ def source_problems(
 
 
 def image_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    """Images that are missing or too many, and environments that are only partly in one."""
-    for index, entry in enumerate(source.contents.sources):
-        position = source.document.position("sources", index)
-        if entry.source == IMAGE and entry.image is None:
-            hint = "name one by digest: `image: name@sha256:...`"
-            yield Problem("`source: image` needs `image`, the one that has CUDA", position, hint)
-        elif entry.source != IMAGE and entry.image is not None:
-            where = source.document.position("sources", index, "image")
-            hint = f"remove it, or say `source: {IMAGE}`"
-            yield Problem(f"`image` has no meaning for source `{entry.source}`", where, hint)
-    yield from _mixed_problems(source, matrix)
-
-
-def _mixed_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     """All cells of an environment are one Dockerfile, which has CUDA's files or an image."""
     found: dict[str, dict[str, Cell]] = {}
     for planned in matrix.cells:
@@ -154,18 +140,6 @@ def target_problems(matrix: Matrix) -> Iterator[Problem]:
             message = f"no library can be compiled for `{arch}`: {TARGETS[arch].host_only}"
             hint = "say `cuda: none` of a library that needs no CUDA"
             yield Problem(message, planned.position, hint)
-
-
-def registry_problems(source: Source) -> Iterator[Problem]:
-    entry = source.contents.registry
-    if entry is None:
-        return
-    position = source.document.key_position("registry")
-    if (entry.identity is None) != (entry.issuer is None):
-        message = "`registry` needs both `identity` and `issuer`, or neither"
-        yield Problem(message, position, "an identity is worth what its issuer vouches for")
-    if entry.key and entry.identity:
-        yield Problem("`registry` has both a `key` and an `identity`", position, "keep one of them")
 
 
 def component_problems(

@@ -106,7 +106,6 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.image_problems(source, matrix)
     yield from libraries.problems(source, matrix)
     yield from checks.target_problems(matrix)
-    yield from checks.registry_problems(source)
     yield from checks.sm_problems(source, cells)
     yield from checks.tier_problems(source, matrix)
     wrong_values = list(checks.alias_value_problems(source))

@@ -16,12 +16,11 @@ from envmatrix.matrix.model import (
     LibrarySource,
     Matrix,
 )
-from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, LibraryTest, Table, file_glob
+from envmatrix.matrix.scalars import file_glob
+from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, LibraryTest
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.suggest import did_you_mean
-
-# Frameworks that do not find the tests themselves.
-_NEEDS_RUN = {"googletest", "catch2", "commands"}
+from envmatrix.matrix.tables import Table
 
 
 def library(name: str, entry: LibraryEntry) -> Library:
@@ -57,11 +56,9 @@ def problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         location = ("libraries", name)
         components = (*location, "components")
         yield from component_problems(entry.components, source.document, components, source.facts)
-        if entry.cuda == "none" and entry.components:
-            message = f"library `{name}` needs no CUDA, and has `components` of it"
-            yield Problem(message, source.document.position(*components))
-        yield from _place_problems(name, entry, source, location)
-        yield from _build_problems(name, entry, source, location)
+        yield from _place_problems(entry, source, location)
+        if entry.test:
+            yield from _test_problems(entry.test, source, (*location, "test"))
         yield from _requirement_problems(entry, source, location)
         try:
             select(matrix, entry.cells or ())
@@ -69,13 +66,7 @@ def problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             yield Problem(error.message, source.document.position(*location, "cells"), error.hint)
 
 
-def _place_problems(
-    name: str, entry: LibraryEntry, source: Source, location: Location
-) -> Iterator[Problem]:
-    if entry.path is None and entry.source is None:
-        hint = "give the `path` of it in the repository, or its `source`"
-        where = source.document.key_position(*location)
-        yield Problem(f"nothing says where library `{name}` is", where, hint)
+def _place_problems(entry: LibraryEntry, source: Source, location: Location) -> Iterator[Problem]:
     os = entry.source.suite if entry.source else None
     known = [name for name, its in source.facts.os.items() if its.family.name == "deb"]
     if os and os not in known:
@@ -84,31 +75,7 @@ def _place_problems(
         yield Problem(f"`{os}` has no source packages", where, hint)
 
 
-def _build_problems(
-    name: str, entry: LibraryEntry, source: Source, location: Location
-) -> Iterator[Problem]:
-    key, build, test = source.document.key_position, entry.build, entry.test
-    if build.preset and build.system != "cmake":
-        message = f"a `preset` is CMake's, and `{name}` is built with `{build.system}`"
-        yield Problem(message, key(*location, "build", "preset"))
-    if (build.system == "script") != bool(build.commands):
-        message = f"`build.commands` are what the system `script` runs: `{name}`"
-        yield Problem(message, key(*location, "build"))
-    if test:
-        yield from _test_problems(name, test, source, (*location, "test"))
-
-
-def _test_problems(
-    name: str, test: LibraryTest, source: Source, location: Location
-) -> Iterator[Problem]:
-    key = source.document.key_position
-    if test.framework in _NEEDS_RUN and not test.run:
-        message = f"`{test.framework}` needs `run`: what to run to test `{name}`"
-        yield Problem(message, key(*location, "framework"))
-    if test.framework == "none":
-        for given in sorted(test.model_fields_set - {"framework"}):
-            message = f"library `{name}` has no tests, so `{given}` means nothing"
-            yield Problem(message, key(*location, given), "write `test: none` alone")
+def _test_problems(test: LibraryTest, source: Source, location: Location) -> Iterator[Problem]:
     for index, pattern in enumerate(test.run if test.framework in OF_PROGRAMS else ()):
         try:
             file_glob(pattern)

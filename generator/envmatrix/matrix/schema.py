@@ -2,143 +2,50 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     GetJsonSchemaHandler,
-    StringConstraints,
-    WithJsonSchema,
-    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from envmatrix.matrix.cells import ARCHES
+from envmatrix.matrix.keys import AnyOf, Apart, ByTag, Case, OneOf, Together
+from envmatrix.matrix.scalars import (
+    Arch,
+    Count,
+    CountOrZero,
+    DepotPath,
+    ImageByDigest,
+    InsideGlob,
+    InsidePath,
+    ManyReleases,
+    Name,
+    OneOrMoreTexts,
+    PackageName,
+    Project,
+    Release,
+    Releases,
+    Repository,
+    Sha256,
+    Sm,
+    Some,
+    Text,
+    Variable,
+    VersionOrNone,
+    VersionsOrNone,
+    Word,
+    Words,
+)
+from envmatrix.matrix.tables import Table
 
-_NUMBER = "(0|[1-9][0-9]*)"
-RELEASE = rf"^(latest|oldest|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
-RELEASES = rf"^(latest|oldest|minmax|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
-_VERSION_OR_NONE = rf"^(none|{_NUMBER}(\.{_NUMBER}){{1,3}})$"
-_WORD = r"^[a-z][a-z0-9_.]*$"
-_NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
-_SM = r"^[1-9][0-9]{1,2}[af]?$"
-_IMAGE = r"^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$"
-REPOSITORY = r"^[a-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$"
-_COUNT = r"^[1-9][0-9]{0,5}$"
-_COUNT_OR_ZERO = r"^(0|[1-9][0-9]{0,5})$"
-_PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
-_PROJECT = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
-_SHA256 = r"^[0-9a-f]{64}$"
-_DEPOT = r"^//[^/@#*\s][^@#*\s]*[^/@#*\s.]$"
-_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-
-EXPECTED = {
-    RELEASE: "a version such as `12.4` or `12.4.1`, or one of `12.x`, `latest`, `oldest`",
-    RELEASES: (
-        "a version such as `12.4` or `12.4.1`, or one of `12.x`, `latest`, `oldest`, `minmax`"
-    ),
-    _VERSION_OR_NONE: "a version such as `9.10`, or `none`",
-    _WORD: "a name in lower case",
-    _NAME: "a name of lower-case words joined by `-`, `_` or `.`",
-    _SM: "a GPU architecture such as `90` or `90a`",
-    _IMAGE: "an image by digest, `name@sha256:...`",
-    REPOSITORY: "a repository of images such as `registry.example/team/images`, without a tag",
-    _COUNT: "a number from 1 to 999999",
-    _COUNT_OR_ZERO: "a number from 0 to 999999",
-    _PACKAGE: "a package name",
-    _PROJECT: "the name of a project in the package index",
-    _SHA256: "64 hexadecimal digits",
-    _DEPOT: "a path in a depot such as `//depot/library`, without `...`",
-    _VARIABLE: "the name of an environment variable",
-}
-
-
-# What Linux takes, less the directories around it.
-_LONGEST_PATH, _LONGEST_NAME = 2048, 255
-
-
-def _inside_repository(path: str) -> str:
-    if control := re.search(r"[\x00-\x1f\x7f]", path):
-        raise ValueError(f"has a control character, {control[0]!a}")
-    parts = path.replace("\\", "/").split("/")
-    if len(path) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in parts):
-        raise ValueError("is longer than the name of a file can be")
-    if not path or path.startswith(("/", "~", "\\")) or ".." in parts or ":" in parts[0]:
-        raise ValueError("must be a relative path that stays inside the repository")
-    return path
-
-
-def file_glob(pattern: str) -> str:
-    """A pattern of files in the build directory, without what means nothing in it."""
-    _inside_repository(pattern)
-    parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    if not parts or pattern.endswith("/"):
-        raise ValueError("names a directory, and must name files: `libx.so*`, `bin/*`")
-    if glued := [part for part in parts if "**" in part and part != "**"]:
-        raise ValueError(f"`**` stands alone between slashes, `**/*.so`, not as in `{glued[0]}`")
-    if parts[-1] == "**":
-        raise ValueError("`**` means directories; `**/*` means all files in them")
-    return "/".join(parts)
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Release = Annotated[str, StringConstraints(pattern=RELEASE)]
-Releases = Annotated[str, StringConstraints(pattern=RELEASES)]
-VersionOrNone = Annotated[str, StringConstraints(pattern=_VERSION_OR_NONE)]
-Word = Annotated[str, StringConstraints(pattern=_WORD)]
-Arch = Annotated[
-    str, StringConstraints(pattern=_WORD), Field(json_schema_extra={"enum": [*ARCHES]})
-]
 Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"]
-Name = Annotated[str, StringConstraints(pattern=_NAME)]
-Sm = Annotated[str, StringConstraints(pattern=_SM)]
-Repository = Annotated[str, StringConstraints(pattern=REPOSITORY)]
-ImageByDigest = Annotated[str, StringConstraints(pattern=_IMAGE)]
-Count = Annotated[
-    str, StringConstraints(pattern=_COUNT), WithJsonSchema({"type": "integer", "minimum": 1})
-]
-CountOrZero = Annotated[
-    str,
-    StringConstraints(pattern=_COUNT_OR_ZERO),
-    WithJsonSchema({"type": "integer", "minimum": 0}),
-]
-Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
-Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
-DepotPath = Annotated[str, StringConstraints(pattern=_DEPOT)]
-Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
-PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-InsidePath = Annotated[str, AfterValidator(_inside_repository)]
-InsideGlob = Annotated[str, AfterValidator(file_glob)]
+_ARCHIVES = ("debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross")
 
 _Item = TypeVar("_Item")
-Some = Annotated[tuple[_Item, ...], Field(min_length=1)]
-
-
-def _one_or_more(pattern: str) -> WithJsonSchema:
-    one = {"type": "string", "pattern": pattern}
-    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
-
-
-OneOrMore = Annotated[Some[_Item], BeforeValidator(_as_list)]
-ManyReleases = Annotated[OneOrMore[Releases], _one_or_more(RELEASES)]
-VersionsOrNone = Annotated[OneOrMore[VersionOrNone], _one_or_more(_VERSION_OR_NONE)]
-Words = Annotated[OneOrMore[Word], _one_or_more(_WORD)]
-OneOrMoreTexts = Annotated[OneOrMore[Text], _one_or_more(".")]
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Axes(Table):
@@ -172,6 +79,21 @@ class Exclude(Table):
 class SourceEntry(Table):
     """Where the CUDA of some cells comes from; an axis left out means all its values. `image`
     has it, beside the operating system, where `source` is `image`."""
+
+    key_rules = (
+        ByTag(
+            "source",
+            None,
+            (Case(("image",), needs={"image": "source `image` needs `image`, which has CUDA"}),),
+            "name one by digest: `image: name@sha256:...`",
+        ),
+        ByTag(
+            "source",
+            None,
+            (Case(_ARCHIVES, lacks={"image": "`image` has no meaning for source `{tag}`"}),),
+            "remove it, or say `source: image`",
+        ),
+    )
 
     source: Source
     image: ImageByDigest | None = None
@@ -207,6 +129,11 @@ class RegistryEntry(Table):
     """Where images are published; for which hosts they are made; and who has to have signed what
     is pulled: the holder of a key, or an identity that an issuer vouches for."""
 
+    key_rules = (
+        Together(("identity", "issuer"), "an identity is worth what its issuer vouches for"),
+        Apart(("key", "identity")),
+    )
+
     repository: Repository
     hosts: Some[Literal["x86_64", "aarch64"]] = ("x86_64",)
     key: InsidePath | None = None
@@ -214,10 +141,22 @@ class RegistryEntry(Table):
     issuer: Text | None = None
 
 
+# What a source is known by, and what says which one of it.
+SOURCE_KINDS = {
+    "git": "revision",
+    "perforce": "changelist",
+    "sdist": "version",
+    "debian": "suite",
+    "archive": "sha256",
+}
+
+
 class LibrarySource(Table):
     """Where a library is that is not in the repository: one of a git repository at a `revision`, a
     depot path at a `changelist`, a source distribution of a `version`, a source package of a
     `suite`, or an archive of a `sha256`."""
+
+    key_rules = (OneOf(SOURCE_KINDS),)
 
     git: Text | None = None
     revision: Text | None = None
@@ -230,29 +169,6 @@ class LibrarySource(Table):
     archive: Text | None = None
     sha256: Sha256 | None = None
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = {name for name in SOURCE_KINDS if getattr(self, name) is not None}
-        if len(given) != 1:
-            names = ", ".join(f"`{name}`" for name in SOURCE_KINDS)
-            raise ValueError(f"must have one of {names}")
-        (kind,) = given
-        if getattr(self, SOURCE_KINDS[kind]) is None:
-            raise ValueError(f"has `{kind}` and needs `{SOURCE_KINDS[kind]}` as well")
-        others = set(SOURCE_KINDS.values()) - {SOURCE_KINDS[kind]}
-        if wrong := sorted(name for name in others if getattr(self, name) is not None):
-            raise ValueError(f"has `{kind}`, which `{wrong[0]}` is not for")
-        return self
-
-
-# What a source is known by, and what says which one of it.
-SOURCE_KINDS = {
-    "git": "revision",
-    "perforce": "changelist",
-    "sdist": "version",
-    "debian": "suite",
-    "archive": "sha256",
-}
 
 BuildSystem: TypeAlias = Literal["cmake", "make", "meson", "bazel", "python", "script"]
 TestFramework: TypeAlias = Literal[
@@ -260,8 +176,29 @@ TestFramework: TypeAlias = Literal[
 ]
 
 
+_COMMANDS = "`build.commands` are what the system `script` runs"
+
+
 class LibraryBuild(Table):
     """How a library is configured and compiled."""
+
+    key_rules = (
+        ByTag(
+            "system",
+            "cmake",
+            (
+                Case(
+                    ("make", "meson", "bazel", "python", "script"),
+                    lacks={"preset": "a `preset` is CMake's, not one of system `{tag}`"},
+                ),
+                Case(("script",), needs={"commands": f"{_COMMANDS}: it needs them"}),
+                Case(
+                    ("cmake", "make", "meson", "bazel", "python"),
+                    lacks={"commands": f"{_COMMANDS}, not `{{tag}}`"},
+                ),
+            ),
+        ),
+    )
 
     system: BuildSystem = "cmake"
     preset: Text | None = None
@@ -277,6 +214,36 @@ class LibraryBuild(Table):
 class LibraryTest(Table):
     """How a library is tested. `run` are programs, commands or paths, as the framework has it;
     `gpu` are globs of tests that need a GPU, `ignore` globs of files that no test depends on."""
+
+    key_rules = (
+        ByTag(
+            "framework",
+            None,
+            (
+                Case(
+                    ("googletest", "catch2", "commands"),
+                    needs={"run": "`{tag}` needs `run`: what to run as the tests"},
+                ),
+            ),
+        ),
+        ByTag(
+            "framework",
+            None,
+            (
+                Case(
+                    ("none",),
+                    lacks={
+                        key: f"the library has no tests, so `{key}` means nothing"
+                        for key in (
+                            *("run", "options", "requires", "environment"),
+                            *("gpu", "ignore", "retries", "timeout"),
+                        )
+                    },
+                ),
+            ),
+            "write `test: none` alone",
+        ),
+    )
 
     framework: TestFramework
     run: tuple[Text, ...] = ()
@@ -311,6 +278,24 @@ TestOrNone = Annotated[LibraryTest, BeforeValidator(_no_tests), _OrNone()]
 class LibraryEntry(Table):
     """A library that environments compile, test and measure. `path` is where it is in the
     repository, or within its `source`."""
+
+    key_rules = (
+        AnyOf(
+            ("path", "source"),
+            "does not say where the library is",
+            "give the `path` of it in the repository, or its `source`",
+        ),
+        ByTag(
+            "cuda",
+            "toolkit",
+            (
+                Case(
+                    ("none",),
+                    lacks={"components": "the library needs no CUDA, and has `components` of it"},
+                ),
+            ),
+        ),
+    )
 
     path: InsidePath | None = None
     source: LibrarySource | None = None
@@ -392,9 +377,3 @@ class FlavourFile(Table):
     components: tuple[Name, ...] = ()
     packages: tuple[PackageName, ...] = ()
     families: dict[Literal["rpm", "zypper"], tuple[PackageName, ...]] = {}
-
-
-def json_schema(model: type[Table]) -> dict[str, object]:
-    """The JSON Schema of a file, for editors."""
-    schema = model.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

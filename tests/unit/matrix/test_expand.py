@@ -11,7 +11,8 @@ from envmatrix.matrix.document import parse
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table, json_schema
+from envmatrix.matrix.schema import MatrixFile, OverlayFile
+from envmatrix.matrix.tables import Table, json_schema
 
 MatrixOf = Callable[[str], Matrix]
 REPOSITORY = Path(__file__).parents[3]
@@ -371,12 +372,12 @@ def test_an_image_may_be_the_source_of_a_release(matrix_of: MatrixOf) -> None:
     [
         (
             "{source: image}",
-            "6:11: `source: image` needs `image`, the one that has CUDA",
+            "6:11: `sources[0]`: source `image` needs `image`, which has CUDA",
             "name one by digest: `image: name@sha256:...`",
         ),
         (
             f"{{source: pypi, image: '{CUDA_IMAGE}'}}, {{source: debian}}",
-            "6:33: `image` has no meaning for source `pypi`",
+            "6:26: `sources[0]`: `image` has no meaning for source `pypi`",
             "remove it, or say `source: image`",
         ),
         (

@@ -82,7 +82,7 @@ def test_a_library_is_for_the_cells_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("{build: {}}", "matrix.yaml:5:3: nothing says where library `a` is"),
+        ("{build: {}}", "matrix.yaml:5:3: `libraries.a`: does not say where the library is"),
         ("{source: {}}", "must have one of `git`, `perforce`"),
         ("{source: {git: u}}", "has `git` and needs `revision` as well"),
         ("{source: {git: u, revision: r, sha256: " + "0" * 64 + "}}", "`sha256` is not for"),

@@ -164,7 +164,9 @@ def test_a_library_without_cuda_is_compiled_for_every_target(matrix_of: MatrixOf
 def test_a_library_that_needs_no_cuda_has_no_components(matrix_of: MatrixOf) -> None:
     library = "libraries: {a: {path: a, cuda: none, components: [cublas]}}\n"
     ((problem, _),) = problems_of(matrix_of, library)
-    assert problem == "matrix.yaml:6:50: library `a` needs no CUDA, and has `components` of it"
+    assert problem == (
+        "matrix.yaml:6:38: `libraries.a`: the library needs no CUDA, and has `components` of it"
+    )
 
 
 def test_a_matrix_may_have_no_server(tmp_path: Path) -> None:
