@@ -252,6 +252,47 @@ def test_libraries_need_neither_artifacts_nor_shared_objects_nor_tests(libraries
     }
 
 
+def cmake(checkout: Checkout, name: str, *lines: str) -> dict[str, Any]:
+    """A library of CMake, with a file that says this."""
+    head = ("cmake_minimum_required(VERSION 3.18...3.24)", "project(a LANGUAGES CXX)")
+    (checkout.root / name).mkdir()
+    (checkout.root / name / "CMakeLists.txt").write_text("\n".join([*head, *lines, ""]))
+    (checkout.root / name / "a.cpp").write_text("int a() { return 0; }\n")
+    return {"path": name, "test": "none"}
+
+
+def test_the_component_of_a_target_is_named_and_not_that_of_a_warning(libraries: Checkout) -> None:
+    lines = (
+        "find_package(CUDAToolkit REQUIRED)",
+        'message(WARNING "CUDA::cufft was not found")',
+        "add_library(a SHARED a.cpp)",
+        "target_link_libraries(a PRIVATE CUDA::nvml)",
+    )
+    have(libraries, a=cmake(libraries, "a", *lines))
+
+    done = libraries.run("run", "compile", CELL, expect=1)
+
+    assert "it needs `nvml`, which is of the component `nvml`" in done.stderr
+    assert report(libraries)["a"]["cause"] == "environment"
+
+
+def test_a_download_is_ended_within_seconds_with_its_remedy(libraries: Checkout) -> None:
+    lines = (
+        "include(FetchContent)",
+        "FetchContent_Declare(part URL https://files.example/part.tar.gz)",
+        "FetchContent_MakeAvailable(part)",
+    )
+    have(libraries, a=cmake(libraries, "a", *lines))
+
+    begun = time.monotonic()
+    done = libraries.run("run", "compile", CELL, expect=1)
+
+    assert time.monotonic() - begun < 30, "CMake itself would go on for 85 s"
+    assert "was ended: it asks for a network, and containers have none" in done.stderr
+    assert "-DFETCHCONTENT_SOURCE_DIR_<NAME>=" in done.stderr
+    assert report(libraries)["a"]["cause"] == "environment"
+
+
 def test_a_program_that_the_image_lacks_is_named(libraries: Checkout) -> None:
     have(libraries, a=script("gfortran --version"))
 

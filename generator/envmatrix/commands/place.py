@@ -21,6 +21,7 @@ from envmatrix.engine import containers, images, revisions
 from envmatrix.engine.resources import available_memory, processors
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
 from envmatrix.matrix.cells import docker_arch
+from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.selection import find_cell, is_for
 from envmatrix.matrix.targets import TARGETS
@@ -215,6 +216,7 @@ class Cell:
             usable,
             told=recorder.step,
             component_of=self._lacking_component,
+            absent_submodules=lambda: _absent_submodules(library, self.workspace.root),
         )
         return Execution(runner, jobs)
 
@@ -230,10 +232,11 @@ class Cell:
         from envmatrix.lock.image import component_of
 
         component = component_of(file)
-        there = self.workspace.matrix.components_of(self.planned, "devel")
-        if component is None or component in there or component == "cudnn":
+        matrix, cell = self.workspace.matrix, self.planned
+        there = matrix.components_of(cell, "devel")
+        if component is None or component in there or component not in matrix.facts.listable:
             return None
-        return component
+        return component if _can_have(component, cell, matrix.facts) else None
 
     def _revision(self, library: Library) -> Revision:
         if library.source is None:
@@ -249,6 +252,24 @@ class Cell:
             self.location.keep(self.console.warn)
         except EnvmatrixError as error:
             self.console.warn(f"{error.message}; {error.hint}" if error.hint else error.message)
+
+
+def _can_have(component: str, cell: PlannedCell, facts: Facts) -> bool:
+    """Whether the source of the cell's CUDA has a component, and all that this needs."""
+    release = facts.release(cell.cell.cuda)
+    if release is None:
+        return False
+    source = cell.toolchain.cuda.source
+    needed = facts.with_needs([component], release.release)
+    return not any(facts.absence(name, source, release.release) for name in needed)
+
+
+def _absent_submodules(library: Library, root: Path) -> Sequence[str]:
+    """The submodules in the tree of a library that are not checked out, by their path in it. A
+    source that is locked has all of its."""
+    if library.source is not None:
+        return ()
+    return revisions.absent_submodules(root, root / library.path)
 
 
 def _provided(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,28 @@ def changed_files(root: Path, revision: str) -> tuple[str, ...]:
     new = ("ls-files", "--others", "--exclude-standard", "-z")
     found = {*_git(root, *names).split("\0"), *_git(root, *new).split("\0")}
     return tuple(sorted(found - {""}))
+
+
+_SUBMODULE = re.compile(r"^\s*path\s*=\s*(.*?)\s*$", re.MULTILINE)
+
+
+def absent_submodules(root: Path, directory: Path) -> tuple[str, ...]:
+    """The submodules below `directory` of the repository in `root` that are not checked out, by
+    their path in it."""
+    found = []
+    for home in dict.fromkeys((root, directory)):
+        try:
+            declared = _SUBMODULE.findall((home / ".gitmodules").read_text("utf-8", "replace"))
+        except OSError:
+            continue
+        paths = (home / name for name in declared)
+        inside = (path for path in paths if path.is_relative_to(directory) and path != directory)
+        found += [path.relative_to(directory).as_posix() for path in inside if not _has_files(path)]
+    return tuple(dict.fromkeys(found))
+
+
+def _has_files(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
 
 
 @dataclass(frozen=True, slots=True)

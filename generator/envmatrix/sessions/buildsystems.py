@@ -64,11 +64,19 @@ def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
     variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
     own = (*build.options, *(variant if place.variant.name else ()))
     targets = ["--target", *build.targets] if build.targets else []
+    configured = ["sh", "-euc", _CONFIGURED, "cmake", "-S", place.tree, "-B", BUILD, *how, *own]
     return (
-        Command("configure", ["cmake", "-S", place.tree, "-B", BUILD, *how, *own], BUILD, _TRIED),
+        Command("configure", configured, BUILD, _TRIED),
         Command("compile", ["sh", "-euc", _TOLD, "sh", str(jobs), *targets]),
     )
 
+
+# FetchContent says at once that it waits for a network, unless the project wants it quiet. A cache
+# that is loaded first warns of no variable that is not used.
+_CONFIGURED = """
+echo 'set(FETCHCONTENT_QUIET OFF CACHE BOOL "")' >/tmp/initial.cmake
+exec cmake -C /tmp/initial.cmake "$@"
+"""
 
 # CMake tries compilers in directories of random names, which ccache has to look past. What is
 # compiled for good keeps the names it would have without it.

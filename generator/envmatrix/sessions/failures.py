@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,6 +20,13 @@ class Judgement:
     message: str = ""
     hint: str = ""
 
+
+# What a step is told that asks for a network.
+NO_NETWORK = "it asks for a network, and containers have none"
+VENDOR = (
+    "list what it downloads as its `source` or its `requires`, or have it in the source tree; for "
+    "FetchContent: `options: [-DFETCHCONTENT_SOURCE_DIR_<NAME>=/src/<directory>]`"
+)
 
 _Rule = tuple[re.Pattern[str], Cause, str, str]
 
@@ -61,10 +68,33 @@ _RULES: Sequence[_Rule] = (
         "compile it under emulation: `--emulate`",
     ),
     _rule(
-        r"(?i)(could not resolve host|temporary failure in name resolution|network is unreachable)",
-        "product",
-        "it asks for a network, and containers have none",
-        "list what it downloads as its `source` or its `requires`",
+        r"(?i)(?:"
+        r"could ?n[o']t resolve host|temporary failure in name resolution|name or service not known"
+        r"|unable to resolve host address|network is unreachable|status_code: 6\b"
+        r"|could not find git for clone of"
+        r")",
+        "environment",
+        NO_NETWORK,
+        VENDOR,
+    ),
+    _rule(
+        r"(?i)(?:"
+        r"returned error: ([45]\d\d)\b|\bERROR ([45]\d\d): |\bHTTP error ([45]\d\d)\b"
+        r"|\bHTTP response code said error\b|repository '[^']*' not found"
+        r")",
+        "infrastructure",
+        "a server does not give what it asks for",
+        "see whether the address is right and the server answers",
+    ),
+    _rule(
+        r"(?i)(?:"
+        r"\b(?:connection|operation) timed out|\bconnection (?:refused|reset by peer)"
+        r"|failed to connect to \S+ port|could not connect to server|the remote end hung up"
+        r"|could not read from remote repository|ssl (?:connection|handshake) (?:timeout|error)"
+        r"|\bbad gateway\b|\bservice unavailable\b|read timed out"
+        r")",
+        "infrastructure",
+        "a server that it asks does not answer",
     ),
     _rule(
         r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
@@ -76,28 +106,79 @@ _RULES: Sequence[_Rule] = (
 )
 
 
+# A compiler that refuses what it reads: nothing that was said before is the reason.
+_REFUSED = re.compile(r"^\S+[:(]\d+(?::\d+)?\)?: error\b")
+
+
 def judge(lines: Sequence[str]) -> Judgement:
     """What the last lines of a program that failed tell; of the product where nothing else."""
     for line in reversed(lines):
         for pattern, cause, message, hint in _RULES:
             if match := pattern.search(line):
                 return Judgement(cause, message.format(*match.groups()), hint)
+        if _REFUSED.search(line):
+            break
     return Judgement("product")
 
 
-# What a compiler, a linker and CMake say of something that is not there.
-_LACKING = (
-    re.compile(r"fatal error: ([\w./+-]+\.(?:h|hpp|cuh)): No such file"),
-    re.compile(r"fatal error: '?([\w./+-]+\.(?:h|hpp|cuh))'? file not found"),
-    re.compile(r"cannot find -l:?([\w.+-]+)"),
-    re.compile(r"\bCUDA::(\w+)\b.*(?:not found|no target)", re.IGNORECASE),
-    re.compile(r"(?:not find|missing:).*\bCUDA_(\w+)_LIBRARY"),
-    re.compile(r"Could NOT find (\w+) \(missing"),
-    re.compile(r"(lib[\w+-]+\.so[.\d]*): cannot open shared object file"),
+# What programs say before they wait, to ask again what no network can answer: CMake for over a
+# minute, pip for half of one.
+_ASKS_AGAIN = re.compile(
+    r"^\s*-- Retry after \d+ seconds \(attempt"
+    r"|Retrying \(Retry\(total=\d+.*(?:NewConnectionError|NameResolutionError|ConnectTimeout)"
+    r"|^(?:Warning: )?(?:Problem: |Transient problem: ).*[Ww]ill retry in \d+ second"
+    r"|^warning: spurious network error"
 )
 
 
+def asks_again(line: str) -> bool:
+    """Whether a program says that it will ask for the network once more."""
+    return len(line) < _LONGEST_LINE and _ASKS_AGAIN.search(line) is not None
+
+
+# What a compiler, a linker and build systems say of something that is not there.
+_LACKING = (
+    re.compile(r"fatal error: '?([\w./+-]+)'?(?::| file) (?:No such file|not found)"),
+    re.compile(r"(?:cannot|could not) open source file \"([\w./+-]+)\""),
+    re.compile(r"(?:cannot find|unable to find library) -l:?([\w.+-]+)"),
+    re.compile(r"\bCUDA::(\w+)\b.*?(?:not found|no target|does not exist)", re.IGNORECASE),
+    re.compile(r"(?:no target|non-existent target) \"CUDA::(\w+)\"", re.IGNORECASE),
+    re.compile(r"(?:not find|missing:).*\bCUDA_(\w+)_LIBRARY"),
+    re.compile(r"^CUDA_(\w+)_LIBRARY(?: \(ADVANCED\))?$"),
+    re.compile(r"Could NOT find (\w+) \(missing"),
+    re.compile(r"Could not find \w+ using the following (?:names|files): ([\w./+-]+)"),
+    re.compile(r"package configuration file provided by \"(\w+)\""),
+    re.compile(r"ERROR: (?:Dependency|.*\blibrary) [\"'](\w+)[\"'] not found"),
+    re.compile(r"(?:Package '?|No package ')([a-z][\w+-]*?)(?:-\d[\d.]*)?(?:,| was|').* ?found"),
+    re.compile(r"(lib[\w+-]+\.so[.\d]*): cannot open shared object file"),
+)
+# Neither a line that tells something nor an error of CMake is longer, in characters and in words.
+_LONGEST_LINE, _MOST_WORDS = 4_000, 2_000
+
+
 def lacking(lines: Iterable[str]) -> tuple[str, ...]:
-    """Headers and libraries that were looked for and not found, each once, as they were named."""
-    found = (match[1] for line in lines for rule in _LACKING if (match := rule.search(line)))
+    """Headers, libraries and targets that were looked for and not found, each once, as errors name
+    them. What is only a warning, or a message of CMake about what is optional, does not count."""
+    said = _errors(lines)
+    found = (match[1] for text in said for rule in _LACKING if (match := rule.search(text)))
     return tuple(dict.fromkeys(found))
+
+
+def _errors(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of an output that may be errors; what CMake says over several is one."""
+    block: list[str] | None = None
+    is_warning = False
+    for line in lines:
+        goes_on = not line.strip() or line.startswith(" ")
+        if not goes_on:
+            if block:
+                yield " ".join(block)
+            block = [] if line.startswith("CMake Error") else None
+            is_warning = line.startswith(("CMake Warning", "CMake Deprecation Warning"))
+        if block is not None and len(block) < _MOST_WORDS:
+            block += line.split()
+        if not is_warning and block is None and not line.startswith("-- "):
+            is_only_said = re.search(r"\bwarning\b", line, re.IGNORECASE)
+            yield "" if is_only_said else line[:_LONGEST_LINE]
+    if block:
+        yield " ".join(block)

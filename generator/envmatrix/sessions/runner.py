@@ -3,6 +3,7 @@ where they fail."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,10 @@ SHOWN_LINES = 60
 FREE_DISK = 2 << 30
 # How often a step is begun that the engine failed.
 _ENGINE_ATTEMPTS = 2
+
+
+# Steps that download nothing: what they need is in the image, the source and the wheels.
+_WITHOUT_NETWORK = ("configure", "compile")
 
 
 class StepFailed(EnvmatrixError):
@@ -63,7 +68,8 @@ class Output:
 class Runner:
     """For one library in one cell. `memory` is what a container may take, in bytes, `free_disk`
     what it has to leave; `told` hears of each step that ended; `component_of` tells the component
-    of CUDA that a header or library is of, where images lack it."""
+    of CUDA that a header or library is of, where images lack it; `absent_submodules` those of the
+    source that are not checked out, by their path in it."""
 
     client: docker.DockerClient
     place: Workplace
@@ -72,6 +78,7 @@ class Runner:
     free_disk: int = FREE_DISK
     told: Callable[[Step], None] = lambda _step: None
     component_of: Callable[[str], str | None] = lambda _name: None
+    absent_submodules: Callable[[], Sequence[str]] = tuple
 
     def output(self, step: str, spec: ContainerSpec, timeout: float | None) -> Output:
         """Run a step, or several that mark where they begin, in one container. What each prints
@@ -92,6 +99,9 @@ class Runner:
             stage = _Stage(self, display, step)
             try:
                 ended = containers.run(self.client, spec, stage.hear)
+            except _AsksAgain:
+                stage.end(1)
+                raise self._without_network(stage.step, stage.log.end) from None
             except BaseException:
                 stage.log.close()
                 raise
@@ -128,6 +138,13 @@ class Runner:
         hint = "; ".join(filter(None, (judged.hint, shell)))
         return StepFailed(ended.status, judged.cause, message, hint, details)
 
+    def _without_network(self, step: str, lines: Sequence[str]) -> StepFailed:
+        """The failure of a step that would ask a network again and again that is not there."""
+        where = f"{step} of `{self.place.library.name}` in `{self.place.cell.id}`"
+        message = f"{where} was ended: {failures.NO_NETWORK}"
+        hint = f"{failures.VENDOR}; {self.hint(step)}"
+        return StepFailed(1, "environment", message, hint, lines[-SHOWN_LINES:])
+
     def hint(self, step: str) -> str:
         """Where to look, and how to try it by hand."""
         return (
@@ -143,7 +160,19 @@ class Runner:
                     f"it needs `{name}`, which is of the component `{component}`",
                     f"add it to the library: `components: [{component}]`",
                 )
+        for path in self.absent_submodules():
+            named = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-])")
+            if any(map(named.search, lines)):
+                return failures.Judgement(
+                    "environment",
+                    f"the submodule `{path}` is not checked out",
+                    "check it out: `git submodule update --init --recursive`",
+                )
         return failures.judge(lines)
+
+
+class _AsksAgain(Exception):
+    """A program waits for a network."""
 
 
 class _Stage:
@@ -169,6 +198,8 @@ class _Stage:
         self.log.add(line)
         self._display.log(self.step, line)
         self._display.step(self.step, line, *steps.ninja_progress(line))
+        if self.step in _WITHOUT_NETWORK and failures.asks_again(line):
+            raise _AsksAgain
 
     def end(self, status: int) -> None:
         self.log.close()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from envmatrix.lock.image import component_of
-from envmatrix.sessions.failures import judge, lacking
+from envmatrix.sessions.failures import asks_again, judge, lacking
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,25 @@ from envmatrix.sessions.failures import judge, lacking
             "outside its build directory",
         ),
         ("cp: error writing 'x': No space left on device", "environment", "disk is full"),
-        ("curl: (6) Could not resolve host: example.com", "product", "asks for a network"),
+        ("curl: (6) Could not resolve host: example.com", "environment", "asks for a network"),
+        ("fatal: unable to access 'https://git.example/x/': Could not resolve host: git.example",
+         "environment", "asks for a network"),
+        ("wget: unable to resolve host address 'example.com'", "environment", "asks for a network"),
+        ("          status_code: 6", "environment", "asks for a network"),
+        ("  error: could not find git for clone of x-populate", "environment", "a network"),
+        ("curl: (22) The requested URL returned error: 404", "infrastructure", "does not give"),
+        ("2026-01-01 00:00:00 ERROR 404: Not Found.", "infrastructure", "does not give"),
+        ("ERROR: HTTP error 404 while getting https://index.example/x.whl", "infrastructure",
+         "does not give"),
+        ('          status_string: "HTTP response code said error"', "infrastructure",
+         "does not give"),
+        ("fatal: repository 'https://git.example/x.git/' not found", "infrastructure",
+         "does not give"),
+        ("curl: (7) Failed to connect to example.com port 443: Connection refused",
+         "infrastructure", "does not answer"),
+        ("git.example[0: 192.0.2.1]: errno=Connection timed out", "infrastructure",
+         "does not answer"),
+        ("fatal: Could not read from remote repository.", "infrastructure", "does not answer"),
         (
             "a.h:9:12: fatal error: aarch64-linux-gnu/python3.11/pyconfig.h: No such file or d",
             "environment",
@@ -29,7 +47,7 @@ from envmatrix.sessions.failures import judge, lacking
         ("make: gfortran: No such file or directory", "product", ""),
         ("CMake Error: Package Foo was not found", "product", ""),
     ],
-)
+)  # fmt: skip
 def test_what_a_line_tells(line: str, cause: str, said: str) -> None:
     finding = judge(["before", line, "make: *** [all] Error 1"])
     assert finding.cause == cause
@@ -63,3 +81,101 @@ def test_what_a_line_tells(line: str, cause: str, said: str) -> None:
 def test_what_is_lacking_is_of_a_component(line: str, name: str, component: str | None) -> None:
     assert lacking([line]) == (name,)
     assert component_of(name) == component
+
+
+def test_what_a_compiler_refuses_is_not_blamed_on_what_was_said_before() -> None:
+    lines = ["curl: (7) Failed to connect to x port 443", "a.cpp:3:1: error: expected ';'"]
+    assert judge(lines).cause == "product"
+    assert judge(lines[::-1]).cause == "infrastructure"
+
+
+# As CMake 3.25 writes it.
+NO_TARGET = """\
+-- Could NOT find NCCL (missing: NCCL_LIBRARY NCCL_INCLUDE)
+CMake Warning at CMakeLists.txt:5 (message):
+  CUDA::cufft was not found, no FFT
+
+
+-- Configuring done
+CMake Error at CMakeLists.txt:7 (target_link_libraries):
+  Target "a" links to:
+
+    CUDA::nvml
+
+  but the target was not found.  Possible reasons include:
+
+    * There is a typo in the target name.
+
+
+-- Generating done
+CMake Generate step failed.  Build files cannot be regenerated correctly.
+"""
+NO_TARGET_BEFORE = """\
+CMake Error at CMakeLists.txt:4 (add_library):
+  Target "x" links to target "CUDA::cublasLt" but the target was not found.
+  Perhaps a find_package() call is missing for an IMPORTED target, or an
+  ALIAS target is missing?
+"""
+NO_LIBRARY = """\
+CMake Error at CMakeLists.txt:9 (find_library):
+  Could not find CUBLAS_LIB using the following names: cublas
+"""
+NO_VARIABLE = """\
+CMake Error: The following variables are used in this project, but they are set to NOTFOUND.
+Please set them or make sure they are set and tested correctly in the CMake files:
+CUDA_cufft_LIBRARY (ADVANCED)
+    linked by target "a" in directory /src
+"""
+NO_PACKAGE = """\
+CMake Error at CMakeLists.txt:15 (find_package):
+  By not providing "FindCCCL.cmake" in CMAKE_MODULE_PATH this project has
+  asked CMake to find a package configuration file provided by "CCCL", but
+  CMake did not find one.
+"""
+REQUIRED = """\
+CMake Error at /usr/share/cmake/Modules/FindPackageHandleStandardArgs.cmake:230 (message):
+  Could NOT find NCCL (missing:
+  NCCL_LIBRARY)
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "names"),
+    [
+        (NO_TARGET, ("nvml",)),
+        (NO_TARGET_BEFORE, ("cublasLt",)),
+        (NO_LIBRARY, ("cublas",)),
+        (NO_VARIABLE, ("cufft",)),
+        (NO_PACKAGE, ("CCCL",)),
+        (REQUIRED, ("NCCL",)),
+        ('  get_target_property() called with non-existent target "CUDA::npp".', ("npp",)),
+        ("/usr/bin/ld: warning: libcublas.so.12, needed by ./liba.so, not found (try", ()),
+        ("a.cu:1: warning: CUDA::cufft not found", ()),
+        ("-- Could NOT find NCCL (missing: NCCL_LIBRARY)", ()),
+        ("ERROR: C++ shared or static library 'cublas' not found", ("cublas",)),
+        ('meson.build:3:0: ERROR: Dependency "cufft" not found, tried pkgconfig', ("cufft",)),
+        ("Package cublas-13.0, required by 'virtual:world', not found", ("cublas",)),
+        ("No package 'cufft' found", ("cufft",)),
+        ("ld.lld: error: unable to find library -lcusparse", ("cusparse",)),
+        ('a.cu(1): error: could not open source file "curand.h"', ("curand.h",)),
+        ("a.cpp:1:10: fatal error: cuda/std/atomic: No such file or directory",
+         ("cuda/std/atomic",)),
+    ],
+)  # fmt: skip
+def test_only_errors_tell_what_is_lacking(output: str, names: tuple[str, ...]) -> None:
+    assert lacking(output.splitlines()) == names
+
+
+@pytest.mark.parametrize(
+    ("line", "is_hopeless"),
+    [
+        ("-- Retry after 5 seconds (attempt #2) ...", True),
+        ("WARNING: Retrying (Retry(total=4, read=None)) after ... by 'NewConnectionError('", True),
+        ("curl: (6) Could not resolve host: x", False),
+        ("Warning: Problem: timeout. Will retry in 1 seconds. 3 retries left.", True),
+        ("warning: spurious network error (3 tries remaining): [6] Couldn't resolve", True),
+        ("// Retry after 5 seconds (attempt", False),
+    ],
+)  # fmt: skip
+def test_a_program_that_waits_for_a_network_says_so(line: str, *, is_hopeless: bool) -> None:
+    assert asks_again(line) == is_hopeless
