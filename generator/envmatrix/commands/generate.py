@@ -13,8 +13,8 @@ from envmatrix.commands import consumers, options
 from envmatrix.commands.workspace import DOCKERFILES, Workspace
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
-from envmatrix.matrix.schema import MatrixFile, OverlayFile
-from envmatrix.matrix.tables import Table, json_schema
+from envmatrix.matrix.json_schema import json_schema
+from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
 from envmatrix.render.dockerfile import dockerfile
 
 SCHEMAS: Mapping[str, type[Table]] = {

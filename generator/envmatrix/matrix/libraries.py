@@ -17,10 +17,9 @@ from envmatrix.matrix.model import (
     Matrix,
 )
 from envmatrix.matrix.scalars import file_glob
-from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, LibraryTest
+from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, LibraryTest, Table
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.suggest import did_you_mean
-from envmatrix.matrix.tables import Table
 
 
 def library(name: str, entry: LibraryEntry) -> Library:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from envmatrix.errors import Problem
 from envmatrix.matrix.document import Document, Location, Node
 from envmatrix.matrix.scalars import EXPECTED, RELEASE, RELEASES
+from envmatrix.matrix.schema import Table
 from envmatrix.matrix.selectors import near_miss
 from envmatrix.matrix.suggest import did_you_mean
-from envmatrix.matrix.tables import Table
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     ConfigDict,
     GetJsonSchemaHandler,
@@ -13,7 +14,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from envmatrix.matrix.keys import AnyOf, Apart, ByTag, Case, OneOf, Together
+from envmatrix.matrix.keys import AnyOf, Apart, ByTag, Case, KeyRule, OneOf, Together
 from envmatrix.matrix.scalars import (
     Arch,
     Count,
@@ -40,12 +41,28 @@ from envmatrix.matrix.scalars import (
     Word,
     Words,
 )
-from envmatrix.matrix.tables import Table
 
 Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"]
 _ARCHIVES = ("debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross")
 
 _Item = TypeVar("_Item")
+
+
+class Table(BaseModel):
+    """A mapping with known keys. What they have to do with each other is in `key_rules`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key_rules: ClassVar[tuple[KeyRule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core)
+        rules = [dict(rule.schema()) for rule in cls.key_rules]
+        handler.resolve_ref_schema(schema).update({"allOf": rules} if rules else {})
+        return schema
 
 
 class Axes(Table):

@@ -12,7 +12,7 @@ from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.document import load
 from envmatrix.matrix.reading import read
 from envmatrix.matrix.scalars import Some, Text
-from envmatrix.matrix.tables import Table
+from envmatrix.matrix.schema import Table
 from envmatrix.results.waivers import Waiver
 
 FILE = "waivers.yaml"

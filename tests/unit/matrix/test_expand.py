@@ -10,9 +10,9 @@ from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.document import parse
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
+from envmatrix.matrix.json_schema import json_schema
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.schema import MatrixFile, OverlayFile
-from envmatrix.matrix.tables import Table, json_schema
+from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
 
 MatrixOf = Callable[[str], Matrix]
 REPOSITORY = Path(__file__).parents[3]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from envmatrix.matrix.document import parse
+from envmatrix.matrix.json_schema import json_schema
 from envmatrix.matrix.reading import read
-from envmatrix.matrix.schema import MatrixFile, OverlayFile
-from envmatrix.matrix.tables import Table, json_schema
+from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
 
 MODELS: tuple[type[Table], ...] = (MatrixFile, OverlayFile)
 SCHEMAS = {model: Draft202012Validator(json_schema(model)) for model in MODELS}
