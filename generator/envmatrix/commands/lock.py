@@ -26,6 +26,7 @@ from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.begun import Begun
 from envmatrix.store.checkouts import remember
 from envmatrix.store.fetch import Fetcher, http_client, index_entry, index_files, measured, read
 from envmatrix.store.mirrors import mirror_of_user
@@ -51,7 +52,12 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
         return
     requests, cells = all_requests(matrix, shipped_recipes())
     remember(cache_directory(), root)
-    rule = upgrade_rule(names if upgrade else None, previous)
+    upgraded = names if upgrade else None
+    rule = upgrade_rule(upgraded, previous)
+    begun = Begun.of(cache_directory(), root, dumps(previous) if previous else "", upgraded)
+    found = begun.find()
+    if found:
+        console.say("going on: what the last run found before it failed is kept")
     with (
         TemporaryDirectory(prefix="envmatrix-apt-") as apt,
         http_client() as client,
@@ -97,8 +103,9 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
         resolver = Resolver(
             workshop, pip, redist, nvidia_apt, nvidia_dnf, libraries, matrix.facts, console
         )
-        lock = resolver.resolve(requests, cells, previous, rule)
+        lock = resolver.resolve(requests, cells, previous, rule, found, begun.keep)
     _write(root / FILE, lock, console)
+    begun.forget()
 
 
 def _check(previous: Lock | None, drifted: tuple[str, ...]) -> None:

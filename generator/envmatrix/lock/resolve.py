@@ -21,6 +21,9 @@ from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import Redist
 from envmatrix.matrix.facts import Facts
 
+# The resolvers that need no base.
+_LOOKED_UP = {"pip", "wheels", "redist"}
+
 
 @dataclass(frozen=True, slots=True)
 class Base:
@@ -65,23 +68,62 @@ class Resolver:
         cells: Mapping[str, tuple[str, ...]],
         previous: Lock | None,
         upgrade: Callable[[str, PackageSet], bool],
+        begun: Lock | None = None,
+        keep: Callable[[Lock], None] = lambda _: None,
     ) -> Lock:
-        """A lock that answers `requests`; what `previous` answers stays unless `upgrade`d."""
-        stale = _stale(requests, previous, upgrade)
+        """A lock that answers `requests`; what `previous` answers stays unless `upgrade`d.
+
+        `begun` is what an earlier call has found before it failed: `keep` was given it. Sources
+        and versions come first: whatever is wrong with them is told within seconds.
+        """
+        stale = sorted(_stale(requests, previous, upgrade), key=lambda key: _cost(requests[key]))
         kept = {key: previous.sets[key] for key in requests if key not in stale} if previous else {}
-        bases = [key for key in stale if requests[key].is_base]
+        done = _resumed(stale, requests, kept, begun)
+        bases = [key for key in stale if requests[key].is_base and key not in done]
         with self.progress.task("resolve", total=len(stale), unit="sets") as advance:
+            advance(len(done))
+            sources = [key for key in stale if _is_source(requests[key]) and key not in done]
+            done |= self._sources(sources, requests)
             answered = {key: self._base_packages(requests[key]) for key in bases}
-            epoch = previous.epoch if previous and kept else self._epoch(requests)
-            lock = Lock(epoch, {**kept, **answered}, cells)
+            if begun and done.keys() - set(sources):
+                epoch = begun.epoch
+            else:
+                epoch = previous.epoch if previous and kept else self._epoch(requests)
+            lock = Lock(epoch, {**kept, **done, **answered}, cells)
             for key in stale:
-                if key in bases:
-                    diff_id = self._base(key, lock).diff_id
-                    lock = lock.with_set(key, replace(lock.sets[key], diff_id=diff_id))
-                else:
-                    lock = lock.with_set(key, self._answer(requests[key], lock))
-                advance(1)
+                if key not in done:
+                    lock = lock.with_set(key, self._resolved(key, requests[key], lock))
+                    done[key] = lock.sets[key]
+                    keep(Lock(epoch, {**kept, **done}))
+                    advance(1)
         return lock
+
+    def _resolved(self, key: str, request: Request, lock: Lock) -> PackageSet:
+        if request.is_base:
+            return replace(lock.sets[key], diff_id=self._base(key, lock).diff_id)
+        return self._answer(request, lock)
+
+    def _sources(
+        self, keys: Sequence[str], requests: Mapping[str, Request]
+    ) -> dict[str, PackageSet]:
+        """The sources of libraries; all that cannot be had are told at once."""
+        found: dict[str, PackageSet] = {}
+        failures: list[LookupFailed] = []
+        for key in keys:
+            try:
+                found[key] = self.libraries.resolve(requests[key])
+            except LookupFailed as error:
+                failures.append(error)
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise LookupFailed(
+                f"{len(failures)} sources of libraries cannot be had",
+                details=[f"{its.message}; {its.hint}" if its.hint else its.message
+                         for its in failures],
+                hint="correct them in matrix.yaml, then run `envmatrix lock` again",
+            )  # fmt: skip
+        return found
 
     def _base_packages(self, request: Request) -> PackageSet:
         if request.resolver == "image":
@@ -162,6 +204,33 @@ class Resolver:
             return is_foreign, its.arch != self.workshop.host_arch, is_other, is_image, key
 
         return min((key for key in lock.sets if lock.sets[key].request.is_base), key=distance)
+
+
+def _is_source(request: Request) -> bool:
+    return request.resolver in RESOLVERS
+
+
+def _cost(request: Request) -> int:
+    """What has to be looked up only comes before what needs a base to be made."""
+    if _is_source(request):
+        return 0
+    return 1 if request.resolver in _LOOKED_UP else 2
+
+
+def _resumed(
+    stale: Sequence[str],
+    requests: Mapping[str, Request],
+    kept: Mapping[str, PackageSet],
+    begun: Lock | None,
+) -> dict[str, PackageSet]:
+    """What `begun` answers of `stale`, over sets that it answers as well."""
+    done: dict[str, PackageSet] = {}
+    for key in stale if begun else ():
+        answer = begun.sets.get(key) if begun else None
+        below = {*requests[key].below} - kept.keys()
+        if answer and answer.request == requests[key] and below <= done.keys():
+            done[key] = answer
+    return done
 
 
 def upgrade_rule(

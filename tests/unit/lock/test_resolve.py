@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,89 @@ def test_the_lock_does_not_depend_on_the_machine(
     requests, cells = all_requests(matrix, shipped_recipes())
     resolver = resolver_of(Workshop(tmp_path, Archive(), "arm64"))
     assert dumps(resolver.resolve(requests, cells, None, upgrade_rule(None, None))) == dumps(lock)
+
+
+SOURCES = (
+    "libraries:\n"
+    "  a: {source: {sdist: a, version: '1.0'}}\n"
+    "  b: {source: {sdist: b, version: '2.0'}}\n"
+)
+
+
+def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Path) -> None:
+    matrix = matrix_of(tmp_path / "repository", AXES, SOURCES)
+    workshop = Workshop(tmp_path / "scratch", archive := Archive())
+    requests, cells = all_requests(matrix, shipped_recipes())
+
+    with pytest.raises(LookupFailed, match="2 sources of libraries cannot be had") as caught:
+        resolver_of(workshop).resolve(requests, cells, None, upgrade_rule(None, None))
+
+    assert len(caught.value.details) == 2
+    assert (workshop.made, archive.asked) == ([], [])
+
+
+def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path, Archive())
+    requests, cells = all_requests(matrix, shipped_recipes())
+    resolver = resolver_of(workshop)
+
+    def gone(_: Sequence[str]) -> str:
+        raise LookupFailed("the index has none")
+
+    resolver.pip = replace(resolver.pip, run=gone)
+    with pytest.raises(LookupFailed, match="the index has none"):
+        resolver.resolve(requests, cells, None, upgrade_rule(None, None))
+    assert workshop.made == []
+
+
+class OutOfNetwork(Archive):
+    """apt until `lasts` questions were asked."""
+
+    lasts = 5
+
+    def run(self, command: Sequence[str]) -> str:
+        if len(self.asked) >= self.lasts:
+            raise LookupFailed("the mirror went away")
+        return super().run(command)
+
+
+def test_what_was_found_before_a_failure_is_not_looked_up_again(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    requests, cells = all_requests(matrix, shipped_recipes())
+    rule = upgrade_rule(None, None)
+    begun: list[Lock] = []
+    failing = OutOfNetwork()
+    with pytest.raises(LookupFailed, match="went away"):
+        resolver_of(Workshop(tmp_path / "a", failing)).resolve(
+            requests, cells, None, rule, None, begun.append
+        )
+    found = loads(dumps(begun[-1]))
+    assert found.sets.keys() < requests.keys()
+    assert any(its.diff_id for its in found.sets.values())
+
+    archive = Archive(released=LATER)
+    workshop = Workshop(tmp_path / "b", archive)
+    again = resolver_of(workshop).resolve(requests, cells, None, rule, found)
+
+    assert dumps(again) == dumps(lock)
+    whole = Archive()
+    lock_of(matrix, tmp_path / "c", archive=whole)
+    assert len(archive.asked) + failing.lasts <= len(whole.asked) + 1
+
+
+def test_what_was_found_for_another_request_is_looked_up_again(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    requests, cells = all_requests(matrix, shipped_recipes())
+    key = "debian12-amd64-runtime"
+    stale = replace(lock.sets[key], request=replace(lock.sets[key].request, packages=("curl",)))
+    begun = Lock(lock.epoch, {**lock.sets, key: stale})
+    archive = Archive()
+    resolver = resolver_of(Workshop(tmp_path, archive))
+    again = resolver.resolve(requests, cells, None, upgrade_rule(None, None), begun)
+    assert dumps(again) == dumps(lock)
+    assert archive.asked
 
 
 def test_the_same_world_gives_the_same_bytes(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
