@@ -196,12 +196,14 @@ def manifest(version: str, *names: str, variant: str | None = None) -> dict[str,
     }
 
 
+UTILITIES = ("cuda_cuobjdump", "cuda_cuxxfilt", "cuda_nvdisasm", "cuda_nvprune")
+
 NVIDIA: Mapping[str, Mapping[str, object]] = {
     "cuda": {
-        "12.6.0": manifest("12.6.20", "cuda_nvcc", "cuda_cudart", "cuda_cccl"),
-        "12.6.3": manifest("12.6.77", "cuda_nvcc", "cuda_cudart", "cuda_cccl"),
+        "12.6.0": manifest("12.6.20", "cuda_nvcc", *UTILITIES, "cuda_cudart", "cuda_cccl"),
+        "12.6.3": manifest("12.6.77", "cuda_nvcc", *UTILITIES, "cuda_cudart", "cuda_cccl"),
         "13.0.2": manifest(
-            "13.0.88", "cuda_nvcc", "cuda_crt", "libnvvm", "cuda_cudart", "cuda_cccl"
+            "13.0.88", "cuda_nvcc", *UTILITIES, "cuda_crt", "libnvvm", "cuda_cudart", "cuda_cccl"
         ),
     },
     "cudnn": {"9.10.2": manifest("9.10.2.21", "cudnn", variant="cuda12")},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ class Environment:
     gcc: str
     compiler: Compiler
     installer: str
+    sm: tuple[str, ...]
     epoch: int
     arches: tuple[str, ...]
     bases: tuple[Base, ...]
@@ -142,6 +143,7 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         gcc=first.toolchain.gcc,
         compiler=known.matrix.facts.compiler(first.cell.os, first.toolchain.gcc),
         installer=known.matrix.facts.os[first.cell.os].family.installer,
+        sm=first.toolchain.sm,
         epoch=known.lock.epoch,
         arches=arches,
         bases=tuple(stages.bases.values()),
@@ -258,6 +260,12 @@ class _Stages:
             tree = with_links(tree, root_link | {"lib": "lib64"})
         elif part == "devel":
             tree = with_links(tree, {"include": f"targets/{target}/include"})
+            located = self._located(cell, self._words(cell, arch))
+            tree = replace(
+                tree,
+                searched=located("/usr/{triplet}/lib"),
+                described=located("/usr/lib/{triplet}/pkgconfig"),
+            )
         self.trees[stage] = tree
 
     def _add_cudnn(self, cell: PlannedCell) -> None:
@@ -269,6 +277,23 @@ class _Stages:
         for part in ("runtime", "devel"):
             stage = f"cudnn-{part}-{name}"
             self.trees[stage] = self._tree(stage, files, key, cell, arch, (known[part],))
+
+    def _words(self, cell: PlannedCell, arch: str) -> Mapping[str, str]:
+        row = TARGETS[arch]
+        own = {"target": str(row.cuda), "triplet": row.triplet, "processor": row.processor}
+        return {**words_of(cell, self._recipes), **own}
+
+    def _located(self, cell: PlannedCell, words: Mapping[str, str]) -> Callable[[str], str]:
+        """Where the system's own compilers look for what is in a directory of Debian's."""
+        directories = self._matrix.facts.os[cell.cell.os].family.directories
+
+        def located(text: str) -> str:
+            for of_debian, own in directories.items():
+                if text.startswith(of_debian):
+                    text = own + text.removeprefix(of_debian)
+            return text.format_map(words)
+
+        return located
 
     def _tree(
         self,
@@ -284,18 +309,8 @@ class _Stages:
         of_all = (stage, key, f"{family.installer} {root}")
         if known := self._known_trees.get(of_all):
             return known
-        words = {
-            **words_of(cell, self._recipes),
-            "target": str(TARGETS[arch].cuda),
-            "triplet": TARGETS[arch].triplet,
-        }
-
-        def located(text: str) -> str:
-            for of_debian, own in family.directories.items():
-                if text.startswith(of_debian):
-                    text = own + text.removeprefix(of_debian)
-            return text.format_map(words)
-
+        words = self._words(cell, arch)
+        located = self._located(cell, words)
         named = {item.name: item.filename for item in self._lock.sets[key].artifacts}
         return self._known_trees.setdefault(
             of_all,

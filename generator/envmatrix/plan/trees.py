@@ -34,7 +34,8 @@ class Unpacking:
 @dataclass(frozen=True, slots=True)
 class Tree:
     """A stage that assembles files under `root` for one layer. `stubs` are made of the headers in
-    it, for CUDA's `target`."""
+    it, for CUDA's `target`. `searched` is where linkers look for its libraries without being told,
+    and `described` where pkg-config looks."""
 
     stage: str
     files: str
@@ -45,6 +46,8 @@ class Tree:
     profile: bool
     target: str = ""
     stubs: tuple[Stub, ...] = ()
+    searched: str = ""
+    described: str = ""
 
 
 def dropped(recipes: Sequence[Recipe]) -> list[str]:

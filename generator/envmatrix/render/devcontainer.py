@@ -12,12 +12,22 @@ from envmatrix.lock.images import PublishedIndex
 
 _USER = "dev"
 
-# The tools of these containers give the user the number of whoever opens them.
+# The tools of these containers give the user the number of whoever opens them, unless it is another
+# user's: so those that an image brings, such as Ubuntu's, make room.
 _ADD_USER = f"""\
 #!/bin/sh
 # {{banner}}
 set -eu
-useradd --create-home --shell /bin/bash {_USER}
+free=60000
+getent passwd | while IFS=: read -r name _ number _; do
+  case $number in
+    [1-9][0-9][0-9][0-9] | [1-5][0-9][0-9][0-9][0-9])
+      while getent passwd "$free" >/dev/null; do free=$((free + 1)); done
+      usermod --uid "$free" "$name"
+      free=$((free + 1)) ;;
+  esac
+done
+useradd --create-home --uid 1000 --shell /bin/bash {_USER}
 """
 
 

@@ -44,7 +44,7 @@ _RULES: Sequence[_Rule] = (
         "set up emulation: `envmatrix doctor --fix`",
     ),
     _rule(
-        r"(?i)(/[^\s:'\"]+)[:'\"]+.*read-only file system",
+        r"(?i)(/[^\s:'\"\u2018\u2019]+)[:'\"\u2018\u2019]+.*read-only file system",
         "product",
         "it writes to `{0}`: only its build directory and /tmp are its own",
         "write below the build directory",

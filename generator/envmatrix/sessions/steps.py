@@ -130,11 +130,6 @@ class Workplace:
         return self.directory / "-".join(filter(None, (self.variant.name, name)))
 
 
-def architectures(cell: PlannedCell) -> str:
-    """CMake's CUDAARCHS: the matrix's sm list, as far as this CUDA knows it."""
-    return ";".join(cell.toolchain.sm)
-
-
 def jobs_for(processors: int, memory: int | None, job_memory: int, asked: int | None) -> int:
     """How many compile at once: as was asked for, but no more than memory, in bytes, has room for
     at `job_memory` MB each; at least one."""
@@ -175,9 +170,6 @@ def compiler(
         command=command,
         mounts=[*_mounts(place, place.compiler), *cache, *sdk],
         environment={
-            "CUDAARCHS": architectures(place.cell),
-            # Where CUDA has what stands for the driver's library while linking.
-            "LIBRARY_PATH": "/usr/local/cuda/lib64/stubs",
             **_nvcc_variables(place),
             **_cache_variables(place),
             **_requires_variables(place, place.compiler),

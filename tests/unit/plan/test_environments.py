@@ -174,7 +174,10 @@ def test_a_tree_of_wheels(planned: dict[str, Environment]) -> None:
 def test_a_tree_of_debian_packages(planned: dict[str, Environment]) -> None:
     trees = {tree.stage: tree for tree in planned[ONE].trees}
     tools = trees["cuda-tools-amd64"]
-    assert [its.file for its in tools.unpackings] == ["nvidia-cuda-toolkit_1.0-1_amd64.deb"]
+    assert [its.file for its in tools.unpackings] == [
+        "nvidia-cuda-toolkit_1.0-1_amd64.deb",
+        "libnvvm4_1.0-1_amd64.deb",
+    ]
     assert tools.profile
     assert not trees["cuda-runtime-amd64"].profile
     assert "targets/x86_64-linux/include/cublas*" in trees["cuda-devel-amd64"].drop

@@ -238,6 +238,7 @@ ENVIRONMENT = Environment(
     gcc="12",
     compiler=Compiler("g++-12", "gcc-12", "g++-12"),
     installer="deb",
+    sm=("75",),
     epoch=1,
     arches=("amd64",),
     bases=(),

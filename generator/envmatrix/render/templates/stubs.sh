@@ -1,6 +1,6 @@
-# Makes libraries of the driver out of $headers with $compiler, at `root`.
+# Makes libraries of the driver out of $headers with $compiler, at $stubs.
 . /scripts/tree.sh
-mkdir -p "$tree$root"
+mkdir -p "$tree$stubs"
 
 # declared HEADER OPTION...: the functions that a header declares, as the compiler reads it
 declared() {
@@ -22,5 +22,5 @@ stub() {
   [ -s /functions ] || { echo "$library: no function is declared in $*" >&2; exit 1; }
   LC_ALL=C sort -u /functions | sed "s/.*/int &(void) { return $answer; }/" |
     "$compiler" -shared -nostdlib -O1 -Wl,-soname,"$library" -Wl,--build-id=none \
-      -o "$tree$root/${library%.1}" -x c -
+      -o "$tree$stubs/${library%.1}" -x c -
 }
