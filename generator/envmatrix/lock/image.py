@@ -140,8 +140,8 @@ def markers() -> Mapping[str, Sequence[str]]:
 
 
 def component_of(file: str) -> str | None:
-    """The component that a header or a library is of, by its name or by its directory:
-    `curand_kernel.h`, `cublasLt`, `thrust/sort.h`; None for what is of none."""
+    """The component that a header, a library or CMake's target is of, by its name or by its
+    directory: `curand_kernel.h`, `cublasLt`, `thrust/sort.h`; None for what is of none."""
     directory, _, name = file.rpartition("/")
     for component, files in markers().items():
         for known in files:
@@ -149,5 +149,20 @@ def component_of(file: str) -> str | None:
             if name == own or (directory and there.endswith(directory)):
                 return component
     word = name.removeprefix("lib").lower()
-    named = [component for component in markers() if word.startswith(component)]
-    return max(named, key=len, default=None)
+    named = [beginning for beginning in _beginnings() if word.startswith(beginning)]
+    if not named:
+        return None
+    component = _beginnings()[max(named, key=len)]
+    static = f"{component}-static"
+    return static if "_static" in word and static in markers() else component
+
+
+@cache
+def _beginnings() -> Mapping[str, str]:
+    """How names of headers, libraries and CMake's targets begin -> their component."""
+    rows = mapping("markers.yaml")
+    return {
+        beginning: component
+        for component, row in rows.items()
+        for beginning in (component, *texts(row.get("names", [])))
+    }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fakes import with_cuda
 
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.image import PROBE, Contents, answer, markers, read
+from envmatrix.lock.image import PROBE, Contents, answer, component_of, markers, read
 from envmatrix.lock.model import Request
 from envmatrix.matrix.document import parse
 from envmatrix.matrix.facts import load_facts
@@ -143,3 +144,75 @@ def test_every_component_that_can_be_listed_is_known_by_files() -> None:
     content = resources.files("envmatrix").joinpath("data/markers.yaml").read_bytes()
     rows = cast("dict[str, dict[str, str]]", parse(content, "markers.yaml").plain())
     assert all(row["files"] and row["ref"] for row in rows.values())
+
+
+# The targets of CMake's FindCUDAToolkit, until CMake 4.1. Those of no component are of parts that
+# none has, or of all of CUDA.
+TARGETS = {
+    "cublas": "cublas cublasLt nvblas",
+    "cublas-static": "cublas_static cublasLt_static",
+    "cudart": "cuda_driver cudart cudart_static cudart_static_deps",
+    "cufft": "cufft cufftw",
+    "cufft-static": "cufft_static cufft_static_nocallback cufftw_static",
+    "culibos": "culibos",
+    "cupti": "cupti cupti_static nvperf_host nvperf_host_static nvperf_target pcsamplingutil",
+    "curand": "curand",
+    "curand-static": "curand_static",
+    "cusolver": "cusolver",
+    "cusolver-static": "cusolver_static cusolver_lapack_static cusolver_metis_static",
+    "cusparse": "cusparse",
+    "cusparse-static": "cusparse_static",
+    "npp": "nppc nppial nppicc nppicom nppidei nppif nppig nppim nppist nppisu nppitc npps",
+    "npp-static": (
+        "nppc_static nppial_static nppicc_static nppicom_static nppidei_static nppif_static "
+        "nppig_static nppim_static nppist_static nppisu_static nppitc_static npps_static"
+    ),
+    "nvjitlink": "nvJitLink",
+    "nvjitlink-static": "nvJitLink_static",
+    "nvml": "nvml nvml_static",
+    "nvptxcompiler": "nvptxcompiler_static",
+    "nvrtc": "nvrtc nvrtc_builtins",
+    "nvrtc-static": "nvrtc_static nvrtc_builtins_static",
+    "nvtx": "nvToolsExt nvtx3 nvtx3_interop",
+    None: (
+        "cuFile cuFile_static cuFile_rdma cuFile_rdma_static cudla nvfatbin nvfatbin_static "
+        "nvgraph nvgraph_static nvjpeg nvjpeg_static OpenCL toolkit"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "component"),
+    [(target, component) for component, them in TARGETS.items() for target in them.split()],
+)
+def test_a_target_of_cmake_is_of_a_component(target: str, component: str | None) -> None:
+    assert component_of(target) == component
+
+
+def test_the_targets_are_those_that_cmake_documents() -> None:
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        pytest.skip("there is no CMake")
+    text = subprocess.check_output([cmake, "--help-module", "FindCUDAToolkit"], text=True)
+    documented = set(re.findall(r"``CUDA::(\w+)``", text))
+    assert documented
+    assert documented - {target for them in TARGETS.values() for target in them.split()} == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "component"),
+    [
+        ("nvblas.h", "cublas"),
+        ("nvToolsExt.h", "nvtx"),
+        ("nvperf_host.h", "cupti"),
+        ("cooperative_groups.h", "cudart"),
+        ("cuda_fp16.h", "cudart"),
+        ("libnvidia-ml.so.1", "nvml"),
+        ("nvidia-ml", "nvml"),
+        ("nvvm.h", "nvcc"),
+        ("libcusparse_static.a", "cusparse-static"),
+        ("toolbox.h", None),
+    ],
+)
+def test_a_file_is_of_a_component(file: str, component: str | None) -> None:
+    assert component_of(file) == component
