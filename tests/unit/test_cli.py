@@ -309,6 +309,30 @@ def test_quiet_says_only_what_is_wrong(envmatrix: Prompt) -> None:
 
 
 @pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--check", "--audit"), "--check and --audit do different things"),
+        (("--check", "--upgrade"), "--check and --upgrade do different things"),
+        (("--audit", "cmake"), "packages are named with --upgrade only"),
+        (("--json",), "--json goes with --audit only"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    envmatrix: Prompt, arguments: tuple[str, ...], said: str
+) -> None:
+    answer = envmatrix("lock", *arguments)
+    assert answer.status == 2
+    assert said in answer.err
+
+
+@pytest.mark.usefixtures("repository")
+def test_an_audit_needs_a_lock(envmatrix: Prompt) -> None:
+    answer = envmatrix("lock", "--audit")
+    assert answer.status == 4
+    assert "there is no `matrix.lock.json`" in answer.err
+
+
 def test_names_without_upgrade_are_refused(envmatrix: Prompt) -> None:
     answer = envmatrix("lock", "cmake")
     assert answer.status == 2

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from envmatrix.commands import options
+from envmatrix.commands import lock_audit, options
 from envmatrix.console import Console
 from envmatrix.engine import sources
 from envmatrix.engine.processes import run
@@ -36,16 +36,41 @@ from envmatrix.store.origins import Origins
 @click.command(epilog="Example: envmatrix lock --upgrade g++-12")
 @click.option("--check", is_flag=True, help="Exit with 4 if the lock does not answer the matrix.")
 @click.option("--upgrade", is_flag=True, help="Take newer versions: of NAME..., or of everything.")
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="Say what became of locked packages; exit with 4 if something cannot wait.",
+)
 @click.argument("names", nargs=-1)
+@options.as_json
 @options.verbosity
-def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Console) -> None:
-    """Resolve every package and wheel of every cell to a path, a size and a sha256."""
-    if names and not upgrade:
-        raise click.UsageError("packages are named with --upgrade only")
+def command(
+    *,
+    check: bool,
+    upgrade: bool,
+    audit: bool,
+    names: tuple[str, ...],
+    as_json: bool,
+    console: Console,
+) -> None:
+    """Resolve every package and wheel of every cell to a path, a size and a sha256.
+
+    With --audit nothing is resolved: what is locked is compared with what archives, their security
+    updates and the package index offer now.
+    """
+    _refuse_what_does_not_go_together(names, check=check, upgrade=upgrade, audit=audit)
+    if as_json and not audit:
+        raise click.UsageError("--json goes with --audit only")
     root = options.repository()
     matrix = load_matrix(root)
     options.warn_of_ends([planned.cell for planned in matrix.cells], matrix.facts, console)
     previous = load(root) if (root / FILE).exists() else None
+    if audit:
+        if previous is None:
+            _check(None, ())
+        else:
+            lock_audit.show(previous, matrix.facts, console, as_json=as_json)
+        return
     if check:
         _check(previous, drift(previous, matrix, shipped_recipes()) if previous else ())
         console.say(f"`{FILE}` answers `{MATRIX}`")
@@ -106,6 +131,17 @@ def command(*, check: bool, upgrade: bool, names: tuple[str, ...], console: Cons
         lock = resolver.resolve(requests, cells, previous, rule, found, begun.keep)
     _write(root / FILE, lock, console)
     begun.forget()
+
+
+def _refuse_what_does_not_go_together(
+    names: tuple[str, ...], *, check: bool, upgrade: bool, audit: bool
+) -> None:
+    flags = {"--check": check, "--upgrade": upgrade, "--audit": audit}
+    given = [name for name, is_given in flags.items() if is_given]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} do different things; give one of them")
+    if names and not upgrade:
+        raise click.UsageError("packages are named with --upgrade only")
 
 
 def _check(previous: Lock | None, drifted: tuple[str, ...]) -> None:

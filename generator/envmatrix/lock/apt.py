@@ -4,7 +4,7 @@ installed."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from posixpath import normpath
 from urllib.parse import unquote
 
 from envmatrix.errors import LookupFailed
+from envmatrix.lock.audit import Offer
 from envmatrix.lock.model import Artifact
 from envmatrix.matrix.systems import Archive
 from envmatrix.matrix.targets import MACHINES
@@ -19,6 +20,7 @@ from envmatrix.matrix.targets import MACHINES
 # Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
 Run = Callable[[Sequence[str]], str]
 
+_FIELD = re.compile(r"^(Package|Version|SHA256): (\S+)", re.MULTILINE)
 _URI = re.compile(r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
 
 
@@ -77,6 +79,17 @@ class Apt:
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
         return self._some(self._artifacts("download", *packages), packages)
+
+    def offers(self, names: Sequence[str]) -> Mapping[str, Sequence[Offer]]:
+        """Every version of the packages `names` that the suite has."""
+        printed = self._apt("apt-cache", "show", *names) if names else ""
+        found: dict[str, list[Offer]] = {}
+        for stanza in printed.split("\n\n"):
+            fields = dict(_FIELD.findall(stanza))
+            if {"Package", "Version", "SHA256"} <= fields.keys():
+                offer = Offer(fields["Version"], frozenset({fields["SHA256"]}))
+                found.setdefault(fields["Package"], []).append(offer)
+        return found
 
     def sources(self, package: str) -> tuple[Artifact, ...]:
         """The files of a source package, its .dsc and what that names."""

@@ -30,6 +30,7 @@ class File:
     url: str
     sha256: str
     size: int
+    is_yanked: bool = False
 
 
 @dataclass(frozen=True)

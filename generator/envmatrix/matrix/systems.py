@@ -54,7 +54,8 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The archives of a distribution are `origins`. Of the deb family, `sections` is what apt
+    """The archives of a distribution are `origins`; `security` is the one with security updates,
+    where that is another one. Of the deb family, `sections` is what apt
     reads of them; of others, `repositories` are paths with the words `{releasever}` and `{arch}`.
     """
 
@@ -66,6 +67,7 @@ class Distribution:
     sections: tuple[str, ...] = ()
     keyring: str = ""
     keyring_package: str = ""
+    security: str | None = None
     repositories: tuple[str, ...] = ()
 
 

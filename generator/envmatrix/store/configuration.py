@@ -126,6 +126,7 @@ def _unreadable(file: Path, said: str) -> Problem:
 def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Problem]:
     distributions = load_facts().distributions.values()
     known = [origin for distribution in distributions for origin in distribution.origins]
+    known += [distribution.security for distribution in distributions if distribution.security]
     known += [PYPI, PYPI_INDEX, NVIDIA]
     for origin, bases in mirrors.items():
         if origin not in known:

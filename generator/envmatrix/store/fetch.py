@@ -264,6 +264,7 @@ def index_files(client: httpx.Client, index: str, project: str) -> tuple[File, .
                 urljoin(str(response.url), file["url"]),
                 file.get("hashes", {}).get("sha256", ""),
                 int(file.get("size") or 0),
+                bool(file.get("yanked")),
             )
             for file in response.json()["files"]
         )

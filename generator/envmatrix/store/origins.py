@@ -172,6 +172,21 @@ class Origins:
             for origin in distribution.origins
         }
 
+    def security(self, distribution: Distribution) -> tuple[str, ...]:
+        """Base URLs of the archive that has a distribution's security updates alone."""
+        origin = str(distribution.security)
+        name, _ = self.running
+        of_apt = [
+            its.uri
+            for its in apt_sources(self.apt_directory)
+            if name == distribution.name
+            and is_url(its.uri)
+            and any(suite.endswith("-security") for suite in its.suites)
+            and Path(its.keyring).stem in ("", Path(distribution.keyring).stem)
+        ]
+        known = (*self.mirrors.get(origin, ()), *of_apt)
+        return tuple(dict.fromkeys(known)) or _unknown(origin, self.configuration)
+
     @cached_property
     def pypi_index(self) -> str:
         if configured := self.mirrors.get(PYPI_INDEX):

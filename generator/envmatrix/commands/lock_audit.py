@@ -1,0 +1,104 @@
+"""What `envmatrix lock --audit` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from envmatrix.commands import options
+from envmatrix.console import Console, output
+from envmatrix.engine.workshop import LocalWorkshop
+from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit
+from envmatrix.lock.libraries import File
+from envmatrix.lock.model import Lock
+from envmatrix.matrix.facts import Facts
+from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.fetch import Fetcher, http_client, index_files
+from envmatrix.store.origins import Origins
+
+_MOST_NAMED = 3
+
+
+def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
+    """Print what became of locked packages; LookupFailed where not all could be asked, OutOfDate
+    where something cannot wait."""
+    with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client() as client:
+        origins, store = Origins(), Store.of_user()
+        workshop = LocalWorkshop(
+            Path(apt), cache_directory(), store, Fetcher(store, origins, client), console, facts,
+            origins, options.host_arch(),
+        )  # fmt: skip
+
+        def of_suite(suite: str, arch: str, names: Sequence[str]) -> Offers:
+            return workshop.apt_of_host(suite, arch).offers(names)
+
+        def of_security(suite: str, arch: str, names: Sequence[str]) -> Offers:
+            return workshop.apt_of_security(suite, arch).offers(names)
+
+        def of_index(project: str) -> Sequence[Offer]:
+            return offers_of(index_files(client, origins.pypi_index, project))
+
+        found = audit(lock, Archives(of_suite, of_security, of_index))
+    if as_json:
+        options.print_json(
+            {
+                "audited": found.audited,
+                "findings": [asdict(its) for its in found.findings],
+                "not_audited": dict(found.not_audited),
+                "failed": list(found.failed),
+            }
+        )
+    else:
+        output("\n".join(_lines(found)))
+    if found.failed:
+        raise LookupFailed(
+            "not everything could be audited",
+            details=found.failed,
+            hint="name the archives under [mirrors] in your configuration, and try again",
+        )
+    if found.is_urgent:
+        raise OutOfDate(
+            "locked packages have security updates, are withdrawn, or are no longer to be had",
+            hint="`envmatrix lock --upgrade NAME` takes what a suite or the index has now; what only "
+            "its security archive has comes to a suite with its next point release",
+        )
+
+
+def offers_of(files: Sequence[File]) -> Sequence[Offer]:
+    """The versions that a project's files in the package index are of."""
+    from packaging.utils import (
+        InvalidSdistFilename,
+        InvalidWheelFilename,
+        parse_sdist_filename,
+        parse_wheel_filename,
+    )
+
+    offers = []
+    for file in files:
+        try:
+            if file.name.endswith(".whl"):
+                version = parse_wheel_filename(file.name)[1]
+            else:
+                version = parse_sdist_filename(file.name)[1]
+        except (InvalidWheelFilename, InvalidSdistFilename):
+            continue
+        offers.append(Offer(str(version), frozenset({file.sha256}), file.is_yanked))
+    return offers
+
+
+def _lines(found: Audit) -> list[str]:
+    lines = [
+        f"{its.state:10} {its.package} {its.version} ({its.arch}, {its.where})"
+        + (f": {its.offered} is offered" if its.offered else ": nothing is offered")
+        for its in found.findings
+    ]
+    reasons: dict[str, list[str]] = {}
+    for key, reason in found.not_audited.items():
+        reasons.setdefault(reason, []).append(key)
+    for reason, keys in reasons.items():
+        more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
+        lines.append(f"not asked  {', '.join(keys[:_MOST_NAMED])}{more}: {reason}")
+    return [*lines, f"{found.audited} packages were audited, {len(found.findings)} findings"]

@@ -1,0 +1,216 @@
+"""What became of locked packages since: superseded, with a security update, withdrawn, or gone.
+Pure: what is offered now is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.model import Artifact, Lock, PackageSet
+from envmatrix.lock.versions import DebianVersion
+
+State = Literal["security", "gone", "yanked", "superseded"]
+
+# What cannot wait: without a fix, or soon no longer to be had.
+URGENT: frozenset[State] = frozenset({"security", "gone", "yanked"})
+
+_DEBIAN = frozenset({"bootstrap", "apt", "apt-files"})
+_PYTHON = frozenset({"pip", "wheels", "sdist"})
+_NOT_ASKED = {
+    "image": "an image by digest: ask whoever publishes it",
+    "in-image": "what is in an image by digest: ask whoever publishes it",
+    "redist": "NVIDIA's archives have no list of security updates",
+    "nvidia-apt": "NVIDIA's repositories have no list of security updates",
+    "nvidia-dnf": "NVIDIA's repositories have no list of security updates",
+    "dnf": "advisories of the rpm family are not read",
+    "zypper": "advisories of the zypper family are not read",
+    "git": "a commit does not change: look at the repository",
+    "perforce": "a changelist does not change: look at the depot",
+    "debian-source": "sources of libraries are not compared with the archive",
+    "archive": "an archive by sha256 does not change: look where it is from",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A version of a package that an archive or an index has now."""
+
+    version: str
+    sha256: frozenset[str]
+    is_yanked: bool = False
+
+
+Offers = Mapping[str, Sequence[Offer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Archives:
+    """What is offered now, by name, of the names asked for: in a suite for an architecture, in the
+    security archive of that suite, and in the package index. Each raises LookupFailed where it
+    cannot be read."""
+
+    suite: Callable[[str, str, Sequence[str]], Offers]
+    security: Callable[[str, str, Sequence[str]], Offers]
+    index: Callable[[str], Sequence[Offer]]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """A locked package and what became of it; `offered` is the version to take instead, if there
+    is one, of `where`."""
+
+    state: State
+    package: str
+    version: str
+    arch: str
+    where: str
+    offered: str | None = field(compare=False)
+    sets: tuple[str, ...] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """`audited` packages were compared; `not_audited` says of sets why they were not."""
+
+    audited: int
+    findings: tuple[Finding, ...]
+    not_audited: Mapping[str, str]
+    failed: tuple[str, ...] = ()
+
+    @property
+    def is_urgent(self) -> bool:
+        return any(its.state in URGENT for its in self.findings)
+
+
+def audit(lock: Lock, archives: Archives) -> Audit:
+    failed: list[str] = []
+    findings = [*_of_suites(lock, archives, failed), *_of_index(lock, archives, failed)]
+    asked = {key: its for key, its in lock.sets.items() if _is_asked(its)}
+    return Audit(
+        len({(its.request.arch, item) for its in asked.values() for item in its.artifacts}),
+        tuple(sorted(findings)),
+        {
+            key: _NOT_ASKED.get(its.request.resolver, "nothing is known of its archive")
+            for key, its in sorted(lock.sets.items())
+            if key not in asked
+        },
+        tuple(failed),
+    )
+
+
+def _is_asked(package_set: PackageSet) -> bool:
+    return package_set.request.resolver in _DEBIAN | _PYTHON
+
+
+def _of_suites(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[Finding]:
+    """What suites and their security archives say; those that say nothing are added to `failed`."""
+    for (suite, arch), sets in _suites(lock).items():
+        packages = _packages(sets)
+        names = sorted({item.name for item in packages})
+        for where, ask, judge in (
+            (suite, archives.suite, _in_suite),
+            (f"{suite}-security", archives.security, _in_security),
+        ):
+            try:
+                offers = ask(suite, arch, names)
+            except LookupFailed as error:
+                failed.append(f"{where} for {arch}: {error.message}")
+                continue
+            for item, keys in packages.items():
+                if its := judge(item, offers.get(item.name, ())):
+                    state, offered = its
+                    yield Finding(state, item.name, item.version, arch, where, offered, keys)
+
+
+def _of_index(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[Finding]:
+    for project, files in _projects(lock).items():
+        try:
+            listed = archives.index(project)
+        except LookupFailed as error:
+            failed.append(f"{project}: {error.message}")
+            continue
+        for item, (arch, keys) in files.items():
+            if its := _in_index(item, listed):
+                state, offered = its
+                yield Finding(state, item.name, item.version, arch, "the index", offered, keys)
+
+
+def _suites(lock: Lock) -> Mapping[tuple[str, str], Mapping[str, PackageSet]]:
+    found: dict[tuple[str, str], dict[str, PackageSet]] = {}
+    for key, its in sorted(lock.sets.items()):
+        if its.request.resolver in _DEBIAN:
+            place = (str(its.request.suite), its.request.arch)
+            found.setdefault(place, {})[key] = its
+    return found
+
+
+def _packages(sets: Mapping[str, PackageSet]) -> Mapping[Artifact, tuple[str, ...]]:
+    """Each package with the sets that have it."""
+    found: dict[Artifact, tuple[str, ...]] = {}
+    for key, its in sets.items():
+        for item in its.artifacts:
+            found[item] = (*found.get(item, ()), key)
+    return found
+
+
+def _projects(lock: Lock) -> Mapping[str, Mapping[Artifact, tuple[str, tuple[str, ...]]]]:
+    found: dict[str, dict[Artifact, tuple[str, tuple[str, ...]]]] = {}
+    for key, its in sorted(lock.sets.items()):
+        if its.request.resolver in _PYTHON:
+            for item in its.artifacts:
+                files = found.setdefault(item.name, {})
+                _, keys = files.get(item, (its.request.arch, ()))
+                files[item] = (its.request.arch, (*keys, key))
+    return found
+
+
+def _newest(offers: Iterable[Offer]) -> Offer | None:
+    return max(offers, key=lambda its: DebianVersion(its.version), default=None)
+
+
+def _in_suite(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
+    newest = _newest(offers)
+    offered = newest.version if newest else None
+    if not any(item.sha256 in its.sha256 for its in offers):
+        return "gone", offered
+    if newest and DebianVersion(newest.version) > DebianVersion(item.version):
+        return "superseded", offered
+    return None
+
+
+def _in_security(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
+    newest = _newest(offers)
+    if newest and DebianVersion(newest.version) > DebianVersion(item.version):
+        return "security", newest.version
+    return None
+
+
+def _in_index(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
+    """What is newer counts where it is of the same minor release: which one of those is meant, the
+    matrix says."""
+    newer = [*_newer(item.version, offers)]
+    offered = newer[-1] if newer else None
+    own = next((its for its in offers if item.sha256 in its.sha256), None)
+    if own is None:
+        return "gone", offered
+    if own.is_yanked:
+        return "yanked", offered
+    return ("superseded", offered) if offered else None
+
+
+def _newer(version: str, offers: Sequence[Offer]) -> Iterator[str]:
+    from packaging.version import InvalidVersion, Version
+
+    own = Version(version)
+    found: set[Version] = set()
+    for offer in offers:
+        try:
+            other = Version(offer.version)
+        except InvalidVersion:
+            continue
+        is_alike = other.release[:2] == own.release[:2] and not other.is_prerelease
+        if is_alike and other > own and not offer.is_yanked:
+            found.add(other)
+    yield from map(str, sorted(found))

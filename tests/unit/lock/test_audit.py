@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import artifact, digest
+
+from envmatrix.commands.lock_audit import offers_of
+from envmatrix.errors import LookupFailed
+from envmatrix.lock.apt import Apt
+from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit
+from envmatrix.lock.libraries import File
+from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
+from envmatrix.lock.versions import DebianVersion
+from envmatrix.matrix.facts import load_facts
+
+CMAKE = artifact("cmake", "3.25.1-1")
+WHEEL = artifact("nvidia-nvvm", "13.5.37", origin="pypi")
+
+
+def lock_of(**sets: PackageSet) -> Lock:
+    return Lock(1, sets)
+
+
+def of_suite(*artifacts: Artifact, resolver: str = "apt") -> PackageSet:
+    return PackageSet(Request(resolver, "amd64", ("x",), "bookworm"), artifacts)
+
+
+def of_index(*artifacts: Artifact) -> PackageSet:
+    return PackageSet(Request("pip", "amd64", ("x",)), artifacts)
+
+
+def offer(item: Artifact, version: str | None = None, *, yanked: bool = False) -> Offer:
+    sha256 = item.sha256 if version in (None, item.version) else digest(item.name, str(version))
+    return Offer(version or item.version, frozenset({sha256}), yanked)
+
+
+def audited(
+    lock: Lock,
+    suite: Sequence[Offer] = (),
+    security: Sequence[Offer] = (),
+    index: Sequence[Offer] = (),
+) -> Audit:
+    def offers(found: Sequence[Offer]) -> Offers:
+        return {"cmake": found}
+
+    return audit(
+        lock, Archives(lambda *_: offers(suite), lambda *_: offers(security), lambda _: index)
+    )
+
+
+def states(found: Audit) -> list[tuple[str, str, str | None]]:
+    return [(its.state, its.where, its.offered) for its in found.findings]
+
+
+@pytest.mark.parametrize(
+    ("suite", "security", "expected", "is_urgent"),
+    [
+        ([CMAKE.version], [], [], False),
+        (["3.25.1-2"], [], [("gone", "bookworm", "3.25.1-2")], True),
+        ([], [], [("gone", "bookworm", None)], True),
+        ([CMAKE.version, "3.26-1"], [], [("superseded", "bookworm", "3.26-1")], False),
+        ([CMAKE.version, "3.20-1"], [], [], False),
+        (
+            [CMAKE.version],
+            ["3.25.1-1+deb12u1", "3.25.1-0"],
+            [("security", "bookworm-security", "3.25.1-1+deb12u1")],
+            True,
+        ),
+        ([CMAKE.version], ["3.25.1-1~deb12u1"], [], False),
+        (
+            ["3.25.1-2"],
+            ["3.25.1-1+deb12u1"],
+            [
+                ("gone", "bookworm", "3.25.1-2"),
+                ("security", "bookworm-security", "3.25.1-1+deb12u1"),
+            ],
+            True,
+        ),
+    ],
+)
+def test_a_package_of_a_suite_is_current_or_not(
+    suite: list[str],
+    security: list[str],
+    expected: list[tuple[str, str, str | None]],
+    is_urgent: bool,
+) -> None:
+    found = audited(
+        lock_of(a=of_suite(CMAKE)),
+        [offer(CMAKE, its) for its in suite],
+        [offer(CMAKE, its) for its in security],
+    )
+    assert (states(found), found.is_urgent) == (expected, is_urgent)
+    assert found.audited == 1
+
+
+def test_the_same_version_with_other_bytes_is_gone() -> None:
+    other = Offer(CMAKE.version, frozenset({"0" * 64}))
+    assert states(audited(lock_of(a=of_suite(CMAKE)), [other])) == [
+        ("gone", "bookworm", CMAKE.version)
+    ]
+
+
+def test_a_package_of_several_sets_is_told_once_with_all_of_them() -> None:
+    lock = lock_of(b=of_suite(CMAKE), a=of_suite(CMAKE, resolver="bootstrap"))
+    (finding,) = audited(lock).findings
+    assert finding.sets == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected", "is_urgent"),
+    [
+        ([offer(WHEEL)], [], False),
+        ([], [("gone", "the index", None)], True),
+        (
+            [offer(WHEEL, yanked=True), offer(WHEEL, "13.5.38")],
+            [("yanked", "the index", "13.5.38")],
+            True,
+        ),
+        ([offer(WHEEL), offer(WHEEL, "13.5.40")], [("superseded", "the index", "13.5.40")], False),
+        ([offer(WHEEL), offer(WHEEL, "13.5.40", yanked=True)], [], False),
+        # Another minor release, or one before its release, is not what the matrix means.
+        ([offer(WHEEL), offer(WHEEL, "13.6.1"), offer(WHEEL, "13.5.40rc1")], [], False),
+        ([offer(WHEEL), offer(WHEEL, "no version")], [], False),
+    ],
+)
+def test_a_wheel_is_current_or_not(
+    listed: list[Offer], expected: list[tuple[str, str, str | None]], is_urgent: bool
+) -> None:
+    found = audited(lock_of(a=of_index(WHEEL)), index=listed)
+    assert (states(found), found.is_urgent) == (expected, is_urgent)
+
+
+def test_what_cannot_be_compared_is_told_with_the_reason() -> None:
+    lock = lock_of(
+        base=PackageSet(Request("image", "amd64", ("a@sha256:1",)), ()),
+        redist=PackageSet(Request("redist", "amd64", ("cuda/x@12.4",)), (artifact("x"),)),
+        source=PackageSet(Request("git", "source", ("u", "r")), ()),
+    )
+    found = audited(lock)
+    assert set(found.not_audited) == {"base", "redist", "source"}
+    assert all(found.not_audited.values())
+    assert (found.audited, found.findings) == (0, ())
+
+
+def test_an_archive_that_cannot_be_read_is_told_and_the_others_are_asked() -> None:
+    def gone(*_: object) -> Offers:
+        raise LookupFailed("no route")
+
+    archives = Archives(lambda *_: {"cmake": []}, gone, lambda _: [offer(WHEEL)])
+    found = audit(lock_of(a=of_suite(CMAKE), b=of_index(WHEEL)), archives)
+    assert found.failed == ("bookworm-security for amd64: no route",)
+    assert states(found) == [("gone", "bookworm", None)]
+
+
+def test_files_of_an_index_are_versions_with_their_bytes() -> None:
+    files = [
+        File("nvidia_nvvm-13.5.37-py3-none-any.whl", "u", "1" * 64, 1),
+        File("nvidia-nvvm-13.5.36.tar.gz", "u", "2" * 64, 1, is_yanked=True),
+        File("readme.txt", "u", "3" * 64, 1),
+    ]
+    assert offers_of(files) == [
+        Offer("13.5.37", frozenset({"1" * 64})),
+        Offer("13.5.36", frozenset({"2" * 64}), is_yanked=True),
+    ]
+
+
+SHOWN = """\
+Package: cmake
+Version: 3.25.1-1
+Description: no Version: 9
+SHA256: {0}
+
+Package: cmake
+Version: 3.26-1
+SHA256: {1}
+
+Package: virtual
+"""
+
+
+def test_apt_says_which_versions_a_suite_has(tmp_path: Path) -> None:
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> str:
+        asked.append(command)
+        return SHOWN.format("1" * 64, "2" * 64)
+
+    apt = Apt(tmp_path, load_facts().archive("bookworm", "ppc64le"), "http://mirror.example", run)
+    assert apt.offers(["cmake", "virtual"]) == {
+        "cmake": [Offer("3.25.1-1", frozenset({"1" * 64})), Offer("3.26-1", frozenset({"2" * 64}))]
+    }
+    ((program, *arguments),) = asked
+    assert (program, arguments[-3:]) == ("apt-cache", ["show", "cmake", "virtual"])
+    assert "APT::Architecture=ppc64el" in arguments
+    assert apt.offers([]) == {}
+
+
+versions = st.from_regex(r"\A([0-9]:)?[0-9][0-9a-z.+~]{0,6}(-[0-9a-z.+~]{1,4})?\Z")
+
+
+@given(versions, versions)
+def test_versions_have_one_order(one: str, other: str) -> None:
+    first, second = DebianVersion(one), DebianVersion(other)
+    assert [first < second, first == second, first > second].count(True) == 1
+    assert (first < second) == (second > first)
+
+
+ORDER = ["1.0~rc1-1", "1.0", "1.0-1~bpo1", "1.0-1", "1.0-1+b1", "1.0-1.1", "1.0a-1", "1.0+a-1",
+         "1.9-1", "1.10-1", "1:0.1-1"]  # fmt: skip
+
+
+def test_versions_are_in_the_order_of_the_policy() -> None:
+    assert sorted(ORDER[::-1], key=DebianVersion) == ORDER
+
+
+@pytest.mark.skipif(not shutil.which("dpkg"), reason="no dpkg here")
+def test_versions_are_in_the_order_of_dpkg() -> None:
+    script = " && ".join(
+        f"dpkg --compare-versions '{one}' lt '{two}'" for one, two in pairwise(ORDER)
+    )
+    assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
+
+
+def test_an_audit_of_nothing_finds_nothing() -> None:
+    found = audited(replace(lock_of()))
+    assert (found.audited, found.findings, found.failed) == (0, (), ())
