@@ -62,7 +62,7 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
     if found.is_urgent:
         raise OutOfDate(
             "locked packages have security updates, are withdrawn, or are no longer to be had",
-            hint="`envmatrix lock --upgrade NAME` takes what a suite or the index has now; what only "
+            hint="`envmatrix lock --upgrade NAME` takes what a suite or the index has; what only "
             "its security archive has comes to a suite with its next point release",
         )
 

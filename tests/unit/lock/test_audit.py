@@ -218,7 +218,8 @@ ORDER = ["1.0~rc1-1", "1.0", "1.0-1~bpo1", "1.0-1", "1.0-1+b1", "1.0-1.1", "1.0a
 
 
 def test_versions_are_in_the_order_of_the_policy() -> None:
-    assert sorted(ORDER[::-1], key=DebianVersion) == ORDER
+    shuffled = [*ORDER[5:], *ORDER[:5]]
+    assert sorted(shuffled, key=DebianVersion) == ORDER
 
 
 @pytest.mark.skipif(not shutil.which("dpkg"), reason="no dpkg here")
