@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from envmatrix.commands import options
 from envmatrix.console import Console, output
-from envmatrix.engine.workshop import LocalWorkshop
+from envmatrix.engine.workshop import LocalWorkshop, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
-from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit
+from envmatrix.lock.apt import Apt
+from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
 from envmatrix.lock.libraries import File
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.facts import Facts
@@ -33,13 +34,14 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
         )  # fmt: skip
 
         def of_suite(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            return workshop.apt_of_host(suite, arch).offers(names)
+            return offers_of(workshop.apt_of_host(suite, arch).shown(names))
 
         def of_security(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            return workshop.apt_of_security(suite, arch).offers(names)
+            its = _security(Path(apt), suite, arch, facts, origins)
+            return offers_of(its.shown(names))
 
         def of_index(project: str) -> Sequence[Offer]:
-            return offers_of(index_files(client, origins.pypi_index, project))
+            return offered_by(index_files(client, origins.pypi_index, project))
 
         found = audit(lock, Archives(of_suite, of_security, of_index))
     if as_json:
@@ -67,7 +69,22 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
         )
 
 
-def offers_of(files: Sequence[File]) -> Sequence[Offer]:
+def _security(directory: Path, suite: str, arch: str, facts: Facts, origins: Origins) -> Apt:
+    """apt's view of the security updates of a suite."""
+    of_suite = facts.archive(suite, arch)
+    distribution, name = of_suite.distribution, f"{suite}-security"
+    mirrors = (
+        origins.security(distribution)
+        if distribution.security
+        else origins.archive(of_suite.origin)
+    )
+    archive = replace(of_suite, suite=name, origin=distribution.security or of_suite.origin)
+    apt = Apt(directory / f"{name}-{arch}", archive, mirrors[0], on_host)
+    apt.update()
+    return apt
+
+
+def offered_by(files: Sequence[File]) -> Sequence[Offer]:
     """The versions that a project's files in the package index are of."""
     from packaging.utils import (
         InvalidSdistFilename,

@@ -68,20 +68,6 @@ class LocalWorkshop:
     def apt_of_host(self, suite: str, arch: str) -> Apt:
         return self._apt(suite, arch, on_host)
 
-    def apt_of_security(self, suite: str, arch: str) -> Apt:
-        """apt's view of the security updates of a suite."""
-        archive = self.facts.archive(suite, arch)
-        distribution, name = archive.distribution, f"{suite}-security"
-        if (name, arch) not in self._apts:
-            mirrors = (
-                self.origins.security(distribution)
-                if distribution.security
-                else self.origins.archive(archive.origin)
-            )
-            its = replace(archive, suite=name, origin=distribution.security or archive.origin)
-            self._apts[name, arch] = self._read(its, mirrors[0])
-        return self._apts[name, arch]
-
     def in_base(self, base: str, suite: str, arch: str) -> Packages:
         os = self.facts.of_suite(suite)
         if os.family.name != "deb":
@@ -179,7 +165,7 @@ class LocalWorkshop:
             known = self._apts[suite, arch] = self._read(self.facts.archive(suite, arch))
         return replace(known, run=runner)
 
-    def _read(self, archive: Archive, mirror: str | None = None) -> Apt:
+    def _read(self, archive: Archive) -> Apt:
         """apt of this machine with the index of `archive`, which this machine's keyring proves."""
         distribution = archive.distribution
         if not Path(distribution.keyring).exists():
@@ -189,7 +175,7 @@ class LocalWorkshop:
                 hint=f"install the package `{distribution.keyring_package}`",
             )
         directory = self.directory / f"{archive.suite}-{archive.arch}"
-        apt = Apt(directory, archive, mirror or self.origins.archive(archive.origin)[0], on_host)
+        apt = Apt(directory, archive, self.origins.archive(archive.origin)[0], on_host)
         apt.update()
         return apt
 

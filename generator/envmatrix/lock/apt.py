@@ -4,7 +4,7 @@ installed."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from posixpath import normpath
 from urllib.parse import unquote
 
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.audit import Offer
 from envmatrix.lock.model import Artifact
 from envmatrix.matrix.systems import Archive
 from envmatrix.matrix.targets import MACHINES
@@ -20,7 +19,6 @@ from envmatrix.matrix.targets import MACHINES
 # Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
 Run = Callable[[Sequence[str]], str]
 
-_FIELD = re.compile(r"^(Package|Version|SHA256): (\S+)", re.MULTILINE)
 _URI = re.compile(r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
 
 
@@ -80,17 +78,6 @@ class Apt:
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
         return self._some(self._artifacts("download", *packages), packages)
 
-    def offers(self, names: Sequence[str]) -> Mapping[str, Sequence[Offer]]:
-        """Every version of the packages `names` that the suite has."""
-        printed = self._apt("apt-cache", "show", *names) if names else ""
-        found: dict[str, list[Offer]] = {}
-        for stanza in printed.split("\n\n"):
-            fields = dict(_FIELD.findall(stanza))
-            if {"Package", "Version", "SHA256"} <= fields.keys():
-                offer = Offer(fields["Version"], frozenset({fields["SHA256"]}))
-                found.setdefault(fields["Package"], []).append(offer)
-        return found
-
     def sources(self, package: str) -> tuple[Artifact, ...]:
         """The files of a source package, its .dsc and what that names."""
         home = replace(self, directory=self.directory / "sources")
@@ -107,6 +94,10 @@ class Apt:
             raise LookupFailed(message, hint=hint)
         found = (home._file(match, name, version) for match in matches)
         return tuple(sorted(found))
+
+    def shown(self, names: Sequence[str]) -> str:
+        """What the suite says of all versions of the packages `names`, of those that it has."""
+        return self._apt("apt-cache", "show", *names) if names else ""
 
     def _some(self, found: tuple[Artifact, ...], packages: Sequence[str]) -> tuple[Artifact, ...]:
         if not found:

@@ -3,6 +3,7 @@ Pure: what is offered now is handed in."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,8 +11,12 @@ from typing import Literal
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.versions import DebianVersion
+from envmatrix.matrix.targets import machine_called
 
 State = Literal["security", "gone", "yanked", "superseded"]
+
+_FIELD = re.compile(r"^(Package|Version|SHA256): (\S+)", re.MULTILINE)
+_DEB = re.compile(r"_(?P<arch>[a-z0-9]+)\.deb$")
 
 # What cannot wait: without a fix, or soon no longer to be had.
 URGENT: frozenset[State] = frozenset({"security", "gone", "yanked"})
@@ -100,14 +105,24 @@ def audit(lock: Lock, archives: Archives) -> Audit:
     )
 
 
+def offers_of(shown: str) -> Offers:
+    """The versions that apt shows stanzas of."""
+    found: dict[str, list[Offer]] = {}
+    for stanza in shown.split("\n\n"):
+        fields = dict(_FIELD.findall(stanza))
+        if {"Package", "Version", "SHA256"} <= fields.keys():
+            offer = Offer(fields["Version"], frozenset({fields["SHA256"]}))
+            found.setdefault(fields["Package"], []).append(offer)
+    return found
+
+
 def _is_asked(package_set: PackageSet) -> bool:
     return package_set.request.resolver in _DEBIAN | _PYTHON
 
 
 def _of_suites(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[Finding]:
     """What suites and their security archives say; those that say nothing are added to `failed`."""
-    for (suite, arch), sets in _suites(lock).items():
-        packages = _packages(sets)
+    for (suite, arch), packages in _suites(lock).items():
         names = sorted({item.name for item in packages})
         for where, ask, judge in (
             (suite, archives.suite, _in_suite),
@@ -137,21 +152,17 @@ def _of_index(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[Fin
                 yield Finding(state, item.name, item.version, arch, "the index", offered, keys)
 
 
-def _suites(lock: Lock) -> Mapping[tuple[str, str], Mapping[str, PackageSet]]:
-    found: dict[tuple[str, str], dict[str, PackageSet]] = {}
+def _suites(lock: Lock) -> Mapping[tuple[str, str], Mapping[Artifact, tuple[str, ...]]]:
+    """The packages of each suite and architecture, each with the sets that have it. A set may have
+    packages of another architecture than its own."""
+    found: dict[tuple[str, str], dict[Artifact, tuple[str, ...]]] = {}
     for key, its in sorted(lock.sets.items()):
-        if its.request.resolver in _DEBIAN:
-            place = (str(its.request.suite), its.request.arch)
-            found.setdefault(place, {})[key] = its
-    return found
-
-
-def _packages(sets: Mapping[str, PackageSet]) -> Mapping[Artifact, tuple[str, ...]]:
-    """Each package with the sets that have it."""
-    found: dict[Artifact, tuple[str, ...]] = {}
-    for key, its in sets.items():
-        for item in its.artifacts:
-            found[item] = (*found.get(item, ()), key)
+        for item in its.artifacts if its.request.resolver in _DEBIAN else ():
+            match = _DEB.search(item.filename)
+            machine = machine_called(debian=match["arch"]) if match else None
+            arch = machine.docker if machine else its.request.arch
+            packages = found.setdefault((str(its.request.suite), arch), {})
+            packages[item] = (*packages.get(item, ()), key)
     return found
 
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import artifact, digest
 
-from envmatrix.commands.lock_audit import offers_of
+from envmatrix.commands.lock_audit import offered_by
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
-from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit
+from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
 from envmatrix.lock.libraries import File
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.versions import DebianVersion
@@ -138,6 +138,20 @@ def test_a_wheel_is_current_or_not(
     assert (states(found), found.is_urgent) == (expected, is_urgent)
 
 
+def test_a_package_of_another_architecture_is_asked_of_that_one() -> None:
+    """A set for cross compiling has some."""
+    foreign = replace(CMAKE, path="pool/cmake_3.25.1-1_arm64.deb")
+    asked: list[tuple[str, str]] = []
+
+    def ask(suite: str, arch: str, _: Sequence[str]) -> Offers:
+        asked.append((suite, arch))
+        return {"cmake": [offer(CMAKE)]}
+
+    found = audit(lock_of(a=of_suite(foreign)), Archives(ask, lambda *_: {}, lambda _: ()))
+    assert asked == [("bookworm", "arm64")]
+    assert found.findings == ()
+
+
 def test_what_cannot_be_compared_is_told_with_the_reason() -> None:
     lock = lock_of(
         base=PackageSet(Request("image", "amd64", ("a@sha256:1",)), ()),
@@ -166,7 +180,7 @@ def test_files_of_an_index_are_versions_with_their_bytes() -> None:
         File("nvidia-nvvm-13.5.36.tar.gz", "u", "2" * 64, 1, is_yanked=True),
         File("readme.txt", "u", "3" * 64, 1),
     ]
-    assert offers_of(files) == [
+    assert offered_by(files) == [
         Offer("13.5.37", frozenset({"1" * 64})),
         Offer("13.5.36", frozenset({"2" * 64}), is_yanked=True),
     ]
@@ -194,13 +208,13 @@ def test_apt_says_which_versions_a_suite_has(tmp_path: Path) -> None:
         return SHOWN.format("1" * 64, "2" * 64)
 
     apt = Apt(tmp_path, load_facts().archive("bookworm", "ppc64le"), "http://mirror.example", run)
-    assert apt.offers(["cmake", "virtual"]) == {
+    assert offers_of(apt.shown(["cmake", "virtual"])) == {
         "cmake": [Offer("3.25.1-1", frozenset({"1" * 64})), Offer("3.26-1", frozenset({"2" * 64}))]
     }
     ((program, *arguments),) = asked
     assert (program, arguments[-3:]) == ("apt-cache", ["show", "cmake", "virtual"])
     assert "APT::Architecture=ppc64el" in arguments
-    assert apt.offers([]) == {}
+    assert offers_of(apt.shown([])) == {}
 
 
 versions = st.from_regex(r"\A([0-9]:)?[0-9][0-9a-z.+~]{0,6}(-[0-9a-z.+~]{1,4})?\Z")
