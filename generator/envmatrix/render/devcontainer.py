@@ -14,7 +14,7 @@ _USER = "dev"
 
 # The tools of these containers give the user the number of whoever opens them, unless it is another
 # user's: so those that an image brings, such as Ubuntu's, make room.
-_ADD_USER = f"""\
+ADD_USER = f"""\
 #!/bin/sh
 # {{banner}}
 set -eu
@@ -55,5 +55,5 @@ def devcontainer(environment: str, image: PublishedIndex, banner: str) -> Mappin
     return {
         "devcontainer.json": f"// {banner}\n{json.dumps(container, indent=2)}\n",
         "user/devcontainer-feature.json": json.dumps(feature, indent=2) + "\n",
-        "user/install.sh": _ADD_USER.format(banner=banner),
+        "user/install.sh": ADD_USER.format(banner=banner),
     }

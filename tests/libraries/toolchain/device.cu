@@ -1,0 +1,1 @@
+__device__ int next(int value) { return value + 1; }

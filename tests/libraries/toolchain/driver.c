@@ -1,0 +1,2 @@
+int cuInit(unsigned int flags);
+int is_there(void) { return cuInit(0) == 0; }

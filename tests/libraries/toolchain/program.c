@@ -1,0 +1,2 @@
+int is_there(void);
+int main(void) { return !is_there(); }
