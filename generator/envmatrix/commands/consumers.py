@@ -14,7 +14,7 @@ from pathlib import Path
 from envmatrix.commands.workspace import Workspace
 from envmatrix.errors import ConfigurationError, NothingSelected, OutOfDate, Problem
 from envmatrix.lock.images import FILE
-from envmatrix.matrix.cells import docker_arch
+from envmatrix.matrix.cells import TIERS, docker_arch
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.render import github
 from envmatrix.render.devcontainer import devcontainer
@@ -41,7 +41,8 @@ class Asked:
 
     @classmethod
     def by(cls, text: str) -> Asked | None:
-        """What a file with this text was asked for by; None for somebody else's."""
+        """What a file with this text was asked for by; None for somebody else's. ValueError where
+        the banner is not one that we write."""
         found = _BANNER.search(text[:_HEAD])
         words = shlex.split(found["words"]) if found else []
         if not words or words[0] not in CONSUMERS:
@@ -49,6 +50,8 @@ class Asked:
         pairs = list(zip(words[1::2], words[2::2], strict=False))
         tiers = [value for option, value in pairs if option == "--tier"]
         patterns = tuple(value for option, value in pairs if option == "--select")
+        if unknown := [tier for tier in tiers if tier not in TIERS]:
+            raise ValueError(f"there is no tier `{unknown[0]}`")
         return cls(words[0], patterns, tiers[0] if tiers else None)
 
 
@@ -86,7 +89,16 @@ def check_free(root: Path, wanted: Files) -> None:
 
 
 def _asked(path: Path) -> Asked | None:
-    return Asked.by(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(_HEAD)
+    try:
+        return Asked.by(head)
+    except ValueError as error:
+        hint = "remove it, and ask for it again: `envmatrix generate --help`"
+        message = f"the banner of `{path}` does not say how to make it again: {error}"
+        raise ConfigurationError(Problem(message, hint=hint)) from error
 
 
 def _devcontainers(workspace: Workspace, asked: Asked) -> Files:

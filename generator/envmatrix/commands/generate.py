@@ -105,7 +105,8 @@ def outputs(workspace: Workspace) -> Mapping[str, str]:
 
 
 def _text(file: Path) -> str | None:
-    return file.read_text(encoding="utf-8") if file.is_file() else None
+    """None for nothing, and for what cannot be ours."""
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
 
 def _stale(root: Path, wanted: Iterable[str]) -> Iterable[str]:

@@ -128,6 +128,8 @@ def loads(text: str, file: str = FILE) -> ImagesLock:
 
 def load(root: Path) -> ImagesLock:
     """That beside `matrix.yaml`; an empty one where nothing was ever published."""
+    if (root / FILE).exists() and not (root / FILE).is_file():  # a pipe would be waited for
+        raise ConfigurationError(Problem(f"`{FILE}` is no regular file"))
     try:
         return loads((root / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:

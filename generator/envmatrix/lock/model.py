@@ -182,6 +182,8 @@ def _no_lock(file: str, why: object) -> ConfigurationError:
 
 def load(root: Path) -> Lock:
     """The lock beside `matrix.yaml`; OutOfDate where there is none."""
+    if (root / FILE).exists() and not (root / FILE).is_file():  # a pipe would be waited for
+        raise ConfigurationError(Problem(f"`{FILE}` is no regular file"))
     try:
         text = (root / FILE).read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -20,6 +20,7 @@ from envmatrix.matrix.scalars import file_glob
 from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, LibraryTest, Table
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.text import redacted
 
 
 def library(name: str, entry: LibraryEntry) -> Library:
@@ -56,6 +57,7 @@ def problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         components = (*location, "components")
         yield from component_problems(entry.components, source.document, components, source.facts)
         yield from _place_problems(entry, source, location)
+        yield from _url_problems(name, entry, source, (*location, "source"))
         if entry.test:
             yield from _test_problems(entry.test, source, (*location, "test"))
         yield from _requirement_problems(entry, source, location)
@@ -72,6 +74,20 @@ def _place_problems(entry: LibraryEntry, source: Source, location: Location) -> 
         where = source.document.position(*location, "source", "suite")
         hint = did_you_mean(os, known) or f"these have: {', '.join(known)}"
         yield Problem(f"`{os}` has no source packages", where, hint)
+
+
+def _url_problems(
+    name: str, entry: LibraryEntry, source: Source, location: Location
+) -> Iterator[Problem]:
+    """The lock and whatever is made of it repeat a URL, so it has no secrets."""
+    for kind in ("git", "archive", "revision"):
+        given = getattr(entry.source, kind, None) or ""
+        where = source.document.position(*location, kind)
+        if redacted(given) != given:
+            hint = "take it out: git's credential helpers and ~/.netrc have logins"
+            yield Problem(f"the URL of library `{name}` holds a password or a token", where, hint)
+        elif not given.isprintable() or given.startswith("-"):
+            yield Problem(f"`{kind}` of library `{name}` has characters that it cannot have", where)
 
 
 def _test_problems(test: LibraryTest, source: Source, location: Location) -> Iterator[Problem]:

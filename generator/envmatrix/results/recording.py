@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envmatrix.errors import ConfigurationError, EngineError, EnvmatrixError
+from envmatrix.errors import ConfigurationError, EngineError, EnvmatrixError, LookupFailed
 from envmatrix.results.journal import Journal, begun
 from envmatrix.results.location import Location
 from envmatrix.results.records import BAD, End, Product, Run
@@ -17,6 +17,7 @@ from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import Artifact, Measurement, State, Step, TestOutcome
 from envmatrix.sessions.runner import Skipped, StepFailed
 from envmatrix.store.artifacts import sha256_of
+from envmatrix.text import redacted
 
 
 @dataclass
@@ -81,12 +82,12 @@ def _end(error: EnvmatrixError) -> End:
     if isinstance(error, Skipped):
         return End("skipped", 0.0, None, error.message)
     state: State = "failed" if isinstance(error, StepFailed) else "errored"
-    return End(state, 0.0, _cause(error), error.message)
+    return End(state, 0.0, _cause(error), redacted(error.message))
 
 
 def _cause(error: EnvmatrixError) -> Cause:
     if isinstance(error, StepFailed):
         return error.cause
-    if isinstance(error, EngineError):
+    if isinstance(error, (EngineError, LookupFailed)):
         return "infrastructure"
     return "environment" if isinstance(error, ConfigurationError) else "product"

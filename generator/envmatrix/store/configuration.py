@@ -72,7 +72,7 @@ def configured_keyring(file: Path) -> Path | None:
             Problem(f"`{file}`: `keyrings` must name one of `{NVIDIA}`", hint=hint)
         )
     path = Path(keyring)
-    if not path.is_absolute() or not os.access(path, os.R_OK) or not path.is_file():
+    if not path.is_absolute() or not path.is_file() or not os.access(path, os.R_OK):
         raise ConfigurationError(Problem(f"`{file}`: the keyring `{keyring}` is no file to read"))
     return path
 
@@ -102,13 +102,15 @@ def sdk_example(name: str) -> str:
 
 
 def _table(file: Path, name: str) -> Any:
-    if not file.is_file():
+    if not file.exists():
         return {}
+    if not file.is_file():  # a pipe would be waited for
+        raise ConfigurationError(Problem(f"`{file}` is no regular file"))
     import tomllib
 
     try:
         return tomllib.loads(file.read_text(encoding="utf-8")).get(name, {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers beyond Python's limits
         raise ConfigurationError(_unreadable(file, str(error))) from error
 
 

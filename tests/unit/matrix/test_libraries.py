@@ -124,6 +124,17 @@ def test_a_library_is_for_the_cells_that_it_names() -> None:
             "matrix.yaml:5:52: `/x` must be a relative path",
         ),
         ("{path: a, test: {framework: catch2, run: [a**]}}", "`**` stands alone between slashes"),
+        (
+            '{source: {git: "https://u:secret@h/x", revision: r}}',
+            "matrix.yaml:5:21: the URL of library `a` holds a password or a token",
+        ),
+        (
+            f'{{source: {{archive: "https://h/x?token=s", sha256: {"0" * 64}}}}}',
+            "the URL of library `a` holds a password or a token",
+        ),
+        (r'{source: {git: "https://h/\0", revision: r}}', "`git` of library `a` has characters"),
+        (r'{source: {git: u, revision: "a\0b"}}', "`revision` of library `a` has characters"),
+        ("{source: {git: u, revision: --help}}", "`revision` of library `a` has characters"),
         ("{path: a, test: nothing}", "`libraries.a.test` must be a mapping, or `none`"),
         ("{path: a, test: {framework: none, run: [x]}}", "has no tests, so `run` means nothing"),
     ],
