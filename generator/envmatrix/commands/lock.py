@@ -97,7 +97,7 @@ def command(
         )  # fmt: skip
 
         def look_up(artifact: Artifact) -> tuple[str, int]:
-            return index_entry(client, origins.pypi_index, artifact)
+            return index_entry(client, origins.pypi_indexes, artifact)
 
         pip = Pip(lambda argv: run(argv, failing=LookupFailed), look_up)
         redist = Redist(lambda path: read(client, origins.nvidia, path))
@@ -119,7 +119,7 @@ def command(
             redist.versions,
         )
         libraries = Libraries(
-            lambda project: index_files(client, origins.pypi_index, project),
+            lambda project: index_files(client, origins.pypi_indexes, project),
             lambda suite, package: workshop.apt_of_host(suite, workshop.host_arch).sources(package),
             partial(sources.commits, cache_directory()),
             sources.depot,

@@ -50,7 +50,9 @@ def command(
             remember(cache_directory(), workspace.root)
             store = Store.of_user()
             with http_client() as client, mirror_of_user() as source:
-                fetcher = Fetcher(store, Origins(), client, mirror=source)
+                fetcher = Fetcher(
+                    store, Origins(), client, mirror=source, epoch=workspace.lock.epoch
+                )
                 fetcher.fetch(sorted(lacking), console)
                 total = int(report["lacking_bytes"])
                 with console.task("mirror", total=total, unit="bytes") as advance:

@@ -236,7 +236,7 @@ def local_builder(
     """A builder with this machine's engine, cache and mirrors, by `means`."""
     store = Store.of_user()
     with images.engine() as client, http_client() as http, mirror_of_user() as mirror:
-        fetcher = Fetcher(store, Origins(), http, mirror=mirror)
+        fetcher = Fetcher(store, Origins(), http, mirror=mirror, epoch=lock.epoch)
         yield Builder(
             client,
             cache_directory(),

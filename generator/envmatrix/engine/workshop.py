@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -175,7 +176,17 @@ class LocalWorkshop:
                 hint=f"install the package `{distribution.keyring_package}`",
             )
         directory = self.directory / f"{archive.suite}-{archive.arch}"
-        apt = Apt(directory, archive, self.origins.archive(archive.origin)[0], on_host)
+        *others, last = self.origins.archive(archive.origin)
+        for mirror in others:
+            apt = Apt(directory, archive, mirror, on_host)
+            try:
+                apt.update()
+            except LookupFailed as error:
+                self.console.warn(f"`{mirror}` does not serve {archive.suite}: {error.message}")
+                shutil.rmtree(directory, ignore_errors=True)
+            else:
+                return apt
+        apt = Apt(directory, archive, last, on_host)
         apt.update()
         return apt
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import ssl
+import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, unquote, urljoin
 
 import httpx
 
@@ -22,6 +22,7 @@ from envmatrix.lock.libraries import File
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.store.artifacts import Store
 from envmatrix.store.configuration import NVIDIA, PYPI
+from envmatrix.store.failures import Gone, Tried, Wrong, all_gone, hint_of, newest
 from envmatrix.store.origins import Origins
 
 _Result = TypeVar("_Result")
@@ -32,16 +33,14 @@ _BACKOFF_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
 _WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
+# Of what is held in memory, in bytes.
+_MOST_OF_A_PAGE, _MOST_OF_A_LISTING = 1 << 28, 1 << 22
 
 
 class Mirror(Protocol):
     """Gives bytes by sha256 (hex), unchecked; LookupFailed where it has none of them."""
 
     def read(self, sha256: str) -> Iterator[bytes]: ...
-
-
-class Wrong(Exception):
-    """A location that does not give what the lock names; another one may."""
 
 
 class Stopped(Exception):
@@ -51,7 +50,8 @@ class Stopped(Exception):
 class Fetcher:
     """Fills `store` from wherever this machine finds each origin.
 
-    `sleep` is the pause between attempts, in seconds.
+    `sleep` is the pause between attempts, in seconds; `epoch` that of the lock, by which servers of
+    snapshots are asked.
     """
 
     def __init__(
@@ -61,7 +61,9 @@ class Fetcher:
         client: httpx.Client,
         sleep: Callable[[float], None] = time.sleep,
         mirror: Mirror | None = None,
+        epoch: int | None = None,
     ) -> None:
+        self._epoch = epoch
         self._store = store
         self._origins = origins
         self.client = client
@@ -70,7 +72,8 @@ class Fetcher:
         self._stop = threading.Event()
 
     def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
-        """Have all of `artifacts` in the store, checked. Raises LookupFailed for what cannot be."""
+        """Have all of `artifacts` in the store, checked. Raises LookupFailed for all that are gone;
+        where a server cannot be reached, at once."""
         self._stop.clear()
         with ThreadPoolExecutor(JOBS) as pool:
             wanted = dict(zip(artifacts, pool.map(self._store.verified, artifacts), strict=True))
@@ -89,32 +92,30 @@ class Fetcher:
         ]
         for failure in sorted(failures, key=lambda its: isinstance(its, Stopped)):
             raise failure
+        if gone := [*filter(None, (future.result() for future in futures))]:
+            raise all_gone(gone, self._offered)
 
-    def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> None:
+    def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> Gone | None:
         with self._store.incoming(artifact) as partial:
             if self._store.verified(artifact):
                 advance(artifact.size)
-                return
-            tried: list[str] = []
+                return None
+            tried = Tried()
             if self._mirrored(artifact, partial, advance, tried):
                 self._store.keep(artifact, partial)
-                return
+                return None
             for url in self._locations(artifact, tried):
                 try:
                     self._download(url, artifact, partial, advance)
                 except (Wrong, httpx.HTTPError, httpx.InvalidURL) as error:
-                    tried.append(f"{url}: {error}")
+                    tried.add(url, error)
                 else:
                     self._store.keep(artifact, partial)
-                    return
-            raise _gone(artifact, tried)
+                    return None
+            return tried.end(artifact)
 
     def _mirrored(
-        self,
-        artifact: Artifact,
-        partial: Path,
-        advance: Callable[[int], None],
-        tried: list[str],
+        self, artifact: Artifact, partial: Path, advance: Callable[[int], None], tried: Tried
     ) -> bool:
         """Whether the mirror, if there is one, gave the file."""
         mirror = self.mirror
@@ -123,20 +124,39 @@ class Fetcher:
         try:
             self._take(lambda: mirror.read(artifact.sha256), artifact, partial, advance)
         except (Wrong, httpx.HTTPError, LookupFailed) as error:
-            tried.append(f"the mirror: {error}")
+            tried.add("the mirror", error)
             return False
         return True
 
-    def _locations(self, artifact: Artifact, tried: list[str]) -> Iterator[str]:
+    def _locations(self, artifact: Artifact, tried: Tried) -> Iterator[str]:
         for base in self._origins.files(artifact.origin) if artifact.origin != URL else ():
             yield f"{base}/{quote(artifact.path, safe='/~+:')}"
+        if self._epoch is not None and artifact.origin not in (URL, PYPI):
+            for base in self._origins.snapshots(artifact.origin, self._epoch):
+                yield f"{base}/{quote(artifact.path, safe='/~+:')}"
         if artifact.origin == URL:
             yield artifact.path
         if artifact.origin == PYPI:
             try:
-                yield index_entry(self.client, self._origins.pypi_index, artifact)[0]
+                yield index_entry(self.client, self._origins.pypi_indexes, artifact)[0]
             except LookupFailed as error:
-                tried.append(error.message)
+                tried.add("", error)
+
+    def _offered(self, artifact: Artifact) -> str:
+        """The newest version of a package that its origin has now, empty where it does not say."""
+        if artifact.origin == URL:
+            return ""
+        try:
+            if artifact.origin == PYPI:
+                files = index_files(self.client, self._origins.pypi_indexes, artifact.name)
+                return newest(its.name.split("-")[1] for its in files if its.name.count("-") > 1)
+            folder = quote(artifact.path.rpartition("/")[0], safe="/~+:")
+            (base, *_) = self._origins.files(artifact.origin)
+            _, page = _body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
+        except (LookupFailed, httpx.HTTPError, httpx.InvalidURL, Wrong):
+            return ""
+        pattern = rf'href="(?:[^"]*/)?{re.escape(artifact.name)}_([^_"/]+)_[^"/]*\.deb"'
+        return newest(unquote(it) for it in re.findall(pattern, page.decode("utf-8", "replace")))
 
     def _download(
         self, url: str, artifact: Artifact, partial: Path, advance: Callable[[int], None]
@@ -222,15 +242,6 @@ def _is_worth_a_retry(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def _gone(artifact: Artifact, tried: Sequence[str]) -> LookupFailed:
-    return LookupFailed(
-        f"`{artifact.filename}` ({artifact.size} bytes) is nowhere to be had",
-        details=tried,
-        hint=f"take the version now offered: `envmatrix lock --upgrade {artifact.name}`; or name "
-        f"a mirror that keeps old versions under [mirrors] {artifact.origin} in your configuration",
-    )
-
-
 def read(
     client: httpx.Client,
     bases: Sequence[str],
@@ -238,50 +249,77 @@ def read(
     sleep: Callable[[float], None] = time.sleep,
 ) -> bytes:
     """The bytes at `path` of the first of `bases` that has it; LookupFailed where none has."""
-    tried = []
+    tried, errors = [], []
     for base in bases:
         url = f"{base}/{path}"
         try:
-            return persistently(lambda: client.get(url).raise_for_status().content, sleep)  # noqa: B023
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return persistently(lambda: _body(client, url)[1], sleep)  # noqa: B023
+        except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
             tried.append(f"{url}: {error}")
+            errors.append(error)
     raise LookupFailed(
         f"`{path}` is nowhere to be had",
         details=tried,
-        hint=f"is the network there? mirrors go under [mirrors] {NVIDIA} in your configuration",
+        hint=hint_of(errors, f"mirrors go under [mirrors] {NVIDIA} in your configuration"),
     )
 
 
-def index_files(client: httpx.Client, index: str, project: str) -> tuple[File, ...]:
-    """The files of a project by PyPI's JSON simple API (PEP 691, PEP 700)."""
-    page = f"{index}/{project}/"
-    try:
-        response = client.get(page, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+def _body(
+    client: httpx.Client, url: str, *, accept: str = "*/*", most: int = _MOST_OF_A_PAGE
+) -> tuple[httpx.URL, bytes]:
+    """Where redirects end, and what is there; Wrong where that has more bytes than `most`."""
+    content = bytearray()
+    with client.stream("GET", url, headers={"Accept": accept}) as response:
         response.raise_for_status()
-        return tuple(
-            File(
+        for chunk in response.iter_bytes(_CHUNK):
+            content += chunk
+            if len(content) > most:
+                raise Wrong(f"it has more than {most >> 20} MiB")
+    return response.url, bytes(content)
+
+
+def index_files(client: httpx.Client, indexes: Sequence[str], project: str) -> tuple[File, ...]:
+    """The files of a project, by PyPI's JSON simple API (PEP 691, PEP 700), of all `indexes`."""
+    found: list[File] = []
+    failures: list[Exception] = []
+    for index in indexes:
+        try:
+            found += _index_files(client, f"{index}/{project}/")
+        except LookupFailed as error:
+            failures.append(error)
+    if not found and failures:
+        raise failures[0]
+    return tuple(found)
+
+
+def _index_files(client: httpx.Client, page: str) -> Iterator[File]:
+    try:
+        url, content = _body(client, page, accept="application/vnd.pypi.simple.v1+json")
+        for file in json.loads(content)["files"]:
+            yield File(
                 str(file.get("filename", "")),
-                urljoin(str(response.url), file["url"]),
+                urljoin(str(url.copy_with(userinfo=b"")), file["url"]),
                 file.get("hashes", {}).get("sha256", ""),
                 int(file.get("size") or 0),
                 bool(file.get("yanked")),
             )
-            for file in response.json()["files"]
-        )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise LookupFailed(f"{page}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
+        raise LookupFailed(f"{page}: {error}", hint=hint_of([error])) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LookupFailed(
             f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
         ) from error
 
 
-def index_entry(client: httpx.Client, index: str, artifact: Artifact) -> tuple[str, int]:
-    """URL and size in bytes of `artifact` in a package index."""
-    for file in index_files(client, index, artifact.name):
+def index_entry(
+    client: httpx.Client, indexes: Sequence[str], artifact: Artifact
+) -> tuple[str, int]:
+    """URL and size in bytes of `artifact` in package indexes."""
+    for file in index_files(client, indexes, artifact.name):
         if file.sha256 == artifact.sha256:
             return file.url, file.size
-    raise LookupFailed(f"{index}/{artifact.name}/ lists no file with sha256 {artifact.sha256}")
+    pages = ", ".join(f"{index}/{artifact.name}/" for index in indexes)
+    raise LookupFailed(f"{pages} lists no file with sha256 {artifact.sha256}")
 
 
 def measured(client: httpx.Client, url: str) -> tuple[str, int]:
@@ -299,13 +337,15 @@ def measured(client: httpx.Client, url: str) -> tuple[str, int]:
     try:
         return persistently(once, time.sleep)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise LookupFailed(f"`{url}` is not to be had: {error}") from error
+        raise LookupFailed(f"`{url}` is not to be had: {error}", hint=hint_of([error])) from error
 
 
 @contextmanager
-def http_client() -> Iterator[httpx.Client]:
-    """A client that trusts what this machine trusts, with pip's CA file if one is set."""
-    context = ssl.create_default_context(cafile=os.environ.get("PIP_CERT") or None)
+def http_client(origins: Origins | None = None) -> Iterator[httpx.Client]:
+    """A client that reaches each server as apt and pip do on this machine."""
+    from envmatrix.store.access import Route
+
+    route = Route((origins or Origins()).access)
     timeout = httpx.Timeout(30, connect=10)
-    with httpx.Client(verify=context, timeout=timeout, follow_redirects=True) as client:
+    with httpx.Client(transport=route, timeout=timeout, follow_redirects=True) as client:
         yield client

@@ -13,8 +13,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
@@ -32,11 +34,15 @@ from envmatrix.store.configuration import (
     user_configuration,
 )
 
+if TYPE_CHECKING:
+    from envmatrix.store.access import Access
+
 # NVIDIA's own, which needs no mirror: redistributable archives are under `<product>/redist/`,
 # apt repositories under `cuda/repos/`.
 NVIDIA_BASE = "https://developer.download.nvidia.com/compute"
 
 APT_DIRECTORY = Path("/etc/apt")
+_SNAPSHOTS = "acquire::snapshots::uri::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class AptSource:
     suites: tuple[str, ...]
     components: tuple[str, ...]
     keyring: str
+    snapshot: str = ""
 
 
 def archive_mirrors(
@@ -100,6 +107,7 @@ def parse_deb822(text: str) -> Iterator[AptSource]:
             fields.get("suites", ()),
             fields.get("components", ()),
             " ".join(fields.get("signed-by", ())),
+            " ".join(fields.get("snapshot", ())),
         )
 
 
@@ -107,23 +115,22 @@ def parse_one_line(text: str) -> Iterator[AptSource]:
     for line in re.finditer(r"^deb[ \t]+(?:\[([^]\n]*)\][ \t]+)?([^#\n]*)", text, re.MULTILINE):
         words = line[2].split()
         keyring = re.search(r"signed-by=(\S+)", line[1] or "")
-        yield from _sources(words[:1], words[1:2], words[2:], keyring[1] if keyring else "")
+        snapshot = re.search(r"snapshot=(\S+)", line[1] or "")
+        key, moment = (found[1] if found else "" for found in (keyring, snapshot))
+        yield from _sources(words[:1], words[1:2], words[2:], key, moment)
 
 
 def _sources(
-    uris: Sequence[str], suites: Sequence[str], components: Sequence[str], keyring: str
+    uris: Sequence[str], suites: Sequence[str], components: Sequence[str], *others: str
 ) -> Iterator[AptSource]:
     for uri in uris:
-        yield AptSource(uri.rstrip("/"), tuple(suites), tuple(components), keyring)
+        yield AptSource(uri.rstrip("/"), tuple(suites), tuple(components), *others)
 
 
-def pip_index(help_text: str, environment: Mapping[str, str]) -> str | None:
-    """pip's index: its own variable, else the default that `pip install --help` states."""
-    if url := environment.get("PIP_INDEX_URL"):
-        return url.rstrip("/")
+def pip_index(help_text: str) -> str | None:
+    """pip's own default index, as `pip install --help` states it."""
     match = re.search(r"--index-url.*?\(default\s+(\S+?)\)", help_text, re.DOTALL)
-    # pip shows no password; without it the index would refuse us later, and less clearly.
-    return match.group(1).rstrip("/") if match and "****" not in match.group(1) else None
+    return match.group(1).rstrip("/") if match else None
 
 
 def running() -> tuple[str, str]:
@@ -156,8 +163,35 @@ class Origins:
 
     def archive(self, origin: str) -> tuple[str, ...]:
         """Base URLs of the archive of a distribution."""
-        known = (*self.mirrors.get(origin, ()), *self._of_apt.get(origin, ()))
-        return tuple(dict.fromkeys(known)) or _unknown(origin, self.configuration)
+        return tuple(dict.fromkeys(self._bases(origin))) or _unknown(origin, self.configuration)
+
+    def snapshots(self, origin: str, epoch: int) -> tuple[str, ...]:
+        """Base URLs of the archive of a distribution as it was at `epoch`, in seconds since 1970,
+        where apt knows a server of snapshots (apt.conf(5), `Acquire::Snapshots::URI`)."""
+        if origin in (PYPI, NVIDIA):
+            return ()
+        known = load_facts().distributions.values()
+        names = {its.name.lower() for its in known if origin in its.origins} | {origin.lower()}
+        names |= {urlsplit(url).hostname or "" for url in self._bases(origin)}
+        templates = [
+            value
+            for key, value in sorted(self.access.apt.items())
+            if key.startswith(_SNAPSHOTS) and key.rpartition("::")[2] in names and is_url(value)
+        ]
+        sources = apt_sources(self.apt_directory)
+        moments = [its.snapshot for its in sources if re.fullmatch(r"\d{8}T\d{6}Z", its.snapshot)]
+        # A server takes the archive some hours after it changed, and names the last one before.
+        times = (datetime.fromtimestamp(epoch + later, UTC) for later in (43200, 0))
+        moments += [f"{time:%Y%m%dT%H%M%SZ}" for time in times]
+        found = (
+            template.replace("@SNAPSHOTID@", moment).rstrip("/")
+            for template in templates
+            for moment in moments
+        )
+        return tuple(dict.fromkeys(found))
+
+    def _bases(self, origin: str) -> tuple[str, ...]:
+        return (*self.mirrors.get(origin, ()), *self._of_apt.get(origin, ()))
 
     @cached_property
     def _of_apt(self) -> Mapping[str, tuple[str, ...]]:
@@ -188,14 +222,42 @@ class Origins:
         return tuple(dict.fromkeys(known)) or _unknown(origin, self.configuration)
 
     @cached_property
+    def access(self) -> Access:
+        """How servers are reached from here."""
+        from envmatrix.store.access import Access  # httpx
+
+        known = load_facts().distributions.values()
+        names = [origin for distribution in known for origin in distribution.origins]
+        of_apt = [url for name in names for url in self.mirrors.get(name, ())]
+        of_apt += [source.uri for source in apt_sources(self.apt_directory) if is_url(source.uri)]
+        hosts = frozenset(urlsplit(url).hostname or "" for url in of_apt)
+        configured = (url for urls in self.mirrors.values() for url in urls)
+        return Access(self.environment, self.apt_directory, hosts, (*of_apt, *configured))
+
+    @property
     def pypi_index(self) -> str:
+        return self.pypi_indexes[0]
+
+    @cached_property
+    def pypi_indexes(self) -> tuple[str, ...]:
+        """Base URLs of package indexes, tried in order."""
         if configured := self.mirrors.get(PYPI_INDEX):
-            return configured[0]
-        command = [sys.executable, "-m", "pip", "install", "--help"]
-        wide = {**self.environment, "COLUMNS": "400"}
-        shown = subprocess.run(command, capture_output=True, text=True, env=wide, check=False)
-        index = pip_index(shown.stdout, self.environment)
-        return index or _unknown(PYPI_INDEX, self.configuration)[0]
+            return configured
+        main = self.access.pip.get("index-url") or self._default_index
+        others = self.access.pip.get("extra-index-url", "").split()
+        known = [url.rstrip("/") for url in (main, *others) if url and is_url(url)]
+        return tuple(dict.fromkeys(known)) or _unknown(PYPI_INDEX, self.configuration)
+
+    @property
+    def _default_index(self) -> str | None:
+        shown = subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--help"],
+            capture_output=True,
+            text=True,
+            env={**self.environment, "COLUMNS": "400"},
+            check=False,
+        )
+        return pip_index(shown.stdout)
 
     @property
     def pypi_files(self) -> tuple[str, ...]:

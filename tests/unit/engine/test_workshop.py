@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,3 +70,17 @@ def test_a_mirror_is_needed_for_the_archive_that_is_read(tmp_path: Path) -> None
         workshop.apt_of_host("noble", "arm64")
     with pytest.raises(LookupFailed, match="where the origin `ubuntu` lives"):
         workshop.apt_of_host("resolute", "arm64")
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="there is no apt here")
+def test_every_mirror_of_an_archive_is_tried_until_one_serves_the_suite(tmp_path: Path) -> None:
+    keyring = tmp_path / "keyring.gpg"
+    keyring.touch()
+    with socket.socket() as first, socket.socket() as second:
+        for taken in (first, second):
+            taken.bind(("127.0.0.1", 0))  # and nothing answers
+        urls = [f"http://127.0.0.1:{taken.getsockname()[1]}/ubuntu" for taken in (first, second)]
+        (tmp_path / "config.toml").write_text(f"[mirrors]\nubuntu = {json.dumps(urls)}\n")
+        with pytest.raises(LookupFailed) as told:
+            workshop_with(tmp_path, keyring).apt_of_host("noble", "amd64")
+    assert urls[1] in "".join(told.value.details), "the last one's error is told"

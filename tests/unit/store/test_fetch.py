@@ -21,6 +21,7 @@ from tests.fakes import Silent
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
+from envmatrix.store.access import Access
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import ATTEMPTS, Fetcher, index_entry, read
 from envmatrix.store.origins import Origins
@@ -196,7 +197,7 @@ def test_a_body_without_end_is_not_read_to_its_end(world: World) -> None:
 
     with pytest.raises(LookupFailed):
         world.fetch(endless)
-    assert all(count <= 2 for count in sent.values())
+    assert all(count <= (5 if url.endswith("/") else 2) for url, count in sent.items())
 
 
 def test_progress_ends_where_the_lock_says_whatever_was_tried(world: World) -> None:
@@ -229,13 +230,96 @@ def test_one_failure_stops_the_rest_and_is_the_one_that_is_told(world: World) ->
     def answer(request: httpx.Request) -> httpx.Response:
         if "broken" in str(request.url):
             assert is_reading.wait(10)
-            return status(404)
+            return status(403)
         return httpx.Response(200, content=body())
 
     with pytest.raises(LookupFailed, match=re.escape(f"`{broken.filename}`")):
         world.fetch(answer, slow, broken, *(replace(item, size=1 << 40) for item in later))
     assert world.has_nothing
     assert len(world.requests) < len(later)
+
+
+def test_all_files_that_are_gone_are_told_at_once_with_what_is_offered(world: World) -> None:
+    items = [item_of(f"{name}".encode(), name) for name in ("gcc-12", "zlib1g", "there")]
+    archive = replace(item_of(b"a", "source", "url"), path="http://a.example/source.tar")
+    names = ("../", "gcc-12_9_all.deb", "/d/gcc-12_12.2-14%2bb1_all.deb", "gcc-12-base_13_all.deb")
+    listing = "".join(f'<a href="{name}">x</a>' for name in names)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/debian/pool/":
+            return ok(listing.encode())
+        return ok(b"there") if "there" in request.url.path else status(404)
+
+    with pytest.raises(LookupFailed, match="3 files of the lock are nowhere to be had") as told:
+        world.fetch(answer, *items, archive)
+    assert told.value.details[:3] == (
+        "`gcc-12` 1; 12.2-14+b1 is offered now",
+        "`zlib1g` 1",
+        "`source` 1",
+    )
+    assert "`envmatrix lock --upgrade gcc-12 zlib1g`" in str(told.value.hint)
+    assert world.store.verified(items[2]), "what is there is not lost"
+
+
+def test_a_wheel_that_is_gone_is_told_with_the_newest_of_the_index(world: World) -> None:
+    names = ("wheel-1.9-py3-none-any.whl", "wheel-1.10-py3-none-any.whl", "wheel-2.tar.gz")
+    files = [{"filename": name, "url": name, "hashes": {}} for name in names]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_page = request.url.host == "index.example"
+        return httpx.Response(200, json={"files": files}) if is_page else status(404)
+
+    with pytest.raises(LookupFailed) as told:
+        world.fetch(answer, WHEEL)
+    assert "now offered (1.10): `envmatrix lock --upgrade wheel`" in str(told.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "hint"),
+    [
+        (status(401), "a login is missing"),
+        (status(403), "a login is missing"),
+        (status(407), "a login is missing"),
+        (status(500), "the server fails"),
+        (httpx.ConnectError("refused"), "is the network there"),
+        (httpx.ConnectTimeout("slow"), "is the network there"),
+    ],
+)
+def test_the_way_out_is_right_for_the_failure(
+    world: World, trouble: httpx.Response | Exception, hint: str
+) -> None:
+    """Another version helps nobody who cannot reach a server."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "first" in str(request.url):
+            return status(404)
+        if isinstance(trouble, Exception):
+            raise trouble
+        return status(trouble.status_code)
+
+    with pytest.raises(LookupFailed, match=r"`a_1%2b\.deb` .* is nowhere to be had") as told:
+        world.fetch(answer)
+    assert hint in str(told.value.hint)
+    assert "--upgrade" not in str(told.value.hint)
+
+
+def test_a_server_of_snapshots_that_apt_knows_is_asked_last(world: World, tmp_path: Path) -> None:
+    dump = 'Acquire::Snapshots::URI::Origin::Debian "http://s.example/debian/@SNAPSHOTID@/";\n'
+    access = Access({}, tmp_path, run=lambda command, _: dump if "apt-config" in command else "")
+    vars(world.origins)["access"] = access
+
+    def listen(request: httpx.Request) -> httpx.Response:
+        world.requests.append(str(request.url))
+        return ok() if "20260102T030405Z" in str(request.url) else status(404)
+
+    with httpx.Client(transport=httpx.MockTransport(listen)) as client:
+        epoch = 1767323045
+        Fetcher(world.store, world.origins, client, epoch=epoch).fetch([ITEM], Silent())
+    assert world.requests == [
+        *(f"{base}/pool/a_1%252b.deb" for base in BASES),
+        "http://s.example/debian/20260102T150405Z/pool/a_1%252b.deb",
+        "http://s.example/debian/20260102T030405Z/pool/a_1%252b.deb",
+    ]
 
 
 def test_a_fetcher_that_failed_once_works_again(world: World) -> None:
@@ -283,7 +367,7 @@ def test_an_index_without_the_file_is_one_more_place_that_was_tried(world: World
 
 def test_the_index_tells_url_and_size() -> None:
     with httpx.Client(transport=httpx.MockTransport(lambda _: page())) as client:
-        assert index_entry(client, INDEX, WHEEL) == ("http://index.example/files/w.whl", 7)
+        assert index_entry(client, (INDEX,), WHEEL) == ("http://index.example/files/w.whl", 7)
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", "{}"])
@@ -293,7 +377,7 @@ def test_an_index_of_another_kind_is_told(body: str) -> None:
         httpx.Client(transport=transport) as client,
         pytest.raises(LookupFailed, match="is no JSON index"),
     ):
-        index_entry(client, INDEX, WHEEL)
+        index_entry(client, (INDEX,), WHEEL)
 
 
 BIG = b"0123456789abcdef" * (1 << 17)  # 2 MiB

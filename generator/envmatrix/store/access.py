@@ -1,0 +1,303 @@
+"""How this machine reaches a server: proxies, logins and certificates, as apt and pip are
+configured here, and as the environment and ~/.netrc say."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from envmatrix.errors import LookupFailed
+
+_SECONDS = 30
+_DIRECT = "DIRECT"
+# Sections of pip's configuration, the strongest last.
+_SECTIONS = ("global", "download", "install", ":env:")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """An entry of a netrc; `machine` may have a scheme, a port and a path."""
+
+    machine: str
+    user: str
+    password: str
+
+    def is_for(self, url: httpx.URL, *, needs_https: bool) -> bool:
+        """`needs_https`: an entry without a scheme is for HTTPS only, as apt has it."""
+        scheme, separator, rest = self.machine.rpartition("://")
+        host, slash, path = rest.partition("/")
+        name, _, port = host.partition(":")
+        is_of_scheme = url.scheme == scheme if separator else not needs_https or _is_https(url)
+        is_of_port = not port or port == str(url.port or {"http": 80, "https": 443}[url.scheme])
+        is_of_path = url.path.startswith(slash + path)
+        return is_of_scheme and name.lower() == url.host and is_of_port and is_of_path
+
+
+def _is_https(url: httpx.URL) -> bool:
+    return url.scheme == "https"
+
+
+def logins(text: str) -> Iterator[Login]:
+    """The entries of a netrc, or of apt's auth.conf."""
+    words = iter(re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE).split())
+    entry: dict[str, str] = {}
+    for word in words:
+        if word in ("machine", "default"):
+            yield from _complete(entry)
+            entry = {"machine": next(words, "") if word == "machine" else ""}
+        elif word in ("login", "password", "account"):
+            entry[word] = next(words, "")
+    yield from _complete(entry)
+
+
+def _complete(entry: Mapping[str, str]) -> Iterator[Login]:
+    if entry.get("machine") and "login" in entry:
+        yield Login(entry["machine"], entry["login"], entry.get("password", ""))
+
+
+def apt_settings(dump: str) -> Mapping[str, str]:
+    """What `apt-config dump` prints, by lower-case names."""
+    return {
+        name.lower(): value for name, value in re.findall(r'^(\S+) "(.*)";$', dump, re.MULTILINE)
+    }
+
+
+def pip_settings(listed: str) -> Mapping[str, str]:
+    """What `pip config list` prints for `pip install` and `pip download`."""
+    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in listed.splitlines():
+        name, _, value = line.partition("=")
+        section, _, key = name.rpartition(".")
+        if section in found:
+            try:
+                found[section][key] = str(ast.literal_eval(value))
+            except (ValueError, SyntaxError):
+                continue
+    return {key: value for section in _SECTIONS for key, value in found[section].items()}
+
+
+@dataclass(frozen=True)
+class Access:
+    """`hosts_of_apt` are reached as apt does, all others as pip does. `urls` are those that are
+    configured, and may have a login. `run` gives the stdout of a program in an environment, empty
+    where it fails."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    apt_directory: Path = Path("/etc/apt")
+    hosts_of_apt: frozenset[str] = frozenset()
+    urls: tuple[str, ...] = ()
+    run: Callable[[Sequence[str], Mapping[str, str]], str] = lambda *asked: _printed(*asked)
+
+    def _ask(self, command: Sequence[str]) -> str:
+        return self.run(command, self.environment)
+
+    @cached_property
+    def apt(self) -> Mapping[str, str]:
+        return apt_settings(self._ask(("apt-config", "dump")))
+
+    @cached_property
+    def pip(self) -> Mapping[str, str]:
+        return pip_settings(self._ask((sys.executable, "-m", "pip", "config", "list")))
+
+    def proxy(self, url: httpx.URL) -> str | None:
+        """The URL of the proxy for `url`; None for none."""
+        if url.host in self.hosts_of_apt:
+            chosen = self._proxy_of_apt(url)
+        else:
+            chosen = self.pip.get("proxy", "")
+        if not chosen:
+            chosen = self._proxy_of_environment(url)
+        return None if chosen in ("", _DIRECT) else chosen
+
+    def _proxy_of_apt(self, url: httpx.URL) -> str:
+        schemes = ("https", "http") if _is_https(url) else ("http",)
+        names = [f"acquire::{scheme}::proxy::{url.host}" for scheme in schemes]
+        names += [f"acquire::{scheme}::proxy" for scheme in schemes]
+        for name in names:
+            if value := self.apt.get(name):
+                return _DIRECT if value.upper() == _DIRECT else value
+        for scheme in schemes:
+            if program := self.apt.get(f"acquire::{scheme}::proxy-auto-detect"):
+                said = self._ask((program, str(url.copy_with(userinfo=b"")))).strip()
+                return _DIRECT if said.upper() == _DIRECT else said
+        return ""
+
+    def _proxy_of_environment(self, url: httpx.URL) -> str:
+        found = {name.lower(): value for name, value in self.environment.items() if value}
+        found |= {name: value for name, value in self.environment.items() if name.islower()}
+        if any(_is_within(url, name) for name in found.get("no_proxy", "").split(",")):
+            return ""
+        return found.get(f"{url.scheme}_proxy") or found.get("all_proxy", "")
+
+    def login(self, url: httpx.URL) -> tuple[str, str] | None:
+        """User and password for what has none in its URL."""
+        if url.host in self.hosts_of_apt:
+            for entry in self._logins_of_apt:
+                if entry.is_for(url, needs_https=True):
+                    return entry.user, entry.password
+        for entry in (*self._logins_of_urls, *self._logins_of_netrc):
+            if entry.is_for(url, needs_https=False):
+                return entry.user, entry.password
+        return None
+
+    def password(self, url: httpx.URL, user: str) -> str | None:
+        """What the keyring has, where pip may ask it."""
+        if self.pip.get("keyring-provider") == "disabled" or not shutil.which("keyring"):
+            return None
+        services = (str(url.copy_with(userinfo=b"")), url.netloc.decode().rpartition("@")[2])
+        said = (self._ask(("keyring", "get", service, user)).strip() for service in services)
+        return next(filter(None, said), None)
+
+    @cached_property
+    def _logins_of_urls(self) -> tuple[Login, ...]:
+        """As pip has it: what an index is asked with, files of its host are asked with too."""
+        of_pip = f"{self.pip.get('index-url', '')} {self.pip.get('extra-index-url', '')}".split()
+        found = []
+        for parts in map(urlsplit, (*self.urls, *of_pip)):
+            if parts.username:
+                machine = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+                user, password = unquote(parts.username), unquote(parts.password or "")
+                found.append(Login(machine, user, password))
+        return tuple(found)
+
+    @cached_property
+    def _logins_of_apt(self) -> tuple[Login, ...]:
+        parts = sorted((self.apt_directory / "auth.conf.d").glob("*.conf"))
+        return tuple(_read_logins([self.apt_directory / "auth.conf", *parts]))
+
+    @cached_property
+    def _logins_of_netrc(self) -> tuple[Login, ...]:
+        given = self.environment.get("NETRC")
+        home = Path(self.environment.get("HOME") or "/nonexistent")
+        return tuple(_read_logins([Path(given) if given else home / ".netrc"]))
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """Trusts what this machine trusts, with the file of CAs that pip has, if any."""
+        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        chosen = [self.pip.get("cert"), *map(self.environment.get, names)]
+        ca = next(filter(None, chosen), None)
+        certificate = self.pip.get("client-cert")
+        try:
+            context = ssl.create_default_context(
+                cafile=ca if ca and not Path(ca).is_dir() else None,
+                capath=ca if ca and Path(ca).is_dir() else None,
+            )
+            if certificate:
+                context.load_cert_chain(certificate)
+        except (OSError, ValueError) as error:
+            raise LookupFailed(
+                f"the certificates that pip is told to use cannot be read: {error}",
+                hint="see `cert` and `client-cert` in `pip config list`",
+            ) from error
+        return context
+
+    def is_trusted(self, url: httpx.URL) -> bool:
+        """Whether pip is told to trust the host of `url` without a certificate."""
+        names = {url.host, f"{url.host}:{url.port or 443}"}
+        return bool(names & {*self.pip.get("trusted-host", "").split()})
+
+
+def _is_within(url: httpx.URL, name: str) -> bool:
+    """Whether a name of $no_proxy means the host of `url`."""
+    if name.strip() == "*":
+        return True
+    name = name.strip().lower().removeprefix("*").removeprefix(".")
+    if not name:
+        return False
+    names = (url.host, f"{url.host}:{url.port}")
+    return any(its == name or its.endswith(f".{name}") for its in names)
+
+
+def _read_logins(files: Sequence[Path]) -> Iterator[Login]:
+    for file in files:
+        if file.is_file() and os.access(file, os.R_OK):
+            yield from logins(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def _printed(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+
+
+class Route(httpx.BaseTransport):
+    """Sends each request the way that its host is reached."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._transports: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
+        self._making = threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._sign(request)
+        proxy, is_trusted = self._access.proxy(request.url), self._access.is_trusted(request.url)
+        way = (proxy, is_trusted)
+        with self._making:
+            if way not in self._transports:
+                self._transports[way] = self._transport(proxy, is_trusted=is_trusted)
+        return self._transports[way].handle_request(request)
+
+    def _sign(self, request: httpx.Request) -> None:
+        """Add the login that the server knows this machine by. A user without a password is one
+        whose password is in a keyring."""
+        user, _, password = _credentials(request)
+        if not user and not password:
+            user, password = self._access.login(request.url) or ("", "")
+        if user and not password:
+            password = self._access.password(request.url, user) or ""
+        if user:
+            request.headers["Authorization"] = _basic(user, password)
+
+    def _transport(self, proxy: str | None, *, is_trusted: bool) -> httpx.HTTPTransport:
+        try:
+            its = httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+            return httpx.HTTPTransport(
+                verify=False if is_trusted else self._access.context, proxy=its
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise LookupFailed(
+                f"the proxy `{proxy}` is not supported: {error}",
+                hint="HTTP proxies are; see `apt-config dump Acquire`, `pip config list` and "
+                "$https_proxy",
+            ) from error
+
+    def close(self) -> None:
+        for transport in self._transports.values():
+            transport.close()
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _credentials(request: httpx.Request) -> tuple[str, str, str]:
+    given = request.headers.get("Authorization", "")
+    try:
+        return base64.b64decode(given.removeprefix("Basic ")).decode().partition(":")
+    except ValueError:
+        return "", "", given
