@@ -142,6 +142,9 @@ def _told(error: Exception) -> EnvmatrixError:
             where = f"`{_name(error.filename)}`: " if error.filename else ""
             hint = _OF_THE_MACHINE.get(error.errno or 0, _OTHERWISE)
             return EnvmatrixError(f"{where}{_lowered(error.strerror)}", hint=hint)
+        case UnicodeDecodeError():
+            message = f"a file that has to be text is not UTF-8, but has {error.object[:40]!r}"
+            return ConfigurationError(Problem(message, hint="see `git status` for what changed"))
         case MemoryError():
             return EnvmatrixError(
                 "there is not enough memory", hint="free some, or look for a file that is too large"

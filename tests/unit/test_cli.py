@@ -516,7 +516,8 @@ def test_a_pipe_instead_of_a_file_is_not_waited_for(
     os.mkfifo(locked / name)
     answer = envmatrix("generate", "--check")
     assert answer.status == 2
-    assert f"`{name}` is no regular file" in answer.err
+    assert f"`{name}`" in answer.err
+    assert "is no regular file" in answer.err
 
 
 def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,6 +552,24 @@ def test_what_the_machine_refuses_is_told_and_is_no_defect(
     assert len(first) < 300
     assert second.startswith("hint: ")
     assert hint in second
+
+
+def test_a_dockerfile_that_is_not_utf8_is_drift(envmatrix: Prompt, locked: Path) -> None:
+    assert envmatrix("generate").status == 0
+    (dockerfile,) = (locked / "dockerfiles").glob("*/Dockerfile")
+    dockerfile.write_bytes(b"\xff")
+    answer = envmatrix("plan")
+    assert answer.status == 4
+    assert "envmatrix generate" in answer.err
+
+
+def test_a_file_that_is_not_text_is_told(
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(UnicodeDecodeError("utf-8", b"ELF\xff", 3, 4, "invalid"), monkeypatch)
+    answer = envmatrix("plan")
+    assert answer.status == 2
+    assert "is not UTF-8" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ class Workspace:
 
             found = known()[environment]
             text = dockerfile(found)
-            if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            if not file.is_file() or file.read_bytes() != text.encode():
                 raise OutOfDate(
                     f"`{file.relative_to(self.root)}` is not what the lock says",
                     hint="write it: `envmatrix generate`",

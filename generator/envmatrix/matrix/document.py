@@ -150,7 +150,7 @@ class Document:
 def load(path: Path, name: str) -> Document:
     """Read `path`, called `name` in messages."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise ConfigurationError(Problem(f"`{name}` is no regular file"))
+        raise ConfigurationError(Problem(f"`{name}` cannot be read", hint="it is no regular file"))
     try:
         content = path.read_bytes()
     except OSError as error:
