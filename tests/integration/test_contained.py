@@ -378,6 +378,16 @@ def test_a_waived_failure_fails_nothing_and_is_told(libraries: Checkout) -> None
     assert "waived until 2999-01-01: BUG-1, ana" in libraries.run("report", "--check").stdout
 
 
+def test_arguments_for_the_tests_do_not_change_the_state_of_a_library(libraries: Checkout) -> None:
+    have(libraries, a=script(SHARED, tests=["test 1 = 1", "true"]))
+    libraries.run("run", "test", CELL)
+
+    libraries.run("run", "test", CELL, "--", "-a", "1", "=", "2", expect=1)
+
+    entry = json.loads(libraries.run("report", "--check", "--format", "json").stdout)["entries"][0]
+    assert (entry["state"], [run["tests"] for run in entry["runs"]]) == ("passed", [{"passed": 2}])
+
+
 def test_shards_run_each_test_once(libraries: Checkout) -> None:
     tests = [f"test {number} = {number}" for number in range(7)]
     have(libraries, a=script(SHARED, tests=tests))

@@ -55,6 +55,17 @@ class Which:
     memory: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which tests are to run, as records have it: all without anything."""
+
+    shard: str = ""
+    extent: str = ""
+
+
+WHOLE = Part()
+
+
 @dataclass(frozen=True)
 class Cell:
     """A cell whose images are there, as far as they are needed."""
@@ -182,7 +193,7 @@ class Cell:
 
     @contextmanager
     def recorded(
-        self, library: Library, verb: str, shard: str
+        self, library: Library, verb: str, part: Part
     ) -> Iterator[tuple[Execution, Recorder]]:
         """What carries out and what writes down the work on one library."""
         image, revision = self.names[self.compiler], self._revision(library)
@@ -198,7 +209,8 @@ class Cell:
                 image=image,
                 digest=str(client.images.get(image).id),
                 host=platform.node(),
-                shard=shard,
+                shard=part.shard,
+                extent=part.extent,
             )
             with recorded(self.location, run) as recorder:
                 yield self._execution(client, library, recorder), recorder
@@ -311,7 +323,7 @@ def _none_of(name: str | None, names: str, cell: PlannedCell) -> Problem:
 
 
 def for_each(
-    cell: Cell, verb: str, work: Callable[[Execution, Recorder], None], shard: str = ""
+    cell: Cell, verb: str, work: Callable[[Execution, Recorder], None], part: Part = WHOLE
 ) -> None:
     """Do `work` for each library, all of them, whatever becomes of one; the first failure is
     raised at the end. Everything is recorded."""
@@ -319,7 +331,7 @@ def for_each(
     skipped: list[Skipped] = []
     for library in cell.libraries:
         try:
-            with cell.recorded(library, verb, shard) as (execution, recorder):
+            with cell.recorded(library, verb, part) as (execution, recorder):
                 work(execution, recorder)
         except Skipped as error:
             skipped.append(error)

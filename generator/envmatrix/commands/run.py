@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.place import Cell, Which, devices_of, for_each, skip
+from envmatrix.commands.place import Cell, Part, Which, devices_of, for_each, skip
 from envmatrix.console import Console, output
 from envmatrix.engine import containers, images
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.matrix.model import Library
 from envmatrix.results.recording import Recorder
-from envmatrix.results.records import BAD
+from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution, begin_anew
 from envmatrix.sessions.outcomes import COUNTED, TestOutcome
@@ -181,7 +181,8 @@ def test_command(
             recorder.measured(selecting.shadow(found, run.outcomes, console))
         _judge(run, execution, asked, cell.waivers)
 
-    for_each(cell, "test", tested, shard=str(part or ""))
+    extent = ARGUMENTS if arguments else SINCE if since is not None and not shadow else ""
+    for_each(cell, "test", tested, Part(str(part or ""), extent))
 
 
 @command.command("perf", cls=_Passing, epilog="Example: envmatrix run perf cuda13-x86_64")
@@ -213,7 +214,7 @@ def perf_command(
         _compile(execution, recorder)
         _measure(execution, recorder, gpu.request(found), arguments, as_json=as_json)
 
-    for_each(cell, "perf", measured)
+    for_each(cell, "perf", measured, Part(extent=ARGUMENTS if arguments else ""))
 
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")

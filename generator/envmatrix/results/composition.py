@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
 from envmatrix.results import queries, summary
 from envmatrix.results.queries import Kept
-from envmatrix.results.records import BAD
+from envmatrix.results.records import ARGUMENTS, BAD, Product
 from envmatrix.results.rows import left_out
 from envmatrix.results.summary import Entry, Failure, Report
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.analysis import COVERAGE
-from envmatrix.sessions.outcomes import State
+from envmatrix.sessions.outcomes import State, TestOutcome
 
 _HISTORY = 200
 _TIMES = 30
@@ -47,9 +48,10 @@ class Scope:
 
 def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report:
     """The report of the newest runs."""
-    groups = _in_scope(summary.newest(queries.latest(connection)), scope)
-    ids = [kept.run.id for runs in groups.values() for kept in runs]
-    failures = tuple(_failures(connection, groups, scope))
+    newest = _in_scope(summary.newest(queries.latest(connection)), scope)
+    ids = [kept.run.id for runs in newest.values() for kept in runs]
+    groups, tests = _layered(connection, newest)
+    failures = tuple(_failures(connection, groups, tests, scope))
     traced = tuple(_traced(connection, failures))
     used = {failure.waiver for failure in failures}
     times = queries.times(connection, _TIMES)
@@ -87,13 +89,31 @@ def _in_scope(
     return {key: runs for key, runs in groups.items() if scope.has(*key)}
 
 
+_Groups: TypeAlias = Mapping[tuple[str, str], tuple[Kept, ...]]
+_Tests: TypeAlias = Mapping[str, Sequence[TestOutcome]]
+
+
+def _layered(connection: sa.Connection, groups: _Groups) -> tuple[_Groups, _Tests]:
+    """The runs by what each of their tests came to last, and these tests, where parts of them ran
+    after all; the others are as they were."""
+    layers = {key: runs for key, runs in groups.items() if summary.is_layered(runs)}
+    ids = [kept.run.id for runs in layers.values() for kept in runs]
+    tests = queries.outcomes_of(connection, ids) if ids else {}
+    found = dict(groups)
+    own: dict[str, Sequence[TestOutcome]] = {}
+    for key, runs in layers.items():
+        found[key], last = summary.layered(runs, tests)
+        own |= last
+    return found, own
+
+
 def _failures(
-    connection: sa.Connection,
-    groups: Mapping[tuple[str, str], Sequence[Kept]],
-    scope: Scope,
+    connection: sa.Connection, groups: _Groups, known: _Tests, scope: Scope
 ) -> Iterator[Failure]:
+    """`known` are tests that need not be asked for."""
     bad = [kept for runs in groups.values() for kept in runs if kept.end.state in BAD]
-    tests = queries.outcomes_of(connection, [its.run.id for its in bad], only_not_passed=True)
+    ids = [its.run.id for its in bad if its.run.id not in known]
+    tests = {**queries.outcomes_of(connection, ids, only_not_passed=True), **known}
     for kept in bad:
         found = tests.get(kept.run.id, ())
         yield from summary.failures_of(kept, found, scope.waivers, scope.today)
@@ -108,6 +128,7 @@ def _traced(connection: sa.Connection, failures: Sequence[Failure]) -> Iterator[
         history = queries.history(
             connection, kept.run.library, kept.run.cell, kept.run.verb, _HISTORY
         )
+        history = tuple(its for its in history if its.run.extent != ARGUMENTS)
         names = [failure.name for failure in found[:_TRACED]]
         seen = queries.sightings(connection, history, names)
         of_runs = queries.sightings_of_runs(history)
@@ -126,7 +147,7 @@ def _entries(
     measured = queries.measurements_of(connection, ids)
     for (library, cell), runs in groups.items():
         own = [its for its in failures if (its.library, its.cell) == (library, cell)]
-        sizes = [product.size for kept in runs for product in made.get(kept.run.id, ())]
+        sizes = _sizes(made.get(kept.run.id, ()) for kept in runs).values()
         covered = [
             its.value
             for kept in runs
@@ -139,6 +160,11 @@ def _entries(
             size=sum(sizes) if sizes else None,
             coverage=covered[-1] if covered else None,
         )
+
+
+def _sizes(made: Iterable[Sequence[Product]]) -> Mapping[str, int]:
+    """Path -> bytes: shards and runs of verbs make the same files."""
+    return {product.path: product.size for products in made for product in products}
 
 
 def _broke(

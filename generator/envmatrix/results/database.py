@@ -28,7 +28,7 @@ from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.store.artifacts import exclusive
 
 # The migrations in their order; `connect` brings older stores to the newest.
-_SCHEMAS = ("0001", "0002", "0003")
+_SCHEMAS = ("0001", "0002", "0003", "0004")
 SCHEMA = _SCHEMAS[-1]
 
 _WAIT_SECONDS = 30

@@ -13,7 +13,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from envmatrix.results.database import LONGEST_TEXT, unpacked
-from envmatrix.results.records import End, Product, Revision, Run
+from envmatrix.results.records import ARGUMENTS, SINCE, End, Product, Revision, Run
 from envmatrix.results.rows import check_texts, checked, valid
 from envmatrix.results.tables import (
     REMARKABLE,
@@ -28,6 +28,8 @@ from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
 
+# So many runs of what a change reaches count beside whole ones.
+_MOST_PARTIAL = 10_000
 # What tests printed is returned up to this many characters in all.
 _MOST_OUTPUT = 32 << 20
 
@@ -55,16 +57,28 @@ def latest(
     connection: sa.Connection, before: float | None = None, *conditions: sa.ColumnElement[bool]
 ) -> tuple[Kept, ...]:
     """The newest run of each library, cell, verb and shard, or the newest that began before a
-    moment."""
+    moment; and what ran since, of tests that a change reaches. Runs with arguments of their own
+    tell nothing of the others."""
+    wanted = conditions if before is None else (*conditions, runs.c.started < before)
     key = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
-    newest = sa.select(*key, sa.func.max(runs.c.started).label("started")).group_by(*key)
-    if before is not None:
-        newest = newest.where(runs.c.started < before)
-    newest = newest.where(*conditions)
-    chosen = newest.subquery()
-    same = [runs.c[column.name] == chosen.c[column.name] for column in (*key, runs.c.started)]
-    query = sa.select(runs).join(chosen, sa.and_(*same)).order_by(*key, runs.c.id)
-    return _all_kept(connection, query)
+    newest = (
+        sa.select(*key, sa.func.max(runs.c.started).label("started"))
+        .where(runs.c.extent == "", *wanted)
+        .group_by(*key)
+        .subquery()
+    )
+    same = [runs.c[column.name] == newest.c[column.name] for column in (*key, runs.c.started)]
+    usual = sa.select(runs).join(newest, sa.and_(*same)).where(runs.c.extent == "")
+    of_place = [newest.c[column.name] == column for column in key[:-1]]
+    is_later = sa.or_(newest.c.started.is_(None), runs.c.started > newest.c.started)
+    partial = (
+        sa.select(runs)
+        .outerjoin(newest, sa.and_(*of_place, newest.c.shard == ""))
+        .where(runs.c.extent == SINCE, is_later, *wanted)
+        .order_by(runs.c.started.desc(), runs.c.id)
+    )
+    found = _all_kept(connection, usual.order_by(*key, runs.c.id))
+    return (*found, *_all_kept(connection, partial.limit(_MOST_PARTIAL)))
 
 
 def latest_of(connection: sa.Connection, library: str, cell: str) -> tuple[Kept, ...]:
@@ -123,7 +137,7 @@ def times(
     place = (runs.c.library, runs.c.cell, runs.c.verb)
     number = sa.func.row_number().over(partition_by=place, order_by=runs.c.started.desc())
     columns = (*place, runs.c.state, runs.c.seconds, number.label("number"))
-    numbered = sa.select(*columns).subquery()
+    numbered = sa.select(*columns).where(runs.c.extent == "").subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
     found: dict[tuple[str, str, str], list[Timed]] = defaultdict(list)
     rows = connection.execute(query)
@@ -240,7 +254,7 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
     bad = (
         sa.select(runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name, outcomes.c.state)
         .join(outcomes, outcomes.c.run == runs.c.id)
-        .where(runs.c.started >= since, REMARKABLE)
+        .where(runs.c.started >= since, runs.c.extent != ARGUMENTS, REMARKABLE)
         .distinct()
     )
     found_bad = valid(connection, outcomes, connection.execute(bad), _placed)
@@ -274,7 +288,8 @@ def _run_of(place: _Place) -> tuple[str, str, str]:
 def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, str]]:
     """What ran more than once: only that can contradict itself."""
     what = (runs.c.library, runs.c.cell, runs.c.revision)
-    query = sa.select(*what).where(runs.c.started >= since).group_by(*what)
+    usual = (runs.c.started >= since, runs.c.extent != ARGUMENTS)
+    query = sa.select(*what).where(*usual).group_by(*what)
     rows = connection.execute(query.having(sa.func.count() > 1))
     return {(library, cell, revision) for library, cell, revision in rows}
 
@@ -292,6 +307,7 @@ def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: fl
             .join(outcomes, outcomes.c.run == runs.c.id)
             .where(
                 runs.c.started >= since,
+                runs.c.extent != ARGUMENTS,
                 runs.c.revision.in_(revisions),
                 outcomes.c.name.in_(names[start : start + 500]),
                 outcomes.c.state == "passed",
@@ -313,6 +329,7 @@ def durations(
             .where(
                 runs.c.library == library,
                 runs.c.started < before,
+                runs.c.extent != ARGUMENTS,
                 runs.c.passed + runs.c.flaky + runs.c.failed > 0,
                 *condition,
             )
@@ -371,6 +388,7 @@ def _kept(row: sa.Row[Any]) -> Kept:
         row.digest,
         row.host,
         row.shard,
+        row.extent,
     )
     return Kept(
         checked(run),

@@ -39,6 +39,11 @@ class InvalidRecord(ValueError):
     """A record that no run of this tool wrote, and why."""
 
 
+# A run of the tests that a change reaches, as all tests run; and one with arguments of its own for
+# the framework, which tells nothing of tests without them.
+SINCE, ARGUMENTS = "since", "arguments"
+
+
 @dataclass(frozen=True, slots=True)
 class Revision:
     """What was built: a commit of the library's source, or what else identifies it. `committed` is
@@ -52,7 +57,8 @@ class Revision:
 @dataclass(frozen=True, slots=True)
 class Run:
     """One library in one cell, once. `started` is in seconds since 1970; `image` is the name with
-    its fingerprint, `digest` what the engine has under it."""
+    its fingerprint, `digest` what the engine has under it. `extent` is empty where all tests ran,
+    but for those of other shards: otherwise it is `SINCE` or `ARGUMENTS`."""
 
     id: str
     library: str
@@ -64,6 +70,7 @@ class Run:
     digest: str = ""
     host: str = ""
     shard: str = ""
+    extent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class Site:
         """The newest run that tells most: with tests if any."""
         found = queries.latest_of(self.connection, library, cell)
         runs = summary.newest(found).get((library, cell))
+        runs = runs or queries.history(self.connection, library, cell, None, 1)
         if not runs:
             return None
         return self._run(max(runs, key=_telling), "../../", is_newest=True)

@@ -4,8 +4,9 @@ answers, which are handed in as values."""
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from envmatrix.results.queries import Flake, Kept, Sighting, Timed
@@ -120,8 +121,65 @@ def _counting(verbs: Mapping[str, Sequence[Kept]]) -> Iterable[Kept]:
             continue
         if verb == "test" and begun.get("compile", 0.0) > begun[verb] and _is_bad(verbs["compile"]):
             continue
-        last = max(found, key=lambda its: its.run.started)
-        yield from (its for its in found if _shards(its) == _shards(last))
+        yield from _current(found)
+
+
+def _current(found: Sequence[Kept]) -> Sequence[Kept]:
+    """The newest complete run of a verb, be it whole or all shards of one partition, and what ran
+    since in parts, the oldest first. Without a complete one, the parts of the newest partition."""
+    usual = [its for its in found if not its.run.extent]
+    totals = sorted({_shards(its) for its in usual})
+    partitions = [[its for its in usual if _shards(its) == total] for total in totals]
+    complete = [part for part in partitions if len(part) >= _parts_of(part[0])]
+    if not complete:
+        last = max(found, key=_started)
+        return sorted((its for its in found if _shards(its) == _shards(last)), key=_started)
+    base = max(complete, key=lambda runs: min(map(_started, runs)))
+    begun = min(map(_started, base))
+    later = (its for its in found if its not in base and its.run.started > begun)
+    return sorted([*base, *later], key=_started)
+
+
+def _started(kept: Kept) -> float:
+    return kept.run.started
+
+
+def _parts_of(kept: Kept) -> int:
+    """How many shards there are of what a run is a shard of."""
+    total = _shards(kept)
+    return int(total) if total.isdecimal() else 1
+
+
+def is_layered(runs: Sequence[Kept]) -> bool:
+    """Whether some of the runs that count ran a part of the tests that others ran too."""
+    kinds = {(its.run.extent, _shards(its)) for its in runs if its.run.verb == "test"}
+    return len(kinds) > 1 or any(extent for extent, _ in kinds)
+
+
+def layered(
+    runs: Sequence[Kept], tests: Mapping[str, Sequence[TestOutcome]]
+) -> tuple[tuple[Kept, ...], Mapping[str, Sequence[TestOutcome]]]:
+    """Runs with those of their tests that no later run ran again, and what they come to by these:
+    a run of some tests says nothing of the others."""
+    seen: set[str] = set()
+    own: dict[str, Sequence[TestOutcome]] = {}
+    there: list[Kept] = []
+    for kept in sorted(runs, key=_started, reverse=True):
+        if kept.run.verb != "test":
+            there.append(kept)
+            continue
+        outcomes = tests.get(kept.run.id, ())
+        left = [its for its in outcomes if its.name not in seen]
+        has_no_verdict = _is_bad([kept]) and not any(its.state in BAD for its in outcomes)
+        # What did not get as far as its tests counts until others got there, and for good where
+        # it was to run them all.
+        counts = has_no_verdict and not (seen and kept.run.extent)
+        state = kept.end.state if counts else worst(its.state for its in left)
+        own[kept.run.id] = left
+        end = replace(kept.end, state=state)
+        there.append(replace(kept, end=end, counts=Counter(its.state for its in left)))
+        seen |= {its.name for its in outcomes}
+    return tuple(reversed(there)), own
 
 
 def _is_bad(found: Iterable[Kept]) -> bool:

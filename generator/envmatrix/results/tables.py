@@ -45,6 +45,7 @@ runs = Table(
     Column("digest", String(100), nullable=False),
     Column("host", String(255), nullable=False),
     Column("shard", String(20), nullable=False),
+    Column("extent", String(20), nullable=False, server_default=""),
     *(Column(state, Integer, nullable=False) for state in COUNTED),
     Index(None, "library", "cell", "verb", "started"),
     Index(None, "started"),

@@ -20,6 +20,7 @@ def run(
     revision: str | None = None,
     committed: float | None = None,
     shard: str = "",
+    extent: str = "",
 ) -> Run:
     """The run `number`, at that second and of that revision."""
     return Run(
@@ -33,6 +34,7 @@ def run(
         digest="sha256:0",
         host="machine",
         shard=shard,
+        extent=extent,
     )
 
 
@@ -53,6 +55,7 @@ def record(
     revision: str | None = None,
     committed: float | None = None,
     shard: str = "",
+    extent: str = "",
 ) -> Record:
     """A run that failed if one of its tests did."""
     found = tests or {}
@@ -66,6 +69,7 @@ def record(
             revision=revision,
             committed=committed,
             shard=shard,
+            extent=extent,
         ),
         End(state or ("failed" if is_bad else "passed"), seconds, cause, message),
         tuple(steps),
