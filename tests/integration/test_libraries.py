@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -382,6 +383,21 @@ def test_a_wheel_is_crossed_and_named_so(copied: Checkout) -> None:
     said = copied.run("run", "compile", CROSSED, "--library", "python", expect=1).stderr
     assert "includes `Python.h`" in said
     assert "--emulate" in said
+
+
+@pytest.mark.parametrize("library", ["python", "extension"])
+def test_equal_sources_become_equal_wheels(copied: Checkout, library: str) -> None:
+    made = copied.root / "build" / CELL / library / "devel"
+    (before,) = made.glob("wheels/*.whl")
+    first = before.read_bytes()
+    shutil.rmtree(made)
+    for file in (copied.root / library).rglob("*"):
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        file.chmod(file.stat().st_mode & 0o700)
+
+    copied.run("run", "compile", CELL, "--library", library)
+
+    assert before.read_bytes() == first
 
 
 def test_equal_sources_become_equal_objects(copied: Checkout) -> None:

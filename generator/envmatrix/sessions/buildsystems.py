@@ -184,7 +184,17 @@ def _python(place: Workplace, jobs: int) -> Sequence[Command]:
     platform = f"{target.system}-{target.processor}".lower()
     crossed = {"_PYTHON_HOST_PLATFORM": platform} if _is_crossed(place) else {}
     argv += [*settings, "--outdir", WHEELS, "."]
-    return (Command("compile", argv, place.tree, {**parallel, **crossed}),)
+    # What the library says itself comes with its container.
+    same = {name: text for name, text in _SAME_WHEELS.items() if name not in build.environment}
+    command = ["sh", "-euc", _WITH_USUAL_MODES, "sh", *argv]
+    return (Command("compile", command, place.tree, {**parallel, **same, **crossed}),)
+
+
+# Equal sources become equal wheels: the time of files in them, the first that a zip file can hold,
+# and a directory of a name that is not of chance, for what scikit-build-core compiles.
+_SAME_WHEELS = {"SOURCE_DATE_EPOCH": "315532800", "SKBUILD_BUILD_DIR": f"{BUILD}/skbuild"}
+# Wheels hold the modes of files, which a checkout has from the umask of whoever made it.
+_WITH_USUAL_MODES = 'chmod -R u=rwX,go=rX . && umask 022 && exec "$@"'
 
 
 def _script(place: Workplace, jobs: int) -> Sequence[Command]:

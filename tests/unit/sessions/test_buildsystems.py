@@ -74,6 +74,15 @@ def test_a_python_package_becomes_a_wheel_of_what_is_locked() -> None:
     assert spec.environment["PYTHONPATH"] == "/requires"
 
 
+def test_a_wheel_has_no_time_and_no_name_of_chance_unless_the_library_says_so() -> None:
+    own = {"SOURCE_DATE_EPOCH": "1700000000"}
+    (usual,) = commands(place(LibraryBuild("python")), 7)
+    (said,) = commands(place(LibraryBuild("python", environment=own)), 7)
+    assert usual.environment["SOURCE_DATE_EPOCH"] == "315532800"
+    assert usual.environment["SKBUILD_BUILD_DIR"] == "/build/skbuild"
+    assert "SOURCE_DATE_EPOCH" not in said.environment
+
+
 def test_a_wheel_has_the_platform_that_it_is_crossed_to() -> None:
     native, crossed = (
         commands(place(LibraryBuild("python"), cell=f"cuda13.5-debian12-{arch}"), 7)[0].environment
