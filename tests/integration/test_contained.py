@@ -293,6 +293,26 @@ def test_a_download_is_ended_within_seconds_with_its_remedy(libraries: Checkout)
     assert report(libraries)["a"]["cause"] == "environment"
 
 
+KERNEL = "echo '__global__ void k() {}' >/build/k.cu; nvcc -shared -o /build/libk.so /build/k.cu"
+
+
+def test_code_for_other_gpus_than_asked_for_is_told(libraries: Checkout) -> None:
+    told, right = f"{KERNEL} -arch=sm_75", f"{KERNEL} {{gencode}}"
+    have(
+        libraries,
+        ignores={**script(told), "artifacts": ["*.so"]},
+        meant={**script(told), "artifacts": ["*.so"], "sm": "own"},
+        right={**script(right), "artifacts": ["*.so"]},
+    )
+
+    done = libraries.run("run", "compile", CELL)
+
+    warnings = [its for its in done.stderr.splitlines() if "GPU code" in its or "CUDAARCHS" in its]
+    assert len(warnings) == 2
+    assert "only PTX for sm_80, sm_86, sm_90, sm_100, sm_120" in warnings[0]
+    assert "`ignores` may ignore $CUDAARCHS; `{sm}` in its options" in warnings[1]
+
+
 def test_a_program_that_the_image_lacks_is_named(libraries: Checkout) -> None:
     have(libraries, a=script("gfortran --version"))
 

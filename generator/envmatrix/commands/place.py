@@ -139,7 +139,7 @@ class Cell:
     def place(self, library: Library) -> Workplace:
         return Workplace(
             cell=self.planned,
-            library=library,
+            library=library.compiled_for(self.planned.toolchain.sm),
             root=self.workspace.root,
             source=self._source(library),
             caches=cache_directory(),
@@ -229,6 +229,7 @@ class Cell:
             told=recorder.step,
             component_of=self._lacking_component,
             absent_submodules=lambda: _absent_submodules(library, self.workspace.root),
+            borrowed=self.workspace.matrix.borrowed_components(self.planned, library),
         )
         return Execution(runner, jobs)
 

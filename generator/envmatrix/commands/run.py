@@ -24,7 +24,8 @@ from envmatrix.results.recording import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution, begin_anew
-from envmatrix.sessions.outcomes import COUNTED, TestOutcome
+from envmatrix.sessions.fatbins import difference
+from envmatrix.sessions.outcomes import COUNTED, Artifact, TestOutcome
 from envmatrix.sessions.runner import Skipped
 from envmatrix.sessions.steps import Workplace
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
     from envmatrix.results.waivers import Waiver
     from envmatrix.sessions.testing import Asked, TestRun
+
+
+# Of so many files it is told one by one that their GPU code is not what was asked for.
+_MOST_WARNINGS = 5
 
 
 class _Verbs(click.Group):
@@ -250,6 +255,23 @@ def _compile(execution: Execution, recorder: Recorder) -> None:
     recorder.measured(execution.cache_hits())
     for item in found:
         output(f"{_shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
+    if not execution.place.library.chooses_sm:
+        _warn_of_architectures(found, execution)
+
+
+def _warn_of_architectures(found: Sequence[Artifact], execution: Execution) -> None:
+    """Say which files have code for other GPUs than the matrix asks for."""
+    place, console = execution.place, execution.runner.console
+    wanted = place.cell.toolchain.sm
+    rows = ((item.path, difference(item.code, wanted)) for item in found)
+    wrong = [(path, words) for path, words in rows if words]
+    for path, words in wrong[:_MOST_WARNINGS]:
+        console.warn(f"`{_shown(path)}` has other GPU code than `sm` asks for: {words}")
+    if wrong:
+        console.warn(
+            f"`{place.library.name}` may ignore $CUDAARCHS; `{{sm}}` in its options, environment "
+            "or commands passes `sm` on, and `sm: own` in matrix.yaml says that it is meant so"
+        )
 
 
 def _tell(run: TestRun) -> None:

@@ -35,6 +35,7 @@ def library(name: str, entry: LibraryEntry) -> Library:
         entry.components,
         entry.cells or (),
         entry.cuda,
+        chooses_sm=entry.sm == "own",
     )
 
 

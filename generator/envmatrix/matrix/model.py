@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from envmatrix.errors import Position
 from envmatrix.matrix.cells import Cell, package_triplet
@@ -179,7 +180,8 @@ _OWN_FRAMEWORK = {"cmake": "ctest", "meson": "meson", "bazel": "bazel"}
 @dataclass(frozen=True, slots=True)
 class Library:
     """`path` is within `source`, or without one within the repository; `cells` are globs of those
-    that it is for, all without any."""
+    that it is for, all without any. `chooses_sm` says that it is meant to have code for other GPUs
+    than the matrix asks for."""
 
     name: str
     path: str = "."
@@ -191,6 +193,7 @@ class Library:
     components: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
     cuda: Literal["toolkit", "none"] = "toolkit"
+    chooses_sm: bool = False
 
     def suits(self, arch: str) -> bool:
         """Whether it can be compiled for a target: one without CUDA takes what needs none."""
@@ -208,11 +211,42 @@ class Library:
         """Whether it says that it has no tests: `test: none`."""
         return self.test is not None and self.test.framework == "none"
 
+    def compiled_for(self, sm: Sequence[str]) -> Library:
+        """The library with the GPU architectures where its texts have `{sm}` and the like."""
+        build = _with_sm(self.build, sm)
+        return replace(self, build=build, test=self.test and _with_sm(self.test, sm))
+
     @property
     def requires(self) -> tuple[str, ...]:
         """The wheels that it is built and tested with: of a Python library also what builds it."""
         frontend = ("build",) if self.build.system == "python" else ()
         return (*frontend, *self.build.requires, *(self.test.requires if self.test else ()))
+
+
+# How the GPU architectures are written for whom: CMake, lists with commas, PyTorch, nvcc.
+_SM_FORMS: Mapping[str, Callable[[Sequence[str]], str]] = {
+    "{sm}": ";".join,
+    "{sm,}": ",".join,
+    "{sm.}": lambda sm: ";".join(re.sub(r"^(\d+)(\d)", r"\1.\2", name) for name in sm),
+    "{gencode}": lambda sm: " ".join(f"-gencode=arch=compute_{name},code=sm_{name}" for name in sm),
+}
+# `${sm}` is a variable of a shell's or of Make's own.
+_SM = re.compile(rf"(?<!\$)({'|'.join(map(re.escape, _SM_FORMS))})")
+
+_Told = TypeVar("_Told", LibraryBuild, LibraryTest)
+
+
+def _with_sm(table: _Told, sm: Sequence[str]) -> _Told:
+    def written(text: str) -> str:
+        return _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)
+
+    texts: dict[str, Any] = {
+        name: tuple(map(written, getattr(table, name)))
+        for name in ("options", "targets", "commands", "run")
+        if hasattr(table, name)
+    }
+    environment = {name: written(text) for name, text in table.environment.items()}
+    return replace(table, environment=environment, **texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +312,16 @@ class Matrix:
 
     def components_of(self, planned: PlannedCell, flavour: str) -> tuple[str, ...]:
         """What a flavour and the libraries ask for, and what that needs."""
+        return self._components(planned, flavour, self.libraries)
+
+    def borrowed_components(self, planned: PlannedCell, library: Library) -> frozenset[str]:
+        """What is in the image that a library is compiled in, and only others asked for."""
+        own = self._components(planned, "devel", (library,))
+        return frozenset(self.components_of(planned, "devel")) - frozenset(own)
+
+    def _components(
+        self, planned: PlannedCell, flavour: str, libraries: Iterable[Library]
+    ) -> tuple[str, ...]:
         asked = [name for step in self.lineage(flavour) for name in step.components]
-        asked += [name for library in self.libraries for name in library.components]
+        asked += [name for library in libraries for name in library.components]
         return self.facts.with_needs(asked, planned.cell.cuda)

@@ -323,6 +323,7 @@ class LibraryEntry(Table):
     components: tuple[Name, ...] = ()
     cells: OneOrMoreTexts | None = None
     cuda: Literal["toolkit", "none"] = "toolkit"
+    sm: Literal["own"] | None = None
 
 
 TierName: TypeAlias = Literal["pr", "nightly"]

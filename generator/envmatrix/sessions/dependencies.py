@@ -55,6 +55,17 @@ def build_of(graph: str, deps: str) -> Build:
     return Build(inputs, _read(deps))
 
 
+# A file of CUDA, by its path among headers or libraries.
+_TOOLKIT = re.compile(
+    r"/usr/local/cuda[\w.-]*/(?:[\w.+-]+/)*?(?:include|lib64|lib)/((?:[\w.+-]+/)*[\w.+-]+)"
+)
+
+
+def toolkit_files(text: str) -> frozenset[str]:
+    """The headers and libraries of CUDA that ninja's graph and dependencies name."""
+    return frozenset(match[1] for match in _TOOLKIT.finditer(text))
+
+
 def _named(into: Mapping[str, Iterable[str]], names: Mapping[str, str], key: str) -> set[str]:
     """The nodes that are files, next before a node."""
     found: set[str] = set()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
 from envmatrix.sessions import buildsystems, outcomes, steps
-from envmatrix.sessions.buildsystems import Command
+from envmatrix.sessions.buildsystems import DEPS, GRAPH, Command
 from envmatrix.sessions.copies import update
+from envmatrix.sessions.dependencies import toolkit_files
 from envmatrix.sessions.missing import no_artifact
 from envmatrix.sessions.outcomes import Artifact, Measurement
 from envmatrix.sessions.runner import OutOfMemory, Output, Runner, Skipped
@@ -40,11 +41,40 @@ class Execution:
         """Configure and compile; the library's artifacts, of the cell's architecture."""
         self._prepare()
         self._build()
+        self._check_components()
         self._unpack_wheels()
         library = self.place.library
         if library.build.system == "python" and not library.artifacts:
             return self._wheels()
         return self._artifacts(library.artifacts)
+
+    def _check_components(self) -> None:
+        """Raise where something of a component was used that the image has for other libraries
+        only, as far as ninja knows what was used."""
+        if not self.runner.borrowed:
+            return
+        from envmatrix.lock.image import component_of
+
+        try:
+            files = (self.place.build / name for name in (GRAPH, DEPS))
+            texts = [file.read_text("utf-8", "replace") for file in files]
+        except OSError:
+            return
+        used: dict[str, str] = {}
+        for text in texts:
+            for file in sorted(toolkit_files(text)):
+                if (component := component_of(file)) in self.runner.borrowed:
+                    used.setdefault(str(component), file)
+        if used:
+            raise ConfigurationError(*(self._undeclared(*row) for row in sorted(used.items())))
+
+    def _undeclared(self, component: str, file: str) -> Problem:
+        name = self.place.library.name
+        return Problem(
+            f"library `{name}` uses `{file}` of the component `{component}`, which is there for "
+            "other libraries only",
+            hint=f"add it to the library: `components: [{component}]`",
+        )
 
     def _artifacts(self, patterns: Sequence[str]) -> tuple[Artifact, ...]:
         """What the library's patterns match; a library without any has no artifacts to keep."""

@@ -13,17 +13,20 @@ from typing import Any, Literal, TypeAlias
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import binaries
+from envmatrix.sessions.fatbins import NO_CODE, DeviceCode, device_code
 from envmatrix.sessions.missing import Kind
 from envmatrix.sessions.steps import CCACHE_LOG, SCCACHE_STATISTICS
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that a build made; `machine` is None where it is no program, `size` in bytes."""
+    """A file that a build made; `machine` is None where it is no program, `size` in bytes, `code`
+    what there is in it for GPUs."""
 
     path: Path
     machine: str | None
     size: int
+    code: DeviceCode = NO_CODE
 
 
 # Of a test or a whole run. `flaky` passed, but only when tried again; `errored` did not get to a
@@ -70,10 +73,14 @@ def artifacts(build: Path, patterns: Sequence[str]) -> tuple[Artifact, ...]:
     """The files that match, links left out."""
     files = sorted({file for pattern in patterns for file in build.glob(pattern)})
     return tuple(
-        Artifact(file, machine_of(file, build), file.stat().st_size)
-        for file in files
-        if file.is_file() and not file.is_symlink()
+        _artifact(file, build) for file in files if file.is_file() and not file.is_symlink()
     )
+
+
+def _artifact(file: Path, build: Path) -> Artifact:
+    with file.open("rb") as handle:
+        code = device_code(handle)
+    return Artifact(file, machine_of(file, build), file.stat().st_size, code)
 
 
 def machine_of(file: Path, build: Path | None = None) -> str | None:

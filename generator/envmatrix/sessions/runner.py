@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,8 +68,9 @@ class Output:
 class Runner:
     """For one library in one cell. `memory` is what a container may take, in bytes, `free_disk`
     what it has to leave; `told` hears of each step that ended; `component_of` tells the component
-    of CUDA that a header or library is of, where images lack it; `absent_submodules` those of the
-    source that are not checked out, by their path in it."""
+    of CUDA that a header or library is of, where images lack it; `borrowed` are those that images
+    have for other libraries; `absent_submodules` the submodules of the source that are not checked
+    out, by their path in it."""
 
     client: docker.DockerClient
     place: Workplace
@@ -78,6 +79,7 @@ class Runner:
     free_disk: int = FREE_DISK
     told: Callable[[Step], None] = lambda _step: None
     component_of: Callable[[str], str | None] = lambda _name: None
+    borrowed: Collection[str] = ()
     absent_submodules: Callable[[], Sequence[str]] = tuple
 
     def output(self, step: str, spec: ContainerSpec, timeout: float | None) -> Output:

@@ -92,7 +92,8 @@ class Workplace:
         library = self.library
         source = self.source.name if library.source else ""
         requires = [f"{arch} {its.name}" for arch, its in sorted(self.requires.items())]
-        of = (self.names[self.compiler], source, *requires, library.build, self.variant)
+        sm = self.cell.toolchain.sm
+        of = (self.names[self.compiler], source, *requires, library.build, sm, self.variant)
         return "".join(f"{its}\n" for its in of)
 
     @property

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from tests.fakes import matrix_of
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.document import parse
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
-from envmatrix.matrix.model import LibraryBuild, LibrarySource, LibraryTest, Matrix
+from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest, Matrix
 from envmatrix.matrix.selection import is_for
 
 HEAD = """\
@@ -69,6 +72,35 @@ def test_a_library_may_say_that_it_has_no_tests() -> None:
 def test_patterns_of_artifacts_are_kept_in_their_shortest_form() -> None:
     (library,) = matrix("{path: a, artifacts: [./x.so, lib//*.so, '**/*.a']}").libraries
     assert library.artifacts == ("x.so", "lib/*.so", "**/*.a")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("-DARCHS={sm}", "-DARCHS=75;90a"),
+        ("{sm,}", "75,90a"),
+        ("{sm.} {sm.}", "7.5;9.0a 7.5;9.0a"),
+        (
+            "nvcc {gencode}",
+            "nvcc -gencode=arch=compute_75,code=sm_75 -gencode=arch=compute_90a,code=sm_90a",
+        ),
+        ("${sm} $(sm) {a,b} {smart} {} {", "${sm} $(sm) {a,b} {smart} {} {"),
+    ],
+)
+def test_gpu_architectures_are_written_for_those_who_read_them(text: str, written: str) -> None:
+    build = LibraryBuild("script", options=(text,), commands=(text,), environment={"A": text})
+    library = Library("a", build=build, test=LibraryTest(run=(text,), environment={"B": text}))
+    found = library.compiled_for(["75", "90a"])
+    assert (found.build.options, found.build.commands) == ((written,), (written,))
+    assert found.build.environment == {"A": written}
+    assert found.test is not None
+    assert (found.test.run, found.test.environment) == ((written,), {"B": written})
+
+
+def test_a_library_may_choose_its_gpu_architectures() -> None:
+    (library,) = matrix("{path: a, sm: own}").libraries
+    assert library.chooses_sm
+    assert any("must be `own`" in its for its in problems("{path: a, sm: ['75']}"))
 
 
 def test_a_library_is_for_the_cells_that_it_names() -> None:
@@ -141,3 +173,16 @@ def test_a_library_is_for_the_cells_that_it_names() -> None:
 )
 def test_what_is_wrong_is_told_with_its_place(entry: str, said: str) -> None:
     assert any(said in problem for problem in problems(entry)), problems(entry)
+
+
+def test_what_only_other_libraries_asked_for_is_borrowed(tmp_path: Path) -> None:
+    libraries = (
+        "libraries:\n  a: {path: a, components: [cublas]}\n  b: {path: b, components: [curand]}\n"
+    )
+    axes = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64]'
+    its = matrix_of(tmp_path / "repository", axes, libraries)
+    a, b = its.libraries
+    (cell,) = its.cells
+    assert "curand" in its.borrowed_components(cell, a)
+    assert "cublas" in its.borrowed_components(cell, b)
+    assert not {"cublas", "nvcc", "cudart"} & its.borrowed_components(cell, a)

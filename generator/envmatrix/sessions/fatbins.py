@@ -1,0 +1,105 @@
+"""The GPU architectures that a program, library or archive has code for, by the headers of its fat
+binaries. Pure: what is read was written by strangers, so every number is checked, and every loop
+has a limit."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO
+
+# A container: magic, version, size of this header, size of what follows. `fatbinary` writes it, and
+# `__fatBinC_Wrapper_t` of CUDA's fatbinary_section.h leads to it.
+_CONTAINER = struct.Struct("<IHHQ")
+_MAGIC = struct.pack("<IHH", 0xBA55ED50, 1, _CONTAINER.size)
+# One image in it: kind, version, size of this header, size of the image; the architecture is at 28.
+_IMAGE = struct.Struct("<HHIQ")
+_ARCHITECTURE, _SHORTEST = 28, 32
+_PTX, _SASS = 1, 2
+
+_CHUNK = 1 << 20
+# Beyond these nothing is looked at: the largest libraries of CUDA have some thousand containers.
+_LARGEST_FILE = 4 << 30
+_MOST_IMAGES = _MOST_CONTAINERS = 100_000
+_ARCHITECTURES = range(10, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """The architectures of machine code, SASS, and those of PTX, which drivers compile for newer
+    GPUs."""
+
+    sass: frozenset[int] = frozenset()
+    ptx: frozenset[int] = frozenset()
+
+
+NO_CODE = DeviceCode()
+
+
+def device_code(handle: IO[bytes]) -> DeviceCode:
+    """The code for GPUs in a file, wherever in it."""
+    kinds: dict[int, set[int]] = {_SASS: set(), _PTX: set()}
+    for count, (kind, architecture) in enumerate(_images(handle)):
+        if kind in kinds and architecture in _ARCHITECTURES:
+            kinds[kind].add(architecture)
+        if count >= _MOST_IMAGES:
+            break
+    return DeviceCode(frozenset(kinds[_SASS]), frozenset(kinds[_PTX]))
+
+
+def difference(code: DeviceCode, wanted: Sequence[str]) -> str | None:
+    """What is other than asked for, in words; None where nothing is, or a file has no code for
+    GPUs. `90a` is an architecture 90."""
+    if not code.sass and not code.ptx:
+        return None
+    asked = {int(name.rstrip("af")) for name in wanted}
+    missing, extra = sorted(asked - code.sass), sorted(code.sass - asked)
+    compiled_later = [its for its in missing if any(ptx <= its for ptx in code.ptx)]
+    absent = [its for its in missing if its not in compiled_later]
+    told = (
+        ("none for", absent),
+        ("only PTX for", compiled_later),
+        ("also some for", extra),
+    )
+    words = [f"{what} {', '.join(f'sm_{its}' for its in found)}" for what, found in told if found]
+    return "; ".join(words) or None
+
+
+def _images(handle: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Kind and architecture of each image of each container."""
+    size = min(handle.seek(0, os.SEEK_END), _LARGEST_FILE)
+    for place in islice(_containers(handle, size), _MOST_CONTAINERS):
+        handle.seek(place)
+        *_, length = _CONTAINER.unpack(handle.read(_CONTAINER.size))
+        offset, end = place + _CONTAINER.size, min(place + _CONTAINER.size + length, size)
+        while offset + _SHORTEST <= end:
+            handle.seek(offset)
+            header = handle.read(_SHORTEST)
+            if len(header) < _SHORTEST:
+                break
+            kind, _, own, image = _IMAGE.unpack_from(header)
+            if own < _SHORTEST:
+                break
+            yield kind, *struct.unpack_from("<I", header, _ARCHITECTURE)
+            offset += own + image
+
+
+def _containers(handle: IO[bytes], size: int) -> Iterator[int]:
+    """Where containers begin."""
+    offset, before = 0, b""
+    while offset < size:
+        handle.seek(offset)
+        chunk = handle.read(min(_CHUNK, size - offset))
+        if not chunk:
+            return
+        window, start = before + chunk, offset - len(before)
+        found = window.find(_MAGIC)
+        while found >= 0:
+            if start + found + _CONTAINER.size <= size:
+                yield start + found
+            found = window.find(_MAGIC, found + 1)
+        before = window[-(len(_MAGIC) - 1) :]
+        offset += len(chunk)
