@@ -227,7 +227,9 @@ def sweep(client: docker.DockerClient) -> int:
     from docker.errors import DockerException
 
     swept = 0
-    for container in client.containers.list(all=True, filters={"label": _OWNER}):
+    # Those that end meanwhile are gone before they can be looked at.
+    found = client.containers.list(all=True, filters={"label": _OWNER}, ignore_removed=True)
+    for container in found:
         owner = container.labels[_OWNER]
         machine, pid, _ = (*owner.split(" "), "", "")[:3]
         if machine == platform.node() and pid.isdecimal() and owner != _owner(int(pid)):
