@@ -22,6 +22,7 @@ from statistics import median
 from tempfile import TemporaryFile
 
 from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.trust import DIRECTORY as OBJECTS
 
 ROOT = Path(__file__).parents[1]
 ENVMATRIX = (sys.executable, "-m", "envmatrix")
@@ -73,11 +74,11 @@ def run(
 def own_compiler_cache(cache: Path, *, is_empty: bool = True) -> Path:
     """Have in `cache` what the user's own cache has, but for the compiler's."""
     if is_empty:
-        shutil.rmtree(cache / "ccache", ignore_errors=True)
+        shutil.rmtree(cache / OBJECTS, ignore_errors=True)
     cache.mkdir(exist_ok=True)
     for entry in cache_directory().iterdir():
         link = cache / entry.name
-        if entry.name != "ccache" and not link.exists():
+        if entry.name != OBJECTS and not link.exists():
             link.symlink_to(entry)
     return cache
 

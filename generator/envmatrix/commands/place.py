@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
@@ -33,6 +34,8 @@ from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner, Skipped
 from envmatrix.sessions.steps import Workplace, jobs_for
 from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.configuration import configured_trust, user_configuration
+from envmatrix.store.trust import VARIABLE, TrustGroup, group_of
 
 if TYPE_CHECKING:
     import docker
@@ -142,7 +145,7 @@ class Cell:
             library=library.compiled_for(self.planned.toolchain.sm),
             root=self.workspace.root,
             source=self._source(library),
-            caches=cache_directory(),
+            caches=self._trust.directory(cache_directory(), library.trust),
             compiler=self.compiler,
             runtime=self.runtime,
             names=self.names,
@@ -153,14 +156,20 @@ class Cell:
         )
 
     @cached_property
+    def _trust(self) -> TrustGroup:
+        """The group that the libraries share compiled objects with."""
+        declared = configured_trust(user_configuration())
+        return group_of(self.workspace.root, declared, os.environ.get(VARIABLE))
+
+    @cached_property
     def _cache(self) -> CompilerCache | None:
-        """That of the images; what it is not used for is told once."""
+        """The compiler cache of the images; what it is not used for is said once."""
         cell = self.planned
-        found = self.workspace.compiler_cache(cell, self.compiler)
-        if found and "CUDA" not in found.languages:
-            message = f"{found.name} of `{cell.id}` does not understand nvcc {cell.cell.cuda}"
-            self.console.warn(f"{message}: CUDA is compiled without it; ccache does")
-        return found
+        cache = self.workspace.compiler_cache(cell, self.compiler)
+        if cache and "CUDA" not in cache.languages and TARGETS[cell.cell.arch].cuda:
+            message = f"{cache.name} of `{cell.id}` cannot reproduce the objects of nvcc"
+            self.console.warn(f"{message}: CUDA is compiled without it; use ccache")
+        return cache
 
     def _sdk(self) -> Path | None:
         """The directory of the licensed SDK that the cell's target needs, if it needs one."""

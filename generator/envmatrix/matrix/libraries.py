@@ -36,6 +36,7 @@ def library(name: str, entry: LibraryEntry) -> Library:
         entry.cells or (),
         entry.cuda,
         chooses_sm=entry.sm == "own",
+        trust=entry.trust,
     )
 
 

@@ -181,7 +181,7 @@ _OWN_FRAMEWORK = {"cmake": "ctest", "meson": "meson", "bazel": "bazel"}
 class Library:
     """`path` is within `source`, or without one within the repository; `cells` are globs of those
     that it is for, all without any. `chooses_sm` says that it is meant to have code for other GPUs
-    than the matrix asks for."""
+    than the matrix asks for; `trust` is a group of libraries that share no objects with others."""
 
     name: str
     path: str = "."
@@ -194,6 +194,7 @@ class Library:
     cells: tuple[str, ...] = ()
     cuda: Literal["toolkit", "none"] = "toolkit"
     chooses_sm: bool = False
+    trust: str | None = None
 
     def suits(self, arch: str) -> bool:
         """Whether it can be compiled for a target: one without CUDA takes what needs none."""

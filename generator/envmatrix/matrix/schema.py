@@ -293,8 +293,7 @@ TestOrNone = Annotated[LibraryTest, BeforeValidator(_no_tests), _OrNone()]
 
 
 class LibraryEntry(Table):
-    """A library that environments compile, test and measure. `path` is where it is in the
-    repository, or within its `source`."""
+    """A library; `path` is inside the repository or `source`, `trust` who shares its objects."""
 
     key_rules = (
         AnyOf(
@@ -324,6 +323,7 @@ class LibraryEntry(Table):
     cells: OneOrMoreTexts | None = None
     cuda: Literal["toolkit", "none"] = "toolkit"
     sm: Literal["own"] | None = None
+    trust: Name | None = None
 
 
 TierName: TypeAlias = Literal["pr", "nightly"]

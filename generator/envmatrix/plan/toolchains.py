@@ -5,39 +5,35 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.lock.requests import os_sets, toolkit_set
-from envmatrix.matrix.cells import docker_arch, version_key
+from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.model import PlannedCell
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.images import CompilerCache, Image
 
-# The packages whose programs turn sources into objects. What else a system has reaches an object
-# through headers only, which a cache reads.
-_COMPILERS = re.compile(r"(cpp|gcc|g\+\+|binutils|clang|llvm|lib(gcc|stdc\+\+|clang)-?\d*-dev)\b")
+# The packages whose programs, and the libraries of these, turn sources into objects. What else a
+# system has reaches an object through headers only, which a cache reads.
+_COMPILERS = re.compile(
+    r"(cpp|gcc|g\+\+|binutils|clang|llvm|annobin|mpfr|gmp|isl|libmpc"
+    r"|lib(gcc|stdc\+\+|clang|llvm|binutils|bfd|opcodes|ctf|sframe|mpfr|gmp|isl|mpc|cc1))",
+    re.IGNORECASE,
+)
 
-
-# Since 0.9 sccache compiles CUDA by the steps that `nvcc --dryrun` prints, and takes those of 13.3
-# and later for what they were before, until 0.18: github.com/mozilla/sccache, pull request 2722;
-# seen with Debian's 0.10.0 and CUDA 13.5.
-_READS_STEPS, _READS_NEW_STEPS, _NEW_STEPS = "0.9", "0.18", "13.3"
+# sccache runs the programs below nvcc itself, which makes objects that nvcc alone does not make;
+# before 0.9 it took `nvcc -E` for all that the host compiler sees.
+_BY_SCCACHE = ("C", "CXX")
 
 
 def compiler_cache(cell: PlannedCell, image: Image, lock: Lock) -> CompilerCache | None:
-    """The one that an image to compile in has: ccache, else sccache."""
-    versions = {its.name: its.version for its in _packages(cell, image, lock)}
-    if "ccache" in versions:
+    """Return the compiler cache of an image to compile in: ccache, else sccache."""
+    names = {artifact.name for artifact in _packages(cell, image, lock)}
+    if "ccache" in names:
         return CompilerCache("ccache", toolchain(cell, image, lock))
-    if "sccache" not in versions:
-        return None
-    found = CompilerCache("sccache", toolchain(cell, image, lock))
-    version = version_key(re.split(r"[^\d.]", versions["sccache"])[0])
-    is_lost = version_key(_READS_STEPS) <= version < version_key(_READS_NEW_STEPS)
-    if is_lost and version_key(cell.cell.cuda) >= version_key(_NEW_STEPS):
-        return replace(found, languages=("C", "CXX"))
-    return found
+    if "sccache" in names:
+        return CompilerCache("sccache", toolchain(cell, image, lock), _BY_SCCACHE)
+    return None
 
 
 def toolchain(cell: PlannedCell, image: Image, lock: Lock) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from envmatrix.sessions.steps import BUILD, MARK, SCCACHE_STATISTICS, Workplace
+from envmatrix.sessions.steps import BUILD, MARK, Workplace
 
 WHEELS = f"{BUILD}/wheels"
 
@@ -23,25 +23,7 @@ class Command:
 
 def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
     """What configures and compiles a library, in its order."""
-    found = tuple(_SYSTEMS[place.library.build.system](place, jobs))
-    if not place.has_sccache:
-        return found
-    *before, compiling = found
-    return (*before, _counted(compiling))
-
-
-def _counted(command: Command) -> Command:
-    """With what sccache did meanwhile written down: what CMake tries while it configures is none of
-    it, and what counts ends with the container."""
-    argv = ["sh", "-euc", _COUNTED, "sh", *command.argv]
-    return replace(command, argv=argv)
-
-
-_COUNTED = f"""
-sccache --zero-stats >/dev/null
-"$@"
-sccache --show-stats --stats-format=json >{BUILD}/{SCCACHE_STATISTICS}
-"""
+    return tuple(_SYSTEMS[place.library.build.system](place, jobs))
 
 
 def script(commands: Sequence[Command]) -> str:
@@ -66,7 +48,7 @@ def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
     targets = ["--target", *build.targets] if build.targets else []
     configured = ["sh", "-euc", _CONFIGURED, "cmake", "-S", place.tree, "-B", BUILD, *how, *own]
     return (
-        Command("configure", configured, BUILD, _TRIED),
+        Command("configure", configured),
         Command("compile", ["sh", "-euc", _TOLD, "sh", str(jobs), *targets]),
     )
 
@@ -77,10 +59,6 @@ _CONFIGURED = """
 echo 'set(FETCHCONTENT_QUIET OFF CACHE BOOL "")' >/tmp/initial.cmake
 exec cmake -C /tmp/initial.cmake "$@"
 """
-
-# CMake tries compilers in directories of random names, which ccache has to look past. What is
-# compiled for good keeps the names it would have without it.
-_TRIED = {"CCACHE_BASEDIR": BUILD}
 
 # Compiles, and has ninja write down what it knows then, without a container more.
 GRAPH, DEPS = "ninja.graph", "ninja.deps"

@@ -102,8 +102,7 @@ class Execution:
     def _prepare(self) -> None:
         place = self.place
         begin_anew(place, self.runner.console)
-        for name in (steps.CCACHE_LOG, steps.SCCACHE_STATISTICS):
-            (place.build / name).unlink(missing_ok=True)
+        (place.build / steps.COMPILATIONS).unlink(missing_ok=True)
         if place.copies:
             update(place.source, place.build / steps.COPY)
         if place.library.build.system == "meson":

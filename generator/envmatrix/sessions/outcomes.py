@@ -15,7 +15,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import binaries
 from envmatrix.sessions.fatbins import NO_CODE, DeviceCode, device_code
 from envmatrix.sessions.missing import Kind
-from envmatrix.sessions.steps import CCACHE_LOG, SCCACHE_STATISTICS
+from envmatrix.sessions.steps import COMPILATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,41 +170,23 @@ def _measurement(row: Any) -> Measurement:
     return Measurement(name, float(value), unit, direction)
 
 
-_HIT = re.compile(r"^(direct|preprocessed)_cache_hit$", re.MULTILINE)
-_MISS = re.compile(r"^cache_miss$", re.MULTILINE)
 # What CMake compiles to learn about a compiler, under names that are new each time.
-_PROBE = re.compile(r"CMakeScratch/|/CMakeFiles/\d|^\S*/cmake-[\d.]+/Modules/")
+_PROBE = re.compile(r"/CMakeScratch/|/CMakeFiles/(CMakeTmp/|\d)|/CMakeTmp/")
 
 
 def cache_hits(build: Path) -> tuple[Measurement, ...]:
-    """What the compiler cache says of a build in a directory: its hits in percent, of compilations;
-    nothing where nothing was compiled through one."""
-    hits, misses = map(sum, zip(_of_ccache(build), _of_sccache(build), strict=True))
-    if not (compiled := hits + misses):
-        return ()
-    return (
-        Measurement("compiler cache hits", 100 * hits / compiled, "%", "higher"),
-        Measurement("compilations", compiled, "files", "lower"),
-    )
-
-
-def _of_ccache(build: Path) -> tuple[int, int]:
-    """Hits and misses, by its statistics log."""
+    """Return the share of compilations that came out of the compiler cache, in percent, and their
+    number; nothing where nothing was compiled."""
     try:
-        text = (build / CCACHE_LOG).read_text(encoding="utf-8", errors="replace")
+        text = (build / COMPILATIONS).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return 0, 0
-    files = [part for part in re.split(r"^# ", text, flags=re.MULTILINE) if part]
-    told = [part for part in files if not _PROBE.search(part.partition("\n")[0])]
-    hits = sum(bool(_HIT.search(part)) for part in told)
-    return hits, sum(bool(_MISS.search(part)) for part in told)
-
-
-def _of_sccache(build: Path) -> tuple[int, int]:
-    """Hits and misses, by its statistics."""
-    try:
-        stats = json.loads((build / SCCACHE_STATISTICS).read_text(encoding="utf-8"))["stats"]
-        hits, misses = (stats[f"cache_{name}"]["counts"].values() for name in ("hits", "misses"))
-        return sum(hits), sum(misses)
-    except (OSError, ValueError, LookupError):
-        return 0, 0
+        return ()
+    found = [line.split(" ", 1) for line in text.splitlines() if " " in line]
+    results = [result for result, output in found if not _PROBE.search(output)]
+    if not results:
+        return ()
+    hits = 100 * results.count("hit") / len(results)
+    return (
+        Measurement("compiler cache hits", hits, "%", "higher"),
+        Measurement("compilations", len(results), "files", "lower"),
+    )

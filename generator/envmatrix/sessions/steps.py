@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 SOURCE = "/src"
 BUILD = "/build"
 CCACHE = "/ccache"
+# Programs of ours that run in containers: what calls compilers through the cache.
+PROGRAMS = "/opt/envmatrix"
+_LAUNCHER = f"{PROGRAMS}/compile-cached"
 # Where wheels are that a library is built or tested with, and where its own copy of its source is,
 # if its build system writes among the sources.
 REQUIRES = "/requires"
 COPY = "source"
 
-# What each compilation found in the cache, by ccache itself; and what all of them did, by sccache.
-CCACHE_LOG, SCCACHE_STATISTICS = "ccache.log", "sccache.json"
+# What each compilation found in the compiler cache, written by the launcher.
+COMPILATIONS = "compilations.log"
 
 # What a step of several in one container prints where it begins, before its name.
 MARK = "\x1eenvmatrix "
@@ -53,8 +56,9 @@ PLAIN = Variant()
 class Workplace:
     """Where a library in a cell lives on this machine, and the images it is built and run in;
     `names` is what the engine calls those. `source` is its tree, `requires` the directories of
-    wheels by Docker's name of the architecture. `cache` is the compiler cache that images have, if
-    any; `sdk` the directory of the licensed SDK that its target needs, if it needs one."""
+    wheels by Docker's name of the architecture. `cache` is the compiler cache that images have,
+    if any, and `caches` the directory of those of the library's trust group; `sdk` the
+    directory of the licensed SDK that its target needs, if it needs one."""
 
     cell: PlannedCell
     library: Library
@@ -93,13 +97,10 @@ class Workplace:
         source = self.source.name if library.source else ""
         requires = [f"{arch} {its.name}" for arch, its in sorted(self.requires.items())]
         sm = self.cell.toolchain.sm
-        of = (self.names[self.compiler], source, *requires, library.build, sm, self.variant)
+        launcher = self.cache and _LAUNCHER  # CMake keeps it
+        words = (source, *requires, library.build, sm, self.variant, launcher)
+        of = (self.names[self.compiler], *words)
         return "".join(f"{its}\n" for its in of)
-
-    @property
-    def has_sccache(self) -> bool:
-        """Whether compilers are called by sccache, which runs the programs below nvcc itself."""
-        return self.cache is not None and self.cache.name == "sccache"
 
     @property
     def is_emulated(self) -> bool:
@@ -164,20 +165,22 @@ def compiler(
 ) -> ContainerSpec:
     """The container that a library is configured and compiled in."""
     sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}", read_only=True)] if place.sdk else []
-    cache = [Mount(place.caches / place.cache.name, CCACHE)] if place.cache else []
+    cache = _cache_mounts(place, place.cache) if place.cache else []
     return ContainerSpec(
         image=place.names[place.compiler],
         platform=place.compiler.platform,
         command=command,
         mounts=[*_mounts(place, place.compiler), *cache, *sdk],
-        environment={
-            **_nvcc_variables(place),
-            **_cache_variables(place),
-            **_requires_variables(place, place.compiler),
-            **place.library.build.environment,
-            **place.variant.environment,
-            **(environment or {}),
-        },
+        environment=_with_equal_objects(
+            place,
+            {
+                **_cache_variables(place),
+                **_requires_variables(place, place.compiler),
+                **place.library.build.environment,
+                **place.variant.environment,
+                **(environment or {}),
+            },
+        ),
         directory=directory,
     )
 
@@ -219,29 +222,37 @@ def _requires_variables(place: Workplace, image: Image) -> Mapping[str, str]:
     return {"PYTHONPATH": REQUIRES} if image.arch in place.requires else {}
 
 
-def _nvcc_variables(place: Workplace) -> Mapping[str, str]:
-    """Equal sources become equal objects: these have names of nvcc's temporary files in them, which
-    are of chance unless the files are beside the object."""
-    if place.has_sccache or version_key(place.cell.cell.cuda) < _WITH_OBJECT_DIRECTORY:
-        return {}
-    return {"NVCC_APPEND_FLAGS": "--objdir-as-tempdir"}
+# Keeps nvcc's temporary files beside the object.
+_OBJECT_DIRECTORY = ("--objdir-as-tempdir", "-objtemp")
+
+
+def _with_equal_objects(place: Workplace, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return variables with which equal sources become equal objects: these contain the names of
+    nvcc's temporary files, which are random unless the files are beside the object. What the
+    library itself appends to nvcc's command line is kept."""
+    own = environment.get("NVCC_APPEND_FLAGS", "")
+    is_old = version_key(place.cell.cell.cuda) < _WITH_OBJECT_DIRECTORY
+    if is_old or not set(own.split()).isdisjoint(_OBJECT_DIRECTORY):
+        return environment
+    return {**environment, "NVCC_APPEND_FLAGS": f"{own} {_OBJECT_DIRECTORY[0]}".strip()}
+
+
+def _cache_mounts(place: Workplace, cache: CompilerCache) -> list[Mount]:
+    programs = Path(__file__).parent / "launcher"
+    return [Mount(place.caches / cache.name, CCACHE), Mount(programs, PROGRAMS, read_only=True)]
 
 
 def _cache_variables(place: Workplace) -> Mapping[str, str]:
-    """One cache for all cells: what a compiler is decides, by content, and never where it is."""
+    """Have CMake call compilers by the launcher, which decides what is part of the cache's key. It
+    configures the cache itself: nothing here is read by ccache or sccache."""
     if place.cache is None:
         return {}
     launchers = {
-        f"CMAKE_{language}_COMPILER_LAUNCHER": place.cache.name
-        for language in place.cache.languages
+        f"CMAKE_{language}_COMPILER_LAUNCHER": _LAUNCHER for language in place.cache.languages
     }
-    if place.has_sccache:  # which cannot be told what a compiler is
-        return {"SCCACHE_DIR": f"{CCACHE}/{place.cache.toolchain}", **launchers}
     return {
-        "CCACHE_DIR": CCACHE,
-        # ccache would look at nvcc itself only, a driver that says nothing of what it runs.
-        "CCACHE_COMPILERCHECK": f"string:{place.cache.toolchain}",
-        "CCACHE_STATSLOG": f"{BUILD}/{CCACHE_LOG}",
-        "CCACHE_MAXSIZE": "20G",
+        "ENVMATRIX_COMPILER_CACHE": place.cache.name,
+        "ENVMATRIX_TOOLCHAIN": place.cache.toolchain,
+        "ENVMATRIX_IMAGE": place.names[place.compiler],
         **launchers,
     }

@@ -97,6 +97,26 @@ def configured_sdks(file: Path) -> dict[str, Path]:
     return paths
 
 
+def configured_trust(file: Path) -> dict[str, tuple[Path, ...]]:
+    """`[trust]` of the user's configuration: name of a trust group -> checkouts in it."""
+    groups = _table(file, "trust")
+    hint = 'write `[trust]` and below it for example `ours = ["/home/me/solver"]`'
+    if not isinstance(groups, dict):
+        raise ConfigurationError(Problem(f"`{file}`: `trust` must be a table", hint=hint))
+    problems = [
+        Problem(f"`{file}`: the trust group `{name}` must list absolute directories", hint=hint)
+        for name, roots in groups.items()
+        if not isinstance(roots, list) or not all(map(_is_absolute, roots))
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return {name: tuple(map(Path, roots)) for name, roots in groups.items()}
+
+
+def _is_absolute(path: object) -> bool:
+    return isinstance(path, str) and "\0" not in path and Path(path).is_absolute()
+
+
 def sdk_example(name: str) -> str:
     return f'write `[sdks]` and below it `{name} = "/path/of/the/sdk"`'
 

@@ -28,12 +28,6 @@ def test_cmake_takes_a_preset_or_ninja_and_a_release() -> None:
     assert "-G Ninja -DCMAKE_BUILD_TYPE=Release" in plain[0]
 
 
-def test_what_cmake_tries_is_cached_and_what_it_compiles_keeps_its_names() -> None:
-    configured, compiled = commands(place(LibraryBuild()), 7)
-    assert configured.environment == {"CCACHE_BASEDIR": "/build"}
-    assert compiled.environment == {}
-
-
 def test_cmake_builds_targets_with_so_many_jobs() -> None:
     (_, compiled) = commands(place(LibraryBuild(targets=("a", "b"))), 7)
     assert list(compiled.argv[-4:]) == ["7", "--target", "a", "b"]
@@ -92,16 +86,6 @@ def test_a_wheel_has_the_platform_that_it_is_crossed_to() -> None:
     assert crossed["_PYTHON_HOST_PLATFORM"] == "linux-aarch64"
 
 
-def test_nvcc_makes_equal_objects_of_equal_sources() -> None:
-    flags = {
-        name: steps.compiler(place(cache=CompilerCache(name, "0123")), []).environment.get(
-            "NVCC_APPEND_FLAGS"
-        )
-        for name in ("ccache", "sccache")
-    }
-    assert flags == {"ccache": "--objdir-as-tempdir", "sccache": None}
-
-
 def test_bazel_keeps_everything_in_the_build_directory() -> None:
     (found,) = words(LibraryBuild("bazel"))
     assert "--batch --output_user_root=/build/.bazel build" in found
@@ -111,7 +95,10 @@ def test_bazel_keeps_everything_in_the_build_directory() -> None:
 def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> None:
     spec = steps.compiler(place(), ["true"])
     read_only = {mount.target: mount.read_only for mount in spec.mounts}
-    assert read_only == {"/src": True, "/build": False, "/requires": True, "/ccache": False}
+    assert read_only == {"/src": True, "/build": False, "/requires": True} | {
+        "/ccache": False,
+        "/opt/envmatrix": True,
+    }
 
 
 def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
@@ -131,25 +118,53 @@ def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
 
 
 @pytest.mark.parametrize("name", ["ccache", "sccache"])
-def test_compilers_are_called_through_the_cache(name: str) -> None:
-    found = steps.compiler(place(cache=CompilerCache(name, "0123")), ["true"]).environment
-    assert found["CMAKE_CUDA_COMPILER_LAUNCHER"] == name
+def test_compilers_are_called_through_the_launcher(name: str) -> None:
+    spec = steps.compiler(place(cache=CompilerCache(name, "0123")), ["true"])
+    (mount,) = (mount for mount in spec.mounts if mount.target == "/opt/envmatrix")
+    launcher = spec.environment["CMAKE_CUDA_COMPILER_LAUNCHER"]
+    assert (mount.source / launcher.removeprefix("/opt/envmatrix/")).is_file()
+    assert spec.environment["ENVMATRIX_COMPILER_CACHE"] == name
+    assert spec.environment["ENVMATRIX_TOOLCHAIN"] == "0123"
     only_c = CompilerCache(name, "0123", ("C",))
     found = steps.compiler(place(cache=only_c), ["true"]).environment
     assert "CMAKE_CUDA_COMPILER_LAUNCHER" not in found
 
 
-def test_sccache_counts_while_it_compiles() -> None:
-    configure, compile_ = commands(place(cache=CompilerCache("sccache", "0123")), 7)
-    assert "sccache" not in " ".join(configure.argv)
-    assert compile_.argv[:2] == ["sh", "-euc"]
-    assert "--show-stats --stats-format=json >/build/sccache.json" in compile_.argv[2]
+def test_without_a_compiler_cache_there_is_no_launcher() -> None:
+    spec = steps.compiler(place(cache=None), ["true"])
+    assert not any("LAUNCHER" in name for name in spec.environment)
+    assert "/opt/envmatrix" not in {mount.target for mount in spec.mounts}
 
 
-def test_the_cache_knows_compilers_by_their_packages() -> None:
+def test_no_variable_of_a_build_configures_ccache() -> None:
     found = steps.compiler(place(), ["true"]).environment
-    assert found["CCACHE_COMPILERCHECK"] == "string:0123"
-    assert "CCACHE_DIR" not in steps.compiler(place(cache=None), ["true"]).environment
+    assert not [name for name in found if "CCACHE_" in name.replace("COMPILER_CACHE", "")]
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, "--objdir-as-tempdir"),
+        ({"NVCC_APPEND_FLAGS": "-DA=5 -O3"}, "-DA=5 -O3 --objdir-as-tempdir"),
+        ({"NVCC_APPEND_FLAGS": "-objtemp -DA"}, "-objtemp -DA"),
+        ({"NVCC_PREPEND_FLAGS": "-DA"}, "--objdir-as-tempdir"),
+    ],
+)
+def test_flags_for_nvcc_are_combined(own: dict[str, str], expected: str) -> None:
+    for of in (
+        place(LibraryBuild(environment=own)),
+        replace(place(), variant=steps.Variant("sanitized", own)),
+    ):
+        found = steps.compiler(of, ["true"]).environment
+        assert found["NVCC_APPEND_FLAGS"] == expected
+        assert found.items() >= {**own, "NVCC_APPEND_FLAGS": expected}.items()
+
+
+def test_an_old_nvcc_keeps_its_own_flags_alone() -> None:
+    old = place(LibraryBuild(environment={"NVCC_APPEND_FLAGS": "-DA"}))
+    cell = replace(old.cell, cell=replace(old.cell.cell, cuda="11.1"))
+    found = steps.compiler(replace(old, cell=cell), ["true"]).environment
+    assert found["NVCC_APPEND_FLAGS"] == "-DA"
 
 
 @given(

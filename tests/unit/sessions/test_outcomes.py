@@ -129,50 +129,28 @@ def test_of_outcomes_of_one_name_the_worse_counts_and_the_time_of_both() -> None
     assert outcomes.worse(None, found) == found
 
 
-# As ccache 4.8 writes it, shortened.
-STATISTICS = """\
-# /usr/share/cmake-3.25/Modules/CMakeCXXCompilerABI.cpp
-cache_miss
-direct_cache_miss
-preprocessed_cache_miss
-# /build/CMakeFiles/CMakeScratch/TryCompile-y1Ks2N/src.cxx
-cache_miss
-# /src/src/axpy.cu
-direct_cache_hit
-local_storage_hit
-# /src/src/gemm.cu
-direct_cache_miss
-preprocessed_cache_hit
-# /src/src/softmax.cu
-cache_miss
-direct_cache_miss
-# /src/src/linked.o
-called_for_link
+# As the launcher writes it.
+COMPILATIONS = """\
+miss /build/CMakeFiles/CMakeScratch/TryCompile-y1Ks2N/CMakeFiles/cmTC_7ef.dir/src.cxx.o
+uncached /build/CMakeFiles/3.25.1/CompilerIdCUDA/a.o (it names no output)
+hit /build/CMakeFiles/lib.dir/src/axpy.cu.o
+hit /build/CMakeFiles/lib.dir/src/gemm.cu.o
+miss /build/CMakeFiles/lib.dir/src/softmax.cu.o
+uncached /build/CMakeFiles/lib.dir/src/blob.c.o (its assembler reads /src/blob.bin)
 """
 
 
 def test_hits_are_of_the_library_and_not_of_what_cmake_tries(tmp_path: Path) -> None:
-    log = tmp_path / "ccache.log"
-    log.write_text(STATISTICS)
+    (tmp_path / "compilations.log").write_text(COMPILATIONS)
     assert [(its.name, round(its.value)) for its in outcomes.cache_hits(tmp_path)] == [
-        ("compiler cache hits", 67),
-        ("compilations", 3),
+        ("compiler cache hits", 50),
+        ("compilations", 4),
     ]
-
-
-def test_hits_of_sccache_are_of_all_languages(tmp_path: Path) -> None:
-    counts = {
-        "cache_hits": {"counts": {"C/C++": 2, "CUDA": 1}},
-        "cache_misses": {"counts": {"CUDA": 1}},
-    }
-    (tmp_path / "sccache.json").write_text(json.dumps({"stats": counts}))
-    hits, compilations = outcomes.cache_hits(tmp_path)
-    assert (hits.value, compilations.value) == (75, 4)
-    (tmp_path / "sccache.json").write_text("{")
-    assert outcomes.cache_hits(tmp_path) == ()
 
 
 def test_a_build_that_compiled_nothing_has_no_hits(tmp_path: Path) -> None:
     assert outcomes.cache_hits(tmp_path) == ()
-    (tmp_path / "ccache.log").write_text("# /src/a.o\ncalled_for_link\n")
+    (tmp_path / "compilations.log").write_text("")
     assert outcomes.cache_hits(tmp_path) == ()
+    (tmp_path / "compilations.log").write_bytes(b"\xff\x00 \n\nhit")
+    assert outcomes.cache_hits(tmp_path)[0].value == 0

@@ -1,0 +1,303 @@
+"""The launcher of compilers, run by the shell of this machine with stand-ins for gcc and ccache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import envmatrix
+
+LAUNCHER = Path(envmatrix.__file__).parent / "sessions/launcher/compile-cached"
+
+# Stands in for gcc: the object is a line of what it was told, and the assembler's list of what it
+# read is as long as the source asks for.
+GCC = """\
+#!/bin/sh
+for word; do
+    case $word in
+        -Wa,--MD,*) listing=${word#-Wa,--MD,} ;;
+        *.c) source=$word ;;
+        *.o) output=$word ;;
+    esac
+done
+echo "object of $source" >"$output"
+[ -z "${listing-}" ] || sed -n "s|^asm |$output: |p" "$source" >"$listing"
+! grep -q broken "$source"
+"""
+
+# Stands in for ccache: it compiles always, and writes down what it was told.
+CCACHE = """\
+#!/bin/sh
+env | grep -E '^S?CCACHE_' | LC_ALL=C sort >>"$LAST/told"
+echo "args $*" >>"$LAST/told"
+[ ! -e "$LAST/is-broken" ] || exit 3
+[ ! -e "$LAST/hits" ] || exit 0
+exec "$CCACHE_PREFIX" "$@"
+"""
+
+
+@dataclass
+class Container:
+    """Directories as a container has them, below one of this machine."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        for name in ("image/bin", "src", "build", "cache", "tmp"):
+            (self.root / name).mkdir(parents=True)
+        for name, text in (("gcc-12", GCC), ("ccache", CCACHE)):
+            program = self.root / "image/bin" / name
+            program.write_text(text)
+            program.chmod(0o755)
+        (self.root / "src/a.c").write_text("int a;\n")
+
+    def run(self, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        root = self.root
+        environment = {
+            "PATH": f"{root}/image/bin:/usr/bin:/bin",
+            "ENVMATRIX_COMPILER_CACHE": "ccache",
+            "ENVMATRIX_TOOLCHAIN": "toolchain",
+            "ENVMATRIX_IMAGE": "image",
+            "ENVMATRIX_IMAGE_ROOT": f"{root}/image",
+            "ENVMATRIX_CACHE_DIRECTORY": f"{root}/cache",
+            "ENVMATRIX_BUILD": f"{root}/build",
+            "ENVMATRIX_SOURCES": f"{root}/src",
+            "ENVMATRIX_SCRATCH": f"{root}/tmp",
+            "LAST": str(root / "tmp"),
+            **variables,
+        }
+        (root / "tmp/told").unlink(missing_ok=True)
+        (root / "build/compilations.log").unlink(missing_ok=True)
+        return subprocess.run(
+            [LAUNCHER, *argv],
+            env=environment,
+            cwd=root / "build",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def compile(self, *options: str, **variables: str) -> str:
+        """Return what became of a compilation, as the log has it."""
+        source, output = str(self.root / "src/a.c"), "a.o"
+        done = self.run("gcc-12", *options, "-c", source, "-o", output, **variables)
+        assert done.returncode == 0, done.stderr
+        assert (self.root / "build/a.o").read_text() == f"object of {source}\n"
+        return self.log
+
+    @property
+    def log(self) -> str:
+        file = self.root / "build/compilations.log"
+        return file.read_text().replace(f"{self.root}/", "") if file.exists() else ""
+
+    @property
+    def told(self) -> str:
+        file = self.root / "tmp/told"
+        return file.read_text() if file.exists() else ""
+
+    def key(self, *options: str, **variables: str) -> str:
+        self.compile(*options, **variables)
+        (line,) = (
+            line for line in self.told.splitlines() if line.startswith("CCACHE_COMPILERCHECK=")
+        )
+        return line
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    return Container(tmp_path)
+
+
+def test_it_can_be_run_as_a_program() -> None:
+    assert os.access(LAUNCHER, os.X_OK)
+    subprocess.run(["sh", "-n", LAUNCHER], check=True)
+
+
+def test_a_compilation_goes_through_the_cache(container: Container) -> None:
+    assert container.compile("-O2") == "miss build/a.o\n"
+    assert "CCACHE_NODIRECT=1" in container.told
+
+
+def test_a_hit_is_told_from_a_miss(container: Container) -> None:
+    container.compile()
+    (container.root / "tmp/hits").touch()
+    assert container.compile() == "hit build/a.o\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-B/src/bin",),
+        ("-wrapper", "/src/wrapper"),
+        ("-fplugin=/src/plugin.so",),
+        ("-specs=/src/specs",),
+        ("-fprofile-use=/src/profile",),
+        ("-march=native",),
+        ("-mtune=native",),
+        ("-Wa,--defsym,a=1",),
+        ("-Wp,-MD,a.d",),
+        ("-flto",),
+        ("-save-temps",),
+        ("--coverage",),
+        ("-fmodules-ts",),
+        ("-fsome-file=/src/x",),
+        ("-x", "assembler"),
+        ("--unheard-of",),
+    ],
+)
+def test_what_is_not_known_to_be_cacheable_is_compiled_without_the_cache(
+    container: Container, options: tuple[str, ...]
+) -> None:
+    log = container.compile(*options)
+    assert log.startswith("uncached build/a.o (")
+    assert container.told == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LD_PRELOAD", "/src/spy.so"),
+        ("COMPILER_PATH", "/src/bin"),
+        ("GCC_EXEC_PREFIX", "/src/bin/"),
+        ("LD_LIBRARY_PATH", "/build/lib"),
+        ("DEPENDENCIES_OUTPUT", "deps"),
+        ("CCACHE_DISABLE", "1"),
+    ],
+)
+def test_variables_that_name_other_programs_turn_the_cache_off(
+    container: Container, name: str, value: str
+) -> None:
+    assert container.compile(**{name: value}).startswith(f"uncached build/a.o ({name} ")
+    assert container.told == ""
+
+
+@pytest.mark.parametrize("entry", ["{root}/build/bin", "bin", "", "/usr/../src/bin"])
+def test_a_directory_of_programs_that_is_not_of_the_image_turns_the_cache_off(
+    container: Container, entry: str
+) -> None:
+    entry = entry.format(root=container.root)
+    path = f"{container.root}/image/bin:/usr/bin:/bin"
+    assert container.compile(PATH=f"{path}:{entry}").startswith("uncached build/a.o (PATH has ")
+
+
+def test_a_compiler_of_the_library_is_called_without_the_cache(container: Container) -> None:
+    wrapper = container.root / "src/gcc-12"
+    wrapper.write_text(GCC)
+    wrapper.chmod(0o755)
+    done = container.run(str(wrapper), "-c", f"{container.root}/src/a.c", "-o", "a.o")
+    assert done.returncode == 0
+    assert "is no gcc or nvcc of the image" in container.log
+    assert container.told == ""
+
+
+def test_a_link_of_the_library_to_a_compiler_of_the_image_is_that_compiler(
+    container: Container,
+) -> None:
+    link = container.root / "src/compiler"
+    link.symlink_to(container.root / "image/bin/gcc-12")
+    container.run(str(link), "-c", f"{container.root}/src/a.c", "-o", "a.o")
+    assert container.log == "miss build/a.o\n"
+
+
+def test_all_variables_but_a_few_are_part_of_the_key(container: Container) -> None:
+    key = container.key()
+    assert container.key(MAKEFLAGS="-j8", JOBS="8", NINJA_STATUS="x", CCACHE_BASEDIR="/") == key
+    for name in ("CPATH", "SOURCE_DATE_EPOCH", "LANG", "MY_COMPILER_WRAPPER"):
+        assert container.key(**{name: "1"}) != key
+    assert container.key(A="1\nB=2") != container.key(A="1", B="2")
+    assert container.key(ENVMATRIX_TOOLCHAIN="another") != key
+
+
+def test_what_a_library_says_of_ccache_is_not_passed_on(container: Container) -> None:
+    container.compile(
+        CCACHE_DIR="/elsewhere",
+        CCACHE_PREFIX_CPP="/src/evil",
+        CCACHE_SLOPPINESS="include_file_mtime",
+        CCACHE_CONFIGPATH="/src/ccache.conf",
+    )
+    assert "elsewhere" not in container.told
+    assert "evil" not in container.told
+    assert "SLOPPINESS" not in container.told
+    assert "CCACHE_CONFIGPATH=/dev/null" in container.told
+    assert "CCACHE_RECACHE" not in container.told
+    container.compile(CCACHE_RECACHE="1")
+    assert "CCACHE_RECACHE=1" in container.told
+
+
+def test_what_an_assembler_reads_by_itself_is_not_stored(container: Container) -> None:
+    (container.root / "src/a.c").write_text("asm /tmp/ccAbCdEf.s a.c blob.bin\n")
+    assert container.compile() == "uncached build/a.o (its assembler reads blob.bin)\n"
+    (container.root / "src/a.c").write_text("asm /tmp/ccAbCdEf.s a.c\n")
+    assert container.compile() == "miss build/a.o\n"
+
+
+def test_a_compilation_that_fails_is_tried_once_only(container: Container) -> None:
+    (container.root / "src/a.c").write_text("broken\n")
+    done = container.run("gcc-12", "-c", f"{container.root}/src/a.c", "-o", "a.o")
+    assert done.returncode == 1
+    assert container.log == "miss build/a.o\n"
+    assert container.told.count("args") == 1
+
+
+def test_a_cache_that_fails_does_not_fail_the_build(container: Container) -> None:
+    (container.root / "tmp/is-broken").touch()
+    assert container.compile() == "uncached build/a.o (ccache ended with 3)\n"
+
+
+def test_what_is_no_cache_is_removed_from_its_directory(container: Container) -> None:
+    cache = container.root / "cache"
+    (cache / "0/1").mkdir(parents=True)
+    (cache / "0/1/0123456789abcdefR").write_text("object")
+    (cache / "a").symlink_to("/nowhere")
+    (cache / "b").write_text("no directory")
+    os.mkfifo(cache / "0/1/fedcba9876543210R")
+    (cache / "0/2").mkdir(mode=0o555)
+    (cache / "0").chmod(0o555)
+    container.compile()
+    left = sorted(str(path.relative_to(cache)) for path in cache.rglob("*"))
+    assert left == ["0", "0/1", "0/1/0123456789abcdefR", "0/2"]
+    assert os.access(cache / "0/2", os.W_OK)
+
+
+def test_response_files_are_read(container: Container) -> None:
+    response = container.root / "build/a.rsp"
+    response.write_text("-DA=1\n-O2")
+    assert container.compile("@a.rsp") == "miss build/a.o\n"
+    response.write_text("-DA=1 -fplugin=/src/plugin.so")
+    assert "-fplugin=/src/plugin.so" in container.compile("@a.rsp")
+    response.write_text("-DA='1 2'")
+    assert "quotes" in container.compile("@a.rsp")
+
+
+def test_linking_and_preprocessing_are_no_compilations(container: Container) -> None:
+    container.run("gcc-12", f"{container.root}/src/a.c", "-o", "a.o")
+    assert (container.log, container.told) == ("", "")
+    container.run("gcc-12", "-E", "-c", f"{container.root}/src/a.c", "-o", "a.o")
+    assert (container.log, container.told) == ("", "")
+
+
+def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(
+    container: Container,
+) -> None:
+    def key() -> str:
+        for name in ("tmp/.envmatrix-names",):  # as in a new container
+            (container.root / name).unlink(missing_ok=True)
+        container.compile("-MD", "-MF", "/dev/null", "-I", f"{container.root}/build")
+        (line, *_) = (its for its in container.told.splitlines() if "string:files" in its)
+        assert "CCACHE_DEPEND=1" in container.told
+        return line
+
+    before = key()
+    assert key() == before
+    (container.root / "src/new.h").touch()
+    after = key()
+    assert after != before
+    (container.root / "build/new.h").touch()
+    assert key() != after
+    after = key()
+    (container.root / "build/b.o").touch()
+    assert key() == after
