@@ -20,6 +20,7 @@ GCC = """\
 for word; do
     case $word in
         -Wa,--MD,*) listing=${word#-Wa,--MD,} ;;
+        -Wa\\\\,--MD\\\\,*) listing=${word##*,} ;;
         *.c) source=$word ;;
         *.o) output=$word ;;
     esac
@@ -278,6 +279,46 @@ def test_linking_and_preprocessing_are_no_compilations(container: Container) -> 
     assert (container.log, container.told) == ("", "")
     container.run("gcc-12", "-E", "-c", f"{container.root}/src/a.c", "-o", "a.o")
     assert (container.log, container.told) == ("", "")
+
+
+def test_a_precompiled_header_in_reach_turns_the_cache_off(container: Container) -> None:
+    (container.root / "src/common.h.gch").touch()
+    assert "a precompiled header is among the sources" in container.compile()
+
+
+def test_links_out_of_the_source_leave_the_exact_lookup_only(container: Container) -> None:
+    elsewhere = container.root / "elsewhere"
+    elsewhere.mkdir()
+    (container.root / "src/link").symlink_to(elsewhere)
+    container.compile("-MD", "-MF", "/dev/null")
+    assert "string:files" not in container.told
+    assert "string:text" in container.told
+
+
+def test_options_of_the_host_compiler_are_looked_into(container: Container) -> None:
+    nvcc = container.root / "image/bin/nvcc"
+    nvcc.write_text(GCC.replace("*.c)", "*.cu)"))
+    nvcc.chmod(0o755)
+    (container.root / "src/a.cu").touch()
+
+    def log(*options: str) -> str:
+        source = str(container.root / "src/a.cu")
+        container.run("nvcc", "-ccbin", "gcc-12", *options, "-c", source, "-o", "a.o")
+        return container.log
+
+    assert "uncached" not in log("-Xcompiler=-O2,-fPIC", "-gencode", "arch=compute_80,code=sm_80")
+    for option in (
+        "-Xcompiler=-O2 -fplugin=/src/p.so",
+        "-Xcompiler=-march=native",
+        "-Xcompiler=-include,/src/x.h",
+        "-Xptxas=--options-file,/src/x",
+        "-arch=native",
+        "--keep",
+        "-dlto",
+        "-ccbin=/src/gcc-12",
+        "--heard-of-never",
+    ):
+        assert log(option).startswith("uncached build/a.o ("), option
 
 
 def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(

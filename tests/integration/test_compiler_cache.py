@@ -1,0 +1,115 @@
+"""The compiler cache with real compilers; `benchmarks/differential.py` tries 1,000 changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from tests.compilations import Change, Laboratory, State, changed, changes, laboratory
+from tests.integration.conftest import CELL, ENVIRONMENT, Envmatrix
+
+pytestmark = pytest.mark.docker
+
+CUDA = State(language="cu")
+CXX = State()
+
+
+def version(number: int) -> State:
+    """Return a source that no other test compiles."""
+    return State(version=str(number))
+
+
+@pytest.fixture(scope="module")
+def its(envmatrix: Envmatrix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    envmatrix("build", "--select", CELL)
+    root, image = tmp_path_factory.mktemp("laboratory"), f"envmatrix/{ENVIRONMENT}:devel-amd64"
+    with laboratory(root, image, "ccache", ("gcc-12", "g++-12")) as made:
+        yield made
+
+
+def test_a_change_of_what_only_the_host_compiler_sees_is_another_object(its: Laboratory) -> None:
+    """As is one of what only the device's compiler sees, and of flags that nvcc finds itself."""
+    changes = [
+        ("file", ("src/second/host.h", "#define E 2\n")),
+        ("file", ("src/second/device.h", "#define F 2\n")),
+        ("variables", (("NVCC_APPEND_FLAGS", "--objdir-as-tempdir -DAPPENDED=1"),)),
+    ]
+    assert its.check(CUDA) == "miss"
+    assert its.check(CUDA) == "hit"
+    for change in changes:
+        assert its.check(changed(CUDA, change)) == "miss"
+    assert its.check(CUDA) == "hit"
+
+
+def test_a_new_header_is_seen_and_the_old_objects_come_back_with_the_old_names(
+    its: Laboratory,
+) -> None:
+    before = version(100)
+    states = [
+        changed(before, ("file", ("src/first/common.h", "#define A 7\n"))),
+        changed(before, ("file", ("src/first/optional.h", "#define C 7\n"))),
+        changed(before, ("file", ("build/generated/made.h", "#define D 7\n"))),
+    ]
+    assert its.check(before) == "miss"
+    assert [its.check(state) for state in states] == ["miss"] * 3
+    assert its.check(before) == "hit"
+
+
+def test_an_image_with_the_same_compilers_shares_objects(its: Laboratory) -> None:
+    for state in (CUDA, CXX):
+        its.check(state)
+        assert its.check(replace(state, image="another")) == "hit"
+
+
+@pytest.mark.parametrize("compiler", ["wrapper", "inner", "B", "specs"])
+def test_programs_of_the_library_are_not_cached(its: Laboratory, compiler: str) -> None:
+    state = replace(CXX, compiler=compiler)
+    assert [its.check(state), its.check(state)] == ["uncached"] * 2
+
+
+def test_what_the_assembler_reads_is_not_cached(its: Laboratory) -> None:
+    state = replace(CXX, extras=("incbin",))
+    assert [its.check(state), its.check(state)] == ["uncached"] * 2
+
+
+def test_random_changes_make_equal_objects(its: Laboratory) -> None:
+    @seed(7)
+    @settings(max_examples=2, deadline=None, database=None, suppress_health_check=[*HealthCheck])
+    @given(changes(("c", "cpp")))
+    def explore(sequence: list[Change]) -> None:
+        state = State()
+        for change in sequence:
+            state = changed(state, change)
+            its.check(state)
+
+    explore()
+
+
+def test_what_a_library_leaves_in_the_cache_neither_configures_nor_breaks_it(
+    its: Laboratory,
+) -> None:
+    cache = its.root / "cache"
+    before = version(200)
+    its.check(before)
+    evil = its.root / "src/evil"
+    evil.write_text("#!/bin/sh\nexit 9\n")
+    evil.chmod(0o755)
+    for text in ("prefix_command = /src/evil\nsloppiness = file_macro\n", "\0 garbage ="):
+        (cache / "ccache.conf").write_text(text)
+        assert its.check(before) == "hit"
+    assert its.check(version(201)) == "miss"
+    for directory in [path for path in cache.rglob("*") if path.is_dir()]:
+        directory.chmod(0o555)
+    assert its.check(version(202)) == "miss"
+    _replace_by_links(cache)
+    assert [its.check(before), its.check(before)] == ["miss", "hit"]
+
+
+def _replace_by_links(cache: Path) -> None:
+    for name in "0123456789abcdef":
+        if (cache / name).exists():
+            (cache / name).rename(cache.parent / f"old-{name}")
+        (cache / name).symlink_to("/nowhere")
