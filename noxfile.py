@@ -69,6 +69,12 @@ def roundtrip(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def hostile(session: nox.Session) -> None:
+    """Libraries that attack the machine, on the real engine; thousands of changed input files."""
+    session.run("pytest", "tests/hostile", *session.posargs)
+
+
+@nox.session(default=False)
 def pull(session: nox.Session) -> None:
     """Pull published images by digest, those of a cell: `-- --select cuda12-aarch64`."""
     session.run("envmatrix", "pull", *session.posargs)

@@ -291,6 +291,12 @@ def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked:
     assert envmatrix("generate", "--check").status == 0
 
 
+def test_a_generated_file_of_any_bytes_differs(envmatrix: Prompt, locked: Path) -> None:
+    envmatrix("generate")
+    (locked / "dockerfiles/cuda13.0-debian12/Dockerfile").write_bytes(b"\xff\xfe")
+    assert envmatrix("generate", "--check").status == 4
+
+
 def test_what_is_no_longer_in_the_matrix_is_stale_and_removed(
     envmatrix: Prompt, locked: Path
 ) -> None:

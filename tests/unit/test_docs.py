@@ -148,7 +148,8 @@ def test_a_session_that_is_named_exists(
         matrix = load_matrix((ROOT / page).parent)
     of_libraries = {f"{cell}-{its.name}" for cell in matrix.by_id for its in matrix.libraries}
     cells = {*matrix.by_id, *short_names(matrix), *of_libraries}
-    own = {"lint", "matrix", "tests", "unit"}
+    noxfile = (ROOT / "noxfile.py").read_text("utf-8")
+    own = set(re.findall(r"(?m)^def ([a-z]\w*)\(session: nox", noxfile))
     if arguments[0] == "-s":
         prefix, _, cell = arguments[1].partition("-")
         assert arguments[1] in own or (
@@ -230,6 +231,17 @@ REGISTRY_HOSTS = re.compile(
     )
 )
 WRITTEN = {".md", ".py", ".yaml", ".toml", ".json", ".j2", ".sh", ""}
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/threat-model.md").read_text("utf-8"))
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"(?m)^def (test_\w+)", file.read_text("utf-8"))
+    }
+    assert len(named) > 20
+    assert sorted(set(named) - there) == []
 
 
 def test_no_package_registry_is_named() -> None:

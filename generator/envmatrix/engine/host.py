@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.targets import MACHINES
@@ -162,9 +162,12 @@ def docker_info(path: str) -> Docker:
 
 def parse_docker_info(text: str, error: str) -> Docker:
     try:
-        info = json.loads(text)
-    except ValueError:
+        return _docker_of(json.loads(text), error)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Docker(client="unknown", error=error)
+
+
+def _docker_of(info: Any, error: str) -> Docker:
     client = info.get("ClientInfo") or {}
     plugins = {plugin["Name"]: plugin.get("Version", "0") for plugin in client.get("Plugins") or ()}
     return Docker(

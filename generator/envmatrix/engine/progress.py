@@ -53,13 +53,12 @@ class BuildProgress:
     def _event(self, text: str) -> None:
         try:
             event = json.loads(text)
-        except ValueError:
+            for vertex in event.get("vertexes") or ():
+                self._vertex(vertex)
+            for log in event.get("logs") or ():
+                self._log(log)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             self.other_lines += text.splitlines()
-            return
-        for vertex in event.get("vertexes") or ():
-            self._vertex(vertex)
-        for log in event.get("logs") or ():
-            self._log(log)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -83,12 +82,12 @@ class BuildProgress:
         return (*errors, *(_NO_CACHE.sub(r"\g<place>: ", line) for line in lines))
 
     def _vertex(self, vertex: Any) -> None:
-        step = self.steps.setdefault(vertex["digest"], Step(vertex["name"]))
+        step = self.steps.setdefault(vertex["digest"], Step(str(vertex["name"])))
         if vertex.get("started") and not step.is_done and _IMPORTANT.match(step.name):
             self.on_step(step.name.splitlines()[0])
         step.is_done = step.is_done or bool(vertex.get("completed"))
         step.is_cached = step.is_cached or bool(vertex.get("cached"))
-        step.error = vertex.get("error") or step.error
+        step.error = str(vertex.get("error") or step.error)
 
     def _log(self, log: Any) -> None:
         text = base64.b64decode(log["data"]).decode("utf-8", "replace")

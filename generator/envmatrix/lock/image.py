@@ -75,7 +75,7 @@ def read(said: str) -> Contents:
 
 def _definition(text: str) -> tuple[str, str]:
     name, _, value = text.strip().partition(" ")
-    number = re.match(r"\d*", value.strip())
+    number = re.match(r"\d{,18}", value.strip())
     return name, number[0] if number else ""
 
 
@@ -83,7 +83,7 @@ def _release(version_json: str, number: int) -> str:
     """12.4.1 of version.json, or 12.4 of the 12040 in cuda.h: both files may be missing."""
     try:
         return str(json.loads(version_json)["cuda"]["version"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"{number // 1000}.{number % 1000 // 10}" if number else ""
 
 

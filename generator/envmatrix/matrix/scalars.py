@@ -107,6 +107,21 @@ Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 DepotPath = Annotated[str, StringConstraints(pattern=_DEPOT)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
+
+
+def _without_null(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL, which no environment can")
+    return text
+
+
+# Of a variable of an environment.
+Value = Annotated[
+    str,
+    AfterValidator(_without_null),
+    WithJsonSchema({"type": "string", "pattern": r"^[^\u0000]*$"}),
+]
+
 Text = Annotated[
     str,
     StringConstraints(min_length=1, strip_whitespace=True),

@@ -35,6 +35,7 @@ from envmatrix.matrix.scalars import (
     Sm,
     Some,
     Text,
+    Value,
     Variable,
     VersionOrNone,
     VersionsOrNone,
@@ -223,7 +224,7 @@ class LibraryBuild(Table):
     targets: tuple[Text, ...] = ()
     commands: tuple[Text, ...] = ()
     requires: tuple[Text, ...] = ()
-    environment: dict[Variable, str] = {}
+    environment: dict[Variable, Value] = {}
     job_memory: Count | None = None
     timeout: Count | None = None
 
@@ -266,7 +267,7 @@ class LibraryTest(Table):
     run: tuple[Text, ...] = ()
     options: tuple[Text, ...] = ()
     requires: tuple[Text, ...] = ()
-    environment: dict[Variable, str] = {}
+    environment: dict[Variable, Value] = {}
     gpu: tuple[Text, ...] = ()
     ignore: tuple[Text, ...] = ()
     retries: CountOrZero | None = None

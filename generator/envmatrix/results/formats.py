@@ -12,6 +12,7 @@ from envmatrix.results.summary import Entry, Failure, Origin, Report, described
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.junit import printable
 from envmatrix.sessions.outcomes import COUNTED
+from envmatrix.text import one_line
 
 _SIGNS = {
     "passed": "ok",
@@ -57,8 +58,8 @@ def row(entry: Entry) -> tuple[str, ...]:
     coverage = "" if entry.coverage is None else f"{entry.coverage:.1f} %"
     seconds = f"{entry.seconds:.1f} s"
     return (
-        entry.library,
-        entry.cell,
+        one_line(entry.library),
+        one_line(entry.cell),
         sign(entry),
         tests_of(entry),
         seconds,
@@ -103,7 +104,8 @@ def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
         (
             "Flaky in the last 30 days",
             [
-                f"{its.library} {its.cell} {its.name}: {flakiness(its.retried, its.contradicted)}"
+                one_line(f"{its.library} {its.cell} {its.name}")
+                + f": {flakiness(its.retried, its.contradicted)}"
                 for its in report.flaky
             ],
         ),
@@ -127,7 +129,7 @@ def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _line(failure: Failure) -> str:
-    place = f"{failure.library} {failure.cell} {failure.name}"
+    place = one_line(f"{failure.library} {failure.cell} {failure.name}")
     message = failure.message.strip().splitlines()
     notes = [failure.cause or "", since(failure.origin), waived(failure.waiver)]
     told = "; ".join(note for note in notes if note)

@@ -144,6 +144,7 @@ def test_a_library_is_for_the_cells_that_it_names() -> None:
         (f"{{path: {'a' * 300}}}", "is longer than the name of a file can be"),
         (f"{{path: {'a/' * 2000}}}", "is longer than the name of a file can be"),
         (r'{path: "a\0b"}', r"has a control character, '\x00'"),
+        (r'{path: a, build: {environment: {A: "a\0b"}}}', "holds a NUL"),
         ("{path: a, artifacts: [/usr/lib/x]}", "matrix.yaml:5:28: `libraries.a.artifacts[0]` must"),
         ("{path: a, artifacts: [../x]}", "must be a relative path"),
         ("{path: a, artifacts: ['']}", "must be a relative path"),

@@ -1,0 +1,139 @@
+"""Runs groups of hostile libraries, and says what has to hold of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.hostile.libraries import GOOD, Case, Group
+from tests.integration.conftest import CELL, Checkout
+
+# What is in the files that nothing may read.
+CANARY = "canary-4711"
+# Of the tool's process, in kilobytes.
+MOST_MEMORY = 500_000
+# A good library is built after so many others.
+OFTEN = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a group came to: results by library, all that was printed, what the tool took."""
+
+    results: Mapping[str, Mapping[str, Any]]
+    said: str
+    memory: int
+    outside: Mapping[str, tuple[object, object]]
+    baseline: float
+
+
+def make_outside(directory: Path) -> None:
+    """What a case may not touch."""
+    (directory / "directory").mkdir(parents=True)
+    for name in (
+        "file",
+        "directory/a.so",
+        "directory/a_test.xml",
+        "directory/file.txt",
+        "report.xml",
+    ):
+        (directory / name).write_text(f"<testsuite><testcase name='{CANARY}'/></testsuite>")
+        os.utime(directory / name, (1, 1))
+
+
+def state_of(directory: Path) -> Mapping[str, object]:
+    return {
+        path.relative_to(directory).as_posix(): (
+            path.lstat().st_mode,
+            path.lstat().st_mtime_ns if path.is_file() else 0,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def run(checkout: Checkout, *arguments: str) -> tuple[str, int]:
+    """Run the tool; all that it printed, and its memory at most in kilobytes."""
+    said = checkout.root / "said"
+    with said.open("a") as handle:
+        command = [sys.executable, "-m", "envmatrix", *arguments]
+        environment = {**os.environ, **checkout.variables}
+        process = subprocess.Popen(
+            command, cwd=checkout.root, env=environment, stdout=handle, stderr=handle
+        )
+        _, _, used = os.wait4(process.pid, 0)
+        process.returncode = 0  # it was waited for
+    return said.read_text(errors="surrogateescape"), used.ru_maxrss
+
+
+def with_outside(value: Any, directory: Path) -> Any:
+    if isinstance(value, str):
+        return value.replace("{V}", str(directory))
+    if isinstance(value, dict):
+        return {key: with_outside(item, directory) for key, item in value.items()}
+    return [with_outside(item, directory) for item in value] if isinstance(value, list) else value
+
+
+def run_group(group: Group, template: Path, directory: Path) -> Answer:
+    outside = directory / "outside"
+    libraries: dict[str, Any] = {"good.first": dict(GOOD)}
+    for number, case in enumerate(group.cases):
+        make_outside(outside / case.name)
+        libraries[case.name] = with_outside(dict(case.library), outside / case.name)
+        if number % OFTEN == OFTEN - 1:
+            libraries[f"good.after{number}"] = dict(GOOD)
+    libraries["good.last"] = dict(GOOD)
+    checkout = Checkout(directory / "checkout")
+    subprocess.run(["cp", "-r", template, checkout.root], check=True)
+    (checkout.root / "empty").mkdir()
+    (checkout.root / "empty/file.txt").write_text("of the library\n")
+    with (checkout.root / "matrix.yaml").open("a") as file:
+        file.write(yaml.safe_dump({"libraries": libraries}, width=10_000))
+    before = {case.name: state_of(outside / case.name) for case in group.cases}
+    memory = 0
+    for _ in range(group.runs):
+        said, used = run(checkout, "run", group.verb, CELL, *group.arguments)
+        memory = max(memory, used)
+    after = {case.name: state_of(outside / case.name) for case in group.cases}
+    report = json.loads(checkout.run("report", "--format", "json").stdout)
+    results = {entry["library"]: entry["runs"][-1] for entry in report["entries"]}
+    good = [float(its["seconds"]) for name, its in results.items() if name.startswith("good.")]
+    changed = {name: (before[name], after[name]) for name in before}
+    return Answer(results, said, memory, changed, max(good, default=0.0))
+
+
+def check_case(answer: Answer, case: Case) -> None:
+    before, after = answer.outside[case.name]
+    assert after == before
+    assert case.name in answer.results, answer.said[-3000:]
+    result = answer.results[case.name]
+    assert result["state"] in case.states, result["message"]
+    assert result["seconds"] < answer.baseline + case.seconds
+    assert "\n" not in result["message"]
+    if result["state"] in ("failed", "errored"):
+        assert result["message"]
+
+
+def check_group(answer: Answer) -> None:
+    good = {name: its["state"] for name, its in answer.results.items() if name.startswith("good.")}
+    assert len(good) >= 2
+    assert set(good.values()) == {"passed"}
+    assert "Traceback" not in answer.said
+    assert "defect" not in answer.said
+    assert answer.memory < MOST_MEMORY
+    assert CANARY not in answer.said
+    assert CANARY not in json.dumps(answer.results)
+    digest = hashlib.sha256(f"<testsuite><testcase name='{CANARY}'/></testsuite>".encode())
+    assert digest.hexdigest() not in json.dumps(answer.results)
+    assert "\x1b" not in answer.said
+    assert not [line for line in answer.said.splitlines() if line.startswith("::")]
+    assert "\u202e" not in answer.said
+    assert not any(0x80 <= ord(character) < 0xA0 for character in answer.said)

@@ -1,0 +1,376 @@
+"""Everything that reads a file or an answer from outside, each with an example of what it reads."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.unit.results.examples import record
+
+from envmatrix.commands import consumers
+from envmatrix.engine import archives, host
+from envmatrix.engine.progress import BuildProgress
+from envmatrix.lock import dnf, image, images, model
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.results.journal import replay
+from envmatrix.results.records import Part, line_of
+from envmatrix.results.waiver_file import load_waivers
+from envmatrix.sessions import analysis, baselines, dependencies
+from envmatrix.sessions.findings import Finding
+from envmatrix.sessions.outcomes import Measurement, Step
+from envmatrix.store import configuration
+from envmatrix.store.registry import Registry
+
+ROOT = Path(__file__).parents[1]
+CELL = "cuda12.4-debian12-aarch64"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`read` gets an empty directory and what is in the file; it may raise EnvmatrixError only."""
+
+    name: str
+    examples: Sequence[bytes]
+    read: Callable[[Path, bytes], object]
+
+
+def _file(name: str, read: Callable[[Path], object]) -> Callable[[Path, bytes], object]:
+    """Read the file of a name in a directory."""
+
+    def both(directory: Path, content: bytes) -> object:
+        file = directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        return read(directory)
+
+    return both
+
+
+def _matrix(name: str) -> Callable[[Path, bytes], object]:
+    def read(directory: Path, content: bytes) -> object:
+        shutil.copy(ROOT / "matrix.yaml", directory)
+        shutil.copytree(ROOT / "envs", directory / "envs")
+        return _file(name, load_matrix)(directory, content)
+
+    return read
+
+
+def _text(read: Callable[[str], object]) -> Callable[[Path, bytes], object]:
+    """Read what a program printed."""
+    return lambda _, content: read(content.decode("utf-8", "replace"))
+
+
+def _lines(read: Callable[[Sequence[str]], Any]) -> Callable[[Path, bytes], object]:
+    return _text(lambda text: list(read(text.splitlines())))
+
+
+def _journal(directory: Path) -> object:
+    stored: list[object] = []
+    told: list[str] = []
+    assert replay(directory, stored.append, told.append) + len(told) == 1
+    return stored
+
+
+def _configuration(directory: Path) -> None:
+    file = directory / "config.toml"
+    for read in (
+        configuration.configured_mirrors,
+        configuration.configured_mirror,
+        configuration.configured_results,
+        configuration.configured_keyring,
+        configuration.configured_sdks,
+    ):
+        read(file)
+
+
+def _progress(text: str) -> object:
+    progress = BuildProgress()
+    for line in text.splitlines():
+        progress.feed(line)
+    return progress.counts, progress.failure(), progress.unread_caches()
+
+
+def _graph(text: str) -> object:
+    graph, _, deps = text.partition("====\n")
+    build = dependencies.build_of(graph, deps)
+    return dependencies.dependencies(build, {"t": ["/build/a_test"]}, "/source")
+
+
+def _answering(ask: Callable[[Registry], object], media_type: str) -> Callable[[Path, bytes], Any]:
+    """Ask a registry that answers with the content."""
+
+    def read(_: Path, content: bytes) -> object:
+        headers = {"Content-Type": media_type}
+        answer = httpx.MockTransport(
+            lambda _: httpx.Response(200, headers=headers, content=content)
+        )
+        with httpx.Client(transport=answer) as client:
+            registry = Registry("registry.example/x", client, lambda _: None, lambda _: None)
+            return ask(registry)
+
+    return read
+
+
+def _index(registry: Registry) -> object:
+    manifest = registry.manifest("tag")
+    return (manifest.rows(), manifest.by_architecture()) if manifest else None
+
+
+def _layers(registry: Registry) -> object:
+    manifest = registry.manifest("tag")
+    return manifest.layers() if manifest else None
+
+
+def _archive(name: str) -> Callable[[Path, bytes], object]:
+    def read(directory: Path, content: bytes) -> None:
+        (directory / name).write_bytes(content)
+        target = directory / "unpacked"
+        if name.endswith(".whl"):
+            target.mkdir()
+            archives.unpack_wheel(directory / name, target)
+        else:
+            archives.unpack(directory / name, name, target)
+
+    return read
+
+
+@cache
+def _tar(how: str) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=f"w:{how}") as archive:  # type: ignore[call-overload]
+        for name, text in (("a-1/setup.py", b"x = 1\n" * 50), ("a-1/b/c.txt", b"text")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
+        link = tarfile.TarInfo("a-1/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "b/c.txt"
+        archive.addfile(link)
+    return content.getvalue()
+
+
+@cache
+def _zip() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/__init__.py", "x = 1\n" * 50)
+        archive.writestr("a-1.dist-info/RECORD", "")
+    return content.getvalue()
+
+
+def _small_lock() -> bytes:
+    document = json.loads((ROOT / "matrix.lock.json").read_text("utf-8"))
+    names = sorted(document["sets"], key=lambda name: len(json.dumps(document["sets"][name])))
+    document["sets"] = {name: document["sets"][name] for name in names[:3]}
+    document["cells"] = {}
+    named = {name for row in document["sets"].values() for name in row["artifacts"]}
+    kept = {
+        digest: row
+        for digest, row in document["artifacts"].items()
+        if f"{row['name']} {row['version']} {digest[:12]}" in named
+    }
+    return json.dumps({**document, "artifacts": kept}).encode()
+
+
+_IMAGE = {
+    "image": f"registry.example/x@sha256:{'2' * 64}",
+    "fingerprint": "b" * 64,
+    "platforms": {
+        "linux/amd64": {
+            "digest": f"sha256:{'1' * 64}",
+            "fingerprint": "a" * 64,
+            "diff_ids": [f"sha256:{'3' * 64}"],
+        }
+    },
+}
+_INDEX = {
+    "schemaVersion": 2,
+    "mediaType": "application/vnd.oci.image.index.v1+json",
+    "manifests": [
+        {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": f"sha256:{'1' * 64}",
+            "size": 7,
+            "platform": {"architecture": "amd64", "os": "linux"},
+        }
+    ],
+    "layers": [{"digest": f"sha256:{'1' * 64}", "size": 7}],
+}
+_TYPE = str(_INDEX["mediaType"])
+_WAIVERS = b"""version: "1"
+waivers:
+  - {test: "gpu_*", cell: "cuda11*", owner: ana, bug: BUG-4711, expires: 2027-01-31}
+  - {test: "step:compile", library: solver, owner: bo, bug: BUG-42, expires: 2026-12-24}
+"""
+_CONFIGURATION = b"""results = "postgresql://results@db.example/envmatrix"
+mirror = "/srv/mirror"
+[mirrors]
+debian = ["https://mirror.example/debian"]
+pypi = "https://mirror.example/simple"
+[sdk]
+qnx = "/opt/qnx"
+"""
+_GRAPH = b"""digraph ninja {
+"0x1" [label="a_test"]
+"0x2" [label="a.o"]
+"0x2" -> "0x1" [label=" link"]
+"0x3" [label="/source/a.cpp"]
+"0x3" -> "0x2"
+}
+====
+a.o: #deps 2, deps mtime 1 (VALID)
+    /source/a.cpp
+    /source/a.h
+
+"""
+_PROBE = b"""os ID=debian
+os VERSION_ID="12"
+json {"cuda": {"version": "12.4.1"}}
+#define CUDA_VERSION 12040
+file /usr/local/cuda/bin/nvcc
+"""
+_REPOMD = b"""<?xml version="1.0"?><repomd xmlns="http://linux.duke.edu/metadata/repo">
+<data type="primary"><timestamp>1700000000</timestamp></data></repomd>
+"""
+_DOCKER = {
+    "ServerVersion": "29.1",
+    "Driver": "overlay2",
+    "OSType": "linux",
+    "Architecture": "x86_64",
+    "SecurityOptions": ["name=seccomp"],
+    "Warnings": None,
+    "DockerRootDir": "/var/lib/docker",
+}
+_CPPCHECK = b"""<results version="2"><errors><error id="a" severity="error" msg="m">
+<location file="/source/a.cpp" line="3"/></error></errors></results>
+"""
+_SANITIZER = b"""==1==ERROR: AddressSanitizer: heap-use-after-free on address 0x1
+    #0 0x1 in f /source/a.cpp:3:4
+SUMMARY: AddressSanitizer: x
+"""
+_BASELINE = {
+    "version": 1,
+    "findings": ["0" * 16],
+    "cells": {CELL: {"findings": [], "sizes": {"libx.so": 7}}},
+}
+_VERTEX = {
+    "digest": "sha256:1",
+    "name": "[a 1/2] RUN x",
+    "started": "2026-01-01T00:00:00Z",
+    "completed": "2026-01-01T00:00:01Z",
+}
+_PROGRESS = {"vertexes": [_VERTEX], "logs": [{"vertex": "sha256:1", "data": "c2FpZA=="}]}
+_WORKFLOW = f"# {consumers.Asked('github', ('cuda13*',), 'pr').banner}\nname: x\n".encode()
+_DEVCONTAINER = f"// {consumers.Asked('devcontainer').banner}\n{{}}\n".encode()
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document).encode()
+
+
+def _lines_of_a_journal() -> bytes:
+    full = record(
+        1,
+        {"a": "failed", "b": "passed"},
+        steps=[Step("compile", 0, 1.5, "said")],
+        measurements=[Measurement("axpy", 1.5, "GB/s", "higher")],
+    )
+    parts: Sequence[Part] = (
+        full.run,
+        *full.steps,
+        *full.outcomes,
+        *full.measurements,
+        Finding("t", "r", "m"),
+        full.end,
+    )
+    return "".join(f"{line_of(part)}\n" for part in parts).encode()
+
+
+_OVERLAY = b"""version: "1"
+reason: "a new release"
+axes:
+  cuda: {add: ["13.4"]}
+libraries:
+  other: {path: other, build: {system: script, commands: [make]}, artifacts: ["*.so"]}
+"""
+
+
+def readers() -> Sequence[Reader]:
+    return (
+        Reader("matrix.yaml", [(ROOT / "matrix.yaml").read_bytes()], _matrix("matrix.yaml")),
+        Reader("matrix.d", [_OVERLAY], _matrix("matrix.d/x.yaml")),
+        Reader("envs", [(ROOT / "envs/devel.yaml").read_bytes()], _matrix("envs/devel.yaml")),
+        Reader("matrix.lock.json", [_small_lock()], _file("matrix.lock.json", model.load)),
+        Reader(
+            "images.lock.json",
+            [_json({"version": 1, "environments": {"cuda12.4-debian12": {"devel": _IMAGE}}})],
+            _file(images.FILE, images.load),
+        ),
+        Reader("waivers.yaml", [_WAIVERS], _file("waivers.yaml", load_waivers)),
+        Reader("config.toml", [_CONFIGURATION], _file("config.toml", _configuration)),
+        Reader("journal", [_lines_of_a_journal()], _file(f"{record(1).run.id}.jsonl", _journal)),
+        Reader("ninja", [_GRAPH], _text(_graph)),
+        Reader(
+            "clang-tidy",
+            [b"/source/a.cpp:1:2: warning: no [bugprone-a]\n"],
+            _lines(analysis.of_clang_tidy),
+        ),
+        Reader("Cppcheck", [_CPPCHECK], _text(lambda text: list(analysis.of_cppcheck(text)))),
+        Reader(
+            "sanitizer", [_SANITIZER], _lines(lambda lines: analysis.of_sanitizer("asan", lines))
+        ),
+        Reader(
+            "abidiff",
+            [b"1 Removed function:\n  [D] 'function void f()'    {_Z1fv}\n"],
+            _lines(lambda lines: analysis.of_abidiff("libx.so", lines)),
+        ),
+        Reader("licences", [b"libx.so\tlibx\tMIT\nliby.so\t?\t\n"], _text(analysis.linked)),
+        Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(analysis.line_rate)),
+        Reader(
+            "baseline",
+            [_json(_BASELINE)],
+            _file("analysis/lib.json", lambda root: baselines.load_baseline(root, "lib", CELL)),
+        ),
+        Reader("index of a registry", [_json(_INDEX)], _answering(_index, _TYPE)),
+        Reader("manifest of a registry", [_json(_INDEX)], _answering(_layers, _TYPE)),
+        Reader(
+            "tags of a registry",
+            [_json({"name": "x", "tags": ["a", "b"]})],
+            _answering(Registry.tags, "application/json"),
+        ),
+        Reader(
+            "referrers",
+            [_json(_INDEX)],
+            _answering(lambda its: its.referrers(f"sha256:{'1' * 64}"), _TYPE),
+        ),
+        Reader(
+            "generated file",
+            [_WORKFLOW],
+            _file(".github/workflows/envmatrix.yml", consumers.present),
+        ),
+        Reader(
+            "dev container",
+            [_DEVCONTAINER],
+            _file(".devcontainer/a/devcontainer.json", consumers.present),
+        ),
+        Reader(
+            "docker info", [_json(_DOCKER)], _text(lambda text: host.parse_docker_info(text, ""))
+        ),
+        Reader("progress of a build", [_json(_PROGRESS)], _text(_progress)),
+        Reader("contents of an image", [_PROBE], _text(image.read)),
+        Reader("repomd.xml", [_REPOMD], lambda _, content: dnf._revision("x", content)),
+        Reader("sdist", [_tar("gz"), _tar("xz"), _tar("")], _archive("a-1.tar.gz")),
+        Reader("wheel", [_zip()], _archive("a-1-py3-none-any.whl")),
+        Reader("zip", [_zip()], _archive("a-1.zip")),
+    )
+
+
+BY_NAME: Mapping[str, Reader] = {reader.name: reader for reader in readers()}
