@@ -24,6 +24,7 @@ axes:
   arch: [x86_64]
 sm: ["90"]
 libraries:
+  borrows: {path: jit, artifacts: [jit]}
   jit: {path: jit, artifacts: [jit, driver], components: [nvrtc, cupti, nvml]}
 """,
     "jit/CMakePresets.json": """\
@@ -86,8 +87,11 @@ def test_a_library_links_and_loads_the_components_that_it_names(
 
     envmatrix("lock", cwd=tmp_path)
     envmatrix("generate", cwd=tmp_path)
-    envmatrix("run", "test", CELL, cwd=tmp_path)
+    envmatrix("run", "test", CELL, "--library", "jit", cwd=tmp_path)
+    borrowed = envmatrix("run", "compile", CELL, "--library", "borrows", cwd=tmp_path, expect=2)
 
+    for component in ("cupti", "nvml", "nvrtc"):
+        assert f"of the component `{component}`, which is there for other" in borrowed.stderr
     (outcome,) = junit.read(tmp_path / "build" / CELL / "jit/junit.xml")
     assert (outcome.name, outcome.state) == ("compiles_at_run_time", "passed")
     runtime, devel = (_libraries(engine, flavour) for flavour in ("runtime", "devel"))
