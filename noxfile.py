@@ -68,6 +68,13 @@ def roundtrip(session: nox.Session) -> None:
     session.run("pytest", *paths, *session.posargs)
 
 
+@nox.session(name="aarch64-host", default=False)
+def aarch64_host(session: nox.Session) -> None:
+    """Plan, build, compile and test on an aarch64 host, by QEMU: a quarter of an hour."""
+    test = "tests/integration/test_aarch64_host.py"
+    session.run("pytest", test, *session.posargs, env={"AARCH64_HOST": "1"})
+
+
 @nox.session(default=False)
 def hostile(session: nox.Session) -> None:
     """Libraries that attack the machine, on the real engine; thousands of changed input files."""

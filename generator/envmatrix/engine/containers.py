@@ -232,7 +232,7 @@ def sweep(client: docker.DockerClient) -> int:
     for container in found:
         owner = container.labels[_OWNER]
         machine, pid, _ = (*owner.split(" "), "", "")[:3]
-        if machine == platform.node() and pid.isdecimal() and owner != _owner(int(pid)):
+        if machine == _machine() and pid.isdecimal() and owner != _owner(int(pid)):
             with suppress(DockerException):  # swept by somebody else
                 container.remove(force=True)
                 swept += 1
@@ -246,7 +246,17 @@ def _owner(pid: int) -> str:
         began = stat.rpartition(")")[2].split()[19]
     except OSError:
         began = "gone"
-    return f"{platform.node()} {pid} {began}"
+    return f"{_machine()} {pid} {began}"
+
+
+def _machine() -> str:
+    """Where a process is known by its number: a container on a host's network has the host's name,
+    and processes of its own."""
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = ""
+    return f"{platform.node()}/{namespace}"
 
 
 def shell_command(spec: ContainerSpec) -> list[str]:
