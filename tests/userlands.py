@@ -51,6 +51,7 @@ class Userland:
             [
                 "docker", "run", "--rm", f"--platform=linux/{self.arch}", "--network=host",
                 "--hostname=userland",
+                f"--user={os.getuid()}:{os.getgid()}", f"--group-add={SOCKET.stat().st_gid}",
                 *(f"--volume={path}:{path}" for path in sorted(paths)),
                 *(f"--env={name}={value}" for name, value in variables.items()),
                 f"--workdir={self.home / 'repository'}", self.image, *command,
