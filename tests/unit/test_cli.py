@@ -334,6 +334,24 @@ def test_what_does_not_go_together_is_refused(
     assert said in answer.err
 
 
+@pytest.mark.usefixtures("locked")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("generate", "--check", "devcontainer"), "leave out `devcontainer`"),
+        (("build", "--cache-from", ""), "--cache-from needs a directory or `oci://REPOSITORY`"),
+        (("build", "--cache-to", "oci://"), "not `oci://`"),
+        (("lock", "--upgrade", "cmaek"), "did you mean `cmake`?"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    envmatrix: Prompt, arguments: tuple[str, ...], said: str
+) -> None:
+    answer = envmatrix(*arguments)
+    assert answer.status == 2
+    assert said in answer.err
+
+
 @pytest.mark.usefixtures("repository")
 def test_an_audit_needs_a_lock(envmatrix: Prompt) -> None:
     answer = envmatrix("lock", "--audit")

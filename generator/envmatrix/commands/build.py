@@ -68,6 +68,11 @@ def command(
     console: Console,
 ) -> None:
     """Pull or build the images of the selected cells, or say why none is needed."""
+    for option, places in (("--cache-from", cache_from), ("--cache-to", cache_to)):
+        if wrong := [place for place in places if not place.removeprefix("oci://").strip("/")]:
+            raise click.UsageError(
+                f"{option} needs a directory or `oci://REPOSITORY`, not `{wrong[0]}`"
+            )
     workspace = Workspace.here()
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
     wanted = workspace.images(patterns, tier=tier, emulate=emulate)

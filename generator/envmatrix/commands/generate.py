@@ -31,6 +31,10 @@ def command(context: click.Context, *, check: bool, console: Console) -> None:
     """Write a Dockerfile for every environment, and the JSON Schemas of matrix files; what other
     files were asked for once is written anew."""
     if context.invoked_subcommand:
+        if check:
+            raise click.UsageError(
+                f"--check is for all that is generated; leave out `{context.invoked_subcommand}`"
+            )
         return
     workspace = Workspace.here()
     wanted = {**outputs(workspace), **consumers.refreshed(workspace)}

@@ -20,6 +20,7 @@ from envmatrix.lock.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import Redist
 from envmatrix.matrix.facts import Facts
+from envmatrix.matrix.suggest import did_you_mean
 
 # The resolvers that need no base.
 _LOOKED_UP = {"pip", "wheels", "redist"}
@@ -244,7 +245,10 @@ def upgrade_rule(
     known = {item.name for item in previous.artifacts()} if previous else set()
     if unknown := sorted(set(names) - known):
         raise ConfigurationError(
-            *(Problem(f"the lock holds no package `{name}`") for name in unknown)
+            *(
+                Problem(f"the lock holds no package `{name}`", hint=did_you_mean(name, known))
+                for name in unknown
+            )
         )
     return lambda _key, its: any(item.name in names for item in its.artifacts)
 
