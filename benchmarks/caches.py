@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import yaml
 from benchmarks import timing
 
+from envmatrix.confined import Area
 from envmatrix.sessions import outcomes
 
 CELL = "cuda13.5-debian12-x86_64"
@@ -72,7 +73,8 @@ def _row(name: str, root: Path, cell: str, cache: Path) -> list[str]:
     shutil.rmtree(root / "build", ignore_errors=True)
     command = [*timing.ENVMATRIX, "run", "compile", cell]
     used = timing.run(command, root, {"ENVMATRIX_CACHE": str(cache)})
-    hits, compilations = outcomes.cache_hits(root / "build" / cell / LIBRARY / "devel")
+    with Area(root / "build" / cell / LIBRARY / "devel").opened() as directory:
+        hits, compilations = outcomes.cache_hits(directory)
     return [name, timing.seconds(used.wall), f"{compilations.value}", f"{hits.value:.1f} %"]
 
 

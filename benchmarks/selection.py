@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 from benchmarks import timing
+from tests.made import cases_of
 
 from envmatrix.commands.locked import tree
 from envmatrix.console import Console
@@ -28,7 +29,6 @@ from envmatrix.lock.model import load
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
-from envmatrix.sessions import junit
 from envmatrix.sessions.buildsystems import DEPS, GRAPH
 from envmatrix.sessions.dependencies import (
     build_of,
@@ -58,7 +58,7 @@ def main() -> None:
     tests = commands_of(its.read_text() for its in build.rglob("CTestTestfile.cmake"))
     graph = build_of((build / GRAPH).read_text(), (build / DEPS).read_text())
     known = dependencies(graph, tests, "/src")
-    took = {its.name: its.seconds for its in junit.read(build.parent / "junit.xml")}
+    took = {its.name: its.seconds for its in cases_of(build.parent / "junit.xml")}
     if given.releases:
         changed = _between(root, library, given.releases)
         _tell_files("changed between the releases", changed, known, took)

@@ -9,9 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 from tests.integration.conftest import CELL, CROSSED, ENVIRONMENT, ROOT, Envmatrix
-
-from envmatrix.sessions import junit
-from envmatrix.sessions.outcomes import machine_of
+from tests.made import cases_of, machine_of
 
 
 def _made(cell: str) -> Path:
@@ -34,7 +32,7 @@ def test_a_native_cell_compiles_and_its_tests_pass_or_skip_with_the_reason(
     envmatrix("run", "test", CELL)
 
     assert machine_of(_made(CELL)) == "x86_64"
-    outcomes = junit.read(ROOT / "build" / CELL / "vectorops/junit.xml")
+    outcomes = cases_of(ROOT / "build" / CELL / "vectorops/junit.xml")
     states = {outcome.name: outcome.state for outcome in outcomes}
     assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
     for outcome in outcomes:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import docker
 from tests.integration.conftest import ROOT, Envmatrix
+from tests.made import cases_of
 
 from envmatrix.lock import model
-from envmatrix.sessions import junit
 
 # The compiler of the repository's own 13.5 under another name, so that the images of its cells
 # are left alone. Three wheels are new: 58 MB of NVRTC, 13 MB of CUPTI and a header of NVML.
@@ -92,7 +92,7 @@ def test_a_library_links_and_loads_the_components_that_it_names(
 
     for component in ("cupti", "nvml", "nvrtc"):
         assert f"of the component `{component}`, which is there for other" in borrowed.stderr
-    (outcome,) = junit.read(tmp_path / "build" / CELL / "jit/junit.xml")
+    (outcome,) = cases_of(tmp_path / "build" / CELL / "jit/junit.xml")
     assert (outcome.name, outcome.state) == ("compiles_at_run_time", "passed")
     runtime, devel = (_libraries(engine, flavour) for flavour in ("runtime", "devel"))
     assert {"libcudart.so.13", "libcupti.so.13", "libnvrtc.so.13"} <= runtime

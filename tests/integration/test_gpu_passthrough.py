@@ -63,10 +63,11 @@ def test_a_cdi_device_reaches_the_container(
     spec = ContainerSpec(
         IMAGE, "linux/amd64", ["sh", "-c", script], [], devices=[gpu.request(chosen)]
     )
-    lines: list[str] = []
+    pieces: list[bytes] = []
 
-    assert containers.run(engine, spec, lines.append).status == 0
-    assert lines == ["present", "a driver library"]
+    ended = containers.run(engine, spec, lambda _stream, printed: pieces.append(printed))
+    assert ended.status == 0
+    assert b"".join(pieces).splitlines() == [b"present", b"a driver library"]
 
 
 @pytest.mark.usefixtures("specification")
@@ -90,6 +91,6 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     envmatrix("build", "--select", CELL)
     spec = ContainerSpec(IMAGE, "linux/amd64", ["sleep", "60"], [], limits=Limits(seconds=1))
 
-    assert containers.run(engine, spec, lambda _: None).status == 124
+    assert containers.run(engine, spec, lambda _stream, _printed: None).status == 124
     there = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
     assert [its for its in there if its.attrs["Args"][-2:] == ["sleep", "60"]] == []

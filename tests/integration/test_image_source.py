@@ -12,9 +12,9 @@ import pytest
 from tests.images import build, pushed
 from tests.integration.conftest import CELL as CELL_OF_ALL
 from tests.integration.conftest import ROOT, Envmatrix
+from tests.made import machine_of
 
 from envmatrix.lock import model
-from envmatrix.sessions.outcomes import machine_of
 
 # The image's CUDA is 13.5 of the repository's own cell, under another name, so that the images of
 # that cell are left alone.

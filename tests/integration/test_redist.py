@@ -24,9 +24,9 @@ import docker
 import pytest
 from tests.fakes import Silent
 from tests.integration.conftest import ROOT, Envmatrix
+from tests.made import machine_of
 
 from envmatrix.lock import model
-from envmatrix.sessions.outcomes import machine_of
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.origins import Origins

@@ -23,12 +23,12 @@ import docker
 import pytest
 from tests.images import made, pushed
 from tests.integration.conftest import ROOT, Envmatrix
+from tests.made import machine_of
 from tests.openpgp import Key
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.lock import model
 from envmatrix.matrix.facts import load_facts
-from envmatrix.sessions.outcomes import machine_of
 from envmatrix.store.origins import Origins
 
 # A release of its own: the images of the repository's matrix keep their names. The files are

@@ -17,10 +17,9 @@ import pytest
 from tests.fakes import Silent
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.integration.test_redist import serving
+from tests.made import cases_of, machine_of
 
 from envmatrix.lock import model
-from envmatrix.sessions import junit
-from envmatrix.sessions.outcomes import machine_of
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher, http_client
 from envmatrix.store.origins import Origins
@@ -186,7 +185,7 @@ def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
     made = root / "build" / cell / "vectorops"
     libraries = [file for file in made.glob("cross-jetson/libvectorops.so*") if file.is_file()]
     assert {machine_of(file) for file in libraries} == {"aarch64"}
-    states = {its.name: its.state for its in junit.read(made / "junit.xml")}
+    states = {its.name: its.state for its in cases_of(made / "junit.xml")}
     assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
 
     image = f"envmatrix/{ENVIRONMENT}:cross-jetson-amd64"
@@ -217,7 +216,7 @@ def test_a_windows_cell_compiles_and_its_tests_run_under_wine(
     made = root / "build" / cell / "hostinfo"
     programs = [machine_of(file) for file in made.glob("cross-windows/bin/*")]
     assert programs == ["x86_64-windows"] * 2, "a library and a test"
-    assert [(its.name, its.state) for its in junit.read(made / "junit.xml")] == [
+    assert [(its.name, its.state) for its in cases_of(made / "junit.xml")] == [
         ("host_platform", "passed")
     ]
     assert "windows x86_64" in (made / "junit.xml").read_text()

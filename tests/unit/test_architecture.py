@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import envmatrix
+from envmatrix.confined import Area
+from envmatrix.engine.containers import Mount
 
 PACKAGE = Path(envmatrix.__file__).parent
 
@@ -194,6 +198,81 @@ def test_only_the_console_prints(module: str) -> None:
     if module != "console":
         printing = calls(module, "print", "click.echo", "sys.stdout.write", "sys.stderr.write")
         assert [call.lineno for call in printing if not is_into_a_file(call)] == []
+
+
+# What makes text or a path of something.
+TO_TEXT = ("str", "repr", "format", "Path", "PurePath", "PurePosixPath", "os.fspath", "vars")
+
+
+def is_area(node: ast.AST) -> bool:
+    """Whether an expression is a place that containers write to, as the program calls them."""
+    if isinstance(node, ast.Attribute) and node.attr == "build":
+        return not ast.unparse(node.value).endswith("library")
+    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Area")
+
+
+def uses_of_areas(tree: ast.AST) -> list[str]:
+    """What could lead to opening something in an area by its path. That an area is no path itself
+    is a matter of its type."""
+    return [ast.unparse(node) for node in ast.walk(tree) if is_use_of_area(node)]
+
+
+def is_use_of_area(node: ast.AST) -> bool:
+    match node:
+        case ast.Call(func=func, args=args):
+            name = ast.unparse(func)
+            return name.endswith("Area") or (name in TO_TEXT and any(map(is_area, args)))
+        case ast.FormattedValue(value=value):
+            return is_area(value)
+        case ast.BinOp(op=ast.Mod(), right=right):
+            return is_area(right)
+        case ast.Attribute(attr=name):
+            return name in ("_path", "surroundings", "__str__")
+    return False
+
+
+@pytest.mark.parametrize("module", [name for name in ALL if name.split(".")[0] != "confined"])
+def test_what_containers_wrote_is_opened_by_one_module(module: str) -> None:
+    if module == "sessions.steps":  # says where areas are
+        allowed = ("Area(", "self.build.surroundings")
+        assert all(its.startswith(allowed) for its in uses_of_areas(TREES[module]))
+    else:
+        assert uses_of_areas(TREES[module]) == []
+
+
+def test_a_mount_is_writable_only_where_it_is_an_area() -> None:
+    assert Mount(Path("/a"), "/a").read_only
+    assert not Mount(Area(Path("/a")), "/a").read_only
+    with pytest.raises(TypeError):
+        Mount(Path("/a"), "/a", read_only=False)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Path(str(place.build)).read_text()",
+        "Path(place.build)",
+        "open(f'{place.build}/file')",
+        "open('%s/file' % place.build)",
+        "os.listdir(str(self.runner.place.build))",
+        "shutil.rmtree(execution.place.build._path)",
+        "(place.build.surroundings / place.build.name / 'file').unlink()",
+        "Area(Path('/etc')).opened()",
+        "place.build.__str__()",
+        "str(Area(path))",
+    ],
+)
+def test_who_would_open_what_a_container_wrote_is_found(text: str) -> None:
+    assert uses_of_areas(ast.parse(text))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [Path, open, os.listdir, os.stat, os.unlink, shutil.rmtree, lambda its: its / "file"],
+)
+def test_an_area_is_no_path(use: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError):
+        use(Area(Path("/nowhere")))
 
 
 @pytest.mark.parametrize("module", ALL)

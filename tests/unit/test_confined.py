@@ -322,12 +322,14 @@ def test_privileges_are_taken_from_everything_and_nothing_outside(
         (build / name).touch()
         (build / name).chmod(0o6755)
     (build / "a").chmod(0o7755)
+    build.chmod(0o7755)
     (victim / "secret").chmod(0o4755)
     (build / "link").symlink_to(victim / "secret")
     (build / "links").symlink_to(victim)
     directory.clear_privileges()
     modes = [stat.S_IMODE((build / name).stat().st_mode) for name in ("program", "a", "a/program")]
     assert modes == [0o755] * 3
+    assert stat.S_IMODE(build.stat().st_mode) == 0o755
     assert stat.S_IMODE((victim / "secret").stat().st_mode) == 0o4755
 
 

@@ -33,7 +33,7 @@ from envmatrix.results.records import Revision, Run
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner, Skipped
 from envmatrix.sessions.steps import Workplace, jobs_for
-from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.artifacts import cache_directory, exclusive
 from envmatrix.store.configuration import configured_trust, user_configuration
 from envmatrix.store.trust import VARIABLE, TrustGroup, group_of
 
@@ -206,7 +206,8 @@ class Cell:
     ) -> Iterator[tuple[Execution, Recorder]]:
         """What carries out and what writes down the work on one library."""
         image, revision = self.names[self.compiler], self._revision(library)
-        with images.engine() as client:
+        place = self.place(library)
+        with images.engine() as client, alone(place, verb, self.console):
             containers.sweep(client)
             run = Run(
                 id=str(uuid.uuid4()),
@@ -222,14 +223,17 @@ class Cell:
                 extent=part.extent,
             )
             with recorded(self.location, run) as recorder:
-                yield self._execution(client, library, recorder), recorder
+                execution = self._execution(client, place, recorder)
+                try:
+                    yield execution, recorder
+                finally:
+                    execution.runner.clear_privileges()
 
     def _execution(
-        self, client: docker.DockerClient, library: Library, recorder: Recorder
+        self, client: docker.DockerClient, place: Workplace, recorder: Recorder
     ) -> Execution:
         usable = self._memory()
-        jobs = jobs_for(processors(), usable, library.build.job_memory, self.which.jobs)
-        place = self.place(library)
+        jobs = jobs_for(processors(), usable, place.library.build.job_memory, self.which.jobs)
         runner = Runner(
             client,
             place,
@@ -237,8 +241,8 @@ class Cell:
             usable,
             told=recorder.step,
             component_of=self._lacking_component,
-            absent_submodules=lambda: _absent_submodules(library, self.workspace.root),
-            borrowed=self.workspace.matrix.borrowed_components(self.planned, library),
+            absent_submodules=lambda: _absent_submodules(place.library, self.workspace.root),
+            borrowed=self.workspace.matrix.borrowed_components(self.planned, place.library),
         )
         return Execution(runner, jobs)
 
@@ -330,6 +334,20 @@ def _none_of(name: str | None, names: str, cell: PlannedCell) -> Problem:
     if names == "none":
         return Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")
     return Problem(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {names}")
+
+
+@contextmanager
+def alone(place: Workplace, verb: str, console: Console) -> Iterator[None]:
+    """Work on a library in a cell while no other process does; wait for one that does."""
+    file = place.directory / ".lock"
+
+    def tell() -> None:
+        who = file.read_text("utf-8", "replace").strip() or "another process"
+        console.say(f"wait     for {who}, which works on `{place.library.name}` in this cell")
+
+    with exclusive(file, tell):
+        file.write_text(f"`envmatrix run {verb}`, process {os.getpid()}\n", encoding="utf-8")
+        yield
 
 
 def for_each(

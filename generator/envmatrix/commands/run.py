@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.place import Cell, Part, Which, devices_of, for_each, skip
+from envmatrix.commands.place import Cell, Part, Which, alone, devices_of, for_each, skip
 from envmatrix.console import Console, output
 from envmatrix.engine import containers, images
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
@@ -232,11 +231,12 @@ def shell_command(*, which: Which, console: Console) -> None:
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
         )
     place = cell.place(cell.libraries[0])
-    begin_anew(place, console)
-    for mount in steps.shell(place).mounts:
-        if not mount.read_only:
-            mount.source.mkdir(parents=True, exist_ok=True)
-    sys.exit(subprocess.call(containers.shell_command(steps.shell(place))))
+    with images.engine() as client, alone(place, "shell", console):
+        begin_anew(place, console)
+        status = containers.shell(client, steps.shell(place))
+        with place.build.opened() as build:
+            build.clear_privileges()
+    sys.exit(status)
 
 
 def _check_arguments(libraries: Sequence[Library]) -> None:
@@ -251,10 +251,11 @@ def _check_arguments(libraries: Sequence[Library]) -> None:
 
 def _compile(execution: Execution, recorder: Recorder) -> None:
     found = execution.compile()
-    recorder.made(found, execution.place.directory)
+    build = execution.place.build
+    recorder.made(found, build.name)
     recorder.measured(execution.cache_hits())
     for item in found:
-        output(f"{_shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
+        output(f"{build.shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
     if not execution.place.library.chooses_sm:
         _warn_of_architectures(found, execution)
 
@@ -266,7 +267,7 @@ def _warn_of_architectures(found: Sequence[Artifact], execution: Execution) -> N
     rows = ((item.path, difference(item.code, wanted)) for item in found)
     wrong = [(path, words) for path, words in rows if words]
     for path, words in wrong[:_MOST_WARNINGS]:
-        console.warn(f"`{_shown(path)}` has other GPU code than `sm` asks for: {words}")
+        console.warn(f"`{place.build.shown(path)}` has other GPU code than `sm` asks for: {words}")
     if wrong:
         console.warn(
             f"`{place.library.name}` may ignore $CUDAARCHS; `{{sm}}` in its options, environment "

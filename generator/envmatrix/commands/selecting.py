@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from envmatrix.commands.affected import compared
 from envmatrix.commands.locked import tree
 from envmatrix.commands.place import Cell
+from envmatrix.confined import Refused
 from envmatrix.console import Console, output
 from envmatrix.engine.revisions import changed_files
 from envmatrix.engine.sources import differing
 from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
-from envmatrix.sessions.buildsystems import DEPS, GRAPH
+from envmatrix.sessions.buildsystems import DEPS, GRAPH, LARGEST_GRAPH
 from envmatrix.sessions.dependencies import (
     Selection,
     build_of,
@@ -44,18 +45,22 @@ def _dependencies(
     place: Workplace, commands: Mapping[str, Sequence[str]]
 ) -> Mapping[str, Sequence[str]]:
     """Test -> the files of the library that it is made of, where the build system tells."""
-    try:
-        graph = (place.build / GRAPH).read_text(encoding="utf-8")
-        deps = (place.build / DEPS).read_text(encoding="utf-8")
-    except OSError:
-        return {}
+    with place.build.opened() as build:
+        try:
+            graph, deps = (
+                build.read(name, LARGEST_GRAPH).decode("utf-8", "replace") for name in (GRAPH, DEPS)
+            )
+        except Refused:
+            return {}
     return dependencies(build_of(graph, deps), commands, place.tree)
 
 
 def _test_commands(place: Workplace) -> Mapping[str, Sequence[str]]:
     """What CTest would run, by its own files."""
-    found = place.build.rglob("CTestTestfile.cmake")
-    return commands_of(its.read_text("utf-8", "replace") for its in found)
+    with place.build.opened() as build:
+        files = build.files(["**/CTestTestfile.cmake"])
+        texts = (build.read(file.name, LARGEST_GRAPH).decode("utf-8", "replace") for file in files)
+        return commands_of(texts)
 
 
 def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str], str | None]:

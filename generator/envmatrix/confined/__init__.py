@@ -10,21 +10,23 @@ later.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from envmatrix.confined import entries
 from envmatrix.confined.entries import Missing, Refused
-from envmatrix.confined.listing import File, Listing
+from envmatrix.confined.listing import Entry, File, Listing, entries_below
 from envmatrix.text import one_line
 
-__all__ = ["Area", "Directory", "File", "Missing", "Refused"]
+__all__ = ["Area", "Directory", "Entry", "File", "Missing", "Refused"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -40,9 +42,13 @@ class Area:
         return self._path.name
 
     @property
-    def parent(self) -> Path:
+    def surroundings(self) -> Path:
         """The directory around it, which no container writes to."""
         return self._path.parent
+
+    def shown(self, name: PurePosixPath) -> str:
+        """The path of something in it, for people."""
+        return os.path.relpath(self._path / name)
 
     def __str__(self) -> str:
         """The path, for messages and mounts; never for opening anything below it."""
@@ -96,6 +102,26 @@ class Directory:
         """
         return tuple(sorted(Listing(self._descriptor).of(patterns)))
 
+    def entries(self, most: int) -> Iterator[Entry]:
+        """Return at most `most` entries of any kind, at any depth that a listing goes to."""
+        return islice(entries_below(self._descriptor), most)
+
+    @property
+    def is_empty(self) -> bool:
+        with os.scandir(self._descriptor) as found:
+            return next(found, None) is None
+
+    def sha256(self, name: str, limit: int) -> str:
+        """Return the hash of a regular file of at most `limit` bytes."""
+        digest, size = hashlib.sha256(), 0
+        with self.open(name) as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+                size += len(piece)
+                if size > limit:
+                    raise Refused(f"`{one_line(name)}` has more than {limit >> 20} MB")
+        return digest.hexdigest()
+
     def write(self, name: str, data: bytes) -> None:
         """Have a new file of this name, in place of whatever is there."""
         with self._created(name) as file:
@@ -147,8 +173,9 @@ class Directory:
                 entries.remove(self._descriptor, entry)
 
     def clear_privileges(self) -> None:
-        """Take the setuid, setgid and sticky bits from everything in the directory."""
+        """Take the setuid, setgid and sticky bits from the directory and everything in it."""
         with entries.named("."):
+            os.fchmod(self._descriptor, os.fstat(self._descriptor).st_mode & 0o777)
             for directory in entries.directories(self._descriptor):
                 with os.scandir(directory) as found:
                     for entry in found:

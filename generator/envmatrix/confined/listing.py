@@ -31,6 +31,42 @@ class File:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is in a directory, by its name; `kind` is `file`, `directory`, `link` or `other`."""
+
+    name: str
+    kind: str
+
+
+def entries_below(top: int) -> Iterator[Entry]:
+    """Entries of any kind, as they come, but not those that lie too deep."""
+    waiting: list[_Parts] = [()]
+    while waiting:
+        place = waiting.pop()
+        try:
+            directory = entries.own_directory(top, place)
+        except OSError:  # not to be read, or gone
+            continue
+        try:
+            with os.scandir(directory) as found:
+                for entry in found:
+                    kind = _kind(entry)
+                    yield Entry("/".join((*place, entry.name)), kind)
+                    if kind == "directory" and len(place) < DEEPEST:
+                        waiting.append((*place, entry.name))
+        finally:
+            os.close(directory)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink():
+        return "link"
+    if entry.is_dir(follow_symlinks=False):
+        return "directory"
+    return "file" if entry.is_file(follow_symlinks=False) else "other"
+
+
 class Listing:
     """The files below an open directory that match patterns, within limits."""
 

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
 import threading
 import time
 import uuid
@@ -16,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from envmatrix.confined import Area
+from envmatrix.engine.people import Person
 from envmatrix.errors import EngineError
 
 if TYPE_CHECKING:
     import docker
+    import docker.types
     from docker.models.containers import Container
     from docker.types import DeviceRequest
 
@@ -29,8 +33,15 @@ _OWNER = "envmatrix.owner"
 # What a program that outlived its time ends with, as coreutils' `timeout` has it.
 TIMED_OUT = 124
 
-# A line longer than this is passed on in pieces.
-_LONGEST_LINE = 64 << 10
+# The standard output that is kept where it is asked for.
+_MOST_KEPT = 64 << 20
+# What a container that was killed printed before is heard for so long.
+_PARTING_SECONDS = 1.0
+# What a container is called in itself, and resolves.
+_HOST_NAME = "envmatrix"
+# Memory that processes share (/dev/shm) where nothing else is known. The engine's own 64 MB do not
+# suffice for NCCL, nor for the workers of PyTorch's loaders.
+_SHARED_MEMORY = 1 << 30
 _MOST_PROCESSES = 16_384
 _LOOK_SECONDS = 0.5
 
@@ -38,24 +49,34 @@ _LOOK_SECONDS = 0.5
 # when the main thread wakes. This signal does nothing else.
 _WAKE = signal.SIGURG
 
-Stop = Literal["timeout", "disk"]
+Stop = Literal["timeout", "disk", "output"]
+# Hears what a container prints as it comes: 0 for its standard output or 1 for its standard error,
+# and some bytes.
+Heard = Callable[[int, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    source: Path
+    """What a container sees as `target`. It writes to areas only, and to every area."""
+
+    source: Path | Area
     target: str
-    read_only: bool = False
+
+    @property
+    def read_only(self) -> bool:
+        return not isinstance(self.source, Area)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a container may take: seconds, bytes of memory, and the bytes that have to stay free
-    where it writes; nothing limits what is None."""
+    where it writes; nothing limits what is None. `shared_memory` of the memory may be shared
+    between processes; half of it where that is None."""
 
     seconds: float | None = None
     memory: int | None = None
     free_disk: int | None = None
+    shared_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,50 +105,89 @@ class Ended:
     out_of_memory: bool = False
 
 
-def run(client: docker.DockerClient, spec: ContainerSpec, on_line: Callable[[str], None]) -> Ended:
-    """Run `spec.command` to its end; `on_line` hears each line it prints, as it comes. What it
-    started ends with it. EngineError where the container cannot start or the engine fails."""
+def run(client: docker.DockerClient, spec: ContainerSpec, heard: Heard) -> Ended:
+    """Run `spec.command` to its end; `heard` is told what it prints, as it comes. What it started
+    ends with it. EngineError where the container cannot start or the engine fails."""
+    from docker.errors import DockerException
+
+    try:
+        with (
+            _made(client, spec) as container,
+            _printed(client, container) as printed,
+            _watched(container, spec) as stopped,
+        ):
+            container.start()
+            stdout = _follow(printed, heard, stopped, keeps_stdout=spec.keeps_stdout)
+            status = int(container.wait()["StatusCode"])
+            container.reload()
+        out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
+        status = TIMED_OUT if stopped.reason == "timeout" else status
+        return Ended(status, stdout, stopped.reason, out_of_memory)
+    except (DockerException, OSError) as error:
+        raise EngineError(f"the container of `{spec.image}` failed: {error}") from error
+
+
+def shell(client: docker.DockerClient, spec: ContainerSpec) -> int:
+    """Run `spec.command` at this terminal, in the container that `run` would make; its status."""
+    with _made(client, spec, tty=True, stdin_open=True) as container:
+        program = ["docker", "start", "--attach", "--interactive", str(container.name)]
+        return subprocess.call(program)
+
+
+@contextmanager
+def _made(client: docker.DockerClient, spec: ContainerSpec, **more: Any) -> Iterator[Container]:
+    """A container that is not started yet, and is gone after the block."""
     from docker.errors import DockerException
 
     for mount in spec.mounts:
-        if not mount.read_only:
-            mount.source.mkdir(parents=True, exist_ok=True)
+        if isinstance(mount.source, Area):
+            with mount.source.opened():
+                pass  # there from now on
     name = f"envmatrix-{uuid.uuid4().hex[:12]}"  # so that one can be removed that is being made
     try:
         try:
-            container = client.containers.create(name=name, **_options(spec))
+            container = client.containers.create(name=name, **options(spec), **more)
         except DockerException as error:
             raise EngineError(f"no container of `{spec.image}` can be made: {error}") from error
-        with _printed(client, container) as printed, _watched(container, spec) as stopped:
-            container.start()
-            stdout = _follow(printed, on_line, keeps_stdout=spec.keeps_stdout)
-        status = int(container.wait()["StatusCode"])
-        container.reload()
-        out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
-        status = TIMED_OUT if "timeout" in stopped else status
-        return Ended(status, stdout, next(iter(stopped), None), out_of_memory)
-    except (DockerException, OSError) as error:
-        raise EngineError(f"the container of `{spec.image}` failed: {error}") from error
+        yield container
     finally:
         with suppress(DockerException, OSError):  # an engine that is gone keeps nothing running
             client.api.remove_container(name, force=True)
 
 
-def _options(spec: ContainerSpec) -> dict[str, Any]:
-    limit = spec.limits.memory
+def options(spec: ContainerSpec) -> dict[str, Any]:
+    """All that the engine is asked for, of every container that a library's programs run in."""
+    from docker.types import Mount as Bind
+
+    person = Person.calling()
+    mounts = [*spec.mounts, *(Mount(file, its) for its, file in person.files().items())]
+    memory = spec.limits.memory
+    shared = spec.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY)
     return {
         "image": spec.image,
         "platform": spec.platform,
         "command": list(spec.command),
-        "environment": {"HOME": "/tmp", **spec.environment},  # noqa: S108 -- a tmpfs of its own
-        "working_dir": spec.directory,
-        "volumes": {
-            str(mount.source): {"bind": mount.target, "mode": "ro" if mount.read_only else "rw"}
-            for mount in spec.mounts
+        "environment": {
+            "HOME": person.home,
+            "USER": person.name,
+            "LOGNAME": person.name,
+            "LANG": "C.UTF-8",
+            **spec.environment,
         },
-        "tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108
-        "user": f"{os.getuid()}:{os.getgid()}",
+        # Those that the engine's client is configured with: they may have passwords, and lead
+        # nowhere.
+        "use_config_proxy": False,
+        "working_dir": spec.directory,
+        "mounts": [
+            Bind(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
+            for mount in mounts
+        ],
+        "tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108 -- in memory, of its own
+        "shm_size": shared,
+        "user": f"{person.uid}:{person.gid}",
         "network_mode": "none",
+        "hostname": _HOST_NAME,
+        "extra_hosts": {_HOST_NAME: "127.0.0.1"},
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "read_only": True,
@@ -137,7 +197,7 @@ def _options(spec: ContainerSpec) -> dict[str, Any]:
         # It is read as it comes, so the engine need not keep it as well.
         "log_config": {"type": "none"},
         "device_requests": list(spec.devices),
-        **({"mem_limit": limit, "memswap_limit": limit} if limit else {}),
+        **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
     }
 
 
@@ -153,40 +213,53 @@ def _printed(client: docker.DockerClient, container: Container) -> Iterator[Iter
         yield stream
 
 
+class _Stopped:
+    """Why a container was killed, if it was."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._since = 0.0
+        self.reason: Stop | None = None
+
+    def stop(self, reason: Stop) -> None:
+        self.reason, self._since = self.reason or reason, time.monotonic()
+        _kill(self._container)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what it printed before need not be heard any more."""
+        return self.reason is not None and time.monotonic() - self._since > _PARTING_SECONDS
+
+
 def _follow(
-    printed: Iterator[_Chunks],
-    on_line: Callable[[str], None],
-    *,
-    keeps_stdout: bool,
+    printed: Iterator[_Chunks], heard: Heard, stopped: _Stopped, *, keeps_stdout: bool
 ) -> str:
-    """Pass on what comes, in whole lines; the standard output, where that is kept."""
+    """Pass on what comes; the standard output, where that is kept."""
     kept: list[bytes] = []
-    rests = [b"", b""]
+    size = 0
     for chunks in printed:
         for stream, chunk in enumerate(chunks):
             if not chunk:
                 continue
-            if keeps_stdout and stream == 0:
+            heard(stream, chunk)
+            if keeps_stdout and stream == 0 and size <= _MOST_KEPT:
                 kept.append(chunk)
-            *lines, rests[stream] = (rests[stream] + chunk).split(b"\n")
-            if len(rests[stream]) > _LONGEST_LINE:
-                lines.append(rests[stream])
-                rests[stream] = b""
-            for line in lines:
-                on_line(line.decode("utf-8", "replace").rstrip("\r"))
-    for rest in filter(None, rests):
-        on_line(rest.decode("utf-8", "replace"))
+                size += len(chunk)
+        if size > _MOST_KEPT and stopped.reason is None:
+            stopped.stop("output")
+        if stopped.is_over:
+            break
     return b"".join(kept).decode("utf-8", "replace")
 
 
 @contextmanager
-def _watched(container: Container, spec: ContainerSpec) -> Iterator[list[Stop]]:
-    """Kill the container at a limit while the block runs; which one, if any, is in the list. No
-    signal to this program is missed meanwhile."""
-    stopped: list[Stop] = []
+def _watched(container: Container, spec: ContainerSpec) -> Iterator[_Stopped]:
+    """Kill the container at a limit while the block runs. No signal to this program is missed
+    meanwhile."""
+    stopped = _Stopped(container)
     done = threading.Event()
     limits = spec.limits
-    written = [mount.source for mount in spec.mounts if not mount.read_only]
+    written = [str(mount.source) for mount in spec.mounts if not mount.read_only]
 
     main_thread = cast("int", threading.main_thread().ident)
     if threading.get_ident() == main_thread:
@@ -197,13 +270,12 @@ def _watched(container: Container, spec: ContainerSpec) -> Iterator[list[Stop]]:
         while not done.wait(_LOOK_SECONDS):
             signal.pthread_kill(main_thread, _WAKE)
             if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
-                stopped.append("timeout")
+                stopped.stop("timeout")
             elif limits.free_disk is not None and any(
                 shutil.disk_usage(directory).free < limits.free_disk for directory in written
             ):
-                stopped.append("disk")
-            if stopped:
-                _kill(container)
+                stopped.stop("disk")
+            if stopped.reason:
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -257,34 +329,3 @@ def _machine() -> str:
     except OSError:
         namespace = ""
     return f"{platform.node()}/{namespace}"
-
-
-def shell_command(spec: ContainerSpec) -> list[str]:
-    """`docker run` for a person: the same container with a terminal."""
-    mounts = [
-        f"--volume={mount.source}:{mount.target}{':ro' if mount.read_only else ''}"
-        for mount in spec.mounts
-    ]
-    environment = {"HOME": "/tmp", **spec.environment}  # noqa: S108
-    variables = [f"--env={name}={value}" for name, value in environment.items()]
-    return [
-        "docker",
-        "run",
-        "--rm",
-        "--interactive",
-        "--tty",
-        "--init",
-        "--network=none",
-        "--read-only",
-        "--cap-drop=ALL",
-        "--security-opt=no-new-privileges",
-        "--tmpfs=/tmp:exec,mode=1777",
-        f"--label={_LABEL}=1",
-        f"--user={os.getuid()}:{os.getgid()}",
-        f"--platform={spec.platform}",
-        f"--workdir={spec.directory}",
-        *mounts,
-        *variables,
-        spec.image,
-        *spec.command,
-    ]

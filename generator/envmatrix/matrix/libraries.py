@@ -37,6 +37,7 @@ def library(name: str, entry: LibraryEntry) -> Library:
         entry.cuda,
         chooses_sm=entry.sm == "own",
         trust=entry.trust,
+        shm=int(entry.shm) if entry.shm else None,
     )
 
 

@@ -181,7 +181,8 @@ _OWN_FRAMEWORK = {"cmake": "ctest", "meson": "meson", "bazel": "bazel"}
 class Library:
     """`path` is within `source`, or without one within the repository; `cells` are globs of those
     that it is for, all without any. `chooses_sm` says that it is meant to have code for other GPUs
-    than the matrix asks for; `trust` is a group of libraries that share no objects with others."""
+    than the matrix asks for; `trust` is a group of libraries that share no objects with others;
+    `shm` is how much memory its processes may share, in MB."""
 
     name: str
     path: str = "."
@@ -195,6 +196,7 @@ class Library:
     cuda: Literal["toolkit", "none"] = "toolkit"
     chooses_sm: bool = False
     trust: str | None = None
+    shm: int | None = None
 
     def suits(self, arch: str) -> bool:
         """Whether it can be compiled for a target: one without CUDA takes what needs none."""

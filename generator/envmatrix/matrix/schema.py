@@ -325,6 +325,7 @@ class LibraryEntry(Table):
     cuda: Literal["toolkit", "none"] = "toolkit"
     sm: Literal["own"] | None = None
     trust: Name | None = None
+    shm: Count | None = None
 
 
 TierName: TypeAlias = Literal["pr", "nightly"]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from envmatrix.errors import ConfigurationError, EngineError, EnvmatrixError, LookupFailed
 from envmatrix.results.journal import Journal, begun
@@ -16,7 +15,6 @@ from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import Artifact, Measurement, State, Step, TestOutcome
 from envmatrix.sessions.runner import Skipped, StepFailed
-from envmatrix.store.artifacts import sha256_of
 from envmatrix.text import redacted
 
 
@@ -46,15 +44,11 @@ class Recorder:
     def found(self, findings: Sequence[Finding]) -> None:
         self.journal.write(*findings)
 
-    def made(self, found: Sequence[Artifact], directory: Path) -> None:
+    def made(self, found: Sequence[Artifact], directory: str) -> None:
+        """Artifacts of the build directory of this name."""
         self.journal.write(
             *(
-                Product(
-                    its.path.relative_to(directory).as_posix(),
-                    its.machine,
-                    its.size,
-                    sha256_of(its.path),
-                )
+                Product(f"{directory}/{its.path}", its.machine, its.size, its.sha256)
                 for its in found
             )
         )

@@ -15,6 +15,7 @@ from envmatrix.sessions.analysis import COVERAGE, SANITIZERS, VARIANTS
 from envmatrix.sessions.baselines import Baseline, abi_of, load_baseline, save_baseline
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.findings import Finding, compared
+from envmatrix.sessions.logs import lines_of
 from envmatrix.sessions.outcomes import Artifact, Measurement, TestOutcome
 from envmatrix.sessions.runner import Skipped
 from envmatrix.sessions.testing import Asked, Testing
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SARIF = "analysis.sarif"
 COVERAGE_FILE = "coverage.json"
+
+# What one file of an analyser may have, and a whole report, in bytes.
+_LARGEST, _LARGEST_REPORT = 64 << 20, 1 << 30
 
 # Where ABIs are written, in the build directory.
 _ABI = "abi"
@@ -93,11 +97,13 @@ class Analysis:
             ),
         )
         for artifact in self._shared_libraries() if "" in self._built else ():
-            fresh = place.build / _ABI / artifact.path.name
-            if fresh.exists():
-                kept = abi_of(place.root, place.library.name, place.cell.id, artifact.path.name)
+            name = artifact.path.name
+            with place.build.opened() as build:
+                if not build.has(f"{_ABI}/{name}"):
+                    continue
+                kept = abi_of(place.root, place.library.name, place.cell.id, name)
                 kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(fresh, kept)
+                kept.write_bytes(build.read(f"{_ABI}/{name}", _LARGEST))
 
     def _building(self, kind: str) -> tuple[Execution, tuple[Artifact, ...]]:
         """The library, built as a kind wants it; once for all that want it so."""
@@ -134,18 +140,19 @@ class Analysis:
     def _check_sources(self, kind: str) -> None:
         execution, _ = self._building(kind)
         place = execution.place
-        if not (place.build / "compile_commands.json").exists():
-            name = place.library.build.system
-            raise Skipped(f"{kind} needs compile_commands.json, which `{name}` does not write")
+        with place.build.opened() as build:
+            if not build.has("compile_commands.json"):
+                name = place.library.build.system
+                raise Skipped(f"{kind} needs compile_commands.json, which `{name}` does not write")
         status, log = self._program(execution, kind, self._command(kind, execution))
         if kind == "cppcheck":
             if status:
                 raise EnvmatrixError("Cppcheck failed", hint=f"the log is {log}")
-            report = (place.build / "cppcheck.xml").read_text(encoding="utf-8", errors="replace")
+            with place.build.opened() as build:
+                report = build.read("cppcheck.xml", _LARGEST).decode("utf-8", "replace")
             self.found += analysis.of_cppcheck(report)
             return
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            found = list(analysis.of_clang_tidy(line.rstrip("\n") for line in lines))
+        found = list(analysis.of_clang_tidy(lines_of(log)))
         if status and not any(its.level == "error" for its in found):
             raise EnvmatrixError("clang-tidy failed", hint=f"the log is {log}")
         self.found += found
@@ -163,8 +170,7 @@ class Analysis:
         self._run_tests(execution)
         for outcome in self.tests[before:]:
             self.found += analysis.of_sanitizer(kind, outcome.output.splitlines())
-        with execution.place.log("test").open(encoding="utf-8", errors="replace") as lines:
-            self.found += analysis.of_sanitizer(kind, (line.rstrip("\n") for line in lines))
+        self.found += analysis.of_sanitizer(kind, lines_of(execution.place.log("test")))
 
     def _on_a_gpu(self) -> None:
         if not self.devices:
@@ -185,8 +191,9 @@ class Analysis:
     def _cover(self) -> None:
         execution, _ = self._building("coverage")
         place = execution.place
-        for counts in place.build.rglob("*.gcda"):
-            counts.unlink()  # of an earlier run
+        with place.build.opened() as build:
+            for counts in build.files(["**/*.gcda"]):
+                build.remove(counts.name)  # of an earlier run
         self._run_tests(execution)
         runner, command = execution.runner, self._command("coverage", execution)
         spec = replace(steps.compiler(place, command), keeps_stdout=True)
@@ -207,17 +214,23 @@ class Analysis:
     def _merge(self, execution: Execution, traces: Sequence[Path], target: Path) -> None:
         """Coverage of one cell or of several together in `target`: Cobertura and HTML."""
         place = execution.place
-        inside = place.build / "merged"
-        shutil.rmtree(inside, ignore_errors=True)
-        inside.mkdir()
-        for number, file in enumerate(traces):
-            shutil.copyfile(file, inside / f"{number}.json")
+        with place.build.opened() as build:
+            build.remove("merged")
+            for number, file in enumerate(traces):
+                build.copy(file, f"merged/{number}.json")
         argv = ["sh", "-euc", analysis.MERGE, "sh", f"{steps.BUILD}/merged", place.tree]
         status, log = self._program(execution, "merge-coverage", argv)
         if status:
             raise EnvmatrixError("gcovr cannot merge coverage", hint=f"the log is {log}")
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(inside, target, ignore=shutil.ignore_patterns("*.json"))
+        with place.build.opened() as build:
+            files = [its for its in build.files(["merged/**"]) if not its.name.endswith(".json")]
+            if sum(file.size for file in files) > _LARGEST_REPORT:
+                raise EnvmatrixError(f"gcovr's report has more than {_LARGEST_REPORT >> 20} MB")
+            for made in files:
+                copy = target / made.name.removeprefix("merged/")
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(build.read(made.name, _LARGEST))
 
     def _shared_libraries(self) -> list[Artifact]:
         _, made = self._building("abi")
@@ -226,10 +239,11 @@ class Analysis:
     def _compare_abi(self) -> None:
         execution, _ = self._building("abi")
         place = execution.place
-        (place.build / _ABI).mkdir(exist_ok=True)
+        with place.build.opened() as build:
+            build.make_directory(_ABI)
         for artifact in self._shared_libraries():
             name = artifact.path.name
-            inside = f"{steps.BUILD}/{artifact.path.relative_to(place.build).as_posix()}"
+            inside = f"{steps.BUILD}/{artifact.path}"
             fresh = f"{steps.BUILD}/{_ABI}/{name}"
             status, log = self._program(execution, "abi", ["abidw", "--out-file", fresh, inside])
             if status:
@@ -237,13 +251,13 @@ class Analysis:
             known = abi_of(place.root, place.library.name, place.cell.id, name)
             if not known.exists():
                 continue
-            shutil.copyfile(known, place.build / _ABI / f"{name}.known")
+            with place.build.opened() as build:
+                build.copy(known, f"{_ABI}/{name}.known")
             argv = ["abidiff", f"{fresh}.known", fresh]
             status, log = self._program(execution, "abi", argv)
             if status & _ABIDIFF_ERROR:
                 raise EnvmatrixError(f"abidiff cannot compare `{name}`", hint=f"the log is {log}")
-            with log.open(encoding="utf-8", errors="replace") as lines:
-                self.found += analysis.of_abidiff(name, (line.rstrip("\n") for line in lines))
+            self.found += analysis.of_abidiff(name, lines_of(log))
 
     def _weigh(self) -> None:
         _, made = self._building("size")
@@ -254,9 +268,7 @@ class Analysis:
 
     def _read_licences(self) -> None:
         execution, made = self._building("licences")
-        build = execution.place.build
-        programs = [its.path.relative_to(build).as_posix() for its in made if its.machine]
-        files = [f"{steps.BUILD}/{name}" for name in programs]
+        files = [f"{steps.BUILD}/{its.path}" for its in made if its.machine]
         argv = ["sh", "-c", analysis.LICENCES, "sh", *files]
         runner = execution.runner
         spec = replace(steps.compiler(runner.place, argv), keeps_stdout=True)

@@ -103,7 +103,7 @@ def of_cppcheck(text: str) -> Iterator[Finding]:
     """The second version of Cppcheck's XML."""
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 -- written by Cppcheck in our container
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:
         raise EnvmatrixError(f"Cppcheck's report is no XML: {error}") from error
     for element in root.iter("error"):
         place = element.find("location")
@@ -116,9 +116,13 @@ def of_cppcheck(text: str) -> Iterator[Finding]:
             element.get("id", ""),
             element.get("msg", ""),
             file,
-            int(place.get("line") or 0),
+            _line_number(place.get("line")),
             level,
         )
+
+
+def _line_number(text: str | None) -> int:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,9}", text) else 0
 
 
 _SUMMARY = re.compile(
@@ -246,13 +250,10 @@ def tracefile(documents: Iterable[str], is_there: Callable[[str], bool]) -> dict
     files of the library alone, which `is_there` knows by their paths in its source."""
     counts: dict[str, dict[int, int]] = {}
     for text in documents:
-        for file in _gcov_files(text):
-            name = _inside(file["file"]) or file["file"]
-            if is_there(name):
-                lines = counts.setdefault(name, {})
-                for line in file["lines"]:
-                    number = int(line["line_number"])
-                    lines[number] = lines.get(number, 0) + int(line["count"])
+        try:
+            _count(json.loads(text)["files"], counts, is_there)
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+            raise EnvmatrixError(f"gcov's report cannot be read: {error}") from error
     return {
         "gcovr/format_version": TRACE_VERSION,
         "files": [
@@ -275,20 +276,28 @@ def tracefile(documents: Iterable[str], is_there: Callable[[str], bool]) -> dict
     }
 
 
-def _gcov_files(text: str) -> Sequence[Any]:
-    try:
-        found: Sequence[Any] = json.loads(text)["files"]
-        return found
-    except (ValueError, KeyError, TypeError) as error:
-        raise EnvmatrixError(f"gcov's report cannot be read: {error}") from error
+def _count(
+    files: Sequence[Any], counts: dict[str, dict[int, int]], is_there: Callable[[str], bool]
+) -> None:
+    for file in files:
+        name = _inside(file["file"]) or file["file"]
+        if not is_there(name):
+            continue
+        lines = counts.setdefault(name, {})
+        for line in file["lines"]:
+            number = int(line["line_number"])
+            lines[number] = lines.get(number, 0) + int(line["count"])
 
 
 def line_rate(text: str) -> float:
     """The lines that ran, in percent of those that could, of a Cobertura file."""
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 -- written by gcovr in our container
-        return 100 * float(root.attrib["line-rate"])
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        rate = float(root.attrib["line-rate"])
+        if not 0 <= rate <= 1:
+            raise ValueError(f"the rate is {rate}")
+        return 100 * rate
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise EnvmatrixError(f"gcovr's report is no Cobertura file: {error}") from error
 
 

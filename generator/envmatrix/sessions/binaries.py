@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import IO
 
 from envmatrix.matrix.targets import MACHINES
 
@@ -27,7 +27,7 @@ _MOST_MEMBERS = 100_000
 _LONGEST_TABLE = 16 << 20
 
 
-def machine(handle: BinaryIO) -> str | None:
+def machine(handle: IO[bytes]) -> str | None:
     """The machine of a file; None for one without machine code. Of an archive whose members are for
     several, all of them: `aarch64, x86_64`."""
     if _read(handle, 0, 8) == _ARCHIVE:
@@ -40,7 +40,7 @@ def together(machines: Iterable[str | None]) -> str | None:
     return ", ".join(sorted({its for its in machines if its})) or None
 
 
-def thin_members(handle: BinaryIO) -> tuple[str, ...]:
+def thin_members(handle: IO[bytes]) -> tuple[str, ...]:
     """The files that a thin archive consists of, as it names them: paths relative to its own place.
     Nothing for any other file."""
     if _read(handle, 0, 8) != _THIN:
@@ -56,7 +56,7 @@ def thin_members(handle: BinaryIO) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read(handle: BinaryIO, offset: int, length: int) -> bytes:
+def _read(handle: IO[bytes], offset: int, length: int) -> bytes:
     handle.seek(offset)
     return handle.read(length)
 
@@ -88,7 +88,7 @@ def _coff(header: bytes) -> str | None:
     return _COFF_MACHINES.get(number) if optional == 0 else None
 
 
-def _pe(handle: BinaryIO) -> str | None:
+def _pe(handle: IO[bytes]) -> str | None:
     """The machine of a program or library for Windows."""
     header = _read(handle, 0, 64)
     if len(header) < 64 or header[:2] != b"MZ":
@@ -101,7 +101,7 @@ def _pe(handle: BinaryIO) -> str | None:
     return _COFF_MACHINES.get(number, f"machine {number:#x}")
 
 
-def _members(handle: BinaryIO) -> Iterator[bytes]:
+def _members(handle: IO[bytes]) -> Iterator[bytes]:
     """The first bytes of each member of an archive."""
     for name, start, length in _entries(handle, is_thin=False):
         if name not in _TABLES:
@@ -111,7 +111,7 @@ def _members(handle: BinaryIO) -> Iterator[bytes]:
             yield _read(handle, start + min(skipped, length), 64)
 
 
-def _entries(handle: BinaryIO, *, is_thin: bool) -> Iterator[tuple[bytes, int, int]]:
+def _entries(handle: IO[bytes], *, is_thin: bool) -> Iterator[tuple[bytes, int, int]]:
     """Name, place and length of each member of an archive. A thin one stores only its tables."""
     size, offset = handle.seek(0, os.SEEK_END), len(_ARCHIVE)
     for _ in range(_MOST_MEMBERS):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 
-from envmatrix.sessions.steps import BUILD, MARK, Workplace
+from envmatrix.sessions.steps import BUILD, Workplace
 
 WHEELS = f"{BUILD}/wheels"
 
@@ -26,17 +28,58 @@ def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
     return tuple(_SYSTEMS[place.library.build.system](place, jobs))
 
 
+# What Python programs find: the wheels that were built, unpacked.
+SITE = "site"
+_SITE = f"""
+unpacked=$1
+rm -rf {SITE}
+set -- wheels/*.whl
+[ ! -e "$1" ] || python3 -c "$unpacked" {SITE} "$@"
+"""
+# Into their directory, as an installation has it. In the container: a wheel may be anything.
+_UNPACKED = r"""
+import os, pathlib, shutil, sys, zipfile
+site, *wheels = sys.argv[1:]
+target = pathlib.Path(site)
+for wheel in wheels:
+    try:
+        if not os.path.isfile(wheel):
+            raise OSError("it is no file")
+        with zipfile.ZipFile(wheel) as archive:
+            for entry in archive.infolist():
+                file = pathlib.Path(archive.extract(entry, target))
+                if entry.external_attr >> 16 & 0o111:
+                    file.chmod(0o755)
+        for scheme in ("purelib", "platlib"):
+            for directory in sorted(target.glob(f"*.data/{scheme}")):
+                shutil.copytree(directory, target, dirs_exist_ok=True)
+    except Exception as error:
+        sys.exit(f"error: {wheel} cannot be unpacked: {error}")
+"""
+UNPACK_WHEELS = Command("compile", ["sh", "-euc", _SITE, "sh", _UNPACKED])
+
+# What the shell of a second step says first, to its standard error.
+BEGIN = b"\n"
+
+
 def script(commands: Sequence[Command]) -> str:
-    """Commands one after the other, as far as they succeed; each says where its step begins."""
-    return "\n".join(map(_line, commands))
+    """Commands one after the other, as far as they succeed. Those of the first step print to the
+    standard output, those of the second to the standard error, and neither has the other."""
+    groups = [(step, tuple(rows)) for step, rows in groupby(commands, attrgetter("step"))]
+    first, *others = (_group(rows) for _, rows in groups)
+    assert len(others) <= 1  # noqa: S101 -- a container has two streams
+    return "\n".join((f"{first} 2>&1", *(f"echo >&2\n{second} >&2" for second in others)))
+
+
+def _group(commands: Iterable[Command]) -> str:
+    lines = "\n".join(map(_line, commands))
+    return f"{{\n{lines}\n}}"
 
 
 def _line(command: Command) -> str:
     rows = command.environment.items()
     variables = "".join(f"{name}={shlex.quote(value)} " for name, value in rows)
-    said = shlex.quote(f"{MARK}{command.step}")
-    where = shlex.quote(command.directory)
-    return f"printf '%s\\n' {said}\ncd {where}\n{variables}{shlex.join(command.argv)}"
+    return f"cd {shlex.quote(command.directory)}\n{variables}{shlex.join(command.argv)}"
 
 
 def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
@@ -62,6 +105,8 @@ exec cmake -C /tmp/initial.cmake "$@"
 
 # Compiles, and has ninja write down what it knows then, without a container more.
 GRAPH, DEPS = "ninja.graph", "ninja.deps"
+# Beyond this, in bytes, they are not read.
+LARGEST_GRAPH = 64 << 20
 _TOLD = f"""
 jobs=$1; shift
 cmake --build {BUILD} --parallel "$jobs" "$@"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from envmatrix.confined import Refused
 from envmatrix.console import Console
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
 from envmatrix.sessions import buildsystems, outcomes, steps
-from envmatrix.sessions.buildsystems import DEPS, GRAPH, Command
+from envmatrix.sessions.buildsystems import DEPS, GRAPH, LARGEST_GRAPH, SITE, Command
 from envmatrix.sessions.copies import update
 from envmatrix.sessions.dependencies import toolkit_files
 from envmatrix.sessions.missing import no_artifact
@@ -20,10 +20,6 @@ from envmatrix.sessions.steps import Workplace
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
-
-
-# What Python programs find: the wheels that were built, unpacked.
-SITE = "site"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,6 @@ class Execution:
         self._prepare()
         self._build()
         self._check_components()
-        self._unpack_wheels()
         library = self.place.library
         if library.build.system == "python" and not library.artifacts:
             return self._wheels()
@@ -55,11 +50,12 @@ class Execution:
             return
         from envmatrix.lock.image import component_of
 
-        try:
-            files = (self.place.build / name for name in (GRAPH, DEPS))
-            texts = [file.read_text("utf-8", "replace") for file in files]
-        except OSError:
-            return
+        with self.place.build.opened() as build:
+            try:
+                files = [build.read(name, LARGEST_GRAPH) for name in (GRAPH, DEPS)]
+            except Refused:
+                return
+        texts = [file.decode("utf-8", "replace") for file in files]
         used: dict[str, str] = {}
         for text in texts:
             for file in sorted(toolkit_files(text)):
@@ -78,16 +74,17 @@ class Execution:
 
     def _artifacts(self, patterns: Sequence[str]) -> tuple[Artifact, ...]:
         """What the library's patterns match; a library without any has no artifacts to keep."""
-        build = self.place.build
-        found = outcomes.artifacts(build, patterns)
-        if patterns and not found:
-            raise no_artifact(patterns, outcomes.entries(build))
+        with self.place.build.opened() as build:
+            found = outcomes.artifacts(build, patterns)
+            if patterns and not found:
+                raise no_artifact(patterns, outcomes.entries(build))
         outcomes.check_machine(found, self.place.target.binary)
         return found
 
     def _wheels(self) -> tuple[Artifact, ...]:
         """What a Python library made: wheels, and their extensions, of which there may be none."""
-        found = outcomes.artifacts(self.place.build, ["wheels/*.whl", f"{SITE}/**/*.so"])
+        with self.place.build.opened() as build:
+            found = outcomes.artifacts(build, ["wheels/*.whl", f"{SITE}/**/*.so"])
         if not any(its.path.suffix == ".whl" for its in found):
             raise EnvmatrixError("the build made no wheel")
         if extensions := [its for its in found if its.machine]:
@@ -97,17 +94,19 @@ class Execution:
     def cache_hits(self) -> tuple[Measurement, ...]:
         """How much of what was compiled came out of the compiler cache; nothing where nothing was
         compiled."""
-        return outcomes.cache_hits(self.place.build)
+        with self.place.build.opened() as build:
+            return outcomes.cache_hits(build)
 
     def _prepare(self) -> None:
         place = self.place
         begin_anew(place, self.runner.console)
-        (place.build / steps.COMPILATIONS).unlink(missing_ok=True)
-        if place.copies:
-            update(place.source, place.build / steps.COPY)
-        if place.library.build.system == "meson":
-            text = buildsystems.meson_cross_file(place)
-            (place.build / buildsystems.MESON_CROSS).write_text(text, encoding="utf-8")
+        with place.build.opened() as build:
+            build.remove(steps.COMPILATIONS)
+            if place.copies:
+                update(place.source, build, steps.COPY, place.beside("copied"))
+            if place.library.build.system == "meson":
+                text = buildsystems.meson_cross_file(place)
+                build.write(buildsystems.MESON_CROSS, text.encode())
 
     def _build(self) -> None:
         """With fewer jobs where memory does not suffice for as many."""
@@ -125,17 +124,11 @@ class Execution:
 
     def _compiling(self, commands: Sequence[Command]) -> Output:
         """All of them in one container: to start one takes longer than some of them."""
-        spec = steps.compiler(self.place, ["sh", "-euc", buildsystems.script(commands)])
-        return self.runner.output(commands[0].step, spec, self.place.library.build.timeout)
-
-    def _unpack_wheels(self) -> None:
-        wheels = sorted((self.place.build / "wheels").glob("*.whl"))
-        site = self.place.build / SITE
-        shutil.rmtree(site, ignore_errors=True)
-        if wheels:
-            from envmatrix.engine.sources import unpack_wheels
-
-            unpack_wheels(wheels, site)
+        text = buildsystems.script([*commands, buildsystems.UNPACK_WHEELS])
+        spec = steps.compiler(self.place, ["sh", "-euc", text])
+        first, *others = dict.fromkeys(command.step for command in commands)
+        timeout = self.place.library.build.timeout
+        return self.runner.output(first, spec, timeout, then=next(iter(others), None))
 
     def measure(self, device: DeviceRequest, arguments: Sequence[str]) -> tuple[Measurement, ...]:
         """Run the benchmark with `device`; Skipped where it finds no GPU after all."""
@@ -156,10 +149,11 @@ class Execution:
 
 def begin_anew(place: Workplace, console: Console) -> None:
     """Have a build directory, without what was made of anything else."""
-    told = place.build.with_name(f"{place.build.name}.made-of")
+    told = place.beside("made-of")
     of = told.read_text(encoding="utf-8") if told.exists() else ""
-    if of != place.made_of and place.build.exists():
-        console.say(f"clear    {place.build.name}: made of another image, source or options")
-        shutil.rmtree(place.build)
-    place.build.mkdir(parents=True, exist_ok=True)
+    with place.build.opened() as build:
+        if of != place.made_of and not build.is_empty:
+            console.say(f"clear    {place.build.name}: made of another image, source or options")
+            told.unlink(missing_ok=True)
+            build.clear()
     told.write_text(place.made_of, encoding="utf-8")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from envmatrix.confined import Directory
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.outcomes import State, TestOutcome
 
-# Beyond this a file is no report. What one test printed is cut to the second number.
-_LARGEST = 256 << 20
-_PRINTED = 64 << 10
+# Beyond these a file is no report: bytes, cases, and elements in each other.
+_LARGEST, _MOST_CASES, _DEEPEST = 64 << 20, 200_000, 100
+# What one test printed, its name and its time are cut to these, in characters.
+_PRINTED, _LONGEST_NAME, _LONGEST_NUMBER = 64 << 10, 2000, 50
+# No test takes a year; what says so does not know.
+_LONGEST_TIME = 365 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,38 +33,102 @@ class Case:
     output: str = ""
 
 
-def read(file: Path) -> tuple[Case, ...]:
+def read(build: Directory, name: str) -> tuple[Case, ...]:
     """The cases of a file; EnvmatrixError where it is none, or is cut off."""
+    return parse(build.read(name, _LARGEST), name)
+
+
+def parse(text: bytes, name: str) -> tuple[Case, ...]:
+    cases = _Cases()
+    parser = ElementTree.XMLParser(target=cases)  # noqa: S314 -- no document types, see there
     try:
-        if file.stat().st_size > _LARGEST:
-            raise EnvmatrixError(f"`{file}` has {file.stat().st_size >> 20} MB, that is no report")
-        tree = ElementTree.parse(file)  # noqa: S314 -- expat limits what entities expand to
-        return tuple(_cases(tree.getroot()))
-    except (OSError, ElementTree.ParseError, ValueError) as error:
+        parser.feed(text)
+        parser.close()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise EnvmatrixError(
-            f"`{file}` is no JUnit file: {error}",
+            f"`{name}` is no JUnit file: {error}",
             hint="a test that ends its process early leaves such a file",
         ) from error
+    return tuple(cases.found)
 
 
-def _cases(root: ElementTree.Element) -> Iterator[Case]:
-    for case in root.iter("testcase"):
-        state = _state(case)
-        output = "\n".join(
-            filter(None, (case.findtext(tag) for tag in ("system-out", "system-err")))
-        )
-        yield Case(
-            case.get("name", ""),
-            case.get("classname", ""),
-            case.get("file", ""),
-            state,
-            float((case.get("time") or "0").replace(",", "")),
-            "" if state == "passed" else _message(case, output),
-            cut(output, _PRINTED),
-        )
+@dataclass(slots=True)
+class _Element:
+    """A test case, or what is directly in one; `text` is what comes before its first element."""
+
+    tag: str
+    attributes: Mapping[str, str]
+    text: list[str] = field(default_factory=list)
+    children: list[_Element] = field(default_factory=list)
+
+    def get(self, name: str) -> str | None:
+        return self.attributes.get(name)
+
+    def find(self, tag: str) -> _Element | None:
+        return next((its for its in self.children if its.tag == tag), None)
+
+    def findtext(self, tag: str) -> str:
+        element = self.find(tag)
+        return "".join(element.text) if element else ""
 
 
-def _state(case: ElementTree.Element) -> State:
+class _Cases:
+    """Hears what an XML parser reads, and keeps no more than the cases of it."""
+
+    def __init__(self) -> None:
+        self.found: list[Case] = []
+        self._depth = 0
+        self._case: _Element | None = None
+        self._case_depth = 0
+        self._open: _Element | None = None
+
+    def doctype(self, *_: object) -> None:
+        raise ValueError("it has a document type, which no report has")
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"it has more than {_DEEPEST} elements in each other")
+        self._open = None
+        if self._case is None:
+            if tag == "testcase":
+                self._case, self._case_depth = _Element(tag, attributes), self._depth
+        elif self._depth == self._case_depth + 1:
+            self._open = _Element(tag, attributes)
+            self._case.children.append(self._open)
+
+    def data(self, text: str) -> None:
+        if self._open is not None:
+            self._open.text.append(text)
+
+    def end(self, _tag: str) -> None:
+        if self._case is not None and self._depth == self._case_depth:
+            self.found.append(_case(self._case))
+            self._case = None
+            if len(self.found) > _MOST_CASES:
+                raise ValueError(f"it has more than {_MOST_CASES} cases")
+        self._depth -= 1
+        self._open = None
+
+
+def _case(case: _Element) -> Case:
+    state = _state(case)
+    output = "\n".join(filter(None, (case.findtext(tag) for tag in ("system-out", "system-err"))))
+    name, classname, file = (
+        cut(case.get(key) or "", _LONGEST_NAME) for key in ("name", "classname", "file")
+    )
+    message = "" if state == "passed" else cut(_message(case, output), _PRINTED)
+    time = _seconds(case.get("time") or "0")
+    return Case(name, classname, file, state, time, message, cut(output, _PRINTED))
+
+
+def _seconds(text: str) -> float:
+    """A time as it is written; 0 for what cannot be one."""
+    seconds = float(text[:_LONGEST_NUMBER].replace(",", ""))
+    return seconds if 0 <= seconds < _LONGEST_TIME else 0.0
+
+
+def _state(case: _Element) -> State:
     """By what it holds, and by the status that CTest and GoogleTest write beside that."""
     status, result = case.get("status"), case.get("result")
     if case.find("failure") is not None or status == "fail":
@@ -74,29 +143,29 @@ def _state(case: ElementTree.Element) -> State:
     return "passed" if skipped is None else "skipped"
 
 
-def _not_run(result: str | None, skipped: ElementTree.Element | None) -> State:
+def _not_run(result: str | None, skipped: _Element | None) -> State:
     """GoogleTest says it of tests that are disabled; CTest of what is skipped, and also of what it
     counts as failed: no executable, a failed fixture."""
     if result == "suppressed":
         return "skipped"
-    said = "" if skipped is None else skipped.get("message", "")
+    said = "" if skipped is None else skipped.get("message") or ""
     return "skipped" if said.startswith("SKIP_") else "failed"
 
 
-def _message(case: ElementTree.Element, output: str) -> str:
+def _message(case: _Element, output: str) -> str:
     """What the framework says went wrong; CTest does not know, so what was printed last."""
-    words = [said for element in case if (said := _said(element))]
+    words = [said for element in case.children if (said := _said(element))]
     printed = output.strip().splitlines()
     is_ctest = case.get("status") is not None and case.get("result") is None
     first, second = (printed[-1:], words) if is_ctest else (words, printed[-1:])
     return (first or second or [""])[0]
 
 
-def _said(element: ElementTree.Element) -> str:
+def _said(element: _Element) -> str:
     """The message of a verdict; Catch2 has none for what is skipped, and tells below a heading."""
     if element.tag not in ("failure", "error", "skipped"):
         return ""
-    lines = map(str.strip, (element.text or "").splitlines())
+    lines = map(str.strip, "".join(element.text).splitlines())
     told = next((line for line in lines if line not in ("", "SKIPPED")), "")
     return element.get("message") or told
 
@@ -145,15 +214,10 @@ _TAGS = {
 }
 
 
+# What XML 1.0 cannot hold.
+_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 def printable(text: str) -> str:
     """`text` without what XML 1.0 cannot hold."""
-    return "".join(char if _fits(ord(char)) else "�" for char in text)
-
-
-def _fits(point: int) -> bool:
-    return (
-        point in (0x9, 0xA, 0xD)
-        or 0x20 <= point <= 0xD7FF
-        or 0xE000 <= point <= 0xFFFD
-        or point >= 0x10000
-    )
+    return _UNFIT.sub("\ufffd", text)

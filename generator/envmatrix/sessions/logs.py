@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
-# A log keeps this much from its beginning, and from its end what is at hand, in characters.
-_LARGEST = 32 << 20
-_LINES = 2_000
+# A log is no larger than both together, in bytes: its beginning and its end.
+_HEAD, _TAIL = 24 << 20, (8 << 20) - 1024
+# As much of its end as is looked at to say what went wrong, and of a line of it.
+_LAST_BYTES, _LAST_LINES, _LONGEST_LINE = 512 << 10, 2_000, 4096
 # As much of a log as the results store keeps.
 _EXCERPT = 256 << 10
+# What is added at once.
+_PIECE = 64 << 10
 
 
 class Log:
@@ -17,43 +21,71 @@ class Log:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._written = 0
-        self._left_out = 0
-        self._end: deque[str] = deque(maxlen=_LINES)
+        self._size = 0
+        self._last: deque[bytes] = deque()
+        self._last_size = 0
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = file.open("w", encoding="utf-8")
+        self._handle = file.open("wb")
 
-    def add(self, line: str) -> None:
-        self._end.append(line)
-        if self._written < _LARGEST:
-            self._handle.write(f"{line}\n")
-            self._written += len(line) + 1
-        else:
-            self._left_out += 1
+    def add(self, printed: bytes) -> None:
+        for start in range(0, len(printed), _PIECE):
+            self._add(printed[start : start + _PIECE])
+
+    def _add(self, piece: bytes) -> None:
+        if (room := _HEAD - self._size) > 0:
+            self._handle.write(piece[:room])
+        self._size += len(piece)
+        self._last.append(piece)
+        self._last_size += len(piece)
+        while self._last_size - len(self._last[0]) >= _TAIL:
+            self._last_size -= len(self._last.popleft())
 
     def close(self) -> None:
         """Have the file whole; a second time does nothing."""
         if self._handle.closed:
             return
-        if self._left_out:
-            end = list(self._end)[-self._left_out :]
-            if gone := self._left_out - len(end):
-                self._handle.write(f"[... {gone} lines left out ...]\n")
-            self._handle.writelines(f"{line}\n" for line in end)
+        if (rest := self._size - _HEAD) > 0:
+            tail = self._tail(min(rest, _TAIL))
+            if left_out := rest - len(tail):
+                self._handle.write(f"\n[... {left_out} bytes left out ...]\n".encode())
+            self._handle.write(tail)
         self._handle.close()
+
+    def _tail(self, size: int) -> bytes:
+        """The last bytes, at most so many."""
+        pieces: list[bytes] = []
+        missing = size
+        for piece in reversed(self._last):
+            if missing <= 0:
+                break
+            pieces.append(piece[-missing:])
+            missing -= len(pieces[-1])
+        return b"".join(reversed(pieces))
 
     @property
     def end(self) -> tuple[str, ...]:
         """The last lines."""
-        return tuple(self._end)
+        text = self._tail(_LAST_BYTES).decode("utf-8", "replace")
+        lines = text.removesuffix("\n").split("\n") if text else []
+        return tuple(line.rstrip("\r")[:_LONGEST_LINE] for line in lines[-_LAST_LINES:])
 
     def excerpt(self) -> str:
-        """All of a short log, else its beginning and its end; once it is closed."""
-        size = self._file.stat().st_size
+        """All of a short log, else its beginning and its end."""
+        self._flush()
         with self._file.open("rb") as handle:
-            if size <= _EXCERPT:
-                return handle.read().decode("utf-8", "replace")
+            if self._size <= _EXCERPT:
+                return handle.read(_EXCERPT).decode("utf-8", "replace")
             head = handle.read(_EXCERPT // 4).decode("utf-8", "replace")
-            handle.seek(size - _EXCERPT * 3 // 4)
-            tail = handle.read().decode("utf-8", "replace")
-        return f"{head}\n[... {size - _EXCERPT} bytes left out ...]\n{tail}"
+        tail = self._tail(_EXCERPT * 3 // 4).decode("utf-8", "replace")
+        return f"{head}\n[... {self._size - _EXCERPT} bytes left out ...]\n{tail}"
+
+    def _flush(self) -> None:
+        if not self._handle.closed:
+            self._handle.flush()
+
+
+def lines_of(file: Path) -> Iterator[str]:
+    """The lines of a log; a very long one in pieces."""
+    with file.open("rb") as handle:
+        while line := handle.readline(_PIECE):
+            yield line.decode("utf-8", "replace").rstrip("\r\n")

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias
 
+from envmatrix.confined import Directory, Entry, File, Refused
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import binaries
 from envmatrix.sessions.fatbins import NO_CODE, DeviceCode, device_code
 from envmatrix.sessions.missing import Kind
 from envmatrix.sessions.steps import COMPILATIONS
+from envmatrix.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that a build made; `machine` is None where it is no program, `size` in bytes, `code`
-    what there is in it for GPUs."""
+    """A file that a build made, by its path in the build directory; `machine` is None where it is
+    no program, `size` in bytes, `code` what there is in it for GPUs."""
 
-    path: Path
+    path: PurePosixPath
     machine: str | None
     size: int
     code: DeviceCode = NO_CODE
+    sha256: str = ""
 
 
 # Of a test or a whole run. `flaky` passed, but only when tried again; `errored` did not get to a
@@ -69,52 +72,74 @@ class Measurement:
     direction: Literal["higher", "lower"]
 
 
-def artifacts(build: Path, patterns: Sequence[str]) -> tuple[Artifact, ...]:
+# The most that artifacts of a library may have together, in bytes: all of them are hashed.
+_LARGEST_ARTIFACTS = 16 << 30
+
+
+def artifacts(build: Directory, patterns: Sequence[str]) -> tuple[Artifact, ...]:
     """The files that match, links left out."""
-    files = sorted({file for pattern in patterns for file in build.glob(pattern)})
-    return tuple(
-        _artifact(file, build) for file in files if file.is_file() and not file.is_symlink()
-    )
+    files = build.files(patterns)
+    if sum(file.size for file in files) > _LARGEST_ARTIFACTS:
+        largest = max(files, key=lambda file: file.size)
+        raise EnvmatrixError(
+            f"the library's `artifacts` have more than {_LARGEST_ARTIFACTS >> 30} GB",
+            hint=f"the largest is `{one_line(largest.name)}`; make the patterns match less",
+        )
+    return tuple(_artifact(build, file) for file in files)
 
 
-def _artifact(file: Path, build: Path) -> Artifact:
-    with file.open("rb") as handle:
+def _artifact(build: Directory, file: File) -> Artifact:
+    if not file.name.isprintable():
+        raise EnvmatrixError(
+            f"the artifact `{one_line(file.name)}` has a name that cannot be printed",
+            hint="give the file another name, or make `artifacts` match less",
+        )
+    with build.open(file.name) as handle:
         code = device_code(handle)
-    return Artifact(file, machine_of(file, build), file.stat().st_size, code)
+    sha256 = build.sha256(file.name, _LARGEST_ARTIFACTS)
+    machine = machine_of(build, file.name)
+    return Artifact(PurePosixPath(file.name), machine, file.size, code, sha256)
 
 
-def machine_of(file: Path, build: Path | None = None) -> str | None:
-    """The machine that a file is for; of a thin archive that of its members below `build`."""
-    with file.open("rb") as handle:
-        members = binaries.thin_members(handle) if build else ()
+def machine_of(build: Directory, name: str) -> str | None:
+    """The machine that a file is for; of a thin archive that of its members in the build
+    directory."""
+    with build.open(name) as handle:
+        members = binaries.thin_members(handle)
         found = binaries.machine(handle)
-    inside = (file.parent / member for member in members)
-    there = (its for its in inside if build and its.resolve().is_relative_to(build.resolve()))
-    return binaries.together([found, *(machine_of(its) for its in there if its.is_file())])
+    inside = (posixpath.normpath(posixpath.join(posixpath.dirname(name), its)) for its in members)
+    return binaries.together([found, *(_machine_of_member(build, its) for its in inside)])
+
+
+def _machine_of_member(build: Directory, name: str) -> str | None:
+    try:
+        with build.open(name) as handle:
+            return binaries.machine(handle)
+    except Refused:  # outside, or no file
+        return None
 
 
 # More files than that are not looked at to say what there is instead of artifacts.
 _MOST_ENTRIES = 20_000
 
 
-def entries(build: Path) -> Mapping[str, Kind]:
+def entries(build: Directory) -> Mapping[str, Kind]:
     """What is in a build directory, by its path in there."""
-    found: dict[str, Kind] = {}
-    for directory, directories, files in os.walk(build):
-        for name in sorted((*directories, *files)):
-            if len(found) == _MOST_ENTRIES:
-                return found
-            path = Path(directory, name)
-            found[path.relative_to(build).as_posix()] = _kind(path)
-    return found
+    return {
+        entry.name: _kind(build, entry) for entry in sorted(build.entries(_MOST_ENTRIES), key=_name)
+    }
 
 
-def _kind(path: Path) -> Kind:
-    if path.is_symlink():
+def _name(entry: Entry) -> str:
+    return entry.name
+
+
+def _kind(build: Directory, entry: Entry) -> Kind:
+    if entry.kind == "link":
         return "link"
-    if path.is_dir():
+    if entry.kind == "directory":
         return "directory"
-    return "binary" if path.is_file() and machine_of(path) else "file"
+    return "binary" if entry.kind == "file" and _machine_of_member(build, entry.name) else "file"
 
 
 def check_machine(found: Sequence[Artifact], machine: str) -> None:
@@ -155,7 +180,7 @@ def measurements(text: str) -> tuple[Measurement, ...]:
     """The JSON that a benchmark prints: {"measurements": [{name, value, unit, direction}]}."""
     try:
         return tuple(map(_measurement, json.loads(text)["measurements"]))
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise EnvmatrixError(f"the benchmark's output is not its JSON: {error}") from error
 
 
@@ -174,12 +199,16 @@ def _measurement(row: Any) -> Measurement:
 _PROBE = re.compile(r"/CMakeScratch/|/CMakeFiles/(CMakeTmp/|\d)|/CMakeTmp/")
 
 
-def cache_hits(build: Path) -> tuple[Measurement, ...]:
+# What the launcher may say of one build, in bytes.
+_LARGEST_STATISTICS = 64 << 20
+
+
+def cache_hits(build: Directory) -> tuple[Measurement, ...]:
     """Return the share of compilations that came out of the compiler cache, in percent, and their
     number; nothing where nothing was compiled."""
     try:
-        text = (build / COMPILATIONS).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = build.read(COMPILATIONS, _LARGEST_STATISTICS).decode("utf-8", "replace")
+    except Refused:
         return ()
     found = [line.split(" ", 1) for line in text.splitlines() if " " in line]
     results = [result for result, output in found if not _PROBE.search(output)]

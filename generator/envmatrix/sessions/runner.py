@@ -4,17 +4,18 @@ where they fail."""
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from envmatrix.confined import Area
 from envmatrix.console import Console, Display
 from envmatrix.engine import containers
 from envmatrix.engine.containers import ContainerSpec, Ended, Limits
 from envmatrix.errors import SKIPPED, EngineError, EnvmatrixError
 from envmatrix.sessions import failures, steps
+from envmatrix.sessions.buildsystems import BEGIN
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.logs import Log
 from envmatrix.sessions.outcomes import Step
@@ -29,10 +30,14 @@ SHOWN_LINES = 60
 FREE_DISK = 2 << 30
 # How often a step is begun that the engine failed.
 _ENGINE_ATTEMPTS = 2
+# As much of a line as is shown.
+_LONGEST_SHOWN = 4096
 
 
 # Steps that download nothing: what they need is in the image, the source and the wheels.
 _WITHOUT_NETWORK = ("configure", "compile")
+# One of these is in every line that says so: not every line of a flood is looked at.
+_OF_WAITING = (b"etry", b"spurious")
 
 
 class StepFailed(EnvmatrixError):
@@ -81,34 +86,41 @@ class Runner:
     component_of: Callable[[str], str | None] = lambda _name: None
     borrowed: Collection[str] = ()
     absent_submodules: Callable[[], Sequence[str]] = tuple
+    # The build directories that containers wrote to.
+    written: set[Area] = field(default_factory=set)
 
-    def output(self, step: str, spec: ContainerSpec, timeout: float | None) -> Output:
-        """Run a step, or several that mark where they begin, in one container. What each prints
-        goes to its log, and to the screen with -v. What the engine fails, not the program, is begun
-        once more."""
-        limits = Limits(timeout, self.memory, self.free_disk)
+    def output(
+        self, step: str, spec: ContainerSpec, timeout: float | None, *, then: str | None = None
+    ) -> Output:
+        """Run a step in a container, or one and `then` another, which has the standard error to
+        itself. What each prints goes to its log, and to the screen with -v. What the engine fails,
+        not the program, is begun once more."""
+        limits = Limits(timeout, self.memory, self.free_disk, self.place.shared_memory)
+        steps_of_it = (step, then) if then else (step,)
         for attempt in range(1, _ENGINE_ATTEMPTS + 1):
             try:
-                return self._once(step, replace(spec, limits=limits))
+                return self._once(steps_of_it, replace(spec, limits=limits))
             except EngineError as error:
                 if attempt == _ENGINE_ATTEMPTS:
                     raise
                 self.console.warn(f"{error.message}; trying {step} again")
         raise AssertionError("unreachable")
 
-    def _once(self, step: str, spec: ContainerSpec) -> Output:
-        with self.console.display() as display:
-            stage = _Stage(self, display, step)
+    def _once(self, names: Sequence[str], spec: ContainerSpec) -> Output:
+        self.written.add(self.place.build)
+        with self.console.display() as display, _Stages(self, display, names) as stages:
             try:
-                ended = containers.run(self.client, spec, stage.hear)
+                ended = containers.run(self.client, spec, stages.hear)
             except _AsksAgain:
-                stage.end(1)
-                raise self._without_network(stage.step, stage.log.end) from None
-            except BaseException:
-                stage.log.close()
-                raise
-            stage.end(ended.status)
-        return Output(ended, stage.log.end, stage.step)
+                lines, step = stages.end(1)
+                raise self._without_network(step, lines) from None
+            return Output(ended, *stages.end(ended.status))
+
+    def clear_privileges(self) -> None:
+        """Take from what containers wrote what would give those who start it rights of others."""
+        for area in self.written:
+            with area.opened() as directory:
+                directory.clear_privileges()
 
     def check(self, step: str, output: Output) -> None:
         if output.ended.status:
@@ -130,10 +142,15 @@ class Runner:
             hint = f"{shell}; `timeout` in matrix.yaml is the limit"
             return StepFailed(ended.status, "product", message, hint, details)
         if ended.stopped == "disk":
-            shutil.rmtree(place.build, ignore_errors=True)
+            with place.build.opened() as build:
+                build.clear()
             message = f"{where} filled the disk, and was killed; what it wrote is removed"
             hint = "`df` says what is free, `envmatrix gc --dry-run` what could be"
             return StepFailed(ended.status, "environment", message, hint, details)
+        if ended.stopped == "output":
+            message = f"{where} printed more than a result has, and was killed"
+            hint = f"{shell}; its standard output is read as its result"
+            return StepFailed(ended.status, "product", message, hint, details)
         judged = self._judged(lines)
         said = f": {judged.message}" if judged.message else ""
         message = f"{where} failed with {described(ended.status)}{said}"
@@ -177,34 +194,70 @@ class _AsksAgain(Exception):
     """A program waits for a network."""
 
 
+class _Stages:
+    """The steps that a container is at: of two, the first has its standard output to itself, the
+    second its standard error. So no output can pass for that of another step, and the last words
+    of the first may come late."""
+
+    def __init__(self, runner: Runner, display: Display, names: Sequence[str]) -> None:
+        self._runner = runner
+        self._display = display
+        self._names = names
+        self._stages = [_Stage(runner, display, names[0])]
+
+    def __enter__(self) -> _Stages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stage in self._stages:
+            stage.log.close()
+
+    def hear(self, stream: int, printed: bytes) -> None:
+        number = stream if len(self._names) > 1 else 0
+        if number == len(self._stages):
+            self._stages[-1].end(0)
+            self._stages.append(_Stage(self._runner, self._display, self._names[number]))
+            printed = printed.removeprefix(BEGIN)
+        self._stages[number].hear(printed)
+
+    def end(self, status: int) -> tuple[tuple[str, ...], str]:
+        """What the last step printed last, and which that was."""
+        last = self._stages[-1]
+        last.end(status)
+        return last.log.end, last.step
+
+
 class _Stage:
-    """The step that a container is at: its log, its time, and what is shown of it."""
+    """One step: its log, its time, and what is shown of it."""
 
     def __init__(self, runner: Runner, display: Display, step: str) -> None:
         self._runner = runner
         self._display = display
-        self._begin(step)
-
-    def _begin(self, step: str) -> None:
-        place = self._runner.place
+        self._rest = b""
         self.step, self._begun = step, time.monotonic()
-        self.log = Log(place.log(step))
-        self._display.started(step, "run", f"{place.library.name} in {place.cell.id}")
+        self.log = Log(runner.place.log(step))
+        display.started(step, "run", f"{runner.place.library.name} in {runner.place.cell.id}")
+        self._is_over = False
 
-    def hear(self, line: str) -> None:
-        if line.startswith(steps.MARK):
-            if (step := line.removeprefix(steps.MARK)) != self.step:
-                self.end(0)
-                self._begin(step)
+    def hear(self, printed: bytes) -> None:
+        self.log.add(printed)
+        if self._is_over:
             return
-        self.log.add(line)
-        self._display.log(self.step, line)
-        self._display.step(self.step, line, *steps.ninja_progress(line))
-        if self.step in _WITHOUT_NETWORK and failures.asks_again(line):
+        text = self._rest + printed
+        *lines, rest = text.split(b"\n")
+        self._rest = rest[-_LONGEST_SHOWN:]
+        may_wait = self.step in _WITHOUT_NETWORK and any(word in text for word in _OF_WAITING)
+        if may_wait and any(failures.asks_again(line.decode("utf-8", "replace")) for line in lines):
             raise _AsksAgain
+        # Of what comes at once only the last line would be seen anyway.
+        shown = lines if self._runner.console.verbosity > 0 else lines[-1:]
+        for line in shown:
+            said = line[:_LONGEST_SHOWN].decode("utf-8", "replace").rstrip("\r")
+            self._display.log(self.step, said)
+            self._display.step(self.step, said, *steps.ninja_progress(said))
 
     def end(self, status: int) -> None:
-        self.log.close()
+        self._is_over = True
         self._display.finished(self.step, "failed" if status else "done")
         seconds = time.monotonic() - self._begun
         self._runner.told(Step(self.step, status, seconds, self.log.excerpt()))

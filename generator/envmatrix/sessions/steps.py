@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envmatrix.confined import Area
 from envmatrix.engine.containers import ContainerSpec, Mount
 from envmatrix.matrix.cells import version_key
 from envmatrix.matrix.model import Library, PlannedCell
@@ -31,9 +32,6 @@ COPY = "source"
 
 # What each compilation found in the compiler cache, written by the launcher.
 COMPILATIONS = "compilations.log"
-
-# What a step of several in one container prints where it begins, before its name.
-MARK = "\x1eenvmatrix "
 
 # The first release whose reference has `--objdir-as-tempdir`.
 _WITH_OBJECT_DIRECTORY = (11, 2)
@@ -83,11 +81,16 @@ class Workplace:
         return self.root / "build" / self.cell.id / self.library.name
 
     @property
-    def build(self) -> Path:
+    def build(self) -> Area:
         """The build directory, one for each way to compile."""
         native = self.compiler.arch == self.host_arch
         name = self.compiler.flavour if native else "emulated"
-        return self.directory / "-".join(filter(None, (name, self.variant.name)))
+        return Area(self.directory / "-".join(filter(None, (name, self.variant.name))))
+
+    @property
+    def shared_memory(self) -> int | None:
+        """What of its memory a library's processes may share, in bytes, where it says so."""
+        return self.library.shm * 10**6 if self.library.shm else None
 
     @property
     def made_of(self) -> str:
@@ -118,6 +121,10 @@ class Workplace:
         """Where the library is in its containers, or its copy."""
         path = self.library.path if self.library.source else "."
         return posixpath.normpath(f"{f'{BUILD}/{COPY}' if self.copies else SOURCE}/{path}")
+
+    def beside(self, kind: str) -> Path:
+        """A file about the build directory, where no container reaches it."""
+        return self.build.surroundings / f"{self.build.name}.{kind}"
 
     def log(self, step: str) -> Path:
         return self._named(f"{step}.log")
@@ -164,7 +171,7 @@ def compiler(
     directory: str = BUILD,
 ) -> ContainerSpec:
     """The container that a library is configured and compiled in."""
-    sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}", read_only=True)] if place.sdk else []
+    sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}")] if place.sdk else []
     cache = _cache_mounts(place, place.cache) if place.cache else []
     return ContainerSpec(
         image=place.names[place.compiler],
@@ -212,9 +219,9 @@ def runtime(
 def _mounts(place: Workplace, image: Image) -> list[Mount]:
     requires = place.requires.get(image.arch)
     return [
-        Mount(place.source, SOURCE, read_only=True),
+        Mount(place.source, SOURCE),
         Mount(place.build, BUILD),
-        *([Mount(requires, REQUIRES, read_only=True)] if requires else []),
+        *([Mount(requires, REQUIRES)] if requires else []),
     ]
 
 
@@ -239,7 +246,7 @@ def _with_equal_objects(place: Workplace, environment: Mapping[str, str]) -> Map
 
 def _cache_mounts(place: Workplace, cache: CompilerCache) -> list[Mount]:
     programs = Path(__file__).parent / "launcher"
-    return [Mount(place.caches / cache.name, CCACHE), Mount(programs, PROGRAMS, read_only=True)]
+    return [Mount(Area(place.caches / cache.name), CCACHE), Mount(programs, PROGRAMS)]
 
 
 def _cache_variables(place: Workplace) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.matrix.model import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, steps, verdicts
-from envmatrix.sessions.execution import SITE
+from envmatrix.sessions.buildsystems import SITE
 from envmatrix.sessions.frameworks import FRAMEWORKS, REPORTS, Batch, Framework, names
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed
@@ -64,7 +64,8 @@ class Testing:
     def run(self, asked: Asked) -> TestRun:
         """Run them; a failing one is in the result, as is the failure to raise for it."""
         place = self.runner.place
-        (place.build / REPORTS).mkdir(parents=True, exist_ok=True)
+        with place.build.opened() as build:
+            build.make_directory(REPORTS)
         wanted = asked.only
         if asked.shard:
             part = self._shard(asked.shard, asked.durations)
@@ -101,9 +102,8 @@ class Testing:
         """What `run` means: of frameworks whose tests are programs, those that were built."""
         if self.tests.framework not in OF_PROGRAMS:
             return self.tests.run
-        build = self.runner.place.build
-        found = {file for pattern in self.tests.run for file in build.glob(pattern)}
-        inside = sorted(its.relative_to(build).as_posix() for its in found if its.is_file())
+        with self.runner.place.build.opened() as build:
+            inside = [file.name for file in build.files(self.tests.run)]
         if not inside:
             raise EnvmatrixError(
                 f"the build made no test program `{', '.join(self.tests.run)}`",
@@ -129,8 +129,9 @@ class Testing:
         return tuple(found), failure
 
     def _batch(self, batch: Batch) -> tuple[list[TestOutcome], EnvmatrixError | None]:
-        for stale in self.runner.place.build.glob(batch.report) if batch.report else ():
-            stale.unlink()  # what an earlier run said is no report of this one
+        with self.runner.place.build.opened() as build:
+            for stale in build.files([batch.report]) if batch.report else ():
+                build.remove(stale.name)  # what an earlier run said is no report of this one
         begun = time.monotonic()
         output = self._output("test", batch)
         seconds = time.monotonic() - begun
@@ -176,24 +177,25 @@ class Testing:
 
     def _told(self, batch: Batch, report: str, lines: Sequence[str]) -> list[TestOutcome]:
         """What the JUnit files of a program say, by the framework's names."""
-        build = self.runner.place.build
-        files = sorted(build.glob(report))
-        if not files:
-            raise EnvmatrixError(
-                f"`{batch.program or batch.argv[0]}` wrote no JUnit file",
-                hint=f"the log is {self.runner.place.log('test')}",
-            )
-        base = build / report.partition("/")[0]
         endings = self._framework.endings(lines)
         tells_why = self._framework.tells_why
         told: dict[str, TestOutcome] = {}
-        for file in files:
-            inside = file.relative_to(base).as_posix()
-            for case in junit.read(file):
-                name = self._framework.name(batch, case, inside)
-                its = TestOutcome(name, case.state, case.seconds, case.message, output=case.output)
-                its = verdicts.settled(its, endings.get(case.name, ""), tells_why=tells_why)
-                told[name] = outcomes.worse(told.get(name), its)
+        top = f"{report.partition('/')[0]}/"
+        with self.runner.place.build.opened() as build:
+            files = build.files([report])
+            if not files:
+                raise EnvmatrixError(
+                    f"`{batch.program or batch.argv[0]}` wrote no JUnit file",
+                    hint=f"the log is {self.runner.place.log('test')}",
+                )
+            for file in files:
+                for case in junit.read(build, file.name):
+                    name = self._framework.name(batch, case, file.name.removeprefix(top))
+                    its = TestOutcome(
+                        name, case.state, case.seconds, case.message, output=case.output
+                    )
+                    its = verdicts.settled(its, endings.get(case.name, ""), tells_why=tells_why)
+                    told[name] = outcomes.worse(told.get(name), its)
         return list(told.values())
 
     def _output(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> Output:

@@ -122,6 +122,7 @@ def test_compilers_are_called_through_the_launcher(name: str) -> None:
     spec = steps.compiler(place(cache=CompilerCache(name, "0123")), ["true"])
     (mount,) = (mount for mount in spec.mounts if mount.target == "/opt/envmatrix")
     launcher = spec.environment["CMAKE_CUDA_COMPILER_LAUNCHER"]
+    assert isinstance(mount.source, Path)
     assert (mount.source / launcher.removeprefix("/opt/envmatrix/")).is_file()
     assert spec.environment["ENVMATRIX_COMPILER_CACHE"] == name
     assert spec.environment["ENVMATRIX_TOOLCHAIN"] == "0123"
@@ -182,15 +183,21 @@ def test_jobs_fit_into_memory_and_there_is_always_one(
         assert jobs * job * 10**6 <= memory
 
 
-def test_commands_are_one_script_that_says_where_steps_begin() -> None:
+def test_commands_are_one_script_and_each_step_has_a_stream_of_its_own() -> None:
     found = [
-        Command("configure", ["printf", "%s|", "a b", "$x"]),
+        Command("configure", ["sh", "-c", 'printf "%s|" "$@" >&2', "sh", "a b", "$x"]),
         Command("compile", ["sh", "-c", "echo $VALUE"], "/", {"VALUE": "it's"}),
         Command("compile", ["false"], "/"),
         Command("compile", ["echo", "never"], "/"),
     ]
     text = buildsystems.script(found).replace("cd /build", "cd /")
     done = subprocess.run(["sh", "-euc", text], capture_output=True, text=True, check=False)
-    lines = done.stdout.replace(steps.MARK, "begin ").splitlines()
-    assert lines == ["begin configure", "a b|$x|begin compile", "it's", "begin compile"]
+    assert (done.stdout, done.stderr) == ("a b|$x|", "\nit's\n")
     assert done.returncode == 1
+    done = subprocess.run(
+        ["sh", "-euc", buildsystems.script([Command("configure", ["false"], "/"), *found])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("", "")

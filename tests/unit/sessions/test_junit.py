@@ -7,7 +7,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.made import cases_of as cases_in
 
+from envmatrix.confined import Area
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import junit
 from envmatrix.sessions.junit import Case
@@ -66,7 +68,7 @@ skipped: no CUDA device
 def cases_of(directory: Path, text: str) -> dict[str, Case]:
     file = directory / "junit.xml"
     file.write_text(text)
-    return {case.name: case for case in junit.read(file)}
+    return {case.name: case for case in cases_in(file)}
 
 
 def test_the_states_of_ctest(tmp_path: Path) -> None:
@@ -100,8 +102,59 @@ def test_what_is_no_junit_is_an_error_that_names_the_file(tmp_path: Path, text: 
 
 
 def test_no_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EnvmatrixError, match="is no JUnit file"):
-        junit.read(tmp_path / "junit.xml")
+    with (
+        Area(tmp_path).opened() as build,
+        pytest.raises(EnvmatrixError, match=r"there is no `junit.xml`"),
+    ):
+        junit.read(build, "junit.xml")
+
+
+@pytest.mark.parametrize("time", ["nan", "inf", "-inf", "-1", "1e400", "9" * 400, "1e300"])
+def test_a_time_that_cannot_be_one_is_none(tmp_path: Path, time: str) -> None:
+    found = cases_of(tmp_path, f'<testsuite><testcase name="a" time="{time}"/></testsuite>')
+    assert found["a"].seconds == 0.0
+    assert found["a"].state == "passed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<?xml version="1.0" encoding="bogus"?><testsuite/>',
+        '<?xml version="1.0" encoding="rot13"?><testsuite/>',
+        "<!DOCTYPE a SYSTEM 'file:///etc/passwd'><testsuite/>",
+        "<a>" * 100_000,
+        '<testsuite><testcase name="a" time="soon"/></testsuite>',
+    ],
+    ids=["encoding", "no encoding of text", "document type", "depth", "time"],
+)
+def test_what_no_framework_writes_is_an_error_of_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(EnvmatrixError, match="is no JUnit file") as error:
+        cases_of(tmp_path, text)
+    assert "\n" not in error.value.message
+
+
+def test_more_cases_than_a_report_has_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(junit, "_MOST_CASES", 10)
+    text = "".join(f'<testcase name="{number}"/>' for number in range(11))
+    with pytest.raises(EnvmatrixError, match="more than 10 cases"):
+        cases_of(tmp_path, f"<testsuite>{text}</testsuite>")
+
+
+def test_a_name_of_any_length_is_cut(tmp_path: Path) -> None:
+    (name,) = cases_of(tmp_path, f'<testsuite><testcase name="{"x" * 10**6}"/></testsuite>')
+    assert len(name) < 2100
+
+
+def test_a_file_that_is_larger_than_any_report_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "junit.xml").open("wb") as file:
+        file.truncate(1 << 40)
+    with (
+        Area(tmp_path).opened() as build,
+        pytest.raises(EnvmatrixError, match="has more than 64 MB"),
+    ):
+        junit.read(build, "junit.xml")
 
 
 # As GoogleTest 1.12 writes it.
@@ -176,7 +229,7 @@ def test_what_is_written_can_be_read_whatever_was_printed(name: str, output: str
     with TemporaryDirectory() as directory:
         file = Path(directory) / "junit.xml"
         junit.write(file, "a", [TestOutcome(name, "failed", 1.0, output, output=output)])
-        (case,) = junit.read(file)
+        (case,) = cases_in(file)
         assert case.state == "failed"
 
 
@@ -207,5 +260,5 @@ at /src/a_test.cpp:4
 
 def test_why_catch2_skips_is_below_a_heading(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(CATCH2)
-    (case,) = junit.read(tmp_path / "a.xml")
+    (case,) = cases_in(tmp_path / "a.xml")
     assert (case.state, case.message) == ("skipped", "no device")

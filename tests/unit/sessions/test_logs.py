@@ -5,36 +5,74 @@ from pathlib import Path
 import pytest
 
 from envmatrix.sessions import logs
-from envmatrix.sessions.logs import Log
+from envmatrix.sessions.logs import Log, lines_of
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_LARGEST", 20)
+    monkeypatch.setattr(logs, "_HEAD", 20)
+    monkeypatch.setattr(logs, "_TAIL", 10)
+    monkeypatch.setattr(logs, "_PIECE", 5)
     monkeypatch.setattr(logs, "_EXCERPT", 40)
 
 
 def test_a_log_has_what_was_said(tmp_path: Path) -> None:
     log = Log(tmp_path / "a/b.log")
-    log.add("one")
-    log.add("two")
+    log.add(b"one\r\ntw")
+    assert log.excerpt() == "one\r\ntw"
+    log.add(b"o\n")
     log.close()
     log.close()
-    assert (tmp_path / "a/b.log").read_text() == "one\ntwo\n"
+    assert (tmp_path / "a/b.log").read_bytes() == b"one\r\ntwo\n"
     assert log.end == ("one", "two")
-    assert log.excerpt() == "one\ntwo\n"
+    assert log.excerpt() == "one\r\ntwo\n"
 
 
 @pytest.mark.usefixtures("small")
-def test_a_long_log_has_its_beginning_and_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", range(25, 34))
+def test_a_log_is_whole_up_to_its_limit_and_then_has_both_ends(tmp_path: Path, size: int) -> None:
+    text = bytes(65 + number for number in range(size))
     log = Log(tmp_path / "b.log")
-    for number in range(3000):
-        log.add(f"{number:04d}")
+    for start in range(0, size, 7):
+        log.add(text[start : start + 7])
     log.close()
-    text = (tmp_path / "b.log").read_text()
-    assert text.startswith("0000\n0001\n0002\n0003\n[... 996 lines left out ...]\n1000\n")
-    assert text.endswith("2999\n")
-    excerpt = log.excerpt()
-    assert excerpt.startswith("0000\n0001\n")
-    assert "bytes left out" in excerpt
-    assert excerpt.endswith("2999\n")
+    written = (tmp_path / "b.log").read_bytes()
+    if size <= 30:
+        assert written == text
+    else:
+        left_out = f"\n[... {size - 30} bytes left out ...]\n".encode()
+        assert written == text[:20] + left_out + text[-10:]
+
+
+def test_an_excerpt_has_both_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_EXCERPT", 40)
+    log = Log(tmp_path / "b.log")
+    log.add(b"begin " + bytes(1000) + b" end")
+    log.close()
+    assert log.excerpt().startswith("begin ")
+    assert "bytes left out" in log.excerpt()
+    assert log.excerpt().endswith(" end")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"x" * (1 << 20), b"\n" * (1 << 20), (b"x" * 65_535 + b"\n") * 16],
+    ids=["no line", "empty lines", "long lines"],
+)
+def test_no_log_is_larger_than_32_mb_whatever_is_printed(tmp_path: Path, piece: bytes) -> None:
+    log = Log(tmp_path / "b.log")
+    for _ in range(40):
+        log.add(piece)
+    log.close()
+    assert (tmp_path / "b.log").stat().st_size <= 32 << 20
+    assert sum(map(len, log.end)) <= 1 << 20
+    assert all(len(line) <= 4096 for line in log.end)
+
+
+def test_a_very_long_line_of_a_log_is_read_in_pieces(tmp_path: Path) -> None:
+    file = tmp_path / "b.log"
+    file.write_bytes(b"x" * 200_000 + b"\nlast\xff\n")
+    lines = list(lines_of(file))
+    assert max(map(len, lines)) <= 65_536
+    assert "".join(lines[:-1]) == "x" * 200_000
+    assert lines[-1] == "last\ufffd"

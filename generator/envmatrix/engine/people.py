@@ -1,0 +1,66 @@
+"""Who programs in a container run as: the calling user, by a name that the container knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmatrix.store.artifacts import cache_directory, write_whole
+
+# The same on every machine, so that no name of a person gets into what is built.
+_NAME = "envmatrix"
+_HOME = "/tmp"  # noqa: S108 -- in memory, of the container alone
+
+# What every image has, by the numbers that distributions agree on.
+_USERS = {
+    0: "root:x:0:0:root:/root:/bin/sh",
+    1: "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin",
+    2: "bin:x:2:2:bin:/bin:/usr/sbin/nologin",
+    65534: "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+}
+_GROUPS = {0: "root:x:0:", 1: "daemon:x:1:", 2: "bin:x:2:", 65534: "nogroup:x:65534:"}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user and its group, by their numbers."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def calling(cls) -> Person:
+        return cls(os.getuid(), os.getgid())
+
+    @property
+    def name(self) -> str:
+        return _USERS[self.uid].partition(":")[0] if self.uid in _USERS else _NAME
+
+    @property
+    def home(self) -> str:
+        return _HOME
+
+    def entries(self) -> Mapping[str, str]:
+        """What files of a container have to say for it to know the user; nothing for root, whom
+        every image knows."""
+        if self.uid == 0 and self.gid == 0:
+            return {}
+        own = {self.uid: f"{_NAME}:x:{self.uid}:{self.gid}::{_HOME}:/bin/sh"}
+        group = {self.gid: f"{_NAME}:x:{self.gid}:"}
+        tables = {"/etc/passwd": own | _USERS, "/etc/group": group | _GROUPS}
+        return {
+            name: "".join(f"{row}\n" for _, row in sorted(rows.items()))
+            for name, rows in tables.items()
+        }
+
+    def files(self) -> Mapping[str, Path]:
+        """The file of this machine that stands for each of the container's."""
+        directory = cache_directory() / "people" / f"{self.uid}-{self.gid}"
+        found = {name: directory / Path(name).name for name in self.entries()}
+        for name, text in self.entries().items():
+            file = found[name]
+            if not file.exists() or file.read_text("utf-8") != text:
+                write_whole(file, text.encode())
+        return found
