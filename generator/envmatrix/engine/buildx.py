@@ -20,6 +20,10 @@ from envmatrix.plan.images import Image
 
 _SCHEME = "oci://"
 
+# What Docker's client gives to builds on its own, where it is configured so.
+_WITHOUT_CASE = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+PROXIES = (*map(str.upper, _WITHOUT_CASE), *_WITHOUT_CASE)
+
 # Same layers, same bytes, whatever the engine's own defaults: recorded in each output.
 _EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
 
@@ -52,7 +56,7 @@ class Build:
 
 def command(build: Build, metadata: Path, archive: Path | None = None) -> list[str]:
     """The build; its result goes into `archive`, else into the engine."""
-    kind = f"type=oci,dest={archive}" if archive else "type=image"
+    kind = _csv("type=oci", f"dest={archive}") if archive else "type=image"
     contexts = [f"--build-context={stage}={path}" for stage, path in build.contexts.items()]
     labels = [f"--label={name}={value}" for name, value in sorted(build.labels.items())]
     return [
@@ -65,6 +69,8 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
         f"--platform={build.image.platform}",
         f"--target={build.image.flavour}",
         f"--build-arg=SOURCE_DATE_EPOCH={build.epoch}",
+        # Else those that Docker's client is configured with, with their passwords.
+        *(f"--build-arg={name}=" for name in PROXIES),
         "--provenance=false",
         "--sbom=false",
         *(["--no-cache"] if build.no_cache else []),
@@ -99,13 +105,19 @@ def _caches(build: Build) -> Iterator[str]:
         if place.startswith(_SCHEME):
             yield f"--cache-from=type=registry,ref={place.removeprefix(_SCHEME)}:{name}"
         elif _is_cache(Path(place, name)):  # BuildKit fails where there is none yet
-            yield f"--cache-from=type=local,src={Path(place, name)}"
+            yield f"--cache-from={_csv('type=local', f'src={Path(place, name)}')}"
     for place in build.means.cache_to:
         if place.startswith(_SCHEME):
             target = f"type=registry,ref={place.removeprefix(_SCHEME)}:{name},image-manifest=true"
         else:
-            target = f"type=local,dest={Path(place, name)}"
+            target = _csv("type=local", f"dest={Path(place, name)}")
         yield f"--cache-to={target},mode=max,oci-mediatypes=true,compression=zstd"
+
+
+def _csv(*fields: str) -> str:
+    """Fields as buildx splits them, whatever is in the name of a directory."""
+    quoted = (field.replace('"', '""') for field in fields)
+    return ",".join(f'"{field}"' if set(field) & set(',"\n\r') else field for field in quoted)
 
 
 class Buildx:

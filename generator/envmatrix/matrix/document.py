@@ -269,6 +269,7 @@ class _Builder:
     def _key(self, event: yaml.Event, keys: dict[str, Mark]) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             raise self._fatal("a key must be a word", self._mark(event))
+        self._check_text(event)
         key = str(event.value)
         if key in keys:
             message = f"key `{key}` is already given at {_position(keys[key])}"
@@ -285,8 +286,15 @@ class _Builder:
         return size
 
     def _scalar(self, event: yaml.ScalarEvent) -> Node:
+        self._check_text(event)
         is_null = event.style in (None, "") and event.value in _NULLS
         return Node(None if is_null else event.value, self._mark(event))
+
+    def _check_text(self, event: yaml.ScalarEvent) -> None:
+        """Note a NUL, which YAML has as an escape only; for the system it ends a string."""
+        if "\0" in event.value:
+            message = r"the value has `\0`, which no program or file can be given"
+            self.problems.append(Problem(message, _position(self._mark(event))))
 
     def _mark(self, event: yaml.Event) -> Mark:
         mark = event.start_mark

@@ -4,14 +4,27 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 import docker
 import pytest
 from tests.fakes import Client
 
-from envmatrix.engine.containers import _OWNER, _owner, sweep
+from envmatrix.confined import Area
+from envmatrix.engine import containers
+from envmatrix.engine.containers import (
+    _OWNER,
+    ContainerSpec,
+    Limits,
+    Mount,
+    _owner,
+    options,
+    sweep,
+)
+from envmatrix.engine.people import Person
 
 # The kernel may give a signal for a process to any thread of it.
 PROGRAM = """
@@ -79,3 +92,96 @@ def test_only_containers_of_processes_that_can_be_seen_are_swept(
     engine = Left(owner)
     assert sweep(cast("docker.DockerClient", engine)) == is_swept
     assert bool(engine.removed) == is_swept
+
+
+SPEC = ContainerSpec(
+    "image",
+    "linux/amd64",
+    ["true"],
+    [Mount(Path('/with:colon, "quote"\n/ü'), "/src"), Mount(Area(Path("/b:c")), "/build")],
+    {"A": "1"},
+)
+
+
+def test_directories_of_any_name_are_mounted_and_only_areas_can_be_written() -> None:
+    mounts = {its["Target"]: (its["Source"], its["ReadOnly"]) for its in options(SPEC)["mounts"]}
+    assert mounts["/src"] == ('/with:colon, "quote"\n/ü', True)
+    assert mounts["/build"] == ("/b:c", False)
+    assert all(its["Type"] == "bind" for its in options(SPEC)["mounts"])
+
+
+def test_containers_have_no_proxies_a_locale_a_user_and_a_host_that_resolves() -> None:
+    found = options(SPEC)
+    assert found["use_config_proxy"] is False
+    assert {"LANG": "C.UTF-8", "HOME": "/tmp", "A": "1"}.items() <= found["environment"].items()
+    assert found["environment"]["USER"] == found["environment"]["LOGNAME"] == Person.calling().name
+    assert found["extra_hosts"] == {found["hostname"]: "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "shared"),
+    [
+        (Limits(), 1 << 30),
+        (Limits(memory=8 << 30), 4 << 30),
+        (Limits(memory=8 << 30, shared_memory=6 << 30), 6 << 30),
+    ],
+)
+def test_memory_is_shared_as_the_library_says_or_half_of_it(limits: Limits, shared: int) -> None:
+    assert options(replace(SPEC, limits=limits))["shm_size"] == shared
+
+
+def test_what_a_library_says_of_its_environment_counts() -> None:
+    spec = replace(SPEC, environment={"LANG": "C", "USER": "x"})
+    assert {"LANG": "C", "USER": "x"}.items() <= options(spec)["environment"].items()
+
+
+@pytest.mark.parametrize(("uid", "gid"), [(12345, 12345), (1000, 100), (1000, 0), (65534, 65534)])
+def test_a_user_that_no_image_has_is_one_that_containers_know(uid: int, gid: int) -> None:
+    entries = Person(uid, gid).entries()
+    users = [row.split(":") for row in entries["/etc/passwd"].splitlines()]
+    groups = [row.split(":") for row in entries["/etc/group"].splitlines()]
+    (own,) = [row for row in users if row[2] == str(uid)]
+    assert own[0] == Person(uid, gid).name
+    assert [row for row in groups if row[2] == str(gid)]
+    assert {len(row) for row in users} == {7}
+    assert {len(row) for row in groups} == {4}
+    assert "root" in {row[0] for row in users}
+
+
+def test_root_is_whom_the_image_says() -> None:
+    assert Person(0, 0).entries() == {}
+
+
+def feed(*chunks: tuple[int, bytes]) -> Iterator[tuple[bytes | None, bytes | None]]:
+    for stream, chunk in chunks:
+        yield (chunk, None) if stream == 0 else (None, chunk)
+
+
+class FakeStopped:
+    """Kills nothing, and says so as it would be."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.is_over = False
+
+    def stop(self, reason: str) -> None:
+        self.reason, self.is_over = reason, True
+
+
+def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(containers, "_MOST_KEPT", 100)
+    stopped = FakeStopped()
+    heard: list[int] = []
+    printed = feed((1, b"x" * 1000), *[(0, b"y" * 60)] * 100)
+
+    kept = containers._follow(
+        printed,
+        lambda stream, _: heard.append(stream),
+        stopped,  # type: ignore[arg-type]
+        keeps_stdout=True,
+    )
+
+    assert (stopped.reason, len(kept)) == ("output", 120)
+    assert heard == [1, 0, 0]

@@ -57,6 +57,14 @@ def test_a_duplicate_key_is_a_problem_that_leaves_the_rest_readable() -> None:
     ]
 
 
+@pytest.mark.parametrize("escape", ["\\0", "\\x00", "\\u0000"])
+def test_a_nul_is_told_where_it_is(escape: str) -> None:
+    found = parse(f'a: 1\nb: ["x{escape}y", ok]\n"k{escape}": 1\n'.encode(), "m.yaml").problems
+    assert [str(its.position) for its in found] == ["m.yaml:2:5", "m.yaml:3:1"]
+    assert all("no program or file can be given" in its.message for its in found)
+    assert all(its.message.isprintable() for its in found)
+
+
 def test_anchors_and_aliases_are_one_value() -> None:
     assert parse(b"a: &x [1]\nb: *x", "m.yaml").plain() == {"a": ["1"], "b": ["1"]}
 

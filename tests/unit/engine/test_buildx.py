@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from envmatrix.engine.buildx import Build, Means, command
+from envmatrix.plan.images import Image
+
+IMAGE = Image("cuda13.5-debian12", "devel", "amd64")
+
+
+def build(means: Means) -> Build:
+    return Build(IMAGE, 1, Path("/r/Dockerfile"), {}, {}, ("name",), means=means)
+
+
+def test_a_build_gets_no_proxies_of_dockers_client() -> None:
+    words = command(build(Means()), Path("/m"))
+    for name in ("HTTP_PROXY", "https_proxy", "all_proxy", "NO_PROXY"):
+        assert f"--build-arg={name}=" in words
+
+
+@pytest.mark.parametrize("name", ["plain", "with, comma", 'with "quotes"', "a\nb", "ü:x"])
+def test_directories_of_any_name_are_written_to(name: str) -> None:
+    place = f"/d/{name}"
+    words = command(build(Means(cache_to=(place,))), Path("/m"), Path(f"/d/{name}/a.tar"))
+    found = {
+        key: next(csv.reader([value], strict=True))
+        for key, _, value in (word.partition("=") for word in words)
+        if key in ("--cache-to", "--output")
+    }
+    if "\n" not in name:  # one record, which Python's reader takes by lines
+        assert any(its.startswith(f"dest={place}/") for its in found["--cache-to"])
+        assert f"dest={place}/a.tar" in found["--output"]
+    assert found["--cache-to"][0] == "type=local"
