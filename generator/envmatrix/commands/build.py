@@ -169,7 +169,7 @@ def provide(
             )
             for action in builds
         ]
-        with local_builder(workspace.lock, console, options.host_arch(), means) as builder:
+        with local_builder(workspace.lock, console, means) as builder:
             builder.build(orders, jobs)
 
 

@@ -56,7 +56,7 @@ def command(
     environments = workspace.environments(its.image.environment for its in targets)
     orders = [_again(workspace, environments[its.image.environment], its) for its in targets]
     remember(cache_directory(), workspace.root)
-    with local_builder(workspace.lock, console, options.host_arch()) as its:
+    with local_builder(workspace.lock, console) as its:
         if with_bases:
             _verify_bases(its, orders, console)
         with _rebuilt(its, orders, jobs):

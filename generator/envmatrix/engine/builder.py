@@ -230,9 +230,7 @@ def context_name(artifacts: Sequence[Artifact]) -> str:
 
 
 @contextmanager
-def local_builder(
-    lock: Lock, console: Console, host_arch: str, means: Means | None = None
-) -> Iterator[Builder]:
+def local_builder(lock: Lock, console: Console, means: Means | None = None) -> Iterator[Builder]:
     """A builder with this machine's engine, cache and mirrors, by `means`."""
     store = Store.of_user()
     with images.engine() as client, http_client() as http, mirror_of_user() as mirror:
@@ -246,6 +244,6 @@ def local_builder(
             fetcher,
             lock,
             console,
-            host_arch,
+            images.architecture(client),
             means or Means(),
         )

@@ -43,6 +43,12 @@ def engine() -> Iterator[docker.DockerClient]:
         client.close()
 
 
+def architecture(client: docker.DockerClient) -> str:
+    """Docker's name of the architecture that the engine builds on: it may be another machine's than
+    this program's."""
+    return str(client.version()["Arch"])
+
+
 def import_client() -> None:
     """Import docker-py in the background: there is time while programs are waited for."""
     threading.Thread(target=import_module, args=("docker",)).start()
