@@ -64,6 +64,10 @@ def _inside_repository(path: str) -> str:
     return path
 
 
+# `**` after `**`.
+_ANY = ("**", "**")
+
+
 def file_glob(pattern: str) -> str:
     """A pattern of files in the build directory, without what means nothing in it."""
     _inside_repository(pattern)
@@ -74,7 +78,11 @@ def file_glob(pattern: str) -> str:
         raise ValueError(f"`**` stands alone between slashes, `**/*.so`, not as in `{glued[0]}`")
     if parts[-1] == "**":
         raise ValueError("`**` means directories; `**/*` means all files in them")
-    return "/".join(parts)
+    # Directories below directories below any are those below any.
+    kept = [
+        part for part, before in zip(parts, ("", *parts), strict=False) if (part, before) != _ANY
+    ]
+    return "/".join(kept)
 
 
 def _as_list(value: object) -> object:

@@ -70,7 +70,7 @@ def test_a_library_may_say_that_it_has_no_tests() -> None:
 
 
 def test_patterns_of_artifacts_are_kept_in_their_shortest_form() -> None:
-    (library,) = matrix("{path: a, artifacts: [./x.so, lib//*.so, '**/*.a']}").libraries
+    (library,) = matrix("{path: a, artifacts: [./x.so, lib//*.so, '**/./**/**/*.a']}").libraries
     assert library.artifacts == ("x.so", "lib/*.so", "**/*.a")
 
 
