@@ -129,14 +129,22 @@ class Archive:
         return "".join(self._line(*each, home, options) for each in sorted(versions.items()))
 
     def _closure(self, names: set[str]) -> set[str]:
-        needed = {it for name in names for it in self.depends.get(name, ())} - names
+        needed = {
+            f"{it}{colon}{arch}"
+            for plain, colon, arch in (name.partition(":") for name in names)
+            for it in self.depends.get(plain, ())
+        } - names
         found = names | (self._closure(names | needed) if needed else set())
         return {name for name in found if not name.startswith("?")}
 
     def _line(self, name: str, version: str, home: Path, options: Mapping[str, str]) -> str:
-        arch = "all" if name in self.independent else options["APT::Architecture"]
+        name, _, foreign = name.partition(":")
+        own = foreign or options["APT::Architecture"]
+        arch = "all" if name in self.independent else own
         file = f"{name}_{quote(version, safe='+~')}_{arch}.deb"
-        mirror = (home / "sources.list").read_text().split()[2]
+        lines = (home / "sources.list").read_text().splitlines()
+        line = next((its for its in lines if f"arch={own} " in its), lines[0])
+        mirror = line.partition("] ")[2].split()[0]
         path = f"pool/main/{name[0]}/{quote(file, safe='')}"
         sha256 = digest(name, version, f"{home.name.partition('-')[0]}-{arch}")
         return f"'{mirror}/{path}' {file} {len(name)} SHA256:{sha256}\n"
@@ -260,19 +268,21 @@ class Workshop:
     made: list[tuple[str, int]] = field(default_factory=list)
     homes: list[str] = field(default_factory=list)
 
-    def apt_of_host(self, suite: str, arch: str) -> Apt:
-        its = load_facts().archive(suite, arch)
+    def apt_of_host(self, suite: str, arch: str, *foreign: str) -> Apt:
+        its, *others = (load_facts().archive(suite, name) for name in (arch, *foreign))
         mirror = f"{MIRRORS}/{its.origin}"
-        apt = Apt(self.directory / f"{suite}-{arch}", its, mirror, self.archive.run)
+        beside = tuple((other, f"{MIRRORS}/{other.origin}") for other in others)
+        directory = self.directory / "-".join((suite, arch, *foreign))
+        apt = Apt(directory, its, mirror, self.archive.run, beside)
         if not apt.directory.exists():
             apt.update()
         return apt
 
-    def in_base(self, base: str, suite: str, arch: str) -> Packages:
+    def in_base(self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()) -> Packages:
         self.homes.append(base)
         os = load_facts().of_suite(suite)
         if os.family.name == "deb":
-            return self.apt_of_host(suite, arch)
+            return self.apt_of_host(suite, arch, *foreign)
         origin = load_facts().archive(suite, arch).origin
         paths = (f"{suite}/{MACHINES[arch].rpm}",)
         return Rpms(Repositories(suite, origin, MIRRORS, paths, arch, str(os.releasever)))

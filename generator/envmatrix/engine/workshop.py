@@ -61,7 +61,7 @@ class LocalWorkshop:
     facts: Facts
     origins: Origins
     host_arch: str
-    _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
+    _apts: dict[tuple[str, ...], Apt] = field(default_factory=dict)
     _layouts: dict[str, tuple[BaseLayout, str]] = field(default_factory=dict)
     _images: dict[str, str] = field(default_factory=dict)
     _families: dict[str, str] = field(default_factory=dict)
@@ -69,12 +69,12 @@ class LocalWorkshop:
     def apt_of_host(self, suite: str, arch: str) -> Apt:
         return self._apt(suite, arch, on_host)
 
-    def in_base(self, base: str, suite: str, arch: str) -> Packages:
+    def in_base(self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()) -> Packages:
         os = self.facts.of_suite(suite)
         if os.family.name != "deb":
             return self.rpm_in_base(base, self._repositories(suite, arch))
         image = self._loaded(base)
-        return self._apt(suite, arch, lambda command: self._in_container(image, command))
+        return self._apt(suite, arch, lambda command: self._in_container(image, command), foreign)
 
     def rpm_in_base(self, base: str, repositories: Repositories) -> Packages:
         image = self._loaded(base)
@@ -159,15 +159,17 @@ class LocalWorkshop:
         _refuse_other_architecture(image, arch, found)
         return root
 
-    def _apt(self, suite: str, arch: str, runner: Callable[[Sequence[str]], str]) -> Apt:
+    def _apt(self, suite: str, arch: str, runner: Run, foreign: tuple[str, ...] = ()) -> Apt:
         """The one view of this suite; its index is the same for whoever asks."""
-        known = self._apts.get((suite, arch))
-        if known is None:
-            known = self._apts[suite, arch] = self._read(self.facts.archive(suite, arch))
-        return replace(known, run=runner)
+        key = (suite, arch, *foreign)
+        if key not in self._apts:
+            its = [self.facts.archive(suite, name) for name in (arch, *foreign)]
+            self._apts[key] = self._read(*its)
+        return replace(self._apts[key], run=runner)
 
-    def _read(self, archive: Archive) -> Apt:
-        """apt of this machine with the index of `archive`, which this machine's keyring proves."""
+    def _read(self, archive: Archive, *foreign: Archive) -> Apt:
+        """apt of this machine with the index of `archive`, which this machine's keyring proves, and
+        those of other architectures."""
         distribution = archive.distribution
         if not Path(distribution.keyring).exists():
             raise LookupFailed(
@@ -175,10 +177,11 @@ class LocalWorkshop:
                 f"`{distribution.name}` says",
                 hint=f"install the package `{distribution.keyring_package}`",
             )
-        directory = self.directory / f"{archive.suite}-{archive.arch}"
+        name = "-".join((archive.suite, *(its.arch for its in (archive, *foreign))))
+        directory = self.directory / name
         *others, last = self.origins.archive(archive.origin)
         for mirror in others:
-            apt = Apt(directory, archive, mirror, on_host)
+            apt = self._apt_at(mirror, directory, archive, *foreign)
             try:
                 apt.update()
             except LookupFailed as error:
@@ -186,9 +189,17 @@ class LocalWorkshop:
                 shutil.rmtree(directory, ignore_errors=True)
             else:
                 return apt
-        apt = Apt(directory, archive, last, on_host)
+        apt = self._apt_at(last, directory, archive, *foreign)
         apt.update()
         return apt
+
+    def _apt_at(self, mirror: str, directory: Path, archive: Archive, *foreign: Archive) -> Apt:
+        """apt with an archive at `mirror`, and the other architectures there too if it has them."""
+        beside = tuple(
+            (its, mirror if its.origin == archive.origin else self.origins.archive(its.origin)[0])
+            for its in foreign
+        )
+        return Apt(directory, archive, mirror, on_host, beside)
 
     def _in_container(self, image: str, command: Sequence[str]) -> str:
         program, *arguments = command

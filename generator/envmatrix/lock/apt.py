@@ -19,6 +19,9 @@ from envmatrix.matrix.targets import MACHINES
 # Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
 Run = Callable[[Sequence[str]], str]
 
+# What apt says of an installation that would take away what another package needs.
+_REMOVES = "need to be removed but remove is disabled"
+
 _URI = re.compile(r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})")
 
 
@@ -26,23 +29,36 @@ _URI = re.compile(r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha2
 class Apt:
     """apt's view of one suite and architecture, kept in `directory` and nowhere else.
 
-    `mirror` is the base URL of the archive here; it does not reach the lock.
+    `mirror` is the base URL of the archive here; it does not reach the lock. `foreign` are the
+    archives of other architectures whose packages are installed beside its own, each with its
+    mirror.
     """
 
     directory: Path
     archive: Archive
     mirror: str
     run: Run
+    foreign: tuple[tuple[Archive, str], ...] = ()
 
     @property
     def source(self) -> str:
         """The line of sources.list."""
-        its = self.archive.distribution
-        where = f"{self.mirror} {self.archive.suite} {' '.join(its.sections)}"
-        return f"deb [signed-by={its.keyring}] {where}"
+        return self._line(self.archive, self.mirror, "")
+
+    def _line(self, archive: Archive, mirror: str, options: str) -> str:
+        its = archive.distribution
+        where = f"{mirror} {archive.suite} {' '.join(its.sections)}"
+        return f"deb [{options}signed-by={its.keyring}] {where}"
+
+    @property
+    def _archives(self) -> tuple[tuple[Archive, str], ...]:
+        return ((self.archive, self.mirror), *self.foreign)
 
     def update(self) -> None:
-        self._begin(f"{self.source}\n")
+        lines = (
+            self._line(its, at, f"arch={MACHINES[its.arch].debian} ") for its, at in self._archives
+        )
+        self._begin("".join(f"{line}\n" for line in (lines if self.foreign else [self.source])))
         self._apt("apt-get", "update", "--error-on=any", "-q")
 
     def _begin(self, sources: str) -> None:
@@ -72,7 +88,18 @@ class Apt:
             installed = self.directory / "status"
             installed.write_text(status, encoding="utf-8")
         options = ("-y", "--no-install-recommends", "-o", f"Dir::State::status={installed}")
-        found = self._artifacts("install", *options, *packages)
+        try:
+            found = self._artifacts("install", "--no-remove", *options, *packages)
+        except LookupFailed as error:
+            if _REMOVES not in "\n".join((str(error), *error.details)):
+                raise
+            of_others = " ".join(name for name in packages if ":" in name)
+            raise LookupFailed(
+                f"{of_others or ' '.join(packages)} cannot be installed beside the packages of the "
+                f"same name for {self.archive.arch}",
+                details=error.details,
+                hint="only a package that is `Multi-Arch: same` can be there for two architectures",
+            ) from error
         return found if status else self._some(found, packages)
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
@@ -116,11 +143,13 @@ class Apt:
 
     def _file(self, match: re.Match[str], name: str, version: str) -> Artifact:
         url = match["url"]
-        path = normpath(unquote(url.removeprefix(f"{self.mirror}/")))
-        if not url.startswith(f"{self.mirror}/") or path.startswith("../"):
+        archives = ((its, f"{at}/") for its, at in self._archives if url.startswith(f"{at}/"))
+        archive, mirror = next(archives, (self.archive, ""))
+        path = normpath(unquote(url.removeprefix(mirror)))
+        if not mirror or path.startswith("../"):
             raise LookupFailed(f"apt names `{url}`, which is not under its own mirror")
         return Artifact(
-            origin=self.archive.origin,
+            origin=archive.origin,
             path=path,
             name=name,
             version=version,
@@ -141,7 +170,7 @@ class Apt:
             "Dir::Etc::preferences": "/dev/null",
             "Dir::Etc::preferencesparts": "/dev/null",
             "APT::Architecture": MACHINES[self.archive.arch].debian,
-            "APT::Architectures": MACHINES[self.archive.arch].debian,
+            "APT::Architectures": ",".join(MACHINES[its.arch].debian for its, _ in self._archives),
             "APT::Sandbox::User": "root",
             "Acquire::ForceHash": "SHA256",
             "Acquire::Languages": "none",

@@ -72,6 +72,12 @@ class Request:
     def is_base(self) -> bool:
         return self.resolver in {"bootstrap", "image"}
 
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The architectures beside its own that packages are asked of: `zlib1g-dev:arm64`."""
+        asked = {name.partition(":")[2] for name in self.packages if self.resolver == "apt"}
+        return tuple(sorted(asked - {"", self.arch}))
+
 
 @dataclass(frozen=True, slots=True)
 class PackageSet:

@@ -205,10 +205,10 @@ def _os_requests(
     compiler = matrix.facts.compiler(os.name, gcc).package
     own = TARGETS[target or arch].packages
 
+    words = {"gcc": gcc, "arch": target or arch, "compiler": compiler}
+
     def flavour(name: str, *below: str) -> Request:
-        packages = matrix.flavours[name].packages_for(
-            os.family.name, gcc=gcc, arch=target or arch, compiler=compiler
-        )
+        packages = matrix.flavours[name].packages_for(os.family.name, **words)
         return _os_request(os, arch, packages, *below)
 
     requests = {
@@ -227,7 +227,7 @@ def _os_requests(
         requests[keys.cross] = (
             _os_request(os, arch, own["cross"], *below)
             if "cross" in own
-            else flavour("cross", *below)
+            else _os_request(os, arch, matrix.packages_across(os.family.name, **words), *below)
         )
     return requests
 
@@ -244,7 +244,7 @@ def _unpacking_requests(cell: PlannedCell, matrix: Matrix, arch: str) -> dict[st
 
 
 def _os_request(os: OperatingSystem, arch: str, packages: Iterable[str], *below: str) -> Request:
-    wanted = tuple(sorted(packages))
+    wanted = tuple(sorted({*packages}))
     return Request(os.family.resolver, docker_arch(arch), wanted, os.suite, below)
 
 

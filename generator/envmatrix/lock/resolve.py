@@ -42,7 +42,9 @@ class Workshop(Protocol):
     host_arch: str
 
     def apt_of_host(self, suite: str, arch: str) -> Apt: ...
-    def in_base(self, base: str, suite: str, arch: str) -> Packages: ...
+    def in_base(
+        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+    ) -> Packages: ...
     def rpm_in_base(self, base: str, repositories: Repositories) -> Packages: ...
     def released(self, suite: str, arch: str) -> int: ...
     def base(self, key: str, package_set: PackageSet, epoch: int) -> Base: ...
@@ -172,7 +174,7 @@ class Resolver:
             repository = self.nvidia_dnf.repository(request.suite or "", request.arch)
             manager = self.workshop.rpm_in_base(home, repository)
             return self.nvidia_dnf.resolve(request.packages, manager, repository)
-        manager = self.workshop.in_base(home, request.suite or "", request.arch)
+        manager = self.workshop.in_base(home, request.suite or "", request.arch, request.foreign)
         if request.resolver == "apt-files":
             return manager.exactly(request.packages)
         base, *others = request.below

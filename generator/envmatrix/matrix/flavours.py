@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from string import Formatter
 
 from envmatrix.errors import Problem
+from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.checks import component_problems
 from envmatrix.matrix.document import Document
 from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.model import ANALYSIS, Flavour, Matrix
+from envmatrix.matrix.model import ANALYSIS, OF_TARGET, Flavour, Matrix
 from envmatrix.matrix.reading import Reading, read
 from envmatrix.matrix.schema import FlavourFile
 from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.matrix.targets import CROSS_HOST, TARGETS
 
 # The flavours that images are made of, each over the one that it extends.
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
 
 # Those that need not be there, likewise.
 _OPTIONAL: Mapping[str, str] = {ANALYSIS: "devel"}
+
+# Docker's and Debian's names of the machines whose packages a cross image that envs/ describes may
+# have: its own, and those of its targets.
+_ARCHITECTURES = sorted(
+    {
+        docker_arch(name)
+        for name, its in TARGETS.items()
+        if name == CROSS_HOST or (its.crossed != "no" and "cross" not in its.packages)
+    }
+)
 
 _PLACEHOLDERS = ("compiler", "gcc", "triplet")
 
@@ -114,11 +127,21 @@ def _problems(
     yield from _name_problems(contents, document)
     yield from _extension_problems(contents, document, flavours)
     yield from component_problems(contents.components, document, ("components",), facts)
+    of_cross = "cross" in (contents.flavour, *_ancestors(contents.flavour, flavours))
     for index, package in enumerate(contents.packages):
         yield from _placeholder_problems(package, document, ("packages", index))
+        if problem := _architecture_problem(package, contents.flavour, of_cross=of_cross):
+            yield replace(problem, position=document.position("packages", index))
     for family, packages in contents.families.items():
         for index, package in enumerate(packages):
             yield from _placeholder_problems(package, document, ("families", family, index))
+            if ":" in package:
+                yield Problem(
+                    f"`{package}`: packages of the family `{family}` are of the image's own "
+                    "architecture",
+                    document.position("families", family, index),
+                    "only systems of the family `deb` have cross images",
+                )
 
 
 def _name_problems(contents: FlavourFile, document: Document) -> Iterator[Problem]:
@@ -141,12 +164,35 @@ def _extension_problems(
         yield Problem(f"flavour `{contents.flavour}` extends itself", position)
 
 
+def _architecture_problem(package: str, flavour: str, *, of_cross: bool) -> Problem | None:
+    """What is wrong with the architecture that a package is to be of, if it names one."""
+    name, colon, architecture = package.partition(":")
+    if not colon or package.endswith(OF_TARGET):
+        return None
+    if architecture in _ARCHITECTURES:
+        return None if of_cross else _of_native(package, flavour)
+    known = ("{target}", *(_ARCHITECTURES if of_cross else ()))
+    possible = " or ".join(f"`{name}:{its}`" for its in known)
+    message = f"`{package}`: there are no packages of the architecture `{architecture}`"
+    return Problem(message, hint=f"write {possible}")
+
+
+def _of_native(package: str, flavour: str) -> Problem:
+    name = package.partition(":")[0]
+    return Problem(
+        f"`{package}`: the packages of `{flavour}` are of the image's own architecture",
+        hint=f"write `{name}{OF_TARGET}`, which a cross image has for its target as well; or list "
+        "it in `envs/cross.yaml`",
+    )
+
+
 def _placeholder_problems(
     package: str, document: Document, location: tuple[str | int, ...]
 ) -> Iterator[Problem]:
     position = document.position(*location)
     try:
-        fields = [field for _, field, _, _ in Formatter().parse(package) if field is not None]
+        name = package.removesuffix(OF_TARGET)
+        fields = [field for _, field, _, _ in Formatter().parse(name) if field is not None]
     except ValueError:
         yield Problem(f"`{package}` has a brace without its counterpart", position)
         return

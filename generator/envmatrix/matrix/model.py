@@ -9,13 +9,16 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from envmatrix.errors import Position
-from envmatrix.matrix.cells import Cell, package_triplet
+from envmatrix.matrix.cells import Cell, docker_arch, package_triplet
 from envmatrix.matrix.compatibility import Toolchain
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.targets import TARGETS
 
 # The component that `policy: {cuda_compat: on}` asks for.
 COMPAT = "compat"
+
+# What ends the name of a package that a cross image has for its target.
+OF_TARGET = ":{target}"
 
 # The flavour that examines code.
 ANALYSIS = "analysis"
@@ -265,9 +268,18 @@ class Flavour:
         self, family: str, *, gcc: str, arch: str, compiler: str = ""
     ) -> tuple[str, ...]:
         """The package names of a family for a host compiler, whose package is `compiler`, and a
-        target architecture."""
+        target architecture. In an image of its own, a package of the target is one of the image."""
         values = {"gcc": gcc, "triplet": package_triplet(arch), "compiler": compiler}
-        return tuple(package.format_map(values) for package in self.packages[family])
+        names = (name.removesuffix(OF_TARGET) for name in self.packages[family])
+        return tuple(name.format_map(values) for name in names)
+
+    def sorted_out(self, *, of_target: bool) -> Flavour:
+        """A copy with the packages that are, or are not, of the target."""
+        kept = {
+            family: tuple(name for name in names if name.endswith(OF_TARGET) is of_target)
+            for family, names in self.packages.items()
+        }
+        return replace(self, packages=kept)
 
 
 # Compared by identity: two matrices are never equal by chance, and lookups can be kept per matrix.
@@ -307,6 +319,20 @@ class Matrix:
         """`flavour` and all that it builds on, the first one first."""
         found = self.flavours[flavour]
         return (*(self.lineage(found.extends) if found.extends else ()), found)
+
+    def packages_across(
+        self, family: str, *, gcc: str, arch: str, compiler: str = ""
+    ) -> tuple[str, ...]:
+        """The package names of `cross`: its own, and all that are of the target in what it builds
+        on, by the name of the target's machine."""
+        words = {"gcc": gcc, "arch": arch, "compiler": compiler}
+        own = self.flavours["cross"].sorted_out(of_target=False)
+        of_target = [
+            f"{name}:{docker_arch(arch)}"
+            for step in self.lineage("cross")
+            for name in step.sorted_out(of_target=True).packages_for(family, **words)
+        ]
+        return (*own.packages_for(family, **words), *of_target)
 
     def has_analysis(self, planned: PlannedCell) -> bool:
         """Whether there is a flavour that examines code, for the cell's kind of packages."""

@@ -23,6 +23,7 @@ _MOST = 999_999
 _COUNT = r"^[1-9][0-9]{0,5}$"
 _COUNT_OR_ZERO = r"^(0|[1-9][0-9]{0,5})$"
 _PACKAGE = r"^[a-z0-9{][a-z0-9+.{}-]+$"
+_PACKAGE_OF = r"^[a-z0-9{][a-z0-9+.{}-]+(:\S*)?$"
 _PROJECT = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 _SHA256 = r"^[0-9a-f]{64}$"
 _DEPOT = r"^//[^/@#*\s][^@#*\s]*[^/@#*\s.]$"
@@ -42,6 +43,7 @@ EXPECTED = {
     _COUNT: "a number from 1 to 999999",
     _COUNT_OR_ZERO: "a number from 0 to 999999",
     _PACKAGE: "a package name",
+    _PACKAGE_OF: "a package name",
     _PROJECT: "the name of a project in the package index",
     _SHA256: "64 hexadecimal digits",
     _DEPOT: "a path in a depot such as `//depot/library`, without `...`",
@@ -115,6 +117,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 DepotPath = Annotated[str, StringConstraints(pattern=_DEPOT)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
+# With an architecture, of which the reader of flavours knows more.
+PackageOf = Annotated[str, StringConstraints(pattern=_PACKAGE_OF)]
 
 
 def _without_null(text: str) -> str:

@@ -27,6 +27,7 @@ from envmatrix.matrix.scalars import (
     Name,
     OneOrMoreTexts,
     PackageName,
+    PackageOf,
     Project,
     Release,
     Releases,
@@ -395,5 +396,5 @@ class FlavourFile(Table):
     flavour: Name
     extends: Name | None = None
     components: tuple[Name, ...] = ()
-    packages: tuple[PackageName, ...] = ()
-    families: dict[Literal["rpm", "zypper"], tuple[PackageName, ...]] = {}
+    packages: tuple[PackageOf, ...] = ()
+    families: dict[Literal["rpm", "zypper"], tuple[PackageOf, ...]] = {}

@@ -55,6 +55,7 @@ class Target:
     names: Names | None = None
     last: Last | None = None
     triplet: str = ""
+    prefix: str = ""
     c: str = ""
     cxx: str = ""
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -9,12 +9,16 @@ from envmatrix.matrix.targets import Target
 
 @dataclass(frozen=True, slots=True)
 class Cross:
-    """A target, the machine on which its cross image compiles, and the stage with the compiler."""
+    """A target, the machine on which its cross image compiles, the stage with the compiler, the
+    architectures beside the machine's that packages are installed of, and whether the target's
+    Python is among them."""
 
     target: Target
     gcc: str
     host: str
     tools: str
+    foreign: tuple[str, ...] = ()
+    has_python: bool = False
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -19,6 +20,9 @@ from envmatrix.plan.trees import Tree, dropped, unpackings, with_links
 
 if TYPE_CHECKING:
     from envmatrix.lock.components import Recipe, Recipes
+
+# The package with what Python says of itself, in which a foreign one differs from the host's.
+_PYTHON = re.compile(r"libpython3\.\d+-minimal")
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
@@ -127,9 +131,8 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
     if not crossed and not first.toolchain.cuda.image:
         stages.add_build_host(first, CROSS_HOST)
     arches = tuple(sorted({str(its.machine) for its in targets.values() if its.is_native}))
-    host = docker_arch(CROSS_HOST)
     crosses = tuple(
-        Cross(targets[cell.cell.arch], first.toolchain.gcc, host, stages.tools_of(cell))
+        stages.cross_of(cell)
         for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.cell.arch))
     )
     flavours = (*_NATIVE, *([ANALYSIS] if known.matrix.has_analysis(first) else []))
@@ -232,6 +235,21 @@ class _Stages:
             return f"cuda-tools-{target.key}"
         of_host, own = self._host_tools, toolkit_set(cell, "tools", CROSS_HOST)
         return f"cuda-tools-{host}" + (f"-for-{target.key}" if of_host not in (None, own) else "")
+
+    def cross_of(self, cell: PlannedCell) -> Cross:
+        """Return what the cross image of a cell is, with what its packages bring."""
+        target = TARGETS[cell.cell.arch]
+        key = os_sets(cell, CROSS_HOST, target.name).cross
+        files = self._lock.sets[key].artifacts if key else ()
+        own = [its for its in files if its.filename.endswith(f"_{target.machine}.deb")]
+        return Cross(
+            target,
+            cell.toolchain.gcc,
+            docker_arch(CROSS_HOST),
+            self.tools_of(cell),
+            foreign=self._lock.sets[key].request.foreign if key else (),
+            has_python=any(_PYTHON.fullmatch(its.name) for its in own),
+        )
 
     def _add_base(self, keys: OsSets, arch: str) -> None:
         locked = self._lock.sets[keys.base]

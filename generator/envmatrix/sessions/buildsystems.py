@@ -122,9 +122,8 @@ _CMAKE_DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
 
 def _meson(place: Workplace, jobs: int) -> Sequence[Command]:
     build = place.library.build
-    # A second `setup` of a directory is an error, and ninja reconfigures what needs it.
-    setup = 'test -f build.ninja || exec meson setup "$@"'
-    arguments = [BUILD, place.tree, "--buildtype=release", *_meson_cross(place), *build.options]
+    setup = _ACROSS if _is_crossed(place) else _SET_UP
+    arguments = [BUILD, place.tree, "--buildtype=release", *build.options]
     ninja = ["ninja", "-C", BUILD, f"-j{jobs}", *build.targets]
     return (
         Command("configure", ["sh", "-euc", setup, "meson", *arguments]),
@@ -132,37 +131,22 @@ def _meson(place: Workplace, jobs: int) -> Sequence[Command]:
     )
 
 
-def _meson_cross(place: Workplace) -> Sequence[str]:
-    return ["--cross-file", f"{BUILD}/{MESON_CROSS}"] if _is_crossed(place) else []
+# A second `setup` of a directory is an error, and ninja reconfigures what needs it.
+_SET_UP = 'test -f build.ninja || exec meson setup "$@"'
+
+# Cross files of the image: one says what runs programs of the target, where this machine does.
+_ACROSS = """
+test ! -f build.ninja || exit 0
+set -- "$@" --cross-file toolchain.ini
+if "${QEMU_LD_PREFIX:-}"/lib/ld-linux-*.so.* --version >/dev/null 2>&1; then
+  set -- "$@" --cross-file emulated.ini
+fi
+exec meson setup "$@"
+"""
 
 
 def _is_crossed(place: Workplace) -> bool:
     return place.compiler.flavour.startswith("cross")
-
-
-MESON_CROSS = "meson-cross.ini"
-
-
-def meson_cross_file(place: Workplace) -> str:
-    """What Meson has to be told of a target; the compilers are in the image's environment."""
-    target, gcc = place.target, place.cell.toolchain.gcc
-    words = {"triplet": target.triplet, "gcc": gcc}
-    c, cxx = (text.format_map(words) for text in (target.c or "gcc", target.cxx or "g++"))
-    cpu = target.processor
-    return f"""\
-[binaries]
-c = ['{c}']
-cpp = ['{cxx}']
-cuda = ['nvcc', '-ccbin', '{cxx}']
-ar = '{target.triplet}-ar'
-strip = '{target.triplet}-strip'
-
-[host_machine]
-system = '{target.system.lower()}'
-cpu_family = '{cpu}'
-cpu = '{cpu}'
-endian = 'little'
-"""
 
 
 def _make(place: Workplace, jobs: int) -> Sequence[Command]:
@@ -198,19 +182,16 @@ exit $status
 
 
 def _python(place: Workplace, jobs: int) -> Sequence[Command]:
-    """A wheel, by the backend that the project names, of what `requires` lists. Its name has the
-    platform that Python itself tells."""
-    build, target = place.library.build, place.target
+    """A wheel, by the backend that the project names, of what `requires` lists."""
+    build = place.library.build
     argv = ["python3", "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
     settings = [f"--config-setting={option}" for option in build.options]
     parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(jobs), "MAX_JOBS": str(jobs)}
-    platform = f"{target.system}-{target.processor}".lower()
-    crossed = {"_PYTHON_HOST_PLATFORM": platform} if _is_crossed(place) else {}
     argv += [*settings, "--outdir", WHEELS, "."]
     # What the library says itself comes with its container.
     same = {name: text for name, text in _SAME_WHEELS.items() if name not in build.environment}
     command = ["sh", "-euc", _WITH_USUAL_MODES, "sh", *argv]
-    return (Command("compile", command, place.tree, {**parallel, **same, **crossed}),)
+    return (Command("compile", command, place.tree, {**parallel, **same}),)
 
 
 # Equal sources become equal wheels: the time of files in them, the first that a zip file can hold,

@@ -96,11 +96,16 @@ def _read(deps: str) -> Mapping[str, frozenset[str]]:
 def commands_of(files: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     """Test -> the words of its command, by the texts of CTest's own files."""
     return {
-        match["long"] or match["short"]: tuple(_WORD.findall(match["command"]))
+        match["long"] or match["short"]: _without_emulator(_WORD.findall(match["command"]))
         for text in files
         for line in text.splitlines()
         if (match := _TEST.match(line))
     }
+
+
+def _without_emulator(words: Sequence[str]) -> tuple[str, ...]:
+    """A command without what CMake puts before the programs that it crosses."""
+    return tuple(words[1:] if words[:1] == ["/usr/bin/env"] else words)
 
 
 def dependencies(

@@ -104,9 +104,6 @@ class Execution:
             build.remove(steps.COMPILATIONS)
             if place.copies:
                 update(place.source, build, steps.COPY, place.beside("copied"))
-            if place.library.build.system == "meson":
-                text = buildsystems.meson_cross_file(place)
-                build.write(buildsystems.MESON_CROSS, text.encode())
 
     def _build(self) -> None:
         """With fewer jobs where memory does not suffice for as many."""

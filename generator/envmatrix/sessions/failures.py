@@ -65,7 +65,8 @@ _RULES: Sequence[_Rule] = (
         r"fatal error: [\w-]+/python[\d.]+/pyconfig\.h: No such file",
         "environment",
         "it includes `Python.h`, and the image has that of its own architecture only",
-        "compile it under emulation: `--emulate`",
+        "list `libpython3-dev:{target}` in envs/devel.yaml, or compile it under emulation: "
+        "`--emulate`",
     ),
     _rule(
         r"(?i)(?:"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,52 @@ def test_an_artifact_is_of_the_archive_that_has_its_suite_and_architecture(
     line = f"'{MIRROR}/pool/a' a_1_arm64.deb 1 SHA256:{SHA256}"
     apt, _ = apt_that_prints(tmp_path, line, suite=suite)
     assert [item.origin for item in apt.exactly(["a"])] == [origin]
+
+
+def with_arm64(directory: Path, *lines: str) -> tuple[Apt, list[Sequence[str]]]:
+    """apt of amd64 with packages of arm64 beside, which Ubuntu has in an archive of its own."""
+    arm64, commands = apt_that_prints(directory, *lines, suite="noble")
+    own = load_facts().archive("noble", "amd64")
+    foreign = ((arm64.archive, "http://mirror.example/ports"),)
+    return Apt(directory, own, "http://mirror.example/ubuntu", arm64.run, foreign), commands
+
+
+def test_two_architectures_are_read_from_the_archive_of_each(tmp_path: Path) -> None:
+    apt, commands = with_arm64(tmp_path)
+    apt.update()
+    assert "APT::Architecture=amd64" in commands[0]
+    assert "APT::Architectures=amd64,arm64" in commands[0]
+    lines = (tmp_path / "sources.list").read_text().splitlines()
+    assert [line.split()[1:4:2] for line in lines] == [
+        ["[arch=amd64", "http://mirror.example/ubuntu"],
+        ["[arch=arm64", "http://mirror.example/ports"],
+    ]
+    assert all("signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg]" in its for its in lines)
+
+
+def test_a_package_of_another_architecture_is_of_the_archive_that_has_that(tmp_path: Path) -> None:
+    lines = (
+        f"'http://mirror.example/{archive}/pool/z_1_{arch}.deb' z_1_{arch}.deb 1 SHA256:{SHA256}"
+        for archive, arch in (("ubuntu", "amd64"), ("ports", "arm64"))
+    )
+    apt, _ = with_arm64(tmp_path, *lines)
+    assert [(its.origin, its.filename) for its in apt.closure(["z", "z:arm64"])] == [
+        ("ubuntu", "z_1_amd64.deb"),
+        ("ubuntu-ports", "z_1_arm64.deb"),
+    ]
+
+
+def test_a_package_that_would_replace_the_one_of_the_image_is_refused(tmp_path: Path) -> None:
+    apt, _ = with_arm64(tmp_path)
+
+    def fail(command: Sequence[str]) -> str:
+        assert "--no-remove" in command
+        said = "E: Packages need to be removed but remove is disabled."
+        raise LookupFailed("`apt-get install` failed", details=[said])
+
+    with pytest.raises(LookupFailed, match="tk:arm64 cannot be installed beside") as caught:
+        replace(apt, run=fail).closure(["z", "tk:arm64"], "Package: z\n")
+    assert "Multi-Arch: same" in str(caught.value.hint)
 
 
 def test_artifacts_come_sorted_whatever_apt_prints_first(tmp_path: Path) -> None:

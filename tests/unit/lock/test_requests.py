@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fakes import cell_of, lock_of, matrix_of
+from tests.fakes import cell_of, lock_of, matrix_of, write_repository
 
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.model import Lock, PackageSet, Request
 from envmatrix.lock.requests import all_requests, drift, requests_of
+from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 
 AXES = """\
@@ -117,6 +118,27 @@ def test_an_aarch64_cell_also_asks_for_what_crosses_to_it(matrix: Matrix) -> Non
     tools = {key for key in requests if "-tools-" in key}
     assert tools == {"cuda13.0-pypi-tools-amd64", "cuda13.0-pypi-tools-arm64"}
     assert "cuda13.0-pypi-runtime-amd64" not in requests
+
+
+def test_packages_of_the_target_are_the_image_s_own_and_in_a_cross_image_both(
+    tmp_path: Path,
+) -> None:
+    root = write_repository(tmp_path, AXES)
+    for name, package in {"devel": "zlib1g-dev:{target}", "cross": "libnuma-dev:arm64"}.items():
+        file = root / f"envs/{name}.yaml"
+        file.write_text(file.read_text().replace("packages: [", f'packages: ["{package}", '))
+    requests = asked(load_matrix(root), "cuda13.0-debian12-aarch64")
+    for arch in ("amd64", "arm64"):
+        own = requests[f"debian12-{arch}-devel-gcc12"]
+        assert "zlib1g-dev" in own.packages
+        assert own.foreign == ()
+    across = requests["debian12-amd64-cross-gcc12-arm64"]
+    assert across.packages == (
+        "g++-12-aarch64-linux-gnu",
+        "libnuma-dev:arm64",
+        "zlib1g-dev:arm64",
+    )
+    assert (across.arch, across.foreign) == ("amd64", ("arm64",))
 
 
 def test_cudnn_is_asked_for_by_its_major_of_cuda(matrix: Matrix) -> None:

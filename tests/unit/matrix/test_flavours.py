@@ -63,7 +63,42 @@ def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) 
             "`g++-{gcc` has a brace without its counterpart",
             None,
         ),
-        ("flavour: a\npackages: [A B]", "`packages[0]` must be a package name, not `A B`", None),
+        (
+            'flavour: a\npackages: ["zlib1g-dev:arm64"]',
+            "`zlib1g-dev:arm64`: the packages of `a` are of the image's own architecture",
+            (
+                "write `zlib1g-dev:{target}`, which a cross image has for its target as well; or "
+                "list it in `envs/cross.yaml`"
+            ),
+        ),
+        (
+            'flavour: a\npackages: ["zlib1g-dev:armhf"]',
+            "`zlib1g-dev:armhf`: there are no packages of the architecture `armhf`",
+            "write `zlib1g-dev:{target}`",
+        ),
+        (
+            'flavour: a\npackages: ["zlib1g-dev:"]',
+            "`zlib1g-dev:`: there are no packages of the architecture ``",
+            "write `zlib1g-dev:{target}`",
+        ),
+        (
+            'flavour: a\npackages: ["lib-{target}"]',
+            "`lib-{target}`: unknown placeholder `{target}`",
+            "did you mean `triplet`?",
+        ),
+        (
+            'flavour: a\nfamilies: {rpm: ["zlib-devel:{target}"]}',
+            (
+                "`zlib-devel:{target}`: packages of the family `rpm` are of the image's own "
+                "architecture"
+            ),
+            "only systems of the family `deb` have cross images",
+        ),
+        (
+            "flavour: a\npackages: [A B]",
+            "`packages[0]` must be a package name, not `A B`",
+            None,
+        ),
     ],
 )
 def test_a_mistake_in_a_flavour_is_told(
@@ -72,6 +107,19 @@ def test_a_mistake_in_a_flavour_is_told(
     found = problems_of(facts, a=text)
     assert [(message.split(": ", 1)[1], told) for message, told in found] == [(problem, hint)]
     assert found[0][0].startswith("envs/a.yaml:")
+
+
+@pytest.mark.parametrize("package", ["zlib1g-dev:arm64", "zlib1g-dev:amd64", "zlib1g-dev:{target}"])
+def test_a_cross_flavour_may_name_the_architectures_of_cross_images(
+    facts: Facts, package: str
+) -> None:
+    assert problems_of(facts, cross=f'flavour: cross\npackages: ["{package}"]') == []
+
+
+def test_the_architectures_that_a_cross_flavour_may_name_are_listed(facts: Facts) -> None:
+    ((message, hint),) = problems_of(facts, cross='flavour: cross\npackages: ["a1:ppc64el"]')
+    assert message.startswith("envs/cross.yaml:2:12: `a1:ppc64el`: there are no packages")
+    assert hint == "write `a1:{target}` or `a1:amd64` or `a1:arm64`"
 
 
 def test_flavours_that_extend_each_other_are_refused(facts: Facts) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from envmatrix.sessions.dependencies import (
     build_of,
     commands_of,
@@ -64,6 +66,12 @@ def test_a_test_depends_on_what_its_program_is_made_of() -> None:
 def test_a_test_depends_on_files_that_its_command_names() -> None:
     found = dependencies(build_of(GRAPH, DEPS), commands_of([CTEST]), "/src")
     assert "data/expected.txt" in found["elf"]
+
+
+def test_what_runs_a_program_that_was_crossed_is_not_the_program() -> None:
+    crossed = re.sub(r'add_test\((\S+) "', r'add_test(\1 "/usr/bin/env" "', CTEST)
+    assert crossed != CTEST
+    assert commands_of([crossed]) == commands_of([CTEST])
 
 
 def test_nothing_is_known_of_a_program_from_elsewhere() -> None:
