@@ -82,6 +82,12 @@ def hostile(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def finders(session: nox.Session) -> None:
+    """What build systems look for, in every way that a build is invoked; see docs/discovery.md."""
+    session.run("pytest", "tests/integration/test_finders.py", "--finders", *session.posargs)
+
+
+@nox.session(default=False)
 def pull(session: nox.Session) -> None:
     """Pull published images by digest, those of a cell: `-- --select cuda12-aarch64`."""
     session.run("envmatrix", "pull", *session.posargs)

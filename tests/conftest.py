@@ -18,6 +18,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="measure every CUDA release, not only the oldest and the newest",
     )
 
+    parser.addoption(
+        "--finders",
+        action="store_true",
+        help="look for what build systems look for in every way that a build is invoked",
+    )
+    parser.addoption(
+        "--update-discovery",
+        action="store_true",
+        help="write the tables of docs/discovery.md anew; review the diff",
+    )
+
+
+@pytest.fixture
+def update_discovery(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-discovery"))
+
 
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:

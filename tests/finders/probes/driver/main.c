@@ -1,0 +1,2 @@
+int uses(void);
+int main(void) { return uses() ? 0 : 1; }

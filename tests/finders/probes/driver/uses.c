@@ -1,0 +1,2 @@
+int cuInit(unsigned);
+int uses(void) { return cuInit(0); }

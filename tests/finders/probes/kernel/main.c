@@ -1,0 +1,2 @@
+int version(void);
+int main(void) { return version() ? 0 : 1; }
