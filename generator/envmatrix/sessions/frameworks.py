@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.buildsystems import BAZEL, bazel
 from envmatrix.sessions.junit import Case
+from envmatrix.sessions.outcomes import bounded
 from envmatrix.sessions.steps import BUILD, Workplace
 
 # Where frameworks write their reports, in the build directory.
@@ -50,12 +51,18 @@ class Framework:
 def names(framework: Framework, batch: Batch, text: str) -> tuple[str, ...]:
     """The tests that a listing tells; EnvmatrixError where it tells none that can be read."""
     try:
-        return tuple(dict.fromkeys(framework.names(batch, text)))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return tuple(dict.fromkeys(map(_checked, framework.names(batch, bounded(text)))))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise EnvmatrixError(
             f"the list of tests of `{batch.argv[0]}` cannot be read: {error}",
             hint="run without `--shard`",
         ) from error
+
+
+def _checked(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a test is no text, but {type(name).__name__}")
+    return name
 
 
 def _report(program: str) -> str:

@@ -176,10 +176,21 @@ def worse(known: TestOutcome | None, found: TestOutcome) -> TestOutcome:
     return replace(chosen, seconds=known.seconds + found.seconds)
 
 
+# What a list of tests or of measurements may have, in characters.
+_LARGEST_LIST = 16 << 20
+
+
+def bounded(text: str) -> str:
+    """`text`; ValueError where it is longer than anything that is read as a whole."""
+    if len(text) > _LARGEST_LIST:
+        raise ValueError(f"it has more than {_LARGEST_LIST >> 20} MB")
+    return text
+
+
 def measurements(text: str) -> tuple[Measurement, ...]:
     """The JSON that a benchmark prints: {"measurements": [{name, value, unit, direction}]}."""
     try:
-        return tuple(map(_measurement, json.loads(text)["measurements"]))
+        return tuple(map(_measurement, json.loads(bounded(text))["measurements"]))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise EnvmatrixError(f"the benchmark's output is not its JSON: {error}") from error
 

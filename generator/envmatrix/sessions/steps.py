@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.confined import Area
-from envmatrix.engine.containers import ContainerSpec, Mount
+from envmatrix.engine.containers import ContainerSpec, Limits, Mount
 from envmatrix.matrix.cells import version_key
 from envmatrix.matrix.model import Library, PlannedCell
 from envmatrix.matrix.targets import TARGETS, Target
@@ -161,7 +161,8 @@ def measure(
 
 
 def shell(place: Workplace) -> ContainerSpec:
-    return compiler(place, ["bash"])
+    limits = Limits(shared_memory=place.shared_memory)
+    return replace(compiler(place, ["bash"]), limits=limits)
 
 
 def compiler(

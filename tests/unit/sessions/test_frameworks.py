@@ -89,10 +89,23 @@ def test_a_name_for_ctest_matches_itself_only(name: str) -> None:
     assert not re.search(pattern, f"{name}x")
 
 
-def test_ctest_lists_as_json() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json",
+        "[]",
+        '"tests"',
+        '{"tests": [{"name": ["a"]}]}',
+        '{"tests": [{"name": 1}]}',
+        "[" * 100_000,
+        " " * (17 << 20),
+    ],
+    ids=["text", "list", "word", "names", "number", "depth", "size"],
+)
+def test_ctest_lists_as_json(text: str) -> None:
     assert listed("ctest", '{"tests": [{"name": "a"}, {"name": "b"}]}') == ("a", "b")
     with pytest.raises(EnvmatrixError, match="list of tests"):
-        listed("ctest", "no json")
+        listed("ctest", text)
 
 
 def test_pytest_tests_go_by_their_node_ids() -> None:

@@ -127,6 +127,8 @@ def test_the_measurements_of_a_benchmark() -> None:
         printed({**ROW, "value": float("inf")}),
         printed({**ROW, "direction": "sideways"}),
         printed({**ROW, "name": 1}),
+        '{"measurements": ' + "[" * 100_000,
+        " " * (17 << 20),
         printed({key: value for key, value in ROW.items() if key != "unit"}),
     ],
 )
