@@ -17,6 +17,7 @@ import httpx
 from tests.unit.results.examples import record
 
 from envmatrix.commands import consumers
+from envmatrix.confined import Area, Directory
 from envmatrix.engine import archives, host
 from envmatrix.engine.progress import BuildProgress
 from envmatrix.lock import dnf, image, images, model
@@ -24,7 +25,7 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.results.journal import replay
 from envmatrix.results.records import Part, line_of
 from envmatrix.results.waiver_file import load_waivers
-from envmatrix.sessions import analysis, baselines, dependencies
+from envmatrix.sessions import analysis, baselines, dependencies, junit, outcomes
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step
 from envmatrix.store import configuration
@@ -62,6 +63,16 @@ def _matrix(name: str) -> Callable[[Path, bytes], object]:
         return _file(name, load_matrix)(directory, content)
 
     return read
+
+
+def _made(name: str, read: Callable[[Directory], object]) -> Callable[[Path, bytes], object]:
+    """Read a file that a container wrote."""
+
+    def opened(directory: Path) -> object:
+        with Area(directory).opened() as build:
+            return read(build)
+
+    return _file(name, opened)
 
 
 def _text(read: Callable[[str], object]) -> Callable[[Path, bytes], object]:
@@ -218,6 +229,11 @@ pypi = "https://mirror.example/simple"
 [sdk]
 qnx = "/opt/qnx"
 """
+_JUNIT = b"""<?xml version="1.0" encoding="UTF-8"?>
+<testsuites><testsuite name="s" tests="3"><testcase name="a" classname="c" time="0.5"/>
+<testcase name="b" status="run" result="completed"><failure message="no">text</failure></testcase>
+<testcase name="c"><skipped/><system-out>said</system-out></testcase></testsuite></testsuites>
+"""
 _GRAPH = b"""digraph ninja {
 "0x1" [label="a_test"]
 "0x2" [label="a.o"]
@@ -304,6 +320,9 @@ libraries:
 
 
 def readers() -> Sequence[Reader]:
+    sccache = {"stats": {name: {"counts": {"CUDA": 3}} for name in ("cache_hits", "cache_misses")}}
+    benchmark = {"name": "axpy", "value": 1.5, "unit": "GB/s", "direction": "higher"}
+    gcov = {"files": [{"file": "/source/a.cpp", "lines": [{"line_number": 1, "count": 2}]}]}
     return (
         Reader("matrix.yaml", [(ROOT / "matrix.yaml").read_bytes()], _matrix("matrix.yaml")),
         Reader("matrix.d", [_OVERLAY], _matrix("matrix.d/x.yaml")),
@@ -317,6 +336,20 @@ def readers() -> Sequence[Reader]:
         Reader("waivers.yaml", [_WAIVERS], _file("waivers.yaml", load_waivers)),
         Reader("config.toml", [_CONFIGURATION], _file("config.toml", _configuration)),
         Reader("journal", [_lines_of_a_journal()], _file(f"{record(1).run.id}.jsonl", _journal)),
+        Reader(
+            "JUnit",
+            [_JUNIT],
+            _made("reports/a.xml", lambda build: junit.read(build, "reports/a.xml")),
+        ),
+        Reader(
+            "measurements", [_json({"measurements": [benchmark]})], _text(outcomes.measurements)
+        ),
+        Reader(
+            "ccache",
+            [b"# a.cu\ndirect_cache_hit\n# b.cu\ncache_miss\n"],
+            _made("ccache.log", outcomes.cache_hits),
+        ),
+        Reader("sccache", [_json(sccache)], _made("sccache.json", outcomes.cache_hits)),
         Reader("ninja", [_GRAPH], _text(_graph)),
         Reader(
             "clang-tidy",
@@ -333,6 +366,7 @@ def readers() -> Sequence[Reader]:
             _lines(lambda lines: analysis.of_abidiff("libx.so", lines)),
         ),
         Reader("licences", [b"libx.so\tlibx\tMIT\nliby.so\t?\t\n"], _text(analysis.linked)),
+        Reader("gcov", [_json(gcov)], _lines(lambda lines: analysis.tracefile(lines, bool))),
         Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(analysis.line_rate)),
         Reader(
             "baseline",
