@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from envmatrix.engine.processes import run
@@ -127,7 +128,10 @@ def commit(url: str, revision: str) -> str:
         raise LookupFailed(
             f"`{revision}` is no name of a branch or a tag", hint="see `git check-ref-format`"
         )
-    printed = _git(repository, "ls-remote", "origin", *names, seconds=_ANSWER_SECONDS)
+    with TemporaryDirectory() as nowhere:  # a repository around us has an `origin` of its own
+        printed = _git(
+            repository, "ls-remote", "origin", *names, at=Path(nowhere), seconds=_ANSWER_SECONDS
+        )
     rows = (line.partition("\t") for line in printed.splitlines())
     found = {name: known for known, _, name in rows}
     for name in reversed(names):  # the commit below an annotated tag, not the tag
@@ -322,6 +326,8 @@ def _git(
     environment.pop("SSH_ASKPASS", None)
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GCM_INTERACTIVE": "never"}
     environment |= {"SSH_ASKPASS_REQUIRE": "never", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
+    if at:
+        environment["GIT_CEILING_DIRECTORIES"] = str(at.resolve().parent)
     if repository.path:
         environment["GIT_PROTOCOL_FROM_USER"] = "0"
         settings |= {"protocol.file.allow": "always"} if repository.is_among_local else {}

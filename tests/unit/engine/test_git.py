@@ -78,6 +78,16 @@ def repository(tmp_path: Path) -> Path:
     return its
 
 
+def test_a_repository_around_us_is_not_asked_instead(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = tmp_path / "around"
+    subprocess.run(["git", "clone", "--quiet", str(repository), str(around)], check=True)
+    git(around, "remote", "set-url", "origin", str(tmp_path / "another"))
+    monkeypatch.chdir(around)
+    assert engine.commit(str(repository), "main") == head(repository)
+
+
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
 def test_branches_and_tags_are_their_commits(repository: Path, form: str) -> None:
     url = form.format(repository)
