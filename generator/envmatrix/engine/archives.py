@@ -7,6 +7,7 @@ directory is opened below the one before it without following links, and links a
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import stat
@@ -34,22 +35,21 @@ _LATEST = 1 << 33
 # The parts of a wheel that are installed where modules are.
 _MODULES = ("purelib", "platlib")
 
-# The parts of a wheel that are installed where modules are.
-_MODULES = ("purelib", "platlib")
-
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def unpack(file: Path, name: str, target: Path) -> None:
     """Write what is in the archive `file` to `target`, without the directory around all of it."""
-    inside = target.with_name(f"{target.name}.in")
+    inside = target.with_name(f".{target.name}.unpacked")
     try:
         shutil.rmtree(inside, ignore_errors=True)
         inside.mkdir(parents=True)
         with _explained(name), _Tree(inside, file) as tree:
             root = tree.fill(strips=True)
-        if target.exists():
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+        elif target.exists():
             shutil.rmtree(target)
         inside.joinpath(*root).rename(target)
     finally:
@@ -60,6 +60,18 @@ def unpack_wheel(file: Path, target: Path) -> None:
     """Add what is in a wheel to the directory `target`, where Python looks for modules."""
     with _explained(file.name), _Tree(target, file, _installed) as tree:
         tree.fill(strips=False)
+
+
+def check_links(directory: Path, name: str) -> None:
+    """Refuse a directory made of several archives where a link leads out: what a link of one
+    leads through, another may have as a link."""
+    links = _Links()
+    for place, *found in os.walk(directory):
+        for file in map(Path(place).joinpath, itertools.chain(*found)):
+            if file.is_symlink():
+                links[file.relative_to(directory).parts] = str(file.readlink())
+    with _explained(name):
+        links.check()
 
 
 def _installed(name: Name) -> Name:
@@ -83,6 +95,41 @@ def _explained(name: str) -> Iterator[None]:
         ) from error
 
 
+class _Links(dict[Name, str]):
+    """The links of a tree, and where each says that it leads."""
+
+    _steps = 0
+
+    def check(self, top: Name = ()) -> None:
+        """Refuse a link that leads out of the directory `top`."""
+        for name, target in self.items():
+            if not self._is_inside(name, target, top):
+                raise Refused(f"the link {_shown('/'.join(name))} leads out of it")
+
+    def _is_inside(self, name: Name, target: str, top: Name) -> bool:
+        """Whether a link, followed through the others as the kernel does, stays below `top`."""
+        place, ahead = list(name[:-1]), target.split("/")[::-1]
+        followed = 0
+        while ahead:
+            self._steps += 1
+            if self._steps > _MOST_STEPS:
+                raise Refused("its links lead through each other too often")
+            part = ahead.pop()
+            if part == "..":
+                if len(place) <= len(top):
+                    return False
+                place.pop()
+            elif part not in ("", "."):
+                place.append(part)
+                if (through := self.get(tuple(place))) is not None:
+                    place.pop()
+                    followed += 1
+                    if followed > _MOST_LINKS_FOLLOWED:  # realpath takes the rest for what it says
+                        return ".." not in ahead
+                    ahead += through.split("/")[::-1]
+        return True
+
+
 class _Tree:
     """A directory that is filled from an archive. Links are in it only at the end."""
 
@@ -92,8 +139,7 @@ class _Tree:
         self._directory = directory
         self._archive = archive
         self._place = place
-        self._links: dict[Name, str] = {}
-        self._steps = 0
+        self._links = _Links()
 
     def __enter__(self) -> _Tree:
         self._root = os.open(self._directory, _DIRECTORY)
@@ -114,9 +160,7 @@ class _Tree:
                 raise Refused(f"it has more than {most} files")
             self._add(entry)
         top = self._only_directory() if strips else ()
-        for name, target in self._links.items():
-            if not self._is_inside(name, target, top):
-                raise Refused(f"the link {_shown('/'.join(name))} leads out of it")
+        self._links.check(top)
         for name, target in self._links.items():  # nothing is written behind these
             os.symlink(target, name[-1], dir_fd=self._open(name[:-1]))
         return top
@@ -217,29 +261,6 @@ class _Tree:
             os.close(self._parent)
             self._opened, self._parent = name, opened
         return self._parent
-
-    def _is_inside(self, name: Name, target: str, top: Name) -> bool:
-        """Whether a link, followed through the others as the kernel does, stays below `top`."""
-        place, ahead = list(name[:-1]), target.split("/")[::-1]
-        followed = 0
-        while ahead:
-            self._steps += 1
-            if self._steps > _MOST_STEPS:
-                raise Refused("its links lead through each other too often")
-            part = ahead.pop()
-            if part == "..":
-                if len(place) <= len(top):
-                    return False
-                place.pop()
-            elif part not in ("", "."):
-                place.append(part)
-                if (through := self._links.get(tuple(place))) is not None:
-                    place.pop()
-                    ahead += through.split("/")[::-1]
-                    followed += 1
-                    if followed > _MOST_LINKS_FOLLOWED:
-                        return True
-        return True
 
 
 def _name(text: str) -> Name:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from envmatrix.engine import git, perforce
-from envmatrix.engine.archives import unpack, unpack_wheel
+from envmatrix.engine.archives import check_links, unpack, unpack_wheel
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.libraries import CHANGELIST, COMMIT, SUBMODULE
 from envmatrix.lock.model import Artifact, PackageSet
@@ -83,11 +83,12 @@ def wheels(cache: Path, store: Store, artifacts: Sequence[Artifact]) -> Path:
     return _kept(cache, f"wheels-{digest}", lambda target: unpack_wheels(files, target))
 
 
-def unpack_wheels(files: Iterable[Path], target: Path) -> None:
+def unpack_wheels(files: Sequence[Path], target: Path) -> None:
     """Have in `target` what an installation of wheels has where Python finds modules."""
     target.mkdir(parents=True)
     for file in files:
         unpack_wheel(file, target)
+    check_links(target, ", ".join(file.name for file in files))
 
 
 def _kept(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
@@ -139,3 +140,4 @@ def _unpack_all(store: Store, artifacts: Iterable[Artifact], target: Path) -> No
         return
     for artifact, match in sorted(parts.items(), key=lambda part: part[1][1] or ""):
         unpack(store.path(artifact), artifact.filename, target / match[1] if match[1] else target)
+    check_links(target, ", ".join(its.filename for its in parts))

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from envmatrix.engine import archives, packed
@@ -131,6 +131,10 @@ HOSTILE = {
     ),
     "links whose names say less than they do": tar(
         entry("d/e/f/g"), link("d/e/x", "../.."), link("y", "d/e/x/.."), entry("z")
+    ),
+    "links in a circle that climbs": tar(link("a", "b/.."), link("b", "a/..")),
+    "more links than the kernel follows, then up": tar(
+        entry("d/e"), link("d/l", "."), link("d/up", ".."), link("x", "d/" + "l/" * 41 + "up/..")
     ),
     "a file through a link": tar(link("a", "."), entry("a/file")),
     "a file through a link that climbs": tar(link("a", "../../victim"), entry("a/file")),
@@ -284,6 +288,13 @@ def test_names_that_differ_in_case_or_are_not_utf8_are_kept(outside: Outside) ->
     assert {os.fsencode(its.name) for its in tree.iterdir()} == {b"README", b"readme", b"caf\xe9"}
 
 
+def test_links_that_lead_nowhere_are_kept_where_they_do_not_climb(outside: Outside) -> None:
+    chain = [link(f"d/{count}", f"../d/{count + 1}") for count in range(50)]
+    circle = [link("d/one", "../d/other"), link("d/other", "one"), link("d/deeper", "deeper/x")]
+    tree = outside.unpack(tar(entry("a"), *chain, *circle))
+    assert len([its for its in (tree / "d").iterdir() if its.is_symlink()]) == 53
+
+
 def test_a_single_link_is_not_taken_for_the_directory_around(outside: Outside) -> None:
     tree = outside.unpack(tar(link("lib", "nowhere")))
     assert (tree / "lib").is_symlink()
@@ -386,9 +397,11 @@ def test_a_wheel_does_not_write_through_what_is_there(outside: Outside) -> None:
 
 
 NAMES = st.sampled_from(
-    ["a", "b", "a/b", "a/b/c", "b/a", "../a", "/a", "a/../b", ".", "", "a/", "b/./c"]
+    ["a", "b", "a/b", "a/b/c", "b/a", "../a", "/a", "a/../b", ".", "", "a/", "b/./c", "a//b"]
 )
-TARGETS = NAMES | st.sampled_from(["..", "../..", "a/..", "b/..", "../victim", "b/c/../.."])
+TARGETS = NAMES | st.sampled_from(
+    ["..", "../..", "a/..", "b/..", "../victim", "b/c/../..", "../b", "a/../..", ".//b/../a/./.."]
+)
 KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
 
 
@@ -409,6 +422,7 @@ def is_inside(path: Path, root: Path) -> bool:
 
 @settings(max_examples=100, deadline=None)
 @given(content=tars())
+@example(tar(link("a", "b/.."), link("b", "a/..")))
 def test_no_link_of_any_tar_leads_out(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:

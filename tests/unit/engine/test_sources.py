@@ -89,6 +89,51 @@ def test_a_source_package_is_its_archives_as_one_tree(tmp_path: Path, store: Sto
     assert files_of(sources.tree(tmp_path, store, source(*found))) == {"a.c": "a", "data/x": "x"}
 
 
+def linked(links: Mapping[str, str]) -> bytes:
+    """A tar of a directory with a file and these links."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("top/file"))
+        for name, target in links.items():
+            entry = tarfile.TarInfo(f"top/{name}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            archive.addfile(entry)
+    return packed.getvalue()
+
+
+def test_what_an_additional_archive_is_named_for_is_replaced(tmp_path: Path, store: Store) -> None:
+    parts = tar({"top/a.in": "a", "top/b": "b"}), linked({"c": "file", "d": "b"})
+    for number, part in enumerate(parts):
+        found = [kept(store, f"{number}.orig.tar.gz", part)]
+        found += [
+            kept(store, f"{number}.orig-{name}.tar.gz", tar({"t/x": name})) for name in "abcd"
+        ]
+        files = files_of(sources.tree(tmp_path, store, source(*found)))
+        assert {f"{name}/x": name for name in "abcd"}.items() <= files.items()
+
+
+def test_no_link_leads_out_through_a_link_of_an_additional_archive(
+    tmp_path: Path, store: Store
+) -> None:
+    found = (
+        kept(store, "lib.orig.tar.gz", linked({"out": "data/here/../.."})),
+        kept(store, "lib.orig-data.tar.gz", linked({"here": "."})),
+    )
+    with pytest.raises(ConfigurationError, match="the link `out` leads out of it"):
+        sources.tree(tmp_path, store, source(*found))
+    assert not list(tmp_path.rglob("out"))
+
+
+def test_no_link_of_a_wheel_leads_out_through_one_of_another(tmp_path: Path, store: Store) -> None:
+    found = (
+        kept(store, "a.whl", linked({"back": ".."})),
+        kept(store, "b.whl", linked({"out": "back/.."})),
+    )
+    with pytest.raises(ConfigurationError, match="the link `top/out` leads out of it"):
+        sources.wheels(tmp_path, store, found)
+    assert not list(tmp_path.rglob("out"))
+
+
 @pytest.mark.parametrize(
     "content",
     [tar({"lib/a": "a", "../escaped": "b"}), tar({"/etc/escaped": "b"})[:40], b"no archive"],
