@@ -20,6 +20,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = {
     "cuda-nvcc": ("nvidia-cuda-nvcc", ("bin/", "include/")),
     "cuda-crt": ("nvidia-cuda-crt", ("include/",)),
+    "cuda-cuobjdump": ("nvidia-cuda-cuobjdump", ("bin/",)),
+    "cuda-cuxxfilt": ("nvidia-cuda-nvcc", ()),
+    "cuda-nvdisasm": ("nvidia-cuda-nvdisasm", ("bin/",)),
+    "cuda-nvprune": ("nvidia-cuda-nvcc", ()),
     "libnvvm": ("nvidia-nvvm", ("nvvm/",)),
     "cuda-cudart": ("nvidia-cuda-runtime", ("lib/libcudart.so.",)),
     "cuda-cudart-{dev}": (
@@ -27,8 +31,15 @@ PACKAGES = {
         ("include/", "lib/libcudadevrt", "lib/libcudart_"),
     ),
     "cuda-driver-{dev}": ("nvidia-cuda-runtime", ()),
-    "cuda-cccl": ("nvidia-cuda-cccl", ("include/",)),
+    "cuda-cccl": ("nvidia-cuda-cccl", ("include/", "cccl/")),
 }
+# File of a wheel -> where NVIDIA's packages and archives have it.
+MOVED = {
+    "include/nvvm.h": "nvvm/include/nvvm.h",
+    "lib/libnvvm.so.4": "nvvm/lib64/libnvvm.so.4",
+}
+# Programs that no wheel of CUDA 13.5 has, and that nothing here runs.
+EMPTY = {"cuda-cuxxfilt": "bin/cu++filt", "cuda-nvprune": "bin/nvprune"}
 
 
 def toolkit_wheels(*arches: str) -> Mapping[tuple[str, str], Path]:
@@ -54,11 +65,17 @@ def unpack_package(package: str, wheel: Path, root: Path, target: Path) -> None:
     with zipfile.ZipFile(wheel) as files:
         for entry in files.namelist():
             inside = entry.partition("nvidia/cu13/")[2]
+            inside = MOVED.get(inside, inside)
             if inside.startswith(PACKAGES[package][1]):
                 top = target if inside.startswith(("include/", "lib/")) else root
                 (top / inside).parent.mkdir(parents=True, exist_ok=True)
                 (top / inside).write_bytes(files.read(entry))
-    # The wheels lack these: the link, and a stub that nothing here links to.
+    if package in EMPTY:
+        (root / EMPTY[package]).parent.mkdir(parents=True)
+        (root / EMPTY[package]).touch()
+    # The wheels lack these: the links, and a stub that nothing here links to.
+    if package == "libnvvm":
+        (root / "nvvm/lib64/libnvvm.so").symlink_to("libnvvm.so.4")
     if package == "cuda-cudart-{dev}":
         (target / "lib/libcudart.so").symlink_to("libcudart.so.13")
     if package == "cuda-driver-{dev}":

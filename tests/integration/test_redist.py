@@ -22,14 +22,12 @@ from pathlib import Path
 
 import docker
 import pytest
-from tests.fakes import Silent
+from tests import wheels
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.made import machine_of
 
 from envmatrix.lock import model
 from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.origins import Origins
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
 # those of 13.5.
@@ -53,52 +51,57 @@ libraries:
 ARCHIVES = {
     "cuda_nvcc": ("nvidia-cuda-nvcc", ("bin/", "include/")),
     "cuda_crt": ("nvidia-cuda-crt", ("include/",)),
+    "cuda_cuobjdump": ("nvidia-cuda-cuobjdump", ("bin/",)),
+    "cuda_cuxxfilt": ("nvidia-cuda-nvcc", ()),
+    "cuda_nvdisasm": ("nvidia-cuda-nvdisasm", ("bin/",)),
+    "cuda_nvprune": ("nvidia-cuda-nvcc", ()),
     "libnvvm": ("nvidia-nvvm", ("nvvm/",)),
     "cuda_cudart": ("nvidia-cuda-runtime", ("include/", "lib/")),
-    "cccl": ("nvidia-cuda-cccl", ("include/",)),
+    "cccl": ("nvidia-cuda-cccl", ("include/", "cccl/")),
 }
+# The wheels lack these: links, a stub that nothing here links to, and programs that nothing runs.
+LINKS = {
+    "cuda_cudart": ("lib/libcudart.so", "libcudart.so.13"),
+    "libnvvm": ("nvvm/lib64/libnvvm.so", "libnvvm.so.4"),
+}
+EMPTY = {"cuda_cudart": "lib/stubs/libcuda.so"}
+EMPTY |= {package.replace("-", "_"): file for package, file in wheels.EMPTY.items()}
 PLATFORMS = {"amd64": "linux-x86_64", "arm64": "linux-sbsa"}
 
 
-def _archive(wheel: Path, top: str, prefixes: tuple[str, ...]) -> bytes:
+def _archive(name: str, wheel: Path, top: str) -> bytes:
     """The wheel's files as NVIDIA packs them, below one directory."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz", preset=0) as archive:
         with zipfile.ZipFile(wheel) as files:
             for entry in files.infolist():
-                name = entry.filename.partition("nvidia/cu13/")[2]
-                if name.startswith(prefixes):
-                    member = tarfile.TarInfo(f"{top}/{name}")
+                inside = entry.filename.partition("nvidia/cu13/")[2]
+                inside = wheels.MOVED.get(inside, inside)
+                if inside.startswith(ARCHIVES[name][1]):
+                    member = tarfile.TarInfo(f"{top}/{inside}")
                     member.size = entry.file_size
                     archive.addfile(member, files.open(entry))
-        # The wheels lack these: the link, and a stub that nothing here links to.
-        link = tarfile.TarInfo(f"{top}/lib/libcudart.so")
-        link.type, link.linkname = tarfile.SYMTYPE, "libcudart.so.13"
-        archive.addfile(link)
-        archive.addfile(tarfile.TarInfo(f"{top}/lib/stubs/libcuda.so"))
+        if name in LINKS:
+            link = tarfile.TarInfo(f"{top}/{LINKS[name][0]}")
+            link.type, link.linkname = tarfile.SYMTYPE, LINKS[name][1]
+            archive.addfile(link)
+        if name in EMPTY:
+            archive.addfile(tarfile.TarInfo(f"{top}/{EMPTY[name]}"))
     return packed.getvalue()
 
 
 @pytest.fixture(scope="session")
 def redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `https://developer.download.nvidia.com/compute` has, for one release."""
-    wheels = {
-        (item.name, arch): item
-        for key, its in model.load(ROOT).sets.items()
-        if key.startswith("cuda13.5-pypi")
-        for arch in [its.request.arch]
-        for item in its.artifacts
-    }
-    with http_client() as client:
-        Fetcher(Store.of_user(), Origins(), client).fetch(sorted(set(wheels.values())), Silent())
+    files = wheels.toolkit_wheels(*PLATFORMS)
     root = tmp_path_factory.mktemp("nvidia")
     directory = root / "cuda/redist"
     manifest: dict[str, object] = {"release_label": f"{RELEASE}.0", "release_product": "cuda"}
-    for name, (wheel, prefixes) in ARCHIVES.items():
-        row: dict[str, object] = {"name": name, "version": wheels[wheel, "amd64"].version}
+    for name, (wheel, _) in ARCHIVES.items():
+        row: dict[str, object] = {"name": name, "version": f"{RELEASE}.51"}
         for arch, platform in PLATFORMS.items():
             top = f"{name}-{platform}-{row['version']}-archive"
-            content = _archive(Store.of_user().path(wheels[wheel, arch]), top, prefixes)
+            content = _archive(name, files[wheel, arch], top)
             path = f"{name}/{platform}/{top}.tar.xz"
             (directory / path).parent.mkdir(parents=True)
             (directory / path).write_bytes(content)
