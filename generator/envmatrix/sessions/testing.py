@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import SKIPPED, EnvmatrixError
@@ -94,6 +94,9 @@ class Testing:
         found: list[str] = []
         for batch in self._framework.listing(self.runner.place, self._programs()):
             output = self._output("list", batch, keeps_stdout=True)
+            if self._lacks_driver(batch, output):
+                found.append(f"{PurePosixPath(batch.program).name}:*")
+                continue
             self.runner.check("list", output)
             found += names(self._framework, batch, output.ended.stdout)
         return chosen(found, durations, shard)
@@ -144,6 +147,8 @@ class Testing:
         try:
             told = self._told(batch, batch.report, output.lines)
         except EnvmatrixError as broken:
+            if self._lacks_driver(batch, output):
+                return self._excused([_by_status(batch.program, output, seconds)]), None
             error = self.runner.failure("test", output.ended, output.lines)
             error = error if output.ended.status else broken
             return [self._lost(batch, seconds, error)], error
@@ -156,9 +161,17 @@ class Testing:
         return excused, None
 
     def _excused(self, found: list[TestOutcome]) -> list[TestOutcome]:
-        """Without a GPU, tests that need one are skipped where they fail."""
-        globs = () if self.devices else self.tests.gpu
-        return list(verdicts.excused(found, globs, "no GPU"))
+        """Without a GPU, tests that need one are skipped where they fail, and those that need its
+        driver where they cannot be loaded."""
+        if self.devices:
+            return found
+        return list(verdicts.excused(verdicts.without_driver(found), self.tests.gpu, "no GPU"))
+
+    def _lacks_driver(self, batch: Batch, output: Output) -> bool:
+        """Whether a program of tests cannot say which it has, as there is no GPU and no driver."""
+        if self.devices or not batch.program:
+            return False
+        return verdicts.lacks_driver(_by_status(batch.program, output, 0))
 
     def _lost(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:
         """What stands for tests that nothing is known of."""

@@ -2,7 +2,8 @@
 
 A test that says itself that something is wrong has failed. One that crashed, could not be started
 or could not load what it needs is an error: nothing is known of what it tests. Only the first, and
-what CUDA itself says of a missing GPU, may be excused by `gpu` in matrix.yaml.
+what CUDA itself says of a missing GPU, may be excused by `gpu` in matrix.yaml. A program that needs
+the driver's own libraries cannot even be loaded where there is no GPU: that is excused always.
 """
 
 from __future__ import annotations
@@ -49,16 +50,31 @@ _IMPORTS = re.compile(r"^(?:E\s+)?(?:ModuleNotFoundError|ImportError)\b|^collect
 # How far back something is the last word of a program.
 _LAST_LINES = 4
 
+# The libraries that only the driver has, which comes into a container with a GPU, and what is said
+# where one is missing: by the loader as the last word of a program, or by Python of a module.
+_DRIVER = (
+    r"lib(?:cuda|cudadebugger|nvcuvid|nvoptix|nvidia-(?:allocator|cfg|encode|fbc|ml|opencl"
+    r"|opticalflow|ptxjitcompiler))\.so\.1:\ cannot\ open\ shared\ object\ file"
+)
+_NO_DRIVER = re.compile(
+    rf"""
+      ^(?:exit\s(?:code|status)\s\d+(?:\s\(not\sfound\))?:\s)?
+      (?:[^:]+:\serror\swhile\sloading\sshared\slibraries | (?:E\s+)?ImportError):\s{_DRIVER}
+    """,
+    re.VERBOSE,
+)
+NEEDS_DRIVER = "needs the NVIDIA driver, which only a machine with a GPU has"
+
 # What CUDA, its loader and programs on top of it say where there is no GPU.
 _NO_DEVICE = re.compile(
-    r"""
+    rf"""
       no\sCUDA-capable\sdevice
     | cudaErrorNoDevice | CUDA_ERROR_NO_DEVICE
     | CUDA\sdriver\sversion\sis\sinsufficient | cudaErrorInsufficientDriver
     | CUDA\sdriver\sis\sa\sstub | cudaErrorStubLibrary | CUDA_ERROR_STUB_LIBRARY
     | [Nn]o\sNVIDIA\s(?:driver|GPU) | NVIDIA\sdriver\s(?:on\syour\ssystem\s)?is\snot
     | NVML_ERROR_(?:DRIVER_NOT_LOADED|LIBRARY_NOT_FOUND) | Driver\sNot\sLoaded
-    | lib(?:cuda|nvidia-ml)\.so\.1:\scannot\sopen\sshared\sobject\sfile
+    | {_DRIVER}
     """,
     re.VERBOSE,
 )
@@ -116,6 +132,23 @@ def described(status: int) -> str:
 def last_words(output: str) -> str:
     """The last line that says something."""
     return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+
+
+def lacks_driver(outcome: TestOutcome) -> bool:
+    """Whether a program could not be loaded for want of a library of the driver. That is its last
+    word: after it others may have failed that are not a matter of the driver."""
+    said = (outcome.message, last_words(outcome.output) or outcome.message)
+    return outcome.state == "errored" and all(map(_NO_DRIVER.search, said))
+
+
+def without_driver(found: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:
+    """`found`, where what could not be loaded without the driver is skipped."""
+    return tuple(
+        replace(its, state="skipped", message=f"{NEEDS_DRIVER}: {its.message}")
+        if lacks_driver(its)
+        else its
+        for its in found
+    )
 
 
 def excused(

@@ -143,3 +143,57 @@ def test_only_a_verdict_and_a_gpu_that_cuda_misses_are_excused(
 def test_what_no_glob_names_is_not_excused() -> None:
     failed = bad("expected 1 device, got 0")
     assert verdicts.excused([failed], ["other"], "no GPU") == (failed,)
+
+
+LOADER = "/build/a: error while loading shared libraries: {}: cannot open shared object file: No"
+IMPORT = "ImportError: {}: cannot open shared object file: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    "library", ["libcuda.so.1", "libnvidia-ml.so.1", "libnvcuvid.so.1", "libnvidia-encode.so.1"]
+)
+@pytest.mark.parametrize(("said", "status"), [(LOADER, 127), (LOADER, 1), (IMPORT, 1)])
+def test_what_cannot_be_loaded_without_the_driver_is_skipped(
+    said: str, status: int, library: str
+) -> None:
+    said = said.format(library)
+    command = verdicts.by_status("a", status, 1.0, f"{said}\n")
+    of_ctest = verdicts.settled(bad("Failed", said), tells_why=False)
+    of_meson = verdicts.settled(bad(output=said), f"exit status {status}", tells_why=False)
+    of_bazel = verdicts.settled(
+        bad(f"exited with error code {status}", said, "errored"), tells_why=False
+    )
+
+    for errored in (command, of_ctest, of_meson, of_bazel):
+        (skipped,) = verdicts.without_driver([errored])
+        assert (errored.state, skipped.state) == ("errored", "skipped")
+        assert skipped.message.startswith(f"{verdicts.NEEDS_DRIVER}: ")
+        assert library in skipped.message
+
+
+@pytest.mark.parametrize(
+    ("status", "output"),
+    [
+        (127, LOADER.format("libcudart.so.13")),
+        (127, LOADER.format("libcuda.so.12")),
+        (127, LOADER.format("libcudaextra.so.1")),
+        (127, LOADER.format("libnvidia-container.so.1")),
+        (127, LOADER.format("libmy-libcuda.so.1")),
+        (127, "bash: line 1: libcuda.so.1: command not found"),
+        (127, "/build/a: symbol lookup error: libcuda.so.1: undefined symbol: cuInit"),
+        (139, LOADER.format("libcuda.so.1")),
+        (137, LOADER.format("libcuda.so.1")),
+        (1, f"{LOADER.format('libcuda.so.1')}\n2 of 3 failed\n"),
+        (1, "ModuleNotFoundError: No module named 'libcuda'"),
+        (1, f"dlopen: {IMPORT.format('libcuda.so.1')[13:]}"),
+    ],
+)
+def test_what_something_else_is_wrong_with_is_not_skipped(status: int, output: str) -> None:
+    found = verdicts.by_status("a", status, 1.0, output)
+    assert verdicts.without_driver([found]) == (found,)
+
+
+def test_a_file_of_tests_that_cannot_be_collected_is_not_skipped() -> None:
+    """pytest runs no other test then."""
+    found = verdicts.settled(bad("collection failure", IMPORT.format("libcuda.so.1"), "errored"))
+    assert verdicts.without_driver([found]) == (found,)
