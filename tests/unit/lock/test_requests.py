@@ -186,6 +186,21 @@ def test_nvidias_packages_are_those_of_the_cells_system_and_of_one_release(tmp_p
     assert (request.resolver, request.suite, request.arch) == ("nvidia-apt", "debian13", "amd64")
 
 
+@pytest.mark.parametrize(("release", "has_cuxxfilt"), [("11.0", False), ("11.2", True)])
+def test_a_release_is_asked_for_no_package_that_came_later(
+    tmp_path: Path, release: str, *, has_cuxxfilt: bool
+) -> None:
+    axes = f'cuda: ["{release}"]\nos: [ubuntu20.04]\narch: [x86_64]'
+    root = write_repository(tmp_path / "repository", axes, "sources: [{source: nvidia-apt}]\n")
+    text = (root / "matrix.yaml").read_text()
+    (root / "matrix.yaml").write_text(text.replace('sm: ["90"]', 'sm: ["80"]'))
+    requests = asked(load_matrix(root), f"cuda{release}-ubuntu20.04-x86_64")
+    (tools,) = (its for key, its in requests.items() if key.endswith("tools-amd64"))
+    dashed = release.replace(".", "-")
+    assert f"cuda-nvdisasm-{dashed}@{release}" in tools.packages
+    assert (f"cuda-cuxxfilt-{dashed}@{release}" in tools.packages) == has_cuxxfilt
+
+
 def test_a_library_is_given_what_it_asks_for_and_what_that_needs(tmp_path: Path) -> None:
     libraries = "libraries: {a: {path: a, components: [cusparse, nccl]}, b: {path: b}}\n"
     matrix = matrix_of(tmp_path / "repository", AXES.replace('"12.4", ', ""), libraries)
