@@ -169,8 +169,8 @@ def _check_out(repository: _Repository, commit: str, target: Path) -> Iterator[t
     for submodule, pinned in submodules:
         yield f"{SUBMODULE}{submodule.path}", pinned
         place = target / submodule.path.removeprefix(f"{repository.path}/")
-        if place.parent.resolve() != target.resolve() / place.relative_to(target).parent:
-            raise LookupFailed(f"{submodule} lies behind a link")
+        if place.resolve() != target.resolve() / place.relative_to(target):
+            raise LookupFailed(f"{submodule} is a link or lies behind one")
         yield from _check_out(submodule, pinned, place)
 
 

@@ -26,7 +26,7 @@ from envmatrix.store.artifacts import Store
 HOME = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 
 
-def git(directory: Path, *arguments: str) -> str:
+def git(directory: Path, *arguments: str, given: str = "") -> str:
     always = (
         "-c",
         "user.name=t",
@@ -37,7 +37,12 @@ def git(directory: Path, *arguments: str) -> str:
     )
     command = ["git", "-C", str(directory), *always, *arguments]
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env={**os.environ, **HOME}
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        input=given,
+        env={**os.environ, **HOME},
     )
     return done.stdout.strip()
 
@@ -180,6 +185,21 @@ def test_submodules_come_along_and_are_in_the_lock(nested: Path, tmp_path: Path,
     changed = PackageSet(locked.request, (), found={**found, "submodule relative": "0" * 40})
     with pytest.raises(LookupFailed, match="is not what was locked: submodule relative"):
         sources.tree(tmp_path / "cache", Store(tmp_path / "store"), changed)
+
+
+def test_a_submodule_that_is_a_link_as_well_is_not_checked_out(tmp_path: Path) -> None:
+    victim = committed(tmp_path / "victim", {"file": "untouched"})
+    outer = committed(tmp_path / "outer", {"outer": "o"})
+    git(outer, "submodule", "--quiet", "add", "../victim", "s")
+    committed(outer, {})
+    target = git(outer, "hash-object", "-w", "--stdin", given=str(victim))
+    entries = git(outer, "ls-tree", "HEAD")
+    tree = git(outer, "mktree", given=f"{entries}\n120000 blob {target}\ts\n")  # git takes it
+    git(outer, "update-ref", "HEAD", git(outer, "commit-tree", "-m", "hostile", tree))
+    with pytest.raises(LookupFailed, match=r"submodule `s`.* is a link"):
+        sources.commits(tmp_path / "cache", str(outer), "main")
+    assert git(victim, "status", "--short") == ""
+    assert (victim / "file").read_text() == "untouched"
 
 
 def test_a_submodule_whose_commit_is_gone_is_named(nested: Path, tmp_path: Path) -> None:
