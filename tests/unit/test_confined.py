@@ -217,6 +217,16 @@ def test_a_link_that_stays_inside_is_followed_where_it_is_named(
     assert directory.read("twice/report.xml", 10) == b"report"
 
 
+def test_a_link_over_too_many_directories_is_refused(directory: Directory, build: Path) -> None:
+    make_deep(build, 400)
+    (build / "near").symlink_to("d/" * 200)
+    (build / "far").symlink_to("d/" * 400)
+    with pytest.raises(Missing):
+        directory.read("near/program", 10)
+    with pytest.raises(Refused, match="`far` leads over too many links or directories"):
+        directory.read("far/program", 10)
+
+
 def test_a_file_has_to_be_within_its_limit(directory: Directory) -> None:
     directory.write("file", bytes(2 << 20))
     assert len(directory.read("file", 2 << 20)) == 2 << 20
@@ -425,7 +435,7 @@ def test_whatever_is_there_nothing_outside_changes_and_errors_are_refusals(
         for name, action in actions:
             if callable(action):
                 with suppress(OSError, RuntimeError):
-                    # In its container, a stranger has no way out, over the last name neither.
+                    # In its container, a stranger has no way out, not over the last name either.
                     if (build / name).resolve().is_relative_to(build.resolve()):
                         action(build / name, victim)
             else:

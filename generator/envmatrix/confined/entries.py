@@ -18,8 +18,10 @@ _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 PRIVILEGES = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
-# Links that one name may lead over.
+# Links that one name may lead over, and directories on the way that one says: each part is opened
+# from the top.
 _MOST_LINKS = 8
+_MOST_PARTS = 256
 
 
 class Refused(EnvmatrixError):
@@ -117,8 +119,8 @@ def resolved(top: int, parts: Sequence[str]) -> tuple[str, ...]:
         links += 1
         waiting += reversed(_inside(found, target, part))
         found.clear()
-        if links > _MOST_LINKS:
-            raise Refused(f"`{one_line(part)}` leads over too many links")
+        if links > _MOST_LINKS or len(waiting) > _MOST_PARTS:
+            raise Refused(f"`{one_line(part)}` leads over too many links or directories")
     return tuple(found)
 
 
