@@ -134,6 +134,15 @@ def test_no_link_of_a_wheel_leads_out_through_one_of_another(tmp_path: Path, sto
     assert not list(tmp_path.rglob("out"))
 
 
+def test_a_link_of_a_wheel_is_judged_as_it_is_written(tmp_path: Path, store: Store) -> None:
+    found = (
+        kept(store, "a.whl", linked({"one": "out"})),
+        kept(store, "b.whl", linked({"out": "one//."})),  # realpath says / of this circle
+    )
+    with pytest.raises(ConfigurationError, match="leads out of it"):
+        sources.wheels(tmp_path, store, found)
+
+
 @pytest.mark.parametrize(
     "content",
     [tar({"lib/a": "a", "../escaped": "b"}), tar({"/etc/escaped": "b"})[:40], b"no archive"],
