@@ -57,6 +57,8 @@ ARCHIVES: dict[str, dict[str, tuple[str, dict[str, tuple[str, ...]]]]] = {
                     "usr/lib/nvidia-cuda-toolkit/bin/crt",
                 ),
                 "nvvm/bin": ("usr/lib/nvidia-cuda-toolkit/bin/cicc",),
+                "nvvm/include": ("usr/include/nvvm.h",),
+                "nvvm/lib64": ("usr/lib/x86_64-linux-gnu/libnvvm.so.*",),
                 "nvvm/libdevice": ("usr/lib/nvidia-cuda-toolkit/libdevice/*",),
             },
         ),
@@ -64,6 +66,15 @@ ARCHIVES: dict[str, dict[str, tuple[str, dict[str, tuple[str, ...]]]]] = {
             "arm64",
             {"include": ("usr/include/crt", "usr/include/f*.h")},
         ),
+    },
+    **{
+        f"cuda_{name}": {"linux-x86_64": ("amd64", {"bin": (f"usr/bin/{program}",)})}
+        for name, program in {
+            "cuobjdump": "cuobjdump",
+            "cuxxfilt": "cu++filt",
+            "nvdisasm": "nvdisasm",
+            "nvprune": "nvprune",
+        }.items()
     },
     "cuda_cudart": {
         "linux-aarch64": (
