@@ -87,16 +87,18 @@ class Apt:
         if status:
             installed = self.directory / "status"
             installed.write_text(status, encoding="utf-8")
-        options = ("-y", "--no-install-recommends", "-o", f"Dir::State::status={installed}")
+        options = ["-y", "--no-install-recommends", "-o", f"Dir::State::status={installed}"]
+        of_others = [name for name in packages if ":" in name]
+        if of_others:
+            options.append("--no-remove")
         try:
-            found = self._artifacts("install", "--no-remove", *options, *packages)
+            found = self._artifacts("install", *options, *packages)
         except LookupFailed as error:
-            if _REMOVES not in "\n".join((str(error), *error.details)):
+            if not of_others or _REMOVES not in "\n".join((str(error), *error.details)):
                 raise
-            of_others = " ".join(name for name in packages if ":" in name)
             raise LookupFailed(
-                f"{of_others or ' '.join(packages)} cannot be installed beside the packages of the "
-                f"same name for {self.archive.arch}",
+                f"{' '.join(of_others)} cannot be installed beside the packages of the same name "
+                f"for {self.archive.arch}",
                 details=error.details,
                 hint="only a package that is `Multi-Arch: same` can be there for two architectures",
             ) from error

@@ -111,6 +111,19 @@ def test_a_package_that_would_replace_the_one_of_the_image_is_refused(tmp_path: 
     assert "Multi-Arch: same" in str(caught.value.hint)
 
 
+def test_packages_of_one_architecture_may_replace_those_of_the_image(tmp_path: Path) -> None:
+    apt, _ = with_arm64(tmp_path)
+    commands = []
+
+    def say(command: Sequence[str]) -> str:
+        commands.append(command)
+        return "0 upgraded, 0 newly installed"
+
+    replace(apt, run=say).closure(["z"], "Package: y\n")
+    assert [command for command in commands if "install" in command]
+    assert not [command for command in commands if "--no-remove" in command]
+
+
 def test_artifacts_come_sorted_whatever_apt_prints_first(tmp_path: Path) -> None:
     lines = [f"'{MIRROR}/pool/{n}' {n}_1_all.deb 1 SHA256:{SHA256}" for n in ("b", "a", "c")]
     apt, _ = apt_that_prints(tmp_path, *lines)
