@@ -13,7 +13,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -151,8 +151,10 @@ def git(directory: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The address of a repository on git's own server, and the commit of its tag `v1`."""
+def git_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The address of a repository on git's own server, and what its tag `v1` is locked as."""
     home = tmp_path_factory.mktemp("git")
     for name in ("part", "library"):
         (home / name).mkdir()
@@ -171,10 +173,11 @@ def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
         git(library, "submodule", "--quiet", "add", f"{address}/part", "part")
         git(library, "commit", "--quiet", "--message=two")
         git(library, "tag", "--annotate", "--message=v1", "v1")
-        commit = git(library, "rev-parse", "HEAD")
+        part = git(library, "rev-parse", "HEAD:part")
+        found = {"commit": git(library, "rev-parse", "HEAD"), "submodule part": part}
         (library / "a.c").write_text("this is not C\n")
         git(library, "commit", "--quiet", "--all", "--message=three")
-        yield f"{address}/library", commit
+        yield f"{address}/library", found
         server.terminate()
 
 
@@ -202,7 +205,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
         server.shutdown()
 
 
-def libraries(git_server: tuple[str, str], archive: tuple[str, str]) -> dict[str, Any]:
+def libraries(
+    git_server: tuple[str, Mapping[str, str]], archive: tuple[str, str]
+) -> dict[str, Any]:
     script = {"system": "script", "commands": [SHARED]}
     loads = {"framework": "commands", "run": ["test -s /build/liba.so"]}
     return {
@@ -257,7 +262,7 @@ def libraries(git_server: tuple[str, str], archive: tuple[str, str]) -> dict[str
 def workshop(
     template: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    git_server: tuple[str, str],
+    git_server: tuple[str, Mapping[str, str]],
     archive: tuple[str, str],
 ) -> Checkout:
     """A checkout with a library of each kind, locked, and tested once."""
@@ -343,12 +348,12 @@ def test_shards_list_and_share_the_tests_of_a_framework(workshop: Checkout, libr
     assert len(found) == COUNTS[library]
 
 
-def test_a_tag_is_locked_as_the_commit_that_it_meant(
-    workshop: Checkout, results: dict[str, Any], git_server: tuple[str, str]
+def test_a_tag_is_locked_as_the_commits_that_it_meant(
+    workshop: Checkout, results: dict[str, Any], git_server: tuple[str, Mapping[str, str]]
 ) -> None:
     lock = json.loads((workshop.root / "matrix.lock.json").read_text())
-    assert lock["sets"]["library-git"]["found"] == {"commit": git_server[1]}
-    assert results["git"]["revision"]["id"] == git_server[1]
+    assert lock["sets"]["library-git"]["found"] == git_server[1]
+    assert results["git"]["revision"]["id"] == git_server[1]["commit"]
 
 
 @pytest.fixture
