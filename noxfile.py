@@ -27,12 +27,27 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
 
 
+# Integration tests that take a third of the time of all.
+_LONG = ("faults", "roundtrip", "rpm_family")
+
+
 @nox.session(default=False)
 def tests(session: nox.Session) -> None:
-    """Everything: lint, types, unit and integration tests with real cells."""
+    """Lint, types, unit and integration tests with real cells, but for the longest."""
+    without = (f"--ignore=tests/integration/test_{name}.py" for name in _LONG)
+    _test(session, *without)
+
+
+@nox.session(name="tests-all", default=False)
+def tests_all(session: nox.Session) -> None:
+    """Everything in `tests`, and the longest: faults, a round trip, the rpm and zypper families."""
+    _test(session)
+
+
+def _test(session: nox.Session, *options: str) -> None:
     lint(session)
     _make_room(session)
-    session.run("pytest", "tests/unit", "tests/integration", *session.posargs)
+    session.run("pytest", "tests/unit", "tests/integration", *options, *session.posargs)
 
 
 def _make_room(session: nox.Session) -> None:

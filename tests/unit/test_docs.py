@@ -150,6 +150,7 @@ def test_a_session_that_is_named_exists(
     cells = {*matrix.by_id, *short_names(matrix), *of_libraries}
     noxfile = (ROOT / "noxfile.py").read_text("utf-8")
     own = set(re.findall(r"(?m)^def ([a-z]\w*)\(session: nox", noxfile))
+    own |= set(re.findall(r'(?m)^@nox\.session\(name="([\w-]+)"', noxfile))
     if arguments[0] == "-s":
         prefix, _, cell = arguments[1].partition("-")
         assert arguments[1] in own or (
