@@ -25,7 +25,7 @@ from envmatrix.lock.requests import all_requests, drift
 from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.store.artifacts import Store, cache_directory
+from envmatrix.store.artifacts import Store, cache_directory, write_whole
 from envmatrix.store.begun import Begun
 from envmatrix.store.checkouts import remember
 from envmatrix.store.fetch import Fetcher, http_client, index_entry, index_files, measured, read
@@ -83,12 +83,12 @@ def command(
     found = begun.find()
     if found:
         console.say("going on: what the last run found before it failed is kept")
+    origins = Origins()
     with (
         TemporaryDirectory(prefix="envmatrix-apt-") as apt,
-        http_client() as client,
+        http_client(origins) as client,
         mirror_of_user() as mirror,
     ):
-        origins = Origins()
         store = Store.of_user()
         fetcher = Fetcher(store, origins, client, mirror=mirror)
         workshop = LocalWorkshop(
@@ -160,9 +160,7 @@ def _write(file: Path, lock: Lock, console: Console) -> None:
     if file.exists() and file.read_text(encoding="utf-8") == text:
         console.say(f"`{FILE}` is up to date")
         return
-    scratch = file.with_suffix(".new")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(file)
+    write_whole(file, text.encode())
     console.say(
         f"`{FILE}`: {len(lock.cells)} cells, {len(lock.sets)} sets, "
         f"{len(lock.artifacts())} artifacts"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from envmatrix.commands import options
 from envmatrix.console import Console, output
-from envmatrix.engine.workshop import LocalWorkshop, on_host
+from envmatrix.engine.workshop import LocalWorkshop
 from envmatrix.errors import LookupFailed, OutOfDate
-from envmatrix.lock.apt import Apt
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
 from envmatrix.lock.libraries import File
 from envmatrix.lock.model import Lock
@@ -26,8 +25,8 @@ _MOST_NAMED = 3
 def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
     """Print what became of locked packages; LookupFailed where not all could be asked, OutOfDate
     where something cannot wait."""
-    with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client() as client:
-        origins, store = Origins(), Store.of_user()
+    origins, store = Origins(), Store.of_user()
+    with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client(origins) as client:
         workshop = LocalWorkshop(
             Path(apt), cache_directory(), store, Fetcher(store, origins, client), console, facts,
             origins, options.host_arch(),
@@ -37,11 +36,10 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
             return offers_of(workshop.apt_of_host(suite, arch).shown(names))
 
         def of_security(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            its = _security(Path(apt), suite, arch, facts, origins)
-            return offers_of(its.shown(names))
+            return offers_of(workshop.security_of(suite, arch).shown(names))
 
         def of_index(project: str) -> Sequence[Offer]:
-            return offered_by(index_files(client, origins.pypi_index, project))
+            return offered_by(index_files(client, origins.pypi_indexes, project))
 
         found = audit(lock, Archives(of_suite, of_security, of_index))
     if as_json:
@@ -69,21 +67,6 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
         )
 
 
-def _security(directory: Path, suite: str, arch: str, facts: Facts, origins: Origins) -> Apt:
-    """apt's view of the security updates of a suite."""
-    of_suite = facts.archive(suite, arch)
-    distribution, name = of_suite.distribution, f"{suite}-security"
-    mirrors = (
-        origins.security(distribution)
-        if distribution.security
-        else origins.archive(of_suite.origin)
-    )
-    archive = replace(of_suite, suite=name, origin=distribution.security or of_suite.origin)
-    apt = Apt(directory / f"{name}-{arch}", archive, mirrors[0], on_host)
-    apt.update()
-    return apt
-
-
 def offered_by(files: Sequence[File]) -> Sequence[Offer]:
     """The versions that a project's files in the package index are of."""
     from packaging.utils import (
@@ -102,7 +85,7 @@ def offered_by(files: Sequence[File]) -> Sequence[Offer]:
                 version = parse_sdist_filename(file.name)[1]
         except (InvalidWheelFilename, InvalidSdistFilename):
             continue
-        offers.append(Offer(str(version), frozenset({file.sha256}), file.is_yanked))
+        offers.append(Offer(str(version), file.sha256, file.is_yanked))
     return offers
 
 

@@ -59,6 +59,7 @@ def _fetched(found: PackageSet, console: Console) -> PackageSet:
     from envmatrix.store.mirrors import mirror_of_user
     from envmatrix.store.origins import Origins
 
-    with http_client() as client, mirror_of_user() as mirror:
-        Fetcher(store, Origins(), client, mirror=mirror).fetch(found.artifacts, console)
+    origins = Origins()
+    with http_client(origins) as client, mirror_of_user() as mirror:
+        Fetcher(store, origins, client, mirror=mirror).fetch(found.artifacts, console)
     return found

@@ -48,11 +48,9 @@ def command(
         }
         if not dry_run:
             remember(cache_directory(), workspace.root)
-            store = Store.of_user()
-            with http_client() as client, mirror_of_user() as source:
-                fetcher = Fetcher(
-                    store, Origins(), client, mirror=source, epoch=workspace.lock.epoch
-                )
+            store, origins = Store.of_user(), Origins()
+            with http_client(origins) as client, mirror_of_user() as source:
+                fetcher = Fetcher(store, origins, client, mirror=source, epoch=workspace.lock.epoch)
                 fetcher.fetch(sorted(lacking), console)
                 total = int(report["lacking_bytes"])
                 with console.task("mirror", total=total, unit="bytes") as advance:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from envmatrix.commands import options, plan_diff, plan_tier
+from envmatrix.commands import options, plan_tier
 from envmatrix.commands.build import planned, row, show
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
@@ -41,6 +41,8 @@ def command(
         raise click.UsageError("--tier and --diff show different things; give one of them")
     workspace = Workspace.here()
     if revision is not None:
+        from envmatrix.commands import plan_diff  # pydantic
+
         plan_diff.show(workspace, revision, patterns, console, as_json=as_json)
         return
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)

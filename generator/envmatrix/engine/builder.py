@@ -232,9 +232,9 @@ def context_name(artifacts: Sequence[Artifact]) -> str:
 @contextmanager
 def local_builder(lock: Lock, console: Console, means: Means | None = None) -> Iterator[Builder]:
     """A builder with this machine's engine, cache and mirrors, by `means`."""
-    store = Store.of_user()
-    with images.engine() as client, http_client() as http, mirror_of_user() as mirror:
-        fetcher = Fetcher(store, Origins(), http, mirror=mirror, epoch=lock.epoch)
+    store, origins = Store.of_user(), Origins()
+    with images.engine() as client, http_client(origins) as http, mirror_of_user() as mirror:
+        fetcher = Fetcher(store, origins, http, mirror=mirror, epoch=lock.epoch)
         yield Builder(
             client,
             cache_directory(),

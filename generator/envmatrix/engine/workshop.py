@@ -167,6 +167,12 @@ class LocalWorkshop:
             self._apts[key] = self._read(*its)
         return replace(self._apts[key], run=runner)
 
+    def security_of(self, suite: str, arch: str) -> Apt:
+        """apt's view of the security updates of a suite."""
+        of_suite = self.facts.archive(suite, arch)
+        origin = of_suite.distribution.security or of_suite.origin
+        return self._read(replace(of_suite, suite=f"{suite}-security", origin=origin))
+
     def _read(self, archive: Archive, *foreign: Archive) -> Apt:
         """apt of this machine with the index of `archive`, which this machine's keyring proves, and
         those of other architectures."""

@@ -43,7 +43,7 @@ class Offer:
     """A version of a package that an archive or an index has now."""
 
     version: str
-    sha256: frozenset[str]
+    sha256: str
     is_yanked: bool = False
 
 
@@ -111,7 +111,7 @@ def offers_of(shown: str) -> Offers:
     for stanza in shown.split("\n\n"):
         fields = dict(_FIELD.findall(stanza))
         if {"Package", "Version", "SHA256"} <= fields.keys():
-            offer = Offer(fields["Version"], frozenset({fields["SHA256"]}))
+            offer = Offer(fields["Version"], fields["SHA256"])
             found.setdefault(fields["Package"], []).append(offer)
     return found
 
@@ -184,7 +184,7 @@ def _newest(offers: Iterable[Offer]) -> Offer | None:
 def _in_suite(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
     newest = _newest(offers)
     offered = newest.version if newest else None
-    if not any(item.sha256 in its.sha256 for its in offers):
+    if not any(item.sha256 == its.sha256 for its in offers):
         return "gone", offered
     if newest and DebianVersion(newest.version) > DebianVersion(item.version):
         return "superseded", offered
@@ -201,9 +201,8 @@ def _in_security(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | 
 def _in_index(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
     """What is newer counts where it is of the same minor release: which one of those is meant, the
     matrix says."""
-    newer = [*_newer(item.version, offers)]
-    offered = newer[-1] if newer else None
-    own = next((its for its in offers if item.sha256 in its.sha256), None)
+    offered = _newest_alike(item.version, offers)
+    own = next((its for its in offers if item.sha256 == its.sha256), None)
     if own is None:
         return "gone", offered
     if own.is_yanked:
@@ -211,7 +210,7 @@ def _in_index(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | Non
     return ("superseded", offered) if offered else None
 
 
-def _newer(version: str, offers: Sequence[Offer]) -> Iterator[str]:
+def _newest_alike(version: str, offers: Sequence[Offer]) -> str | None:
     from packaging.version import InvalidVersion, Version
 
     own = Version(version)
@@ -224,4 +223,4 @@ def _newer(version: str, offers: Sequence[Offer]) -> Iterator[str]:
         is_alike = other.release[:2] == own.release[:2] and not other.is_prerelease
         if is_alike and other > own and not offer.is_yanked:
             found.add(other)
-    yield from map(str, sorted(found))
+    return str(max(found)) if found else None

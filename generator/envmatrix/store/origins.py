@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -178,8 +177,9 @@ class Origins:
             for key, value in sorted(self.access.apt.items())
             if key.startswith(_SNAPSHOTS) and key.rpartition("::")[2] in names and is_url(value)
         ]
-        sources = apt_sources(self.apt_directory)
-        moments = [its.snapshot for its in sources if re.fullmatch(r"\d{8}T\d{6}Z", its.snapshot)]
+        moments = [
+            its.snapshot for its in self._sources if re.fullmatch(r"\d{8}T\d{6}Z", its.snapshot)
+        ]
         # A server takes the archive some hours after it changed, and names the last one before.
         times = (datetime.fromtimestamp(epoch + later, UTC) for later in (43200, 0))
         moments += [f"{time:%Y%m%dT%H%M%SZ}" for time in times]
@@ -194,32 +194,31 @@ class Origins:
         return (*self.mirrors.get(origin, ()), *self._of_apt.get(origin, ()))
 
     @cached_property
+    def _sources(self) -> Sequence[AptSource]:
+        return tuple(apt_sources(self.apt_directory))
+
+    @cached_property
     def _of_apt(self) -> Mapping[str, tuple[str, ...]]:
         """The archives of the distribution that runs here, where apt has them and HTTP reaches."""
         name, codename = self.running
         distribution = load_facts().distributions.get(name)
         if distribution is None:
             return {}
-        sources = [its for its in apt_sources(self.apt_directory) if is_url(its.uri)]
-        return {
+        sources = [its for its in self._sources if is_url(its.uri)]
+        archives = {
             origin: archive_mirrors(sources, distribution, origin, codename)
             for origin in distribution.origins
         }
-
-    def security(self, distribution: Distribution) -> tuple[str, ...]:
-        """Base URLs of the archive that has a distribution's security updates alone."""
-        origin = str(distribution.security)
-        name, _ = self.running
-        of_apt = [
+        if distribution.security is None:
+            return archives
+        keyrings = ("", Path(distribution.keyring).stem)
+        updates = tuple(
             its.uri
-            for its in apt_sources(self.apt_directory)
-            if name == distribution.name
-            and is_url(its.uri)
+            for its in sources
+            if Path(its.keyring).stem in keyrings
             and any(suite.endswith("-security") for suite in its.suites)
-            and Path(its.keyring).stem in ("", Path(distribution.keyring).stem)
-        ]
-        known = (*self.mirrors.get(origin, ()), *of_apt)
-        return tuple(dict.fromkeys(known)) or _unknown(origin, self.configuration)
+        )
+        return {**archives, distribution.security: updates}
 
     @cached_property
     def access(self) -> Access:
@@ -229,14 +228,10 @@ class Origins:
         known = load_facts().distributions.values()
         names = [origin for distribution in known for origin in distribution.origins]
         of_apt = [url for name in names for url in self.mirrors.get(name, ())]
-        of_apt += [source.uri for source in apt_sources(self.apt_directory) if is_url(source.uri)]
+        of_apt += [source.uri for source in self._sources if is_url(source.uri)]
         hosts = frozenset(urlsplit(url).hostname or "" for url in of_apt)
         configured = (url for urls in self.mirrors.values() for url in urls)
         return Access(self.environment, self.apt_directory, hosts, (*of_apt, *configured))
-
-    @property
-    def pypi_index(self) -> str:
-        return self.pypi_indexes[0]
 
     @cached_property
     def pypi_indexes(self) -> tuple[str, ...]:
@@ -250,14 +245,8 @@ class Origins:
 
     @property
     def _default_index(self) -> str | None:
-        shown = subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--help"],
-            capture_output=True,
-            text=True,
-            env={**self.environment, "COLUMNS": "400"},
-            check=False,
-        )
-        return pip_index(shown.stdout)
+        command = (sys.executable, "-m", "pip", "install", "--help")
+        return pip_index(self.access.run(command, {**self.environment, "COLUMNS": "400"}))
 
     @property
     def pypi_files(self) -> tuple[str, ...]:

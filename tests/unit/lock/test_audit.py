@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import artifact, digest
 
-from envmatrix.commands.lock_audit import offered_by
-from envmatrix.errors import LookupFailed
+from envmatrix.commands.lock_audit import offered_by, show
+from envmatrix.console import Console
+from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
 from envmatrix.lock.libraries import File
@@ -39,7 +43,7 @@ def of_index(*artifacts: Artifact) -> PackageSet:
 
 def offer(item: Artifact, version: str | None = None, *, yanked: bool = False) -> Offer:
     sha256 = item.sha256 if version in (None, item.version) else digest(item.name, str(version))
-    return Offer(version or item.version, frozenset({sha256}), yanked)
+    return Offer(version or item.version, sha256, yanked)
 
 
 def audited(
@@ -102,7 +106,7 @@ def test_a_package_of_a_suite_is_current_or_not(
 
 
 def test_the_same_version_with_other_bytes_is_gone() -> None:
-    other = Offer(CMAKE.version, frozenset({"0" * 64}))
+    other = Offer(CMAKE.version, "0" * 64)
     assert states(audited(lock_of(a=of_suite(CMAKE)), [other])) == [
         ("gone", "bookworm", CMAKE.version)
     ]
@@ -181,9 +185,43 @@ def test_files_of_an_index_are_versions_with_their_bytes() -> None:
         File("readme.txt", "u", "3" * 64, 1),
     ]
     assert offered_by(files) == [
-        Offer("13.5.37", frozenset({"1" * 64})),
-        Offer("13.5.36", frozenset({"2" * 64}), is_yanked=True),
+        Offer("13.5.37", "1" * 64),
+        Offer("13.5.36", "2" * 64, is_yanked=True),
     ]
+
+
+class Index(BaseHTTPRequestHandler):
+    """A package index that has one file of one project."""
+
+    def do_GET(self) -> None:
+        assert self.path == "/simple/nvidia-nvvm/"
+        file = {"filename": "nvidia_nvvm-13.5.38-py3-none-any.whl", "url": "/x"}
+        content = json.dumps({"files": [{**file, "hashes": {"sha256": "1" * 64}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 -- theirs
+        pass
+
+
+def test_the_index_is_asked_for_each_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (tmp_path / "envmatrix").mkdir()
+        (tmp_path / "envmatrix/config.toml").write_text(
+            f'[mirrors]\npypi-index = "http://127.0.0.1:{server.server_port}/simple"\n'
+        )
+        with pytest.raises(OutOfDate):
+            show(lock_of(a=of_index(WHEEL)), load_facts(), Console(), as_json=True)
+        server.shutdown()
+    found = json.loads(capsys.readouterr().out)
+    assert found["failed"] == []
+    assert [(its["state"], its["offered"]) for its in found["findings"]] == [("gone", "13.5.38")]
 
 
 SHOWN = """\
@@ -209,7 +247,7 @@ def test_apt_says_which_versions_a_suite_has(tmp_path: Path) -> None:
 
     apt = Apt(tmp_path, load_facts().archive("bookworm", "ppc64le"), "http://mirror.example", run)
     assert offers_of(apt.shown(["cmake", "virtual"])) == {
-        "cmake": [Offer("3.25.1-1", frozenset({"1" * 64})), Offer("3.26-1", frozenset({"2" * 64}))]
+        "cmake": [Offer("3.25.1-1", "1" * 64), Offer("3.26-1", "2" * 64)]
     }
     ((program, *arguments),) = asked
     assert (program, arguments[-3:]) == ("apt-cache", ["show", "cmake", "virtual"])

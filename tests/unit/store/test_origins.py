@@ -231,12 +231,15 @@ def test_an_origin_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
 def test_a_configured_index_is_not_asked_of_pip(tmp_path: Path) -> None:
     configuration = '[mirrors]\npypi-index = "https://own.example/simple/"\n'
     origins = origins_of(tmp_path, configuration, environment={"PIP_INDEX_URL": "http://x.example"})
-    assert origins.pypi_index == "https://own.example/simple"
+    assert origins.pypi_indexes[0] == "https://own.example/simple"
 
 
 def test_the_index_is_the_one_that_pip_uses(tmp_path: Path) -> None:
     environment = {"PIP_INDEX_URL": "https://pip.example/simple/"}
-    assert origins_of(tmp_path, environment=environment).pypi_index == "https://pip.example/simple"
+    assert (
+        origins_of(tmp_path, environment=environment).pypi_indexes[0]
+        == "https://pip.example/simple"
+    )
 
 
 def test_files_of_the_index_have_no_mirror_unless_one_is_configured(tmp_path: Path) -> None:
