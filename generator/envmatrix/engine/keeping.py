@@ -32,17 +32,16 @@ def kept(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     yield from _files("context", (cache / "contexts").glob("*/"), now)
     yield from _files("base", (cache / "bases").glob("*/"), now)
     yield from _files("venv", _abandoned(cache), now)
-    yield from (thing for thing, image_id in images if _is_of(cache, thing.key, image_id))
+    yield from (thing for thing, image_id in images if _is_of(cache, made, thing.key, image_id))
     there = {thing.key for thing, _ in images}
     for key, file in made.notes():
         if key not in there:
             yield Thing("note", key, 0, now - file.stat().st_mtime, (str(file),))
 
 
-def _is_of(cache: Path, key: str, image_id: str) -> bool:
+def _is_of(cache: Path, made: Made, key: str, image_id: str) -> bool:
     """Whether the engine has an image because of `cache`. An older envmatrix took no notes, and
     kept recipes."""
-    made = Made(cache / "made")
     is_ours = made.is_ours(key)
     if is_ours is None:
         return Recipes(cache / "recipes").find(key) is not None

@@ -103,23 +103,6 @@ def reading() -> Iterator[None]:
 
 
 @dataclass
-class _Bounded:
-    """A stream that refuses to give more than `allowed` bytes."""
-
-    stream: _Stream
-    budget: _Budget
-    allowed: int = _HEADER_BYTES
-
-    def read(self, size: int) -> bytes:
-        with reading():
-            chunk = self.stream.read(size)
-        self.budget.take(len(chunk))
-        if self.budget.taken > self.allowed:
-            raise Refused(f"a header in it has more than {_HEADER_BYTES} bytes")
-        return chunk
-
-
-@dataclass
 class _Budget:
     """What all files of an archive may have together."""
 
@@ -141,6 +124,19 @@ class _Content:
         with reading():
             chunk = self.stream.read(size)
         self.budget.take(len(chunk))
+        return chunk
+
+
+@dataclass
+class _Bounded(_Content):
+    """A stream that refuses to give more than `allowed` bytes."""
+
+    allowed: int = _HEADER_BYTES
+
+    def read(self, size: int) -> bytes:
+        chunk = super().read(size)
+        if self.budget.taken > self.allowed:
+            raise Refused(f"a header in it has more than {_HEADER_BYTES} bytes")
         return chunk
 
 

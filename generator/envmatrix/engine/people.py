@@ -58,9 +58,9 @@ class Person:
     def files(self) -> Mapping[str, Path]:
         """The file of this machine that stands for each of the container's."""
         directory = cache_directory() / "people" / f"{self.uid}-{self.gid}"
-        found = {name: directory / Path(name).name for name in self.entries()}
+        found: dict[str, Path] = {}
         for name, text in self.entries().items():
-            file = found[name]
+            file = found[name] = directory / Path(name).name
             if not file.exists() or file.read_text("utf-8") != text:
                 write_whole(file, text.encode())
         return found

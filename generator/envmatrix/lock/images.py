@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
+from envmatrix.lock.model import text_of
 
 FILE = "images.lock.json"
 VERSION = 1
@@ -128,14 +129,10 @@ def loads(text: str, file: str = FILE) -> ImagesLock:
 
 def load(root: Path) -> ImagesLock:
     """That beside `matrix.yaml`; an empty one where nothing was ever published."""
-    if (root / FILE).exists() and not (root / FILE).is_file():  # a pipe would be waited for
-        raise ConfigurationError(Problem(f"`{FILE}` is no regular file"))
     try:
-        return loads((root / FILE).read_text(encoding="utf-8"))
+        return loads(text_of(root / FILE))
     except FileNotFoundError:
         return ImagesLock()
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(Problem(f"`{FILE}` is not UTF-8")) from error
 
 
 def save(lock: ImagesLock, root: Path) -> None:

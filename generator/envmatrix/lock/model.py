@@ -188,15 +188,21 @@ def _no_lock(file: str, why: object) -> ConfigurationError:
 
 def load(root: Path) -> Lock:
     """The lock beside `matrix.yaml`; OutOfDate where there is none."""
-    if (root / FILE).exists() and not (root / FILE).is_file():  # a pipe would be waited for
-        raise ConfigurationError(Problem(f"`{FILE}` is no regular file"))
     try:
-        text = (root / FILE).read_text(encoding="utf-8")
+        text = text_of(root / FILE)
     except FileNotFoundError as error:
         raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(Problem(f"`{FILE}` is not UTF-8")) from error
     return loads(text)
+
+
+def text_of(file: Path) -> str:
+    """Return what a file of locks has; FileNotFoundError where there is none."""
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise ConfigurationError(Problem(f"`{file.name}` is no regular file"))
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(Problem(f"`{file.name}` is not UTF-8")) from error
 
 
 def _from_document(document: Any) -> Lock:

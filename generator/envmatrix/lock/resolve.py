@@ -81,14 +81,15 @@ class Resolver:
         """
         stale = sorted(_stale(requests, previous, upgrade), key=lambda key: _cost(requests[key]))
         kept = {key: previous.sets[key] for key in requests if key not in stale} if previous else {}
-        done = _resumed(stale, requests, kept, begun)
-        bases = [key for key in stale if requests[key].is_base and key not in done]
+        resumed = _resumed(stale, requests, kept, begun)
+        bases = [key for key in stale if requests[key].is_base and key not in resumed]
         with self.progress.task("resolve", total=len(stale), unit="sets") as advance:
-            advance(len(done))
-            sources = [key for key in stale if _is_source(requests[key]) and key not in done]
-            done |= self._sources(sources, requests)
+            advance(len(resumed))
+            sources = [key for key in stale if _is_source(requests[key]) and key not in resumed]
+            done = resumed | self._sources(sources, requests)
+            advance(len(sources))
             answered = {key: self._base_packages(requests[key]) for key in bases}
-            if begun and done.keys() - set(sources):
+            if begun and resumed:
                 epoch = begun.epoch
             else:
                 epoch = previous.epoch if previous and kept else self._epoch(requests)
@@ -227,9 +228,11 @@ def _resumed(
     begun: Lock | None,
 ) -> dict[str, PackageSet]:
     """What `begun` answers of `stale`, over sets that it answers as well."""
+    if begun is None:
+        return {}
     done: dict[str, PackageSet] = {}
-    for key in stale if begun else ():
-        answer = begun.sets.get(key) if begun else None
+    for key in stale:
+        answer = begun.sets.get(key)
         below = {*requests[key].below} - kept.keys()
         if answer and answer.request == requests[key] and below <= done.keys():
             done[key] = answer

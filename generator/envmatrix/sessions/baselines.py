@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.store.artifacts import write_whole
 
 DIRECTORY = "baselines"
 
@@ -50,11 +51,8 @@ def load_baseline(root: Path, library: str, cell: str) -> Baseline:
 def save_baseline(root: Path, library: str, cell: str, baseline: Baseline) -> None:
     """Accept what is known now, for this cell only."""
     document = {**_document(root, library), cell: asdict(baseline)}
-    file = file_of(root, library)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(".new")
-    scratch.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    scratch.replace(file)
+    text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+    write_whole(file_of(root, library), text.encode())
 
 
 def _document(root: Path, library: str) -> dict[str, Any]:

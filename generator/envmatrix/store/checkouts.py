@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from envmatrix.store.artifacts import write_whole
+
 
 def remember(cache: Path, root: Path) -> None:
     """Note that the repository at `root` uses `cache`."""
     path = str(root.resolve())
     file = _directory(cache) / hashlib.sha256(path.encode()).hexdigest()[:24]
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(path, encoding="utf-8")
+        write_whole(file, path.encode())
 
 
 def known(cache: Path) -> Sequence[Path]:

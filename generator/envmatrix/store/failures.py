@@ -3,7 +3,6 @@ do, which depends on how the servers failed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ import httpx
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import URL, Artifact
+from envmatrix.lock.versions import DebianVersion
 
 _REFUSED = {401, 403, 407}
 _GONE = {404, 410}
@@ -107,10 +107,5 @@ def _hint(names: Sequence[str], artifact: Artifact, what: str) -> str:
 
 
 def newest(versions: Iterable[str]) -> str:
-    """The last of versions by their numbers; empty for none."""
-
-    def key(version: str) -> list[tuple[int, int, str]]:
-        parts = re.findall(r"\d+|[^\d]", version)
-        return [(1, int(it), "") if it.isdecimal() else (it != "~", 0, it) for it in parts]
-
-    return max(versions, key=key, default="")
+    """The last of Debian's versions; empty for none."""
+    return max(versions, key=DebianVersion, default="")

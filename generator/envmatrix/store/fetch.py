@@ -249,18 +249,17 @@ def read(
     sleep: Callable[[float], None] = time.sleep,
 ) -> bytes:
     """The bytes at `path` of the first of `bases` that has it; LookupFailed where none has."""
-    tried, errors = [], []
+    tried = Tried()
     for base in bases:
         url = f"{base}/{path}"
         try:
             return persistently(lambda: _body(client, url)[1], sleep)  # noqa: B023
         except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
-            tried.append(f"{url}: {error}")
-            errors.append(error)
+            tried.add(url, error)
     raise LookupFailed(
         f"`{path}` is nowhere to be had",
-        details=tried,
-        hint=hint_of(errors, f"mirrors go under [mirrors] {NVIDIA} in your configuration"),
+        details=tried.places,
+        hint=hint_of(tried.errors, f"mirrors go under [mirrors] {NVIDIA} in your configuration"),
     )
 
 
