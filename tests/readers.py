@@ -7,14 +7,16 @@ import json
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 from tests.unit.results.examples import record
+from tests.unit.sessions.test_binaries import X86, archive, member
+from tests.unit.sessions.test_fatbins import BOTH
 
 from envmatrix.commands import consumers
 from envmatrix.confined import Area, Directory
@@ -25,7 +27,16 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.results.journal import replay
 from envmatrix.results.records import Part, line_of
 from envmatrix.results.waiver_file import load_waivers
-from envmatrix.sessions import analysis, baselines, dependencies, junit, outcomes
+from envmatrix.sessions import (
+    analysis,
+    baselines,
+    binaries,
+    dependencies,
+    fatbins,
+    junit,
+    outcomes,
+    steps,
+)
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step
 from envmatrix.store import configuration
@@ -80,6 +91,10 @@ def _text(read: Callable[[str], object]) -> Callable[[Path, bytes], object]:
     return lambda _, content: read(content.decode("utf-8", "replace"))
 
 
+def _opened(read: Callable[[IO[bytes]], object]) -> Callable[[Path, bytes], object]:
+    return lambda _, content: read(io.BytesIO(content))
+
+
 def _lines(read: Callable[[Sequence[str]], Any]) -> Callable[[Path, bytes], object]:
     return _text(lambda text: list(read(text.splitlines())))
 
@@ -99,6 +114,7 @@ def _configuration(directory: Path) -> None:
         configuration.configured_results,
         configuration.configured_keyring,
         configuration.configured_sdks,
+        configuration.configured_trust,
     ):
         read(file)
 
@@ -226,8 +242,10 @@ mirror = "/srv/mirror"
 [mirrors]
 debian = ["https://mirror.example/debian"]
 pypi = "https://mirror.example/simple"
-[sdk]
-qnx = "/opt/qnx"
+[sdks]
+qnx = "/"
+[trust]
+ours = ["/one", "/two"]
 """
 _JUNIT = b"""<?xml version="1.0" encoding="UTF-8"?>
 <testsuites><testsuite name="s" tests="3"><testcase name="a" classname="c" time="0.5"/>
@@ -320,7 +338,6 @@ libraries:
 
 
 def readers() -> Sequence[Reader]:
-    sccache = {"stats": {name: {"counts": {"CUDA": 3}} for name in ("cache_hits", "cache_misses")}}
     benchmark = {"name": "axpy", "value": 1.5, "unit": "GB/s", "direction": "higher"}
     gcov = {"files": [{"file": "/source/a.cpp", "lines": [{"line_number": 1, "count": 2}]}]}
     return (
@@ -345,11 +362,17 @@ def readers() -> Sequence[Reader]:
             "measurements", [_json({"measurements": [benchmark]})], _text(outcomes.measurements)
         ),
         Reader(
-            "ccache",
-            [b"# a.cu\ndirect_cache_hit\n# b.cu\ncache_miss\n"],
-            _made("ccache.log", outcomes.cache_hits),
+            "compilations",
+            [b"hit /build/a.o\nmiss /build/b.o\nuncached /build/c.o (-flto)\n"],
+            _made(steps.COMPILATIONS, outcomes.cache_hits),
         ),
-        Reader("sccache", [_json(sccache)], _made("sccache.json", outcomes.cache_hits)),
+        Reader("machine of a file", [X86, archive(member("a.o/", X86))], _opened(binaries.machine)),
+        Reader(
+            "thin archive",
+            [b"!<thin>\n" + member("a.o/", b"", length=9)],
+            _opened(binaries.thin_members),
+        ),
+        Reader("code for GPUs", [BOTH], _opened(fatbins.device_code)),
         Reader("ninja", [_GRAPH], _text(_graph)),
         Reader(
             "clang-tidy",
@@ -405,6 +428,3 @@ def readers() -> Sequence[Reader]:
         Reader("wheel", [_zip()], _archive("a-1-py3-none-any.whl")),
         Reader("zip", [_zip()], _archive("a-1.zip")),
     )
-
-
-BY_NAME: Mapping[str, Reader] = {reader.name: reader for reader in readers()}

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,45 @@ import yaml
 from tests.hostile.libraries import GOOD, Case, Group
 from tests.integration.conftest import CELL, Checkout
 
+from envmatrix.errors import InternalError
+
 # What is in the files that nothing may read.
 CANARY = "canary-4711"
 # Of the tool's process, in kilobytes.
 MOST_MEMORY = 500_000
-# A good library is built after so many others.
+# A good library is built after so many others. Libraries are built in the order of their names.
 OFTEN = 10
+_GOOD = ".good"
+# Runs a program, and prints after all else how it ended and its memory. The kernel counts for a
+# program what the process had that forked it: a small one does, not that of all the tests.
+_MEASURE = """
+import os, sys
+_, status, used = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+print(f"\\n{os.waitstatus_to_exitcode(status)} {used.ru_maxrss}", end="")
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the tool ended, all that it printed, and its memory at most in kilobytes."""
+
+    status: int
+    said: str
+    memory: int
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a group came to: results by library, all that was printed, what the tool took."""
+    """What a group came to: results by library, and how each run of the tool ended."""
 
     results: Mapping[str, Mapping[str, Any]]
-    said: str
-    memory: int
+    runs: Sequence[Ended]
     outside: Mapping[str, tuple[object, object]]
     baseline: float
+
+    @property
+    def said(self) -> str:
+        return "".join(ended.said for ended in self.runs)
 
 
 def make_outside(directory: Path) -> None:
@@ -60,18 +82,20 @@ def state_of(directory: Path) -> Mapping[str, object]:
     }
 
 
-def run(checkout: Checkout, *arguments: str) -> tuple[str, int]:
-    """Run the tool; all that it printed, and its memory at most in kilobytes."""
-    said = checkout.root / "said"
-    with said.open("a") as handle:
-        command = [sys.executable, "-m", "envmatrix", *arguments]
-        environment = {**os.environ, **checkout.variables}
-        process = subprocess.Popen(
-            command, cwd=checkout.root, env=environment, stdout=handle, stderr=handle
-        )
-        _, _, used = os.wait4(process.pid, 0)
-        process.returncode = 0  # it was waited for
-    return said.read_text(errors="surrogateescape"), used.ru_maxrss
+def run(checkout: Checkout, *arguments: str) -> Ended:
+    """Run the tool in a checkout."""
+    command = [sys.executable, "-c", _MEASURE, sys.executable, "-m", "envmatrix", *arguments]
+    printed = subprocess.run(
+        command,
+        cwd=checkout.root,
+        env={**os.environ, **checkout.variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+    ).stdout.decode("utf-8", "surrogateescape")
+    said, _, figures = printed.rpartition("\n")
+    status, memory = figures.split()
+    return Ended(int(status), said, int(memory))
 
 
 def with_outside(value: Any, directory: Path) -> Any:
@@ -84,13 +108,12 @@ def with_outside(value: Any, directory: Path) -> Any:
 
 def run_group(group: Group, template: Path, directory: Path) -> Answer:
     outside = directory / "outside"
-    libraries: dict[str, Any] = {"good.first": dict(GOOD)}
-    for number, case in enumerate(group.cases):
+    libraries: dict[str, Any] = {f"a{_GOOD}": dict(GOOD), f"z{_GOOD}": dict(GOOD)}
+    for number, case in enumerate(sorted(group.cases, key=lambda case: case.name)):
         make_outside(outside / case.name)
         libraries[case.name] = with_outside(dict(case.library), outside / case.name)
         if number % OFTEN == OFTEN - 1:
-            libraries[f"good.after{number}"] = dict(GOOD)
-    libraries["good.last"] = dict(GOOD)
+            libraries[f"{case.name}{_GOOD}"] = dict(GOOD)
     checkout = Checkout(directory / "checkout")
     subprocess.run(["cp", "-r", template, checkout.root], check=True)
     (checkout.root / "empty").mkdir()
@@ -98,16 +121,13 @@ def run_group(group: Group, template: Path, directory: Path) -> Answer:
     with (checkout.root / "matrix.yaml").open("a") as file:
         file.write(yaml.safe_dump({"libraries": libraries}, width=10_000))
     before = {case.name: state_of(outside / case.name) for case in group.cases}
-    memory = 0
-    for _ in range(group.runs):
-        said, used = run(checkout, "run", group.verb, CELL, *group.arguments)
-        memory = max(memory, used)
+    runs = [run(checkout, "run", group.verb, CELL, *group.arguments) for _ in range(group.runs)]
     after = {case.name: state_of(outside / case.name) for case in group.cases}
     report = json.loads(checkout.run("report", "--format", "json").stdout)
     results = {entry["library"]: entry["runs"][-1] for entry in report["entries"]}
-    good = [float(its["seconds"]) for name, its in results.items() if name.startswith("good.")]
+    good = [float(its["seconds"]) for name, its in results.items() if name.endswith(_GOOD)]
     changed = {name: (before[name], after[name]) for name in before}
-    return Answer(results, said, memory, changed, max(good, default=0.0))
+    return Answer(results, runs, changed, max(good, default=0.0))
 
 
 def check_case(answer: Answer, case: Case) -> None:
@@ -123,12 +143,13 @@ def check_case(answer: Answer, case: Case) -> None:
 
 
 def check_group(answer: Answer) -> None:
-    good = {name: its["state"] for name, its in answer.results.items() if name.startswith("good.")}
+    good = {name: its["state"] for name, its in answer.results.items() if name.endswith(_GOOD)}
     assert len(good) >= 2
     assert set(good.values()) == {"passed"}
     assert "Traceback" not in answer.said
     assert "defect" not in answer.said
-    assert answer.memory < MOST_MEMORY
+    assert all(0 <= ended.status != InternalError.exit_code for ended in answer.runs)
+    assert max(ended.memory for ended in answer.runs) < MOST_MEMORY
     assert CANARY not in answer.said
     assert CANARY not in json.dumps(answer.results)
     digest = hashlib.sha256(f"<testsuite><testcase name='{CANARY}'/></testsuite>".encode())

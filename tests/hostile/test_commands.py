@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -17,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.hostile.libraries import GOOD, SHARED
-from tests.hostile.running import CANARY, make_outside, state_of
+from tests.hostile.running import CANARY, MOST_MEMORY, make_outside, run, state_of
 from tests.integration.conftest import CELL, Checkout
 
 LONG = "n" * 300
@@ -169,28 +167,15 @@ def test_a_command_ends_in_a_message_whatever_it_finds(
     case.prepare(checkout, outside)
     before = state_of(outside)
 
-    command = [sys.executable, "-m", "envmatrix", *case.arguments]
-    environment = {**os.environ, **checkout.variables}
     begun = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        cwd=checkout.root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    said = process.stdout.read().decode("utf-8", "surrogateescape")
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
+    ended = run(checkout, *case.arguments)
 
-    assert process.returncode in case.codes, said
-    assert "Traceback" not in said
-    assert "defect" not in said
-    assert CANARY not in said
-    assert "\x1b" not in said
-    assert process.returncode == 0 or "error: " in said
+    assert ended.status in case.codes, ended.said
+    assert "Traceback" not in ended.said
+    assert "defect" not in ended.said
+    assert CANARY not in ended.said
+    assert "\x1b" not in ended.said
+    assert ended.status == 0 or "error: " in ended.said
     assert time.monotonic() - begun < 30
-    assert used.ru_maxrss < 500_000
+    assert ended.memory < MOST_MEMORY
     assert state_of(outside) == before

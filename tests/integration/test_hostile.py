@@ -8,8 +8,8 @@ from tests.hostile.libraries import Group, groups
 from tests.hostile.running import check_case, check_group, run_group
 
 NAMES = {
-    "ccache.log.fifo",
-    "sccache.json.types",
+    "compilations.log.fifo",
+    "compilations.log.types",
     "libx.so.link-to-file",
     "wheels.link-to-directory",
     "source.link-to-directory",

@@ -64,7 +64,7 @@ def requirements(release: CudaRelease) -> list[str]:
 
 
 def skip_without_an_index() -> None:
-    index = Origins().pypi_index
+    index = Origins().pypi_indexes[0]
     try:
         with http_client() as client:
             client.head(index)

@@ -359,6 +359,7 @@ def test_an_audit_needs_a_lock(envmatrix: Prompt) -> None:
     assert "there is no `matrix.lock.json`" in answer.err
 
 
+@pytest.mark.usefixtures("repository")
 def test_names_without_upgrade_are_refused(envmatrix: Prompt) -> None:
     answer = envmatrix("lock", "cmake")
     assert answer.status == 2

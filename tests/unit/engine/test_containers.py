@@ -85,6 +85,7 @@ GONE = " 999999999 12345"
         (f"{platform.node()}/pid:[1]{GONE}", False),
         ("", False),
     ],
+    ids=["gone", "this one", "another machine", "another namespace", "none"],
 )
 def test_only_containers_of_processes_that_can_be_seen_are_swept(
     owner: str, is_swept: bool

@@ -188,20 +188,33 @@ def test_an_engine_that_says_nothing_is_given_up(
     assert engine.asked == ATTEMPTS
 
 
+KILLED = 9
+
+
+def in_a_process_that_is_killed(action: Callable[[], object]) -> None:
+    """Run `action` in a process that it ends; nothing else of this test goes on there."""
+    pid = os.fork()
+    if not pid:
+        try:
+            action()
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == KILLED
+
+
 def test_a_name_that_a_killed_process_left_is_taken_away_by_the_next(
     transfer: Callable[..., Transfer], tmp_path: Path
 ) -> None:
     engine = Engine([[]])
     name = "registry.example/x:t"
 
-    def killed(*_: str, **__: object) -> Iterator[Mapping[str, Any]]:
-        os._exit(9)
+    def push(*_: str, **__: object) -> Iterator[Mapping[str, Any]]:
+        os._exit(KILLED)
 
-    engine.push = killed  # type: ignore[method-assign]
-    pid = os.fork()
-    if not pid:
-        transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    engine.push = push  # type: ignore[method-assign]
+    in_a_process_that_is_killed(
+        lambda: transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
+    )
 
     engine.names = {name, "registry.example/x:of-others"}
     sweep(cast("docker.DockerClient", engine), tmp_path)
@@ -221,12 +234,12 @@ def test_a_name_that_is_still_moved_stays(tmp_path: Path) -> None:
 def test_names_in_another_engine_are_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    pid = os.fork()
-    if not pid:
+    def note() -> None:
         with noted(tmp_path, "registry.example/x:t"):
-            os._exit(9)
-    os.waitpid(pid, 0)
+            os._exit(KILLED)
+
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    in_a_process_that_is_killed(note)
 
     monkeypatch.delenv("DOCKER_HOST")
     assert list(left(tmp_path)) == []

@@ -115,6 +115,7 @@ def test_another_host_is_not_answered(serving: Server, host: str) -> None:
         b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: 1\r\n" * 5_000 + b"\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\n no colon\r\n\r\n\r\n",
     ],
+    ids=lambda request: repr(request[:60]),
 )
 def test_what_is_no_request_is_refused(
     serving: Server, request_: bytes, capfd: pytest.CaptureFixture[str]
