@@ -100,7 +100,7 @@ def _ordinary(environment: Environment, directory: Path) -> timing.Usage:
         "Dockerfile": _dockerfile(environment),
         "apt-options": APT_OPTIONS,
         "sources.list": f"deb {origins.archive('debian')[0]} {_suite(environment)} main",
-        "index": origins.pypi_index,
+        "index": origins.pypi_indexes[0],
     }
     for name, text in files.items():
         (directory / name).write_text(text, encoding="utf-8")
