@@ -66,6 +66,7 @@ class Case:
     values: tuple[str, ...]
     needs: Mapping[str, str] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,6 @@ class ByTag:
     tag: str
     otherwise: str | None
     cases: tuple[Case, ...]
-    hint: str | None = None
 
     def schema(self) -> Schema:
         return {"allOf": [self._case(case) for case in self.cases]}
@@ -97,10 +97,10 @@ class ByTag:
                 continue
             for key, why in case.needs.items():
                 if not table.get(key):
-                    yield Broken(why.format(tag=value), None, self.hint)
+                    yield Broken(why.format(tag=value), None, case.hint)
             for key, why in case.lacks.items():
                 if key in table:
-                    yield Broken(why.format(tag=value), key, self.hint)
+                    yield Broken(why.format(tag=value), key, case.hint)
 
 
 @dataclass(frozen=True, slots=True)

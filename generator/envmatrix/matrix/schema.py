@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    GetJsonSchemaHandler,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -45,9 +40,13 @@ from envmatrix.matrix.scalars import (
 )
 
 Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"]
-_ARCHIVES = ("debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross")
 
 _Item = TypeVar("_Item")
+
+
+def _but(kinds: Any, *left_out: str) -> tuple[str, ...]:
+    """Return the words of a `Literal` but for some."""
+    return tuple(word for word in get_args(kinds) if word not in left_out)
 
 
 class Table(BaseModel):
@@ -103,14 +102,18 @@ class SourceEntry(Table):
         ByTag(
             "source",
             None,
-            (Case(("image",), needs={"image": "source `image` needs `image`, which has CUDA"}),),
-            "name one by digest: `image: name@sha256:...`",
-        ),
-        ByTag(
-            "source",
-            None,
-            (Case(_ARCHIVES, lacks={"image": "`image` has no meaning for source `{tag}`"}),),
-            "remove it, or say `source: image`",
+            (
+                Case(
+                    ("image",),
+                    needs={"image": "source `image` needs `image`, which has CUDA"},
+                    hint="name one by digest: `image: name@sha256:...`",
+                ),
+                Case(
+                    _but(Source, "image"),
+                    lacks={"image": "`image` has no meaning for source `{tag}`"},
+                    hint="remove it, or say `source: image`",
+                ),
+            ),
         ),
     )
 
@@ -207,12 +210,12 @@ class LibraryBuild(Table):
             "cmake",
             (
                 Case(
-                    ("make", "meson", "bazel", "python", "script"),
+                    _but(BuildSystem, "cmake"),
                     lacks={"preset": "a `preset` is CMake's, not one of system `{tag}`"},
                 ),
                 Case(("script",), needs={"commands": f"{_COMMANDS}: it needs them"}),
                 Case(
-                    ("cmake", "make", "meson", "bazel", "python"),
+                    _but(BuildSystem, "script"),
                     lacks={"commands": f"{_COMMANDS}, not `{{tag}}`"},
                 ),
             ),
@@ -243,12 +246,6 @@ class LibraryTest(Table):
                     ("googletest", "catch2", "commands"),
                     needs={"run": "`{tag}` needs `run`: what to run as the tests"},
                 ),
-            ),
-        ),
-        ByTag(
-            "framework",
-            None,
-            (
                 Case(
                     ("none",),
                     lacks={
@@ -258,9 +255,9 @@ class LibraryTest(Table):
                             *("gpu", "ignore", "retries", "timeout"),
                         )
                     },
+                    hint="write `test: none` alone",
                 ),
             ),
-            "write `test: none` alone",
         ),
     )
 

@@ -147,7 +147,7 @@ TOO_LONG = "is longer than the name of a file can be"
         pytest.param(f"{{path: {'a' * 300}}}", TOO_LONG, id="a long name"),
         pytest.param(f"{{path: {'a/' * 2000}}}", TOO_LONG, id="a long path"),
         (r'{path: "a\0b"}', r"has a control character, '\x00'"),
-        (r'{path: a, build: {environment: {A: "a\0b"}}}', "holds a NUL"),
+        (r'{path: a, build: {environment: {A: "a\0b"}}}', "no program or file can be given"),
         ("{path: a, artifacts: [/usr/lib/x]}", "matrix.yaml:5:28: `libraries.a.artifacts[0]` must"),
         ("{path: a, artifacts: [../x]}", "must be a relative path"),
         ("{path: a, artifacts: ['']}", "must be a relative path"),
