@@ -180,6 +180,7 @@ def is_into_a_file(call: ast.Call) -> bool:
     [
         ("sessions.registration", {"docker", "jinja2", "pydantic", "yaml"}),
         ("commands.run", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy"}),
+        ("commands.plan", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy"}),
         ("commands.run", {f"envmatrix.{name}" for name in ("lock.requests", "plan.environments")}),
         ("cli", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy", "yaml"}),
     ],

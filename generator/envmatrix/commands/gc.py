@@ -50,15 +50,16 @@ def command(
     touched, and no image that another cache had made: who needs it is known there.
     """
     root, cache = options.repository(), cache_directory()
-    if not known(cache):
+    checkouts = known(cache)
+    if not checkouts:
         console.say(
             f"`{cache}` does not know which repositories use it, so nothing is removed; "
             "`envmatrix build` in each of them tells it"
         )
         _show((), as_json=as_json)
         return
-    gone = [path for path in known(cache) if not path.is_dir()]
-    used = _used([root, *(path for path in known(cache) if path not in gone)])
+    gone = [path for path in checkouts if not path.is_dir()]
+    used = _used([root, *(path for path in checkouts if path not in gone)])
     for revision in revisions:
         used |= _used_at(root, revision)
     with images.engine() as client:

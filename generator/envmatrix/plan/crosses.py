@@ -34,11 +34,6 @@ class Cross:
     def has_packages(self) -> bool:
         return self.target.packages.get("cross") != ()
 
-    def variables(self, flavour: str) -> list[str]:
-        """What only this target sets in its image of a flavour."""
-        found = self.target.environment.get(flavour, {})
-        return [f"{name}={value}" for name, value in sorted(found.items())]
-
     @property
     def c(self) -> str:
         return self.target.c.format(gcc=self.gcc, triplet=self.target.triplet)

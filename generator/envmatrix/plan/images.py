@@ -24,6 +24,11 @@ class Image:
         return f"envmatrix/{self.environment}:{self.flavour}-{self.arch}"
 
     @property
+    def is_cross(self) -> bool:
+        """Whether it compiles for another machine than its own."""
+        return self.flavour.startswith("cross")
+
+    @property
     def platform(self) -> str:
         return f"linux/{self.arch}"
 

@@ -55,7 +55,7 @@ def _packages(cell: PlannedCell, image: Image, lock: Lock) -> Iterator[Artifact]
 def _arches(cell: PlannedCell, image: Image) -> tuple[str, str | None]:
     """An image's architecture, and what else it compiles for."""
     arch = next(name for name in TARGETS if docker_arch(name) == image.arch)
-    return arch, cell.cell.arch if image.flavour.startswith("cross") else None
+    return arch, cell.cell.arch if image.is_cross else None
 
 
 def _inputs(cell: PlannedCell, image: Image, lock: Lock) -> Iterator[str]:

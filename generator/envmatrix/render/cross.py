@@ -78,9 +78,15 @@ def _of_multiarch(cross: Cross) -> Mapping[str, str]:
     """Return where Debian has what is for another architecture. QEMU looks for the C library of the
     programs that it runs below its prefix."""
     triplet = cross.target.triplet
+    directories = (
+        f"/usr/local/lib/{triplet}/pkgconfig",
+        f"/usr/lib/{triplet}/pkgconfig",
+        "/usr/local/share/pkgconfig",
+        "/usr/share/pkgconfig",
+    )
     return {
         "CPP": f"{cross.target.prefix}cpp-{cross.gcc}",
-        "PKG_CONFIG_LIBDIR": ":".join(pkg_config_directories(cross)),
+        "PKG_CONFIG_LIBDIR": ":".join(directories),
         "QEMU_LD_PREFIX": f"/usr/{triplet}",
     }
 
@@ -92,16 +98,6 @@ def _of_python(cross: Cross) -> Mapping[str, str]:
     platform = f"{target.system}-{target.processor}".lower().replace("windows", "win")
     own = {"_PYTHON_SYSCONFIGDATA_NAME": f"_sysconfigdata__{target.triplet}"}
     return {"_PYTHON_HOST_PLATFORM": platform, **(own if cross.has_python else {})}
-
-
-def pkg_config_directories(cross: Cross) -> tuple[str, ...]:
-    triplet = cross.target.triplet
-    return (
-        f"/usr/local/lib/{triplet}/pkgconfig",
-        f"/usr/lib/{triplet}/pkgconfig",
-        "/usr/local/share/pkgconfig",
-        "/usr/share/pkgconfig",
-    )
 
 
 def links(cross: Cross) -> Mapping[str, str]:

@@ -44,7 +44,7 @@ def dockerfile(environment: Environment) -> str:
         aliases=_aliases(environment),
         layers=_layers(environment, stubs),
         crosses=[
-            (cross, _cross_variables(environment, cross), links(cross))
+            (cross, _cross_variables(environment, cross), _runtime_variables(cross), links(cross))
             for cross in environment.crosses
         ],
         host_triplet=HOST_TRIPLET,
@@ -201,6 +201,11 @@ def _cross_variables(environment: Environment, cross: Cross) -> list[str]:
     if cross.target.cuda:
         found |= {**_cuda_variables(environment, cross.cxx), "NVCC_CCBIN": cross.cxx}
     return _assignments(found)
+
+
+def _runtime_variables(cross: Cross) -> list[str]:
+    """What the image sets that a target's programs run in, if it has one of its own."""
+    return _assignments(cross.target.environment.get("runtime", {}))
 
 
 def _cuda_variables(environment: Environment, host_compiler: str) -> Mapping[str, str]:

@@ -122,7 +122,7 @@ _CMAKE_DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
 
 def _meson(place: Workplace, jobs: int) -> Sequence[Command]:
     build = place.library.build
-    setup = _ACROSS if _is_crossed(place) else _SET_UP
+    setup = _ACROSS if place.compiler.is_cross else _SET_UP
     arguments = [BUILD, place.tree, "--buildtype=release", *build.options]
     ninja = ["ninja", "-C", BUILD, f"-j{jobs}", *build.targets]
     return (
@@ -143,10 +143,6 @@ if "${QEMU_LD_PREFIX:-}"/lib/ld-linux-*.so.* --version >/dev/null 2>&1; then
 fi
 exec meson setup "$@"
 """
-
-
-def _is_crossed(place: Workplace) -> bool:
-    return place.compiler.flavour.startswith("cross")
 
 
 def _make(place: Workplace, jobs: int) -> Sequence[Command]:
