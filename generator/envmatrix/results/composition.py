@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from envmatrix.results import queries, summary
 from envmatrix.results.queries import Kept
-from envmatrix.results.records import ARGUMENTS, BAD, Product
+from envmatrix.results.records import BAD, Product
 from envmatrix.results.rows import left_out
 from envmatrix.results.summary import Entry, Failure, Report
 from envmatrix.results.waivers import Waiver
@@ -128,7 +128,6 @@ def _traced(connection: sa.Connection, failures: Sequence[Failure]) -> Iterator[
         history = queries.history(
             connection, kept.run.library, kept.run.cell, kept.run.verb, _HISTORY
         )
-        history = tuple(its for its in history if its.run.extent != ARGUMENTS)
         names = [failure.name for failure in found[:_TRACED]]
         seen = queries.sightings(connection, history, names)
         of_runs = queries.sightings_of_runs(history)

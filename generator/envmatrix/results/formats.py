@@ -150,14 +150,14 @@ def flakiness(retried: int, contradicted: int) -> str:
 def _total(report: Report) -> str:
     places = f"{len(report.entries)} results of libraries in cells, {report.bad} fail"
     waiting = f"; {report.waiting} runs go on or are not stored yet" if report.waiting else ""
-    return f"{places}{waiting}{invalid(report)}"
+    left_out = f"; {invalid(report)}" if report.left_out else ""
+    return f"{places}{waiting}{left_out}"
 
 
 def invalid(report: Report) -> str:
-    """What of the store is invalid and left out: `; 2 rows of runs are invalid`."""
+    """Say what of the store is invalid and left out."""
     counts = (f"{count} rows of {table}" for table, count in sorted(report.left_out.items()))
-    told = ", ".join(counts)
-    return f"; invalid and left out: {told}" if told else ""
+    return f"invalid and left out: {', '.join(counts)}"
 
 
 def junit(report: Report) -> str:

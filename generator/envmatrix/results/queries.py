@@ -6,15 +6,15 @@ Rows may be by others than this tool: those that are invalid are left out.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
 from envmatrix.results.database import LONGEST_TEXT, unpacked
-from envmatrix.results.records import ARGUMENTS, SINCE, End, Product, Revision, Run
-from envmatrix.results.rows import check_texts, checked, valid
+from envmatrix.results.records import ARGUMENTS, SINCE, End, Product, Revision, Run, check
+from envmatrix.results.rows import check_texts, valid
 from envmatrix.results.tables import (
     REMARKABLE,
     findings,
@@ -28,10 +28,14 @@ from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
 
+# A run without arguments of its own, which tells something of others.
+_COMPARABLE = runs.c.extent != ARGUMENTS
 # So many runs of what a change reaches count beside whole ones.
 _MOST_PARTIAL = 10_000
 # What tests printed is returned up to this many characters in all.
 _MOST_OUTPUT = 32 << 20
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,9 @@ def _all_kept(connection: sa.Connection, query: sa.Select[Any]) -> tuple[Kept, .
 def history(
     connection: sa.Connection, library: str, cell: str, verb: str | None, limit: int
 ) -> tuple[Kept, ...]:
-    """The newest runs of a library in a cell, of one verb or of all, the newest first."""
-    of_verb = [] if verb is None else [runs.c.verb == verb]
+    """The newest runs of a library in a cell, the newest first: all of them, or those of a verb
+    without arguments of their own, which tell nothing of the others."""
+    of_verb = [] if verb is None else [runs.c.verb == verb, _COMPARABLE]
     query = (
         sa.select(runs)
         .where(runs.c.library == library, runs.c.cell == cell, *of_verb)
@@ -122,27 +127,18 @@ def history(
     return _all_kept(connection, query)
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """How a run ended, and how long it took in seconds."""
-
-    state: State
-    seconds: float
-
-
-def times(
-    connection: sa.Connection, limit: int
-) -> Mapping[tuple[str, str, str], tuple[Timed, ...]]:
-    """The newest runs of each library, cell and verb, the oldest of them first."""
+def times(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str, str], tuple[End, ...]]:
+    """How the newest runs of each library, cell and verb ended, without what they said; the oldest
+    of them first."""
     place = (runs.c.library, runs.c.cell, runs.c.verb)
     number = sa.func.row_number().over(partition_by=place, order_by=runs.c.started.desc())
     columns = (*place, runs.c.state, runs.c.seconds, number.label("number"))
     numbered = sa.select(*columns).where(runs.c.extent == "").subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
-    found: dict[tuple[str, str, str], list[Timed]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[End]] = defaultdict(list)
     rows = connection.execute(query)
-    for row, timed in valid(connection, runs, rows, _timed):
-        found[row.library, row.cell, row.verb].append(timed)
+    for row, end in valid(connection, runs, rows, _end):
+        found[row.library, row.cell, row.verb].append(end)
     return {key: tuple(rows) for key, rows in found.items()}
 
 
@@ -160,7 +156,6 @@ def outcomes_of(
     query = sa.select(*columns).where(outcomes.c.run.in_(ids))
     if only_not_passed:
         query = query.where(outcomes.c.state != "passed")
-    found: dict[str, list[TestOutcome]] = defaultdict(list)
     ordered = query.order_by(outcomes.c.run, outcomes.c.position).limit(limit)
     room = _MOST_OUTPUT
 
@@ -169,18 +164,16 @@ def outcomes_of(
         output = unpacked(row.output, min(room, LONGEST_TEXT)) if with_output else ""
         room -= len(output)
         words = (row.name, row.state, row.seconds, row.message, row.attempts, output)
-        return checked(TestOutcome(*words))
+        return check(TestOutcome(*words))
 
-    for row, its in valid(connection, outcomes, connection.execute(ordered), outcome):
-        found[row.run].append(its)
-    return {run_id: tuple(rows) for run_id, rows in found.items()}
+    return _by_run(valid(connection, outcomes, connection.execute(ordered), outcome))
 
 
 def steps_of(connection: sa.Connection, run_id: str) -> tuple[Step, ...]:
     query = sa.select(steps).where(steps.c.run == run_id).order_by(steps.c.position)
 
     def step(row: sa.Row[Any]) -> Step:
-        return checked(Step(row.name, row.status, row.seconds, unpacked(row.log)))
+        return check(Step(row.name, row.status, row.seconds, unpacked(row.log)))
 
     return tuple(its for _, its in valid(connection, steps, connection.execute(query), step))
 
@@ -189,22 +182,24 @@ def measurements_of(
     connection: sa.Connection, ids: Collection[str]
 ) -> Mapping[str, tuple[Measurement, ...]]:
     query = sa.select(measurements).where(measurements.c.run.in_(ids))
-    found: dict[str, list[Measurement]] = defaultdict(list)
     rows = connection.execute(query.order_by(measurements.c.run, measurements.c.position))
-    for row, measurement in valid(connection, measurements, rows, _measurement):
-        found[row.run].append(measurement)
-    return {run_id: tuple(rows) for run_id, rows in found.items()}
+    return _by_run(valid(connection, measurements, rows, _measurement))
 
 
 def products_of(
     connection: sa.Connection, ids: Collection[str]
 ) -> Mapping[str, tuple[Product, ...]]:
     query = sa.select(products).where(products.c.run.in_(ids))
-    found: dict[str, list[Product]] = defaultdict(list)
     rows = connection.execute(query.order_by(products.c.run, products.c.position))
-    for row, product in valid(connection, products, rows, _product):
-        found[row.run].append(product)
-    return {run_id: tuple(rows) for run_id, rows in found.items()}
+    return _by_run(valid(connection, products, rows, _product))
+
+
+def _by_run(parts: Iterable[tuple[sa.Row[Any], _Part]]) -> Mapping[str, tuple[_Part, ...]]:
+    """The parts of each run, in their order."""
+    found: dict[str, list[_Part]] = defaultdict(list)
+    for row, part in parts:
+        found[row.run].append(part)
+    return {run_id: tuple(parts) for run_id, parts in found.items()}
 
 
 def findings_of(connection: sa.Connection, run_id: str) -> tuple[Finding, ...]:
@@ -254,7 +249,7 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
     bad = (
         sa.select(runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name, outcomes.c.state)
         .join(outcomes, outcomes.c.run == runs.c.id)
-        .where(runs.c.started >= since, runs.c.extent != ARGUMENTS, REMARKABLE)
+        .where(runs.c.started >= since, _COMPARABLE, REMARKABLE)
         .distinct()
     )
     found_bad = valid(connection, outcomes, connection.execute(bad), _placed)
@@ -288,8 +283,7 @@ def _run_of(place: _Place) -> tuple[str, str, str]:
 def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, str]]:
     """What ran more than once: only that can contradict itself."""
     what = (runs.c.library, runs.c.cell, runs.c.revision)
-    usual = (runs.c.started >= since, runs.c.extent != ARGUMENTS)
-    query = sa.select(*what).where(*usual).group_by(*what)
+    query = sa.select(*what).where(runs.c.started >= since, _COMPARABLE).group_by(*what)
     rows = connection.execute(query.having(sa.func.count() > 1))
     return {(library, cell, revision) for library, cell, revision in rows}
 
@@ -307,7 +301,7 @@ def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: fl
             .join(outcomes, outcomes.c.run == runs.c.id)
             .where(
                 runs.c.started >= since,
-                runs.c.extent != ARGUMENTS,
+                _COMPARABLE,
                 runs.c.revision.in_(revisions),
                 outcomes.c.name.in_(names[start : start + 500]),
                 outcomes.c.state == "passed",
@@ -329,7 +323,7 @@ def durations(
             .where(
                 runs.c.library == library,
                 runs.c.started < before,
-                runs.c.extent != ARGUMENTS,
+                _COMPARABLE,
                 runs.c.passed + runs.c.flaky + runs.c.failed > 0,
                 *condition,
             )
@@ -349,7 +343,7 @@ def _sighting(kept: Kept, state: State) -> Sighting:
 
 
 def _seen(row: sa.Row[Any]) -> TestOutcome:
-    return checked(TestOutcome(row.name, row.state, 0.0))
+    return check(TestOutcome(row.name, row.state, 0.0))
 
 
 def _placed(row: sa.Row[Any]) -> TestOutcome:
@@ -357,23 +351,22 @@ def _placed(row: sa.Row[Any]) -> TestOutcome:
     return _seen(row)
 
 
-def _timed(row: sa.Row[Any]) -> Timed:
+def _end(row: sa.Row[Any]) -> End:
     check_texts(row.library, row.cell, row.verb)
-    end = checked(End(row.state, row.seconds))
-    return Timed(end.state, end.seconds)
+    return check(End(row.state, row.seconds))
 
 
 def _measurement(row: sa.Row[Any]) -> Measurement:
-    return checked(Measurement(row.name, row.value, row.unit, row.direction))
+    return check(Measurement(row.name, row.value, row.unit, row.direction))
 
 
 def _product(row: sa.Row[Any]) -> Product:
-    return checked(Product(row.path, row.machine, row.size, row.sha256))
+    return check(Product(row.path, row.machine, row.size, row.sha256))
 
 
 def _finding(row: sa.Row[Any]) -> Finding:
     words = (row.tool, row.rule, row.message, row.file, row.line, row.level)
-    return checked(Finding(*words, bool(row.is_new)))
+    return check(Finding(*words, bool(row.is_new)))
 
 
 def _kept(row: sa.Row[Any]) -> Kept:
@@ -391,7 +384,7 @@ def _kept(row: sa.Row[Any]) -> Kept:
         row.extent,
     )
     return Kept(
-        checked(run),
-        checked(End(row.state, row.seconds, cast("Cause | None", row.cause), row.message)),
+        check(run),
+        check(End(row.state, row.seconds, cast("Cause | None", row.cause), row.message)),
         {state: int(getattr(row, state)) for state in COUNTED if getattr(row, state)},
     )

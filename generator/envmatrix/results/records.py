@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.findings import Finding
@@ -110,6 +110,8 @@ class Record:
 
 Part: TypeAlias = Run | Step | TestOutcome | Measurement | Product | Finding | End
 
+_Checked = TypeVar("_Checked", bound=Part | Revision)
+
 _KINDS: Mapping[str, type[Part]] = {
     "run": Run,
     "step": Step,
@@ -148,8 +150,8 @@ def record_of(lines: Iterable[str]) -> Record:
     return parts.record
 
 
-def check(part: Part | Revision) -> None:
-    """Raise InvalidRecord where a field has a value that its type does not admit."""
+def check(part: _Checked) -> _Checked:
+    """Return the part; InvalidRecord where a field has a value that its type does not admit."""
     kind: Any = type(part)
     for name, accepts in _checks(kind):
         value = getattr(part, name)
@@ -157,6 +159,7 @@ def check(part: Part | Revision) -> None:
             check(value)
         elif not accepts(value):
             raise InvalidRecord(f"`{name}` of a {type(part).__name__.lower()} is not valid")
+    return part
 
 
 @cache
@@ -202,8 +205,7 @@ def _part(entry: object) -> Part:
         part = _KINDS[name](**row)
     except (KeyError, TypeError) as error:
         raise InvalidRecord(f"a {name} lacks a field or has an unknown one") from error
-    check(part)
-    return part
+    return check(part)
 
 
 @dataclass(slots=True)

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from envmatrix.results.database import LEFT_OUT
-from envmatrix.results.records import InvalidRecord, Part, check
+from envmatrix.results.records import InvalidRecord
 
-_P = TypeVar("_P", bound=Part)
 _T = TypeVar("_T")
 
 
@@ -30,11 +29,6 @@ def left_out(connection: sa.Connection) -> Mapping[str, int]:
     """Return how many rows of each table were invalid, of those that were read so far."""
     counts: Mapping[str, int] = connection.info.get(LEFT_OUT, {})
     return counts
-
-
-def checked(part: _P) -> _P:
-    check(part)
-    return part
 
 
 def check_texts(*values: object) -> None:

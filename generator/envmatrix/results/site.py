@@ -226,6 +226,7 @@ def _environment() -> jinja2.Environment:
         "run_page": run_page,
         "cell_page": cell_page,
         "flakiness": lambda flake: formats.flakiness(flake.retried, flake.contradicted),
+        "invalid": formats.invalid,
         "moment": _moment,
         "polyline": polyline,
         "revision": summary.described,

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from envmatrix.results.queries import Flake, Kept, Sighting, Timed
-from envmatrix.results.records import BAD, Revision
+from envmatrix.results.queries import Flake, Kept, Sighting
+from envmatrix.results.records import BAD, End, Revision
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.outcomes import State, TestOutcome
@@ -252,7 +252,7 @@ def _order(sighting: Sighting) -> tuple[float, float]:
     return sighting.revision.committed or sighting.started, sighting.started
 
 
-def slower(library: str, cell: str, verb: str, history: Sequence[Timed]) -> Slower | None:
+def slower(library: str, cell: str, verb: str, history: Sequence[End]) -> Slower | None:
     """Whether the newest of these runs, the last, took longer than was usual."""
     good = ("passed", "flaky")
     passed = [its.seconds for its in history if its.state in good]

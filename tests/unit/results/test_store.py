@@ -194,6 +194,17 @@ def test_history_is_the_newest_first(database: Database) -> None:
         assert [its.run.started for its in found] == [4.0, 3.0, 2.0]
 
 
+def test_the_history_of_a_verb_is_filled_with_runs_that_can_be_compared(
+    database: Database,
+) -> None:
+    add(database, record(1), record(2), *(record(its, extent="arguments") for its in (3, 4, 5)))
+    with database.reading() as connection:
+        found = queries.history(connection, "lib", CELL, "test", 2)
+        assert [its.run.started for its in found] == [2.0, 1.0]
+        everything = queries.history(connection, "lib", CELL, None, 2)
+        assert [its.run.started for its in everything] == [5.0, 4.0]
+
+
 def test_a_test_is_seen_in_the_runs_that_had_it(database: Database) -> None:
     add(database, record(1, {"a": "passed"}), record(2), record(3, {"a": "failed"}))
     with database.reading() as connection:

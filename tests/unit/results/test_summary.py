@@ -10,8 +10,8 @@ from tests.unit.results.examples import CELL, record
 
 from envmatrix.errors import Position
 from envmatrix.results import summary
-from envmatrix.results.queries import Kept, Sighting, Timed
-from envmatrix.results.records import Record, Revision
+from envmatrix.results.queries import Kept, Sighting
+from envmatrix.results.records import End, Record, Revision
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.outcomes import State
 
@@ -161,7 +161,7 @@ def test_the_order_in_which_runs_are_told_does_not_matter(
 def told(*seconds: float, last: State = "passed") -> summary.Slower | None:
     """What is said of runs that took so long, the newest last, and how that ended."""
     states: list[State] = [*["passed" for _ in seconds[1:]], last]  # type: ignore[list-item]
-    rows = [Timed(state, its) for state, its in zip(states, seconds, strict=True)]
+    rows = [End(state, its) for state, its in zip(states, seconds, strict=True)]
     return summary.slower("lib", CELL, "test", rows)
 
 
