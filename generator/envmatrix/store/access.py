@@ -101,6 +101,10 @@ class Access:
     hosts_of_apt: frozenset[str] = frozenset()
     urls: tuple[str, ...] = ()
     run: Callable[[Sequence[str], Mapping[str, str]], str] = lambda *asked: _printed(*asked)
+    # What programs answered for a host: as in apt and pip, one answer is for all of its files.
+    _answers: dict[tuple[str, ...], str] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def _ask(self, command: Sequence[str]) -> str:
         return self.run(command, self.environment)
@@ -132,8 +136,12 @@ class Access:
                 return _DIRECT if value.upper() == _DIRECT else value
         for scheme in schemes:
             if program := self.apt.get(f"acquire::{scheme}::proxy-auto-detect"):
-                said = self._ask((program, str(url.copy_with(userinfo=b"")))).strip()
-                return _DIRECT if said.upper() == _DIRECT else said
+                key = (program, url.scheme, url.host)
+                if key not in self._answers:
+                    answer = self._ask((program, str(url.copy_with(userinfo=b""))))
+                    self._answers[key] = answer.strip()
+                proxy = self._answers[key]
+                return _DIRECT if proxy.upper() == _DIRECT else proxy
         return ""
 
     def _proxy_of_environment(self, url: httpx.URL) -> str:
@@ -158,9 +166,12 @@ class Access:
         """What the keyring has, where pip may ask it."""
         if self.pip.get("keyring-provider") == "disabled" or not shutil.which("keyring"):
             return None
-        services = (str(url.copy_with(userinfo=b"")), url.netloc.decode().rpartition("@")[2])
-        said = (self._ask(("keyring", "get", service, user)).strip() for service in services)
-        return next(filter(None, said), None)
+        host = url.netloc.decode().rpartition("@")[2]
+        key = ("keyring", host, user)
+        for service in (str(url.copy_with(userinfo=b"")), host):
+            if not self._answers.get(key):
+                self._answers[key] = self._ask(("keyring", "get", service, user)).strip()
+        return self._answers[key] or None
 
     @cached_property
     def _logins_of_urls(self) -> tuple[Login, ...]:

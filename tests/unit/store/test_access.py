@@ -65,6 +65,22 @@ def test_proxies_of_apt_are_for_its_archives(apt: str, url: str, proxy: str | No
     assert access(f"{apt}\n").proxy(httpx.URL(url)) == proxy
 
 
+def test_a_program_that_finds_proxies_is_asked_once_for_a_host() -> None:
+    asked = []
+
+    def run(command: Sequence[str], _: Mapping[str, str]) -> str:
+        if command[0] == "/detect":
+            asked.append(command[1])
+            return "DIRECT\n" if "sec" in command[1] else PROXY
+        return 'Acquire::http::Proxy-Auto-Detect "/detect";\n'
+
+    found = Access({}, hosts_of_apt=frozenset({"deb.example", "sec.example"}), run=run)
+    for path in ("/a", "/b"):
+        assert found.proxy(httpx.URL(f"http://deb.example{path}")) == PROXY
+        assert found.proxy(httpx.URL(f"http://sec.example{path}")) is None
+    assert asked == ["http://deb.example/a", "http://sec.example/a"]
+
+
 def test_what_apt_has_goes_before_the_environment() -> None:
     environment = {"http_proxy": OTHER}
     direct = access('Acquire::http::Proxy "DIRECT";\n', environment=environment)
@@ -220,11 +236,16 @@ def test_a_user_without_a_password_is_in_the_keyring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keyring = tmp_path / "keyring"
-    keyring.write_text('#!/bin/sh\n[ "$1 $2 $3" = "get pypi.example me" ] && echo kept\n')
+    keyring.write_text(
+        f'#!/bin/sh\necho "$2" >>{tmp_path}/asked\n'
+        '[ "$1 $2 $3" = "get pypi.example me" ] && echo kept\n'
+    )
     keyring.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     found = Access({"PATH": f"{tmp_path}:/usr/bin:/bin"})
-    assert found.password(httpx.URL("https://me@pypi.example/simple"), "me") == "kept"
+    for path in ("simple", "files"):  # which is asked for once
+        assert found.password(httpx.URL(f"https://me@pypi.example/{path}"), "me") == "kept"
+    assert (tmp_path / "asked").read_text() == "https://pypi.example/simple\npypi.example\n"
     assert found.password(httpx.URL("https://me@other.example/simple"), "me") is None
 
 
