@@ -290,11 +290,7 @@ _SANITIZER = b"""==1==ERROR: AddressSanitizer: heap-use-after-free on address 0x
     #0 0x1 in f /source/a.cpp:3:4
 SUMMARY: AddressSanitizer: x
 """
-_BASELINE = {
-    "version": 1,
-    "findings": ["0" * 16],
-    "cells": {CELL: {"findings": [], "sizes": {"libx.so": 7}}},
-}
+_BASELINE = {CELL: {"findings": ["0" * 16], "sizes": {"libx.so": 7}, "licences": ["MIT"]}}
 _VERTEX = {
     "digest": "sha256:1",
     "name": "[a 1/2] RUN x",
@@ -394,7 +390,7 @@ def readers() -> Sequence[Reader]:
         Reader(
             "baseline",
             [_json(_BASELINE)],
-            _file("analysis/lib.json", lambda root: baselines.load_baseline(root, "lib", CELL)),
+            _file("baselines/lib.json", lambda root: baselines.load_baseline(root, "lib", CELL)),
         ),
         Reader("index of a registry", [_json(_INDEX)], _answering(_index, _TYPE)),
         Reader("manifest of a registry", [_json(_INDEX)], _answering(_layers, _TYPE)),

@@ -161,7 +161,8 @@ def _internal(error: Exception) -> InternalError:
     """A defect: its traceback is kept in a file, or printed where that cannot be written."""
     import traceback
 
-    from envmatrix.store.artifacts import cache_directory, write_whole
+    from envmatrix.files import write_whole
+    from envmatrix.store.artifacts import cache_directory
     from envmatrix.text import redacted
 
     text = redacted("".join(traceback.format_exception(error)))

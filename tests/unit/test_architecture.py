@@ -23,6 +23,7 @@ PACKAGE = Path(envmatrix.__file__).parent
 LAYERS = (
     "errors",
     "text",
+    "files",
     "confined",
     "console",
     "matrix",

@@ -533,7 +533,7 @@ def test_a_generated_file_that_is_not_utf8_is_drift(envmatrix: Prompt, locked: P
     assert "`matrix.schema.json` differs" in answer.err
 
 
-@pytest.mark.parametrize("name", ["matrix.lock.json", "envs/devel.yaml"])
+@pytest.mark.parametrize("name", ["matrix.yaml", "matrix.lock.json", "envs/devel.yaml"])
 def test_a_pipe_instead_of_a_file_is_not_waited_for(
     envmatrix: Prompt, locked: Path, name: str
 ) -> None:
@@ -543,6 +543,16 @@ def test_a_pipe_instead_of_a_file_is_not_waited_for(
     assert answer.status == 2
     assert f"`{name}`" in answer.err
     assert "is no regular file" in answer.err
+
+
+def test_a_generated_file_takes_the_place_of_a_pipe(envmatrix: Prompt, locked: Path) -> None:
+    assert envmatrix("generate").status == 0
+    file = next((locked / "dockerfiles").glob("*/Dockerfile"))
+    file.unlink()
+    os.mkfifo(file)
+    assert envmatrix("generate", "--check").status == 4
+    assert envmatrix("generate").status == 0
+    assert envmatrix("generate", "--check").status == 0
 
 
 def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from envmatrix.engine.builder import context_name
 from envmatrix.engine.revisions import check_out
 from envmatrix.engine.transfer import sweep
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.files import text_of
 from envmatrix.lock.model import FILE, load
 from envmatrix.plan.garbage import Thing, Used, garbage, used_by
 from envmatrix.store.artifacts import cache_directory
@@ -102,7 +103,8 @@ def _used_at(root: Path, revision: str) -> Used:
 
 def _used_in(root: Path) -> Used:
     lock = load(root)
-    texts = [its.read_text(encoding="utf-8") for its in (root / DOCKERFILES).glob("*/Dockerfile")]
+    files = (root / DOCKERFILES).glob("*/Dockerfile")
+    texts = [text_of(file, str(file.relative_to(root))) for file in files]
     return used_by(
         lock,
         texts,

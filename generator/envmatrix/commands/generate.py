@@ -13,6 +13,7 @@ from envmatrix.commands import consumers, options
 from envmatrix.commands.workspace import DOCKERFILES, Workspace
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
+from envmatrix.files import write_whole
 from envmatrix.matrix.json_schema import json_schema
 from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
 from envmatrix.render.dockerfile import dockerfile
@@ -80,9 +81,7 @@ def _ask(asked: consumers.Asked, console: Console) -> None:
 
 def _write(root: Path, wanted: Mapping[str, str], console: Console) -> None:
     for path, text in wanted.items():
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        write_whole(root / path, text.encode())
         console.say(f"wrote    {path}")
 
 

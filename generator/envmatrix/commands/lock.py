@@ -14,6 +14,7 @@ from envmatrix.engine import sources
 from envmatrix.engine.processes import run
 from envmatrix.engine.workshop import LocalWorkshop, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.files import write_whole
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
@@ -25,7 +26,7 @@ from envmatrix.lock.requests import all_requests, drift
 from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.store.artifacts import Store, cache_directory, write_whole
+from envmatrix.store.artifacts import Store, cache_directory
 from envmatrix.store.begun import Begun
 from envmatrix.store.checkouts import remember
 from envmatrix.store.fetch import Fetcher, http_client, index_entry, index_files, measured, read

@@ -70,7 +70,7 @@ def repository() -> Path:
     """The nearest directory upwards that has a matrix.yaml."""
     here = Path.cwd()
     for directory in (here, *here.parents):
-        if (directory / MATRIX).is_file():
+        if (directory / MATRIX).exists():
             return directory
     raise ConfigurationError(
         Problem(f"there is no `{MATRIX}` here or above", hint="change to your repository")

@@ -24,6 +24,7 @@ from typing import IO
 from envmatrix.confined import entries
 from envmatrix.confined.entries import Missing, Refused
 from envmatrix.confined.listing import Entry, File, Listing, entries_below
+from envmatrix.files import open_regular
 from envmatrix.text import one_line
 
 __all__ = ["Area", "Directory", "Entry", "File", "Missing", "Refused"]
@@ -129,7 +130,7 @@ class Directory:
 
     def copy(self, source: Path, name: str) -> None:
         """Copy a regular file of this machine's own, with its times and permissions."""
-        with source.open("rb") as original, self._created(name) as file:
+        with open_regular(source) as original, self._created(name) as file:
             shutil.copyfileobj(original, file)
             known = os.fstat(original.fileno())
             os.fchmod(file.fileno(), stat.S_IMODE(known.st_mode) & ~entries.PRIVILEGES)

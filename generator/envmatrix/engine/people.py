@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.store.artifacts import cache_directory, write_whole
+from envmatrix.files import write_whole
+from envmatrix.store.artifacts import cache_directory
 
 # The same on every machine, so that no name of a person gets into what is built.
 _NAME = "envmatrix"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from envmatrix.engine.processes import run
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.files import readable_text
 
 
 def check_out(root: Path, revision: str, paths: Iterable[str], target: Path) -> None:
@@ -69,11 +70,7 @@ def absent_submodules(root: Path, directory: Path) -> tuple[str, ...]:
     their path in it."""
     found = []
     for home in dict.fromkeys((root, directory)):
-        try:
-            declared = _SUBMODULE.findall((home / ".gitmodules").read_text("utf-8", "replace"))
-        except OSError:
-            continue
-        paths = (home / name for name in declared)
+        paths = (home / name for name in _SUBMODULE.findall(readable_text(home / ".gitmodules")))
         inside = (path for path in paths if path.is_relative_to(directory) and path != directory)
         found += [path.relative_to(directory).as_posix() for path in inside if not _has_files(path)]
     return tuple(dict.fromkeys(found))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
-from envmatrix.lock.model import text_of
+from envmatrix.files import text_of, write_whole
 
 FILE = "images.lock.json"
 VERSION = 1
@@ -130,17 +130,14 @@ def loads(text: str, file: str = FILE) -> ImagesLock:
 def load(root: Path) -> ImagesLock:
     """That beside `matrix.yaml`; an empty one where nothing was ever published."""
     try:
-        return loads(text_of(root / FILE))
+        return loads(text_of(root / FILE, FILE))
     except FileNotFoundError:
         return ImagesLock()
 
 
 def save(lock: ImagesLock, root: Path) -> None:
     """In one step: a reader has the old one or the new one."""
-    text = dumps(lock)
-    scratch = root / f"{FILE}.new"
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(root / FILE)
+    write_whole(root / FILE, dumps(lock).encode())
 
 
 def _no_lock(file: str, why: object) -> ConfigurationError:

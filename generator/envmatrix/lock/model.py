@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
+from envmatrix.files import text_of
 
 FILE = "matrix.lock.json"
 VERSION = 1
@@ -189,20 +190,10 @@ def _no_lock(file: str, why: object) -> ConfigurationError:
 def load(root: Path) -> Lock:
     """The lock beside `matrix.yaml`; OutOfDate where there is none."""
     try:
-        text = text_of(root / FILE)
+        text = text_of(root / FILE, FILE)
     except FileNotFoundError as error:
         raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`") from error
     return loads(text)
-
-
-def text_of(file: Path) -> str:
-    """Return what a file of locks has; FileNotFoundError where there is none."""
-    if file.exists() and not file.is_file():  # a pipe would be waited for
-        raise ConfigurationError(Problem(f"`{file.name}` is no regular file"))
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(Problem(f"`{file.name}` is not UTF-8")) from error
 
 
 def _from_document(document: Any) -> Lock:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import yaml
 
 from envmatrix.errors import ConfigurationError, Position, Problem
+from envmatrix.files import content_of
 
 try:
     from yaml import CBaseLoader as _Loader
@@ -149,14 +150,10 @@ class Document:
 
 def load(path: Path, name: str) -> Document:
     """Read `path`, called `name` in messages."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise ConfigurationError(Problem(f"`{name}` cannot be read", hint="it is no regular file"))
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
-        hint = None if isinstance(error, FileNotFoundError) else error.strerror
-        raise ConfigurationError(Problem(f"`{name}` {reason}", hint=hint)) from error
+        content = content_of(path, name)
+    except FileNotFoundError as error:
+        raise ConfigurationError(Problem(f"`{name}` does not exist")) from error
     return parse(content, name)
 
 

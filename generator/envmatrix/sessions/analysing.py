@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import EnvmatrixError
+from envmatrix.files import write_whole
 from envmatrix.sessions import analysis, steps
 from envmatrix.sessions.analysis import COVERAGE, SANITIZERS, VARIANTS
 from envmatrix.sessions.baselines import Baseline, abi_of, load_baseline, save_baseline
@@ -102,8 +103,7 @@ class Analysis:
                 if not build.has(f"{_ABI}/{name}"):
                     continue
                 kept = abi_of(place.root, place.library.name, place.cell.id, name)
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_bytes(build.read(f"{_ABI}/{name}", _LARGEST))
+                write_whole(kept, build.read(f"{_ABI}/{name}", _LARGEST))
 
     def _building(self, kind: str) -> tuple[Execution, tuple[Artifact, ...]]:
         """The library, built as a kind wants it; once for all that want it so."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.store.artifacts import write_whole
+from envmatrix.files import text_of, write_whole
 
 DIRECTORY = "baselines"
 
@@ -44,7 +44,7 @@ def load_baseline(root: Path, library: str, cell: str) -> Baseline:
             {str(name): int(size) for name, size in row.get("sizes", {}).items()},
             None if licences is None else tuple(map(str, licences)),
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise _broken(root, library, error) from error
 
 
@@ -56,11 +56,12 @@ def save_baseline(root: Path, library: str, cell: str, baseline: Baseline) -> No
 
 
 def _document(root: Path, library: str) -> dict[str, Any]:
+    file = file_of(root, library)
     try:
-        found = json.loads(file_of(root, library).read_text(encoding="utf-8"))
+        found = json.loads(text_of(file, str(file.relative_to(root))))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers beyond Python's limits
         raise _broken(root, library, error) from error
     if not isinstance(found, dict):
         raise _broken(root, library, "it is no mapping of cells")

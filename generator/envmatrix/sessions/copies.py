@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from envmatrix.confined import Directory
+from envmatrix.files import read_regular, write_whole
 
 # Directories that are no source: version control's, and that of results.
 _OTHERS = (".git", ".hg", ".svn", ".envmatrix")
@@ -24,12 +25,12 @@ def update(source: Path, build: Directory, copy: str, known: Path) -> None:
         build.remove(f"{copy}/{name}")
     for name in now:
         _copy(source / name, build, f"{copy}/{name}")
-    known.write_text(json.dumps(now), encoding="utf-8")
+    write_whole(known, json.dumps(now).encode())
 
 
 def _copied(known: Path) -> Sequence[str]:
     try:
-        found: list[str] = json.loads(known.read_text(encoding="utf-8"))
+        found: list[str] = json.loads(read_regular(known))
         return found
     except (OSError, ValueError):
         return []

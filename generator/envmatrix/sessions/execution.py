@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from envmatrix.confined import Refused
 from envmatrix.console import Console
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
+from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import buildsystems, outcomes, steps
 from envmatrix.sessions.buildsystems import DEPS, GRAPH, LARGEST_GRAPH, SITE, Command
 from envmatrix.sessions.copies import update
@@ -147,10 +148,10 @@ class Execution:
 def begin_anew(place: Workplace, console: Console) -> None:
     """Have a build directory, without what was made of anything else."""
     told = place.beside("made-of")
-    of = told.read_text(encoding="utf-8") if told.exists() else ""
+    of = readable_text(told)
     with place.build.opened() as build:
         if of != place.made_of and not build.is_empty:
             console.say(f"clear    {place.build.name}: made of another image, source or options")
             told.unlink(missing_ok=True)
             build.clear()
-    told.write_text(place.made_of, encoding="utf-8")
+    write_whole(told, place.made_of.encode())

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from envmatrix.errors import LookupFailed
+from envmatrix.files import readable_text
 
 _SECONDS = 30
 _DIRECT = "DIRECT"
@@ -236,8 +237,7 @@ def _is_within(url: httpx.URL, name: str) -> bool:
 
 def _read_logins(files: Sequence[Path]) -> Iterator[Login]:
     for file in files:
-        if file.is_file() and os.access(file, os.R_OK):
-            yield from logins(file.read_text(encoding="utf-8", errors="replace"))
+        yield from logins(readable_text(file))
 
 
 def _printed(command: Sequence[str], environment: Mapping[str, str]) -> str:

@@ -7,12 +7,10 @@ written by the one that holds its lock.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,25 +35,6 @@ def cache_directory() -> Path:
     """`$ENVMATRIX_CACHE`, else the platform's cache directory for this user."""
     chosen = os.environ.get("ENVMATRIX_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("envmatrix"))
-
-
-def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
-    """In one step: nobody ever reads half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(f".{os.getpid()}")
-    scratch.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(scratch, flags, mode), "wb") as handle:
-        handle.write(content)
-    scratch.replace(file)
-
-
-def read_regular(file: Path) -> bytes:
-    """What is in a file; OSError where it is a directory, or a pipe that would be waited for."""
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
-        if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(file))
-        return handle.read()
 
 
 @contextmanager

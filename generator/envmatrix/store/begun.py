@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.errors import EnvmatrixError
+from envmatrix.files import write_whole
 from envmatrix.lock.model import Lock, dumps, loads
-from envmatrix.store.artifacts import write_whole
 
 # Later, the world has changed: what was found then is not what `envmatrix lock` would find.
 _LONGEST_SECONDS = 24 * 3600.0

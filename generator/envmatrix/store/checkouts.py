@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from envmatrix.store.artifacts import write_whole
+from envmatrix.files import write_whole
 
 
 def remember(cache: Path, root: Path) -> None:

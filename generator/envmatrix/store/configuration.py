@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from envmatrix.errors import ConfigurationError, Position, Problem
+from envmatrix.files import text_of
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.targets import TARGETS
 
@@ -122,14 +123,14 @@ def sdk_example(name: str) -> str:
 
 
 def _table(file: Path, name: str) -> Any:
-    if not file.exists():
+    try:
+        text = text_of(file, str(file))
+    except FileNotFoundError:
         return {}
-    if not file.is_file():  # a pipe would be waited for
-        raise ConfigurationError(Problem(f"`{file}` is no regular file"))
     import tomllib
 
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8")).get(name, {})
+        return tomllib.loads(text).get(name, {})
     except (ValueError, RecursionError) as error:  # also of numbers beyond Python's limits
         raise ConfigurationError(_unreadable(file, str(error))) from error
 

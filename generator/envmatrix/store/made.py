@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.store.artifacts import cache_directory, write_whole
+from envmatrix.files import write_whole
+from envmatrix.store.artifacts import cache_directory
 
 _OURS, _FOUND = "ours", "found"
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import envmatrix
-from envmatrix.store.artifacts import cache_directory, read_regular
+from envmatrix.files import read_regular
+from envmatrix.store.artifacts import cache_directory
 
 T = TypeVar("T")
 

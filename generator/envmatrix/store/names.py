@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from envmatrix.store.artifacts import exclusive, write_whole
+from envmatrix.files import write_whole
+from envmatrix.store.artifacts import exclusive
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.files import readable_text
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.systems import Distribution
 from envmatrix.store.configuration import (
@@ -85,9 +86,8 @@ def apt_sources(directory: Path) -> tuple[AptSource, ...]:
     return tuple(
         source
         for file in files
-        if os.access(file, os.R_OK)
         for source in (parse_deb822 if file.suffix == ".sources" else parse_one_line)(
-            file.read_text(encoding="utf-8", errors="replace")
+            readable_text(file)
         )
     )
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.store.artifacts import cache_directory, write_whole
+from envmatrix.files import write_whole
+from envmatrix.store.artifacts import cache_directory
 
 
 @dataclass(frozen=True)

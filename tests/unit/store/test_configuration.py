@@ -102,5 +102,5 @@ def test_a_mistake_in_the_configuration_is_told(tmp_path: Path, text: str, probl
 
 def test_a_configuration_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigurationError, match="is no TOML"):
+    with pytest.raises(ConfigurationError, match="is not UTF-8"):
         configured_mirrors(tmp_path / "config.toml")

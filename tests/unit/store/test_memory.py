@@ -10,8 +10,8 @@ import pytest
 
 import envmatrix
 from envmatrix.errors import Position
+from envmatrix.files import write_whole
 from envmatrix.store import memory
-from envmatrix.store.artifacts import write_whole
 from envmatrix.store.memory import identity, remembered
 
 

@@ -1,0 +1,75 @@
+"""Files that people, their repositories and machines have: only regular ones are read, as a pipe
+would be waited for."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import IO
+
+from envmatrix.errors import ConfigurationError, Problem
+
+
+def open_regular(file: Path) -> IO[bytes]:
+    """Open a file to read; OSError where it is a pipe, a directory, a socket or a device."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(errno.ENXIO, "it is no regular file", str(file))
+    # It may have been exchanged since.
+    return os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
+def read_regular(file: Path) -> bytes:
+    """Return what is in a file; OSError where it is no regular one."""
+    with open_regular(file) as handle:
+        return handle.read()
+
+
+def readable_text(file: Path) -> str:
+    """Return what a file of this machine says to this user; nothing where it cannot be read."""
+    try:
+        return read_regular(file).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def content_of(file: Path, name: str) -> bytes:
+    """Return what a file of a repository or a configuration has; `name` is what messages call it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        return read_regular(file)
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", str(file)) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigurationError(Problem(f"`{name}` cannot be read: {reason}")) from error
+
+
+def text_of(file: Path, name: str) -> str:
+    """Return what a file of a repository or a configuration says, as `content_of` does."""
+    content = content_of(file, name)
+    try:
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(Problem(f"`{name}` is not UTF-8")) from error
+
+
+def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
+    """In one step: nobody ever reads half of it."""
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", str(file))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_suffix(f".{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(scratch, flags, mode), "wb") as handle:
+        handle.write(content)
+    scratch.replace(file)

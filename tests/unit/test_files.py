@@ -1,0 +1,155 @@
+"""What stands where a file should be is never waited for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from envmatrix.commands.gc import _used_in
+from envmatrix.confined import Area
+from envmatrix.engine.revisions import absent_submodules
+from envmatrix.errors import ConfigurationError
+from envmatrix.files import read_regular, readable_text, text_of, write_whole
+from envmatrix.lock import images, model
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.results.waiver_file import load_waivers
+from envmatrix.sessions.baselines import load_baseline
+from envmatrix.store import configuration
+from envmatrix.store.access import Access
+from envmatrix.store.origins import apt_sources
+
+ROOT = Path(__file__).parents[2]
+
+
+def listening(file: Path) -> None:
+    """Have a socket; its name may be longer than an address."""
+    here = Path.cwd()
+    os.chdir(file.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(file.name)
+    finally:
+        os.chdir(here)
+
+
+NO_FILES: dict[str, Callable[[Path], None]] = {
+    "a pipe": os.mkfifo,
+    "a directory": Path.mkdir,
+    "a socket": listening,
+    "a device": lambda file: file.symlink_to("/dev/zero"),
+}
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "matrix.yaml": load_matrix,
+    "matrix.d/x.yaml": load_matrix,
+    "envs/devel.yaml": load_matrix,
+    "matrix.lock.json": model.load,
+    "images.lock.json": images.load,
+    "waivers.yaml": load_waivers,
+    "baselines/lib.json": lambda root: load_baseline(root, "lib", "cell"),
+    "dockerfiles/x/Dockerfile": _used_in,
+    **{
+        f"{read.__name__}/config.toml": lambda root, read=read: read(  # type: ignore[misc]
+            root / read.__name__ / "config.toml"
+        )
+        for read in (
+            configuration.configured_mirrors,
+            configuration.configured_mirror,
+            configuration.configured_results,
+            configuration.configured_keyring,
+            configuration.configured_sdks,
+            configuration.configured_trust,
+        )
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _impatient() -> Iterator[None]:
+    """Fail instead of waiting."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for name in ("matrix.yaml", "matrix.lock.json"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "envs", tmp_path / "envs")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_no_file_is_refused_by_name(repository: Path, name: str, kind: str) -> None:
+    file = repository / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    NO_FILES[kind](file)
+    with pytest.raises(ConfigurationError) as refused:
+        READERS[name](repository)
+    (message,) = {str(problem) for problem in refused.value.problems if "read" in str(problem)}
+    assert message.endswith(f"{name}` cannot be read: it is no regular file")
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_of_the_machine_says_nothing(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    for name in (".gitmodules", ".netrc", "auth.conf", "sources.list", "sources.list.d/a.sources"):
+        NO_FILES[kind](tmp_path / name)
+        assert readable_text(tmp_path / name) == ""
+    assert apt_sources(tmp_path) == ()
+    assert absent_submodules(tmp_path, tmp_path) == ()
+    access = Access({"HOME": str(tmp_path)}, tmp_path)
+    assert (access._logins_of_apt, access._logins_of_netrc) == ((), ())
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_not_copied_to_where_containers_write(tmp_path: Path, kind: str) -> None:
+    NO_FILES[kind](tmp_path / "file")
+    with (
+        Area(tmp_path / "area").opened() as area,
+        pytest.raises(OSError, match="it is no regular file"),
+    ):
+        area.copy(tmp_path / "file", "copy")
+
+
+def test_a_file_is_written_in_the_place_of_a_pipe_and_not_of_a_directory(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    write_whole(tmp_path / "pipe", b"text")
+    assert read_regular(tmp_path / "pipe") == b"text"
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(IsADirectoryError, match="directory"):
+        write_whole(tmp_path / "directory", b"text")
+    assert {its.name for its in tmp_path.iterdir()} == {"pipe", "directory"}
+
+
+def test_what_leads_nowhere_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text\r\n")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("none", "link", "file/below"):
+        with pytest.raises(FileNotFoundError):
+            text_of(tmp_path / name, name)
+    assert text_of(tmp_path / "file", "file") == "text\n"
+
+
+def test_why_a_file_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(ConfigurationError, match="`circle` cannot be read: too many levels"):
+        text_of(tmp_path / "circle", "circle")
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="`bytes` is not UTF-8"):
+        text_of(tmp_path / "bytes", "bytes")
