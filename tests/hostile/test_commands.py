@@ -19,6 +19,8 @@ from tests.hostile.running import CANARY, MOST_MEMORY, make_outside, run, state_
 from tests.integration.conftest import CELL, Checkout
 
 LONG = "n" * 300
+# As long as a value can be, without a name.
+LONGEST = "a" * 131_071
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ CASES = [
     Case("path null", COMPILE, WRONG, lambda its, _: have(its, {"path": "a\0b"})),
     Case("environment null", COMPILE, WRONG,
          lambda its, _: have(its, {"build": {**GOOD["build"], "environment": {"A": "a\0b"}}})),
+    Case("environment long", COMPILE, WRONG,
+         lambda its, _: have(its, {"build": {**GOOD["build"], "environment": {"A": LONGEST}}})),
     Case("artifacts outside", COMPILE, WRONG | WORK,
          lambda its, _: have(its, {"artifacts": ["../../*"]})),
     Case("artifacts absolute", COMPILE, WRONG, lambda its, _: have(its, {"artifacts": ["/etc/*"]})),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from envmatrix.errors import NothingSelected, Problem
@@ -11,6 +11,7 @@ from envmatrix.matrix.checks import Source, component_problems
 from envmatrix.matrix.document import Location
 from envmatrix.matrix.model import (
     OF_PROGRAMS,
+    TEXTS,
     Library,
     LibraryBuild,
     LibrarySource,
@@ -21,6 +22,10 @@ from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, LibraryTest, Tab
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.text import redacted
+
+# In bytes. Linux takes 131,071 of an argument or a variable, of which some are for what we put
+# before it. They are counted as UTF-8, which JSON Schema cannot.
+_LONGEST_TEXT = 131_000
 
 
 def library(name: str, entry: LibraryEntry) -> Library:
@@ -64,6 +69,7 @@ def problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         if entry.test:
             yield from _test_problems(entry.test, source, (*location, "test"))
         yield from _requirement_problems(entry, source, location)
+        yield from _length_problems(library(name, entry).compiled_for(matrix.sm), source, location)
         try:
             select(matrix, entry.cells or ())
         except NothingSelected as error:
@@ -112,6 +118,33 @@ def _requirement_problems(
             if message := _requirement_problem(text):
                 where = source.document.position(*location, table, "requires", index)
                 yield Problem(message, where, "write for example `pytest>=8`")
+
+
+def _length_problems(its: Library, source: Source, location: Location) -> Iterator[Problem]:
+    """What is too long for a program once the GPU architectures are written in it."""
+    for table, said in (("build", its.build), ("test", its.test)):
+        for place, text in _texts(said):
+            size = len(text.encode())
+            if size > _LONGEST_TEXT:
+                message = (
+                    f"`{table}.{place[0]}` of library `{its.name}` has a text of {size} bytes; "
+                    f"programs take at most {_LONGEST_TEXT} in one piece"
+                )
+                hint = "write it into a file of the library"
+                yield Problem(message, source.document.position(*location, table, *place), hint)
+
+
+def _texts(said: LibraryBuild | model.LibraryTest | None) -> Iterator[tuple[Location, str]]:
+    """Return what a table hands to programs, each with its place in the table."""
+    if said is None:
+        return
+    for key in TEXTS:
+        texts: Sequence[str] = getattr(said, key, ())
+        yield from (((key, index), text) for index, text in enumerate(texts))
+    for name, value in said.environment.items():
+        yield ("environment", name), f"{name}={value}"
+    if isinstance(said, LibraryBuild) and said.preset:
+        yield ("preset",), said.preset
 
 
 def _requirement_problem(text: str) -> str | None:

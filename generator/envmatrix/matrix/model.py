@@ -173,6 +173,9 @@ class LibraryTest:
     timeout: int = 3600
 
 
+# Keys of `build` and `test` whose texts are given to programs, each in one piece.
+TEXTS = ("options", "targets", "commands", "run")
+
 # Frameworks whose tests are programs that the build makes.
 OF_PROGRAMS = ("googletest", "catch2")
 
@@ -247,9 +250,7 @@ def _with_sm(table: _Told, sm: Sequence[str]) -> _Told:
         return _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)
 
     texts: dict[str, Any] = {
-        name: tuple(map(written, getattr(table, name)))
-        for name in ("options", "targets", "commands", "run")
-        if hasattr(table, name)
+        name: tuple(map(written, getattr(table, name))) for name in TEXTS if hasattr(table, name)
     }
     environment = {name: written(text) for name, text in table.environment.items()}
     return replace(table, environment=environment, **texts)

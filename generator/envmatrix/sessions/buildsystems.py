@@ -71,6 +71,18 @@ def script(commands: Sequence[Command]) -> str:
     return "\n".join((f"{first} 2>&1", *(f"echo >&2\n{second} >&2" for second in others)))
 
 
+# The shell puts together what is too long for one argument.
+_WHOLE = 'IFS=; whole="$*"; unset IFS; set --; eval "$whole"'
+# Characters, of four bytes at most; an argument may have 131,071 bytes.
+_PART = 32_000
+
+
+def shell(text: str) -> Sequence[str]:
+    """Return the program that carries out a text for `sh`, however long it is."""
+    parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
+    return ["sh", "-euc", _WHOLE, "sh", *parts]
+
+
 def _group(commands: Iterable[Command]) -> str:
     lines = "\n".join(map(_line, commands))
     return f"{{\n{lines}\n}}"

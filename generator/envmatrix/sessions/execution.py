@@ -123,7 +123,7 @@ class Execution:
     def _compiling(self, commands: Sequence[Command]) -> Output:
         """All of them in one container: to start one takes longer than some of them."""
         text = buildsystems.script([*commands, buildsystems.UNPACK_WHEELS])
-        spec = steps.compiler(self.place, ["sh", "-euc", text])
+        spec = steps.compiler(self.place, buildsystems.shell(text))
         first, *others = dict.fromkeys(command.step for command in commands)
         timeout = self.place.library.build.timeout
         return self.runner.output(first, spec, timeout, then=next(iter(others), None))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,56 @@ def test_a_library_is_for_the_cells_that_it_names() -> None:
 
 TOO_LONG = "is longer than the name of a file can be"
 
+# As long as a text can be that a program is given.
+LONGEST = "x" * 131_000
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{path: a, build: {options: [-x, %s]}}",
+        "{path: a, build: {targets: [%s]}}",
+        "{path: a, build: {preset: %s}}",
+        "{path: a, build: {system: script, commands: [%s]}}",
+        "{path: a, test: {framework: ctest, options: [%s]}}",
+        "{path: a, test: {framework: commands, run: [%s]}}",
+    ],
+)
+def test_a_text_that_no_program_can_be_given_is_told_with_its_place(entry: str) -> None:
+    matrix(entry % LONGEST)
+    (problem,) = problems(entry % f"{LONGEST}x")
+    assert problem.startswith(f"matrix.yaml:5:{column(entry)}: ")
+    assert "of library `a` has a text of 131001 bytes" in problem
+
+
+def column(entry: str) -> int:
+    """Where what is filled in stands in the file."""
+    return len("  a: ") + entry.index("%s") + 1
+
+
+@pytest.mark.parametrize("table", ["build", "test"])
+def test_a_variable_is_as_long_as_its_name_and_its_value(table: str) -> None:
+    entry = f"{{path: a, {table}: {{framework: ctest, environment: {{NAME: %s}}}}}}"
+    entry = entry.replace("framework: ctest, ", "") if table == "build" else entry
+    matrix(entry % LONGEST[5:])
+    (problem,) = problems(entry % LONGEST[4:])
+    assert f"`{table}.environment` of library `a` has a text of 131001 bytes" in problem
+    assert problem.startswith(f"matrix.yaml:5:{column(entry)}: ")
+
+
+def test_a_text_is_counted_in_bytes_and_with_the_architectures_in_it() -> None:
+    (problem,) = problems(f"{{path: a, build: {{options: [{'é' * 65_501}]}}}}")
+    assert "131002 bytes" in problem
+    (problem,) = problems(f"{{path: a, build: {{options: ['{LONGEST[4:]}{{gencode}}']}}}}")
+    assert "matrix.yaml:5:34: `build.options` of library `a` has a text of" in problem
+
+
+def test_what_may_be_given_is_what_linux_takes() -> None:
+    subprocess.run(["true", f"{LONGEST}{'x' * 71}"], env={"A": f"{LONGEST}{'x' * 69}"}, check=True)
+    for argument, value in ((f"{LONGEST}{'x' * 72}", ""), ("", f"{LONGEST}{'x' * 70}")):
+        with pytest.raises(OSError, match="too long"):
+            subprocess.run(["true", argument], env={"A": value}, check=True)
+
 
 @pytest.mark.parametrize(
     ("entry", "said"),
@@ -139,6 +190,10 @@ TOO_LONG = "is longer than the name of a file can be"
             "{path: a, build: {environment: {a-b: c}}}",
             "must be the name of an environment variable",
         ),
+        ("{path: a, build: {environment: {'A=B': c}}}", "must be the name of an environment"),
+        (r'{path: a, build: {environment: {"A\n": c}}}', "must be the name of an environment"),
+        (r'{path: a, build: {environment: {"A\0": c}}}', "no program or file can be given"),
+        (r'{path: a, build: {options: ["a\0b"]}}', "no program or file can be given"),
         ("{path: a, test: {framework: googletest}}", "`googletest` needs `run`"),
         ("{path: a, test: {framework: nose}}", "must be `ctest`"),
         ("{path: a, test: {}}", "`libraries.a.test.framework` is missing"),

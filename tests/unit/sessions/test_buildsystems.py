@@ -180,6 +180,17 @@ def test_jobs_fit_into_memory_and_there_is_always_one(
         assert jobs * job * 10**6 <= memory
 
 
+@pytest.mark.parametrize("text", ["", "echo 'a  b' $# \"$*\"; false; echo no", "# é\necho $$ >&2"])
+def test_a_script_does_the_same_however_long_it_is(text: str) -> None:
+    short = subprocess.run(["sh", "-euc", text], capture_output=True, check=False)
+    for padding in (0, 200_000):
+        command = buildsystems.shell(f"{'# é' + 'x' * padding}\n{text}")
+        assert max(len(word.encode()) for word in command) < 131_072
+        long = subprocess.run(command, capture_output=True, check=False)
+        assert (long.returncode, long.stdout) == (short.returncode, short.stdout)
+        assert bool(long.stderr) == bool(short.stderr)
+
+
 def test_commands_are_one_script_and_each_step_has_a_stream_of_its_own() -> None:
     found = [
         Command("configure", ["sh", "-c", 'printf "%s|" "$@" >&2', "sh", "a b", "$x"]),
