@@ -72,6 +72,37 @@ def test_a_file_that_was_written_is_read(directory: Directory, build: Path) -> N
     assert not directory.has("a/b")
 
 
+def test_text_is_read_whatever_its_bytes_are(directory: Directory) -> None:
+    directory.write("text", b"\xc3\xa9\xff\n")
+    assert directory.text("text") == "\u00e9\ufffd\n"
+
+
+def test_a_file_that_is_too_large_to_be_read_as_a_whole_is_refused(
+    directory: Directory, build: Path
+) -> None:
+    with (build / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    for read in (directory.read, directory.text):
+        with pytest.raises(Refused, match="more than 64 MB"):
+            read("huge")
+
+
+def open_descriptors() -> list[Path]:
+    return sorted(Path("/proc/self/fd").iterdir())
+
+
+def test_a_listing_that_ends_early_leaves_nothing_open(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write("a/b/c", b"")
+    monkeypatch.setattr(listing, "MOST_ENTRIES", 1)
+    before = open_descriptors()
+    with pytest.raises(Refused, match="more than 1 entries"):
+        directory.files(["**/c"])
+    assert len(list(directory.entries(2))) == 2
+    assert open_descriptors() == before
+
+
 @pytest.mark.parametrize("name", ["", ".", "/etc/passwd", "../victim/secret", "a/../../b", "a\0b"])
 def test_a_name_that_leads_elsewhere_is_refused(
     directory: Directory, victim: Path, name: str

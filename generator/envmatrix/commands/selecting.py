@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from envmatrix.commands.affected import compared
 from envmatrix.commands.locked import tree
 from envmatrix.commands.place import Cell
-from envmatrix.confined import Refused
 from envmatrix.console import Console, output
 from envmatrix.engine.revisions import changed_files
 from envmatrix.engine.sources import differing
 from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
-from envmatrix.sessions.buildsystems import DEPS, GRAPH, LARGEST_GRAPH
 from envmatrix.sessions.dependencies import (
     Selection,
     build_of,
@@ -34,7 +32,7 @@ def selected(cell: Cell, execution: Execution, since: str) -> Selection:
     if reason:
         return Selection(None, reason)
     commands = _test_commands(execution.place)
-    known = _dependencies(execution.place, commands)
+    known = _dependencies(execution, commands)
     tests = library.tests
     if tests is None or tests.framework != "ctest" or not known:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
@@ -42,25 +40,18 @@ def selected(cell: Cell, execution: Execution, since: str) -> Selection:
 
 
 def _dependencies(
-    place: Workplace, commands: Mapping[str, Sequence[str]]
+    execution: Execution, commands: Mapping[str, Sequence[str]]
 ) -> Mapping[str, Sequence[str]]:
     """Test -> the files of the library that it is made of, where the build system tells."""
-    with place.build.opened() as build:
-        try:
-            graph, deps = (
-                build.read(name, LARGEST_GRAPH).decode("utf-8", "replace") for name in (GRAPH, DEPS)
-            )
-        except Refused:
-            return {}
-    return dependencies(build_of(graph, deps), commands, place.tree)
+    files = execution.ninja_files()
+    return dependencies(build_of(*files), commands, execution.place.tree) if files else {}
 
 
 def _test_commands(place: Workplace) -> Mapping[str, Sequence[str]]:
     """What CTest would run, by its own files."""
     with place.build.opened() as build:
         files = build.files(["**/CTestTestfile.cmake"])
-        texts = (build.read(file.name, LARGEST_GRAPH).decode("utf-8", "replace") for file in files)
-        return commands_of(texts)
+        return commands_of(build.text(file.name) for file in files)
 
 
 def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str], str | None]:

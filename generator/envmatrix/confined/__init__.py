@@ -27,7 +27,10 @@ from envmatrix.confined.listing import Entry, File, Listing, entries_below
 from envmatrix.files import open_regular
 from envmatrix.text import one_line
 
-__all__ = ["Area", "Directory", "Entry", "File", "Missing", "Refused"]
+__all__ = ["LARGEST", "Area", "Directory", "Entry", "File", "Missing", "Refused"]
+
+# Of a file that is read as a whole, in bytes.
+LARGEST = 64 << 20
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -79,13 +82,17 @@ class Directory:
         with entries.named(name), self._parent(name) as (parent, last):
             return os.fdopen(entries.regular(parent, last), "rb")
 
-    def read(self, name: str, limit: int) -> bytes:
+    def read(self, name: str, limit: int = LARGEST) -> bytes:
         """Return what a regular file has, at most `limit` bytes."""
         with self.open(name) as file:
             found = file.read(limit + 1)
         if len(found) > limit:
             raise Refused(f"`{one_line(name)}` has more than {limit >> 20} MB")
         return found
+
+    def text(self, name: str) -> str:
+        """Return what a regular file says, whatever its bytes are."""
+        return self.read(name).decode("utf-8", "replace")
 
     def has(self, name: str) -> bool:
         """Return whether there is a regular file of this name at the moment."""
@@ -160,11 +167,7 @@ class Directory:
 
     def remove(self, name: str) -> None:
         """Remove an entry of any kind, a directory with all that is in it."""
-        with (
-            suppress(Missing),
-            entries.named(name),
-            self._parent(name, makes=False) as (parent, last),
-        ):
+        with suppress(Missing), entries.named(name), self._parent(name) as (parent, last):
             entries.remove(parent, last)
 
     def clear(self) -> None:

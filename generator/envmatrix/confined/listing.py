@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from envmatrix.confined import entries
 from envmatrix.confined.entries import Refused
@@ -31,12 +31,15 @@ class File:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+Kind: TypeAlias = Literal["file", "directory", "link", "other"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """What is in a directory, by its name; `kind` is `file`, `directory`, `link` or `other`."""
+    """What is in a directory, by its name in there."""
 
     name: str
-    kind: str
+    kind: Kind
 
 
 def entries_below(top: int) -> Iterator[Entry]:
@@ -44,22 +47,27 @@ def entries_below(top: int) -> Iterator[Entry]:
     waiting: list[_Parts] = [()]
     while waiting:
         place = waiting.pop()
-        try:
-            directory = entries.own_directory(top, place)
-        except OSError:  # not to be read, or gone
-            continue
-        try:
-            with os.scandir(directory) as found:
-                for entry in found:
-                    kind = _kind(entry)
-                    yield Entry("/".join((*place, entry.name)), kind)
-                    if kind == "directory" and len(place) < DEEPEST:
-                        waiting.append((*place, entry.name))
-        finally:
-            os.close(directory)
+        for entry in _in(top, place):
+            kind = _kind(entry)
+            yield Entry("/".join((*place, entry.name)), kind)
+            if kind == "directory" and len(place) < DEEPEST:
+                waiting.append((*place, entry.name))
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
+def _in(top: int, place: _Parts) -> Iterator[os.DirEntry[str]]:
+    """The entries of a directory; none where it is not to be read, or gone."""
+    try:
+        directory = entries.own_directory(top, place)
+    except OSError:
+        return
+    try:
+        with os.scandir(directory) as found:
+            yield from found
+    finally:
+        os.close(directory)
+
+
+def _kind(entry: os.DirEntry[str]) -> Kind:
     if entry.is_symlink():
         return "link"
     if entry.is_dir(follow_symlinks=False):
@@ -88,17 +96,9 @@ class Listing:
         """What is to be looked at below `place`, which patterns spell `spelled`, and with which
         rests of patterns."""
         open_rests = _with_no_directories(rests)
-        try:
-            directory = entries.own_directory(self._top, place)
-        except OSError:  # not to be read, or gone
-            return
-        try:
-            with os.scandir(directory) as found:
-                for entry in found:
-                    self._count()
-                    yield from self._below(entry, place, spelled, open_rests)
-        finally:
-            os.close(directory)
+        for entry in _in(self._top, place):
+            self._count()
+            yield from self._below(entry, place, spelled, open_rests)
 
     def _below(
         self, entry: os.DirEntry[str], place: _Parts, spelled: _Parts, rests: frozenset[_Parts]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SARIF = "analysis.sarif"
 COVERAGE_FILE = "coverage.json"
 
-# What one file of an analyser may have, and a whole report, in bytes.
-_LARGEST, _LARGEST_REPORT = 64 << 20, 1 << 30
+# What a whole report may have, in bytes.
+_LARGEST_REPORT = 1 << 30
 
 # Where ABIs are written, in the build directory.
 _ABI = "abi"
@@ -103,7 +103,7 @@ class Analysis:
                 if not build.has(f"{_ABI}/{name}"):
                     continue
                 kept = abi_of(place.root, place.library.name, place.cell.id, name)
-                write_whole(kept, build.read(f"{_ABI}/{name}", _LARGEST))
+                write_whole(kept, build.read(f"{_ABI}/{name}"))
 
     def _building(self, kind: str) -> tuple[Execution, tuple[Artifact, ...]]:
         """The library, built as a kind wants it; once for all that want it so."""
@@ -149,7 +149,7 @@ class Analysis:
             if status:
                 raise EnvmatrixError("Cppcheck failed", hint=f"the log is {log}")
             with place.build.opened() as build:
-                report = build.read("cppcheck.xml", _LARGEST).decode("utf-8", "replace")
+                report = build.text("cppcheck.xml")
             self.found += analysis.of_cppcheck(report)
             return
         found = list(analysis.of_clang_tidy(lines_of(log)))
@@ -230,7 +230,7 @@ class Analysis:
             for made in files:
                 copy = target / made.name.removeprefix("merged/")
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(build.read(made.name, _LARGEST))
+                copy.write_bytes(build.read(made.name))
 
     def _shared_libraries(self) -> list[Artifact]:
         _, made = self._building("abi")

@@ -117,8 +117,6 @@ exec cmake -C /tmp/initial.cmake "$@"
 
 # Compiles, and has ninja write down what it knows then, without a container more.
 GRAPH, DEPS = "ninja.graph", "ninja.deps"
-# Beyond this, in bytes, they are not read.
-LARGEST_GRAPH = 64 << 20
 _TOLD = f"""
 jobs=$1; shift
 cmake --build {BUILD} --parallel "$jobs" "$@"

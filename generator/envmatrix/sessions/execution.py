@@ -11,7 +11,7 @@ from envmatrix.console import Console
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
 from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import buildsystems, outcomes, steps
-from envmatrix.sessions.buildsystems import DEPS, GRAPH, LARGEST_GRAPH, SITE, Command
+from envmatrix.sessions.buildsystems import DEPS, GRAPH, SITE, Command
 from envmatrix.sessions.copies import update
 from envmatrix.sessions.dependencies import toolkit_files
 from envmatrix.sessions.missing import no_artifact
@@ -44,6 +44,14 @@ class Execution:
             return self._wheels()
         return self._artifacts(library.artifacts)
 
+    def ninja_files(self) -> tuple[str, str] | None:
+        """The graph and the dependencies that ninja wrote down; None where it built nothing."""
+        with self.place.build.opened() as build:
+            try:
+                return build.text(GRAPH), build.text(DEPS)
+            except Refused:
+                return None
+
     def _check_components(self) -> None:
         """Raise where something of a component was used that the image has for other libraries
         only, as far as ninja knows what was used."""
@@ -51,14 +59,8 @@ class Execution:
             return
         from envmatrix.lock.image import component_of
 
-        with self.place.build.opened() as build:
-            try:
-                files = [build.read(name, LARGEST_GRAPH) for name in (GRAPH, DEPS)]
-            except Refused:
-                return
-        texts = [file.decode("utf-8", "replace") for file in files]
         used: dict[str, str] = {}
-        for text in texts:
+        for text in self.ninja_files() or ():
             for file in sorted(toolkit_files(text)):
                 if (component := component_of(file)) in self.runner.borrowed:
                     used.setdefault(str(component), file)

@@ -12,8 +12,8 @@ from envmatrix.confined import Directory
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.outcomes import State, TestOutcome
 
-# Beyond these a file is no report: bytes, cases, and elements in each other.
-_LARGEST, _MOST_CASES, _DEEPEST = 64 << 20, 200_000, 100
+# Beyond these a file is no report: cases, and elements in each other.
+_MOST_CASES, _DEEPEST = 200_000, 100
 # What one test printed, its name and its time are cut to these, in characters.
 _PRINTED, _LONGEST_NAME, _LONGEST_NUMBER = 64 << 10, 2000, 50
 # No test takes a year; what says so does not know.
@@ -35,7 +35,7 @@ class Case:
 
 def read(build: Directory, name: str) -> tuple[Case, ...]:
     """The cases of a file; EnvmatrixError where it is none, or is cut off."""
-    return parse(build.read(name, _LARGEST), name)
+    return parse(build.read(name), name)
 
 
 def parse(text: bytes, name: str) -> tuple[Case, ...]:

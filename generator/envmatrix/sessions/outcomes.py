@@ -210,15 +210,11 @@ def _measurement(row: Any) -> Measurement:
 _PROBE = re.compile(r"/CMakeScratch/|/CMakeFiles/(CMakeTmp/|\d)|/CMakeTmp/")
 
 
-# What the launcher may say of one build, in bytes.
-_LARGEST_STATISTICS = 64 << 20
-
-
 def cache_hits(build: Directory) -> tuple[Measurement, ...]:
     """Return the share of compilations that came out of the compiler cache, in percent, and their
     number; nothing where nothing was compiled."""
     try:
-        text = build.read(COMPILATIONS, _LARGEST_STATISTICS).decode("utf-8", "replace")
+        text = build.text(COMPILATIONS)
     except Refused:
         return ()
     found = [line.split(" ", 1) for line in text.splitlines() if " " in line]
