@@ -121,14 +121,12 @@ class Analysis:
         spec = steps.compiler(runner.place, argv, directory=runner.place.tree)
         output = runner.output(step, spec, runner.place.library.build.timeout)
         if output.ended.stopped or output.ended.out_of_memory:
-            raise runner.failure(step, output.ended, output.lines)
+            raise runner.failure(output)
         return output.ended.status, runner.place.log(step)
 
     def _command(self, kind: str, execution: Execution) -> Sequence[str]:
         place = execution.place
-        checks = (place.source / (place.library.path if place.library.source else ".")) / (
-            ".clang-tidy"
-        )
+        checks = place.source / place.path / ".clang-tidy"
         return analysis.commands(
             kind,
             gcc=place.cell.toolchain.gcc,
@@ -198,8 +196,8 @@ class Analysis:
         runner, command = execution.runner, self._command("coverage", execution)
         spec = replace(steps.compiler(place, command), keeps_stdout=True)
         output = runner.output("coverage", spec, place.library.build.timeout)
-        runner.check("coverage", output)
-        root = place.source / (place.library.path if place.library.source else ".")
+        runner.check(output)
+        root = place.source / place.path
         trace = analysis.tracefile(
             filter(None, output.ended.stdout.splitlines()), lambda name: (root / name).is_file()
         )
@@ -273,7 +271,7 @@ class Analysis:
         runner = execution.runner
         spec = replace(steps.compiler(runner.place, argv), keeps_stdout=True)
         output = runner.output("licences", spec, runner.place.library.build.timeout)
-        runner.check("licences", output)
+        runner.check(output)
         now: Mapping[str, Sequence[str]] = analysis.linked(output.ended.stdout)
         text = json.dumps(now, indent=2, sort_keys=True)
         (runner.place.directory / "licences.json").write_text(text, encoding="utf-8")

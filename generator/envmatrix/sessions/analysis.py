@@ -12,6 +12,7 @@ from typing import Any
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.findings import Finding, Level, without_numbers
+from envmatrix.sessions.logs import plain
 from envmatrix.sessions.steps import BUILD, SOURCE, Variant
 
 COVERAGE = "line coverage"
@@ -85,7 +86,7 @@ def commands(kind: str, *, gcc: str, jobs: int, tree: str, has_checks: bool) -> 
 def of_clang_tidy(lines: Iterable[str]) -> Iterator[Finding]:
     """`/src/a.cpp:12:5: warning: message [check]`, of the library's own files."""
     for line in lines:
-        if match := _TIDY.match(_plain(line)):
+        if match := _TIDY.match(plain(line)):
             file = _inside(match["file"])
             if file is not None:
                 level: Level = "error" if match["level"] == "error" else "warning"
@@ -144,7 +145,7 @@ _TOOLS = {
 def of_sanitizer(kind: str, lines: Iterable[str]) -> Iterator[Finding]:
     """What a sanitizer printed while tests ran."""
     tool = _TOOLS[kind]
-    for line in map(_plain, lines):
+    for line in map(plain, lines):
         if _LEAKED.search(line):
             yield Finding(tool, "leak", "memory is not freed at the end", level="error")
         elif match := _RUNTIME.search(line):
@@ -349,10 +350,3 @@ def _inside(file: str) -> str | None:
         except ValueError:
             continue
     return None
-
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def _plain(line: str) -> str:
-    return _COLOUR.sub("", line)

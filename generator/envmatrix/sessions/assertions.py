@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from envmatrix.sessions.logs import plain
+
 _LONGEST = 300
 # How many lines behind the first may belong to an assertion.
 _MOST_LINES = 12
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # `a.cpp:12` or, as Visual Studio and Boost.Test have it, `a.cpp(12)`.
 _PLACE = r"(?P<place>[^\s:()][^:()]*(?::\d+(?::\d+)?|\(\d+\)))"
 
@@ -26,7 +27,7 @@ _PYTHON = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Failure)(?:: .*)?$")
 def assertion(text: str) -> str | None:
     """The first assertion that failed by what was printed, in one line; None where there is none
     of a form that is known."""
-    lines = [_COLOURS.sub("", line).rstrip() for line in text.splitlines()]
+    lines = [plain(line).rstrip() for line in text.splitlines()]
     for index, line in enumerate(lines):
         for pattern, told in _FORMS:
             if match := pattern.match(line.strip() if pattern is not _PYTEST else line):

@@ -90,8 +90,7 @@ class Execution:
             found = outcomes.artifacts(build, ["wheels/*.whl", f"{SITE}/**/*.so"])
         if not any(its.path.suffix == ".whl" for its in found):
             raise EnvmatrixError("the build made no wheel")
-        if extensions := [its for its in found if its.machine]:
-            outcomes.check_machine(extensions, self.place.target.binary)
+        outcomes.check_machine(found, self.place.target.binary)
         return found
 
     def cache_hits(self) -> tuple[Measurement, ...]:
@@ -114,7 +113,7 @@ class Execution:
         while True:
             try:
                 output = self._compiling(buildsystems.commands(self.place, jobs))
-                self.runner.check(output.step, output)
+                self.runner.check(output)
                 return
             except OutOfMemory as error:
                 if jobs == 1:
@@ -141,7 +140,7 @@ class Execution:
         output = self.runner.output("perf", spec, self.place.library.build.timeout)
         if output.ended.status == SKIPPED:
             raise Skipped(f"the benchmark found no GPU: {' '.join(output.lines[-1:])}")
-        self.runner.check("perf", output)
+        self.runner.check(output)
         found = outcomes.measurements(output.ended.stdout)
         (self.place.directory / "perf.json").write_text(output.ended.stdout, encoding="utf-8")
         return found

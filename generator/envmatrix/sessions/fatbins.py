@@ -42,11 +42,9 @@ NO_CODE = DeviceCode()
 def device_code(handle: IO[bytes]) -> DeviceCode:
     """The code for GPUs in a file, wherever in it."""
     kinds: dict[int, set[int]] = {_SASS: set(), _PTX: set()}
-    for count, (kind, architecture) in enumerate(_images(handle)):
+    for kind, architecture in islice(_images(handle), _MOST_IMAGES):
         if kind in kinds and architecture in _ARCHITECTURES:
             kinds[kind].add(architecture)
-        if count >= _MOST_IMAGES:
-            break
     return DeviceCode(frozenset(kinds[_SASS]), frozenset(kinds[_PTX]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,14 @@ class Log:
     def _flush(self) -> None:
         if not self._handle.closed:
             self._handle.flush()
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def plain(line: str) -> str:
+    """A line without its colours."""
+    return _COLOUR.sub("", line)
 
 
 def lines_of(file: Path) -> Iterator[str]:

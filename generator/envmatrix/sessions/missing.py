@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias
 
 from envmatrix.errors import EnvmatrixError
 
-# What is in a build directory: a program, library or object, another file, a link, a directory.
-Kind: TypeAlias = Literal["binary", "file", "link", "directory"]
+# What is in a build directory: a program, library or object, another file, a link, a directory, or
+# what is none of these.
+Kind: TypeAlias = Literal["binary", "file", "link", "directory", "other"]
 
 # What build systems write for themselves, and the copy of the source.
 _OWN = ("CMakeFiles", ".bazel", "meson-private", "meson-info", "source", "reports", "Testing")

@@ -125,21 +125,12 @@ _MOST_ENTRIES = 20_000
 
 def entries(build: Directory) -> Mapping[str, Kind]:
     """What is in a build directory, by its path in there."""
-    return {
-        entry.name: _kind(build, entry) for entry in sorted(build.entries(_MOST_ENTRIES), key=_name)
-    }
-
-
-def _name(entry: Entry) -> str:
-    return entry.name
+    return {entry.name: _kind(build, entry) for entry in sorted(build.entries(_MOST_ENTRIES))}
 
 
 def _kind(build: Directory, entry: Entry) -> Kind:
-    if entry.kind == "link":
-        return "link"
-    if entry.kind == "directory":
-        return "directory"
-    return "binary" if entry.kind == "file" and _machine_of_member(build, entry.name) else "file"
+    is_binary = entry.kind == "file" and _machine_of_member(build, entry.name)
+    return "binary" if is_binary else entry.kind
 
 
 def check_machine(found: Sequence[Artifact], machine: str) -> None:

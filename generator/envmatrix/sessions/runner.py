@@ -122,14 +122,13 @@ class Runner:
             with area.opened() as directory:
                 directory.clear_privileges()
 
-    def check(self, step: str, output: Output) -> None:
+    def check(self, output: Output) -> None:
         if output.ended.status:
-            raise self.failure(step, output.ended, output.lines)
+            raise self.failure(output)
 
-    def failure(self, step: str, ended: Ended, lines: Sequence[str]) -> StepFailed:
-        place, shell = self.place, self.hint(step)
-        where = f"{step} of `{place.library.name}` in `{place.cell.id}`"
-        details = lines[-SHOWN_LINES:]
+    def failure(self, output: Output) -> StepFailed:
+        place, ended, step = self.place, output.ended, output.step
+        where, shell, details = self._where(step), self.hint(step), output.lines[-SHOWN_LINES:]
         if ended.out_of_memory and ended.status:
             limit = f"the {self.memory >> 20} MB" if self.memory else "the memory"
             message = f"{where} took more than {limit} that there are, and was killed"
@@ -151,7 +150,7 @@ class Runner:
             message = f"{where} printed more than a result has, and was killed"
             hint = f"{shell}; its standard output is read as its result"
             return StepFailed(ended.status, "product", message, hint, details)
-        judged = self._judged(lines)
+        judged = self._judged(output.lines)
         said = f": {judged.message}" if judged.message else ""
         message = f"{where} failed with {described(ended.status)}{said}"
         hint = "; ".join(filter(None, (judged.hint, shell)))
@@ -159,10 +158,12 @@ class Runner:
 
     def _without_network(self, step: str, lines: Sequence[str]) -> StepFailed:
         """The failure of a step that would ask a network again and again that is not there."""
-        where = f"{step} of `{self.place.library.name}` in `{self.place.cell.id}`"
-        message = f"{where} was ended: {failures.NO_NETWORK}"
+        message = f"{self._where(step)} was ended: {failures.NO_NETWORK}"
         hint = f"{failures.VENDOR}; {self.hint(step)}"
         return StepFailed(1, "environment", message, hint, lines[-SHOWN_LINES:])
+
+    def _where(self, step: str) -> str:
+        return f"{step} of `{self.place.library.name}` in `{self.place.cell.id}`"
 
     def hint(self, step: str) -> str:
         """Where to look, and how to try it by hand."""

@@ -117,10 +117,14 @@ class Workplace:
         return self.library.build.system in ("make", "python", "script")
 
     @property
+    def path(self) -> str:
+        """Where the library is in its source."""
+        return self.library.path if self.library.source else "."
+
+    @property
     def tree(self) -> str:
         """Where the library is in its containers, or its copy."""
-        path = self.library.path if self.library.source else "."
-        return posixpath.normpath(f"{f'{BUILD}/{COPY}' if self.copies else SOURCE}/{path}")
+        return posixpath.normpath(f"{f'{BUILD}/{COPY}' if self.copies else SOURCE}/{self.path}")
 
     def beside(self, kind: str) -> Path:
         """A file about the build directory, where no container reaches it."""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # What is to be tried again.
 _FAILED = ("failed", "errored")
-_PRINTED = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class Testing:
             if self._lacks_driver(batch, output):
                 found.append(f"{PurePosixPath(batch.program).name}:*")
                 continue
-            self.runner.check("list", output)
+            self.runner.check(output)
             found += names(self._framework, batch, output.ended.stdout)
         return chosen(found, durations, shard)
 
@@ -139,7 +138,7 @@ class Testing:
         output = self._output("test", batch)
         seconds = time.monotonic() - begun
         if output.ended.out_of_memory or output.ended.stopped:
-            error: EnvmatrixError = self.runner.failure("test", output.ended, output.lines)
+            error: EnvmatrixError = self.runner.failure(output)
             return [self._lost(batch, seconds, error)], error
         if batch.report is None:
             told = [_by_status(batch.program, output, seconds)]
@@ -149,15 +148,14 @@ class Testing:
         except EnvmatrixError as broken:
             if self._lacks_driver(batch, output):
                 return self._excused([_by_status(batch.program, output, seconds)]), None
-            error = self.runner.failure("test", output.ended, output.lines)
-            error = error if output.ended.status else broken
+            error = self.runner.failure(output) if output.ended.status else broken
             return [self._lost(batch, seconds, error)], error
         excused = self._excused(told)
         if failed := sum(its.state in _FAILED for its in excused):
             counted = f"{failed} of {len(told)} tests"
             return excused, self._failed(counted, output.ended.status or 1, output.lines)
         if output.ended.status and (excused == told or verdicts.is_crash(output.ended.status)):
-            return told, self.runner.failure("test", output.ended, output.lines)
+            return told, self.runner.failure(output)
         return excused, None
 
     def _excused(self, found: list[TestOutcome]) -> list[TestOutcome]:
@@ -225,7 +223,7 @@ class Testing:
 def _by_status(name: str, output: Output, seconds: float) -> TestOutcome:
     """The outcome of a program that is one test."""
     status, said = output.ended.status, "".join(output.lines[-1:])
-    printed = junit.cut("\n".join(output.lines), _PRINTED)
+    printed = junit.cut("\n".join(output.lines), junit.PRINTED)
     if status == SKIPPED:
         return TestOutcome(name, "skipped", seconds, said, output=printed)
     if status:

@@ -18,7 +18,7 @@ from envmatrix.sessions.assertions import assertion, shortened
 from envmatrix.sessions.outcomes import TestOutcome
 
 # Above this an exit code tells the signal that ended a program; signals have these numbers.
-SIGNALS, _LAST_SIGNAL = 128, 31
+_SIGNALS, _LAST_SIGNAL = 128, 31
 # What a shell ends with where it could not start a program.
 _NOT_STARTED = {126: "not executable", 127: "not found"}
 
@@ -94,7 +94,7 @@ def settled(outcome: TestOutcome, ending: str = "", *, tells_why: bool = True) -
     why = told or assertion(outcome.output)
     is_verdict = why is not None and not _NO_VERDICT.search(why)
     if ending and not (is_verdict and "abort" in ending.lower()):
-        said = f"{ending}: {why or last_words(outcome.output)}".rstrip(": ")
+        said = f"{ending}: {why or _last_words(outcome.output)}".rstrip(": ")
         return replace(outcome, state="errored", message=shortened(said))
     if why is not None and is_verdict:
         return replace(outcome, message=shortened(why))
@@ -116,20 +116,20 @@ def by_status(name: str, status: int, seconds: float, output: str) -> TestOutcom
 
 def is_crash(status: int) -> bool:
     """Whether a program with this exit code could not be started, or was ended by a signal."""
-    return status in _NOT_STARTED or SIGNALS < status <= SIGNALS + _LAST_SIGNAL
+    return status in _NOT_STARTED or _SIGNALS < status <= _SIGNALS + _LAST_SIGNAL
 
 
 def described(status: int) -> str:
     """`exit code 2`, `exit code 139 (SIGSEGV)`, `exit code 127 (not found)`."""
     name = _NOT_STARTED.get(status, "")
-    if status == SIGNALS + signal.SIGABRT:
+    if status == _SIGNALS + signal.SIGABRT:
         name = "SIGABRT, abort"
-    elif SIGNALS < status <= SIGNALS + _LAST_SIGNAL:
-        name = signal.Signals(status - SIGNALS).name
+    elif _SIGNALS < status <= _SIGNALS + _LAST_SIGNAL:
+        name = signal.Signals(status - _SIGNALS).name
     return f"exit code {status}{f' ({name})' if name else ''}"
 
 
-def last_words(output: str) -> str:
+def _last_words(output: str) -> str:
     """The last line that says something."""
     return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
 
@@ -137,7 +137,7 @@ def last_words(output: str) -> str:
 def lacks_driver(outcome: TestOutcome) -> bool:
     """Whether a program could not be loaded for want of a library of the driver. That is its last
     word: after it others may have failed that are not a matter of the driver."""
-    said = (outcome.message, last_words(outcome.output) or outcome.message)
+    said = (outcome.message, _last_words(outcome.output) or outcome.message)
     return outcome.state == "errored" and all(map(_NO_DRIVER.search, said))
 
 

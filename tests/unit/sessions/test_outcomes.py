@@ -89,6 +89,7 @@ def test_what_is_in_a_build_directory_is_told_by_kind(tmp_path: Path) -> None:
     (tmp_path / "lib/libx.so.1").write_bytes(elf(62))
     (tmp_path / "libx.so").symlink_to("lib/libx.so.1")
     (tmp_path / "notes").write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe")
     with Area(tmp_path).opened() as build:
         entries = outcomes.entries(build)
     assert entries == {
@@ -96,6 +97,7 @@ def test_what_is_in_a_build_directory_is_told_by_kind(tmp_path: Path) -> None:
         "lib/libx.so.1": "binary",
         "libx.so": "link",
         "notes": "file",
+        "pipe": "other",
     }
 
 
