@@ -23,7 +23,7 @@ from envmatrix.results.recording import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution, begin_anew
-from envmatrix.sessions.fatbins import difference
+from envmatrix.sessions.fatbins import device_code, difference
 from envmatrix.sessions.outcomes import COUNTED, Artifact, TestOutcome
 from envmatrix.sessions.runner import Skipped
 from envmatrix.sessions.steps import Workplace
@@ -263,9 +263,13 @@ def _compile(execution: Execution, recorder: Recorder) -> None:
 def _warn_of_architectures(found: Sequence[Artifact], execution: Execution) -> None:
     """Say which files have code for other GPUs than the matrix asks for."""
     place, console = execution.place, execution.runner.console
-    wanted = place.cell.toolchain.sm
-    rows = ((item.path, difference(item.code, wanted)) for item in found)
-    wrong = [(path, words) for path, words in rows if words]
+    wrong = []
+    with place.build.opened() as build:
+        for item in found:
+            with build.open(str(item.path)) as handle:
+                words = difference(device_code(handle), place.cell.toolchain.sm)
+            if words:
+                wrong.append((item.path, words))
     for path, words in wrong[:_MOST_WARNINGS]:
         console.warn(f"`{place.build.shown(path)}` has other GPU code than `sm` asks for: {words}")
     if wrong:

@@ -36,9 +36,6 @@ class DeviceCode:
     ptx: frozenset[int] = frozenset()
 
 
-NO_CODE = DeviceCode()
-
-
 def device_code(handle: IO[bytes]) -> DeviceCode:
     """The code for GPUs in a file, wherever in it."""
     kinds: dict[int, set[int]] = {_SASS: set(), _PTX: set()}

@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeAlias
 from envmatrix.confined import Directory, Entry, File, Refused
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import binaries
-from envmatrix.sessions.fatbins import NO_CODE, DeviceCode, device_code
 from envmatrix.sessions.missing import Kind
 from envmatrix.sessions.steps import COMPILATIONS
 from envmatrix.text import one_line
@@ -23,12 +22,11 @@ from envmatrix.text import one_line
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A file that a build made, by its path in the build directory; `machine` is None where it is
-    no program, `size` in bytes, `code` what there is in it for GPUs."""
+    no program, `size` in bytes."""
 
     path: PurePosixPath
     machine: str | None
     size: int
-    code: DeviceCode = NO_CODE
     sha256: str = ""
 
 
@@ -94,11 +92,9 @@ def _artifact(build: Directory, file: File) -> Artifact:
             f"the artifact `{one_line(file.name)}` has a name that cannot be printed",
             hint="give the file another name, or make `artifacts` match less",
         )
-    with build.open(file.name) as handle:
-        code = device_code(handle)
     sha256 = build.sha256(file.name, _LARGEST_ARTIFACTS)
     machine = machine_of(build, file.name)
-    return Artifact(PurePosixPath(file.name), machine, file.size, code, sha256)
+    return Artifact(PurePosixPath(file.name), machine, file.size, sha256)
 
 
 def machine_of(build: Directory, name: str) -> str | None:
