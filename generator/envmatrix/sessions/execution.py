@@ -13,8 +13,6 @@ from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import buildsystems, outcomes, steps
 from envmatrix.sessions.buildsystems import DEPS, GRAPH, SITE, Command
 from envmatrix.sessions.copies import update
-from envmatrix.sessions.dependencies import toolkit_files
-from envmatrix.sessions.missing import no_artifact
 from envmatrix.sessions.outcomes import Artifact, Measurement
 from envmatrix.sessions.runner import OutOfMemory, Output, Runner, Skipped
 from envmatrix.sessions.steps import Workplace
@@ -58,6 +56,7 @@ class Execution:
         if not self.runner.borrowed:
             return
         from envmatrix.lock.image import component_of
+        from envmatrix.sessions.dependencies import toolkit_files
 
         used: dict[str, str] = {}
         for text in self.ninja_files() or ():
@@ -80,6 +79,8 @@ class Execution:
         with self.place.build.opened() as build:
             found = outcomes.artifacts(build, patterns)
             if patterns and not found:
+                from envmatrix.sessions.missing import no_artifact
+
                 raise no_artifact(patterns, outcomes.entries(build))
         outcomes.check_machine(found, self.place.target.binary)
         return found

@@ -9,14 +9,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from envmatrix.confined import Directory, Entry, File, Refused
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import binaries
-from envmatrix.sessions.missing import Kind
 from envmatrix.sessions.steps import COMPILATIONS
 from envmatrix.text import one_line
+
+if TYPE_CHECKING:
+    from envmatrix.sessions.missing import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.logs import Log
 from envmatrix.sessions.outcomes import Step
 from envmatrix.sessions.steps import Workplace
-from envmatrix.sessions.verdicts import described
 
 if TYPE_CHECKING:
     import docker
@@ -127,6 +126,8 @@ class Runner:
             raise self.failure(output)
 
     def failure(self, output: Output) -> StepFailed:
+        from envmatrix.sessions.verdicts import described
+
         place, ended, step = self.place, output.ended, output.step
         where, shell, details = self._where(step), self.hint(step), output.lines[-SHOWN_LINES:]
         if ended.out_of_memory and ended.status:
