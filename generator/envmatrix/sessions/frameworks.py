@@ -139,10 +139,11 @@ def _catch2_listing(_place: Workplace, programs: Sequence[str]) -> Sequence[Batc
     return [Batch(["sh", "-c", _CATCH2_LIST, "sh", program], None, program) for program in programs]
 
 
-# Version 2 ends with the number of tests, version 3 has another option for it.
+# Version 2 ends with the number of tests, version 3 has another option for it. What can do neither,
+# such as a program that cannot be loaded, ends with its own status, and says why.
 _CATCH2_LIST = """
-names=$("$1" --list-test-names-only 2>/dev/null) || true
-[ -n "$names" ] || names=$("$1" --list-tests --verbosity quiet)
+names=$("$1" --list-test-names-only 2>/dev/null) || [ -n "$names" ] \\
+    || names=$("$1" --list-tests --verbosity quiet) || exit
 printf '%s\\n' "$names"
 """
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -69,6 +71,64 @@ def test_catch2_tests_go_without_their_sections() -> None:
     name = FRAMEWORKS["catch2"].name
     batch = Batch(["/build/a_test"], "r", "/build/a_test")
     assert name(batch, case("vectors add/of zeros", "a_test.global"), "r") == "a_test:vectors add"
+
+
+# Programs with Catch2, as far as they list: version 2 ends with the number of tests, and has a
+# heading for people in its other list; version 3 does not know the first option.
+CATCH2 = """\
+#!/bin/sh
+[ "$1" = --list-test-names-only ] || { echo 'All available test cases:'; exit 0; }
+printf 'adds\\nscales\\n'
+exit 2
+"""
+CATCH2_WITHOUT_TESTS = """\
+#!/bin/sh
+[ "$1" = --list-test-names-only ] || { echo 'All available test cases:'; exit 0; }
+"""
+CATCH3 = """\
+#!/bin/sh
+[ "$*" = '--list-tests --verbosity quiet' ] || { echo 'Unrecognised token' >&2; exit 255; }
+printf 'adds\\nscales\\n'
+"""
+UNLOADABLE = """\
+#!/bin/sh
+echo "$0: error while loading shared libraries: libx.so: cannot open shared object file" >&2
+exit 127
+"""
+
+
+def catch2_listing(directory: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """What the list of a program's tests is made of, by the shell of this machine."""
+    file = directory / "a_test"
+    file.write_text(program)
+    file.chmod(0o755)
+    (batch,) = FRAMEWORKS["catch2"].listing(PLACE, [str(file)])
+    return subprocess.run(batch.argv, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        (CATCH2, ("a_test:adds", "a_test:scales")),
+        (CATCH3, ("a_test:adds", "a_test:scales")),
+        (CATCH2_WITHOUT_TESTS, ()),
+    ],
+    ids=["version 2", "version 3", "no tests"],
+)
+def test_both_versions_of_catch2_list_their_tests(
+    tmp_path: Path, program: str, tests: tuple[str, ...]
+) -> None:
+    done = catch2_listing(tmp_path, program)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert listed("catch2", done.stdout) == tests
+
+
+def test_a_program_with_catch2_that_cannot_be_loaded_lists_nothing_but_its_error(
+    tmp_path: Path,
+) -> None:
+    done = catch2_listing(tmp_path, UNLOADABLE)
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "error while loading shared libraries: libx.so" in done.stderr
 
 
 def test_catch2_names_are_escaped_where_they_would_mean_more() -> None:
