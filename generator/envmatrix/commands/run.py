@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
     from envmatrix.results.waivers import Waiver
-    from envmatrix.sessions.testing import Asked, TestRun
+    from envmatrix.sessions.testing import TestRun
 
 
 # Of so many files it is told one by one that their GPU code is not what was asked for.
@@ -183,7 +183,7 @@ def test_command(
         _tell(run)
         if found is not None and shadow:
             recorder.measured(selecting.shadow(found, run.outcomes, console))
-        _judge(run, execution, asked, cell.waivers)
+        _judge(run, execution, cell.waivers)
 
     extent = ARGUMENTS if arguments else SINCE if since is not None and not shadow else ""
     for_each(cell, "test", tested, Part(str(part or ""), extent))
@@ -288,15 +288,12 @@ def _tell(run: TestRun) -> None:
     output(f"{summary or 'no test'}; {_shown(run.junit)}")
 
 
-def _judge(run: TestRun, execution: Execution, asked: Asked, waivers: Sequence[Waiver]) -> None:
-    """Raise for what failed and is not waived, and where no test ran."""
+def _judge(run: TestRun, execution: Execution, waivers: Sequence[Waiver]) -> None:
+    """Raise for what failed and is not waived, and where no test could run."""
     place = execution.place
     if run.failure:
         if not _are_waived(run.outcomes, place, waivers, execution.runner.console):
             raise run.failure
-    elif not run.outcomes and asked.shard is None and asked.only is None:
-        hint = "a library without tests says `test: none` in matrix.yaml; otherwise the log is "
-        raise EnvmatrixError("no test ran", hint=f"{hint}{_shown(place.log('test'))}")
     elif run.outcomes and all(its.state == "skipped" for its in run.outcomes):
         raise Skipped(f"no test of `{place.library.name}` could run in `{place.cell.id}`")
 

@@ -76,6 +76,8 @@ class Testing:
                 break
             again, failure = self._some(failed, asked.arguments)
             found = outcomes.merged(found, again)
+        if not found and failure is None and asked.shard is None and asked.only is None:
+            failure = self._no_test("no test ran", "test")
         file = place.junit
         junit.write(file, f"{place.library.name}.{place.cell.id}", found)
         count = sum(its.state in _FAILED for its in found)
@@ -98,7 +100,13 @@ class Testing:
                 continue
             self.runner.check(output)
             found += names(self._framework, batch, output.ended.stdout)
+        if not found:
+            raise self._no_test(f"{self.tests.framework} lists no test", "list")
         return chosen(found, durations, shard)
+
+    def _no_test(self, message: str, step: str) -> EnvmatrixError:
+        hint = "a library without tests says `test: none` in matrix.yaml; otherwise the log is"
+        return EnvmatrixError(message, hint=f"{hint} {self.runner.place.log(step)}")
 
     def _programs(self) -> tuple[str, ...]:
         """What `run` means: of frameworks whose tests are programs, those that were built."""
