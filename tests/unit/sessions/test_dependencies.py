@@ -113,9 +113,14 @@ def test_files_of_cuda_are_told_by_their_path_among_headers_or_libraries() -> No
 a.cpp.o: #deps 3, deps mtime 1 (VALID)
     /usr/local/cuda/targets/x86_64-linux/include/thrust/detail/config.h
     /usr/include/stdio.h
+    /usr/include/aarch64-linux-gnu/nccl.h
     /src/include/curand.h
+"0x3" [label="/usr/lib/x86_64-linux-gnu/libnvinfer.so"]
+"0x4" [label="/usr/lib/x86_64-linux-gnu/libm.so"]
 """
     assert toolkit_files(text) == {
+        "libnvinfer.so",
+        "nccl.h",
         "libcublas.so",
         "libcurand_static.a",
         "thrust/detail/config.h",
