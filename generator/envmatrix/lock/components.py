@@ -155,7 +155,26 @@ def _crossed(components: Sequence[str], rows: Mapping[str, Any]) -> Mapping[str,
 
 
 def _by_version(rows: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"0": rows} if "runtime" in rows else rows
+    """The recipes of cuDNN, each whole, by the first version that has them."""
+    if "runtime" in rows:
+        return {"0": rows}
+    found: dict[str, Any] = {}
+    before: Mapping[str, Any] = {}
+    for first in sorted(rows, key=version_key):
+        own = rows[first]
+        found[first] = before = own if "runtime" in own else _changed(before, own)
+    return found
+
+
+def _changed(before: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parts of the version `before`, with what a later one says itself."""
+
+    def part(name: str) -> Mapping[str, Any]:
+        row = own.get(name, {})
+        links = {**before[name].get("links", {}), **row.get("links", {})}
+        return {**before[name], **row, "links": links}
+
+    return {name: part(name) for name in before}
 
 
 def _parts(rows: Mapping[str, Any]) -> Mapping[str, Recipe]:

@@ -166,9 +166,9 @@ def test_a_tree_of_wheels(planned: dict[str, Environment]) -> None:
         "lib64": "targets/sbsa-linux/lib",
         "lib": "lib64",
     }
-    assert dict(trees["cudnn-devel-arm64"].links) == {
-        "/usr/lib/aarch64-linux-gnu/libcudnn.so": "libcudnn.so.9"
-    }
+    of_cudnn = dict(trees["cudnn-devel-arm64"].links)
+    assert of_cudnn["/usr/lib/aarch64-linux-gnu/libcudnn.so"] == "libcudnn.so.9"
+    assert of_cudnn["/usr/lib/aarch64-linux-gnu/libcudnn_ops.so"] == "libcudnn_ops.so.9"
 
 
 def test_a_tree_of_debian_packages(planned: dict[str, Environment]) -> None:
