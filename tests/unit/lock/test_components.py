@@ -142,10 +142,36 @@ def test_static_libraries_come_when_they_are_asked_for() -> None:
             assert not any(pattern.endswith(".a") for _, pattern in patterns(recipe))
 
 
-def test_a_link_leads_to_the_library_of_its_name() -> None:
+def test_a_link_leads_to_what_has_its_name() -> None:
     for _, _, _, recipe in recipes():
         for link, target in recipe.links.items():
-            assert target.startswith(f"{link.rsplit('/', 1)[-1]}.")
+            name = link.rpartition("/")[2]
+            assert target.startswith((f"{name}.", "../"))
+            assert not target.startswith("../") or target.endswith(f"/{name}")
+
+
+@pytest.mark.parametrize("source", ["nvidia-apt", "nvidia-dnf"])
+def test_a_version_of_cudnn_has_the_links_of_those_before_it(source: str) -> None:
+    def headers(version: str) -> set[str]:
+        links = RECIPES.of_cudnn(source, version)["devel"].links
+        names = {link.rpartition("/")[2] for link in links}
+        return {name for name in names if name.endswith(".h")}
+
+    assert "cudnn_ops.h" in headers("9.1") == headers("9.21")
+    assert headers("9.22") - headers("9.21") == {"cudnn_subquadratic_ops.h"}
+    assert headers("9.28") - headers("9.25.1") == {"cudnn_gnn_ops.h"}
+    assert "cudnn_ops_infer.h" in headers("8.9.6")
+    assert not headers("8.9.6") & {"cudnn_ops.h", "cudnn_graph.h"}
+
+
+def test_the_libraries_of_cudnn_are_linked_with_by_their_names() -> None:
+    for source, version, part in (
+        ("pypi", "9.28", "ops"),
+        ("nvidia-apt", "9.28", "ops"),
+        ("nvidia-apt", "8.9.6", "ops_infer"),
+    ):
+        links = RECIPES.of_cudnn(source, version)["devel"].links
+        assert f"/usr/lib/{{triplet}}/libcudnn_{part}.so" in links, source
 
 
 def test_the_cuda_runtime_of_debian_leaves_the_headers_of_others_to_them() -> None:
