@@ -7,6 +7,7 @@ from pathlib import Path
 
 import docker
 from tests.integration.conftest import ROOT, Envmatrix
+from tests.layout import check_files
 from tests.made import cases_of
 
 from envmatrix.lock import model
@@ -103,3 +104,5 @@ def test_a_library_links_and_loads_the_components_that_it_names(
     assert {"libcudart.so.13", "libcupti.so.13", "libnvrtc.so.13"} <= runtime
     assert {"libcudart.so", "libcupti.so", "libnvrtc.so"} == devel - runtime
     assert not any(name.startswith(("libcublas", "libcufft", "libnvJitLink")) for name in devel)
+    for flavour in ("runtime", "devel"):
+        check_files(f"envmatrix/{ENVIRONMENT}:{flavour}-amd64", "pypi", ["cupti", "nvml", "nvrtc"])

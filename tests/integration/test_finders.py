@@ -23,7 +23,8 @@ from tests.finders.table import (
     replaced,
     word,
 )
-from tests.integration.conftest import CROSSED, ROOT, Checkout, Envmatrix
+from tests.integration.conftest import CELL, CROSSED, ENVIRONMENT, ROOT, Checkout, Envmatrix
+from tests.layout import check_files, check_variables
 
 from envmatrix.lock.images import PublishedIndex
 from envmatrix.render.devcontainer import devcontainer
@@ -85,6 +86,16 @@ def test_a_cross_image_has_what_build_systems_look_for(
     failed = [name for name, status in found.items() if status]
     assert set(found) == set(QUICK)
     assert not failed, told(tmp_path / "found", failed)
+
+
+@pytest.mark.parametrize("flavour", ["runtime", "devel", "cross"])
+def test_files_of_an_image_are_where_the_page_says(envmatrix: Envmatrix, flavour: str) -> None:
+    envmatrix("build", "--select", CROSSED if flavour == "cross" else CELL)
+    image = f"envmatrix/{ENVIRONMENT}:{flavour}-amd64"
+    names = ["cudart"] if flavour == "runtime" else ["cccl", "cudart", "nvcc"]
+    check_files(image, "pypi", names)
+    if flavour == "devel":
+        check_variables(image)
 
 
 @pytest.fixture(scope="session")
@@ -210,3 +221,17 @@ def test_the_page_says_what_is_found(
         PAGE.write_text(text, encoding="utf-8")
     said = read(PAGE.read_text("utf-8"))[column]
     assert {name: word(status) for name, status in found.items()} == said
+
+
+@pytest.mark.parametrize("source", ENVIRONMENTS)
+@pytest.mark.parametrize("flavour", ["runtime", "devel", "cross"])
+def test_files_of_each_source_are_where_the_page_says(
+    finders: Checkout, source: str, flavour: str
+) -> None:
+    arch = "aarch64" if flavour == "cross" else "x86_64"
+    finders.run("build", "--select", f"{ENVIRONMENTS[source]}-{arch}")
+    names = ["cccl", "cudart", "nvcc", "nvml"]
+    image = _image(finders, source, flavour)
+    check_files(image, {"Debian": "debian", "wheels": "pypi"}[source], names)
+    if flavour == "devel":
+        check_variables(image)

@@ -1,0 +1,157 @@
+"""What docs/layout.md says to be in images is what the recipes of every source put there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
+from posixpath import normpath
+
+import pytest
+from tests.layout import SOURCES, Listed, components, expected, in_image, system, variables
+
+from envmatrix.lock.components import Recipe, shipped_recipes
+from envmatrix.matrix.facts import load_facts
+
+FACTS, RECIPES = load_facts(), shipped_recipes()
+
+# As a CUDA root's own links have them.
+LINKS = {"lib64": "targets/{target}/lib", "include": "targets/{target}/include"}
+
+# Where files come with those of another component.
+WITH = {("debian", "nvcc"): "cudart"}
+
+
+def located(path: str) -> str:
+    """Return a path of the page as a recipe would say it."""
+    top, slash, rest = path.partition("/")
+    return f"{LINKS.get(top, top)}{slash}{rest}".replace("<triplet>", "{triplet}")
+
+
+def puts(recipe: Recipe, path: str) -> bool:
+    """Return whether a recipe puts a file at `path`, or a directory that has it."""
+    file = path.replace("*", "1")
+    if any(fnmatchcase(file, text) for text in recipe.drop):
+        return False
+    stubs = (its.library.removesuffix(".1") for its in recipe.stubs)
+    made = {*recipe.links, *(f"{LINKS['lib64']}/stubs/{name}" for name in stubs)}
+    if recipe.profile:
+        made.add("bin/nvcc.profile")
+    return any(fnmatchcase(its, path) for its in made) or any(
+        is_below(file, *its) for its in taken(recipe)
+    )
+
+
+def taken(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    for places in recipe.take.values():
+        for directory, patterns in places.items():
+            yield from ((directory, pattern.rpartition("/")[2]) for pattern in patterns)
+
+
+def is_below(path: str, directory: str, pattern: str) -> bool:
+    rest = path if directory == "." else path.removeprefix(f"{directory}/")
+    is_there = directory == "." or rest != path
+    return is_there and fnmatchcase(rest.partition("/")[0], pattern)
+
+
+def lacks(
+    source: str, recipes: Collection[Recipe], release: str, paths: Collection[Listed]
+) -> list[str]:
+    wanted = [its.path for its in paths if its.is_for(source, release)]
+    return [path for path in wanted if not any(puts(its, located(path)) for its in recipes)]
+
+
+def recipes_of(source: str, component: str) -> list[Recipe]:
+    names = {component, WITH.get((source, component), component)}
+    return [its for name in sorted(names) for its in RECIPES.parts[source][name].values()]
+
+
+def releases(source: str) -> list[str]:
+    return [
+        row.release
+        for row in FACTS.cuda.values()
+        if any(package.source == source for package in row.packages)
+    ]
+
+
+def test_the_page_has_every_component() -> None:
+    assert components().keys() == FACTS.components.keys()
+    assert all(components().values())
+
+
+@pytest.mark.parametrize("source", RECIPES.parts)
+def test_files_are_where_the_page_says(source: str) -> None:
+    said = components()
+    lacking = {
+        (component, release): found
+        for component in RECIPES.parts[source]
+        for release in releases(source)
+        if not FACTS.absence(component, source, release)
+        and (found := lacks(source, recipes_of(source, component), release, said[component]))
+    }
+    assert not lacking
+
+
+@pytest.mark.parametrize("source", RECIPES.cudnn)
+def test_files_of_cudnn_are_where_the_page_says(source: str) -> None:
+    for version, parts in RECIPES.cudnn[source].items():
+        found = lacks(source, parts.values(), "12.4", components()["cudnn"])
+        assert not found, version
+
+
+def test_every_source_has_a_word_on_the_page() -> None:
+    assert RECIPES.parts.keys() == SOURCES.keys()
+
+
+def test_a_file_that_no_recipe_puts_anywhere_is_told() -> None:
+    where = [Listed("/usr/include/<triplet>/nccl.h"), Listed("lib64/libnccl.so")]
+    assert lacks("pypi", recipes_of("pypi", "nccl"), "13.5", where) == ["lib64/libnccl.so"]
+    dropped = [Listed("include/cuda.h"), Listed("include/curand.h")]
+    cudart = recipes_of("debian", "cudart")
+    assert lacks("debian", cudart, "12.4", dropped) == ["include/curand.h"]
+
+
+@pytest.mark.parametrize(
+    ("when", "source", "release", "is_for"),
+    [
+        ("", "pypi", "13.5", True),
+        ("wheels", "pypi", "13.5", True),
+        ("not wheels", "pypi", "13.5", False),
+        ("Debian, packages", "nvidia-dnf", "12.4", True),
+        ("since 12.0", "debian", "11.8", False),
+        ("since 12.0", "debian", "12.0", True),
+        ("before 13.0", "debian", "12.4", True),
+        ("before 13.0", "pypi", "13.0", False),
+    ],
+)
+def test_a_path_may_be_for_some_sources_or_releases(
+    when: str, source: str, release: str, *, is_for: bool
+) -> None:
+    assert Listed("bin/nvprune", when).is_for(source, release) == is_for
+
+
+def test_images_that_run_programs_have_what_these_load() -> None:
+    found = expected("runtime", "pypi", "13.5", ["cudart", "nvcc"])
+    assert found["lib64/libcudart.so.*"]
+    assert not {"lib64/libcudart.so", "bin/nvcc", "include"} & found.keys()
+    assert expected("devel", "pypi", "13.5", ["cudart"])["include"]
+
+
+def test_the_page_says_what_is_in_no_image() -> None:
+    assert dict(system("devel"))["/etc/ld.so.conf.d/000_cuda.conf"] is False
+    assert variables()["NVIDIA_REQUIRE_CUDA"] == ""
+    assert variables()["CUDA_HOME"] == "/usr/local/cuda"
+
+
+def test_words_of_a_path_mean_something_in_an_image() -> None:
+    words = {"triplet": "aarch64-linux-gnu"}
+    assert in_image("/usr/include/<triplet>/nccl.h", words) == (
+        "/usr/include/aarch64-linux-gnu/nccl.h"
+    )
+
+
+def test_links_of_recipes_stay_in_the_root() -> None:
+    for parts in (its for rows in RECIPES.parts.values() for its in rows.values()):
+        for recipe in parts.values():
+            for link, target in recipe.links.items():
+                leads_to = normpath(f"{link.rpartition('/')[0]}/{target}")
+                assert not leads_to.startswith(".."), link
