@@ -102,10 +102,11 @@ def _unpack(lock: Lock, base: str, arch: str, indexes: Path, target: Path) -> No
     (target / "lib").symlink_to("usr/lib")
     for item in files:
         package = str(store.path(item))
-        contents = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE)
         unpack = ["tar", "--extract", "--keep-directory-symlink", f"--directory={target}"]
-        subprocess.run(unpack, check=True, stdin=contents.stdout)
-        assert contents.wait() == 0
+        read = ["dpkg-deb", "--fsys-tarfile", package]
+        with subprocess.Popen(read, stdout=subprocess.PIPE) as contents:
+            subprocess.run(unpack, check=True, stdin=contents.stdout)
+        assert contents.returncode == 0
     (target / "lib").unlink()  # the base has this link itself
 
 
