@@ -8,11 +8,12 @@ variables: name, NUL, length, value, NUL. The variable `func` says what is to be
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
+
+from tests.loopback import running
 
 # Changelist -> depot file -> revision and content.
 Depot = Mapping[int, Mapping[str, tuple[int, bytes]]]
@@ -28,15 +29,9 @@ def serving(depot: Depot) -> Iterator[str]:
     class Handler(_Handler):
         content = depot
 
-    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server, running(server):
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+        yield f"127.0.0.1:{server.server_address[1]}"
 
 
 class _Handler(StreamRequestHandler):

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from tests.loopback import Handler
 
 _PIECE = 1 << 16
 _TLS_HANDSHAKE = b"\x16"
@@ -185,12 +187,9 @@ class _Cut(Exception):
     """The connection ends here."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     protocol_version = "HTTP/1.1"
     server: _Server
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def handle(self) -> None:
         """Tell who tries TLS first that there is none, as servers in Go do."""

@@ -11,18 +11,16 @@ import socket
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.fake_perforce import serving
+from tests import fake_perforce
 from tests.integration.conftest import CELL, CROSSED, Checkout
+from tests.loopback import Files, serving
 
 ADD = "int add(int a, int b) { return a + b; }\n"
 FILES = {
@@ -198,11 +196,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     with tarfile.open(home / "lib-1.0.tar.gz", "w:gz") as packed:
         packed.add(home / "lib-1.0", "lib-1.0")
     digest = hashlib.sha256((home / "lib-1.0.tar.gz").read_bytes()).hexdigest()
-    handler = partial(SimpleHTTPRequestHandler, directory=str(home))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/lib-1.0.tar.gz", digest
-        server.shutdown()
+    with serving(Files.below(home)) as address:
+        yield f"{address}/lib-1.0.tar.gz", digest
 
 
 def libraries(
@@ -445,7 +440,7 @@ def depot() -> Iterator[str]:
     """P4PORT of a fake server of Perforce's: there is no real one here."""
     first = revision_of(1, SHAPES)
     second = {**first, **revision_of(2, {"square.cpp": "int main() { return 1; }\n"})}
-    with serving({7: first, 8: second}) as port:
+    with fake_perforce.serving({7: first, 8: second}) as port:
         yield port
 
 

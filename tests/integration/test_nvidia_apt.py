@@ -12,15 +12,13 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from tests.integration.conftest import ROOT, Envmatrix
+from tests.loopback import Files, serving
 from tests.made import machine_of
 from tests.openpgp import Key
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
@@ -111,24 +109,19 @@ def server(engine: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     wheels = toolkit_wheels(*REPOSITORIES)
     root = tmp_path_factory.mktemp("nvidia-apt")
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class Mirror(Files):
         def do_GET(self) -> None:
             if self.path.startswith("/broken/"):
                 self.send_error(500)
             else:
                 super().do_GET()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root))) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        made = Server(root, f"http://127.0.0.1:{http.server_port}")
+    with serving(Mirror.below(root)) as address:
+        made = Server(root, address)
         for arch, directory in zip(REPOSITORIES, made.directories, strict=True):
             for name, (wheel, _) in PACKAGES.items():
                 _package(directory, name, arch, wheels[wheel, arch])
         yield made
-        http.shutdown()
     shutil.rmtree(root)
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from tests.fakes import Nvidia, manifest
+from tests.loopback import Files, serving
 from tests.openpgp import Key
 
 from envmatrix.engine.workshop import on_host
@@ -55,11 +53,6 @@ def _packages(directory: Path) -> str:
     return listed
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def apt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NvidiaApt]:
     root = tmp_path_factory.mktemp("nvidia-versions")
@@ -74,20 +67,17 @@ def apt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NvidiaApt]:
     (directory / "Release.gpg").write_bytes(key.sign(release.encode()))
     keyring = root / "ours.pub"
     keyring.write_bytes(key.public)
-    handler = partial(_Quiet, directory=str(root / "server"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+    with serving(Files.below(root / "server")) as address:
         nvidia = Nvidia({"cuda": RELEASES})
         yield NvidiaApt(
             root / "apt",
             load_facts().nvidia_repositories,
-            f"http://127.0.0.1:{http.server_port}",
+            address,
             keyring,
             nvidia.read,
             on_host,
             nvidia.redist.versions,
         )
-        http.shutdown()
 
 
 @pytest.mark.parametrize(

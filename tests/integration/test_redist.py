@@ -12,18 +12,15 @@ import json
 import os
 import shutil
 import tarfile
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import docker
 import pytest
 from tests import wheels
 from tests.integration.conftest import ROOT, Envmatrix
+from tests.loopback import Files, serving
 from tests.made import machine_of
 
 from envmatrix.lock import model
@@ -115,20 +112,6 @@ def redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@contextmanager
-def serving(root: Path) -> Iterator[str]:
-    """An address on loopback that has the files of `root`."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 Repository = Callable[[str], Path]
 
 
@@ -164,7 +147,7 @@ def repository(
 def test_cells_are_built_from_archives_and_compile_the_library(
     envmatrix: Envmatrix, redist: Path, repository: Repository
 ) -> None:
-    with serving(redist) as address:
+    with serving(Files.below(redist)) as address:
         root = repository(address)
         for cell in CELLS:
             envmatrix("run", "compile", cell, cwd=root)
@@ -191,7 +174,7 @@ def rewrite(file: Path, content: bytes) -> None:
 def test_an_archive_that_is_not_the_manifests_is_refused(
     envmatrix: Envmatrix, other: Path, repository: Repository
 ) -> None:
-    with serving(other.parents[1]) as address:
+    with serving(Files.below(other.parents[1])) as address:
         root = repository(address)
         (archive,) = (
             its
@@ -220,7 +203,7 @@ def test_an_archive_that_climbs_out_of_its_directory_is_refused(
     entry |= {"sha256": hashlib.sha256(content).hexdigest(), "size": str(len(content))}
     rewrite(manifest, json.dumps(document).encode())
 
-    with serving(other.parents[1]) as address:
+    with serving(Files.below(other.parents[1])) as address:
         done = envmatrix("build", "--select", CELLS[0], cwd=repository(address), expect=6)
 
     assert "Member name contains '..'" in done.stderr

@@ -12,17 +12,15 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import docker
 import pytest
 from tests.images import made, pushed
 from tests.integration.conftest import ROOT, Envmatrix
+from tests.loopback import Files, serving
 from tests.made import machine_of
 from tests.openpgp import Key
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
@@ -153,23 +151,17 @@ class Server:
 def server(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("mirrors")
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class Mirror(Files):
         def do_GET(self) -> None:
             if "/broken/" in self.path:
                 self.send_error(500)
             elif "/endless/" in self.path:
-                self.send_response(302)
-                self.send_header("Location", self.path)
-                self.end_headers()
+                self.answer(302, headers={"Location": self.path})
             else:
                 super().do_GET()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root))) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        its = Server(root, f"http://127.0.0.1:{http.server_port}")
+    with serving(Mirror.below(root)) as address:
+        its = Server(root, address)
         for repository in ("BaseOS", "AppStream", "CRB"):
             directory = root / f"rocky/9/{repository}/x86_64/os"
             (directory / "trees").mkdir(parents=True)
@@ -182,7 +174,6 @@ def server(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iter
         _nvidia_trees(its.nvidia / "trees")
         _make("packages", its.nvidia, programs.maker)
         yield its
-        http.shutdown()
     _make_removable(root, programs.plain)
     shutil.rmtree(root)
 

@@ -16,7 +16,7 @@ import docker
 import pytest
 from tests.fakes import Silent
 from tests.integration.conftest import ROOT, Envmatrix
-from tests.integration.test_redist import serving
+from tests.loopback import Files, serving
 from tests.made import cases_of, machine_of
 
 from envmatrix.lock import model
@@ -189,7 +189,7 @@ def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
 ) -> None:
     cell = f"{ENVIRONMENT}-jetson"
     library = 'vectorops: {path: examples/vectorops, artifacts: ["libvectorops.so*"]}'
-    with serving(jetson_redist) as address:
+    with serving(Files.below(jetson_redist)) as address:
         root = repository("jetson", library, f'[mirrors]\nnvidia = ["{address}"]\n')
         envmatrix("run", "test", cell, cwd=root)
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import os
 import shutil
 import socket
 import subprocess
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.loopback import Handler, serving
 
 from envmatrix.engine import git as engine
 from envmatrix.engine import sources
@@ -238,27 +236,6 @@ def test_a_relative_url_is_resolved_as_git_does(url: str, base: str, resolved: s
     assert engine._resolved(url, base) == resolved
 
 
-@contextmanager
-def server(status: int, **headers: str) -> Iterator[str]:
-    """The base URL of a server that answers everything with `status`."""
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_port}"
-        serving.shutdown()
-
-
 @pytest.mark.parametrize(
     ("status", "said"),
     [
@@ -276,10 +253,12 @@ def test_what_a_server_refuses_is_told_with_the_remedy(
     prompt.chmod(0o755)
     monkeypatch.setenv("SSH_ASKPASS", str(prompt))
     monkeypatch.setenv("DISPLAY", ":0")
-    with (
-        server(status, WWW_Authenticate='Basic realm="x"') as url,
-        pytest.raises(LookupFailed, match=said) as told,
-    ):
+
+    class Refusal(Handler):
+        def do_GET(self) -> None:
+            self.answer(status, headers={"WWW-Authenticate": 'Basic realm="x"'})
+
+    with serving(Refusal) as url, pytest.raises(LookupFailed, match=said) as told:
         engine.commit(f"{url}/a.git", "main")
     assert told.value.hint
     assert not (tmp_path / "asked").exists()

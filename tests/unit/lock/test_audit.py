@@ -3,10 +3,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import artifact, digest
+from tests.loopback import Handler, serving
 
 from envmatrix.commands.lock_audit import offered_by, show
 from envmatrix.console import Console
@@ -190,35 +189,25 @@ def test_files_of_an_index_are_versions_with_their_bytes() -> None:
     ]
 
 
-class Index(BaseHTTPRequestHandler):
+class Index(Handler):
     """A package index that has one file of one project."""
 
     def do_GET(self) -> None:
         assert self.path == "/simple/nvidia-nvvm/"
         file = {"filename": "nvidia_nvvm-13.5.38-py3-none-any.whl", "url": "/x"}
-        content = json.dumps({"files": [{**file, "hashes": {"sha256": "1" * 64}}]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 -- theirs
-        pass
+        document = {"files": [{**file, "hashes": {"sha256": "1" * 64}}]}
+        self.answer(200, json.dumps(document).encode())
 
 
 def test_the_index_is_asked_for_each_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Index) as url:
         (tmp_path / "envmatrix").mkdir()
-        (tmp_path / "envmatrix/config.toml").write_text(
-            f'[mirrors]\npypi-index = "http://127.0.0.1:{server.server_port}/simple"\n'
-        )
+        (tmp_path / "envmatrix/config.toml").write_text(f'[mirrors]\npypi-index = "{url}/simple"\n')
         with pytest.raises(OutOfDate):
             show(lock_of(a=of_index(WHEEL)), load_facts(), Console(), as_json=True)
-        server.shutdown()
     found = json.loads(capsys.readouterr().out)
     assert found["failed"] == []
     assert [(its["state"], its["offered"]) for its in found["findings"]] == [("gone", "13.5.38")]

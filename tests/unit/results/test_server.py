@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.loopback import running
 
 from envmatrix.errors import LookupFailed
 from envmatrix.results import server as servers
@@ -22,12 +23,8 @@ def page(path: str) -> str | None:
 
 @pytest.fixture
 def serving() -> Iterator[Server]:
-    with server(0, page) as its:
-        thread = threading.Thread(target=its.serve_forever, args=(0.05,))
-        thread.start()
+    with server(0, page) as its, running(its):
         yield its
-        its.shutdown()
-        thread.join()
 
 
 def asked(serving: Server, request: bytes) -> bytes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.loopback import Handler, serving
 
 from envmatrix.errors import LookupFailed
 from envmatrix.store.access import Access, Login, Route, apt_settings, logins, pip_settings
@@ -167,32 +166,22 @@ def test_a_server_gets_the_login_that_it_is_known_by(
     assert user != "index" or login == ("index", "p@ss")
 
 
-class Recording(BaseHTTPRequestHandler):
-    """A server, or a proxy: it writes down what it is asked."""
-
-    def do_GET(self) -> None:
-        asked: list[tuple[str, str]] = self.server.asked  # type: ignore[attr-defined]
-        asked.append((self.path, self.headers.get("Authorization", "")))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @contextmanager
-def serving() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Recording) as server:
-        server.asked = asked = []  # type: ignore[attr-defined,var-annotated]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
+def recording() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield the URL of a server, or a proxy, and the paths and logins that it is asked with."""
+    asked: list[tuple[str, str]] = []
+
+    class Recording(Handler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers.get("Authorization", "")))
+            self.answer(200, b"ok")
+
+    with serving(Recording) as url:
+        yield url, asked
 
 
 def test_the_client_goes_by_the_proxy_and_with_the_login() -> None:
-    with serving() as (proxy, asked):
+    with recording() as (proxy, asked):
         found = access(
             f'Acquire::http::Proxy "{proxy}";\n', urls=("http://me:secret@deb.example/debian",)
         )
@@ -252,7 +241,7 @@ def test_a_user_without_a_password_is_in_the_keyring(
 def test_pip_itself_says_where_the_index_is(tmp_path: Path) -> None:
     """The pip that is here, with its variables."""
     (tmp_path / "apt").mkdir()
-    with serving() as (server, asked):
+    with recording() as (server, asked):
         index = server.replace("//", "//me:secret@")
         environment = {
             "PIP_INDEX_URL": f"{index}/simple/",

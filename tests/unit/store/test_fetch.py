@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.fakes import Silent
+from tests.loopback import Handler, serving
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.model import Artifact
@@ -392,6 +392,7 @@ from envmatrix.store.fetch import Fetcher
 from envmatrix.store.origins import Origins
 from envmatrix.lock.model import Artifact
 from tests.fakes import Silent
+from tests.loopback import Handler, serving
 home, size, sha256 = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 item = Artifact("debian", "big.deb", "big", "1", size, sha256)
 with httpx.Client() as client:
@@ -400,46 +401,36 @@ with httpx.Client() as client:
 """
 
 
-class Server(ThreadingHTTPServer):
+class Server:
     """Serves BIG slowly: its second half waits for `go_on`."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Slow)
         self.downloads = 0
         self.is_half_way = threading.Event()
         self.go_on = threading.Event()
 
 
-class Slow(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.downloads += 1
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(BIG)))
-        self.end_headers()
-        try:
-            self.wfile.write(BIG[: len(BIG) // 2])
-            self.server.is_half_way.set()
-            self.server.go_on.wait(30)
-            self.wfile.write(BIG[len(BIG) // 2 :])
-        except OSError:
-            self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with Server() as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        config = f'[mirrors]\ndebian = "http://127.0.0.1:{serving.server_port}"\n'
-        (tmp_path / "config.toml").write_text(config)
-        yield serving
-        serving.shutdown()
+    its = Server()
+
+    class Slow(Handler):
+        def do_GET(self) -> None:
+            its.downloads += 1
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(BIG)))
+            self.end_headers()
+            try:
+                self.wfile.write(BIG[: len(BIG) // 2])
+                its.is_half_way.set()
+                its.go_on.wait(30)
+                self.wfile.write(BIG[len(BIG) // 2 :])
+            except OSError:
+                self.close_connection = True
+
+    with serving(Slow) as url:
+        (tmp_path / "config.toml").write_text(f'[mirrors]\ndebian = "{url}"\n')
+        yield its
 
 
 def fetching(home: Path) -> subprocess.Popen[bytes]:

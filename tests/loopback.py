@@ -1,0 +1,57 @@
+"""HTTP servers on loopback."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import BaseServer
+
+Handlers = Callable[..., BaseHTTPRequestHandler]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers without a log on stderr."""
+
+    def answer(
+        self, status: int, content: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Files(Handler, SimpleHTTPRequestHandler):
+    """Answers with the files below a directory."""
+
+    @classmethod
+    def below(cls, root: Path) -> Handlers:
+        return partial(cls, directory=str(root))
+
+
+@contextmanager
+def running(server: BaseServer) -> Iterator[None]:
+    """Answer in the background until the end."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def serving(handler: Handlers) -> Iterator[str]:
+    """Yield the URL of a server whose requests go to `handler`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, running(server):
+        yield f"http://127.0.0.1:{server.server_port}"
