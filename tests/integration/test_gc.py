@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from tests.engines import Engine
 from tests.integration.conftest import ENVIRONMENT, Checkout
+from tests.repositories import committed
 
 from envmatrix.lock import model
 from envmatrix.plan.actions import FINGERPRINT_LABEL
@@ -122,9 +122,7 @@ def test_an_image_that_is_derived_from_one_is_replaced_and_never_reused(
 
 
 def test_what_a_revision_or_another_checkout_needs_is_kept(used: Checkout) -> None:
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example", "-C", str(used.root)]
-    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "before"]):
-        subprocess.run([*git, *arguments], check=True)
+    committed(used.root)
     lock = used.root / "matrix.lock.json"
     item = package_of(used.root)
     lock.write_text(lock.read_text().replace(item.sha256, item.sha256[:12] + "0" * 52))

@@ -21,6 +21,7 @@ import yaml
 from tests import fake_perforce
 from tests.integration.conftest import CELL, CROSSED, Checkout
 from tests.loopback import Files, serving
+from tests.repositories import commit, committed, git, head
 
 ADD = "int add(int a, int b) { return a + b; }\n"
 FILES = {
@@ -142,12 +143,6 @@ PACKAGES = {
 }
 
 
-def git(directory: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@t.example")
-    command = ["git", "-C", str(directory), *identity, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 @pytest.fixture(scope="module")
 def git_server(
     tmp_path_factory: pytest.TempPathFactory,
@@ -155,11 +150,7 @@ def git_server(
     """The address of a repository on git's own server, and what its tag `v1` is locked as."""
     home = tmp_path_factory.mktemp("git")
     for name in ("part", "library"):
-        (home / name).mkdir()
-        git(home / name, "init", "--quiet", "--initial-branch=main")
-        (home / name / "a.c").write_text(ADD)
-        git(home / name, "add", "--all")
-        git(home / name, "commit", "--quiet", "--message=one")
+        committed(home / name, {"a.c": ADD})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -169,12 +160,11 @@ def git_server(
         _await(port)
         library = home / "library"
         git(library, "submodule", "--quiet", "add", f"{address}/part", "part")
-        git(library, "commit", "--quiet", "--message=two")
+        commit(library)
         git(library, "tag", "--annotate", "--message=v1", "v1")
         part = git(library, "rev-parse", "HEAD:part")
-        found = {"commit": git(library, "rev-parse", "HEAD"), "submodule part": part}
-        (library / "a.c").write_text("this is not C\n")
-        git(library, "commit", "--quiet", "--all", "--message=three")
+        found = {"commit": head(library), "submodule part": part}
+        committed(library, {"a.c": "this is not C\n"})
         yield f"{address}/library", found
         server.terminate()
 
@@ -458,9 +448,7 @@ def shapes(template: Path, tmp_path_factory: pytest.TempPathFactory, depot: str)
     with (root / "matrix.yaml").open("a") as matrix:
         matrix.write(yaml.safe_dump({"libraries": {"shapes": library}}, width=1000))
     checkout.run("lock")
-    git(root, "init", "--quiet", "--initial-branch=main")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message=one")
+    committed(root)
     checkout.run("run", "test", CELL)
     return checkout
 

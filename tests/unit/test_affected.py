@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.fakes import Archive, write_repository
+from tests.repositories import commit, committed
 from tests.unit.prompt import Prompt
-from tests.unit.test_plan_diff import CELL, NEWER, commit, git, lock
+from tests.unit.test_plan_diff import CELL, NEWER, lock
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 
@@ -28,8 +29,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "own").mkdir()
     (root / "own/a.cpp").write_text("one\n")
     lock(root)
-    git(root, "init")
-    commit(root)
+    committed(root)
     monkeypatch.chdir(root)
     return root
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from tests.fakes import Archive, lock_of, write_repository
+from tests.repositories import commit, committed
 from tests.unit.prompt import Prompt
 
 from envmatrix.lock.model import dumps
@@ -19,16 +19,6 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64]'
 CELL, NEWER = "cuda13.0-debian12-x86_64", "cuda13.5-debian12-x86_64"
 OVERLAY = 'version: "1"\nreason: try it\naxes: {cuda: {add: ["13.5"]}}\n'
-
-
-def git(root: Path, *arguments: str) -> None:
-    identity = ("-c", "user.name=n", "-c", "user.email=e@mirror.example")
-    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
-
-
-def commit(root: Path) -> None:
-    git(root, "add", "--all")
-    git(root, "commit", "--message", "m")
 
 
 def lock(root: Path, archive: Archive | None = None) -> None:
@@ -45,8 +35,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     top = tmp_path / "top"
     root = write_repository(top / "matrices/one", AXES)
     lock(root)
-    git(top, "init")
-    commit(top)
+    committed(top)
     monkeypatch.chdir(root)
     return root
 

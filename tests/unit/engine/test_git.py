@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from tests.loopback import Handler, serving
+from tests.repositories import UNCONFIGURED, committed, files_of, git, head
 
 from envmatrix.engine import git as engine
 from envmatrix.engine import sources
@@ -21,56 +20,11 @@ from envmatrix.lock.model import PackageSet
 from envmatrix.matrix.model import LibrarySource
 from envmatrix.store.artifacts import Store
 
-HOME = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-
-
-def git(directory: Path, *arguments: str, given: str = "") -> str:
-    always = (
-        "-c",
-        "user.name=t",
-        "-c",
-        "user.email=t@t.example",
-        "-c",
-        "protocol.file.allow=always",
-    )
-    command = ["git", "-C", str(directory), *always, *arguments]
-    done = subprocess.run(
-        command,
-        check=True,
-        capture_output=True,
-        text=True,
-        input=given,
-        env={**os.environ, **HOME},
-    )
-    return done.stdout.strip()
-
-
-def committed(directory: Path, files: Mapping[str, str]) -> Path:
-    """A repository with these files, committed."""
-    if not (directory / ".git").exists():
-        directory.mkdir(parents=True)
-        git(directory, "init", "--quiet", "--initial-branch=main")
-    for name, text in files.items():
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        (directory / name).write_text(text)
-    git(directory, "add", "--all")
-    git(directory, "commit", "--quiet", "--message=change")
-    return directory
-
-
-def head(repository: Path) -> str:
-    return git(repository, "rev-parse", "HEAD")
-
-
-def files_of(directory: Path) -> dict[str, str]:
-    found = (file for file in directory.rglob("*") if file.is_file())
-    return {file.relative_to(directory).as_posix(): file.read_text() for file in found}
-
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of this machine's configuration."""
-    for name, value in {**HOME, "HOME": str(tmp_path)}.items():
+    for name, value in {**UNCONFIGURED, "HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
 
 
@@ -144,7 +98,7 @@ def nested(tmp_path: Path) -> Path:
     committed(tmp_path / "inner", {"inner": "i"})
     committed(tmp_path / "middle", {"middle": "m"})
     git(tmp_path / "middle", "submodule", "--quiet", "add", "../inner", "deps/inner")
-    committed(tmp_path / "middle", {})
+    committed(tmp_path / "middle")
     committed(tmp_path / "outer", {"outer": "o"})
     git(
         tmp_path / "outer",
@@ -157,7 +111,7 @@ def nested(tmp_path: Path) -> Path:
     git(tmp_path / "outer", "submodule", "--quiet", "add", "../inner", "relative")
     git(tmp_path / "outer", "submodule", "--quiet", "add", "../inner", "unwanted")
     git(tmp_path / "outer", "config", "-f", ".gitmodules", "submodule.unwanted.update", "none")
-    return committed(tmp_path / "outer", {})
+    return committed(tmp_path / "outer")
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file://{}/"])
@@ -189,7 +143,7 @@ def test_a_submodule_that_is_a_link_as_well_is_not_checked_out(tmp_path: Path) -
     victim = committed(tmp_path / "victim", {"file": "untouched"})
     outer = committed(tmp_path / "outer", {"outer": "o"})
     git(outer, "submodule", "--quiet", "add", "../victim", "s")
-    committed(outer, {})
+    committed(outer)
     target = git(outer, "hash-object", "-w", "--stdin", given=str(victim))
     entries = git(outer, "ls-tree", "HEAD")
     tree = git(outer, "mktree", given=f"{entries}\n120000 blob {target}\ts\n")  # git takes it
@@ -216,7 +170,7 @@ def test_a_submodule_whose_server_is_gone_is_named(nested: Path, tmp_path: Path)
 
 def test_a_submodule_without_a_url_is_named(nested: Path, tmp_path: Path) -> None:
     git(nested, "config", "-f", ".gitmodules", "--unset", "submodule.relative.url")
-    committed(nested, {})
+    committed(nested)
     with pytest.raises(LookupFailed, match="no URL of the submodule `relative`"):
         sources.commits(tmp_path / "cache", str(nested), "main")
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import subprocess
 import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.repositories import committed, files_of, git, head
 
 from envmatrix.engine import revisions, sources
 from envmatrix.errors import ConfigurationError
@@ -50,11 +50,6 @@ def kept(store: Store, name: str, content: bytes) -> Artifact:
 
 def source(*artifacts: Artifact, kind: str = "debian") -> PackageSet:
     return PackageSet(source_request(LibrarySource(kind, "lib", "1"), "s"), artifacts)
-
-
-def files_of(directory: Path) -> dict[str, str]:
-    found = (file for file in directory.rglob("*") if file.is_file())
-    return {file.relative_to(directory).as_posix(): file.read_text() for file in found}
 
 
 @pytest.fixture
@@ -172,22 +167,9 @@ def test_wheels_are_what_python_finds(tmp_path: Path, store: Store) -> None:
     assert {"mod.py", "pure.py", "c.so"} <= set(files_of(tree))
 
 
-def git(directory: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@t.example")
-    command = ["git", "-C", str(directory), *identity, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    its = tmp_path / "repository"
-    its.mkdir()
-    git(its, "init", "--quiet", "--initial-branch=main")
-    (its / "a").write_text("1")
-    git(its, "add", "--all")
-    git(its, "commit", "--quiet", "--message=one")
-    git(its, "tag", "--annotate", "--message=v1", "v1")
-    return its
+    return committed(tmp_path / "repository", {"a": "1"})
 
 
 def test_changed_files_are_those_since_a_branch_left(repository: Path) -> None:
@@ -205,7 +187,7 @@ def test_changed_files_are_those_since_a_branch_left(repository: Path) -> None:
 def test_what_is_checked_out_tells_whether_it_changed(repository: Path) -> None:
     found = revisions.checkout_of(repository)
     assert found is not None
-    assert (found.commit, found.branch) == (git(repository, "rev-parse", "HEAD"), "main")
+    assert (found.commit, found.branch) == (head(repository), "main")
     (repository / "a").write_text("2")
     changed = revisions.checkout_of(repository)
     assert changed is not None
