@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import httpx
+from tests.archives import entry, link, tar, zipped
 from tests.unit.results.examples import record
 from tests.unit.sessions.test_binaries import X86, archive, member
 from tests.unit.sessions.test_fatbins import BOTH
@@ -172,25 +172,17 @@ def _archive(name: str) -> Callable[[Path, bytes], object]:
 
 @cache
 def _tar(how: str) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode=f"w:{how}") as archive:  # type: ignore[call-overload]
-        for name, text in (("a-1/setup.py", b"x = 1\n" * 50), ("a-1/b/c.txt", b"text")):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text))
-        link = tarfile.TarInfo("a-1/link")
-        link.type, link.linkname = tarfile.SYMTYPE, "b/c.txt"
-        archive.addfile(link)
-    return content.getvalue()
+    return tar(
+        entry("a-1/setup.py", content=b"x = 1\n" * 50),
+        entry("a-1/b/c.txt", content=b"text"),
+        link("a-1/link", "b/c.txt"),
+        mode=f"w:{how}",
+    )
 
 
-@cache
 def _zip() -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a/__init__.py", "x = 1\n" * 50)
-        archive.writestr("a-1.dist-info/RECORD", "")
-    return content.getvalue()
+    files = (("a/__init__.py", b"x = 1\n" * 50, 0o600), ("a-1.dist-info/RECORD", b"", 0o600))
+    return zipped(*files, method=zipfile.ZIP_DEFLATED)
 
 
 def _small_lock() -> bytes:

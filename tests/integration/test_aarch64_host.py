@@ -10,10 +10,10 @@ import subprocess
 
 import pytest
 from tests.integration.conftest import CROSSED, ENVIRONMENT, ROOT, Envmatrix
+from tests.made import machine_of
 from tests.userlands import Userland, userland
 
 from envmatrix.lock import model
-from envmatrix.sessions.binaries import machine
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("AARCH64_HOST") != "1", reason="takes long: `nox -s aarch64-host`"
@@ -89,8 +89,7 @@ def test_a_library_is_compiled_and_tested_natively(host: Userland) -> None:
     done = host.envmatrix("run", "test", CROSSED, "--library", "tiny")
     assert "cross" not in done.stderr
     (artifact, *_) = (host.home / "repository/build" / CROSSED).rglob("libtiny.so")
-    with artifact.open("rb") as handle:
-        assert machine(handle) == "aarch64"
+    assert machine_of(artifact) == "aarch64"
 
 
 def test_an_image_is_built_natively(host: Userland) -> None:

@@ -11,8 +11,6 @@ from hypothesis import HealthCheck, given, seed, settings
 from tests.compilations import Change, Laboratory, State, changed, changes, laboratory
 from tests.integration.conftest import CELL, ENVIRONMENT, Envmatrix
 
-pytestmark = pytest.mark.docker
-
 CUDA = State(language="cu")
 CXX = State()
 

@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from tests import fake_perforce
+from tests.archives import entry, tar
 from tests.integration.conftest import CELL, CROSSED, Checkout
 from tests.loopback import Files, serving
 from tests.repositories import commit, committed, git, head
@@ -181,11 +181,9 @@ def _await(port: int) -> None:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The URL of an archive, and its sha256."""
     home = tmp_path_factory.mktemp("archive")
-    (home / "lib-1.0").mkdir()
-    (home / "lib-1.0/a.c").write_text(ADD)
-    with tarfile.open(home / "lib-1.0.tar.gz", "w:gz") as packed:
-        packed.add(home / "lib-1.0", "lib-1.0")
-    digest = hashlib.sha256((home / "lib-1.0.tar.gz").read_bytes()).hexdigest()
+    content = tar(entry("lib-1.0/a.c", content=ADD.encode()), mode="w:gz")
+    (home / "lib-1.0.tar.gz").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
     with serving(Files.below(home)) as address:
         yield f"{address}/lib-1.0.tar.gz", digest
 

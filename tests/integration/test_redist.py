@@ -19,6 +19,7 @@ from pathlib import Path
 import docker
 import pytest
 from tests import wheels
+from tests.archives import entry, tar
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.loopback import Files, serving
 from tests.made import machine_of
@@ -197,10 +198,10 @@ def test_an_archive_that_climbs_out_of_its_directory_is_refused(
 ) -> None:
     (manifest,) = other.glob("redistrib_*.json")
     document = json.loads(manifest.read_text())
-    entry = document["cuda_cudart"]["linux-x86_64"]
-    content = climbing("top/../../lib/libcudart.so.13")
-    rewrite(other / entry["relative_path"], content)
-    entry |= {"sha256": hashlib.sha256(content).hexdigest(), "size": str(len(content))}
+    archive = document["cuda_cudart"]["linux-x86_64"]
+    content = tar(entry("top/../../lib/libcudart.so.13", content=b""), mode="w:xz", preset=0)
+    rewrite(other / archive["relative_path"], content)
+    archive |= {"sha256": hashlib.sha256(content).hexdigest(), "size": str(len(content))}
     rewrite(manifest, json.dumps(document).encode())
 
     with serving(Files.below(other.parents[1])) as address:
@@ -208,10 +209,3 @@ def test_an_archive_that_climbs_out_of_its_directory_is_refused(
 
     assert "Member name contains '..'" in done.stderr
     assert not engine.images.list(f"envmatrix/{ENVIRONMENT}:runtime-amd64")
-
-
-def climbing(name: str) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:xz", preset=0) as archive:
-        archive.addfile(tarfile.TarInfo(name))
-    return packed.getvalue()

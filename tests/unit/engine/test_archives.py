@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import os
 import stat
@@ -19,46 +18,11 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.archives import entry, hard_link, link, tar, zipped
 
 from envmatrix.engine import archives, packed
 from envmatrix.engine.archives import unpack, unpack_wheel
 from envmatrix.errors import ConfigurationError
-
-
-def entry(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
-    made.type = kind
-    for field, value in fields.items():
-        setattr(made, field, value)
-    return made
-
-
-def link(name: str, target: str) -> tarfile.TarInfo:
-    return entry(name, tarfile.SYMTYPE, linkname=target)
-
-
-def hard_link(name: str, target: str) -> tarfile.TarInfo:
-    return entry(name, tarfile.LNKTYPE, linkname=target)
-
-
-def tar(*entries: tarfile.TarInfo, content: bytes = b"x", **options: object) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", **options) as archive:  # type: ignore[call-overload]
-        for one in entries:
-            if one.isreg():
-                one.size = len(content)
-            archive.addfile(one, io.BytesIO(content))
-    return stream.getvalue()
-
-
-def zipped(*entries: tuple[str, bytes, int], method: int = zipfile.ZIP_STORED) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as archive:
-        for name, content, mode in entries:
-            its = zipfile.ZipInfo(name)
-            its.external_attr, its.compress_type = mode << 16, method
-            archive.writestr(its, content)
-    return stream.getvalue()
 
 
 def patched(content: bytes, position: int, value: bytes) -> bytes:
@@ -171,10 +135,10 @@ HOSTILE = {
     "text": b"no archive" * 200,
     "zstd": b"\x28\xb5\x2f\xfd" + b"\0" * 64,
     "cut off in a header": tar(entry("a"), entry("b"))[:1100],
-    "cut off in a file": tar(entry("a"), content=b"x" * 5000)[:2000],
-    "cut off while packed": gzip.compress(tar(entry("a"), content=os.urandom(9000)))[:5000],
-    "xz cut off": lzma.compress(tar(entry("a"), content=os.urandom(9000)))[:5000],
-    "bzip2 cut off": bz2.compress(tar(entry("a"), content=os.urandom(9000)))[:5000],
+    "cut off in a file": tar(entry("a", content=b"x" * 5000))[:2000],
+    "cut off while packed": gzip.compress(tar(entry("a", content=os.urandom(9000))))[:5000],
+    "xz cut off": lzma.compress(tar(entry("a", content=os.urandom(9000))))[:5000],
+    "bzip2 cut off": bz2.compress(tar(entry("a", content=os.urandom(9000))))[:5000],
     "a damaged header behind the first": patched(tar(entry("a"), entry("b")), 1024, b"\xff" * 8),
     "a wrong checksum": gzip.compress(tar(entry("a")))[:-8] + b"\0" * 8,
     "a negative size": tar(entry("a")).replace(b"00000000001\0", b"\xff" * 12, 1),
@@ -273,12 +237,12 @@ def test_a_zip_keeps_modes_and_links(outside: Outside) -> None:
 
 
 def test_of_two_files_with_one_name_the_later_counts(outside: Outside) -> None:
-    content = tar(entry("a"))[:1024] + tar(entry("a"), content=b"later")
+    content = tar(entry("a"))[:1024] + tar(entry("a", content=b"later"))
     assert (outside.unpack(content) / "a").read_bytes() == b"later"
 
 
 def test_what_replaces_a_link_is_not_written_through_it(outside: Outside) -> None:
-    content = tar(entry("b"), link("a", "b"))[:1536] + tar(entry("a"), content=b"later")
+    content = tar(entry("b"), link("a", "b"))[:1536] + tar(entry("a", content=b"later"))
     tree = outside.unpack(content)
     assert ((tree / "a").read_bytes(), (tree / "b").read_bytes()) == (b"later", b"x")
     assert not (tree / "a").is_symlink()
@@ -327,9 +291,9 @@ def limits(**values: int) -> Iterator[None]:
 
 ZEROS = bytes(1 << 20)
 TOO_MUCH: dict[str, bytes] = {
-    "gzip": gzip.compress(tar(entry("a"), content=ZEROS)),
-    "bzip2": bz2.compress(tar(entry("a"), content=ZEROS)),
-    "xz": lzma.compress(tar(entry("a"), content=ZEROS)),
+    "gzip": gzip.compress(tar(entry("a", content=ZEROS))),
+    "bzip2": bz2.compress(tar(entry("a", content=ZEROS))),
+    "xz": lzma.compress(tar(entry("a", content=ZEROS))),
     "zip": zipped(("a", ZEROS, 0o644), method=zipfile.ZIP_DEFLATED),
     "sparse": sparse(1 << 40),
     "files of a tar": gzip.compress(tar(*(entry(f"f{i}") for i in range(200)))),

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.archives import entry, link, tar, zipped
 from tests.repositories import committed, files_of, git, head
 
 from envmatrix.engine import revisions, sources
@@ -18,24 +16,13 @@ from envmatrix.matrix.model import LibrarySource
 from envmatrix.store.artifacts import Store
 
 
-def tar(files: Mapping[str, str], mode: str = "w:gz") -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode=mode) as archive:  # type: ignore[call-overload]
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text), 0o755
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    return packed.getvalue()
+def packed(files: Mapping[str, str], mode: str = "w:gz") -> bytes:
+    entries = (entry(name, content=text.encode(), mode=0o755) for name, text in files.items())
+    return tar(*entries, mode=mode)
 
 
-def zipped(files: Mapping[str, str]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, text in files.items():
-            entry = zipfile.ZipInfo(name)
-            entry.external_attr = 0o755 << 16
-            archive.writestr(entry, text)
-    return packed.getvalue()
+def zip_of(files: Mapping[str, str]) -> bytes:
+    return zipped(*((name, text.encode(), 0o755) for name, text in files.items()))
 
 
 def kept(store: Store, name: str, content: bytes) -> Artifact:
@@ -60,10 +47,10 @@ def store(tmp_path: Path) -> Store:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("lib-1.0.tar.gz", tar({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"})),
-        ("lib-1.0.tar.xz", tar({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"}, "w:xz")),
-        ("lib-1.0.zip", zipped({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"})),
-        ("flat.tar.gz", tar({"a.c": "a", "d/b": "b"})),
+        ("lib-1.0.tar.gz", packed({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"})),
+        ("lib-1.0.tar.xz", packed({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"}, "w:xz")),
+        ("lib-1.0.zip", zip_of({"lib-1.0/a.c": "a", "lib-1.0/d/b": "b"})),
+        ("flat.tar.gz", packed({"a.c": "a", "d/b": "b"})),
     ],
 )
 def test_an_archive_is_unpacked_without_the_directory_around_it(
@@ -77,31 +64,25 @@ def test_an_archive_is_unpacked_without_the_directory_around_it(
 def test_a_source_package_is_its_archives_as_one_tree(tmp_path: Path, store: Store) -> None:
     found = (
         kept(store, "lib_1.0-2.dsc", b"Format: 3.0 (quilt)"),
-        kept(store, "lib_1.0-2.debian.tar.xz", tar({"debian/rules": ""}, "w:xz")),
-        kept(store, "lib_1.0.orig.tar.gz", tar({"lib-1.0/a.c": "a"})),
-        kept(store, "lib_1.0.orig-data.tar.gz", tar({"data-3/x": "x"})),
+        kept(store, "lib_1.0-2.debian.tar.xz", packed({"debian/rules": ""}, "w:xz")),
+        kept(store, "lib_1.0.orig.tar.gz", packed({"lib-1.0/a.c": "a"})),
+        kept(store, "lib_1.0.orig-data.tar.gz", packed({"data-3/x": "x"})),
     )
     assert files_of(sources.tree(tmp_path, store, source(*found))) == {"a.c": "a", "data/x": "x"}
 
 
 def linked(links: Mapping[str, str]) -> bytes:
-    """A tar of a directory with a file and these links."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("top/file"))
-        for name, target in links.items():
-            entry = tarfile.TarInfo(f"top/{name}")
-            entry.type, entry.linkname = tarfile.SYMTYPE, target
-            archive.addfile(entry)
-    return packed.getvalue()
+    """Return a tar of a directory with a file and these links."""
+    entries = (link(f"top/{name}", target) for name, target in links.items())
+    return tar(entry("top/file"), *entries, mode="w:gz")
 
 
 def test_what_an_additional_archive_is_named_for_is_replaced(tmp_path: Path, store: Store) -> None:
-    parts = tar({"top/a.in": "a", "top/b": "b"}), linked({"c": "file", "d": "b"})
+    parts = packed({"top/a.in": "a", "top/b": "b"}), linked({"c": "file", "d": "b"})
     for number, part in enumerate(parts):
         found = [kept(store, f"{number}.orig.tar.gz", part)]
         found += [
-            kept(store, f"{number}.orig-{name}.tar.gz", tar({"t/x": name})) for name in "abcd"
+            kept(store, f"{number}.orig-{name}.tar.gz", packed({"t/x": name})) for name in "abcd"
         ]
         files = files_of(sources.tree(tmp_path, store, source(*found)))
         assert {f"{name}/x": name for name in "abcd"}.items() <= files.items()
@@ -140,7 +121,7 @@ def test_a_link_of_a_wheel_is_judged_as_it_is_written(tmp_path: Path, store: Sto
 
 @pytest.mark.parametrize(
     "content",
-    [tar({"lib/a": "a", "../escaped": "b"}), tar({"/etc/escaped": "b"})[:40], b"no archive"],
+    [packed({"lib/a": "a", "../escaped": "b"}), packed({"/etc/escaped": "b"})[:40], b"no archive"],
     ids=["climbs", "cut off", "none"],
 )
 def test_what_is_no_archive_of_sources_leaves_nothing(
@@ -155,14 +136,14 @@ def test_what_is_no_archive_of_sources_leaves_nothing(
 
 
 def test_a_tree_is_made_once(tmp_path: Path, store: Store) -> None:
-    its = kept(store, "lib-1.0.tar.gz", tar({"lib-1.0/a.c": "a"}))
+    its = kept(store, "lib-1.0.tar.gz", packed({"lib-1.0/a.c": "a"}))
     first = sources.tree(tmp_path, store, source(its))
     store.path(its).unlink()
     assert sources.tree(tmp_path, store, source(its)) == first
 
 
 def test_wheels_are_what_python_finds(tmp_path: Path, store: Store) -> None:
-    wheel = zipped({"mod.py": "", "x-1.data/purelib/pure.py": "", "x-1.data/platlib/c.so": ""})
+    wheel = zip_of({"mod.py": "", "x-1.data/purelib/pure.py": "", "x-1.data/platlib/c.so": ""})
     tree = sources.wheels(tmp_path, store, [kept(store, "x.whl", wheel)])
     assert {"mod.py", "pure.py", "c.so"} <= set(files_of(tree))
 
