@@ -63,16 +63,12 @@ class Links(HTMLParser):
             self.active.append(tag)
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose store has runs with each of these names in each place."""
-    root = tmp_path / "outer" / "repository"
-    (root / ".envmatrix").mkdir(parents=True)
-    shutil.copy(ROOT / "matrix.yaml", root)
-    shutil.copytree(ROOT / "envs", root / "envs")
-    monkeypatch.chdir(root)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that has runs with each of these names in each place; tests only read it."""
+    store = tmp_path_factory.mktemp("store") / "results.sqlite"
     now = datetime.now(UTC).timestamp()
-    with connect(root / ".envmatrix/results.sqlite") as database:
+    with connect(store) as database:
         database.add(record(1))
         for number, name in enumerate(NAMES):
             database.add(record(2, {name: "failed"}, library=name, message=name))
@@ -97,10 +93,26 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                     **dict.fromkeys(("passed", "flaky", "failed", "errored", "skipped"), 0),
                 }
                 connection.execute(sa.insert(tables.runs), row)
+    return store
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose store has one run."""
+    root = tmp_path / "outer" / "repository"
+    (root / ".envmatrix").mkdir(parents=True)
+    shutil.copy(ROOT / "matrix.yaml", root)
+    shutil.copytree(ROOT / "envs", root / "envs")
+    monkeypatch.chdir(root)
+    with connect(root / ".envmatrix/results.sqlite") as database:
+        database.add(record(1))
     return root
 
 
-def test_pages_are_written_in_their_directory_only(repository: Path, envmatrix: Prompt) -> None:
+def test_pages_are_written_in_their_directory_only(
+    repository: Path, store: Path, envmatrix: Prompt
+) -> None:
+    shutil.copy(store, repository / ".envmatrix")
     outer = repository.parent
     before = {file for file in outer.rglob("*") if repository / "site" not in file.parents}
 
@@ -122,9 +134,8 @@ def test_pages_are_written_in_their_directory_only(repository: Path, envmatrix: 
             assert target in ("data:,", "#main") or (page.parent / unquote(target)).exists(), target
 
 
-def test_each_page_is_served_under_its_link(repository: Path) -> None:
+def test_each_page_is_served_under_its_link(store: Path) -> None:
     waiver = Waiver("*", "*", "*", "ana", "javascript:alert(1)", date(2999, 1, 1), None)  # type: ignore[arg-type]
-    store = repository / ".envmatrix/results.sqlite"
     with connect(store) as database, database.reading() as connection:
         site = Site(connection, Scope(date(2026, 1, 1), 1e9, (waiver,)))
         paths = list(site.paths())
@@ -149,8 +160,7 @@ def test_each_page_is_served_under_its_link(repository: Path) -> None:
         "/",
     ],
 )
-def test_a_path_that_is_no_page_is_none(repository: Path, path: str) -> None:
-    store = repository / ".envmatrix/results.sqlite"
+def test_a_path_that_is_no_page_is_none(store: Path, path: str) -> None:
     with connect(store) as database, database.reading() as connection:
         assert Site(connection, Scope(date(2026, 1, 1), 1e9)).page(path) is None
 
