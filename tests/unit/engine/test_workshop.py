@@ -73,7 +73,11 @@ def test_a_mirror_is_needed_for_the_archive_that_is_read(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="there is no apt here")
-def test_every_mirror_of_an_archive_is_tried_until_one_serves_the_suite(tmp_path: Path) -> None:
+def test_every_mirror_of_an_archive_is_tried_until_one_serves_the_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "apt.conf").write_text('Acquire::Retries "0";\n')  # between which apt waits
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     keyring = tmp_path / "keyring.gpg"
     keyring.touch()
     with socket.socket() as first, socket.socket() as second:
@@ -83,4 +87,5 @@ def test_every_mirror_of_an_archive_is_tried_until_one_serves_the_suite(tmp_path
         (tmp_path / "config.toml").write_text(f"[mirrors]\nubuntu = {json.dumps(urls)}\n")
         with pytest.raises(LookupFailed) as told:
             workshop_with(tmp_path, keyring).apt_of_host("noble", "amd64")
+    assert f"`{urls[0]}` does not serve noble" in capsys.readouterr().err
     assert urls[1] in "".join(told.value.details), "the last one's error is told"
