@@ -19,7 +19,7 @@ from envmatrix.lock.images import (
     save,
 )
 
-hexadecimal = st.text("0123456789abcdef", min_size=64, max_size=64)
+hexadecimal = st.sampled_from("0123456789abcdef").map(lambda digit: digit * 64)
 digests = hexadecimal.map(lambda text: f"sha256:{text}")
 images = st.builds(PublishedImage, digests, hexadecimal, st.lists(digests, max_size=3).map(tuple))
 indexes = st.builds(
