@@ -135,12 +135,14 @@ class Directory:
         with self._created(name) as file:
             file.write(data)
 
-    def copy(self, source: Path, name: str) -> None:
-        """Copy a regular file of this machine's own, with its times and permissions."""
+    def copy(self, source: Path, name: str, *, mode: int | None = None) -> None:
+        """Copy a regular file of this machine's own, with its times, and its permissions unless
+        they are given."""
         with open_regular(source) as original, self._created(name) as file:
             shutil.copyfileobj(original, file)
             known = os.fstat(original.fileno())
-            os.fchmod(file.fileno(), stat.S_IMODE(known.st_mode) & ~entries.PRIVILEGES)
+            permissions = stat.S_IMODE(known.st_mode if mode is None else mode)
+            os.fchmod(file.fileno(), permissions & ~entries.PRIVILEGES)
             file.flush()
             os.utime(file.fileno(), ns=(known.st_atime_ns, known.st_mtime_ns))
 

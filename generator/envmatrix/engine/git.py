@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+from envmatrix.confined import Area, Directory, Refused
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.libraries import COMMIT, SUBMODULE
@@ -51,12 +53,9 @@ _AS_COMMITTED: Mapping[str, str] = {
     "http.lowSpeedTime": "60",
     "core.askPass": "",
 }
-_LFS: Mapping[str, str] = {
-    "core.askPass": "",
-    "filter.lfs.clean": "git-lfs clean -- %f",
-    "filter.lfs.process": "git-lfs filter-process",
-    "filter.lfs.smudge": "git-lfs smudge -- %f",
-}
+_LFS: Mapping[str, str] = {"core.askPass": ""}
+# Where git LFS keeps what it fetches: beside the repository, unless the user says otherwise.
+_KEPT = re.compile(r"^LocalMediaDir=(.+)$", re.MULTILINE)
 
 _LOGIN = (
     "git asks nobody here: give it the login by a credential helper or ~/.netrc, or the key by "
@@ -102,6 +101,14 @@ _REASONS: Sequence[tuple[str, str, str]] = (
 _NOT_OFFERED = re.compile(
     r"not our ref|unadvertised object|find remote ref|dumb http|shallow", re.IGNORECASE
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pointer:
+    """What stands in a tree for a file that git LFS keeps."""
+
+    sha256: str
+    mode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,33 +274,43 @@ def _without_login(url: str) -> str:
 
 
 def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> None:
-    """Replace the pointers of git LFS by the files that they mean."""
-    pointers = dict(_pointers(repository, target))
-    if not pointers:
-        return
-    names = [f"`{name}`" for name in sorted(pointers)]
-    shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-    if shutil.which("git-lfs") is None:
-        raise LookupFailed(
-            f"{repository} keeps {len(names)} files with git LFS: {shown}",
-            hint="install git-lfs, here and wherever this is locked or built",
-        )
-    try:
-        _git(repository, "lfs", "fetch", "origin", commit, at=target, is_lfs=True)
-        _git(repository, "lfs", "checkout", at=target, is_lfs=True)
-    except LookupFailed as error:
-        raise LookupFailed(
-            f"{repository} does not give what git LFS keeps of it: {shown}",
-            details=error.details,
-            hint=error.hint,
-        ) from error
-    for name, digest in pointers.items():
-        if sha256_of(target / name) != digest:
-            raise LookupFailed(f"`{name}` of {repository} is not what its git LFS pointer says")
+    """Replace the pointers of git LFS by the files that they mean.
+
+    git-lfs only fetches them. What it would write into the tree goes through links before 3.7.1
+    (CVE-2025-26625), so that is done here, by the rules for what containers wrote.
+    """
+    with Area(target).opened() as tree:
+        pointers = dict(_pointers(repository, target, tree))
+        if not pointers:
+            return
+        names = [f"`{name}`" for name in sorted(pointers)]
+        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        if shutil.which("git-lfs") is None:
+            raise LookupFailed(
+                f"{repository} keeps {len(names)} files with git LFS: {shown}",
+                hint="install git-lfs, here and wherever this is locked or built",
+            )
+        try:
+            _git(repository, "lfs", "fetch", "origin", commit, at=target, settings=_LFS)
+            environment = _git(repository, "lfs", "env", at=target, settings=_LFS)
+        except LookupFailed as error:
+            raise LookupFailed(
+                f"{repository} does not give what git LFS keeps of it: {shown}",
+                details=error.details,
+                hint=error.hint,
+            ) from error
+        place = _KEPT.search(environment)
+        for name, its in pointers.items():
+            file = Path(place[1] if place else "", its.sha256[:2], its.sha256[2:4], its.sha256)
+            if not file.is_file() or sha256_of(file) != its.sha256:
+                raise LookupFailed(f"`{name}` of {repository} is not what its git LFS pointer says")
+            tree.copy(file, name, mode=its.mode)
 
 
-def _pointers(repository: _Repository, target: Path) -> Iterator[tuple[str, str]]:
-    """The files that git LFS has left a pointer of, with the sha256 of what they are."""
+def _pointers(
+    repository: _Repository, target: Path, tree: Directory
+) -> Iterator[tuple[str, _Pointer]]:
+    """The files of a tree that are pointers of git LFS."""
     names = _git(repository, "ls-files", "-z", at=target)
     if not names:
         return
@@ -301,11 +318,15 @@ def _pointers(repository: _Repository, target: Path) -> Iterator[tuple[str, str]
         "\0"
     )
     for name, _, value in zip(rows[::3], rows[1::3], rows[2::3], strict=False):
-        file = target / name
-        if value != "lfs" or file.is_symlink() or not file.is_file():
+        if value != "lfs":
             continue
-        if file.stat().st_size <= _POINTER_BYTES and (found := _POINTER.match(file.read_bytes())):
-            yield name, found[1].decode()
+        try:
+            with tree.open(name) as file:
+                mode, text = os.fstat(file.fileno()).st_mode, file.read(_POINTER_BYTES + 1)
+        except Refused:  # a link, or behind one
+            continue
+        if len(text) <= _POINTER_BYTES and (found := _POINTER.match(text)):
+            yield name, _Pointer(found[1].decode(), stat.S_IMODE(mode))
 
 
 def _git(
@@ -314,11 +335,11 @@ def _git(
     at: Path | None = None,
     seconds: float = _TRANSFER_SECONDS,
     given: str = "",
-    is_lfs: bool = False,
+    settings: Mapping[str, str] = _AS_COMMITTED,
 ) -> str:
     """stdout of git, which knows the repository as `origin`: a URL is no argument, so it is not
     taken for an option, and other users do not see it."""
-    settings = {"remote.origin.url": repository.url, **(_LFS if is_lfs else _AS_COMMITTED)}
+    settings = {"remote.origin.url": repository.url, **settings}
     environment = {
         name: value for name, value in os.environ.items() if not _OF_AROUND.fullmatch(name)
     }

@@ -276,7 +276,8 @@ def test_without_git_lfs_its_files_are_named(
     assert "install git-lfs" in str(told.value.hint)
 
 
-needs_lfs = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="there is no git-lfs here")
+LFS = shutil.which("git-lfs")
+needs_lfs = pytest.mark.skipif(LFS is None, reason="there is no git-lfs here")
 
 
 @needs_lfs
@@ -296,3 +297,52 @@ def test_what_git_lfs_does_not_have_is_told(
         stored(large, content)
     with pytest.raises(LookupFailed, match=r"does not give what git LFS keeps of it: `d/é.bin`"):
         engine.check_out(f"file://{large}", head(large), tmp_path / "tree")
+
+
+@needs_lfs
+def test_a_file_of_git_lfs_keeps_its_permissions(large: Path, tmp_path: Path) -> None:
+    stored(large, CONTENT)
+    git(large, "update-index", "--chmod=+x", "d/é.bin")
+    git(large, "commit", "--quiet", "--message=executable")
+    engine.check_out(f"file://{large}", head(large), tmp_path / "tree")
+    assert (tmp_path / "tree/d/é.bin").stat().st_mode & 0o111
+
+
+@needs_lfs
+def test_git_lfs_fetches_and_writes_nothing_into_the_tree(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 3.7.1 it writes through links (CVE-2025-26625)."""
+    stored(large, CONTENT)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/git-lfs"
+    program.write_text(f'#!/bin/sh\necho "$1" >>{tmp_path}/verbs\nexec {LFS} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    engine.check_out(f"file://{large}", head(large), tmp_path / "tree")
+    assert (tmp_path / "tree/d/é.bin").read_text() == CONTENT
+    verbs = (tmp_path / "verbs").read_text().split()
+    assert set(verbs) <= {"fetch", "env", "standalone-file"}
+
+
+@needs_lfs
+def test_nothing_is_written_behind_a_link_where_git_lfs_has_a_file(
+    large: Path, tmp_path: Path
+) -> None:
+    """A tree may have a link of the name of a directory, which is what git then checks out."""
+    committed(large, {"a.bin": POINTER})
+    stored(large, CONTENT)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    link = git(large, "hash-object", "-w", "--stdin", given=str(victim))
+    raw = ("git", "-C", str(large), "cat-file", "tree", "HEAD^{tree}")
+    entries = subprocess.run(raw, check=True, capture_output=True).stdout
+    write = ("git", "-C", str(large), "hash-object", "-t", "tree", "-w", "--literally", "--stdin")
+    twice = entries + b"120000 d\0" + bytes.fromhex(link)
+    tree = subprocess.run(write, check=True, capture_output=True, input=twice).stdout.decode()
+    hostile = git(large, "commit-tree", "-m", "hostile", tree.strip())
+    git(large, "update-ref", "HEAD", hostile)
+    engine.check_out(f"file://{large}", hostile, tmp_path / "tree")
+    assert (tmp_path / "tree/d").is_symlink()
+    assert (tmp_path / "tree/a.bin").read_text() == CONTENT
+    assert not [*victim.iterdir()]
