@@ -18,6 +18,9 @@ import yaml
 from docker.models.containers import Container
 from tests.integration.conftest import CELL, Checkout
 
+from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.trust import group_of
+
 SHARED = "echo 'int x;' | ${CC:-gcc} -shared -fPIC -xc - -o /build/libx.so"
 GOOD = {
     "path": "empty",
@@ -94,6 +97,7 @@ def test_a_hundred_megabytes_of_output_leave_a_log_with_both_ends(libraries: Che
 # What a library leaves where files of it are read, and would be written.
 HOSTILE = """\
 touch /build/setuid; chmod 6755 /build/setuid
+touch /ccache/setuid; chmod 6757 /ccache/setuid
 ln -sf {victim}/file /build/source/rc; ln -sfn {victim} /build/reports
 test -p /build/compilations.log || mkfifo /build/compilations.log
 printf '\\036envmatrix {victim}/log\\n'
@@ -117,6 +121,8 @@ def test_what_a_library_leaves_leads_nowhere_and_blocks_nobody(
     assert [its.name for its in victim.iterdir()] == ["file"]
     assert (victim / "file").read_text() == "whole"
     assert (libraries.root / "build" / CELL / "a/devel/setuid").stat().st_mode & 0o7777 == 0o755
+    caches = group_of(libraries.root, {}).directory(cache_directory())
+    assert (caches / "ccache/setuid").stat().st_mode & 0o7777 == 0o755
 
 
 def test_containers_know_who_and_where_they_are(libraries: Checkout) -> None:

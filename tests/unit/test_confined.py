@@ -374,6 +374,59 @@ def test_privileges_are_taken_from_everything_and_nothing_outside(
     assert stat.S_IMODE((victim / "secret").stat().st_mode) == 0o4755
 
 
+def test_what_only_its_owners_may_write_is_written_by_nobody_else(build: Path) -> None:
+    (build / "a").mkdir()
+    (build / "a/file").touch()
+    for name in ("a/file", "a", "."):
+        (build / name).chmod(0o7777)
+    with Area(build).opened() as directory:
+        directory.clear_privileges(only_own=True)
+    assert [stat.S_IMODE((build / name).stat().st_mode) for name in ("a/file", "a", ".")] == [
+        0o775
+    ] * 3
+
+
+def as_root(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except PermissionError:
+        pytest.skip("only root may")
+
+
+def test_a_device_is_removed(directory: Directory, build: Path) -> None:
+    (build / "a").mkdir()
+    for name, kind in (("null", stat.S_IFCHR), ("a/disk", stat.S_IFBLK)):
+        as_root(lambda: os.mknod(build / name, kind | 0o666, os.makedev(1, 3)))  # noqa: B023
+    os.mkfifo(build / "a/fifo")
+    directory.clear_privileges()
+    assert [its.name for its in build.rglob("*")] == ["a", "fifo"]
+
+
+def test_what_belongs_to_others_is_removed_where_only_own_files_may_be(
+    directory: Directory, build: Path, victim: Path
+) -> None:
+    (build / "a/b").mkdir(parents=True)
+    for name in ("own", "foreign", "a/foreign", "a/own", "a/b/own"):
+        (build / name).touch()
+    (build / "link").symlink_to(victim / "secret")
+    for name in ("foreign", "a/foreign", "a/b", "link"):
+        as_root(lambda: os.chown(build / name, 12345, -1, follow_symlinks=False))  # noqa: B023
+    directory.clear_privileges()
+    assert len([*build.rglob("*")]) == 8, "of a build directory nothing is removed for that"
+    directory.clear_privileges(only_own=True)
+    assert sorted(its.name for its in build.rglob("*")) == ["a", "own", "own"]
+    assert (victim / "secret").stat().st_uid == os.getuid()
+
+
+def test_what_belongs_to_whom_the_directory_belongs_stays(build: Path) -> None:
+    (build / "file").touch()
+    for name in (".", "file"):
+        as_root(lambda: os.chown(build / name, 12345, -1))  # noqa: B023
+    with Area(build).opened() as directory:
+        directory.clear_privileges(only_own=True)
+    assert (build / "file").exists()
+
+
 def test_a_copy_has_the_times_and_no_privileges(directory: Directory, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_text("text")
@@ -443,7 +496,9 @@ def test_an_entry_that_is_exchanged_all_the_time_leads_nowhere_else(
 
 KINDS = st.sampled_from(HOSTILE)
 NAMES = st.sampled_from(["a", "b", "a/b", "a/b/c", "b/a"])
-USES = st.sampled_from(["read", "write", "remove", "list", "link", "make", "clear", "privileges"])
+USES = st.sampled_from(
+    ["read", "write", "remove", "list", "link", "make", "clear", "privileges", "own"]
+)
 
 
 @settings(
@@ -496,4 +551,4 @@ def _use(directory: Directory, name: str, action: str) -> None:
     elif action == "clear":
         directory.clear()
     else:
-        directory.clear_privileges()
+        directory.clear_privileges(only_own=action == "own")

@@ -224,6 +224,7 @@ class Cell:
             )
             with recorded(self.location, run) as recorder:
                 execution = self._execution(client, place, recorder)
+                execution.runner.clear_privileges()  # of a run that was killed
                 try:
                     yield execution, recorder
                 finally:

@@ -25,7 +25,7 @@ from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution, begin_anew
 from envmatrix.sessions.fatbins import device_code, difference
 from envmatrix.sessions.outcomes import COUNTED, Artifact, TestOutcome
-from envmatrix.sessions.runner import Skipped
+from envmatrix.sessions.runner import Skipped, clear_privileges
 from envmatrix.sessions.steps import Workplace
 
 if TYPE_CHECKING:
@@ -234,8 +234,7 @@ def shell_command(*, which: Which, console: Console) -> None:
     with images.engine() as client, alone(place, "shell", console):
         begin_anew(place, console)
         status = containers.shell(client, steps.shell(place))
-        with place.build.opened() as build:
-            build.clear_privileges()
+        clear_privileges(place, [place.build], console)
     sys.exit(status)
 
 

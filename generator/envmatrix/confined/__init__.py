@@ -178,19 +178,19 @@ class Directory:
             for entry in entries.names_in(self._descriptor):
                 entries.remove(self._descriptor, entry)
 
-    def clear_privileges(self) -> None:
-        """Take the setuid, setgid and sticky bits from the directory and everything in it."""
+    def clear_privileges(self, *, only_own: bool = False) -> None:
+        """Take the setuid, setgid and sticky bits from the directory and everything in it, and
+        remove devices. `only_own`: remove what belongs to others as well, and let nobody else
+        write; own is what belongs to this user or to whom the directory belongs."""
+        known = os.fstat(self._descriptor)
+        owners = {os.geteuid(), known.st_uid} if only_own else None
+        taken = entries.PRIVILEGES | (stat.S_IWOTH if only_own else 0)
         with entries.named("."):
-            os.fchmod(self._descriptor, os.fstat(self._descriptor).st_mode & 0o777)
+            entries.take_permissions(self._descriptor, taken)
             for directory in entries.directories(self._descriptor):
-                with os.scandir(directory) as found:
-                    for entry in found:
-                        if entry.is_symlink():
-                            continue
-                        with suppress(FileNotFoundError):
-                            mode = entry.stat(follow_symlinks=False).st_mode
-                            if mode & entries.PRIVILEGES:
-                                entries.without_privileges(directory, entry.name)
+                for name in entries.names_in(directory):
+                    with suppress(FileNotFoundError):
+                        entries.make_harmless(directory, name, taken, owners)
 
     @contextmanager
     def _created(self, name: str) -> Iterator[IO[bytes]]:

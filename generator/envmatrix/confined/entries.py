@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 
@@ -203,14 +203,27 @@ def _is_unlinked(parent: int, name: str) -> bool:
     return True
 
 
-def without_privileges(directory: int, name: str) -> None:
-    looked = os.open(name, _LOOK, dir_fd=directory)
-    try:
-        mode = os.fstat(looked).st_mode
-        if not stat.S_ISLNK(mode):
-            os.chmod(f"/proc/self/fd/{looked}", mode & 0o777)  # noqa: PTH101
-    finally:
-        os.close(looked)
+def make_harmless(directory: int, name: str, taken: int, owners: Collection[int] | None) -> None:
+    """Take permissions from an entry; remove it where it is a device, or belongs to none of
+    `owners`."""
+    known = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    mode = known.st_mode
+    is_foreign = owners is not None and known.st_uid not in owners
+    if is_foreign or stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
+        remove(directory, name)
+    elif mode & taken and not stat.S_ISLNK(mode):
+        looked = os.open(name, _LOOK, dir_fd=directory)
+        try:
+            take_permissions(looked, taken)
+        finally:
+            os.close(looked)
+
+
+def take_permissions(descriptor: int, taken: int) -> None:
+    """Take permissions from what is open, if only to be looked at; a link has none."""
+    mode = os.fstat(descriptor).st_mode
+    if mode & taken and not stat.S_ISLNK(mode):
+        os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(mode) & ~taken)  # noqa: PTH101
 
 
 def directories(top: int) -> Iterator[int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from envmatrix.confined import Area
+from envmatrix.confined import Area, Refused
 from envmatrix.console import Console, Display
 from envmatrix.engine import containers
 from envmatrix.engine.containers import ContainerSpec, Ended, Limits
@@ -116,10 +116,9 @@ class Runner:
             return Output(ended, *stages.end(ended.status))
 
     def clear_privileges(self) -> None:
-        """Take from what containers wrote what would give those who start it rights of others."""
-        for area in self.written:
-            with area.opened() as directory:
-                directory.clear_privileges()
+        """Take from what containers wrote, and from the compiler cache, whoever did, what would
+        give those who use it rights of others."""
+        clear_privileges(self.place, self.written, self.console)
 
     def check(self, output: Output) -> None:
         if output.ended.status:
@@ -190,6 +189,20 @@ class Runner:
                     "check it out: `git submodule update --init --recursive`",
                 )
         return failures.judge(lines)
+
+
+def clear_privileges(place: Workplace, written: Iterable[Area], console: Console) -> None:
+    """Take from the compiler cache of `place`, and from `written`, what would give those who use it
+    rights of others. A cache that others spoiled fails no build."""
+    if place.compiler_cache:
+        try:
+            with place.compiler_cache.opened() as directory:
+                directory.clear_privileges(only_own=True)
+        except Refused as error:
+            console.warn(f"remove the compiler cache `{place.compiler_cache}`: {error.message}")
+    for area in written:
+        with area.opened() as directory:
+            directory.clear_privileges()
 
 
 class _AsksAgain(Exception):

@@ -88,6 +88,11 @@ class Workplace:
         return Area(self.directory / "-".join(filter(None, (name, self.variant.name))))
 
     @property
+    def compiler_cache(self) -> Area | None:
+        """The directory of the compiler cache, which other libraries write to as well."""
+        return Area(self.caches / self.cache.name) if self.cache else None
+
+    @property
     def shared_memory(self) -> int | None:
         """What of its memory a library's processes may share, in bytes, where it says so."""
         return self.library.shm * 10**6 if self.library.shm else None
@@ -177,7 +182,7 @@ def compiler(
 ) -> ContainerSpec:
     """The container that a library is configured and compiled in."""
     sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}")] if place.sdk else []
-    cache = _cache_mounts(place, place.cache) if place.cache else []
+    cache = _cache_mounts(place.compiler_cache) if place.compiler_cache else []
     return ContainerSpec(
         image=place.names[place.compiler],
         platform=place.compiler.platform,
@@ -249,9 +254,9 @@ def _with_equal_objects(place: Workplace, environment: Mapping[str, str]) -> Map
     return {**environment, "NVCC_APPEND_FLAGS": f"{own} {_OBJECT_DIRECTORY[0]}".strip()}
 
 
-def _cache_mounts(place: Workplace, cache: CompilerCache) -> list[Mount]:
+def _cache_mounts(cache: Area) -> list[Mount]:
     programs = Path(__file__).parent / "launcher"
-    return [Mount(Area(place.caches / cache.name), CCACHE), Mount(programs, PROGRAMS)]
+    return [Mount(cache, CCACHE), Mount(programs, PROGRAMS)]
 
 
 def _cache_variables(place: Workplace) -> Mapping[str, str]:

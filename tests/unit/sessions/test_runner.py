@@ -1,0 +1,57 @@
+"""What a run leaves in the directories that its containers write to."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.sessions.places import place
+
+from envmatrix.console import Console
+from envmatrix.sessions.runner import clear_privileges
+from envmatrix.sessions.steps import Workplace
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    return replace(place(), root=tmp_path / "repository", caches=tmp_path / "caches")
+
+
+def program(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "program"
+    file.touch()
+    file.chmod(0o6755)
+    return file
+
+
+def test_no_setuid_program_is_left_in_a_build_directory_or_the_compiler_cache(
+    workplace: Workplace,
+) -> None:
+    programs = [program(Path(str(workplace.build))), program(workplace.caches / "ccache/0/1")]
+    clear_privileges(workplace, [workplace.build], Console(-1))
+    assert [stat.S_IMODE(file.stat().st_mode) for file in programs] == [0o755] * 2
+
+
+def test_the_compiler_cache_is_made_harmless_before_anything_was_written(
+    workplace: Workplace,
+) -> None:
+    file = program(workplace.caches / "ccache")
+    clear_privileges(workplace, [], Console(-1))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o755
+
+
+def test_without_a_compiler_cache_none_is_made(workplace: Workplace) -> None:
+    clear_privileges(replace(workplace, cache=None), [], Console(-1))
+    assert not workplace.caches.exists()
+
+
+def test_a_compiler_cache_that_cannot_be_used_is_told_and_fails_nothing(
+    workplace: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workplace.caches.mkdir()
+    (workplace.caches / "ccache").touch()
+    clear_privileges(workplace, [], Console())
+    assert "remove the compiler cache" in capsys.readouterr().err
