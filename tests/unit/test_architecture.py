@@ -236,6 +236,7 @@ def is_use_of_area(node: ast.AST) -> bool:
 # Which modules say where areas are, and how.
 PLACES = {
     "engine.git": ("Area(target)",),
+    "store.trust": ("Area(path)",),
     "sessions.steps": ("Area(", "self.build.surroundings"),
 }
 

@@ -25,7 +25,7 @@ from envmatrix.store.checkouts import forget, known
 
 _LEFT_ALONE = (
     "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
-    "ccache, which limits itself"
+    "compiler caches that a checkout uses, which limit themselves"
 )
 
 
@@ -121,11 +121,11 @@ def _show(found: Sequence[Thing], *, as_json: bool) -> None:
     for kind in dict.fromkeys(its.kind for its in found):
         group = [its for its in found if its.kind == kind]
         total = amount_of(sum(its.size for its in group), "bytes")
-        output(f"{kind:12} {len(group):5} {total:>9}")
+        output(f"{kind:14} {len(group):5} {total:>9}")
         for its in group if kind in {"image", "base image"} else ():
-            output(f"             {', '.join(its.names)}")
+            output(f"               {', '.join(its.names)}")
     total = amount_of(sum(its.size for its in found), "bytes")
-    output(f"{'in all':12} {len(found):5} {total:>9}; layers that images share count in each")
+    output(f"{'in all':14} {len(found):5} {total:>9}; layers that images share count in each")
 
 
 def _ask() -> None:

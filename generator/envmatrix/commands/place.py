@@ -145,7 +145,7 @@ class Cell:
             library=library.compiled_for(self.planned.toolchain.sm),
             root=self.workspace.root,
             source=self._source(library),
-            caches=self._trust.directory(cache_directory(), library.trust),
+            caches=self._trust.used(cache_directory(), self.workspace.root, library.trust),
             compiler=self.compiler,
             runtime=self.runtime,
             names=self.names,

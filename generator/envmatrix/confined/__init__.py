@@ -119,6 +119,18 @@ class Directory:
         with os.scandir(self._descriptor) as found:
             return next(found, None) is None
 
+    @property
+    def size(self) -> int:
+        """The bytes of all regular files in it."""
+        total = 0
+        with entries.named("."):
+            for directory in entries.directories(self._descriptor):
+                for name in entries.names_in(directory):
+                    with suppress(FileNotFoundError):
+                        known = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                        total += known.st_size if stat.S_ISREG(known.st_mode) else 0
+        return total
+
     def sha256(self, name: str, limit: int) -> str:
         """Return the hash of a regular file of at most `limit` bytes."""
         digest, size = hashlib.sha256(), 0

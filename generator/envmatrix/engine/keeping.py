@@ -9,8 +9,10 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envmatrix.confined import Area, Refused
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import Kind, Thing
+from envmatrix.store import trust
 from envmatrix.store.made import Made
 from envmatrix.store.recipes import Recipes
 
@@ -32,6 +34,7 @@ def kept(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     yield from _files("context", (cache / "contexts").glob("*/"), now)
     yield from _files("base", (cache / "bases").glob("*/"), now)
     yield from _files("venv", _abandoned(cache), now)
+    yield from _compiler_caches(cache, now)
     yield from (thing for thing, image_id in images if _is_of(cache, made, thing.key, image_id))
     there = {thing.key for thing, _ in images}
     for key, file in made.notes():
@@ -54,6 +57,23 @@ def _abandoned(cache: Path) -> Iterator[Path]:
         root = ready.read_text(encoding="utf-8").strip()
         if root and not Path(root).is_dir():
             yield ready.parent
+
+
+def _compiler_caches(cache: Path, now: float) -> Iterator[Thing]:
+    """Those of trust groups whose checkouts are all gone."""
+    for directory in trust.directories(cache):
+        if not trust.is_needed(directory):
+            size = sum(map(_size_of_area, trust.compiler_caches(directory)))
+            age = now - directory.stat().st_mtime
+            yield Thing("compiler cache", directory.name, size, age, (str(directory),))
+
+
+def _size_of_area(area: Area) -> int:
+    try:
+        with area.opened() as directory:
+            return directory.size
+    except Refused:  # whoever removes it is told
+        return 0
 
 
 def _files(kind: Kind, paths: Iterable[Path], now: float) -> Iterator[Thing]:
@@ -91,6 +111,8 @@ def give_up(thing: Thing, cache: Path, client: docker.DockerClient) -> str | Non
         for name in thing.names:
             if thing.kind in {"image", "base image"}:
                 client.images.remove(name)
+            elif thing.kind == "compiler cache":
+                return _give_up_compiler_caches(Path(name))
             elif Path(name).is_dir():
                 shutil.rmtree(name)
             else:
@@ -99,4 +121,18 @@ def give_up(thing: Thing, cache: Path, client: docker.DockerClient) -> str | Non
         return str(error.explanation or error)
     if thing.kind in {"image", "base image"}:
         Made(cache / "made").forget(thing.key)
+    return None
+
+
+def _give_up_compiler_caches(directory: Path) -> str | None:
+    """Remove the caches of a trust group, unless a checkout has come back meanwhile."""
+    if trust.is_needed(directory):
+        return "a checkout uses it"
+    try:
+        for area in trust.compiler_caches(directory):
+            with area.opened() as opened:
+                opened.clear()
+    except Refused as error:
+        return error.message
+    shutil.rmtree(directory)
     return None

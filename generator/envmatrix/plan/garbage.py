@@ -13,7 +13,16 @@ from envmatrix.plan.environments import base_image
 from envmatrix.plan.fingerprint import fingerprint, stage_hashes, stages
 
 Kind = Literal[
-    "image", "base image", "base", "recipe", "note", "artifact", "context", "partial file", "venv"
+    "image",
+    "base image",
+    "base",
+    "recipe",
+    "note",
+    "artifact",
+    "context",
+    "partial file",
+    "venv",
+    "compiler cache",
 ]
 
 # What is younger may be of a run that is under way.

@@ -1,4 +1,4 @@
-"""Which repositories use the cache of this machine: what they need is kept."""
+"""Which repositories use the cache of this machine, or a part of it: what they need is kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from envmatrix.files import write_whole
+
+# The directory of the notes in a cache.
+NOTES = "checkouts"
 
 
 def remember(cache: Path, root: Path) -> None:
@@ -30,4 +33,4 @@ def forget(cache: Path, root: Path) -> None:
 
 
 def _directory(cache: Path) -> Path:
-    return cache / "checkouts"
+    return cache / NOTES

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from envmatrix.errors import ConfigurationError
+from envmatrix.store.checkouts import remember
 from envmatrix.store.configuration import configured_trust
-from envmatrix.store.trust import group_of
+from envmatrix.store.trust import compiler_caches, directories, group_of, is_needed
 
 CACHE = Path("/cache")
 
@@ -71,3 +72,48 @@ def test_groups_are_lists_of_directories(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigurationError, match="trust"):
         configured_trust(file)
+
+
+def used_by(tmp_path: Path, *roots: Path) -> Path:
+    """The directory of a group that checkouts used."""
+    group = group_of(tmp_path / "any", {}).directory(tmp_path / "cache")
+    (group / "ccache").mkdir(parents=True)
+    for root in roots:
+        remember(group, root)
+    return group
+
+
+def test_the_caches_of_a_group_are_needed_as_long_as_a_checkout_that_used_them_is_there(
+    tmp_path: Path,
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    group = used_by(tmp_path, one, other)
+    assert not is_needed(group)
+    other.mkdir()
+    assert is_needed(group)
+
+
+def test_caches_that_nobody_noted_to_use_may_be_needed(tmp_path: Path) -> None:
+    assert is_needed(used_by(tmp_path))
+
+
+def test_a_checkout_is_noted_where_its_group_is_its_own(tmp_path: Path) -> None:
+    cache, root = tmp_path / "cache", tmp_path / "checkout"
+    own = group_of(root, {})
+    assert own.used(cache, root) == own.directory(cache)
+    assert own.used(cache, root, "vendor") == own.directory(cache, "vendor")
+    assert not any(map(is_needed, directories(cache)))
+    root.mkdir()
+    assert [is_needed(its) for its in directories(cache)] == [True, True]
+
+
+def test_a_group_with_a_name_is_needed_whatever_checkouts_are_gone(tmp_path: Path) -> None:
+    named = group_of(tmp_path / "gone", {}, chosen="ours").used(tmp_path, tmp_path / "gone")
+    (named / "ccache").mkdir(parents=True)
+    assert is_needed(named)
+
+
+def test_the_notes_of_a_group_are_no_cache_of_it(tmp_path: Path) -> None:
+    group = used_by(tmp_path, tmp_path / "one")
+    assert [its.name for its in compiler_caches(group)] == ["ccache"]
+    assert [*directories(tmp_path / "cache")] == [group]
