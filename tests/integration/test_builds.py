@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from envmatrix.engine.buildx import Build, Buildx
 from envmatrix.engine.progress import BuildProgress
+from envmatrix.engine.workshop import shown
 from envmatrix.errors import EngineError
 from envmatrix.plan.images import Image
 
@@ -56,3 +60,31 @@ def test_an_interrupted_build_leaves_no_image(
     assert not thread.is_alive()
     assert failures
     assert not engine.images.list(IMAGE.reference)
+
+
+def test_no_build_and_no_container_has_the_proxies_of_dockers_client(
+    base: str, engine: docker.DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may have passwords."""
+    names = ("httpProxy", "httpsProxy", "ftpProxy", "allProxy", "noProxy")
+    proxies = dict.fromkeys(names, "http://me:secret@proxy.example:1")
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": {"default": proxies}}))
+    (tmp_path / "Dockerfile").write_text(f"FROM {base} AS runtime\nRUN env >/env\n")
+    plain = subprocess.run(
+        ["docker", "run", "--rm", "--network=none", base, "env"],
+        env={**os.environ, "DOCKER_CONFIG": str(tmp_path)}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert b"secret" in plain.stdout, "this client passes them on"
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    name = "envmatrix-test/proxies:runtime-amd64"
+    image = Image("proxies", "runtime", "amd64")
+    build = Build(image, 1, tmp_path / "Dockerfile", {}, {}, (name,), no_cache=True)
+
+    Buildx().build(build, BuildProgress())
+
+    try:
+        assert "PATH=" in (said := shown(name, "amd64", "sh", "-c", "cat /env; env"))
+        kept = engine.images.get(name)
+        assert "secret" not in f"{said}{kept.history()}{kept.attrs}"
+    finally:
+        engine.images.remove(name)

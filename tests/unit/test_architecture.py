@@ -284,6 +284,41 @@ def test_an_area_is_no_path(use: Callable[[object], object]) -> None:
         use(Area(Path("/nowhere")))
 
 
+def passes_proxies_on(node: ast.AST) -> bool:
+    """Whether a container or a build gets the proxies that Docker's client is configured with."""
+    match node:
+        case ast.Call(func=func):
+            engine = (".containers.create", ".containers.run", ".create_container", ".images.build")
+            safe = ("use_config_proxy=False", "**options(")
+            is_started = ast.unparse(func).endswith(engine)
+        case ast.List(elts=[ast.Constant("docker"), *words]):
+            said = {word.value for word in words[:2] if isinstance(word, ast.Constant)}
+            safe = ("proxies.none_for(", "*unset")
+            is_started = not said.isdisjoint({"run", "create", "build"})
+        case _:
+            return False
+    return is_started and not any(its in ast.unparse(node) for its in safe)
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_no_container_or_build_gets_the_proxies_of_dockers_client(module: str) -> None:
+    found = [node for node in ast.walk(TREES[module]) if passes_proxies_on(node)]
+    assert [ast.unparse(node) for node in found] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "['docker', 'run', '--rm', image]",
+        "['docker', 'buildx', 'build', '.']",
+        "client.containers.create(image, command=['true'])",
+        "self.client.api.create_container(image)",
+    ],
+)
+def test_who_would_pass_proxies_on_is_found(text: str) -> None:
+    assert any(map(passes_proxies_on, ast.walk(ast.parse(text))))
+
+
 @pytest.mark.parametrize("module", ALL)
 def test_only_the_command_line_ends_the_program(module: str) -> None:
     if module not in {"cli", "__main__"} and not module.startswith("commands."):

@@ -13,16 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
+from envmatrix.engine import proxies
 from envmatrix.engine.processes import run
 from envmatrix.engine.progress import BuildProgress
 from envmatrix.errors import EngineError
 from envmatrix.plan.images import Image
 
 _SCHEME = "oci://"
-
-# What Docker's client gives to builds on its own, where it is configured so.
-_WITHOUT_CASE = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-PROXIES = (*map(str.upper, _WITHOUT_CASE), *_WITHOUT_CASE)
 
 # Same layers, same bytes, whatever the engine's own defaults: recorded in each output.
 _EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
@@ -69,8 +66,7 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
         f"--platform={build.image.platform}",
         f"--target={build.image.flavour}",
         f"--build-arg=SOURCE_DATE_EPOCH={build.epoch}",
-        # Else those that Docker's client is configured with, with their passwords.
-        *(f"--build-arg={name}=" for name in PROXIES),
+        *proxies.none_for("build-arg"),
         "--provenance=false",
         "--sbom=false",
         *(["--no-cache"] if build.no_cache else []),

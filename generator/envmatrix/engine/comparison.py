@@ -67,7 +67,7 @@ def _files(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ..
 
 def _listing(client: docker.DockerClient, reference: str) -> Mapping[str, str]:
     """Every file of an image: its name -> what of it counts."""
-    container = client.containers.create(reference, command=["true"])
+    container = client.containers.create(reference, command=["true"], use_config_proxy=False)
     try:
         chunks = cast("Iterator[bytes]", container.export())
         stream = cast("IO[bytes]", _Chunks(chunks))

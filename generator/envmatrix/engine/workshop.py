@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envmatrix.console import Console
-from envmatrix.engine import bases
+from envmatrix.engine import bases, proxies
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.processes import run
 from envmatrix.errors import LookupFailed
@@ -110,9 +110,7 @@ class LocalWorkshop:
         return Base(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
     def look_into(self, image: str, arch: str) -> Contents:
-        platform = f"--platform=linux/{arch}"
-        show = ["docker", "run", "--rm", "--network=none", platform, "--entrypoint=sh", image]
-        return look_up(_run([*show, "-c", PROBE]))
+        return look_up(shown(image, arch, "sh", "-c", PROBE))
 
     def _loaded(self, base: str) -> str:
         """The engine's name of a base that was made before."""
@@ -123,14 +121,12 @@ class LocalWorkshop:
 
     def _image(self, key: str, request: Request) -> Base:
         (image,) = request.packages
-        platform = f"--platform=linux/{request.arch}"
-        _run(["docker", "pull", "--quiet", platform, image])
+        _run(["docker", "pull", "--quiet", f"--platform=linux/{request.arch}", image])
         self._images[key] = image
         self._families[key] = self.facts.of_suite(request.suite or "").family.name
         if self._families[key] != "deb":
             return Base(None, str(self._rpm_database(key, image, request.arch)))
-        show = ["docker", "run", "--rm", "--network=none", platform, "--entrypoint=cat", image]
-        status = _run([*show, "/var/lib/dpkg/status"])
+        status = shown(image, request.arch, "cat", "/var/lib/dpkg/status")
         check_architecture(image, request.arch, status)
         return Base(None, status)
 
@@ -138,7 +134,8 @@ class LocalWorkshop:
         """A root that has the rpm database of an image and nothing else; nothing of it is run."""
         root = self.directory / f"{key}-root"
         root.mkdir()
-        container = _run(["docker", "create", f"--platform=linux/{arch}", image, "-"]).strip()
+        platform, unset = f"--platform=linux/{arch}", proxies.none_for("env")
+        container = _run(["docker", "create", *unset, platform, image, "-"]).strip()
         try:
             for path in _RPM_DATABASES:
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -210,8 +207,19 @@ class LocalWorkshop:
     def _in_container(self, image: str, command: Sequence[str]) -> str:
         program, *arguments = command
         shared = f"--volume={self.directory}:{self.directory}"
-        start = ["docker", "run", "--rm", "--network=host", shared, f"--entrypoint={program}"]
-        return _run([*start, image, *arguments])
+        settings = ["--network=host", shared, f"--entrypoint={program}"]
+        return _run_once(settings, image, arguments)
+
+
+def shown(image: str, arch: str, program: str, *arguments: str) -> str:
+    """What a program of an image prints."""
+    settings = ["--network=none", f"--platform=linux/{arch}", f"--entrypoint={program}"]
+    return _run_once(settings, image, arguments)
+
+
+def _run_once(settings: Sequence[str], image: str, arguments: Sequence[str]) -> str:
+    unset = proxies.none_for("env")
+    return _run(["docker", "run", "--rm", *unset, *settings, image, *arguments])
 
 
 def check_architecture(image: str, arch: str, status: str) -> None:

@@ -17,7 +17,7 @@ def build(means: Means) -> Build:
 
 def test_a_build_gets_no_proxies_of_dockers_client() -> None:
     words = command(build(Means()), Path("/m"))
-    for name in ("HTTP_PROXY", "https_proxy", "all_proxy", "NO_PROXY"):
+    for name in ("HTTP_PROXY", "https_proxy", "all_proxy", "NO_PROXY", "ftp_proxy"):
         assert f"--build-arg={name}=" in words
 
 

@@ -1,0 +1,17 @@
+"""The proxies of Docker's client program: it gives those that it is configured with, and their
+passwords, to containers and builds that it is not told other values for.
+
+https://docs.docker.com/engine/cli/proxy/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_WITHOUT_CASE = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+NAMES = (*map(str.upper, _WITHOUT_CASE), *_WITHOUT_CASE)
+
+
+def none_for(option: str) -> Sequence[str]:
+    """The arguments that leave all proxies empty: `env` of a container, `build-arg` of a build."""
+    return tuple(f"--{option}={name}=" for name in NAMES)
