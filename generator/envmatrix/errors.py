@@ -5,6 +5,7 @@ EnvmatrixError            1  the work failed
 |-- NothingSelected       3  the selection matches no cell
 |-- OutOfDate             4  the lock or a generated file does not match the matrix
 |-- LookupFailed          5  a resolver, a mirror or a download failed
+|   `-- Absent            5  a server answered, and has not what it was asked for
 |-- EngineError           6  the container engine is missing or failed
 `-- InternalError        70  a defect of envmatrix itself
 """
@@ -85,6 +86,10 @@ class OutOfDate(EnvmatrixError):
 
 class LookupFailed(EnvmatrixError):
     exit_code = 5
+
+
+class Absent(LookupFailed):
+    """Whoever was asked answered, and has no such thing: to ask again changes nothing."""
 
 
 class EngineError(EnvmatrixError):

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
+
 from envmatrix.console import Console
 from envmatrix.engine import images
 from envmatrix.engine.host import BINFMT
@@ -143,7 +145,7 @@ def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) 
                     layer.write(chunk)
             if sha256_of(rootfs) != sha256:
                 raise LookupFailed(f"the mirror has another layer for {sha256}")
-    except LookupFailed:
+    except (LookupFailed, httpx.HTTPError):
         return False
     return True
 

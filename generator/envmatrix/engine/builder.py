@@ -16,7 +16,7 @@ from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
 from envmatrix.engine.progress import BuildProgress
 from envmatrix.engine.transfer import sweep
-from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.environments import Base, Environment, FileStage
@@ -191,7 +191,7 @@ class Builder:
             missing = tuple(missing_caches(build))
             try:
                 digest = buildx.build(build, progress)
-            except EngineError:
+            except EnvmatrixError:
                 display.finished(name, "failed")
                 raise
             for reason in (*missing, *progress.unread_caches()):

@@ -16,10 +16,14 @@ from typing import IO
 from envmatrix.engine import proxies
 from envmatrix.engine.processes import run
 from envmatrix.engine.progress import BuildProgress
-from envmatrix.errors import EngineError
+from envmatrix.engine.refusals import refusal
+from envmatrix.errors import Absent, EngineError, EnvmatrixError
 from envmatrix.plan.images import Image
 
 _SCHEME = "oci://"
+
+# How the steps are called that look up a base.
+_BASE = "[internal] load metadata for "
 
 # Same layers, same bytes, whatever the engine's own defaults: recorded in each output.
 _EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
@@ -123,7 +127,8 @@ class Buildx:
         self._running: set[subprocess.Popen[str]] = set()
 
     def build(self, build: Build, progress: BuildProgress) -> str:
-        """Build one image and return its digest; EngineError names the failing step."""
+        """Build one image and return its digest; EngineError names the failing step, Absent a base
+        that its registry does not have."""
         with TemporaryDirectory(prefix="envmatrix-") as scratch:
             metadata = Path(scratch) / "metadata.json"
             archive = Path(scratch) / "image.tar" if build.means.builder else None
@@ -170,7 +175,7 @@ def _stderr(process: subprocess.Popen[str]) -> IO[str]:
     return process.stderr
 
 
-def _error(build: Build, progress: BuildProgress) -> EngineError:
+def _error(build: Build, progress: BuildProgress) -> EnvmatrixError:
     failure = progress.failure()
     if failure is None:
         return EngineError(
@@ -179,4 +184,10 @@ def _error(build: Build, progress: BuildProgress) -> EngineError:
             hint="see what this machine lacks: `envmatrix doctor`",
         )
     step, lines = failure
+    if step.startswith(_BASE) and refusal(lines[-1]) == "absent":
+        return Absent(
+            f"the registry has no `{step.removeprefix(_BASE)}`, which `{build.image}` stands on",
+            details=lines,
+            hint="name another under `bases` or `sources` in matrix.yaml",
+        )
     return EngineError(f"`{build.image}` failed in step {step}", details=lines)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from envmatrix.errors import ConfigurationError, EnvmatrixError, LookupFailed, Problem
+from envmatrix.engine.transfer import unpublished
+from envmatrix.errors import Absent, ConfigurationError, EnvmatrixError, LookupFailed, Problem
 from envmatrix.matrix.model import Signer
 from envmatrix.store.registry import is_loopback, registry
 
@@ -64,6 +65,8 @@ class Cosign:
 
     def _holds(self, *arguments: str) -> bool:
         done = self._run("verify", *arguments)
+        if done.returncode and "MANIFEST_UNKNOWN" in done.stderr:
+            raise _absent(arguments[-1])
         if done.returncode and done.returncode not in _UNSIGNED:
             raise LookupFailed(
                 f"the signature of `{arguments[-1]}` cannot be read",
@@ -131,11 +134,18 @@ def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
     """
     repository, _, digest = image.partition("@")
     with registry(repository) as client:
+        if client.digest(digest) is None:
+            raise _absent(image)
         for row in client.referrers(digest):
             manifest = client.manifest(row["digest"]) if row.get("artifactType") == _KIND else None
             for layer in manifest.layers() if manifest else ():
                 if signature := (layer.get("annotations") or {}).get(_ANNOTATION):
                     yield client.blob(layer["digest"]), signature
+
+
+def _absent(image: str) -> Absent:
+    message, remedy = unpublished(image)
+    return Absent(message, hint=remedy)
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> Sequence[str]:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from envmatrix.confined import Area, Directory, Refused
 from envmatrix.engine.processes import run
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.libraries import COMMIT, SUBMODULE
 from envmatrix.store.artifacts import sha256_of
 
@@ -69,6 +69,7 @@ _UNREACHABLE = (
     r"could ?n[o']t resolve|connection refused|timed out|unreachable|no route to host|proxy"
     r"|unable to connect|(failed|could not) to? ?connect|connection (was )?(reset|closed)|too slow"
 )
+_ABSENT = "is not there, or you may not read it"
 _REASONS: Sequence[tuple[str, str, str]] = (
     (_REFUSED, "needs a login, or refuses the one that git has", _LOGIN),
     (
@@ -89,7 +90,7 @@ _REASONS: Sequence[tuple[str, str, str]] = (
     ),
     (
         r"not found|does not appear to be a git repository|does not exist|error: 404",
-        "is not there, or you may not read it",
+        _ABSENT,
         "is the URL right? try `git ls-remote` with it",
     ),
     (
@@ -144,7 +145,7 @@ def commit(url: str, revision: str) -> str:
     for name in reversed(names):  # the commit below an annotated tag, not the tag
         if name in found:
             return found[name]
-    raise LookupFailed(
+    raise Absent(
         f"{repository} has no branch or tag `{revision}`",
         hint="a commit is named by all its digits",
     )
@@ -194,7 +195,7 @@ def _fetch(repository: _Repository, commit: str, target: Path) -> None:
     try:
         _git(repository, "cat-file", "-e", f"{commit}^{{commit}}", at=target)
     except LookupFailed as error:
-        raise LookupFailed(
+        raise Absent(
             f"{repository} has no commit {commit}",
             hint="it was never pushed there, or removed; lock another revision: `envmatrix lock`",
         ) from error
@@ -372,7 +373,8 @@ def _explained(repository: _Repository, error: LookupFailed) -> LookupFailed:
     said = "\n".join(error.details)
     for pattern, message, hint in _REASONS:
         if re.search(pattern, said, re.IGNORECASE):
-            return LookupFailed(f"{repository} {message}", details=error.details, hint=hint)
+            kind = Absent if message == _ABSENT else LookupFailed
+            return kind(f"{repository} {message}", details=error.details, hint=hint)
     return LookupFailed(
         f"{repository} cannot be read: {error.message}", details=error.details, hint=error.hint
     )

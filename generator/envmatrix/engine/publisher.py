@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console, Display
 from envmatrix.engine import images
 from envmatrix.engine.transfer import Transfer, sweep
-from envmatrix.errors import EnvmatrixError, LookupFailed
+from envmatrix.errors import Absent, EnvmatrixError, LookupFailed
 from envmatrix.lock.images import PublishedImage, PublishedIndex
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Existing, Inputs
 from envmatrix.plan.publication import Index, image_tag, index_document
@@ -132,7 +132,7 @@ def published_image(
     """What a tag or digest names; LookupFailed where that is not made of `inputs`."""
     manifest = registry.manifest(reference)
     if manifest is None:
-        raise LookupFailed(f"`{registry.repository}` lost `{reference}`", hint="push it again")
+        raise Absent(f"`{registry.repository}` lost `{reference}`", hint="push it again")
     digest = manifest.read(lambda its: str(its["config"]["digest"]))
     config = Manifest("", registry.blob(digest))
     labels = config.read(lambda its: its.get("config", {}).get("Labels") or {})

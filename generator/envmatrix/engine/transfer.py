@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from envmatrix.console import amount_of
 from envmatrix.engine.events import Event, follow
-from envmatrix.errors import EngineError
+from envmatrix.engine.refusals import refusal
+from envmatrix.errors import Absent, EngineError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 from envmatrix.store import names
 
@@ -24,9 +25,6 @@ _PAUSE_SECONDS = 1.0
 
 # Where nothing arrives for so long, something hangs.
 PATIENCE_SECONDS = 60.0
-
-# What trying again does not change.
-_FINAL = ("denied", "unauthorized", "authentication", "not found", "manifest unknown", "no such")
 
 _MOVING = {"Downloading", "Pushing"}
 _THERE = {"Already exists", "Download complete", "Extracting", "Pull complete"}
@@ -76,6 +74,25 @@ class _Layers:
 
 
 @dataclass(frozen=True, slots=True)
+class _Task:
+    """What is told of a transfer: of one under way, of one that failed, and, with the remedy, where
+    the registry answers that it has no such thing."""
+
+    verb: str
+    failure: str
+    absence: str
+    remedy: str
+
+
+def unpublished(image: str) -> tuple[str, str]:
+    """What to say, and to do, where a registry has an image no more that was published."""
+    return (
+        f"the registry no longer has `{image}`",
+        "build it, and publish it again: `envmatrix build --no-pull`, `envmatrix push`",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """Moves images; what is there already is not moved again, so an attempt goes on where the one
     before it stopped. `sleep` is the pause between attempts; `patience` how long nothing may move;
@@ -93,8 +110,12 @@ class Transfer:
         with self._passing(f"{repository}:{tag}"):
             self.client.images.get(local).tag(repository, tag)
             self._persistently(
-                f"`{repository}:{tag}` was not pushed",
-                "pushing",
+                _Task(
+                    "pushing",
+                    f"`{repository}:{tag}` was not pushed",
+                    f"the registry has no repository `{repository}`",
+                    "is its name right? some registries want one made before it is pushed to",
+                ),
                 lambda: self.client.api.push(repository, tag, stream=True, decode=True),
                 on_progress,
             )
@@ -123,8 +144,7 @@ class Transfer:
         repository, _, digest = published.partition("@")
         with self._passing(published):
             self._persistently(
-                f"`{published}` was not pulled",
-                "pulling",
+                _Task("pulling", f"`{published}` was not pulled", *unpublished(published)),
                 lambda: self.client.api.pull(
                     repository, tag=digest, stream=True, decode=True, platform=platform
                 ),
@@ -144,23 +164,26 @@ class Transfer:
 
     def _persistently(
         self,
-        failure: str,
-        verb: str,
+        task: _Task,
         attempt: Callable[[], Iterable[Event]],
         on_progress: OnProgress,
     ) -> None:
-        """`attempt` until its events tell of no error, or of one that stays."""
+        """`attempt` until its events tell of no error, or of one that trying again does not
+        change."""
         said: list[str] = []
         for number in range(ATTEMPTS):
             if number:
                 self.sleep(_PAUSE_SECONDS * 2**number)
-            error = self._once(verb, attempt, on_progress)
+            error = self._once(task.verb, attempt, on_progress)
             if error is None:
                 return
             said.append(error)
-            if any(word in error.lower() for word in _FINAL):
+            if refusal(error) in ("absent", "login"):
                 break
-        raise EngineError(failure, details=tuple(dict.fromkeys(said)), hint=_hint(said[-1]))
+        details = tuple(dict.fromkeys(said))
+        if refusal(said[-1]) == "absent":
+            raise Absent(task.absence, details=details, hint=task.remedy)
+        raise EngineError(task.failure, details=details, hint=_hint(said[-1]))
 
     def _once(
         self, verb: str, attempt: Callable[[], Iterable[Event]], on_progress: OnProgress
@@ -205,6 +228,6 @@ def _forget(client: docker.DockerClient, name: str) -> None:
 
 
 def _hint(said: str) -> str:
-    if any(word in said.lower() for word in ("denied", "unauthorized", "authentication")):
+    if refusal(said) == "login":
         return "log in: `docker login`"
     return "run it again: what has arrived is not moved twice"

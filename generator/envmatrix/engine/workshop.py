@@ -14,7 +14,8 @@ from envmatrix.console import Console
 from envmatrix.engine import bases, proxies
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.processes import run
-from envmatrix.errors import LookupFailed
+from envmatrix.engine.refusals import Refusal, refusal
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.apt import Apt, Run
 from envmatrix.lock.dnf import Dnf, Packages, Repositories, released
 from envmatrix.lock.image import PROBE, Contents
@@ -30,6 +31,13 @@ from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher, read
 from envmatrix.store.made import Made
 from envmatrix.store.origins import Origins
+
+_OTHERWISE = "is the mirror reachable, and the name right?"
+_REMEDIES: Mapping[Refusal | None, str] = {
+    "absent": "the server has no such thing: is the name right, and does the mirror have it?",
+    "unreachable": "is the network there, and the proxy right? see `apt-config dump Acquire` and "
+    "$https_proxy",
+}
 
 # Where rpm keeps its database: until 4.16, and since then on some systems.
 _RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
@@ -121,7 +129,7 @@ class LocalWorkshop:
 
     def _image(self, key: str, request: Request) -> Base:
         (image,) = request.packages
-        _run(["docker", "pull", "--quiet", f"--platform=linux/{request.arch}", image])
+        _pull(image, request.arch)
         self._images[key] = image
         self._families[key] = self.facts.of_suite(request.suite or "").family.name
         if self._families[key] != "deb":
@@ -211,6 +219,22 @@ class LocalWorkshop:
         return _run_once(settings, image, arguments)
 
 
+def _pull(image: str, arch: str) -> None:
+    try:
+        _run(["docker", "pull", "--quiet", f"--platform=linux/{arch}", image])
+    except LookupFailed as error:
+        match refusal("\n".join(error.details)):
+            case "absent":
+                message = f"the registry has no image `{image}`, or none for {arch}"
+                hint = "correct it under `bases` or `sources` in matrix.yaml"
+                raise Absent(message, details=error.details, hint=hint) from error
+            case "login":
+                message = f"the registry does not give `{image}`"
+                hint = "is its name right? if it needs a login: `docker login`"
+                raise LookupFailed(message, details=error.details, hint=hint) from error
+        raise
+
+
 def shown(image: str, arch: str, program: str, *arguments: str) -> str:
     """What a program of an image prints."""
     settings = ["--network=none", f"--platform=linux/{arch}", f"--entrypoint={program}"]
@@ -245,4 +269,10 @@ def on_host(command: Sequence[str]) -> str:
 
 
 def _run(command: Sequence[str]) -> str:
-    return run(command, failing=LookupFailed, hint="is the mirror reachable, and the name right?")
+    try:
+        return run(command, failing=LookupFailed, hint=_OTHERWISE)
+    except LookupFailed as error:
+        found = refusal("\n".join(error.details))
+        kind = Absent if found == "absent" else LookupFailed
+        hint = _REMEDIES.get(found, error.hint)
+        raise kind(error.message, details=error.details, hint=hint) from error

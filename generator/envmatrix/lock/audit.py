@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.versions import DebianVersion
 from envmatrix.matrix.targets import machine_called
@@ -54,7 +54,7 @@ Offers = Mapping[str, Sequence[Offer]]
 class Archives:
     """What is offered now, by name, of the names asked for: in a suite for an architecture, in the
     security archive of that suite, and in the package index. Each raises LookupFailed where it
-    cannot be read."""
+    cannot be read, the index Absent where it has no such project."""
 
     suite: Callable[[str, str, Sequence[str]], Offers]
     security: Callable[[str, str, Sequence[str]], Offers]
@@ -143,6 +143,8 @@ def _of_index(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[Fin
     for project, files in _projects(lock).items():
         try:
             listed = archives.index(project)
+        except Absent:
+            listed = ()
         except LookupFailed as error:
             failed.append(f"{project}: {error.message}")
             continue

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact, PackageSet, Request
 from envmatrix.lock.pip import ORIGIN, path_in_index
 from envmatrix.matrix.model import Library, LibrarySource
@@ -69,7 +69,7 @@ class Libraries:
             if _parsed(file) == (name, version):
                 path = path_in_index(file.url)
                 return Artifact(ORIGIN, path, name, version, file.size, file.sha256)
-        raise LookupFailed(
+        raise Absent(
             f"the index has no source distribution of `{project}` {version}",
             hint=f"it has {_versions(files)}",
         )

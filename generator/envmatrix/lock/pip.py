@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.matrix.targets import MACHINES
 
@@ -29,6 +30,10 @@ _META = "cuda-toolkit"
 # These carry the compiler's own release number; from different releases they write PTX that
 # the others refuse (`Unsupported .version`).
 _COMPILER = ("nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt")
+
+
+_UNANSWERED = re.compile(r"Retrying \(Retry\(|Failed to establish a new connection|Max retries")
+_LACKING = re.compile(r"No matching distribution found for (\S+)")
 
 
 @dataclass(frozen=True)
@@ -83,17 +88,37 @@ class Pip:
     def _report(
         self, requirements: Sequence[str], arch: str, options: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
-        printed = self.run(
-            [
-                sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
-                "--quiet", "--only-binary", ":all:", "--target", "/nonexistent",
-                # Reads a wheel's metadata by range: cuDNN's is 3 kB of 650 MB.
-                "--use-feature=fast-deps", *(options or _of_nvidia(arch)),
-                "--report", "-", *sorted(requirements),
-            ]
-        )  # fmt: skip
+        command = [
+            sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
+            "--quiet", "--only-binary", ":all:", "--target", "/nonexistent",
+            # Reads a wheel's metadata by range: cuDNN's is 3 kB of 650 MB.
+            "--use-feature=fast-deps", *(options or _of_nvidia(arch)),
+            "--report", "-", *sorted(requirements),
+        ]  # fmt: skip
+        try:
+            printed = self.run(command)
+        except LookupFailed as error:
+            raise _explained(error) from error
         rows: list[dict[str, Any]] = json.loads(printed)["install"]
         return rows
+
+
+def _explained(error: LookupFailed) -> LookupFailed:
+    """pip ends in the same words where an index has no such project and where none answers."""
+    said = "\n".join(error.details)
+    if _UNANSWERED.search(said):
+        return LookupFailed(
+            "pip reaches no index",
+            details=error.details,
+            hint="is the network there, and the proxy right? see `pip config list`, $https_proxy",
+        )
+    if lacking := _LACKING.search(said):
+        return Absent(
+            f"the index has no `{lacking[1]}`, or no wheel of it for this Python and architecture",
+            details=error.details,
+            hint="is its name right, and its version?",
+        )
+    return error
 
 
 def _of_nvidia(arch: str) -> Sequence[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from envmatrix.errors import ConfigurationError, EngineError, EnvmatrixError, LookupFailed
+from envmatrix.errors import Absent, ConfigurationError, EngineError, EnvmatrixError, LookupFailed
 from envmatrix.results.journal import Journal, begun
 from envmatrix.results.location import Location
 from envmatrix.results.records import BAD, End, Product, Run
@@ -82,6 +82,8 @@ def _end(error: EnvmatrixError) -> End:
 def _cause(error: EnvmatrixError) -> Cause:
     if isinstance(error, StepFailed):
         return error.cause
+    if isinstance(error, Absent):
+        return "environment"
     if isinstance(error, (EngineError, LookupFailed)):
         return "infrastructure"
     return "environment" if isinstance(error, ConfigurationError) else "product"

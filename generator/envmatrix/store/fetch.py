@@ -17,12 +17,21 @@ from urllib.parse import quote, unquote, urljoin
 import httpx
 
 from envmatrix.console import Meter
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.libraries import File
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.store.artifacts import Store
 from envmatrix.store.configuration import NVIDIA, PYPI
-from envmatrix.store.failures import Gone, Tried, Wrong, all_gone, hint_of, newest
+from envmatrix.store.failures import (
+    Gone,
+    Tried,
+    Wrong,
+    all_gone,
+    hint_of,
+    is_absence,
+    newest,
+    said,
+)
 from envmatrix.store.origins import Origins
 
 _Result = TypeVar("_Result")
@@ -256,11 +265,10 @@ def read(
             return persistently(lambda: _body(client, url)[1], sleep)  # noqa: B023
         except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
             tried.add(url, error)
-    raise LookupFailed(
-        f"`{path}` is nowhere to be had",
-        details=tried.places,
-        hint=hint_of(tried.errors, f"mirrors go under [mirrors] {NVIDIA} in your configuration"),
-    )
+    if all(map(is_absence, tried.errors)):
+        hint = f"mirrors go under [mirrors] {NVIDIA} in your configuration"
+        raise Absent(f"no server has `{path}`", details=tried.told, hint=hint)
+    raise LookupFailed(f"`{path}` cannot be read", details=tried.told, hint=hint_of(tried.errors))
 
 
 def _body(
@@ -278,17 +286,39 @@ def _body(
 
 
 def index_files(client: httpx.Client, indexes: Sequence[str], project: str) -> tuple[File, ...]:
-    """The files of a project, by PyPI's JSON simple API (PEP 691, PEP 700), of all `indexes`."""
+    """The files of a project, by PyPI's JSON simple API (PEP 691, PEP 700), of all `indexes`;
+    Absent where none has the project."""
+    found, failures = _listed(client, indexes, project)
+    if not found and failures:
+        raise _unlisted(project, failures)
+    return found
+
+
+def _listed(
+    client: httpx.Client, indexes: Sequence[str], project: str
+) -> tuple[tuple[File, ...], Sequence[LookupFailed]]:
+    """The files of a project, and what came of the indexes that list none."""
     found: list[File] = []
-    failures: list[Exception] = []
+    failures: list[LookupFailed] = []
     for index in indexes:
         try:
             found += _index_files(client, f"{index}/{project}/")
         except LookupFailed as error:
             failures.append(error)
-    if not found and failures:
-        raise failures[0]
-    return tuple(found)
+    return tuple(found), failures
+
+
+def _unlisted(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:
+    """An index that could not be asked may have what the others have not."""
+    for error in failures:
+        if not isinstance(error, Absent):
+            return error
+    return Absent(
+        f"the index has no project `{project}`",
+        details=[error.message for error in failures],
+        hint="is its name right? an index that has it goes into your configuration as [mirrors] "
+        "pypi-index, or into pip's",
+    )
 
 
 def _index_files(client: httpx.Client, page: str) -> Iterator[File]:
@@ -303,7 +333,8 @@ def _index_files(client: httpx.Client, page: str) -> Iterator[File]:
                 bool(file.get("yanked")),
             )
     except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
-        raise LookupFailed(f"{page}: {error}", hint=hint_of([error])) from error
+        kind = Absent if is_absence(error) else LookupFailed
+        raise kind(f"{page}: {said(error)}", hint=hint_of([error])) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LookupFailed(
             f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
@@ -314,11 +345,14 @@ def index_entry(
     client: httpx.Client, indexes: Sequence[str], artifact: Artifact
 ) -> tuple[str, int]:
     """URL and size in bytes of `artifact` in package indexes."""
-    for file in index_files(client, indexes, artifact.name):
+    found, failures = _listed(client, indexes, artifact.name)
+    for file in found:
         if file.sha256 == artifact.sha256:
             return file.url, file.size
+    if failures and (not found or not all(map(is_absence, failures))):
+        raise _unlisted(artifact.name, failures)
     pages = ", ".join(f"{index}/{artifact.name}/" for index in indexes)
-    raise LookupFailed(f"{pages} lists no file with sha256 {artifact.sha256}")
+    raise Absent(f"{pages} lists no file with sha256 {artifact.sha256}")
 
 
 def measured(client: httpx.Client, url: str) -> tuple[str, int]:
@@ -336,7 +370,11 @@ def measured(client: httpx.Client, url: str) -> tuple[str, int]:
     try:
         return persistently(once, time.sleep)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise LookupFailed(f"`{url}` is not to be had: {error}", hint=hint_of([error])) from error
+        if is_absence(error):
+            hint = "correct the `archive` of the library in matrix.yaml"
+            raise Absent(f"its server has no `{url}` ({said(error)})", hint=hint) from error
+        message = f"`{url}` was not downloaded: {said(error)}"
+        raise LookupFailed(message, hint=hint_of([error])) from error
 
 
 @contextmanager

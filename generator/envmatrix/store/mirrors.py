@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.errors import Absent, ConfigurationError, Problem
 from envmatrix.store.artifacts import Content, Store, link_or_copy
 from envmatrix.store.configuration import configured_mirror, user_configuration
 from envmatrix.store.fetch import Mirror
@@ -53,7 +53,7 @@ class Directory:
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except FileNotFoundError as error:
-            raise LookupFailed(f"`{self.root}` does not have it") from error
+            raise Absent(f"`{self.root}` does not have it") from error
 
     def has(self, content: Content) -> bool:
         return self._store.verified(content)

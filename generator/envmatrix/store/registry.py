@@ -21,7 +21,8 @@ from typing import IO, Any, TypeVar
 
 import httpx
 
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
+from envmatrix.store.failures import GONE
 from envmatrix.store.fetch import ATTEMPTS, persistently
 from envmatrix.store.manifests import EMPTY, INDEX, MANIFEST, Manifest, canonical, digest_of
 
@@ -112,7 +113,7 @@ class Registry:
     def digest(self, reference: str) -> str | None:
         """The digest of what is under a tag or digest; None for nothing."""
         response = self._ask("HEAD", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
-        if response.status_code == httpx.codes.NOT_FOUND:
+        if response.status_code in GONE:
             return None
         said = response.headers.get("Docker-Content-Digest", "")
         if _DIGEST.fullmatch(said):
@@ -125,7 +126,7 @@ class Registry:
 
         def read() -> Manifest | None:
             response = self._ask("GET", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
-            if response.status_code == httpx.codes.NOT_FOUND:
+            if response.status_code in GONE:
                 return None
             found = _answer(response)
             expected = reference if reference.startswith("sha256:") else None
@@ -137,7 +138,9 @@ class Registry:
     def tags(self) -> frozenset[str] | None:
         """All of the repository's; None where the registry does not list them, or has too many."""
         found: set[str] = set()
-        url = httpx.URL(f"{self._root()}/tags/list", params={"n": _TAGS})
+        url = self._persistently(
+            lambda: httpx.URL(f"{self._root()}/tags/list", params={"n": _TAGS})
+        )
         for _ in range(_PAGES):
             try:
                 response = self._persistently(partial(self._once, "GET", url))
@@ -145,7 +148,7 @@ class Registry:
                 if isinstance(error.__cause__, httpx.HTTPStatusError):
                     return None
                 raise
-            if response.status_code == httpx.codes.NOT_FOUND:
+            if response.status_code in GONE:
                 return frozenset(found)  # nothing was ever pushed
             page = _answer(response)
             found.update(page.read(lambda its: [str(tag) for tag in its["tags"] or ()]))
@@ -159,8 +162,8 @@ class Registry:
 
         def read() -> bytes:
             response = self._ask("GET", f"blobs/{digest}")
-            if response.status_code == httpx.codes.NOT_FOUND:
-                raise LookupFailed(f"`{self.repository}` has no blob {digest}")
+            if response.status_code in GONE:
+                raise Absent(f"`{self.repository}` has no blob {digest}")
             self._check(response.content, digest)
             return response.content
 
@@ -172,7 +175,7 @@ class Registry:
     def stream(self, digest: str) -> Iterator[bytes]:
         """The bytes of a blob of any size, unchecked; LookupFailed where it is not there."""
         if not self.has_blob(digest):  # and whoever asks is let in, from here on
-            raise LookupFailed(f"`{self.repository}` has no blob {digest}")
+            raise Absent(f"`{self.repository}` has no blob {digest}")
         headers = {"Authorization": self._authorization} if self._authorization else {}
         with self._client.stream(
             "GET", f"{self._root()}/blobs/{digest}", headers=headers
@@ -268,6 +271,11 @@ class Registry:
                     f"`{self.repository}` refuses access ({status})",
                     hint=f"log in: `docker login {self.host}`",
                 )
+            if status in GONE:
+                return Absent(
+                    f"the registry `{self.host}` has no repository `{self._name}`",
+                    hint="is its name right? some registries want one made before it is pushed to",
+                )
             details = error.response.text.splitlines()[:5]
             return LookupFailed(f"`{self.repository}` answers {status}", details=details)
         return LookupFailed(
@@ -286,7 +294,7 @@ class Registry:
             with self._connecting:
                 self._authorization = self._authorize(response)
             response = self._send(method, url, **options)
-        if response.status_code != httpx.codes.NOT_FOUND or method not in {"GET", "HEAD"}:
+        if response.status_code not in GONE or method not in {"GET", "HEAD"}:
             response.raise_for_status()
         return response
 

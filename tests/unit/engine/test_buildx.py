@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
-from envmatrix.engine.buildx import Build, Means, command
+from envmatrix.engine.buildx import Build, Means, _error, command
+from envmatrix.engine.progress import BuildProgress
+from envmatrix.errors import Absent
 from envmatrix.plan.images import Image
 
 IMAGE = Image("cuda13.5-debian12", "devel", "amd64")
@@ -34,3 +37,20 @@ def test_directories_of_any_name_are_written_to(name: str) -> None:
         assert any(its.startswith(f"dest={place}/") for its in found["--cache-to"])
         assert f"dest={place}/a.tar" in found["--output"]
     assert found["--cache-to"][0] == "type=local"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_absent"),
+    [
+        ("failed to resolve source metadata for a.example/b: a.example/b: not found", True),
+        ("failed to do request: dial tcp: lookup a.example: no such host", False),
+    ],
+)
+def test_a_base_that_its_registry_has_not_is_told_as_that(said: str, is_absent: bool) -> None:
+    progress = BuildProgress()
+    name = "[internal] load metadata for a.example/b@sha256:1"
+    progress.feed(json.dumps({"vertexes": [{"digest": "1", "name": name, "error": said}]}))
+    error = _error(build(Means()), progress)
+    assert isinstance(error, Absent) == is_absent
+    assert "a.example/b@sha256:1" in error.message
+    assert error.details == (said,)

@@ -14,7 +14,7 @@ from tests.repositories import UNCONFIGURED, committed, files_of, git, head
 
 from envmatrix.engine import git as engine
 from envmatrix.engine import sources
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.libraries import source_request
 from envmatrix.lock.model import PackageSet
 from envmatrix.matrix.model import LibrarySource
@@ -214,6 +214,7 @@ def test_what_a_server_refuses_is_told_with_the_remedy(
 
     with serving(Refusal) as url, pytest.raises(LookupFailed, match=said) as told:
         engine.commit(f"{url}/a.git", "main")
+    assert isinstance(told.value, Absent) == (status == 404)
     assert told.value.hint
     assert not (tmp_path / "asked").exists()
 

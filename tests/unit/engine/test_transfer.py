@@ -13,7 +13,7 @@ from tests.fakes import Client
 
 from envmatrix.engine import events
 from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer, sweep
-from envmatrix.errors import EngineError
+from envmatrix.errors import Absent, EngineError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 from envmatrix.plan.images import Image
 from envmatrix.store.names import left, noted
@@ -120,7 +120,7 @@ def test_an_error_is_tried_again_after_pauses_that_grow(transfer: Callable[..., 
         ("500 Internal Server Error", ATTEMPTS, "not moved twice"),
         ("denied: requested access", 1, "docker login"),
         ("401 Unauthorized", 1, "docker login"),
-        ("manifest unknown", 1, "not moved twice"),
+        ("dial tcp: lookup registry.example: no such host", ATTEMPTS, "not moved twice"),
     ],
 )
 def test_what_stays_wrong_is_told_once(
@@ -133,6 +133,35 @@ def test_what_stays_wrong_is_told_once(
 
     assert (engine.asked, caught.value.details) == (attempts, (said,))
     assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"manifest for {DIGEST} not found: manifest unknown: manifest unknown",
+        f'failed to resolve reference "{DIGEST}": {DIGEST}: not found',
+        "unexpected status from HEAD request: 404 Not Found",
+    ],
+)
+def test_an_image_that_the_registry_has_no_more_is_told_with_the_remedy(
+    said: str, transfer: Callable[..., Transfer]
+) -> None:
+    engine = Engine([[{"error": said}]])
+
+    with pytest.raises(Absent, match=f"the registry no longer has `{DIGEST}`") as caught:
+        transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
+
+    assert (engine.asked, caught.value.details) == (1, (said,))
+    assert "`envmatrix push`" in str(caught.value.hint)
+
+
+def test_a_repository_that_is_not_there_is_told(transfer: Callable[..., Transfer]) -> None:
+    engine = Engine([[{"error": "name unknown: repository name not known to registry"}]])
+
+    with pytest.raises(Absent, match=r"has no repository `registry\.example/x`"):
+        transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
+
+    assert engine.asked == 1
 
 
 def test_a_layer_that_does_not_move_is_given_up(transfer: Callable[..., Transfer]) -> None:

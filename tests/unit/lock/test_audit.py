@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from tests.loopback import Handler, serving
 
 from envmatrix.commands.lock_audit import offered_by, show
 from envmatrix.console import Console
-from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.errors import Absent, LookupFailed, OutOfDate
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
 from envmatrix.lock.libraries import File
@@ -175,6 +176,14 @@ def test_an_archive_that_cannot_be_read_is_told_and_the_others_are_asked() -> No
     found = audit(lock_of(a=of_suite(CMAKE), b=of_index(WHEEL)), archives)
     assert found.failed == ("bookworm-security for amd64: no route",)
     assert states(found) == [("gone", "bookworm", None)]
+
+
+def test_files_of_a_project_that_the_index_has_no_more_are_gone() -> None:
+    def none(_: str) -> NoReturn:
+        raise Absent("the index has no project")
+
+    found = audit(lock_of(a=of_index(WHEEL)), Archives(lambda *_: {}, lambda *_: {}, none))
+    assert (states(found), found.failed) == ([("gone", "the index", None)], ())
 
 
 def test_files_of_an_index_are_versions_with_their_bytes() -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 from tests.fakes import TOOLKIT, Index
 
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.lock.pip import Pip
 
@@ -92,3 +93,34 @@ def test_pip_resolves_for_the_architecture_of_the_cell(arch: str, machine: str) 
     assert all(platform.endswith(f"_{machine}") for platform in platforms)
     assert {"--dry-run", "--no-deps", "--ignore-installed"} <= set(command)
     assert command[-2:] == ["a==1", "b==1"]
+
+
+RETRIES = (
+    "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by "
+    "'NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at 0x7f>: "
+    "Failed to establish a new connection: [Errno 111] Connection refused')': /simple/nothing/"
+)
+LACKING = (
+    "ERROR: Could not find a version that satisfies the requirement nothing (from versions: none)",
+    "ERROR: No matching distribution found for nothing",
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_absent", "message"),
+    [
+        (LACKING, True, "the index has no `nothing`, or no wheel of it"),
+        ((RETRIES, *LACKING), False, "pip reaches no index"),
+        (("ERROR: something else",), False, "`pip` failed"),
+    ],
+)
+def test_a_project_that_no_index_has_is_told_from_an_index_out_of_reach(
+    said: Sequence[str], is_absent: bool, message: str
+) -> None:
+    def run(_: Sequence[str]) -> NoReturn:
+        raise LookupFailed("`pip` failed", details=said)
+
+    with pytest.raises(LookupFailed, match=message) as told:
+        Pip(run, lambda _: ("", 0)).resolve(["nothing==1"], "amd64")
+    assert isinstance(told.value, Absent) == is_absent
+    assert told.value.details == tuple(said)

@@ -19,11 +19,11 @@ import pytest
 from tests.fakes import Silent
 from tests.loopback import Handler, serving
 
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.store.access import Access
 from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import ATTEMPTS, Fetcher, index_entry, read
+from envmatrix.store.fetch import ATTEMPTS, Fetcher, index_entry, index_files, measured, read
 from envmatrix.store.origins import Origins
 
 BASES = ("http://first.example/debian", "http://second.example/debian")
@@ -150,15 +150,16 @@ def test_what_will_not_pass_sends_straight_to_the_next_mirror(
     assert world.pauses == []
 
 
-def test_a_file_that_nobody_has_is_told_with_every_place_and_a_way_out(world: World) -> None:
+@pytest.mark.parametrize("gone", ["404 Not Found", "410 Gone"])
+def test_a_file_that_nobody_has_is_told_with_every_place_and_a_way_out(
+    world: World, gone: str
+) -> None:
     with pytest.raises(LookupFailed) as caught:
-        world.fetch(answers(status(404)))
+        world.fetch(answers(status(int(gone[:3]))))
     error = caught.value
-    assert error.message == f"`a_1%2b.deb` ({len(TEXT)} bytes) is nowhere to be had"
-    assert [detail.split(": ")[0].split("/")[2] for detail in error.details] == [
-        "first.example",
-        "second.example",
-    ]
+    assert isinstance(error, Absent)
+    assert error.message == f"no server has `a_1%2b.deb` ({len(TEXT)} bytes) any more"
+    assert error.details == tuple(f"{base}/pool/a_1%252b.deb: {gone}" for base in BASES)
     assert error.hint
     assert "`envmatrix lock --upgrade a`" in error.hint
     assert "[mirrors] debian" in error.hint
@@ -249,13 +250,15 @@ def test_all_files_that_are_gone_are_told_at_once_with_what_is_offered(world: Wo
             return ok(listing.encode())
         return ok(b"there") if "there" in request.url.path else status(404)
 
-    with pytest.raises(LookupFailed, match="3 files of the lock are nowhere to be had") as told:
+    with pytest.raises(LookupFailed, match="no server has 3 files of the lock any more") as told:
         world.fetch(answer, *items, archive)
     assert told.value.details[:3] == (
         "`gcc-12` 1; 12.2-14+b1 is offered now",
         "`zlib1g` 1",
         "`source` 1",
     )
+    places = (*(f"{base}/pool" for base in BASES), "http://a.example")
+    assert told.value.details[3:] == tuple(f"looked for in {place}" for place in places)
     assert "`envmatrix lock --upgrade gcc-12 zlib1g`" in str(told.value.hint)
     assert world.store.verified(items[2]), "what is there is not lost"
 
@@ -296,8 +299,9 @@ def test_the_way_out_is_right_for_the_failure(
             raise trouble
         return status(trouble.status_code)
 
-    with pytest.raises(LookupFailed, match=r"`a_1%2b\.deb` .* is nowhere to be had") as told:
+    with pytest.raises(LookupFailed, match=r"`a_1%2b\.deb` .* was not downloaded") as told:
         world.fetch(answer)
+    assert not isinstance(told.value, Absent)
     assert hint in str(told.value.hint)
     assert "--upgrade" not in str(told.value.hint)
 
@@ -367,6 +371,78 @@ def test_an_index_without_the_file_is_one_more_place_that_was_tried(world: World
 def test_the_index_tells_url_and_size() -> None:
     with httpx.Client(transport=httpx.MockTransport(lambda _: page())) as client:
         assert index_entry(client, (INDEX,), WHEEL) == ("http://index.example/files/w.whl", 7)
+
+
+def asked_of_indexes(*answers: httpx.Response | Exception) -> LookupFailed:
+    """What is told of a project that no index lists, each of which answers in its way."""
+    indexes = [f"http://{number}.example/simple" for number in range(len(answers))]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = answers[int(request.url.host[0])]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(LookupFailed) as told:
+            index_entry(client, indexes, WHEEL)
+        if not any(its.status_code == 200 for its in answers if isinstance(its, httpx.Response)):
+            with pytest.raises(type(told.value)):
+                index_files(client, indexes, "wheel")
+    return told.value
+
+
+@pytest.mark.parametrize("code", [404, 410])
+def test_a_project_that_no_index_has_is_told_as_that(code: int) -> None:
+    told = asked_of_indexes(status(code), status(404))
+    assert isinstance(told, Absent)
+    assert told.message == "the index has no project `wheel`"
+    assert [line.partition(": ")[0] for line in told.details] == [
+        f"http://{number}.example/simple/wheel/" for number in range(2)
+    ]
+    assert "is its name right" in str(told.hint)
+
+
+@pytest.mark.parametrize("other", [status(404), page("0" * 64)])
+@pytest.mark.parametrize(
+    ("trouble", "hint"),
+    [
+        (httpx.ConnectError("refused"), "is the network there"),
+        (status(401), "a login is missing"),
+        (status(503), "the server fails"),
+    ],
+)
+def test_an_index_that_cannot_be_asked_may_have_what_the_others_have_not(
+    other: httpx.Response, trouble: httpx.Response | Exception, hint: str
+) -> None:
+    told = asked_of_indexes(other, trouble)
+    assert not isinstance(told, Absent)
+    assert hint in str(told.hint)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "is_absent", "hint"),
+    [
+        (status(404), True, "correct the `archive`"),
+        (status(403), False, "a login is missing"),
+        (httpx.ConnectError("refused"), False, "is the network there"),
+    ],
+)
+def test_an_archive_that_its_server_has_not_is_told_from_one_that_is_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: httpx.Response | Exception,
+    is_absent: bool,
+    hint: str,
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    url = "http://server.example/a.tgz"
+    with (
+        httpx.Client(transport=httpx.MockTransport(answers(trouble))) as client,
+        pytest.raises(LookupFailed, match=f"`{url}`") as told,
+    ):
+        measured(client, url)
+    assert isinstance(told.value, Absent) == is_absent
+    assert hint in str(told.value.hint)
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", "{}"])
@@ -500,3 +576,4 @@ def test_what_no_mirror_has_is_told_with_each_that_was_tried(
         reading(lambda _request: answer, [])
     assert len(caught.value.details) == len(BASES)
     assert all(why in line for line in caught.value.details)
+    assert isinstance(caught.value, Absent) == (answer.status_code == 404)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from tests.servers import REPOSITORY, Answer, Server
 
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.store.fetch import ATTEMPTS
 from envmatrix.store.manifests import MANIFEST, Manifest, digest_of
 from envmatrix.store.registry import Registry, is_loopback
@@ -269,7 +269,7 @@ def test_bytes_that_are_not_those_of_the_digest_are_refused() -> None:
             client.blob(digest_of(b"text"))
         with pytest.raises(LookupFailed, match="does not answer as it should"):
             client.manifest(ONE.digest)
-        with pytest.raises(LookupFailed, match="has no blob"):
+        with pytest.raises(Absent, match="has no blob"):
             client.blob(digest_of(b"nothing"))
 
 
@@ -307,3 +307,27 @@ def test_a_registry_on_this_machine_may_have_no_tls(
 )  # fmt: skip
 def test_loopback_is_told_from_other_hosts(host: str, *, expected: bool) -> None:
     assert is_loopback(host) == expected
+
+
+@pytest.mark.parametrize("code", [404, 410])
+def test_what_a_registry_has_no_more_is_not_there(code: int) -> None:
+    with Server(lambda _: httpx.Response(code)).client() as client:
+        assert client.digest("a") is None
+        assert client.manifest("a") is None
+        assert client.tags() == frozenset()
+        with pytest.raises(Absent, match="has no blob"):
+            next(client.stream(ONE.digest))
+        with pytest.raises(Absent, match="has no repository `team/images`"):
+            client.put_manifest("tag", ONE)
+
+
+def test_a_registry_on_this_machine_that_is_away_is_told_by_whatever_is_asked_first() -> None:
+    def away(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    for ask in (Registry.tags, lambda its: its.digests_of(many(), is_its_own=True)):
+        with (
+            Server(away).client("127.0.0.1:5000/team/images") as client,
+            pytest.raises(LookupFailed, match="does not answer as it should"),
+        ):
+            ask(client)
