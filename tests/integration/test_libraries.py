@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -378,14 +381,42 @@ def test_equal_sources_become_equal_wheels(copied: Checkout, library: str) -> No
     made = copied.root / "build" / CELL / library / "devel"
     (before,) = made.glob("wheels/*.whl")
     first = before.read_bytes()
-    shutil.rmtree(made)
-    for file in (copied.root / library).rglob("*"):
-        os.utime(file, (1_700_000_000, 1_700_000_000))
-        file.chmod(file.stat().st_mode & 0o700)
+    _as_if_copied(copied, library, made)
 
     copied.run("run", "compile", CELL, "--library", library)
 
     assert before.read_bytes() == first
+
+
+def test_equal_sources_become_equal_wheels_for_another_architecture(copied: Checkout) -> None:
+    copied.add_aarch64()
+    made = copied.root / "build" / CROSSED / "extension/cross"
+    found = []
+    for _ in range(2):
+        copied.run("run", "compile", CROSSED, "--library", "extension")
+        (wheel,) = made.glob("wheels/*.whl")
+        found.append((wheel.name, wheel.read_bytes()))
+        _as_if_copied(copied, "extension", made)
+
+    assert found[0] == found[1]
+    name, content = found[0]
+    assert name.endswith("-linux_aarch64.whl")
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        rows = packed.infolist()
+        (tags,) = (packed.read(its) for its in rows if its.filename.endswith(".dist-info/WHEEL"))
+    assert {its.date_time for its in rows} == {(1980, 1, 1, 0, 0, 0)}
+    modes = {its.filename: stat.S_IMODE(its.external_attr >> 16) for its in rows}
+    others = {name for name, mode in modes.items() if mode not in (0o644, 0o755)}
+    assert all(".dist-info/" in name for name in others), "what the backend itself writes"
+    assert re.findall(rb"(?m)^Tag: (.+)$", tags) == [b"cp311-cp311-linux_aarch64"]
+
+
+def _as_if_copied(checkout: Checkout, library: str, made: Path) -> None:
+    """Have the same sources with other times and modes, and nothing made of them."""
+    shutil.rmtree(made)
+    for file in (checkout.root / library).rglob("*"):
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        file.chmod(file.stat().st_mode & 0o700)
 
 
 def test_equal_sources_become_equal_objects(copied: Checkout) -> None:
