@@ -21,7 +21,7 @@ PROGRAMS = Path(envmatrix.__file__).parent / "sessions/launcher"
 # Files that a change writes, or removes, and what may be in them: few versions of each, so that
 # states come back and are found in the cache.
 _VALUES = ("1", "2", "3")
-_MACROS = ["A", "B", "C", "D", "E", "F", "G"]
+_MACROS = ["A", "B", "C", "D", "E", "F", "G", "H", "I"]
 
 
 def _header(name: str) -> Sequence[str | None]:
@@ -37,6 +37,16 @@ FILES: Mapping[str, Sequence[str | None]] = {
     # Looked for, and there or not.
     "src/first/optional.h": _header("C"),
     "build/generated/made.h": _header("D"),
+    # Where links lead, where no sources are otherwise, and of a name like a program's.
+    "src/second/config.h": _header("H")[1:],
+    "src/va/config.h": _header("H"),
+    "src/vb/config.h": _header("H"),
+    "src/current": ["-> va", "-> vb", None],
+    "build/current": ["-> /src/va", "-> /src/vb", None],
+    "build/CMakeFiles/gen/common.h": _header("A"),
+    "src/second/Config": _header("I")[1:],
+    "build/generated/Config": _header("I"),
+    "build/asked.h": _header("C"),
     # For the host's compilation and the device's alone.
     "src/second/host.h": _header("E")[1:],
     "src/second/device.h": _header("F")[1:],
@@ -45,6 +55,7 @@ FILES: Mapping[str, Sequence[str | None]] = {
     "src/blob.bin": ["one", "two"],
     "src/flags": ["-DWRAPPED=1", "-DWRAPPED=2"],
     "src/a.rsp": ["-DRESPONSE=1", "-DRESPONSE=2", "-DRESPONSE='3'"],
+    "src/ptx": ["-O0", "-O3"],
     "src/specs": ["*cpp:\n+ -DSPECS=1\n", "*cpp:\n+ -DSPECS=2\n"],
 }
 
@@ -59,12 +70,8 @@ _AS = '#!/bin/sh\nexec {assembler} --defsym assembled=$(wc -c </src/flags) "$@"\
 _BODY = """\
 #include "common.h"
 #include <deep/er.h>
-#if __has_include("optional.h")
-#include "optional.h"
-#endif
-#if __has_include(<made.h>)
-#include <made.h>
-#endif
+#include "config.h"
+#include "Config"
 #define _TEXT(x) #x
 #define TEXT(x) _TEXT(x)
 #if defined(__CUDA_ARCH__)
@@ -79,6 +86,21 @@ const char* answer() {{
     TEXT(FLAG) TEXT(WRAPPED) TEXT(RESPONSE) TEXT(SPECS) TEXT(APPENDED) TEXT(PREPENDED);
 }}
 """
+_ASKED = """\
+#if __has_include("optional.h")
+#include "optional.h"
+#endif
+#if __has_include(<made.h>)
+#include <made.h>
+#endif
+#ifdef ASKED
+#if __has_include(ASKED)
+#define FLAG asked
+#endif
+#endif
+"""
+# The same object at all times.
+_TIMED = '#define C(a, b) a##b\nstatic_assert(sizeof(STAMP) == 9, "");\n'
 _ASSEMBLED = 'asm(".section .blob,\\"a\\"\\n.incbin \\"/src/blob.bin\\"\\n.text");\n'
 _INCLUDED = 'asm(".ifdef assembled\\n.globl seen\\nseen = assembled\\n.endif");\n'
 _KERNEL = """\
@@ -121,6 +143,14 @@ _OPTIONS = (
     ("-O1", "-include", "/src/forced.h"),
     ("-O1", "RESPONSE"),
     ("-O1", "-Isub/../../src/first"),
+    ("-O1", "-I/src/current"),
+    ("-O1", "-I/build/current"),
+    ("-O1", "-I/src/../build/CMakeFiles/gen"),
+    ("-O1", "-I/build/CMakeFiles/gen", "-I/src/current"),
+    ("-O1", "-DASKED='\"/build/asked.h\"'"),
+    ("-O1", "-DASKED='\"/build/asked.h\"'", "APART"),
+    ("-O1", "JOINED"),
+    ("-O1", "PTX"),
     ("-O1", "-fno-inline", "-fPIC"),
 )
 _VARIABLES = (
@@ -131,6 +161,9 @@ _VARIABLES = (
     (("NVCC_APPEND_FLAGS", "--objdir-as-tempdir -DAPPENDED=2"),),
     (("NVCC_PREPEND_FLAGS", "-DPREPENDED=1"),),
     (("NVCC_PREPEND_FLAGS", "-DPREPENDED=2 -I/src/first"),),
+    (("NVCC_APPEND_FLAGS", "--objdir-as-tempdir -optf /src/a.rsp"),),
+    (("NVCC_PREPEND_FLAGS", "--options-file /src/a.rsp"),),
+    (("CPATH", "/build/CMakeFiles/gen"),),
     (("PATH", "/src/bin:$PATH"),),
     (("COMPILER_PATH", "/src/bin"),),
     (("GCC_EXEC_PREFIX", "/src/bin/"),),
@@ -140,7 +173,7 @@ _VARIABLES = (
 def changes(languages: Sequence[str]) -> st.SearchStrategy[list[Change]]:
     """Return sequences of changes of a state."""
     file = st.sampled_from([(name, text) for name, texts in FILES.items() for text in texts])
-    extras = st.lists(st.sampled_from(("incbin", "assembled")), max_size=1).map(tuple)
+    extras = st.sampled_from(((), (), ("asked",), ("asked",), ("incbin",), ("assembled",)))
     compilers = ("plain", "plain", "plain", "wrapper", "inner", "link", "B", "specs")
     change = st.one_of(
         st.tuples(st.just("file"), file),
@@ -244,16 +277,25 @@ else echo "${{result:-uncached}}"; fi
 
 
 def _put(file: Path, text: str | None) -> None:
-    """Write a file only if it differs: compilers are told by times, and so are caches."""
-    if text is None:
+    """Write a file or a link if it differs: compilers are told by times, and so are caches."""
+    target = text.removeprefix("-> ") if text and text.startswith("-> ") else None
+    if target and file.is_symlink() and file.readlink() == Path(target):
+        return
+    if text is None or file.is_symlink():
         file.unlink(missing_ok=True)
+    if text is None:
+        return
+    if target:
+        file.symlink_to(target)
     elif not file.exists() or file.read_text() != text:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+        if not file.suffix:
+            file.chmod(0o755)
 
 
 def _source(state: State) -> str:
-    extras = {"incbin": _ASSEMBLED, "assembled": _INCLUDED}
+    extras = {"asked": _ASKED, "timed": _TIMED, "incbin": _ASSEMBLED, "assembled": _INCLUDED}
     parts = [f"#define VERSION {state.version}\n", _BODY, *(extras[its] for its in state.extras)]
     if state.language == "cu":
         parts += ["#ifndef __CUDA_ARCH__\n", _ANSWER, "#endif\n", _KERNEL]
@@ -277,12 +319,19 @@ def _command(state: State, c: str, cxx: str) -> str:
         words.append("-B/src/bin")
     if state.compiler == "specs" and state.language != "cu":
         words.append("-specs=/src/specs")
-    response = "--options-file /src/a.rsp" if state.language == "cu" else "@/src/a.rsp"
-    options = [response if word == "RESPONSE" else word for word in state.options]
-    includes = ["-I/src/first", "-I/build/generated", "-I/src/second"]
+    cuda = state.language == "cu"
+    written = {
+        "RESPONSE": "--options-file /src/a.rsp" if cuda else "@/src/a.rsp",
+        "JOINED": "--options-file=/src/a.rsp" if cuda else "",
+        "PTX": "-Xptxas -optf=/src/ptx" if cuda else "",
+        "APART": "",
+    }
+    options = [written.get(word, word) for word in state.options]
+    generated = [] if "APART" in state.options else ["-I/build/generated"]
+    includes = ["-I/src/first", *generated, "-I/src/second"]
     outputs = ["-MD", "-MT", "out.o", "-MF", "out.d"]
     return " ".join(
-        [*words, *includes, *options, *outputs, "-c", f"/src/unit.{state.language}", "-o", "out.o"]
+        [*words, *options, *includes, *outputs, "-c", f"/src/unit.{state.language}", "-o", "out.o"]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_a_change_of_what_only_the_host_compiler_sees_is_another_object(its: Lab
 def test_a_new_header_is_seen_and_the_old_objects_come_back_with_the_old_names(
     its: Laboratory,
 ) -> None:
-    before = version(100)
+    before = replace(version(100), extras=("asked",))
     states = [
         changed(before, ("file", ("src/first/common.h", "#define A 7\n"))),
         changed(before, ("file", ("src/first/optional.h", "#define C 7\n"))),
@@ -53,6 +54,50 @@ def test_a_new_header_is_seen_and_the_old_objects_come_back_with_the_old_names(
     assert its.check(before) == "miss"
     assert [its.check(state) for state in states] == ["miss"] * 3
     assert its.check(before) == "hit"
+
+
+_ASKED = ("-DASKED='\"/build/asked.h\"'", "APART")
+_APPENDED = (("NVCC_APPEND_FLAGS", "--objdir-as-tempdir -optf /src/a.rsp"),)
+
+
+@pytest.mark.parametrize(
+    ("language", "given", "name", "text"),
+    [
+        ("cpp", ("options", ("-I/src/current",)), "src/current", "-> vb"),
+        ("cu", ("options", ("-I/src/current",)), "src/current", "-> vb"),
+        ("cpp", ("options", ("-I/build/current",)), "build/current", "-> /src/vb"),
+        (
+            "cpp",
+            ("options", ("-I/build/CMakeFiles",)),
+            "build/CMakeFiles/common.h",
+            "#define A 9\n",
+        ),
+        ("cpp", ("options", ("-I/src/../build/gen",)), "build/gen/common.h", "#define A 9\n"),
+        ("cpp", ("variables", (("CPATH", "/build/late"),)), "build/late/made.h", "#define D 9\n"),
+        ("cpp", ("options", ("-O1",)), "build/generated/Config", "#define I 9\n"),
+        ("cpp", ("options", _ASKED), "build/asked.h", "#define C 9\n"),
+        ("cu", ("options", _ASKED), "build/asked.h", "#define C 9\n"),
+        ("cu", ("options", ("JOINED",)), "src/a.rsp", "-DRESPONSE=9"),
+        ("cu", ("options", ("PTX",)), "src/ptx", "-O3"),
+        ("cu", ("variables", _APPENDED), "src/a.rsp", "-DRESPONSE=8"),
+    ],
+)
+def test_whatever_leads_to_other_files_is_seen(
+    its: Laboratory, language: str, given: Change, name: str, text: str
+) -> None:
+    asks = name.endswith(("asked.h", "made.h"))
+    state = changed(State(language=language, extras=("asked",) if asks else ()), given)
+    state = changed(state, ("file", ("src/vb/config.h", "#define H 9\n")))
+    its.check(state)
+    assert its.check(changed(state, ("file", (name, text)))) != "hit"
+
+
+@pytest.mark.parametrize("options", [("-DSTAMP=__TIME__",), ("-DSTAMP='C(__TI,ME__)'",)])
+def test_the_time_is_never_one_of_before(its: Laboratory, options: tuple[str, ...]) -> None:
+    state = replace(version(300), extras=("timed",), options=options)
+    its.check(state)
+    time.sleep(1.1)
+    assert its.check(state) == "miss"
 
 
 def test_an_image_with_the_same_compilers_shares_objects(its: Laboratory) -> None:
