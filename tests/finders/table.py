@@ -28,7 +28,7 @@ class Column:
 
 
 # The cells whose images have CUDA of a source.
-ENVIRONMENTS = {"Debian": "cuda12.4-debian12", "wheels": "cuda13.5-debian12"}
+ENVIRONMENTS = {"Debian": "cuda12.4-cudnn9.10-debian12", "wheels": "cuda13.5-cudnn9.28-debian12"}
 WAYS = ("native", "cross", "emulated", "docker run", "docker run, cross", "dev container", "shell")
 COLUMNS = tuple(Column(source, way) for source in ENVIRONMENTS for way in WAYS)
 

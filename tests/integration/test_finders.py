@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pty
@@ -32,16 +33,22 @@ from envmatrix.render.devcontainer import devcontainer
 MATRIX = """\
 version: "1"
 axes:
-  cuda: ["12.4", "13.5"]
+  cuda: ["{cuda}"]
+  cudnn: ["{cudnn}"]
   os: [debian12]
   arch: [x86_64, aarch64]
 sm: ["80"]
 libraries:
   finders:
     path: probes
-    build: {system: script, commands: ["sh run.sh /build/found"]}
-    components: [nvml]
+    build: {{system: script, commands: ["sh run.sh /build/found"]}}
+    components: [{components}]
 """
+# Of each source what its cells have; Debian has no NCCL.
+MATRICES = {
+    "Debian": MATRIX.format(cuda="12.4", cudnn="9.10", components="nvml"),
+    "wheels": MATRIX.format(cuda="13.5", cudnn="9.28", components="nvml, nccl"),
+}
 # What the checks need of the operating system beside what images have.
 PACKAGES = [
     "autoconf",
@@ -54,6 +61,8 @@ PACKAGES = [
 ]
 # What a machine does in seconds, of the images that every test has: those have no `nvml`.
 QUICK = ("driver", "gtest", "make", "names", "toolkit")
+
+Finders = Callable[[str], Checkout]
 
 RUN = ("docker", "run", "--rm", "--network=none", "--workdir=/build", "--env=HOME=/tmp")
 
@@ -99,14 +108,17 @@ def test_files_of_an_image_are_where_the_page_says(envmatrix: Envmatrix, flavour
 
 
 @pytest.fixture(scope="session")
-def finders(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Checkout:
-    """A repository whose library are the checks, with the images that its cells need."""
+def finders(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Finders:
+    """Return repositories whose library are the checks, each made when it is asked for."""
     if not pytestconfig.getoption("--finders"):
         pytest.skip("every way to invoke a build takes long: `./noxw -s finders`")
-    root = tmp_path_factory.mktemp("finders") / "repository"
+    return functools.cache(lambda source: _repository(tmp_path_factory.mktemp(source), source))
+
+
+def _repository(root: Path, source: str) -> Checkout:
     shutil.copytree(ROOT / "envs", root / "envs")
     shutil.copytree(PROBES, root / "probes")
-    (root / "matrix.yaml").write_text(MATRIX)
+    (root / "matrix.yaml").write_text(MATRICES[source])
     shutil.copy(ROOT / "matrix.lock.json", root)
     devel = root / "envs/devel.yaml"
     words = "".join(f'"{name}", ' for name in PACKAGES)
@@ -212,9 +224,9 @@ INVOKE: Mapping[str, Callable[[Checkout, str, Path], Mapping[str, int]]] = {
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
 def test_the_page_says_what_is_found(
-    finders: Checkout, tmp_path: Path, column: Column, *, update_discovery: bool
+    finders: Finders, tmp_path: Path, column: Column, *, update_discovery: bool
 ) -> None:
-    found = INVOKE[column.way](finders, column.source, tmp_path / "out")
+    found = INVOKE[column.way](finders(column.source), column.source, tmp_path / "out")
     assert set(found) == set(checks())
     if update_discovery:
         text = replaced(PAGE.read_text("utf-8"), {column: found})
@@ -226,12 +238,13 @@ def test_the_page_says_what_is_found(
 @pytest.mark.parametrize("source", ENVIRONMENTS)
 @pytest.mark.parametrize("flavour", ["runtime", "devel", "cross"])
 def test_files_of_each_source_are_where_the_page_says(
-    finders: Checkout, source: str, flavour: str
+    finders: Finders, source: str, flavour: str
 ) -> None:
+    checkout = finders(source)
     arch = "aarch64" if flavour == "cross" else "x86_64"
-    finders.run("build", "--select", f"{ENVIRONMENTS[source]}-{arch}")
-    names = ["cccl", "cudart", "nvcc", "nvml"]
-    image = _image(finders, source, flavour)
+    checkout.run("build", "--select", f"{ENVIRONMENTS[source]}-{arch}")
+    names = ["cccl", "cudart", "nvcc", "nvml", *(["nccl"] if source == "wheels" else [])]
+    image = _image(checkout, source, flavour)
     check_files(image, {"Debian": "debian", "wheels": "pypi"}[source], names)
     if flavour == "devel":
         check_variables(image)
