@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -286,13 +287,43 @@ def test_a_precompiled_header_in_reach_turns_the_cache_off(container: Container)
     assert "a precompiled header is among the sources" in container.compile()
 
 
+def is_found_by_files(container: Container, *options: str, **variables: str) -> bool:
+    container.compile("-MD", "-MF", "/dev/null", *options, **variables)
+    return "string:files" in container.told
+
+
 def test_links_out_of_the_source_leave_the_exact_lookup_only(container: Container) -> None:
-    elsewhere = container.root / "elsewhere"
-    elsewhere.mkdir()
-    (container.root / "src/link").symlink_to(elsewhere)
-    container.compile("-MD", "-MF", "/dev/null")
-    assert "string:files" not in container.told
+    assert is_found_by_files(container)
+    inside = container.root / "src/inside"
+    inside.symlink_to("a.c")
+    assert is_found_by_files(container)
+    (container.root / "src/link").symlink_to(container.root / "elsewhere")
+    assert not is_found_by_files(container)
     assert "string:text" in container.told
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "-I/opt/elsewhere",
+        "-I{root}/src/../elsewhere",
+        "-I{root}/src/.git/headers",
+        "-I{root}/src/build",
+        "-DSTAMP=__TIME__",
+        "-DASK=__has_include(<a.h>)",
+        "-DJOIN(a,b)=a##b",
+    ],
+)
+def test_what_names_do_not_settle_is_looked_up_by_its_text(
+    container: Container, option: str
+) -> None:
+    assert not is_found_by_files(container, option.format(root=container.root))
+    assert "string:text" in container.told
+
+
+def test_directories_of_variables_are_those_of_options(container: Container) -> None:
+    assert is_found_by_files(container, CPATH=f"{container.root}/src:/usr/include")
+    assert not is_found_by_files(container, CPATH=f"{container.root}/src:/opt/elsewhere")
 
 
 def test_options_of_the_host_compiler_are_looked_into(container: Container) -> None:
@@ -312,6 +343,8 @@ def test_options_of_the_host_compiler_are_looked_into(container: Container) -> N
         "-Xcompiler=-march=native",
         "-Xcompiler=-include,/src/x.h",
         "-Xptxas=--options-file,/src/x",
+        "-Xptxas=-optf=x",
+        "-Xptxas=-v,--unheard-of",
         "-arch=native",
         "--keep",
         "-dlto",
@@ -332,13 +365,43 @@ def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(
         assert "CCACHE_DEPEND=1" in container.told
         return line
 
-    before = key()
-    assert key() == before
+    def differs() -> bool:
+        keys.append(key())
+        return keys[-1] != keys[-2]
+
+    keys = [key()]
+    assert not differs()
     (container.root / "src/new.h").touch()
-    after = key()
-    assert after != before
-    (container.root / "build/new.h").touch()
-    assert key() != after
-    after = key()
-    (container.root / "build/b.o").touch()
-    assert key() == after
+    assert differs()
+    for name, changes in (
+        ("new.h", True),
+        ("CMakeFiles/late.h", True),
+        ("Header", True),
+        ("b.o", False),
+        ("CMakeFiles/a.make", False),
+    ):
+        file = container.root / "build" / name
+        file.parent.mkdir(exist_ok=True)
+        file.touch(mode=0o755)
+        assert differs() is changes, name
+    program = container.root / "build/program"
+    program.write_bytes(b"\x7fELF\2\1")
+    program.chmod(0o755)
+    assert not differs()
+    link = container.root / "src/link"
+    link.symlink_to("a.c")
+    assert differs()
+    link.unlink()
+    link.symlink_to("new.h")
+    assert differs()
+
+
+def test_a_name_that_comes_while_the_container_runs_is_seen(container: Container) -> None:
+    def key() -> str:
+        container.compile("-MD", "-MF", "/dev/null")
+        return next(its for its in container.told.splitlines() if "string:files" in its)
+
+    before = key()
+    time.sleep(0.02)  # the kernel's clock of files is coarse
+    (container.root / "src/new.h").touch()
+    assert key() != before
