@@ -28,6 +28,10 @@ VENDOR = (
     "FetchContent: `options: [-DFETCHCONTENT_SOURCE_DIR_<NAME>=/src/<directory>]`"
 )
 
+# What a step is told that starts a program which is not there.
+NO_PROGRAM = "the image has no program `{0}`"
+PACKAGE = "add its package to a flavour in envs/"
+
 _Rule = tuple[re.Pattern[str], Cause, str, str]
 
 
@@ -44,7 +48,7 @@ _RULES: Sequence[_Rule] = (
         "set up emulation: `envmatrix doctor --fix`",
     ),
     _rule(
-        r"(?i)(/[^\s:'\"\u2018\u2019]+)[:'\"\u2018\u2019]+.*read-only file system",
+        r"(?i)(?<![\w./+-])(/[^\s:'\"\u2018\u2019]+)[:'\"\u2018\u2019]+.*read-only file system",
         "product",
         "it writes to `{0}`: only its build directory and /tmp are its own",
         "write below the build directory",
@@ -70,8 +74,11 @@ _RULES: Sequence[_Rule] = (
     ),
     _rule(
         r"(?i)(?:"
-        r"could ?n[o']t resolve host|temporary failure in name resolution|name or service not known"
+        r"could ?n[o']t resolve host|temporary failure (?:in name resolution|resolving)"
+        r"|name or service not known|no address associated with hostname|bad address '"
         r"|unable to resolve host address|network is unreachable|status_code: 6\b"
+        r"|\bEAI_AGAIN\b|\bgetaddrinfo ENOTFOUND\b|\blookup \S+(?: on \S+)?: |: no such host\b"
+        r"|\bUnknownHostException\b|\bNameResolutionError\b"
         r"|could not find git for clone of"
         r")",
         "environment",
@@ -101,10 +108,20 @@ _RULES: Sequence[_Rule] = (
         r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
         r"(?:command )?not found$",
         "environment",
-        "the image has no program `{0}`",
-        "add its package to a flavour in envs/",
+        NO_PROGRAM,
+        PACKAGE,
+    ),
+    _rule(
+        r"(?:\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
+        r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found)",
+        "environment",
+        NO_PROGRAM,
+        PACKAGE,
     ),
 )
+
+# What CMake says of a program that a library requires, over several lines.
+_PROGRAM = re.compile(r"\(find_program\): Could not find \w+ using the following names: ([\w+.-]+)")
 
 
 # A compiler that refuses what it reads: nothing that was said before is the reason.
@@ -113,10 +130,13 @@ _REFUSED = re.compile(r"^\S+[:(]\d+(?::\d+)?\)?: error\b")
 
 def judge(lines: Sequence[str]) -> Judgement:
     """What the last lines of a program that failed tell; of the product where nothing else."""
+    for text in _errors(lines):
+        if match := _PROGRAM.search(text):
+            return Judgement("environment", NO_PROGRAM.format(match[1]), PACKAGE)
     for line in reversed(lines):
         for pattern, cause, message, hint in _RULES:
             if match := pattern.search(line):
-                return Judgement(cause, message.format(*match.groups()), hint)
+                return Judgement(cause, message.format(*filter(None, match.groups())), hint)
         if _REFUSED.search(line):
             break
     return Judgement("product")
@@ -137,19 +157,38 @@ def asks_again(line: str) -> bool:
     return len(line) < _LONGEST_LINE and _ASKS_AGAIN.search(line) is not None
 
 
+# A library by its path: of the image, not of the library's own directories.
+_LIBRARY = r"(?<![^\s'\"`:=,(])(?:(?!/(?:src|build)/)/[^\s'\"`:]*/)(lib[\w+-]+\.(?:so|a)\b[.\d]*)"
+# How variables of CMake are called that hold a library or where its headers are.
+_VARIABLE = r"(?:CUDA_)?(\w+?)_(?:LIB|LIBRARY|LIBRARIES|INCLUDE_DIRS?)"
 # What a compiler, a linker and build systems say of something that is not there.
 _LACKING = (
     re.compile(r"fatal error: '?([\w./+-]+)'?(?::| file) (?:No such file|not found)"),
     re.compile(r"(?:cannot|could not) open source file \"([\w./+-]+)\""),
-    re.compile(r"(?:cannot find|unable to find library) -l:?([\w.+-]+)"),
-    re.compile(r"\bCUDA::(\w+)\b.*?(?:not found|no target|does not exist)", re.IGNORECASE),
-    re.compile(r"(?:no target|non-existent target) \"CUDA::(\w+)\"", re.IGNORECASE),
+    re.compile(rf"'{_LIBRARY}', needed by .*missing and no known rule"),
+    re.compile(rf"No rule to make target ['`]{_LIBRARY}'"),
+    re.compile(rf"{_LIBRARY}'?: (?:No such file|file not found|cannot open)"),
+    re.compile(rf"(?:cannot|could not) open (?:input file )?'?{_LIBRARY}", re.IGNORECASE),
+    re.compile(rf"(?<![\w-])(?:-l)?{_VARIABLE}[^\w\n](?:.{{0,80}}\b)?NOTFOUND\b"),
+    re.compile(r"(?:cannot find|unable to find library) -l:?([\w.+-]+)(?<!-NOTFOUND)(?![\w.+-])"),
+    re.compile(r"\blibrary not found: ([\w.+-]+)"),
+    re.compile(
+        r"\bCUDA::(\w+)\b.*?"
+        r"(?:not found|no target|does not (?:already )?exist|not an existing target)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?:no target|non-existent target|not find target.*?) \"?CUDA::(\w+)\b", re.IGNORECASE
+    ),
     re.compile(r"(?:not find|missing:).*\bCUDA_(\w+)_LIBRARY"),
-    re.compile(r"^CUDA_(\w+)_LIBRARY(?: \(ADVANCED\))?$"),
+    re.compile(rf"^{_VARIABLE}(?: \(ADVANCED\))?$"),
     re.compile(r"Could NOT find (\w+) \(missing"),
     re.compile(r"Could not find \w+ using the following (?:names|files): ([\w./+-]+)"),
     re.compile(r"package configuration file provided by \"(\w+)\""),
-    re.compile(r"ERROR: (?:Dependency|.*\blibrary) [\"'](\w+)[\"'] not found"),
+    re.compile(
+        r"ERROR: (?:Dependency|.*\blibrary) [\"']([a-zA-Z][\w+-]*?)(?:-\d[\d.]*)?[\"'] not found"
+    ),
+    re.compile(r"requested CUDA module '(\w+)'"),
     re.compile(r"(?:Package '?|No package ')([a-z][\w+-]*?)(?:-\d[\d.]*)?(?:,| was|').* ?found"),
     re.compile(r"(lib[\w+-]+\.so[.\d]*): cannot open shared object file"),
 )

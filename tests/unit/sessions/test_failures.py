@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envmatrix.lock.image import component_of
 from envmatrix.sessions.failures import asks_again, judge, lacking
@@ -22,6 +26,17 @@ from envmatrix.sessions.failures import asks_again, judge, lacking
         ("fatal: unable to access 'https://git.example/x/': Could not resolve host: git.example",
          "environment", "asks for a network"),
         ("wget: unable to resolve host address 'example.com'", "environment", "asks for a network"),
+        ("npm error request to https://npm.example failed, reason: getaddrinfo EAI_AGAIN x",
+         "environment", "asks for a network"),
+        ("ssh: connect: Temporary failure in name resolution", "environment", "for a network"),
+        ("go: x@v1: Get \"https://go.example/x\": dial tcp: lookup go.example: no such host",
+         "environment", "asks for a network"),
+        ("dial tcp: lookup go.example on [::1]:53: read udp: connection refused", "environment",
+         "asks for a network"),
+        ("  [6] Could not resolve host (could not resolve host: index.example)", "environment",
+         "asks for a network"),
+        ("java.net.UnknownHostException: maven.example", "environment", "asks for a network"),
+        ("E: Temporary failure resolving 'deb.example'", "environment", "asks for a network"),
         ("          status_code: 6", "environment", "asks for a network"),
         ("  error: could not find git for clone of x-populate", "environment", "a network"),
         ("curl: (22) The requested URL returned error: 404", "infrastructure", "does not give"),
@@ -44,6 +59,9 @@ from envmatrix.sessions.failures import asks_again, judge, lacking
         ),
         ("/bin/sh: 1: swig: not found", "environment", "no program `swig`"),
         ("bash: line 1: swig: command not found", "environment", "no program `swig`"),
+        ("/usr/bin/env: \u2018swig\u2019: No such file or directory", "environment", "`swig`"),
+        ("meson.build:3:0: ERROR: Program 'swig' not found or not executable", "environment",
+         "no program `swig`"),
         ("make: gfortran: No such file or directory", "product", ""),
         ("CMake Error: Package Foo was not found", "product", ""),
     ],
@@ -81,6 +99,28 @@ def test_what_a_line_tells(line: str, cause: str, said: str) -> None:
 def test_what_is_lacking_is_of_a_component(line: str, name: str, component: str | None) -> None:
     assert lacking([line]) == (name,)
     assert component_of(name) == component
+
+
+PROGRAM = """\
+CMake Error at CMakeLists.txt:3 (find_program):
+  Could not find NSYS using the following names: nsys, nsight-sys
+
+
+-- Configuring incomplete, errors occurred!
+"""
+
+
+def test_a_program_that_cmake_requires_is_named() -> None:
+    judged = judge(PROGRAM.splitlines())
+    assert judged.cause == "environment"
+    assert judged.message == "the image has no program `nsys`"
+    assert "envs/" in judged.hint
+    assert judge(PROGRAM.replace("program", "file").splitlines()).cause == "product"
+
+
+def test_what_asks_for_a_network_has_one_hint() -> None:
+    said = ("getaddrinfo EAI_AGAIN x", "lookup x: no such host", "Could not resolve host: x")
+    assert len({judge([line]) for line in said}) == 1
 
 
 def test_what_a_compiler_refuses_is_not_blamed_on_what_was_said_before() -> None:
@@ -132,6 +172,36 @@ CMake Error at CMakeLists.txt:15 (find_package):
   asked CMake to find a package configuration file provided by "CCCL", but
   CMake did not find one.
 """
+NO_ALIAS = """\
+CMake Error at CMakeLists.txt:4 (add_library):
+  add_library cannot create ALIAS target "a" because target "CUDA::cublas"
+  does not already exist.
+"""
+NOTHING_TO_CHANGE = """\
+CMake Error at CMakeLists.txt:4 (set_target_properties):
+  set_target_properties Can not find target to add properties to:
+  CUDA::cublas
+"""
+NOT_EXISTING = """\
+CMake Error at CMakeLists.txt:4 (get_property):
+  TARGET is given "CUDA::cublas", not an existing target.
+"""
+NO_VARIABLE_OF_ITS_OWN = """\
+CMake Error: The following variables are used in this project, but they are set to NOTFOUND.
+Please set them or make sure they are set and tested correctly in the CMake files:
+/src/NCCL_INCLUDE_DIR
+   used as include directory in directory /src
+CUBLAS_LIB
+    linked by target "a" in directory /src
+"""
+SAID_NOT_FOUND = """\
+CMake Error at CMakeLists.txt:4 (message):
+  CUDA_cublas_LIBRARY is missing: CUDA_cublas_LIBRARY-NOTFOUND
+"""
+NO_NINJA_RULE = (
+    "ninja: error: '/usr/local/cuda/lib/libcublas.so', needed by 'x', missing and no known rule "
+    "to make it"
+)
 REQUIRED = """\
 CMake Error at /usr/share/cmake/Modules/FindPackageHandleStandardArgs.cmake:230 (message):
   Could NOT find NCCL (missing:
@@ -148,6 +218,34 @@ CMake Error at /usr/share/cmake/Modules/FindPackageHandleStandardArgs.cmake:230 
         (NO_VARIABLE, ("cufft",)),
         (NO_PACKAGE, ("CCCL",)),
         (REQUIRED, ("NCCL",)),
+        (NO_ALIAS, ("cublas",)),
+        (NOTHING_TO_CHANGE, ("cublas",)),
+        (NOT_EXISTING, ("cublas",)),
+        (NO_VARIABLE_OF_ITS_OWN, ("CUBLAS",)),
+        (SAID_NOT_FOUND, ("cublas",)),
+        (NO_NINJA_RULE, ("libcublas.so",)),
+        (NO_NINJA_RULE.replace("/usr/local/cuda/lib", "/build/lib"), ()),
+        (NO_NINJA_RULE.replace("/usr/local/cuda/lib/", ""), ()),
+        ("make[2]: *** No rule to make target '/usr/local/cuda/lib/libcublas.so.13', needed by 'x'",
+         ("libcublas.so.13",)),
+        ("make[2]: *** No rule to make target '/src/nccl.cpp', needed by 'x'.  Stop.", ()),
+        ("g++: error: /usr/local/cuda/lib/libcublas.so: No such file or directory",
+         ("libcublas.so",)),
+        ("/usr/bin/ld: cannot find /usr/local/cuda/lib/libcufft_static.a: No such file or d",
+         ("libcufft_static.a",)),
+        ("ld.lld: error: cannot open /usr/local/cuda/lib/libcufft.so: No such file or directory",
+         ("libcufft.so",)),
+        ("nvlink fatal   : Could not open input file '/usr/local/cuda/lib/libcufft_static.a'",
+         ("libcufft_static.a",)),
+        ("/usr/bin/ld: cannot find -lCUBLAS_LIB-NOTFOUND: No such file or directory",
+         ("CUBLAS",)),
+        ("mold: fatal: library not found: cublas", ("cublas",)),
+        ("meson.build:3:0: ERROR: Dependency \"cublas-13.0\" not found", ("cublas",)),
+        ("meson.build:3:0: ERROR: Couldn't find requested CUDA module 'cublas'", ("cublas",)),
+        ("error while loading shared libraries: libcublas.so.13: cannot open shared object file",
+         ("libcublas.so.13",)),
+        ("warning: '/usr/local/cuda/lib/libcublas.so', needed by 'x', missing and no known rule",
+         ()),
         ('  get_target_property() called with non-existent target "CUDA::npp".', ("npp",)),
         ("/usr/bin/ld: warning: libcublas.so.12, needed by ./liba.so, not found (try", ()),
         ("a.cu:1: warning: CUDA::cufft not found", ()),
@@ -164,6 +262,15 @@ CMake Error at /usr/share/cmake/Modules/FindPackageHandleStandardArgs.cmake:230 
 )  # fmt: skip
 def test_only_errors_tell_what_is_lacking(output: str, names: tuple[str, ...]) -> None:
     assert lacking(output.splitlines()) == names
+
+
+@given(st.sampled_from(["/", "/a", "'/l", "/lib.so", "a_LIB ", "-l", "A_LIBRARY "]))
+def test_a_hostile_line_is_read_in_time(piece: str) -> None:
+    begun = time.process_time()
+    lines = [piece * (4_000 // len(piece))] * 10
+    lacking(lines)
+    judge(lines)
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(
