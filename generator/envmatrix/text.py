@@ -1,8 +1,9 @@
 """Text from outside, made safe to print: no control characters, no commands to a CI system, no
-passwords."""
+passwords, no tokens."""
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -17,6 +18,9 @@ _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _WORKFLOW_COMMAND = re.compile(
     r"^(?P<space>\s*):(?=:)|##(?=\w*\[)|(?P<section>section)_(?=(?:start|end):)", re.MULTILINE
 )
+
+# What Buildkite takes for the beginning of a group of lines, or for a command to open one.
+_GROUP = re.compile(r"^(?=(?:---|\+\+\+|~~~)(?:\s|$)|\^\^\^[ \t]+\+\+\+)", re.MULTILINE)
 
 # The part of a URL before its host; a password with a `/` that is not escaped as well.
 _USERINFO = re.compile(
@@ -36,6 +40,17 @@ _AUTHORIZATION = re.compile(
     re.IGNORECASE,
 )
 
+_ENDINGS = "TOKEN|SECRET|PASSWORD|PASSWD|API.KEY|ACCESS.KEY|PRIVATE.KEY"
+# What follows a quote has spaces in it.
+_VALUE = r"(?:(?<=\")[^\"\n]+|(?<=')[^'\n]+|[^\s'\"`]+)"
+# `AWS_SECRET_ACCESS_KEY=...`, but not `TOKEN == ...`.
+_ASSIGNMENT = re.compile(rf"(?P<name>\b[A-Z0-9_]*(?:{_ENDINGS})=(?!=)['\"]?){_VALUE}")
+# `PRIVATE-TOKEN: ...`, `x-api-key: ...`.
+_HEADER = re.compile(
+    rf"(?P<name>(?<![\w-])[\w-]*-(?:{_ENDINGS})['\"]?:[ \t]*['\"]?){_VALUE}", re.IGNORECASE
+)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+
 
 def safe(text: str) -> str:
     """Return `text` without passwords, control characters and commands to a CI system."""
@@ -45,21 +60,29 @@ def safe(text: str) -> str:
 def safe_json(text: str) -> str:
     """Return a JSON document of ASCII characters, as `json.dumps` writes it, that is safe and says
     the same."""
-    return redacted(text.replace("##", "#\\u0023"))
+    return _STRING.sub(_safe_string, text).replace("##", "#\\u0023")
+
+
+def _safe_string(literal: re.Match[str]) -> str:
+    """A string of a JSON document, without passwords."""
+    text = json.loads(literal[0])
+    shown = redacted(text)
+    return literal[0] if shown == text else json.dumps(shown)
 
 
 def printable(text: str) -> str:
     r"""Return `text` with control characters as escapes: `\x07`, `\u202e`.
 
     Lines stay lines. Whatever a CI system would take for a command is written with an escape too:
-    `\x3a:error::`.
+    `\x3a:error::`. A line that Buildkite would take for the beginning of a group is indented, so
+    that a diff can be read.
     """
     if not text.isprintable():
         text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n"))
         text = "".join(map(_shown, text))
     if "::" in text or "##" in text or "section_" in text:
         text = _WORKFLOW_COMMAND.sub(_defused, text)
-    return text
+    return _GROUP.sub(" ", text)
 
 
 def one_line(text: str) -> str:
@@ -87,13 +110,16 @@ def _defused(command: re.Match[str]) -> str:
 
 
 def redacted(text: str) -> str:
-    """Return `text` with the passwords in URLs and in HTTP headers as `***`."""
+    """Return `text` with the passwords in URLs, HTTP headers and assignments as `***`."""
     if "://" in text and "@" in text:
         text = _USERINFO.sub(_without_password, text)
     if "=" in text:
         text = _SECRET_PARAMETER.sub(rf"\g<name>{_REDACTED}", text)
+        text = _ASSIGNMENT.sub(rf"\g<name>{_REDACTED}", text)
     if "earer" in text or "uthorization" in text:
         text = _AUTHORIZATION.sub(rf"\g<name>{_REDACTED}", text)
+    if ":" in text and "-" in text:
+        text = _HEADER.sub(rf"\g<name>{_REDACTED}", text)
     return text
 
 

@@ -21,8 +21,8 @@ PACKAGE = Path(envmatrix.__file__).parent
 
 # Each may import those before it, and itself.
 LAYERS = (
-    "errors",
     "text",
+    "errors",
     "files",
     "confined",
     "console",

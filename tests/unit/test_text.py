@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from envmatrix.text import one_line, printable, redacted, safe, safe_json
 
-HOSTILE = st.text(st.sampled_from("a:# \n\r\t\x1b[]0m\x9b\u202e\u2028\udc80\0gvso"), max_size=40)
+HOSTILE = st.text(
+    st.sampled_from("a:# \n\r\t\x1b[]0m\x9b\u202e\u2028\udc80\0gvso-+~^"), max_size=40
+)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,14 @@ def test_control_characters_are_printed_as_escapes(text: str, printed: str) -> N
         ("##teamcity[buildStop]", r"#\x23teamcity[buildStop]"),
         ("###vso[x]", r"##\x23vso[x]"),
         ("section_start:0:a\r\x1b[0Kx", r"section\x5fstart:0:a\rx"),
+        (
+            "--- a/file\n+++ b/file\n@@ -1 +1 @@\n-a\n+b",
+            " --- a/file\n +++ b/file\n@@ -1 +1 @@\n-a\n+b",
+        ),
+        ("~~~ group\n---\n", " ~~~ group\n ---\n"),
+        ("^^^ +++", " ^^^ +++"),
+        ("\x1b[0m--- group", " --- group"),
+        ("---------- not one, --- nor this", "---------- not one, --- nor this"),
         ("std::vector and a ## heading", "std::vector and a ## heading"),
     ],
 )
@@ -59,6 +69,7 @@ def test_whatever_is_printed_has_printable_characters_only(text: str) -> None:
     printed = printable(text)
     assert all(its in "\n\t" or unicodedata.category(its)[0] != "C" for its in printed)
     assert not re.search(r"^\s*::|##\w*\[", printed, re.MULTILINE)
+    assert not re.search(r"^(---|\+\+\+|~~~|\^\^\^ \+\+\+)(\s|$)", printed, re.MULTILINE)
     assert printable(printed) == printed
     printed.encode()
 
@@ -88,12 +99,26 @@ def test_a_name_stays_in_its_line(text: str) -> None:
         ("https://h/x?private_token=secret#top", "https://h/x?private_token=***#top"),
         ("Authorization: Basic secret", "Authorization: Basic ***"),
         ("{'authorization': 'Bearer secret'}", "{'authorization': 'Bearer ***'}"),
+        ("PRIVATE-TOKEN: secret", "PRIVATE-TOKEN: ***"),
+        ("> x-api-key:secret\n> accept: x", "> x-api-key:***\n> accept: x"),
+        ("{'Job-Token': 'secret'}", "{'Job-Token': '***'}"),
+        ("authorization: bearer secret", "authorization: bearer ***"),
+        ("AWS_SECRET_ACCESS_KEY=secret", "AWS_SECRET_ACCESS_KEY=***"),
+        ("export TOKEN=secret; x", "export TOKEN=*** x"),
+        ("PASSWORD='a secret' x", "PASSWORD='***' x"),
+        ('MY_API_KEY="a secret"', 'MY_API_KEY="***"'),
+        ('"DB_PASSWD=secret"', '"DB_PASSWD=***"'),
+        ("cmake -DDEPLOY_TOKEN=secret -DA=1", "cmake -DDEPLOY_TOKEN=*** -DA=1"),
+        ("CLIENT_SECRET=", "CLIENT_SECRET="),
+        ("TOKEN == 5, token=5, TOKENS=5, SECRET: 5", "TOKEN == 5, token=5, TOKENS=5, SECRET: 5"),
+        ("a.cpp:5: unexpected token: ;", "a.cpp:5: unexpected token: ;"),
         ("https://h/x?version=1.0", "https://h/x?version=1.0"),
     ],
 )
 def test_passwords_are_not_printed(text: str, printed: str) -> None:
     assert redacted(text) == printed
     assert "secret" not in safe(text)
+    assert redacted(printed) == printed
 
 
 def words(others: str) -> st.SearchStrategy[str]:
@@ -110,6 +135,16 @@ def words(others: str) -> st.SearchStrategy[str]:
 def test_no_password_of_a_url_survives(form: str, user: str, password: str) -> None:
     secret = f"{password}S3CR3T"
     assert "S3CR3T" not in redacted(f"said: {form.format(user, secret)} (1)")
+
+
+@pytest.mark.parametrize(
+    "text", ['TOKEN="secret', 'TOKEN="a secret" x', "TOKEN='", 'https://h/?key=secret"', "TOKEN="]
+)
+def test_a_document_without_passwords_is_whole(text: str) -> None:
+    document = {"TOKEN=": [text, "x"], "x": 'TOKEN="'}
+    printed = safe_json(json.dumps(document))
+    assert json.loads(printed).keys() == document.keys()
+    assert "secret" not in printed
 
 
 @given(st.dictionaries(st.text(max_size=5), HOSTILE))
