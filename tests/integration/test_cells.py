@@ -98,7 +98,7 @@ def test_a_library_that_does_not_compile_fails_with_its_output_and_exit_code(
     done = envmatrix("run", "compile", CELL, expect=1, cwd=tmp_path)
 
     assert "broken-on-purpose" in done.stderr
-    assert f"nox -s shell-{CELL}" in done.stderr
+    assert f"`envmatrix run shell {CELL} --library vectorops`" in done.stderr
 
 
 def test_a_missing_gpu_is_a_skip_that_names_the_missing_link(envmatrix: Envmatrix) -> None:

@@ -167,9 +167,10 @@ class Runner:
 
     def hint(self, step: str) -> str:
         """Where to look, and how to try it by hand."""
+        place = self.place
         return (
-            f"the log is {self.place.log(step)}; a shell in that same container: "
-            f"`nox -s shell-{self.place.cell.id}`"
+            f"the log is {place.log(step)}; a shell in the container that compiles it: "
+            f"`{place.shell}`"
         )
 
     def _judged(self, lines: Sequence[str]) -> failures.Judgement:

@@ -98,6 +98,12 @@ class Workplace:
         return self.library.shm * 10**6 if self.library.shm else None
 
     @property
+    def shell(self) -> str:
+        """The command that opens a shell in the container that compiles."""
+        emulate = "" if self.compiler.arch == self.host_arch else " --emulate"
+        return f"envmatrix run shell {self.cell.id} --library {self.library.name}{emulate}"
+
+    @property
     def made_of(self) -> str:
         """What decides what is in the build directory, but for files of the repository itself.
         Build systems compare times, which do not tell of an exchanged compiler or source."""

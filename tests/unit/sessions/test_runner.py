@@ -1,17 +1,23 @@
-"""What a run leaves in the directories that its containers write to."""
+"""What a run leaves in the directories that its containers write to, and what is said of a step
+that failed."""
 
 from __future__ import annotations
 
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from tests.unit.sessions.places import place
 
 from envmatrix.console import Console
-from envmatrix.sessions.runner import clear_privileges
+from envmatrix.plan.images import images_of
+from envmatrix.sessions.runner import Runner, clear_privileges
 from envmatrix.sessions.steps import Workplace
+
+if TYPE_CHECKING:
+    import docker
 
 
 @pytest.fixture
@@ -55,3 +61,24 @@ def test_a_compiler_cache_that_cannot_be_used_is_told_and_fails_nothing(
     (workplace.caches / "ccache").touch()
     clear_privileges(workplace, [], Console())
     assert "remove the compiler cache" in capsys.readouterr().err
+
+
+FOREIGN = "cuda13.5-debian12-aarch64"
+
+
+@pytest.mark.parametrize(
+    ("cell", "emulate", "option"),
+    [
+        ("cuda13.5-debian12-x86_64", False, ""),
+        (FOREIGN, False, ""),
+        (FOREIGN, True, " --emulate"),
+    ],
+)
+def test_a_failure_names_the_shell_of_its_library_in_its_container(
+    cell: str, option: str, *, emulate: bool
+) -> None:
+    here = place(cell=cell)
+    compiler, *_ = images_of(here.cell, "amd64", emulate=emulate)
+    here = replace(here, compiler=compiler)
+    hint = Runner(cast("docker.DockerClient", None), here, Console()).hint("compile")
+    assert f"`envmatrix run shell {cell} --library lib{option}`" in hint
