@@ -95,9 +95,9 @@ class Cell:
                 f"`{cell.id}` can be examined only on a machine of its own architecture",
                 hint="examine a cell of this machine's: most findings are the same",
             )
+        libraries = _libraries(workspace, which.library, cell)
         image = analysis_image(cell)
         names = _provided(workspace, [image], console)
-        libraries = _libraries(workspace, which.library, cell)
         return cls(workspace, cell, libraries, image, image, names, which, console)
 
     @classmethod
@@ -330,7 +330,7 @@ def _libraries(workspace: Workspace, name: str | None, cell: PlannedCell) -> tup
 
 
 def _none_of(name: str | None, names: str, cell: PlannedCell) -> Problem:
-    if name:
+    if name is not None:
         return Problem(f"matrix.yaml has no library `{name}`", hint=f"it has {names}")
     if names == "none":
         return Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")

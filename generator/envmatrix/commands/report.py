@@ -94,7 +94,7 @@ def scope_of(
         waivers=load_waivers(workspace.root),
         libraries=set(libraries) or None,
         cells=cells,
-        since=_moment(workspace.root, since) if since else None,
+        since=None if since is None else _moment(workspace.root, since),
         since_name=since,
     )
 

@@ -45,11 +45,11 @@ def choose(facts: GpuFacts, device: str | None = None) -> Passthrough | NoGpu:
 
     `device` is a qualified CDI name (`vendor.com/class=name`) that a person asked for.
     """
-    wanted = device or f"{NVIDIA}=all"
+    wanted = f"{NVIDIA}=all" if device is None else device
     kind = wanted.split("=")[0]
     if facts.engine_has_cdi and kind in facts.kinds:
         return Passthrough("cdi", wanted)
-    if device:
+    if device is not None:
         known = ", ".join(sorted(facts.kinds)) or "none"
         return NoGpu(f"the engine has no CDI device of kind `{kind}`; it knows {known}")
     if "nvidia" in facts.runtimes and facts.has_driver:
