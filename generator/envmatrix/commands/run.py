@@ -23,10 +23,11 @@ from envmatrix.results.recording import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution, begin_anew
-from envmatrix.sessions.fatbins import device_code, difference
+from envmatrix.sessions.fatbins import device_code, difference, is_probe
 from envmatrix.sessions.outcomes import COUNTED, Artifact, TestOutcome
 from envmatrix.sessions.runner import Skipped, clear_privileges
 from envmatrix.sessions.steps import Workplace
+from envmatrix.text import one_line
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
@@ -264,7 +265,7 @@ def _warn_of_architectures(found: Sequence[Artifact], execution: Execution) -> N
     place, console = execution.place, execution.runner.console
     wrong = []
     with place.build.opened() as build:
-        for item in found:
+        for item in (its for its in found if not is_probe(its.path)):
             with build.open(str(item.path)) as handle:
                 words = difference(device_code(handle), place.cell.toolchain.sm)
             if words:
@@ -281,7 +282,7 @@ def _warn_of_architectures(found: Sequence[Artifact], execution: Execution) -> N
 def _tell(run: TestRun) -> None:
     for outcome in run.outcomes:
         reason = f": {outcome.message}" if outcome.message else ""
-        output(f"{outcome.state:8} {outcome.name} {outcome.seconds:.2f} s{reason}")
+        output(f"{outcome.state:8} {one_line(outcome.name)} {outcome.seconds:.2f} s{reason}")
     counts = Counter(outcome.state for outcome in run.outcomes)
     summary = ", ".join(f"{counts[state]} {state}" for state in COUNTED if counts[state])
     output(f"{summary or 'no test'}; {_shown(run.junit)}")
@@ -308,7 +309,9 @@ def _are_waived(
     found = [waiver_of(waivers, library, cell, its.name, today) for its in bad]
     for outcome, waiver in zip(bad, found, strict=True):
         if waiver is not None:
-            console.warn(f"`{outcome.name}` fails, and is waived: {waiver.bug}, {waiver.owner}")
+            console.warn(
+                f"`{one_line(outcome.name)}` fails, and is waived: {waiver.bug}, {waiver.owner}"
+            )
     return bool(bad) and all(found)
 
 

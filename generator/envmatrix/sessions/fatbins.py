@@ -5,10 +5,12 @@ has a limit."""
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import PurePath
 from typing import IO
 
 # A container: magic, version, size of this header, size of what follows. `fatbinary` writes it, and
@@ -19,6 +21,9 @@ _MAGIC = struct.pack("<IHH", 0xBA55ED50, 1, _CONTAINER.size)
 _IMAGE = struct.Struct("<HHIQ")
 _ARCHITECTURE, _SHORTEST = 28, 32
 _PTX, _SASS = 1, 2
+
+# What CMake compiles to learn about a compiler, which is no part of what a library makes.
+_PROBE = re.compile(r"(?:^|/)CMakeFiles/(?:\d[^/]*/CompilerId|CMakeScratch/|CMakeTmp/)")
 
 _CHUNK = 1 << 20
 # Beyond these nothing is looked at: the largest libraries of CUDA have some thousand containers.
@@ -34,6 +39,11 @@ class DeviceCode:
 
     sass: frozenset[int] = frozenset()
     ptx: frozenset[int] = frozenset()
+
+
+def is_probe(path: PurePath) -> bool:
+    """Whether a file of a build directory is one of CMake's own compilations."""
+    return _PROBE.search(path.as_posix()) is not None
 
 
 def device_code(handle: IO[bytes]) -> DeviceCode:
