@@ -634,6 +634,32 @@ def test_a_defect_is_told_where_no_file_can_be_written(
     assert "secret" not in answer.err
 
 
+@pytest.mark.parametrize(
+    "verb", [("run", "compile", CELL), ("run", "analyse", CELL), ("report",), ("serve",)]
+)
+def test_an_empty_name_is_an_unknown_library(
+    envmatrix: Prompt, repository: Path, verb: tuple[str, ...]
+) -> None:
+    (repository / "envs/analysis.yaml").write_text(
+        "flavour: analysis\nextends: devel\npackages: [gcovr]\n"
+    )
+    answer = envmatrix(*verb, "--library", "")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith("error: matrix.yaml has no library ``\n")
+
+
+def test_a_name_with_a_line_break_stays_in_its_line(envmatrix: Prompt, repository: Path) -> None:
+    (repository / "matrix.d").mkdir()
+    (repository / "matrix.d/a\n::error::b.yaml").write_text("x: 1\n")
+    (repository / "matrix.d/c\nd.yaml").mkdir()
+    answer = envmatrix("plan")
+    assert answer.status == 2
+    assert r"a\n::error::b.yaml" in answer.err
+    assert r"c\nd.yaml" in answer.err
+    for line in answer.err.splitlines():
+        assert line.startswith(("error: ", "hint: ")), line
+
+
 @pytest.mark.parametrize("verb", ["test", "perf"])
 @pytest.mark.parametrize("stray", [("other",), ("-R", "name"), ("other", "--", "-R", "name")])
 def test_what_is_for_another_program_follows_two_dashes(

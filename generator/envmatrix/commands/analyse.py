@@ -18,6 +18,7 @@ from envmatrix.sessions.analysis import VARIANTS
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.runner import Skipped, StepFailed
+from envmatrix.text import one_line
 
 # What is done where nobody says: what says something of every library.
 _USUAL = ("coverage", "clang-tidy", "cppcheck", "asan", "ubsan", "abi", "size", "licences")
@@ -88,7 +89,7 @@ def _tell(analysis: Analysis, found: Sequence[Finding], execution: Execution) ->
         output(f"{its.name}: {its.value:.4g} {its.unit}")
     new = [its for its in found if its.is_new]
     for finding in new[:_MOST]:
-        place = f"{finding.file}:{finding.line}: " if finding.file else ""
+        place = f"{one_line(finding.file)}:{finding.line}: " if finding.file else ""
         output(f"{place}{finding.message} [{finding.tool} {finding.rule}]")
     if len(new) > _MOST:
         output(f"and {len(new) - _MOST} more")

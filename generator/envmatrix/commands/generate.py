@@ -17,6 +17,7 @@ from envmatrix.files import write_whole
 from envmatrix.matrix.json_schema import json_schema
 from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
 from envmatrix.render.dockerfile import dockerfile
+from envmatrix.text import one_line
 
 SCHEMAS: Mapping[str, type[Table]] = {
     "matrix.schema.json": MatrixFile,
@@ -48,7 +49,7 @@ def command(context: click.Context, *, check: bool, console: Console) -> None:
     _write(workspace.root, {path: wanted[path] for path in changed}, console)
     for path in stale:
         _remove(workspace.root / path)
-        console.say(f"removed  {path}")
+        console.say(f"removed  {one_line(path)}")
     if not changed and not stale:
         console.say(f"{len(wanted)} generated files are up to date")
 
@@ -82,7 +83,7 @@ def _ask(asked: consumers.Asked, console: Console) -> None:
 def _write(root: Path, wanted: Mapping[str, str], console: Console) -> None:
     for path, text in wanted.items():
         write_whole(root / path, text.encode())
-        console.say(f"wrote    {path}")
+        console.say(f"wrote    {one_line(path)}")
 
 
 def _remove(path: Path) -> None:
@@ -121,7 +122,9 @@ def _stale(root: Path, wanted: Iterable[str]) -> Iterable[str]:
 
 
 def _report_drift(changed: Iterable[str], stale: Iterable[str]) -> None:
-    details = [f"`{path}` differs" for path in changed] + [f"`{path}` is stale" for path in stale]
+    details = [f"`{one_line(path)}` differs" for path in changed] + [
+        f"`{one_line(path)}` is stale" for path in stale
+    ]
     if details:
         raise OutOfDate(
             "generated files are out of date",

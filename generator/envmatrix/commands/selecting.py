@@ -23,6 +23,7 @@ from envmatrix.sessions.dependencies import (
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
 from envmatrix.sessions.steps import Workplace
+from envmatrix.text import one_line
 
 
 def selected(cell: Cell, execution: Execution, since: str) -> Selection:
@@ -76,7 +77,7 @@ def explain(found: Selection, console: Console, *, every_test: bool) -> None:
     what = "all tests" if found.tests is None else f"{len(found.tests)} tests"
     console.say(f"select   {what}: {found.reason}")
     for name, reason in sorted((found.tests or {}).items()) if every_test else ():
-        output(f"selected {name}: {reason}")
+        output(f"selected {one_line(name)}: {reason}")
 
 
 def missed(found: Selection, outcomes: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:
@@ -95,7 +96,7 @@ def shadow(
     seconds = sum(its.seconds for its in skipped)
     console.say(f"shadow   {len(skipped)} tests would have been skipped, {seconds:.1f} s")
     for outcome in wrong:
-        console.warn(f"`{outcome.name}` fails and would not have been run")
+        console.warn(f"`{one_line(outcome.name)}` fails and would not have been run")
     return (
         Measurement("tests that selection would skip", len(skipped), "tests", "higher"),
         Measurement("failures that selection would miss", len(wrong), "tests", "lower"),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from envmatrix.results.records import InvalidRecord, Part, Record, Run, line_of, record_of
+from envmatrix.text import one_line
 
 _SUFFIX = ".jsonl"
 _SET_ASIDE = ".unreadable"
@@ -139,11 +140,11 @@ def _set_aside(file: Path, reason: str) -> str:
     people should know."""
     names = (f"{file.stem[:_KEPT_NAME]}{number or ''}{_SET_ASIDE}" for number in count())
     target = next(its for name in names if not os.path.lexists(its := file.with_name(name)))
-    message = f"the record `{file.name}` is invalid and was not stored: {reason}"
+    message = f"the record `{one_line(file.name)}` is invalid and was not stored: {reason}"
     try:
         file.rename(target)
         with target.with_suffix(".reason").open("x", encoding="utf-8", errors="replace") as handle:
             handle.write(f"{message}\n")
     except OSError as error:
         return f"{message}; it cannot be set aside: {error.strerror}"
-    return f"{message}; it is kept as `{target}`"
+    return f"{message}; it is kept as `{one_line(str(target))}`"

@@ -180,6 +180,7 @@ def test_a_name_of_any_length_and_kind_can_be_set_aside(tmp_path: Path) -> None:
     assert replay(tmp_path, lambda _: None, told.append) == 0
 
     assert len(told) == 7
+    assert all(message.count("\n") == 0 and message.isprintable() for message in told)
     assert waiting(tmp_path) == 0
     assert not (tmp_path / "elsewhere").exists()
 
