@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,50 @@ def test_cmake_takes_a_preset_or_ninja_and_a_release() -> None:
 def test_cmake_builds_targets_with_so_many_jobs() -> None:
     (_, compiled) = commands(place(LibraryBuild(targets=("a", "b"))), 7)
     assert list(compiled.argv[-4:]) == ["7", "--target", "a", "b"]
+
+
+EXTERNAL = """\
+cmake_minimum_required(VERSION 3.16)
+project(x NONE)
+include(ExternalProject)
+ExternalProject_Add(e URL "http://127.0.0.1:1/x.tar.gz" CONFIGURE_COMMAND "" BUILD_COMMAND ""
+                    INSTALL_COMMAND "")
+"""
+
+
+@pytest.mark.parametrize("generator", ["Ninja", "Unix Makefiles"])
+def test_a_download_is_tried_once(tmp_path: Path, generator: str) -> None:
+    if not (shutil.which("cmake") and shutil.which("ninja") and shutil.which("make")):
+        pytest.skip("there is no CMake, ninja or make")
+    (tmp_path / "CMakeLists.txt").write_text(EXTERNAL)
+    build = tmp_path / "a build"
+    subprocess.run(["cmake", "-G", generator, "-S", tmp_path, "-B", build], check=True)
+
+    (_, compiled) = commands(place(LibraryBuild()), 1)
+    assert buildsystems.ONE_TRY in compiled.argv[2]
+    for _ in range(2):
+        subprocess.run(["sh", "-euc", buildsystems.ONE_TRY], cwd=build, check=True)
+    done = subprocess.run(
+        ["cmake", "--build", build], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode != 0
+    assert "Each download failed" in done.stdout + done.stderr
+    assert "Retry" not in done.stdout + done.stderr
+
+
+def test_no_other_file_is_changed_for_a_download(tmp_path: Path) -> None:
+    said = "set(retry_number 5)\n"
+    others = ("e-stamp/e.cmake", "src/download-e.cmake", "outside")
+    for name in (*others, "sub/e-stamp/download-e.cmake"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(said)
+    (tmp_path / "e-stamp/download-link.cmake").symlink_to("../outside")
+
+    subprocess.run(["sh", "-euc", buildsystems.ONE_TRY], cwd=tmp_path, check=True)
+
+    assert "0" in (tmp_path / "sub/e-stamp/download-e.cmake").read_text()
+    assert all((tmp_path / name).read_text() == said for name in others)
 
 
 def test_meson_is_set_up_once_and_across_with_a_file() -> None:
