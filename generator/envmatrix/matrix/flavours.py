@@ -21,6 +21,14 @@ from envmatrix.matrix.targets import CROSS_HOST, TARGETS
 # The flavours that images are made of, each over the one that it extends.
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
 
+# What to have in each where there is none: enough to compile with CMake and to run CTest.
+_SMALLEST: Mapping[str, str] = {
+    "runtime": "{flavour: runtime, components: [cudart], packages: [cmake, libgomp1, libstdc++6]}",
+    "devel": "{flavour: devel, extends: runtime, components: [nvcc, cccl], "
+    'packages: ["g++-{gcc}", make, ninja-build]}',
+    "cross": '{flavour: cross, extends: devel, packages: ["g++-{gcc}-{triplet}"]}',
+}
+
 # Those that need not be there, likewise.
 _OPTIONAL: Mapping[str, str] = {ANALYSIS: "devel"}
 
@@ -63,9 +71,8 @@ def image_problems(
     for name, below in {**IMAGES, **optional}.items():
         flavour = flavours.get(name)
         if flavour is None:
-            yield Problem(
-                f"there is no flavour `{name}`", hint=f"describe it in `envs/{name}.yaml`"
-            )
+            hint = f"describe it in `envs/{name}.yaml`, for example: `{_SMALLEST[name]}`"
+            yield Problem(f"there is no flavour `{name}`", hint=hint)
             continue
         if flavour.extends != below:
             must = f"must extend `{below}`" if below else "must extend no other"

@@ -22,9 +22,6 @@ def load_matrix(root: Path) -> Matrix:
     document = load(root / files.MATRIX, files.MATRIX)
     overlays = _documents(root / files.OVERLAYS, problems)
     documents = _documents(root / files.FLAVOURS, problems)
-    if not files.yaml_files(root / files.FLAVOURS):
-        hint = f"describe one in `{files.FLAVOURS}/devel.yaml`"
-        problems.append(Problem(f"`{files.FLAVOURS}` describes no flavour", hint=hint))
     flavours, flavour_problems = read_flavours(documents, facts)
     if not problems and not flavour_problems:
         flavour_problems.extend(image_problems(flavours, documents))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +58,19 @@ def test_flavours_that_can_make_no_image_are_refused(
         load_matrix(root)
     (found,) = map(str, caught.value.problems)
     assert problem in found
+
+
+def test_the_hints_for_flavours_that_are_not_there_are_enough_of_them(tmp_path: Path) -> None:
+    root = write_repository(tmp_path, 'cuda: ["13.0"]\nos: [debian12]\narch: [aarch64]')
+    shutil.rmtree(root / "envs")
+    with pytest.raises(ConfigurationError) as caught:
+        load_matrix(root)
+
+    (root / "envs").mkdir()
+    for problem in caught.value.problems:
+        assert problem.hint
+        written = re.search(r"in `(envs/\w+\.yaml)`, for example: `(.*)`$", problem.hint)
+        assert written, problem
+        (root / written[1]).write_text(written[2])
+
+    assert load_matrix(root).cells
