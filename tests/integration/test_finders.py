@@ -59,6 +59,8 @@ PACKAGES = [
     "python3-setuptools",
     "zlib1g-dev:{target}",
 ]
+# How `timeout` ends: nothing was found out.
+TIMED_OUT = 124
 # What a machine does in seconds, of the images that every test has: those have no `nvml`.
 QUICK = ("driver", "gtest", "make", "names", "toolkit")
 
@@ -228,6 +230,7 @@ def test_the_page_says_what_is_found(
 ) -> None:
     found = INVOKE[column.way](finders(column.source), column.source, tmp_path / "out")
     assert set(found) == set(checks())
+    assert TIMED_OUT not in found.values()
     if update_discovery:
         text = replaced(PAGE.read_text("utf-8"), {column: found})
         PAGE.write_text(text, encoding="utf-8")

@@ -9,6 +9,6 @@ for check in "$here"/checks/*.sh; do
   name=$(basename "$check" .sh)
   case " ${CHECKS:-$name} " in *" $name "*) ;; *) continue ;; esac
   mkdir "$found/$name"
-  (cd "$found/$name" && HERE=$here timeout "${LIMIT:-300}" sh -eu "$check") >"$found/$name.log" 2>&1
+  (cd "$found/$name" && HERE=$here timeout "${LIMIT:-1200}" sh -eu "$check") >"$found/$name.log" 2>&1
   echo $? >"$found/$name.status"
 done
