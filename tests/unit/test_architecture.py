@@ -52,6 +52,7 @@ PURE = {
     "results.records",
     "results.summary",
     "results.tables",
+    "sessions.batches",
     "sessions.buildsystems",
     "sessions.failures",
     "sessions.findings",

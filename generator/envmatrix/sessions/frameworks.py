@@ -5,68 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 
-from envmatrix.errors import EnvmatrixError
+from envmatrix.sessions.batches import (
+    EXPRESSION,
+    Batch,
+    Framework,
+    missing,
+    missing_by,
+    of_programs,
+    parts,
+    report_of,
+)
 from envmatrix.sessions.buildsystems import BAZEL, bazel
 from envmatrix.sessions.junit import Case
-from envmatrix.sessions.outcomes import bounded
 from envmatrix.sessions.steps import BUILD, Workplace
-
-# Where frameworks write their reports, in the build directory.
-REPORTS = "reports"
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One program with tests. `report` is a glob in the build directory of the JUnit files that it
-    writes; without one its exit code is the outcome of the only test, `program`."""
-
-    argv: Sequence[str]
-    report: str | None
-    program: str = ""
-    directory: str = BUILD
-    needs_compiler: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Framework:
-    """`listing` prints what `names` reads; `running` takes the names that are wanted, None for all;
-    `name` is what a case goes by in both. Programs are those that the library's `run` means.
-    `endings` reads how programs of tests ended that did not end by themselves, from what is
-    printed; `tells_why` says that messages in reports are about what is wrong."""
-
-    listing: Callable[[Workplace, Sequence[str]], Sequence[Batch]]
-    names: Callable[[Batch, str], Iterable[str]]
-    running: Callable[
-        [Workplace, Sequence[str], Sequence[str] | None, Sequence[str]], Sequence[Batch]
-    ]
-    name: Callable[[Batch, Case, str], str]
-    endings: Callable[[Iterable[str]], Mapping[str, str]] = lambda _lines: {}
-    tells_why: bool = False
-
-
-def names(framework: Framework, batch: Batch, text: str) -> tuple[str, ...]:
-    """The tests that a listing tells; EnvmatrixError where it tells none that can be read."""
-    try:
-        return tuple(dict.fromkeys(map(_checked, framework.names(batch, bounded(text)))))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise EnvmatrixError(
-            f"the list of tests of `{batch.argv[0]}` cannot be read: {error}",
-            hint="run without `--shard`",
-        ) from error
-
-
-def _checked(name: object) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a test is no text, but {type(name).__name__}")
-    return name
-
-
-def _report(program: str) -> str:
-    return f"{REPORTS}/{PurePosixPath(program).name}.xml"
 
 
 def _own_name(_batch: Batch, case: Case, _file: str) -> str:
@@ -87,13 +43,22 @@ def _ctest(
     wanted: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
-    report = _report("ctest")
+    report = report_of("ctest")
     argv = ["ctest", "--test-dir", BUILD, "--output-on-failure", "--output-junit"]
-    some = [] if wanted is None else ["-R", f"^({'|'.join(map(_in_cmake, wanted))})$"]
-    return (Batch([*argv, f"{BUILD}/{report}", *some, *arguments], report),)
+    argv += [f"{BUILD}/{report}"]
+    if wanted is None:
+        return (Batch([*argv, *arguments], report),)
+    return [
+        Batch([*argv, "-R", _in_cmake(part), *arguments], report, tests=part)
+        for part in parts(wanted, EXPRESSION, _escaped)
+    ]
 
 
-def _in_cmake(name: str) -> str:
+def _in_cmake(names: Sequence[str]) -> str:
+    return f"^({'|'.join(map(_escaped, names))})$"
+
+
+def _escaped(name: str) -> str:
     """A name as an expression of CMake, whose `re` knows few special characters."""
     return re.sub(r"([][\\.*+?^$()|])", r"\\\1", name)
 
@@ -108,7 +73,10 @@ def _ctest_endings(lines: Iterable[str]) -> Mapping[str, str]:
 
 
 def _gtest_listing(_place: Workplace, programs: Sequence[str]) -> Sequence[Batch]:
-    return [Batch([program, "--gtest_list_tests"], None, program) for program in programs]
+    return [
+        replace(batch, argv=[*batch.argv, "--gtest_list_tests"], report=None)
+        for batch, _ in of_programs(programs, None)
+    ]
 
 
 def _gtest_names(batch: Batch, text: str) -> Iterable[str]:
@@ -128,15 +96,18 @@ def _gtest(
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     batches = []
-    for program, some in _of_programs(programs, wanted):
+    for batch, some in of_programs(programs, wanted):
+        report = f"--gtest_output=xml:{BUILD}/{batch.report}"
         chosen = [] if some is None else [f"--gtest_filter={':'.join(some)}"]
-        argv = [program, f"--gtest_output=xml:{BUILD}/{_report(program)}"]
-        batches.append(Batch([*argv, *chosen, *arguments], _report(program), program))
+        batches.append(replace(batch, argv=[*batch.argv, report, *chosen, *arguments]))
     return batches
 
 
 def _catch2_listing(_place: Workplace, programs: Sequence[str]) -> Sequence[Batch]:
-    return [Batch(["sh", "-c", _CATCH2_LIST, "sh", program], None, program) for program in programs]
+    return [
+        replace(batch, argv=["sh", "-c", _CATCH2_LIST, "sh", *batch.argv], report=None)
+        for batch, _ in of_programs(programs, None)
+    ]
 
 
 # Version 2 ends with the number of tests, version 3 has another option for it. What can do neither,
@@ -160,10 +131,10 @@ def _catch2(
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     batches = []
-    for program, some in _of_programs(programs, wanted):
+    for batch, some in of_programs(programs, wanted):
+        report = ["--reporter", "junit", "--out", f"{BUILD}/{batch.report}"]
         chosen = [] if some is None else [",".join(map(_in_catch2, some))]
-        argv = [program, "--reporter", "junit", "--out", f"{BUILD}/{_report(program)}"]
-        batches.append(Batch([*argv, *chosen, *arguments], _report(program), program))
+        batches.append(replace(batch, argv=[*batch.argv, *report, *chosen, *arguments]))
     return batches
 
 
@@ -177,21 +148,13 @@ def _catch2_name(batch: Batch, case: Case, _file: str) -> str:
     return _in_program(batch, name)
 
 
+def _catch2_missing(wanted: Sequence[str], told: Collection[str]) -> Sequence[str]:
+    """None where any was told: a report leaves out tests that assert nothing, and cuts names."""
+    return () if told else wanted
+
+
 def _in_program(batch: Batch, name: str) -> str:
-    return f"{PurePosixPath(batch.program).name}:{name}"
-
-
-def _of_programs(
-    programs: Sequence[str], wanted: Sequence[str] | None
-) -> Iterable[tuple[str, Sequence[str] | None]]:
-    """Each program with the tests of it that are wanted, without those that have none."""
-    for program in programs:
-        if wanted is None:
-            yield program, None
-            continue
-        prefix = f"{PurePosixPath(program).name}:"
-        if some := [name.removeprefix(prefix) for name in wanted if name.startswith(prefix)]:
-            yield program, some
+    return f"{batch.label}:{name}"
 
 
 # Without the directory that it is started in before all others: that has the sources, and what
@@ -214,10 +177,13 @@ def _pytest(
     wanted: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
-    report = _report("pytest")
+    report = report_of("pytest")
     argv = [*_PYTEST, f"--junitxml={BUILD}/{report}", "-o", "junit_family=xunit1", *arguments]
-    some = paths if wanted is None else wanted
-    return (Batch([*argv, *some], report, directory=place.tree),)
+    if wanted is None:
+        return (Batch([*argv, *paths], report, directory=place.tree),)
+    return [
+        Batch([*argv, *part], report, directory=place.tree, tests=part) for part in parts(wanted)
+    ]
 
 
 def _pytest_name(_batch: Batch, case: Case, _file: str) -> str:
@@ -231,6 +197,12 @@ def _pytest_name(_batch: Batch, case: Case, _file: str) -> str:
     classes = case.classname.removeprefix(module).strip(".")
     inner = classes.split(".") if classes else []
     return "::".join([case.file, *inner, case.name])
+
+
+def _dotted(name: str) -> str:
+    """A node id without what tells files from classes: reports do not always have that."""
+    path, bracket, parameters = name.partition("[")
+    return path.replace(".py::", ".").replace("::", ".").replace("/", ".") + bracket + parameters
 
 
 def _commands_listing(_place: Workplace, commands: Sequence[str]) -> Sequence[Batch]:
@@ -250,7 +222,7 @@ def _commands(
     more = "".join(f" {shlex.quote(argument)}" for argument in arguments)
     return [
         Batch(["bash", "-euo", "pipefail", "-c", f"{command}{more}"], None, command)
-        for command in commands
+        for command in dict.fromkeys(commands)
         if wanted is None or command in wanted
     ]
 
@@ -270,7 +242,15 @@ def _meson(
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     argv = ["meson", "test", "-C", BUILD, "--no-rebuild", "--print-errorlogs", *arguments]
-    return (Batch([*argv, *(wanted or ())], "meson-logs/testlog.junit.xml"),)
+    report = "meson-logs/testlog.junit.xml"
+    if wanted is None:
+        return (Batch(argv, report),)
+    return [Batch([*argv, *part], report, tests=part) for part in parts(wanted)]
+
+
+def _meson_missing(wanted: Sequence[str], told: Collection[str]) -> Sequence[str]:
+    """None where reports have tests inside of tests, which go by names of their own."""
+    return missing(wanted, told) if set(told) <= set(wanted) else ()
 
 
 # `2/5 suite / name  FAIL  0.01s  killed by signal 11 SIGSEGV`; its JUnit file has nothing of it.
@@ -303,30 +283,88 @@ def _bazel(
 ) -> Sequence[Batch]:
     argv = [*bazel("test"), "--test_output=errors"]
     options = [*place.library.build.options, *arguments]
-    some = (targets or ("//...",)) if wanted is None else wanted
     report = "bazel-testlogs/**/test.xml"
-    return (Batch([*argv, *options, *some], report, "", place.tree, needs_compiler=True),)
+    batch = Batch([*argv, *options], report, "", place.tree, needs_compiler=True)
+    if wanted is None:
+        return (replace(batch, argv=[*batch.argv, *(targets or ("//...",))]),)
+    some = dict.fromkeys(map(_bazel_label, wanted))
+    return [replace(batch, argv=[*batch.argv, *part], tests=part) for part in parts(some)]
+
+
+def _bazel_label(name: str) -> str:
+    """The target of a case, which alone can be run."""
+    return name.partition(" ")[0]
+
+
+# Where the parts of a target are told that Bazel runs several times.
+_BAZEL_PART = re.compile(r"(?:_?(?:shard|run)_\d+_of_\d+)+")
 
 
 def _bazel_name(_batch: Batch, case: Case, file: str) -> str:
     """The target of a report, `//package:target`, and of a case in it where that has a name."""
-    *package, target, _ = PurePosixPath(file).parts
+    *directories, last, _ = PurePosixPath(file).parts
+    if not _BAZEL_PART.fullmatch(last):
+        directories.append(last)
+    *package, target = directories
     label = f"//{'/'.join(package)}:{target}"
     return label if case.name.endswith(target) else f"{label} {case.name}"
 
 
 FRAMEWORKS: Mapping[str, Framework] = {
-    "bazel": Framework(_bazel_listing, _bazel_names, _bazel, _bazel_name),
-    "catch2": Framework(_catch2_listing, _catch2_names, _catch2, _catch2_name, tells_why=True),
+    "bazel": Framework(
+        _bazel_listing,
+        _bazel_names,
+        _bazel,
+        _bazel_name,
+        # A package and a target in it are one path in a report.
+        missing=partial(missing_by, lambda name: _bazel_label(name).replace(":", "/")),
+        narrowing="--(?:test_.*filter|build_tests_only|build_tag_filters|config|notest_keep_going)"
+        "|--test_keep_going=|--nokeep_going|-//",
+    ),
+    "catch2": Framework(
+        _catch2_listing,
+        _catch2_names,
+        _catch2,
+        _catch2_name,
+        tells_why=True,
+        missing=_catch2_missing,
+        narrowing="[^-]|-[aex]$|--abort",
+    ),
     "commands": Framework(_commands_listing, _commands_names, _commands, _own_name),
-    "ctest": Framework(_ctest_listing, _ctest_names, _ctest, _own_name, _ctest_endings),
+    "ctest": Framework(
+        _ctest_listing,
+        _ctest_names,
+        _ctest,
+        _own_name,
+        _ctest_endings,
+        narrowing="-(?:[RELIUN]|LE)$"
+        "|--(?:tests-|exclude-|label-|union|rerun-failed|stop-|show-only|preset)",
+    ),
     "googletest": Framework(
         _gtest_listing,
         _gtest_names,
         _gtest,
         lambda batch, case, _file: _in_program(batch, f"{case.classname}.{case.name}"),
         tells_why=True,
+        narrowing="--?gtest_(?:filter|fail_fast|flagfile|list_tests)",
     ),
-    "meson": Framework(_meson_listing, _meson_names, _meson, _own_name, _meson_endings),
-    "pytest": Framework(_pytest_listing, _pytest_names, _pytest, _pytest_name, tells_why=True),
+    "meson": Framework(
+        _meson_listing,
+        _meson_names,
+        _meson,
+        _own_name,
+        _meson_endings,
+        missing=_meson_missing,
+        narrowing="--(?:suite|no-suite|maxfail|slice|setup|list)",
+    ),
+    "pytest": Framework(
+        _pytest_listing,
+        _pytest_names,
+        _pytest,
+        _pytest_name,
+        tells_why=True,
+        missing=partial(missing_by, _dotted),
+        narrowing="-[vqsl]*[kmx]|--(?:exitfirst|maxfail|deselect|ignore|lf|last-failed|sw|stepwise"
+        "|co|collect-only)",
+    ),
 }

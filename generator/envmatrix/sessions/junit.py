@@ -15,7 +15,7 @@ from envmatrix.sessions.outcomes import State, TestOutcome
 # Beyond these a file is no report: cases, and elements in each other.
 _MOST_CASES, _DEEPEST = 200_000, 100
 # What one test printed, its name and its time are cut to these, in characters.
-PRINTED, _LONGEST_NAME, _LONGEST_NUMBER = 64 << 10, 2000, 50
+PRINTED, LONGEST_NAME, _LONGEST_NUMBER = 64 << 10, 2000, 50
 # No test takes a year; what says so does not know.
 _LONGEST_TIME = 365 * 86_400.0
 
@@ -115,7 +115,7 @@ def _case(case: _Element) -> Case:
     state = _state(case)
     output = "\n".join(filter(None, (case.findtext(tag) for tag in ("system-out", "system-err"))))
     name, classname, file = (
-        cut(case.get(key) or "", _LONGEST_NAME) for key in ("name", "classname", "file")
+        cut(case.get(key) or "", LONGEST_NAME) for key in ("name", "classname", "file")
     )
     message = "" if state == "passed" else cut(_message(case, output), PRINTED)
     time = _seconds(case.get("time") or "0")

@@ -6,7 +6,7 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -141,8 +141,8 @@ def check_machine(found: Sequence[Artifact], machine: str) -> None:
 def merged(first: Sequence[TestOutcome], again: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:
     """`first`, with what those that were tried again came to: one that passes now is flaky, and
     keeps what it said when it did not."""
-    second = {its.name: its for its in again}
-    return tuple(_tried(its, second.get(its.name)) for its in first)
+    second = {its.name: its for its in of_each(again)}
+    return tuple(_tried(its, second.get(its.name)) for its in of_each(first))
 
 
 def _tried(before: TestOutcome, after: TestOutcome | None) -> TestOutcome:
@@ -163,6 +163,14 @@ def worse(known: TestOutcome | None, found: TestOutcome) -> TestOutcome:
         return found
     chosen = max(known, found, key=lambda its: _SEVERITY.index(its.state))
     return replace(chosen, seconds=known.seconds + found.seconds)
+
+
+def of_each(found: Iterable[TestOutcome]) -> tuple[TestOutcome, ...]:
+    """One outcome of each name: the worst of those that have it."""
+    worst: dict[str, TestOutcome] = {}
+    for its in found:
+        worst[its.name] = worse(worst.get(its.name), its)
+    return tuple(worst.values())
 
 
 # What a list of tests or of measurements may have, in characters.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.matrix.model import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, steps, verdicts
+from envmatrix.sessions.batches import REPORTS, Batch, Framework, names
 from envmatrix.sessions.buildsystems import SITE
-from envmatrix.sessions.frameworks import FRAMEWORKS, REPORTS, Batch, Framework, names
+from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed
 from envmatrix.sessions.sharding import Shard, chosen
@@ -74,9 +75,10 @@ class Testing:
             failed = [its.name for its in found if its.state in _FAILED]
             if not failed:
                 break
-            again, failure = self._some(failed, asked.arguments)
+            again, failure = self._some(failed, asked.arguments, tells_missing=False)
             found = outcomes.merged(found, again)
-        if not found and failure is None and asked.shard is None and asked.only is None:
+        is_nothing = wanted is not None and (not wanted or self._narrows(asked.arguments))
+        if not found and failure is None and not is_nothing:
             failure = self._no_test("no test ran", "test")
         file = place.junit
         junit.write(file, f"{place.library.name}.{place.cell.id}", found)
@@ -96,7 +98,7 @@ class Testing:
         for batch in self._framework.listing(self.runner.place, self._programs()):
             output = self._output("list", batch, keeps_stdout=True)
             if self._lacks_driver(batch, output):
-                found.append(f"{PurePosixPath(batch.program).name}:*")
+                found.append(batch.program)
                 continue
             self.runner.check(output)
             found += names(self._framework, batch, output.ended.stdout)
@@ -122,23 +124,43 @@ class Testing:
         return tuple(f"{steps.BUILD}/{name}" for name in inside)
 
     def _some(
-        self, wanted: Sequence[str] | None, arguments: Sequence[str]
+        self,
+        wanted: Sequence[str] | None,
+        arguments: Sequence[str],
+        *,
+        tells_missing: bool = True,
     ) -> tuple[tuple[TestOutcome, ...], EnvmatrixError | None]:
         """What tests came to, all where `wanted` is None; and the failure of a program that did not
-        get to a verdict."""
+        get to a verdict. With `tells_missing`, those that are wanted and did not run are errors,
+        unless the framework was told to leave out some."""
         if wanted is not None and not wanted:
             return (), None
         found: list[TestOutcome] = []
         failure: EnvmatrixError | None = None
         options = (*self.tests.options, *arguments)
         place = self.runner.place
-        for batch in self._framework.running(place, self._programs(), wanted, options):
-            told, failed = self._batch(batch)
+        batches = self._framework.running(place, self._programs(), wanted, options)
+        tells_missing = tells_missing and not self._narrows(arguments)
+        for batch in batches:
+            told, failed = self._batch(batch, tells_missing=tells_missing)
             found += told
             failure = failure or failed
-        return tuple(found), failure
+        if tells_missing:
+            tried = {name for batch in batches for name in (batch.program, *batch.tests)}
+            found += map(self._not_run, (name for name in wanted or () if name not in tried))
+        return outcomes.of_each(found), failure
 
-    def _batch(self, batch: Batch) -> tuple[list[TestOutcome], EnvmatrixError | None]:
+    def _narrows(self, arguments: Sequence[str]) -> bool:
+        """Whether the framework is told to leave out tests, or to end early."""
+        return self._framework.narrows((*self.tests.options, *arguments))
+
+    def _not_run(self, name: str) -> TestOutcome:
+        said = f"did not run: {self.tests.framework} was asked for it, and reports nothing of it"
+        return TestOutcome(name, "errored", 0.0, said)
+
+    def _batch(
+        self, batch: Batch, *, tells_missing: bool
+    ) -> tuple[list[TestOutcome], EnvmatrixError | None]:
         with self.runner.place.build.opened() as build:
             for stale in build.files([batch.report]) if batch.report else ():
                 build.remove(stale.name)  # what an earlier run said is no report of this one
@@ -149,35 +171,48 @@ class Testing:
             error: EnvmatrixError = self.runner.failure(output)
             return [self._lost(batch, seconds, error)], error
         if batch.report is None:
-            told = [_by_status(batch.program, output, seconds)]
-            return self._excused(told), None
+            return [self._by_status(batch.program, output, seconds)], None
         try:
-            told = self._told(batch, batch.report, output.lines)
+            told, is_excused = self._told(batch, batch.report, output.lines)
         except EnvmatrixError as broken:
             if self._lacks_driver(batch, output):
-                return self._excused([_by_status(batch.program, output, seconds)]), None
+                return [self._by_status(batch.program, output, seconds)], None
             error = self.runner.failure(output) if output.ended.status else broken
             return [self._lost(batch, seconds, error)], error
-        excused = self._excused(told)
-        if failed := sum(its.state in _FAILED for its in excused):
+        if tells_missing and batch.tests:
+            absent = self._framework.missing(batch.tests, {its.name for its in told})
+            told += map(self._not_run, absent)
+        if failed := sum(its.state in _FAILED for its in told):
             counted = f"{failed} of {len(told)} tests"
-            return excused, self._failed(counted, output.ended.status or 1, output.lines)
-        if output.ended.status and (excused == told or verdicts.is_crash(output.ended.status)):
+            return told, self._failed(counted, output.ended.status or 1, output.lines)
+        if output.ended.status and (not is_excused or verdicts.is_crash(output.ended.status)):
             return told, self.runner.failure(output)
-        return excused, None
+        return told, None
 
-    def _excused(self, found: list[TestOutcome]) -> list[TestOutcome]:
-        """Without a GPU, tests that need one are skipped where they fail, and those that need its
-        driver where they cannot be loaded."""
+    def _excused(self, outcome: TestOutcome, *, lacks_driver: bool) -> TestOutcome:
+        """Without a GPU, a test that needs one is skipped where it fails, and one that needs its
+        driver where it cannot be loaded."""
         if self.devices:
-            return found
-        return list(verdicts.excused(verdicts.without_driver(found), self.tests.gpu, "no GPU"))
+            return outcome
+        if lacks_driver:
+            message = f"{verdicts.NEEDS_DRIVER}: {outcome.message}"
+            return replace(outcome, state="skipped", message=message)
+        return verdicts.excused(outcome, self.tests.gpu, "no GPU")
 
     def _lacks_driver(self, batch: Batch, output: Output) -> bool:
         """Whether a program of tests cannot say which it has, as there is no GPU and no driver."""
         if self.devices or not batch.program:
             return False
-        return verdicts.lacks_driver(_by_status(batch.program, output, 0))
+        return verdicts.lacks_driver(_ended(batch.program, output, 0.0), status=output.ended.status)
+
+    def _by_status(self, name: str, output: Output, seconds: float) -> TestOutcome:
+        """The outcome of a program that is one test."""
+        status, outcome = output.ended.status, _ended(name, output, seconds)
+        if outcome.state != "failed":
+            return outcome
+        lacks_driver = verdicts.lacks_driver(outcome, status=status)
+        settled = verdicts.by_status(name, status, seconds, outcome.output)
+        return self._excused(settled, lacks_driver=lacks_driver)
 
     def _lost(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:
         """What stands for tests that nothing is known of."""
@@ -194,11 +229,15 @@ class Testing:
             lines[-SHOWN_LINES:],
         )
 
-    def _told(self, batch: Batch, report: str, lines: Sequence[str]) -> list[TestOutcome]:
-        """What the JUnit files of a program say, by the framework's names."""
+    def _told(
+        self, batch: Batch, report: str, lines: Sequence[str]
+    ) -> tuple[list[TestOutcome], bool]:
+        """What the JUnit files of a program say, by the framework's names; and whether any of it is
+        excused."""
         endings = self._framework.endings(lines)
         tells_why = self._framework.tells_why
-        told: dict[str, TestOutcome] = {}
+        told: list[TestOutcome] = []
+        is_excused = False
         top = f"{report.partition('/')[0]}/"
         with self.runner.place.build.opened() as build:
             files = build.files([report])
@@ -213,9 +252,14 @@ class Testing:
                     its = TestOutcome(
                         name, case.state, case.seconds, case.message, output=case.output
                     )
-                    its = verdicts.settled(its, endings.get(case.name, ""), tells_why=tells_why)
-                    told[name] = outcomes.worse(told.get(name), its)
-        return list(told.values())
+                    ending = endings.get(case.name, "")
+                    lacks_driver = verdicts.lacks_driver(its, ending, tells_why=tells_why)
+                    settled = verdicts.settled(its, ending, tells_why=tells_why)
+                    # Before one of the same name hides what is wrong with it.
+                    excused = self._excused(settled, lacks_driver=lacks_driver)
+                    is_excused |= excused is not settled
+                    told.append(excused)
+        return list(outcomes.of_each(told)), is_excused
 
     def _output(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> Output:
         place = self.runner.place
@@ -228,12 +272,10 @@ class Testing:
         return self.runner.output(step, spec, self.tests.timeout)
 
 
-def _by_status(name: str, output: Output, seconds: float) -> TestOutcome:
-    """The outcome of a program that is one test."""
+def _ended(name: str, output: Output, seconds: float) -> TestOutcome:
+    """The outcome of a program that is one test, as far as its exit code tells."""
     status, said = output.ended.status, "".join(output.lines[-1:])
     printed = junit.cut("\n".join(output.lines), junit.PRINTED)
     if status == SKIPPED:
         return TestOutcome(name, "skipped", seconds, said, output=printed)
-    if status:
-        return verdicts.by_status(name, status, seconds, printed)
-    return TestOutcome(name, "passed", seconds, output=printed)
+    return TestOutcome(name, "failed" if status else "passed", seconds, output=printed)

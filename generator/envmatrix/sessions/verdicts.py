@@ -17,23 +17,33 @@ from fnmatch import fnmatchcase
 from envmatrix.sessions.assertions import assertion, shortened
 from envmatrix.sessions.outcomes import TestOutcome
 
+_BAD = ("failed", "errored")
+
 # Above this an exit code tells the signal that ended a program; signals have these numbers.
 _SIGNALS, _LAST_SIGNAL = 128, 31
 # What a shell ends with where it could not start a program.
-_NOT_STARTED = {126: "not executable", 127: "not found"}
+_NOT_FOUND = 127
+_NOT_STARTED = {126: "not executable", _NOT_FOUND: "not found"}
 
-# What a shell, the loader and Python say last where a program did not get to its own work.
-_NO_VERDICT = re.compile(
+# What a shell and the loader say last where a program could not be started: they end with 126 or
+# 127, and what began it may end otherwise.
+_NO_START = re.compile(
     r"""
       (?:^|:\s)(?:line\s)?\d+:\s.*:\s(?:command\s)?not\sfound$
     | ^\S*sh:\s\S+:\s(?:command\s)?not\sfound$
     | :\sexec:\s.*:\s(?:not\sfound|Permission\sdenied|cannot\sexecute.*)$
     | ^(?:/usr/bin/)?env:\s.*No\ssuch\sfile\sor\sdirectory$
     | ^(?:\S*/)?\S*sh:\s.*:\s(?:cannot\sexecute.*|Permission\sdenied|No\ssuch\sfile\sor\sdirectory)$
-    | ^Unable\sto\sfind\sexecutable
     | error\swhile\sloading\sshared\slibraries:
     | symbol\slookup\serror:
     | [Ee]xec\sformat\serror
+    """,
+    re.VERBOSE,
+)
+# What Python, CTest and a shell say last where a program did not get to its own work, or crashed.
+_NO_WORK = re.compile(
+    r"""
+      ^Unable\sto\sfind\sexecutable
     | ^\S*python[\d.]*:\s(?:can't\sopen\sfile|No\smodule\snamed|Error\swhile\sfinding\smodule)
     | ^(?:E\s+)?(?:ModuleNotFoundError|ImportError)\b
     | ^collection\sfailure
@@ -45,23 +55,25 @@ _NO_VERDICT = re.compile(
 )
 # Bazel calls every program that does not end with 0 an error.
 _BAZEL_STATUS = re.compile(r"^exited with error code (\d{1,3})$")
+# Of Meson, how a program ended.
+_STATUS = re.compile(r"^exit status (\d{1,3})$")
 # Where only a part of that is needed: a module that is missing is so everywhere.
 _IMPORTS = re.compile(r"^(?:E\s+)?(?:ModuleNotFoundError|ImportError)\b|^collection failure")
 # How far back something is the last word of a program.
 _LAST_LINES = 4
 
 # The libraries that only the driver has, which comes into a container with a GPU, and what is said
-# where one is missing: by the loader as the last word of a program, or by Python of a module.
+# where one is missing: by the loader of a program, or by Python of a module.
 _DRIVER = (
     r"lib(?:cuda|cudadebugger|nvcuvid|nvoptix|nvidia-(?:allocator|cfg|encode|fbc|ml|opencl"
     r"|opticalflow|ptxjitcompiler))\.so\.1:\ cannot\ open\ shared\ object\ file"
 )
-_NO_DRIVER = re.compile(
-    rf"""
-      ^(?:exit\s(?:code|status)\s\d+(?:\s\(not\sfound\))?:\s)?
-      (?:[^:]+:\serror\swhile\sloading\sshared\slibraries | (?:E\s+)?ImportError):\s{_DRIVER}
-    """,
-    re.VERBOSE,
+_NO_LOADING = re.compile(rf"^[^:]+:\ error\ while\ loading\ shared\ libraries:\ {_DRIVER}")
+_NO_IMPORT = re.compile(rf"^ImportError:\ {_DRIVER}")
+# The lines of a traceback of Python before its last.
+_TRACEBACK = re.compile(
+    r"^(?:\s|$|Traceback \(most recent call last\):|During handling of the above exception"
+    r"|The above exception was the direct cause|(?:\w+\.)*\w*(?:Error|Exception): )"
 )
 NEEDS_DRIVER = "needs the NVIDIA driver, which only a machine with a GPU has"
 
@@ -80,29 +92,35 @@ _NO_DEVICE = re.compile(
 )
 
 
-def settled(outcome: TestOutcome, ending: str = "", *, tells_why: bool = True) -> TestOutcome:
+def settled(
+    outcome: TestOutcome, ending: str = "", *, tells_why: bool = True, status: int | None = None
+) -> TestOutcome:
     """What a test came to that its framework calls bad. `ending` says how its program ended, where
     that was not by itself; `tells_why` whether the framework's message is about what is wrong, and
-    not only about the program."""
-    if outcome.state not in ("failed", "errored"):
+    not only about the program; `status` is its exit code, where that is known."""
+    if outcome.state not in _BAD:
         return outcome
-    if not tells_why and (match := _BAZEL_STATUS.search(outcome.message)):
-        status = int(match[1])
+    if not tells_why and outcome.state == "errored" and _BAZEL_STATUS.search(outcome.message):
+        status = _status(outcome, ending) or 0
         ending = described(status) if is_crash(status) else ""
         outcome = replace(outcome, state="failed", message=described(status))
     told = outcome.message if tells_why else ""
     why = told or assertion(outcome.output)
-    is_verdict = why is not None and not _NO_VERDICT.search(why)
+    is_verdict = why is not None and not _gets_to_none(why)
     if ending and not (is_verdict and "abort" in ending.lower()):
         said = f"{ending}: {why or _last_words(outcome.output)}".rstrip(": ")
         return replace(outcome, state="errored", message=shortened(said))
     if why is not None and is_verdict:
         return replace(outcome, message=shortened(why))
-    last = [line.strip() for line in outcome.output.splitlines() if line.strip()][-_LAST_LINES:]
-    without = why or next(filter(_NO_VERDICT.search, last), None)
+    lines = _lines(outcome.output)
+    # Another exit code than theirs is that of a program that went on.
+    went_on = status is not None and len(lines) > 1
+    without = why or next(
+        filter(_NO_WORK.search if went_on else _gets_to_none, lines[-_LAST_LINES:]), None
+    )
     if without is not None:
         return replace(outcome, state="errored", message=shortened(without))
-    return replace(outcome, message=shortened(outcome.message or "".join(last[-1:])))
+    return replace(outcome, message=shortened(outcome.message or "".join(lines[-1:])))
 
 
 def by_status(name: str, status: int, seconds: float, output: str) -> TestOutcome:
@@ -110,8 +128,21 @@ def by_status(name: str, status: int, seconds: float, output: str) -> TestOutcom
     outcome = TestOutcome(name, "failed", seconds, output=output)
     if is_crash(status):
         return settled(outcome, described(status), tells_why=False)
-    told = settled(outcome, tells_why=False)
+    told = settled(outcome, tells_why=False, status=status)
     return replace(told, message=f"{described(status)}: {told.message}".rstrip(": "))
+
+
+def _gets_to_none(line: str) -> bool:
+    """Whether a line is the last word of what got to no verdict."""
+    return bool(_NO_START.search(line) or _NO_WORK.search(line))
+
+
+def _status(outcome: TestOutcome, ending: str) -> int | None:
+    """The exit code of a test's program, where its framework tells that."""
+    match = _STATUS.match(ending)
+    if match is None and outcome.state == "errored":
+        match = _BAZEL_STATUS.search(outcome.message)
+    return int(match[1]) if match else None
 
 
 def is_crash(status: int) -> bool:
@@ -129,39 +160,44 @@ def described(status: int) -> str:
     return f"exit code {status}{f' ({name})' if name else ''}"
 
 
+def _lines(output: str) -> list[str]:
+    """Those that say something."""
+    return [line.strip() for line in output.splitlines() if line.strip()]
+
+
 def _last_words(output: str) -> str:
-    """The last line that says something."""
-    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+    return "".join(_lines(output)[-1:])
 
 
-def lacks_driver(outcome: TestOutcome) -> bool:
-    """Whether a program could not be loaded for want of a library of the driver. That is its last
-    word: after it others may have failed that are not a matter of the driver."""
-    said = (outcome.message, _last_words(outcome.output) or outcome.message)
-    return outcome.state == "errored" and all(map(_NO_DRIVER.search, said))
+def lacks_driver(
+    outcome: TestOutcome, ending: str = "", *, tells_why: bool = False, status: int | None = None
+) -> bool:
+    """Whether a program that failed could not be loaded for want of a library of the driver; of
+    `outcome` as its framework tells it. The loader has the last word, and ends with 127; where the
+    exit code is not known, and of Python, nothing else may have been printed."""
+    if outcome.state not in _BAD:
+        return False
+    last = _last_words(outcome.output)
+    if tells_why:
+        return bool(_NO_IMPORT.match(outcome.message) and _NO_IMPORT.match(last or outcome.message))
+    status = _status(outcome, ending) if status is None else status
+    if ending and status is None:
+        return False
+    if _NO_LOADING.match(last):
+        is_all = len(_lines(outcome.output)) == 1
+        return status == _NOT_FOUND or (status is None and is_all)
+    *before, _ = outcome.output.rstrip().splitlines() or [""]
+    is_all = all(map(_TRACEBACK.match, before))
+    return status in (None, 1) and bool(_NO_IMPORT.match(last)) and is_all
 
 
-def without_driver(found: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:
-    """`found`, where what could not be loaded without the driver is skipped."""
-    return tuple(
-        replace(its, state="skipped", message=f"{NEEDS_DRIVER}: {its.message}")
-        if lacks_driver(its)
-        else its
-        for its in found
-    )
-
-
-def excused(
-    found: Sequence[TestOutcome], globs: Sequence[str], reason: str
-) -> tuple[TestOutcome, ...]:
-    """`found`, where what goes by one of `globs` and plausibly fails for want of a GPU is skipped
-    for a reason."""
-    return tuple(
-        replace(its, state="skipped", message=f"{reason}: {its.message}".rstrip(": "))
-        if any(fnmatchcase(its.name, glob) for glob in globs) and _may_lack_a_gpu(its)
-        else its
-        for its in found
-    )
+def excused(outcome: TestOutcome, globs: Sequence[str], reason: str) -> TestOutcome:
+    """`outcome`; skipped for a reason where it goes by one of `globs` and plausibly fails for want
+    of a GPU."""
+    if not any(fnmatchcase(outcome.name, glob) for glob in globs) or not _may_lack_a_gpu(outcome):
+        return outcome
+    message = f"{reason}: {outcome.message}".rstrip(": ")
+    return replace(outcome, state="skipped", message=message)
 
 
 def _may_lack_a_gpu(outcome: TestOutcome) -> bool:

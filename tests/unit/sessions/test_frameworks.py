@@ -11,7 +11,8 @@ from tests.unit.sessions.places import place
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.model import LibraryBuild
-from envmatrix.sessions.frameworks import FRAMEWORKS, Batch, names
+from envmatrix.sessions.batches import Batch, names
+from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.junit import Case
 
 PLACE = place(LibraryBuild())
@@ -22,7 +23,7 @@ def case(name: str, classname: str = "", file: str = "") -> Case:
 
 
 def listed(framework: str, text: str, program: str = "/build/tests/a_test") -> tuple[str, ...]:
-    return names(FRAMEWORKS[framework], Batch([program], None, program), text)
+    return names(FRAMEWORKS[framework], Batch([program], None, program, label="a_test"), text)
 
 
 def argv(framework: str, wanted: list[str] | None, *programs: str) -> list[list[str]]:
@@ -50,7 +51,7 @@ def test_googletest_tests_go_by_program_suite_and_name() -> None:
         "a_test:Typed/0.Works",
         "a_test:Sizes/Gemm.Multiplies/0",
     )
-    batch = Batch(["/build/tests/a_test"], "r", "/build/tests/a_test")
+    batch = Batch(["/build/tests/a_test"], "r", label="a_test")
     told = FRAMEWORKS["googletest"].name(batch, case("Scales", "Axpy"), "r")
     assert told == "a_test:Axpy.Scales"
 
@@ -69,7 +70,7 @@ def test_catch2_tests_go_without_their_sections() -> None:
         "a_test:matrix, dense",
     )
     name = FRAMEWORKS["catch2"].name
-    batch = Batch(["/build/a_test"], "r", "/build/a_test")
+    batch = Batch(["/build/a_test"], "r", label="a_test")
     assert name(batch, case("vectors add/of zeros", "a_test.global"), "r") == "a_test:vectors add"
 
 
@@ -213,3 +214,112 @@ def test_meson_tests_are_named_on_its_command_line() -> None:
     (run,) = argv("meson", ["a"])
     assert run[:4] == ["meson", "test", "-C", "/build"]
     assert run[-1] == "a"
+
+
+# More names than one argument holds, and more than an expression of CMake.
+MANY = [f"some.fairly_long_test_name_of_a_suite_number_{number}" for number in range(2500)]
+# Of Linux, for one argument.
+LONGEST_ARGUMENT = 128 << 10
+
+
+@pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"commands"}))
+def test_names_that_are_too_many_for_one_command_line_are_all_in_several(framework: str) -> None:
+    prefix = {"bazel": "//", "catch2": "a:", "googletest": "a:"}.get(framework, "")
+    wanted = [f"{prefix}{name}" for name in MANY]
+    batches = FRAMEWORKS[framework].running(PLACE, ["/build/a"], wanted, ["--more"])
+    assert len(batches) > 1
+    assert [name for batch in batches for name in batch.tests] == wanted
+    for batch in batches:
+        assert sum(map(len, batch.argv)) < LONGEST_ARGUMENT
+        said = re.findall(r"_number_(\d+)", " ".join(batch.argv))
+        assert [f"{prefix}{MANY[int(number)]}" for number in said] == list(batch.tests)
+
+
+def compiled(pattern: str) -> int:
+    """The most that CMake compiles a list of escaped names to: 3 bytes for each alternative, 4 for
+    each run of characters, of which one that is escaped is its own."""
+    runs = len(re.findall(r"\\.|[^\\|]+", pattern))
+    return len(pattern) + 4 * runs + 3 * (pattern.count("|") + 1)
+
+
+@given(st.lists(st.text(st.sampled_from("a.$|(\\"), min_size=1, max_size=3000), max_size=60))
+@example(["a"] * 9000)
+@example(["."] * 9000)
+@example(["a." * 1500] * 60)
+def test_no_expression_is_too_big_for_cmake(wanted: list[str]) -> None:
+    for run in argv("ctest", wanted):
+        assert compiled(run[run.index("-R") + 1]) < 64 << 10
+
+
+def test_programs_of_one_base_name_are_told_apart_by_their_paths() -> None:
+    programs = ["/build/a/t", "/build/b/t", "/build/b/u"]
+    for framework, listing in (("googletest", "S.\n  a\n"), ("catch2", "S.a\n")):
+        batches = FRAMEWORKS[framework].listing(PLACE, programs)
+        told = [names(FRAMEWORKS[framework], batch, listing) for batch in batches]
+        assert told == [("a/t:S.a",), ("b/t:S.a",), ("u:S.a",)]
+    runs = argv("googletest", ["b/t:S.a", "u:S.a"], *programs)
+    assert [run[0] for run in runs] == ["/build/b/t", "/build/b/u"]
+    every = FRAMEWORKS["googletest"].running(PLACE, programs, None, [])
+    assert len({batch.report for batch in every}) == 3
+    assert FRAMEWORKS["googletest"].name(every[0], case("a", "S"), "r") == "a/t:S.a"
+
+
+def test_a_program_itself_is_wanted_with_all_its_tests() -> None:
+    (run,) = argv("googletest", ["/build/a"], "/build/a", "/build/b")
+    assert run == ["/build/a", "--gtest_output=xml:/build/reports/a.xml", "--more"]
+
+
+@pytest.mark.parametrize(
+    ("framework", "wanted", "told", "missing"),
+    [
+        ("ctest", ["a", "b"], ["a"], ["b"]),
+        ("ctest", ["x" * 3000, "a\nb"], [], []),
+        ("googletest", ["t:S.a", "t:S.b"], ["t:S.b"], ["t:S.a"]),
+        ("pytest", ["t/a.py::T::test_b[x/y::z]"], ["t/a/T.py::test_b[x/y::z]"], []),
+        ("pytest", ["t/a.py::T::test_b[x]"], ["t/a/T.py::test_b[y]"], ["t/a.py::T::test_b[x]"]),
+        ("bazel", ["//a:b/c", "//a:d"], ["//a/b:c S.x"], ["//a:d"]),
+        ("meson", ["a", "b"], ["a"], ["b"]),
+        ("meson", ["a", "b"], ["1 of a's own"], []),
+        ("meson", ["a", "b"], [], ["a", "b"]),
+        ("catch2", ["t:a", "t:asserts nothing"], ["t:a"], []),
+        ("catch2", ["t:a"], [], ["t:a"]),
+    ],
+)
+def test_what_is_wanted_and_not_reported_is_missing(
+    framework: str, wanted: list[str], told: list[str], missing: list[str]
+) -> None:
+    assert list(FRAMEWORKS[framework].missing(wanted, told)) == missing
+
+
+@pytest.mark.parametrize(
+    ("framework", "option", "narrows"),
+    [
+        ("ctest", "-L", True),
+        ("ctest", "--stop-on-failure", True),
+        ("ctest", "-j4", False),
+        ("googletest", "--gtest_filter=-*Slow*", True),
+        ("googletest", "--gtest_shuffle", False),
+        ("catch2", "[fast]", True),
+        ("catch2", "--durations", False),
+        ("pytest", "-m", True),
+        ("pytest", "-k fast", True),
+        ("pytest", "-x", True),
+        ("pytest", "-v", False),
+        ("pytest", "--durations=3", False),
+        ("meson", "--suite=fast", True),
+        ("meson", "--timeout-multiplier=2", False),
+        ("bazel", "--test_tag_filters=-gpu", True),
+        ("bazel", "--test_output=all", False),
+        ("commands", "-k", False),
+    ],
+)
+def test_some_options_leave_out_tests(framework: str, option: str, *, narrows: bool) -> None:
+    assert FRAMEWORKS[framework].narrows(["--other", option]) == narrows
+
+
+def test_bazel_runs_the_target_of_a_case_and_tells_parts_of_one_as_one() -> None:
+    (batch,) = FRAMEWORKS["bazel"].running(PLACE, [], ["//a:b S.x", "//a:b S.y"], [])
+    assert batch.argv[-1] == "//a:b"
+    assert batch.argv.count("//a:b") == 1
+    name = FRAMEWORKS["bazel"].name(batch, case("S.x"), "a/b/shard_1_of_2/test.xml")
+    assert name == "//a:b S.x"

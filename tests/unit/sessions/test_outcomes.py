@@ -162,6 +162,16 @@ def test_what_is_not_tried_again_stays_as_it_was() -> None:
     assert outcomes.merged([outcome("a", "failed")], []) == (outcome("a", "failed"),)
 
 
+def test_no_outcome_hides_a_worse_one_of_its_name() -> None:
+    one, other = outcome("a", "failed"), outcome("a", "passed")
+    for found in ([one, other], [other, one]):
+        assert [its.state for its in outcomes.of_each(found)] == ["failed"]
+        assert [its.state for its in outcomes.merged([outcome("a", "errored")], found)] == [
+            "failed"
+        ]
+        assert [its.state for its in outcomes.merged(found, [])] == ["failed"]
+
+
 def test_of_outcomes_of_one_name_the_worse_counts_and_the_time_of_both() -> None:
     found = outcomes.worse(outcome("a", "failed", "no"), outcome("a", "passed"))
     assert found == TestOutcome("a", "failed", 2.0, "no")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +17,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.model import LibraryTest
 from envmatrix.sessions.runner import Output, Runner, StepFailed
 from envmatrix.sessions.sharding import Shard
-from envmatrix.sessions.testing import Asked, Testing
+from envmatrix.sessions.testing import Asked, Testing, TestRun
 
 if TYPE_CHECKING:
     import docker
@@ -25,10 +27,14 @@ EMPTY = Ended(0, '{"tests": []}')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfCTest(Runner):
-    """Lists what it is given, and reports no test."""
+    """Lists what it is given, and reports the next of `reports`, no test where there is none.
+    With `obeys` the tests that are wanted as well."""
 
     listed: Ended
     printed: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
+    obeys: bool = False
+    commands: list[Sequence[str]] = field(default_factory=list)
 
     def output(
         self, step: str, spec: ContainerSpec, timeout: float | None, *, then: str | None = None
@@ -36,15 +42,44 @@ class OfCTest(Runner):
         if step == "list":
             return Output(self.listed, self.printed, step)
         with self.place.build.opened() as build:
-            build.write("reports/ctest.xml", b"<testsuites/>")
-        return Output(Ended(0), (), step)
+            report = dict(enumerate(self.reports)).get(len(self.commands), "")
+            report += "".join(map(case, wanted(spec.command))) if self.obeys else ""
+            build.write("reports/ctest.xml", f"<testsuite>{report}</testsuite>".encode())
+        self.commands.append(spec.command)
+        return Output(Ended(8 if "fail" in report else 0), (), step)
 
 
-def ctest_in(root: Path, listed: Ended, printed: tuple[str, ...] = ()) -> Testing:
+def ctest_in(
+    root: Path,
+    listed: Ended,
+    printed: tuple[str, ...] = (),
+    reports: tuple[str, ...] = (),
+    options: tuple[str, ...] = (),
+) -> Testing:
     ours = replace(place(test=LibraryTest()), root=root)
     client = cast("docker.DockerClient", None)
-    runner = OfCTest(client, ours, Console(), listed=listed, printed=printed)
-    return Testing(runner, LibraryTest(), ())
+    runner = OfCTest(client, ours, Console(), listed=listed, printed=printed, reports=reports)
+    return Testing(runner, LibraryTest(options=options), ())
+
+
+def listing(*names: str) -> Ended:
+    return Ended(0, json.dumps({"tests": [{"name": name} for name in names]}))
+
+
+def case(name: str, status: str = "run", printed: str = "") -> str:
+    said = f"<failure message='Failed'/><system-out>{printed}</system-out>"
+    inside = said if status == "fail" else ""
+    return f"<testcase name='{name}' status='{status}'>{inside}</testcase>"
+
+
+def wanted(command: Sequence[str]) -> list[str]:
+    """The names in the expression of a command."""
+    pattern = command[command.index("-R") + 1]
+    return pattern.removeprefix("^(").removesuffix(")$").replace("\\", "").split("|")
+
+
+def states(run: TestRun) -> dict[str, str]:
+    return {its.name: its.state for its in run.outcomes}
 
 
 def test_a_framework_that_runs_no_test_fails(tmp_path: Path) -> None:
@@ -81,3 +116,108 @@ def test_a_program_that_cannot_list_its_tests_is_an_error(tmp_path: Path) -> Non
     with pytest.raises(StepFailed, match=r"list of `lib` in .* failed with exit code 127") as error:
         tests.run(Asked(shard=Shard(1, 2)))
     assert error.value.details == printed
+
+
+def test_a_shard_that_runs_no_test_of_its_own_fails(tmp_path: Path) -> None:
+    run = ctest_in(tmp_path, listing("a", "b", "c")).run(Asked(shard=Shard(1, 2)))
+    assert states(run) == {"a": "errored", "c": "errored"}
+    assert all(its.message.startswith("did not run: ctest") for its in run.outcomes)
+    assert run.failure is not None
+
+
+def test_a_wanted_test_that_is_not_reported_is_an_error(tmp_path: Path) -> None:
+    tests = ctest_in(tmp_path, listing("a", "b"), reports=(case("a"),))
+    run = tests.run(Asked(shard=Shard(1, 1)))
+    assert states(run) == {"a": "passed", "b": "errored"}
+    assert run.failure is not None
+    assert run.failure.exit_code == 1
+
+
+def test_a_test_that_a_change_reaches_and_that_does_not_run_is_an_error(tmp_path: Path) -> None:
+    run = ctest_in(tmp_path, EMPTY).run(Asked(only=("a",)))
+    assert states(run) == {"a": "errored"}
+    assert run.failure is not None
+
+
+@pytest.mark.parametrize("in_matrix", [True, False])
+def test_a_test_that_an_option_leaves_out_is_none(tmp_path: Path, *, in_matrix: bool) -> None:
+    options = ("-L", "host")
+    tests = ctest_in(
+        tmp_path,
+        listing("a", "b"),
+        reports=(case("a"),),
+        options=options if in_matrix else (),
+    )
+    run = tests.run(Asked(() if in_matrix else options, shard=Shard(1, 1)))
+    assert (states(run), run.failure) == ({"a": "passed"}, None)
+
+
+def test_what_does_not_run_again_stays_as_it_was(tmp_path: Path) -> None:
+    tests = ctest_in(tmp_path, EMPTY, reports=(case("a", "fail", "expected 1"),))
+    run = tests.run(Asked(retries=1))
+    assert states(run) == {"a": "failed"}
+    assert run.outcomes[0].message == "expected 1"
+    assert run.failure is not None
+
+
+def test_a_shard_of_many_tests_runs_them_all(tmp_path: Path) -> None:
+    """In several programs, which may all run what a fixture needs."""
+    names = [f"some.fairly_long_test_name_of_a_suite_number_{number:04}" for number in range(500)]
+    fixture = case("fixture"), case("fixture", "fail"), case("fixture")
+    tests = ctest_in(tmp_path, listing(*names), reports=fixture)
+    runner = replace(cast("OfCTest", tests.runner), obeys=True)
+    run = replace(tests, runner=runner).run(Asked(shard=Shard(1, 1)))
+    assert len(runner.commands) == 2
+    assert states(run) == {**dict.fromkeys(names, "passed"), "fixture": "failed"}
+
+
+LOADER = "x: error while loading shared libraries: libcuda.so.1: cannot open shared object file: No"
+
+
+@pytest.mark.parametrize(
+    ("cases", "state"),
+    [
+        (case("a", "fail", LOADER), "skipped"),
+        (case("a", "fail", f"FAIL: expected 1, got 2\n{LOADER}"), "errored"),
+        (case("a", "fail", LOADER) + case("a", "fail", "expected 1"), "failed"),
+        (case("a", "fail", "expected 1") + case("a"), "failed"),
+    ],
+    ids=["loader", "more", "another", "passes"],
+)
+def test_no_test_that_lacks_the_driver_hides_one_that_failed(
+    tmp_path: Path, cases: str, state: str
+) -> None:
+    run = ctest_in(tmp_path, EMPTY, reports=(cases,)).run(Asked())
+    assert states(run) == {"a": state}
+    assert (run.failure is None) == (state == "skipped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfOne(Runner):
+    """Runs programs that end so, and write no report."""
+
+    ended: Output
+
+    def output(
+        self, step: str, spec: ContainerSpec, timeout: float | None, *, then: str | None = None
+    ) -> Output:
+        return replace(self.ended, step=step)
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "state"),
+    [
+        (1, ("FAIL: expected 1, got 2", LOADER), "failed"),
+        (1, (LOADER,), "errored"),
+        (127, ("begins", LOADER), "skipped"),
+        (77, ("no GPU",), "skipped"),
+    ],
+)
+def test_a_command_is_told_by_its_exit_code(
+    tmp_path: Path, status: int, lines: tuple[str, ...], state: str
+) -> None:
+    ours = replace(place(test=LibraryTest()), root=tmp_path)
+    client = cast("docker.DockerClient", None)
+    runner = OfOne(client, ours, Console(), ended=Output(Ended(status), lines, "test"))
+    run = Testing(runner, LibraryTest("commands", run=("a",)), ()).run(Asked())
+    assert states(run) == {"a": state}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from envmatrix.sessions import verdicts
@@ -135,40 +137,46 @@ def test_an_exit_code_tells_what_a_program_came_to(
 def test_only_a_verdict_and_a_gpu_that_cuda_misses_are_excused(
     message: str, output: str, state: State, *, is_excused: bool
 ) -> None:
-    (found,) = verdicts.excused([bad(message, output, state)], ["gpu_*"], "no GPU")
+    found = verdicts.excused(bad(message, output, state), ["gpu_*"], "no GPU")
     assert (found.state == "skipped") == is_excused
     assert found.message.startswith("no GPU") == is_excused
 
 
 def test_what_no_glob_names_is_not_excused() -> None:
     failed = bad("expected 1 device, got 0")
-    assert verdicts.excused([failed], ["other"], "no GPU") == (failed,)
+    assert verdicts.excused(failed, ["other"], "no GPU") == failed
 
 
 LOADER = "/build/a: error while loading shared libraries: {}: cannot open shared object file: No"
 IMPORT = "ImportError: {}: cannot open shared object file: No such file or directory"
 
 
+FOUND_NO_GPU = (
+    'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    import a\n'
+)
+
+
+def lacks_driver(status: int, output: str) -> set[bool]:
+    """What is thought of a program, by all who know its exit code."""
+    of_meson = bad(output=output), f"exit status {status}"
+    of_bazel = bad(f"exited with error code {status}", f"Executing\n{output}", "errored"), ""
+    return {
+        verdicts.lacks_driver(bad(output=output), status=status),
+        verdicts.lacks_driver(*of_meson),
+        *([verdicts.lacks_driver(*of_bazel)] if status == 127 else ()),
+    }
+
+
 @pytest.mark.parametrize(
     "library", ["libcuda.so.1", "libnvidia-ml.so.1", "libnvcuvid.so.1", "libnvidia-encode.so.1"]
 )
-@pytest.mark.parametrize(("said", "status"), [(LOADER, 127), (LOADER, 1), (IMPORT, 1)])
-def test_what_cannot_be_loaded_without_the_driver_is_skipped(
+@pytest.mark.parametrize(
+    ("said", "status"), [(LOADER, 127), (f"begins\n{LOADER}", 127), (f"{FOUND_NO_GPU}{IMPORT}", 1)]
+)
+def test_what_cannot_be_loaded_without_the_driver_is_known(
     said: str, status: int, library: str
 ) -> None:
-    said = said.format(library)
-    command = verdicts.by_status("a", status, 1.0, f"{said}\n")
-    of_ctest = verdicts.settled(bad("Failed", said), tells_why=False)
-    of_meson = verdicts.settled(bad(output=said), f"exit status {status}", tells_why=False)
-    of_bazel = verdicts.settled(
-        bad(f"exited with error code {status}", said, "errored"), tells_why=False
-    )
-
-    for errored in (command, of_ctest, of_meson, of_bazel):
-        (skipped,) = verdicts.without_driver([errored])
-        assert (errored.state, skipped.state) == ("errored", "skipped")
-        assert skipped.message.startswith(f"{verdicts.NEEDS_DRIVER}: ")
-        assert library in skipped.message
+    assert lacks_driver(status, f"{said.format(library)}\n") == {True}
 
 
 @pytest.mark.parametrize(
@@ -181,19 +189,70 @@ def test_what_cannot_be_loaded_without_the_driver_is_skipped(
         (127, LOADER.format("libmy-libcuda.so.1")),
         (127, "bash: line 1: libcuda.so.1: command not found"),
         (127, "/build/a: symbol lookup error: libcuda.so.1: undefined symbol: cuInit"),
+        (127, f"{LOADER.format('libcuda.so.1')}\n2 of 3 failed\n"),
         (139, LOADER.format("libcuda.so.1")),
         (137, LOADER.format("libcuda.so.1")),
-        (1, f"{LOADER.format('libcuda.so.1')}\n2 of 3 failed\n"),
+        (1, LOADER.format("libcuda.so.1")),
+        (1, f"FAIL: expected 1, got 2\n{LOADER.format('libcuda.so.1')}"),
+        (1, f"FAIL: expected 1, got 2\n{FOUND_NO_GPU}{IMPORT.format('libcuda.so.1')}"),
+        (2, IMPORT.format("libcuda.so.1")),
         (1, "ModuleNotFoundError: No module named 'libcuda'"),
         (1, f"dlopen: {IMPORT.format('libcuda.so.1')[13:]}"),
+        (1, ""),
     ],
 )
-def test_what_something_else_is_wrong_with_is_not_skipped(status: int, output: str) -> None:
-    found = verdicts.by_status("a", status, 1.0, output)
-    assert verdicts.without_driver([found]) == (found,)
+def test_what_something_else_is_wrong_with_does_not_lack_the_driver(
+    status: int, output: str
+) -> None:
+    assert lacks_driver(status, output) == {False}
 
 
-def test_a_file_of_tests_that_cannot_be_collected_is_not_skipped() -> None:
+@pytest.mark.parametrize(
+    ("output", "ending", "lacks_it"),
+    [
+        (f"\n{LOADER}\n\n", "", True),
+        (f"{FOUND_NO_GPU}{IMPORT}", "", True),
+        (f"begins\n{LOADER}", "", False),
+        (f"FAIL: expected 1, got 2\n{LOADER}", "", False),
+        (f"exit code 127 (not found): {LOADER}\n{LOADER}", "", False),
+        (f"FAIL: expected 1, got 2\n{IMPORT}", "", False),
+        (LOADER, "SEGFAULT", False),
+        (LOADER, "Timeout", False),
+    ],
+)
+def test_where_the_exit_code_is_not_known_the_loader_has_said_all_there_is(
+    output: str, ending: str, *, lacks_it: bool
+) -> None:
+    found = bad("Failed", output.replace("{}", "libcuda.so.1"))
+    assert verdicts.lacks_driver(found, ending) == lacks_it
+
+
+@pytest.mark.parametrize("said", [LOADER, IMPORT])
+def test_a_test_that_printed_so_and_failed_by_its_framework_lacks_nothing(said: str) -> None:
+    printed = said.format("libcuda.so.1")
+    assert not verdicts.lacks_driver(bad("a.cpp:3: expected 1", printed), tells_why=True)
+    assert not verdicts.lacks_driver(bad("x", printed, "passed"), status=127)
+
+
+def test_a_test_of_python_that_imports_what_needs_the_driver_lacks_it() -> None:
+    found = bad(IMPORT.format("libcuda.so.1"))
+    assert verdicts.lacks_driver(found, tells_why=True)
+    assert not verdicts.lacks_driver(replace(found, output="2 of 3 failed"), tells_why=True)
+
+
+@pytest.mark.parametrize("last", [LOADER.format("libx.so"), "sh: 1: x: not found"])
+def test_a_program_that_went_on_after_another_was_not_found_failed(last: str) -> None:
+    printed = f"FAIL: expected 1, got 2\n{last}\n"
+    assert verdicts.by_status("a", 1, 1.0, printed).state == "failed"
+    assert verdicts.by_status("a", 127, 1.0, printed).state == "errored"
+
+
+def test_a_test_that_speaks_as_bazel_does_is_not_of_bazel() -> None:
+    said = "exited with error code 139"
+    assert verdicts.settled(bad(said, said), tells_why=False).state == "failed"
+
+
+def test_a_file_of_tests_that_cannot_be_collected_lacks_no_driver() -> None:
     """pytest runs no other test then."""
-    found = verdicts.settled(bad("collection failure", IMPORT.format("libcuda.so.1"), "errored"))
-    assert verdicts.without_driver([found]) == (found,)
+    found = bad("collection failure", IMPORT.format("libcuda.so.1"), "errored")
+    assert not verdicts.lacks_driver(found, tells_why=True)
