@@ -506,6 +506,60 @@ def test_shards_run_each_test_once(libraries: Checkout) -> None:
     assert len(report(libraries)["a"]["runs"]) == 3
 
 
+# More names of tests than CMake takes in one expression: 64 KB.
+MANY = """\
+cmake_minimum_required(VERSION 3.20)
+project(many LANGUAGES NONE)
+enable_testing()
+foreach(number RANGE 1 800)
+  add_test(NAME some.fairly_long_test_name_of_a_suite_with_many_tests_and_with_the_number_${number}
+    COMMAND true)
+endforeach()
+"""
+
+
+def test_a_shard_of_more_names_than_one_command_takes_runs_them_all(libraries: Checkout) -> None:
+    (libraries.root / "many").mkdir()
+    (libraries.root / "many/CMakeLists.txt").write_text(MANY)
+    have(libraries, a={"path": "many", "test": {"framework": "ctest"}})
+
+    libraries.run("run", "test", CELL, "--shard", "1/1")
+
+    assert report(libraries)["a"]["tests"] == {"passed": 800}
+
+
+CASE = r"<testsuite><testcase name=\"a\" classname=\"S\">{}</testcase></testsuite>"
+
+
+def test_programs_of_one_name_do_not_hide_what_fails_in_each_other(libraries: Checkout) -> None:
+    commands = ["mkdir -p /build/a /build/b", SHARED]
+    for name, said in (("a", "<failure/>"), ("b", "")):
+        lines = f'echo "{CASE.format(said)}" >$report'
+        made = googletest(lines)["build"]["commands"][0]
+        commands.append(made.replace("/build/a_test", f"/build/{name}/t"))
+    have(
+        libraries,
+        a={**script(*commands), "test": {"framework": "googletest", "run": ["*/t"]}},
+    )
+
+    done = libraries.run("run", "test", CELL, "--retries", "1", expect=1)
+
+    assert re.findall(r"(?m)^(failed|passed|flaky) +(\S+)", done.stdout) == [
+        ("failed", "a/t:S.a"),
+        ("passed", "b/t:S.a"),
+    ]
+
+
+def test_a_test_that_failed_before_it_lacked_the_driver_failed(libraries: Checkout) -> None:
+    loader = "x: error while loading shared libraries: libcuda.so.1: cannot open shared object file"
+    tests = [f"echo FAIL; echo '{loader}'; exit {status}" for status in (1, 127)]
+    have(libraries, a=script(SHARED, tests=tests))
+
+    libraries.run("run", "test", CELL, expect=1)
+
+    assert report(libraries)["a"]["tests"] == {"failed": 1, "skipped": 1}
+
+
 def test_a_killed_run_is_reported_as_far_as_it_came(
     libraries: Checkout, engine: docker.DockerClient
 ) -> None:
