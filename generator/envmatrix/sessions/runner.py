@@ -274,6 +274,8 @@ class _Stage:
 
     def end(self, status: int) -> None:
         self._is_over = True
-        self._display.finished(self.step, "failed" if status else "done")
+        # What tests come to is not known by how their program ended.
+        failed = "ended" if self.step == "test" else "failed"
+        self._display.finished(self.step, failed if status else "done")
         seconds = time.monotonic() - self._begun
         self._runner.told(Step(self.step, status, seconds, self.log.excerpt()))
