@@ -379,6 +379,7 @@ def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(
         ("Header", True),
         ("b.o", False),
         ("CMakeFiles/a.make", False),
+        ("CMakeFiles/a.cudafe1.cpp", False),
     ):
         file = container.root / "build" / name
         file.parent.mkdir(exist_ok=True)
