@@ -21,9 +21,6 @@ from envmatrix.sessions.sharding import Shard, chosen
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
-# What is to be tried again.
-_FAILED = ("failed", "errored")
-
 
 @dataclass(frozen=True, slots=True)
 class TestRun:
@@ -72,7 +69,7 @@ class Testing:
             wanted = [name for name in part if wanted is None or name in wanted]
         found, failure = self._some(wanted, asked.arguments)
         for _ in range(self.tests.retries if asked.retries is None else asked.retries):
-            failed = [its.name for its in found if its.state in _FAILED]
+            failed = [its.name for its in found if its.state in verdicts.BAD]
             if not failed:
                 break
             again, failure = self._some(failed, asked.arguments, tells_missing=False)
@@ -82,7 +79,7 @@ class Testing:
             failure = self._no_test("no test ran", "test")
         file = place.junit
         junit.write(file, f"{place.library.name}.{place.cell.id}", found)
-        count = sum(its.state in _FAILED for its in found)
+        count = sum(its.state in verdicts.BAD for its in found)
         if count and (failure is None or isinstance(failure, _TestsFailed)):
             status, details = (failure.exit_code, failure.details) if failure else (1, ())
             failure = self._failed(f"{count} of {len(found)} tests", status, details)
@@ -182,7 +179,7 @@ class Testing:
         if tells_missing and batch.tests:
             absent = self._framework.missing(batch.tests, {its.name for its in told})
             told += map(self._not_run, absent)
-        if failed := sum(its.state in _FAILED for its in told):
+        if failed := sum(its.state in verdicts.BAD for its in told):
             counted = f"{failed} of {len(told)} tests"
             return told, self._failed(counted, output.ended.status or 1, output.lines)
         if output.ended.status and (not is_excused or verdicts.is_crash(output.ended.status)):

@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 from envmatrix.sessions.assertions import assertion, shortened
 from envmatrix.sessions.outcomes import TestOutcome
 
-_BAD = ("failed", "errored")
+# What is to be settled, and tried again.
+BAD = ("failed", "errored")
 
 # Above this an exit code tells the signal that ended a program; signals have these numbers.
 _SIGNALS, _LAST_SIGNAL = 128, 31
@@ -98,7 +99,7 @@ def settled(
     """What a test came to that its framework calls bad. `ending` says how its program ended, where
     that was not by itself; `tells_why` whether the framework's message is about what is wrong, and
     not only about the program; `status` is its exit code, where that is known."""
-    if outcome.state not in _BAD:
+    if outcome.state not in BAD:
         return outcome
     if not tells_why and outcome.state == "errored" and _BAZEL_STATUS.search(outcome.message):
         status = _status(outcome, ending) or 0
@@ -175,7 +176,7 @@ def lacks_driver(
     """Whether a program that failed could not be loaded for want of a library of the driver; of
     `outcome` as its framework tells it. The loader has the last word, and ends with 127; where the
     exit code is not known, and of Python, nothing else may have been printed."""
-    if outcome.state not in _BAD:
+    if outcome.state not in BAD:
         return False
     last = _last_words(outcome.output)
     if tells_why:
