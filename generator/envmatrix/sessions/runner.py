@@ -173,7 +173,8 @@ class Runner:
             f"`{place.shell}`"
         )
 
-    def _judged(self, lines: Sequence[str]) -> failures.Judgement:
+    def lacking(self, lines: Iterable[str]) -> failures.Judgement | None:
+        """What errors say of a component that images lack, where they do."""
         for name in failures.lacking(lines):
             if component := self.component_of(name):
                 return failures.Judgement(
@@ -181,6 +182,11 @@ class Runner:
                     f"it needs `{name}`, which is of the component `{component}`",
                     f"add it to the library: `components: [{component}]`",
                 )
+        return None
+
+    def _judged(self, lines: Sequence[str]) -> failures.Judgement:
+        if judged := self.lacking(lines):
+            return judged
         for path in self.absent_submodules():
             named = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-])")
             if any(map(named.search, lines)):

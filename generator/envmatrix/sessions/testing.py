@@ -13,6 +13,7 @@ from envmatrix.matrix.model import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, steps, verdicts
 from envmatrix.sessions.batches import REPORTS, Batch, Framework, names
 from envmatrix.sessions.buildsystems import SITE
+from envmatrix.sessions.failures import Judgement
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed
@@ -29,6 +30,16 @@ class TestRun:
     outcomes: tuple[TestOutcome, ...]
     junit: Path
     failure: EnvmatrixError | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What tests came to; the `failure` of those that are bad; and a bad `ending` of programs all
+    of whose tests are good, which no further attempt at tests can mend."""
+
+    outcomes: Sequence[TestOutcome]
+    failure: EnvmatrixError | None = None
+    ending: EnvmatrixError | None = None
 
 
 class _TestsFailed(StepFailed):
@@ -67,13 +78,15 @@ class Testing:
         if asked.shard:
             part = self._shard(asked.shard, asked.durations)
             wanted = [name for name in part if wanted is None or name in wanted]
-        found, failure = self._some(wanted, asked.arguments)
+        ran = self._some(wanted, asked.arguments)
         for _ in range(self.tests.retries if asked.retries is None else asked.retries):
-            failed = [its.name for its in found if its.state in verdicts.BAD]
+            failed = [its.name for its in ran.outcomes if its.state in verdicts.BAD]
             if not failed:
                 break
-            again, failure = self._some(failed, asked.arguments, tells_missing=False)
-            found = outcomes.merged(found, again)
+            again = self._some(failed, asked.arguments, tells_missing=False)
+            merged = outcomes.merged(ran.outcomes, again.outcomes)
+            ran = _Ran(merged, again.failure, ran.ending or again.ending)
+        found, failure = ran.outcomes, ran.failure or ran.ending
         is_nothing = wanted is not None and (not wanted or self._narrows(asked.arguments))
         if not found and failure is None and not is_nothing:
             failure = self._no_test("no test ran", "test")
@@ -82,8 +95,8 @@ class Testing:
         count = sum(its.state in verdicts.BAD for its in found)
         if count and (failure is None or isinstance(failure, _TestsFailed)):
             status, details = (failure.exit_code, failure.details) if failure else (1, ())
-            failure = self._failed(f"{count} of {len(found)} tests", status, details)
-        return TestRun(found, file, failure)
+            failure = self._failed(found, status, details)
+        return TestRun(tuple(found), file, failure)
 
     @property
     def _framework(self) -> Framework:
@@ -126,26 +139,26 @@ class Testing:
         arguments: Sequence[str],
         *,
         tells_missing: bool = True,
-    ) -> tuple[tuple[TestOutcome, ...], EnvmatrixError | None]:
-        """What tests came to, all where `wanted` is None; and the failure of a program that did not
-        get to a verdict. With `tells_missing`, those that are wanted and did not run are errors,
-        unless the framework was told to leave out some."""
+    ) -> _Ran:
+        """Run tests, all where `wanted` is None. With `tells_missing`, those that are wanted and
+        did not run are errors, unless the framework was told to leave out some."""
         if wanted is not None and not wanted:
-            return (), None
+            return _Ran(())
         found: list[TestOutcome] = []
         failure: EnvmatrixError | None = None
+        ending: EnvmatrixError | None = None
         options = (*self.tests.options, *arguments)
         place = self.runner.place
         batches = self._framework.running(place, self._programs(), wanted, options)
         tells_missing = tells_missing and not self._narrows(arguments)
         for batch in batches:
-            told, failed = self._batch(batch, tells_missing=tells_missing)
-            found += told
-            failure = failure or failed
+            ran = self._batch(batch, tells_missing=tells_missing)
+            found += ran.outcomes
+            failure, ending = failure or ran.failure, ending or ran.ending
         if tells_missing:
             tried = {name for batch in batches for name in (batch.program, *batch.tests)}
             found += map(self._not_run, (name for name in wanted or () if name not in tried))
-        return outcomes.of_each(found), failure
+        return _Ran(outcomes.of_each(found), failure, ending)
 
     def _narrows(self, arguments: Sequence[str]) -> bool:
         """Whether the framework is told to leave out tests, or to end early."""
@@ -155,9 +168,7 @@ class Testing:
         said = f"did not run: {self.tests.framework} was asked for it, and reports nothing of it"
         return TestOutcome(name, "errored", 0.0, said)
 
-    def _batch(
-        self, batch: Batch, *, tells_missing: bool
-    ) -> tuple[list[TestOutcome], EnvmatrixError | None]:
+    def _batch(self, batch: Batch, *, tells_missing: bool) -> _Ran:
         with self.runner.place.build.opened() as build:
             for stale in build.files([batch.report]) if batch.report else ():
                 build.remove(stale.name)  # what an earlier run said is no report of this one
@@ -166,25 +177,24 @@ class Testing:
         seconds = time.monotonic() - begun
         if output.ended.out_of_memory or output.ended.stopped:
             error: EnvmatrixError = self.runner.failure(output)
-            return [self._lost(batch, seconds, error)], error
+            return _Ran([self._lost(batch, seconds, error)], error)
         if batch.report is None:
-            return [self._by_status(batch.program, output, seconds)], None
+            return _Ran([self._by_status(batch.program, output, seconds)])
         try:
             told, is_excused = self._told(batch, batch.report, output.lines)
         except EnvmatrixError as broken:
             if self._lacks_driver(batch, output):
-                return [self._by_status(batch.program, output, seconds)], None
+                return _Ran([self._by_status(batch.program, output, seconds)])
             error = self.runner.failure(output) if output.ended.status else broken
-            return [self._lost(batch, seconds, error)], error
+            return _Ran([self._lost(batch, seconds, error)], error)
         if tells_missing and batch.tests:
             absent = self._framework.missing(batch.tests, {its.name for its in told})
             told += map(self._not_run, absent)
-        if failed := sum(its.state in verdicts.BAD for its in told):
-            counted = f"{failed} of {len(told)} tests"
-            return told, self._failed(counted, output.ended.status or 1, output.lines)
+        if any(its.state in verdicts.BAD for its in told):
+            return _Ran(told, self._failed(told, output.ended.status or 1, output.lines))
         if output.ended.status and (not is_excused or verdicts.is_crash(output.ended.status)):
-            return told, self.runner.failure(output)
-        return told, None
+            return _Ran(told, ending=self.runner.failure(output))
+        return _Ran(told)
 
     def _excused(self, outcome: TestOutcome, *, lacks_driver: bool) -> TestOutcome:
         """Without a GPU, a test that needs one is skipped where it fails, and one that needs its
@@ -216,15 +226,21 @@ class Testing:
         name = batch.program or self.tests.framework
         return TestOutcome(name, "errored", seconds, error.message)
 
-    def _failed(self, counted: str, status: int, lines: Sequence[str]) -> _TestsFailed:
+    def _failed(
+        self, told: Sequence[TestOutcome], status: int, lines: Sequence[str]
+    ) -> _TestsFailed:
         place = self.runner.place
-        return _TestsFailed(
-            status,
-            "product",
-            f"{counted} of `{place.library.name}` in `{place.cell.id}` failed",
-            self.runner.hint("test"),
-            lines[-SHOWN_LINES:],
+        bad = [its for its in told if its.state in verdicts.BAD]
+        message = (
+            f"{len(bad)} of {len(told)} tests of `{place.library.name}` in `{place.cell.id}` failed"
         )
+        lost = [its for its in bad if its.state == "errored"]
+        said = (line for its in lost for line in verdicts.last_words(its))
+        judged = self.runner.lacking(said) or Judgement("product")
+        cause = judged.cause if len(lost) == len(bad) else "product"
+        message = ": ".join(filter(None, (message, judged.message)))
+        hint = "; ".join(filter(None, (judged.hint, self.runner.hint("test"))))
+        return _TestsFailed(status, cause, message, hint, lines[-SHOWN_LINES:])
 
     def _told(
         self, batch: Batch, report: str, lines: Sequence[str]

@@ -166,6 +166,11 @@ def _lines(output: str) -> list[str]:
     return [line.strip() for line in output.splitlines() if line.strip()]
 
 
+def last_words(outcome: TestOutcome) -> Sequence[str]:
+    """What may say why a test got to no verdict."""
+    return (outcome.message, *_lines(outcome.output)[-_LAST_LINES:])
+
+
 def _last_words(output: str) -> str:
     return "".join(_lines(output)[-1:])
 
@@ -210,5 +215,4 @@ def _may_lack_a_gpu(outcome: TestOutcome) -> bool:
         return False
     if "SIGSEGV" in outcome.message or "SEGFAULT" in outcome.message:
         return False
-    said = "\n".join([outcome.message, *outcome.output.splitlines()[-_LAST_LINES:]])
-    return _NO_DEVICE.search(said) is not None
+    return any(map(_NO_DEVICE.search, last_words(outcome)))

@@ -28,12 +28,13 @@ EMPTY = Ended(0, '{"tests": []}')
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfCTest(Runner):
     """Lists what it is given, and reports the next of `reports`, no test where there is none.
-    With `obeys` the tests that are wanted as well."""
+    With `obeys` the tests that are wanted as well; `first` is what the first ends with."""
 
     listed: Ended
     printed: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
     obeys: bool = False
+    first: int = 0
     commands: list[Sequence[str]] = field(default_factory=list)
 
     def output(
@@ -46,7 +47,9 @@ class OfCTest(Runner):
             report += "".join(map(case, wanted(spec.command))) if self.obeys else ""
             build.write("reports/ctest.xml", f"<testsuite>{report}</testsuite>".encode())
         self.commands.append(spec.command)
-        return Output(Ended(8 if "fail" in report else 0), (), step)
+        return Output(
+            Ended(8 if "fail" in report else 0 if self.commands[1:] else self.first), (), step
+        )
 
 
 def ctest_in(
@@ -169,6 +172,40 @@ def test_a_shard_of_many_tests_runs_them_all(tmp_path: Path) -> None:
     run = replace(tests, runner=runner).run(Asked(shard=Shard(1, 1)))
     assert len(runner.commands) == 2
     assert states(run) == {**dict.fromkeys(names, "passed"), "fixture": "failed"}
+
+
+def test_a_bad_ending_outlasts_tests_that_pass_when_tried_again(tmp_path: Path) -> None:
+    """Of a program all of whose tests passed, beside one that had a flaky test."""
+    names = [f"some.fairly_long_test_name_of_a_suite_number_{number:04}" for number in range(500)]
+    tests = ctest_in(tmp_path, listing(*names), reports=("", case(names[-1], "fail")))
+    runner = replace(cast("OfCTest", tests.runner), obeys=True, first=3)
+    run = replace(tests, runner=runner).run(Asked(shard=Shard(1, 1), retries=1))
+    assert states(run) == {**dict.fromkeys(names, "passed"), names[-1]: "flaky"}
+    assert run.failure is not None
+    assert run.failure.exit_code == 3
+
+
+CUBLAS = "x: error while loading shared libraries: libcublas.so.13: cannot open shared object file"
+
+
+@pytest.mark.parametrize(
+    ("cases", "cause"),
+    [
+        (case("a", "fail", CUBLAS) + case("b"), "environment"),
+        (case("a", "fail", CUBLAS) + case("b", "fail", "expected 1"), "product"),
+    ],
+    ids=["all", "some"],
+)
+def test_tests_that_could_not_load_a_component_name_it(
+    tmp_path: Path, cases: str, cause: str
+) -> None:
+    tests = ctest_in(tmp_path, EMPTY, reports=(cases,))
+    runner = replace(tests.runner, component_of=lambda file: "cublas" if "cublas" in file else None)
+    failure = replace(tests, runner=runner).run(Asked()).failure
+    assert isinstance(failure, StepFailed)
+    assert "it needs `libcublas.so.13`, which is of the component `cublas`" in failure.message
+    assert "`components: [cublas]`" in (failure.hint or "")
+    assert failure.cause == cause
 
 
 LOADER = "x: error while loading shared libraries: libcuda.so.1: cannot open shared object file: No"
