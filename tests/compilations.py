@@ -360,12 +360,14 @@ def laboratory(
         *("--cap-drop=ALL", "--tmpfs=/tmp:exec,mode=1777", f"--user={os.getuid()}:{os.getgid()}"),
         *(f"--volume={volume}" for volume in volumes),
         *(f"--env={name}={value}" for name, value in variables.items()),
-        *(image, "sh", "-c", "while read -r _; do sh /driver/step.sh </dev/null; done"),
+        *(image, "sh", "-c", "echo begun; while read -r _; do sh /driver/step.sh </dev/null; done"),
     ]
     process = subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
+        if process.stdout and not process.stdout.readline():
+            raise RuntimeError(f"`{image}` does not start: build it with `envmatrix build`")
         yield Laboratory(root, cache, *compilers, process)
     finally:
         if process.stdin:
