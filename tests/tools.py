@@ -1,5 +1,5 @@
-"""Programs of Debian's that tests look at a registry with, taken out of their packages, so that
-nothing is installed."""
+"""Programs of Debian's that tests need, taken out of their packages, so that nothing is
+installed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from envmatrix.store.artifacts import cache_directory, exclusive
 PACKAGES = {
     "cosign": ("cosign",),
     "oras": ("oras",),
+    "sccache": ("sccache",),
     "skopeo": ("skopeo", "libassuan0", "libdevmapper1.02.1", "libgpg-error0", "libgpgme11"),
 }
 _CANDIDATE = re.compile(r"(?m)^  Candidate: (\d\S*)$")
@@ -30,6 +31,11 @@ def path_with(*programs: str) -> str:
     lacking = [name for name in programs if not shutil.which(name)]
     directories = [str(_unpacked(name) / "bin") for name in lacking]
     return os.pathsep.join([*directories, os.environ["PATH"]])
+
+
+def file_of(program: str) -> Path:
+    """The program itself, for a container that has the libraries that it needs."""
+    return _unpacked(program) / "files/usr/bin" / program
 
 
 def _unpacked(program: str) -> Path:

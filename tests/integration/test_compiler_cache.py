@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from tests.compilations import Change, Laboratory, State, changed, changes, laboratory
 from tests.integration.conftest import CELL, ENVIRONMENT, Envmatrix
+from tests.tools import file_of
 
 CUDA = State(language="cu")
 CXX = State()
@@ -21,11 +22,25 @@ def version(number: int) -> State:
     return State(version=str(number))
 
 
+COMPILERS = ("gcc-12", "g++-12")
+
+
 @pytest.fixture(scope="module")
-def its(envmatrix: Envmatrix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+def image(envmatrix: Envmatrix) -> str:
     envmatrix("build", "--select", CELL)
-    root, image = tmp_path_factory.mktemp("laboratory"), f"envmatrix/{ENVIRONMENT}:devel-amd64"
-    with laboratory(root, image, "ccache", ("gcc-12", "g++-12")) as made:
+    return f"envmatrix/{ENVIRONMENT}:devel-amd64"
+
+
+@pytest.fixture(scope="module")
+def its(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    with laboratory(tmp_path_factory.mktemp("ccache"), image, "ccache", COMPILERS) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def of_sccache(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    root, mounts = tmp_path_factory.mktemp("sccache"), [f"{file_of('sccache')}:/usr/bin/sccache:ro"]
+    with laboratory(root, image, "sccache", COMPILERS, mounts) as made:
         yield made
 
 
@@ -117,7 +132,19 @@ def test_what_the_assembler_reads_is_not_cached(its: Laboratory) -> None:
     assert [its.check(state), its.check(state)] == ["uncached"] * 2
 
 
-def test_random_changes_make_equal_objects(its: Laboratory) -> None:
+def test_sccache_knows_what_the_preprocessed_text_does_not_show(of_sccache: Laboratory) -> None:
+    """Lines and directories, which debug information has."""
+    before = replace(version(400), options=("-O2", "-g"))
+    assert [of_sccache.check(before), of_sccache.check(before)] == ["miss", "hit"]
+    assert of_sccache.check(replace(before, extras=("asked",))) == "miss"
+    assert of_sccache.check(replace(before, directory="/build/sub")) == "miss"
+    assert of_sccache.check(before) == "hit"
+
+
+@pytest.mark.parametrize("cache", ["its", "of_sccache"])
+def test_random_changes_make_equal_objects(cache: str, request: pytest.FixtureRequest) -> None:
+    its: Laboratory = request.getfixturevalue(cache)
+
     @seed(7)
     @settings(max_examples=2, deadline=None, database=None, suppress_health_check=[*HealthCheck])
     @given(changes(("c", "cpp")))
