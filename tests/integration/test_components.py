@@ -26,7 +26,17 @@ axes:
 sm: ["90"]
 libraries:
   borrows: {path: jit, artifacts: [jit]}
+  links:
+    path: links
+    build:
+      system: script
+      commands: [g++ links.cpp -o links -L/usr/local/cuda/lib64 -lnvrtc]
+    test: none
   jit: {path: jit, artifacts: [jit, driver], components: [nvrtc, cupti, nvml]}
+""",
+    "links/links.cpp": """\
+extern "C" int nvrtcVersion(int *major, int *minor);
+int main() { int major, minor; return nvrtcVersion(&major, &minor); }
 """,
     "jit/CMakePresets.json": """\
 {"version": 6, "configurePresets": [{"name": "default", "generator": "Ninja"}]}
@@ -95,6 +105,9 @@ def test_a_library_links_and_loads_the_components_that_it_names(
     envmatrix("run", "test", CELL, "--library", "jit", cwd=tmp_path)
     borrowed = envmatrix("run", "compile", CELL, "--library", "borrows", cwd=tmp_path, expect=2)
 
+    linked = envmatrix("run", "compile", CELL, "--library", "links", cwd=tmp_path, expect=2)
+
+    assert "`links` uses `libnvrtc.so.13` of the component `nvrtc`" in linked.stderr
     for component in ("cupti", "nvml", "nvrtc"):
         assert f"of the component `{component}`, which is there for other" in borrowed.stderr
     states = {its.name: its.state for its in cases_of(tmp_path / "build" / CELL / "jit/junit.xml")}

@@ -1,11 +1,12 @@
-"""The machine that a program, library, object or archive of objects is for, by its headers. Pure:
-what is read was written by strangers, so every length is checked and every loop has a limit."""
+"""The machine that a program, library, object or archive of objects is for, by its headers, and the
+libraries that it is loaded with. Pure: what is read was written by strangers, so every length is
+checked and every loop has a limit."""
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
 from envmatrix.matrix.targets import MACHINES
@@ -22,9 +23,20 @@ _ARCHIVE, _THIN = b"!<arch>\n", b"!<thin>\n"
 _MEMBER_HEADER = 60
 # Names of members that are tables of the archive itself.
 _TABLES = (b"/", b"//", b"/SYM64/", b"__.SYMDEF", b"__.SYMDEF SORTED")
+# Of 64 bits and little endian, chapters 4 and 5 of the same: where the table of segments is, their
+# size and number; of a segment its type, place in the file, address and size there; of an entry of
+# the dynamic segment its tag and value.
+_ELF_HEADER = struct.Struct("<32xQ14xHH6x")
+_SEGMENT = struct.Struct("<I4xQQ8xQ16x")
+_ENTRY = struct.Struct("<qQ")
+_LOADED, _DYNAMIC, _NEEDED, _STRINGS = 1, 2, 1, 5
+_LONGEST_DYNAMIC, _LONGEST_NAME = 1 << 16, 256
+
 # More members than that are not looked at: the largest archives of CUDA have some thousands.
 _MOST_MEMBERS = 100_000
 _LONGEST_TABLE = 16 << 20
+# No file is larger.
+_LARGEST_OFFSET = (1 << 63) - 1
 
 
 def machine(handle: IO[bytes]) -> str | None:
@@ -33,6 +45,34 @@ def machine(handle: IO[bytes]) -> str | None:
     if _read(handle, 0, 8) == _ARCHIVE:
         return together(map(_object, _members(handle)))
     return _object(_read(handle, 0, 64)) or _pe(handle)
+
+
+def needed(handle: IO[bytes]) -> tuple[str, ...]:
+    """The shared libraries that a program or library is loaded with, as it names them; nothing for
+    any other file. CUDA is for machines with 64 bits and little endian only."""
+    header = _read(handle, 0, _ELF_HEADER.size)
+    if len(header) < _ELF_HEADER.size or header[:6] != b"\x7fELF\2\1":
+        return ()
+    table, size, count = _ELF_HEADER.unpack(header)
+    if size != _SEGMENT.size:
+        return ()
+    segments = _rows(_SEGMENT, _read(handle, table, size * count))
+    dynamic = next((its for its in segments if its[0] == _DYNAMIC), (0, 0, 0, 0))
+    entries = _rows(_ENTRY, _read(handle, dynamic[1], min(dynamic[3], _LONGEST_DYNAMIC)))
+    address = next((value for tag, value in entries if tag == _STRINGS), -1)
+    for kind, place, start, length in segments:
+        if kind == _LOADED and start <= address < start + length:
+            offsets = (place + address - start + value for tag, value in entries if tag == _NEEDED)
+            return tuple(_string(handle, offset) for offset in offsets)
+    return ()
+
+
+def _rows(row: struct.Struct, data: bytes) -> Sequence[tuple[int, ...]]:
+    return [*row.iter_unpack(data[: len(data) // row.size * row.size])]
+
+
+def _string(handle: IO[bytes], offset: int) -> str:
+    return _read(handle, offset, _LONGEST_NAME).partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def together(machines: Iterable[str | None]) -> str | None:
@@ -57,6 +97,8 @@ def thin_members(handle: IO[bytes]) -> tuple[str, ...]:
 
 
 def _read(handle: IO[bytes], offset: int, length: int) -> bytes:
+    if offset > _LARGEST_OFFSET:
+        return b""
     handle.seek(offset)
     return handle.read(length)
 

@@ -55,18 +55,6 @@ def build_of(graph: str, deps: str) -> Build:
     return Build(inputs, _read(deps))
 
 
-# A file of CUDA, by its path among headers or libraries; NCCL and TensorRT are among the system's.
-_TOOLKIT = re.compile(
-    r"/usr/local/cuda[\w.-]*/(?:[\w.+-]+/)*?(?:include|lib64|lib)/((?:[\w.+-]+/)*[\w.+-]+)"
-    r"|/usr/(?:include|lib64|lib)/(?:\w+-linux-gnu/)?((?:nccl|Nv|lib(?:nccl|nv(?:infer|onnx)))[\w.]*)"
-)
-
-
-def toolkit_files(text: str) -> frozenset[str]:
-    """The headers and libraries of CUDA that ninja's graph and dependencies name."""
-    return frozenset(match[1] or match[2] for match in _TOOLKIT.finditer(text))
-
-
 def _named(into: Mapping[str, Iterable[str]], names: Mapping[str, str], key: str) -> set[str]:
     """The nodes that are files, next before a node."""
     found: set[str] = set()

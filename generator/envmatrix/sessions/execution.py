@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from envmatrix.confined import Refused
@@ -52,26 +53,29 @@ class Execution:
 
     def _check_components(self) -> None:
         """Raise where something of a component was used that the image has for other libraries
-        only, as far as ninja knows what was used."""
+        only."""
         if not self.runner.borrowed:
             return
         from envmatrix.lock.image import component_of
-        from envmatrix.sessions.dependencies import toolkit_files
+        from envmatrix.sessions import usage
 
-        used: dict[str, str] = {}
-        for text in self.ninja_files() or ():
-            for file in sorted(toolkit_files(text)):
-                if (component := component_of(file)) in self.runner.borrowed:
-                    used.setdefault(str(component), file)
-        if used:
-            raise ConfigurationError(*(self._undeclared(*row) for row in sorted(used.items())))
+        with self.place.build.opened() as build:
+            used = usage.used(build)
+        undeclared: dict[str, Problem] = {}
+        for file in sorted(used):
+            if (component := component_of(file)) in self.runner.borrowed:
+                problem = self._undeclared(str(component), file, used[file])
+                undeclared.setdefault(str(component), problem)
+        if undeclared:
+            raise ConfigurationError(*(undeclared[name] for name in sorted(undeclared)))
 
-    def _undeclared(self, component: str, file: str) -> Problem:
+    def _undeclared(self, component: str, file: str, told: str) -> Problem:
         name = self.place.library.name
         return Problem(
             f"library `{name}` uses `{file}` of the component `{component}`, which is there for "
             "other libraries only",
-            hint=f"add it to the library: `components: [{component}]`",
+            hint=f"add it to the library: `components: [{component}]`; "
+            f"`{self.place.build.shown(PurePosixPath(told))}` tells that it is used",
         )
 
     def _artifacts(self, patterns: Sequence[str]) -> tuple[Artifact, ...]:

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envmatrix.sessions import binaries
 
@@ -112,3 +114,28 @@ def test_archives_of_binutils_are_read(tmp_path: Path, options: str, *, is_thin:
     with (tmp_path / "libx.a").open("rb") as handle:
         assert binaries.machine(handle) == (None if is_thin else "x86_64")
         assert binaries.thin_members(handle) == (tuple(names) if is_thin else ())
+
+
+def test_programs_tell_the_libraries_that_they_are_loaded_with(tmp_path: Path) -> None:
+    with Path("/bin/sh").open("rb") as handle:
+        assert "libc.so.6" in binaries.needed(handle)
+    (tmp_path / "script").write_text("#!/bin/sh\n")
+    with (tmp_path / "script").open("rb") as handle:
+        assert binaries.needed(handle) == ()
+
+
+_FIELD = st.integers(0, 2**64 - 1) | st.integers(0, 400)
+
+
+@given(
+    st.lists(_FIELD, min_size=3, max_size=3),
+    st.lists(st.tuples(st.sampled_from([1, 2]), _FIELD, _FIELD, _FIELD), max_size=3),
+    st.binary(max_size=300),
+)
+def test_no_header_has_more_read_than_there_is(
+    header: list[int], segments: list[tuple[int, int, int, int]], rest: bytes
+) -> None:
+    table, count = header[0], header[1] % 2**16
+    content = b"\x7fELF\2\1" + bytes(26) + struct.pack("<Q14xHH2x", table, 56, count)
+    content += b"".join(struct.pack("<I4xQQ8xQ16x", *segment) for segment in segments) + rest
+    assert all(isinstance(name, str) for name in binaries.needed(io.BytesIO(content)))

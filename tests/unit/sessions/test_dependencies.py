@@ -8,7 +8,6 @@ from envmatrix.sessions.dependencies import (
     dependencies,
     of_library,
     selection,
-    toolkit_files,
 )
 
 # As ninja 1.11 prints, shortened: t is linked of t.o and of libx.so, which must be there before.
@@ -104,24 +103,3 @@ def test_files_of_the_repository_reach_a_library_below_its_path_only() -> None:
     changed = ["README.md", "libs/a/src/x.cu", "libs/ab/y.cu"]
     assert of_library(changed, "libs/a") == ("src/x.cu",)
     assert of_library(changed, ".") == tuple(changed)
-
-
-def test_files_of_cuda_are_told_by_their_path_among_headers_or_libraries() -> None:
-    text = """\
-"0x1" [label="/usr/local/cuda/lib64/libcublas.so"]
-"0x2" [label="/usr/local/cuda-13.5/targets/x86_64-linux/lib/libcurand_static.a"]
-a.cpp.o: #deps 3, deps mtime 1 (VALID)
-    /usr/local/cuda/targets/x86_64-linux/include/thrust/detail/config.h
-    /usr/include/stdio.h
-    /usr/include/aarch64-linux-gnu/nccl.h
-    /src/include/curand.h
-"0x3" [label="/usr/lib/x86_64-linux-gnu/libnvinfer.so"]
-"0x4" [label="/usr/lib/x86_64-linux-gnu/libm.so"]
-"""
-    assert toolkit_files(text) == {
-        "libnvinfer.so",
-        "nccl.h",
-        "libcublas.so",
-        "libcurand_static.a",
-        "thrust/detail/config.h",
-    }

@@ -1,0 +1,45 @@
+"""Which headers and libraries of CUDA a build used, as far as what it left tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+
+from envmatrix.confined import Directory, Refused
+from envmatrix.sessions import binaries
+from envmatrix.sessions.buildsystems import DEPS, GRAPH
+
+# What Ninja, compilers for Make and CMake leave that names headers and libraries.
+_TEXTS = (GRAPH, DEPS, "**/build.ninja", "**/*.d", "**/link.txt")
+# More files than that are not looked at for what they are loaded with.
+_MOST_ENTRIES = 20_000
+
+# A file of CUDA, by its path among headers or libraries; NCCL and TensorRT are among the system's.
+_FILE = re.compile(
+    r"/usr/local/cuda[\w.-]*/(?:[\w.+-]+/)*?(?:include|lib64|lib)/((?:[\w.+-]+/)*[\w.+-]+)"
+    r"|/usr/(?:include|lib64|lib)/(?:\w+-linux-gnu/)?((?:nccl|Nv|lib(?:nccl|nv(?:infer|onnx)))[\w.]*)"
+)
+# A library that a linker looks for.
+_LINKED = re.compile(r"(?<!\S)-l([\w+-]+)(?!\S)")
+
+
+def used(build: Directory) -> Mapping[str, str]:
+    """Return headers and libraries, which may be CUDA's, each with the file of the build directory
+    that tells."""
+    return {name: file for file, names in _told(build) for name in sorted(names)}
+
+
+def _told(build: Directory) -> Iterator[tuple[str, Iterable[str]]]:
+    for entry in build.entries(_MOST_ENTRIES):
+        with suppress(Refused), build.open(entry.name) as handle:
+            yield entry.name, binaries.needed(handle)
+    for file in build.files(_TEXTS):
+        with suppress(Refused):
+            yield file.name, named_in(build.text(file.name))
+
+
+def named_in(text: str) -> frozenset[str]:
+    """Return what a text of a build system names: files of CUDA, and libraries that are linked."""
+    files = (match[1] or match[2] for match in _FILE.finditer(text))
+    return frozenset(files).union(f"lib{match[1]}" for match in _LINKED.finditer(text))
