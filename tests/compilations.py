@@ -99,8 +99,22 @@ _ASKED = """\
 #endif
 #endif
 """
+# What a preprocessor leaves out: columns, and comments that warnings heed.
+_SPACED = "int spaced(int a) { (void)0; return a * 2; }\n"
+_WIDE = "int spaced(int a) { (void)0;     return a * 2; }\n"
+_FALLING = "int falling(int a) { switch (a) { case 1: a = 2; case 3: a = 4; } return a; }\n"
+_EXCUSED = """\
+int falling(int a) {
+  switch (a) {
+    case 1: a = 2; /* fall through */
+    case 3: a = 4;
+  }
+  return a;
+}
+"""
 # The same object at all times.
 _TIMED = '#define C(a, b) a##b\nstatic_assert(sizeof(STAMP) == 9, "");\n'
+_SPLICED = 'static_assert(sizeof(__TI\\\nME__) == 9, "");\n'
 _ASSEMBLED = 'asm(".section .blob,\\"a\\"\\n.incbin \\"/src/blob.bin\\"\\n.text");\n'
 _INCLUDED = 'asm(".ifdef assembled\\n.globl seen\\nseen = assembled\\n.endif");\n'
 _KERNEL = """\
@@ -138,6 +152,7 @@ _OPTIONS = (
     ("-O0",),
     ("-O1",),
     ("-O2", "-g"),
+    ("-O1", "-g", "-Werror=implicit-fallthrough"),
     ("-O1", "-DFLAG=1"),
     ("-O1", "-DFLAG=2"),
     ("-O1", "-include", "/src/forced.h"),
@@ -170,10 +185,22 @@ _VARIABLES = (
 )
 
 
+_EXTRAS = (
+    (),
+    ("spaced",),
+    ("wide",),
+    ("asked",),
+    ("asked", "falling"),
+    ("asked", "excused"),
+    ("incbin",),
+    ("assembled",),
+)
+
+
 def changes(languages: Sequence[str]) -> st.SearchStrategy[list[Change]]:
     """Return sequences of changes of a state."""
     file = st.sampled_from([(name, text) for name, texts in FILES.items() for text in texts])
-    extras = st.sampled_from(((), (), ("asked",), ("asked",), ("incbin",), ("assembled",)))
+    extras = st.sampled_from(_EXTRAS)
     compilers = ("plain", "plain", "plain", "wrapper", "inner", "link", "B", "specs")
     change = st.one_of(
         st.tuples(st.just("file"), file),
@@ -295,7 +322,18 @@ def _put(file: Path, text: str | None) -> None:
 
 
 def _source(state: State) -> str:
-    extras = {"asked": _ASKED, "timed": _TIMED, "incbin": _ASSEMBLED, "assembled": _INCLUDED}
+    extras = {
+        "asked": _ASKED,
+        "timed": _TIMED,
+        "spliced": _SPLICED,
+        "incbin": _ASSEMBLED,
+        "included": _ASSEMBLED.replace(".incbin", ".include").replace("blob.bin", "ccblob12.s"),
+        "assembled": _INCLUDED,
+        "spaced": _SPACED,
+        "wide": _WIDE,
+        "falling": _FALLING,
+        "excused": _EXCUSED,
+    }
     parts = [f"#define VERSION {state.version}\n", _BODY, *(extras[its] for its in state.extras)]
     if state.language == "cu":
         parts += ["#ifndef __CUDA_ARCH__\n", _ANSWER, "#endif\n", _KERNEL]

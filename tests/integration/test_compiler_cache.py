@@ -107,12 +107,29 @@ def test_whatever_leads_to_other_files_is_seen(
     assert its.check(changed(state, ("file", (name, text)))) != "hit"
 
 
-@pytest.mark.parametrize("options", [("-DSTAMP=__TIME__",), ("-DSTAMP='C(__TI,ME__)'",)])
-def test_the_time_is_never_one_of_before(its: Laboratory, options: tuple[str, ...]) -> None:
-    state = replace(version(300), extras=("timed",), options=options)
+@pytest.mark.parametrize(
+    ("extra", "option"),
+    [("timed", "-DSTAMP=__TIME__"), ("timed", "-DSTAMP='C(__TI,ME__)'"), ("spliced", "-O1")],
+)
+def test_the_time_is_never_one_of_before(its: Laboratory, extra: str, option: str) -> None:
+    state = replace(version(300), extras=(extra,), options=(option,))
     its.check(state)
     time.sleep(1.1)
     assert its.check(state) == "miss"
+
+
+@pytest.mark.parametrize("cache", ["its", "of_sccache"])
+@pytest.mark.parametrize(
+    ("before", "after", "result"), [("spaced", "wide", "miss"), ("excused", "falling", "failed")]
+)
+def test_columns_and_comments_are_seen(
+    request: pytest.FixtureRequest, cache: str, before: str, after: str, result: str
+) -> None:
+    its: Laboratory = request.getfixturevalue(cache)
+    state = replace(version(500), options=("-g", "-Werror=implicit-fallthrough"))
+    assert its.check(replace(state, extras=(before,))) == "miss"
+    assert its.check(replace(state, extras=(before,), image="another")) == "hit"
+    assert its.check(replace(state, extras=(after,))) == result
 
 
 def test_an_image_with_the_same_compilers_shares_objects(its: Laboratory) -> None:
@@ -127,8 +144,10 @@ def test_programs_of_the_library_are_not_cached(its: Laboratory, compiler: str) 
     assert [its.check(state), its.check(state)] == ["uncached"] * 2
 
 
-def test_what_the_assembler_reads_is_not_cached(its: Laboratory) -> None:
-    state = replace(CXX, extras=("incbin",))
+@pytest.mark.parametrize("extra", ["incbin", "included"])
+def test_what_the_assembler_reads_is_not_cached(its: Laboratory, extra: str) -> None:
+    (its.root / "src/ccblob12.s").write_text(".byte 1\n")
+    state = replace(CXX, extras=(extra,))
     assert [its.check(state), its.check(state)] == ["uncached"] * 2
 
 

@@ -15,7 +15,7 @@ import envmatrix
 LAUNCHER = Path(envmatrix.__file__).parent / "sessions/launcher/compile-cached"
 
 # Stands in for gcc: the object is a line of what it was told, and the assembler's list of what it
-# read is as long as the source asks for.
+# read is as long as the source asks for. It preprocesses without comments.
 GCC = """\
 #!/bin/sh
 for word; do
@@ -26,8 +26,10 @@ for word; do
         *.o) output=$word ;;
     esac
 done
+case " $* " in *" -E "*) echo "# 1 \\"$source\\""; grep -v '^//' "$source"; exit ;; esac
 echo "object of $source" >"$output"
-[ -z "${listing-}" ] || sed -n "s|^asm |$output: |p" "$source" >"$listing"
+grep -q silent "$source" || [ -z "${listing-}" ] \\
+    || sed -n "s|^asm |$output: |p" "$source" >"$listing"
 ! grep -q broken "$source"
 """
 
@@ -90,6 +92,14 @@ class Container:
         assert done.returncode == 0, done.stderr
         assert (self.root / "build/a.o").read_text() == f"object of {source}\n"
         return self.log
+
+    def compile_cuda(self, *options: str) -> None:
+        """Compile with a stand-in for nvcc."""
+        nvcc, source = self.root / "image/bin/nvcc", self.root / "src/a.cu"
+        nvcc.write_text(GCC.replace("*.c)", "*.cu)"))
+        nvcc.chmod(0o755)
+        source.touch()
+        self.run("nvcc", "-ccbin", "gcc-12", *options, "-c", str(source), "-o", "a.o")
 
     @property
     def log(self) -> str:
@@ -231,10 +241,26 @@ def test_what_a_library_says_of_ccache_is_not_passed_on(container: Container) ->
 
 
 def test_what_an_assembler_reads_by_itself_is_not_stored(container: Container) -> None:
-    (container.root / "src/a.c").write_text("asm /tmp/ccAbCdEf.s a.c blob.bin\n")
-    assert container.compile() == "uncached build/a.o (its assembler reads blob.bin)\n"
-    (container.root / "src/a.c").write_text("asm /tmp/ccAbCdEf.s a.c\n")
+    """Nothing else that it lists is there: it has the compiler's text, and knows names of it."""
+    source = container.root / "src/a.c"
+    source.write_text("asm /tmp/ccAbCdEf.s a.c blob.bin\n")
     assert container.compile() == "miss build/a.o\n"
+    (container.root / "build/blob.bin").touch()
+    assert container.compile() == "uncached build/a.o (its assembler reads blob.bin)\n"
+    (container.root / "build/ccAbCdEf.s").touch()
+    source.write_text("asm a.c ccAbCdEf.s\n")
+    assert container.compile() == "uncached build/a.o (its assembler reads ccAbCdEf.s)\n"
+    source.write_text("asm a.c a\\ b\n")
+    assert "uncached" in container.compile()
+    source.write_text("int silent;\n")
+    assert container.compile() == "uncached build/a.o (its assembler does not say what it reads)\n"
+
+
+def test_what_the_preprocessor_leaves_out_is_part_of_the_key(container: Container) -> None:
+    key = container.key()
+    with (container.root / "src/a.c").open("a") as source:
+        source.write("// fall through\n")
+    assert container.key() != key
 
 
 def test_a_compilation_that_fails_is_tried_once_only(container: Container) -> None:
@@ -327,14 +353,8 @@ def test_directories_of_variables_are_those_of_options(container: Container) -> 
 
 
 def test_options_of_the_host_compiler_are_looked_into(container: Container) -> None:
-    nvcc = container.root / "image/bin/nvcc"
-    nvcc.write_text(GCC.replace("*.c)", "*.cu)"))
-    nvcc.chmod(0o755)
-    (container.root / "src/a.cu").touch()
-
     def log(*options: str) -> str:
-        source = str(container.root / "src/a.cu")
-        container.run("nvcc", "-ccbin", "gcc-12", *options, "-c", source, "-o", "a.o")
+        container.compile_cuda(*options)
         return container.log
 
     assert "uncached" not in log("-Xcompiler=-O2,-fPIC", "-gencode", "arch=compute_80,code=sm_80")
@@ -352,6 +372,11 @@ def test_options_of_the_host_compiler_are_looked_into(container: Container) -> N
         "--heard-of-never",
     ):
         assert log(option).startswith("uncached build/a.o ("), option
+
+
+def test_an_option_that_ccache_takes_for_another_is_written_in_full(container: Container) -> None:
+    container.compile_cuda("-G", "-MD", "-MF", "/dev/null")
+    assert " --device-debug -MD -MF " in container.told
 
 
 def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(
