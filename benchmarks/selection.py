@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
@@ -31,16 +31,17 @@ from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.buildsystems import DEPS, GRAPH
 from envmatrix.sessions.dependencies import (
+    Dependencies,
     build_of,
-    commands_of,
     dependencies,
+    listed_tests,
     of_library,
     selection,
 )
 
 CELL = "cuda13.5-debian12-x86_64"
 
-Known = Mapping[str, Sequence[str]]
+Known = Mapping[str, Collection[str]]
 
 
 def main() -> None:
@@ -51,20 +52,23 @@ def main() -> None:
     given = parser.parse_args()
     timing.announce("What changes reach")
     root: Path = given.project.resolve()
-    timing.run([*timing.ENVMATRIX, "run", "test", CELL, "--library", given.library], root)
+    # A shard is of the tests that CTest lists, and the list is in its log.
+    all_tests = ["--library", given.library, "--shard", "1/1"]
+    timing.run([*timing.ENVMATRIX, "run", "test", CELL, *all_tests], root)
     matrix = load_matrix(root)
     (library,) = (its for its in matrix.libraries if its.name == given.library)
     build = root / "build" / find_cell(matrix, CELL).id / library.name / "devel"
-    tests = commands_of(its.read_text() for its in build.rglob("CTestTestfile.cmake"))
+    tests = listed_tests((build.parent / "list.log").read_text())
     graph = build_of((build / GRAPH).read_text(), (build / DEPS).read_text())
-    known = dependencies(graph, tests, "/src")
+    reach = dependencies(graph, tests, "/src")
+    known = reach.files
     took = {its.name: its.seconds for its in cases_of(build.parent / "junit.xml")}
     if given.releases:
         changed = _between(root, library, given.releases)
         _tell_files("changed between the releases", changed, known, took)
     else:
-        _tell_commits(library, list(tests), known)
-    every = {name for its in known.values() for name in its}
+        _tell_commits(library, reach)
+    every = set(reach.compiled)
     _tell_files("that tests are made of", every, known, took)
     if given.releases:
         _change(root, library, _median(changed & every, known))
@@ -107,14 +111,15 @@ def _change(root: Path, library: Library, name: str) -> None:
 _IDENTITY = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")
 
 
-def _tell_commits(library: Library, tests: Sequence[str], known: Known) -> None:
+def _tell_commits(library: Library, reach: Dependencies) -> None:
     rows = []
     for commit in _git("log", "--format=%h", "--", library.path).split():
         changed = _git("show", "--format=", "--name-only", commit).split("\n")
         inside, _ = of_library(list(filter(None, changed)), library.path)
-        found = selection(known, tests, inside, ["*.md"])
-        count = len(tests) if found.tests is None else len(found.tests)
-        rows.append([commit, str(len(inside)), f"{count} of {len(tests)}", found.reason])
+        found = selection(reach, inside, ["*.md"])
+        every = len(reach.earlier)
+        count = every if found.tests is None else len(found.tests)
+        rows.append([commit, str(len(inside)), f"{count} of {every}", found.reason])
     print(timing.table(["commit", "files", "tests", "why"], rows))
 
 

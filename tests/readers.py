@@ -15,6 +15,7 @@ from typing import IO, Any
 import httpx
 from tests.archives import entry, link, tar, zipped
 from tests.unit.results.examples import record
+from tests.unit.sessions.ctest import CTEST
 from tests.unit.sessions.test_binaries import X86, archive, member
 from tests.unit.sessions.test_fatbins import BOTH
 
@@ -129,7 +130,12 @@ def _progress(text: str) -> object:
 def _graph(text: str) -> object:
     graph, _, deps = text.partition("====\n")
     build = dependencies.build_of(graph, deps)
-    return dependencies.dependencies(build, {"t": ["/build/a_test"]}, "/source")
+    return dependencies.dependencies(build, [dependencies.Test("t", ["/build/a_test"])], "/source")
+
+
+def _ctest(text: str) -> object:
+    build = dependencies.Build({"t6": frozenset({"t6.o"})}, {})
+    return dependencies.dependencies(build, dependencies.listed_tests(text), "/src")
 
 
 def _answering(ask: Callable[[Registry], object], media_type: str) -> Callable[[Path, bytes], Any]:
@@ -362,6 +368,7 @@ def readers() -> Sequence[Reader]:
         ),
         Reader("code for GPUs", [BOTH], _opened(fatbins.device_code)),
         Reader("ninja", [_GRAPH], _text(_graph)),
+        Reader("CTest", [CTEST.encode()], _text(_ctest)),
         Reader(
             "clang-tidy",
             [b"/source/a.cpp:1:2: warning: no [bugprone-a]\n"],

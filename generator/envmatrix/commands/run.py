@@ -174,12 +174,13 @@ def test_command(
         if execution.place.runtime is None:
             raise Skipped(f"`{which.name}` is compiled; its tests run on hardware of its own only")
         durations = cell.durations(library) if part else {}
-        found = None if since is None else selecting.selected(cell, execution, since)
+        testing = Testing(execution.runner, library.tests, devices_of(execution))
+        found = None if since is None else selecting.selected(cell, execution, testing, since)
         if found is not None:
             selecting.explain(found, console, every_test=explain)
         only = None if found is None or shadow or found.tests is None else tuple(found.tests)
         asked = Asked(tuple(arguments), part, durations, retries, only)
-        run = Testing(execution.runner, library.tests, devices_of(execution)).run(asked)
+        run = testing.run(asked)
         recorder.tests(run.outcomes)
         _tell(run)
         if found is not None and shadow:

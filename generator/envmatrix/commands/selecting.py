@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from envmatrix.commands.affected import compared
 from envmatrix.commands.locked import tree
@@ -10,49 +10,52 @@ from envmatrix.commands.place import Cell
 from envmatrix.console import Console, output
 from envmatrix.engine.revisions import changed_files
 from envmatrix.engine.sources import differing
+from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
 from envmatrix.sessions.dependencies import (
     Selection,
+    Test,
     build_of,
-    commands_of,
     dependencies,
+    listed_tests,
     of_library,
     selection,
 )
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
-from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.testing import Testing
 from envmatrix.text import one_line
 
 
-def selected(cell: Cell, execution: Execution, since: str) -> Selection:
+def selected(cell: Cell, execution: Execution, testing: Testing, since: str) -> Selection:
     """The tests of a library, after it was compiled, that what changed since a revision reaches."""
-    library = execution.place.library
     files, reason = _changed(cell, execution, since)
     if reason:
         return Selection(None, reason)
-    commands = _test_commands(execution.place)
-    known = _dependencies(execution, commands)
-    tests = library.tests
-    if tests is None or tests.framework != "ctest" or not known:
+    return reached(execution, testing, files)
+
+
+def reached(execution: Execution, testing: Testing, files: Sequence[str]) -> Selection:
+    """Select the tests that a change of files of the library reaches."""
+    ninja = execution.ninja_files()
+    if testing.tests.framework != "ctest" or not ninja:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
-    return selection(known, list(commands), files, tests.ignore)
+    try:
+        tests = _listed(testing)
+    except EnvmatrixError as error:
+        return Selection(None, error.message)
+    known = dependencies(build_of(*ninja), tests, execution.place.tree)
+    return selection(known, files, testing.tests.ignore)
 
 
-def _dependencies(
-    execution: Execution, commands: Mapping[str, Sequence[str]]
-) -> Mapping[str, Sequence[str]]:
-    """Test -> the files of the library that it is made of, where the build system tells."""
-    files = execution.ninja_files()
-    return dependencies(build_of(*files), commands, execution.place.tree) if files else {}
-
-
-def _test_commands(place: Workplace) -> Mapping[str, Sequence[str]]:
-    """What CTest would run, by its own files."""
-    with place.build.opened() as build:
-        files = build.files(["**/CTestTestfile.cmake"])
-        return commands_of(build.text(file.name) for file in files)
+def _listed(testing: Testing) -> tuple[Test, ...]:
+    """The tests that CTest lists where they run; EnvmatrixError where it lists none."""
+    tests: list[Test] = []
+    for _, printed in testing.listings():
+        testing.runner.check(printed)
+        tests += listed_tests(printed.ended.stdout)
+    return tuple(tests)
 
 
 def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str], str | None]:
@@ -77,7 +80,7 @@ def explain(found: Selection, console: Console, *, every_test: bool) -> None:
     what = "all tests" if found.tests is None else f"{len(found.tests)} tests"
     console.say(f"select   {what}: {found.reason}")
     for name, reason in sorted((found.tests or {}).items()) if every_test else ():
-        output(f"selected {one_line(name)}: {reason}")
+        output(f"selected {one_line(name)}: {one_line(reason)}")
 
 
 def missed(found: Selection, outcomes: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:

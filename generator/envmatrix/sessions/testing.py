@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,11 +102,15 @@ class Testing:
     def _framework(self) -> Framework:
         return FRAMEWORKS[self.tests.framework]
 
+    def listings(self) -> Iterator[tuple[Batch, Output]]:
+        """Have the framework list its tests, by each of its programs."""
+        for batch in self._framework.listing(self.runner.place, self._programs()):
+            yield batch, self._output("list", batch, keeps_stdout=True)
+
     def _shard(self, shard: Shard, durations: Mapping[str, float]) -> tuple[str, ...]:
         """The tests of a shard, of those that the framework lists."""
         found: list[str] = []
-        for batch in self._framework.listing(self.runner.place, self._programs()):
-            output = self._output("list", batch, keeps_stdout=True)
+        for batch, output in self.listings():
             if self._lacks_driver(batch, output):
                 found.append(batch.program)
                 continue
