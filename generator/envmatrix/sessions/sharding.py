@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from envmatrix.errors import ConfigurationError, Problem
 
-_SHARD = re.compile(r"([1-9]\d{0,3})/([1-9]\d{0,3})")
+_MOST = 9999
+_SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Shard:
     def parse(cls, text: str) -> Shard:
         match = _SHARD.fullmatch(text)
         if match is None or int(match[1]) > int(match[2]):
-            hint = "write `1/3` for the first of three parts"
+            hint = f"write `1/3` for the first of three parts; there are at most {_MOST}"
             raise ConfigurationError(Problem(f"`{text}` is no part of tests", hint=hint))
         return cls(int(match[1]), int(match[2]))
 

@@ -42,10 +42,18 @@ def test_without_durations_tests_are_dealt_out() -> None:
     assert len(chosen(["a", "b", "c", "d"], {}, Shard(1, 2))) == 2
 
 
-@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2"])
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2", "1/٣"])
 def test_what_is_no_part_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no part of tests"):
         Shard.parse(text)
+
+
+@pytest.mark.parametrize("text", ["1/10000", "1/99999", "10000/10000"])
+def test_the_most_parts_that_there_are_is_told(text: str) -> None:
+    assert str(Shard.parse("9999/9999")) == "9999/9999"
+    with pytest.raises(ConfigurationError) as told:
+        Shard.parse(text)
+    assert "at most 9999" in str(told.value.problems[0].hint)
 
 
 def test_a_part_is_written_as_it_is_read() -> None:
