@@ -26,6 +26,14 @@ Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
 _MOST_VALUES = 500_000
 _DEEPEST = 30
 _NULLS = ("", "~", "null")
+_STANDARD = "tag:yaml.org,2002:"
+# The tags that say what a value is without any: text, a list, a mapping.
+_TAGS: Mapping[type[yaml.Event], tuple[str, ...]] = {
+    yaml.ScalarEvent: ("!", f"{_STANDARD}str"),
+    yaml.SequenceStartEvent: ("!", f"{_STANDARD}seq"),
+    yaml.MappingStartEvent: ("!", f"{_STANDARD}map"),
+}
+_MOST_OF_A_TAG = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +204,13 @@ def _one_line(message: str) -> str:
     return " ".join(message.split())
 
 
+def _shown_tag(tag: str) -> str:
+    """A tag as people write it."""
+    short = tag.replace(_STANDARD, "!!", 1) if tag.startswith(_STANDARD) else tag
+    text = short if short.startswith("!") else f"!<{short}>"
+    return _one_line(text)[:_MOST_OF_A_TAG]
+
+
 def _position(mark: Mark) -> Position:
     file, line, column = mark
     return Position(file, line + 1, column + 1)
@@ -229,6 +244,7 @@ class _Builder:
             raise self._fatal(f"values are nested more than {_DEEPEST} deep", self._mark(event))
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
+        self._check_tag(event)
         if isinstance(event, yaml.ScalarEvent):
             node = self._scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -266,6 +282,7 @@ class _Builder:
     def _key(self, event: yaml.Event, keys: dict[str, Mark]) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             raise self._fatal("a key must be a word", self._mark(event))
+        self._check_tag(event)
         self._check_text(event)
         key = str(event.value)
         if key in keys:
@@ -284,7 +301,7 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> Node:
         self._check_text(event)
-        is_null = event.style in (None, "") and event.value in _NULLS
+        is_null = not event.tag and event.style in (None, "") and event.value in _NULLS
         return Node(None if is_null else event.value, self._mark(event))
 
     def _check_text(self, event: yaml.ScalarEvent) -> None:
@@ -292,6 +309,14 @@ class _Builder:
         if "\0" in event.value:
             message = r"the value has `\0`, which no program or file can be given"
             self.problems.append(Problem(message, _position(self._mark(event))))
+
+    def _check_tag(self, event: yaml.Event) -> None:
+        """Note a tag: nothing here has another type than the place where it stands."""
+        tag = getattr(event, "tag", None)
+        if tag and tag not in _TAGS.get(type(event), ()):
+            message = f"nothing is known of the YAML tag `{_shown_tag(tag)}`"
+            hint = "remove it, or quote the value if it is text that begins with `!`"
+            self.problems.append(Problem(message, _position(self._mark(event)), hint))
 
     def _mark(self, event: yaml.Event) -> Mark:
         mark = event.start_mark

@@ -65,6 +65,29 @@ def test_a_nul_is_told_where_it_is(escape: str) -> None:
     assert all(its.message.isprintable() for its in found)
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"a: !foo cc", "m.yaml:1:4: nothing is known of the YAML tag `!foo`"),
+        (b"a: [b, !foo [c]]", "m.yaml:1:8: nothing is known of the YAML tag `!foo`"),
+        (b"a:\n  b: !foo {c: d}", "m.yaml:2:6: nothing is known of the YAML tag `!foo`"),
+        (b"!foo a: b", "m.yaml:1:1: nothing is known of the YAML tag `!foo`"),
+        (b"--- !foo\na: b", "m.yaml:1:5: nothing is known of the YAML tag `!foo`"),
+        (b"a: !!int 7", "m.yaml:1:4: nothing is known of the YAML tag `!!int`"),
+        (b"a: !!map cc", "m.yaml:1:4: nothing is known of the YAML tag `!!map`"),
+        (b"a: !<x:y> cc", "m.yaml:1:4: nothing is known of the YAML tag `!<x:y>`"),
+    ],
+)
+def test_a_tag_is_told_where_it_stands(content: bytes, problem: str) -> None:
+    assert [str(its) for its in parse(content, "m.yaml").problems] == [problem]
+
+
+def test_a_tag_that_says_what_a_value_is_anyway_is_none() -> None:
+    document = parse(b"!!map\na: !!str 1.10\nb: !!seq [! ~]\n!!str c: &x !!str\nd: *x\n", "m.yaml")
+    assert document.plain() == {"a": "1.10", "b": ["~"], "c": "", "d": ""}
+    assert document.problems == ()
+
+
 def test_anchors_and_aliases_are_one_value() -> None:
     assert parse(b"a: &x [1]\nb: *x", "m.yaml").plain() == {"a": ["1"], "b": ["1"]}
 
