@@ -28,6 +28,9 @@ _PROJECT = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 _SHA256 = r"^[0-9a-f]{64}$"
 _DEPOT = r"^//[^/@#*\s][^@#*\s]*[^/@#*\s.]$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+# With a host: what stands before it may be a login, which is refused for itself.
+_URL = r"https?://([^\s/?#@]*@)?[^\s/?#@:]"
+_WEB = f"^{_URL}"
 
 EXPECTED = {
     RELEASE: "a version such as `12.4` or `12.4.1`, or one of `12.x`, `latest`, `oldest`",
@@ -48,6 +51,7 @@ EXPECTED = {
     _SHA256: "64 hexadecimal digits",
     _DEPOT: "a path in a depot such as `//depot/library`, without `...`",
     _VARIABLE: "the name of an environment variable",
+    _WEB: "a URL that begins with `https://` or `http://`",
 }
 
 
@@ -128,6 +132,11 @@ Text = Annotated[
     str,
     StringConstraints(min_length=1, strip_whitespace=True),
     WithJsonSchema({"type": "string", "pattern": r"\S"}),
+]
+Url = Annotated[
+    str,
+    StringConstraints(pattern=_WEB, strip_whitespace=True),
+    WithJsonSchema({"type": "string", "pattern": rf"^\s*{_URL}"}),
 ]
 # What JSON Schema can say of `_inside_repository` and `file_glob`.
 _NO_CONTROL = r"^[^\u0000-\u001f\u007f]+$"

@@ -31,6 +31,7 @@ from envmatrix.matrix.scalars import (
     Sm,
     Some,
     Text,
+    Url,
     Value,
     Variable,
     VersionOrNone,
@@ -160,7 +161,7 @@ class RegistryEntry(Table):
     hosts: Some[Literal["x86_64", "aarch64"]] = ("x86_64",)
     key: InsidePath | None = None
     identity: Text | None = None
-    issuer: Text | None = None
+    issuer: Url | None = None
 
 
 # What a source is known by, and what says which one of it.
@@ -188,7 +189,7 @@ class LibrarySource(Table):
     version: Text | None = None
     debian: PackageName | None = None
     suite: Word | None = None
-    archive: Text | None = None
+    archive: Url | None = None
     sha256: Sha256 | None = None
 
 

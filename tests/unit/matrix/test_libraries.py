@@ -223,6 +223,14 @@ def test_what_may_be_given_is_what_linux_takes() -> None:
             f'{{source: {{archive: "https://h/x?token=s", sha256: {"0" * 64}}}}}',
             "the URL of library `a` holds a password or a token",
         ),
+        *(
+            (
+                f'{{source: {{archive: "{url}", sha256: {"0" * 64}}}}}',
+                "matrix.yaml:5:25: `libraries.a.source.archive` must be a URL that begins with "
+                f"`https://` or `http://`, not `{url}`",
+            )
+            for url in ("file:///x.tgz", "ftp://h/x.tgz", "h/x.tgz", "/x.tgz", "https:///x.tgz")
+        ),
         (r'{source: {git: "https://h/\0", revision: r}}', "`git` of library `a` has characters"),
         (r'{source: {git: u, revision: "a\0b"}}', "`revision` of library `a` has characters"),
         ("{source: {git: u, revision: --help}}", "`revision` of library `a` has characters"),

@@ -33,6 +33,10 @@ WORDS = ["", " ", "a", "none", "12.4", "12.x", "a b", "A", "7", "0", "-1", "x" *
 PATHS = ["a", "./a", "a/b", "/a", "../a", "a/../b", "~a", "c:/a", "a/", ".", "**", "**/*.so", "a**",
          "..", "\\\\a", "a..b", "a/**", "a/./b", "lib*.so"]  # fmt: skip
 
+URLS = ["https://h/a", "http://h", " https://h/a", "https://u@h/a", "https://[::1]/a", "https://",
+        "https:///a", "https://:1/a", "https://@/a", "file:///a", "ftp://h/a", "HTTPS://h", "h/a",
+        "git@h:a", "/a"]  # fmt: skip
+
 
 def of(*values: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(values)
@@ -58,7 +62,7 @@ libraries = table(
     path=of(*PATHS),
     source=table(
         git=texts, revision=texts, perforce=of("//d/a", "//d/a/...", "d"), changelist=numbers,
-        sdist=texts, version=texts, debian=texts, suite=texts, archive=texts,
+        sdist=texts, version=texts, debian=texts, suite=texts, archive=of(*URLS),
         sha256=of("0" * 64, "0" * 63),
     ),
     build=table(
@@ -90,7 +94,7 @@ PARTS = {
     "registry": table(
         repository=of("registry.example/a", "a:b"),
         hosts=st.lists(of("x86_64", "ppc64le"), max_size=2),
-        key=of(*PATHS), identity=texts, issuer=texts,
+        key=of(*PATHS), identity=texts, issuer=of(*URLS),
     ),
     "tiers": st.dictionaries(
         of("pr", "weekly"), table(jobs=numbers, gpu_jobs=numbers, always=lists), max_size=1
