@@ -70,6 +70,7 @@ _UNREACHABLE = (
     r"|unable to connect|(failed|could not) to? ?connect|connection (was )?(reset|closed)|too slow"
 )
 _ABSENT = "is not there, or you may not read it"
+_OF_OTHER_KIND = "is of a kind that git does not take from others"
 _REASONS: Sequence[tuple[str, str, str]] = (
     (_REFUSED, "needs a login, or refuses the one that git has", _LOGIN),
     (
@@ -94,9 +95,14 @@ _REASONS: Sequence[tuple[str, str, str]] = (
         "is the URL right? try `git ls-remote` with it",
     ),
     (
-        r"transport '\w+' not allowed",
-        "is of a kind that git does not take from others",
+        r"transport 'file' not allowed",
+        _OF_OTHER_KIND,
         "if you trust it, allow its kind: `git config --global protocol.file.allow always`",
+    ),
+    (
+        r"transport '[^']*' not allowed",
+        _OF_OTHER_KIND,
+        "git runs a program for it: name it by a URL of https, ssh or git",
     ),
 )
 _NOT_OFFERED = re.compile(

@@ -138,6 +138,27 @@ Url = Annotated[
     StringConstraints(pattern=_WEB, strip_whitespace=True),
     WithJsonSchema({"type": "string", "pattern": rf"^\s*{_URL}"}),
 ]
+
+# Where git runs a program of that name, `git-remote-<helper>`: `helper::address`, and any scheme
+# that it does not know. https://git-scm.com/docs/gitremote-helpers
+_OF_GIT = r"(https?|ssh|git|file|ftps?|git\+ssh|ssh\+git)://"
+_HELPER = rf"^\s*([A-Za-z0-9+.-]*::|(?!{_OF_GIT})[A-Za-z0-9][A-Za-z0-9+.-]*://)"
+
+
+def _without_helper(url: str) -> str:
+    if re.search(_HELPER, url):
+        raise ValueError(
+            "must be a path or a URL that git reads itself (https, ssh, git, file), not one that "
+            "it runs another program for"
+        )
+    return url
+
+
+GitUrl = Annotated[
+    Text,
+    AfterValidator(_without_helper),
+    WithJsonSchema({"type": "string", "pattern": r"\S", "not": {"pattern": _HELPER}}),
+]
 # What JSON Schema can say of `_inside_repository` and `file_glob`.
 _NO_CONTROL = r"^[^\u0000-\u001f\u007f]+$"
 _RELATIVE = r"^[^/~\\]"

@@ -15,6 +15,7 @@ from envmatrix.matrix.scalars import (
     Count,
     CountOrZero,
     DepotPath,
+    GitUrl,
     ImageByDigest,
     InsideGlob,
     InsidePath,
@@ -181,7 +182,7 @@ class LibrarySource(Table):
 
     key_rules = (OneOf(SOURCE_KINDS),)
 
-    git: Text | None = None
+    git: GitUrl | None = None
     revision: Text | None = None
     perforce: DepotPath | None = None
     changelist: Count | None = None

@@ -70,8 +70,9 @@ def test_what_is_no_url_is_told(tmp_path: Path, url: str) -> None:
 
 
 def test_a_program_as_a_transport_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LookupFailed, match="of a kind that git does not take"):
+    with pytest.raises(LookupFailed, match="of a kind that git does not take") as told:
         engine.commit(f"ext::touch {tmp_path}/ran", "main")
+    assert "allow" not in str(told.value.hint)
     assert not (tmp_path / "ran").exists()
 
 
@@ -233,8 +234,9 @@ def test_a_submodule_of_this_machine_is_taken_of_this_machine_only(
     tmp_path: Path, repository: Path
 ) -> None:
     foreign = engine._Repository(f"file://{repository}", is_among_local=False, path="sub")
-    with pytest.raises(LookupFailed, match="of a kind that git does not take from others"):
+    with pytest.raises(LookupFailed, match="of a kind that git does not take from others") as told:
         [*engine._check_out(foreign, head(repository), tmp_path / "tree")]
+    assert "protocol.file.allow" in str(told.value.hint)
 
 
 def test_a_password_in_the_url_of_a_submodule_is_not_used() -> None:

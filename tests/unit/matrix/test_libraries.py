@@ -21,6 +21,9 @@ libraries:
 """
 
 
+ARCHIVE = "`libraries.a.source.archive` must be a URL that begins with"
+
+
 def matrix(entry: str) -> Matrix:
     text = f"{HEAD}  a: {entry}\n"
     return expand(parse(text.encode(), "matrix.yaml"), load_facts(), {})
@@ -226,10 +229,16 @@ def test_what_may_be_given_is_what_linux_takes() -> None:
         *(
             (
                 f'{{source: {{archive: "{url}", sha256: {"0" * 64}}}}}',
-                "matrix.yaml:5:25: `libraries.a.source.archive` must be a URL that begins with "
-                f"`https://` or `http://`, not `{url}`",
+                f"matrix.yaml:5:25: {ARCHIVE} `https://` or `http://`, not `{url}`",
             )
             for url in ("file:///x.tgz", "ftp://h/x.tgz", "h/x.tgz", "/x.tgz", "https:///x.tgz")
+        ),
+        *(
+            (
+                f'{{source: {{git: "{url}", revision: r}}}}',
+                "matrix.yaml:5:21: `libraries.a.source.git` must be a path or a URL that git reads",
+            )
+            for url in ("ext::sh -c id", "fd::7", "helper::h/a", "::a", "s3://bucket/a")
         ),
         (r'{source: {git: "https://h/\0", revision: r}}', "`git` of library `a` has characters"),
         (r'{source: {git: u, revision: "a\0b"}}', "`revision` of library `a` has characters"),
@@ -240,6 +249,15 @@ def test_what_may_be_given_is_what_linux_takes() -> None:
 )
 def test_what_is_wrong_is_told_with_its_place(entry: str, said: str) -> None:
     assert any(said in problem for problem in problems(entry)), problems(entry)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://h/a", "ssh://git@h/a", "git@h:a", "[::1]:a", "file:///a", "/a", "../a", "u@h:a::b"],
+)
+def test_a_repository_may_be_anywhere_that_git_reads_itself(url: str) -> None:
+    (library,) = matrix(f'{{source: {{git: "{url}", revision: r}}}}').libraries
+    assert library.source == LibrarySource("git", url, "r")
 
 
 def test_what_only_other_libraries_asked_for_is_borrowed(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ URLS = ["https://h/a", "http://h", " https://h/a", "https://u@h/a", "https://[::
         "https:///a", "https://:1/a", "https://@/a", "file:///a", "ftp://h/a", "HTTPS://h", "h/a",
         "git@h:a", "/a"]  # fmt: skip
 
+REPOSITORIES = ["https://h/a", "ssh://git@h/a", "git+ssh://h/a", "file:///a", "git@h:a", "[::1]:a",
+                "h:a", "/a", "../a", "u@h:a::b", "ext::sh -c id", " ext::a", "fd::7", "a-b::c",
+                "::a", "s3://h/a", "EXT::a", "HTTPS://h/a"]  # fmt: skip
+
 
 def of(*values: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(values)
@@ -61,7 +65,8 @@ axes = table(cuda=texts, cudnn=texts, os=texts, arch=of("x86_64", "aarch64"), re
 libraries = table(
     path=of(*PATHS),
     source=table(
-        git=texts, revision=texts, perforce=of("//d/a", "//d/a/...", "d"), changelist=numbers,
+        git=texts | of(*REPOSITORIES), revision=texts,
+        perforce=of("//d/a", "//d/a/...", "d"), changelist=numbers,
         sdist=texts, version=texts, debian=texts, suite=texts, archive=of(*URLS),
         sha256=of("0" * 64, "0" * 63),
     ),
