@@ -18,6 +18,7 @@ from envmatrix.engine.host import (
     HostFacts,
     foreign_to,
 )
+from envmatrix.engine.refusals import JOIN_GROUP, refuses_user
 from envmatrix.matrix.facts import load_facts
 
 MINIMUM_ENGINE = "25.0"
@@ -136,8 +137,8 @@ def _unusable(facts: HostFacts) -> tuple[str, str] | None:
     """A daemon that is there, but not for us to start: what is wrong and what to do."""
     if facts.docker.client is None and (facts.is_remote or facts.daemon_pid):
         return "cannot be asked without a client", "install the client first"
-    if "permission denied" in facts.docker.error.lower():
-        return "refuses this user", "run `sudo usermod -aG docker $USER` and log in again"
+    if refuses_user(facts.docker.error):
+        return "refuses this user", JOIN_GROUP
     if facts.is_remote:
         return f"does not answer: {facts.docker.error}", "check DOCKER_HOST or `docker context ls`"
     if facts.daemon_pid:

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envmatrix.engine.refusals import JOIN_GROUP, refuses_user
 from envmatrix.errors import EngineError
 from envmatrix.plan.actions import Local
 
@@ -34,7 +35,7 @@ def engine() -> Iterator[docker.DockerClient]:
     try:
         client = docker.from_env(environment=dict(os.environ), timeout=_SILENCE_SECONDS)
     except docker.errors.DockerException as error:
-        raise EngineError(f"no container engine answers: {error}", hint=_SET_UP) from error
+        raise _no_answer(str(error)) from error
     try:
         yield client
     except docker.errors.DockerException as error:
@@ -74,9 +75,14 @@ def _there(references: Sequence[str]) -> dict[str, Local]:
         raise EngineError("`docker` is missing", hint=_SET_UP) from error
     said = [line for line in done.stderr.splitlines() if line and "No such image" not in line]
     if done.returncode and said:
-        raise EngineError(f"no container engine answers: {said[0]}", hint=_SET_UP)
+        raise _no_answer(said[0])
     rows = map(json.loads, filter(None, done.stdout.splitlines()))
     return {name: Local(its, labels or {}) for names, its, labels in rows for name in names or ()}
+
+
+def _no_answer(said: str) -> EngineError:
+    hint = JOIN_GROUP if refuses_user(said) else _SET_UP
+    return EngineError(f"no container engine answers: {said}", hint=hint)
 
 
 def name(names: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from envmatrix.engine.diagnosis import Step
 from envmatrix.engine.host import daemon_pid, docker_info, root_path
+from envmatrix.engine.refusals import refuses_user
 from envmatrix.errors import EngineError
 
 START_SECONDS = 60
@@ -20,7 +21,7 @@ SHOWN_LINES = 12
 def engine_answers() -> bool:
     """An engine that refuses this user runs as well: it must not be started again."""
     docker = docker_info(root_path(os.environ))
-    return docker.engine is not None or "permission denied" in docker.error.lower()
+    return docker.engine is not None or refuses_user(docker.error)
 
 
 @dataclass(frozen=True, slots=True)

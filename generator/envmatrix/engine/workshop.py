@@ -14,7 +14,7 @@ from envmatrix.console import Console
 from envmatrix.engine import bases, proxies
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.processes import run
-from envmatrix.engine.refusals import Refusal, refusal
+from envmatrix.engine.refusals import JOIN_GROUP, Refusal, refusal, refuses_user
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.apt import Apt, Run
 from envmatrix.lock.dnf import Dnf, Packages, Repositories, released
@@ -272,7 +272,9 @@ def _run(command: Sequence[str]) -> str:
     try:
         return run(command, failing=LookupFailed, hint=_OTHERWISE)
     except LookupFailed as error:
-        found = refusal("\n".join(error.details))
+        said = "\n".join(error.details)
+        found = refusal(said)
         kind = Absent if found == "absent" else LookupFailed
-        hint = _REMEDIES.get(found, error.hint)
+        is_refused = command[0] == "docker" and refuses_user(said)
+        hint = JOIN_GROUP if is_refused else _REMEDIES.get(found, error.hint)
         raise kind(error.message, details=error.details, hint=hint) from error

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from envmatrix.engine.refusals import refusal
+from envmatrix.engine import images, workshop
+from envmatrix.engine.refusals import JOIN_GROUP, refusal, refuses_user
+from envmatrix.errors import EngineError, LookupFailed
+
+SOCKET = (
+    "permission denied while trying to connect to the Docker daemon socket at "
+    "unix:///var/run/docker.sock: connect: permission denied"
+)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +39,50 @@ from envmatrix.engine.refusals import refusal
         ("E: Unable to locate package nothing", None),
         ("sh: 1: zypper: not found", None),
         ("Get:1 http://mirror.example x/main amd64 Packages [410 kB]", None),
+        (SOCKET, None),
         ("500 Internal Server Error", None),
     ],
 )  # fmt: skip
 def test_what_a_program_says_of_a_server(said: str, kind: str | None) -> None:
     assert refusal(said) == kind
+
+
+@pytest.mark.parametrize(
+    ("said", "is_refused"),
+    [
+        (SOCKET, True),
+        ("('Connection aborted.', PermissionError(13, 'Permission denied'))", True),
+        ("user@engine.example: Permission denied (publickey).", False),
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", False),
+    ],
+)
+def test_who_may_not_open_the_socket_is_known(said: str, is_refused: bool) -> None:
+    assert refuses_user(said) == is_refused
+
+
+def docker_that_says(said: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = directory / "docker"
+    program.write_text(f'#!/bin/sh\necho "{said}" >&2; exit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=":")
+
+
+def test_who_may_not_open_the_socket_is_told_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker_that_says(SOCKET, tmp_path, monkeypatch)
+    with pytest.raises(EngineError, match="no container engine answers") as told:
+        images.there(["a:b"])
+    assert told.value.hint == JOIN_GROUP
+    with pytest.raises(LookupFailed) as told_at_lock:
+        workshop.shown("a:b", "amd64", "sh")
+    assert told_at_lock.value.hint == JOIN_GROUP
+
+
+def test_an_engine_that_is_not_there_is_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker_that_says("Cannot connect to the Docker daemon", tmp_path, monkeypatch)
+    with pytest.raises(EngineError, match="no container engine answers") as told:
+        images.there(["a:b"])
+    assert told.value.hint == "set one up: `envmatrix doctor --fix`"
