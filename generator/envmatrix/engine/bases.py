@@ -21,7 +21,7 @@ import httpx
 
 from envmatrix.console import Console
 from envmatrix.engine import images
-from envmatrix.engine.host import BINFMT
+from envmatrix.engine.host import BINFMT, ID_PACKAGE
 from envmatrix.engine.processes import run
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.lock.model import Artifact, PackageSet
@@ -47,6 +47,11 @@ _DPKG_OPTIONS = (
 
 # What mmdebstrap writes of the machine it runs on.
 _FORGOTTEN = ("apt/sources.list", "apt/apt.conf.d/99mmdebstrap", "hostname", "resolv.conf")
+
+_WITHOUT_ROOT = (
+    f"who is not root needs the package `{ID_PACKAGE}`, and ids in /etc/subuid and /etc/subgid: "
+    "see `envmatrix doctor`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,23 +176,35 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
     request = package_set.request
     options = [f"--dpkgopt={line}" for line in _DPKG_OPTIONS]
     forgotten = " ".join(f'"$1"/etc/{name}' for name in _FORGOTTEN)
-    run(
-        [
-            "mmdebstrap",
-            "--variant=essential",
-            "--include=apt",
-            f"--architectures={MACHINES[request.arch].debian}",
-            '--aptopt=APT::Install-Recommends "false"',
-            *options,
-            f"--customize-hook=rm -f {forgotten}",
-            str(request.suite),
-            str(rootfs),
-            f"deb [trusted=yes] copy:{repository} ./",
-        ],
-        environment={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
-        failing=EngineError,
-        hint=f"programs of {request.arch} have to run here: for those of another architecture "
-        f"`{BINFMT}/qemu-{MACHINES[request.arch].qemu}` must be registered, with flag F",
+    command = [
+        "mmdebstrap",
+        "--variant=essential",
+        "--include=apt",
+        f"--architectures={MACHINES[request.arch].debian}",
+        '--aptopt=APT::Install-Recommends "false"',
+        *options,
+        f"--customize-hook=rm -f {forgotten}",
+        str(request.suite),
+        str(rootfs),
+        f"deb [trusted=yes] copy:{repository} ./",
+    ]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
+    try:
+        run(command, environment=environment, failing=EngineError)
+    except EngineError as error:
+        hint = _WITHOUT_ROOT if _is_without_root(error) else _foreign(request.arch)
+        raise EngineError(error.message, details=error.details, hint=hint) from error
+
+
+def _is_without_root(error: EngineError) -> bool:
+    """Whether mmdebstrap found no way to be root in what it makes."""
+    return any("unable to pick chroot mode" in line for line in error.details)
+
+
+def _foreign(arch: str) -> str:
+    return (
+        f"programs of {arch} have to run here: for those of another architecture "
+        f"`{BINFMT}/qemu-{MACHINES[arch].qemu}` must be registered, with flag F"
     )
 
 

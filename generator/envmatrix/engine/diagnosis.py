@@ -14,6 +14,7 @@ from envmatrix.engine.host import (
     BINFMT,
     DAEMON_CONFIGURATION,
     EMULATION_RULE,
+    ID_PACKAGE,
     Engine,
     HostFacts,
     foreign_to,
@@ -27,6 +28,9 @@ MINIMUM_BUILDX = "0.13"
 CLIENT_PACKAGES = ("docker-cli", "docker-buildx")
 NEWER_PACKAGES = ("docker.io", *CLIENT_PACKAGES, "containerd")
 ENGINE_PACKAGES = (*NEWER_PACKAGES, "iptables", "ca-certificates")
+
+# What gives a user ids of its own.
+_GIVE_IDS = "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
 
 APT_SOURCE = "/etc/apt/sources.list.d/envmatrix-engine.sources"
 APT_PREFERENCES = "/etc/apt/preferences.d/envmatrix-engine"
@@ -77,7 +81,7 @@ def diagnose(facts: HostFacts) -> tuple[Finding, ...]:
         findings += [_image_store(facts.docker.engine), _cdi(facts.docker.engine)]
     if not facts.is_remote:
         findings += [_program(facts, "mmdebstrap"), _program(facts, "arch-test")]
-        findings += _emulation(facts)
+        findings += [*_subordinate_ids(facts), *_emulation(facts)]
     return tuple(_with_remedy(facts, finding) for finding in findings)
 
 
@@ -177,6 +181,21 @@ def _program(facts: HostFacts, name: str) -> Finding:
         return Finding(name, True, "installed", required=False)
     message = "not installed: only bases from a registry can be used"
     return Finding(name, False, message, f"install {name}", False, Fix(packages=(name,)))
+
+
+def _subordinate_ids(facts: HostFacts) -> Iterator[Finding]:
+    """What mmdebstrap needs where its user is not root."""
+    if facts.privilege == "root":
+        return
+    message = "not installed: without root only bases from a registry can be used"
+    if "newuidmap" not in facts.programs:
+        fix = Fix(packages=(ID_PACKAGE,))
+        yield Finding(ID_PACKAGE, False, message, f"install {ID_PACKAGE}", False, fix)
+    elif not facts.has_subordinate_ids:
+        message = "this user has no 65536 ids in /etc/subuid and /etc/subgid: no base can be made"
+        yield Finding(ID_PACKAGE, False, message, f"run `{_GIVE_IDS}`", required=False)
+    else:
+        yield Finding(ID_PACKAGE, True, "installed", required=False)
 
 
 def _emulation(facts: HostFacts) -> Iterator[Finding]:

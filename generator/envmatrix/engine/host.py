@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,12 @@ PLUGINS = tuple(
     Path(root, "docker/cli-plugins/docker-buildx")
     for root in ("/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/local/lib")
 )
-PROGRAMS = ("arch-test", "mmdebstrap")
+PROGRAMS = ("arch-test", "mmdebstrap", "newuidmap")
+# Debian's package of `newuidmap`.
+ID_PACKAGE = "uidmap"
+# Which other ids a user may have programs run as, and how many mmdebstrap asks for.
+SUBORDINATE_IDS = (Path("/etc/subuid"), Path("/etc/subgid"))
+_IDS = 65_536
 STORE_DRIVER = ["driver-type", "io.containerd.snapshotter.v1"]
 SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
 TIMEOUT_SECONDS = 30
@@ -72,6 +78,7 @@ class HostFacts:
     programs: frozenset[str]
     emulation: str | None
     has_emulation_rule: bool
+    has_subordinate_ids: bool
 
     @property
     def can_install(self) -> bool:
@@ -124,6 +131,7 @@ def probe(environment: Mapping[str, str]) -> HostFacts:
         programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=path)),
         emulation=_emulation_flags(Path(BINFMT, f"qemu-{foreign}")),
         has_emulation_rule=Path(EMULATION_RULE.format(foreign)).exists(),
+        has_subordinate_ids=all(map(_has_subordinate_ids, SUBORDINATE_IDS)),
     )
 
 
@@ -216,6 +224,27 @@ def _emulation_flags(handler: Path) -> str | None:
         return None
     match = re.search(r"^flags: *(\w*)", handler.read_text(), re.MULTILINE)
     return match.group(1) if match else ""
+
+
+def _has_subordinate_ids(file: Path) -> bool:
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = ""
+    try:
+        return grants_ids(file.read_text("utf-8", "replace"), {user, str(os.getuid())})
+    except OSError:
+        return False
+
+
+def grants_ids(text: str, names: Collection[str]) -> bool:
+    """Return whether a line of subuid(5) or subgid(5) has as many ids as an image does, for one of
+    the `names` of a user."""
+    rows = (line.split(":") for line in text.splitlines())
+    return any(
+        len(row) == 3 and row[0] in names and row[2].isdecimal() and int(row[2]) >= _IDS
+        for row in rows
+    )
 
 
 def _os_release() -> Mapping[str, str]:

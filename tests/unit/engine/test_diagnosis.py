@@ -10,7 +10,7 @@ from envmatrix.engine.diagnosis import (
     diagnose,
     plan_fixes,
 )
-from envmatrix.engine.host import DAEMON_CONFIGURATION, Docker, Engine, HostFacts
+from envmatrix.engine.host import DAEMON_CONFIGURATION, Docker, Engine, HostFacts, Privilege
 
 ENGINE = Engine("26.1.5+dfsg1", has_containerd_store=True, has_cdi=True)
 READY = HostFacts(
@@ -28,9 +28,10 @@ READY = HostFacts(
     dockerd="26.1.5",
     daemon_pid=None,
     has_daemon_configuration=True,
-    programs=frozenset({"mmdebstrap", "arch-test"}),
+    programs=frozenset({"mmdebstrap", "arch-test", "newuidmap"}),
     emulation="POF",
     has_emulation_rule=True,
+    has_subordinate_ids=True,
 )
 BARE = replace(
     READY,
@@ -89,6 +90,26 @@ def test_bare_debian_12_takes_the_engine_alone_from_debian_13() -> None:
 def test_the_pin_is_written_before_the_source_it_restrains() -> None:
     paths = [step.argv[-1] for step in plan_fixes(BARE)]
     assert paths.index(APT_PREFERENCES) < paths.index(APT_SOURCE)
+
+
+@pytest.mark.parametrize("privilege", ["none", "sudo"])
+def test_who_is_not_root_needs_ids_for_mmdebstrap(privilege: Privilege) -> None:
+    facts = replace(READY, privilege=privilege)
+    assert finding(facts, "uidmap").ok
+    without_ids = finding(replace(facts, has_subordinate_ids=False), "uidmap")
+    assert not without_ids.ok
+    assert "/etc/subuid" in without_ids.message
+    assert "usermod --add-subuids" in without_ids.hint
+    without_program = replace(facts, programs=facts.programs - {"newuidmap"})
+    assert not finding(without_program, "uidmap").ok
+    words = [step.words for step in plan_fixes(without_program)]
+    assert ("installing uidmap from Debian" in words) == (privilege == "sudo")
+
+
+def test_root_and_a_remote_engine_need_no_ids() -> None:
+    for facts in (READY, replace(READY, privilege="none", is_remote=True)):
+        lacking = replace(facts, programs=facts.programs - {"newuidmap"}, has_subordinate_ids=False)
+        assert not [its for its in diagnose(lacking) if its.name == "uidmap"]
 
 
 @pytest.mark.parametrize("release", [13, 14, None])
