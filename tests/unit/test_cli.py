@@ -648,6 +648,35 @@ def test_an_empty_name_is_an_unknown_library(
     assert answer.err.startswith("error: matrix.yaml has no library ``\n")
 
 
+@pytest.mark.parametrize("verb", ["compile", "test", "shell"])
+def test_a_library_that_is_not_there_is_told_with_its_place_before_anything_is_made(
+    envmatrix: Prompt, repository: Path, verb: str
+) -> None:
+    """No lock, which is what an image would be made from."""
+    with (repository / "matrix.yaml").open("a") as file:
+        file.write("libraries:\n  a: {path: a/nope}\n")
+    (repository / "matrix.d").mkdir()
+    (repository / "matrix.d/b.yaml").write_text(
+        'version: "1"\nreason: more\nlibraries:\n  b:\n    path: matrix.yaml\n'
+    )
+    answer = envmatrix("run", verb, CELL)
+    assert (answer.status, answer.out) == (2, "")
+    hint = "hint: correct its `path`, which begins at the root of the repository\n"
+    assert answer.err == (
+        f"error: matrix.yaml:8:13: library `a`: there is no directory `a/nope`\n{hint}"
+        f"error: matrix.d/b.yaml:5:11: library `b`: there is no directory `matrix.yaml`\n{hint}"
+    )
+
+
+@pytest.mark.parametrize("verb", [("plan", "--tier", "pr"), ("generate",), ("lock", "--check")])
+def test_a_matrix_is_planned_without_the_directories_of_its_libraries(
+    envmatrix: Prompt, locked: Path, verb: tuple[str, ...]
+) -> None:
+    with (locked / "matrix.yaml").open("a") as file:
+        file.write("libraries:\n  a: {path: a/nope}\n")
+    assert envmatrix(*verb).status == 0
+
+
 def test_a_name_with_a_line_break_stays_in_its_line(envmatrix: Prompt, repository: Path) -> None:
     (repository / "matrix.d").mkdir()
     (repository / "matrix.d/a\n::error::b.yaml").write_text("x: 1\n")

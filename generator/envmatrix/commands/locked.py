@@ -21,7 +21,7 @@ def source(workspace: Workspace, library: Library, console: Console) -> Path:
     found = tree(workspace.lock.sets[source_set(library)], console)
     if not (found / library.path).is_dir():
         message = f"the source of `{library.name}` has no directory `{library.path}`"
-        raise ConfigurationError(Problem(message, hint="correct its `path` in matrix.yaml"))
+        raise ConfigurationError(Problem(message, library.position, "correct its `path`"))
     return found
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from envmatrix.commands import options
 from envmatrix.commands.build import planned, provide
+from envmatrix.commands.libraries import libraries_of
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import containers, images, revisions
@@ -24,7 +25,7 @@ from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Proble
 from envmatrix.matrix.cells import docker_arch
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.model import Library, PlannedCell
-from envmatrix.matrix.selection import find_cell, is_for
+from envmatrix.matrix.selection import find_cell
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.images import CompilerCache, Image, analysis_image, images_of, lacks_cross
 from envmatrix.results.location import Location
@@ -95,7 +96,7 @@ class Cell:
                 f"`{cell.id}` can be examined only on a machine of its own architecture",
                 hint="examine a cell of this machine's: most findings are the same",
             )
-        libraries = _libraries(workspace, which.library, cell)
+        libraries = libraries_of(workspace, which.library, cell)
         image = analysis_image(cell)
         names = _provided(workspace, [image], console)
         return cls(workspace, cell, libraries, image, image, names, which, console)
@@ -112,7 +113,7 @@ class Cell:
                 "architecture, or its system has no cross compiler",
                 hint="compile it under emulation: `--emulate`",
             )
-        libraries = _libraries(workspace, which.library, cell)
+        libraries = libraries_of(workspace, which.library, cell)
         compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
         needed = [compiler, *([] if only_compiler else others)]
         names = _provided(workspace, needed, console)
@@ -182,10 +183,7 @@ class Cell:
 
     def _source(self, library: Library) -> Path:
         if library.source is None:
-            directory = self.workspace.root / library.path
-            if not directory.is_dir():
-                raise ConfigurationError(Problem(f"there is no directory `{library.path}`"))
-            return directory
+            return self.workspace.root / library.path
         from envmatrix.commands import locked
 
         return locked.source(self.workspace, library, self.console)
@@ -307,34 +305,6 @@ def _provided(
     actions = planned(workspace, wanted, console)
     provide(workspace, actions, options.JOBS, console)
     return {action.image: action.inputs.reference for action in actions}
-
-
-def _libraries(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
-    """That of a name, or all that are for the cell."""
-    everything = workspace.matrix.libraries
-    known = tuple(its for its in everything if is_for(its, cell, workspace.matrix))
-    if name is None and known:
-        return known
-    chosen = tuple(its for its in everything if its.name == name)
-    if not chosen:
-        names = ", ".join(f"`{item.name}`" for item in everything) or "none"
-        raise ConfigurationError(_none_of(name, names, cell))
-    if not chosen[0].suits(cell.cell.arch):
-        message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
-        hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
-        raise ConfigurationError(Problem(message, hint=hint))
-    if chosen[0] not in known:
-        message = f"library `{name}` is not for `{cell.id}`"
-        raise ConfigurationError(Problem(message, hint="its `cells` in matrix.yaml say which"))
-    return chosen
-
-
-def _none_of(name: str | None, names: str, cell: PlannedCell) -> Problem:
-    if name is not None:
-        return Problem(f"matrix.yaml has no library `{name}`", hint=f"it has {names}")
-    if names == "none":
-        return Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")
-    return Problem(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {names}")
 
 
 @contextmanager

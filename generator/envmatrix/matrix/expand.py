@@ -138,7 +138,7 @@ def _matrix(
         },
         sm=contents.sm,
         bases=contents.bases,
-        libraries=tuple(libraries.library(*its) for its in sorted(contents.libraries.items())),
+        libraries=libraries.libraries(source),
         components=cells.components,
         tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from envmatrix.errors import NothingSelected, Problem
+from envmatrix.errors import NothingSelected, Position, Problem
 from envmatrix.matrix import model
 from envmatrix.matrix.checks import Source, component_problems
 from envmatrix.matrix.document import Location
@@ -28,7 +28,15 @@ from envmatrix.text import redacted
 _LONGEST_TEXT = 131_000
 
 
-def library(name: str, entry: LibraryEntry) -> Library:
+def libraries(source: Source) -> tuple[Library, ...]:
+    """The libraries of a file, by name."""
+    return tuple(
+        library(name, entry, source.document.position("libraries", name, "path"))
+        for name, entry in sorted(source.contents.libraries.items())
+    )
+
+
+def library(name: str, entry: LibraryEntry, position: Position | None = None) -> Library:
     return Library(
         name,
         entry.path or ".",
@@ -43,6 +51,7 @@ def library(name: str, entry: LibraryEntry) -> Library:
         chooses_sm=entry.sm == "own",
         trust=entry.trust,
         shm=int(entry.shm) if entry.shm else None,
+        position=position,
     )
 
 

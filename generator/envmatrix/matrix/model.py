@@ -188,7 +188,8 @@ class Library:
     """`path` is within `source`, or without one within the repository; `cells` are globs of those
     that it is for, all without any. `chooses_sm` says that it is meant to have code for other GPUs
     than the matrix asks for; `trust` is a group of libraries that share no objects with others;
-    `shm` is how much memory its processes may share, in MB."""
+    `shm` is how much memory its processes may share, in MB; `position` is where a file says its
+    `path`."""
 
     name: str
     path: str = "."
@@ -203,6 +204,7 @@ class Library:
     chooses_sm: bool = False
     trust: str | None = None
     shm: int | None = None
+    position: Position | None = field(default=None, compare=False)
 
     def suits(self, arch: str) -> bool:
         """Whether it can be compiled for a target: one without CUDA takes what needs none."""
