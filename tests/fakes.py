@@ -369,7 +369,7 @@ def resolver_of(workshop: Workshop, index: Index | None = None) -> Resolver:
     return Resolver(workshop, pip, Nvidia().redist, apt, dnf, NO_LIBRARIES, facts, Silent())
 
 
-def _nothing(*_: str) -> NoReturn:
+def _nothing(*_: object) -> NoReturn:
     raise LookupFailed("nothing is there")
 
 
@@ -377,7 +377,7 @@ def _commits(*revision: str) -> dict[str, str]:
     return {"commit": hashlib.sha1(repr(revision).encode(), usedforsecurity=False).hexdigest()}
 
 
-NO_LIBRARIES = Libraries(_nothing, _nothing, _commits, _nothing, _nothing)
+NO_LIBRARIES = Libraries(_nothing, _nothing, _commits, _nothing, _nothing, _nothing)
 
 
 class Silent:

@@ -124,7 +124,8 @@ def command(
             lambda suite, package: workshop.apt_of_host(suite, workshop.host_arch).sources(package),
             partial(sources.commits, cache_directory()),
             sources.depot,
-            lambda url: measured(client, url),
+            partial(measured, client, store),
+            partial(sources.tree, cache_directory(), store),
         )
         resolver = Resolver(
             workshop, pip, redist, nvidia_apt, nvidia_dnf, libraries, matrix.facts, console

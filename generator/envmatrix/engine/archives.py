@@ -155,10 +155,13 @@ class _Tree:
         """Return where the tree begins: at the top, or in the only directory that there is."""
         size = self._archive.stat().st_size
         most = min(max(_FILES, size // _BYTES_OF_A_FILE), _MOST_FILES)
-        for count, entry in enumerate(entries(self._archive)):
-            if count >= most:
+        count = 0
+        for count, entry in enumerate(entries(self._archive), 1):
+            if count > most:
                 raise Refused(f"it has more than {most} files")
             self._add(entry)
+        if not count:
+            raise Refused("nothing is in it")
         top = self._only_directory() if strips else ()
         self._links.check(top)
         for name, target in self._links.items():  # nothing is written behind these

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from envmatrix.errors import Absent, LookupFailed
+from envmatrix.errors import Absent, ConfigurationError, LookupFailed
 from envmatrix.lock.model import URL, Artifact, PackageSet, Request
 from envmatrix.lock.pip import ORIGIN, path_in_index
 from envmatrix.matrix.model import Library, LibrarySource
@@ -17,6 +17,9 @@ SUBMODULE = "submodule "
 
 # What `arch` is of a set that is for no architecture.
 ANY = "source"
+
+# How the keys of all sets of libraries begin.
+_PREFIX = "library-"
 
 _KINDS = {"debian": "debian-source"}
 RESOLVERS = frozenset({"git", "perforce", "sdist", "debian-source", "archive"})
@@ -37,14 +40,16 @@ class File:
 class Libraries:
     """What it takes to look up sources: the files of a project in the package index; those of a
     source package of an operating system's suite; the commits of a revision of a git repository,
-    submodules too; a digest of a depot path at a changelist; sha256 and size of what is at a
-    URL."""
+    submodules too; a digest of a depot path at a changelist; sha256 and size of what is at a URL,
+    which is kept where it has the sha256 that is wanted; and the files of a source that is kept, a
+    ConfigurationError where they cannot be had of it."""
 
     index: Callable[[str], Sequence[File]]
     source_package: Callable[[str, str], Sequence[Artifact]]
     git: Callable[[str, str], Mapping[str, str]]
     depot: Callable[[str, str], str]
-    measured: Callable[[str], tuple[str, int]]
+    measured: Callable[[str, str], tuple[str, int]]
+    unpacked: Callable[[PackageSet], object]
 
     def resolve(self, request: Request) -> PackageSet:
         place, version = request.packages
@@ -56,9 +61,11 @@ class Libraries:
             case "sdist":
                 return PackageSet(request, (self._sdist(place, version),))
             case "debian-source":
-                found = self.source_package(request.suite or "", place)
-                return PackageSet(request, tuple(sorted(found)))
-        return PackageSet(request, (self._archive(place, version),))
+                files = self.source_package(request.suite or "", place)
+                return PackageSet(request, tuple(sorted(files)))
+        found = PackageSet(request, (self._archive(place, version),))
+        self._check(found)
+        return found
 
     def _sdist(self, project: str, version: str) -> Artifact:
         from packaging.utils import canonicalize_name
@@ -75,7 +82,7 @@ class Libraries:
         )
 
     def _archive(self, url: str, sha256: str) -> Artifact:
-        found, size = self.measured(url)
+        found, size = self.measured(url, sha256)
         if found != sha256:
             raise LookupFailed(
                 f"`{url}` has the sha256 {found}, matrix.yaml says {sha256}",
@@ -83,6 +90,15 @@ class Libraries:
             )
         name = re.sub(r"[^\w.+-]", "-", url.rstrip("/").rpartition("/")[2])
         return Artifact(URL, url, name, sha256[:12], size, sha256)
+
+    def _check(self, source: PackageSet) -> None:
+        """Refuse a source that no library could be built of."""
+        try:
+            self.unpacked(source)
+        except ConfigurationError as error:
+            url, _ = source.request.packages
+            hint = f"is `{url}` an archive of sources, and complete?"
+            raise LookupFailed(error.problems[0].message, hint=hint) from error
 
 
 def _versions(files: Sequence[File]) -> str:
@@ -103,7 +119,13 @@ def _parsed(file: File) -> tuple[str, str] | None:
 
 def source_set(library: Library) -> str:
     """The key of the set that has a library's source."""
-    return f"library-{library.name}"
+    return f"{_PREFIX}{library.name}"
+
+
+def of_library(key: str, error: LookupFailed) -> LookupFailed:
+    """An error about the source that the set `key` has, with the name of its library."""
+    message = f"library `{key.removeprefix(_PREFIX)}`: {error.message}"
+    return type(error)(message, details=error.details, hint=error.hint)
 
 
 def wheels_set(library: Library, os: str, arch: str) -> str:
@@ -113,7 +135,7 @@ def wheels_set(library: Library, os: str, arch: str) -> str:
 
 def wheels_prefix(library: Library) -> str:
     """How the keys of all sets of a library's wheels begin."""
-    return f"library-{library.name}-wheels-"
+    return f"{_PREFIX}{library.name}-wheels-"
 
 
 def source_request(source: LibrarySource, suite: str | None) -> Request:

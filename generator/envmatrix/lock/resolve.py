@@ -13,7 +13,7 @@ from envmatrix.lock import image
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.dnf import Packages, Repositories
 from envmatrix.lock.image import Contents
-from envmatrix.lock.libraries import ANY, RESOLVERS, Libraries
+from envmatrix.lock.libraries import ANY, RESOLVERS, Libraries, of_library
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
@@ -117,7 +117,7 @@ class Resolver:
             try:
                 found[key] = self.libraries.resolve(requests[key])
             except LookupFailed as error:
-                failures.append(error)
+                failures.append(of_library(key, error))
         if len(failures) == 1:
             raise failures[0]
         if failures:

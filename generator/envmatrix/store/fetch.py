@@ -355,20 +355,27 @@ def index_entry(
     raise Absent(f"{pages} lists no file with sha256 {artifact.sha256}")
 
 
-def measured(client: httpx.Client, url: str) -> tuple[str, int]:
-    """The sha256 and the size in bytes of what is at `url`."""
+def measured(client: httpx.Client, store: Store, url: str, sha256: str) -> tuple[str, int]:
+    """The sha256 and the size in bytes of what is at `url`, which `store` has afterwards where the
+    sha256 is the one that is wanted."""
 
-    def once() -> tuple[str, int]:
+    def once(partial: Path) -> tuple[str, int]:
         digest, size = hashlib.sha256(), 0
-        with client.stream("GET", url) as response:
+        with client.stream("GET", url) as response, partial.open("wb") as file:
             response.raise_for_status()
             for chunk in response.iter_bytes(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
+                file.write(chunk)
         return digest.hexdigest(), size
 
+    wanted = Artifact(URL, url, "", "", 0, sha256)
     try:
-        return persistently(once, time.sleep)
+        with store.incoming(wanted) as partial:
+            found, size = persistently(lambda: once(partial), time.sleep)
+            if found == sha256:
+                store.keep(wanted, partial)
+            return found, size
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         if is_absence(error):
             hint = "correct the `archive` of the library in matrix.yaml"

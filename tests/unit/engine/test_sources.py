@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
+import httpx
 import pytest
 from tests.archives import entry, link, tar, zipped
 from tests.repositories import committed, files_of, git, head
 
 from envmatrix.engine import revisions, sources
-from envmatrix.errors import ConfigurationError
-from envmatrix.lock.libraries import source_request
+from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.lock.libraries import Libraries, source_request
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.matrix.model import LibrarySource
 from envmatrix.store.artifacts import Store
+from envmatrix.store.fetch import measured
 
 
 def packed(files: Mapping[str, str], mode: str = "w:gz") -> bytes:
@@ -190,3 +194,61 @@ def test_directories_differ_in_the_files_that_are_not_the_same(tmp_path: Path) -
         "only-other",
         "sub/changed",
     )
+
+
+def locked(content: bytes, cache: Path) -> PackageSet:
+    """The source of a library whose archive has this content, as `lock` looks it up."""
+    store, digest = Store(cache / "store"), hashlib.sha256(content).hexdigest()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
+    with httpx.Client(transport=transport) as client:
+        libraries = Libraries(
+            nothing, nothing, nothing, nothing,
+            partial(measured, client, store), partial(sources.tree, cache, store),
+        )  # fmt: skip
+        return libraries.resolve(
+            source_request(LibrarySource("archive", "https://h.example/lib.tgz", digest), None)
+        )
+
+
+def nothing(*_: object) -> NoReturn:
+    raise AssertionError
+
+
+WHOLE = packed({"lib-1.0/a.c": "a" * 9000})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        WHOLE[:-20],
+        tar(entry("lib/a.c", content=b"a" * 9000))[:5000],
+        b"",
+        tar(),
+        zipped(),
+        b"<!DOCTYPE html><title>not found</title>" * 50,
+        b"<html>",
+        tar(link("lib/a", "../../etc/passwd")),
+        tar(entry("../a")),
+    ],
+    ids=[
+        "truncated",
+        "truncated tar",
+        "empty",
+        "empty tar",
+        "empty zip",
+        "page",
+        "short page",
+        "link out",
+        "path out",
+    ],
+)
+def test_an_archive_that_cannot_be_unpacked_is_not_locked(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(LookupFailed, match="cannot be unpacked") as told:
+        locked(content, tmp_path)
+    assert "`https://h.example/lib.tgz`" in str(told.value.hint)
+    assert not [its for its in (tmp_path / "sources").iterdir() if its.is_dir()]
+
+
+def test_the_files_of_an_archive_that_is_locked_are_there(tmp_path: Path) -> None:
+    tree = sources.tree(tmp_path, Store(tmp_path / "gone"), locked(WHOLE, tmp_path))
+    assert files_of(tree) == {"a.c": "a" * 9000}

@@ -25,7 +25,8 @@ def nothing(*_: str) -> NoReturn:
 
 def libraries(**answers: object) -> Libraries:
     asked = dict.fromkeys(("index", "source_package", "git", "depot", "measured"), nothing)
-    return Libraries(**{**asked, **answers})  # type: ignore[arg-type]
+    everything = {**asked, "unpacked": lambda _: None, **answers}
+    return Libraries(**everything)  # type: ignore[arg-type]
 
 
 def request(kind: str, place: str, version: str, suite: str | None = None) -> Request:
@@ -52,7 +53,7 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
 
 
 def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
-    found = libraries(measured=lambda _: ("e" * 64, 5))
+    found = libraries(measured=lambda _url, _sha256: ("e" * 64, 5))
     (its,) = found.resolve(request("archive", "https://h.example/x%20y.tgz?z", "e" * 64)).artifacts
     assert (its.origin, its.path, its.size) == (URL, "https://h.example/x%20y.tgz?z", 5)
     with pytest.raises(LookupFailed, match=r"has the sha256 e+, matrix.yaml says f+"):
@@ -76,7 +77,9 @@ def test_a_source_package_is_of_its_suite() -> None:
 
 
 def test_a_lock_with_sources_survives_being_written() -> None:
-    found = libraries(measured=lambda _: ("e" * 64, 5), git=lambda _u, _r: {"commit": "c" * 40})
+    found = libraries(
+        measured=lambda _url, _sha256: ("e" * 64, 5), git=lambda _u, _r: {"commit": "c" * 40}
+    )
     sets = {
         "library-a": found.resolve(request("archive", "https://h.example/x.tgz", "e" * 64)),
         "library-b": found.resolve(request("git", "https://h.example/b", "main")),

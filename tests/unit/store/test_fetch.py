@@ -20,7 +20,7 @@ from tests.fakes import Silent
 from tests.loopback import Handler, serving
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.model import URL, Artifact
 from envmatrix.store.access import Access
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import ATTEMPTS, Fetcher, index_entry, index_files, measured, read
@@ -433,6 +433,7 @@ def test_an_archive_that_its_server_has_not_is_told_from_one_that_is_out_of_reac
     trouble: httpx.Response | Exception,
     is_absent: bool,
     hint: str,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     url = "http://server.example/a.tgz"
@@ -440,9 +441,20 @@ def test_an_archive_that_its_server_has_not_is_told_from_one_that_is_out_of_reac
         httpx.Client(transport=httpx.MockTransport(answers(trouble))) as client,
         pytest.raises(LookupFailed, match=f"`{url}`") as told,
     ):
-        measured(client, url)
+        measured(client, Store(tmp_path), url, "0" * 64)
     assert isinstance(told.value, Absent) == is_absent
     assert hint in str(told.value.hint)
+
+
+def test_an_archive_is_kept_where_it_is_the_one_that_is_wanted(tmp_path: Path) -> None:
+    store, digest = Store(tmp_path), hashlib.sha256(b"content").hexdigest()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"content"))
+    with httpx.Client(transport=transport) as client:
+        assert measured(client, store, "http://h/a.tgz", "0" * 64) == (digest, 7)
+        assert not [its for its in (tmp_path / "sha256").rglob("*") if its.is_file()]
+        assert measured(client, store, "http://h/a.tgz", digest) == (digest, 7)
+    assert store.verified(Artifact(URL, "http://h/a.tgz", "a", "1", 7, digest))
+    assert not [*(tmp_path / "partial").iterdir()]
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", "{}"])
@@ -465,7 +477,7 @@ import httpx
 from envmatrix.store.artifacts import Store
 from envmatrix.store.fetch import Fetcher
 from envmatrix.store.origins import Origins
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.model import URL, Artifact
 class Silent:
     def task(self, name, *, total, unit):
         return nullcontext(lambda _amount: None)
