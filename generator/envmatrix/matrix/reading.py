@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 _Model = TypeVar("_Model", bound=Table)
 
-# What a library says of itself alone, and how deep the parts of that are which may be left out.
-_PARTS = {"source", "build", "test", "benchmark", "artifacts", "components"}
+# What a library says of itself alone, and how deep the parts of that are which may be left out. It
+# is nothing without its source.
+_PARTS = {"build", "test", "benchmark", "artifacts", "components"}
 _LIBRARY_PART, _DEEPEST_PART = 3, 4
 
 # Of a text that is wrong, in a message.

@@ -260,6 +260,19 @@ def test_a_repository_may_be_anywhere_that_git_reads_itself(url: str) -> None:
     assert library.source == LibrarySource("git", url, "r")
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{source: {perforce: depot, changelist: 1}}",
+        "{source: {git: 'ext::a', revision: r}}",
+        f"{{source: {{archive: 'file:///a', sha256: {'0' * 64}}}}}",
+        "{source: {archive: 'https://h/a', sha256: xyz}}",
+    ],
+)
+def test_a_source_with_a_wrong_value_is_not_told_to_lack_it(entry: str) -> None:
+    assert len(problems(entry)) == 1
+
+
 def test_what_only_other_libraries_asked_for_is_borrowed(tmp_path: Path) -> None:
     libraries = (
         "libraries:\n  a: {path: a, components: [cublas]}\n  b: {path: b, components: [curand]}\n"
