@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 # Who has to look: those who wrote the library, those who keep the matrix and the machines it
 # wants, or those who keep the engine and the network. Only the last is worth a second attempt.
@@ -32,47 +32,50 @@ VENDOR = (
 NO_PROGRAM = "the image has no program `{0}`"
 PACKAGE = "add its package to a flavour in envs/"
 
-_Rule = tuple[re.Pattern[str], Cause, str, str]
 
+class _Rule(NamedTuple):
+    """A pattern, compiled when something fails, and what it means."""
 
-def _rule(pattern: str, cause: Cause, message: str, hint: str = "") -> _Rule:
-    return re.compile(pattern), cause, message, hint
+    pattern: str
+    cause: Cause
+    message: str
+    hint: str = ""
 
 
 # The first that a line matches, from the last line up. `{0}`, `{1}` are its groups.
 _RULES: Sequence[_Rule] = (
-    _rule(
+    _Rule(
         r"(?i)exec format error",
         "environment",
         "a program of another architecture was started, and nothing here emulates it",
         "set up emulation: `envmatrix doctor --fix`",
     ),
-    _rule(
+    _Rule(
         r"(?i)(?<![\w./+-])(/[^\s:'\"\u2018\u2019]+)[:'\"\u2018\u2019]+.*read-only file system",
         "product",
         "it writes to `{0}`: only its build directory and /tmp are its own",
         "write below the build directory",
     ),
-    _rule(
+    _Rule(
         r"(?i)read-only file system",
         "product",
         "it writes outside its build directory and /tmp",
         "write below the build directory",
     ),
-    _rule(
+    _Rule(
         r"(?i)no space left on device",
         "environment",
         "the disk is full, or /tmp is: that is in memory",
         "see `df`; `envmatrix gc --dry-run` says what could be removed",
     ),
-    _rule(
+    _Rule(
         r"fatal error: [\w-]+/python[\d.]+/pyconfig\.h: No such file",
         "environment",
         "it includes `Python.h`, and the image has that of its own architecture only",
         "list `libpython3-dev:{target}` in envs/devel.yaml, or compile it under emulation: "
         "`--emulate`",
     ),
-    _rule(
+    _Rule(
         r"(?i)(?:"
         r"could ?n[o']t resolve host|temporary failure (?:in name resolution|resolving)"
         r"|name or service not known|no address associated with hostname|bad address '"
@@ -85,7 +88,7 @@ _RULES: Sequence[_Rule] = (
         NO_NETWORK,
         VENDOR,
     ),
-    _rule(
+    _Rule(
         r"(?i)(?:"
         r"returned error: ([45]\d\d)\b|\bERROR ([45]\d\d): |\bHTTP error ([45]\d\d)\b"
         r"|\bHTTP response code said error\b|repository '[^']*' not found"
@@ -94,7 +97,7 @@ _RULES: Sequence[_Rule] = (
         "a server does not give what it asks for",
         "see whether the address is right and the server answers",
     ),
-    _rule(
+    _Rule(
         r"(?i)(?:"
         r"\b(?:connection|operation) timed out|\bconnection (?:refused|reset by peer)"
         r"|failed to connect to \S+ port|could not connect to server|the remote end hung up"
@@ -104,14 +107,14 @@ _RULES: Sequence[_Rule] = (
         "infrastructure",
         "a server that it asks does not answer",
     ),
-    _rule(
+    _Rule(
         r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
         r"(?:command )?not found$",
         "environment",
         NO_PROGRAM,
         PACKAGE,
     ),
-    _rule(
+    _Rule(
         r"(?:\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
         r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found)",
         "environment",
@@ -135,7 +138,7 @@ def judge(lines: Sequence[str]) -> Judgement:
             return Judgement("environment", NO_PROGRAM.format(match[1]), PACKAGE)
     for line in reversed(lines):
         for pattern, cause, message, hint in _RULES:
-            if match := pattern.search(line):
+            if match := re.search(pattern, line):
                 return Judgement(cause, message.format(*filter(None, match.groups())), hint)
         if _REFUSED.search(line):
             break
@@ -163,34 +166,29 @@ _LIBRARY = r"(?<![^\s'\"`:=,(])(?:(?!/(?:src|build)/)/[^\s'\"`:]*/)(lib[\w+-]+\.
 _VARIABLE = r"(?:CUDA_)?(\w+?)_(?:LIB|LIBRARY|LIBRARIES|INCLUDE_DIRS?)"
 # What a compiler, a linker and build systems say of something that is not there.
 _LACKING = (
-    re.compile(r"fatal error: '?([\w./+-]+)'?(?::| file) (?:No such file|not found)"),
-    re.compile(r"(?:cannot|could not) open source file \"([\w./+-]+)\""),
-    re.compile(rf"'{_LIBRARY}', needed by .*missing and no known rule"),
-    re.compile(rf"No rule to make target ['`]{_LIBRARY}'"),
-    re.compile(rf"{_LIBRARY}'?: (?:No such file|file not found|cannot open)"),
-    re.compile(rf"(?:cannot|could not) open (?:input file )?'?{_LIBRARY}", re.IGNORECASE),
-    re.compile(rf"(?<![\w-])(?:-l)?{_VARIABLE}[^\w\n](?:.{{0,80}}\b)?NOTFOUND\b"),
-    re.compile(r"(?:cannot find|unable to find library) -l:?([\w.+-]+)(?<!-NOTFOUND)(?![\w.+-])"),
-    re.compile(r"\blibrary not found: ([\w.+-]+)"),
-    re.compile(
-        r"\bCUDA::(\w+)\b.*?"
-        r"(?:not found|no target|does not (?:already )?exist|not an existing target)",
-        re.IGNORECASE,
+    r"fatal error: '?([\w./+-]+)'?(?::| file) (?:No such file|not found)",
+    r"(?:cannot|could not) open source file \"([\w./+-]+)\"",
+    rf"'{_LIBRARY}', needed by .*missing and no known rule",
+    rf"No rule to make target ['`]{_LIBRARY}'",
+    rf"{_LIBRARY}'?: (?:No such file|file not found|cannot open)",
+    rf"(?i)(?:cannot|could not) open (?:input file )?'?{_LIBRARY}",
+    rf"(?<![\w-])(?:-l)?{_VARIABLE}[^\w\n](?:.{{0,80}}\b)?NOTFOUND\b",
+    r"(?:cannot find|unable to find library) -l:?([\w.+-]+)(?<!-NOTFOUND)(?![\w.+-])",
+    r"\blibrary not found: ([\w.+-]+)",
+    (
+        r"(?i)\bCUDA::(\w+)\b.*?"
+        r"(?:not found|no target|does not (?:already )?exist|not an existing target)"
     ),
-    re.compile(
-        r"(?:no target|non-existent target|not find target.*?) \"?CUDA::(\w+)\b", re.IGNORECASE
-    ),
-    re.compile(r"(?:not find|missing:).*\bCUDA_(\w+)_LIBRARY"),
-    re.compile(rf"^{_VARIABLE}(?: \(ADVANCED\))?$"),
-    re.compile(r"Could NOT find (\w+) \(missing"),
-    re.compile(r"Could not find \w+ using the following (?:names|files): ([\w./+-]+)"),
-    re.compile(r"package configuration file provided by \"(\w+)\""),
-    re.compile(
-        r"ERROR: (?:Dependency|.*\blibrary) [\"']([a-zA-Z][\w+-]*?)(?:-\d[\d.]*)?[\"'] not found"
-    ),
-    re.compile(r"requested CUDA module '(\w+)'"),
-    re.compile(r"(?:Package '?|No package ')([a-z][\w+-]*?)(?:-\d[\d.]*)?(?:,| was|').* ?found"),
-    re.compile(r"(lib[\w+-]+\.so[.\d]*): cannot open shared object file"),
+    r"(?i)(?:no target|non-existent target|not find target.*?) \"?CUDA::(\w+)\b",
+    r"(?:not find|missing:).*\bCUDA_(\w+)_LIBRARY",
+    rf"^{_VARIABLE}(?: \(ADVANCED\))?$",
+    r"Could NOT find (\w+) \(missing",
+    r"Could not find \w+ using the following (?:names|files): ([\w./+-]+)",
+    r"package configuration file provided by \"(\w+)\"",
+    r"ERROR: (?:Dependency|.*\blibrary) [\"']([a-zA-Z][\w+-]*?)(?:-\d[\d.]*)?[\"'] not found",
+    r"requested CUDA module '(\w+)'",
+    r"(?:Package '?|No package ')([a-z][\w+-]*?)(?:-\d[\d.]*)?(?:,| was|').* ?found",
+    r"(lib[\w+-]+\.so[.\d]*): cannot open shared object file",
 )
 # Neither a line that tells something nor an error of CMake is longer, in characters and in words.
 _LONGEST_LINE, _MOST_WORDS = 4_000, 2_000
@@ -200,7 +198,7 @@ def lacking(lines: Iterable[str]) -> tuple[str, ...]:
     """Headers, libraries and targets that were looked for and not found, each once, as errors name
     them. What is only a warning, or a message of CMake about what is optional, does not count."""
     said = _errors(lines)
-    found = (match[1] for text in said for rule in _LACKING if (match := rule.search(text)))
+    found = (match[1] for text in said for rule in _LACKING if (match := re.search(rule, text)))
     return tuple(dict.fromkeys(found))
 
 
