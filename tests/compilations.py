@@ -166,6 +166,8 @@ _OPTIONS = (
     ("-O1", "-DASKED='\"/build/asked.h\"'", "APART"),
     ("-O1", "JOINED"),
     ("-O1", "PTX"),
+    ("-O1", "COMPRESSED"),
+    ("-O1", "SEVERAL"),
     ("-O1", "-fno-inline", "-fPIC"),
 )
 _VARIABLES = (
@@ -362,6 +364,8 @@ def _command(state: State, c: str, cxx: str) -> str:
         "RESPONSE": "--options-file /src/a.rsp" if cuda else "@/src/a.rsp",
         "JOINED": "--options-file=/src/a.rsp" if cuda else "",
         "PTX": "-Xptxas -optf=/src/ptx" if cuda else "",
+        "COMPRESSED": "-Xfatbin -compress-all -extra-device-vectorization" if cuda else "",
+        "SEVERAL": "-I/src/first,/build/CMakeFiles/gen" if cuda else "",
         "APART": "",
     }
     options = [written.get(word, word) for word in state.options]

@@ -132,6 +132,39 @@ def test_columns_and_comments_are_seen(
     assert its.check(replace(state, extras=(after,))) == result
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--frandom-seed=library/src/unit.cu --expt-relaxed-constexpr --extended-lambda -lineinfo",
+        "--use_fast_math -Xfatbin=-compress-all -Xptxas=-v,--register-usage-level=5 -res-usage",
+        "-Xfatbin -compress-all -Xcudafe --diag_suppress=177 -Werror all-warnings -w",
+        "--static-global-template-stub=false --device-entity-has-hidden-visibility=false",
+        "--compress-mode=size --extra-device-vectorization --no-host-device-move-forward",
+        "--ftemplate-depth=2000 --ftemplate-backtrace-limit=0 -Wreorder --brief-diagnostics=true",
+    ],
+)
+def test_options_that_builds_give_nvcc_are_cached(its: Laboratory, options: str) -> None:
+    state = replace(CUDA, options=("-O1", *options.split()))
+    assert [its.check(state), its.check(state)] == ["miss", "hit"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "-fdevice-time-trace=/build/trace.json",
+        "-I/src/second,/build/late",
+        "-I /src/second,/build/late",
+        "-odir /build/sub",
+        "-o=out.o",
+    ],
+)
+def test_options_of_nvcc_that_write_or_read_more_are_not_cached(
+    its: Laboratory, option: str
+) -> None:
+    state = replace(CUDA, options=("-O1", *option.split()))
+    assert [its.check(state), its.check(state)] == ["uncached", "uncached"]
+
+
 def test_an_image_with_the_same_compilers_shares_objects(its: Laboratory) -> None:
     for state in (CUDA, CXX):
         its.check(state)
