@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
-from tests.compilations import Change, Laboratory, State, changed, changes, laboratory
+from tests.compilations import PROGRAMS, Change, Laboratory, State, changed, changes, laboratory
 from tests.integration.conftest import CELL, ENVIRONMENT, Envmatrix
 from tests.tools import file_of
 
@@ -207,6 +209,56 @@ def test_random_changes_make_equal_objects(cache: str, request: pytest.FixtureRe
             its.check(state)
 
     explore()
+
+
+_CHECKS = """\
+cmake_minimum_required(VERSION 3.25)
+project(checks LANGUAGES CXX CUDA)
+include(CheckSourceCompiles)
+check_source_compiles(CUDA "#include <cuda_fp16.h>\\nint main() { return sizeof(__half); }" HALF)
+check_source_compiles(CXX "int main() { return wrong; }" WRONG)
+message(STATUS "checks: ${HALF} and ${WRONG}")
+"""
+_CONFIGURED = """\
+for generator in Ninja 'Unix Makefiles'; do
+    for _ in 1 2; do
+        rm -rf /build/tree /build/compilations.log
+        cmake -S /src -B /build/tree -G "$generator" >/tmp/output 2>&1 || cat /tmp/output
+        grep 'checks: ' /tmp/output
+        grep '[.]cu[.]o$' /build/compilations.log | cut -d ' ' -f 1
+    done
+done
+"""
+
+
+def test_checks_of_cmake_are_found_again(image: str, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/CMakeLists.txt").write_text(_CHECKS)
+    for name in ("build", "cache"):
+        (tmp_path / name).mkdir()
+    launcher = f"{PROGRAMS}:/opt/envmatrix:ro"
+    volumes = [f"{tmp_path}/src:/src:ro", f"{tmp_path}/build:/build", f"{tmp_path}/cache:/ccache"]
+    launched = [f"CMAKE_{language}_COMPILER_LAUNCHER" for language in ("CXX", "CUDA")]
+    variables = [
+        *(f"{variable}=/opt/envmatrix/compile-cached" for variable in launched),
+        *("ENVMATRIX_COMPILER_CACHE=ccache", "ENVMATRIX_TOOLCHAIN=t", "ENVMATRIX_IMAGE=i"),
+        *("NVCC_APPEND_FLAGS=--objdir-as-tempdir", "CUDAARCHS=80-real"),
+    ]
+    output = subprocess.run(
+        [
+            *("docker", "run", "--rm", "--network=none", "--read-only"),
+            *("--tmpfs=/tmp:exec,mode=1777", f"--user={os.getuid()}:{os.getgid()}"),
+            *(f"--volume={volume}" for volume in [*volumes, launcher]),
+            *(f"--env={variable}" for variable in variables),
+            *(image, "sh", "-c", _CONFIGURED),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    checks = "-- checks: 1 and "
+    missed, hit = [checks, "miss", "miss"], [checks, "hit", "hit"]
+    assert output.splitlines() == [*missed, *hit, checks, "hit", "miss", *hit]
 
 
 def test_what_a_library_leaves_in_the_cache_neither_configures_nor_breaks_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -59,7 +60,9 @@ class Container:
             program.chmod(0o755)
         (self.root / "src/a.c").write_text("int a;\n")
 
-    def run(self, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *argv: str, directory: str = "build", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         root = self.root
         environment = {
             "PATH": f"{root}/image/bin:/usr/bin:/bin",
@@ -79,7 +82,7 @@ class Container:
         return subprocess.run(
             [LAUNCHER, *argv],
             env=environment,
-            cwd=root / "build",
+            cwd=root / directory,
             capture_output=True,
             text=True,
             check=False,
@@ -377,6 +380,29 @@ def test_options_of_the_host_compiler_are_looked_into(container: Container) -> N
 def test_an_option_that_ccache_takes_for_another_is_written_in_full(container: Container) -> None:
     container.compile_cuda("-G", "-MD", "-MF", "/dev/null")
     assert " --device-debug -MD -MF " in container.told
+
+
+def test_a_check_of_cmake_is_compiled_under_names_that_are_always_the_same(
+    container: Container,
+) -> None:
+    def check(name: str, target: str, text: str) -> tuple[str, str]:
+        directory = f"build/CMakeFiles/CMakeScratch/TryCompile-{name}"
+        output = f"CMakeFiles/{target}.dir/src.c.o"
+        root = container.root / directory
+        (root / output).parent.mkdir(parents=True)
+        (root / f"{target}_loc").touch()
+        (root / "src.c").write_text(text)
+        argv = ["gcc-12", "-o", output, "-c", f"{root}/src.c"]
+        done = container.run(*argv, directory=directory)
+        assert done.returncode == 0, done.stderr
+        assert (root / output).read_text() == f"object of {root.parent}/TryCompile/src.c\n"
+        shutil.rmtree(root)
+        return container.told, container.log
+
+    first, log = check("a1B2c3", "cmTC_0a1b2", "int a;\n")
+    assert log == "miss build/CMakeFiles/CMakeScratch/TryCompile/CMakeFiles/cmTC.dir/src.c.o\n"
+    assert check("d4E5f6", "cmTC_c3d4e", "int a;\n")[0] == first
+    assert check("g7H8i9", "cmTC_f5a6b", "int b;\n")[0] != first
 
 
 def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(
