@@ -47,6 +47,12 @@ FILES: Mapping[str, Sequence[str | None]] = {
     "src/second/Config": _header("I")[1:],
     "build/generated/Config": _header("I"),
     "build/asked.h": _header("C"),
+    # What no code uses.
+    "src/second/stamp.h": [
+        '#define STAMPED "1"\n',
+        '#define STAMPED "2"\n',
+        "#define STAMPED 3 /* fall through */\n",
+    ],
     # For the host's compilation and the device's alone.
     "src/second/host.h": _header("E")[1:],
     "src/second/device.h": _header("F")[1:],
@@ -72,6 +78,7 @@ _BODY = """\
 #include <deep/er.h>
 #include "config.h"
 #include "Config"
+#include "stamp.h"
 #define _TEXT(x) #x
 #define TEXT(x) _TEXT(x)
 #if defined(__CUDA_ARCH__)
@@ -152,6 +159,7 @@ _OPTIONS = (
     ("-O0",),
     ("-O1",),
     ("-O2", "-g"),
+    ("-O2", "-g3"),
     ("-O1", "-g", "-Werror=implicit-fallthrough"),
     ("-O1", "-DFLAG=1"),
     ("-O1", "-DFLAG=2"),

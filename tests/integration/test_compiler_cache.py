@@ -134,6 +134,17 @@ def test_columns_and_comments_are_seen(
     assert its.check(replace(state, extras=(after,))) == result
 
 
+@pytest.mark.parametrize("language", ["c", "cpp", "cu"])
+def test_a_constant_that_no_code_uses_is_seen_by_debug_information_only(
+    its: Laboratory, language: str
+) -> None:
+    change = ("file", ("src/second/stamp.h", '#define STAMPED "2"\n'))
+    before = replace(version(400), language=language)
+    assert [its.check(before), its.check(changed(before, change))] == ["miss", "hit"]
+    debugged = replace(before, options=("-g3",) if language != "cu" else ("-Xcompiler", "-g3"))
+    assert [its.check(debugged), its.check(changed(debugged, change))] == ["miss", "miss"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
