@@ -9,13 +9,14 @@ import argparse
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
 
 from envmatrix.sessions.names import session_names
 from envmatrix.sessions.registration import add_sessions, is_skip
-from envmatrix.store.artifacts import cache_directory
+from envmatrix.store.artifacts import cache_directory, exclusive
 
 ROOT = Path(__file__).parent
 
@@ -50,6 +51,16 @@ def _test(session: nox.Session, *options: str) -> None:
     session.run("pytest", "tests/unit", "tests/integration", *options, *session.posargs)
 
 
+def _install_test_tools(session: nox.Session) -> None:
+    """Install what tests need into the environment of `noxw`, which begins without it."""
+    environment = Path(sys.prefix)
+    if (environment / ".ready").exists() and not (environment / ".ready-for-tests").exists():
+        with exclusive(environment / ".installing"):
+            pip = ("python", "-m", "pip", "install", "-qq", "--disable-pip-version-check")
+            session.run(*pip, "-c", f"{ROOT}/constraints.txt", "-e", f"{ROOT}[test]")
+        (environment / ".ready-for-tests").touch()
+
+
 def _make_room(session: nox.Session) -> None:
     """Give up what earlier runs left, where disk is scarce and $CI says that a machine is for this.
     Tests say themselves what they cannot do without."""
@@ -62,6 +73,7 @@ def _make_room(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, and generated files that must not drift."""
+    _install_test_tools(session)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
@@ -72,12 +84,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """The fast tests: offline, no container engine."""
+    _install_test_tools(session)
     session.run("pytest", "tests/unit", *session.posargs)
 
 
 @nox.session(default=False)
 def roundtrip(session: nox.Session) -> None:
     """Publish, wipe, pull what is signed, make it again from a mirror, and compare; and faults."""
+    _install_test_tools(session)
     files = ("roundtrip", "faults")
     paths = (f"tests/integration/test_{name}.py" for name in files)
     session.run("pytest", *paths, *session.posargs)
@@ -86,6 +100,7 @@ def roundtrip(session: nox.Session) -> None:
 @nox.session(name="aarch64-host", default=False)
 def aarch64_host(session: nox.Session) -> None:
     """Plan, build, compile and test on an aarch64 host, by QEMU: a quarter of an hour."""
+    _install_test_tools(session)
     test = "tests/integration/test_aarch64_host.py"
     session.run("pytest", test, *session.posargs, env={"AARCH64_HOST": "1"})
 
@@ -93,13 +108,31 @@ def aarch64_host(session: nox.Session) -> None:
 @nox.session(default=False)
 def hostile(session: nox.Session) -> None:
     """Libraries that attack the machine, on the real engine; thousands of changed input files."""
+    _install_test_tools(session)
     session.run("pytest", "tests/hostile", *session.posargs)
 
 
 @nox.session(default=False)
 def finders(session: nox.Session) -> None:
     """What build systems look for, in every way that a build is invoked; see docs/discovery.md."""
+    _install_test_tools(session)
     session.run("pytest", "tests/integration/test_finders.py", "--finders", *session.posargs)
+
+
+@nox.session(default=False)
+def constraints(session: nox.Session) -> None:
+    """Lock this project's own environment: write constraints.txt with the newest releases."""
+    scratch = session.create_tmp()
+    pip = f"{scratch}/venv/bin/pip"
+    session.run(sys.executable, "-m", "venv", "--clear", f"{scratch}/venv")
+    session.run(
+        pip, "install", "-q", "--disable-pip-version-check", f"{ROOT}[perforce,postgresql,test]"
+    )
+    frozen = session.run(pip, "freeze", "--exclude", "envmatrix", silent=True, stderr=None)
+    banner = (
+        "# Written by `./noxw -s constraints`: what this project itself is run and tested with.\n"
+    )
+    (ROOT / "constraints.txt").write_text(f"{banner}{frozen}")
 
 
 @nox.session(default=False)
