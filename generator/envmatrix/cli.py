@@ -45,7 +45,7 @@ VERBS = {
     "affected": "Show which libraries have to be tested again, in which cells.",
     "build": "Build the images of cells, or say why none is needed.",
     "doctor": "Check what this machine needs, and install what is missing.",
-    "gc": "Remove what no lock needs any more.",
+    "gc": "Remove images and files that no lock needs any more.",
     "generate": "Write the Dockerfiles, or find drift.",
     "images": "List and check what is published.",
     "lock": "Resolve every package to a file and its sha256.",
@@ -53,11 +53,11 @@ VERBS = {
     "plan": "Show what `build` would do, and why.",
     "pull": "Pull published images by digest.",
     "push": "Publish images that were built.",
-    "report": "Show what libraries came to, and what broke.",
+    "report": "Show the latest results and regressions.",
     "run": "Compile, test or measure libraries in a cell's container.",
-    "sbom": "Say what images are made of.",
+    "sbom": "Write bills of materials of images.",
     "serve": "Show the dashboard of results on loopback.",
-    "verify": "Rebuild cold and compare bit for bit.",
+    "verify": "Rebuild without a cache and compare bit for bit.",
     "why": "Explain why a cell exists, or why it cannot.",
 }
 

@@ -82,8 +82,6 @@ OUTSIDE = {
 }
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 
-LONGEST_MODULE = 400
-
 
 def module_of(file: Path) -> str:
     parts = file.relative_to(PACKAGE).with_suffix("").parts
@@ -324,11 +322,6 @@ def test_who_would_pass_proxies_on_is_found(text: str) -> None:
 def test_only_the_command_line_ends_the_program(module: str) -> None:
     if module not in {"cli", "__main__"} and not module.startswith("commands."):
         assert calls(module, "sys.exit") == []
-
-
-@pytest.mark.parametrize("module", ALL)
-def test_no_module_is_too_long_to_read(module: str) -> None:
-    assert len(FILES[module].read_text("utf-8").splitlines()) <= LONGEST_MODULE
 
 
 @pytest.mark.parametrize("module", ALL)

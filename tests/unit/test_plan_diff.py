@@ -57,7 +57,7 @@ def test_an_overlay_that_is_not_committed_brings_a_cell(
     assert answer.status == 0
     assert answer.out == (f"comes    {NEWER}: added to axis `cuda` by matrix.d/a.yaml: try it\n")
     assert (
-        answer.err == "`matrix.lock.json` does not answer `matrix.yaml` yet; see `envmatrix lock`\n"
+        answer.err == "`matrix.lock.json` is out of date with `matrix.yaml`; see `envmatrix lock`\n"
     )
 
 

@@ -35,7 +35,9 @@ from envmatrix.store.origins import Origins
 
 
 @click.command(epilog="Example: envmatrix lock --upgrade g++-12")
-@click.option("--check", is_flag=True, help="Exit with 4 if the lock does not answer the matrix.")
+@click.option(
+    "--check", is_flag=True, help="Exit with 4 if the lock is out of date with the matrix."
+)
 @click.option("--upgrade", is_flag=True, help="Take newer versions: of NAME..., or of everything.")
 @click.option(
     "--audit",
@@ -151,7 +153,7 @@ def _check(previous: Lock | None, drifted: tuple[str, ...]) -> None:
         raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`")
     if drifted:
         raise OutOfDate(
-            f"`{FILE}` does not answer `{MATRIX}`",
+            f"`{FILE}` is out of date with `{MATRIX}`",
             details=drifted,
             hint="bring it up to date: `envmatrix lock`",
         )

@@ -52,7 +52,7 @@ def _present(workspace: Workspace, console: Console) -> State:
     """What is in the working tree, where the lock may lag behind the matrix."""
     state = State(workspace.matrix, load(workspace.root))
     if drift(state.lock, state.matrix, workspace.recipes):
-        console.say(f"`{FILE}` does not answer `{MATRIX}` yet; see `envmatrix lock`")
+        console.say(f"`{FILE}` is out of date with `{MATRIX}`; see `envmatrix lock`")
     return state
 
 

@@ -60,7 +60,7 @@ class Workspace:
         lock = load(self.root)
         if drifted := drift(lock, self.matrix, self.recipes):
             raise OutOfDate(
-                f"`{FILE}` does not answer `{MATRIX}`",
+                f"`{FILE}` is out of date with `{MATRIX}`",
                 details=drifted,
                 hint="bring it up to date: `envmatrix lock`",
             )
