@@ -143,7 +143,7 @@ class Cell:
     def place(self, library: Library) -> Workplace:
         return Workplace(
             cell=self.planned,
-            library=library.compiled_for(self.planned.toolchain.sm),
+            library=library.with_sm(self.planned.toolchain.sm),
             root=self.workspace.root,
             source=self._source(library),
             caches=self._trust.used(cache_directory(), self.workspace.root, library.trust),

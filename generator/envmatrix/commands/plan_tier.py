@@ -8,7 +8,7 @@ from envmatrix.commands import options
 from envmatrix.console import output
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import select
-from envmatrix.matrix.tiers import Choice, Tier, choices_among, tier_of
+from envmatrix.matrix.tiers import Choice, TierCells, choices_among, tier_of
 
 
 def show(matrix: Matrix, name: str, patterns: Sequence[str], *, as_json: bool) -> None:
@@ -21,7 +21,7 @@ def show(matrix: Matrix, name: str, patterns: Sequence[str], *, as_json: bool) -
         output("\n".join(_lines(tier, choices)))
 
 
-def _row(tier: Tier, choices: Sequence[Choice]) -> dict[str, object]:
+def _row(tier: TierCells, choices: Sequence[Choice]) -> dict[str, object]:
     return {
         "tier": tier.name,
         "cells": [
@@ -39,7 +39,7 @@ def _row(tier: Tier, choices: Sequence[Choice]) -> dict[str, object]:
     }
 
 
-def _lines(tier: Tier, choices: Sequence[Choice]) -> Iterator[str]:
+def _lines(tier: TierCells, choices: Sequence[Choice]) -> Iterator[str]:
     for choice in choices:
         yield f"{choice.planned.id}: {choice.reason}{', with a GPU' if choice.gpu else ''}"
     for coverage in tier.coverage:

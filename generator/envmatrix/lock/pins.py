@@ -13,7 +13,7 @@ from functools import cache
 from typing import cast
 
 from envmatrix.errors import LookupFailed
-from envmatrix.matrix.rows import read
+from envmatrix.matrix.rows import read_data
 
 # Name in the manifest of a CUDA release -> version, and where that manifest is.
 Manifest = tuple[str, Mapping[str, str]]
@@ -93,4 +93,4 @@ def _base(name: str) -> str:
 @cache
 def shipped_versions() -> Mapping[str, Sequence[str]]:
     """`data/versions.yaml`: package -> names in the manifest, `release` or `newest`."""
-    return cast("Mapping[str, Sequence[str]]", read("versions.yaml"))
+    return cast("Mapping[str, Sequence[str]]", read_data("versions.yaml"))

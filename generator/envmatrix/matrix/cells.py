@@ -10,7 +10,7 @@ from envmatrix.matrix.targets import TARGETS
 
 AXES = ("cuda", "cudnn", "os", "arch")
 
-# The occasions on which cells run; each has the cells of the one before it.
+# Names of tiers; each has the cells of the one before it.
 TIERS = ("pr", "nightly", "weekly")
 
 ARCHES = tuple(TARGETS)
@@ -48,14 +48,14 @@ class Cell:
 
 
 def parse_cell(cell_id: str) -> Cell | None:
-    """The cell that a well-formed id names, whether or not any matrix has it."""
+    """Return the cell that a well-formed id names, in any matrix or not; else None."""
     match = _CELL_ID.fullmatch(cell_id)
     return Cell(**match.groupdict()) if match else None
 
 
 @lru_cache(maxsize=4096)
 def version_key(version: str) -> tuple[int, ...]:
-    """Sorts `9.8` before `9.10`; an absent version (`""`) before all."""
+    """Return a key that sorts `9.8` before `9.10`, and an absent version (`""`) before all."""
     return tuple(int(part) for part in version.split(".") if part)
 
 
@@ -64,12 +64,12 @@ def sort_key(cell: Cell) -> tuple[tuple[int, ...], tuple[int, ...], str, str]:
 
 
 def docker_arch(arch: str) -> str:
-    """Docker's and Debian's name of the machine that runs `arch` (`x86_64` runs on `amd64`)."""
+    """Return Docker's and Debian's name of the machine that runs `arch` (`amd64` for `x86_64`)."""
     machine = TARGETS[arch].machine
-    assert machine is not None  # noqa: S101 -- asked of what runs in a container alone
+    assert machine is not None  # noqa: S101 -- called for architectures with containers only
     return machine
 
 
 def package_triplet(arch: str) -> str:
-    """The triplet inside Debian package names, which may hold no underscore."""
+    """Return the triplet inside Debian package names, which may hold no underscore."""
     return TARGETS[arch].triplet.replace("_", "-")

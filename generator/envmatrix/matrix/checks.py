@@ -1,4 +1,4 @@
-"""What can be wrong with a matrix file whose shape is right: values that name nothing."""
+"""Semantic checks of a matrix file that is valid by its schema: values that do not exist."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from envmatrix.matrix.model import Alias, Budget, Defaults, Matrix, SourceRule
 from envmatrix.matrix.names import alias_cells, generated_names
 from envmatrix.matrix.schema import MatrixFile, Tier
 from envmatrix.matrix.selection import select
-from envmatrix.matrix.selectors import is_selector, spelling, unmatched
+from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
 from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.matrix.targets import TARGETS
-from envmatrix.matrix.tiers import asked_for
+from envmatrix.matrix.tiers import always_cells
 
-# What a rule under `sources` can look at.
+# The axes that a rule under `sources` can match.
 SOURCE_AXES = ("cuda", "os", "arch")
 
-_KNOWN_AS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
+_AXIS_NOUNS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A matrix file of the right shape, where its parts stand, and what is known besides."""
+    """A matrix file that is valid by its schema, with the positions of its parts and the facts."""
 
     contents: MatrixFile
     document: Document
@@ -37,33 +37,35 @@ class Source:
         values: tuple[str, ...] = getattr(self.contents.axes, axis)
         return values
 
-    def listed(self, axis: str) -> tuple[str, ...]:
-        """All values of an axis: those of the product, then those of the included cells."""
+    def listed_values(self, axis: str) -> tuple[str, ...]:
+        """Return all values of an axis: of the product, then of the included cells."""
         included = (getattr(include, axis) for include in self.contents.include)
         return tuple(dict.fromkeys((*self.values(axis), *included)))
 
     def is_known(self, axis: str, value: str) -> bool:
         if axis == "cuda":
             return self.facts.release(value) is not None
-        return axis == "cudnn" or value in self.known(axis)
+        return axis == "cudnn" or value in self.valid_values(axis)
 
-    def known(self, axis: str) -> Collection[str]:
+    def valid_values(self, axis: str) -> Collection[str]:
         return {"cuda": self.facts.cuda, "os": self.facts.os, "arch": ARCHES}.get(axis, ())
 
 
 def axis_problems(source: Source) -> Iterator[Problem]:
     for axis in AXES:
         values = source.values(axis)
-        yield from _repeated(source, ("axes", axis), values)
+        yield from _duplicates(source, ("axes", axis), values)
         for index, value in enumerate(values):
-            yield from _unknown(source, axis, value, ("axes", axis, index))
+            yield from _unknown_value(source, axis, value, ("axes", axis, index))
 
 
 def include_problems(source: Source) -> Iterator[Problem]:
-    """Values that nothing is known of; the cells themselves are checked when they are made."""
+    """Yield unknown values of included cells; the cells themselves are checked by `expand`."""
     for index, include in enumerate(source.contents.include):
         for axis in AXES:
-            yield from _unknown(source, axis, getattr(include, axis), ("include", index, axis))
+            yield from _unknown_value(
+                source, axis, getattr(include, axis), ("include", index, axis)
+            )
 
 
 def exclude_problems(source: Source) -> Iterator[Problem]:
@@ -71,30 +73,32 @@ def exclude_problems(source: Source) -> Iterator[Problem]:
         for axis in AXES:
             for item, value in enumerate(getattr(exclude, axis) or ()):
                 location = ("exclude", index, axis, item)
-                yield from _off_axis(source, axis, value, location, source.values(axis))
+                yield from _missing_on_axis(source, axis, value, location, source.values(axis))
 
 
 def default_problems(source: Source) -> Iterator[Problem]:
     for axis in ("os", "arch"):
         value = getattr(source.contents.defaults, axis)
-        yield from _off_axis(source, axis, value, ("defaults", axis), source.listed(axis))
+        yield from _missing_on_axis(
+            source, axis, value, ("defaults", axis), source.listed_values(axis)
+        )
 
 
 def base_problems(source: Source) -> Iterator[Problem]:
     for os in source.contents.bases:
-        if os not in source.listed("os"):
+        if os not in source.listed_values("os"):
             message = f"axis `os` has no value `{os}`"
             position = source.document.key_position("bases", os)
-            yield Problem(message, position, did_you_mean(os, source.listed("os")))
+            yield Problem(message, position, did_you_mean(os, source.listed_values("os")))
 
 
 def source_problems(
     source: Source, rules: Sequence[SourceRule], cells: Sequence[Cell]
 ) -> Iterator[Problem]:
-    """Values that are on no axis, and rules that leave no cell to decide."""
+    """Yield values that are on no axis, and rules that apply to no cell left by those before."""
     undecided = list(cells)
     for index, rule in enumerate(rules):
-        wrong = list(_off_axes(source, index))
+        wrong = list(_missing_on_axes(source, index))
         left = [cell for cell in undecided if not rule.holds(cell)]
         if not wrong and len(left) == len(undecided):
             message = "names the source of no cell that has none yet"
@@ -104,39 +108,40 @@ def source_problems(
 
 
 def image_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    """All cells of an environment are one Dockerfile, which has CUDA's files or an image."""
-    found: dict[str, dict[str, Cell]] = {}
+    """Yield environments whose cells mix an image with other sources of CUDA: they share one
+    Dockerfile."""
+    environments: dict[str, dict[str, Cell]] = {}
     for planned in matrix.cells:
-        place = found.setdefault(planned.cell.environment, {})
-        place.setdefault(planned.toolchain.cuda.source, planned.cell)
-    for environment, cells in found.items():
+        cells_by_source = environments.setdefault(planned.cell.environment, {})
+        cells_by_source.setdefault(planned.toolchain.cuda.source, planned.cell)
+    for environment, cells in environments.items():
         if IMAGE in cells and len(cells) > 1:
-            rule = next(i for i, its in enumerate(matrix.sources) if its.holds(cells[IMAGE]))
+            rule = next(i for i, row in enumerate(matrix.sources) if row.holds(cells[IMAGE]))
             others = ", ".join(sorted(cells.keys() - {IMAGE}))
             message = f"`{environment}` has cells from an image, and others from {others}"
             hint = "let an image be the source of all its cells, or exclude the others"
             yield Problem(message, source.document.position("sources", rule), hint)
 
 
-def _off_axes(source: Source, rule: int) -> Iterator[Problem]:
+def _missing_on_axes(source: Source, rule: int) -> Iterator[Problem]:
     for axis in SOURCE_AXES:
         for item, value in enumerate(getattr(source.contents.sources[rule], axis) or ()):
             location = ("sources", rule, axis, item)
-            yield from _off_axis(source, axis, value, location, source.listed(axis))
+            yield from _missing_on_axis(source, axis, value, location, source.listed_values(axis))
 
 
 def alias_value_problems(source: Source) -> Iterator[Problem]:
-    listed = {axis: source.listed(axis) for axis in AXES}
+    listed = {axis: source.listed_values(axis) for axis in AXES}
     for name, alias in source.contents.aliases.items():
         for axis in AXES:
             value = None if (axis, alias.cudnn) == ("cudnn", "none") else getattr(alias, axis)
-            yield from _off_axis(source, axis, value, ("aliases", name, axis), listed[axis])
+            yield from _missing_on_axis(source, axis, value, ("aliases", name, axis), listed[axis])
 
 
 def target_problems(matrix: Matrix) -> Iterator[Problem]:
-    """Targets that no library of the matrix can be compiled for."""
+    """Yield targets that no library of the matrix can be compiled for."""
     for arch, planned in {planned.cell.arch: planned for planned in matrix.cells}.items():
-        if matrix.libraries and not any(its.suits(arch) for its in matrix.libraries):
+        if matrix.libraries and not any(library.suits(arch) for library in matrix.libraries):
             message = f"no library can be compiled for `{arch}`: {TARGETS[arch].host_only}"
             hint = "say `cuda: none` of a library that needs no CUDA"
             yield Problem(message, planned.position, hint)
@@ -145,11 +150,11 @@ def target_problems(matrix: Matrix) -> Iterator[Problem]:
 def component_problems(
     names: Sequence[str], document: Document, location: Location, facts: Facts
 ) -> Iterator[Problem]:
-    """Components of a list at `location` that nothing is known of, or that no source has."""
+    """Yield components of the list at `location` that are unknown, or that no source has."""
     for index, name in enumerate(names):
         position = document.position(*location, index)
         if name not in facts.components:
-            message = f"nothing is known of component `{name}`"
+            message = f"unknown component `{name}`"
             yield Problem(message, position, did_you_mean(name, facts.listable))
         elif policy := facts.components[name].policy:
             message = f"component `{name}` cannot be listed: `policy` in matrix.yaml asks for it"
@@ -161,17 +166,17 @@ def component_problems(
 
 
 def sm_problems(source: Source, cells: Sequence[Cell]) -> Iterator[Problem]:
-    wanted = source.contents.sm
-    yield from _repeated(source, ("sm",), wanted)
+    architectures = source.contents.sm
+    yield from _duplicates(source, ("sm",), architectures)
     releases = {cell.cuda: source.facts.cuda[_release(cell)] for cell in cells}
-    known = {sm: None for release in releases.values() for sm in release.sm}
-    for index, sm in enumerate(wanted):
-        if cells and sm not in known:
+    supported = {sm: None for release in releases.values() for sm in release.sm}
+    for index, sm in enumerate(architectures):
+        if cells and sm not in supported:
             message = f"no CUDA of this matrix knows GPU architecture `{sm}`"
             position = source.document.position("sm", index)
-            yield Problem(message, position, did_you_mean(sm, known))
+            yield Problem(message, position, did_you_mean(sm, supported))
     for cuda, release in releases.items():
-        if not set(wanted) & set(release.sm):
+        if not set(architectures) & set(release.sm):
             message = f"`sm` names no GPU architecture that CUDA `{cuda}` knows"
             yield Problem(message, source.document.key_position("sm"))
 
@@ -179,24 +184,24 @@ def sm_problems(source: Source, cells: Sequence[Cell]) -> Iterator[Problem]:
 def alias_problems(
     source: Source, aliases: dict[str, Alias], defaults: Defaults, cells: Sequence[Cell]
 ) -> Iterator[Problem]:
-    """Aliases that mean no cell, or whose name means another one already."""
-    taken = {name for cell in cells for name in (cell.id, cell.environment)}
+    """Yield aliases that match no cell, and those whose name is in use for another cell."""
+    reserved = {name for cell in cells for name in (cell.id, cell.environment)}
     generated = {name for cell in cells for name in generated_names(cell, defaults)}
-    meant: dict[str, Cell] = {}
+    cell_of: dict[str, Cell] = {}
     for alias_name, alias in aliases.items():
         position = source.document.key_position("aliases", alias_name)
-        named = alias_cells(alias_name, alias, cells, defaults, source.listed("os"))
+        named = alias_cells(alias_name, alias, cells, defaults, source.listed_values("os"))
         if not named:
             yield Problem(f"alias `{alias_name}` means no cell of the matrix", position)
         for name, cell in named.items():
             is_other = name in generated and name not in generated_names(cell, defaults)
-            if name in taken or is_other or meant.setdefault(name, cell) != cell:
+            if name in reserved or is_other or cell_of.setdefault(name, cell) != cell:
                 message = f"alias `{alias_name}`: `{name}` already means something else"
                 yield Problem(message, position)
 
 
 def tier_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    """Patterns that match nothing, and budgets that do not hold what must be in the tier."""
+    """Yield patterns that match nothing, and budgets too small for what must be in the tier."""
     wrong_patterns = list(_always_problems(source, matrix)) if matrix.cells else []
     yield from wrong_patterns
     yield from _budget_problems(source, matrix.tiers["pr"], matrix.tiers["nightly"])
@@ -216,26 +221,26 @@ def _always_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
 
 def _budget_problems(source: Source, pr: Budget, nightly: Budget) -> Iterator[Problem]:
     for key in ("jobs", "gpu_jobs"):
-        least, given = getattr(pr, key), getattr(nightly, key)
-        if given < least:
-            message = f"tier `nightly` has `{key}: {given}`, fewer than the {least} of `pr`"
+        least, count = getattr(pr, key), getattr(nightly, key)
+        if count < least:
+            message = f"tier `nightly` has `{key}: {count}`, fewer than the {least} of `pr`"
             stated = source.contents.tiers.get("nightly", Tier()).model_fields_set
             tier = "nightly" if key in stated else "pr"
             yield Problem(message, source.document.position("tiers", tier, key))
 
 
 def _room_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    """What `always` names has to fit, in `nightly` beside all that `pr` may ever have."""
+    """Yield budgets that the cells of `always` exceed, in `nightly` beside all jobs of `pr`."""
     pr, nightly = matrix.tiers["pr"], matrix.tiers["nightly"]
-    of_pr, own = asked_for(matrix, pr), asked_for(matrix, nightly)
-    if len(of_pr) > pr.jobs:
-        message = f"tier `pr` has `jobs: {pr.jobs}`, and `always` names {len(of_pr)} cells"
+    pr_cells, nightly_cells = always_cells(matrix, pr), always_cells(matrix, nightly)
+    if len(pr_cells) > pr.jobs:
+        message = f"tier `pr` has `jobs: {pr.jobs}`, and `always` names {len(pr_cells)} cells"
         yield Problem(message, source.document.position("tiers", "pr", "always"))
-    more = len(set(own) - set(of_pr))
-    if pr.jobs <= nightly.jobs < pr.jobs + more:
+    additional = len(set(nightly_cells) - set(pr_cells))
+    if pr.jobs <= nightly.jobs < pr.jobs + additional:
         message = (
             f"tier `nightly` has `jobs: {nightly.jobs}`, "
-            f"too few for the {pr.jobs} of `pr` and {more} more of `always`"
+            f"too few for the {pr.jobs} of `pr` and {additional} more of `always`"
         )
         yield Problem(message, source.document.position("tiers", "nightly", "always"))
 
@@ -244,34 +249,36 @@ def _release(cell: Cell) -> str:
     return ".".join(cell.cuda.split(".")[:2])
 
 
-def _repeated(source: Source, location: Location, values: Sequence[str]) -> Iterator[Problem]:
+def _duplicates(source: Source, location: Location, values: Sequence[str]) -> Iterator[Problem]:
     first: dict[str, Location] = {}
     for index, value in enumerate(values):
-        here = (*location, index)
-        other = first.setdefault(value, here)
-        if other is not here:
-            selector, earlier = (source.document.selector(*each) for each in (here, other))
-            what = f"`{selector}` means `{value}`, which is" if selector else f"`{value}` is"
+        current = (*location, index)
+        other = first.setdefault(value, current)
+        if other is not current:
+            selector, earlier = (source.document.selector(*each) for each in (current, other))
+            subject = f"`{selector}` means `{value}`, which is" if selector else f"`{value}` is"
             where = f"{source.document.position(*other)}{f' as `{earlier}`' if earlier else ''}"
-            yield Problem(f"{what} already listed at {where}", source.document.position(*here))
+            yield Problem(
+                f"{subject} already listed at {where}", source.document.position(*current)
+            )
 
 
-def _unknown(source: Source, axis: str, value: str, location: Location) -> Iterator[Problem]:
+def _unknown_value(source: Source, axis: str, value: str, location: Location) -> Iterator[Problem]:
     position = source.document.position(*location)
     if is_selector(value):
-        yield unmatched(value, position, source.facts)
+        yield unmatched_selector_problem(value, position, source.facts)
     elif not source.is_known(axis, value):
-        message = f"nothing is known of {_KNOWN_AS[axis]} `{value}`"
-        yield Problem(message, position, did_you_mean(value, source.known(axis)))
+        message = f"unknown {_AXIS_NOUNS[axis]} `{value}`"
+        yield Problem(message, position, did_you_mean(value, source.valid_values(axis)))
 
 
-def _off_axis(
+def _missing_on_axis(
     source: Source, axis: str, value: str | None, location: Location, listed: Sequence[str]
 ) -> Iterator[Problem]:
     position = source.document.position(*location)
     if value is not None and is_selector(value):
-        yield unmatched(value, position, source.facts)
+        yield unmatched_selector_problem(value, position, source.facts)
     elif value is not None and value not in listed:
-        spelt = spelling(value, source.document.selector(*location))
-        message = f"axis `{axis}` has no value {spelt}"
+        quoted = quote_release(value, source.document.selector(*location))
+        message = f"axis `{axis}` has no value {quoted}"
         yield Problem(message, position, did_you_mean(value, listed))

@@ -1,4 +1,4 @@
-"""The rules that say which cells can exist. Pure: a cell and the facts in, a verdict out."""
+"""The compatibility rules that decide which cells can exist. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from envmatrix.matrix.targets import CROSS_HOST
 
 @dataclass(frozen=True, slots=True)
 class CudaSource:
-    """`image` is the one, by digest, that has CUDA where `source` is `image`."""
+    """Where a cell gets CUDA from; `image` is one by digest where `source` is `image`."""
 
     source: str
     suite: str | None
@@ -23,8 +23,9 @@ class CudaSource:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """What a possible cell is made of. `gcc` is the newest major that both sides allow; `cross`
-    says whether the operating system has it for the cell's architecture as a cross compiler."""
+    """The compiler and packages of a valid cell. `gcc` is the newest major that CUDA and the
+    operating system allow; `cross` says whether the operating system has it as a cross compiler
+    for the cell's architecture."""
 
     gcc: str
     cuda: CudaSource
@@ -43,7 +44,7 @@ class Impossible:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one rule says about one cell; `explanation` is true whichever way it went."""
+    """The result of one rule for one cell; `explanation` holds whether it passed or failed."""
 
     rule: str
     passed: bool
@@ -55,11 +56,11 @@ Rule = Callable[[Subject], Verdict]
 
 
 def _build_hosts(subject: Subject) -> str:
-    """Which machines compile for the cell's target, in the cell's system."""
-    its = subject.target
-    if not its.is_native:
+    """Describe the machines that compile for the cell's target, in the cell's system."""
+    row = subject.target
+    if not row.is_native:
         return f"on {CROSS_HOST} only"
-    if its.crossed == "also" and its.processor in subject.os.cross_gcc and subject.source != IMAGE:
+    if row.crossed == "also" and row.processor in subject.os.cross_gcc and subject.source != IMAGE:
         return f"on {CROSS_HOST} and on itself"
     return "on itself, elsewhere under emulation"
 
@@ -67,8 +68,10 @@ def _build_hosts(subject: Subject) -> str:
 def check(
     cell: Cell, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
 ) -> Toolchain | Impossible:
-    """The toolchain of a cell, or the first rule that it fails; `source` is where its CUDA must
-    come from, if that was named, and `components` are what is asked for of it."""
+    """Return the toolchain of a cell, or the first rule that it fails.
+
+    `source` is the required source of CUDA, if any; `components` are those it must have.
+    """
     subject = _subject(cell, facts, source, components)
     if isinstance(subject, Verdict):
         return Impossible(subject.rule, subject.explanation, subject.ref)
@@ -81,7 +84,7 @@ def check(
 def trace(
     cell: Cell, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
 ) -> tuple[Verdict, ...]:
-    """What every rule says, also after one that failed."""
+    """Return the verdicts of all rules, including those after a failed one."""
     subject = _subject(cell, facts, source, components)
     if isinstance(subject, Verdict):
         return (subject,)
@@ -99,7 +102,8 @@ def _verdicts(subject: Subject) -> Iterator[Verdict]:
 def _toolkit_verdicts(
     cell: Cell, facts: Facts, source: str | None, components: tuple[str, ...]
 ) -> tuple[Verdict, ...]:
-    """What all cells that differ in cuDNN only have in common."""
+    """Return the verdicts that do not depend on cuDNN, once for all cells that differ in it
+    only."""
     subject = _subject(cell, facts, source, components)
     if isinstance(subject, Verdict):
         return ()
@@ -117,12 +121,12 @@ def _subject(
         return _unknown("os", f"operating system `{cell.os}`", "os.yaml")
     if cell.arch not in ARCHES:
         return _unknown("arch", f"architecture `{cell.arch}`", "targets.yaml")
-    wanted = facts.with_needs(components, release.release)
-    return Subject(cell, release, facts.os[cell.os], facts, source, wanted)
+    required = facts.with_needs(components, release.release)
+    return Subject(cell, release, facts.os[cell.os], facts, source, required)
 
 
 def _unknown(rule: str, what: str, ref: str) -> Verdict:
-    return Verdict(rule, passed=False, explanation=f"nothing is known of {what}", ref=ref)
+    return Verdict(rule, passed=False, explanation=f"unknown {what}", ref=ref)
 
 
 def _toolchain(subject: Subject) -> Toolchain:
@@ -139,27 +143,27 @@ def _toolchain(subject: Subject) -> Toolchain:
 
 
 def target(subject: Subject) -> Verdict:
-    its, release = subject.target, subject.release.release
-    if its.last and not in_range(release, "0", its.last.release):
-        explanation = f"the last CUDA for {its.name} is {its.last.release}: {its.last.reason}"
-        return Verdict("target", passed=False, explanation=explanation, ref=its.last.ref)
-    if any(its.packages.values()) and subject.os.family.name != "deb":
-        explanation = f"what compiles for {its.name} is known of Debian and its kin only"
-        return Verdict("target", passed=False, explanation=explanation, ref=its.ref)
-    if subject.source == IMAGE and its.cuda and not its.is_native:
+    row, release = subject.target, subject.release.release
+    if row.last and not in_range(release, "0", row.last.release):
+        explanation = f"the last CUDA for {row.name} is {row.last.release}: {row.last.reason}"
+        return Verdict("target", passed=False, explanation=explanation, ref=row.last.ref)
+    if any(row.packages.values()) and subject.os.family.name != "deb":
+        explanation = f"compilers for {row.name} are supported on Debian and its derivatives only"
+        return Verdict("target", passed=False, explanation=explanation, ref=row.ref)
+    if subject.source == IMAGE and row.cuda and not row.is_native:
         explanation = (
-            f"CUDA in an image is for the image's own architecture, and {its.name} is compiled for "
-            f"{_build_hosts(subject)}; an image of L4T is one of `{its.processor}`"
+            f"CUDA in an image is for the image's own architecture, and {row.name} is compiled for "
+            f"{_build_hosts(subject)}; an image of L4T is one of `{row.processor}`"
         )
-        return Verdict("target", passed=False, explanation=explanation, ref=its.ref)
-    explanation = f"{its.name} is compiled for {_build_hosts(subject)}"
-    if its.host_only:
-        explanation += f", by libraries that need no CUDA alone: {its.host_only}"
-    return Verdict("target", passed=True, explanation=explanation, ref=its.ref)
+        return Verdict("target", passed=False, explanation=explanation, ref=row.ref)
+    explanation = f"{row.name} is compiled for {_build_hosts(subject)}"
+    if row.host_only:
+        explanation += f", by libraries that need no CUDA alone: {row.host_only}"
+    return Verdict("target", passed=True, explanation=explanation, ref=row.ref)
 
 
 def cuda_source(subject: Subject) -> Verdict:
-    release, packages = subject.release, _packages_told(subject)
+    release, packages = subject.release, _relevant_packages(subject)
     if subject.source == IMAGE:
         explanation = (
             f"the matrix names an image in which `envmatrix lock` looks for CUDA {release.release}"
@@ -170,17 +174,17 @@ def cuda_source(subject: Subject) -> Verdict:
         explanation += f"; the matrix names {subject.source}"
     for package in packages:
         if not package.suits(subject.os.distribution):
-            made_for = _listed(package.distributions or ())
-            explanation += f"; packages of {package.source} are made for {made_for} alone"
-    if subject.has_patch and not subject.offered and subject.source in (None, "debian"):
+            supported = _listed(package.distributions or ())
+            explanation += f"; packages of {package.source} are made for {supported} alone"
+    if subject.has_patch and not subject.offered_packages and subject.source in (None, "debian"):
         explanation += ", which cannot be asked for a patch"
-    return Verdict("source", bool(subject.offered), explanation, _package_refs(subject))
+    return Verdict("source", bool(subject.offered_packages), explanation, _package_refs(subject))
 
 
 def cuda_arch(subject: Subject) -> Verdict:
-    arches = dict.fromkeys(arch for p in subject.offered for arch in p.arches)
+    arches = dict.fromkeys(arch for p in subject.offered_packages for arch in p.arches)
     explanation = f"CUDA {subject.release.release} is packaged for {_listed(arches)}"
-    passed = subject.cell.arch in arches or not subject.offered
+    passed = subject.cell.arch in arches or not subject.offered_packages
     return Verdict("arch", passed, explanation, _package_refs(subject))
 
 
@@ -196,8 +200,10 @@ def host_compiler(subject: Subject) -> Verdict:
 
 def glibc(subject: Subject) -> Verdict:
     release = subject.release
-    packages = [its for its in subject.offered if subject.cell.arch in its.arches]
-    needed = min((p.glibc for p in packages), key=version_key, default="none")
+    packages = [
+        package for package in subject.offered_packages if subject.cell.arch in package.arches
+    ]
+    needed = min((package.glibc for package in packages), key=version_key, default="none")
     explanation = (
         f"the packages of CUDA {release.release} need glibc {needed} or later; "
         f"{subject.os.name} has {subject.os.glibc}"
@@ -209,7 +215,7 @@ def glibc(subject: Subject) -> Verdict:
 
 
 def conflict(subject: Subject) -> Verdict:
-    """The rows of conflicts.yaml, each a rule of its own name."""
+    """Check the rows of conflicts.yaml, each a rule of its own name."""
     conflicts = subject.facts.conflicts
     for row in conflicts:
         if (
@@ -225,26 +231,31 @@ def conflict(subject: Subject) -> Verdict:
 
 def components(subject: Subject) -> Verdict:
     packages = subject.packages
-    if packages and subject.lacking(packages[0]):
-        return _lacking_components(subject)
+    if packages and subject.missing_components(packages[0]):
+        return _missing_components_verdict(subject)
     explanation = f"from {packages[0].source}: " if packages else "with no source to look at: "
     explanation += _listed(subject.components)
     return Verdict("components", passed=True, explanation=explanation, ref="component_names.yaml")
 
 
-def _lacking_components(subject: Subject) -> Verdict:
-    """Why each source lacks components, and those that lack none, if only they may be named."""
-    absences = [each for package in subject.packages for each in subject.lacking(package).items()]
-    told = dict.fromkeys(
+def _missing_components_verdict(subject: Subject) -> Verdict:
+    """Explain why each source lacks components, and name the sources that have them all."""
+    absences = [
+        absence
+        for package in subject.packages
+        for absence in subject.missing_components(package).items()
+    ]
+    reasons = dict.fromkeys(
         f"component `{name}` is not in {row.source or f'CUDA {subject.release.release}'}: "
         f"{row.reason}"
         for name, row in absences
     )
     others = replace(subject, source=None)
-    if elsewhere := [its.source for its in others.packages if not others.lacking(its)]:
-        told[f"`sources` may name {_listed(elsewhere)}"] = None
+    complete = [row.source for row in others.packages if not others.missing_components(row)]
+    if complete:
+        reasons[f"`sources` may name {_listed(complete)}"] = None
     ref = _refs((row.ref for _, row in absences), "absences.yaml")
-    return Verdict("components", passed=False, explanation="; ".join(told), ref=ref)
+    return Verdict("components", passed=False, explanation="; ".join(reasons), ref=ref)
 
 
 def cudnn_for_cuda(subject: Subject) -> Verdict:
@@ -259,7 +270,7 @@ def cudnn_for_cuda(subject: Subject) -> Verdict:
 
 
 def cudnn_arch(subject: Subject) -> Verdict:
-    cell, rows = subject.cell, subject.cudnn_published
+    cell, rows = subject.cell, subject.cudnn_projects
     if cell.cudnn is None:
         return _no_cudnn("cudnn-arch")
     if subject.source == IMAGE:
@@ -280,7 +291,7 @@ def _no_cudnn(rule: str) -> Verdict:
     return Verdict(rule, passed=True, explanation="the cell has no cuDNN", ref="cudnn.yaml")
 
 
-# In the order in which a reader would rule a cell out; the first that fails is its reason.
+# In the order of importance to a reader; the first that fails is the reason of an exclusion.
 TOOLKIT_RULES: tuple[Rule, ...] = (
     target,
     cuda_source,
@@ -295,10 +306,10 @@ HOST_RULES: tuple[Rule, ...] = (target, host_compiler)
 CUDNN_RULES: tuple[Rule, ...] = (cudnn_for_cuda, cudnn_arch)
 
 
-def _packages_told(subject: Subject) -> list[Package]:
-    """Those for the cell's operating system, and where the matrix names a source that has none for
-    it, all of that source."""
-    named = subject.source if not subject.offered else None
+def _relevant_packages(subject: Subject) -> list[Package]:
+    """Return the packages for the cell's operating system, and where the matrix names a source that
+    has none for it, all of that source."""
+    named = subject.source if not subject.offered_packages else None
     return [
         package
         for package in subject.release.packages
@@ -307,12 +318,12 @@ def _packages_told(subject: Subject) -> list[Package]:
 
 
 def _sources(packages: Iterable[Package]) -> Iterator[str]:
-    """Each source once, with the repositories of it that are for some systems only."""
+    """Yield each source once, with its repositories that are for some systems only."""
     repositories: dict[str, dict[str, None]] = {}
     for package in packages:
-        known = repositories.setdefault(package.source, {})
+        suites = repositories.setdefault(package.source, {})
         if package.os and package.suite:
-            known[package.suite] = None
+            suites[package.suite] = None
     for source, names in repositories.items():
         yield f"{source} for {' and '.join(names)}" if names else source
 
@@ -322,7 +333,7 @@ def _range(first: str, last: str | None) -> str:
 
 
 def _package_refs(subject: Subject) -> str:
-    return _refs((package.ref for package in _packages_told(subject)), "sources.yaml")
+    return _refs((package.ref for package in _relevant_packages(subject)), "sources.yaml")
 
 
 def _refs(refs: Iterable[str], otherwise: str) -> str:

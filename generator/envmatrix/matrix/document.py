@@ -27,7 +27,7 @@ _MOST_VALUES = 500_000
 _DEEPEST = 30
 _NULLS = ("", "~", "null")
 _STANDARD = "tag:yaml.org,2002:"
-# The tags that say what a value is without any: text, a list, a mapping.
+# Tags that change nothing: text, a list, a mapping.
 _TAGS: Mapping[type[yaml.Event], tuple[str, ...]] = {
     yaml.ScalarEvent: ("!", f"{_STANDARD}str"),
     yaml.SequenceStartEvent: ("!", f"{_STANDARD}seq"),
@@ -38,9 +38,9 @@ _MOST_OF_A_TAG = 100
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value where it stands; `keys` holds where each key of a mapping stands.
+    """A value with its position; `keys` holds the positions of the keys of a mapping.
 
-    `selector` is what the file says there, if the value is only what that stands for.
+    `selector` is the selector in the file that the value was resolved from, if any.
     """
 
     content: str | tuple[Node, ...] | Mapping[str, Node] | None
@@ -71,23 +71,24 @@ class Node:
         return self.content
 
     def without(self, locations: Collection[Location]) -> Node:
-        """A copy that lacks the values at `locations`, with all others where they stood."""
+        """Return a copy without the values at `locations`; the others keep their positions."""
         if not locations or self.content is None or isinstance(self.content, str):
             return self
         inside: dict[str | int, list[Location]] = {}
         for step, *rest in filter(None, locations):
             inside.setdefault(step, []).append(tuple(rest))
-        kept = [
+        children = [
             (step, node.without(inside.get(step, ())))
             for step, node in self._children()
             if () not in inside.get(step, ())
         ]
         if isinstance(self.content, tuple):
-            return Node(tuple(node for _, node in kept), self.mark)
-        return Node({str(step): node for step, node in kept}, self.mark, keys=self.keys)
+            return Node(tuple(node for _, node in children), self.mark)
+        return Node({str(step): node for step, node in children}, self.mark, keys=self.keys)
 
-    def joined(self, other: Node) -> Node:
-        """The items of both lists; the entries of both mappings, `other`'s where both have one."""
+    def merge(self, other: Node) -> Node:
+        """Return the items of both lists or the entries of both mappings, `other`'s where both have
+        one; `other` where they are neither."""
         if isinstance(self.content, tuple) and isinstance(other.content, tuple):
             return replace(self, content=(*self.content, *other.content))
         if isinstance(self.content, Mapping) and isinstance(other.content, Mapping):
@@ -96,22 +97,23 @@ class Node:
         return other
 
     def with_child(self, key: str, child: Node, mark: Mark | None = None) -> Node:
-        """A copy of a mapping with `child` under `key`, which stands at `mark` or where it did."""
-        return self.joined(Node({key: child}, self.mark, keys={key: mark} if mark else None))
+        """Return a copy of a mapping with `child` under `key`, at `mark` or the key's old
+        position."""
+        return self.merge(Node({key: child}, self.mark, keys={key: mark} if mark else None))
 
-    def rewritten(self, place: Sequence[str], change: Callable[[Node], Node]) -> Node:
-        """A copy with `change` made of the values at `place`, where `*` is any step."""
+    def replace_at(self, place: Sequence[str], change: Callable[[Node], Node]) -> Node:
+        """Return a copy with `change` applied to the values at `place`, where `*` is any step."""
         if not place:
             return change(self)
         step, *rest = place
         if isinstance(self.content, Mapping):
             entries = {
-                key: node.rewritten(rest, change) if step in (key, "*") else node
+                key: node.replace_at(rest, change) if step in (key, "*") else node
                 for key, node in self.content.items()
             }
             return replace(self, content=entries)
         if isinstance(self.content, tuple) and step == "*":
-            items = tuple(node.rewritten(rest, change) for node in self.content)
+            items = tuple(node.replace_at(rest, change) for node in self.content)
             return replace(self, content=items)
         return self
 
@@ -133,15 +135,18 @@ class Document:
         return self.root.plain()
 
     def position(self, *location: str | int) -> Position:
-        """Where the value at `location` begins, or else the nearest value around it."""
+        """Return the position of the value at `location`, or else of the nearest value around
+        it."""
         return self._nearest(location).position
 
     def selector(self, *location: str | int) -> str | None:
-        """What the file says at `location`, if the value is only what that stands for."""
+        """Return the selector that the file has at `location`, if the value was resolved from
+        one."""
         return self._nearest(location).selector
 
     def key_position(self, *location: str | int) -> Position:
-        """Where the key that `location` ends in stands; for an item of a list, its value."""
+        """Return the position of the last key of `location`; for an item of a list, of its
+        value."""
         node = self._nearest(location[:-1])
         mark = node.key_mark(str(location[-1]))
         return _position(mark) if mark else self.position(*location)
@@ -156,16 +161,16 @@ class Document:
         return node
 
 
-def load(path: Path, name: str) -> Document:
+def load_document(path: Path, name: str) -> Document:
     """Read `path`, called `name` in messages."""
     try:
         content = content_of(path, name)
     except FileNotFoundError as error:
         raise ConfigurationError(Problem(f"`{name}` does not exist")) from error
-    return parse(content, name)
+    return parse_document(content, name)
 
 
-def parse(content: bytes, file: str) -> Document:
+def parse_document(content: bytes, file: str) -> Document:
     text = _decode(content, file)
     builder = _Builder(file)
     try:
@@ -205,7 +210,7 @@ def _one_line(message: str) -> str:
 
 
 def _shown_tag(tag: str) -> str:
-    """A tag as people write it."""
+    """Return a tag in short form (`!!int`)."""
     short = tag.replace(_STANDARD, "!!", 1) if tag.startswith(_STANDARD) else tag
     text = short if short.startswith("!") else f"!<{short}>"
     return _one_line(text)[:_MOST_OF_A_TAG]
@@ -217,7 +222,7 @@ def _position(mark: Mark) -> Position:
 
 
 class _Builder:
-    """Makes nodes of parser events.
+    """Builds nodes from parser events.
 
     PyYAML's own composer recurses in C and ends the process on deep nesting, so it is not used.
     """
@@ -305,16 +310,16 @@ class _Builder:
         return Node(None if is_null else event.value, self._mark(event))
 
     def _check_text(self, event: yaml.ScalarEvent) -> None:
-        """Note a NUL, which YAML has as an escape only; for the system it ends a string."""
+        """Record a problem for a NUL character, which ends a string for the operating system."""
         if "\0" in event.value:
             message = r"the value has `\0`, which no program or file can be given"
             self.problems.append(Problem(message, _position(self._mark(event))))
 
     def _check_tag(self, event: yaml.Event) -> None:
-        """Note a tag: nothing here has another type than the place where it stands."""
+        """Record a problem for a YAML tag: types follow from the schema alone."""
         tag = getattr(event, "tag", None)
         if tag and tag not in _TAGS.get(type(event), ()):
-            message = f"nothing is known of the YAML tag `{_shown_tag(tag)}`"
+            message = f"unsupported YAML tag `{_shown_tag(tag)}`"
             hint = "remove it, or quote the value if it is text that begins with `!`"
             self.problems.append(Problem(message, _position(self._mark(event)), hint))
 

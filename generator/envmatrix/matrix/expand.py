@@ -1,4 +1,4 @@
-"""From a matrix file to its cells: the product, less what is excluded or cannot exist."""
+"""Expansion of a matrix file to cells: the product, less what is excluded or cannot exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from envmatrix.matrix.model import (
     source_rule,
 )
 from envmatrix.matrix.overlays import merge
-from envmatrix.matrix.reading import Reading, read
+from envmatrix.matrix.reading import Reading, read_document
 from envmatrix.matrix.schema import (
     Exclude,
     MatrixFile,
@@ -38,7 +38,7 @@ from envmatrix.matrix.schema import (
     Tier,
     TierName,
 )
-from envmatrix.matrix.selectors import resolve
+from envmatrix.matrix.selectors import resolve_selectors
 
 # What a tier may have where `tiers` does not say; `weekly` has every cell.
 _BUDGETS: Mapping[TierName, Budget] = {
@@ -62,15 +62,19 @@ def expand(
     flavours: Mapping[str, Flavour],
     overlays: Sequence[Document] = (),
 ) -> Matrix:
-    """The matrix, or a ConfigurationError with everything that is wrong with its files."""
-    migrations = [read(OverlayFile, overlay) for overlay in overlays]
-    reading = _migrated(read(MatrixFile, document), migrations, facts)
+    """Return the matrix. Raise ConfigurationError with all problems of its files."""
+    migrations = [read_document(OverlayFile, overlay) for overlay in overlays]
+    reading = _apply_overlays(read_document(MatrixFile, document), migrations, facts)
     if reading.contents is None:
-        raise ConfigurationError(*_in_order(reading.problems))
+        raise ConfigurationError(*_sorted_problems(reading.problems))
     source = Source(reading.contents, reading.document, facts)
     cells = _Cells(_source_rules(source), _components(source, flavours))
     _fill(cells, source)
-    reasons = {each.document.file: each.contents.reason for each in migrations if each.contents}
+    reasons = {
+        migration.document.file: migration.contents.reason
+        for migration in migrations
+        if migration.contents
+    }
     matrix = _matrix(source, cells, flavours, reasons)
     problems = (*reading.problems, *cells.problems, *_problems(source, matrix))
     if not matrix.cells and not problems:
@@ -79,19 +83,19 @@ def expand(
         hint = f"the first, `{first.cell.id}`: {first.reason}" if first else None
         raise ConfigurationError(Problem("no cell of the matrix can exist", position, hint))
     if problems:
-        raise ConfigurationError(*_in_order(problems))
+        raise ConfigurationError(*_sorted_problems(problems))
     return matrix
 
 
-def _migrated(
+def _apply_overlays(
     reading: Reading[MatrixFile], migrations: Sequence[Reading[OverlayFile]], facts: Facts
 ) -> Reading[MatrixFile]:
-    """The matrix file with its overlays applied, every selector resolved before."""
+    """Return the matrix file with its overlays applied, after resolving selectors in all."""
     if reading.contents is None:
-        problems = (problem for each in migrations for problem in each.problems)
+        problems = (problem for migration in migrations for problem in migration.problems)
         return replace(reading, problems=(*reading.problems, *problems))
-    overlays = [resolve(each.document, facts) for each in migrations]
-    return read(MatrixFile, merge(resolve(reading.document, facts), overlays))
+    overlays = [resolve_selectors(migration.document, facts) for migration in migrations]
+    return read_document(MatrixFile, merge(resolve_selectors(reading.document, facts), overlays))
 
 
 def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
@@ -104,7 +108,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.base_problems(source)
     yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
     yield from checks.image_problems(source, matrix)
-    yield from libraries.problems(source, matrix)
+    yield from libraries.library_problems(source, matrix)
     yield from checks.target_problems(matrix)
     yield from checks.sm_problems(source, cells)
     yield from checks.tier_problems(source, matrix)
@@ -114,7 +118,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield from checks.alias_problems(source, dict(matrix.aliases), matrix.defaults, cells)
 
 
-def _in_order(problems: tuple[Problem, ...]) -> list[Problem]:
+def _sorted_problems(problems: tuple[Problem, ...]) -> list[Problem]:
     nowhere = Position("", 0, 0)
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.position or nowhere)
 
@@ -125,12 +129,12 @@ def _matrix(
     contents = source.contents
     return Matrix(
         cells=tuple(sorted(cells.planned, key=lambda planned: sort_key(planned.cell))),
-        exclusions=tuple(sorted(cells.exclusions, key=lambda found: sort_key(found.cell))),
+        exclusions=tuple(sorted(cells.exclusions, key=lambda exclusion: sort_key(exclusion.cell))),
         sources=cells.sources,
         require_cuda=contents.policy.require_cuda,
         cuda_compat=contents.policy.cuda_compat == "on",
         registry=_publication(contents.registry),
-        axes={axis: source.listed(axis) for axis in AXES},
+        axes={axis: source.listed_values(axis) for axis in AXES},
         defaults=Defaults(os=contents.defaults.os, arch=contents.defaults.arch),
         aliases={
             name: Alias(alias.cuda, _cudnn(alias.cudnn), alias.os, alias.arch)
@@ -138,7 +142,7 @@ def _matrix(
         },
         sm=contents.sm,
         bases=contents.bases,
-        libraries=libraries.libraries(source),
+        libraries=libraries.parse_libraries(source),
         components=cells.components,
         tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,
@@ -157,43 +161,44 @@ def _publication(entry: RegistryEntry | None) -> Publication | None:
 
 
 def _budget(name: TierName, source: Source) -> Budget:
-    given, otherwise = source.contents.tiers.get(name, Tier()), _BUDGETS[name]
+    entry, default = source.contents.tiers.get(name, Tier()), _BUDGETS[name]
     return Budget(
-        jobs=int(given.jobs or otherwise.jobs),
-        gpu_jobs=int(given.gpu_jobs or otherwise.gpu_jobs),
-        always=given.always,
+        jobs=int(entry.jobs or default.jobs),
+        gpu_jobs=int(entry.gpu_jobs or default.gpu_jobs),
+        always=entry.always,
     )
 
 
 def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, ...]:
-    """What flavours, libraries and the policy ask for, of what can be had at all."""
+    """Return the components that flavours, libraries and the policy ask for and that some source
+    has."""
     entries = source.contents.libraries.values()
-    asked = chain(components_of_images(flavours), *(its.components for its in entries))
-    listed = tuple(name for name in dict.fromkeys(asked) if name in source.facts.listable)
+    requested = chain(components_of_images(flavours), *(entry.components for entry in entries))
+    listed = tuple(name for name in dict.fromkeys(requested) if name in source.facts.listable)
     return (*listed, COMPAT) if source.contents.policy.cuda_compat == "on" else listed
 
 
 def _fill(cells: _Cells, source: Source) -> None:
-    excluded = _excluded(source, cells.problems)
+    excluded = _excludes_by_cell(source, cells.problems)
     for cell, position in _product(source):
         if cell in excluded:
             index, exclude = excluded[cell]
             where = source.document.position("exclude", index)
             cells.exclusions.append(Exclusion(cell, exclude.reason, "exclude", where))
         else:
-            _place(cell, position, source, cells)
+            _add_product_cell(cell, position, source, cells)
     _include(source, cells)
 
 
-def _place(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
-    match _checked(cell, source, cells):
+def _add_product_cell(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
+    match _check(cell, source, cells):
         case Impossible(rule, reason, ref):
             cells.exclusions.append(Exclusion(cell, reason, rule, position, ref))
         case Toolchain() as toolchain:
-            cells.planned.append(PlannedCell(cell, _narrowed(toolchain, source), position))
+            cells.planned.append(PlannedCell(cell, _select_sm(toolchain, source), position))
 
 
-def _checked(cell: Cell, source: Source, cells: _Cells) -> Toolchain | Impossible:
+def _check(cell: Cell, source: Source, cells: _Cells) -> Toolchain | Impossible:
     rule = source_rule(cell, cells.sources)
     verdict = check(cell, source.facts, rule.source if rule else None, cells.components)
     if isinstance(verdict, Toolchain) and rule:
@@ -202,7 +207,7 @@ def _checked(cell: Cell, source: Source, cells: _Cells) -> Toolchain | Impossibl
 
 
 def _source_rules(source: Source) -> tuple[SourceRule, ...]:
-    """The rules of the file; each looks at the axes that it gives."""
+    """Return the rules of the file, each with the axes that it has values for."""
     return tuple(
         SourceRule(
             rule.source,
@@ -213,23 +218,23 @@ def _source_rules(source: Source) -> tuple[SourceRule, ...]:
     )
 
 
-def _narrowed(toolchain: Toolchain, source: Source) -> Toolchain:
-    """Of the GPU architectures the matrix asks for, those that the toolchain knows."""
+def _select_sm(toolchain: Toolchain, source: Source) -> Toolchain:
+    """Return the toolchain with the GPU architectures of the matrix that it supports."""
     return replace(toolchain, sm=tuple(sm for sm in source.contents.sm if sm in toolchain.sm))
 
 
 def _product(source: Source) -> Iterator[tuple[Cell, Position]]:
-    """The cells whose values are known, with the position of the value that asks for each: one
-    that an overlay adds, or else its CUDA."""
-    for combination in product(*(_known(source, axis) for axis in AXES)):
+    """Yield the cells whose values are known, each with the position of the value that adds it: one
+    of an overlay, or else its CUDA."""
+    for combination in product(*(_known_values(source, axis) for axis in AXES)):
         cuda, cudnn, os, arch = (value for value, _ in combination)
         positions = [position for _, position in combination]
         added = (position for position in positions if position.file != source.document.file)
         yield Cell(cuda, _cudnn(cudnn), os, arch), next(added, positions[0])
 
 
-def _known(source: Source, axis: str) -> list[tuple[str, Position]]:
-    """The known values of an axis, each where it is listed first."""
+def _known_values(source: Source, axis: str) -> list[tuple[str, Position]]:
+    """Return the known values of an axis, each with the position of its first entry."""
     listed: dict[str, Position] = {}
     for index, value in enumerate(source.values(axis)):
         if source.is_known(axis, value):
@@ -237,12 +242,12 @@ def _known(source: Source, axis: str) -> list[tuple[str, Position]]:
     return list(listed.items())
 
 
-def _excluded(source: Source, problems: list[Problem]) -> dict[Cell, tuple[int, Exclude]]:
-    """The first exclude of each cell; walks what is excluded, so the cost is that of the result."""
+def _excludes_by_cell(source: Source, problems: list[Problem]) -> dict[Cell, tuple[int, Exclude]]:
+    """Return the first exclude of each excluded cell, with its index."""
     excluded: dict[Cell, tuple[int, Exclude]] = {}
     for index, exclude in enumerate(source.contents.exclude):
         before = len(excluded)
-        for cell in _named_by(exclude, source):
+        for cell in _cells_excluded_by(exclude, source):
             excluded.setdefault(cell, (index, exclude))
         if len(excluded) == before:
             position = source.document.position("exclude", index)
@@ -251,35 +256,37 @@ def _excluded(source: Source, problems: list[Problem]) -> dict[Cell, tuple[int, 
     return excluded
 
 
-def _named_by(exclude: Exclude, source: Source) -> Iterator[Cell]:
+def _cells_excluded_by(exclude: Exclude, source: Source) -> Iterator[Cell]:
     values = (getattr(exclude, axis) or source.values(axis) for axis in AXES)
     for cuda, cudnn, os, arch in product(*values):
         yield Cell(cuda, _cudnn(cudnn), os, arch)
 
 
 def _include(source: Source, cells: _Cells) -> None:
-    seen = {planned.cell for planned in cells.planned}
-    seen |= {exclusion.cell for exclusion in cells.exclusions}
+    existing = {planned.cell for planned in cells.planned}
+    existing |= {exclusion.cell for exclusion in cells.exclusions}
     for index, include in enumerate(source.contents.include):
         cell = Cell(include.cuda, _cudnn(include.cudnn), include.os, include.arch)
         position = source.document.position("include", index)
         if not all(source.is_known(axis, getattr(include, axis)) for axis in AXES):
             continue
-        if cell in seen:
+        if cell in existing:
             problem = Problem(f"`{cell.id}` is in the matrix already", position)
             cells.problems.append(problem)
             continue
-        seen.add(cell)
-        _place_asked_for(cell, position, source, cells)
+        existing.add(cell)
+        _add_included_cell(cell, position, source, cells)
 
 
-def _place_asked_for(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
-    verdict = _checked(cell, source, cells)
+def _add_included_cell(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
+    verdict = _check(cell, source, cells)
     if isinstance(verdict, Impossible):
         message = f"`{cell.id}` cannot exist: {verdict.reason}"
         cells.problems.append(Problem(message, position, f"rule `{verdict.rule}`"))
     else:
-        cells.planned.append(PlannedCell(cell, _narrowed(verdict, source), position, included=True))
+        cells.planned.append(
+            PlannedCell(cell, _select_sm(verdict, source), position, included=True)
+        )
 
 
 def _cudnn(value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What is known about CUDA, operating systems and cuDNN; every row names where it was learnt."""
+"""Facts about CUDA, operating systems and cuDNN; every row names its reference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from typing import cast
 
 from envmatrix.matrix.cells import version_key
-from envmatrix.matrix.rows import Row, mapping, read, rows, texts
+from envmatrix.matrix.rows import Row, mapping, read_data, rows, texts
 from envmatrix.matrix.systems import (
     Archive,
     Compiler,
@@ -16,10 +16,10 @@ from envmatrix.matrix.systems import (
     EndOfLife,
     NvidiaRepository,
     OperatingSystem,
-    distribution,
-    end_of_life,
-    family,
-    operating_system,
+    parse_distribution,
+    parse_end_of_life,
+    parse_family,
+    parse_operating_system,
 )
 
 
@@ -87,7 +87,7 @@ class CudnnSupport:
 
 @dataclass(frozen=True, slots=True)
 class CudnnProject:
-    """What carries cuDNN `first` to `last` in a source, for one CUDA major and architecture."""
+    """The project with cuDNN `first` to `last` in a source, for one CUDA major and architecture."""
 
     source: str
     project: str
@@ -130,7 +130,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """Why `components` are not in `source`, or in none, for CUDA releases `first` to `last`."""
+    """The reason that `source`, or every source, lacks `components` of CUDA `first` to `last`."""
 
     components: tuple[str, ...]
     reason: str
@@ -140,7 +140,7 @@ class Absence:
     last: str | None = None
 
 
-# Compared by identity, so that what follows from a set of facts can be kept beside it.
+# Compared by identity, so that results derived from a set of facts can be cached.
 @dataclass(frozen=True, eq=False)
 class Facts:
     cuda: Mapping[str, CudaRelease]
@@ -154,21 +154,26 @@ class Facts:
 
     @property
     def listable(self) -> list[str]:
-        """The components that some source has and that lists may ask for."""
-        return [name for name, its in self.components.items() if its.sources and not its.policy]
+        """Components that some source has and that lists may ask for."""
+        return [
+            name
+            for name, component in self.components.items()
+            if component.sources and not component.policy
+        ]
 
     def with_needs(self, components: Iterable[str], release: str) -> tuple[str, ...]:
-        """`components` and all that they need in a CUDA release, each once."""
-        found = set(components)
-        waiting = list(found)
+        """Return `components` and all that they need in a CUDA release, sorted, each once."""
+        closure = set(components)
+        waiting = list(closure)
         while waiting:
-            needed = {*self.components[waiting.pop()].needs_in(release)} - found
+            needed = {*self.components[waiting.pop()].needs_in(release)} - closure
             waiting += needed
-            found |= needed
-        return tuple(sorted(found))
+            closure |= needed
+        return tuple(sorted(closure))
 
     def absence(self, component: str, source: str | None, release: str) -> Absence | None:
-        """Why a source lacks a component of a CUDA release, if it does."""
+        """Return the reason that a source lacks a component of a CUDA release; None if it has
+        it."""
         for row in self.absences:
             of_source = row.source in (None, source) and in_range(release, row.first, row.last)
             if component in row.components and of_source:
@@ -179,36 +184,36 @@ class Facts:
         return Absence((component,), reason, "component_names.yaml", source)
 
     def release(self, cuda: str) -> CudaRelease | None:
-        """The release that `12.4` and `12.4.1` both belong to."""
+        """Return the release of a version: `12.4` for both `12.4` and `12.4.1`."""
         return self.cuda.get(".".join(cuda.split(".")[:2]))
 
     def of_suite(self, suite: str) -> OperatingSystem:
         return next(os for os in self.os.values() if os.suite == suite)
 
     def archive(self, suite: str, arch: str) -> Archive:
-        """The archive that has `suite` for `arch`, which is Docker's name."""
+        """Return the archive that has `suite` for `arch` (Docker's name)."""
         os = self.of_suite(suite)
         distribution = self.distributions[os.distribution]
         origin = os.origins.get(arch, distribution.origins[0])
         return Archive(distribution, origin, suite, arch)
 
     def compiler(self, os: str, gcc: str) -> Compiler:
-        """The GCC of a major that `os` has."""
-        its = self.os[os]
-        distribution = self.distributions[its.distribution]
-        own = distribution.own_compiler if gcc == its.own_gcc else None
+        """Return the GCC of a major that `os` has."""
+        system = self.os[os]
+        distribution = self.distributions[system.distribution]
+        own = distribution.own_compiler if gcc == system.own_gcc else None
         compiler = own or distribution.compiler
         assert compiler is not None  # noqa: S101 -- every row of distributions.yaml has one
         return compiler.of(gcc)
 
     @property
     def nvidia_repositories(self) -> Mapping[str, NvidiaRepository]:
-        found = (its.nvidia_repository for its in self.os.values())
-        return {repository.suite: repository for repository in found if repository}
+        repositories = (system.nvidia_repository for system in self.os.values())
+        return {repository.suite: repository for repository in repositories if repository}
 
 
 def in_range(version: str, first: str, last: str | None) -> bool:
-    """Whether `first` <= `version` <= `last`, where 9.10.2 still belongs to `last` 9.10.
+    """Return whether `first` <= `version` <= `last`, where 9.10.2 still belongs to `last` 9.10.
 
     A version of two parts is its newest patch: 8.9 is not before `first` 8.9.5.
     """
@@ -220,33 +225,37 @@ def in_range(version: str, first: str, last: str | None) -> bool:
 
 @cache
 def load_facts() -> Facts:
-    """The facts that come with the package."""
+    """Return the facts from `envmatrix/data`."""
     cudnn = mapping("cudnn.yaml")
-    families = {name: family(name, row) for name, row in mapping("families.yaml").items()}
+    families = {name: parse_family(name, row) for name, row in mapping("families.yaml").items()}
     systems = {
-        name: operating_system(name, row, families) for name, row in mapping("os.yaml").items()
+        name: parse_operating_system(name, row, families)
+        for name, row in mapping("os.yaml").items()
     }
-    packages = [each for row in rows(read("sources.yaml")) for each in _packages(row, systems)]
+    packages = [
+        package for row in rows(read_data("sources.yaml")) for package in _packages(row, systems)
+    ]
     return Facts(
         cuda={release.release: release for release in _releases(mapping("cuda.yaml"), packages)},
         os=systems,
         distributions={
-            name: distribution(name, row) for name, row in mapping("distributions.yaml").items()
+            name: parse_distribution(name, row)
+            for name, row in mapping("distributions.yaml").items()
         },
         cudnn_support=tuple(CudnnSupport(**row) for row in rows(cudnn["support"])),
         cudnn_projects=tuple(CudnnProject(**row) for row in rows(cudnn["projects"])),
-        conflicts=tuple(Conflict(**row) for row in rows(read("conflicts.yaml"))),
+        conflicts=tuple(Conflict(**row) for row in rows(read_data("conflicts.yaml"))),
         components={
             name: _component(name, row) for name, row in mapping("component_names.yaml").items()
         },
-        absences=tuple(_absence(row) for row in rows(read("absences.yaml"))),
+        absences=tuple(_absence(row) for row in rows(read_data("absences.yaml"))),
     )
 
 
 def _releases(
     table: Mapping[str, Mapping[str, object]], packages: Sequence[Package]
 ) -> Iterator[CudaRelease]:
-    """Each row over those before it; `shipped` and `eol` are a row's own."""
+    """Yield the releases; a row inherits all but `shipped` and `eol` from the rows before it."""
     refs: dict[str, str] = {}
     host: dict[str, str] = {}
     driver: dict[str, str] = {}
@@ -256,40 +265,42 @@ def _releases(
         host |= cast("Row", row.get("host", {}))
         driver.pop("shipped", None)
         driver |= cast("Row", row.get("driver", {}))
-        sm = _changed(sm, cast("Mapping[str, list[str]]", row.get("sm", {})))
+        sm = _change_sm(sm, cast("Mapping[str, list[str]]", row.get("sm", {})))
         yield CudaRelease(
             release=name,
             **host,
             host_ref=refs["host_ref"],
             driver=Driver(**driver, ref=refs["driver_ref"]),
-            eol=end_of_life(row),
+            eol=parse_end_of_life(row),
             sm=tuple(sm),
             sm_ref=refs["sm_ref"],
-            packages=tuple(its for its in packages if in_range(name, its.first, its.last)),
+            packages=tuple(
+                package for package in packages if in_range(name, package.first, package.last)
+            ),
         )
 
 
-def _changed(sm: Sequence[str], change: Mapping[str, Sequence[str]]) -> list[str]:
-    """GPU architectures in order: `90` before `90a` before `100`."""
-    kept = [
+def _change_sm(sm: Sequence[str], change: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the changed GPU architectures in order: `90` before `90a` before `100`."""
+    names = [
         *(name for name in sm if name not in change.get("dropped", ())),
         *change.get("added", ()),
     ]
-    return sorted(kept, key=lambda name: (int(name.rstrip("af")), name))
+    return sorted(names, key=lambda name: (int(name.rstrip("af")), name))
 
 
 def _packages(row: Row, systems: Mapping[str, OperatingSystem]) -> Iterator[Package]:
-    """What a row states; one of a repository of NVIDIA for each system that has it."""
+    """Yield the package of a row; of a repository of NVIDIA, one for each system that has it."""
     package = _package(row)
-    having = [
+    supported = [
         os.name
         for os in systems.values()
         if os.nvidia_repository and os.nvidia_repository.suite == package.suite
     ]
-    if package.os or not having:
+    if package.os or not supported:
         yield package
     else:
-        yield from (replace(package, os=name) for name in having)
+        yield from (replace(package, os=name) for name in supported)
 
 
 def _package(row: Row) -> Package:

@@ -1,4 +1,4 @@
-"""Which files of a repository a matrix is written in."""
+"""The files of a repository that define its matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FLAVOURS = "envs"
 
 
 def files_of(root: Path) -> tuple[Path, ...]:
-    """Those of the repository at `root`; overlays and flavours by name."""
+    """Return the matrix files of the repository at `root`; overlays and flavours by name."""
     return (root / MATRIX, *yaml_files(root / OVERLAYS), *yaml_files(root / FLAVOURS))
 
 

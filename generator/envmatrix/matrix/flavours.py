@@ -1,4 +1,4 @@
-"""The flavours of image that envs/*.yaml describe."""
+"""The flavours of images, as envs/*.yaml define them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from envmatrix.matrix.checks import component_problems
 from envmatrix.matrix.document import Document
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.model import ANALYSIS, OF_TARGET, Flavour, Matrix
-from envmatrix.matrix.reading import Reading, read
+from envmatrix.matrix.reading import Reading, read_document
 from envmatrix.matrix.schema import FlavourFile
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.matrix.targets import CROSS_HOST, TARGETS
 
-# The flavours that images are made of, each over the one that it extends.
+# The required flavours, each with the one that it extends.
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
 
-# What to have in each where there is none: enough to compile with CMake and to run CTest.
+# A minimal example of each, for hints: enough to compile with CMake and to run CTest.
 _SMALLEST: Mapping[str, str] = {
     "runtime": "{flavour: runtime, components: [cudart], packages: [cmake, libgomp1, libstdc++6]}",
     "devel": "{flavour: devel, extends: runtime, components: [nvcc, cccl], "
@@ -29,16 +29,16 @@ _SMALLEST: Mapping[str, str] = {
     "cross": '{flavour: cross, extends: devel, packages: ["g++-{gcc}-{triplet}"]}',
 }
 
-# Those that need not be there, likewise.
+# The optional flavours, likewise.
 _OPTIONAL: Mapping[str, str] = {ANALYSIS: "devel"}
 
-# Docker's and Debian's names of the machines whose packages a cross image that envs/ describes may
-# have: its own, and those of its targets.
+# Debian's names of the architectures whose packages a cross image may have: its own, and those of
+# its targets.
 _ARCHITECTURES = sorted(
     {
         docker_arch(name)
-        for name, its in TARGETS.items()
-        if name == CROSS_HOST or (its.crossed != "no" and "cross" not in its.packages)
+        for name, target in TARGETS.items()
+        if name == CROSS_HOST or (target.crossed != "no" and "cross" not in target.packages)
     }
 )
 
@@ -48,8 +48,9 @@ _PLACEHOLDERS = ("compiler", "gcc", "triplet")
 def read_flavours(
     documents: Sequence[Document], facts: Facts
 ) -> tuple[dict[str, Flavour], list[Problem]]:
-    """The flavours by name, each after the one it extends, and everything wrong with them."""
-    readings = [read(FlavourFile, document) for document in documents]
+    """Return the flavours by name, each after the one it extends, and all problems; no flavours if
+    there are problems."""
+    readings = [read_document(FlavourFile, document) for document in documents]
     problems = [problem for reading in readings for problem in reading.problems]
     flavours = {
         reading.contents.flavour: _flavour(reading.contents)
@@ -62,36 +63,36 @@ def read_flavours(
     return ({} if problems else _by_extension(flavours)), problems
 
 
-def image_problems(
+def required_flavour_problems(
     flavours: Mapping[str, Flavour], documents: Sequence[Document]
 ) -> Iterator[Problem]:
-    """What keeps the flavours from making images: one that is absent, empty, or out of line."""
-    named = {PurePosixPath(document.file).stem: document for document in documents}
-    optional = {name: below for name, below in _OPTIONAL.items() if name in flavours}
-    for name, below in {**IMAGES, **optional}.items():
+    """Yield required flavours that are missing, empty, or extend the wrong flavour."""
+    documents_by_name = {PurePosixPath(document.file).stem: document for document in documents}
+    optional = {name: parent for name, parent in _OPTIONAL.items() if name in flavours}
+    for name, parent in {**IMAGES, **optional}.items():
         flavour = flavours.get(name)
         if flavour is None:
             hint = f"describe it in `envs/{name}.yaml`, for example: `{_SMALLEST[name]}`"
             yield Problem(f"there is no flavour `{name}`", hint=hint)
             continue
-        if flavour.extends != below:
-            must = f"must extend `{below}`" if below else "must extend no other"
-            yield Problem(f"flavour `{name}` {must}", named[name].position("extends"))
+        if flavour.extends != parent:
+            must = f"must extend `{parent}`" if parent else "must extend no other"
+            yield Problem(f"flavour `{name}` {must}", documents_by_name[name].position("extends"))
         if not flavour.packages["deb"]:
-            position = named[name].key_position("packages")
+            position = documents_by_name[name].key_position("packages")
             yield Problem(f"flavour `{name}` needs at least one of `packages`", position)
 
 
 def family_problems(matrix: Matrix, documents: Sequence[Document]) -> Iterator[Problem]:
-    """What flavours lack for the families of the systems that the matrix has."""
-    named = {PurePosixPath(document.file).stem: document for document in documents}
+    """Yield flavours without packages for the family of a system of the matrix."""
+    documents_by_name = {PurePosixPath(document.file).stem: document for document in documents}
     systems = {matrix.facts.os[os].family.name: os for os in reversed(matrix.axes["os"])}
     for family, os in sorted(systems.items()):
         for name in ("runtime", "devel"):
             if not matrix.flavours[name].packages.get(family):
                 yield Problem(
                     f"flavour `{name}` has no packages of the family `{family}` for `{os}`",
-                    named[name].position(),
+                    documents_by_name[name].position(),
                     f"name them there: `families: {{{family}: [...]}}`",
                 )
 
@@ -103,8 +104,8 @@ def components_of_images(flavours: Mapping[str, Flavour]) -> Iterator[str]:
 
 
 def _flavour(contents: FlavourFile) -> Flavour:
-    others = {str(family): packages for family, packages in contents.families.items()}
-    packages = {"deb": contents.packages, **others}
+    other_families = {str(family): packages for family, packages in contents.families.items()}
+    packages = {"deb": contents.packages, **other_families}
     return Flavour(contents.flavour, contents.components, packages, contents.extends)
 
 
@@ -114,14 +115,15 @@ def _by_extension(flavours: Mapping[str, Flavour]) -> dict[str, Flavour]:
 
 
 def _ancestors(name: str, flavours: Mapping[str, Flavour]) -> Iterator[str]:
-    """What `name` extends, and so on, until the first that is met twice."""
-    seen = {name}
-    while (found := flavours.get(name)) and (above := found.extends):
-        yield above
-        if above in seen:
+    """Yield the flavours that `name` extends, directly and indirectly; a cycle ends at its first
+    repeated flavour."""
+    visited = {name}
+    while (flavour := flavours.get(name)) and (parent := flavour.extends):
+        yield parent
+        if parent in visited:
             return
-        seen.add(above)
-        name = above
+        visited.add(parent)
+        name = parent
 
 
 def _problems(
@@ -172,19 +174,19 @@ def _extension_problems(
 
 
 def _architecture_problem(package: str, flavour: str, *, of_cross: bool) -> Problem | None:
-    """What is wrong with the architecture that a package is to be of, if it names one."""
+    """Return the problem of the architecture in the name of a package; None if there is none."""
     name, colon, architecture = package.partition(":")
     if not colon or package.endswith(OF_TARGET):
         return None
     if architecture in _ARCHITECTURES:
-        return None if of_cross else _of_native(package, flavour)
-    known = ("{target}", *(_ARCHITECTURES if of_cross else ()))
-    possible = " or ".join(f"`{name}:{its}`" for its in known)
+        return None if of_cross else _native_package_problem(package, flavour)
+    architectures = ("{target}", *(_ARCHITECTURES if of_cross else ()))
+    options = " or ".join(f"`{name}:{option}`" for option in architectures)
     message = f"`{package}`: there are no packages of the architecture `{architecture}`"
-    return Problem(message, hint=f"write {possible}")
+    return Problem(message, hint=f"write {options}")
 
 
-def _of_native(package: str, flavour: str) -> Problem:
+def _native_package_problem(package: str, flavour: str) -> Problem:
     name = package.partition(":")[0]
     return Problem(
         f"`{package}`: the packages of `{flavour}` are of the image's own architecture",

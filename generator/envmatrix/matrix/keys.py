@@ -1,5 +1,4 @@
-"""What the keys of a table have to do with each other: said once, for whoever reads a file and for
-its JSON Schema. Pure."""
+"""Rules between the keys of a table, for validation and for the JSON Schema. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +10,8 @@ Schema = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A rule that a table breaks; `key` is the one that is wrong, if a key of the table is."""
+class Violation:
+    """A violation of a rule; `key` is the key of the table that is wrong, if one is."""
 
     message: str
     key: str | None = None
@@ -20,15 +19,16 @@ class Broken:
 
 
 class KeyRule(Protocol):
-    """`table` has the content of each key that is given."""
+    """A rule between keys; `table` maps each key that is present to its content."""
 
     def schema(self) -> Schema: ...
-    def broken(self, table: Mapping[str, object]) -> Iterator[Broken]: ...
+    def violations(self, table: Mapping[str, object]) -> Iterator[Violation]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Exactly one kind is given, with the key that says which one of it, and that of no other."""
+    """Exactly one kind is present, with the key of its version, and without those of other
+    kinds."""
 
     kinds: Mapping[str, str]
 
@@ -36,32 +36,32 @@ class OneOf:
         return {
             "oneOf": [
                 {
-                    "required": [kind, which],
-                    "properties": {kind: True, which: True},
+                    "required": [kind, version],
+                    "properties": {kind: True, version: True},
                     "additionalProperties": False,
                 }
-                for kind, which in self.kinds.items()
+                for kind, version in self.kinds.items()
             ]
         }
 
-    def broken(self, table: Mapping[str, object]) -> Iterator[Broken]:
-        given = [kind for kind in self.kinds if kind in table]
-        if len(given) != 1:
-            yield Broken(f"must have one of {', '.join(f'`{name}`' for name in self.kinds)}")
+    def violations(self, table: Mapping[str, object]) -> Iterator[Violation]:
+        present = [kind for kind in self.kinds if kind in table]
+        if len(present) != 1:
+            yield Violation(f"must have one of {', '.join(f'`{name}`' for name in self.kinds)}")
             return
-        (kind,) = given
-        which = self.kinds[kind]
-        if which not in table:
-            yield Broken(f"has `{kind}` and needs `{which}` as well")
+        (kind,) = present
+        version = self.kinds[kind]
+        if version not in table:
+            yield Violation(f"has `{kind}` and needs `{version}` as well")
         for key in table:
-            if key != which and key in self.kinds.values():
-                yield Broken(f"has `{kind}`, which `{key}` is not for", key)
+            if key != version and key in self.kinds.values():
+                yield Violation(f"has `{kind}`, which `{key}` is not for", key)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """Where a tag has one of `values`, the keys `needs` are given and not empty, and those of
-    `lacks` are not given: key -> why. Either is all that is different from other values."""
+class TagCase:
+    """Where a tag has one of `values`, the keys of `needs` are present and not empty, and those of
+    `lacks` are absent: key -> message."""
 
     values: tuple[str, ...]
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -71,17 +71,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class ByTag:
-    """Which keys go with the value of another one, `tag`; None as a value of `otherwise` means that
-    without the tag no case holds."""
+    """Keys that depend on the value of another one, `tag`. `otherwise` is its value if it is
+    absent; with None, no case applies then."""
 
     tag: str
     otherwise: str | None
-    cases: tuple[Case, ...]
+    cases: tuple[TagCase, ...]
 
     def schema(self) -> Schema:
         return {"allOf": [self._case(case) for case in self.cases]}
 
-    def _case(self, case: Case) -> Schema:
+    def _case(self, case: TagCase) -> Schema:
         chosen: Schema = {"properties": {self.tag: {"enum": [*case.values]}}}
         if self.otherwise not in case.values:
             chosen = {**chosen, "required": [self.tag]}
@@ -90,22 +90,22 @@ class ByTag:
         then = {"properties": properties, **({"required": [*case.needs]} if case.needs else {})}
         return {"if": chosen, "then": then}
 
-    def broken(self, table: Mapping[str, object]) -> Iterator[Broken]:
+    def violations(self, table: Mapping[str, object]) -> Iterator[Violation]:
         value = table.get(self.tag, self.otherwise)
         for case in self.cases:
             if value not in case.values:
                 continue
-            for key, why in case.needs.items():
+            for key, message in case.needs.items():
                 if not table.get(key):
-                    yield Broken(why.format(tag=value), None, case.hint)
-            for key, why in case.lacks.items():
+                    yield Violation(message.format(tag=value), None, case.hint)
+            for key, message in case.lacks.items():
                 if key in table:
-                    yield Broken(why.format(tag=value), key, case.hint)
+                    yield Violation(message.format(tag=value), key, case.hint)
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """At least one of the keys is given."""
+    """At least one of the keys is present."""
 
     keys: tuple[str, ...]
     message: str
@@ -114,38 +114,38 @@ class AnyOf:
     def schema(self) -> Schema:
         return {"anyOf": [{"required": [key]} for key in self.keys]}
 
-    def broken(self, table: Mapping[str, object]) -> Iterator[Broken]:
+    def violations(self, table: Mapping[str, object]) -> Iterator[Violation]:
         if not table.keys() & {*self.keys}:
-            yield Broken(self.message, None, self.hint)
+            yield Violation(self.message, None, self.hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Both keys are given, or none."""
+    """Both keys are present, or none."""
 
     keys: tuple[str, str]
     hint: str
 
     def schema(self) -> Schema:
-        one, other = self.keys
-        return {"dependentRequired": {one: [other], other: [one]}}
+        first, second = self.keys
+        return {"dependentRequired": {first: [second], second: [first]}}
 
-    def broken(self, table: Mapping[str, object]) -> Iterator[Broken]:
-        one, other = self.keys
-        if (one in table) != (other in table):
-            yield Broken(f"needs both `{one}` and `{other}`, or neither", None, self.hint)
+    def violations(self, table: Mapping[str, object]) -> Iterator[Violation]:
+        first, second = self.keys
+        if (first in table) != (second in table):
+            yield Violation(f"needs both `{first}` and `{second}`, or neither", None, self.hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """Only one of the keys is given."""
+    """At most one of the keys is present."""
 
     keys: tuple[str, str]
 
     def schema(self) -> Schema:
         return {"not": {"required": [*self.keys]}}
 
-    def broken(self, table: Mapping[str, object]) -> Iterator[Broken]:
-        one, other = self.keys
-        if one in table and other in table:
-            yield Broken(f"has both a `{one}` and an `{other}`", None, "keep one of them")
+    def violations(self, table: Mapping[str, object]) -> Iterator[Violation]:
+        first, second = self.keys
+        if first in table and second in table:
+            yield Violation(f"has both a `{first}` and an `{second}`", None, "keep one of them")

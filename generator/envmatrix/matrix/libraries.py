@@ -1,4 +1,4 @@
-"""The libraries of a matrix: what their entries mean, and what is wrong with them."""
+"""The libraries of a matrix: parsing and checks of their entries."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from envmatrix.matrix.selection import select
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.text import redacted
 
-# In bytes. Linux takes 131,071 of an argument or a variable, of which some are for what we put
-# before it. They are counted as UTF-8, which JSON Schema cannot.
+# In bytes of UTF-8, which JSON Schema cannot count. Linux limits an argument or a variable to
+# 131,071, of which some are for what we put before it.
 _LONGEST_TEXT = 131_000
 
 
-def libraries(source: Source) -> tuple[Library, ...]:
-    """The libraries of a file, by name."""
+def parse_libraries(source: Source) -> tuple[Library, ...]:
+    """Return the libraries of a file, sorted by name."""
     return tuple(
-        library(name, entry, source.document.position("libraries", name, "path"))
+        parse_library(name, entry, source.document.position("libraries", name, "path"))
         for name, entry in sorted(source.contents.libraries.items())
     )
 
 
-def library(name: str, entry: LibraryEntry, position: Position | None = None) -> Library:
+def parse_library(name: str, entry: LibraryEntry, position: Position | None = None) -> Library:
     return Library(
         name,
         entry.path or ".",
         _source(entry),
-        LibraryBuild(**_given(entry.build, "job_memory", "timeout")),
-        model.LibraryTest(**_given(entry.test, "retries", "timeout")) if entry.test else None,
+        LibraryBuild(**_options(entry.build, "job_memory", "timeout")),
+        model.LibraryTest(**_options(entry.test, "retries", "timeout")) if entry.test else None,
         entry.benchmark,
         entry.artifacts,
         entry.components,
@@ -56,55 +56,56 @@ def library(name: str, entry: LibraryEntry, position: Position | None = None) ->
 
 
 def _source(entry: LibraryEntry) -> LibrarySource | None:
-    for kind, which in SOURCE_KINDS.items():
+    for kind, version in SOURCE_KINDS.items():
         if entry.source and getattr(entry.source, kind):
-            return LibrarySource(kind, getattr(entry.source, kind), getattr(entry.source, which))
+            return LibrarySource(kind, getattr(entry.source, kind), getattr(entry.source, version))
     return None
 
 
-def _given(entry: Table, *numbers: str) -> dict[str, Any]:
-    """What an entry says, its numbers as such; what it does not say has a default in the model."""
-    said = {key: value for key, value in dict(entry).items() if value is not None}
-    return {key: int(value) if key in numbers else value for key, value in said.items()}
+def _options(entry: Table, *numbers: str) -> dict[str, Any]:
+    """Return the options that an entry sets, `numbers` as int; the model has defaults for
+    others."""
+    options = {key: value for key, value in dict(entry).items() if value is not None}
+    return {key: int(value) if key in numbers else value for key, value in options.items()}
 
 
-def problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     for name, entry in source.contents.libraries.items():
         location = ("libraries", name)
         components = (*location, "components")
         yield from component_problems(entry.components, source.document, components, source.facts)
-        yield from _place_problems(entry, source, location)
+        yield from _suite_problems(entry, source, location)
         yield from _url_problems(name, entry, source, (*location, "source"))
         if entry.test:
             yield from _test_problems(entry.test, source, (*location, "test"))
         yield from _requirement_problems(entry, source, location)
-        yield from _length_problems(library(name, entry).compiled_for(matrix.sm), source, location)
+        yield from _length_problems(parse_library(name, entry).with_sm(matrix.sm), source, location)
         try:
             select(matrix, entry.cells or ())
         except NothingSelected as error:
             yield Problem(error.message, source.document.position(*location, "cells"), error.hint)
 
 
-def _place_problems(entry: LibraryEntry, source: Source, location: Location) -> Iterator[Problem]:
+def _suite_problems(entry: LibraryEntry, source: Source, location: Location) -> Iterator[Problem]:
     os = entry.source.suite if entry.source else None
-    known = [name for name, its in source.facts.os.items() if its.family.name == "deb"]
-    if os and os not in known:
+    suites = [name for name, row in source.facts.os.items() if row.family.name == "deb"]
+    if os and os not in suites:
         where = source.document.position(*location, "source", "suite")
-        hint = did_you_mean(os, known) or f"these have: {', '.join(known)}"
+        hint = did_you_mean(os, suites) or f"these have: {', '.join(suites)}"
         yield Problem(f"`{os}` has no source packages", where, hint)
 
 
 def _url_problems(
     name: str, entry: LibraryEntry, source: Source, location: Location
 ) -> Iterator[Problem]:
-    """The lock and whatever is made of it repeat a URL, so it has no secrets."""
+    """Yield URLs with secrets: the lock and the images repeat them."""
     for kind in ("git", "archive", "revision"):
-        given = getattr(entry.source, kind, None) or ""
+        text = getattr(entry.source, kind, None) or ""
         where = source.document.position(*location, kind)
-        if redacted(given) != given:
+        if redacted(text) != text:
             hint = "take it out: git's credential helpers and ~/.netrc have logins"
             yield Problem(f"the URL of library `{name}` holds a password or a token", where, hint)
-        elif not given.isprintable() or given.startswith("-"):
+        elif not text.isprintable() or text.startswith("-"):
             yield Problem(f"`{kind}` of library `{name}` has characters that it cannot have", where)
 
 
@@ -129,31 +130,31 @@ def _requirement_problems(
                 yield Problem(message, where, "write for example `pytest>=8`")
 
 
-def _length_problems(its: Library, source: Source, location: Location) -> Iterator[Problem]:
-    """What is too long for a program once the GPU architectures are written in it."""
-    for table, said in (("build", its.build), ("test", its.test)):
-        for place, text in _texts(said):
+def _length_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
+    """Yield texts too long for an argument or a variable, after GPU architectures are filled in."""
+    for table, options in (("build", library.build), ("test", library.test)):
+        for place, text in _texts(options):
             size = len(text.encode())
             if size > _LONGEST_TEXT:
                 message = (
-                    f"`{table}.{place[0]}` of library `{its.name}` has a text of {size} bytes; "
+                    f"`{table}.{place[0]}` of library `{library.name}` has a text of {size} bytes; "
                     f"programs take at most {_LONGEST_TEXT} in one piece"
                 )
                 hint = "write it into a file of the library"
                 yield Problem(message, source.document.position(*location, table, *place), hint)
 
 
-def _texts(said: LibraryBuild | model.LibraryTest | None) -> Iterator[tuple[Location, str]]:
-    """Return what a table hands to programs, each with its place in the table."""
-    if said is None:
+def _texts(options: LibraryBuild | model.LibraryTest | None) -> Iterator[tuple[Location, str]]:
+    """Yield the texts of a table that are passed to programs, each with its place in the table."""
+    if options is None:
         return
     for key in TEXTS:
-        texts: Sequence[str] = getattr(said, key, ())
+        texts: Sequence[str] = getattr(options, key, ())
         yield from (((key, index), text) for index, text in enumerate(texts))
-    for name, value in said.environment.items():
+    for name, value in options.environment.items():
         yield ("environment", name), f"{name}={value}"
-    if isinstance(said, LibraryBuild) and said.preset:
-        yield ("preset",), said.preset
+    if isinstance(options, LibraryBuild) and options.preset:
+        yield ("preset",), options.preset
 
 
 def _requirement_problem(text: str) -> str | None:
@@ -162,5 +163,5 @@ def _requirement_problem(text: str) -> str | None:
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
-        return f"`{text}` is no requirement"
+        return f"`{text}` is not a valid requirement"
     return f"`{text}` says where it is: it has to be in the index" if requirement.url else None

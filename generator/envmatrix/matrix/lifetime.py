@@ -1,4 +1,4 @@
-"""Until when the operating systems and CUDA releases of cells are supported."""
+"""The end of support of the operating systems and CUDA releases of cells."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.systems import EndOfLife
 
-NEAR = timedelta(days=180)
+ENDING_WITHIN = timedelta(days=180)
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """`support` says what of `name` ends; `replacement` is written as `name` is."""
+    """The end of a kind of support of `name`, a system or a release; `replacement` is one as
+    well."""
 
     name: str
     support: str
@@ -23,13 +24,13 @@ class Lifetime:
     replacement: str | None
 
     def state(self, today: date) -> str:
-        """`supported`, `ending` within 180 days, or `ended`."""
+        """Return `supported`, `ending` (within 180 days), or `ended`."""
         if today > self.eol.support:
             return "ended"
-        return "ending" if self.eol.support - today <= NEAR else "supported"
+        return "ending" if self.eol.support - today <= ENDING_WITHIN else "supported"
 
     def warning(self, today: date) -> str | None:
-        """What to say of an end that has come or is near."""
+        """Return a message about support that has ended or ends within 180 days; else None."""
         state = self.state(today)
         if state == "supported":
             return None
@@ -41,22 +42,22 @@ class Lifetime:
 
 
 def lifetimes(cells: Sequence[Cell], facts: Facts) -> tuple[Lifetime, ...]:
-    """Those that are known of the systems and releases of `cells`, each once."""
-    found = (*_of_systems(cells, facts), *_of_releases(cells, facts))
-    return tuple(dict.fromkeys(found))
+    """Return the known lifetimes of the systems and releases of `cells`, each once."""
+    every = (*_system_lifetimes(cells, facts), *_release_lifetimes(cells, facts))
+    return tuple(dict.fromkeys(every))
 
 
-def _of_systems(cells: Sequence[Cell], facts: Facts) -> Iterator[Lifetime]:
+def _system_lifetimes(cells: Sequence[Cell], facts: Facts) -> Iterator[Lifetime]:
     for os in (facts.os.get(cell.os) for cell in cells):
         if os and os.eol:
             yield Lifetime(os.name, "security support", os.eol, os.eol.replacement)
 
 
-def _of_releases(cells: Sequence[Cell], facts: Facts) -> Iterator[Lifetime]:
-    """NVIDIA supports branches of its driver: a release ends with the one that it ships."""
+def _release_lifetimes(cells: Sequence[Cell], facts: Facts) -> Iterator[Lifetime]:
+    """Yield the lifetimes of CUDA releases: each ends with the driver branch that it ships."""
     for release in (facts.release(cell.cuda) for cell in cells):
         if release and release.eol:
             support = f"support of driver branch R{release.driver.branch}"
             replacement = release.eol.replacement
-            instead = f"CUDA {replacement}" if replacement else None
-            yield Lifetime(f"CUDA {release.release}", support, release.eol, instead)
+            successor = f"CUDA {replacement}" if replacement else None
+            yield Lifetime(f"CUDA {release.release}", support, release.eol, successor)

@@ -1,4 +1,4 @@
-"""The matrix as the rest of the program sees it: planned cells, exclusions, libraries, flavours."""
+"""The data model of the matrix: planned cells, exclusions, libraries, flavours."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from envmatrix.matrix.targets import TARGETS
 # The component that `policy: {cuda_compat: on}` asks for.
 COMPAT = "compat"
 
-# What ends the name of a package that a cross image has for its target.
+# The suffix of packages that a cross image has for its target.
 OF_TARGET = ":{target}"
 
-# The flavour that examines code.
+# The flavour for code analysis.
 ANALYSIS = "analysis"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell that will exist; `position` is what in matrix.yaml or an overlay asks for it."""
+    """A cell of the matrix; `position` is the value in matrix.yaml or an overlay that adds it."""
 
     cell: Cell
     toolchain: Toolchain
@@ -39,17 +39,17 @@ class PlannedCell:
 
     @property
     def is_crossed(self) -> bool:
-        """Whether a machine of the cross host's architecture compiles it without emulation. An
-        image has CUDA for its own architecture only."""
-        its, target = self.toolchain, TARGETS[self.cell.arch]
+        """Return whether a machine of the cross host's architecture compiles it without emulation.
+        An image has CUDA for its own architecture only."""
+        toolchain, target = self.toolchain, TARGETS[self.cell.arch]
         return target.crossed == "only" or (
-            target.crossed == "also" and its.cross and not its.cuda.image
+            target.crossed == "also" and toolchain.cross and not toolchain.cuda.image
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """A cell of the product that will not exist; `rule` is `exclude` or a compatibility rule."""
+    """A cell of the product that is left out; `rule` is `exclude` or a compatibility rule."""
 
     cell: Cell
     reason: str
@@ -72,7 +72,7 @@ class SourceRule:
 
 
 def source_rule(cell: Cell, rules: Iterable[SourceRule]) -> SourceRule | None:
-    """The first rule that holds; None leaves it to what is known of the release."""
+    """Return the first rule that applies to the cell; None leaves the source to the facts."""
     return next((rule for rule in rules if rule.holds(cell)), None)
 
 
@@ -83,7 +83,7 @@ def named_source(cell: Cell, rules: Iterable[SourceRule]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a short name leaves out."""
+    """The values that short names leave out."""
 
     os: str | None = None
     arch: str | None = None
@@ -91,7 +91,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """What a short name stands for; `os` and `arch` may be left to the defaults."""
+    """The cell that a short name stands for; `os` and `arch` may be left to the defaults."""
 
     cuda: str
     cudnn: str | None = None
@@ -101,7 +101,8 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How many cells a tier has, how many of them get a GPU, and which it never leaves out."""
+    """The number of cells of a tier, the number of those with a GPU, and globs of cells that are
+    always in it."""
 
     jobs: int
     gpu_jobs: int
@@ -110,7 +111,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who has to have signed an image: the holder of the key whose public half is the file `key`
+    """The required signer of an image: the holder of the key whose public half is the file `key`
     of the repository, or `identity` as `issuer` vouches for it."""
 
     key: str | None = None
@@ -179,7 +180,7 @@ TEXTS = ("options", "targets", "commands", "run")
 # Frameworks whose tests are programs that the build makes.
 OF_PROGRAMS = ("googletest", "catch2")
 
-# What tests a library of a build system unless it says so itself.
+# The default test framework of build systems.
 _OWN_FRAMEWORK = {"cmake": "ctest", "meson": "meson", "bazel": "bazel"}
 
 
@@ -207,34 +208,35 @@ class Library:
     position: Position | None = field(default=None, compare=False)
 
     def suits(self, arch: str) -> bool:
-        """Whether it can be compiled for a target: one without CUDA takes what needs none."""
+        """Return whether it can be compiled for a target; those without CUDA suit `cuda: none`."""
         return self.cuda == "none" or TARGETS[arch].cuda is not None
 
     @property
     def tests(self) -> LibraryTest | None:
-        """How it is tested; None where it has no tests."""
+        """Its tests, or the default ones of its build system; None where it has none."""
         own = _OWN_FRAMEWORK.get(self.build.system)
         declared = self.test or (LibraryTest(own) if own else None)
         return None if self.is_only_compiled else declared
 
     @property
     def is_only_compiled(self) -> bool:
-        """Whether it says that it has no tests: `test: none`."""
+        """Return whether it declares that it has no tests: `test: none`."""
         return self.test is not None and self.test.framework == "none"
 
-    def compiled_for(self, sm: Sequence[str]) -> Library:
-        """The library with the GPU architectures where its texts have `{sm}` and the like."""
+    def with_sm(self, sm: Sequence[str]) -> Library:
+        """Return the library with GPU architectures in place of `{sm}` and other placeholders."""
         build = _with_sm(self.build, sm)
         return replace(self, build=build, test=self.test and _with_sm(self.test, sm))
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """The wheels that it is built and tested with: of a Python library also what builds it."""
+        """The wheels that it is built and tested with; a Python library has its frontend as
+        well."""
         frontend = ("build",) if self.build.system == "python" else ()
         return (*frontend, *self.build.requires, *(self.test.requires if self.test else ()))
 
 
-# How the GPU architectures are written for whom: CMake, lists with commas, PyTorch, nvcc.
+# Formats of GPU architectures: CMake, lists with commas, PyTorch, nvcc.
 _SM_FORMS: Mapping[str, Callable[[Sequence[str]], str]] = {
     "{sm}": ";".join,
     "{sm,}": ",".join,
@@ -244,23 +246,23 @@ _SM_FORMS: Mapping[str, Callable[[Sequence[str]], str]] = {
 # `${sm}` is a variable of a shell's or of Make's own.
 _SM = re.compile(rf"(?<!\$)({'|'.join(map(re.escape, _SM_FORMS))})")
 
-_Told = TypeVar("_Told", LibraryBuild, LibraryTest)
+_Options = TypeVar("_Options", LibraryBuild, LibraryTest)
 
 
-def _with_sm(table: _Told, sm: Sequence[str]) -> _Told:
-    def written(text: str) -> str:
+def _with_sm(table: _Options, sm: Sequence[str]) -> _Options:
+    def fill(text: str) -> str:
         return _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)
 
     texts: dict[str, Any] = {
-        name: tuple(map(written, getattr(table, name))) for name in TEXTS if hasattr(table, name)
+        name: tuple(map(fill, getattr(table, name))) for name in TEXTS if hasattr(table, name)
     }
-    environment = {name: written(text) for name, text in table.environment.items()}
+    environment = {name: fill(text) for name, text in table.environment.items()}
     return replace(table, environment=environment, **texts)
 
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """What an image holds beside what the flavour it extends holds; `packages` by family."""
+    """The contents of an image beside those of the flavour it extends; `packages` by family."""
 
     name: str
     components: tuple[str, ...]
@@ -270,26 +272,26 @@ class Flavour:
     def packages_for(
         self, family: str, *, gcc: str, arch: str, compiler: str = ""
     ) -> tuple[str, ...]:
-        """The package names of a family for a host compiler, whose package is `compiler`, and a
-        target architecture. In an image of its own, a package of the target is one of the image."""
+        """Return the package names of a family for a host compiler, whose package is `compiler`,
+        and a target architecture, without the suffix of packages of the target."""
         values = {"gcc": gcc, "triplet": package_triplet(arch), "compiler": compiler}
         names = (name.removesuffix(OF_TARGET) for name in self.packages[family])
         return tuple(name.format_map(values) for name in names)
 
-    def sorted_out(self, *, of_target: bool) -> Flavour:
-        """A copy with the packages that are, or are not, of the target."""
-        kept = {
+    def filter_packages(self, *, of_target: bool) -> Flavour:
+        """Return a copy with only the packages that are, or are not, of the target."""
+        packages = {
             family: tuple(name for name in names if name.endswith(OF_TARGET) is of_target)
             for family, names in self.packages.items()
         }
-        return replace(self, packages=kept)
+        return replace(self, packages=packages)
 
 
-# Compared by identity: two matrices are never equal by chance, and lookups can be kept per matrix.
+# Compared by identity, so that lookups can be cached per matrix.
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """`components`: all that the images of a cell have to have, beside what these need.
-    `overlays`: the file of each, and its reason."""
+    """The matrix. `components` are those required in the images of a cell, without their
+    dependencies; `overlays` maps files to reasons."""
 
     cells: tuple[PlannedCell, ...]
     exclusions: tuple[Exclusion, ...]
@@ -314,46 +316,46 @@ class Matrix:
         return {planned.id: planned for planned in self.cells}
 
     def overlay_of(self, planned: PlannedCell) -> str | None:
-        """The overlay that asks for a cell, with its reason; None for what matrix.yaml asks for."""
+        """Return the overlay that adds a cell, with its reason; None for cells of matrix.yaml."""
         file = planned.position.file if planned.position else ""
         return f"{file}: {self.overlays[file]}" if file in self.overlays else None
 
     def lineage(self, flavour: str) -> tuple[Flavour, ...]:
-        """`flavour` and all that it builds on, the first one first."""
-        found = self.flavours[flavour]
-        return (*(self.lineage(found.extends) if found.extends else ()), found)
+        """Return `flavour` and all that it extends, the base one first."""
+        last = self.flavours[flavour]
+        return (*(self.lineage(last.extends) if last.extends else ()), last)
 
     def packages_across(
         self, family: str, *, gcc: str, arch: str, compiler: str = ""
     ) -> tuple[str, ...]:
-        """The package names of `cross`: its own, and all that are of the target in what it builds
-        on, by the name of the target's machine."""
+        """Return the package names of `cross`: its own, and those of the target in the flavours
+        that it extends, as `name:architecture`."""
         words = {"gcc": gcc, "arch": arch, "compiler": compiler}
-        own = self.flavours["cross"].sorted_out(of_target=False)
+        own = self.flavours["cross"].filter_packages(of_target=False)
         of_target = [
             f"{name}:{docker_arch(arch)}"
             for step in self.lineage("cross")
-            for name in step.sorted_out(of_target=True).packages_for(family, **words)
+            for name in step.filter_packages(of_target=True).packages_for(family, **words)
         ]
         return (*own.packages_for(family, **words), *of_target)
 
     def has_analysis(self, planned: PlannedCell) -> bool:
-        """Whether there is a flavour that examines code, for the cell's kind of packages."""
+        """Return whether the cell has an image for code analysis."""
         family = self.facts.os[planned.cell.os].family.name
         return ANALYSIS in self.flavours and bool(self.flavours[ANALYSIS].packages.get(family))
 
     def components_of(self, planned: PlannedCell, flavour: str) -> tuple[str, ...]:
-        """What a flavour and the libraries ask for, and what that needs."""
+        """Return the components that a flavour and the libraries ask for, with dependencies."""
         return self._components(planned, flavour, self.libraries)
 
     def borrowed_components(self, planned: PlannedCell, library: Library) -> frozenset[str]:
-        """What is in the image that a library is compiled in, and only others asked for."""
+        """Return the components of the devel image that only other libraries asked for."""
         own = self._components(planned, "devel", (library,))
         return frozenset(self.components_of(planned, "devel")) - frozenset(own)
 
     def _components(
         self, planned: PlannedCell, flavour: str, libraries: Iterable[Library]
     ) -> tuple[str, ...]:
-        asked = [name for step in self.lineage(flavour) for name in step.components]
-        asked += [name for library in libraries for name in library.components]
-        return self.facts.with_needs(asked, planned.cell.cuda)
+        requested = [name for step in self.lineage(flavour) for name in step.components]
+        requested += [name for library in libraries for name in library.components]
+        return self.facts.with_needs(requested, planned.cell.cuda)

@@ -11,13 +11,13 @@ from envmatrix.matrix.model import Alias, Defaults
 _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
-def short_names(
+def assign_short_names(
     cells: Sequence[Cell],
     aliases: Mapping[str, Alias],
     defaults: Defaults,
     os_order: Sequence[str],
 ) -> dict[str, Cell]:
-    """The cell each short name means; where a generated name is also an alias, the alias's."""
+    """Return the cell of each short name; an alias overrides a generated name."""
     ranks = _os_ranks(defaults, os_order)
     named = ((name, cell) for cell in cells for name in generated_names(cell, defaults))
     names = _best(named, ranks)
@@ -27,7 +27,7 @@ def short_names(
 
 
 def generated_names(cell: Cell, defaults: Defaults) -> Iterator[str]:
-    """Every short name the cell could answer to: `cuda12`, `cuda12.4`, ... before the arch."""
+    """Yield all short names that the cell could have: `cuda12`, `cuda12.4`, ... before the arch."""
     cudas = [f"cuda{version}" for version in _prefixes(cell.cuda)]
     cudnns = [f"-cudnn{version}" for version in _prefixes(cell.cudnn)] if cell.cudnn else [""]
     for cuda, cudnn in product(cudas, cudnns):
@@ -41,7 +41,7 @@ def alias_cells(
     defaults: Defaults,
     os_order: Sequence[str],
 ) -> dict[str, Cell]:
-    """The names one alias gives, with the cell of each."""
+    """Return the names of one alias, with the cell of each."""
     matching = [cell for cell in cells if _matches(alias, cell)]
     if alias.arch is not None:
         named = [(name, cell) for cell in matching]
@@ -65,13 +65,14 @@ def _with_arch(stem: str, cell: Cell, defaults: Defaults) -> Iterator[str]:
 
 
 def _prefixes(version: str) -> list[str]:
-    """`12.4.1` is also `12` and `12.4`."""
+    """Return `12`, `12.4` and `12.4.1` for `12.4.1`."""
     parts = version.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def _os_ranks(defaults: Defaults, os_order: Sequence[str]) -> dict[str, int]:
-    """The default operating system first, then the others as the matrix lists them."""
+    """Return ranks, the highest for the default operating system, then in the order of the
+    matrix."""
     ranks = {os: -position for position, os in enumerate(os_order, start=1)}
     return {**ranks, defaults.os: 0} if defaults.os else ranks
 

@@ -1,4 +1,4 @@
-"""Overlays: files of matrix.d/, each a migration that changes what matrix.yaml says."""
+"""Overlays: files of matrix.d/, each a migration that changes matrix.yaml."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from envmatrix.errors import Problem
 from envmatrix.matrix.cells import AXES
 from envmatrix.matrix.document import Document, Location, Node
 from envmatrix.matrix.schema import Axes
-from envmatrix.matrix.selectors import spelling
+from envmatrix.matrix.selectors import quote_release
 from envmatrix.matrix.suggest import did_you_mean
 
-_ADDED_TO = ("include", "exclude", "aliases", "bases", "libraries", "tiers")
-_REPLACED = ("defaults", "policy", "sm", "sources")
+_MERGED_KEYS = ("include", "exclude", "aliases", "bases", "libraries", "tiers")
+_REPLACED_KEYS = ("defaults", "policy", "sm", "sources")
 
 
 def merge(base: Document, overlays: Iterable[Document]) -> Document:
-    """`base` as the overlays change it, in their order; every value stays where it stands."""
-    return reduce(_applied, overlays, base)
+    """Return `base` with the overlays applied in order; values keep their positions."""
+    return reduce(_apply, overlays, base)
 
 
-def _applied(base: Document, overlay: Document) -> Document:
+def _apply(base: Document, overlay: Document) -> Document:
     root, changes = base.root, overlay.root
     problems = [*base.problems, *overlay.problems]
     for axis in AXES:
-        if change := _at(changes, "axes", axis):
-            problems += _absent(root, axis, change)
+        if change := _descendant(changes, "axes", axis):
+            problems += _removal_problems(root, axis, change)
             root = _with_axis(_without_excludes(root, axis, change), axis, change)
-    for key in _ADDED_TO:
+    for key in _MERGED_KEYS:
         if part := changes.child(key):
             before = root.child(key)
-            root = root.with_child(key, before.joined(part) if before else part)
-    for key in _REPLACED:
+            root = root.with_child(key, before.merge(part) if before else part)
+    for key in _REPLACED_KEYS:
         if part := changes.child(key):
             root = root.with_child(key, part, changes.key_mark(key))
     return replace(base, root=root, problems=tuple(problems))
@@ -41,20 +41,20 @@ def _applied(base: Document, overlay: Document) -> Document:
 
 def _with_axis(root: Node, axis: str, change: Node) -> Node:
     removed = _texts(change.child("remove"))
-    kept = [value for value in _values(root, axis, change) if value.content not in removed]
-    values = Node((*kept, *_items(change.child("add"))), change.mark)
-    return root.rewritten(("axes",), lambda axes: axes.with_child(axis, values))
+    remaining = [value for value in _values(root, axis, change) if value.content not in removed]
+    values = Node((*remaining, *_items(change.child("add"))), change.mark)
+    return root.replace_at(("axes",), lambda axes: axes.with_child(axis, values))
 
 
 def _without_excludes(root: Node, axis: str, change: Node) -> Node:
-    """`root`, whose excludes no longer name what the axis loses."""
+    """Return `root` without the values in excludes that the axis loses."""
     added = _texts(change.child("add"))
     lost = [value for value in _texts(change.child("remove")) if value not in added]
-    return root.without(list(_excluded(root, axis, lost)))
+    return root.without(list(_locations_of_lost(root, axis, lost)))
 
 
-def _excluded(root: Node, axis: str, lost: list[str]) -> Iterator[Location]:
-    """Where excludes name `lost` values; the whole exclude where it names no others."""
+def _locations_of_lost(root: Node, axis: str, lost: list[str]) -> Iterator[Location]:
+    """Yield the locations of `lost` values in excludes, or of an exclude that names no others."""
     for index, exclude in enumerate(_items(root.child("exclude"))):
         named = _texts(exclude.child(axis))
         gone = [item for item, value in enumerate(named) if value in lost]
@@ -64,37 +64,37 @@ def _excluded(root: Node, axis: str, lost: list[str]) -> Iterator[Location]:
             yield from (("exclude", index, axis, item) for item in gone)
 
 
-def _absent(root: Node, axis: str, change: Node) -> Iterator[Problem]:
-    """Values to remove that the axis has not."""
+def _removal_problems(root: Node, axis: str, change: Node) -> Iterator[Problem]:
+    """Yield values to remove that the axis does not have."""
     values = [str(value.content) for value in _values(root, axis, change)]
     for removed in _items(change.child("remove")):
         text = str(removed.content)
         if text in values:
             values.remove(text)
         else:
-            spelt = spelling(text, removed.selector)
-            message = f"axis `{axis}` has no value {spelt} to remove"
+            quoted = quote_release(text, removed.selector)
+            message = f"axis `{axis}` has no value {quoted} to remove"
             hint = did_you_mean(text, values) or f"it has {', '.join(values) or 'none'}"
             yield Problem(message, removed.position, hint)
 
 
 def _values(root: Node, axis: str, change: Node) -> tuple[Node, ...]:
-    """The values of an axis, which only cuDNN's may leave to the default."""
-    values = _at(root, "axes", axis)
+    """Return the values of an axis, or its default, which only cuDNN has."""
+    values = _descendant(root, "axes", axis)
     if values is None:
         default = Axes.model_fields[axis].default
         return tuple(Node(value, change.mark) for value in default)
     return _items(values)
 
 
-def _at(node: Node | None, *steps: str) -> Node | None:
+def _descendant(node: Node | None, *steps: str) -> Node | None:
     for step in steps:
         node = node.child(step) if node else None
     return node
 
 
 def _items(node: Node | None) -> tuple[Node, ...]:
-    """Those of a list; a value that stands alone is a list of one."""
+    """Return the items of a list; a single value is a list with one item."""
     if node is None or node.content is None:
         return ()
     return node.content if isinstance(node.content, tuple) else (node,)

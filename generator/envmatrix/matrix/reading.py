@@ -1,4 +1,4 @@
-"""Reads a file into its model, and says in its author's words what is wrong with it."""
+"""Validation of a file with its model, and messages about its problems in the terms of YAML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from envmatrix.errors import Problem
 from envmatrix.matrix.document import Document, Location, Node
 from envmatrix.matrix.scalars import EXPECTED, RELEASE, RELEASES
 from envmatrix.matrix.schema import Table
-from envmatrix.matrix.selectors import near_miss
+from envmatrix.matrix.selectors import suggest_selector
 from envmatrix.matrix.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,84 +21,84 @@ if TYPE_CHECKING:
 
 _Model = TypeVar("_Model", bound=Table)
 
-# What a library says of itself alone, and how deep the parts of that are which may be left out. It
-# is nothing without its source.
+# Keys of a library that can be left out when they are invalid, and the depths of locations to leave
+# out. A library cannot do without its source.
 _PARTS = {"build", "test", "benchmark", "artifacts", "components"}
 _LIBRARY_PART, _DEEPEST_PART = 3, 4
 
-# Of a text that is wrong, in a message.
+# Characters of an invalid text in a message.
 _MOST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[_Model]):
-    """The valid parts of a file, where they stand, and what is wrong with the others."""
+    """The valid parts of a file, their positions, and the problems of the others."""
 
     contents: _Model | None
     document: Document
     problems: tuple[Problem, ...]
 
 
-def read(model: type[_Model], document: Document) -> Reading[_Model]:
-    """All that is wrong with the shape of a file is told; what is right is read all the same."""
-    empty = tuple(_empty(document.root))
-    told = [
+def read_document(model: type[_Model], document: Document) -> Reading[_Model]:
+    """Validate a file; its valid parts are read even if others have problems."""
+    empty = tuple(_empty_locations(document.root))
+    initial = [
         *document.problems,
         *(_empty_problem(location, document) for location in empty),
-        *_broken(model, document),
+        *_rule_problems(model, document),
     ]
     document = document.without(empty)
     try:
         contents = model.model_validate(document.plain())
-        return Reading(contents, replace(document, problems=tuple(told)), tuple(told))
+        return Reading(contents, replace(document, problems=tuple(initial)), tuple(initial))
     except ValidationError as invalid:
         errors = _innermost(invalid.errors(include_url=False))
     errors = [error for error in errors if not (_is_missing(error) and error["loc"] in empty)]
-    problems = (*told, *(_problem(error, model, document) for error in errors))
+    problems = (*initial, *(_problem(error, model, document) for error in errors))
     for depth in (_DEEPEST_PART, _LIBRARY_PART, 0):
         valid = document.without({_faulty(error, depth) for error in errors})
-        kept = replace(valid, problems=problems)
+        partial = replace(valid, problems=problems)
         with suppress(ValidationError):
-            return Reading(model.model_validate(kept.plain()), kept, problems)
-    return Reading(None, kept, problems)
+            return Reading(model.model_validate(partial.plain()), partial, problems)
+    return Reading(None, partial, problems)
 
 
 def _is_missing(error: ErrorDetails) -> bool:
     return error["type"] == "missing"
 
 
-def _empty(node: Node, location: Location = ()) -> Iterator[Location]:
-    """The keys without a value. Nothing is said by one: what means nothing is left out."""
+def _empty_locations(node: Node, location: Location = ()) -> Iterator[Location]:
+    """Yield the locations of keys without a value."""
     if isinstance(node.content, Mapping):
         for key, child in node.content.items():
             if child.content is None:
                 yield (*location, key)
-            yield from _empty(child, (*location, key))
+            yield from _empty_locations(child, (*location, key))
     elif isinstance(node.content, tuple):
         for index, child in enumerate(node.content):
-            yield from _empty(child, (*location, index))
+            yield from _empty_locations(child, (*location, index))
 
 
 def _empty_problem(location: Location, document: Document) -> Problem:
-    return Problem(f"`{_spelt(location)}` needs a value", document.key_position(*location))
+    return Problem(f"`{_dotted(location)}` needs a value", document.key_position(*location))
 
 
-def _broken(model: type[Table], document: Document) -> Iterator[Problem]:
-    """What the keys of tables have to do with each other, and have not."""
+def _rule_problems(model: type[Table], document: Document) -> Iterator[Problem]:
+    """Yield violations of rules between the keys of tables."""
     for table, node, location in _tables(model, document.root, ()):
         content = cast("Mapping[str, Node]", node.content)
-        given = {key: its.content for key, its in content.items() if its.content is not None}
+        values = {key: child.content for key, child in content.items() if child.content is not None}
         for rule in table.key_rules:
-            for its in rule.broken(given):
-                place = (*location, its.key) if its.key else location
+            for violation in rule.violations(values):
+                place = (*location, violation.key) if violation.key else location
                 where = document.key_position(*place) if place else document.position()
-                yield Problem(f"`{_spelt(location)}`: {its.message}", where, its.hint)
+                yield Problem(f"`{_dotted(location)}`: {violation.message}", where, violation.hint)
 
 
 def _tables(
     annotation: Any, node: Node | None, location: Location
 ) -> Iterator[tuple[type[Table], Node, Location]]:
-    """Every mapping of a file that stands where a table does."""
+    """Yield every mapping of a file whose model is a table, with its location."""
     if node is None:
         return
     if isinstance(annotation, type) and issubclass(annotation, Table):
@@ -107,27 +107,28 @@ def _tables(
             for key, field in annotation.model_fields.items():
                 yield from _tables(field.annotation, node.child(key), (*location, key))
         return
-    inside = get_args(annotation)
+    arguments = get_args(annotation)
     if get_origin(annotation) is dict and isinstance(node.content, Mapping):
         for key, child in node.content.items():
-            yield from _tables(inside[1], child, (*location, key))
+            yield from _tables(arguments[1], child, (*location, key))
     elif get_origin(annotation) is tuple and isinstance(node.content, tuple):
         for index, child in enumerate(node.content):
-            yield from _tables(inside[0], child, (*location, index))
+            yield from _tables(arguments[0], child, (*location, index))
     elif get_origin(annotation) not in (dict, tuple):
-        for its in inside:
-            yield from _tables(its, node, location)
+        for option in arguments:
+            yield from _tables(option, node, location)
 
 
 def _innermost(errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Without those that only follow from one inside: a list is "too short" by its bad items."""
+    """Return the errors without those that follow from one inside: a list is "too short" without
+    its invalid items."""
     around = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     return [error for error in errors if error["loc"] not in around]
 
 
 def _faulty(error: ErrorDetails, depth: int) -> Location:
-    """The smallest part whose removal leaves the rest valid and means no more than before: of what
-    a library says of itself, a part of the given depth, if there is any."""
+    """Return the smallest part whose removal leaves the rest valid with the same meaning; in a
+    library, a part of the given depth, if it has one."""
     location = error["loc"]
     if location[:1] == ("libraries",) and location[2:3] and location[2] in _PARTS:
         return location[: depth or 2]
@@ -136,7 +137,7 @@ def _faulty(error: ErrorDetails, depth: int) -> Location:
 
 def _problem(error: ErrorDetails, model: type[Table], document: Document) -> Problem:
     location = tuple(step for step in error["loc"] if step != "[key]")
-    name = _spelt(location) or "the file"
+    name = _dotted(location) or "the file"
     if error["type"] == "extra_forbidden":
         hint = did_you_mean(str(location[-1]), _keys_beside(location, model))
         return Problem(f"unknown key `{name}`", document.key_position(*location), hint)
@@ -148,42 +149,42 @@ def _problem(error: ErrorDetails, model: type[Table], document: Document) -> Pro
     return Problem(f"`{name}` {_complaint(error)}", where(*location), _suggestion(error))
 
 
-def _spelt(location: Location) -> str:
-    """`exclude[0].cuda`, as people write it."""
+def _dotted(location: Location) -> str:
+    """Return a location as text: `exclude[0].cuda`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return text.removeprefix(".")
 
 
 def _complaint(error: ErrorDetails) -> str:
-    context, given = error.get("ctx", {}), _shown(error["input"])
+    context, shown = error.get("ctx", {}), _shown(error["input"])
     match error["type"]:
         case "string_pattern_mismatch":
-            return f"must be {EXPECTED[context['pattern']]}, not {given}"
+            return f"must be {EXPECTED[context['pattern']]}, not {shown}"
         case "literal_error":
-            return f"must be {context['expected'].replace(chr(39), '`')}, not {given}"
+            return f"must be {context['expected'].replace(chr(39), '`')}, not {shown}"
         case "value_error":
-            return f"{context['error']}: {given}"
+            return f"{context['error']}: {shown}"
         case "too_short" | "string_too_short":
             return "must not be empty"
     kinds = {"string_type": "text", "tuple_type": "a list"}
     return f"must be {kinds.get(error['type'], 'a mapping')}"
 
 
-def _shown(given: object) -> str:
-    """What was given instead, as people would call it."""
-    if isinstance(given, str):
-        text = " ".join(given.split())
+def _shown(value: object) -> str:
+    """Return an invalid value for a message: quoted and shortened, or the kind of it."""
+    if isinstance(value, str):
+        text = " ".join(value.split())
         return f"`{text[:_MOST_SHOWN]}...`" if len(text) > _MOST_SHOWN else f"`{text}`"
-    return "a mapping" if isinstance(given, Mapping) else "a list"
+    return "a mapping" if isinstance(value, Mapping) else "a list"
 
 
 def _suggestion(error: ErrorDetails) -> str | None:
     is_release = error.get("ctx", {}).get("pattern") in (RELEASE, RELEASES)
-    return near_miss(error["input"]) if is_release else None
+    return suggest_selector(error["input"]) if is_release else None
 
 
 def _keys_beside(location: Location, model: type[Table]) -> Iterator[str]:
-    """The keys that are known where the last step of `location` is not."""
+    """Return the valid keys of the table that has the last step of `location`."""
     table = model
     for step in location[:-1]:
         field = table.model_fields.get(str(step))
@@ -192,7 +193,7 @@ def _keys_beside(location: Location, model: type[Table]) -> Iterator[str]:
 
 
 def _table_in(annotation: Any) -> type[Table] | None:
-    """The table that a field is, or holds some of."""
+    """Return the table of a field, or of its items; None if it has none."""
     if isinstance(annotation, type) and issubclass(annotation, Table):
         return annotation
     return next(filter(None, map(_table_in, get_args(annotation))), None)

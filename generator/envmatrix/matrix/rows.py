@@ -1,4 +1,4 @@
-"""Facts as they are in `data/`: rows of text."""
+"""Access to the facts in `data/`: rows of text."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 
 Row = Mapping[str, str]
 
 _DATA = Path(__file__).parent.parent / "data"
 
 
-def read(name: str) -> object:
-    return parse((_DATA / name).read_bytes(), f"envmatrix/data/{name}").plain()
+def read_data(name: str) -> object:
+    return parse_document((_DATA / name).read_bytes(), f"envmatrix/data/{name}").plain()
 
 
 def mapping(name: str) -> Mapping[str, Mapping[str, object]]:
-    return cast("Mapping[str, Mapping[str, object]]", read(name))
+    return cast("Mapping[str, Mapping[str, object]]", read_data(name))
 
 
 def rows(value: object) -> Iterator[Row]:

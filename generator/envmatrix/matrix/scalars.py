@@ -1,5 +1,4 @@
-"""The words, numbers and paths of matrix files: what each must be, for whoever reads one and in its
-JSON Schema."""
+"""The scalar types of matrix files (words, numbers, paths), for validation and the JSON Schema."""
 
 from __future__ import annotations
 
@@ -55,7 +54,7 @@ EXPECTED = {
 }
 
 
-# What Linux takes, less the directories around it.
+# Limits of Linux, less the directories around a path.
 _LONGEST_PATH, _LONGEST_NAME = 2048, 255
 
 
@@ -75,7 +74,8 @@ _ANY = ("**", "**")
 
 
 def file_glob(pattern: str) -> str:
-    """A pattern of files in the build directory, without what means nothing in it."""
+    """Return a glob of files in the build directory in its normal form. Raise ValueError if it is
+    not one."""
     _inside_repository(pattern)
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     if not parts or pattern.endswith("/"):
@@ -84,11 +84,11 @@ def file_glob(pattern: str) -> str:
         raise ValueError(f"`**` stands alone between slashes, `**/*.so`, not as in `{glued[0]}`")
     if parts[-1] == "**":
         raise ValueError("`**` means directories; `**/*` means all files in them")
-    # Directories below directories below any are those below any.
-    kept = [
+    # `**/**` is `**`.
+    normal = [
         part for part, before in zip(parts, ("", *parts), strict=False) if (part, before) != _ANY
     ]
-    return "/".join(kept)
+    return "/".join(normal)
 
 
 def _as_list(value: object) -> object:
@@ -109,7 +109,7 @@ ImageByDigest = Annotated[str, StringConstraints(pattern=_IMAGE)]
 
 
 def _number(least: int, pattern: str) -> WithJsonSchema:
-    """Quoted or not."""
+    """Return the schema of a number, quoted or not."""
     number = {"type": "integer", "minimum": least, "maximum": _MOST}
     return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}]})
 
@@ -121,11 +121,11 @@ Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 DepotPath = Annotated[str, StringConstraints(pattern=_DEPOT)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 PackageName = Annotated[str, StringConstraints(pattern=_PACKAGE)]
-# With an architecture, of which the reader of flavours knows more.
+# With an architecture, which `flavours` checks.
 PackageOf = Annotated[str, StringConstraints(pattern=_PACKAGE_OF)]
 
 
-# Of a variable of an environment. That no value has a NUL is known before.
+# Of an environment variable. `document` rejects values with a NUL.
 Value = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^[^\u0000]*$"})]
 
 Text = Annotated[
@@ -159,7 +159,7 @@ GitUrl = Annotated[
     AfterValidator(_without_helper),
     WithJsonSchema({"type": "string", "pattern": r"\S", "not": {"pattern": _HELPER}}),
 ]
-# What JSON Schema can say of `_inside_repository` and `file_glob`.
+# The part of `_inside_repository` and `file_glob` that JSON Schema can express.
 _NO_CONTROL = r"^[^\u0000-\u001f\u007f]+$"
 _RELATIVE = r"^[^/~\\]"
 _CLIMBS = r"(^|[/\\])\.\.([/\\]|$)|^[^/\\]*:"
@@ -181,8 +181,8 @@ Some = Annotated[tuple[_Item, ...], Field(min_length=1)]
 
 
 def _one_or_more(pattern: str) -> WithJsonSchema:
-    one = {"type": "string", "pattern": pattern}
-    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    item = {"type": "string", "pattern": pattern}
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
 
 
 OneOrMore = Annotated[Some[_Item], BeforeValidator(_as_list)]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from envmatrix.matrix.keys import AnyOf, Apart, ByTag, Case, KeyRule, OneOf, Together
+from envmatrix.matrix.keys import AnyOf, Apart, ByTag, KeyRule, OneOf, TagCase, Together
 from envmatrix.matrix.scalars import (
     Arch,
     Count,
@@ -46,8 +46,8 @@ Source = Literal["debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia
 _Item = TypeVar("_Item")
 
 
-def _but(kinds: Any, *left_out: str) -> tuple[str, ...]:
-    """Return the words of a `Literal` but for some."""
+def _words_without(kinds: Any, *left_out: str) -> tuple[str, ...]:
+    """Return the words of a `Literal` without some of them."""
     return tuple(word for word in get_args(kinds) if word not in left_out)
 
 
@@ -105,13 +105,13 @@ class SourceEntry(Table):
             "source",
             None,
             (
-                Case(
+                TagCase(
                     ("image",),
                     needs={"image": "source `image` needs `image`, which has CUDA"},
                     hint="name one by digest: `image: name@sha256:...`",
                 ),
-                Case(
-                    _but(Source, "image"),
+                TagCase(
+                    _words_without(Source, "image"),
                     lacks={"image": "`image` has no meaning for source `{tag}`"},
                     hint="remove it, or say `source: image`",
                 ),
@@ -165,7 +165,7 @@ class RegistryEntry(Table):
     issuer: Url | None = None
 
 
-# What a source is known by, and what says which one of it.
+# Kind of source -> the key of its version.
 SOURCE_KINDS = {
     "git": "revision",
     "perforce": "changelist",
@@ -211,13 +211,13 @@ class LibraryBuild(Table):
             "system",
             "cmake",
             (
-                Case(
-                    _but(BuildSystem, "cmake"),
+                TagCase(
+                    _words_without(BuildSystem, "cmake"),
                     lacks={"preset": "a `preset` is CMake's, not one of system `{tag}`"},
                 ),
-                Case(("script",), needs={"commands": f"{_COMMANDS}: it needs them"}),
-                Case(
-                    _but(BuildSystem, "script"),
+                TagCase(("script",), needs={"commands": f"{_COMMANDS}: it needs them"}),
+                TagCase(
+                    _words_without(BuildSystem, "script"),
                     lacks={"commands": f"{_COMMANDS}, not `{{tag}}`"},
                 ),
             ),
@@ -244,11 +244,11 @@ class LibraryTest(Table):
             "framework",
             None,
             (
-                Case(
+                TagCase(
                     ("googletest", "catch2", "commands"),
                     needs={"run": "`{tag}` needs `run`: what to run as the tests"},
                 ),
-                Case(
+                TagCase(
                     ("none",),
                     lacks={
                         key: f"the library has no tests, so `{key}` means nothing"
@@ -282,7 +282,7 @@ def _no_tests(value: object) -> object:
 
 @dataclass(frozen=True)
 class _OrNone:
-    """In the JSON Schema, the word `none` beside what else a value may be."""
+    """A marker that adds the word `none` to the JSON Schema of a value."""
 
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
@@ -306,7 +306,7 @@ class LibraryEntry(Table):
             "cuda",
             "toolkit",
             (
-                Case(
+                TagCase(
                     ("none",),
                     lacks={"components": "the library needs no CUDA, and has `components` of it"},
                 ),

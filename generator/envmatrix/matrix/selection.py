@@ -1,4 +1,4 @@
-"""Finding cells by name or pattern, and explaining why one is there or is not."""
+"""Selection of cells by name or pattern, and explanations of why a cell is in the matrix or not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ NOT_LISTED = "not listed in matrix.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a cell is in the matrix or is not; `verdicts` are all the rules, passed or not."""
+    """The reason that a cell is in the matrix or not; `verdicts` are of all rules, passed or
+    not."""
 
     cell: Cell
     present: bool
@@ -34,11 +35,12 @@ class Explanation:
 @lru_cache(maxsize=8)
 def short_names(matrix: Matrix) -> Mapping[str, Cell]:
     cells = [planned.cell for planned in matrix.cells]
-    return names.short_names(cells, matrix.aliases, matrix.defaults, matrix.axes["os"])
+    return names.assign_short_names(cells, matrix.aliases, matrix.defaults, matrix.axes["os"])
 
 
 def find_cell(matrix: Matrix, name: str) -> PlannedCell:
-    """The cell with an id or a short name; absent ones are refused with their reason."""
+    """Return the cell with an id or a short name. Raise ConfigurationError with the reason if it is
+    not in the matrix."""
     planned = _planned(matrix, name)
     if planned is None:
         raise ConfigurationError(_refusal(matrix, name))
@@ -46,28 +48,32 @@ def find_cell(matrix: Matrix, name: str) -> PlannedCell:
 
 
 def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[PlannedCell, ...]:
-    """Cells whose id, environment or a short name matches any of the globs; all without any."""
+    """Return cells whose id, environment or a short name matches any of the globs; all without
+    globs. Raise NothingSelected for a glob without a match."""
     if not patterns:
         return matrix.cells
     chosen = select_in_any([matrix], patterns)
     return tuple(planned for planned in matrix.cells if planned.cell in chosen)
 
 
-def is_for(its: Library, cell: PlannedCell, matrix: Matrix) -> bool:
-    """Whether a library is compiled in a cell."""
-    return its.suits(cell.cell.arch) and (not its.cells or cell in select(matrix, its.cells))
+def is_for(library: Library, cell: PlannedCell, matrix: Matrix) -> bool:
+    """Return whether a library is compiled in a cell."""
+    return library.suits(cell.cell.arch) and (
+        not library.cells or cell in select(matrix, library.cells)
+    )
 
 
 def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Cell]:
-    """Cells of all the matrices that match; a pattern need match in one of them only."""
-    called = [_called(matrix) for matrix in matrices]
+    """Return matching cells of all the matrices. Raise NothingSelected for a pattern that matches
+    in none of them."""
+    named_cells = [_named_cells(matrix) for matrix in matrices]
     chosen: set[Cell] = set()
     for pattern in _split(patterns):
         matches = re.compile(fnmatch.translate(pattern)).match
-        found = {cell for names in called for name, cell in names if matches(name)}
-        if not found:
-            raise _nothing(pattern, called[0], matrices[0])
-        chosen |= found
+        cells = {cell for names in named_cells for name, cell in names if matches(name)}
+        if not cells:
+            raise _nothing_selected(pattern, named_cells[0], matrices[0])
+        chosen |= cells
     return chosen
 
 
@@ -83,7 +89,7 @@ def explain(matrix: Matrix, name: str) -> Explanation:
     return Explanation(
         cell=cell,
         present=False,
-        reason=exclusion.reason if exclusion else _reason_of_stranger(verdicts),
+        reason=exclusion.reason if exclusion else _absent_reason(verdicts),
         verdicts=verdicts,
         position=exclusion.position if exclusion else None,
         names=(),
@@ -101,7 +107,7 @@ def _explain_present(matrix: Matrix, planned: PlannedCell) -> Explanation:
     return Explanation(
         cell=cell,
         present=True,
-        reason=_reason_of_presence(matrix, planned),
+        reason=_present_reason(matrix, planned),
         verdicts=_trace(matrix, cell),
         position=planned.position,
         names=tuple(name for name, named in short_names(matrix).items() if named == cell),
@@ -109,7 +115,7 @@ def _explain_present(matrix: Matrix, planned: PlannedCell) -> Explanation:
     )
 
 
-def _reason_of_presence(matrix: Matrix, planned: PlannedCell) -> str:
+def _present_reason(matrix: Matrix, planned: PlannedCell) -> str:
     if overlay := matrix.overlay_of(planned):
         return f"added by {overlay}"
     return "included in matrix.yaml" if planned.included else "on the axes of matrix.yaml"
@@ -121,14 +127,14 @@ def _planned(matrix: Matrix, name: str) -> PlannedCell | None:
 
 
 def _absent_cell(matrix: Matrix, name: str) -> Cell | None:
-    """The cell that `name` would mean if every cell of the product existed."""
+    """Return the cell that `name` would mean if every cell of the product existed."""
     return _absent_names(matrix).get(name) or parse_cell(name)
 
 
 @lru_cache(maxsize=8)
 def _absent_names(matrix: Matrix) -> Mapping[str, Cell]:
     cells = [exclusion.cell for exclusion in matrix.exclusions]
-    return names.short_names(cells, matrix.aliases, matrix.defaults, matrix.axes["os"])
+    return names.assign_short_names(cells, matrix.aliases, matrix.defaults, matrix.axes["os"])
 
 
 @lru_cache(maxsize=8)
@@ -139,38 +145,38 @@ def _exclusions(matrix: Matrix) -> Mapping[Cell, Exclusion]:
 def _refusal(matrix: Matrix, name: str) -> Problem:
     cell = _absent_cell(matrix, name)
     if cell is None:
-        known = (*matrix.by_id, *short_names(matrix))
-        return Problem(f"there is no cell `{name}`", hint=did_you_mean(name, known))
+        candidates = (*matrix.by_id, *short_names(matrix))
+        return Problem(f"there is no cell `{name}`", hint=did_you_mean(name, candidates))
     exclusion = _exclusions(matrix).get(cell)
     nearest = _nearest(matrix, cell)
     hint = f"the nearest cell that exists is `{nearest.id}`" if nearest else None
     if exclusion:
-        return Problem(_absence(name, exclusion), hint=hint)
-    reason = _reason_of_stranger(_trace(matrix, cell))
+        return Problem(_exclusion_message(name, exclusion), hint=hint)
+    reason = _absent_reason(_trace(matrix, cell))
     return Problem(f"there is no cell `{name}`: {reason}", hint=hint)
 
 
-def _absence(name: str, exclusion: Exclusion) -> str:
+def _exclusion_message(name: str, exclusion: Exclusion) -> str:
     where = f" ({exclusion.position})" if exclusion.rule == "exclude" else ""
     full = "" if name == exclusion.cell.id else f" (`{exclusion.cell.id}`)"
     verb = "is excluded" if exclusion.rule == "exclude" else "cannot exist"
     return f"cell `{name}`{full} {verb}{where}: {exclusion.reason}"
 
 
-def _reason_of_stranger(verdicts: Iterable[Verdict]) -> str:
+def _absent_reason(verdicts: Iterable[Verdict]) -> str:
     failed = [verdict.explanation for verdict in verdicts if not verdict.passed]
     return "; and ".join([NOT_LISTED, *failed[:1]])
 
 
 def _nearest(matrix: Matrix, cell: Cell) -> Cell | None:
-    """The cell with the fewest axes changed, and of those the closest versions."""
+    """Return the cell with the fewest axes changed, and of those the closest versions."""
     cells = (planned.cell for planned in matrix.cells)
     return min(cells, key=lambda other: _distance(cell, other), default=None)
 
 
 def _distance(cell: Cell, other: Cell) -> tuple[object, ...]:
     changed = sum(getattr(cell, axis) != getattr(other, axis) for axis in AXES)
-    # The architecture is what one can least change, so it is given up last.
+    # The architecture is the hardest to change, so it is changed last.
     return (
         changed,
         cell.arch != other.arch,
@@ -181,31 +187,33 @@ def _distance(cell: Cell, other: Cell) -> tuple[object, ...]:
 
 
 def _version_distance(version: str | None, other: str | None) -> tuple[int, ...]:
-    """Of another major, the release next to this one's is the closest."""
-    one, two = ((*version_key(text or "0"), 0, 0)[:3] for text in (version, other))
-    if one[0] == two[0]:
-        return tuple(abs(left - right) for left, right in zip(one, two, strict=True))
-    direction = 1 if two > one else -1
-    return (abs(one[0] - two[0]), *(direction * part for part in two[1:]))
+    """Return a sort key; of another major, the release next to this one's is the closest."""
+    first, second = ((*version_key(text or "0"), 0, 0)[:3] for text in (version, other))
+    if first[0] == second[0]:
+        return tuple(abs(left - right) for left, right in zip(first, second, strict=True))
+    direction = 1 if second > first else -1
+    return (abs(first[0] - second[0]), *(direction * part for part in second[1:]))
 
 
 def _split(patterns: Iterable[str]) -> list[str]:
     return [part.strip() for pattern in patterns for part in pattern.split(",")]
 
 
-def _called(matrix: Matrix) -> list[tuple[str, Cell]]:
-    """Every name that a pattern can match, with its cell."""
-    called = list(short_names(matrix).items())
+def _named_cells(matrix: Matrix) -> list[tuple[str, Cell]]:
+    """Return every name that a pattern can match, with its cell."""
+    named_cells = list(short_names(matrix).items())
     for planned in matrix.cells:
-        called += [(planned.id, planned.cell), (planned.cell.environment, planned.cell)]
-    return called
+        named_cells += [(planned.id, planned.cell), (planned.cell.environment, planned.cell)]
+    return named_cells
 
 
-def _nothing(pattern: str, called: Sequence[tuple[str, Cell]], matrix: Matrix) -> NothingSelected:
+def _nothing_selected(
+    pattern: str, named_cells: Sequence[tuple[str, Cell]], matrix: Matrix
+) -> NothingSelected:
     if not pattern:
         return NothingSelected("the selection holds an empty pattern", hint="give a cell or a glob")
     if _absent_cell(matrix, pattern):
         refusal = _refusal(matrix, pattern)
         return NothingSelected(refusal.message, hint=refusal.hint)
-    known = dict.fromkeys(name for name, _ in called)
-    return NothingSelected(f"`{pattern}` matches no cell", hint=did_you_mean(pattern, known))
+    candidates = dict.fromkeys(name for name, _ in named_cells)
+    return NothingSelected(f"`{pattern}` matches no cell", hint=did_you_mean(pattern, candidates))

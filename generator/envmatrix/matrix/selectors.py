@@ -1,4 +1,4 @@
-"""Selectors of CUDA releases: `12.x`, `latest`, `oldest`, `minmax`, and what they stand for."""
+"""Selectors of CUDA releases: `12.x`, `latest`, `oldest`, `minmax`, and their resolution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from envmatrix.matrix.document import Document, Node
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.suggest import did_you_mean
 
-# Where releases stand in a matrix file and in an overlay.
+# The locations of releases in a matrix file and in an overlay.
 _PLACES = (
     ("axes", "cuda"),
     ("axes", "cuda", "add"),
@@ -26,7 +26,7 @@ _PLACES = (
 _WORDS = ("latest", "oldest", "minmax")
 _SELECTOR = re.compile(rf"{'|'.join(_WORDS)}|\d+\.x", re.ASCII)
 
-# What people write who know selectors from elsewhere.
+# Words for selectors in other tools.
 _OTHER_WORDS = {"newest": "latest", "max": "latest", "min": "oldest", "first": "oldest"}
 _ALMOST_MAJOR = re.compile(r"([1-9]\d*)\.?[xX*]?", re.ASCII)
 
@@ -35,18 +35,18 @@ def is_selector(value: str) -> bool:
     return _SELECTOR.fullmatch(value) is not None
 
 
-def near_miss(value: str) -> str | None:
-    """A suggestion for what is almost a selector."""
+def suggest_selector(value: str) -> str | None:
+    """Return a hint for a value that is almost a selector; else None."""
     if almost := _ALMOST_MAJOR.fullmatch(value):
         return f"did you mean `{almost[1]}.x`?"
     word = value.lower()
     if word in _OTHER_WORDS:
         return f"did you mean `{_OTHER_WORDS[word]}`?"
-    return did_you_mean(word, (known for known in _WORDS if known != value))
+    return did_you_mean(word, (selector for selector in _WORDS if selector != value))
 
 
-def matching(selector: str, releases: Sequence[str]) -> tuple[str, ...]:
-    """Of `releases`, the oldest first, those that `selector` stands for."""
+def match_releases(selector: str, releases: Sequence[str]) -> tuple[str, ...]:
+    """Return those of `releases`, sorted from the oldest, that `selector` stands for."""
     match selector:
         case "latest":
             return tuple(releases[-1:])
@@ -54,46 +54,46 @@ def matching(selector: str, releases: Sequence[str]) -> tuple[str, ...]:
             return tuple(releases[:1])
         case "minmax":
             return tuple(dict.fromkeys((*releases[:1], *releases[-1:])))
-    of_major = [it for it in releases if it.startswith(selector.removesuffix("x"))]
+    of_major = [name for name in releases if name.startswith(selector.removesuffix("x"))]
     return tuple(of_major[-1:])
 
 
-def resolve(document: Document, facts: Facts) -> Document:
-    """`document` with releases where it has selectors; one that matches nothing stays."""
+def resolve_selectors(document: Document, facts: Facts) -> Document:
+    """Return `document` with releases in place of selectors; one that matches nothing stays."""
     releases = complete_releases(facts)
 
-    def selected(node: Node) -> tuple[Node, ...]:
-        selector = node.content
+    def expand_item(item: Node) -> tuple[Node, ...]:
+        selector = item.content
         if not isinstance(selector, str) or not is_selector(selector):
-            return (node,)
-        found = matching(selector, releases)
-        return tuple(replace(node, content=it, selector=selector) for it in found) or (node,)
+            return (item,)
+        names = match_releases(selector, releases)
+        return tuple(replace(item, content=name, selector=selector) for name in names) or (item,)
 
-    def resolved(node: Node) -> Node:
+    def expand_node(node: Node) -> Node:
         if isinstance(node.content, tuple):
-            items = tuple(found for item in node.content for found in selected(item))
+            items = tuple(release for item in node.content for release in expand_item(item))
             return replace(node, content=items)
-        found = selected(node)
-        return found[0] if len(found) == 1 else replace(node, content=found)
+        items = expand_item(node)
+        return items[0] if len(items) == 1 else replace(node, content=items)
 
     root = document.root
     for place in _PLACES:
-        root = root.rewritten(place, resolved)
+        root = root.replace_at(place, expand_node)
     return replace(document, root=root)
 
 
 def complete_releases(facts: Facts) -> list[str]:
-    """Those that some source has in full, the oldest first."""
-    known = (release.release for release in facts.cuda.values() if release.packages)
-    return sorted(known, key=version_key)
+    """Return the CUDA releases that some source has in full, from the oldest."""
+    releases = (release.release for release in facts.cuda.values() if release.packages)
+    return sorted(releases, key=version_key)
 
 
-def spelling(release: str, selector: str | None) -> str:
-    """A release, with the selector that stands for it in the file."""
+def quote_release(release: str, selector: str | None) -> str:
+    """Return a release in backquotes, with its selector in the file, if any."""
     return f"`{release}` (`{selector}`)" if selector else f"`{release}`"
 
 
-def unmatched(selector: str, position: Position, facts: Facts) -> Problem:
-    known = ", ".join(f"`{release}`" for release in complete_releases(facts))
+def unmatched_selector_problem(selector: str, position: Position, facts: Facts) -> Problem:
+    names = ", ".join(f"`{release}`" for release in complete_releases(facts))
     message = f"no CUDA release that a source has in full matches `{selector}`"
-    return Problem(message, position, f"there are {known}" if known else None)
+    return Problem(message, position, f"there are {names}" if names else None)

@@ -1,4 +1,4 @@
-"""A cell beside what is known of its CUDA release and its operating system."""
+"""A cell with the facts about its CUDA release and its operating system."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from envmatrix.matrix.facts import (
 from envmatrix.matrix.systems import OperatingSystem
 from envmatrix.matrix.targets import TARGETS, Target
 
-# The source that is no archive: an image by digest that has CUDA already.
+# The source that is an image by digest, which contains CUDA.
 IMAGE = "image"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`source` is the one that the matrix names for the cell, if it names one; `components` are
-    those that its images have to have."""
+    """A cell and its facts. `source` is the one that the matrix names for the cell, if any;
+    `components` are those required in its images."""
 
     cell: Cell
     release: CudaRelease
@@ -40,11 +40,11 @@ class Subject:
         return TARGETS[self.cell.arch]
 
     @property
-    def offered(self) -> list[Package]:
+    def offered_packages(self) -> list[Package]:
         """Packages of the release for the cell's distribution, of the named source or else of any,
         in order of preference.
 
-        Nobody can ask Debian for the patch of a release: it has one.
+        Debian has one patch of each release, so it is left out if the cell names a patch.
         """
         if self.source == IMAGE:
             return [self._in_image]
@@ -59,8 +59,8 @@ class Subject:
 
     @property
     def _in_image(self) -> Package:
-        """Stands for the image that a rule names: what is in it is known when it is locked. Its
-        programs need the glibc that those of the release need anywhere."""
+        """The package that stands for the image of a rule, whose contents are unknown until it is
+        locked. Its glibc is the lowest of the packages of the release."""
         release, others = self.release.release, self.release.packages
         glibc = min((package.glibc for package in others), key=version_key, default="0")
         ref = "; ".join(package.ref for package in others if package.glibc == glibc)
@@ -72,18 +72,20 @@ class Subject:
 
     @property
     def packages(self) -> list[Package]:
-        """Those that run on the cell's operating system, first those with all components."""
+        """Packages that run on the cell's operating system, first those with all components."""
         running = [
             package
-            for package in self.offered
+            for package in self.offered_packages
             if self.cell.arch in package.arches
             and version_key(package.glibc) <= version_key(self.os.glibc)
         ]
-        return sorted(running, key=lambda package: bool(self.lacking(package)))
+        return sorted(running, key=lambda package: bool(self.missing_components(package)))
 
-    def lacking(self, package: Package) -> Mapping[str, Absence]:
-        """The components that a source of the release has not, and why."""
-        return _lacking(self.facts, self.components, package.source, self.release.release)
+    def missing_components(self, package: Package) -> Mapping[str, Absence]:
+        """Return the components that the source of a package lacks, with the reasons."""
+        return _missing_components(
+            self.facts, self.components, package.source, self.release.release
+        )
 
     @property
     def available_gcc(self) -> list[str]:
@@ -105,28 +107,28 @@ class Subject:
     @property
     def cudnn_source(self) -> str:
         """The source of the toolkit if it has cuDNN, as an image may; else the wheels."""
-        having = {IMAGE, *(row.source for row in self.facts.cudnn_projects)}
-        return next((its.source for its in self.packages[:1] if its.source in having), "pypi")
+        sources = {IMAGE, *(row.source for row in self.facts.cudnn_projects)}
+        return next((row.source for row in self.packages[:1] if row.source in sources), "pypi")
 
     @property
-    def cudnn_published(self) -> list[CudnnProject]:
-        wanted = (self.cudnn_source, self.release.major)
-        return [row for row in self.facts.cudnn_projects if (row.source, row.cuda) == wanted]
+    def cudnn_projects(self) -> list[CudnnProject]:
+        key = (self.cudnn_source, self.release.major)
+        return [row for row in self.facts.cudnn_projects if (row.source, row.cuda) == key]
 
     @property
     def cudnn_project(self) -> CudnnProject | None:
-        for row in self.cudnn_published if self.cell.cudnn else ():
+        for row in self.cudnn_projects if self.cell.cudnn else ():
             if row.arch == self.cell.arch and in_range(str(self.cell.cudnn), row.first, row.last):
                 return row
         return None
 
 
 @lru_cache(maxsize=256)
-def _lacking(
+def _missing_components(
     facts: Facts, components: tuple[str, ...], source: str, release: str
 ) -> Mapping[str, Absence]:
     absences = {name: facts.absence(name, source, release) for name in components}
-    # Of an image nothing is known before it is locked, but what is nowhere is not there either.
+    # The contents of an image are unknown until it is locked, except for what no source has.
     return {
         name: absence
         for name, absence in absences.items()

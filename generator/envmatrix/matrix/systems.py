@@ -1,4 +1,4 @@
-"""What is known about operating systems: their archives, compilers and ends."""
+"""Facts about operating systems: archives, compilers and ends of support."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from envmatrix.matrix.rows import Row, texts
 
 @dataclass(frozen=True, slots=True)
 class EndOfLife:
-    """The last day of support, of a long-term support that follows, and what to take instead."""
+    """The last day of support, the last day of long-term support (`lts`), and a replacement."""
 
     support: date
     ref: str
@@ -36,11 +36,11 @@ class Compiler:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What the distributions with one kind of packages have in common.
+    """Distributions with the same format of packages.
 
-    `installer` names the templates that install and unpack packages, `resolver` the one of sets;
-    `unpackers` are the packages of the programs that take wheels and archives apart; `directories`
-    are this family's for those of Debian that recipes name.
+    `installer` names the templates that install and unpack packages, `resolver` the resolver of
+    sets; `unpackers` are packages with programs that unpack wheels and archives; `directories` maps
+    directories of Debian in recipes to those of this family.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The archives of a distribution are `origins`; `security` is the one with security updates,
-    where that is another one. Of the deb family, `sections` is what apt
-    reads of them; of others, `repositories` are paths with the words `{releasever}` and `{arch}`.
+    """A distribution, with its archives `origins`; `security` is the one with security updates, if
+    it is separate. `sections` are of apt, for the deb family; `repositories` are paths with
+    `{releasever}` and `{arch}`, for other families.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Where the packages of a suite are for one architecture, which has Docker's name."""
+    """The archive with the packages of a suite for one architecture (Docker's name)."""
 
     distribution: Distribution
     origin: str
@@ -83,8 +83,9 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class NvidiaRepository:
-    """`suite` is its directory below `cuda/repos/`, `key` the file there that has its key: known by
-    its fingerprint, or by the sha256 of the file without the lines that begin with `Version`."""
+    """A repository of NVIDIA. `suite` is its directory below `cuda/repos/`, `key` the file there
+    with its key, which is identified by its fingerprint, or by the sha256 of the file without the
+    lines that begin with `Version`."""
 
     suite: str
     key: str
@@ -94,9 +95,9 @@ class NvidiaRepository:
 
 @dataclass(frozen=True, slots=True)
 class OperatingSystem:
-    """`origins` has the architectures that are not in its distribution's first archive. `suite` is
-    what locks call its packages' release; `own_gcc` the major that is installed without a number;
-    `python` the release of its own Python, where libraries with wheels were looked into.
+    """An operating system. `origins` maps architectures that are not in its distribution's first
+    archive to their archive. `suite` is the name of its release in locks; `own_gcc` the major whose
+    packages have no number; `python` the release of its own Python, if it is known.
     """
 
     name: str
@@ -116,7 +117,7 @@ class OperatingSystem:
     python: str | None = None
 
 
-def family(name: str, row: Mapping[str, object]) -> Family:
+def parse_family(name: str, row: Mapping[str, object]) -> Family:
     return Family(
         name=name,
         installer=str(row["installer"]),
@@ -128,34 +129,34 @@ def family(name: str, row: Mapping[str, object]) -> Family:
     )
 
 
-def operating_system(
+def parse_operating_system(
     name: str, row: Mapping[str, object], families: Mapping[str, Family]
 ) -> OperatingSystem:
     cross = cast("Mapping[str, object]", row["cross_gcc"])
     origins = cast("Row", row.get("origins", {}))
-    its = cast("Row", row)
+    fields = cast("Row", row)
     return OperatingSystem(
         name=name,
-        family=families[its["family"]],
-        distribution=its["distribution"],
-        suite=its.get("suite", name),
+        family=families[fields["family"]],
+        distribution=fields["distribution"],
+        suite=fields.get("suite", name),
         origins={docker_arch(arch): origin for arch, origin in origins.items()},
-        glibc=its["glibc"],
+        glibc=fields["glibc"],
         gcc=texts(row["gcc"]),
         cross_gcc={arch: texts(majors) for arch, majors in cross.items()},
-        ref=its["ref"],
-        eol=end_of_life(row),
+        ref=fields["ref"],
+        eol=parse_end_of_life(row),
         nvidia_repository=NvidiaRepository(**cast("Row", row["nvidia_repository"]))
         if "nvidia_repository" in row
         else None,
-        releasever=its.get("releasever"),
-        own_gcc=its.get("own_gcc"),
+        releasever=fields.get("releasever"),
+        own_gcc=fields.get("own_gcc"),
         repositories=texts(row["repositories"]) if "repositories" in row else None,
-        python=its.get("python"),
+        python=fields.get("python"),
     )
 
 
-def distribution(name: str, row: Mapping[str, object]) -> Distribution:
+def parse_distribution(name: str, row: Mapping[str, object]) -> Distribution:
     lists = {key: texts(row[key]) for key in ("origins", "sections", "repositories") if key in row}
     compilers = {
         key: Compiler(**cast("Row", row[key])) for key in ("compiler", "own_compiler") if key in row
@@ -164,7 +165,7 @@ def distribution(name: str, row: Mapping[str, object]) -> Distribution:
     return Distribution(name=name, **cast("dict[str, Any]", {**others, **lists, **compilers}))
 
 
-def end_of_life(row: Mapping[str, object]) -> EndOfLife | None:
+def parse_end_of_life(row: Mapping[str, object]) -> EndOfLife | None:
     if "eol" not in row:
         return None
     eol = cast("Row", row["eol"])

@@ -1,4 +1,4 @@
-"""What cells compile for: the values of the axis `arch`, as `data/targets.yaml` has them."""
+"""Compilation targets: the values of the axis `arch`, from `data/targets.yaml`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an architecture is called: by Docker, and by everybody else. `elf` is the byte order, as
-    `struct` has it, and the number of the machine."""
+    """The names of an architecture in other systems. `elf` is the byte order (a character of
+    `struct`) and the machine number; `coff` the machine number."""
 
     docker: str
     debian: str
@@ -66,12 +66,12 @@ class Target:
 
     @property
     def is_native(self) -> bool:
-        """Whether it can be compiled for on its own machine."""
+        """Return whether programs for it can be compiled on its own machine."""
         return self.crossed != "only"
 
     @property
     def key(self) -> str:
-        """What its files are told by: the machine, or where several share one, the target."""
+        """The key of its stages: the machine, or the target where targets share a machine."""
         return self.machine if self.is_native and self.machine else self.name
 
     @property
@@ -81,7 +81,7 @@ class Target:
 
     @property
     def suffix(self) -> str:
-        """What tells its images from those of the servers: `cross-jetson`."""
+        """The suffix of its images where they differ from those of servers: `cross-jetson`."""
         return "" if self.is_native else f"-{self.name}"
 
 
@@ -113,6 +113,6 @@ MACHINES: Mapping[str, Names] = {
 
 
 def machine_called(**name: object) -> Names | None:
-    """The architecture that somebody calls so: `machine_called(uname="aarch64")`."""
-    ((who, what),) = name.items()
-    return next((its for its in MACHINES.values() if getattr(its, who) == what), None)
+    """Return the architecture with a name, `machine_called(uname="aarch64")`; None if unknown."""
+    ((system, value),) = name.items()
+    return next((names for names in MACHINES.values() if getattr(names, system) == value), None)

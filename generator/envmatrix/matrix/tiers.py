@@ -1,6 +1,6 @@
-"""Tiers: few cells that have, between them, the combinations of values that many have.
+"""Tiers: small sets of cells that cover the combinations of values of the matrix.
 
-A combination is a value on each of some axes. Only those that a cell of the matrix has count.
+A combination is one value on each of some axes. Only those that a cell of the matrix has count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from envmatrix.matrix.selection import select
 
 Combination: TypeAlias = tuple[tuple[str, str], ...]
 
-# Cells of other architectures run under emulation, where a container is given no GPU.
+# Cells of other architectures run under emulation, where containers get no GPU.
 GPU_ARCH = "x86_64"
 
 _SIZES = {"pr": (2,), "nightly": (2, 3), "weekly": (2, 3)}
@@ -28,7 +28,7 @@ _WORDS = {2: "pair", 3: "triple"}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A cell of a tier; `gpu` says that the budget has a GPU for its tests."""
+    """A cell of a tier; `gpu` is true if the budget has a GPU for its tests."""
 
     planned: PlannedCell
     reason: str
@@ -37,7 +37,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Of the combinations that occur, those that no cell of a tier has. `of` is their word."""
+    """The coverage of `total` combinations by a tier; `of` is their noun (`pairs`, `triples`)."""
 
     of: str
     total: int
@@ -49,7 +49,7 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
+class TierCells:
     """The cells that run on an occasion, in the order in which they were chosen."""
 
     name: str
@@ -57,76 +57,77 @@ class Tier:
     coverage: tuple[Coverage, ...]
 
 
-# A verb asks for the cells of a tier and for what there is to show of it.
+# A command uses the cells of a tier, and its coverage.
 @lru_cache(maxsize=8)
-def tier_of(matrix: Matrix, name: str) -> Tier:
-    chosen, budget = _chosen(matrix, name), matrix.tiers.get(name)
+def tier_of(matrix: Matrix, name: str) -> TierCells:
+    chosen, budget = _choose(matrix, name), matrix.tiers.get(name)
     can_use_gpu = [cell for cell in chosen if cell.arch == GPU_ARCH]
     with_gpu = set(can_use_gpu[: budget.gpu_jobs] if budget else can_use_gpu)
     choices = tuple(
         Choice(matrix.by_id[cell.id], reason, cell in with_gpu) for cell, reason in chosen.items()
     )
-    return Tier(name, choices, tuple(_coverage(matrix, chosen, size) for size in _SIZES[name]))
+    return TierCells(name, choices, tuple(_coverage(matrix, chosen, size) for size in _SIZES[name]))
 
 
-def asked_for(matrix: Matrix, budget: Budget) -> tuple[Cell, ...]:
-    """The cells that a tier never leaves out."""
-    found = select(matrix, budget.always) if budget.always else ()
-    return tuple(planned.cell for planned in found)
+def always_cells(matrix: Matrix, budget: Budget) -> tuple[Cell, ...]:
+    """Return the cells that a tier must have (`always`)."""
+    cells = select(matrix, budget.always) if budget.always else ()
+    return tuple(planned.cell for planned in cells)
 
 
 def tiers_with(matrix: Matrix, cell: Cell) -> tuple[str, ...]:
-    """The names of the tiers that have `cell`."""
-    return tuple(name for name in TIERS if cell in _chosen(matrix, name))
+    """Return the names of the tiers with `cell`."""
+    return tuple(name for name in TIERS if cell in _choose(matrix, name))
 
 
-def choices_among(tier: Tier, cells: Iterable[PlannedCell]) -> tuple[Choice, ...]:
-    """What `tier` has of `cells`; NothingSelected where that is nothing."""
-    wanted = {planned.cell for planned in cells}
-    choices = tuple(choice for choice in tier.choices if choice.planned.cell in wanted)
+def choices_among(tier: TierCells, cells: Iterable[PlannedCell]) -> tuple[Choice, ...]:
+    """Return the choices of `tier` for `cells`. Raise NothingSelected if there are none."""
+    selected = {planned.cell for planned in cells}
+    choices = tuple(choice for choice in tier.choices if choice.planned.cell in selected)
     if not choices:
         hint = f"see what it has: `envmatrix plan --tier {tier.name}`"
         raise NothingSelected(f"tier `{tier.name}` has none of the selected cells", hint=hint)
     return choices
 
 
-def _chosen(matrix: Matrix, name: str) -> dict[Cell, str]:
-    """The cells of a tier with the reason for each, those of the tier before it first."""
+def _choose(matrix: Matrix, name: str) -> dict[Cell, str]:
+    """Return the cells of a tier with the reason for each, those of the tier before it first."""
     cells = [planned.cell for planned in matrix.cells]
     if name not in matrix.tiers:
         return dict.fromkeys(cells, "every cell")
     chosen: dict[Cell, str] = {}
-    for each in TIERS[: TIERS.index(name) + 1]:
-        budget = matrix.tiers[each]
-        for cell in asked_for(matrix, budget):
+    for tier in TIERS[: TIERS.index(name) + 1]:
+        budget = matrix.tiers[tier]
+        for cell in always_cells(matrix, budget):
             chosen.setdefault(cell, "always")
-        for wanted in (_endpoints(cells), *(_occurring(cells, size) for size in _SIZES[each])):
-            _cover(chosen, cells, wanted, budget.jobs)
+        for required in (
+            _endpoints(cells),
+            *(_occurring(cells, size) for size in _SIZES[tier]),
+        ):
+            _cover(chosen, cells, required, budget.jobs)
     return chosen
 
 
 def _cover(
-    chosen: dict[Cell, str], cells: Sequence[Cell], wanted: Collection[Combination], jobs: int
+    chosen: dict[Cell, str], cells: Sequence[Cell], required: Collection[Combination], jobs: int
 ) -> None:
-    """Choose the cell with most of what is left of `wanted`, again and again, up to `jobs` cells.
-
-    Of equal cells it is the first. More jobs only add to what fewer would choose.
-    """
-    size = len(next(iter(wanted)))
-    left = set(wanted)
-    has = {cell: left.intersection(_combinations(cell, size)) for cell in cells}
-    left = left.difference(*(has[cell] for cell in chosen))
-    queue = [(-len(has[cell]), place) for place, cell in enumerate(cells)]
+    """Add cells to `chosen` greedily, up to `jobs`: each time the first one that covers the most of
+    what is uncovered of `required`. More jobs only add to the cells that fewer would choose."""
+    size = len(next(iter(required)))
+    uncovered = set(required)
+    covered_by = {cell: uncovered.intersection(_combinations(cell, size)) for cell in cells}
+    uncovered = uncovered.difference(*(covered_by[cell] for cell in chosen))
+    queue = [(-len(covered_by[cell]), place) for place, cell in enumerate(cells)]
     heapify(queue)
-    while left and len(chosen) < jobs:
+    while uncovered and len(chosen) < jobs:
         most, place = queue[0]
         cell = cells[place]
-        count = len(has[cell] & left)
-        if count < -most:  # What a cell adds only shrinks, so cells are counted anew when first.
+        count = len(covered_by[cell] & uncovered)
+        if count < -most:  # Counts only shrink, so cells are counted again when first.
             heapreplace(queue, (-count, place))
             continue
         chosen[cell] = _reason(size, count)
-        left -= has[cell]
+        uncovered -= covered_by[cell]
 
 
 def _reason(size: int, count: int) -> str:
@@ -136,18 +137,20 @@ def _reason(size: int, count: int) -> str:
 def _coverage(matrix: Matrix, chosen: Iterable[Cell], size: int) -> Coverage:
     occurring = _occurring([planned.cell for planned in matrix.cells], size)
     covered = set(_occurring(chosen, size))
-    uncovered = tuple(found for found in occurring if found not in covered)
+    uncovered = tuple(combination for combination in occurring if combination not in covered)
     return Coverage(f"{_WORDS[size]}s", len(occurring), uncovered)
 
 
 def _endpoints(cells: Iterable[Cell]) -> list[Combination]:
-    """The first and the last value of each axis: the oldest and the newest CUDA, and so on."""
+    """Return the first and the last value of each axis, such as the oldest and the newest CUDA."""
     rows = (zip(sort_key(cell), _combinations(cell, 1), strict=True) for cell in cells)
     return [end(column)[1] for column in zip(*rows, strict=True) for end in (min, max)]
 
 
 def _occurring(cells: Iterable[Cell], size: int) -> list[Combination]:
-    return list(dict.fromkeys(found for cell in cells for found in _combinations(cell, size)))
+    return list(
+        dict.fromkeys(combination for cell in cells for combination in _combinations(cell, size))
+    )
 
 
 def _combinations(cell: Cell, size: int) -> Iterator[Combination]:

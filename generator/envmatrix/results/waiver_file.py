@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import load
-from envmatrix.matrix.reading import read
+from envmatrix.matrix.document import load_document
+from envmatrix.matrix.reading import read_document
 from envmatrix.matrix.scalars import Some, Text
 from envmatrix.matrix.schema import Table
 from envmatrix.results.waivers import Waiver
@@ -46,7 +46,7 @@ def load_waivers(root: Path) -> tuple[Waiver, ...]:
     """Those of the repository, in the file's order; none without a file."""
     if not (root / FILE).exists():
         return ()
-    reading = read(WaiverFile, load(root / FILE, FILE))
+    reading = read_document(WaiverFile, load_document(root / FILE, FILE))
     if reading.problems or reading.contents is None:
         raise ConfigurationError(*reading.problems)
     return tuple(

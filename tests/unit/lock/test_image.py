@@ -17,7 +17,7 @@ from tests.fakes import with_cuda
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.image import PROBE, Contents, answer, component_of, markers, read
 from envmatrix.lock.model import Request
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.facts import load_facts
 
 BASE = Request("image", "amd64", (f"nvidia/cuda@sha256:{'1' * 64}",), "jammy")
@@ -142,7 +142,7 @@ def test_a_patch_is_refused_where_the_image_tells_none() -> None:
 def test_every_component_that_can_be_listed_is_known_by_files() -> None:
     assert set(markers()) == {*load_facts().listable, "cudnn"}
     content = resources.files("envmatrix").joinpath("data/markers.yaml").read_bytes()
-    rows = cast("dict[str, dict[str, str]]", parse(content, "markers.yaml").plain())
+    rows = cast("dict[str, dict[str, str]]", parse_document(content, "markers.yaml").plain())
     assert all(row["files"] and row["ref"] for row in rows.values())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import Facts, load_facts
 from envmatrix.matrix.loading import load_matrix
@@ -42,6 +42,6 @@ def matrix_of(facts: Facts) -> Callable[[str], Matrix]:
     def build(rest: str) -> Matrix:
         sm = "" if "sm:" in rest else 'sm: ["90"]\n'
         content = f"{AXES}{rest}{sm}"
-        return expand(parse(content.encode(), "matrix.yaml"), facts, {})
+        return expand(parse_document(content.encode(), "matrix.yaml"), facts, {})
 
     return build

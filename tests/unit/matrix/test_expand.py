@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.json_schema import json_schema
@@ -115,7 +115,7 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
         ),
         (
             'include: [{cuda: "12.4", cudnn: "9.99", os: debian112, arch: x86_64}]\n',
-            "matrix.yaml:6:45: nothing is known of operating system `debian112`",
+            "matrix.yaml:6:45: unknown operating system `debian112`",
             "did you mean `debian12`?",
         ),
         (
@@ -180,7 +180,7 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
         ),
         (
             "libraries: {a: {path: a, components: [nvrtc, cubla]}}\n",
-            "matrix.yaml:6:46: nothing is known of component `cubla`",
+            "matrix.yaml:6:46: unknown component `cubla`",
             "did you mean `cublas`?",
         ),
         (
@@ -271,7 +271,7 @@ colour: blue
 
 
 def expand_text(text: str) -> Matrix:
-    return expand(parse(text.encode("utf-8", "replace"), "matrix.yaml"), load_facts(), {})
+    return expand(parse_document(text.encode("utf-8", "replace"), "matrix.yaml"), load_facts(), {})
 
 
 @pytest.mark.parametrize(

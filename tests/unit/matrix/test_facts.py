@@ -7,7 +7,7 @@ import pytest
 
 from envmatrix.lock.sources import SOURCES
 from envmatrix.matrix.cells import version_key
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.facts import Facts, in_range
 
 # cuda.yaml has references that hold until another one is given: see below.
@@ -39,7 +39,7 @@ def rows(value: object) -> Iterator[dict[str, object]]:
 @pytest.mark.parametrize("name", FACT_FILES)
 def test_every_row_names_its_source(name: str) -> None:
     content = files("envmatrix").joinpath("data", f"{name}.yaml").read_bytes()
-    found = list(rows(parse(content, name).plain()))
+    found = list(rows(parse_document(content, name).plain()))
     assert found
     for row in found:
         assert row.get("ref"), row

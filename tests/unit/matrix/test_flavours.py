@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.flavours import read_flavours
 from envmatrix.matrix.model import Matrix
 
 
 def problems_of(facts: Facts, **files: str) -> list[tuple[str, str | None]]:
-    documents = [parse(text.encode(), f"envs/{name}.yaml") for name, text in files.items()]
+    documents = [parse_document(text.encode(), f"envs/{name}.yaml") for name, text in files.items()]
     _, problems = read_flavours(documents, facts)
     return [(str(problem), problem.hint) for problem in problems]
 
@@ -37,7 +37,7 @@ def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) 
         ("flavour: a\nextends: a", "flavour `a` extends itself", None),
         (
             "flavour: a\ncomponents: [nvc]",
-            "nothing is known of component `nvc`",
+            "unknown component `nvc`",
             "did you mean `nvcc`?",
         ),
         (

@@ -7,7 +7,7 @@ import pytest
 from tests.fakes import matrix_of
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest, Matrix
@@ -26,7 +26,7 @@ ARCHIVE = "`libraries.a.source.archive` must be a URL that begins with"
 
 def matrix(entry: str) -> Matrix:
     text = f"{HEAD}  a: {entry}\n"
-    return expand(parse(text.encode(), "matrix.yaml"), load_facts(), {})
+    return expand(parse_document(text.encode(), "matrix.yaml"), load_facts(), {})
 
 
 def problems(entry: str) -> list[str]:
@@ -94,7 +94,7 @@ def test_patterns_of_artifacts_are_kept_in_their_shortest_form() -> None:
 def test_gpu_architectures_are_written_for_those_who_read_them(text: str, written: str) -> None:
     build = LibraryBuild("script", options=(text,), commands=(text,), environment={"A": text})
     library = Library("a", build=build, test=LibraryTest(run=(text,), environment={"B": text}))
-    found = library.compiled_for(["75", "90a"])
+    found = library.with_sm(["75", "90a"])
     assert (found.build.options, found.build.commands) == ((written,), (written,))
     assert found.build.environment == {"A": written}
     assert found.test is not None
@@ -186,7 +186,10 @@ def test_what_may_be_given_is_what_linux_takes() -> None:
         ("{path: a, build: {system: make, preset: p}}", "a `preset` is CMake's"),
         ("{path: a, build: {system: script}}", "`build.commands` are what the system `script`"),
         ("{path: a, build: {commands: [x]}}", "`build.commands` are what the system `script`"),
-        ("{path: a, build: {requires: ['x y']}}", "matrix.yaml:5:35: `x y` is no requirement"),
+        (
+            "{path: a, build: {requires: ['x y']}}",
+            "matrix.yaml:5:35: `x y` is not a valid requirement",
+        ),
         ("{path: a, build: {requires: ['x @ file:///x']}}", "says where it is"),
         ("{path: a, build: {job_memory: lots}}", "must be a number from 1"),
         (

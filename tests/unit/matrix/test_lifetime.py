@@ -6,7 +6,7 @@ import pytest
 
 from envmatrix.matrix.cells import Cell, parse_cell
 from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.lifetime import NEAR, Lifetime, lifetimes
+from envmatrix.matrix.lifetime import ENDING_WITHIN, Lifetime, lifetimes
 from envmatrix.matrix.systems import EndOfLife
 
 END = date(2026, 7, 11)
@@ -26,8 +26,8 @@ def cells(*cell_ids: str) -> list[Cell]:
 @pytest.mark.parametrize(
     ("today", "state", "warning"),
     [
-        (END - NEAR - DAY, "supported", None),
-        (END - NEAR, "ending", "debian12: no security support after 2026-07-11"),
+        (END - ENDING_WITHIN - DAY, "supported", None),
+        (END - ENDING_WITHIN, "ending", "debian12: no security support after 2026-07-11"),
         (END, "ending", "debian12: no security support after 2026-07-11"),
         (END + DAY, "ended", "debian12: no security support since 2026-07-11"),
     ],

@@ -11,7 +11,7 @@ from tests.fakes import write_repository
 from tests.unit.matrix.test_properties import KEYS, SCALARS, TREES
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.loading import load_matrix
@@ -33,10 +33,14 @@ axes:
 def migrated(*overlays: str, rest: str = "") -> Matrix:
     """The matrix above with overlays `a.yaml`, `b.yaml`, ..., whose own text begins at line 3."""
     documents = [
-        parse(f'version: "1"\nreason: why {name}\n{text}'.encode(), f"matrix.d/{name}.yaml")
+        parse_document(
+            f'version: "1"\nreason: why {name}\n{text}'.encode(), f"matrix.d/{name}.yaml"
+        )
         for name, text in zip("abc", overlays, strict=False)
     ]
-    return expand(parse(f"{BASE}{rest}".encode(), "matrix.yaml"), load_facts(), {}, documents)
+    return expand(
+        parse_document(f"{BASE}{rest}".encode(), "matrix.yaml"), load_facts(), {}, documents
+    )
 
 
 def problems_of(*overlays: str, rest: str = "") -> list[tuple[str, str | None]]:
@@ -97,7 +101,7 @@ def test_an_overlay_changes_the_components_of_a_library() -> None:
     assert matrix.components == ("cublas", "cufft")
     assert problems_of("libraries: {a: {path: a, components: [cufftt]}}\n") == [
         (
-            "matrix.d/a.yaml:3:39: nothing is known of component `cufftt`",
+            "matrix.d/a.yaml:3:39: unknown component `cufftt`",
             "did you mean `cufft`?",
         )
     ]
@@ -192,7 +196,7 @@ def test_why_names_the_overlay_and_its_reason() -> None:
         ("axes: {cudn: {}}\n", "3:8: unknown key `axes.cudn`", "did you mean `cudnn`?"),
         ("axis: {}\n", "3:1: unknown key `axis`", "did you mean `axes`?"),
         ("reason: more\n", "3:1: key `reason` is already given at matrix.d/a.yaml:2:1", None),
-        ("axes:\n  os: {add: [debian9]}\n", "4:14: nothing is known of operating system", "did"),
+        ("axes:\n  os: {add: [debian9]}\n", "4:14: unknown operating system", "did"),
         ("defaults: {os: debian14}\n", "3:16: axis `os` has no value `debian14`", "did"),
         ("bases: {debian14: []}\n", "3:19: `bases.debian14` must be text", None),
         ('sm: ["900"]\n', "3:6: no CUDA of this matrix knows GPU architecture `900`", "did"),
@@ -241,17 +245,17 @@ def test_the_mistakes_of_all_files_are_told_in_one_run() -> None:
 
 
 def test_an_overlay_without_a_reason_is_refused_and_nothing_else_follows() -> None:
-    overlay = parse(b'version: "1"\naxes: {os: {add: [debian13]}}\n', "matrix.d/a.yaml")
+    overlay = parse_document(b'version: "1"\naxes: {os: {add: [debian13]}}\n', "matrix.d/a.yaml")
     rest = "exclude: [{os: debian13, reason: r}]\n"
     with pytest.raises(ConfigurationError) as caught:
-        expand(parse(f"{BASE}{rest}".encode(), "matrix.yaml"), load_facts(), {}, [overlay])
+        expand(parse_document(f"{BASE}{rest}".encode(), "matrix.yaml"), load_facts(), {}, [overlay])
     assert list(map(str, caught.value.problems)) == ["matrix.d/a.yaml:1:1: `reason` is missing"]
 
 
 def test_a_matrix_is_whole_without_its_overlays() -> None:
-    overlay = parse(b'reason: r\nsm: ["90"]\n', "matrix.d/a.yaml")
+    overlay = parse_document(b'reason: r\nsm: ["90"]\n', "matrix.d/a.yaml")
     with pytest.raises(ConfigurationError) as caught:
-        expand(parse(b'version: "1"\n', "matrix.yaml"), load_facts(), {}, [overlay])
+        expand(parse_document(b'version: "1"\n', "matrix.yaml"), load_facts(), {}, [overlay])
     assert list(map(str, caught.value.problems)) == [
         "matrix.d/a.yaml:1:1: `version` is missing",
         "matrix.yaml:1:1: `axes` is missing",
@@ -280,8 +284,8 @@ def test_any_overlay_is_applied_or_refused(text: str) -> None:
 
 def refusals(text: str) -> list[str]:
     try:
-        overlay = parse(text.encode("utf-8", "replace"), "matrix.d/a.yaml")
-        expand(parse(BASE.encode(), "matrix.yaml"), load_facts(), {}, [overlay])
+        overlay = parse_document(text.encode("utf-8", "replace"), "matrix.d/a.yaml")
+        expand(parse_document(BASE.encode(), "matrix.yaml"), load_facts(), {}, [overlay])
     except ConfigurationError as error:
         return [str(problem) for problem in error.problems]
     return []
@@ -303,9 +307,12 @@ def test_an_overlay_makes_of_one_axis_what_another_file_says(
         {"version": "1", "reason": "r", "axes": {"cuda": {"add": add, "remove": remove}}}
     )
     one = expand(
-        parse(text(before), "matrix.yaml"), load_facts(), {}, [parse(overlay.encode(), "o")]
+        parse_document(text(before), "matrix.yaml"),
+        load_facts(),
+        {},
+        [parse_document(overlay.encode(), "o")],
     )
-    other = expand(parse(text(after), "matrix.yaml"), load_facts(), {})
+    other = expand(parse_document(text(after), "matrix.yaml"), load_facts(), {})
     assert ids(one) == ids(other)
 
 

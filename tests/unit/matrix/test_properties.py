@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.model import Matrix
@@ -16,7 +16,7 @@ from envmatrix.matrix.selection import select, short_names
 
 
 def expand_text(text: str) -> Matrix:
-    return expand(parse(text.encode("utf-8", "replace"), "matrix.yaml"), load_facts(), {})
+    return expand(parse_document(text.encode("utf-8", "replace"), "matrix.yaml"), load_facts(), {})
 
 
 SCALARS = st.sampled_from(

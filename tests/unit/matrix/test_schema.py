@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.json_schema import json_schema
-from envmatrix.matrix.reading import read
+from envmatrix.matrix.reading import read_document
 from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
 
 MODELS: tuple[type[Table], ...] = (MatrixFile, OverlayFile)
@@ -110,7 +110,10 @@ PARTS = {
 
 def agree(model: type[Table], document: dict[str, Any]) -> None:
     text = yaml.safe_dump(document)
-    told = [str(its) for its in read(model, parse(text.encode(), "matrix.yaml")).problems]
+    told = [
+        str(its)
+        for its in read_document(model, parse_document(text.encode(), "matrix.yaml")).problems
+    ]
     wrong = [error.message for error in SCHEMAS[model].iter_errors(document)]
     assert bool(told) == bool(wrong), f"{text}\n{told}\n{wrong}"
     for line in told:
@@ -132,13 +135,18 @@ def test_a_schema_accepts_what_reading_accepts(part: str, data: st.DataObject) -
 @pytest.mark.parametrize("model", SCHEMAS)
 def test_what_the_examples_begin_with_is_right(model: type[Table]) -> None:
     agree(model, HEAD[model])
-    assert not read(model, parse(yaml.safe_dump(HEAD[model]).encode(), "matrix.yaml")).problems
+    assert not read_document(
+        model, parse_document(yaml.safe_dump(HEAD[model]).encode(), "matrix.yaml")
+    ).problems
 
 
 def problems(entry: str) -> list[str]:
     head = yaml.safe_dump(HEAD[MatrixFile])
     text = f"{head}libraries:\n  a: {entry}\n"
-    return [str(its) for its in read(MatrixFile, parse(text.encode(), "matrix.yaml")).problems]
+    return [
+        str(its)
+        for its in read_document(MatrixFile, parse_document(text.encode(), "matrix.yaml")).problems
+    ]
 
 
 def test_all_mistakes_of_an_entry_are_told_at_once_each_with_its_place() -> None:

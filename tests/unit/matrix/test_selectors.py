@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse
+from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.facts import Facts, load_facts
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import find_cell, select
-from envmatrix.matrix.selectors import is_selector, matching
+from envmatrix.matrix.selectors import is_selector, match_releases
 
 MatrixOf = Callable[..., Matrix]
 
@@ -52,7 +52,7 @@ axes:
   arch: [x86_64]
 {rest}sm: ["90"]
 """
-        return expand(parse(text.encode(), "matrix.yaml"), facts, {})
+        return expand(parse_document(text.encode(), "matrix.yaml"), facts, {})
 
     return build
 
@@ -205,7 +205,7 @@ RELEASES = st.lists(st.tuples(st.sampled_from([11, 12, 13]), st.integers(0, 12))
 def test_a_selector_stands_for_releases_there_are_the_oldest_first(
     selector: str, releases: list[str]
 ) -> None:
-    found = matching(selector, releases)
+    found = match_releases(selector, releases)
     assert is_selector(selector)
     assert list(found) == [release for release in releases if release in found]
     if not selector.endswith(".x"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from envmatrix.matrix.cells import AXES, TIERS, Cell, sort_key
 from envmatrix.matrix.model import Budget, Matrix, PlannedCell
-from envmatrix.matrix.tiers import Tier, tier_of
+from envmatrix.matrix.tiers import TierCells, tier_of
 
 MatrixOf = Callable[[str], Matrix]
 REPOSITORY = Path(__file__).parents[3]
@@ -41,7 +41,7 @@ def of(
     )
 
 
-def cells_of(tier: Tier) -> list[Cell]:
+def cells_of(tier: TierCells) -> list[Cell]:
     return [choice.planned.cell for choice in tier.choices]
 
 
