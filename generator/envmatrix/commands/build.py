@@ -117,11 +117,11 @@ def published(workspace: Workspace, wanted: Sequence[Inputs], console: Console) 
     repository = workspace.repository
     if repository is None:
         return {}
-    from envmatrix.plan.publication import image_tag, known_as
+    from envmatrix.plan.publication import image_tag, registry_reference
     from envmatrix.store.registry import registry  # httpx: not where all is there
 
     lock = workspace.published
-    names = {image_tag(its): known_as(its, lock) for its in wanted}
+    names = {image_tag(its): registry_reference(its, lock) for its in wanted}
     is_its_own = all(index.repository == repository for _, _, index in lock)
     try:
         with registry(repository) as client:
@@ -165,7 +165,7 @@ def provide(
                 workspace.dockerfile(action.image.environment),
                 (action.inputs.reference, action.image.reference),
                 action.reason,
-                anew=action.anew,
+                anew=action.rebuild,
             )
             for action in builds
         ]

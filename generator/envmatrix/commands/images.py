@@ -13,7 +13,7 @@ from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError, OutOfDate
 from envmatrix.lock.images import FILE, PublishedIndex
-from envmatrix.plan.publication import indexes
+from envmatrix.plan.publication import indexes_of
 
 if TYPE_CHECKING:
     from envmatrix.store.registry import Registry
@@ -98,7 +98,7 @@ def _lacks(remote: Registry, index: PublishedIndex) -> Iterator[str]:
 
 
 def _stale(workspace: Workspace) -> Iterator[str]:
-    wanted = indexes(workspace.plan(workspace.images_of_hosts(())))
+    wanted = indexes_of(workspace.plan(workspace.images_of_hosts(())))
     now = {(its.environment, its.flavour): its.fingerprint for its in wanted}
     for environment, flavour, index in workspace.published:
         if (environment, flavour) not in now:

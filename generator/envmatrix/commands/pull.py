@@ -59,7 +59,7 @@ def _pulls(workspace: Workspace, patterns: Sequence[str], tier: str | None) -> t
 
     def action(its: Inputs) -> Action:
         if its not in digests:
-            return Action(its, "reuse", "up to date", is_current=existing.calls_so(its))
+            return Action(its, "reuse", "up to date", is_current=existing.has_current_name(its))
         return Action(its, "pull", f"as `{FILE}` names it", digests[its])
 
     return tuple(action(its) for its in wanted)

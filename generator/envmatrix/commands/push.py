@@ -16,7 +16,7 @@ from envmatrix.engine.cosign import Cosign
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.images import save
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.publication import indexes
+from envmatrix.plan.publication import indexes_of
 from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.made import Made
 
@@ -62,7 +62,7 @@ def command(
     repository = workspace.required_repository
     cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None
     inputs = workspace.plan(workspace.images_of_hosts(patterns))
-    wanted = indexes(inputs)
+    wanted = indexes_of(inputs)
     with images.engine() as client, registry(repository) as remote:
         beside = Accompaniment(
             remote,

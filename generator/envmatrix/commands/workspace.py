@@ -19,7 +19,7 @@ from envmatrix.matrix.files import MATRIX, files_of
 from envmatrix.matrix.model import Matrix, PlannedCell, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
-from envmatrix.plan.images import CompilerCache, Image, images_of, is_made_on
+from envmatrix.plan.images import CompilerCache, Image, can_compile_on, images_of
 from envmatrix.store.memory import identity, remembered
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Workspace:
         hosts = self.matrix.registry.hosts if self.matrix.registry else (options.host_arch(),)
         names = {cell.cell.environment for cell in self._selected(patterns, None)}
         cells = [cell for cell in self.matrix.cells if cell.cell.environment in names]
-        found = (images_of(*pair) for pair in product(cells, hosts) if is_made_on(*pair))
+        found = (images_of(*pair) for pair in product(cells, hosts) if can_compile_on(*pair))
         return tuple(dict.fromkeys(image for images in found for image in images))
 
     def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:

@@ -19,7 +19,7 @@ from envmatrix.engine.transfer import sweep
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Base, Environment, FileStage
+from envmatrix.plan.environments import BaseStage, Environment, FileStage
 from envmatrix.plan.images import Image
 from envmatrix.store.artifacts import Store, cache_directory, exclusive, link_or_copy
 from envmatrix.store.fetch import Fetcher, http_client
@@ -91,10 +91,10 @@ class Builder:
             if stage.stage in order.inputs.stages or stage.stage.startswith(unpackers)
         )
 
-    def bases(self, orders: Iterable[Order]) -> tuple[Base, ...]:
+    def bases(self, orders: Iterable[Order]) -> tuple[BaseStage, ...]:
         """The bootstrapped bases that the images stand on, and that unpack files on this
         machine; each once."""
-        needed: dict[str, Base] = {}
+        needed: dict[str, BaseStage] = {}
         for order in orders:
             arches = {order.image.arch, self.host_arch}
             needed |= {
@@ -104,7 +104,7 @@ class Builder:
             }
         return tuple(base for base in needed.values() if base.is_bootstrapped)
 
-    def _lacking(self, orders: Iterable[Order]) -> Iterator[Base]:
+    def _lacking(self, orders: Iterable[Order]) -> Iterator[BaseStage]:
         """The bases that whoever builds does not have: another builder has none of this engine."""
         wanted = self.bases(orders)
         existing = images.there([base.image for base in wanted])
@@ -113,7 +113,7 @@ class Builder:
             if self.means.builder or not (found and self.made.has(base.image, found.id)):
                 yield base
 
-    def _prepare_base(self, base: Base) -> BaseLayout:
+    def _prepare_base(self, base: BaseStage) -> BaseLayout:
         package_set = self.lock.sets[base.key]
         self.fetcher.fetch(package_set.artifacts, self.console)
         layout = bases.base_layout(

@@ -1,1 +1,1 @@
-"""What an image is made of, and whether one that exists still is."""
+"""Plans of images: their contents, identities and actions."""

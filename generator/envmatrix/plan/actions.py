@@ -1,4 +1,4 @@
-"""What would be done with each image, and why, in words. Pure."""
+"""The action for each image (build, pull, reuse) and its reason. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from envmatrix.plan.images import Image
 FINGERPRINT_LABEL = "envmatrix.fingerprint"
 STAGES_LABEL = "envmatrix.stages"
 
-# Of a fingerprint in a name, and of the hash of a stage in a label.
+# Hexadecimal digits of a fingerprint in a name, and of a stage's hash in a label.
 DIGITS = 12
 
-_MOST_NAMED = 4
+_MAX_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """An image and what identifies it before it is built: the Dockerfile, and of the stages it
-    depends on name -> hash."""
+    """An image and its identity before it is built: the Dockerfile, and the hashes of the stages
+    that it depends on, by name."""
 
     image: Image
     fingerprint: str
@@ -32,7 +32,7 @@ class Inputs:
 
     @property
     def reference(self) -> str:
-        """The name in the engine that nothing with other inputs ever has."""
+        """The name in the engine that is unique to these inputs."""
         return f"{self.image.reference}-{self.fingerprint[:DIGITS]}"
 
     @property
@@ -46,14 +46,14 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`published` is the image to pull, by digest; `anew` says that the engine has it already;
-    `is_current` that what people call it by is this image, and not one of other inputs."""
+    """What to do with an image. `published` is the image to pull, by digest; `rebuild` is true if
+    the engine has it already; `is_current` if its name without a fingerprint means it as well."""
 
     inputs: Inputs
     verb: Literal["build", "pull", "reuse"]
     reason: str
     published: str | None = None
-    anew: bool = False
+    rebuild: bool = False
     is_current: bool = True
 
     @property
@@ -63,8 +63,8 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """An image of the engine. Its id is a hash of all that it is; its labels are what it says of
-    itself, and an image inherits them from the one that it is derived from."""
+    """An image of the engine. `id` is a hash of its content; an image inherits `labels` from its
+    parent."""
 
     id: str
     labels: Mapping[str, str]
@@ -72,26 +72,26 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """What there is already. `local`: reference -> image, of the engine; `is_made`: whether the
-    image with an id was made of a fingerprint's inputs; `published`: fingerprint -> image by
-    digest, of the registry; `recipe`: the Dockerfile of a fingerprint that was built or pulled here
-    once."""
+    """The existing images. `local`: reference -> image of the engine; `is_built_from` takes a
+    fingerprint and the id of an image, and tells whether the image was built from these inputs;
+    `published`: fingerprint -> image of the registry, by digest; `recipe` returns the Dockerfile of
+    a fingerprint that was built or pulled on this machine."""
 
     local: Mapping[str, Local]
-    is_made: Callable[[str, str], bool]
+    is_built_from: Callable[[str, str], bool]
     published: Mapping[str, str] = field(default_factory=dict)
     recipe: Callable[[str], str | None] = lambda _: None
 
     def has(self, inputs: Inputs) -> bool:
         return self._is(inputs.reference, inputs)
 
-    def calls_so(self, inputs: Inputs) -> bool:
-        """Whether that is what the engine has under the name without a fingerprint."""
+    def has_current_name(self, inputs: Inputs) -> bool:
+        """Return whether the name without a fingerprint means this image in the engine."""
         return self._is(inputs.image.reference, inputs)
 
     def _is(self, reference: str, inputs: Inputs) -> bool:
-        found = self.local.get(reference)
-        return found is not None and self.is_made(inputs.fingerprint, found.id)
+        image = self.local.get(reference)
+        return image is not None and self.is_built_from(inputs.fingerprint, image.id)
 
 
 def inputs_of(image: Image, dockerfile: str) -> Inputs:
@@ -100,16 +100,16 @@ def inputs_of(image: Image, dockerfile: str) -> Inputs:
 
 
 def decide(
-    wanted: Iterable[Inputs], existing: Existing, *, force: bool = False
+    images: Iterable[Inputs], existing: Existing, *, force: bool = False
 ) -> tuple[Action, ...]:
-    return tuple(_action(inputs, existing, force) for inputs in wanted)
+    return tuple(_action(inputs, existing, force) for inputs in images)
 
 
 def _action(inputs: Inputs, existing: Existing, force: bool) -> Action:
     if existing.has(inputs):
         if force:
-            return Action(inputs, "build", "asked for by --force", anew=True)
-        return Action(inputs, "reuse", "up to date", is_current=existing.calls_so(inputs))
+            return Action(inputs, "build", "asked for by --force", rebuild=True)
+        return Action(inputs, "reuse", "up to date", is_current=existing.has_current_name(inputs))
     published = existing.published.get(inputs.fingerprint)
     reason = _reason(inputs, existing)
     if published and not force:
@@ -118,7 +118,7 @@ def _action(inputs: Inputs, existing: Existing, force: bool) -> Action:
 
 
 def _reason(inputs: Inputs, existing: Existing) -> str:
-    """Why the engine has no such image, from the last one that had its name."""
+    """Return why the engine has no such image, compared with the last one that had its name."""
     if inputs.reference in existing.local:
         return "the engine has one that was not made from here"
     newest = existing.local.get(inputs.image.reference)
@@ -130,17 +130,17 @@ def _reason(inputs: Inputs, existing: Existing) -> str:
         return "its name by fingerprint is gone"
     recipe = existing.recipe(last)
     if recipe is None:
-        changed = _stages(inputs, labels.get(STAGES_LABEL, "{}"))
+        changed = _changed_stages(inputs, labels.get(STAGES_LABEL, "{}"))
     else:
         changed = differences(recipe, inputs.dockerfile, inputs.image.flavour, inputs.image.arch)
     if not changed:
         return "built another way, by another envmatrix"
-    more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
-    return f"changed: {', '.join(changed[:_MOST_NAMED])}{more}"
+    more = f" and {len(changed) - _MAX_NAMED} more" if len(changed) > _MAX_NAMED else ""
+    return f"changed: {', '.join(changed[:_MAX_NAMED])}{more}"
 
 
-def _stages(inputs: Inputs, label: str) -> tuple[str, ...]:
-    """The stages that changed: what a label can tell without the recipe."""
+def _changed_stages(inputs: Inputs, label: str) -> tuple[str, ...]:
+    """Return the stages that changed according to a label, for images without a recipe."""
     try:
         before = json.loads(label)
     except ValueError:

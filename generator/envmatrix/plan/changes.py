@@ -1,4 +1,4 @@
-"""Which cells come, go or change from one state of a repository to another, and why. Pure."""
+"""Cells that are added, removed or changed between two states of a repository, and why. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Change:
 
 
 def changes(before: State, after: State) -> tuple[Change, ...]:
-    """What comes, what goes, what changes; cells that stay as they are not at all."""
+    """Return the cells that come, go and change, without unchanged ones."""
     old, new = before.matrix.by_id, after.matrix.by_id
     comes = [
         Change(new[name].cell, "comes", (_arrival(new[name], before, after),))
@@ -55,17 +55,20 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
         for name in old.keys() & new.keys()
     ]
     groups = comes, goes, [change for change in stays if change.reasons]
-    return tuple(it for group in groups for it in sorted(group, key=lambda it: sort_key(it.cell)))
+    return tuple(
+        change
+        for group in groups
+        for change in sorted(group, key=lambda change: sort_key(change.cell))
+    )
 
 
 def library_change(library: Library, before: State, after: State) -> str | None:
-    """Why all of a library is another one wherever it is built; None where at most the files of its
-    source are."""
-    known = {its.name: its for its in before.matrix.libraries}.get(library.name)
-    if known is None:
+    """Return why a library changed in all cells; None where at most the files of its source did."""
+    old = {row.name: row for row in before.matrix.libraries}.get(library.name)
+    if old is None:
         return "the library is new"
-    was, now = replace(known, source=None), replace(library, source=None)
-    if was != now or (known.source is None) != (library.source is None):
+    was, now = replace(old, source=None), replace(library, source=None)
+    if was != now or (old.source is None) != (library.source is None):
         return "its entry in matrix.yaml changed"
     if _wheels(library, before.lock) != _wheels(library, after.lock):
         return "what it is built and tested with changed"
@@ -73,7 +76,8 @@ def library_change(library: Library, before: State, after: State) -> str | None:
 
 
 def source_change(library: Library, before: State, after: State) -> str | None:
-    """How the locked source of a library changed, if it has one in both and it did."""
+    """Return how the locked source of a library changed; None if it did not, or is not in both
+    locks."""
     key = source_set(library)
     was, now = before.lock.sets.get(key), after.lock.sets.get(key)
     if was is None or now is None or was == now:
@@ -83,7 +87,7 @@ def source_change(library: Library, before: State, after: State) -> str | None:
 
 def _wheels(library: Library, lock: Lock) -> Mapping[str, PackageSet]:
     prefix = wheels_prefix(library)
-    return {key: its for key, its in lock.sets.items() if key.startswith(prefix)}
+    return {key: wheels for key, wheels in lock.sets.items() if key.startswith(prefix)}
 
 
 def _arrival(planned: PlannedCell, before: State, after: State) -> str:
@@ -94,7 +98,7 @@ def _arrival(planned: PlannedCell, before: State, after: State) -> str:
     if exclusion := before.exclusions.get(planned.cell):
         was = "excluded" if exclusion.rule == "exclude" else "impossible"
         return f"no longer {was}: {exclusion.reason}"
-    return f"added to {_axes_lacking(planned.cell, before)}{by}"
+    return f"added to {_describe_missing_axes(planned.cell, before)}{by}"
 
 
 def _departure(planned: PlannedCell, after: State) -> str:
@@ -103,12 +107,12 @@ def _departure(planned: PlannedCell, after: State) -> str:
         return f"{verb}: {exclusion.reason}"
     if planned.included:
         return "no longer included"
-    return f"removed from {_axes_lacking(planned.cell, after)}"
+    return f"removed from {_describe_missing_axes(planned.cell, after)}"
 
 
-def _axes_lacking(cell: Cell, state: State) -> str:
-    lacking = [axis for axis in AXES if getattr(cell, axis) not in state.axes[axis]]
-    return " and ".join(f"axis `{axis}`" for axis in lacking)
+def _describe_missing_axes(cell: Cell, state: State) -> str:
+    missing = [axis for axis in AXES if getattr(cell, axis) not in state.axes[axis]]
+    return " and ".join(f"axis `{axis}`" for axis in missing)
 
 
 def _differences(old: PlannedCell, new: PlannedCell, before: State, after: State) -> Iterator[str]:

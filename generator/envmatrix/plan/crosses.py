@@ -1,4 +1,4 @@
-"""What the cross image of a target is. Pure."""
+"""The cross image of a target. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from envmatrix.matrix.targets import Target
 
 @dataclass(frozen=True, slots=True)
 class Cross:
-    """A target, the machine on which its cross image compiles, the stage with the compiler, the
-    architectures beside the machine's that packages are installed of, and whether the target's
-    Python is among them."""
+    """The cross image of `target`: the architecture that it runs on (`host`), the stage with nvcc
+    (`tools`), the foreign architectures of its packages, and whether these contain the target's
+    Python."""
 
     target: Target
     gcc: str

@@ -1,5 +1,4 @@
-"""Why an image is no longer what it was, in words, from the Dockerfile it was built of and the one
-it would be built of. Pure."""
+"""The differences between the Dockerfile that an image was built from and the current one. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +20,13 @@ _NAMES = (
 
 
 def differences(before: str, after: str, flavour: str, arch: str) -> tuple[str, ...]:
-    """What changed for the image of `flavour` and `arch`, the most telling first."""
+    """Return what changed for the image of `flavour` and `arch`, the most relevant first."""
     was, now = stage_hashes(before, flavour, arch), stage_hashes(after, flavour, arch)
     changed = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
     old, new = _texts(before, changed), _texts(after, changed)
-    told = [*_epochs(old, new), *_bases(old, new), *_files(old, new)]
-    rest = sorted(name for name in changed if _steps(old.get(name)) != _steps(new.get(name)))
-    return (*told, *(f"steps of `{name}`" for name in rest))
+    changes = [*_epochs(old, new), *_bases(old, new), *_files(old, new)]
+    steps = sorted(name for name in changed if _steps(old.get(name)) != _steps(new.get(name)))
+    return (*changes, *(f"steps of `{name}`" for name in steps))
 
 
 def _texts(dockerfile: str, names: set[str]) -> Mapping[str, str]:
@@ -50,14 +49,14 @@ def _bases(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
 def _files(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
     was, now = (_packages("\n".join(texts.values())) for texts in (old, new))
     for name in sorted(was.keys() | now.keys()):
-        for one, other in zip_longest(
+        for removed, added in zip_longest(
             sorted(was.get(name, set()) - now.get(name, set())),
             sorted(now.get(name, set()) - was.get(name, set())),
         ):
-            yield _change(name, one and one[0], other and other[0])
+            yield _describe_change(name, removed and removed[0], added and added[0])
 
 
-def _change(name: str, was: str | None, now: str | None) -> str:
+def _describe_change(name: str, was: str | None, now: str | None) -> str:
     if was is None:
         return f"`{name}` {now} added"
     if now is None:
@@ -66,18 +65,18 @@ def _change(name: str, was: str | None, now: str | None) -> str:
 
 
 def _packages(text: str) -> Mapping[str, set[tuple[str, str]]]:
-    """Name -> versions, each with the file's sha256."""
-    found: dict[str, set[tuple[str, str]]] = {}
+    """Return the versions by name, each with the sha256 (hex) of the file."""
+    versions: dict[str, set[tuple[str, str]]] = {}
     for row in _ADD.finditer(text):
         matches = (pattern.fullmatch(row["file"]) for pattern in _NAMES)
         match = next(filter(None, matches), None)
         name, version = (match["name"], match["version"]) if match else (row["file"], "")
-        found.setdefault(name, set()).add((version, row["sha256"]))
-    return found
+        versions.setdefault(name, set()).add((version, row["sha256"]))
+    return versions
 
 
 def _steps(text: str | None) -> str:
-    """What a stage does besides naming files, bases and the epoch."""
+    """Return the text of a stage without files, bases and the epoch."""
     for pattern in (_ADD, _FROM, _EPOCH):
         text = pattern.sub("", text or "")
     return "\n".join(filter(None, (text or "").splitlines()))

@@ -16,12 +16,12 @@ from envmatrix.matrix.systems import Compiler
 from envmatrix.matrix.targets import CROSS_HOST, TARGETS
 from envmatrix.plan.crosses import Cross
 from envmatrix.plan.images import Image
-from envmatrix.plan.trees import Tree, dropped, unpackings, with_links
+from envmatrix.plan.trees import Tree, paths_to_drop, unpackings, with_links
 
 if TYPE_CHECKING:
     from envmatrix.lock.components import Recipe, Recipes
 
-# The package with what Python says of itself, in which a foreign one differs from the host's.
+# The package with the build configuration of Python, which differs by architecture.
 _PYTHON = re.compile(r"libpython3\.\d+-minimal")
 
 # ADD steps of one stage; BuildKit stops at about 120 layers.
@@ -30,7 +30,7 @@ _ADDS_PER_STAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class FileStage:
-    """A stage that holds `artifacts` and nothing else; the builder puts its own store there."""
+    """A stage with only `artifacts`; the builder replaces it by files of its store."""
 
     stage: str
     artifacts: tuple[Artifact, ...]
@@ -43,9 +43,9 @@ class FileStage:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """A base: its set in the lock, and its name in the engine's store, or that of an image by
-    digest."""
+class BaseStage:
+    """The stage of a base. `key` is its set in the lock; `image` its local name if it is
+    bootstrapped, or else an image by digest."""
 
     key: str
     stage: str
@@ -56,7 +56,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """All that the Dockerfile of one environment says, decided. `arches` are those of its servers,
+    """The contents of the Dockerfile of one environment. `arches` are those of its native images,
     by Docker's name."""
 
     name: str
@@ -71,7 +71,7 @@ class Environment:
     sm: tuple[str, ...]
     epoch: int
     arches: tuple[str, ...]
-    bases: tuple[Base, ...]
+    bases: tuple[BaseStage, ...]
     files: tuple[FileStage, ...]
     trees: tuple[Tree, ...]
     crosses: tuple[Cross, ...]
@@ -80,13 +80,13 @@ class Environment:
 
     @property
     def is_on_image(self) -> bool:
-        """Whether a base is an image of somebody else, which has what others put there."""
+        """Return whether a base is a third-party image."""
         return not all(base.is_bootstrapped for base in self.bases)
 
 
 def base_image(key: str, request: Request, diff_id: str | None) -> str:
-    """The image of the base locked under `key` (`debian12-amd64-base`): one by digest, or the
-    local name of a bootstrapped one."""
+    """Return the image of the base locked under `key` (`debian12-amd64-base`): one by digest, or
+    the local name of a bootstrapped one."""
     if request.resolver == "image" or diff_id is None:
         return request.packages[0]
     return f"envmatrix/base:{key.removesuffix('-base')}-{diff_id.removeprefix('sha256:')[:12]}"
@@ -95,20 +95,20 @@ def base_image(key: str, request: Request, diff_id: str | None) -> str:
 def environments(
     matrix: Matrix, lock: Lock, recipes: Recipes, cells: Iterable[PlannedCell]
 ) -> tuple[Environment, ...]:
-    """One for each environment that `cells` touch, each with all its architectures."""
-    wanted = {cell.cell.environment for cell in cells}
+    """Return the environments of `cells`, each with all its architectures in the matrix."""
+    names = {cell.cell.environment for cell in cells}
     ordered = sorted(matrix.cells, key=lambda cell: sort_key(cell.cell))
-    known = _Known(matrix, lock, recipes)
+    inputs = _PlanInputs(matrix, lock, recipes)
     return tuple(
-        _environment(name, tuple(group), known)
+        _environment(name, tuple(group), inputs)
         for name, group in groupby(ordered, key=lambda cell: cell.cell.environment)
-        if name in wanted
+        if name in names
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What environments are planned from, and the trees that they share, each made once."""
+class _PlanInputs:
+    """The inputs of environments, and a cache of the trees that they share."""
 
     matrix: Matrix
     lock: Lock
@@ -116,11 +116,11 @@ class _Known:
     trees: dict[tuple[str, str, str], Tree] = field(default_factory=dict)
 
 
-def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> Environment:
+def _environment(name: str, cells: tuple[PlannedCell, ...], inputs: _PlanInputs) -> Environment:
     first = cells[0]
     targets = {cell.cell.arch: TARGETS[cell.cell.arch] for cell in cells}
     crossed = [cell for cell in cells if cell.is_crossed]
-    stages = _Stages(known, next((it for it in cells if it.cell.arch == CROSS_HOST), None))
+    stages = _Stages(inputs, next((cell for cell in cells if cell.cell.arch == CROSS_HOST), None))
     for cell in cells:
         if targets[cell.cell.arch].machine:
             stages.add_os(cell, cell.cell.arch)
@@ -130,24 +130,24 @@ def _environment(name: str, cells: tuple[PlannedCell, ...], known: _Known) -> En
         stages.add_os(cell, CROSS_HOST, target=cell.cell.arch)
     if not crossed and not first.toolchain.cuda.image:
         stages.add_build_host(first, CROSS_HOST)
-    arches = tuple(sorted({str(its.machine) for its in targets.values() if its.is_native}))
+    arches = tuple(sorted({str(target.machine) for target in targets.values() if target.is_native}))
     crosses = tuple(
         stages.cross_of(cell)
         for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.cell.arch))
     )
-    flavours = (*_NATIVE, *([ANALYSIS] if known.matrix.has_analysis(first) else []))
+    flavours = (*_NATIVE, *([ANALYSIS] if inputs.matrix.has_analysis(first) else []))
     return Environment(
         name=name,
         os=first.cell.os,
         cuda=first.cell.cuda,
         cudnn=first.cell.cudnn,
-        requirement=_requirement(first.cell.cuda, known.matrix.require_cuda),
-        compat=known.matrix.cuda_compat,
+        requirement=_requirement(first.cell.cuda, inputs.matrix.require_cuda),
+        compat=inputs.matrix.cuda_compat,
         gcc=first.toolchain.gcc,
-        compiler=known.matrix.facts.compiler(first.cell.os, first.toolchain.gcc),
-        installer=known.matrix.facts.os[first.cell.os].family.installer,
+        compiler=inputs.matrix.facts.compiler(first.cell.os, first.toolchain.gcc),
+        installer=inputs.matrix.facts.os[first.cell.os].family.installer,
         sm=first.toolchain.sm,
-        epoch=known.lock.epoch,
+        epoch=inputs.lock.epoch,
         arches=arches,
         bases=tuple(stages.bases.values()),
         files=tuple(stages.files.values()),
@@ -166,7 +166,7 @@ _NATIVE = ("runtime", "devel")
 
 
 def _requirement(cuda: str, policy: str) -> str | None:
-    """NVIDIA_REQUIRE_CUDA: the CUDA that the driver has to know, or None."""
+    """Return NVIDIA_REQUIRE_CUDA, the CUDA that the driver must support; None without a policy."""
     major, minor = cuda.split(".")[:2]
     return {"major": f"cuda>={major}.0", "release": f"cuda>={major}.{minor}"}.get(policy)
 
@@ -178,15 +178,15 @@ def _images(environment: str, cross: Cross) -> Iterator[Image]:
 
 
 class _Stages:
-    """Collects the stages of one environment; a stage asked for twice is one."""
+    """Collects the stages of one environment, each once."""
 
-    def __init__(self, known: _Known, of_host: PlannedCell | None) -> None:
+    def __init__(self, inputs: _PlanInputs, of_host: PlannedCell | None) -> None:
         self._host_tools = toolkit_set(of_host, "tools", CROSS_HOST) if of_host else None
-        self._matrix = known.matrix
-        self._lock = known.lock
-        self._recipes = known.recipes
-        self._known_trees = known.trees
-        self.bases: dict[str, Base] = {}
+        self._matrix = inputs.matrix
+        self._lock = inputs.lock
+        self._recipes = inputs.recipes
+        self._shared_trees = inputs.trees
+        self.bases: dict[str, BaseStage] = {}
         self.files: dict[str, FileStage] = {}
         self.trees: dict[str, Tree] = {}
 
@@ -206,7 +206,7 @@ class _Stages:
             self._add_files(f"runtime{row.suffix}-files", keys.emulator)
 
     def add_build_host(self, cell: PlannedCell, arch: str) -> None:
-        """What unpacks files on a build host of `arch`."""
+        """Add the base and the unpackers of a build host of `arch`."""
         keys = os_sets(cell, arch)
         self._add_base(keys, docker_arch(arch))
         if keys.unpackers:
@@ -228,8 +228,8 @@ class _Stages:
             self._add_cudnn(cell)
 
     def tools_of(self, cell: PlannedCell) -> str:
-        """The stage of what runs on the cross host: one of its own for a target that only that
-        compiles for, and where the host's own cell has its CUDA from elsewhere."""
+        """Return the stage of the tools that run on the cross host: a separate one for a target
+        that is only cross-compiled, and where the host's own cell has CUDA from another source."""
         host, target = TARGETS[CROSS_HOST].key, TARGETS[cell.cell.arch]
         if not target.is_native:
             return f"cuda-tools-{target.key}"
@@ -237,25 +237,27 @@ class _Stages:
         return f"cuda-tools-{host}" + (f"-for-{target.key}" if of_host not in (None, own) else "")
 
     def cross_of(self, cell: PlannedCell) -> Cross:
-        """Return what the cross image of a cell is, with what its packages bring."""
+        """Return the cross image of a cell."""
         target = TARGETS[cell.cell.arch]
         key = os_sets(cell, CROSS_HOST, target.name).cross
         files = self._lock.sets[key].artifacts if key else ()
-        own = [its for its in files if its.filename.endswith(f"_{target.machine}.deb")]
+        own = [
+            artifact for artifact in files if artifact.filename.endswith(f"_{target.machine}.deb")
+        ]
         return Cross(
             target,
             cell.toolchain.gcc,
             docker_arch(CROSS_HOST),
             self.tools_of(cell),
             foreign=self._lock.sets[key].request.foreign if key else (),
-            has_python=any(_PYTHON.fullmatch(its.name) for its in own),
+            has_python=any(_PYTHON.fullmatch(artifact.name) for artifact in own),
         )
 
     def _add_base(self, keys: OsSets, arch: str) -> None:
         locked = self._lock.sets[keys.base]
         image = base_image(keys.base, locked.request, locked.diff_id)
         is_bootstrapped = locked.request.resolver == "bootstrap"
-        self.bases[keys.base] = Base(keys.base, f"base-{arch}", arch, image, is_bootstrapped)
+        self.bases[keys.base] = BaseStage(keys.base, f"base-{arch}", arch, image, is_bootstrapped)
 
     def _add_files(self, stage: str, key: str) -> None:
         self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)
@@ -278,11 +280,11 @@ class _Stages:
             tree = with_links(tree, root_link | {"lib": "lib64"})
         elif part == "devel":
             tree = with_links(tree, {"include": f"targets/{target}/include"})
-            located = self._located(cell, self._words(cell, arch))
+            locate = self._locator(cell, self._words(cell, arch))
             tree = replace(
                 tree,
-                searched=located("/usr/{triplet}/lib"),
-                described=located("/usr/lib/{triplet}/pkgconfig"),
+                library_directory=locate("/usr/{triplet}/lib"),
+                pkgconfig_directory=locate("/usr/lib/{triplet}/pkgconfig"),
             )
         self.trees[stage] = tree
 
@@ -291,27 +293,27 @@ class _Stages:
         name = TARGETS[arch].key
         files = f"cudnn-{name}-files"
         self._add_files(files, key)
-        known = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cell.cudnn))
+        recipes = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cell.cudnn))
         for part in ("runtime", "devel"):
             stage = f"cudnn-{part}-{name}"
-            self.trees[stage] = self._tree(stage, files, key, cell, arch, (known[part],))
+            self.trees[stage] = self._tree(stage, files, key, cell, arch, (recipes[part],))
 
     def _words(self, cell: PlannedCell, arch: str) -> Mapping[str, str]:
         row = TARGETS[arch]
         own = {"target": str(row.cuda), "triplet": row.triplet, "processor": row.processor}
         return {**words_of(cell, self._recipes), **own}
 
-    def _located(self, cell: PlannedCell, words: Mapping[str, str]) -> Callable[[str], str]:
-        """Where the system's own compilers look for what is in a directory of Debian's."""
+    def _locator(self, cell: PlannedCell, words: Mapping[str, str]) -> Callable[[str], str]:
+        """Return a function that maps a directory of Debian to the one of the cell's system."""
         directories = self._matrix.facts.os[cell.cell.os].family.directories
 
-        def located(text: str) -> str:
+        def locate(text: str) -> str:
             for of_debian, own in directories.items():
                 if text.startswith(of_debian):
                     text = own + text.removeprefix(of_debian)
             return text.format_map(words)
 
-        return located
+        return locate
 
     def _tree(
         self,
@@ -324,22 +326,22 @@ class _Stages:
     ) -> Tree:
         root = f"/usr/local/cuda-{cell.cell.cuda}"
         family = self._matrix.facts.os[cell.cell.os].family
-        of_all = (stage, key, f"{family.installer} {root}")
-        if known := self._known_trees.get(of_all):
-            return known
+        tree_key = (stage, key, f"{family.installer} {root}")
+        if shared := self._shared_trees.get(tree_key):
+            return shared
         words = self._words(cell, arch)
-        located = self._located(cell, words)
-        named = {item.name: item.filename for item in self._lock.sets[key].artifacts}
-        return self._known_trees.setdefault(
-            of_all,
+        locate = self._locator(cell, words)
+        filenames = {item.name: item.filename for item in self._lock.sets[key].artifacts}
+        return self._shared_trees.setdefault(
+            tree_key,
             Tree(
                 stage=stage,
                 files=files,
                 root=root,
-                unpackings=unpackings(recipes, named, words, located),
-                drop=tuple(text.format_map(words) for text in dropped(recipes)),
+                unpackings=unpackings(recipes, filenames, words, locate),
+                drop=tuple(text.format_map(words) for text in paths_to_drop(recipes)),
                 links=tuple(
-                    (located(link), to.format_map(words))
+                    (locate(link), to.format_map(words))
                     for recipe in recipes
                     for link, to in recipe.links.items()
                 ),

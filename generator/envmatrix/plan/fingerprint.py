@@ -1,5 +1,5 @@
-"""The identity of an image before it is built: a hash of every line of its Dockerfile that
-it depends on, in which each file stands by its sha256 and the base by its content. Pure."""
+"""The fingerprint of an image before it is built: a hash of the lines of its Dockerfile that it
+depends on, which name files by sha256 and the base by its content. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-# How images are built and exported: raise it when that changes what comes out.
+# The version of building and exporting: raise it when a change of these changes images.
 _BUILD = 2
 
 _FROM = re.compile(r"FROM (?:--platform=\S+ )?(?P<parent>\S+) AS (?P<name>\S+)")
@@ -18,7 +18,7 @@ _USE = re.compile(r"from=(?P<stage>[^\s,]+)")
 
 @dataclass(frozen=True, slots=True)
 class StageText:
-    """`sha256` (hex) is that of the text."""
+    """A stage of a Dockerfile; `sha256` (hex) is that of `text`."""
 
     name: str
     text: str
@@ -28,26 +28,27 @@ class StageText:
 
 @lru_cache(maxsize=64)  # each Dockerfile has several images
 def stages(dockerfile: str) -> Mapping[str, StageText]:
-    """The stages of a generated Dockerfile by name; "" is what stands before the first."""
-    found = {}
+    """Return the stages of a generated Dockerfile by name; "" is the text before the first."""
+    by_name = {}
     for block in re.split(r"(?m)^(?=FROM )", dockerfile):
         text = "\n".join(line for line in block.splitlines() if line and not line.startswith("#"))
         start = _FROM.match(text)
         name = start["name"] if start else ""
         parents = (start["parent"],) if start else ()
         uses = (*parents, *_USE.findall(text))
-        found[name] = StageText(name, text, uses, hashlib.sha256(text.encode()).hexdigest())
-    return found
+        by_name[name] = StageText(name, text, uses, hashlib.sha256(text.encode()).hexdigest())
+    return by_name
 
 
 def stage_hashes(dockerfile: str, target: str, arch: str) -> Mapping[str, str]:
-    """Stage -> sha256 (hex) of its text, for all stages that `target` for `arch` depends on.
+    """Return the sha256 (hex) of the text of each stage that `target` for `arch` depends on, by
+    name.
 
-    Stages of the build host (`BUILDARCH`) only unpack, and leave no trace; they do not count.
+    Stages of the build host (`BUILDARCH`) are left out: they only unpack.
     """
-    known = stages(dockerfile)
-    names = sorted(set(_reachable(known, target, arch)) | {""})
-    return {name: known[name].sha256 for name in names}
+    by_name = stages(dockerfile)
+    names = sorted(set(_reachable(by_name, target, arch)) | {""})
+    return {name: by_name[name].sha256 for name in names}
 
 
 def fingerprint(hashes: Mapping[str, str], arch: str) -> str:
@@ -55,9 +56,9 @@ def fingerprint(hashes: Mapping[str, str], arch: str) -> str:
     return hashlib.sha256(f"{_BUILD} linux/{arch}\n{text}".encode()).hexdigest()
 
 
-def _reachable(known: Mapping[str, StageText], name: str, arch: str) -> Iterator[str]:
-    stage = known.get(name.replace("${TARGETARCH}", arch))
+def _reachable(by_name: Mapping[str, StageText], name: str, arch: str) -> Iterator[str]:
+    stage = by_name.get(name.replace("${TARGETARCH}", arch))
     if stage is not None:
         yield stage.name
-        for used in stage.uses:
-            yield from _reachable(known, used, arch)
+        for dependency in stage.uses:
+            yield from _reachable(by_name, dependency, arch)

@@ -1,4 +1,4 @@
-"""What nobody needs any more of what envmatrix keeps. Pure."""
+"""Garbage collection: images and files of envmatrix that are no longer needed. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Kind = Literal[
     "compiler cache",
 ]
 
-# What is younger may be of a run that is under way.
+# Younger things may belong to a run in progress.
 GRACE_SECONDS = 3600.0
 
 
@@ -43,7 +43,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What some locks and Dockerfiles need: keys by kind."""
+    """The keys, by kind, that locks and Dockerfiles need."""
 
     keys: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
 
@@ -64,18 +64,17 @@ def used_by(
     contexts: Iterable[str],
     bases: Iterable[str],
 ) -> Used:
-    """What a repository needs; `contexts` and `bases` are the names of its directories in the
-    cache. Every stage counts as if it were an image, for every architecture: that names more than
-    there is, and nothing less."""
+    """Return what a repository needs; `contexts` and `bases` are the names of its directories in
+    the cache. Every stage counts as an image for every architecture, which is a superset."""
     images = frozenset(
         fingerprint(stage_hashes(text, stage, arch), arch)
         for text in dockerfiles
         for stage, arch in product(stages(text), MACHINES)
     )
     base_images = frozenset(
-        base_image(key, its.request, its.diff_id)
-        for key, its in lock.sets.items()
-        if its.request.is_base
+        base_image(key, package_set.request, package_set.diff_id)
+        for key, package_set in lock.sets.items()
+        if package_set.request.is_base
     )
     return Used(
         {
@@ -91,5 +90,5 @@ def used_by(
 
 
 def garbage(things: Iterable[Thing], used: Used) -> tuple[Thing, ...]:
-    """Those that nothing needs, and that are not young."""
-    return tuple(its for its in things if not used.has(its) and its.age >= GRACE_SECONDS)
+    """Return the things that are not in use and at least GRACE_SECONDS old."""
+    return tuple(thing for thing in things if not used.has(thing) and thing.age >= GRACE_SECONDS)

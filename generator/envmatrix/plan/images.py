@@ -1,4 +1,4 @@
-"""The images of environments, and which of them a cell needs. Pure."""
+"""The images of environments, and those that a cell needs. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from envmatrix.matrix.targets import CROSS_HOST, TARGETS
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One stage of an environment's Dockerfile for one architecture, by Docker's name; the
-    flavour names its target where that is no server: `cross-jetson`."""
+    """An image: a final stage of an environment's Dockerfile for one architecture (Docker's name).
+    The flavour has the suffix of its target, if any: `cross-jetson`."""
 
     environment: str
     flavour: str
@@ -25,7 +25,7 @@ class Image:
 
     @property
     def is_cross(self) -> bool:
-        """Whether it compiles for another machine than its own."""
+        """Return whether it compiles for another architecture than its own."""
         return self.flavour.startswith("cross")
 
     @property
@@ -38,8 +38,8 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class CompilerCache:
-    """A compiler cache, what identifies the compilers for it, and the languages that it is used
-    for, by CMake's names."""
+    """A compiler cache: its program, the hash of the compilers as its key, and the languages that
+    it is used for, by CMake's names."""
 
     name: str
     toolchain: str
@@ -47,11 +47,12 @@ class CompilerCache:
 
 
 def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tuple[Image, ...]:
-    """What a machine of `host_arch` (Docker's name) needs: first to compile, then to run, if what
-    is compiled runs anywhere but on hardware of its own."""
+    """Return the images that a machine of `host_arch` (Docker's name) needs: the one to compile in,
+    and the one to run in, if the target can run in a container. Raise ConfigurationError if the
+    machine cannot compile for the cell."""
     target, environment = TARGETS[cell.cell.arch], cell.cell.environment
     host = docker_arch(CROSS_HOST)
-    if (emulate and not target.is_native) or not is_made_on(cell, host_arch):
+    if (emulate and not target.is_native) or not can_compile_on(cell, host_arch):
         raise ConfigurationError(
             Problem(
                 f"`{cell.id}` is cross-compiled on {CROSS_HOST} only",
@@ -69,16 +70,16 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
 
 
 def analysis_image(cell: PlannedCell) -> Image:
-    """The image that code of a cell is examined in, on a machine of the cell's architecture."""
+    """Return the image for code analysis of a cell, on a machine of the cell's architecture."""
     return Image(cell.cell.environment, ANALYSIS, docker_arch(cell.cell.arch))
 
 
-def is_made_on(cell: PlannedCell, host_arch: str) -> bool:
-    """Whether a machine of `host_arch` can compile for the cell at all."""
+def can_compile_on(cell: PlannedCell, host_arch: str) -> bool:
+    """Return whether a machine of `host_arch` can compile for the cell."""
     return TARGETS[cell.cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
 
 
 def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
-    """Whether a machine of `host_arch` would cross to the cell, if only it had a flavour for it."""
+    """Return whether the cell is foreign to a machine of `host_arch` and is not cross-compiled."""
     is_foreign = cell.cell.arch != CROSS_HOST and host_arch != TARGETS[cell.cell.arch].machine
     return is_foreign and not cell.is_crossed

@@ -1,5 +1,4 @@
-"""Names and indexes of published images: what a tag is called, and which images make an index
-whole. Pure."""
+"""Tags and indexes of published images. Pure."""
 
 from __future__ import annotations
 
@@ -13,23 +12,24 @@ from envmatrix.store.manifests import INDEX, MANIFEST, canonical
 
 
 def image_tag(inputs: Inputs) -> str:
-    """The tag of one architecture, which never names anything else."""
+    """Return the immutable tag of an image of one architecture."""
     image = inputs.image
     return f"{image.environment}-{image.flavour}-{image.arch}-{inputs.fingerprint[:DIGITS]}"
 
 
-def known_as(inputs: Inputs, published: ImagesLock) -> str:
-    """What to ask a registry for: a digest where the lock has these inputs, else the tag."""
+def registry_reference(inputs: Inputs, published: ImagesLock) -> str:
+    """Return the reference within a repository: a digest if the lock has these inputs, else the
+    tag."""
     image = inputs.image
-    found = published.published(image.environment, image.flavour, image.arch)
-    if found and found.fingerprint == inputs.fingerprint:
-        return found.digest
+    entry = published.published(image.environment, image.flavour, image.arch)
+    if entry and entry.fingerprint == inputs.fingerprint:
+        return entry.digest
     return image_tag(inputs)
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A flavour of an environment, whole when each of `images` is published."""
+    """An image index of a flavour of an environment, complete when all `images` are published."""
 
     environment: str
     flavour: str
@@ -37,26 +37,26 @@ class Index:
 
     @property
     def fingerprint(self) -> str:
-        rows = sorted(f"{its.image.arch} {its.fingerprint}\n" for its in self.images)
+        rows = sorted(f"{inputs.image.arch} {inputs.fingerprint}\n" for inputs in self.images)
         return hashlib.sha256("".join(rows).encode()).hexdigest()
 
     @property
     def moving_tag(self) -> str:
-        """The tag that people type; it is the newest index."""
+        """The tag without a fingerprint, which moves to the newest index."""
         return f"{self.environment}-{self.flavour}"
 
     @property
     def tag(self) -> str:
-        """The tag that never names anything else."""
+        """The immutable tag."""
         return f"{self.moving_tag}-{self.fingerprint[:DIGITS]}"
 
 
-def indexes(wanted: Iterable[Inputs]) -> tuple[Index, ...]:
+def indexes_of(images: Iterable[Inputs]) -> tuple[Index, ...]:
     groups: dict[tuple[str, str], list[Inputs]] = {}
-    for inputs in wanted:
+    for inputs in images:
         groups.setdefault((inputs.image.environment, inputs.image.flavour), []).append(inputs)
     return tuple(
-        Index(*key, tuple(sorted(group, key=lambda its: its.image.arch)))
+        Index(*key, tuple(sorted(group, key=lambda member: member.image.arch)))
         for key, group in sorted(groups.items())
     )
 
@@ -64,8 +64,8 @@ def indexes(wanted: Iterable[Inputs]) -> tuple[Index, ...]:
 def index_document(
     index: Index, images: Mapping[str, PublishedImage], sizes: Mapping[str, int]
 ) -> bytes:
-    """The index as a registry keeps it, from its images by architecture and the sizes of their
-    manifests by digest, in bytes. Equal images make equal bytes."""
+    """Return the JSON of an index from its images by architecture and the sizes of their manifests
+    (bytes) by digest. The result is deterministic."""
     manifests = [
         {
             "mediaType": MANIFEST,

@@ -1,4 +1,4 @@
-"""The compiler cache of a cell, and what decides the objects that compilers make: its key. Pure."""
+"""The compiler cache of a cell, and its key: the inputs that determine compiled objects. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from envmatrix.matrix.model import PlannedCell
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.images import CompilerCache, Image
 
-# The packages whose programs, and the libraries of these, turn sources into objects. What else a
-# system has reaches an object through headers only, which a cache reads.
+# The packages with compilers and their libraries. Other packages affect objects through headers
+# only, which a cache reads.
 _COMPILERS = re.compile(
     r"(cpp|gcc|g\+\+|binutils|clang|llvm|annobin|mpfr|gmp|isl|libmpc"
     r"|lib(gcc|stdc\+\+|clang|llvm|binutils|bfd|opcodes|ctf|sframe|mpfr|gmp|isl|mpc|cc1))",
     re.IGNORECASE,
 )
 
-# sccache runs the programs below nvcc itself, which makes objects that nvcc alone does not make;
-# before 0.9 it took `nvcc -E` for all that the host compiler sees.
-_BY_SCCACHE = ("C", "CXX")
+# sccache runs the programs of nvcc itself, which makes other objects than nvcc; before 0.9 it took
+# `nvcc -E` for all input of the host compiler.
+_SCCACHE_LANGUAGES = ("C", "CXX")
 
 
 def compiler_cache(cell: PlannedCell, image: Image, lock: Lock) -> CompilerCache | None:
@@ -32,13 +32,13 @@ def compiler_cache(cell: PlannedCell, image: Image, lock: Lock) -> CompilerCache
     if "ccache" in names:
         return CompilerCache("ccache", toolchain(cell, image, lock))
     if "sccache" in names:
-        return CompilerCache("sccache", toolchain(cell, image, lock), _BY_SCCACHE)
+        return CompilerCache("sccache", toolchain(cell, image, lock), _SCCACHE_LANGUAGES)
     return None
 
 
 def toolchain(cell: PlannedCell, image: Image, lock: Lock) -> str:
-    """A hash of nvcc's programs, the host compiler and the target: equal in cells that differ in
-    cuDNN or in packages that are no compilers."""
+    """Return a hash (sha256, hex) of nvcc's programs, the host compiler and the target: equal in
+    cells that differ in cuDNN or in other packages."""
     digest = hashlib.sha256()
     for word in sorted({cell.cell.arch, image.arch, *_inputs(cell, image, lock)}):
         digest.update(f"{word}\n".encode())
@@ -46,14 +46,14 @@ def toolchain(cell: PlannedCell, image: Image, lock: Lock) -> str:
 
 
 def _packages(cell: PlannedCell, image: Image, lock: Lock) -> Iterator[Artifact]:
-    """The system's packages that an image to compile in has over its base."""
+    """Yield the packages of the operating system in a compile image, without those of its base."""
     keys = os_sets(cell, *_arches(cell, image))
     for key in filter(None, (keys.runtime, keys.devel, keys.cross)):
         yield from lock.sets[key].artifacts if key in lock.sets else ()
 
 
 def _arches(cell: PlannedCell, image: Image) -> tuple[str, str | None]:
-    """An image's architecture, and what else it compiles for."""
+    """Return the architecture of an image, and the one that it cross-compiles for, if any."""
     arch = next(name for name in TARGETS if docker_arch(name) == image.arch)
     return arch, cell.cell.arch if image.is_cross else None
 
@@ -63,8 +63,8 @@ def _inputs(cell: PlannedCell, image: Image, lock: Lock) -> Iterator[str]:
     base = lock.sets[os_sets(cell, arch, target).base].request
     if base.resolver == "image":
         yield from base.packages
-    found = _packages(cell, image, lock)
-    yield from (item.sha256 for item in found if _COMPILERS.match(item.name))
+    packages = _packages(cell, image, lock)
+    yield from (item.sha256 for item in packages if _COMPILERS.match(item.name))
     if not cell.toolchain.cuda.image and TARGETS[cell.cell.arch].cuda:
         tools = lock.sets.get(toolkit_set(cell, "tools", arch))
         yield from (item.sha256 for item in (tools.artifacts if tools else ()))

@@ -1,4 +1,4 @@
-"""Trees: what is taken out of which file, and where that goes. Pure."""
+"""Trees of files, and how they are unpacked from packages. Pure."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unpacking:
-    """One file of a tree's packages: what is taken out of it, and where that goes."""
+    """One package of a tree: for each target directory, the patterns of files to unpack to it."""
 
     file: str
     places: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """What tar is asked for: it refuses a pattern that another one leaves nothing for. In an
-        archive, below whose top directory all is, `bin/*` takes what is in `nvvm/bin` as well."""
-        found = tuple(dict.fromkeys(text for _, patterns in self.places for text in patterns))
+        """The patterns for tar, without those that others cover: tar fails for a pattern without
+        matches. In an archive with one top directory, `bin/*` matches `nvvm/bin` as well."""
+        every = tuple(dict.fromkeys(text for _, patterns in self.places for text in patterns))
         top = "*/" if self.file.endswith(".tar.xz") else ""
         return tuple(
-            text for text in found if not any(_covers(top + it, top + text) for it in found)
+            text for text in every if not any(_covers(top + other, top + text) for other in every)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
     """A stage that assembles files under `root` for one layer. `stubs` are made of the headers in
-    it, for CUDA's `target`. `searched` is where linkers look for its libraries without being told,
-    and `described` where pkg-config looks."""
+    it, for CUDA's `target`. `library_directory` and `pkgconfig_directory` are default directories
+    of linkers and of pkg-config, in which its libraries are exposed."""
 
     stage: str
     files: str
@@ -46,20 +46,20 @@ class Tree:
     profile: bool
     target: str = ""
     stubs: tuple[Stub, ...] = ()
-    searched: str = ""
-    described: str = ""
+    library_directory: str = ""
+    pkgconfig_directory: str = ""
 
 
-def dropped(recipes: Sequence[Recipe]) -> list[str]:
-    """What recipes drop, without what another one of them takes."""
-    taken = {
+def paths_to_drop(recipes: Sequence[Recipe]) -> list[str]:
+    """Return the paths that recipes drop, without those that another one of them unpacks."""
+    unpacked = {
         f"{directory}/{pattern.rsplit('/', 1)[-1]}"
         for recipe in recipes
         for places in recipe.take.values()
         for directory, patterns in places.items()
         for pattern in patterns
     }
-    return [text for recipe in recipes for text in recipe.drop if text not in taken]
+    return [text for recipe in recipes for text in recipe.drop if text not in unpacked]
 
 
 def with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
@@ -68,34 +68,34 @@ def with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
 
 def unpackings(
     recipes: Iterable[Recipe],
-    named: Mapping[str, str],
+    filenames: Mapping[str, str],
     words: Mapping[str, str],
-    located: Callable[[str], str],
+    locate: Callable[[str], str],
 ) -> tuple[Unpacking, ...]:
-    """Each file once, whichever components are in it."""
+    """Return the unpacking of each file, once for all components in it."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
-        file = named[_package(package.format_map(words))]
-        there = files.setdefault(file, {})
+        file = filenames[_package(package.format_map(words))]
+        targets = files.setdefault(file, {})
         for directory, patterns in places.items():
             texts = (text.format_map(words) for text in patterns)
-            to = located(directory)
-            there[to] = _without_covered((*there.get(to, ()), *texts))
+            target = locate(directory)
+            targets[target] = _without_covered((*targets.get(target, ()), *texts))
     return tuple(Unpacking(file, tuple(places.items())) for file, places in files.items())
 
 
 def _package(text: str) -> str:
-    """The package of a recipe's `cutensor/libcutensor:cuda12@2.3.1` or `libnccl2=2.21.5-1`."""
+    """Return the package name of `cutensor/libcutensor:cuda12@2.3.1` or `libnccl2=2.21.5-1`."""
     return re.split("[=@:]", text, maxsplit=1)[0].rpartition("/")[2]
 
 
 def _without_covered(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Without those that name what another one of the same directory names as well."""
-    kept = dict.fromkeys(patterns)
+    """Return the patterns without those that another one in the same directory covers."""
+    unique = dict.fromkeys(patterns)
     return tuple(
         text
-        for text in kept
-        if not any(_covers(it, text) and dirname(it) == dirname(text) for it in kept)
+        for text in unique
+        if not any(_covers(other, text) and dirname(other) == dirname(text) for other in unique)
     )
 
 

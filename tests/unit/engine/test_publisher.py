@@ -18,13 +18,13 @@ from envmatrix.engine.publisher import Publisher
 from envmatrix.errors import LookupFailed
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs, Local
 from envmatrix.plan.images import Image
-from envmatrix.plan.publication import Index, image_tag, indexes
+from envmatrix.plan.publication import Index, image_tag, indexes_of
 from envmatrix.store.made import Made
 from envmatrix.store.manifests import INDEX, MANIFEST, Manifest, canonical, digest_of
 
 AMD64 = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
 ARM64 = replace(AMD64, image=replace(AMD64.image, arch="arm64"), fingerprint="cd" * 32)
-(WHOLE,) = indexes([AMD64, ARM64])
+(WHOLE,) = indexes_of([AMD64, ARM64])
 
 
 @dataclass

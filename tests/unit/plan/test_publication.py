@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from envmatrix.lock.images import ImagesLock, PublishedImage, PublishedIndex
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.images import Image
-from envmatrix.plan.publication import image_tag, index_document, indexes, known_as
+from envmatrix.plan.publication import image_tag, index_document, indexes_of, registry_reference
 
 ENVIRONMENT = "cuda13.0-debian12"
 
@@ -33,8 +33,8 @@ some = st.lists(
 def test_the_order_of_images_makes_no_other_index(rows: list[Inputs], random: object) -> None:
     shuffled = sorted(rows, key=lambda _: getattr(random, "random")())  # noqa: B009
 
-    assert indexes(rows) == indexes(shuffled)
-    assert sum(len(index.images) for index in indexes(rows)) == len(rows)
+    assert indexes_of(rows) == indexes_of(shuffled)
+    assert sum(len(index.images) for index in indexes_of(rows)) == len(rows)
 
 
 def test_a_tag_holds_the_fingerprint_and_so_names_one_thing() -> None:
@@ -42,15 +42,15 @@ def test_a_tag_holds_the_fingerprint_and_so_names_one_thing() -> None:
 
     assert image_tag(one) == f"{ENVIRONMENT}-runtime-amd64-abababababab"
     assert image_tag(one) != image_tag(other)
-    (index,) = indexes([one, inputs("runtime", "arm64")])
-    (changed,) = indexes([other, inputs("runtime", "arm64")])
+    (index,) = indexes_of([one, inputs("runtime", "arm64")])
+    (changed,) = indexes_of([other, inputs("runtime", "arm64")])
     assert index.moving_tag == changed.moving_tag == f"{ENVIRONMENT}-runtime"
     assert index.tag != changed.tag
     assert index.tag.startswith(f"{index.moving_tag}-")
 
 
 def test_equal_images_make_an_equal_index() -> None:
-    (index,) = indexes([inputs("runtime", "arm64"), inputs("runtime", "amd64")])
+    (index,) = indexes_of([inputs("runtime", "arm64"), inputs("runtime", "amd64")])
     images = {
         arch: PublishedImage(f"sha256:{number * 64}", "ab" * 32, ())
         for arch, number in (("arm64", "1"), ("amd64", "2"))
@@ -71,6 +71,6 @@ def test_a_registry_is_asked_for_a_digest_where_the_lock_has_one() -> None:
     index = PublishedIndex("registry.example/x", f"sha256:{'2' * 64}", "0" * 64, {"amd64": image})
     lock = ImagesLock({ENVIRONMENT: {"devel": index}})
 
-    assert known_as(its, lock) == image.digest
-    assert known_as(replace(its, fingerprint="cd" * 32), lock).endswith("-cdcdcdcdcdcd")
-    assert known_as(its, ImagesLock()) == image_tag(its)
+    assert registry_reference(its, lock) == image.digest
+    assert registry_reference(replace(its, fingerprint="cd" * 32), lock).endswith("-cdcdcdcdcdcd")
+    assert registry_reference(its, ImagesLock()) == image_tag(its)
