@@ -11,7 +11,7 @@ from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import output_json
 from envmatrix.errors import NothingSelected
-from envmatrix.render.sbom import bill, cyclonedx, spdx
+from envmatrix.render.sbom import bill_of_materials, cyclonedx, spdx
 
 FORMATS = {"spdx": spdx, "cyclonedx": cyclonedx}
 
@@ -41,7 +41,7 @@ def command(
     environments = workspace.environments(its.environment for its in images)
     for inputs in workspace.plan(images):
         environment = environments[inputs.image.environment]
-        text = FORMATS[kind](bill(environment, inputs, workspace.lock))
+        text = FORMATS[kind](bill_of_materials(environment, inputs, workspace.lock))
         if output is None:
             output_json(text.rstrip("\n"))
             continue

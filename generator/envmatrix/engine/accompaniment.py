@@ -14,8 +14,8 @@ from envmatrix.lock.model import FILE, Lock
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.environments import Environment
 from envmatrix.plan.publication import Index
-from envmatrix.render.provenance import PROVENANCE, Made, statement
-from envmatrix.render.sbom import CYCLONEDX, SPDX, bill, cyclonedx, spdx
+from envmatrix.render.provenance import PROVENANCE, BuildMetadata, statement
+from envmatrix.render.sbom import CYCLONEDX, SPDX, bill_of_materials, cyclonedx, spdx
 from envmatrix.store.artifacts import sha256_of
 from envmatrix.store.manifests import Manifest
 from envmatrix.store.registry import Registry
@@ -28,7 +28,7 @@ class Accompaniment:
     registry: Registry
     environments: Mapping[str, Environment]
     lock: Lock
-    made: Made
+    made: BuildMetadata
     cosign: Cosign | None
 
     def publish(self, index: Index, images: Mapping[str, Manifest], whole: Manifest) -> None:
@@ -56,7 +56,7 @@ class Accompaniment:
         ]
 
     def _documents(self, inputs: Inputs, digest: str) -> Mapping[str, str]:
-        its = bill(self.environments[inputs.image.environment], inputs, self.lock)
+        its = bill_of_materials(self.environments[inputs.image.environment], inputs, self.lock)
         provenance = statement(self.registry.repository, digest, its, inputs, self.made)
         return {SPDX: spdx(its), CYCLONEDX: cyclonedx(its), PROVENANCE: json.dumps(provenance)}
 
@@ -64,7 +64,7 @@ class Accompaniment:
         return f"{self.registry.repository}@{digest}"
 
 
-def made_here(root: Path, environment: Mapping[str, str]) -> Made:
+def made_here(root: Path, environment: Mapping[str, str]) -> BuildMetadata:
     """Who publishes, by what a CI system puts into the environment: GitHub, GitLab or Jenkins."""
     builder, run = "urn:envmatrix:local", None
     if "GITHUB_WORKFLOW_REF" in environment:
@@ -76,4 +76,4 @@ def made_here(root: Path, environment: Mapping[str, str]) -> Made:
         builder, run = environment["CI_PROJECT_URL"], environment["CI_JOB_URL"]
     elif "JENKINS_URL" in environment:
         builder, run = environment["JENKINS_URL"], environment["BUILD_URL"]
-    return Made(builder, sha256_of(root / FILE), commit_of(root, FILE), run)
+    return BuildMetadata(builder, sha256_of(root / FILE), commit_of(root, FILE), run)

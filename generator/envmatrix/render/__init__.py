@@ -1,1 +1,1 @@
-"""Plans as text: one module per kind of generated file."""
+"""Rendering of plans as text: one module per kind of generated file."""

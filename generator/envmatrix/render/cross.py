@@ -1,4 +1,4 @@
-"""What a cross image tells build systems of its target: variables, and links to programs. Pure."""
+"""The environment variables and links to programs of cross images, for build systems. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from envmatrix.plan.environments import Environment
 
 HOST_TRIPLET = TARGETS[CROSS_HOST].triplet
 
-# The programs of binutils that build systems take from variables called like them.
+# The programs of binutils that build systems take from variables with the same name.
 _BINUTILS = (
     "addr2line",
     "ar",
@@ -26,8 +26,8 @@ _BINUTILS = (
     "strip",
 )
 
-# The programs of GCC that Debian installs with the major in their names only, and theirs: what a
-# prefix such as CROSS_COMPILE is put before has none.
+# Program names without a version -> the programs of GCC that Debian installs only with the major
+# in their names. Prefixes such as CROSS_COMPILE need names without it.
 _PROGRAMS = {
     "c++": "g++",
     "cc": "gcc",
@@ -42,25 +42,28 @@ _PROGRAMS = {
 
 
 def variables(environment: Environment, cross: Cross) -> Mapping[str, str]:
-    """Return what the cross image of a target sets, beside what is of CUDA."""
+    """Return the environment variables of the cross image of a target, without those of CUDA."""
     target = cross.target
-    found = {"CMAKE_TOOLCHAIN_FILE": "/usr/local/share/toolchain.cmake", **_of_build(environment)}
+    values = {
+        "CMAKE_TOOLCHAIN_FILE": "/usr/local/share/toolchain.cmake",
+        **_build_variables(environment),
+    }
     if cross.c:
-        found |= {"CC": cross.c, "CXX": cross.cxx}
+        values |= {"CC": cross.c, "CXX": cross.cxx}
     if target.prefix:
-        found |= {name.upper(): f"{target.prefix}{name}" for name in _BINUTILS}
-        found["CROSS_COMPILE"] = target.prefix
-        found["CROSS_TRIPLE"] = target.prefix.removesuffix("-")
+        values |= {name.upper(): f"{target.prefix}{name}" for name in _BINUTILS}
+        values["CROSS_COMPILE"] = target.prefix
+        values["CROSS_TRIPLE"] = target.prefix.removesuffix("-")
     if target.triplet:
-        found |= _of_multiarch(cross)
+        values |= _multiarch_variables(cross)
     if target.machine:
-        found |= _of_python(cross)
-    return {**found, **target.environment.get("cross", {})}
+        values |= _python_variables(cross)
+    return {**values, **target.environment.get("cross", {})}
 
 
-def _of_build(environment: Environment) -> Mapping[str, str]:
-    """Return the compilers of programs that run while building: by the names of autotools and
-    Meson, of what is older, and of Linux. HOST_CC is left out: to some it is the target's."""
+def _build_variables(environment: Environment) -> Mapping[str, str]:
+    """Return the variables of compilers for the build machine, by the names of autotools, Meson,
+    older tools and Linux. HOST_CC is left out: to some tools it is the compiler for the target."""
     cc, cxx = environment.compiler.cc, environment.compiler.cxx
     return {
         "AR_FOR_BUILD": "ar",
@@ -74,9 +77,9 @@ def _of_build(environment: Environment) -> Mapping[str, str]:
     }
 
 
-def _of_multiarch(cross: Cross) -> Mapping[str, str]:
-    """Return where Debian has what is for another architecture. QEMU looks for the C library of the
-    programs that it runs below its prefix."""
+def _multiarch_variables(cross: Cross) -> Mapping[str, str]:
+    """Return the variables for Debian's directories of another architecture. QEMU_LD_PREFIX is
+    where QEMU looks for the C library of programs."""
     triplet = cross.target.triplet
     directories = (
         f"/usr/local/lib/{triplet}/pkgconfig",
@@ -91,9 +94,9 @@ def _of_multiarch(cross: Cross) -> Mapping[str, str]:
     }
 
 
-def _of_python(cross: Cross) -> Mapping[str, str]:
-    """Return what has a Python of the host build for the target: names of wheels, and with the
-    target's own Python installed, names and flags of extensions."""
+def _python_variables(cross: Cross) -> Mapping[str, str]:
+    """Return the variables with which a Python of the host builds for the target: names of wheels,
+    and with the target's own Python installed, names and flags of extensions."""
     target = cross.target
     platform = f"{target.system}-{target.processor}".lower().replace("windows", "win")
     own = {"_PYTHON_SYSCONFIGDATA_NAME": f"_sysconfigdata__{target.triplet}"}
@@ -101,8 +104,10 @@ def _of_python(cross: Cross) -> Mapping[str, str]:
 
 
 def links(cross: Cross) -> Mapping[str, str]:
-    """Return the names without a version that the cross compiler's programs are to have."""
+    """Return the links to programs of the cross compiler: name without a version -> program."""
     prefix = cross.target.prefix
     if not cross.target.triplet:
         return {}
-    return {f"{prefix}{name}": f"{prefix}{its}-{cross.gcc}" for name, its in _PROGRAMS.items()}
+    return {
+        f"{prefix}{name}": f"{prefix}{program}-{cross.gcc}" for name, program in _PROGRAMS.items()
+    }

@@ -12,8 +12,8 @@ from envmatrix.lock.images import PublishedIndex
 
 _USER = "dev"
 
-# The tools of these containers give the user the number of whoever opens them, unless it is another
-# user's: so those that an image brings, such as Ubuntu's, make room.
+# The tools of dev containers set the id of the user to that of the host's user, unless another user
+# has it: so users of the image, such as Ubuntu's, get other ids.
 ADD_USER = f"""\
 #!/bin/sh
 # {{banner}}
@@ -32,10 +32,9 @@ useradd --create-home --uid 1000 --shell /bin/bash {_USER}
 
 
 def devcontainer(environment: str, image: PublishedIndex, banner: str) -> Mapping[str, str]:
-    """Path within `.devcontainer/<environment>` -> text.
+    """Return the files by path within `.devcontainer/<environment>`.
 
-    The user is made by a feature of the container's own: it needs no network, and the image stays
-    as it was published.
+    A local feature creates the user: it needs no network, and the image stays as it was published.
     """
     container = {
         "name": environment,

@@ -14,7 +14,7 @@ from envmatrix.matrix.targets import MACHINES
 
 FILE = ".github/workflows/envmatrix.yml"
 
-# By commit, which a tag of theirs may not be tomorrow.
+# By commit: a tag can move.
 _CHECKOUT = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683"  # v4.2.2
 _COSIGN = "sigstore/cosign-installer@d58896d6a1865668819e1d91763c7751a165e159"  # v3.9.2
 
@@ -35,14 +35,15 @@ printf '%s' "$PASSWORD" | docker login "$REGISTRY" --username "$USERNAME" --pass
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A cell, and whether what is compiled for it runs under emulation."""
+    """A cell, and whether its programs run under emulation."""
 
     cell: str
     emulated: bool
 
 
 def workflow(jobs: Sequence[Job], host: str, registry: str, banner: str, *, signed: bool) -> str:
-    """Of `jobs`, on machines whose architecture Docker calls `host`.
+    """Return the YAML of a workflow with `jobs`, on machines of the architecture `host` (Docker's
+    name).
 
     `registry` is the host of the images; its secrets are optional. `signed`: images are verified.
     """
@@ -101,12 +102,12 @@ def workflow(jobs: Sequence[Job], host: str, registry: str, banner: str, *, sign
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes several lines as such, and names the version that a commit is of."""
+    """Writes texts with several lines as literal blocks."""
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(str, _represent_text)

@@ -1,4 +1,4 @@
-"""How an image came to be: an in-toto statement with SLSA provenance. Pure; no time in it.
+"""The provenance of an image: an in-toto statement with SLSA provenance, without times. Pure.
 
 https://slsa.dev/spec/v1.0/provenance
 """
@@ -19,9 +19,9 @@ BUILD_TYPE = "urn:envmatrix:build:1"
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """By whom an image was published: `builder` is a URI; `run` that of a run of CI; `commit` that
-    of the repository; `lock` the sha256 (hex) of the lock file."""
+class BuildMetadata:
+    """The origin of a published image: `builder` is a URI; `lock` the sha256 (hex) of the lock
+    file; `commit` that of the repository; `run` the URI of a CI run."""
 
     builder: str
     lock: str
@@ -30,20 +30,23 @@ class Made:
 
 
 def statement(
-    subject: str, digest: str, its: Bill, inputs: Inputs, made: Made
+    subject: str, digest: str, bill: Bill, inputs: Inputs, metadata: BuildMetadata
 ) -> dict[str, object]:
-    """Of the image in the repository `subject` whose manifest has `digest`."""
+    """Return the statement about the image in the repository `subject` with the manifest
+    `digest`."""
     return {
         "_type": STATEMENT_TYPE,
         "subject": [_resource(subject, digest)],
         "predicateType": PREDICATE_TYPE,
-        "predicate": _predicate(its, inputs, made),
+        "predicate": _predicate(bill, inputs, metadata),
     }
 
 
-def _predicate(its: Bill, inputs: Inputs, made: Made) -> dict[str, object]:
-    base = [_resource("base", its.base.partition("@")[2])] if its.base else []
-    commit = [{"name": "commit", "digest": {"gitCommit": made.commit}}] if made.commit else []
+def _predicate(bill: Bill, inputs: Inputs, metadata: BuildMetadata) -> dict[str, object]:
+    base = [_resource("base", bill.base.partition("@")[2])] if bill.base else []
+    commit = (
+        [{"name": "commit", "digest": {"gitCommit": metadata.commit}}] if metadata.commit else []
+    )
     image = inputs.image
     return {
         "buildDefinition": {
@@ -53,21 +56,21 @@ def _predicate(its: Bill, inputs: Inputs, made: Made) -> dict[str, object]:
                 "flavour": image.flavour,
                 "platform": image.platform,
             },
-            "internalParameters": {"fingerprint": its.fingerprint},
+            "internalParameters": {"fingerprint": bill.fingerprint},
             "resolvedDependencies": [
                 *commit,
-                _resource("matrix.lock.json", made.lock),
+                _resource("matrix.lock.json", metadata.lock),
                 _resource("Dockerfile", hashlib.sha256(inputs.dockerfile.encode()).hexdigest()),
                 *base,
                 *(
                     {"uri": package.url, "digest": {"sha256": package.artifact.sha256}}
-                    for package in its.packages
+                    for package in bill.packages
                 ),
             ],
         },
         "runDetails": {
-            "builder": {"id": made.builder},
-            **({"metadata": {"invocationId": made.run}} if made.run else {}),
+            "builder": {"id": metadata.builder},
+            **({"metadata": {"invocationId": metadata.run}} if metadata.run else {}),
         },
     }
 

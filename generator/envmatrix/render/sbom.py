@@ -1,5 +1,4 @@
-"""What is in an image, for whoever has to know: SPDX and CycloneDX, from the lock. Pure; equal
-inputs are equal bytes.
+"""Bills of materials of images from the lock: SPDX and CycloneDX. Pure and deterministic.
 
 https://spdx.github.io/spdx-spec/v2.3/ and https://cyclonedx.org/docs/1.5/json/
 """
@@ -28,8 +27,8 @@ _SYSTEM = re.compile(r"(?P<name>[a-z]+)(?P<version>[0-9.]*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
-    """A file of the lock that an image was made of, by its package URL."""
+class PackageFile:
+    """A file of the lock that is in an image, with its package URL."""
 
     artifact: Artifact
     url: str
@@ -37,20 +36,20 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What `image` was made of. `created` is the epoch of the lock, in seconds; `base` is the image
-    below, where that is somebody else's, by digest."""
+    """The bill of materials of `image`. `created` is the epoch of the lock, in seconds; `base` is
+    the third-party base image by digest, if any."""
 
     image: str
     fingerprint: str
     created: int
     base: str | None
-    packages: tuple[Package, ...]
+    packages: tuple[PackageFile, ...]
 
 
-def bill(environment: Environment, inputs: Inputs, lock: Lock) -> Bill:
-    """What the lock has of an image: its base, and the files of the stages that it depends on."""
-    base = next(its for its in environment.bases if its.arch == inputs.image.arch)
-    stages = [its for its in environment.files if its.stage in inputs.stages]
+def bill_of_materials(environment: Environment, inputs: Inputs, lock: Lock) -> Bill:
+    """Return the bill of an image: its base, and the files of the stages that it depends on."""
+    base = next(row for row in environment.bases if row.arch == inputs.image.arch)
+    stages = [stage for stage in environment.files if stage.stage in inputs.stages]
     files = {*lock.sets[base.key].artifacts} if base.is_bootstrapped else set()
     files |= {artifact for stage in stages for artifact in stage.artifacts}
     return Bill(
@@ -59,14 +58,17 @@ def bill(environment: Environment, inputs: Inputs, lock: Lock) -> Bill:
         created=lock.epoch,
         base=None if base.is_bootstrapped else base.image,
         packages=tuple(
-            Package(its, package_url(its, environment.os))
-            for its in sorted(files, key=lambda its: (its.name, its.version, its.sha256))
+            PackageFile(file, package_url(file, environment.os))
+            for file in sorted(files, key=lambda file: (file.name, file.version, file.sha256))
         ),
     )
 
 
 def package_url(artifact: Artifact, system: str) -> str:
-    """https://github.com/package-url/purl-spec, without any host"""
+    """Return the package URL of an artifact, without a host.
+
+    https://github.com/package-url/purl-spec
+    """
     name, version = artifact.name, artifact.version
     arch = _ARCH.search(artifact.filename)
     parts = _SYSTEM.fullmatch(system)
@@ -81,18 +83,18 @@ def package_url(artifact: Artifact, system: str) -> str:
     return PackageURL("generic", artifact.origin, name, version, checksum).to_string()
 
 
-def spdx(its: Bill) -> str:
-    """An SPDX 2.3 document, as JSON."""
+def spdx(bill: Bill) -> str:
+    """Return the SPDX 2.3 document of a bill, as JSON."""
     image: dict[str, object] = {
         "SPDXID": "SPDXRef-image",
-        "name": its.image,
-        "versionInfo": its.fingerprint,
+        "name": bill.image,
+        "versionInfo": bill.fingerprint,
         "primaryPackagePurpose": "CONTAINER",
         **_nothing_asserted(),
     }
     below: list[dict[str, object]] = [
         {"SPDXID": "SPDXRef-base", "name": base, "versionInfo": digest, **_nothing_asserted()}
-        for base, _, digest in ([its.base.partition("@")] if its.base else [])
+        for base, _, digest in ([bill.base.partition("@")] if bill.base else [])
     ]
     packages: list[dict[str, object]] = [
         {
@@ -110,15 +112,15 @@ def spdx(its: Bill) -> str:
             ],
             **_nothing_asserted(),
         }
-        for package in its.packages
+        for package in bill.packages
     ]
     document = {
         "spdxVersion": "SPDX-2.3",
         "SPDXID": "SPDXRef-DOCUMENT",
         "dataLicense": "CC0-1.0",
-        "name": its.image,
-        "documentNamespace": _serial(its),
-        "creationInfo": {"created": _time(its), "creators": [f"Tool: {_TOOL}"]},
+        "name": bill.image,
+        "documentNamespace": _serial(bill),
+        "creationInfo": {"created": _time(bill), "creators": [f"Tool: {_TOOL}"]},
         "packages": [image, *below, *packages],
         "relationships": [
             _relationship("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-image"),
@@ -131,17 +133,17 @@ def spdx(its: Bill) -> str:
     return _text(document)
 
 
-def cyclonedx(its: Bill) -> str:
-    """A CycloneDX 1.5 document, as JSON."""
+def cyclonedx(bill: Bill) -> str:
+    """Return the CycloneDX 1.5 document of a bill, as JSON."""
     image = {
         "type": "container",
         "bom-ref": "image",
-        "name": its.image,
-        "version": its.fingerprint,
+        "name": bill.image,
+        "version": bill.fingerprint,
     }
     below = [
         {"type": "container", "bom-ref": "base", "name": base, "version": digest}
-        for base, _, digest in ([its.base.partition("@")] if its.base else [])
+        for base, _, digest in ([bill.base.partition("@")] if bill.base else [])
     ]
     packages = [
         {
@@ -152,17 +154,17 @@ def cyclonedx(its: Bill) -> str:
             "hashes": [{"alg": "SHA-256", "content": package.artifact.sha256}],
             "purl": package.url,
         }
-        for package in its.packages
+        for package in bill.packages
     ]
     parts = [row["bom-ref"] for row in below]
-    parts += [package.artifact.sha256 for package in its.packages]
+    parts += [package.artifact.sha256 for package in bill.packages]
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
-        "serialNumber": _serial(its),
+        "serialNumber": _serial(bill),
         "version": 1,
         "metadata": {
-            "timestamp": _time(its),
+            "timestamp": _time(bill),
             "tools": {"components": [{"type": "application", "name": _TOOL}]},
             "component": image,
         },
@@ -182,21 +184,21 @@ def _nothing_asserted() -> dict[str, object]:
     }
 
 
-def _relationship(one: str, kind: str, other: str) -> dict[str, str]:
-    return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
+def _relationship(element: str, kind: str, related: str) -> dict[str, str]:
+    return {"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related}
 
 
-def _serial(its: Bill) -> str:
-    """A name that only this bill has: of the fingerprint, as a UUID of version 8 (RFC 9562)."""
-    hexadecimal = its.fingerprint
+def _serial(bill: Bill) -> str:
+    """Return a unique name of a bill: its fingerprint as a UUID of version 8 (RFC 9562)."""
+    hexadecimal = bill.fingerprint
     return (
         f"urn:uuid:{hexadecimal[:8]}-{hexadecimal[8:12]}-8{hexadecimal[12:15]}-"
         f"8{hexadecimal[15:18]}-{hexadecimal[18:30]}"
     )
 
 
-def _time(its: Bill) -> str:
-    return datetime.fromtimestamp(its.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _time(bill: Bill) -> str:
+    return datetime.fromtimestamp(bill.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _text(document: object) -> str:

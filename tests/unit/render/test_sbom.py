@@ -18,8 +18,8 @@ from envmatrix.plan.actions import Inputs, inputs_of
 from envmatrix.plan.environments import Environment, environments
 from envmatrix.plan.images import Image
 from envmatrix.render.dockerfile import dockerfile
-from envmatrix.render.provenance import PREDICATE_TYPE, STATEMENT_TYPE, Made, statement
-from envmatrix.render.sbom import Bill, bill, cyclonedx, package_url, spdx
+from envmatrix.render.provenance import PREDICATE_TYPE, STATEMENT_TYPE, BuildMetadata, statement
+from envmatrix.render.sbom import Bill, bill_of_materials, cyclonedx, package_url, spdx
 
 AXES = 'cuda: ["13.0"]\ncudnn: ["9.28"]\nos: [debian12]\narch: [x86_64, aarch64]'
 NAME = "cuda13.0-cudnn9.28-debian12"
@@ -38,7 +38,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Lock
 def of(planned: tuple[Environment, Lock], flavour: str, arch: str = "amd64") -> tuple[Bill, Inputs]:
     environment, lock = planned
     inputs = inputs_of(Image(NAME, flavour, arch), dockerfile(environment))
-    return bill(environment, inputs, lock), inputs
+    return bill_of_materials(environment, inputs, lock), inputs
 
 
 @pytest.fixture(params=["runtime", "devel", "cross"])
@@ -129,7 +129,9 @@ def test_a_package_url_names_no_host(item: Artifact, url: str) -> None:
 
 def test_provenance_names_all_that_went_in(planned: tuple[Environment, Lock]) -> None:
     its, inputs = of(planned, "runtime", "arm64")
-    made = Made("urn:envmatrix:local", "cd" * 32, commit="ef" * 20, run="https://ci.example/7")
+    made = BuildMetadata(
+        "urn:envmatrix:local", "cd" * 32, commit="ef" * 20, run="https://ci.example/7"
+    )
     digest = f"sha256:{'12' * 32}"
 
     found = statement("registry.example/team/images", digest, its, inputs, made)
