@@ -1,1 +1,1 @@
-"""What was asked for: the matrix file, its cells and the rules that say which can exist."""
+"""The matrix: its files, its cells, and the rules that decide which cells can exist."""

@@ -25,7 +25,7 @@ _CELL_ID = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """One combination. `cuda` and `cudnn` are versions as the matrix writes them."""
+    """One combination of values. `cuda` and `cudnn` are versions as written in the matrix."""
 
     cuda: str
     cudnn: str | None

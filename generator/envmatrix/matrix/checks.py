@@ -9,7 +9,7 @@ from envmatrix.errors import NothingSelected, Problem
 from envmatrix.matrix.cells import ARCHES, AXES, Cell
 from envmatrix.matrix.document import Document, Location
 from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.model import Alias, Budget, Defaults, Matrix, SourceRule
+from envmatrix.matrix.model import Budget, CellAlias, Matrix, NameDefaults, SourceRule
 from envmatrix.matrix.names import alias_cells, generated_names
 from envmatrix.matrix.schema import MatrixFile, Tier
 from envmatrix.matrix.selection import select
@@ -182,7 +182,7 @@ def sm_problems(source: Source, cells: Sequence[Cell]) -> Iterator[Problem]:
 
 
 def alias_problems(
-    source: Source, aliases: dict[str, Alias], defaults: Defaults, cells: Sequence[Cell]
+    source: Source, aliases: dict[str, CellAlias], defaults: NameDefaults, cells: Sequence[Cell]
 ) -> Iterator[Problem]:
     """Yield aliases that match no cell, and those whose name is in use for another cell."""
     reserved = {name for cell in cells for name in (cell.id, cell.environment)}

@@ -22,7 +22,7 @@ Location: TypeAlias = tuple[str | int, ...]
 Mark: TypeAlias = tuple[str, int, int]
 Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
 
-# Far above any matrix that people write, far below what a chain of aliases can blow up to.
+# A limit for expanded aliases, far above the size of real files.
 _MOST_VALUES = 500_000
 _DEEPEST = 30
 _NULLS = ("", "~", "null")
@@ -162,7 +162,8 @@ class Document:
 
 
 def load_document(path: Path, name: str) -> Document:
-    """Read `path`, called `name` in messages."""
+    """Parse the file `path`, named `name` in messages. Raise ConfigurationError if it is missing or
+    invalid."""
     try:
         content = content_of(path, name)
     except FileNotFoundError as error:

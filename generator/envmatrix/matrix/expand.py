@@ -16,12 +16,12 @@ from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.flavours import components_of_images
 from envmatrix.matrix.model import (
     COMPAT,
-    Alias,
     Budget,
-    Defaults,
+    CellAlias,
     Exclusion,
     Flavour,
     Matrix,
+    NameDefaults,
     PlannedCell,
     Publication,
     Signer,
@@ -40,7 +40,7 @@ from envmatrix.matrix.schema import (
 )
 from envmatrix.matrix.selectors import resolve_selectors
 
-# What a tier may have where `tiers` does not say; `weekly` has every cell.
+# Default budgets of tiers; `weekly` has every cell.
 _BUDGETS: Mapping[TierName, Budget] = {
     "pr": Budget(jobs=12, gpu_jobs=4),
     "nightly": Budget(jobs=40, gpu_jobs=12),
@@ -135,9 +135,9 @@ def _matrix(
         cuda_compat=contents.policy.cuda_compat == "on",
         registry=_publication(contents.registry),
         axes={axis: source.listed_values(axis) for axis in AXES},
-        defaults=Defaults(os=contents.defaults.os, arch=contents.defaults.arch),
+        defaults=NameDefaults(os=contents.defaults.os, arch=contents.defaults.arch),
         aliases={
-            name: Alias(alias.cuda, _cudnn(alias.cudnn), alias.os, alias.arch)
+            name: CellAlias(alias.cuda, _cudnn(alias.cudnn), alias.os, alias.arch)
             for name, alias in contents.aliases.items()
         },
         sm=contents.sm,

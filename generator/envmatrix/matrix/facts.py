@@ -45,7 +45,8 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """`minimum` runs all releases of the major; `shipped` is the one of the release itself."""
+    """Driver versions: `minimum` runs all releases of the major; `shipped` comes with the
+    release."""
 
     minimum: str
     ref: str
@@ -77,7 +78,7 @@ class CudaRelease:
 
 @dataclass(frozen=True, slots=True)
 class CudnnSupport:
-    """cuDNN `first` to `last` work with `cuda`, a release or a major."""
+    """The cuDNN versions, `first` to `last`, that work with `cuda`, a release or a major."""
 
     cuda: str
     first: str
@@ -113,8 +114,8 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """`needs` are other components, by the release that needs them; lists may not ask for one
-    that a `policy` asks for."""
+    """A component of CUDA. `needs` are its dependencies by the first release that has them; a
+    component with a `policy` cannot be listed."""
 
     name: str
     sources: tuple[str, ...]

@@ -15,8 +15,7 @@ ENDING_WITHIN = timedelta(days=180)
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """The end of a kind of support of `name`, a system or a release; `replacement` is one as
-    well."""
+    """The end of `support` of `name`, an operating system or a CUDA release."""
 
     name: str
     support: str

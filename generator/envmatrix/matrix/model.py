@@ -14,7 +14,7 @@ from envmatrix.matrix.compatibility import Toolchain
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.targets import TARGETS
 
-# The component that `policy: {cuda_compat: on}` asks for.
+# The component of `policy: {cuda_compat: on}`.
 COMPAT = "compat"
 
 # The suffix of packages that a cross image has for its target.
@@ -82,7 +82,7 @@ def named_source(cell: Cell, rules: Iterable[SourceRule]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
+class NameDefaults:
     """The values that short names leave out."""
 
     os: str | None = None
@@ -90,7 +90,7 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
-class Alias:
+class CellAlias:
     """The cell that a short name stands for; `os` and `arch` may be left to the defaults."""
 
     cuda: str
@@ -131,9 +131,8 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class LibrarySource:
-    """`kind` is `git`, `perforce`, `sdist`, `debian` or `archive`; `place` what it is known by, and
-    `version` which one: a revision, a changelist, a version, a suite's name of packages, a
-    sha256."""
+    """The source of a library. `kind` is `git`, `perforce`, `sdist`, `debian` or `archive`; `place`
+    its URL, depot path or name; `version` a revision, changelist, version, suite or sha256."""
 
     kind: str
     place: str
@@ -142,9 +141,9 @@ class LibrarySource:
 
 @dataclass(frozen=True, slots=True)
 class LibraryBuild:
-    """`options` and `targets` are the build system's own; `commands` those of a script. `requires`
-    are wheels to build with. `job_memory` is what one job may take, in MB, `timeout` in
-    seconds."""
+    """The build of a library. `options` and `targets` are the build system's own; `commands` those
+    of a script. `requires` are wheels to build with. `job_memory` is what one job may take, in MB,
+    `timeout` in seconds."""
 
     system: str = "cmake"
     preset: str | None = None
@@ -159,9 +158,9 @@ class LibraryBuild:
 
 @dataclass(frozen=True, slots=True)
 class LibraryTest:
-    """`run` are programs, commands or paths, as the framework has it; `gpu` globs of tests that
-    need a GPU, `ignore` of files that no test depends on; `retries` how often a test that fails is
-    tried again; `timeout` of all tests together, in seconds."""
+    """The tests of a library. `run` are programs, commands or paths, by framework; `gpu` globs of
+    tests that need a GPU, `ignore` of files that no test depends on; `retries` how often a test
+    that fails is tried again; `timeout` of all tests together, in seconds."""
 
     framework: str = "ctest"
     run: tuple[str, ...] = ()
@@ -174,7 +173,7 @@ class LibraryTest:
     timeout: int = 3600
 
 
-# Keys of `build` and `test` whose texts are given to programs, each in one piece.
+# Keys of `build` and `test` whose texts are each passed to programs as one argument.
 TEXTS = ("options", "targets", "commands", "run")
 
 # Frameworks whose tests are programs that the build makes.
@@ -186,11 +185,11 @@ _OWN_FRAMEWORK = {"cmake": "ctest", "meson": "meson", "bazel": "bazel"}
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """`path` is within `source`, or without one within the repository; `cells` are globs of those
-    that it is for, all without any. `chooses_sm` says that it is meant to have code for other GPUs
-    than the matrix asks for; `trust` is a group of libraries that share no objects with others;
-    `shm` is how much memory its processes may share, in MB; `position` is where a file says its
-    `path`."""
+    """A library. `path` is within `source`, or without one within the repository; `cells` are globs
+    of those that it is for, all without any. `chooses_sm` says that it is meant to have code for
+    other GPUs than the matrix asks for; `trust` is a group of libraries that share no objects with
+    others; `shm` is how much memory its processes may share, in MB; `position` is where a file says
+    its `path`."""
 
     name: str
     path: str = "."
@@ -300,8 +299,8 @@ class Matrix:
     cuda_compat: bool
     registry: Publication | None
     axes: Mapping[str, tuple[str, ...]]
-    defaults: Defaults
-    aliases: Mapping[str, Alias]
+    defaults: NameDefaults
+    aliases: Mapping[str, CellAlias]
     sm: tuple[str, ...]
     bases: Mapping[str, str]
     libraries: tuple[Library, ...]

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 from envmatrix.matrix.cells import Cell, version_key
-from envmatrix.matrix.model import Alias, Defaults
+from envmatrix.matrix.model import CellAlias, NameDefaults
 
 _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 def assign_short_names(
     cells: Sequence[Cell],
-    aliases: Mapping[str, Alias],
-    defaults: Defaults,
+    aliases: Mapping[str, CellAlias],
+    defaults: NameDefaults,
     os_order: Sequence[str],
 ) -> dict[str, Cell]:
     """Return the cell of each short name; an alias overrides a generated name."""
@@ -26,7 +26,7 @@ def assign_short_names(
     return names
 
 
-def generated_names(cell: Cell, defaults: Defaults) -> Iterator[str]:
+def generated_names(cell: Cell, defaults: NameDefaults) -> Iterator[str]:
     """Yield all short names that the cell could have: `cuda12`, `cuda12.4`, ... before the arch."""
     cudas = [f"cuda{version}" for version in _prefixes(cell.cuda)]
     cudnns = [f"-cudnn{version}" for version in _prefixes(cell.cudnn)] if cell.cudnn else [""]
@@ -36,9 +36,9 @@ def generated_names(cell: Cell, defaults: Defaults) -> Iterator[str]:
 
 def alias_cells(
     name: str,
-    alias: Alias,
+    alias: CellAlias,
     cells: Iterable[Cell],
-    defaults: Defaults,
+    defaults: NameDefaults,
     os_order: Sequence[str],
 ) -> dict[str, Cell]:
     """Return the names of one alias, with the cell of each."""
@@ -50,7 +50,7 @@ def alias_cells(
     return _best(named, _os_ranks(defaults, os_order))
 
 
-def _matches(alias: Alias, cell: Cell) -> bool:
+def _matches(alias: CellAlias, cell: Cell) -> bool:
     return (
         (alias.cuda, alias.cudnn) == (cell.cuda, cell.cudnn)
         and alias.os in (None, cell.os)
@@ -58,7 +58,7 @@ def _matches(alias: Alias, cell: Cell) -> bool:
     )
 
 
-def _with_arch(stem: str, cell: Cell, defaults: Defaults) -> Iterator[str]:
+def _with_arch(stem: str, cell: Cell, defaults: NameDefaults) -> Iterator[str]:
     yield f"{stem}-{cell.arch}"
     if cell.arch == defaults.arch:
         yield stem
@@ -70,7 +70,7 @@ def _prefixes(version: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
-def _os_ranks(defaults: Defaults, os_order: Sequence[str]) -> dict[str, int]:
+def _os_ranks(defaults: NameDefaults, os_order: Sequence[str]) -> dict[str, int]:
     """Return ranks, the highest for the default operating system, then in the order of the
     matrix."""
     ranks = {os: -position for position, os in enumerate(os_order, start=1)}

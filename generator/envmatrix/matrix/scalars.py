@@ -27,7 +27,7 @@ _PROJECT = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 _SHA256 = r"^[0-9a-f]{64}$"
 _DEPOT = r"^//[^/@#*\s][^@#*\s]*[^/@#*\s.]$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-# With a host: what stands before it may be a login, which is refused for itself.
+# With a host, maybe after a login, which another check rejects.
 _URL = r"https?://([^\s/?#@]*@)?[^\s/?#@:]"
 _WEB = f"^{_URL}"
 

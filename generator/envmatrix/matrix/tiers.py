@@ -50,14 +50,14 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class TierCells:
-    """The cells that run on an occasion, in the order in which they were chosen."""
+    """The cells of a tier, in the order in which they were chosen, and their coverage."""
 
     name: str
     choices: tuple[Choice, ...]
     coverage: tuple[Coverage, ...]
 
 
-# A command uses the cells of a tier, and its coverage.
+# Cached: a command calls it to select cells and again to show the tier.
 @lru_cache(maxsize=8)
 def tier_of(matrix: Matrix, name: str) -> TierCells:
     chosen, budget = _choose(matrix, name), matrix.tiers.get(name)

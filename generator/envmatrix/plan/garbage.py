@@ -31,7 +31,7 @@ GRACE_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing that is kept. `key` is what its users know it by: a fingerprint, a sha256, a name;
+    """A stored image or file. `key` is its identity: a fingerprint, a sha256, a name;
     `names` are those of an image; `size` in bytes, `age` in seconds."""
 
     kind: Kind

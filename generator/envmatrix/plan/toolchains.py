@@ -21,8 +21,8 @@ _COMPILERS = re.compile(
     re.IGNORECASE,
 )
 
-# sccache runs the programs of nvcc itself, which makes other objects than nvcc; before 0.9 it took
-# `nvcc -E` for all input of the host compiler.
+# sccache runs the programs below nvcc itself, so its objects differ from those of nvcc; before 0.9
+# it took `nvcc -E` for all input of the host compiler.
 _SCCACHE_LANGUAGES = ("C", "CXX")
 
 
