@@ -137,7 +137,7 @@ def _publish(images: Sequence[Inputs], repository: str) -> ImagesLock:
                 inputs.fingerprint,
                 {**others, inputs.image.arch: image},
             )
-    return ImagesLock().updated(published, {environment for environment, _ in published})
+    return ImagesLock().with_published(published, {environment for environment, _ in published})
 
 
 def _names(inputs: Inputs) -> tuple[str, str]:

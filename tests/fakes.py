@@ -21,7 +21,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.dnf import Packages, Repositories
-from envmatrix.lock.image import Contents, markers
+from envmatrix.lock.image import ImageContents, markers
 from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.nvidia_apt import NvidiaApt
@@ -29,7 +29,7 @@ from envmatrix.lock.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.pip import Pip
 from envmatrix.lock.redist import PLATFORMS, Redist
 from envmatrix.lock.requests import all_requests
-from envmatrix.lock.resolve import Base, Resolver, upgrade_rule
+from envmatrix.lock.resolve import BaseState, Resolver, upgrade_rule
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell
@@ -241,14 +241,14 @@ def with_cuda(
     components: Sequence[str] = ("nvcc", "cudart", "cccl"),
     cudnn: tuple[int, ...] = (9, 10, 2),
     suite: str = "jammy",
-) -> Contents:
+) -> ImageContents:
     """What an image of NVIDIA's says of itself; its libraries are of version 1.2.3."""
     patterns = [
         text for name in (*components, *(["cudnn"] if cudnn else ())) for text in markers()[name]
     ]
     tree = [text.replace(".so.*", ".so.1.2.3").replace("*", "") for text in patterns]
     names = ("CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL")
-    return Contents(
+    return ImageContents(
         os={"VERSION_CODENAME": suite, "PRETTY_NAME": f"The {suite}"},
         numbers=dict(zip(names, cudnn, strict=False)),
         cuda=cuda,
@@ -264,7 +264,7 @@ class Workshop:
     directory: Path
     archive: Archive
     host_arch: str = "amd64"
-    contents: Contents = field(default_factory=with_cuda)
+    contents: ImageContents = field(default_factory=with_cuda)
     made: list[tuple[str, int]] = field(default_factory=list)
     homes: list[str] = field(default_factory=list)
 
@@ -291,20 +291,20 @@ class Workshop:
         self.homes.append(base)
         return Rpms(repositories)
 
-    def released(self, suite: str, arch: str) -> int:
+    def release_time(self, suite: str, arch: str) -> int:
         if load_facts().of_suite(suite).family.name == "deb":
-            return self.apt_of_host(suite, arch).released
+            return self.apt_of_host(suite, arch).release_time
         return 1767225600
 
-    def base(self, key: str, package_set: PackageSet, epoch: int) -> Base:
+    def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState:
         self.made.append((key, epoch))
         if package_set.request.resolver == "image":
-            return Base(None, "Package: libuv1\n")
+            return BaseState(None, "Package: libuv1\n")
         names = [item.name for item in package_set.artifacts]
         layer = digest(str(epoch), *(item.sha256 for item in package_set.artifacts))
-        return Base(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))
+        return BaseState(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))
 
-    def look_into(self, image: str, arch: str) -> Contents:
+    def look_into(self, image: str, arch: str) -> ImageContents:
         return self.contents
 
 

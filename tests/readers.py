@@ -417,7 +417,7 @@ def readers() -> Sequence[Reader]:
             "docker info", [_json(_DOCKER)], _text(lambda text: host.parse_docker_info(text, ""))
         ),
         Reader("progress of a build", [_json(_PROGRESS)], _text(_progress)),
-        Reader("contents of an image", [_PROBE], _text(image.read)),
+        Reader("contents of an image", [_PROBE], _text(image.parse_contents)),
         Reader("repomd.xml", [_REPOMD], lambda _, content: dnf._revision("x", content)),
         Reader("sdist", [_tar("gz"), _tar("xz"), _tar("")], _archive("a-1.tar.gz")),
         Reader("wheel", [_zip()], _archive("a-1-py3-none-any.whl")),

@@ -112,7 +112,7 @@ def test_what_an_image_has_is_found_and_used_as_it_is(
     done = envmatrix("run", "compile", CELL, cwd=root)
 
     digits = image.partition("sha256:")[2][:12]
-    found = model.load(root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].found
+    found = model.load(root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
     assert found == {"cuda": RELEASE, "cccl": "", "cudart": "13", "nvcc": ""}
     assert "banner" not in done.stdout
     made = (root / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")

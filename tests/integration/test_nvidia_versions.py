@@ -108,5 +108,5 @@ def test_apt_finds_the_version_that_is_asked_for(apt: NvidiaApt, asked: str, fou
 def test_what_apt_does_not_find_is_told(apt: NvidiaApt, asked: str, lacking: str) -> None:
     with pytest.raises(LookupFailed) as caught:
         apt.resolve(["libnccl2=2.21.5-1+cuda12.4", asked], "debian12", "amd64")
-    assert caught.value.message == f"`{REPOSITORY}` has not `{lacking}`"
+    assert caught.value.message == f"`{REPOSITORY}` does not have `{lacking}`"
     assert caught.value.details

@@ -41,7 +41,7 @@ def test_what_one_engine_pushed_another_pulls_by_digest(
     assert before == {"runtime-amd64": "pull", "devel-amd64": "pull"}
     assert set(after.values()) == {"reuse"}
     for flavour in ("runtime", "devel"):
-        its = checkout.published.published(ENVIRONMENT, flavour, "amd64")
+        its = checkout.published.find_image(ENVIRONMENT, flavour, "amd64")
         assert its
         name = f"envmatrix/{ENVIRONMENT}:{flavour}-amd64-{its.fingerprint[:12]}"
         shown = json.loads(other.run("image", "inspect", name).stdout)[0]
@@ -122,8 +122,8 @@ def test_an_index_waits_for_the_images_of_other_machines(
 def test_a_tag_with_a_fingerprint_is_never_replaced(checkout: Checkout, registry: str) -> None:
     checkout.use(f"{registry}/foreign")
     checkout.run("push")
-    its = checkout.published.published(ENVIRONMENT, "runtime", "amd64")
-    devel = checkout.published.published(ENVIRONMENT, "devel", "amd64")
+    its = checkout.published.find_image(ENVIRONMENT, "runtime", "amd64")
+    devel = checkout.published.find_image(ENVIRONMENT, "devel", "amd64")
     assert its
     assert devel
     tag = f"{ENVIRONMENT}-runtime-amd64-{its.fingerprint[:12]}"
@@ -158,7 +158,7 @@ def test_check_names_what_the_registry_lost(
     with registries.serve(registry_image, home) as its:
         checkout.use(its.repository("lost"))
         checkout.run("push")
-        image = checkout.published.published(ENVIRONMENT, "devel", "amd64")
+        image = checkout.published.find_image(ENVIRONMENT, "devel", "amd64")
         assert image
         its.lose(image.digest)
 

@@ -230,7 +230,7 @@ def test_a_lock_that_no_longer_answers_is_told_in_words(envmatrix: Prompt, locke
     (locked / "envs/runtime.yaml").write_text("flavour: runtime\npackages: [curl]\n")
     answer = envmatrix("lock", "--check")
     assert answer.status == 4
-    assert "`debian12-amd64-runtime` asks for apt bookworm curl, the lock answers" in answer.err
+    assert "`debian12-amd64-runtime` asks for apt bookworm curl, the lock has" in answer.err
     assert answer.err.endswith("hint: bring it up to date: `envmatrix lock`\n")
 
 

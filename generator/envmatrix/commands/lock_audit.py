@@ -12,7 +12,7 @@ from envmatrix.console import Console, output
 from envmatrix.engine.workshop import LocalWorkshop
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
-from envmatrix.lock.libraries import File
+from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.facts import Facts
 from envmatrix.store.artifacts import Store, cache_directory
@@ -33,10 +33,10 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
         )  # fmt: skip
 
         def of_suite(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            return offers_of(workshop.apt_of_host(suite, arch).shown(names))
+            return offers_of(workshop.apt_of_host(suite, arch).show(names))
 
         def of_security(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            return offers_of(workshop.security_of(suite, arch).shown(names))
+            return offers_of(workshop.security_of(suite, arch).show(names))
 
         def of_index(project: str) -> Sequence[Offer]:
             return offered_by(index_files(client, origins.pypi_indexes, project))
@@ -67,7 +67,7 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
         )
 
 
-def offered_by(files: Sequence[File]) -> Sequence[Offer]:
+def offered_by(files: Sequence[IndexFile]) -> Sequence[Offer]:
     """The versions that a project's files in the package index are of."""
     from packaging.utils import (
         InvalidSdistFilename,

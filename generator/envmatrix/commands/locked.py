@@ -47,7 +47,7 @@ def revision(workspace: Workspace, library: Library) -> Revision:
     assert library.source is not None  # noqa: S101 -- asked of what is locked alone
     locked = workspace.lock.sets[source_set(library)]
     versions = [its.version for its in locked.artifacts]
-    return Revision(locked.found.get(COMMIT) or min(versions, default=library.source.version))
+    return Revision(locked.versions.get(COMMIT) or min(versions, default=library.source.version))
 
 
 def _fetched(found: PackageSet, console: Console) -> PackageSet:

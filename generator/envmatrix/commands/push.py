@@ -79,7 +79,7 @@ def command(
             _show(survey, as_json=as_json)
             return
         done = publisher.publish(wanted, survey, jobs)
-    lock = workspace.published.updated(
+    lock = workspace.published.with_published(
         {(index.environment, index.flavour): its for index, its in done.items()},
         {cell.cell.environment for cell in workspace.matrix.cells},
     )

@@ -42,11 +42,11 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
     request = source.request
     place, version = request.packages
     if request.resolver == "git":
-        found = _checked_out(cache, place, source.found[COMMIT])
+        found = _checked_out(cache, place, source.versions[COMMIT])
         _check_submodules(source, json.loads((found / _COMMITS).read_text(encoding="utf-8")))
         return found / "tree"
     if request.resolver == "perforce":
-        known = source.found[CHANGELIST]
+        known = source.versions[CHANGELIST]
         return _kept(
             cache,
             f"perforce-{known}",
@@ -121,9 +121,9 @@ def _checked_out(cache: Path, url: str, commit: str) -> Path:
 
 
 def _check_submodules(source: PackageSet, found: Mapping[str, str]) -> None:
-    has_any = any(name.startswith(SUBMODULE) for name in source.found)
-    if has_any and source.found != found:  # a lock of before names none
-        names = sorted({name for name, _ in source.found.items() ^ found.items()})
+    has_any = any(name.startswith(SUBMODULE) for name in source.versions)
+    if has_any and source.versions != found:  # a lock of before names none
+        names = sorted({name for name, _ in source.versions.items() ^ found.items()})
         raise LookupFailed(
             f"`{source.request.packages[0]}` is not what was locked: {', '.join(names)}",
             hint="lock it again: `envmatrix lock`",

@@ -17,11 +17,10 @@ from envmatrix.engine.processes import run
 from envmatrix.engine.refusals import JOIN_GROUP, Refusal, refusal, refuses_user
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.apt import Apt, Run
-from envmatrix.lock.dnf import Dnf, Packages, Repositories, released
-from envmatrix.lock.image import PROBE, Contents
-from envmatrix.lock.image import read as look_up
+from envmatrix.lock.dnf import Dnf, Packages, Repositories, release_time
+from envmatrix.lock.image import PROBE, ImageContents, parse_contents
 from envmatrix.lock.model import PackageSet, Request
-from envmatrix.lock.resolve import Base
+from envmatrix.lock.resolve import BaseState
 from envmatrix.lock.zypper import Zypper
 from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.systems import Archive
@@ -90,11 +89,11 @@ class LocalWorkshop:
         manager = _MANAGERS[self._families[base]]
         return manager(directory, repositories, lambda command: self._in_container(image, command))
 
-    def released(self, suite: str, arch: str) -> int:
+    def release_time(self, suite: str, arch: str) -> int:
         if self.facts.of_suite(suite).family.name == "deb":
-            return self.apt_of_host(suite, arch).released
+            return self.apt_of_host(suite, arch).release_time
         its = self._repositories(suite, arch)
-        return released(its, lambda path: read(self.fetcher.client, [its.mirror], path))
+        return release_time(its, lambda path: read(self.fetcher.client, [its.mirror], path))
 
     def _repositories(self, suite: str, arch: str) -> Repositories:
         os, archive = self.facts.of_suite(suite), self.facts.archive(suite, arch)
@@ -109,16 +108,16 @@ class LocalWorkshop:
             releasever=str(os.releasever),
         )
 
-    def base(self, key: str, package_set: PackageSet, epoch: int) -> Base:
+    def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState:
         if package_set.request.resolver == "image":
             return self._image(key, package_set.request)
         self.fetcher.fetch(package_set.artifacts, self.console)
         layout = bases.base_layout(self.cache, self.store, package_set, epoch, self.console)
         self._layouts[key] = layout, base_image(key, package_set.request, layout.diff_id)
-        return Base(layout.diff_id, layout.read("var/lib/dpkg/status"))
+        return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
-    def look_into(self, image: str, arch: str) -> Contents:
-        return look_up(shown(image, arch, "sh", "-c", PROBE))
+    def look_into(self, image: str, arch: str) -> ImageContents:
+        return parse_contents(shown(image, arch, "sh", "-c", PROBE))
 
     def _loaded(self, base: str) -> str:
         """The engine's name of a base that was made before."""
@@ -127,16 +126,16 @@ class LocalWorkshop:
             bases.load(layout, self._images[base], Made(self.cache / "made"))
         return self._images[base]
 
-    def _image(self, key: str, request: Request) -> Base:
+    def _image(self, key: str, request: Request) -> BaseState:
         (image,) = request.packages
         _pull(image, request.arch)
         self._images[key] = image
         self._families[key] = self.facts.of_suite(request.suite or "").family.name
         if self._families[key] != "deb":
-            return Base(None, str(self._rpm_database(key, image, request.arch)))
+            return BaseState(None, str(self._rpm_database(key, image, request.arch)))
         status = shown(image, request.arch, "cat", "/var/lib/dpkg/status")
         check_architecture(image, request.arch, status)
-        return Base(None, status)
+        return BaseState(None, status)
 
     def _rpm_database(self, key: str, image: str, arch: str) -> Path:
         """A root that has the rpm database of an image and nothing else; nothing of it is run."""

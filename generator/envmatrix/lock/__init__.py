@@ -1,1 +1,1 @@
-"""What was chosen: every package, wheel and base of every cell, by sha256."""
+"""The lock: every package, wheel and base of every cell, by sha256."""

@@ -1,5 +1,5 @@
-"""What became of locked packages since: superseded, with a security update, withdrawn, or gone.
-Pure: what is offered now is handed in."""
+"""Locked packages compared with what archives offer now: superseded, with a security update,
+yanked, or gone. Pure: the current offers are passed in."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ State = Literal["security", "gone", "yanked", "superseded"]
 _FIELD = re.compile(r"^(Package|Version|SHA256): (\S+)", re.MULTILINE)
 _DEB = re.compile(r"_(?P<arch>[a-z0-9]+)\.deb$")
 
-# What cannot wait: without a fix, or soon no longer to be had.
+# States to act on at once: a fix is missing, or the package may soon be unavailable.
 URGENT: frozenset[State] = frozenset({"security", "gone", "yanked"})
 
 _DEBIAN = frozenset({"bootstrap", "apt", "apt-files"})
 _PYTHON = frozenset({"pip", "wheels", "sdist"})
-_NOT_ASKED = {
+_NOT_AUDITED = {
     "image": "an image by digest: ask whoever publishes it",
     "in-image": "what is in an image by digest: ask whoever publishes it",
     "redist": "NVIDIA's archives have no list of security updates",
@@ -52,9 +52,9 @@ Offers = Mapping[str, Sequence[Offer]]
 
 @dataclass(frozen=True, slots=True)
 class Archives:
-    """What is offered now, by name, of the names asked for: in a suite for an architecture, in the
-    security archive of that suite, and in the package index. Each raises LookupFailed where it
-    cannot be read, the index Absent where it has no such project."""
+    """Current offers by package name: of a suite for an architecture, of the security archive of
+    that suite, and of a project in the package index. Each raises LookupFailed if it cannot be
+    read, and the index raises Absent if it has no such project."""
 
     suite: Callable[[str, str, Sequence[str]], Offers]
     security: Callable[[str, str, Sequence[str]], Offers]
@@ -62,9 +62,9 @@ class Archives:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Finding:
-    """A locked package and what became of it; `offered` is the version to take instead, if there
-    is one, of `where`."""
+class AuditFinding:
+    """A locked package and its state in `where`; `offered` is the version to use instead, if
+    any."""
 
     state: State
     package: str
@@ -77,152 +77,160 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`audited` packages were compared; `not_audited` says of sets why they were not."""
+    """`audited` packages were compared; `not_audited` maps other sets to the reason."""
 
     audited: int
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
     not_audited: Mapping[str, str]
     failed: tuple[str, ...] = ()
 
     @property
     def is_urgent(self) -> bool:
-        return any(its.state in URGENT for its in self.findings)
+        return any(finding.state in URGENT for finding in self.findings)
 
 
 def audit(lock: Lock, archives: Archives) -> Audit:
     failed: list[str] = []
-    findings = [*_of_suites(lock, archives, failed), *_of_index(lock, archives, failed)]
-    asked = {key: its for key, its in lock.sets.items() if _is_asked(its)}
+    findings = [*_suite_findings(lock, archives, failed), *_index_findings(lock, archives, failed)]
+    audited = {
+        key: package_set for key, package_set in lock.sets.items() if _is_audited(package_set)
+    }
     return Audit(
-        len({(its.request.arch, item) for its in asked.values() for item in its.artifacts}),
+        len(
+            {
+                (package_set.request.arch, item)
+                for package_set in audited.values()
+                for item in package_set.artifacts
+            }
+        ),
         tuple(sorted(findings)),
         {
-            key: _NOT_ASKED.get(its.request.resolver, "nothing is known of its archive")
-            for key, its in sorted(lock.sets.items())
-            if key not in asked
+            key: _NOT_AUDITED.get(package_set.request.resolver, "nothing is known of its archive")
+            for key, package_set in sorted(lock.sets.items())
+            if key not in audited
         },
         tuple(failed),
     )
 
 
 def offers_of(shown: str) -> Offers:
-    """The versions that apt shows stanzas of."""
-    found: dict[str, list[Offer]] = {}
+    """Parse the offers out of stanzas of `apt-cache show`."""
+    offers: dict[str, list[Offer]] = {}
     for stanza in shown.split("\n\n"):
         fields = dict(_FIELD.findall(stanza))
         if {"Package", "Version", "SHA256"} <= fields.keys():
             offer = Offer(fields["Version"], fields["SHA256"])
-            found.setdefault(fields["Package"], []).append(offer)
-    return found
+            offers.setdefault(fields["Package"], []).append(offer)
+    return offers
 
 
-def _is_asked(package_set: PackageSet) -> bool:
+def _is_audited(package_set: PackageSet) -> bool:
     return package_set.request.resolver in _DEBIAN | _PYTHON
 
 
-def _of_suites(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[Finding]:
-    """What suites and their security archives say; those that say nothing are added to `failed`."""
+def _suite_findings(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[AuditFinding]:
+    """Yield the findings of suites and their security archives; add unreadable ones to `failed`."""
     for (suite, arch), packages in _suites(lock).items():
         names = sorted({item.name for item in packages})
-        for where, ask, judge in (
-            (suite, archives.suite, _in_suite),
-            (f"{suite}-security", archives.security, _in_security),
+        for origin, read_offers, judge in (
+            (suite, archives.suite, _suite_change),
+            (f"{suite}-security", archives.security, _security_change),
         ):
             try:
-                offers = ask(suite, arch, names)
+                offers = read_offers(suite, arch, names)
             except LookupFailed as error:
-                failed.append(f"{where} for {arch}: {error.message}")
+                failed.append(f"{origin} for {arch}: {error.message}")
                 continue
             for item, keys in packages.items():
-                if its := judge(item, offers.get(item.name, ())):
-                    state, offered = its
-                    yield Finding(state, item.name, item.version, arch, where, offered, keys)
+                if change := judge(item, offers.get(item.name, ())):
+                    state, offered = change
+                    yield AuditFinding(state, item.name, item.version, arch, origin, offered, keys)
 
 
-def _of_index(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[Finding]:
+def _index_findings(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[AuditFinding]:
     for project, files in _projects(lock).items():
         try:
-            listed = archives.index(project)
+            offers = archives.index(project)
         except Absent:
-            listed = ()
+            offers = ()
         except LookupFailed as error:
             failed.append(f"{project}: {error.message}")
             continue
         for item, (arch, keys) in files.items():
-            if its := _in_index(item, listed):
-                state, offered = its
-                yield Finding(state, item.name, item.version, arch, "the index", offered, keys)
+            if change := _index_change(item, offers):
+                state, offered = change
+                yield AuditFinding(state, item.name, item.version, arch, "the index", offered, keys)
 
 
 def _suites(lock: Lock) -> Mapping[tuple[str, str], Mapping[Artifact, tuple[str, ...]]]:
-    """The packages of each suite and architecture, each with the sets that have it. A set may have
-    packages of another architecture than its own."""
-    found: dict[tuple[str, str], dict[Artifact, tuple[str, ...]]] = {}
-    for key, its in sorted(lock.sets.items()):
-        for item in its.artifacts if its.request.resolver in _DEBIAN else ():
+    """Return the packages of each suite and architecture, each with the keys of its sets. A set may
+    have packages of another architecture than its own."""
+    suites: dict[tuple[str, str], dict[Artifact, tuple[str, ...]]] = {}
+    for key, package_set in sorted(lock.sets.items()):
+        for item in package_set.artifacts if package_set.request.resolver in _DEBIAN else ():
             match = _DEB.search(item.filename)
             machine = machine_called(debian=match["arch"]) if match else None
-            arch = machine.docker if machine else its.request.arch
-            packages = found.setdefault((str(its.request.suite), arch), {})
+            arch = machine.docker if machine else package_set.request.arch
+            packages = suites.setdefault((str(package_set.request.suite), arch), {})
             packages[item] = (*packages.get(item, ()), key)
-    return found
+    return suites
 
 
 def _projects(lock: Lock) -> Mapping[str, Mapping[Artifact, tuple[str, tuple[str, ...]]]]:
-    found: dict[str, dict[Artifact, tuple[str, tuple[str, ...]]]] = {}
-    for key, its in sorted(lock.sets.items()):
-        if its.request.resolver in _PYTHON:
-            for item in its.artifacts:
-                files = found.setdefault(item.name, {})
-                _, keys = files.get(item, (its.request.arch, ()))
-                files[item] = (its.request.arch, (*keys, key))
-    return found
+    projects: dict[str, dict[Artifact, tuple[str, tuple[str, ...]]]] = {}
+    for key, package_set in sorted(lock.sets.items()):
+        if package_set.request.resolver in _PYTHON:
+            for item in package_set.artifacts:
+                files = projects.setdefault(item.name, {})
+                _, keys = files.get(item, (package_set.request.arch, ()))
+                files[item] = (package_set.request.arch, (*keys, key))
+    return projects
 
 
 def _newest(offers: Iterable[Offer]) -> Offer | None:
-    return max(offers, key=lambda its: DebianVersion(its.version), default=None)
+    return max(offers, key=lambda offer: DebianVersion(offer.version), default=None)
 
 
-def _in_suite(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
+def _suite_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
     newest = _newest(offers)
     offered = newest.version if newest else None
-    if not any(item.sha256 == its.sha256 for its in offers):
+    if not any(item.sha256 == offer.sha256 for offer in offers):
         return "gone", offered
     if newest and DebianVersion(newest.version) > DebianVersion(item.version):
         return "superseded", offered
     return None
 
 
-def _in_security(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
+def _security_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
     newest = _newest(offers)
     if newest and DebianVersion(newest.version) > DebianVersion(item.version):
         return "security", newest.version
     return None
 
 
-def _in_index(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
-    """What is newer counts where it is of the same minor release: which one of those is meant, the
-    matrix says."""
-    offered = _newest_alike(item.version, offers)
-    own = next((its for its in offers if item.sha256 == its.sha256), None)
-    if own is None:
-        return "gone", offered
-    if own.is_yanked:
-        return "yanked", offered
-    return ("superseded", offered) if offered else None
+def _index_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
+    """Return the state of a wheel; only newer versions of the same minor release count, as the
+    matrix selects the minor release."""
+    newest = _newest_of_minor(item.version, offers)
+    locked = next((offer for offer in offers if item.sha256 == offer.sha256), None)
+    if locked is None:
+        return "gone", newest
+    if locked.is_yanked:
+        return "yanked", newest
+    return ("superseded", newest) if newest else None
 
 
-def _newest_alike(version: str, offers: Sequence[Offer]) -> str | None:
+def _newest_of_minor(version: str, offers: Sequence[Offer]) -> str | None:
     from packaging.version import InvalidVersion, Version
 
-    own = Version(version)
-    found: set[Version] = set()
+    locked = Version(version)
+    newer: set[Version] = set()
     for offer in offers:
         try:
             other = Version(offer.version)
         except InvalidVersion:
             continue
-        is_alike = other.release[:2] == own.release[:2] and not other.is_prerelease
-        if is_alike and other > own and not offer.is_yanked:
-            found.add(other)
-    return str(max(found)) if found else None
+        is_same_minor = other.release[:2] == locked.release[:2] and not other.is_prerelease
+        if is_same_minor and other > locked and not offer.is_yanked:
+            newer.add(other)
+    return str(max(newer)) if newer else None

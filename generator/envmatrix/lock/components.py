@@ -1,5 +1,5 @@
-"""How each source's packages become a component's files: `data/components.yaml`, typed, with the
-versions of products that no release of CUDA pins."""
+"""Recipes that turn each source's packages into a component's files: `data/components.yaml`, typed,
+with the versions of products that no release of CUDA pins."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import yaml
 from envmatrix.matrix.cells import version_key
 from envmatrix.matrix.facts import in_range
 
-# How the name of a package of one CUDA release ends.
-_OF_RELEASE = re.compile(r"(-\{dev\})?-\{dashed\}$")
+# The end of the name of a package of one CUDA release.
+_RELEASE_SUFFIX = re.compile(r"(-\{dev\})?-\{dashed\}$")
 
 
 @dataclass(frozen=True, slots=True)
 class Stub:
-    """A library of the driver that a source has no stub of. One is made, of the functions that
-    `headers` declare, as far as they are there; each returns `answer`."""
+    """A driver library without a stub in a source. The generated stub has the functions that those
+    `headers` that exist declare; each returns `answer`."""
 
     library: str
     headers: tuple[str, ...]
@@ -31,7 +31,7 @@ class Stub:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One part of one component. Texts hold `{words}` of the release and the target."""
+    """One part of one component. Texts contain `{words}` of the release and the target."""
 
     take: Mapping[str, Mapping[str, tuple[str, ...]]]
     drop: tuple[str, ...] = ()
@@ -41,9 +41,10 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
-    """A version of a product that no release of CUDA pins, for the releases from `first` to `last`:
-    its packages are `built` with one of the same major, its archive is a `variant`."""
+class ProductRelease:
+    """A version of a product that no release of CUDA pins, for the CUDA releases from `first` to
+    `last`. Its packages are `built` with a release of the same major; its archive is a
+    `variant`."""
 
     version: str
     first: str
@@ -62,51 +63,53 @@ class Recipes:
     parts: Mapping[str, Mapping[str, Mapping[str, Recipe]]]
     cudnn: Mapping[str, Mapping[str, Mapping[str, Recipe]]]
     words: Mapping[str, Mapping[str, Mapping[str, str]]]
-    products: Mapping[str, tuple[Product, ...]] = field(default_factory=dict)
+    products: Mapping[str, tuple[ProductRelease, ...]] = field(default_factory=dict)
 
     def of(self, source: str, components: Sequence[str], part: str) -> tuple[Recipe, ...]:
-        """The recipes of `part` for those `components` that have one. All are in `source`: the
-        rule `components` leaves out the cells that ask for another one."""
-        known = self.parts[source]
-        return tuple(known[name][part] for name in sorted(components) if part in known[name])
+        """Return the recipes of `part` for those `components` that have one. `source` has all of
+        them: the rule `components` excludes cells with others."""
+        recipes = self.parts[source]
+        return tuple(recipes[name][part] for name in sorted(components) if part in recipes[name])
 
     def of_cudnn(self, source: str, version: str) -> Mapping[str, Recipe]:
-        """The recipes of a version of cuDNN, by part."""
-        known = self.cudnn[source]
-        until = [first for first in known if version_key(first) <= version_key(version)]
-        return known[max(until, key=version_key)]
+        """Return the recipes of a version of cuDNN, by part."""
+        recipes = self.cudnn[source]
+        applicable = [first for first in recipes if version_key(first) <= version_key(version)]
+        return recipes[max(applicable, key=version_key)]
 
     def words_of(self, source: str, release: str) -> Mapping[str, str]:
-        """What the `{words}` of `source` mean for a CUDA release."""
+        """Return the values of the `{words}` of `source` for a CUDA release."""
         rows = sorted(self.words[source].items(), key=lambda row: version_key(row[0]))
-        until = [words for first, words in rows if version_key(first) <= version_key(release)]
-        own = {name: word for words in until for name, word in words.items()}
+        applicable = [words for first, words in rows if version_key(first) <= version_key(release)]
+        own = {name: word for words in applicable for name, word in words.items()}
         return {**self._product_words(release), **own}
 
     def _product_words(self, release: str) -> Mapping[str, str]:
-        """The newest version of each product that works with a release."""
-        found: dict[str, str] = {}
+        """Return the words of the newest version of each product that works with a release."""
+        words: dict[str, str] = {}
         for name, products in self.products.items():
-            known = [its for its in products if in_range(release, its.first, its.last)]
-            if known:
-                its = max(known, key=lambda product: version_key(product.version))
-                found[name], found[f"{name}_major"] = its.version, its.version.split(".")[0]
-                found[f"{name}_built"], found[f"{name}_variant"] = its.built, its.variant
-        return found
+            compatible = [
+                product for product in products if in_range(release, product.first, product.last)
+            ]
+            if compatible:
+                product = max(compatible, key=lambda product: version_key(product.version))
+                words[name], words[f"{name}_major"] = product.version, product.version.split(".")[0]
+                words[f"{name}_built"], words[f"{name}_variant"] = product.built, product.variant
+        return words
 
 
 @cache
 def shipped_recipes() -> Recipes:
     products = {
-        name: tuple(Product(**row) for row in _read(f"{name}.yaml"))
+        name: tuple(ProductRelease(**row) for row in _read(f"{name}.yaml"))
         for name in ("cutensor", "nccl", "tensorrt")
     }
     return replace(recipes_of(_read("components.yaml")), products=products)
 
 
 def recipes_of(document: Mapping[str, Any]) -> Recipes:
-    """The recipes of a document such as `components.yaml`."""
-    sources = {source: _whole(source, document) for source in document}
+    """Return the recipes of a document such as `components.yaml`."""
+    sources = {source: _merged_rows(source, document) for source in document}
     return Recipes(
         parts={
             source: {
@@ -125,25 +128,26 @@ def recipes_of(document: Mapping[str, Any]) -> Recipes:
     )
 
 
-def _whole(source: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What stands under a source, over what stands under the one that it is `like`."""
+def _merged_rows(source: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the rows of a source, merged over those of the source that it is `like`."""
     rows = dict(document[source])
     if "like" not in rows:
         return rows
-    like = _whole(rows.pop("like"), document)
+    like = _merged_rows(rows.pop("like"), document)
     words, own = like.get("words", {}), rows.get("words", {})
     both = {first: {**words.get(first, {}), **own.get(first, {})} for first in {*words, *own}}
     whole = {**like, **rows, "words": both}
-    return _crossed(whole.pop("crossed"), whole) if "crossed" in whole else whole
+    return _with_cross_packages(whole.pop("crossed"), whole) if "crossed" in whole else whole
 
 
-def _crossed(components: Sequence[str], rows: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The rows of some components, with the packages that are for a target on another machine."""
+def _with_cross_packages(components: Sequence[str], rows: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the rows of some components, with packages for cross compiling."""
 
     def part(name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
         take = row["take"].items()
         crossed = {
-            _OF_RELEASE.sub("-cross-{cross}-{dashed}", package): its for package, its in take
+            _RELEASE_SUFFIX.sub("-cross-{cross}-{dashed}", package): places
+            for package, places in take
         }
         return row if name == "tools" else {**row, "take": crossed}
 
@@ -155,19 +159,19 @@ def _crossed(components: Sequence[str], rows: Mapping[str, Any]) -> Mapping[str,
 
 
 def _by_version(rows: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The recipes of cuDNN, each whole, by the first version that has them."""
+    """Return the complete recipes of cuDNN by the first version that uses them."""
     if "runtime" in rows:
         return {"0": rows}
-    found: dict[str, Any] = {}
+    recipes: dict[str, Any] = {}
     before: Mapping[str, Any] = {}
     for first in sorted(rows, key=version_key):
         own = rows[first]
-        found[first] = before = own if "runtime" in own else _changed(before, own)
-    return found
+        recipes[first] = before = own if "runtime" in own else _with_changes(before, own)
+    return recipes
 
 
-def _changed(before: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parts of the version `before`, with what a later one says itself."""
+def _with_changes(before: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parts of the version `before`, overridden by those of a later one."""
 
     def part(name: str) -> Mapping[str, Any]:
         row = own.get(name, {})

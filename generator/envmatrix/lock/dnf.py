@@ -1,5 +1,5 @@
-"""Packages of the rpm family, resolved by dnf itself, in a base and for a root of its own: it says
-what it would install, nothing is installed."""
+"""Packages of the rpm family, resolved by dnf in a base and for a separate root: dnf prints the
+transaction, nothing is installed."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class Repositories:
     key: Path | None = None
 
 
-def released(repositories: Repositories, read: Callable[[str], bytes]) -> int:
-    """When the newest of the repositories was made, in seconds since 1970, as their indexes say."""
+def release_time(repositories: Repositories, read: Callable[[str], bytes]) -> int:
+    """Return when the newest repository was created, by its index, in seconds since 1970."""
     return max(_revision(path, read(f"{path}/repodata/repomd.xml")) for path in repositories.paths)
 
 
 def _revision(path: str, repomd: bytes) -> int:
     try:
         root = ElementTree.fromstring(repomd)  # noqa: S314 -- expat expands no entities of others
-        stamps = [int(float(it.text or "")) for it in root.iter(f"{_REPOMD}timestamp")]
+        stamps = [int(float(element.text or "")) for element in root.iter(f"{_REPOMD}timestamp")]
         return max(stamps)
     except (ElementTree.ParseError, ValueError) as error:
         raise LookupFailed(f"`{path}/repodata/repomd.xml` has no date: {error}") from error
@@ -64,9 +64,9 @@ def _revision(path: str, repomd: bytes) -> int:
 
 @dataclass(frozen=True)
 class Dnf:
-    """dnf's view of `repositories`, kept in `directory` and nowhere else.
+    """dnf's view of `repositories`, stored only in `directory`.
 
-    `run` runs a program where dnf is, which has `directory` too.
+    `run` runs a program where dnf is installed and `directory` is mounted.
     """
 
     directory: Path
@@ -74,52 +74,58 @@ class Dnf:
     run: Run
 
     def closure(self, packages: Sequence[str], root: str) -> tuple[Artifact, ...]:
-        """`packages` and what they need beyond those in the rpm database below `root`."""
+        """Return `packages` and their dependencies that the rpm database below `root` lacks."""
         return self._artifacts("install", packages, root)
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
-        found = self._artifacts("download", packages, str(self.directory / "empty"))
-        if not found:
+        artifacts = self._artifacts("download", packages, str(self.directory / "empty"))
+        if not artifacts:
             names = " ".join(packages)
             raise LookupFailed(f"dnf finds no package for {names} in {self.repositories.name}")
-        return found
+        return artifacts
 
     def _artifacts(self, verb: str, packages: Sequence[str], root: str) -> tuple[Artifact, ...]:
-        its = self.repositories
+        repositories = self.repositories
         self.directory.mkdir(parents=True, exist_ok=True)
-        wanted = {
+        transaction = {
             "verb": verb,
             "packages": list(packages),
             "root": root,
             "cache": str(self.directory / "cache"),
-            "arch": MACHINES[its.arch].rpm,
-            "releasever": its.releasever,
+            "arch": MACHINES[repositories.arch].rpm,
+            "releasever": repositories.releasever,
             "repositories": {
-                f"{its.name}-{number}": f"{its.mirror}/{path}"
-                for number, path in enumerate(its.paths, 1)
+                f"{repositories.name}-{number}": f"{repositories.mirror}/{path}"
+                for number, path in enumerate(repositories.paths, 1)
             },
-            "key": its.key.as_uri() if its.key else None,
+            "key": repositories.key.as_uri() if repositories.key else None,
         }
-        script, question = self.directory / _SCRIPT, self.directory / "wanted.json"
+        script, request_file = self.directory / _SCRIPT, self.directory / "request.json"
         script.write_text(resources.files("envmatrix").joinpath("lock", _SCRIPT).read_text("utf-8"))
-        question.write_text(json.dumps(wanted), encoding="utf-8")
-        said = self.run(["sh", "-c", _PYTHON, str(script), str(question)])
-        rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        request_file.write_text(json.dumps(transaction), encoding="utf-8")
+        printed = self.run(["sh", "-c", _PYTHON, str(script), str(request_file)])
+        rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
         return tuple(sorted(self._artifact(**row) for row in rows))
 
     def _artifact(
         self, repository: str, name: str, version: str, path: str, size: int, sha256: str
     ) -> Artifact:
-        its = self.repositories
-        inside = its.paths[int(repository.rpartition("-")[2]) - 1]
-        return checked(its, inside, Artifact(its.origin, path, name, version, size, sha256))
+        repositories = self.repositories
+        directory = repositories.paths[int(repository.rpartition("-")[2]) - 1]
+        return check_artifact(
+            repositories,
+            directory,
+            Artifact(repositories.origin, path, name, version, size, sha256),
+        )
 
 
-def checked(its: Repositories, inside: str, listed: Artifact) -> Artifact:
-    """What the index of the repository at `inside` lists, with its path in the origin."""
-    path = normpath(f"{inside}/{listed.path}")
-    if not path.startswith(f"{inside}/"):
-        raise LookupFailed(f"the index of {its.name} names `{listed.path}`, which is outside of it")
-    if not _SHA256.fullmatch(listed.sha256):
-        raise LookupFailed(f"`{path}` has no sha256 in the index of {its.name}")
-    return replace(listed, path=path)
+def check_artifact(repositories: Repositories, directory: str, artifact: Artifact) -> Artifact:
+    """Return an artifact listed by the repository at `directory`, with its path in the origin."""
+    path = normpath(f"{directory}/{artifact.path}")
+    if not path.startswith(f"{directory}/"):
+        raise LookupFailed(
+            f"the index of {repositories.name} names `{artifact.path}`, which is outside of it"
+        )
+    if not _SHA256.fullmatch(artifact.sha256):
+        raise LookupFailed(f"`{path}` has no sha256 in the index of {repositories.name}")
+    return replace(artifact, path=path)

@@ -1,5 +1,5 @@
-"""The lock of published images: which digest each flavour of each environment has in the
-registry. What consumes images reads it, and formats no tag.
+"""The lock of published images: the digest of each flavour of each environment in the registry.
+Consumers of images read it instead of formatting tags.
 
 `dumps` is canonical: equal locks are equal bytes.
 """
@@ -47,40 +47,40 @@ class PublishedIndex:
 
     @property
     def reference(self) -> str:
-        """What consumers pull; the engine takes its own architecture of it."""
+        """The reference to pull; the engine selects its own architecture."""
         return f"{self.repository}@{self.digest}"
 
     def image(self, arch: str) -> str:
-        """The image of one architecture, by its own digest."""
+        """Return the reference to the image of one architecture, by its own digest."""
         return f"{self.repository}@{self.images[arch].digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class ImagesLock:
-    """environment -> flavour -> what is published."""
+    """environment -> flavour -> published index."""
 
     environments: Mapping[str, Mapping[str, PublishedIndex]] = field(default_factory=dict)
 
     def find(self, environment: str, flavour: str) -> PublishedIndex | None:
         return self.environments.get(environment, {}).get(flavour)
 
-    def published(self, environment: str, flavour: str, arch: str) -> PublishedImage | None:
+    def find_image(self, environment: str, flavour: str, arch: str) -> PublishedImage | None:
         index = self.find(environment, flavour)
         return index.images.get(arch) if index else None
 
-    def updated(
+    def with_published(
         self,
         published: Mapping[tuple[str, str], PublishedIndex],
         environments: Collection[str],
     ) -> ImagesLock:
-        """With what is `published` now, without environments that are no more."""
+        """Return the lock with the newly `published` indexes, and only these `environments`."""
         rows = {key: dict(flavours) for key, flavours in self.environments.items()}
         for (environment, flavour), index in published.items():
             rows.setdefault(environment, {})[flavour] = index
         return ImagesLock({name: row for name, row in rows.items() if name in environments})
 
     def __iter__(self) -> Iterator[tuple[str, str, PublishedIndex]]:
-        """All of it: environment, flavour, index."""
+        """Yield each environment, flavour and index."""
         for environment, flavours in self.environments.items():
             for flavour, index in flavours.items():
                 yield environment, flavour, index
@@ -105,7 +105,7 @@ def dumps(lock: ImagesLock) -> str:
 
 
 def loads(text: str, file: str = FILE) -> ImagesLock:
-    """Raises ConfigurationError where the text is no such lock, OutOfDate for another version."""
+    """Raise ConfigurationError if the text is not such a lock, OutOfDate for another version."""
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
@@ -122,13 +122,13 @@ def loads(text: str, file: str = FILE) -> ImagesLock:
         rows = document["environments"].items()
         return ImagesLock({name: _flavours(flavours) for name, flavours in rows})
     except KeyError as error:
-        raise _no_lock(file, f"nothing is called {error}") from error
+        raise _no_lock(file, f"missing key {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise _no_lock(file, error) from error
 
 
 def load(root: Path) -> ImagesLock:
-    """That beside `matrix.yaml`; an empty one where nothing was ever published."""
+    """Return the lock beside `matrix.yaml`; an empty one if nothing was ever published."""
     try:
         return loads(text_of(root / FILE, FILE))
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def load(root: Path) -> ImagesLock:
 
 
 def save(lock: ImagesLock, root: Path) -> None:
-    """In one step: a reader has the old one or the new one."""
+    """Write the lock atomically."""
     write_whole(root / FILE, dumps(lock).encode())
 
 
@@ -152,11 +152,11 @@ def _index(row: Any) -> PublishedIndex:
     repository, _, digest = row["image"].partition("@")
     images = {
         platform.removeprefix("linux/"): PublishedImage(
-            _matching(_DIGEST, its["digest"]),
-            _matching(_FINGERPRINT, its["fingerprint"]),
-            tuple(_matching(_DIGEST, diff_id) for diff_id in its["diff_ids"]),
+            _matching(_DIGEST, image["digest"]),
+            _matching(_FINGERPRINT, image["fingerprint"]),
+            tuple(_matching(_DIGEST, diff_id) for diff_id in image["diff_ids"]),
         )
-        for platform, its in row["platforms"].items()
+        for platform, image in row["platforms"].items()
     }
     if not images:
         raise ValueError(f"{row['image']!r} has no platform")

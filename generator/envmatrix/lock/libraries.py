@@ -1,4 +1,4 @@
-"""Where libraries come from, looked up once: a commit, a changelist, or files by sha256."""
+"""Sources of libraries, resolved to a commit, a changelist, or files by sha256."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from envmatrix.lock.pip import ORIGIN, path_in_index
 from envmatrix.matrix.model import Library, LibrarySource
 
 COMMIT, CHANGELIST = "commit", "changelist"
-# How the keys of the commits of submodules begin, before their paths.
+# Prefix of the keys of submodules' commits, before their paths.
 SUBMODULE = "submodule "
 
-# What `arch` is of a set that is for no architecture.
+# `arch` of a set that is independent of the architecture.
 ANY = "source"
 
-# How the keys of all sets of libraries begin.
+# Prefix of the keys of all sets of libraries.
 _PREFIX = "library-"
 
 _KINDS = {"debian": "debian-source"}
@@ -26,7 +26,7 @@ RESOLVERS = frozenset({"git", "perforce", "sdist", "debian-source", "archive"})
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class IndexFile:
     """A file of a package index; `size` in bytes."""
 
     name: str
@@ -38,34 +38,33 @@ class File:
 
 @dataclass(frozen=True)
 class Libraries:
-    """What it takes to look up sources: the files of a project in the package index; those of a
-    source package of an operating system's suite; the commits of a revision of a git repository,
-    submodules too; a digest of a depot path at a changelist; sha256 and size of what is at a URL,
-    which is kept where it has the sha256 that is wanted; and the files of a source that is kept, a
-    ConfigurationError where they cannot be had of it."""
+    """Functions that look up sources: the files of a project in the package index; the files of a
+    source package in a suite; the commits of a revision of a git repository and its submodules; a
+    digest of a depot path at a changelist; sha256 and size in bytes of the content of a URL, stored
+    if it has the expected sha256; the unpacked files of a stored source, or ConfigurationError."""
 
-    index: Callable[[str], Sequence[File]]
+    index: Callable[[str], Sequence[IndexFile]]
     source_package: Callable[[str, str], Sequence[Artifact]]
     git: Callable[[str, str], Mapping[str, str]]
     depot: Callable[[str, str], str]
-    measured: Callable[[str, str], tuple[str, int]]
-    unpacked: Callable[[PackageSet], object]
+    measure: Callable[[str, str], tuple[str, int]]
+    unpack: Callable[[PackageSet], object]
 
     def resolve(self, request: Request) -> PackageSet:
         place, version = request.packages
         match request.resolver:
             case "git":
-                return PackageSet(request, (), found=self.git(place, version))
+                return PackageSet(request, (), versions=self.git(place, version))
             case "perforce":
-                return PackageSet(request, (), found={CHANGELIST: self.depot(place, version)})
+                return PackageSet(request, (), versions={CHANGELIST: self.depot(place, version)})
             case "sdist":
                 return PackageSet(request, (self._sdist(place, version),))
             case "debian-source":
                 files = self.source_package(request.suite or "", place)
                 return PackageSet(request, tuple(sorted(files)))
-        found = PackageSet(request, (self._archive(place, version),))
-        self._check(found)
-        return found
+        package_set = PackageSet(request, (self._archive(place, version),))
+        self._check(package_set)
+        return package_set
 
     def _sdist(self, project: str, version: str) -> Artifact:
         from packaging.utils import canonicalize_name
@@ -73,7 +72,7 @@ class Libraries:
         name = canonicalize_name(project)
         files = self.index(name)
         for file in files:
-            if _parsed(file) == (name, version):
+            if _parse_sdist(file) == (name, version):
                 path = path_in_index(file.url)
                 return Artifact(ORIGIN, path, name, version, file.size, file.sha256)
         raise Absent(
@@ -82,32 +81,32 @@ class Libraries:
         )
 
     def _archive(self, url: str, sha256: str) -> Artifact:
-        found, size = self.measured(url, sha256)
-        if found != sha256:
+        digest, size = self.measure(url, sha256)
+        if digest != sha256:
             raise LookupFailed(
-                f"`{url}` has the sha256 {found}, matrix.yaml says {sha256}",
+                f"`{url}` has the sha256 {digest}, matrix.yaml says {sha256}",
                 hint="if it was meant to change, write the new one into matrix.yaml",
             )
         name = re.sub(r"[^\w.+-]", "-", url.rstrip("/").rpartition("/")[2])
         return Artifact(URL, url, name, sha256[:12], size, sha256)
 
     def _check(self, source: PackageSet) -> None:
-        """Refuse a source that no library could be built of."""
+        """Raise LookupFailed if the archive cannot be unpacked."""
         try:
-            self.unpacked(source)
+            self.unpack(source)
         except ConfigurationError as error:
             url, _ = source.request.packages
             hint = f"is `{url}` an archive of sources, and complete?"
             raise LookupFailed(error.problems[0].message, hint=hint) from error
 
 
-def _versions(files: Sequence[File]) -> str:
-    versions = [found[1] for file in files if (found := _parsed(file))]
+def _versions(files: Sequence[IndexFile]) -> str:
+    versions = [parsed[1] for file in files if (parsed := _parse_sdist(file))]
     return ", ".join(versions[-8:]) or "none at all"
 
 
-def _parsed(file: File) -> tuple[str, str] | None:
-    """Project and version of a source distribution; None of any other file."""
+def _parse_sdist(file: IndexFile) -> tuple[str, str] | None:
+    """Return project and version of a source distribution; None for any other file."""
     from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 
     try:
@@ -118,27 +117,27 @@ def _parsed(file: File) -> tuple[str, str] | None:
 
 
 def source_set(library: Library) -> str:
-    """The key of the set that has a library's source."""
+    """Return the key of the set of a library's source."""
     return f"{_PREFIX}{library.name}"
 
 
-def of_library(key: str, error: LookupFailed) -> LookupFailed:
-    """An error about the source that the set `key` has, with the name of its library."""
+def library_error(key: str, error: LookupFailed) -> LookupFailed:
+    """Return `error` about the source set `key`, prefixed with the name of its library."""
     message = f"library `{key.removeprefix(_PREFIX)}`: {error.message}"
     return type(error)(message, details=error.details, hint=error.hint)
 
 
 def wheels_set(library: Library, os: str, arch: str) -> str:
-    """The key of the wheels that a library is built with; `arch` is Docker's name."""
+    """Return the key of the wheels that a library is built with; `arch` is Docker's name."""
     return f"{wheels_prefix(library)}{os}-{arch}"
 
 
 def wheels_prefix(library: Library) -> str:
-    """How the keys of all sets of a library's wheels begin."""
+    """Return the prefix of the keys of all sets of a library's wheels."""
     return f"{_PREFIX}{library.name}-wheels-"
 
 
 def source_request(source: LibrarySource, suite: str | None) -> Request:
-    """`suite` is that of a source package's operating system."""
+    """Return the request for a source; `suite` is only for source packages of Debian."""
     resolver = _KINDS.get(source.kind, source.kind)
     return Request(resolver, ANY, (source.place, source.version), suite)

@@ -30,7 +30,7 @@ _REFERENCE_DIGITS = 12
 
 @dataclass(frozen=True, slots=True, order=True)
 class Artifact:
-    """One file: `path` within `origin`, `size` in bytes, and the sha256 that decides."""
+    """One file: `path` within `origin`, `size` in bytes, identified by its sha256."""
 
     origin: str
     path: str
@@ -45,13 +45,13 @@ class Artifact:
 
     @property
     def reference(self) -> str:
-        """How a set lists it: readable in a diff, decided by the digits of the hash."""
+        """The entry in a set: readable in a diff, identified by the digits of the hash."""
         return f"{self.name} {self.version} {self.sha256[:_REFERENCE_DIGITS]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one set asks of a resolver; the answer is stale when this changes.
+    """The input of a resolver for one set; the set is stale when this changes.
 
     `resolver` is `bootstrap` (a base), `image` (a base that is an image by digest), `apt`
     (packages and what they depend on, over the sets in `below`), `dnf` or `zypper` (the same of
@@ -75,29 +75,31 @@ class Request:
 
     @property
     def foreign(self) -> tuple[str, ...]:
-        """The architectures beside its own that packages are asked of: `zlib1g-dev:arm64`."""
-        asked = {name.partition(":")[2] for name in self.packages if self.resolver == "apt"}
-        return tuple(sorted(asked - {"", self.arch}))
+        """The architectures other than its own among the packages: `zlib1g-dev:arm64`."""
+        arches = {name.partition(":")[2] for name in self.packages if self.resolver == "apt"}
+        return tuple(sorted(arches - {"", self.arch}))
 
 
 @dataclass(frozen=True, slots=True)
 class PackageSet:
-    """A request and its answer; `diff_id` is the layer of a bootstrapped base, `found` what an
-    image has: name -> version, empty where nothing tells it. `is_sealed`: the lock binds the layer
-    to the packages that it was made of; an older envmatrix wrote locks that do not."""
+    """A resolved request; `diff_id` is the layer of a bootstrapped base, `versions` maps components
+    of an image to their versions ("" if unknown), and parts of a source to their revisions.
+    `is_sealed`: the lock binds the layer to its packages; locks of older releases do not."""
 
     request: Request
     artifacts: tuple[Artifact, ...]
     diff_id: str | None = None
-    found: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
     is_sealed: bool = field(default=True, compare=False)
 
     def inputs(self, epoch: int) -> str:
-        """The digest of all that the layer of a base is made of, and of the layer: of a base a
-        Dockerfile names nothing else."""
-        its = self.request
+        """Return the digest of a base's packages and layer, which the lock stores: a Dockerfile
+        names only the layer."""
+        request = self.request
         files = [[item.name, item.version, item.size, item.sha256] for item in self.artifacts]
-        text = json.dumps([epoch, its.suite, its.arch, its.packages, self.diff_id, files])
+        text = json.dumps(
+            [epoch, request.suite, request.arch, request.packages, self.diff_id, files]
+        )
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -118,9 +120,9 @@ class Lock:
 
 
 def dumps(lock: Lock) -> str:
-    """One artifact a line, so that a changed pin is a changed line.
+    """Serialize with one artifact per line, so that a changed pin is a changed line.
 
-    A file that is in several archives, as packages for all architectures are, is of the first.
+    A file that is in several archives, as packages for all architectures are, has the first origin.
     """
     table = {
         item.sha256: {
@@ -157,12 +159,12 @@ def _set_row(package_set: PackageSet, epoch: int) -> dict[str, object]:
     row |= {"below": list(request.below)} if request.below else {}
     if package_set.diff_id:
         row |= {"diff_id": package_set.diff_id, "inputs": package_set.inputs(epoch)}
-    row |= {"found": dict(sorted(package_set.found.items()))} if package_set.found else {}
+    row |= {"found": dict(sorted(package_set.versions.items()))} if package_set.versions else {}
     return row | {"artifacts": [item.reference for item in package_set.artifacts]}
 
 
 def loads(text: str, file: str = FILE) -> Lock:
-    """Raises ConfigurationError where the text is not a lock, OutOfDate for another version."""
+    """Raise ConfigurationError if the text is not a lock, OutOfDate for another version."""
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
@@ -178,7 +180,7 @@ def loads(text: str, file: str = FILE) -> Lock:
             )
         return _from_document(document)
     except KeyError as error:
-        raise _no_lock(file, f"nothing is called {error}") from error
+        raise _no_lock(file, f"missing key {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise _no_lock(file, error) from error
 
@@ -188,7 +190,7 @@ def _no_lock(file: str, why: object) -> ConfigurationError:
 
 
 def load(root: Path) -> Lock:
-    """The lock beside `matrix.yaml`; OutOfDate where there is none."""
+    """Return the lock beside `matrix.yaml`; raise OutOfDate if it is missing."""
     try:
         text = text_of(root / FILE, FILE)
     except FileNotFoundError as error:
@@ -213,11 +215,13 @@ def _from_document(document: Any) -> Lock:
 
 
 def _check_seals(rows: Any, sets: Mapping[str, PackageSet], epoch: int) -> None:
-    """Raise OutOfDate where a base is not what its layer was made of."""
+    """Raise OutOfDate if a base's packages, layer or epoch changed since it was locked."""
     changed = [
         f"`{key}` is not what its layer was made of: a package, the layer or the epoch changed"
-        for key, its in sets.items()
-        if its.diff_id and its.is_sealed and _text(rows[key]["inputs"]) != its.inputs(epoch)
+        for key, package_set in sets.items()
+        if package_set.diff_id
+        and package_set.is_sealed
+        and _text(rows[key]["inputs"]) != package_set.inputs(epoch)
     ]
     if changed:
         raise OutOfDate(f"`{FILE}` was changed by hand", details=changed, hint=_HINT)
@@ -242,9 +246,9 @@ def _package_set(row: Any, table: Mapping[str, Artifact]) -> PackageSet:
         below=_texts(row.get("below", [])),
     )
     diff_id = _word(row["diff_id"]) if "diff_id" in row else None
-    found = {name: _text(version) for name, version in row.get("found", {}).items()}
+    versions = {name: _text(version) for name, version in row.get("found", {}).items()}
     artifacts = tuple(table[item] for item in _texts(row["artifacts"]))
-    return PackageSet(request, artifacts, diff_id, found, not diff_id or "inputs" in row)
+    return PackageSet(request, artifacts, diff_id, versions, not diff_id or "inputs" in row)
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""NVIDIA's apt repositories, resolved by apt, which takes them only with the right signature.
+"""NVIDIA's apt repositories, resolved by apt, which verifies their signatures.
 
 A repository is flat and has a directory for each architecture: `cuda/repos/debian12/x86_64/`.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Apt, Run
 from envmatrix.lock.model import Artifact
-from envmatrix.lock.pins import Manifest, absence, pins
+from envmatrix.lock.pins import Manifest, missing_packages_error, pins
 from envmatrix.lock.redist import ORIGIN
 from envmatrix.matrix.systems import Archive, Distribution, NvidiaRepository
 from envmatrix.matrix.targets import MACHINES
@@ -31,17 +31,17 @@ class FlatApt(Apt):
 
     @property
     def source(self) -> str:
-        its = self.archive
-        return f"deb [signed-by={its.distribution.keyring}] {self.mirror}/{its.suite}/ /"
+        archive = self.archive
+        return f"deb [signed-by={archive.distribution.keyring}] {self.mirror}/{archive.suite}/ /"
 
 
 @dataclass(frozen=True)
 class NvidiaApt:
-    """Repositories by name, at `mirror`; apt's indexes are kept in `directory`.
+    """Repositories by name, at `mirror`; apt's indexes are stored in `directory`.
 
-    `read` gives the bytes at a path of the mirror, LookupFailed where it has none. `keyring` is
-    the file with the key of a mirror that signs what it has itself. `manifest` has the versions of
-    a CUDA release.
+    `read` returns the bytes at a path of the mirror or raises LookupFailed. `keyring` is the key
+    file of a mirror that signs repositories itself. `manifest` returns the versions of a CUDA
+    release.
     """
 
     directory: Path
@@ -54,16 +54,16 @@ class NvidiaApt:
     _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
 
     def resolve(self, packages: Sequence[str], name: str, arch: str) -> tuple[Artifact, ...]:
-        """`packages`, as `pins` reads them, of the repository `name`, or of a directory of it that
-        has packages for cross compiling: `ubuntu2204/cross-linux-sbsa`."""
-        wanted = [pin.deb for pin in pins(packages, self.manifest)]
+        """Return `packages`, as `pins` parses them, from the repository `name`, or from its
+        directory for cross compiling: `ubuntu2204/cross-linux-sbsa`."""
+        names = [pin.deb for pin in pins(packages, self.manifest)]
         if (name, arch) not in self._apts:
             self._apts[name, arch] = self._apt(name, arch)
         apt = self._apts[name, arch]
         try:
-            return apt.exactly(wanted)
+            return apt.exactly(names)
         except LookupFailed as error:
-            raise _lacking(apt.archive.suite, wanted, error) from None
+            raise _absence_error(apt.archive.suite, names, error) from None
 
     def _apt(self, name: str, arch: str) -> Apt:
         suite, _, cross = name.partition("/")
@@ -87,7 +87,7 @@ class NvidiaApt:
         return apt
 
     def _key(self, repository: NvidiaRepository, path: str) -> tuple[bytes, Sequence[str]]:
-        """A key, and the fingerprint that it must have unless the user vouches for it."""
+        """Return a key, and its required fingerprint unless the user configured the key."""
         if self.keyring:
             return self.keyring.read_bytes(), ()
         return self.read(f"{path}/{repository.key}"), (str(repository.fingerprint),)
@@ -102,8 +102,8 @@ class NvidiaApt:
         )
 
 
-def _lacking(path: str, wanted: Sequence[str], error: LookupFailed) -> LookupFailed:
-    """What apt found no such version of, by its own words; what else failed as it is."""
-    said = {name for line in error.details for pair in _QUOTED.findall(line) for name in pair}
-    lacking = [its for its in wanted if its.partition("=")[0] in said]
-    return absence(path, lacking, error) if lacking else error
+def _absence_error(path: str, names: Sequence[str], error: LookupFailed) -> LookupFailed:
+    """Return an error with the packages that apt did not find; `error` if it failed otherwise."""
+    quoted = {name for line in error.details for pair in _QUOTED.findall(line) for name in pair}
+    missing = [text for text in names if text.partition("=")[0] in quoted]
+    return missing_packages_error(path, missing, error) if missing else error

@@ -1,4 +1,4 @@
-"""Which version of NVIDIA's packages a request asks for. Pure.
+"""Versions of NVIDIA's packages that a request pins. Pure.
 
 The packages of a release have versions of their own: `libcusparse-12-4` of CUDA 12.4.1 is
 12.3.1.170. The release's manifest has them, under names that `data/versions.yaml` says.
@@ -21,13 +21,13 @@ Manifest = tuple[str, Mapping[str, str]]
 _PARTS = re.compile(r"(?P<name>.+?)(?:-(?:dev|devel|cross-[a-z0-9]+))?-\d+-\d+")
 # The dots of a release that names its patch: 12.4.1.
 _WHOLE = 2
-# What NVIDIA's packages are counted from.
+# The first revision of NVIDIA's packages.
 _REVISION = "-1"
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A package in a version with its revision, or the newest that there is."""
+    """A package with version and revision; the newest one if `version` is None."""
 
     name: str
     version: str | None = None
@@ -41,10 +41,10 @@ class Pin:
         return f"{self.name}-{self.version}" if self.version else self.name
 
 
-def absence(path: str, lacking: Sequence[str], error: LookupFailed) -> LookupFailed:
-    """What to say of packages that the repository at `path` has not, by `error` of its manager."""
+def missing_packages_error(path: str, missing: Sequence[str], error: LookupFailed) -> LookupFailed:
+    """Return the error about packages missing from the repository at `path`."""
     return LookupFailed(
-        f"`{path}` has not {', '.join(f'`{its}`' for its in lacking)}",
+        f"`{path}` does not have {', '.join(f'`{name}`' for name in missing)}",
         details=error.details,
         hint="a release of two parts is the newest patch that it has; another source can be named "
         "under `sources`",
@@ -52,8 +52,8 @@ def absence(path: str, lacking: Sequence[str], error: LookupFailed) -> LookupFai
 
 
 def pins(packages: Sequence[str], manifest: Callable[[str], Manifest]) -> tuple[Pin, ...]:
-    """`packages` are `name=version`, which they say themselves, or `name@release`: the version in
-    the `manifest` of a release of three parts, the newest of one of two."""
+    """Parse `packages`: `name=version`, or `name@release` for the version in the `manifest` of a
+    release of three parts, or for the newest version of a release of two."""
     return tuple(_pin(text, manifest) for text in packages)
 
 
@@ -67,11 +67,11 @@ def _pin(text: str, manifest: Callable[[str], Manifest]) -> Pin:
         return Pin(name)
     if names == ["release"]:
         return Pin(name, f"{release}{_REVISION}")
-    file, known = manifest(release)
-    found = next((known[its] for its in names if its in known), None)
-    if found is None:
+    file, versions = manifest(release)
+    shipped = next((versions[key] for key in names if key in versions), None)
+    if shipped is None:
         raise LookupFailed(f"`{file}` has no `{names[0]}`, whose version `{name}` has")
-    return Pin(name, f"{found}{_REVISION}")
+    return Pin(name, f"{shipped}{_REVISION}")
 
 
 def _names(name: str, release: str) -> Sequence[str]:
@@ -85,12 +85,12 @@ def _names(name: str, release: str) -> Sequence[str]:
 
 
 def _base(name: str) -> str:
-    """A package without its release, and without `-dev`, `-devel` or `-cross-sbsa` before that."""
+    """Return a package name without `-dev`, `-devel` or `-cross-sbsa` and the release."""
     parts = _PARTS.fullmatch(name)
     return parts["name"] if parts else name
 
 
 @cache
 def shipped_versions() -> Mapping[str, Sequence[str]]:
-    """`data/versions.yaml`: package -> names in the manifest, `release` or `newest`."""
+    """Return `data/versions.yaml`: package -> names in the manifest, `release` or `newest`."""
     return cast("Mapping[str, Sequence[str]]", read_data("versions.yaml"))

@@ -1,4 +1,4 @@
-"""Wheels, resolved by pip itself for a platform that need not be this machine's."""
+"""Wheels, resolved by pip for any platform."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ _META = "cuda-toolkit"
 _COMPILER = ("nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt")
 
 
-_UNANSWERED = re.compile(r"Retrying \(Retry\(|Failed to establish a new connection|Max retries")
-_LACKING = re.compile(r"No matching distribution found for (\S+)")
+_NO_CONNECTION = re.compile(r"Retrying \(Retry\(|Failed to establish a new connection|Max retries")
+_NO_DISTRIBUTION = re.compile(r"No matching distribution found for (\S+)")
 
 
 @dataclass(frozen=True)
 class Pip:
-    """`look_up` gives a file's URL in the index and its size in bytes: pip reports no size, and
-    may have taken the file from a cache or a local directory."""
+    """`look_up` returns a file's URL in the index and its size in bytes: pip reports no size, and
+    may have used a cache or a local directory."""
 
     run: Run
     look_up: Callable[[Artifact], tuple[str, int]]
 
     def resolve(self, packages: Sequence[str], arch: str) -> tuple[Artifact, ...]:
-        """`packages` are requirements, or `name@release`: the one of that CUDA release."""
+        """Resolve `packages`: requirements, or `name@release` for that of a CUDA release."""
         plain = [text for text in packages if "@" not in text]
         of_release = [text.split("@") for text in packages if "@" in text]
         for release in sorted({release for _, release in of_release}):
             pins = self._pins(release, arch)
-            names = [name for name, its in of_release if its == release]
+            names = [name for name, other in of_release if other == release]
             plain += [f"{name}{pins.get(name, f'=={release}.*')}" for name in names]
-        found = tuple(sorted(self._wheels(plain, arch)))
-        _check_one_compiler(found)
-        return found
+        artifacts = tuple(sorted(self._wheels(plain, arch)))
+        _check_one_compiler(artifacts)
+        return artifacts
 
     def closure(
         self, requirements: Sequence[str], arch: str, *, python: str, glibc: str
     ) -> tuple[Artifact, ...]:
-        """`requirements` and what they need, as wheels for a release of CPython and of glibc."""
-        return tuple(sorted(self._wheels(requirements, arch, _of_python(arch, python, glibc))))
+        """Resolve `requirements` and their dependencies for a release of CPython and of glibc."""
+        return tuple(sorted(self._wheels(requirements, arch, _python_options(arch, python, glibc))))
 
     def _pins(self, release: str, arch: str) -> Mapping[str, str]:
         from packaging.requirements import Requirement
@@ -74,7 +74,7 @@ class Pip:
     ) -> Iterable[Artifact]:
         for row in self._report(requirements, arch, options):
             download = row["download_info"]
-            found = Artifact(
+            artifact = Artifact(
                 origin=ORIGIN,
                 path="",
                 name=row["metadata"]["name"],
@@ -82,8 +82,8 @@ class Pip:
                 size=0,
                 sha256=download["archive_info"]["hashes"]["sha256"],
             )
-            url, size = self.look_up(found)
-            yield replace(found, path=path_in_index(url), size=size)
+            url, size = self.look_up(artifact)
+            yield replace(artifact, path=path_in_index(url), size=size)
 
     def _report(
         self, requirements: Sequence[str], arch: str, options: Sequence[str] | None = None
@@ -92,41 +92,42 @@ class Pip:
             sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
             "--quiet", "--only-binary", ":all:", "--target", "/nonexistent",
             # Reads a wheel's metadata by range: cuDNN's is 3 kB of 650 MB.
-            "--use-feature=fast-deps", *(options or _of_nvidia(arch)),
+            "--use-feature=fast-deps", *(options or _nvidia_options(arch)),
             "--report", "-", *sorted(requirements),
         ]  # fmt: skip
         try:
             printed = self.run(command)
         except LookupFailed as error:
-            raise _explained(error) from error
+            raise _explain(error) from error
         rows: list[dict[str, Any]] = json.loads(printed)["install"]
         return rows
 
 
-def _explained(error: LookupFailed) -> LookupFailed:
-    """pip ends in the same words where an index has no such project and where none answers."""
-    said = "\n".join(error.details)
-    if _UNANSWERED.search(said):
+def _explain(error: LookupFailed) -> LookupFailed:
+    """Return a specific error: pip prints the same last line for a missing project and for an
+    unreachable index."""
+    output = "\n".join(error.details)
+    if _NO_CONNECTION.search(output):
         return LookupFailed(
             "pip reaches no index",
             details=error.details,
             hint="is the network there, and the proxy right? see `pip config list`, $https_proxy",
         )
-    if lacking := _LACKING.search(said):
+    if match := _NO_DISTRIBUTION.search(output):
         return Absent(
-            f"the index has no `{lacking[1]}`, or no wheel of it for this Python and architecture",
+            f"the index has no `{match[1]}`, or no wheel of it for this Python and architecture",
             details=error.details,
             hint="is its name right, and its version?",
         )
     return error
 
 
-def _of_nvidia(arch: str) -> Sequence[str]:
+def _nvidia_options(arch: str) -> Sequence[str]:
     return ("--no-deps", *_platforms(_TAGS, arch))
 
 
-def _of_python(arch: str, python: str, glibc: str) -> Sequence[str]:
-    """Everything that a CPython on a glibc takes, the newest kind first."""
+def _python_options(arch: str, python: str, glibc: str) -> Sequence[str]:
+    """Return the options for all wheels that a CPython on a glibc supports, newest tag first."""
     minors = range(int(glibc.split(".")[1]), 4, -1)
     tags = (*(f"manylinux_2_{minor}" for minor in minors), *_OLDER_TAGS)
     return ("--python-version", python, "--implementation", "cp", *_platforms(tags, arch))
@@ -138,7 +139,7 @@ def _platforms(tags: Sequence[str], arch: str) -> Sequence[str]:
 
 
 def path_in_index(url: str) -> str:
-    """The part of a file's URL that every mirror of the index serves."""
+    """Return the part of a file's URL that is the same on every mirror of the index."""
     path = unquote(urlsplit(url).path)
     start = path.find("packages/")
     if start < 0:
@@ -146,8 +147,8 @@ def path_in_index(url: str) -> str:
     return path[start:]
 
 
-def _check_one_compiler(found: Sequence[Artifact]) -> None:
-    versions = {item.name: item.version for item in found if item.name in _COMPILER}
+def _check_one_compiler(artifacts: Sequence[Artifact]) -> None:
+    versions = {item.name: item.version for item in artifacts if item.name in _COMPILER}
     if len(set(versions.values())) > 1:
         shown = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         raise LookupFailed(f"the compiler's packages are of different CUDA releases: {shown}")

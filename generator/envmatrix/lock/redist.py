@@ -20,10 +20,10 @@ from envmatrix.matrix.targets import TARGETS
 ORIGIN = "nvidia"
 
 # The key of a target -> the manifest's platform.
-PLATFORMS = {its.key: its.redist for its in TARGETS.values() if its.redist}
+PLATFORMS = {target.key: target.redist for target in TARGETS.values() if target.redist}
 
 _MANIFEST = re.compile(r"redistrib_(\d+(?:\.\d+)*)\.json")
-_WANTED = re.compile(r"(?P<product>\w+)/(?P<name>\w+)(?::(?P<variant>\w+))?@(?P<release>[\d.]+)")
+_REQUEST = re.compile(r"(?P<product>\w+)/(?P<name>\w+)(?::(?P<variant>\w+))?@(?P<release>[\d.]+)")
 # The dots of a version that names its build: 9.1.0.70.
 _WHOLE = 3
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -31,33 +31,33 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Redist:
-    """`read` gives the bytes at a path of the origin, LookupFailed where it has none."""
+    """`read` returns the bytes at a path of the origin or raises LookupFailed."""
 
     read: Callable[[str], bytes]
     _manifests: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def resolve(self, packages: Sequence[str], arch: str) -> tuple[Artifact, ...]:
-        """`packages` are `product/name@release`, or `product/name:variant@release` where an
-        archive is made for several CUDA majors. A release of two parts means its newest patch."""
+        """Resolve `packages`: `product/name@release`, or `product/name:variant@release` if there
+        are archives for several CUDA majors. A release of two parts means its newest patch."""
         return tuple(sorted({self._artifact(text, PLATFORMS[arch]) for text in packages}))
 
     def versions(self, release: str) -> tuple[str, Mapping[str, str]]:
-        """The manifest of a CUDA release, and the version of each name in it."""
+        """Return the manifest's path for a CUDA release, and the version of each name in it."""
         file, manifest = self._manifest("cuda", release)
         rows = ((name, row) for name, row in manifest.items() if isinstance(row, dict))
         return file, {name: str(row["version"]) for name, row in rows if "version" in row}
 
     def _artifact(self, text: str, platform: str) -> Artifact:
-        wanted = _WANTED.fullmatch(text)
-        assert wanted is not None  # noqa: S101 -- requests are made by `lock.sources`
-        product, name, variant = wanted["product"], wanted["name"], wanted["variant"]
-        file, manifest = self._manifest(product, wanted["release"])
+        request = _REQUEST.fullmatch(text)
+        assert request is not None  # noqa: S101 -- requests are made by `lock.sources`
+        product, name, variant = request["product"], request["name"], request["variant"]
+        file, manifest = self._manifest(product, request["release"])
         try:
             row = manifest[name]
         except KeyError as error:
             raise LookupFailed(f"`{file}` has no `{name}`") from error
-        if wanted["release"].count(".") == _WHOLE and row["version"] != wanted["release"]:
-            raise LookupFailed(f"`{file}` has `{name}` {row['version']}, not {wanted['release']}")
+        if request["release"].count(".") == _WHOLE and row["version"] != request["release"]:
+            raise LookupFailed(f"`{file}` has `{name}` {row['version']}, not {request['release']}")
         try:
             entry = row[platform][variant] if variant else row[platform]
             path, size, sha256 = entry["relative_path"], int(entry["size"]), entry["sha256"]
@@ -81,13 +81,17 @@ class Redist:
         listed = set(_MANIFEST.findall(listing))
         # A manifest is named after three parts of a version that may have four: 9.1.0 of 9.1.0.70.
         whole = ".".join(release.split(".")[:3]) if release not in listed else release
-        found = {text for text in listed if f"{text}.".startswith(f"{whole}.")}
-        if not found:
+        matching = {text for text in listed if f"{text}.".startswith(f"{whole}.")}
+        if not matching:
             minor = ".".join(release.split(".")[:2])
-            near = [its for its in listed if f"{its}.".startswith(f"{minor}.")]
-            hint = f"it has those of {', '.join(sorted(near, key=version_key))}" if near else None
+            of_minor = [text for text in listed if f"{text}.".startswith(f"{minor}.")]
+            hint = (
+                f"it has those of {', '.join(sorted(of_minor, key=version_key))}"
+                if of_minor
+                else None
+            )
             raise LookupFailed(f"`{directory}` has no manifest of release {release}", hint=hint)
-        file = f"{directory}redistrib_{max(found, key=version_key)}.json"
+        file = f"{directory}redistrib_{max(matching, key=version_key)}.json"
         try:
             manifest = json.loads(self.read(file))
         except ValueError as error:

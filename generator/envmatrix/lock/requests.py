@@ -1,4 +1,4 @@
-"""Which package sets the cells of a matrix need, and what each set asks for. Pure."""
+"""Package sets that the cells of a matrix need, and the request for each. Pure."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ _WHOLE_CUDNN = 3
 
 @dataclass(frozen=True, slots=True)
 class OsSets:
-    """Keys of the package sets of one OS, architecture and host compiler. Where CUDA is in an
-    image there is nothing to unpack. `cross` and `emulator` are what a target adds to them, where
-    it adds anything."""
+    """Keys of the package sets of one OS, architecture and host compiler. `unpackers` is None if
+    CUDA is in an image. `cross` and `emulator` are the additional sets of a target, if any."""
 
     base: str
     unpackers: str | None
@@ -64,8 +63,8 @@ def os_sets(cell: PlannedCell, arch: str, target: str | None = None) -> OsSets:
 
 
 def _start(cell: PlannedCell, arch: str) -> str:
-    """What the keys of all sets of an OS and architecture, and of an image with CUDA, begin with:
-    such an image and other bases stand side by side."""
+    """Return the prefix of the keys of all sets of an OS and architecture, and of an image with
+    CUDA, which may be used beside other bases."""
     _, _, digest = (cell.toolchain.cuda.image or "").rpartition("sha256:")
     return "-".join(filter(None, (cell.cell.os, docker_arch(arch), digest[:_DIGEST_DIGITS])))
 
@@ -83,9 +82,9 @@ def cudnn_set(cell: PlannedCell, arch: str) -> str:
 
 
 def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
-    """What the `{words}` of recipes and flavours mean for this cell's release."""
+    """Return the values of the `{words}` of recipes and flavours for this cell's release."""
     release = cell.cell.cuda
-    known = recipes.words_of(cell.toolchain.cuda.source, release)
+    recipe_words = recipes.words_of(cell.toolchain.cuda.source, release)
     cudnn = cell.cell.cudnn or ""
     major, minor = release.split(".")[:2]
     return {
@@ -95,12 +94,12 @@ def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
         "cross": TARGETS[cell.cell.arch].cross,
         "cudnn_major": cudnn.split(".")[0],
         "cudnn_pin": f"{cudnn}-1" if cudnn.count(".") == _WHOLE_CUDNN else f"{cudnn}.*",
-        **known,
+        **recipe_words,
     }
 
 
 def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
-    """Every set that the images of `cell` are made of, in an order that resolves."""
+    """Return the requests for all sets in the images of `cell`, dependencies first."""
     arch = cell.cell.arch
     target = TARGETS[arch]
     requests = _os_requests(cell, matrix, arch) if target.machine else {}
@@ -120,7 +119,7 @@ def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str
 def all_requests(
     matrix: Matrix, recipes: Recipes
 ) -> tuple[dict[str, Request], dict[str, tuple[str, ...]]]:
-    """The sets of the whole matrix, and the keys each cell uses."""
+    """Return the requests of the whole matrix, and the keys that each cell uses."""
     if problems := [*_missing_bases(matrix)]:
         raise ConfigurationError(*problems)
     requests: dict[str, Request] = {}
@@ -133,8 +132,8 @@ def all_requests(
 
 
 def _library_requests(matrix: Matrix) -> dict[str, Request]:
-    """The sources of libraries, and the wheels that they are built with, for each system and
-    machine that they are built on. No image has them."""
+    """Return the requests for sources of libraries, and for the wheels that they are built with on
+    each system and machine. No image contains them."""
     requests: dict[str, Request] = {}
     for library in matrix.libraries:
         if source := library.source:
@@ -148,21 +147,21 @@ def _library_requests(matrix: Matrix) -> dict[str, Request]:
 
 def _wheel_requests(library: Library, cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
     os = matrix.facts.os[cell.cell.os]
-    own = TARGETS[cell.cell.arch].machine
+    machine = TARGETS[cell.cell.arch].machine
     host = docker_arch(CROSS_HOST) if cell.is_crossed else None
-    arches = sorted({arch for arch in (own, host) if arch})
-    wanted = tuple(sorted(set(library.requires)))
+    arches = sorted({arch for arch in (machine, host) if arch})
+    requirements = tuple(sorted(set(library.requires)))
     return {
-        wheels_set(library, os.name, arch): Request("wheels", arch, wanted, os.suite)
+        wheels_set(library, os.name, arch): Request("wheels", arch, requirements, os.suite)
         for arch in arches
     }
 
 
 def _missing_bases(matrix: Matrix) -> Iterator[Problem]:
-    """The systems that cannot be bootstrapped and have no image to stand on."""
+    """Yield a problem for each system that cannot be bootstrapped and has no image as base."""
     for os in sorted({cell.cell.os for cell in matrix.cells} - matrix.bases.keys()):
         if not matrix.facts.os[os].family.bootstrapped:
-            position = next(it.position for it in matrix.cells if it.cell.os == os)
+            position = next(cell.position for cell in matrix.cells if cell.cell.os == os)
             yield Problem(
                 f"`{os}` is not bootstrapped: it needs an image to stand on",
                 position,
@@ -171,29 +170,30 @@ def _missing_bases(matrix: Matrix) -> Iterator[Problem]:
 
 
 def drift(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
-    """In words, where `lock` no longer answers what `matrix` asks; empty where it does."""
+    """Describe where `lock` is out of date with `matrix`; empty if it is up to date."""
     requests, cells = all_requests(matrix, recipes)
-    found = [f"`{key}` is not locked" for key in requests.keys() - lock.sets.keys()]
-    found += [f"`{key}` is no longer used" for key in lock.sets.keys() - requests.keys()]
-    found += [
-        f"`{key}` asks for {_words(request)}, the lock answers {_words(lock.sets[key].request)}"
+    differences = [f"`{key}` is not locked" for key in requests.keys() - lock.sets.keys()]
+    differences += [f"`{key}` is no longer used" for key in lock.sets.keys() - requests.keys()]
+    differences += [
+        f"`{key}` asks for {_request_text(request)}, "
+        f"the lock has {_request_text(lock.sets[key].request)}"
         for key, request in requests.items()
         if key in lock.sets and lock.sets[key].request != request
     ]
-    found += [
+    differences += [
         f"`{key}` does not say what its layer was made of"
         for key in requests.keys() & lock.sets.keys()
         if not lock.sets[key].is_sealed
     ]
-    found += [
+    differences += [
         f"cell `{cell}` changed"
         for cell in cells.keys() | lock.cells.keys()
         if cells.get(cell) != lock.cells.get(cell)
     ]
-    return tuple(sorted(found))
+    return tuple(sorted(differences))
 
 
-def _words(request: Request) -> str:
+def _request_text(request: Request) -> str:
     return " ".join(filter(None, (request.resolver, request.suite, *request.packages)))
 
 
@@ -233,7 +233,7 @@ def _os_requests(
 
 
 def _unpacking_requests(cell: PlannedCell, matrix: Matrix, arch: str) -> dict[str, Request]:
-    """A base, and what takes files apart on a build host of its architecture."""
+    """Return the requests for a base and for the unpackers on a build host of its architecture."""
     os = matrix.facts.os[cell.cell.os]
     keys = os_sets(cell, arch)
     unpackers = _os_request(os, arch, os.family.unpackers, keys.base)
@@ -244,8 +244,8 @@ def _unpacking_requests(cell: PlannedCell, matrix: Matrix, arch: str) -> dict[st
 
 
 def _os_request(os: OperatingSystem, arch: str, packages: Iterable[str], *below: str) -> Request:
-    wanted = tuple(sorted({*packages}))
-    return Request(os.family.resolver, docker_arch(arch), wanted, os.suite, below)
+    names = tuple(sorted({*packages}))
+    return Request(os.family.resolver, docker_arch(arch), names, os.suite, below)
 
 
 def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
@@ -257,29 +257,31 @@ def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
 
 
 def _image_requests(cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
-    """What has to be in the cell's image: CUDA's components, and cuDNN if any."""
+    """Return the requests for what the cell's image must have: CUDA's components, and cuDNN."""
     source, arch, release = SOURCES[IMAGE], cell.cell.arch, cell.cell.cuda
     assert source.cudnn is not None  # noqa: S101 -- images may have it
     base, start = os_sets(cell, arch).base, _start(cell, arch)
     components = matrix.components_of(cell, "devel")
-    wanted = {f"cuda{release}": tuple(source.package(name, release) for name in components)}
+    components_by_set = {
+        f"cuda{release}": tuple(source.package(name, release) for name in components)
+    }
     if cudnn := cell.cell.cudnn:
-        wanted[f"cudnn{cudnn}"] = (source.cudnn("cudnn", cudnn, release.split(".")[0]),)
+        components_by_set[f"cudnn{cudnn}"] = (source.cudnn("cudnn", cudnn, release.split(".")[0]),)
     return {
-        f"{start}-{what}": Request(source.resolver, docker_arch(arch), names, below=(base,))
-        for what, names in wanted.items()
+        f"{start}-{product}": Request(source.resolver, docker_arch(arch), names, below=(base,))
+        for product, names in components_by_set.items()
     }
 
 
 def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     arch = cell.cell.arch
-    wanted = [("runtime", arch), ("devel", arch)]
-    wanted += [("tools", arch)] if TARGETS[arch].is_native else []
-    wanted += [("tools", CROSS_HOST)] if cell.is_crossed else []
-    wanted += [("compat", arch)] if matrix.cuda_compat else []
+    parts = [("runtime", arch), ("devel", arch)]
+    parts += [("tools", arch)] if TARGETS[arch].is_native else []
+    parts += [("tools", CROSS_HOST)] if cell.is_crossed else []
+    parts += [("compat", arch)] if matrix.cuda_compat else []
     return {
         toolkit_set(cell, part, machine): _toolkit_request(cell, matrix, recipes, part, machine)
-        for part, machine in wanted
+        for part, machine in parts
     }
 
 
@@ -290,11 +292,11 @@ def _toolkit_request(
     source = SOURCES[origin.source]
     components = (COMPAT,) if part == "compat" else matrix.components_of(cell, _FLAVOUR[part])
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
-    wanted = tuple(source.package(name, cell.cell.cuda) for name in names)
+    packages = tuple(source.package(name, cell.cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None
     if source.crosses and part in ("runtime", "devel"):
         suite = f"{suite}/cross-linux-{TARGETS[arch].cross}"
-    return Request(source.resolver, TARGETS[arch].key, wanted, suite)
+    return Request(source.resolver, TARGETS[arch].key, packages, suite)
 
 
 def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
@@ -303,14 +305,14 @@ def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
     assert source.cudnn is not None  # noqa: S101 -- only such a source is a cell's cuDNN source
     version, major = str(cell.cell.cudnn), cell.cell.cuda.split(".")[0]
     names = _packages(recipes.of_cudnn(name, version).values(), words_of(cell, recipes))
-    wanted = tuple(source.cudnn(package, version, major) for package in names)
+    packages = tuple(source.cudnn(package, version, major) for package in names)
     suite = cell.toolchain.cuda.suite if source.names_suite else None
-    return Request(source.resolver, TARGETS[cell.cell.arch].key, wanted, suite)
+    return Request(source.resolver, TARGETS[cell.cell.arch].key, packages, suite)
 
 
 def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:
-    return _filled((name for recipe in recipes for name in recipe.take), words)
+    return _fill((name for recipe in recipes for name in recipe.take), words)
 
 
-def _filled(texts: Iterable[str], words: Mapping[str, str]) -> tuple[str, ...]:
+def _fill(texts: Iterable[str], words: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted({text.format_map(words) for text in texts}))

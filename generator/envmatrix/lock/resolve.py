@@ -1,5 +1,5 @@
-"""Answers requests with the real resolvers and makes the lock. The only module that decides
-what a version selector means today."""
+"""Resolves requests with the real resolvers and creates the lock. The only module that resolves
+version selectors to current versions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.lock import image
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.dnf import Packages, Repositories
-from envmatrix.lock.image import Contents
-from envmatrix.lock.libraries import ANY, RESOLVERS, Libraries, of_library
+from envmatrix.lock.image import ImageContents
+from envmatrix.lock.libraries import ANY, RESOLVERS, Libraries, library_error
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.nvidia_apt import NvidiaApt
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
@@ -23,21 +23,21 @@ from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.suggest import did_you_mean
 
 # The resolvers that need no base.
-_LOOKED_UP = {"pip", "wheels", "redist"}
+_WITHOUT_BASE = {"pip", "wheels", "redist"}
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """A base: the layer of a bootstrapped one, and what it has: of the deb family its dpkg
-    database as text, of others the directory that their rpm database lies in."""
+class BaseState:
+    """The layer of a bootstrapped base, and its installed packages: the dpkg database as text for
+    the deb family, the directory of the rpm database for others."""
 
     diff_id: str | None
     status: str
 
 
 class Workshop(Protocol):
-    """What resolving needs done outside: apt before a base, package managers inside one, and bases
-    made. `released` is when a suite last changed, in seconds since 1970."""
+    """External operations for resolving: apt on the host, package managers in a base, and creation
+    of bases. `release_time` is when a suite last changed, in seconds since 1970."""
 
     host_arch: str
 
@@ -46,14 +46,14 @@ class Workshop(Protocol):
         self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
     ) -> Packages: ...
     def rpm_in_base(self, base: str, repositories: Repositories) -> Packages: ...
-    def released(self, suite: str, arch: str) -> int: ...
-    def base(self, key: str, package_set: PackageSet, epoch: int) -> Base: ...
-    def look_into(self, image: str, arch: str) -> Contents: ...
+    def release_time(self, suite: str, arch: str) -> int: ...
+    def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState: ...
+    def look_into(self, image: str, arch: str) -> ImageContents: ...
 
 
 @dataclass
 class Resolver:
-    """Resolves sets in the order given, each suite's index read once."""
+    """Resolves sets in the order of the requests; reads the index of each suite once."""
 
     workshop: Workshop
     pip: Pip
@@ -63,7 +63,7 @@ class Resolver:
     libraries: Libraries
     facts: Facts
     progress: Meter
-    _bases: dict[str, Base] = field(default_factory=dict)
+    _bases: dict[str, BaseState] = field(default_factory=dict)
 
     def resolve(
         self,
@@ -71,38 +71,42 @@ class Resolver:
         cells: Mapping[str, tuple[str, ...]],
         previous: Lock | None,
         upgrade: Callable[[str, PackageSet], bool],
-        begun: Lock | None = None,
+        unfinished: Lock | None = None,
         keep: Callable[[Lock], None] = lambda _: None,
     ) -> Lock:
-        """A lock that answers `requests`; what `previous` answers stays unless `upgrade`d.
+        """Return a lock for `requests`; sets of `previous` stay unless `upgrade` selects them.
 
-        `begun` is what an earlier call has found before it failed: `keep` was given it. Sources
-        and versions come first: whatever is wrong with them is told within seconds.
+        `unfinished` is the last lock that an earlier, failed call passed to `keep`. Sources and
+        versions come first, so that errors in them are reported within seconds.
         """
-        stale = sorted(_stale(requests, previous, upgrade), key=lambda key: _cost(requests[key]))
-        kept = {key: previous.sets[key] for key in requests if key not in stale} if previous else {}
-        resumed = _resumed(stale, requests, kept, begun)
+        stale = sorted(
+            _stale_keys(requests, previous, upgrade), key=lambda key: _cost(requests[key])
+        )
+        current = (
+            {key: previous.sets[key] for key in requests if key not in stale} if previous else {}
+        )
+        resumed = _resume(stale, requests, current, unfinished)
         bases = [key for key in stale if requests[key].is_base and key not in resumed]
         with self.progress.task("resolve", total=len(stale), unit="sets") as advance:
             advance(len(resumed))
             sources = [key for key in stale if _is_source(requests[key]) and key not in resumed]
             done = resumed | self._sources(sources, requests)
             advance(len(sources))
-            answered = {key: self._base_packages(requests[key]) for key in bases}
-            if begun and resumed:
-                epoch = begun.epoch
+            unbuilt = {key: self._base_packages(requests[key]) for key in bases}
+            if unfinished and resumed:
+                epoch = unfinished.epoch
             else:
-                epoch = previous.epoch if previous and kept else self._epoch(requests)
-            lock = Lock(epoch, {**kept, **done, **answered}, cells)
+                epoch = previous.epoch if previous and current else self._epoch(requests)
+            lock = Lock(epoch, {**current, **done, **unbuilt}, cells)
             for key in stale:
                 if key not in done:
-                    lock = lock.with_set(key, self._resolved(key, requests[key], lock))
+                    lock = lock.with_set(key, self._resolve_set(key, requests[key], lock))
                     done[key] = lock.sets[key]
-                    keep(Lock(epoch, {**kept, **done}))
+                    keep(Lock(epoch, {**current, **done}))
                     advance(1)
         return lock
 
-    def _resolved(self, key: str, request: Request, lock: Lock) -> PackageSet:
+    def _resolve_set(self, key: str, request: Request, lock: Lock) -> PackageSet:
         if request.is_base:
             return replace(lock.sets[key], diff_id=self._base(key, lock).diff_id)
         return self._answer(request, lock)
@@ -110,24 +114,24 @@ class Resolver:
     def _sources(
         self, keys: Sequence[str], requests: Mapping[str, Request]
     ) -> dict[str, PackageSet]:
-        """The sources of libraries; all that cannot be had are told at once."""
-        found: dict[str, PackageSet] = {}
+        """Resolve the sources of libraries; raise one error for all failures."""
+        package_sets: dict[str, PackageSet] = {}
         failures: list[LookupFailed] = []
         for key in keys:
             try:
-                found[key] = self.libraries.resolve(requests[key])
+                package_sets[key] = self.libraries.resolve(requests[key])
             except LookupFailed as error:
-                failures.append(of_library(key, error))
+                failures.append(library_error(key, error))
         if len(failures) == 1:
             raise failures[0]
         if failures:
             raise LookupFailed(
                 f"{len(failures)} sources of libraries cannot be had",
-                details=[f"{its.message}; {its.hint}" if its.hint else its.message
-                         for its in failures],
+                details=[f"{failure.message}; {failure.hint}" if failure.hint else failure.message
+                         for failure in failures],
                 hint="correct them in matrix.yaml, then run `envmatrix lock` again",
             )  # fmt: skip
-        return found
+        return package_sets
 
     def _base_packages(self, request: Request) -> PackageSet:
         if request.resolver == "image":
@@ -136,15 +140,15 @@ class Resolver:
         return PackageSet(request, apt.closure(request.packages))
 
     def _epoch(self, requests: Mapping[str, Request]) -> int:
-        """The newest release date of the suites: nothing they hold is younger."""
+        """Return the newest release time of the suites: none of their files is younger."""
         suites = {
             (item.suite, item.arch)
             for item in requests.values()
             if item.suite and item.arch != ANY and not item.resolver.startswith("nvidia-")
         }
-        return max(self.workshop.released(suite, arch) for suite, arch in suites)
+        return max(self.workshop.release_time(suite, arch) for suite, arch in suites)
 
-    def _base(self, key: str, lock: Lock) -> Base:
+    def _base(self, key: str, lock: Lock) -> BaseState:
         if key not in self._bases:
             self._bases[key] = self.workshop.base(key, lock.sets[key], lock.epoch)
         return self._bases[key]
@@ -158,7 +162,7 @@ class Resolver:
         self._base(key, lock)  # refuses an image of another architecture
         base = lock.sets[key].request
         contents = self.workshop.look_into(base.packages[0], base.arch)
-        return PackageSet(request, (), found=image.answer(request, base, contents))
+        return PackageSet(request, (), versions=image.component_versions(request, base, contents))
 
     def _artifacts(self, request: Request, lock: Lock) -> tuple[Artifact, ...]:
         if request.resolver == "pip":
@@ -179,10 +183,12 @@ class Resolver:
         if request.resolver == "apt-files":
             return manager.exactly(request.packages)
         base, *others = request.below
-        asked = [name for key in others for name in lock.sets[key].request.packages]
-        below = {item.sha256 for key in others for item in lock.sets[key].artifacts}
-        found = manager.closure((*asked, *request.packages), self._base(base, lock).status)
-        return tuple(item for item in found if item.sha256 not in below)
+        packages_below = [name for key in others for name in lock.sets[key].request.packages]
+        digests_below = {item.sha256 for key in others for item in lock.sets[key].artifacts}
+        artifacts = manager.closure(
+            (*packages_below, *request.packages), self._base(base, lock).status
+        )
+        return tuple(item for item in artifacts if item.sha256 not in digests_below)
 
     def _wheels(self, request: Request) -> tuple[Artifact, ...]:
         os = self.facts.of_suite(request.suite or "")
@@ -194,18 +200,18 @@ class Resolver:
         return self.pip.closure(request.packages, request.arch, python=os.python, glibc=os.glibc)
 
     def _home(self, request: Request, lock: Lock) -> str:
-        """The base whose package manager answers `request`: one that runs here, of the same suite
-        if any."""
+        """Return the key of the base whose package manager resolves `request`: preferably one of
+        this machine's architecture and of the same suite."""
 
         def distance(key: str) -> tuple[bool, bool, bool, bool, str]:
-            its = lock.sets[key].request
-            os = self.facts.of_suite(its.suite or "")
+            base = lock.sets[key].request
+            os = self.facts.of_suite(base.suite or "")
             nvidia = os.nvidia_repository.suite if os.nvidia_repository else None
             is_other = request.suite not in (os.suite, nvidia)
             is_foreign = request.resolver == "apt-files" and os.family.name != "deb"
             # One that is bootstrapped is here already; an image with CUDA may be large.
-            is_image = its.resolver == "image"
-            return is_foreign, its.arch != self.workshop.host_arch, is_other, is_image, key
+            is_image = base.resolver == "image"
+            return is_foreign, base.arch != self.workshop.host_arch, is_other, is_image, key
 
         return min((key for key in lock.sets if lock.sets[key].request.is_base), key=distance)
 
@@ -215,55 +221,58 @@ def _is_source(request: Request) -> bool:
 
 
 def _cost(request: Request) -> int:
-    """What has to be looked up only comes before what needs a base to be made."""
+    """Order pure look-ups before requests that need a base."""
     if _is_source(request):
         return 0
-    return 1 if request.resolver in _LOOKED_UP else 2
+    return 1 if request.resolver in _WITHOUT_BASE else 2
 
 
-def _resumed(
+def _resume(
     stale: Sequence[str],
     requests: Mapping[str, Request],
-    kept: Mapping[str, PackageSet],
-    begun: Lock | None,
+    current: Mapping[str, PackageSet],
+    unfinished: Lock | None,
 ) -> dict[str, PackageSet]:
-    """What `begun` answers of `stale`, over sets that it answers as well."""
-    if begun is None:
+    """Return the sets of `stale` that `unfinished` has, with all sets below them."""
+    if unfinished is None:
         return {}
-    done: dict[str, PackageSet] = {}
+    resumed: dict[str, PackageSet] = {}
     for key in stale:
-        answer = begun.sets.get(key)
-        below = {*requests[key].below} - kept.keys()
-        if answer and answer.request == requests[key] and below <= done.keys():
-            done[key] = answer
-    return done
+        answer = unfinished.sets.get(key)
+        below = {*requests[key].below} - current.keys()
+        if answer and answer.request == requests[key] and below <= resumed.keys():
+            resumed[key] = answer
+    return resumed
 
 
 def upgrade_rule(
     names: Sequence[str] | None, previous: Lock | None
 ) -> Callable[[str, PackageSet], bool]:
-    """None keeps everything, no names upgrade everything, names the sets that hold them."""
+    """Return the predicate of sets to upgrade: none for None, all for no names, otherwise those
+    that contain a package of `names`."""
     if names is None:
         return lambda _key, _set: False
     if not names:
         return lambda _key, _set: True
-    known = {item.name for item in previous.artifacts()} if previous else set()
-    if unknown := sorted(set(names) - known):
+    names_in_lock = {item.name for item in previous.artifacts()} if previous else set()
+    if unknown := sorted(set(names) - names_in_lock):
         raise ConfigurationError(
             *(
-                Problem(f"the lock holds no package `{name}`", hint=did_you_mean(name, known))
+                Problem(
+                    f"the lock holds no package `{name}`", hint=did_you_mean(name, names_in_lock)
+                )
                 for name in unknown
             )
         )
-    return lambda _key, its: any(item.name in names for item in its.artifacts)
+    return lambda _key, package_set: any(item.name in names for item in package_set.artifacts)
 
 
-def _stale(
+def _stale_keys(
     requests: Mapping[str, Request],
     previous: Lock | None,
     upgrade: Callable[[str, PackageSet], bool],
 ) -> Sequence[str]:
-    """Unanswered sets and those above them, in the order of `requests`, which resolves."""
+    """Return the keys of unresolved sets and of those above them, in the order of `requests`."""
     stale: dict[str, None] = {}
     for key, request in requests.items():
         answer = previous.sets.get(key) if previous else None
@@ -276,7 +285,9 @@ def _stale(
             stale[key] = None
     # The parts of one CUDA release fit only each other, on whichever architecture they are.
     releases = {release for key in stale for release in _releases(requests[key])}
-    return tuple(key for key, its in requests.items() if key in stale or releases & _releases(its))
+    return tuple(
+        key for key, request in requests.items() if key in stale or releases & _releases(request)
+    )
 
 
 def _releases(request: Request) -> set[str]:

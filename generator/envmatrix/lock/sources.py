@@ -1,4 +1,4 @@
-"""Where CUDA's parts come from: how a source is asked for them. Pure."""
+"""Sources of CUDA's parts, and the requests for them. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from envmatrix.matrix.subject import IMAGE
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """`package` and `cudnn` make the text of a request: from a package's name and the CUDA
+class CudaSource:
+    """`package` and `cudnn` format the text of a request: from a package's name and the CUDA
     release; from its name, cuDNN's version and CUDA's major. `has_suite`: packages differ by
-    the suite that they are taken from; `names_suite`: several suites have one release; `crosses`:
-    what is for the target is in a repository for cross compiling."""
+    suite; `names_suite`: several suites have one release; `crosses`: packages for the target are in
+    a repository for cross compiling."""
 
     resolver: str
     package: Callable[[str, str], str]
@@ -23,7 +23,7 @@ class Source:
     crosses: bool = False
 
 
-_NVIDIA = Source(
+_NVIDIA = CudaSource(
     "nvidia-apt",
     # cuDNN, NCCL and TensorRT have versions of their own, which the recipe gives.
     lambda name, release: name if "=" in name else f"{name}@{release}",
@@ -33,14 +33,14 @@ _NVIDIA = Source(
 )
 
 SOURCES = {
-    "debian": Source("apt-files", lambda name, _release: name, has_suite=True),
-    "pypi": Source(
+    "debian": CudaSource("apt-files", lambda name, _release: name, has_suite=True),
+    "pypi": CudaSource(
         "pip",
         # NCCL has versions of its own, which no release of CUDA pins.
         lambda name, release: name if "==" in name else f"{name}@{release}",
         lambda name, version, _major: f"{name}=={version}.*",
     ),
-    "redist": Source(
+    "redist": CudaSource(
         "redist",
         # cuTENSOR is a product beside CUDA, with releases of its own.
         lambda name, release: name if "@" in name else f"cuda/{name}@{release}",
@@ -49,7 +49,7 @@ SOURCES = {
     "nvidia-apt": _NVIDIA,
     "nvidia-dnf": replace(_NVIDIA, resolver="nvidia-dnf"),
     "nvidia-cross": replace(_NVIDIA, crosses=True),
-    IMAGE: Source(
+    IMAGE: CudaSource(
         "in-image",
         lambda name, release: f"{name}=={release}.*",
         lambda name, version, _major: f"{name}=={version}.*",

@@ -22,24 +22,24 @@ class DebianVersion:
         self._key = (int(epoch) if epoch.isdecimal() else 0, upstream, revision)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DebianVersion) and self._compared(other) == 0
+        return isinstance(other, DebianVersion) and self._compare(other) == 0
 
     def __lt__(self, other: DebianVersion) -> bool:
-        return self._compared(other) < 0
+        return self._compare(other) < 0
 
     def __hash__(self) -> int:
         return hash(self._key)
 
-    def _compared(self, other: DebianVersion) -> int:
+    def _compare(self, other: DebianVersion) -> int:
         (epoch, *texts), (other_epoch, *others) = self._key, other._key
         if epoch != other_epoch:
             return -1 if epoch < other_epoch else 1
-        found = (_compared(str(one), str(two)) for one, two in zip(texts, others, strict=True))
-        return next((its for its in found if its), 0)
+        signs = (_compare(str(left), str(right)) for left, right in zip(texts, others, strict=True))
+        return next((sign for sign in signs if sign), 0)
 
 
-def _compared(one: str, other: str) -> int:
-    pairs = zip_longest(_PARTS.findall(one), _PARTS.findall(other), fillvalue=("", ""))
+def _compare(left: str, right: str) -> int:
+    pairs = zip_longest(_PARTS.findall(left), _PARTS.findall(right), fillvalue=("", ""))
     for (text, digits), (other_text, other_digits) in pairs:
         keys = (_letters(text), int(digits or 0)), (_letters(other_text), int(other_digits or 0))
         if keys[0] != keys[1]:
@@ -48,5 +48,8 @@ def _compared(one: str, other: str) -> int:
 
 
 def _letters(text: str) -> tuple[int, ...]:
-    """`~` before the end, the end before letters, letters before all else."""
-    return (*(-1 if it == "~" else ord(it) + (0 if it.isalpha() else 256) for it in text), 0)
+    """Return a sort key: `~` before the end, the end before letters, letters before all else."""
+    return (
+        *(-1 if char == "~" else ord(char) + (0 if char.isalpha() else 256) for char in text),
+        0,
+    )

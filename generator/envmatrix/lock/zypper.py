@@ -1,6 +1,5 @@
-"""Packages of openSUSE, resolved by zypper itself, in a base and for a root of its own: it says
-what it would install, nothing is installed. Where a package lies, and its sha256, are in the
-indexes that zypper keeps."""
+"""Packages of openSUSE, resolved by zypper in a base and for a separate root: zypper prints the
+transaction, nothing is installed. Paths and sha256 come from the indexes that zypper caches."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from xml.etree import ElementTree
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.apt import Run
-from envmatrix.lock.dnf import Repositories, checked
+from envmatrix.lock.dnf import Repositories, check_artifact
 from envmatrix.lock.model import Artifact
 from envmatrix.matrix.targets import MACHINES
 
@@ -21,10 +20,10 @@ _COMMON = "{http://linux.duke.edu/metadata/common}"
 
 @dataclass(frozen=True)
 class Zypper:
-    """zypper's view of `repositories`, kept in `directory` and nowhere else.
+    """zypper's view of `repositories`, stored only in `directory`.
 
-    `run` runs a program where zypper is, which has `directory` too. The indexes must be signed
-    with a key that the rpm database has.
+    `run` runs a program where zypper is installed and `directory` is mounted. The indexes must be
+    signed with a key in the rpm database.
     """
 
     directory: Path
@@ -32,17 +31,17 @@ class Zypper:
     run: Run
 
     def closure(self, packages: Sequence[str], root: str) -> tuple[Artifact, ...]:
-        """`packages` and what they need beyond those in the rpm database below `root`."""
+        """Return `packages` and their dependencies that the rpm database below `root` lacks."""
         self._refresh(root)
-        said = self._zypper(root, "install", "--dry-run", "--no-recommends", *packages)
-        wanted = {
+        printed = self._zypper(root, "install", "--dry-run", "--no-recommends", *packages)
+        solvables = {
             (row.get("name"), row.get("edition"), row.get("arch"))
-            for row in _parsed(said, "zypper's answer").iterfind(".//to-install/solvable")
+            for row in _parse(printed, "zypper's answer").iterfind(".//to-install/solvable")
         }
-        found = {key: artifact for key, artifact in self._listed() if key in wanted}
-        if missing := sorted(str(name) for name, *_ in wanted - found.keys()):
+        artifacts = {key: artifact for key, artifact in self._listed() if key in solvables}
+        if missing := sorted(str(name) for name, *_ in solvables - artifacts.keys()):
             raise LookupFailed(f"no index has the packages that zypper names: {', '.join(missing)}")
-        return tuple(sorted(found.values()))
+        return tuple(sorted(artifacts.values()))
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
         raise LookupFailed(
@@ -51,13 +50,15 @@ class Zypper:
         )
 
     def _refresh(self, root: str) -> None:
-        its, settings = self.repositories, self.directory / "zypp.conf"
+        repositories, settings = self.repositories, self.directory / "zypp.conf"
         if settings.exists():
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        settings.write_text(f"[main]\narch = {MACHINES[its.arch].rpm}\n", encoding="utf-8")
-        for number, path in enumerate(its.paths, 1):
-            self._zypper(root, "addrepo", "--gpgcheck", f"{its.mirror}/{path}", str(number))
+        settings.write_text(f"[main]\narch = {MACHINES[repositories.arch].rpm}\n", encoding="utf-8")
+        for number, path in enumerate(repositories.paths, 1):
+            self._zypper(
+                root, "addrepo", "--gpgcheck", f"{repositories.mirror}/{path}", str(number)
+            )
         self._zypper(root, "refresh")
 
     def _zypper(self, root: str, verb: str, *arguments: str) -> str:
@@ -70,7 +71,7 @@ class Zypper:
     def _listed(self) -> Iterator[tuple[tuple[str, str, str], Artifact]]:
         for number, path in reversed([*enumerate(self.repositories.paths, 1)]):
             for index in (self.directory / f"cache/raw/{number}/repodata").glob("*primary.xml*"):
-                for package in _parsed(self._read(index), str(index.name)):
+                for package in _parse(self._read(index), str(index.name)):
                     yield self._artifact(path, package)
 
     def _read(self, index: Path) -> str:
@@ -91,7 +92,7 @@ class Zypper:
         version = f"{attribute('version', 'ver')}-{attribute('version', 'rel')}"
         if (epoch := attribute("version", "epoch")) not in ("", "0"):
             version = f"{epoch}:{version}"
-        artifact = checked(
+        artifact = check_artifact(
             self.repositories,
             path,
             Artifact(
@@ -106,7 +107,7 @@ class Zypper:
         return (artifact.name, version, text("arch")), artifact
 
 
-def _parsed(text: str, what: str) -> ElementTree.Element:
+def _parse(text: str, what: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(text)  # noqa: S314 -- expat expands no entities of others
     except ElementTree.ParseError as error:

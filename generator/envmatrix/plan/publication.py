@@ -21,7 +21,7 @@ def registry_reference(inputs: Inputs, published: ImagesLock) -> str:
     """Return the reference within a repository: a digest if the lock has these inputs, else the
     tag."""
     image = inputs.image
-    entry = published.published(image.environment, image.flavour, image.arch)
+    entry = published.find_image(image.environment, image.flavour, image.arch)
     if entry and entry.fingerprint == inputs.fingerprint:
         return entry.digest
     return image_tag(inputs)

@@ -18,7 +18,7 @@ import httpx
 
 from envmatrix.console import Meter
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.lock.libraries import File
+from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.store.artifacts import Store
 from envmatrix.store.configuration import NVIDIA, PYPI
@@ -285,7 +285,9 @@ def _body(
     return response.url, bytes(content)
 
 
-def index_files(client: httpx.Client, indexes: Sequence[str], project: str) -> tuple[File, ...]:
+def index_files(
+    client: httpx.Client, indexes: Sequence[str], project: str
+) -> tuple[IndexFile, ...]:
     """The files of a project, by PyPI's JSON simple API (PEP 691, PEP 700), of all `indexes`;
     Absent where none has the project."""
     found, failures = _listed(client, indexes, project)
@@ -296,9 +298,9 @@ def index_files(client: httpx.Client, indexes: Sequence[str], project: str) -> t
 
 def _listed(
     client: httpx.Client, indexes: Sequence[str], project: str
-) -> tuple[tuple[File, ...], Sequence[LookupFailed]]:
+) -> tuple[tuple[IndexFile, ...], Sequence[LookupFailed]]:
     """The files of a project, and what came of the indexes that list none."""
-    found: list[File] = []
+    found: list[IndexFile] = []
     failures: list[LookupFailed] = []
     for index in indexes:
         try:
@@ -321,11 +323,11 @@ def _unlisted(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:
     )
 
 
-def _index_files(client: httpx.Client, page: str) -> Iterator[File]:
+def _index_files(client: httpx.Client, page: str) -> Iterator[IndexFile]:
     try:
         url, content = _body(client, page, accept="application/vnd.pypi.simple.v1+json")
         for file in json.loads(content)["files"]:
-            yield File(
+            yield IndexFile(
                 str(file.get("filename", "")),
                 urljoin(str(url.copy_with(userinfo=b"")), file["url"]),
                 file.get("hashes", {}).get("sha256", ""),

@@ -125,7 +125,7 @@ def test_submodules_come_along_and_are_in_the_lock(nested: Path, tmp_path: Path,
         "submodule third party/m/deps/inner": head(tmp_path / "inner"),
     }
     locked = PackageSet(
-        source_request(LibrarySource("git", str(nested), "main"), None), (), found=found
+        source_request(LibrarySource("git", str(nested), "main"), None), (), versions=found
     )
     tree = sources.tree(tmp_path / "cache", Store(tmp_path / "store"), locked)
     assert {name: text for name, text in files_of(tree).items() if name != ".gitmodules"} == {
@@ -135,7 +135,7 @@ def test_submodules_come_along_and_are_in_the_lock(nested: Path, tmp_path: Path,
         "third party/m/.gitmodules": (tmp_path / "middle/.gitmodules").read_text(),
         "third party/m/deps/inner/inner": "i",
     }
-    changed = PackageSet(locked.request, (), found={**found, "submodule relative": "0" * 40})
+    changed = PackageSet(locked.request, (), versions={**found, "submodule relative": "0" * 40})
     with pytest.raises(LookupFailed, match="is not what was locked: submodule relative"):
         sources.tree(tmp_path / "cache", Store(tmp_path / "store"), changed)
 

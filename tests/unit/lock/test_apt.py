@@ -200,7 +200,7 @@ def test_the_newest_release_file_dates_the_suite(tmp_path: Path) -> None:
         ("c_Packages", "Thu, 01 Jan 1970 00:03:00 UTC"),
     ):
         (tmp_path / "lists" / name).write_text(f"Suite: stable\nDate: {date}\nMD5Sum:\n")
-    assert apt.released == 120
+    assert apt.release_time == 120
 
 
 @pytest.mark.parametrize("text", ["", "Date: yesterday\n"])
@@ -209,4 +209,4 @@ def test_a_suite_without_a_date_is_an_error(tmp_path: Path, text: str) -> None:
     apt.update()
     (tmp_path / "lists/a_InRelease").write_text(text)
     with pytest.raises(LookupFailed, match="no date in the Release file of bookworm"):
-        _ = apt.released
+        _ = apt.release_time

@@ -20,7 +20,7 @@ from envmatrix.console import Console
 from envmatrix.errors import Absent, LookupFailed, OutOfDate
 from envmatrix.lock.apt import Apt
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
-from envmatrix.lock.libraries import File
+from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.versions import DebianVersion
 from envmatrix.matrix.facts import load_facts
@@ -188,9 +188,9 @@ def test_files_of_a_project_that_the_index_has_no_more_are_gone() -> None:
 
 def test_files_of_an_index_are_versions_with_their_bytes() -> None:
     files = [
-        File("nvidia_nvvm-13.5.37-py3-none-any.whl", "u", "1" * 64, 1),
-        File("nvidia-nvvm-13.5.36.tar.gz", "u", "2" * 64, 1, is_yanked=True),
-        File("readme.txt", "u", "3" * 64, 1),
+        IndexFile("nvidia_nvvm-13.5.37-py3-none-any.whl", "u", "1" * 64, 1),
+        IndexFile("nvidia-nvvm-13.5.36.tar.gz", "u", "2" * 64, 1, is_yanked=True),
+        IndexFile("readme.txt", "u", "3" * 64, 1),
     ]
     assert offered_by(files) == [
         Offer("13.5.37", "1" * 64),
@@ -244,13 +244,13 @@ def test_apt_says_which_versions_a_suite_has(tmp_path: Path) -> None:
         return SHOWN.format("1" * 64, "2" * 64)
 
     apt = Apt(tmp_path, load_facts().archive("bookworm", "ppc64le"), "http://mirror.example", run)
-    assert offers_of(apt.shown(["cmake", "virtual"])) == {
+    assert offers_of(apt.show(["cmake", "virtual"])) == {
         "cmake": [Offer("3.25.1-1", "1" * 64), Offer("3.26-1", "2" * 64)]
     }
     ((program, *arguments),) = asked
     assert (program, arguments[-3:]) == ("apt-cache", ["show", "cmake", "virtual"])
     assert "APT::Architecture=ppc64el" in arguments
-    assert offers_of(apt.shown([])) == {}
+    assert offers_of(apt.show([])) == {}
 
 
 PART = "0123456789abcdefghijklmnopqrstuvwxyz.+~"

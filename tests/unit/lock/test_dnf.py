@@ -13,7 +13,7 @@ import pytest
 from tests.fakes import digest
 
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.dnf import Dnf, Repositories, released
+from envmatrix.lock.dnf import Dnf, Repositories, release_time
 from envmatrix.lock.model import Artifact
 from envmatrix.lock.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.zypper import Zypper
@@ -90,13 +90,13 @@ def test_what_an_index_may_not_say_is_refused(
 def test_an_archive_is_as_old_as_the_newest_of_its_indexes() -> None:
     indexes = {"9/a/os": 100, "9/b/os": 300}
     read = {f"{path}/repodata/repomd.xml": REPOMD.format(it) for path, it in indexes.items()}
-    assert released(ITS, lambda path: read[path].encode()) == 300
+    assert release_time(ITS, lambda path: read[path].encode()) == 300
 
 
 @pytest.mark.parametrize("text", ["", "<repomd/>", REPOMD.format("yesterday")])
 def test_an_index_without_a_date_is_told(text: str) -> None:
     with pytest.raises(LookupFailed, match=r"`9/a/os/repodata/repomd\.xml` has no date"):
-        released(ITS, lambda _path: text.encode())
+        release_time(ITS, lambda _path: text.encode())
 
 
 KEY = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nVersion: GnuPG v2\n\nkey\n"
@@ -144,7 +144,7 @@ class Refusing:
         (
             "dnf: no package matches: libcublas-12-4-12.4.5.8-1",
             {"libcublas": "12.4.5.8"},
-            "`cuda/repos/rhel9/x86_64` has not `libcublas-12-4-12.4.5.8-1`",
+            "`cuda/repos/rhel9/x86_64` does not have `libcublas-12-4-12.4.5.8-1`",
         ),
         (
             "dnf: repomd.xml GPG signature verification error: Bad GPG signature",

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from tests.fakes import with_cuda
 
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.image import PROBE, Contents, answer, component_of, markers, read
+from envmatrix.lock.image import (
+    PROBE,
+    ImageContents,
+    component_of,
+    component_versions,
+    markers,
+    parse_contents,
+)
 from envmatrix.lock.model import Request
 from envmatrix.matrix.document import parse_document
 from envmatrix.matrix.facts import load_facts
@@ -28,15 +35,15 @@ def asked(*packages: str) -> Request:
     return Request("in-image", "amd64", packages, below=("base",))
 
 
-def refusal(request: Request, contents: Contents) -> tuple[str, ...]:
+def refusal(request: Request, contents: ImageContents) -> tuple[str, ...]:
     with pytest.raises(LookupFailed) as caught:
-        answer(request, BASE, contents)
+        component_versions(request, BASE, contents)
     assert BASE.packages[0] in caught.value.message
     assert caught.value.hint
     return caught.value.details
 
 
-def probed(root: Path, files: Mapping[str, str]) -> Contents:
+def probed(root: Path, files: Mapping[str, str]) -> ImageContents:
     """What the probe says of a directory that stands for the root of an image."""
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +52,7 @@ def probed(root: Path, files: Mapping[str, str]) -> Contents:
     (root / "usr/local/cuda-12.4/include").symlink_to("targets/x86_64-linux/include")
     script = re.sub(r"(/etc/|/usr/)", rf"{root}\1", PROBE)
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    return read(done.stdout.replace(str(root), ""))
+    return parse_contents(done.stdout.replace(str(root), ""))
 
 
 FILES = {
@@ -80,18 +87,18 @@ def test_without_a_readable_version_json_the_header_tells_the_release(
 def test_an_image_with_nothing_says_nothing(tmp_path: Path) -> None:
     script = re.sub(r"(/etc/|/usr/)", rf"{tmp_path}\1", PROBE)
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    assert read(done.stdout) == Contents()
+    assert parse_contents(done.stdout) == ImageContents()
 
 
 @given(st.text())
 def test_whatever_an_image_prints_is_read(said: str) -> None:
-    read(said)
+    parse_contents(said)
 
 
 def test_what_is_found_has_its_version_where_a_file_tells_it() -> None:
-    found = answer(asked(*CUDA), BASE, with_cuda())
+    found = component_versions(asked(*CUDA), BASE, with_cuda())
     assert found == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
-    assert answer(asked("cudnn==9.10.*"), BASE, with_cuda()) == {"cudnn": "9.10.2"}
+    assert component_versions(asked("cudnn==9.10.*"), BASE, with_cuda()) == {"cudnn": "9.10.2"}
 
 
 def test_a_component_is_found_in_the_directories_of_the_system_too() -> None:
@@ -100,7 +107,7 @@ def test_a_component_is_found_in_the_directories_of_the_system_too() -> None:
         *(f"/usr/lib/x86_64-linux-gnu/libnccl.so{n}" for n in ("", ".2")),
     }
     contents = replace(with_cuda(), paths=frozenset(paths))
-    assert answer(asked("nccl==12.4.*"), BASE, contents)["nccl"] == "2"
+    assert component_versions(asked("nccl==12.4.*"), BASE, contents)["nccl"] == "2"
 
 
 def test_one_file_that_is_missing_is_a_component_that_is_missing() -> None:

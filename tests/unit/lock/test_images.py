@@ -48,7 +48,7 @@ def test_a_lock_comes_back_as_it_was_and_equal_locks_are_equal_bytes(lock: Image
 def test_what_is_published_now_stands_beside_what_was(one: ImagesLock, other: ImagesLock) -> None:
     new = {(environment, flavour): index for environment, flavour, index in other}
 
-    both = one.updated(new, {"cuda12.4-debian12"})
+    both = one.with_published(new, {"cuda12.4-debian12"})
 
     assert set(both.environments) <= {"cuda12.4-debian12"}
     for environment, flavour, index in both:
@@ -65,7 +65,7 @@ def test_consumers_are_given_digests(tmp_path: Path) -> None:
     assert found is not None
     assert found.reference == f"registry.example/x@sha256:{'2' * 64}"
     assert found.image("arm64") == f"registry.example/x@sha256:{'1' * 64}"
-    assert load(tmp_path).published("cuda12.4-debian12", "devel", "amd64") is None
+    assert load(tmp_path).find_image("cuda12.4-debian12", "devel", "amd64") is None
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
@@ -94,7 +94,7 @@ def row(**changes: object) -> str:
     [
         ("{\n 1}", ConfigurationError, f"{FILE}:2:2: not JSON"),
         ("[]", ConfigurationError, "is not a lock of images"),
-        ("{}", ConfigurationError, "nothing is called 'version'"),
+        ("{}", ConfigurationError, "missing key 'version'"),
         ('{"version": 2}', OutOfDate, "has version 2"),
         (row(image="registry.example/x:latest"), ConfigurationError, "does not match"),
         (row(image=f"x y/z@sha256:{'2' * 64}"), ConfigurationError, "does not match"),

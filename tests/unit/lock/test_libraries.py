@@ -6,16 +6,16 @@ import pytest
 from tests.fakes import artifact
 
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.libraries import File, Libraries, source_request
+from envmatrix.lock.libraries import IndexFile, Libraries, source_request
 from envmatrix.lock.model import URL, Request, dumps, loads
 from envmatrix.lock.model import Lock as LockFile
 from envmatrix.matrix.model import LibrarySource
 
 FILES = (
-    File("lib-1.0.tar.gz", "https://mirror.example/packages/a/lib-1.0.tar.gz", "a" * 64, 7),
-    File("lib-1.0-py3-none-any.whl", "https://mirror.example/packages/b/x.whl", "b" * 64, 8),
-    File("my_lib-2.0.zip", "https://mirror.example/packages/c/my_lib-2.0.zip", "c" * 64, 9),
-    File("no version", "https://mirror.example/packages/d", "d" * 64, 1),
+    IndexFile("lib-1.0.tar.gz", "https://mirror.example/packages/a/lib-1.0.tar.gz", "a" * 64, 7),
+    IndexFile("lib-1.0-py3-none-any.whl", "https://mirror.example/packages/b/x.whl", "b" * 64, 8),
+    IndexFile("my_lib-2.0.zip", "https://mirror.example/packages/c/my_lib-2.0.zip", "c" * 64, 9),
+    IndexFile("no version", "https://mirror.example/packages/d", "d" * 64, 1),
 )
 
 
@@ -24,8 +24,8 @@ def nothing(*_: str) -> NoReturn:
 
 
 def libraries(**answers: object) -> Libraries:
-    asked = dict.fromkeys(("index", "source_package", "git", "depot", "measured"), nothing)
-    everything = {**asked, "unpacked": lambda _: None, **answers}
+    asked = dict.fromkeys(("index", "source_package", "git", "depot", "measure"), nothing)
+    everything = {**asked, "unpack": lambda _: None, **answers}
     return Libraries(**everything)  # type: ignore[arg-type]
 
 
@@ -53,7 +53,7 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
 
 
 def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
-    found = libraries(measured=lambda _url, _sha256: ("e" * 64, 5))
+    found = libraries(measure=lambda _url, _sha256: ("e" * 64, 5))
     (its,) = found.resolve(request("archive", "https://h.example/x%20y.tgz?z", "e" * 64)).artifacts
     assert (its.origin, its.path, its.size) == (URL, "https://h.example/x%20y.tgz?z", 5)
     with pytest.raises(LookupFailed, match=r"has the sha256 e+, matrix.yaml says f+"):
@@ -64,8 +64,8 @@ def test_commits_and_changelists_are_what_was_found() -> None:
     found = libraries(
         git=lambda url, revision: {"commit": f"{url} {revision}"}, depot=lambda _p, _c: "d"
     )
-    assert found.resolve(request("git", "u", "main")).found == {"commit": "u main"}
-    assert found.resolve(request("perforce", "//a", "7")).found == {"changelist": "d"}
+    assert found.resolve(request("git", "u", "main")).versions == {"commit": "u main"}
+    assert found.resolve(request("perforce", "//a", "7")).versions == {"changelist": "d"}
 
 
 def test_a_source_package_is_of_its_suite() -> None:
@@ -78,7 +78,7 @@ def test_a_source_package_is_of_its_suite() -> None:
 
 def test_a_lock_with_sources_survives_being_written() -> None:
     found = libraries(
-        measured=lambda _url, _sha256: ("e" * 64, 5), git=lambda _u, _r: {"commit": "c" * 40}
+        measure=lambda _url, _sha256: ("e" * 64, 5), git=lambda _u, _r: {"commit": "c" * 40}
     )
     sets = {
         "library-a": found.resolve(request("archive", "https://h.example/x.tgz", "e" * 64)),

@@ -27,7 +27,7 @@ TINY = Lock(
         "there": PackageSet(
             Request("in-image", "amd64", ("nvcc==12.4.*",), below=("base",)),
             (),
-            found={"nvcc": "", "cuda": "12.4.1"},
+            versions={"nvcc": "", "cuda": "12.4.1"},
         ),
         "wheels": PackageSet(Request("pip", "arm64", ("n==1.*",)), (artifact("n", origin="pypi"),)),
     },
@@ -268,8 +268,8 @@ def test_another_version_is_out_of_date(version: object) -> None:
     ("text", "why"),
     [
         ("[]", "list indices"),
-        ("{}", "nothing is called 'version'"),
-        ('{"version": 1}', "nothing is called 'artifacts'"),
+        ("{}", "missing key 'version'"),
+        ('{"version": 1}', "missing key 'artifacts'"),
         (f'{{"version": {"1" * 5000}}}', "Exceeds the limit"),
         ("[" * 100_000, "recursion"),
         (changed("epoch", value="1"), "'1' must be a number"),
@@ -282,7 +282,7 @@ def test_another_version_is_out_of_date(version: object) -> None:
         (changed("sets", "base", "suite", value=["bookworm"]), "['bookworm'] must be text"),
         (changed("sets", "base", "suite", value=""), "'' must not be empty"),
         (changed("sets", "base", "diff_id", value=""), "'' must not be empty"),
-        (changed("sets", "base", "artifacts", value=["x 1 2"]), "nothing is called 'x 1 2'"),
+        (changed("sets", "base", "artifacts", value=["x 1 2"]), "missing key 'x 1 2'"),
         (changed("sets", "over", "below", value=["gone"]), "no set 'gone'"),
         (changed("cells", "c", value=["gone"]), "no set 'gone'"),
         (changed("artifacts", "0" * 63, value={"name": "n", "version": "1"}), "is not a sha256"),

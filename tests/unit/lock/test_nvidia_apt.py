@@ -107,7 +107,7 @@ def test_a_version_that_the_repository_has_not_is_told_with_it(tmp_path: Path) -
     with pytest.raises(LookupFailed) as caught:
         apt.resolve(["cuda-nvcc-12-6@12.6.0", "cuda-cudart-12-6@12.6.0"], "debian12", "amd64")
     assert caught.value.message == (
-        "`cuda/repos/debian12/x86_64` has not `cuda-nvcc-12-6=12.6.20-1`"
+        "`cuda/repos/debian12/x86_64` does not have `cuda-nvcc-12-6=12.6.20-1`"
     )
     assert list(caught.value.details) == said
     assert str(caught.value.hint).startswith("a release of two parts is the newest patch")

@@ -261,7 +261,7 @@ def test_drift_is_told_in_words(matrix: Matrix, tmp_path: Path) -> None:
         "`cudnn9.28-pypi-cuda13-arm64` is not locked",
         (
             "`debian12-amd64-runtime` asks for apt bookworm cmake, "
-            "the lock answers apt bookworm cmake curl"
+            "the lock has apt bookworm cmake curl"
         ),
         "`old` is no longer used",
         "cell `cuda13.0-debian12-x86_64` changed",

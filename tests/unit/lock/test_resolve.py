@@ -76,7 +76,7 @@ def test_what_is_found_in_an_image_is_locked_and_stays(tmp_path: Path) -> None:
     matrix = matrix_of(tmp_path / "repository", axes, RULE)
     lock = lock_of(matrix, tmp_path / "scratch")
     found = lock.sets["ubuntu22.04-arm64-0123456789ab-cuda12.4"]
-    assert found.found == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
+    assert found.versions == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
     assert found.artifacts == ()
     assert loads(dumps(lock)) == lock
     assert dumps(lock_of(matrix, tmp_path / "again", previous=lock)) == dumps(lock)
