@@ -19,7 +19,7 @@ from tests.unit.results.test_store import *  # noqa: F403 -- its tests, run with
 
 from envmatrix.results import queries
 from envmatrix.results.database import connect
-from envmatrix.results.journal import waiting
+from envmatrix.results.journal import count_journals
 from envmatrix.store.origins import Origins
 
 WRITERS, RUNS = 50, 10
@@ -77,9 +77,9 @@ def test_what_ran_while_the_server_was_away_is_stored_when_it_is_back(
     journals = checkout.root / ".envmatrix/journals"
 
     assert "the results store" in done.stderr
-    assert waiting(journals) == 1
+    assert count_journals(journals) == 1
     postgresql.start()
     checkout.run("report")
-    assert waiting(journals) == 0
+    assert count_journals(journals) == 0
     with connect(url) as database, database.reading() as connection:
         assert len(queries.history(connection, "a", BUILT, "compile", 9)) == 2

@@ -54,9 +54,9 @@ def command(
     def examined(execution: Execution, recorder: Recorder) -> None:
         analysis = Analysis.of(execution, devices_of(execution))
         failures = _examine_all(analysis, kinds or _USUAL, console)
-        recorder.measured(analysis.measured)
+        recorder.add_measurements(analysis.measured)
         found = analysis.compared()
-        recorder.found(found)
+        recorder.add_findings(found)
         if update_baseline:
             analysis.accept()
         _tell(analysis, found, execution)

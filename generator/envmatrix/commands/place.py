@@ -29,7 +29,7 @@ from envmatrix.matrix.selection import find_cell
 from envmatrix.matrix.targets import TARGETS
 from envmatrix.plan.images import CompilerCache, Image, analysis_image, images_of, lacks_cross
 from envmatrix.results.location import Location
-from envmatrix.results.recording import Recorder, recorded
+from envmatrix.results.recording import Recorder, record_run
 from envmatrix.results.records import Revision, Run
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner, Skipped
@@ -137,7 +137,10 @@ class Cell:
 
         own = revisions.checkout_of(self.workspace.root)
         before = self._revision(library).committed or (own.committed if own else 0.0)
-        with self.location.opened(self.console.warn) as database, database.reading() as connection:
+        with (
+            self.location.open_store(self.console.warn) as database,
+            database.reading() as connection,
+        ):
             return queries.durations(connection, library.name, self.planned.id, before)
 
     def place(self, library: Library) -> Workplace:
@@ -220,7 +223,7 @@ class Cell:
                 shard=part.shard,
                 extent=part.extent,
             )
-            with recorded(self.location, run) as recorder:
+            with record_run(self.location, run) as recorder:
                 execution = self._execution(client, place, recorder)
                 execution.runner.clear_privileges()  # of a run that was killed
                 try:
@@ -238,7 +241,7 @@ class Cell:
             place,
             self.console,
             usable,
-            told=recorder.step,
+            told=recorder.add_step,
             component_of=self._lacking_component,
             absent_submodules=lambda: _absent_submodules(place.library, self.workspace.root),
             borrowed=self.workspace.matrix.borrowed_components(self.planned, place.library),

@@ -20,7 +20,7 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.results import formats
 from envmatrix.results.composition import Scope, compose
-from envmatrix.results.journal import waiting
+from envmatrix.results.journal import count_journals
 from envmatrix.results.location import Location
 from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
 from envmatrix.results.summary import Report
@@ -102,16 +102,16 @@ def scope_of(
 def composed(workspace: Workspace, scope: Scope, console: Console) -> Report:
     """The report, with what has ended and was not stored yet."""
     location = Location.of(workspace.root)
-    with location.opened(console.warn) as database, database.reading() as connection:
-        return compose(connection, scope, waiting(location.journals))
+    with location.open_store(console.warn) as database, database.reading() as connection:
+        return compose(connection, scope, count_journals(location.journals))
 
 
 def _write(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> None:
     """Write pages that need no server; what an earlier dashboard left in `directory` goes."""
     location = Location.of(workspace.root)
-    with location.opened(console.warn) as database, database.reading() as connection:
+    with location.open_store(console.warn) as database, database.reading() as connection:
         cells = tuple(cell.id for cell in workspace.matrix.cells)
-        site = Site(connection, scope, cells, waiting(location.journals))
+        site = Site(connection, scope, cells, count_journals(location.journals))
         paths = list(site.paths())
         _clear(directory)
         with console.task("pages", total=len(paths), unit="pages") as advance:

@@ -181,10 +181,10 @@ def test_command(
         only = None if found is None or shadow or found.tests is None else tuple(found.tests)
         asked = Asked(tuple(arguments), part, durations, retries, only)
         run = testing.run(asked)
-        recorder.tests(run.outcomes)
+        recorder.add_tests(run.outcomes)
         _tell(run)
         if found is not None and shadow:
-            recorder.measured(selecting.shadow(found, run.outcomes, console))
+            recorder.add_measurements(selecting.shadow(found, run.outcomes, console))
         _judge(run, execution, cell.waivers)
 
     extent = ARGUMENTS if arguments else SINCE if since is not None and not shadow else ""
@@ -253,8 +253,8 @@ def _check_arguments(libraries: Sequence[Library]) -> None:
 def _compile(execution: Execution, recorder: Recorder) -> None:
     found = execution.compile()
     build = execution.place.build
-    recorder.made(found, build.name)
-    recorder.measured(execution.cache_hits())
+    recorder.add_products(found, build.name)
+    recorder.add_measurements(execution.cache_hits())
     for item in found:
         output(f"{build.shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
     if not execution.place.library.chooses_sm:
@@ -325,7 +325,7 @@ def _measure(
     as_json: bool,
 ) -> None:
     found = execution.measure(device, arguments)
-    recorder.measured(found)
+    recorder.add_measurements(found)
     if as_json:
         options.print_json([asdict(item) for item in found])
         return

@@ -13,7 +13,7 @@ from envmatrix.commands.report import scope_of
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
-from envmatrix.results.journal import waiting
+from envmatrix.results.journal import count_journals
 from envmatrix.results.location import Location
 from envmatrix.results.server import server
 from envmatrix.results.site import Site
@@ -38,13 +38,13 @@ def command(
     scope = scope_of(workspace, patterns, libraries, since)
     location = Location.of(workspace.root)
     cells = tuple(cell.id for cell in workspace.matrix.cells)
-    with location.opened(console.warn) as database:
+    with location.open_store(console.warn) as database:
 
         def page(path: str) -> str | None:
             location.replay(database, console.warn)
             with database.reading() as connection:
                 now = replace(scope, now=time.time())
-                return Site(connection, now, cells, waiting(location.journals)).page(path)
+                return Site(connection, now, cells, count_journals(location.journals)).page(path)
 
         try:
             serving = server(port, page)

@@ -1,1 +1,1 @@
-"""Everything that runs in cells came to: recorded, kept, compared, reported."""
+"""Results of runs in cells: recorded, stored, compared, reported."""

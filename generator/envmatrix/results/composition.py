@@ -1,4 +1,4 @@
-"""Asks the store all that one report needs."""
+"""Queries the store for all that one report needs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TypeAlias
 import sqlalchemy as sa
 
 from envmatrix.results import queries, summary
-from envmatrix.results.queries import Kept
+from envmatrix.results.queries import StoredRun
 from envmatrix.results.records import BAD, Product
-from envmatrix.results.rows import left_out
-from envmatrix.results.summary import Entry, Failure, Report
+from envmatrix.results.rows import invalid_row_counts
+from envmatrix.results.summary import Failure, Report, ReportEntry
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.analysis import COVERAGE
 from envmatrix.sessions.outcomes import State, TestOutcome
 
 _HISTORY = 200
 _TIMES = 30
-# Of how many failures of a library in a cell it is looked up since when.
+# The most failures of a library in a cell whose origin is looked up.
 _TRACED = 200
 _FLAKY_DAYS = 30
 _DAY_SECONDS = 86_400.0
@@ -29,8 +29,8 @@ _DAY_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a report is about; all libraries and cells where those are None. `now` is in seconds
-    since 1970, as is `since`, whose name is `since_name`."""
+    """The subject of a report; None selects all libraries or cells. `now` and `since`, named
+    `since_name`, are in seconds since 1970."""
 
     today: date
     now: float
@@ -47,12 +47,12 @@ class Scope:
 
 
 def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report:
-    """The report of the newest runs."""
-    newest = _in_scope(summary.newest(queries.latest(connection)), scope)
-    ids = [kept.run.id for runs in newest.values() for kept in runs]
-    groups, tests = _layered(connection, newest)
+    """Return the report of the newest runs; `waiting` runs are not stored yet."""
+    newest = _runs_in_scope(summary.newest_runs(queries.latest(connection)), scope)
+    ids = [stored.run.id for runs in newest.values() for stored in runs]
+    groups, tests = _layer_groups(connection, newest)
     failures = tuple(_failures(connection, groups, tests, scope))
-    traced = tuple(_traced(connection, failures))
+    traced = tuple(_trace_origins(connection, failures))
     used = {failure.waiver for failure in failures}
     times = queries.times(connection, _TIMES)
     report = Report(
@@ -64,121 +64,128 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
             if scope.has(flake.library, flake.cell)
         ),
         slower=tuple(
-            found
+            slowdown
             for (library, cell, verb), rows in sorted(times.items())
-            if (library, cell) in groups and (found := summary.slower(library, cell, verb, rows))
+            if (library, cell) in groups
+            and (slowdown := summary.slowdown(library, cell, verb, rows))
         ),
-        expired=tuple(its for its in scope.waivers if its.has_expired(scope.today)),
+        expired=tuple(waiver for waiver in scope.waivers if waiver.has_expired(scope.today)),
         unused=tuple(
-            its for its in scope.waivers if its not in used and not its.has_expired(scope.today)
+            waiver
+            for waiver in scope.waivers
+            if waiver not in used and not waiver.has_expired(scope.today)
         ),
-        broke=_broke(connection, scope, traced),
+        broke=_newly_broken(connection, scope, traced),
         since=scope.since_name,
         waiting=waiting,
         times={
-            key: tuple(its.seconds for its in times.get((*key, runs[-1].run.verb), ()))
+            key: tuple(end.seconds for end in times.get((*key, runs[-1].run.verb), ()))
             for key, runs in groups.items()
         },
     )
-    return replace(report, left_out=dict(left_out(connection)))
+    return replace(report, left_out=dict(invalid_row_counts(connection)))
 
 
-def _in_scope(
-    groups: Mapping[tuple[str, str], tuple[Kept, ...]], scope: Scope
-) -> Mapping[tuple[str, str], tuple[Kept, ...]]:
-    return {key: runs for key, runs in groups.items() if scope.has(*key)}
+def _runs_in_scope(
+    groups: Mapping[tuple[str, str], tuple[StoredRun, ...]], scope: Scope
+) -> Mapping[tuple[str, str], tuple[StoredRun, ...]]:
+    return {key: stored_runs for key, stored_runs in groups.items() if scope.has(*key)}
 
 
-_Groups: TypeAlias = Mapping[tuple[str, str], tuple[Kept, ...]]
+_Groups: TypeAlias = Mapping[tuple[str, str], tuple[StoredRun, ...]]
 _Tests: TypeAlias = Mapping[str, Sequence[TestOutcome]]
 
 
-def _layered(connection: sa.Connection, groups: _Groups) -> tuple[_Groups, _Tests]:
-    """The runs by what each of their tests came to last, and these tests, where parts of them ran
-    after all; the others are as they were."""
+def _layer_groups(connection: sa.Connection, groups: _Groups) -> tuple[_Groups, _Tests]:
+    """Return the groups, with runs of parts of the tests layered over whole runs, and the outcomes
+    of the layered runs by their ids."""
     layers = {key: runs for key, runs in groups.items() if summary.is_layered(runs)}
-    ids = [kept.run.id for runs in layers.values() for kept in runs]
+    ids = [stored.run.id for runs in layers.values() for stored in runs]
     tests = queries.outcomes_of(connection, ids) if ids else {}
-    found = dict(groups)
-    own: dict[str, Sequence[TestOutcome]] = {}
+    layered = dict(groups)
+    outcomes: dict[str, Sequence[TestOutcome]] = {}
     for key, runs in layers.items():
-        found[key], last = summary.layered(runs, tests)
-        own |= last
-    return found, own
+        layered[key], outcomes_of_runs = summary.layer_runs(runs, tests)
+        outcomes |= outcomes_of_runs
+    return layered, outcomes
 
 
 def _failures(
-    connection: sa.Connection, groups: _Groups, known: _Tests, scope: Scope
+    connection: sa.Connection, groups: _Groups, known_tests: _Tests, scope: Scope
 ) -> Iterator[Failure]:
-    """`known` are tests that need not be asked for."""
-    bad = [kept for runs in groups.values() for kept in runs if kept.end.state in BAD]
-    ids = [its.run.id for its in bad if its.run.id not in known]
-    tests = {**queries.outcomes_of(connection, ids, only_not_passed=True), **known}
-    for kept in bad:
-        found = tests.get(kept.run.id, ())
-        yield from summary.failures_of(kept, found, scope.waivers, scope.today)
+    """Yield the failures of the runs; `known_tests` are outcomes that need no query."""
+    failed = [stored for runs in groups.values() for stored in runs if stored.end.state in BAD]
+    ids = [stored.run.id for stored in failed if stored.run.id not in known_tests]
+    tests = {**queries.outcomes_of(connection, ids, only_not_passed=True), **known_tests}
+    for stored in failed:
+        outcomes = tests.get(stored.run.id, ())
+        yield from summary.failures_of(stored, outcomes, scope.waivers, scope.today)
 
 
-def _traced(connection: sa.Connection, failures: Sequence[Failure]) -> Iterator[Failure]:
-    """The failures, with since when each is there."""
+def _trace_origins(connection: sa.Connection, failures: Sequence[Failure]) -> Iterator[Failure]:
+    """Yield the failures with their origins."""
     for run, group in groupby(failures, key=lambda failure: failure.run):
-        found = list(group)
-        kept = queries.run(connection, run)
-        assert kept is not None  # noqa: S101 -- the failures are its
+        failures_of_run = list(group)
+        stored = queries.run(connection, run)
+        assert stored is not None  # noqa: S101 -- the failures refer to it
         history = queries.history(
-            connection, kept.run.library, kept.run.cell, kept.run.verb, _HISTORY
+            connection, stored.run.library, stored.run.cell, stored.run.verb, _HISTORY
         )
-        names = [failure.name for failure in found[:_TRACED]]
-        seen = queries.sightings(connection, history, names)
-        of_runs = queries.sightings_of_runs(history)
-        for failure in found:
-            known = of_runs if failure.name.startswith("step:") else seen.get(failure.name, ())
-            yield replace(failure, origin=summary.origin(known))
+        names = [failure.name for failure in failures_of_run[:_TRACED]]
+        sightings = queries.sightings(connection, history, names)
+        run_sightings = queries.sightings_of_runs(history)
+        for failure in failures_of_run:
+            relevant = (
+                run_sightings
+                if failure.name.startswith("step:")
+                else sightings.get(failure.name, ())
+            )
+            yield replace(failure, origin=summary.origin(relevant))
 
 
 def _entries(
     connection: sa.Connection,
-    groups: Mapping[tuple[str, str], tuple[Kept, ...]],
+    groups: Mapping[tuple[str, str], tuple[StoredRun, ...]],
     failures: Sequence[Failure],
     ids: Sequence[str],
-) -> Iterator[Entry]:
-    made = queries.products_of(connection, ids)
-    measured = queries.measurements_of(connection, ids)
+) -> Iterator[ReportEntry]:
+    products = queries.products_of(connection, ids)
+    measurements = queries.measurements_of(connection, ids)
     for (library, cell), runs in groups.items():
-        own = [its for its in failures if (its.library, its.cell) == (library, cell)]
-        sizes = _sizes(made.get(kept.run.id, ()) for kept in runs).values()
-        covered = [
-            its.value
-            for kept in runs
-            for its in measured.get(kept.run.id, ())
-            if its.name == COVERAGE
+        entry_failures = [item for item in failures if (item.library, item.cell) == (library, cell)]
+        sizes = _sizes(products.get(stored.run.id, ()) for stored in runs).values()
+        coverages = [
+            item.value
+            for stored in runs
+            for item in measurements.get(stored.run.id, ())
+            if item.name == COVERAGE
         ]
         yield summary.entry(
             runs,
-            own,
+            entry_failures,
             size=sum(sizes) if sizes else None,
-            coverage=covered[-1] if covered else None,
+            coverage=coverages[-1] if coverages else None,
         )
 
 
-def _sizes(made: Iterable[Sequence[Product]]) -> Mapping[str, int]:
-    """Path -> bytes: shards and runs of verbs make the same files."""
-    return {product.path: product.size for products in made for product in products}
+def _sizes(products_of_runs: Iterable[Sequence[Product]]) -> Mapping[str, int]:
+    """Map paths to sizes in bytes: shards and runs of several verbs create the same files."""
+    return {product.path: product.size for products in products_of_runs for product in products}
 
 
-def _broke(
+def _newly_broken(
     connection: sa.Connection, scope: Scope, failures: Sequence[Failure]
 ) -> tuple[Failure, ...]:
     if scope.since is None:
         return ()
-    groups = _in_scope(summary.newest(queries.latest(connection, scope.since)), scope)
-    runs = [kept for found in groups.values() for kept in found]
-    wanted = {(its.library, its.cell) for its in failures}
-    ids = [kept.run.id for kept in runs if (kept.run.library, kept.run.cell) in wanted]
+    groups = _runs_in_scope(summary.newest_runs(queries.latest(connection, scope.since)), scope)
+    runs = [stored for group in groups.values() for stored in group]
+    places = {(item.library, item.cell) for item in failures}
+    ids = [stored.run.id for stored in runs if (stored.run.library, stored.run.cell) in places]
     tests = queries.outcomes_of(connection, ids)
     before: dict[tuple[str, str, str], State] = {}
-    for kept in runs:
-        place = (kept.run.library, kept.run.cell)
-        before[(*place, f"step:{kept.run.verb}")] = kept.end.state
-        before |= {(*place, its.name): its.state for its in tests.get(kept.run.id, ())}
-    return summary.broken(before, failures)
+    for stored in runs:
+        place = (stored.run.library, stored.run.cell)
+        before[(*place, f"step:{stored.run.verb}")] = stored.end.state
+        before |= {(*place, item.name): item.state for item in tests.get(stored.run.id, ())}
+    return summary.newly_broken(before, failures)

@@ -1,4 +1,4 @@
-"""The store: one file of SQLite, or PostgreSQL by its URL, which many write to at once."""
+"""The store: an SQLite file, or PostgreSQL by its URL, with concurrent writers."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from envmatrix.results.records import InvalidRecord, Record
 from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.store.artifacts import exclusive
 
-# The migrations in their order; `connect` brings older stores to the newest.
+# The migrations in their order; `connect` upgrades older stores to the newest.
 _SCHEMAS = ("0001", "0002", "0003", "0004")
 SCHEMA = _SCHEMAS[-1]
 
 _WAIT_SECONDS = 30
-# Any number of our own: whoever holds this advisory lock migrates.
+# An arbitrary number: the holder of this advisory lock migrates.
 _MIGRATING = 0x656E766D
-# What connections have that only read: SQLite lets them beside those that write.
-_READING = {"envmatrix_reads": True}
-# No value of a row is larger, in bytes, and no packed text in characters.
+# The option of read-only connections: SQLite allows them beside a writer.
+_READ_ONLY = {"envmatrix_reads": True}
+# Limits of the value of a row, in bytes, and of a packed text, in characters.
 _LARGEST_VALUE = 16 << 20
 LONGEST_TEXT = 1 << 20
 _ROWS_AT_ONCE = 1_000
@@ -45,21 +45,23 @@ _EXAMPLE = "postgresql://results@db.example/envmatrix"
 
 @contextmanager
 def connect(url: str | Path) -> Iterator[Database]:
-    """The store at `url`, or in the file of that path, of the newest schema. ConfigurationError
-    where the URL is wrong, LookupFailed where nothing answers or answers with less than a store."""
+    """Connect to the store at `url`, a URL or a path, and upgrade it to the newest schema.
+
+    Raise ConfigurationError for an invalid URL, LookupFailed if the database fails.
+    """
     address = _address(url)
-    with _explained(address):
+    with _database_errors(address):
         _create(address)
         engine = _engine(address)
     try:
-        with _explained(address):
+        with _database_errors(address):
             _migrate(engine, address)
         yield Database(engine, address)
     finally:
         engine.dispose()
 
 
-# The key in a connection's `info` of how many invalid rows of which table a reader met.
+# The key in a connection's `info` of the number of invalid rows by table.
 LEFT_OUT = "envmatrix.left_out"
 
 
@@ -69,34 +71,38 @@ class Database:
         self._address = address
 
     def add(self, record: Record) -> None:
-        """Keep a run and all that it came to, in one transaction; one that is there stays.
-        InvalidRecord where the database does not take its values."""
+        """Store a run with its results in one transaction, unless it is stored already. Raise
+        InvalidRecord if the database rejects its values."""
         try:
-            with _explained(self._address), self._engine.begin() as connection, _taken():
+            with (
+                _database_errors(self._address),
+                self._engine.begin() as connection,
+                _record_errors(),
+            ):
                 _insert(connection, record)
-        except _There:
+        except _RunExists:
             pass
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection that sees one state of the store throughout."""
-        engine = self._engine.execution_options(**_READING)
-        with _explained(self._address), engine.connect() as connection:
+        """Open a read-only connection to one snapshot of the store."""
+        engine = self._engine.execution_options(**_READ_ONLY)
+        with _database_errors(self._address), engine.connect() as connection:
             connection.info.pop(LEFT_OUT, None)
             yield connection
 
 
-class _There(Exception):
+class _RunExists(Exception):
     pass
 
 
 @contextmanager
-def _taken() -> Iterator[None]:
-    """What a database says of values, not of itself, as an error about the record."""
+def _record_errors() -> Iterator[None]:
+    """Raise InvalidRecord for database errors that are about values."""
     try:
         yield
     except (DataError, OverflowError, TypeError, ValueError) as error:
-        raise InvalidRecord("the results store does not take its values") from error
+        raise InvalidRecord("the results store rejects its values") from error
 
 
 def _insert(connection: sa.Connection, record: Record) -> None:
@@ -112,9 +118,9 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         **{str(state): counts.get(state, 0) for state in COUNTED},
     }
     try:
-        connection.execute(sa.insert(tables.runs), _fitted(tables.runs, row))
+        connection.execute(sa.insert(tables.runs), _fit_row(tables.runs, row))
     except IntegrityError as error:
-        raise _There from error
+        raise _RunExists from error
     parts: Sequence[tuple[sa.Table, Sequence[Any]]] = (
         (tables.steps, record.steps),
         (tables.outcomes, record.outcomes),
@@ -128,16 +134,16 @@ def _insert(connection: sa.Connection, record: Record) -> None:
                 {"run": record.run.id, "position": number, **asdict(item)}
                 for number, item in enumerate(items[start : start + _ROWS_AT_ONCE], start)
             )
-            connection.execute(sa.insert(table), [_fitted(table, row) for row in rows])
+            connection.execute(sa.insert(table), [_fit_row(table, row) for row in rows])
 
 
-def _fitted(table: sa.Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as its table can hold it: texts cut to their columns and without what no database
-    stores, long ones packed."""
-    return {name: _value(table.c[name].type, value) for name, value in row.items()}
+def _fit_row(table: sa.Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row that fits its table: texts truncated to their columns and without characters
+    that databases reject, long ones compressed."""
+    return {name: _fit_value(table.c[name].type, value) for name, value in row.items()}
 
 
-def _value(kind: sa.types.TypeEngine[Any], value: Any) -> Any:
+def _fit_value(kind: sa.types.TypeEngine[Any], value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if isinstance(kind, sa.LargeBinary):
@@ -146,13 +152,13 @@ def _value(kind: sa.types.TypeEngine[Any], value: Any) -> Any:
     return text[: kind.length] if isinstance(kind, sa.String) else text
 
 
-def unpacked(content: bytes, longest: int = LONGEST_TEXT) -> str:
+def unpack_text(content: bytes, longest: int = LONGEST_TEXT) -> str:
     """Return the text of a packed column, or its first `longest` bytes."""
     try:
-        found = zlib.decompressobj().decompress(content, longest) if content and longest else b""
+        text = zlib.decompressobj().decompress(content, longest) if content and longest else b""
     except (TypeError, zlib.error) as error:
         raise InvalidRecord("a packed text is damaged") from error
-    return found.decode("utf-8", "replace")
+    return text.decode("utf-8", "replace")
 
 
 def _address(url: str | Path) -> URL:
@@ -164,7 +170,7 @@ def _address(url: str | Path) -> URL:
     except ArgumentError as error:
         hint = f"write a path, or for example `{_EXAMPLE}`"
         raise ConfigurationError(
-            Problem("the address of the results store is no URL", hint=hint)
+            Problem("the address of the results store is not a URL", hint=hint)
         ) from error
     if address.get_backend_name() not in {"sqlite", "postgresql"}:
         message = f"a results store cannot be in `{address.get_backend_name()}`"
@@ -180,20 +186,20 @@ def _engine(address: URL) -> sa.Engine:
         return sa.create_engine(address.set(query=waiting), pool_size=1, max_overflow=4)
     engine = sa.create_engine(address, connect_args={"timeout": _WAIT_SECONDS})
 
-    # Python's module would begin transactions late, when another's writes can no longer be waited
-    # for: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable
+    # Python's module would begin transactions late, when it can no longer wait for other writers:
+    # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable
     @sa.event.listens_for(engine, "connect")
-    def connected(connection: Any, _: object) -> None:
+    def set_up_connection(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        # What others wrote may be no text, or larger than any that we write.
+        # Values written by other programs may be invalid text, or larger than ours.
         connection.text_factory = _text
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
 
     @sa.event.listens_for(engine, "begin")
-    def begun(connection: sa.Connection) -> None:
-        reads = connection.get_execution_options().keys() & _READING.keys()
+    def begin_transaction(connection: sa.Connection) -> None:
+        reads = connection.get_execution_options().keys() & _READ_ONLY.keys()
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
@@ -204,7 +210,7 @@ def _text(content: bytes) -> str:
 
 
 def _create(address: URL) -> None:
-    """Make the file of a new SQLite store, whole and with a write-ahead log, in one step.
+    """Create the file of a new SQLite store atomically, with its schema and a write-ahead log.
 
     SQLite does not wait where two processes change the journal mode of one file: the second fails
     at once with "database is locked", whatever its timeout. So the mode is set in a file that
@@ -233,28 +239,28 @@ def _create(address: URL) -> None:
 
 
 def _migrate(engine: sa.Engine, address: URL) -> None:
-    with engine.execution_options(**_READING).connect() as connection:
+    with engine.execution_options(**_READ_ONLY).connect() as connection:
         if _schema(connection) == SCHEMA:
             return
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
-        there = _schema(connection)
-        if there is not None and there not in _SCHEMAS:
+        schema = _schema(connection)
+        if schema is not None and schema not in _SCHEMAS:
             raise LookupFailed(
-                f"the results store {_shown(address)} has schema {there}, "
+                f"the results store {_address_text(address)} has schema {schema}, "
                 f"and this envmatrix knows those up to {SCHEMA}",
-                hint="use the envmatrix that the others use, or a newer one",
+                hint="use the version of envmatrix that the others use, or a newer one",
             )
         _upgrade(connection)
 
 
 def _schema(connection: sa.Connection) -> str | None:
-    """The migration that a store is at; None where it is new."""
+    """Return the migration that a store is at; None if it is new."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    return found
+    schema: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return schema
 
 
 def _upgrade(connection: sa.Connection) -> None:
@@ -268,28 +274,28 @@ def _upgrade(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def _explained(address: URL) -> Iterator[None]:
-    """What the database says, as an error of ours that names it and hides its password."""
+def _database_errors(address: URL) -> Iterator[None]:
+    """Raise database errors as ConfigurationError or LookupFailed, without the password."""
     try:
         yield
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         hint = "install it: `pip install 'envmatrix[postgresql]'`"
         raise ConfigurationError(
-            Problem(f"nothing here can talk to {_shown(address)}: {error}", hint=hint)
+            Problem(f"no driver is installed for {_address_text(address)}: {error}", hint=hint)
         ) from error
     except DBAPIError as error:
-        said = str(error.orig).strip().splitlines() or [type(error).__name__]
+        lines = str(error.orig).strip().splitlines() or [type(error).__name__]
         raise LookupFailed(
-            f"the results store {_shown(address)} failed: {said[0]}",
-            hint="what was run stays in its journal and is stored by the next command",
-            details=said[1:],
+            f"the results store {_address_text(address)} failed: {lines[0]}",
+            hint="the results stay in their journals and are stored by the next command",
+            details=lines[1:],
         ) from error
     except SQLAlchemyError as error:
-        raise LookupFailed(f"the results store {_shown(address)} failed: {error}") from error
+        raise LookupFailed(f"the results store {_address_text(address)} failed: {error}") from error
 
 
-def _shown(address: URL) -> str:
-    """The address without its password, and without its query, which may have one as well."""
+def _address_text(address: URL) -> str:
+    """Return the address without its password and its query, which may contain one as well."""
     is_file = address.get_backend_name() == "sqlite"
     plain = address.set(query={}).render_as_string(hide_password=True)
     return f"`{address.database if is_file else plain}`"

@@ -1,4 +1,4 @@
-"""A report as text for terminals, as Markdown, as JUnit, and as JSON. Pure."""
+"""Formats of a report: text for terminals, Markdown, JUnit, and JSON. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from envmatrix.console import amount_of
-from envmatrix.results.summary import Entry, Failure, Origin, Report, described
+from envmatrix.results.summary import Failure, Origin, Report, ReportEntry, revision_text
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.junit import printable
 from envmatrix.sessions.outcomes import COUNTED
@@ -24,37 +24,37 @@ _SIGNS = {
 }
 
 
-def sign(entry: Entry) -> str:
-    """The state of an entry in one word."""
+def sign(entry: ReportEntry) -> str:
+    """Return the state of an entry in one word."""
     return "waived" if entry.is_waived else _SIGNS[entry.state]
 
 
-def tests_of(entry: Entry) -> str:
-    """`12 passed, 1 failed`; nothing where no test ran."""
+def tests_of(entry: ReportEntry) -> str:
+    """Return `12 passed, 1 failed`; "" if no test ran."""
     counts = [(entry.count(state), state) for state in COUNTED]
     return ", ".join(f"{count} {state}" for count, state in counts if count)
 
 
-def since(origin: Origin | None) -> str:
-    """`since 1a2b3c (passed at 4d5e6f)`."""
+def origin_text(origin: Origin | None) -> str:
+    """Return `since 1a2b3c (passed at 4d5e6f)`."""
     if origin is None:
         return ""
-    bad = described(origin.first_bad.revision) or f"run {origin.first_bad.run[:8]}"
+    bad = revision_text(origin.first_bad.revision) or f"run {origin.first_bad.run[:8]}"
     if origin.last_good is None:
         return f"since {bad}, the first that was run"
-    good = described(origin.last_good.revision) or f"run {origin.last_good.run[:8]}"
+    good = revision_text(origin.last_good.revision) or f"run {origin.last_good.run[:8]}"
     if good == bad:
         return f"since a run of {bad}, which passed before"
     return f"since {bad} (passed at {good})"
 
 
-def waived(waiver: Waiver | None) -> str:
+def waiver_text(waiver: Waiver | None) -> str:
     if waiver is None:
         return ""
     return f"waived until {waiver.expires}: {waiver.bug}, {waiver.owner}"
 
 
-def row(entry: Entry) -> tuple[str, ...]:
+def entry_row(entry: ReportEntry) -> tuple[str, ...]:
     coverage = "" if entry.coverage is None else f"{entry.coverage:.1f} %"
     seconds = f"{entry.seconds:.1f} s"
     return (
@@ -72,8 +72,8 @@ HEAD = ("library", "cell", "state", "tests", "time", "size", "coverage")
 
 
 def text(report: Report) -> str:
-    """For a terminal, in columns."""
-    table = [HEAD, *map(row, report.entries)]
+    """Format a report for terminals, in columns."""
+    table = [HEAD, *map(entry_row, report.entries)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
     for title, items in _sections(report):
@@ -83,103 +83,111 @@ def text(report: Report) -> str:
 
 def markdown(report: Report) -> str:
     lines = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
-    lines += [f"| {' | '.join(map(_escaped, row(entry)))} |" for entry in report.entries]
+    lines += [f"| {' | '.join(map(_escape, entry_row(entry)))} |" for entry in report.entries]
     for title, items in _sections(report):
-        lines += ["", f"### {title}", "", *(f"- {_escaped(item)}" for item in items)]
+        lines += ["", f"### {title}", "", *(f"- {_escape(item)}" for item in items)]
     return "\n".join([*lines, "", _total(report)])
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     for char in "\\`*_<>|[]":
         text = text.replace(char, f"\\{char}")
     return text
 
 
 def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
-    """What there is to say beside the table; a title and its lines, none empty."""
-    found = (
+    """Yield the non-empty sections below the table: a title and its lines."""
+    sections = (
         (f"Broke since {report.since}", [_line(failure) for failure in report.broke]),
         ("Fails", [_line(failure) for failure in report.unwaived]),
         ("Waived", [_line(failure) for failure in report.failures if failure.waiver]),
         (
             "Flaky in the last 30 days",
             [
-                one_line(f"{its.library} {its.cell} {its.name}")
-                + f": {flakiness(its.retried, its.contradicted)}"
-                for its in report.flaky
+                one_line(f"{item.library} {item.cell} {item.name}")
+                + f": {flakiness(item.retried, item.contradicted)}"
+                for item in report.flaky
             ],
         ),
         (
             "Slower",
             [
-                f"{its.library} {its.cell} {its.verb}: {its.now:.1f} s, usually {its.before:.1f} s"
-                for its in report.slower
+                f"{item.library} {item.cell} {item.verb}: {item.now:.1f} s, "
+                f"usually {item.before:.1f} s"
+                for item in report.slower
             ],
         ),
         (
             "Waivers that have expired",
-            [f"{its.position}: `{its.test}`, {its.expires}, {its.owner}" for its in report.expired],
+            [
+                f"{item.position}: `{item.test}`, {item.expires}, {item.owner}"
+                for item in report.expired
+            ],
         ),
         (
             "Waivers of what does not fail",
-            [f"{its.position}: `{its.test}`, {its.owner}" for its in report.unused],
+            [f"{item.position}: `{item.test}`, {item.owner}" for item in report.unused],
         ),
     )
-    yield from ((title, items) for title, items in found if items)
+    yield from ((title, items) for title, items in sections if items)
 
 
 def _line(failure: Failure) -> str:
     place = one_line(f"{failure.library} {failure.cell} {failure.name}")
     message = failure.message.strip().splitlines()
-    notes = [failure.cause or "", since(failure.origin), waived(failure.waiver)]
-    told = "; ".join(note for note in notes if note)
-    said = f": {message[0][:200]}" if message else ""
-    return f"{place}{said}" + (f" ({told})" if told else "")
+    notes = [failure.cause or "", origin_text(failure.origin), waiver_text(failure.waiver)]
+    details = "; ".join(note for note in notes if note)
+    summary = f": {message[0][:200]}" if message else ""
+    return f"{place}{summary}" + (f" ({details})" if details else "")
 
 
 def flakiness(retried: int, contradicted: int) -> str:
-    """How often a test passed only when tried again, or contradicted itself."""
-    told = []
+    """Describe how often a test passed only on retry, or both passed and failed."""
+    reasons = []
     if retried:
-        told.append(f"passed only when tried again at {retried} revisions")
+        reasons.append(f"passed only when tried again at {retried} revisions")
     if contradicted:
-        told.append(f"passed and failed at {contradicted} revisions")
-    return ", ".join(told).replace("1 revisions", "1 revision")
+        reasons.append(f"passed and failed at {contradicted} revisions")
+    return ", ".join(reasons).replace("1 revisions", "1 revision")
 
 
 def _total(report: Report) -> str:
     places = f"{len(report.entries)} results of libraries in cells, {report.bad} fail"
     waiting = f"; {report.waiting} runs go on or are not stored yet" if report.waiting else ""
-    left_out = f"; {invalid(report)}" if report.left_out else ""
+    left_out = f"; {invalid_rows_text(report)}" if report.left_out else ""
     return f"{places}{waiting}{left_out}"
 
 
-def invalid(report: Report) -> str:
-    """Say what of the store is invalid and left out."""
+def invalid_rows_text(report: Report) -> str:
+    """Describe the invalid rows of the store, which are left out."""
     counts = (f"{count} rows of {table}" for table, count in sorted(report.left_out.items()))
     return f"invalid and left out: {', '.join(counts)}"
 
 
 def junit(report: Report) -> str:
-    """One suite for each library and cell; what is waived is skipped, with the waiver."""
+    """Format one suite for each library and cell; waived failures are skipped, with the waiver."""
     root = ElementTree.Element("testsuites", name="envmatrix")
     for entry in report.entries:
-        own = [
-            its for its in report.failures if (its.library, its.cell) == (entry.library, entry.cell)
+        failures = [
+            failure
+            for failure in report.failures
+            if (failure.library, failure.cell) == (entry.library, entry.cell)
         ]
-        suite = ElementTree.SubElement(root, "testsuite", _suite(entry, own))
-        for failure in own:
+        suite = ElementTree.SubElement(root, "testsuite", _suite(entry, failures))
+        for failure in failures:
             case = {"name": printable(failure.name), "classname": f"{entry.library}.{entry.cell}"}
             element = ElementTree.SubElement(suite, "testcase", case)
             if failure.waiver:
-                ElementTree.SubElement(element, "skipped", message=waived(failure.waiver))
+                ElementTree.SubElement(element, "skipped", message=waiver_text(failure.waiver))
             else:
                 kind = "failure" if failure.state == "failed" else "error"
                 problem = ElementTree.SubElement(
                     element, kind, message=printable(failure.message[:500])
                 )
-                problem.text = printable(f"{failure.message}\n{since(failure.origin)}".strip())
-        if not own:
+                problem.text = printable(
+                    f"{failure.message}\n{origin_text(failure.origin)}".strip()
+                )
+        if not failures:
             case = {"name": "all", "classname": f"{entry.library}.{entry.cell}"}
             case["time"] = f"{entry.seconds:.3f}"
             element = ElementTree.SubElement(suite, "testcase", case)
@@ -189,7 +197,7 @@ def junit(report: Report) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}'
 
 
-def _suite(entry: Entry, failures: Sequence[Failure]) -> dict[str, str]:
+def _suite(entry: ReportEntry, failures: Sequence[Failure]) -> dict[str, str]:
     bad = [failure for failure in failures if failure.waiver is None]
     failed = sum(failure.state == "failed" for failure in bad)
     skipped = len(failures) - len(bad) or int(entry.state == "skipped")
@@ -204,24 +212,24 @@ def _suite(entry: Entry, failures: Sequence[Failure]) -> dict[str, str]:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """For programs: every field by its name."""
+    """Return the document for JSON, every field by its name."""
     return {
         "entries": [_entry(entry) for entry in report.entries],
         "failures": [_failure(failure) for failure in report.failures],
         "broke": [_failure(failure) for failure in report.broke],
         "since": report.since,
         "flaky": [asdict(flake) for flake in report.flaky],
-        "slower": [asdict(its) for its in report.slower],
+        "slower": [asdict(item) for item in report.slower],
         "waivers": {
-            "expired": [_waiver(its) for its in report.expired],
-            "unused": [_waiver(its) for its in report.unused],
+            "expired": [_waiver(item) for item in report.expired],
+            "unused": [_waiver(item) for item in report.unused],
         },
         "waiting": report.waiting,
         "left_out": dict(report.left_out),
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: ReportEntry) -> dict[str, Any]:
     return {
         "library": entry.library,
         "cell": entry.cell,
@@ -231,8 +239,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "size": entry.size,
         "coverage": entry.coverage,
         "runs": [
-            {**asdict(kept.run), **asdict(kept.end), "tests": dict(kept.counts)}
-            for kept in entry.runs
+            {**asdict(stored.run), **asdict(stored.end), "tests": dict(stored.counts)}
+            for stored in entry.runs
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Where the results of a repository are kept: beside it, or where it is said."""
+"""The location of a repository's results: in its directory, or in a configured database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envmatrix.results.journal import replay, waiting
+from envmatrix.results.journal import count_journals, replay
 from envmatrix.store.configuration import configured_results, user_configuration
 
 if TYPE_CHECKING:
@@ -23,48 +23,48 @@ _MANY = 50
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """`url` is what SQLAlchemy calls one, or a file of SQLite."""
+    """`url` is a URL of SQLAlchemy, or the path of an SQLite file."""
 
     directory: Path
     url: str | Path
 
     @classmethod
     def of(cls, root: Path) -> Location:
-        """$ENVMATRIX_RESULTS, `[results] url` of the user's configuration, or a file in the
-        repository that version control does not see."""
+        """Return the location of $ENVMATRIX_RESULTS, of `[results] url` in the user's
+        configuration, or of a file in the repository that git ignores."""
         directory = root / _DIRECTORY
-        told = os.environ.get(VARIABLE) or configured_results(user_configuration())
-        return cls(directory, told or directory / "results.sqlite")
+        url = os.environ.get(VARIABLE) or configured_results(user_configuration())
+        return cls(directory, url or directory / "results.sqlite")
 
     @property
     def journals(self) -> Path:
         return self.directory / "journals"
 
     def prepare(self) -> None:
-        """Make the directory; git is told in it to leave it alone."""
+        """Create the directory, with a .gitignore that excludes it."""
         self.journals.mkdir(parents=True, exist_ok=True)
         ignored = self.directory / ".gitignore"
         if not ignored.exists():
             ignored.write_text("*\n", encoding="utf-8")
 
     @contextmanager
-    def opened(self, told: Callable[[str], None]) -> Iterator[Database]:
-        """The store, with all that has ended in it; `told` hears of journals that are invalid."""
+    def open_store(self, warn: Callable[[str], None]) -> Iterator[Database]:
+        """Open the store with all ended runs; pass messages about invalid journals to `warn`."""
         from envmatrix.results.database import connect  # SQLAlchemy
 
         self.prepare()
         with connect(self.url) as database:
-            self.replay(database, told)
+            self.replay(database, warn)
             yield database
 
-    def replay(self, database: Database, told: Callable[[str], None]) -> int:
-        """Store what has ended and is not stored yet; how many runs."""
-        return replay(self.journals, database.add, told)
+    def replay(self, database: Database, warn: Callable[[str], None]) -> int:
+        """Store the runs that have ended; return their number."""
+        return replay(self.journals, database.add, warn)
 
-    def keep(self, told: Callable[[str], None]) -> None:
-        """Store what has ended, if others look at the store or much has come together: into the
-        repository's own file the next report brings it as well, and need not be waited for."""
-        count = waiting(self.journals)
+    def keep(self, warn: Callable[[str], None]) -> None:
+        """Store the runs that have ended, if the store is shared or there are many: into the
+        repository's own file the next report stores them as well."""
+        count = count_journals(self.journals)
         if count and (isinstance(self.url, str) or count > _MANY):
-            with self.opened(told):
+            with self.open_store(warn):
                 pass

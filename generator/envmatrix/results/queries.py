@@ -1,6 +1,6 @@
-"""What the store is asked. Each question takes an open connection and returns values.
+"""Queries of the store. Each takes an open connection and returns values.
 
-Rows may be by others than this tool: those that are invalid are left out.
+Other programs may have written rows: invalid ones are left out.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
-from envmatrix.results.database import LONGEST_TEXT, unpacked
+from envmatrix.results.database import LONGEST_TEXT, unpack_text
 from envmatrix.results.records import ARGUMENTS, SINCE, End, Product, Revision, Run, check
-from envmatrix.results.rows import check_texts, valid
+from envmatrix.results.rows import check_texts, valid_rows
 from envmatrix.results.tables import (
     REMARKABLE,
     findings,
@@ -28,19 +28,19 @@ from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
 
-# A run without arguments of its own, which tells something of others.
+# Runs without arguments for the framework, which are comparable with others.
 _COMPARABLE = runs.c.extent != ARGUMENTS
-# So many runs of what a change reaches count beside whole ones.
+# The most runs of only affected tests that count beside whole ones.
 _MOST_PARTIAL = 10_000
-# What tests printed is returned up to this many characters in all.
+# The most characters of test output returned in all.
 _MOST_OUTPUT = 32 << 20
 
 _Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A run as the store has it; `counts` are its tests by state."""
+class StoredRun:
+    """A run in the store; `counts` are the numbers of its tests by state."""
 
     run: Run
     end: End
@@ -49,7 +49,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What a test, or a whole run, came to in one run."""
+    """The state of a test, or of a whole run, in one run."""
 
     run: str
     revision: Revision
@@ -59,15 +59,15 @@ class Sighting:
 
 def latest(
     connection: sa.Connection, before: float | None = None, *conditions: sa.ColumnElement[bool]
-) -> tuple[Kept, ...]:
-    """The newest run of each library, cell, verb and shard, or the newest that began before a
-    moment; and what ran since, of tests that a change reaches. Runs with arguments of their own
-    tell nothing of the others."""
-    wanted = conditions if before is None else (*conditions, runs.c.started < before)
+) -> tuple[StoredRun, ...]:
+    """Return the newest run of each library, cell, verb and shard, optionally of those that started
+    before a moment, and the later runs of only affected tests. Runs with arguments for the
+    framework do not count."""
+    restrictions = conditions if before is None else (*conditions, runs.c.started < before)
     key = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
     newest = (
         sa.select(*key, sa.func.max(runs.c.started).label("started"))
-        .where(runs.c.extent == "", *wanted)
+        .where(runs.c.extent == "", *restrictions)
         .group_by(*key)
         .subquery()
     )
@@ -78,45 +78,45 @@ def latest(
     partial = (
         sa.select(runs)
         .outerjoin(newest, sa.and_(*of_place, newest.c.shard == ""))
-        .where(runs.c.extent == SINCE, is_later, *wanted)
+        .where(runs.c.extent == SINCE, is_later, *restrictions)
         .order_by(runs.c.started.desc(), runs.c.id)
     )
-    found = _all_kept(connection, usual.order_by(*key, runs.c.id))
-    return (*found, *_all_kept(connection, partial.limit(_MOST_PARTIAL)))
+    whole_runs = _stored_runs(connection, usual.order_by(*key, runs.c.id))
+    return (*whole_runs, *_stored_runs(connection, partial.limit(_MOST_PARTIAL)))
 
 
-def latest_of(connection: sa.Connection, library: str, cell: str) -> tuple[Kept, ...]:
-    """The newest run of each verb and shard of a library in a cell."""
+def latest_of(connection: sa.Connection, library: str, cell: str) -> tuple[StoredRun, ...]:
+    """Return the newest run of each verb and shard of a library in a cell."""
     return latest(connection, None, runs.c.library == library, runs.c.cell == cell)
 
 
 def places(connection: sa.Connection) -> tuple[tuple[str, str], ...]:
-    """The libraries and cells that have runs."""
+    """Return the libraries and cells that have runs."""
     query = sa.select(runs.c.library, runs.c.cell).distinct()
-    found = (tuple(row) for row in connection.execute(query))
-    return tuple(row for row in found if all(isinstance(name, str) for name in row))
+    rows = (tuple(row) for row in connection.execute(query))
+    return tuple(row for row in rows if all(isinstance(name, str) for name in row))
 
 
 def ids(connection: sa.Connection) -> tuple[str, ...]:
-    """The ids of all runs."""
-    found = connection.scalars(sa.select(runs.c.id).order_by(runs.c.started.desc()))
-    return tuple(its for its in found if isinstance(its, str))
+    """Return the ids of all runs."""
+    run_ids = connection.scalars(sa.select(runs.c.id).order_by(runs.c.started.desc()))
+    return tuple(run_id for run_id in run_ids if isinstance(run_id, str))
 
 
-def run(connection: sa.Connection, run_id: str) -> Kept | None:
-    return next(iter(_all_kept(connection, sa.select(runs).where(runs.c.id == run_id))), None)
+def run(connection: sa.Connection, run_id: str) -> StoredRun | None:
+    return next(iter(_stored_runs(connection, sa.select(runs).where(runs.c.id == run_id))), None)
 
 
-def _all_kept(connection: sa.Connection, query: sa.Select[Any]) -> tuple[Kept, ...]:
+def _stored_runs(connection: sa.Connection, query: sa.Select[Any]) -> tuple[StoredRun, ...]:
     rows = connection.execute(query)
-    return tuple(kept for _, kept in valid(connection, runs, rows, _kept))
+    return tuple(stored for _, stored in valid_rows(connection, runs, rows, _stored_run))
 
 
 def history(
     connection: sa.Connection, library: str, cell: str, verb: str | None, limit: int
-) -> tuple[Kept, ...]:
-    """The newest runs of a library in a cell, the newest first: all of them, or those of a verb
-    without arguments of their own, which tell nothing of the others."""
+) -> tuple[StoredRun, ...]:
+    """Return the newest runs of a library in a cell, newest first: all of them, or those of a verb
+    without arguments for the framework."""
     of_verb = [] if verb is None else [runs.c.verb == verb, _COMPARABLE]
     query = (
         sa.select(runs)
@@ -124,22 +124,22 @@ def history(
         .order_by(runs.c.started.desc(), runs.c.id)
         .limit(limit)
     )
-    return _all_kept(connection, query)
+    return _stored_runs(connection, query)
 
 
 def times(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str, str], tuple[End, ...]]:
-    """How the newest runs of each library, cell and verb ended, without what they said; the oldest
-    of them first."""
+    """Return the ends of the newest runs of each library, cell and verb, without their messages;
+    oldest first."""
     place = (runs.c.library, runs.c.cell, runs.c.verb)
     number = sa.func.row_number().over(partition_by=place, order_by=runs.c.started.desc())
     columns = (*place, runs.c.state, runs.c.seconds, number.label("number"))
     numbered = sa.select(*columns).where(runs.c.extent == "").subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
-    found: dict[tuple[str, str, str], list[End]] = defaultdict(list)
+    ends: dict[tuple[str, str, str], list[End]] = defaultdict(list)
     rows = connection.execute(query)
-    for row, end in valid(connection, runs, rows, _end):
-        found[row.library, row.cell, row.verb].append(end)
-    return {key: tuple(rows) for key, rows in found.items()}
+    for row, end in valid_rows(connection, runs, rows, _end):
+        ends[row.library, row.cell, row.verb].append(end)
+    return {key: tuple(rows) for key, rows in ends.items()}
 
 
 def outcomes_of(
@@ -150,9 +150,9 @@ def outcomes_of(
     with_output: bool = False,
     limit: int | None = None,
 ) -> Mapping[str, tuple[TestOutcome, ...]]:
-    """The tests of runs, in the order that they were told; what they printed where that is asked
-    for."""
-    columns = [its for its in outcomes.c if with_output or its is not outcomes.c.output]
+    """Return the tests of each run in the order that they were reported, optionally with their
+    output."""
+    columns = [column for column in outcomes.c if with_output or column is not outcomes.c.output]
     query = sa.select(*columns).where(outcomes.c.run.in_(ids))
     if only_not_passed:
         query = query.where(outcomes.c.state != "passed")
@@ -161,21 +161,21 @@ def outcomes_of(
 
     def outcome(row: sa.Row[Any]) -> TestOutcome:
         nonlocal room
-        output = unpacked(row.output, min(room, LONGEST_TEXT)) if with_output else ""
+        output = unpack_text(row.output, min(room, LONGEST_TEXT)) if with_output else ""
         room -= len(output)
         words = (row.name, row.state, row.seconds, row.message, row.attempts, output)
         return check(TestOutcome(*words))
 
-    return _by_run(valid(connection, outcomes, connection.execute(ordered), outcome))
+    return _by_run(valid_rows(connection, outcomes, connection.execute(ordered), outcome))
 
 
 def steps_of(connection: sa.Connection, run_id: str) -> tuple[Step, ...]:
     query = sa.select(steps).where(steps.c.run == run_id).order_by(steps.c.position)
 
     def step(row: sa.Row[Any]) -> Step:
-        return check(Step(row.name, row.status, row.seconds, unpacked(row.log)))
+        return check(Step(row.name, row.status, row.seconds, unpack_text(row.log)))
 
-    return tuple(its for _, its in valid(connection, steps, connection.execute(query), step))
+    return tuple(part for _, part in valid_rows(connection, steps, connection.execute(query), step))
 
 
 def measurements_of(
@@ -183,7 +183,7 @@ def measurements_of(
 ) -> Mapping[str, tuple[Measurement, ...]]:
     query = sa.select(measurements).where(measurements.c.run.in_(ids))
     rows = connection.execute(query.order_by(measurements.c.run, measurements.c.position))
-    return _by_run(valid(connection, measurements, rows, _measurement))
+    return _by_run(valid_rows(connection, measurements, rows, _measurement))
 
 
 def products_of(
@@ -191,51 +191,51 @@ def products_of(
 ) -> Mapping[str, tuple[Product, ...]]:
     query = sa.select(products).where(products.c.run.in_(ids))
     rows = connection.execute(query.order_by(products.c.run, products.c.position))
-    return _by_run(valid(connection, products, rows, _product))
+    return _by_run(valid_rows(connection, products, rows, _product))
 
 
 def _by_run(parts: Iterable[tuple[sa.Row[Any], _Part]]) -> Mapping[str, tuple[_Part, ...]]:
-    """The parts of each run, in their order."""
-    found: dict[str, list[_Part]] = defaultdict(list)
+    """Return the parts of each run, in their order."""
+    parts_by_run: dict[str, list[_Part]] = defaultdict(list)
     for row, part in parts:
-        found[row.run].append(part)
-    return {run_id: tuple(parts) for run_id, parts in found.items()}
+        parts_by_run[row.run].append(part)
+    return {run_id: tuple(parts) for run_id, parts in parts_by_run.items()}
 
 
 def findings_of(connection: sa.Connection, run_id: str) -> tuple[Finding, ...]:
-    """What analysers said in a run, what is new first."""
+    """Return the findings of analysers in a run, new ones first."""
     query = (
         sa.select(findings)
         .where(findings.c.run == run_id)
         .order_by(findings.c.is_new.desc(), findings.c.position)
     )
     rows = connection.execute(query)
-    return tuple(its for _, its in valid(connection, findings, rows, _finding))
+    return tuple(finding for _, finding in valid_rows(connection, findings, rows, _finding))
 
 
 def sightings(
-    connection: sa.Connection, history: Sequence[Kept], names: Collection[str]
+    connection: sa.Connection, history: Sequence[StoredRun], names: Collection[str]
 ) -> Mapping[str, tuple[Sighting, ...]]:
-    """What the tests of these names came to in each of those runs that had them."""
-    by_id = {kept.run.id: kept for kept in history}
+    """Return the states of the named tests in each run of `history` that has them."""
+    by_id = {stored.run.id: stored for stored in history}
     query = sa.select(outcomes.c.run, outcomes.c.name, outcomes.c.state).where(
         outcomes.c.name.in_(names), outcomes.c.run.in_(by_id)
     )
-    found: dict[str, list[Sighting]] = defaultdict(list)
+    sightings_by_name: dict[str, list[Sighting]] = defaultdict(list)
     rows = connection.execute(query)
-    for row, outcome in valid(connection, outcomes, rows, _seen):
-        found[row.name].append(_sighting(by_id[row.run], outcome.state))
-    return {name: tuple(rows) for name, rows in found.items()}
+    for row, outcome in valid_rows(connection, outcomes, rows, _outcome_state):
+        sightings_by_name[row.name].append(_sighting(by_id[row.run], outcome.state))
+    return {name: tuple(rows) for name, rows in sightings_by_name.items()}
 
 
-def sightings_of_runs(history: Sequence[Kept]) -> tuple[Sighting, ...]:
-    return tuple(_sighting(kept, kept.end.state) for kept in history)
+def sightings_of_runs(history: Sequence[StoredRun]) -> tuple[Sighting, ...]:
+    return tuple(_sighting(stored, stored.end.state) for stored in history)
 
 
 @dataclass(frozen=True, slots=True)
 class Flake:
-    """A test whose result says nothing of its revision: how often it passed only when tried again,
-    and how many revisions it both passed and failed at."""
+    """A test whose result does not depend on the revision: how often it passed only on retry, and
+    at how many revisions it both passed and failed."""
 
     library: str
     cell: str
@@ -245,15 +245,15 @@ class Flake:
 
 
 def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
-    """Flaky tests of the runs since a moment, the worst first."""
+    """Return the flaky tests of the runs since a moment, worst first."""
     bad = (
         sa.select(runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name, outcomes.c.state)
         .join(outcomes, outcomes.c.run == runs.c.id)
         .where(runs.c.started >= since, _COMPARABLE, REMARKABLE)
         .distinct()
     )
-    found_bad = valid(connection, outcomes, connection.execute(bad), _placed)
-    rows = [row for row, _ in found_bad]
+    bad_outcomes = valid_rows(connection, outcomes, connection.execute(bad), _placed_outcome)
+    rows = [row for row, _ in bad_outcomes]
     retried: dict[tuple[str, str, str], int] = defaultdict(int)
     failed = set()
     for row in rows:
@@ -262,12 +262,17 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
         if row.state != "flaky" and row.revision:
             failed.add((row.library, row.cell, row.name, row.revision))
     again = _run_again(connection, since) if failed else set()
-    passed = _passed_too(connection, {its for its in failed if _run_of(its) in again}, since)
+    passed = _passed_too(connection, {place for place in failed if _run_of(place) in again}, since)
     contradicted = Counter(place[:3] for place in passed)
-    found = (Flake(*key, retried[key], contradicted[key]) for key in {*retried, *contradicted})
+    flakes = (Flake(*key, retried[key], contradicted[key]) for key in {*retried, *contradicted})
     worst = sorted(
-        (flake for flake in found if flake.retried or flake.contradicted),
-        key=lambda its: (-its.retried - its.contradicted, its.library, its.cell, its.name),
+        (flake for flake in flakes if flake.retried or flake.contradicted),
+        key=lambda flake: (
+            -flake.retried - flake.contradicted,
+            flake.library,
+            flake.cell,
+            flake.name,
+        ),
     )
     return tuple(worst)
 
@@ -276,25 +281,25 @@ _Place = tuple[str, str, str, str]
 
 
 def _run_of(place: _Place) -> tuple[str, str, str]:
-    """Library, cell and revision."""
+    """Return library, cell and revision."""
     return place[0], place[1], place[3]
 
 
 def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, str]]:
-    """What ran more than once: only that can contradict itself."""
-    what = (runs.c.library, runs.c.cell, runs.c.revision)
-    query = sa.select(*what).where(runs.c.started >= since, _COMPARABLE).group_by(*what)
+    """Return library, cell and revision of repeated runs: only their tests can be contradictory."""
+    columns = (runs.c.library, runs.c.cell, runs.c.revision)
+    query = sa.select(*columns).where(runs.c.started >= since, _COMPARABLE).group_by(*columns)
     rows = connection.execute(query.having(sa.func.count() > 1))
     return {(library, cell, revision) for library, cell, revision in rows}
 
 
 def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: float) -> set[_Place]:
-    """Those of `failed` that passed as well, at the same revision."""
+    """Return those of `failed` that passed as well, at the same revision."""
     if not failed:
         return set()
     names = sorted({place[2] for place in failed})
     revisions = sorted({place[3] for place in failed})
-    found: set[_Place] = set()
+    passed: set[_Place] = set()
     for start in range(0, len(names), 500):
         query = (
             sa.select(runs.c.library, runs.c.cell, outcomes.c.name, runs.c.revision)
@@ -308,15 +313,15 @@ def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: fl
             )
             .distinct()
         )
-        found |= {cast("_Place", tuple(row)) for row in connection.execute(query)}
-    return found & set(failed)
+        passed |= {cast("_Place", tuple(row)) for row in connection.execute(query)}
+    return passed & set(failed)
 
 
 def durations(
     connection: sa.Connection, library: str, cell: str, before: float
 ) -> Mapping[str, float]:
-    """How long each test of a library took when last seen before a moment, in seconds: in that
-    cell, or else in any that has the newest run with tests."""
+    """Return the last duration of each test of a library before a moment, in seconds: in that cell,
+    or in any cell if it has no run with tests."""
     for condition in ([runs.c.cell == cell], []):
         chosen = (
             sa.select(runs.c.id)
@@ -332,23 +337,23 @@ def durations(
         )
         newest_first = [row.id for row in connection.execute(chosen)]
         if newest_first:
-            found = outcomes_of(connection, newest_first)
-            told = [its for run_id in reversed(newest_first) for its in found.get(run_id, ())]
-            return {its.name: its.seconds for its in told if its.state != "skipped"}
+            tests = outcomes_of(connection, newest_first)
+            oldest_first = (test for key in reversed(newest_first) for test in tests.get(key, ()))
+            return {test.name: test.seconds for test in oldest_first if test.state != "skipped"}
     return {}
 
 
-def _sighting(kept: Kept, state: State) -> Sighting:
-    return Sighting(kept.run.id, kept.run.revision, kept.run.started, state)
+def _sighting(stored: StoredRun, state: State) -> Sighting:
+    return Sighting(stored.run.id, stored.run.revision, stored.run.started, state)
 
 
-def _seen(row: sa.Row[Any]) -> TestOutcome:
+def _outcome_state(row: sa.Row[Any]) -> TestOutcome:
     return check(TestOutcome(row.name, row.state, 0.0))
 
 
-def _placed(row: sa.Row[Any]) -> TestOutcome:
+def _placed_outcome(row: sa.Row[Any]) -> TestOutcome:
     check_texts(row.library, row.cell, row.revision)
-    return _seen(row)
+    return _outcome_state(row)
 
 
 def _end(row: sa.Row[Any]) -> End:
@@ -369,7 +374,7 @@ def _finding(row: sa.Row[Any]) -> Finding:
     return check(Finding(*words, bool(row.is_new)))
 
 
-def _kept(row: sa.Row[Any]) -> Kept:
+def _stored_run(row: sa.Row[Any]) -> StoredRun:
     run = Run(
         row.id,
         row.library,
@@ -383,7 +388,7 @@ def _kept(row: sa.Row[Any]) -> Kept:
         row.shard,
         row.extent,
     )
-    return Kept(
+    return StoredRun(
         check(run),
         check(End(row.state, row.seconds, cast("Cause | None", row.cause), row.message)),
         {state: int(getattr(row, state)) for state in COUNTED if getattr(row, state)},

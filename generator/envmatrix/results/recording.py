@@ -1,4 +1,4 @@
-"""A run, written down while it goes on."""
+"""Recording of a run in progress."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from envmatrix.errors import Absent, ConfigurationError, EngineError, EnvmatrixError, LookupFailed
-from envmatrix.results.journal import Journal, begun
+from envmatrix.results.journal import Journal, open_journal
 from envmatrix.results.location import Location
 from envmatrix.results.records import BAD, End, Product, Run
 from envmatrix.sessions.failures import Cause
@@ -20,46 +20,51 @@ from envmatrix.text import redacted
 
 @dataclass
 class Recorder:
-    """What a run comes to, into its journal."""
+    """Writes the results of a run to its journal."""
 
     journal: Journal
     state: State = "passed"
 
-    def step(self, step: Step) -> None:
+    def add_step(self, step: Step) -> None:
         self.journal.write(step)
 
-    def tests(self, found: Sequence[TestOutcome]) -> None:
-        """The output of tests that passed stays in the JUnit file."""
-        kept = (its if its.state != "passed" else replace(its, output="") for its in found)
-        self.journal.write(*kept)
-        states = {its.state for its in found}
+    def add_tests(self, outcomes: Sequence[TestOutcome]) -> None:
+        """Write tests; the output of those that passed stays in the JUnit file."""
+        stored = (
+            outcome if outcome.state != "passed" else replace(outcome, output="")
+            for outcome in outcomes
+        )
+        self.journal.write(*stored)
+        states = {outcome.state for outcome in outcomes}
         if states & BAD:
             self.state = "failed"
         elif "flaky" in states:
             self.state = "flaky"
 
-    def measured(self, found: Sequence[Measurement]) -> None:
-        self.journal.write(*found)
+    def add_measurements(self, measurements: Sequence[Measurement]) -> None:
+        self.journal.write(*measurements)
 
-    def found(self, findings: Sequence[Finding]) -> None:
+    def add_findings(self, findings: Sequence[Finding]) -> None:
         self.journal.write(*findings)
 
-    def made(self, found: Sequence[Artifact], directory: str) -> None:
-        """Artifacts of the build directory of this name."""
+    def add_products(self, artifacts: Sequence[Artifact], directory: str) -> None:
+        """Write artifacts of the build directory of this name."""
         self.journal.write(
             *(
-                Product(f"{directory}/{its.path}", its.machine, its.size, its.sha256)
-                for its in found
+                Product(
+                    f"{directory}/{artifact.path}", artifact.machine, artifact.size, artifact.sha256
+                )
+                for artifact in artifacts
             )
         )
 
 
 @contextmanager
-def recorded(location: Location, run: Run) -> Iterator[Recorder]:
-    """Write `run` down; how the block ends is how the run ended, and what it raises goes on."""
+def record_run(location: Location, run: Run) -> Iterator[Recorder]:
+    """Record `run`, which ends as the block ends; exceptions of the block propagate."""
     location.prepare()
     started = time.monotonic()
-    with begun(location.journals, run) as journal:
+    with open_journal(location.journals, run) as journal:
         recorder = Recorder(journal)
         end = End("killed", 0.0, None, "it was interrupted")
         try:

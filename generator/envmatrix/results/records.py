@@ -1,7 +1,7 @@
-"""What a run leaves behind, as values, and as the lines of a journal. Pure.
+"""Records of runs, as values and as lines of a journal. Pure.
 
-Lines of journals and rows of the store may have been written by others: `check` is what both pass
-before anything uses them.
+Other programs may have written lines of journals and rows of the store: both pass `check` before
+they are used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BAD: frozenset[State] = frozenset({"failed", "errored", "killed"})
 
 # The last second that `datetime` can express.
 _LAST_SECOND = 253_402_300_799
-# What fields may hold where their type alone admits more than a database or a calendar does.
+# Ranges of fields whose type admits more than a database or a calendar does.
 _RANGES: Mapping[str, tuple[float, float]] = {
     "started": (0, _LAST_SECOND),
     "committed": (0, _LAST_SECOND),
@@ -36,18 +36,18 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 
 class InvalidRecord(ValueError):
-    """A record that no run of this tool wrote, and why."""
+    """A record that no run of this tool wrote; the message is the reason."""
 
 
-# A run of the tests that a change reaches, as all tests run; and one with arguments of its own for
-# the framework, which tells nothing of tests without them.
+# Extents of a run: only the tests affected by a change, comparable with whole runs; and arguments
+# for the test framework, not comparable.
 SINCE, ARGUMENTS = "since", "arguments"
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What was built: a commit of the library's source, or what else identifies it. `committed` is
-    in seconds since 1970, None where nothing tells it."""
+    """The revision of a library's source: a commit or another identifier. `committed` is in seconds
+    since 1970, None if unknown."""
 
     id: str
     branch: str = ""
@@ -56,9 +56,9 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One library in one cell, once. `started` is in seconds since 1970; `image` is the name with
-    its fingerprint, `digest` what the engine has under it. `extent` is empty where all tests ran,
-    but for those of other shards: otherwise it is `SINCE` or `ARGUMENTS`."""
+    """One run of a library in a cell. `started` is in seconds since 1970; `image` is the name with
+    its fingerprint, `digest` the engine's digest of it. `extent` is empty if all tests of the shard
+    ran, otherwise `SINCE` or `ARGUMENTS`."""
 
     id: str
     library: str
@@ -75,7 +75,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A file that a run made; `path` within the library's build directory, `size` in bytes."""
+    """A file that a run built; `path` within the library's build directory, `size` in bytes."""
 
     path: str
     machine: str | None
@@ -93,7 +93,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A whole run. `end` of one that was killed is made up by whoever finds it."""
+    """A whole run. The reader of a killed run's journal supplies its `end`."""
 
     run: Run
     end: End
@@ -127,16 +127,16 @@ KILLED = End("killed", 0.0, "infrastructure", "it was killed, or its machine sto
 
 
 def line_of(part: Part) -> str:
-    """One line of a journal, without its end."""
+    """Return the line of a journal for `part`, without a newline."""
     return json.dumps({_NAMES[type(part)]: asdict(part)}, separators=(",", ":"))
 
 
 def record_of(lines: Iterable[str]) -> Record:
-    """Return the record that a journal describes. A line that was cut off and all that follow it do
-    not count; without a line for the end the run was killed.
+    """Return the record that a journal describes. A truncated line and all that follow it are
+    ignored; without a line for the end the run was killed.
 
     Raises:
-        InvalidRecord: there is no beginning, or a whole line is not one of a run's.
+        InvalidRecord: the first part is missing, or a whole line is not a part of a run.
     """
     parts = _Parts()
     for line in lines:
@@ -151,7 +151,7 @@ def record_of(lines: Iterable[str]) -> Record:
 
 
 def check(part: _Checked) -> _Checked:
-    """Return the part; InvalidRecord where a field has a value that its type does not admit."""
+    """Return the part; raise InvalidRecord if a field's type does not admit its value."""
     kind: Any = type(part)
     for name, accepts in _checks(kind):
         value = getattr(part, name)
@@ -164,7 +164,7 @@ def check(part: _Checked) -> _Checked:
 
 @cache
 def _checks(kind: type[Any]) -> tuple[tuple[str, Callable[[object], bool]], ...]:
-    """What the value of each field has to pass."""
+    """Return the predicate for the value of each field."""
     hints = get_type_hints(kind)
     limits = ((field.name, _RANGES.get(field.name)) for field in fields(kind))
     return tuple((name, _accepted(hints[name], limit)) for name, limit in limits)

@@ -1,4 +1,4 @@
-"""Rows of the store, checked: what is invalid is counted and left out."""
+"""Validation of the store's rows: invalid ones are counted and left out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from envmatrix.results.records import InvalidRecord
 _T = TypeVar("_T")
 
 
-def valid(
+def valid_rows(
     connection: sa.Connection, table: sa.Table, rows: Iterable[Any], make: Callable[[Any], _T]
 ) -> Iterator[tuple[Any, _T]]:
-    """Each row with what it is made into, without those that are invalid."""
+    """Yield each valid row with the value that `make` returns for it; count invalid rows."""
     for row in rows:
         try:
             yield row, make(row)
@@ -25,12 +25,12 @@ def valid(
             connection.info.setdefault(LEFT_OUT, Counter())[table.name] += 1
 
 
-def left_out(connection: sa.Connection) -> Mapping[str, int]:
-    """Return how many rows of each table were invalid, of those that were read so far."""
+def invalid_row_counts(connection: sa.Connection) -> Mapping[str, int]:
+    """Return the number of invalid rows by table, of those that were read so far."""
     counts: Mapping[str, int] = connection.info.get(LEFT_OUT, {})
     return counts
 
 
 def check_texts(*values: object) -> None:
     if not all(isinstance(value, str) for value in values):
-        raise InvalidRecord("a name is no text")
+        raise InvalidRecord("a name is not text")

@@ -1,8 +1,8 @@
-"""Serves the dashboard, each page made when it is asked for.
+"""HTTP server of the dashboard, which renders each page on request.
 
-It listens on loopback, but whatever page a browser shows may send requests there: only those that
-name this server as their host are answered, so that no name that a stranger points at 127.0.0.1
-gives their scripts the results. A connection carries one request and has little time for it.
+It listens on loopback, but any page in a browser may send requests there: only requests with this
+server as their host are answered, which prevents DNS rebinding. A connection carries one request
+and has a short timeout.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import unquote
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.site import ASSETS, HTML, asset
 
-# Nothing from elsewhere, nothing inline, in no frame: what a test printed is no program.
+# No foreign origins, no inline scripts, no frames: output of tests must not be executed.
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; "
@@ -42,7 +42,7 @@ _PLAIN = "text/plain; charset=utf-8"
 _HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # A request's line and headers together, in bytes.
 _LARGEST_REQUEST = 32 << 10
-# How long a request may take to arrive, and then its answer to be made and taken, in seconds.
+# Timeouts for receiving a request, and for rendering and sending its response, in seconds.
 _REQUEST_SECONDS = 10
 _ANSWER_SECONDS = 60
 _MOST_CONNECTIONS = 64
@@ -51,7 +51,7 @@ Page = Callable[[str], str | None]
 
 
 class _Bounded(BufferedIOBase):
-    """What a client sends, up to a limit; `is_spent` once it is reached."""
+    """The input of a client up to a limit in bytes; `is_spent` once it is reached."""
 
     def __init__(self, file: Any, limit: int) -> None:
         self._file = file
@@ -72,7 +72,7 @@ class _Bounded(BufferedIOBase):
 
 
 class Server(ThreadingHTTPServer):
-    """Few connections, each for a short time: the oldest makes room for a new one."""
+    """A server with few, short connections: the oldest is closed for a new one."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -92,14 +92,14 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def extend(self, request: socket.socket, seconds: float) -> None:
-        """Let a connection live this long from now on."""
+        """Set the timeout of a connection from now on."""
         with self._lock:
             self._ends[request] = time.monotonic() + seconds
 
     def service_actions(self) -> None:
         now = time.monotonic()
         with self._lock:
-            for request in [its for its, end in self._ends.items() if end <= now]:
+            for request in [connection for connection, end in self._ends.items() if end <= now]:
                 self._end(request)
 
     def _end(self, request: socket.socket) -> None:
@@ -114,13 +114,13 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away, or was too slow, is nobody's failure."""
+        """Ignore clients that disconnected or were too slow."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
 def server(port: int, page: Page) -> Server:
-    """A server on loopback, at any free port where that is 0; `page` gives the page at a path."""
+    """Return a server on loopback; port 0 selects a free one. `page` returns the page at a path."""
 
     class Handler(BaseHTTPRequestHandler):
         server: Server
@@ -155,7 +155,7 @@ def server(port: int, page: Page) -> Server:
         do_HEAD = do_GET  # noqa: N815
 
         def _problem(self) -> HTTPStatus | None:
-            """Why a request is not answered."""
+            """Return the status of a rejected request; None if it is accepted."""
             if self._bounded.is_spent:
                 return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             hosts = self.headers.get_all("Host", [])
@@ -164,7 +164,7 @@ def server(port: int, page: Page) -> Server:
             return None if _is_own(hosts[0], self.server.server_port) else _FOREIGN
 
         def send_error(self, code: int, *_: object) -> None:
-            """Answer in a few words of our own, none of the request's."""
+            """Send a fixed text that contains nothing of the request."""
             status = HTTPStatus(code)
             if status == HTTPStatus.NOT_IMPLEMENTED:  # any method but GET and HEAD
                 status = HTTPStatus.METHOD_NOT_ALLOWED
@@ -175,12 +175,12 @@ def server(port: int, page: Page) -> Server:
         def _say(self, status: HTTPStatus, message: str) -> None:
             self._answer(status, _PLAIN, f"{message}\n".encode("utf-8", "replace"))
 
-        def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        def _answer(self, status: HTTPStatus, content_type: str, content: bytes) -> None:
             self.close_connection = True
             self.send_response(status)
             if status == HTTPStatus.METHOD_NOT_ALLOWED:
                 self.send_header("Allow", "GET, HEAD")
-            self.send_header("Content-Type", kind)
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(content)))
             for name, value in _HEADERS.items():
                 self.send_header(name, value)
@@ -189,7 +189,7 @@ def server(port: int, page: Page) -> Server:
                 self.wfile.write(content)
 
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            """Who asks for what is nobody's business."""
+            """Log no requests."""
 
     return Server(port, Handler)
 
@@ -199,6 +199,6 @@ _HOST = re.compile(r"(\[[0-9a-f:]+\]|[^:\[\]]+)(?::(\d{1,5}))?", re.ASCII)
 
 
 def _is_own(host: str, port: int) -> bool:
-    """Whether a Host header names this server."""
+    """Return True if a Host header names this server."""
     match = _HOST.fullmatch(host.strip().lower())
     return match is not None and match[1] in _HOSTS and int(match[2] or port) == port

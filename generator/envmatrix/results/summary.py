@@ -1,5 +1,5 @@
-"""What the newest runs come to, and since when: all that a report says. Pure but for the store's
-answers, which are handed in as values."""
+"""The contents of a report: states of the newest runs, and origins of failures. Pure: values from
+the store are passed in."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from envmatrix.results.queries import Flake, Kept, Sighting
+from envmatrix.results.queries import Flake, Sighting, StoredRun
 from envmatrix.results.records import BAD, End, Revision
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions.failures import Cause
 from envmatrix.sessions.outcomes import State, TestOutcome
 
-# How much slower than before counts, as a ratio, and from how many seconds on.
+# The least slowdown that is reported, as a ratio and in seconds.
 _SLOWER, _SLOWER_SECONDS = 1.25, 1.0
 _ENOUGH_RUNS = 5
 
@@ -23,29 +23,29 @@ _WORST: Sequence[State] = ("killed", "errored", "failed", "flaky", "passed", "sk
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A library in a cell: what its newest runs come to together. `size` is of its products in
-    bytes, `coverage` of lines in percent; None where no run tells."""
+class ReportEntry:
+    """The combined result of a library's newest runs in a cell. `size` of its products is in bytes,
+    line `coverage` in percent; None if unknown."""
 
     library: str
     cell: str
     state: State
-    runs: tuple[Kept, ...]
+    runs: tuple[StoredRun, ...]
     is_waived: bool = False
     size: int | None = None
     coverage: float | None = None
 
     @property
     def seconds(self) -> float:
-        return sum(kept.end.seconds for kept in self.runs)
+        return sum(stored.end.seconds for stored in self.runs)
 
     def count(self, state: str) -> int:
-        return sum(kept.counts.get(state, 0) for kept in self.runs)
+        return sum(stored.counts.get(state, 0) for stored in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Since when something fails: the first run that did and the last one before that did not."""
+    """The origin of a failure: the first run that failed and the last one before that did not."""
 
     first_bad: Sighting
     last_good: Sighting | None
@@ -53,7 +53,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What fails now: a test, or, as `step:compile`, what came before tests."""
+    """A current failure: a test, or, as `step:compile`, a step before tests."""
 
     library: str
     cell: str
@@ -67,8 +67,9 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Slower:
-    """A step or run that takes longer than it did: the median of those before, and the newest."""
+class Slowdown:
+    """A verb that takes longer than before: the median of earlier runs and the newest, in
+    seconds."""
 
     library: str
     cell: str
@@ -79,13 +80,13 @@ class Slower:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`times` are the seconds of the last runs of a library in a cell, the newest last; `left_out`
-    is how many rows of each table are invalid."""
+    """`times` are the durations of the last runs of a library in a cell in seconds, newest last;
+    `left_out` is the number of invalid rows by table."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ReportEntry, ...]
     failures: tuple[Failure, ...] = ()
     flaky: tuple[Flake, ...] = ()
-    slower: tuple[Slower, ...] = ()
+    slower: tuple[Slowdown, ...] = ()
     expired: tuple[Waiver, ...] = ()
     unused: tuple[Waiver, ...] = ()
     broke: tuple[Failure, ...] = ()
@@ -96,7 +97,7 @@ class Report:
 
     @property
     def bad(self) -> int:
-        """How many libraries in cells fail with something that is not waived."""
+        """The number of libraries in cells with failures that are not waived."""
         return sum(entry.state in BAD and not entry.is_waived for entry in self.entries)
 
     @property
@@ -104,141 +105,149 @@ class Report:
         return tuple(failure for failure in self.failures if failure.waiver is None)
 
 
-def newest(kept: Iterable[Kept]) -> Mapping[tuple[str, str], tuple[Kept, ...]]:
-    """By library and cell the runs that count: of each verb the newest, with the other shards of
-    one that has shards. A run that only compiled does not count beside a later one with tests."""
-    groups: dict[tuple[str, str], dict[str, list[Kept]]] = {}
-    for its in kept:
-        place = groups.setdefault((its.run.library, its.run.cell), {})
-        place.setdefault(its.run.verb, []).append(its)
+def newest_runs(runs: Iterable[StoredRun]) -> Mapping[tuple[str, str], tuple[StoredRun, ...]]:
+    """Return the current runs by library and cell: the newest of each verb, with all its shards. A
+    run that only compiled does not count beside a later one with tests."""
+    groups: dict[tuple[str, str], dict[str, list[StoredRun]]] = {}
+    for stored in runs:
+        place = groups.setdefault((stored.run.library, stored.run.cell), {})
+        place.setdefault(stored.run.verb, []).append(stored)
     return {key: tuple(_counting(verbs)) for key, verbs in sorted(groups.items())}
 
 
-def _counting(verbs: Mapping[str, Sequence[Kept]]) -> Iterable[Kept]:
-    begun = {verb: max(its.run.started for its in found) for verb, found in verbs.items()}
-    for verb, found in sorted(verbs.items()):
-        if verb == "compile" and begun.get("test", 0.0) >= begun[verb]:
+def _counting(verbs: Mapping[str, Sequence[StoredRun]]) -> Iterable[StoredRun]:
+    started = {verb: max(stored.run.started for stored in runs) for verb, runs in verbs.items()}
+    for verb, runs in sorted(verbs.items()):
+        if verb == "compile" and started.get("test", 0.0) >= started[verb]:
             continue
-        if verb == "test" and begun.get("compile", 0.0) > begun[verb] and _is_bad(verbs["compile"]):
+        if (
+            verb == "test"
+            and started.get("compile", 0.0) > started[verb]
+            and _is_bad(verbs["compile"])
+        ):
             continue
-        yield from _current(found)
+        yield from _current(runs)
 
 
-def _current(found: Sequence[Kept]) -> Sequence[Kept]:
-    """The newest complete run of a verb, be it whole or all shards of one partition, and what ran
-    since in parts, the oldest first. Without a complete one, the parts of the newest partition."""
-    usual = [its for its in found if not its.run.extent]
-    totals = sorted({_shards(its) for its in usual})
-    partitions = [[its for its in usual if _shards(its) == total] for total in totals]
+def _current(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
+    """Return the newest complete run of a verb, whole or all shards of one partition, and later
+    partial runs, oldest first. Without a complete one, return the newest partition's shards."""
+    whole = [stored for stored in runs if not stored.run.extent]
+    totals = sorted({_shards(stored) for stored in whole})
+    partitions = [[stored for stored in whole if _shards(stored) == total] for total in totals]
     complete = [part for part in partitions if len(part) >= _parts_of(part[0])]
     if not complete:
-        last = max(found, key=_started)
-        return sorted((its for its in found if _shards(its) == _shards(last)), key=_started)
+        last = max(runs, key=_started)
+        return sorted((stored for stored in runs if _shards(stored) == _shards(last)), key=_started)
     base = max(complete, key=lambda runs: min(map(_started, runs)))
-    begun = min(map(_started, base))
-    later = (its for its in found if its not in base and its.run.started > begun)
+    base_started = min(map(_started, base))
+    later = (stored for stored in runs if stored not in base and stored.run.started > base_started)
     return sorted([*base, *later], key=_started)
 
 
-def _started(kept: Kept) -> float:
-    return kept.run.started
+def _started(stored: StoredRun) -> float:
+    return stored.run.started
 
 
-def _parts_of(kept: Kept) -> int:
-    """How many shards there are of what a run is a shard of."""
-    total = _shards(kept)
+def _parts_of(stored: StoredRun) -> int:
+    """Return the number of shards in a run's partition; 1 for a whole run."""
+    total = _shards(stored)
     return int(total) if total.isdecimal() else 1
 
 
-def is_layered(runs: Sequence[Kept]) -> bool:
-    """Whether some of the runs that count ran a part of the tests that others ran too."""
-    kinds = {(its.run.extent, _shards(its)) for its in runs if its.run.verb == "test"}
+def is_layered(runs: Sequence[StoredRun]) -> bool:
+    """Return True if some of the runs ran a part of the tests that others ran too."""
+    kinds = {(stored.run.extent, _shards(stored)) for stored in runs if stored.run.verb == "test"}
     return len(kinds) > 1 or any(extent for extent, _ in kinds)
 
 
-def layered(
-    runs: Sequence[Kept], tests: Mapping[str, Sequence[TestOutcome]]
-) -> tuple[tuple[Kept, ...], Mapping[str, Sequence[TestOutcome]]]:
-    """Runs with those of their tests that no later run ran again, and what they come to by these:
-    a run of some tests says nothing of the others."""
-    seen: set[str] = set()
-    own: dict[str, Sequence[TestOutcome]] = {}
-    there: list[Kept] = []
-    for kept in sorted(runs, key=_started, reverse=True):
-        if kept.run.verb != "test":
-            there.append(kept)
+def layer_runs(
+    runs: Sequence[StoredRun], tests: Mapping[str, Sequence[TestOutcome]]
+) -> tuple[tuple[StoredRun, ...], Mapping[str, Sequence[TestOutcome]]]:
+    """Return the runs, reduced to the tests that no later run repeated, with their new states, and
+    these tests by run id: a partial run says nothing about other tests."""
+    later_names: set[str] = set()
+    outcomes_of_runs: dict[str, Sequence[TestOutcome]] = {}
+    layered_runs: list[StoredRun] = []
+    for stored in sorted(runs, key=_started, reverse=True):
+        if stored.run.verb != "test":
+            layered_runs.append(stored)
             continue
-        outcomes = tests.get(kept.run.id, ())
-        left = [its for its in outcomes if its.name not in seen]
-        has_no_verdict = _is_bad([kept]) and not any(its.state in BAD for its in outcomes)
-        # What did not get as far as its tests counts until others got there, and for good where
-        # it was to run them all.
-        counts = has_no_verdict and not (seen and kept.run.extent)
-        state = kept.end.state if counts else worst(its.state for its in left)
-        own[kept.run.id] = left
-        end = replace(kept.end, state=state)
-        there.append(replace(kept, end=end, counts=Counter(its.state for its in left)))
-        seen |= {its.name for its in outcomes}
-    return tuple(reversed(there)), own
+        outcomes = tests.get(stored.run.id, ())
+        remaining = [outcome for outcome in outcomes if outcome.name not in later_names]
+        has_no_verdict = _is_bad([stored]) and not any(outcome.state in BAD for outcome in outcomes)
+        # A run that failed before its tests counts until a later run has tests; a whole run counts
+        # always.
+        counts = has_no_verdict and not (later_names and stored.run.extent)
+        state = stored.end.state if counts else worst(outcome.state for outcome in remaining)
+        outcomes_of_runs[stored.run.id] = remaining
+        end = replace(stored.end, state=state)
+        layered_runs.append(
+            replace(stored, end=end, counts=Counter(outcome.state for outcome in remaining))
+        )
+        later_names |= {outcome.name for outcome in outcomes}
+    return tuple(reversed(layered_runs)), outcomes_of_runs
 
 
-def _is_bad(found: Iterable[Kept]) -> bool:
-    return any(its.end.state in BAD for its in found)
+def _is_bad(runs: Iterable[StoredRun]) -> bool:
+    return any(stored.end.state in BAD for stored in runs)
 
 
-def _shards(kept: Kept) -> str:
-    """`3` of shard `1/3`; nothing of a run that is whole."""
-    return kept.run.shard.partition("/")[2]
+def _shards(stored: StoredRun) -> str:
+    """Return `3` for shard `1/3`; "" for a whole run."""
+    return stored.run.shard.partition("/")[2]
 
 
 def worst(states: Iterable[State]) -> State:
-    there = set(states)
-    return next((state for state in _WORST if state in there), "skipped")
+    present = set(states)
+    return next((state for state in _WORST if state in present), "skipped")
 
 
 def entry(
-    runs: Sequence[Kept],
+    runs: Sequence[StoredRun],
     failures: Sequence[Failure],
     *,
     size: int | None = None,
     coverage: float | None = None,
-) -> Entry:
-    """`failures` are those of this library and cell."""
-    state = worst(kept.end.state for kept in runs)
-    waived = bool(failures) and all(failure.waiver for failure in failures)
+) -> ReportEntry:
+    """Return the entry of one library and cell; `failures` are only its own."""
+    state = worst(stored.end.state for stored in runs)
+    is_waived = bool(failures) and all(failure.waiver for failure in failures)
     run = runs[0].run
-    return Entry(run.library, run.cell, state, tuple(runs), waived, size, coverage)
+    return ReportEntry(run.library, run.cell, state, tuple(runs), is_waived, size, coverage)
 
 
 def failures_of(
-    kept: Kept,
+    stored: StoredRun,
     tests: Sequence[TestOutcome],
     waivers: Sequence[Waiver],
     today: date,
 ) -> tuple[Failure, ...]:
-    """What fails in a run: its tests, or the run itself where none of them does."""
-    if kept.end.state not in BAD:
+    """Return the failures of a run: its failed tests, or the run itself if there are none."""
+    if stored.end.state not in BAD:
         return ()
-    bad = [(its.name, its.state, its.message) for its in tests if its.state in BAD]
-    found = bad or [(f"step:{kept.run.verb}", kept.end.state, kept.end.message)]
+    bad = [
+        (outcome.name, outcome.state, outcome.message) for outcome in tests if outcome.state in BAD
+    ]
+    rows = bad or [(f"step:{stored.run.verb}", stored.end.state, stored.end.message)]
     return tuple(
         Failure(
-            kept.run.library,
-            kept.run.cell,
+            stored.run.library,
+            stored.run.cell,
             name,
             state,
-            kept.end.cause,
+            stored.end.cause,
             message,
-            kept.run.id,
-            waiver=waiver_of(waivers, kept.run.library, kept.run.cell, name, today),
+            stored.run.id,
+            waiver=waiver_of(waivers, stored.run.library, stored.run.cell, name, today),
         )
-        for name, state, message in found
+        for name, state, message in rows
     )
 
 
 def origin(sightings: Sequence[Sighting]) -> Origin | None:
-    """Since when it is bad, of all that was seen of it; None where the newest is not bad. Commits
-    are in the order of their own times, runs of one commit in that of theirs."""
+    """Return the origin of a failure; None if the newest sighting is not bad. Sightings are ordered
+    by commit time, then by the start of the run."""
     bad: Sighting | None = None
     for sighting in sorted(sightings, key=_order, reverse=True):
         if sighting.state in BAD:
@@ -252,27 +261,30 @@ def _order(sighting: Sighting) -> tuple[float, float]:
     return sighting.revision.committed or sighting.started, sighting.started
 
 
-def slower(library: str, cell: str, verb: str, history: Sequence[End]) -> Slower | None:
-    """Whether the newest of these runs, the last, took longer than was usual."""
+def slowdown(library: str, cell: str, verb: str, history: Sequence[End]) -> Slowdown | None:
+    """Return the slowdown of the last run in `history` against the median before, if any."""
     good = ("passed", "flaky")
-    passed = [its.seconds for its in history if its.state in good]
+    passed = [end.seconds for end in history if end.state in good]
     if len(passed) <= _ENOUGH_RUNS or history[-1].state not in good:
         return None
     before, now = statistics.median(passed[:-1]), passed[-1]
     if now < before * _SLOWER or now < before + _SLOWER_SECONDS:
         return None
-    return Slower(library, cell, verb, before, now)
+    return Slowdown(library, cell, verb, before, now)
 
 
-def broken(
+def newly_broken(
     before: Mapping[tuple[str, str, str], State], now: Sequence[Failure]
 ) -> tuple[Failure, ...]:
-    """Those of `now` that did not fail before; what was not there before is new, not broken."""
-    there = ((its, before.get((its.library, its.cell, its.name))) for its in now)
-    return tuple(failure for failure, state in there if state in ("passed", "flaky"))
+    """Return those of `now` that passed before; a test without a state before is new, not
+    broken."""
+    previous = (
+        (failure, before.get((failure.library, failure.cell, failure.name))) for failure in now
+    )
+    return tuple(failure for failure, state in previous if state in ("passed", "flaky"))
 
 
-def described(revision: Revision) -> str:
-    """A revision as people write it: a commit by its first digits."""
+def revision_text(revision: Revision) -> str:
+    """Return a short name of a revision: the first digits of a commit."""
     is_hash = len(revision.id) >= 40 and all(char in "0123456789abcdef" for char in revision.id)
     return revision.id[:12] if is_hash else revision.id

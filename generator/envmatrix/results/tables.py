@@ -1,4 +1,4 @@
-"""The tables of the store, as the newest migration leaves them. Pure.
+"""The tables of the store in the newest schema. Pure.
 
 A change here needs a migration in `migrations/versions/`; a test compares the two.
 """
@@ -53,7 +53,7 @@ runs = Table(
 
 
 def _of_run(name: str, *columns: Column[object]) -> Table:
-    """A table of what runs have many of, in its order."""
+    """Return a table of ordered parts of runs."""
     return Table(
         name,
         METADATA,
@@ -82,8 +82,8 @@ outcomes = _of_run(
     Column("output", LargeBinary, nullable=False),
 )
 Index("ix_outcomes_name", outcomes.c.name, outcomes.c.run)
-# Nearly all pass, or are skipped each time: the others are found without those. A database uses the
-# index where a query says the same.
+# Nearly all outcomes are passed or skipped: this partial index finds the others. A database uses it
+# for queries with the same condition.
 REMARKABLE = and_(outcomes.c.state != "passed", outcomes.c.state != "skipped")
 Index(
     "ix_outcomes_remarkable",

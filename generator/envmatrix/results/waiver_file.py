@@ -1,4 +1,4 @@
-"""Reads waivers.yaml."""
+"""Parser of waivers.yaml."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WaiverFile(Table):
 
 
 def load_waivers(root: Path) -> tuple[Waiver, ...]:
-    """Those of the repository, in the file's order; none without a file."""
+    """Return the waivers of the repository in the file's order; none without a file."""
     if not (root / FILE).exists():
         return ()
     reading = read_document(WaiverFile, load_document(root / FILE, FILE))

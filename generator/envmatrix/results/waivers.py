@@ -1,4 +1,4 @@
-"""Failures that are known, each with an owner, a bug and a day that it ends. Pure."""
+"""Waivers of failures, each with an owner, a bug and a day of expiry. Pure."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class Waiver:
 def waiver_of(
     waivers: Sequence[Waiver], library: str, cell: str, test: str, today: date
 ) -> Waiver | None:
-    """The first that covers a failure and has not expired."""
-    found = (its for its in waivers if its.covers(library, cell, test))
-    return next((its for its in found if not its.has_expired(today)), None)
+    """Return the first waiver that covers a failure and has not expired."""
+    covering = (waiver for waiver in waivers if waiver.covers(library, cell, test))
+    return next((waiver for waiver in covering if not waiver.has_expired(today)), None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.unit.results.examples import record, run
 
-from envmatrix.results.journal import begun, replay, waiting
+from envmatrix.results.journal import count_journals, open_journal, replay
 from envmatrix.results.records import End, InvalidRecord, Record, line_of
 from envmatrix.sessions.outcomes import TestOutcome
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def written(directory: Path, its: Record) -> None:
-    with begun(directory, its.run) as journal:
+    with open_journal(directory, its.run) as journal:
         journal.write(*its.steps, *its.outcomes, its.end)
 
 
@@ -31,14 +31,14 @@ def test_what_is_written_is_replayed_once(tmp_path: Path) -> None:
     assert replay(tmp_path, found.append, print) == 1
     assert found == [its]
     assert replay(tmp_path, found.append, print) == 0
-    assert waiting(tmp_path) == 0
+    assert count_journals(tmp_path) == 0
 
 
 def test_a_run_that_goes_on_is_left_alone(tmp_path: Path) -> None:
     found: list[Record] = []
-    with begun(tmp_path, run()) as journal:
+    with open_journal(tmp_path, run()) as journal:
         assert replay(tmp_path, found.append, print) == 0
-        assert waiting(tmp_path) == 1
+        assert count_journals(tmp_path) == 1
         journal.write(End("passed", 1.0))
     assert replay(tmp_path, found.append, print) == 1
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_stored_stays_with_all_behind_it(tmp_path: Path) -> None:
 
     with pytest.raises(ConnectionError):
         replay(tmp_path, away, print)
-    assert waiting(tmp_path) == 2
+    assert count_journals(tmp_path) == 2
     assert replay(tmp_path, lambda _: None, print) == 2
 
 
@@ -181,7 +181,7 @@ def test_a_name_of_any_length_and_kind_can_be_set_aside(tmp_path: Path) -> None:
 
     assert len(told) == 7
     assert all(message.count("\n") == 0 and message.isprintable() for message in told)
-    assert waiting(tmp_path) == 0
+    assert count_journals(tmp_path) == 0
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -190,9 +190,9 @@ import os, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from tests.unit.results.examples import run
-from envmatrix.results.journal import begun
+from envmatrix.results.journal import open_journal
 from envmatrix.sessions.outcomes import TestOutcome
-with begun(Path(sys.argv[1]), run()) as journal:
+with open_journal(Path(sys.argv[1]), run()) as journal:
     journal.write(TestOutcome("a", "passed", 1.0))
     os.kill(os.getpid(), 9)
 """

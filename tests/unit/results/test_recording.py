@@ -17,7 +17,7 @@ from envmatrix.errors import (
 )
 from envmatrix.results.journal import replay
 from envmatrix.results.location import Location
-from envmatrix.results.recording import recorded
+from envmatrix.results.recording import record_run
 from envmatrix.results.records import Record
 
 
@@ -35,7 +35,7 @@ def test_a_server_that_has_not_what_is_asked_for_is_no_fault_of_the_network(
     tmp_path: Path, error: EnvmatrixError, cause: str
 ) -> None:
     location = Location.of(tmp_path)
-    with pytest.raises(type(error)), recorded(location, run()):
+    with pytest.raises(type(error)), record_run(location, run()):
         raise error
     found: list[Record] = []
     replay(location.journals, found.append, print)

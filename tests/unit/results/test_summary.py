@@ -10,7 +10,7 @@ from tests.unit.results.examples import CELL, record
 
 from envmatrix.errors import Position
 from envmatrix.results import summary
-from envmatrix.results.queries import Kept, Sighting
+from envmatrix.results.queries import Sighting, StoredRun
 from envmatrix.results.records import End, Record, Revision
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.outcomes import State
@@ -18,16 +18,16 @@ from envmatrix.sessions.outcomes import State
 TODAY = date(2026, 1, 1)
 
 
-def kept(its: Record) -> Kept:
-    return Kept(its.run, its.end, its.counts)
+def kept(its: Record) -> StoredRun:
+    return StoredRun(its.run, its.end, its.counts)
 
 
-def started(runs: Sequence[Kept]) -> list[tuple[str, str, float]]:
+def started(runs: Sequence[StoredRun]) -> list[tuple[str, str, float]]:
     return [(its.run.verb, its.run.shard, its.run.started) for its in runs]
 
 
 def counting(*records: Record) -> list[tuple[str, str, float]]:
-    (runs,) = summary.newest(map(kept, records)).values()
+    (runs,) = summary.newest_runs(map(kept, records)).values()
     return started(runs)
 
 
@@ -158,15 +158,15 @@ def test_the_order_in_which_runs_are_told_does_not_matter(
     assert summary.origin(shuffled) == summary.origin(sightings)
 
 
-def told(*seconds: float, last: State = "passed") -> summary.Slower | None:
+def told(*seconds: float, last: State = "passed") -> summary.Slowdown | None:
     """What is said of runs that took so long, the newest last, and how that ended."""
     states: list[State] = [*["passed" for _ in seconds[1:]], last]  # type: ignore[list-item]
     rows = [End(state, its) for state, its in zip(states, seconds, strict=True)]
-    return summary.slower("lib", CELL, "test", rows)
+    return summary.slowdown("lib", CELL, "test", rows)
 
 
 def test_a_run_is_slower_by_a_quarter_and_a_second_than_the_median_before() -> None:
-    assert told(10, 10, 10, 10, 10, 20) == summary.Slower("lib", CELL, "test", 10, 20)
+    assert told(10, 10, 10, 10, 10, 20) == summary.Slowdown("lib", CELL, "test", 10, 20)
     assert told(10, 10, 10, 10, 10, 12) is None
     assert told(0.1, 0.1, 0.1, 0.1, 0.1, 0.9) is None
 
@@ -182,11 +182,11 @@ def test_a_run_that_fails_says_nothing_of_the_time() -> None:
 def test_what_passed_before_and_fails_now_is_broken() -> None:
     now = summary.failures_of(kept(BAD), BAD.outcomes, (), TODAY)
     before: dict[tuple[str, str, str], State] = {("lib", CELL, "b"): "passed"}
-    assert [failure.name for failure in summary.broken(before, now)] == ["b"]
-    assert summary.broken({("lib", CELL, "b"): "failed"}, now) == ()
+    assert [failure.name for failure in summary.newly_broken(before, now)] == ["b"]
+    assert summary.newly_broken({("lib", CELL, "b"): "failed"}, now) == ()
 
 
 def test_a_commit_is_told_by_its_first_digits() -> None:
-    assert summary.described(Revision("0123456789" * 4)) == "012345678901"
-    assert summary.described(Revision("0123456789" * 4 + "-changed")).startswith("0123456789")
-    assert summary.described(Revision("4.2.0")) == "4.2.0"
+    assert summary.revision_text(Revision("0123456789" * 4)) == "012345678901"
+    assert summary.revision_text(Revision("0123456789" * 4 + "-changed")).startswith("0123456789")
+    assert summary.revision_text(Revision("4.2.0")) == "4.2.0"

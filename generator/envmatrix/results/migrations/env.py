@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, on the connection that it is handed."""
+"""Alembic's environment: runs the migrations on the connection that it is passed."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One module for each step that the schema took, in order."""
+"""Migrations of the schema, one module each."""

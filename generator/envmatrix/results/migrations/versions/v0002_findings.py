@@ -1,4 +1,4 @@
-"""What analysers have to say."""
+"""Findings of analysers."""
 
 from __future__ import annotations
 

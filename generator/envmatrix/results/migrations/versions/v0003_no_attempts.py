@@ -1,4 +1,4 @@
-"""Runs have no attempts: each is one of its own."""
+"""Runs without attempts: each attempt is a separate run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs say whether all tests were to run; those of before are taken for such."""
+"""The extent of a run's tests; older runs count as whole."""
 
 from __future__ import annotations
 
