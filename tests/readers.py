@@ -383,7 +383,9 @@ def readers() -> Sequence[Reader]:
             [b"1 Removed function:\n  [D] 'function void f()'    {_Z1fv}\n"],
             _lines(lambda lines: analysis.of_abidiff("libx.so", lines)),
         ),
-        Reader("licences", [b"libx.so\tlibx\tMIT\nliby.so\t?\t\n"], _text(analysis.linked)),
+        Reader(
+            "licences", [b"libx.so\tlibx\tMIT\nliby.so\t?\t\n"], _text(analysis.licences_by_package)
+        ),
         Reader("gcov", [_json(gcov)], _lines(lambda lines: analysis.tracefile(lines, bool))),
         Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(analysis.line_rate)),
         Reader(

@@ -19,7 +19,7 @@ from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.steps import Workplace
-from envmatrix.sessions.testing import Asked, Testing
+from envmatrix.sessions.testing import Testing, TestRequest
 from envmatrix.store.origins import Origins
 
 IMAGE = "envmatrix-test/bazel"
@@ -109,13 +109,13 @@ def test_bazel_builds_and_its_tests_are_told_one_by_one(execution: Execution) ->
 
     tests = execution.place.library.tests
     assert tests is not None
-    found = Testing(execution.runner, tests, ()).run(Asked(()))
+    found = Testing(execution.runner, tests, ()).run(TestRequest(()))
     states = {its.name: its.state for its in found.outcomes}
     # Bazel calls every other exit code than 0 an error; a program that ends with 1 has a verdict.
     assert states == {"//shapes:area": "passed", "//shapes:wrong": "failed"}
 
     for number in (1, 2):
-        part = Testing(execution.runner, tests, ()).run(Asked((), Shard(number, 2)))
+        part = Testing(execution.runner, tests, ()).run(TestRequest((), Shard(number, 2)))
         assert len(part.outcomes) == 1
     with execution.place.build.opened() as build:
         build.clear()

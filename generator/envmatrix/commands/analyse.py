@@ -54,8 +54,8 @@ def command(
     def examined(execution: Execution, recorder: Recorder) -> None:
         analysis = Analysis.of(execution, devices_of(execution))
         failures = _examine_all(analysis, kinds or _USUAL, console)
-        recorder.add_measurements(analysis.measured)
-        found = analysis.compared()
+        recorder.add_measurements(analysis.measurements)
+        found = analysis.compare_with_baseline()
         recorder.add_findings(found)
         if update_baseline:
             analysis.accept()
@@ -85,7 +85,7 @@ def _examine_all(
 
 
 def _tell(analysis: Analysis, found: Sequence[Finding], execution: Execution) -> None:
-    for its in analysis.measured:
+    for its in analysis.measurements:
         output(f"{its.name}: {its.value:.4g} {its.unit}")
     new = [its for its in found if its.is_new]
     for finding in new[:_MOST]:

@@ -241,7 +241,7 @@ class Cell:
             place,
             self.console,
             usable,
-            told=recorder.add_step,
+            on_step=recorder.add_step,
             component_of=self._lacking_component,
             absent_submodules=lambda: _absent_submodules(place.library, self.workspace.root),
             borrowed=self.workspace.matrix.borrowed_components(self.planned, place.library),

@@ -152,7 +152,7 @@ def test_command(
     """Compile, then run the tests in CELL's runtime image; ARGUMENTs go to the test framework."""
     from envmatrix.commands import selecting
     from envmatrix.sessions.sharding import Shard
-    from envmatrix.sessions.testing import Asked, Testing
+    from envmatrix.sessions.testing import Testing, TestRequest
 
     if since is None and (explain or shadow):
         option = "--explain" if explain else "--shadow"
@@ -179,7 +179,7 @@ def test_command(
         if found is not None:
             selecting.explain(found, console, every_test=explain)
         only = None if found is None or shadow or found.tests is None else tuple(found.tests)
-        asked = Asked(tuple(arguments), part, durations, retries, only)
+        asked = TestRequest(tuple(arguments), part, durations, retries, only)
         run = testing.run(asked)
         recorder.add_tests(run.outcomes)
         _tell(run)

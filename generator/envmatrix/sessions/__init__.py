@@ -1,1 +1,1 @@
-"""What is done with a library in a cell: compile, test, measure."""
+"""Sessions of a library in a cell: compile, test, measure, analyse."""

@@ -1,4 +1,5 @@
-"""Examines a library in its cell: builds it as an analyser wants it, and hears what that says."""
+"""Analyses a library in its cell: builds the variant that an analyser needs, and collects
+findings."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from envmatrix.sessions import analysis, steps
 from envmatrix.sessions.analysis import COVERAGE, SANITIZERS, VARIANTS
 from envmatrix.sessions.baselines import Baseline, abi_of, load_baseline, save_baseline
 from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.findings import Finding, compared
+from envmatrix.sessions.findings import Finding, compare_findings
 from envmatrix.sessions.logs import lines_of
 from envmatrix.sessions.outcomes import Artifact, Measurement, TestOutcome
 from envmatrix.sessions.runner import Skipped
-from envmatrix.sessions.testing import Asked, Testing
+from envmatrix.sessions.testing import Testing, TestRequest
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
@@ -38,14 +39,14 @@ _ABIDIFF_ERROR = 3
 
 @dataclass
 class Analysis:
-    """`plain` builds the library as it is, in the image that has the analysers; what a kind of
-    analysis finds is gathered here."""
+    """Findings, measurements and sizes of a library, gathered by kind of analysis. `plain` builds
+    the library without a variant, in the image that has the analysers."""
 
     plain: Execution
     devices: Sequence[DeviceRequest]
     baseline: Baseline
-    found: list[Finding] = field(default_factory=list)
-    measured: list[Measurement] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
     tests: list[TestOutcome] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     licences: tuple[str, ...] | None = None
@@ -57,9 +58,9 @@ class Analysis:
         return cls(plain, devices, load_baseline(place.root, place.library.name, place.cell.id))
 
     def examine(self, kind: str) -> None:
-        """Raises Skipped where this cannot be done here."""
+        """Run one kind of analysis; Skipped where this machine or library does not support it."""
         if kind == "compute-sanitizer":
-            self._on_a_gpu()
+            self._check_on_gpu()
         elif kind in SANITIZERS:
             self._sanitize(kind)
         elif kind == "coverage":
@@ -73,20 +74,23 @@ class Analysis:
         else:
             self._check_sources(kind)
 
-    def compared(self) -> tuple[Finding, ...]:
-        """All that was found, with what is new to the baseline; as SARIF beside the logs."""
+    def compare_with_baseline(self) -> tuple[Finding, ...]:
+        """Return all findings, marked as new or known to the baseline, and write them as SARIF
+        beside the logs."""
         place = self.plain.place
-        known = [its for its in self.found if its.level != "note"]
-        found = compared(known, self.baseline.findings)
-        document = analysis.sarif(found, place.library.path if not place.library.source else "")
+        relevant = [finding for finding in self.findings if finding.level != "note"]
+        findings = compare_findings(relevant, self.baseline.findings)
+        document = analysis.sarif(findings, place.library.path if not place.library.source else "")
         file = place.directory / SARIF
         file.write_text(json.dumps(document, indent=2), encoding="utf-8")
-        return found
+        return findings
 
     def accept(self) -> None:
-        """Make what was found the baseline; of what was not examined the old one stays."""
+        """Save the results as the baseline; what was not examined keeps its old baseline."""
         place = self.plain.place
-        findings = {its.identity for its in self.found if its.tool not in ("size", "abidiff")}
+        findings = {
+            finding.identity for finding in self.findings if finding.tool not in ("size", "abidiff")
+        }
         save_baseline(
             place.root,
             place.library.name,
@@ -102,11 +106,11 @@ class Analysis:
             with place.build.opened() as build:
                 if not build.has(f"{_ABI}/{name}"):
                     continue
-                kept = abi_of(place.root, place.library.name, place.cell.id, name)
-                write_whole(kept, build.read(f"{_ABI}/{name}"))
+                baseline_file = abi_of(place.root, place.library.name, place.cell.id, name)
+                write_whole(baseline_file, build.read(f"{_ABI}/{name}"))
 
-    def _building(self, kind: str) -> tuple[Execution, tuple[Artifact, ...]]:
-        """The library, built as a kind wants it; once for all that want it so."""
+    def _build(self, kind: str) -> tuple[Execution, tuple[Artifact, ...]]:
+        """Build the variant of an analysis once, and return it with its artifacts."""
         variant = VARIANTS[kind]
         if variant.name not in self._built:
             runner = self.plain.runner
@@ -115,8 +119,10 @@ class Analysis:
             self._built[variant.name] = execution, execution.compile()
         return self._built[variant.name]
 
-    def _program(self, execution: Execution, step: str, argv: Sequence[str]) -> tuple[int, Path]:
-        """Run an analyser; how it ended, and the log with what it printed."""
+    def _run_program(
+        self, execution: Execution, step: str, argv: Sequence[str]
+    ) -> tuple[int, Path]:
+        """Run an analyser; return its exit code and the log of its output."""
         runner = execution.runner
         spec = steps.compiler(runner.place, argv, directory=runner.place.tree)
         output = runner.output(step, spec, runner.place.library.build.timeout)
@@ -136,44 +142,44 @@ class Analysis:
         )
 
     def _check_sources(self, kind: str) -> None:
-        execution, _ = self._building(kind)
+        execution, _ = self._build(kind)
         place = execution.place
         with place.build.opened() as build:
             if not build.has("compile_commands.json"):
                 name = place.library.build.system
                 raise Skipped(f"{kind} needs compile_commands.json, which `{name}` does not write")
-        status, log = self._program(execution, kind, self._command(kind, execution))
+        status, log = self._run_program(execution, kind, self._command(kind, execution))
         if kind == "cppcheck":
             if status:
                 raise EnvmatrixError("Cppcheck failed", hint=f"the log is {log}")
             with place.build.opened() as build:
                 report = build.text("cppcheck.xml")
-            self.found += analysis.of_cppcheck(report)
+            self.findings += analysis.of_cppcheck(report)
             return
-        found = list(analysis.of_clang_tidy(lines_of(log)))
-        if status and not any(its.level == "error" for its in found):
+        findings = list(analysis.of_clang_tidy(lines_of(log)))
+        if status and not any(finding.level == "error" for finding in findings):
             raise EnvmatrixError("clang-tidy failed", hint=f"the log is {log}")
-        self.found += found
+        self.findings += findings
 
     def _run_tests(self, execution: Execution) -> None:
         tests = execution.place.library.tests
         if tests is None:
             raise Skipped(f"`{execution.place.library.name}` has no `test` in matrix.yaml")
-        run = Testing(execution.runner, tests, self.devices).run(Asked(retries=0))
+        run = Testing(execution.runner, tests, self.devices).run(TestRequest(retries=0))
         self.tests += run.outcomes
 
     def _sanitize(self, kind: str) -> None:
-        execution, _ = self._building(kind)
+        execution, _ = self._build(kind)
         before = len(self.tests)
         self._run_tests(execution)
         for outcome in self.tests[before:]:
-            self.found += analysis.of_sanitizer(kind, outcome.output.splitlines())
-        self.found += analysis.of_sanitizer(kind, lines_of(execution.place.log("test")))
+            self.findings += analysis.of_sanitizer(kind, outcome.output.splitlines())
+        self.findings += analysis.of_sanitizer(kind, lines_of(execution.place.log("test")))
 
-    def _on_a_gpu(self) -> None:
+    def _check_on_gpu(self) -> None:
         if not self.devices:
             raise Skipped("compute-sanitizer needs a GPU")
-        execution, _ = self._building("compute-sanitizer")
+        execution, _ = self._build("compute-sanitizer")
         tests = execution.place.library.tests
         if tests is None or tests.framework != "ctest":
             raise Skipped("compute-sanitizer is for libraries with CTest")
@@ -184,10 +190,10 @@ class Analysis:
         output = execution.runner.output("compute-sanitizer", spec, tests.timeout)
         if output.ended.status:
             message = next((line for line in output.lines if "ERROR SUMMARY" in line), "it failed")
-            self.found.append(Finding("compute-sanitizer", "memcheck", message, level="error"))
+            self.findings.append(Finding("compute-sanitizer", "memcheck", message, level="error"))
 
     def _cover(self) -> None:
-        execution, _ = self._building("coverage")
+        execution, _ = self._build("coverage")
         place = execution.place
         with place.build.opened() as build:
             for counts in build.files(["**/*.gcda"]):
@@ -202,78 +208,88 @@ class Analysis:
             filter(None, output.ended.stdout.splitlines()), lambda name: (root / name).is_file()
         )
         (place.directory / COVERAGE_FILE).write_text(json.dumps(trace), encoding="utf-8")
-        own = place.directory / "coverage"
-        self._merge(execution, [place.directory / COVERAGE_FILE], own)
+        target = place.directory / "coverage"
+        self._merge(execution, [place.directory / COVERAGE_FILE], target)
         cells = sorted(place.root.glob(f"build/*/{place.library.name}/{COVERAGE_FILE}"))
         self._merge(execution, cells, place.root / "build/coverage" / place.library.name)
-        rate = analysis.line_rate((own / "coverage.xml").read_text(encoding="utf-8"))
-        self.measured.append(Measurement(COVERAGE, rate, "%", "higher"))
+        rate = analysis.line_rate((target / "coverage.xml").read_text(encoding="utf-8"))
+        self.measurements.append(Measurement(COVERAGE, rate, "%", "higher"))
 
     def _merge(self, execution: Execution, traces: Sequence[Path], target: Path) -> None:
-        """Coverage of one cell or of several together in `target`: Cobertura and HTML."""
+        """Merge the coverage of one or several cells into `target`, as Cobertura and HTML."""
         place = execution.place
         with place.build.opened() as build:
             build.remove("merged")
             for number, file in enumerate(traces):
                 build.copy(file, f"merged/{number}.json")
         argv = ["sh", "-euc", analysis.MERGE, "sh", f"{steps.BUILD}/merged", place.tree]
-        status, log = self._program(execution, "merge-coverage", argv)
+        status, log = self._run_program(execution, "merge-coverage", argv)
         if status:
             raise EnvmatrixError("gcovr cannot merge coverage", hint=f"the log is {log}")
         shutil.rmtree(target, ignore_errors=True)
         with place.build.opened() as build:
-            files = [its for its in build.files(["merged/**"]) if not its.name.endswith(".json")]
-            if sum(file.size for file in files) > _LARGEST_REPORT:
+            reports = [
+                report for report in build.files(["merged/**"]) if not report.name.endswith(".json")
+            ]
+            if sum(report.size for report in reports) > _LARGEST_REPORT:
                 raise EnvmatrixError(f"gcovr's report has more than {_LARGEST_REPORT >> 20} MB")
-            for made in files:
-                copy = target / made.name.removeprefix("merged/")
+            for report in reports:
+                copy = target / report.name.removeprefix("merged/")
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(build.read(made.name))
+                copy.write_bytes(build.read(report.name))
 
     def _shared_libraries(self) -> list[Artifact]:
-        _, made = self._building("abi")
-        return [its for its in made if its.machine and ".so" in its.path.name]
+        _, artifacts = self._build("abi")
+        return [
+            artifact for artifact in artifacts if artifact.machine and ".so" in artifact.path.name
+        ]
 
     def _compare_abi(self) -> None:
-        execution, _ = self._building("abi")
+        execution, _ = self._build("abi")
         place = execution.place
         with place.build.opened() as build:
             build.make_directory(_ABI)
         for artifact in self._shared_libraries():
             name = artifact.path.name
-            inside = f"{steps.BUILD}/{artifact.path}"
-            fresh = f"{steps.BUILD}/{_ABI}/{name}"
-            status, log = self._program(execution, "abi", ["abidw", "--out-file", fresh, inside])
+            container_path = f"{steps.BUILD}/{artifact.path}"
+            current = f"{steps.BUILD}/{_ABI}/{name}"
+            status, log = self._run_program(
+                execution, "abi", ["abidw", "--out-file", current, container_path]
+            )
             if status:
                 raise EnvmatrixError(f"abidw cannot read `{name}`", hint=f"the log is {log}")
-            known = abi_of(place.root, place.library.name, place.cell.id, name)
-            if not known.exists():
+            baseline_file = abi_of(place.root, place.library.name, place.cell.id, name)
+            if not baseline_file.exists():
                 continue
             with place.build.opened() as build:
-                build.copy(known, f"{_ABI}/{name}.known")
-            argv = ["abidiff", f"{fresh}.known", fresh]
-            status, log = self._program(execution, "abi", argv)
+                build.copy(baseline_file, f"{_ABI}/{name}.known")
+            argv = ["abidiff", f"{current}.known", current]
+            status, log = self._run_program(execution, "abi", argv)
             if status & _ABIDIFF_ERROR:
                 raise EnvmatrixError(f"abidiff cannot compare `{name}`", hint=f"the log is {log}")
-            self.found += analysis.of_abidiff(name, lines_of(log))
+            self.findings += analysis.of_abidiff(name, lines_of(log))
 
     def _weigh(self) -> None:
-        _, made = self._building("size")
-        self.sizes = {its.path.name: its.size for its in made}
+        _, artifacts = self._build("size")
+        self.sizes = {artifact.path.name: artifact.size for artifact in artifacts}
         rows = self.sizes.items()
-        self.measured += [Measurement(f"size of {name}", size, "B", "lower") for name, size in rows]
-        self.found += analysis.of_sizes(self.baseline.sizes, self.sizes)
+        self.measurements += [
+            Measurement(f"size of {name}", size, "B", "lower") for name, size in rows
+        ]
+        self.findings += analysis.of_sizes(self.baseline.sizes, self.sizes)
 
     def _read_licences(self) -> None:
-        execution, made = self._building("licences")
-        files = [f"{steps.BUILD}/{its.path}" for its in made if its.machine]
+        execution, artifacts = self._build("licences")
+        files = [f"{steps.BUILD}/{artifact.path}" for artifact in artifacts if artifact.machine]
         argv = ["sh", "-c", analysis.LICENCES, "sh", *files]
         runner = execution.runner
         spec = replace(steps.compiler(runner.place, argv), keeps_stdout=True)
         output = runner.output("licences", spec, runner.place.library.build.timeout)
         runner.check(output)
-        now: Mapping[str, Sequence[str]] = analysis.linked(output.ended.stdout)
-        text = json.dumps(now, indent=2, sort_keys=True)
+        current: Mapping[str, Sequence[str]] = analysis.licences_by_package(output.ended.stdout)
+        text = json.dumps(current, indent=2, sort_keys=True)
         (runner.place.directory / "licences.json").write_text(text, encoding="utf-8")
-        self.licences = tuple(sorted({its for licences in now.values() for its in licences}))
-        self.found += analysis.of_licences(self.baseline.licences, now)
+        self.licences = tuple(
+            sorted({licence for licences in current.values() for licence in licences})
+        )
+        self.findings += analysis.of_licences(self.baseline.licences, current)

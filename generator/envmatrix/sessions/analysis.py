@@ -1,4 +1,4 @@
-"""What examines code: how it is built for that, and what the tools say. Pure."""
+"""Commands and build variants of analyses, and parsers of what the tools report. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ COVERAGE = "line coverage"
 
 
 def _flags(host: str, *, linked: str = "") -> Mapping[str, str]:
-    """Variables that CMake, Meson, Make and setuptools read: for the host's compiler, also below
-    nvcc, and for the linker."""
+    """Return the variables that CMake, Meson, Make and setuptools read: flags of the host compiler,
+    also below nvcc, and of the linker."""
     below = ",".join(host.split())
     return {
         "CFLAGS": host,
@@ -61,30 +61,31 @@ SANITIZERS = ("asan", "ubsan", "tsan")
 
 
 def commands(kind: str, *, gcc: str, jobs: int, tree: str, has_checks: bool) -> Sequence[str]:
-    """What examines the build of a library, as one program; `has_checks` if it says itself what
-    clang-tidy is to look for."""
+    """Return the program that analyses a built library; `has_checks` if the library itself
+    configures the checks of clang-tidy."""
     database = f"{BUILD}/compile_commands.json"
     match kind:
         case "coverage":
             # Each file of notes is read with the counts beside it, if the program ever ran.
-            read = f"xargs -0 -r -n 50 gcov-{gcc} --json-format --stdout"
-            return ["sh", "-c", f"find {BUILD} -name '*.gcno' -print0 | {read}"]
+            gcov_command = f"xargs -0 -r -n 50 gcov-{gcc} --json-format --stdout"
+            return ["sh", "-c", f"find {BUILD} -name '*.gcno' -print0 | {gcov_command}"]
         case "clang-tidy":
             checks = [] if has_checks else ["-checks=-*,clang-analyzer-*,bugprone-*"]
             sources = r".*\.(c|cc|cpp|cxx)$"
             header = [f"-header-filter={re.escape(tree)}/.*"]
             return ["run-clang-tidy", "-quiet", "-p", BUILD, f"-j{jobs}", *checks, *header, sources]
         case "cppcheck":
-            what = ["--enable=warning,performance,portability", "--inline-suppr", "--quiet"]
+            enabled = ["--enable=warning,performance,portability", "--inline-suppr", "--quiet"]
             out = ["--xml", f"--output-file={BUILD}/cppcheck.xml"]
             # It parses no CUDA.
             only = [f"--file-filter={tree}/*.c*", "--suppress=*:*.cu", "--suppress=*:*.cuh"]
-            return ["cppcheck", f"--project={database}", f"-j{jobs}", *what, *out, *only]
+            return ["cppcheck", f"--project={database}", f"-j{jobs}", *enabled, *out, *only]
     raise AssertionError(kind)
 
 
 def of_clang_tidy(lines: Iterable[str]) -> Iterator[Finding]:
-    """`/src/a.cpp:12:5: warning: message [check]`, of the library's own files."""
+    """Parse lines such as `/src/a.cpp:12:5: warning: message [check]`, for the library's own
+    files."""
     for line in lines:
         if match := _TIDY.match(plain(line)):
             file = _inside(match["file"])
@@ -101,7 +102,7 @@ _TIDY = re.compile(
 
 
 def of_cppcheck(text: str) -> Iterator[Finding]:
-    """The second version of Cppcheck's XML."""
+    """Parse version 2 of Cppcheck's XML; EnvmatrixError where it is not XML."""
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 -- written by Cppcheck in our container
     except (ElementTree.ParseError, LookupError) as error:
@@ -143,7 +144,7 @@ _TOOLS = {
 
 
 def of_sanitizer(kind: str, lines: Iterable[str]) -> Iterator[Finding]:
-    """What a sanitizer printed while tests ran."""
+    """Parse the reports that a sanitizer printed while tests ran."""
     tool = _TOOLS[kind]
     for line in map(plain, lines):
         if _LEAKED.search(line):
@@ -166,7 +167,8 @@ _ABI_WORDS = {"A": "added", "C": "changed", "D": "removed", "M": "changed"}
 
 
 def of_abidiff(name: str, lines: Iterable[str]) -> Iterator[Finding]:
-    """What abidiff prints of a library; what was only added breaks nobody."""
+    """Parse the output of abidiff for a library; an added symbol is a note, as it breaks no
+    user."""
     for line in lines:
         if match := _ABI.match(line):
             word = _ABI_WORDS[match["kind"]]
@@ -180,7 +182,7 @@ _GROWTH, _GROWTH_BYTES = 1.05, 4096
 
 
 def of_sizes(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Finding]:
-    """The files that grew by more than 5 % and 4 kB since a baseline."""
+    """Return a finding for each file that grew by more than 5 % and 4 kB since the baseline."""
     for name, size in sorted(now.items()):
         was = before.get(name)
         if was and size > was * _GROWTH and size > was + _GROWTH_BYTES:
@@ -191,13 +193,14 @@ def of_sizes(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Find
 def of_licences(
     before: Iterable[str] | None, now: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
-    """The licences of what is linked that a baseline does not have; all known without one."""
+    """Return the licences of linked packages that the baseline does not have; nothing without a
+    baseline."""
     if before is None:
         return
-    known = set(before)
+    accepted = set(before)
     for package, licences in sorted(now.items()):
         for licence in licences:
-            if licence not in known:
+            if licence not in accepted:
                 message = f"`{package}`, which is linked, has the licence `{licence}`"
                 yield Finding("licences", licence, message, package)
 
@@ -222,13 +225,13 @@ done
 """
 
 
-def linked(text: str) -> Mapping[str, tuple[str, ...]]:
-    """Package -> licences, of what `LICENCES` prints; what no package has goes by its own name."""
-    found: dict[str, list[str]] = {}
+def licences_by_package(text: str) -> Mapping[str, tuple[str, ...]]:
+    """Parse the output of `LICENCES`; a library that no package owns goes by its own name."""
+    by_package: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, package, licence = (*line.split("\t"), "", "")[:3]
-        found.setdefault(name if package == "?" else package, []).append(licence)
-    return {package: tuple(dict.fromkeys(licences)) for package, licences in found.items()}
+        by_package.setdefault(name if package == "?" else package, []).append(licence)
+    return {package: tuple(dict.fromkeys(licences)) for package, licences in by_package.items()}
 
 
 # What stands for the version of the format until the gcovr that reads it has told its own.
@@ -246,13 +249,14 @@ gcovr --root "$root" "$@" --xml coverage.xml --html-details index.html
 """
 
 
-def tracefile(documents: Iterable[str], is_there: Callable[[str], bool]) -> dict[str, Any]:
-    """What gcov printed, a document a line, as gcovr keeps it: how often each line ran, of the
-    files of the library alone, which `is_there` knows by their paths in its source."""
+def tracefile(documents: Iterable[str], is_in_library: Callable[[str], bool]) -> dict[str, Any]:
+    """Convert gcov's output, one JSON document a line, to gcovr's format: execution counts of
+    lines, for files of the library alone, which `is_in_library` tells by their paths in its
+    source."""
     counts: dict[str, dict[int, int]] = {}
     for text in documents:
         try:
-            _count(json.loads(text)["files"], counts, is_there)
+            _count(json.loads(text)["files"], counts, is_in_library)
         except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
             raise EnvmatrixError(f"gcov's report cannot be read: {error}") from error
     return {
@@ -278,11 +282,11 @@ def tracefile(documents: Iterable[str], is_there: Callable[[str], bool]) -> dict
 
 
 def _count(
-    files: Sequence[Any], counts: dict[str, dict[int, int]], is_there: Callable[[str], bool]
+    files: Sequence[Any], counts: dict[str, dict[int, int]], is_in_library: Callable[[str], bool]
 ) -> None:
     for file in files:
         name = _inside(file["file"]) or file["file"]
-        if not is_there(name):
+        if not is_in_library(name):
             continue
         lines = counts.setdefault(name, {})
         for line in file["lines"]:
@@ -291,7 +295,7 @@ def _count(
 
 
 def line_rate(text: str) -> float:
-    """The lines that ran, in percent of those that could, of a Cobertura file."""
+    """Return the line coverage of a Cobertura file, in percent."""
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 -- written by gcovr in our container
         rate = float(root.attrib["line-rate"])
@@ -302,32 +306,34 @@ def line_rate(text: str) -> float:
         raise EnvmatrixError(f"gcovr's report is no Cobertura file: {error}") from error
 
 
-def sarif(found: Sequence[Finding], path: str) -> dict[str, Any]:
-    """SARIF 2.1.0, a run for each tool; `path` is where the library is in the repository."""
-    tools = sorted({its.tool for its in found})
+def sarif(findings: Sequence[Finding], path: str) -> dict[str, Any]:
+    """Return findings as SARIF 2.1.0, with one run for each tool; `path` is the library's directory
+    in the repository."""
+    tools = sorted({finding.tool for finding in findings})
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [
-            _sarif_run(tool, [its for its in found if its.tool == tool], path) for tool in tools
+            _sarif_run(tool, [finding for finding in findings if finding.tool == tool], path)
+            for tool in tools
         ],
     }
 
 
-def _sarif_run(tool: str, found: Sequence[Finding], path: str) -> dict[str, Any]:
-    rules = sorted({its.rule for its in found})
+def _sarif_run(tool: str, findings: Sequence[Finding], path: str) -> dict[str, Any]:
+    rules = sorted({finding.rule for finding in findings})
     return {
         "tool": {"driver": {"name": tool, "rules": [{"id": rule} for rule in rules]}},
         "results": [
             {
-                "ruleId": its.rule,
-                "level": its.level,
-                "message": {"text": its.message},
-                "baselineState": "new" if its.is_new else "unchanged",
-                "partialFingerprints": {"envmatrix/v1": its.identity},
-                "locations": [_sarif_place(its, path)] if its.file else [],
+                "ruleId": finding.rule,
+                "level": finding.level,
+                "message": {"text": finding.message},
+                "baselineState": "new" if finding.is_new else "unchanged",
+                "partialFingerprints": {"envmatrix/v1": finding.identity},
+                "locations": [_sarif_place(finding, path)] if finding.file else [],
             }
-            for its in found
+            for finding in findings
         ],
     }
 
@@ -341,8 +347,8 @@ def _sarif_place(finding: Finding, path: str) -> dict[str, Any]:
 
 
 def _inside(file: str) -> str | None:
-    """A file of the library by its path in its source; None for any other. Meson has compilers name
-    files from the build directory."""
+    """Return the path of a library's file in its source; None for any other file. Meson has
+    compilers name files relative to the build directory."""
     file = posixpath.normpath(posixpath.join(BUILD, file))
     for root in (f"{BUILD}/source", SOURCE):
         try:

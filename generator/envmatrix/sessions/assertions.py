@@ -1,5 +1,5 @@
-"""The assertion that failed, found in what a test printed: for reports of frameworks such as CTest,
-which know only that a program failed. Pure."""
+"""Finds the failed assertion in the output of a test, for frameworks such as CTest that report only
+that a program failed. Pure."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ _PYTEST = re.compile(r"^E {3,}(?P<text>\S.*)$")
 _PYTHON = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Failure)(?:: .*)?$")
 
 
-def assertion(text: str) -> str | None:
-    """The first assertion that failed by what was printed, in one line; None where there is none
-    of a form that is known."""
+def failed_assertion(text: str) -> str | None:
+    """Return the first failed assertion of the output in one line; None without one of a supported
+    form."""
     lines = [plain(line).rstrip() for line in text.splitlines()]
     for index, line in enumerate(lines):
-        for pattern, told in _FORMS:
+        for pattern, describe in _FORMS:
             if match := pattern.match(line.strip() if pattern is not _PYTEST else line):
-                return shortened(told(match, lines[index + 1 : index + 1 + _MOST_LINES]))
+                return shorten(describe(match, lines[index + 1 : index + 1 + _MOST_LINES]))
     # Of exceptions that follow from each other, Python shows the one that counts last.
-    return next((shortened(line) for line in reversed(lines) if _PYTHON.match(line)), None)
+    return next((shorten(line) for line in reversed(lines) if _PYTHON.match(line)), None)
 
 
-def shortened(text: str) -> str:
-    """`text` in one line of a length that people read."""
+def shorten(text: str) -> str:
+    """Return `text` in one line of limited length."""
     words = " ".join(text.split())
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
 
 def _paragraph(match: re.Match[str], following: Sequence[str]) -> str:
-    """The lines up to an empty one, or to the next line of the framework itself."""
-    said: list[str] = []
+    """Return the lines up to an empty one, or to the next line of the framework itself."""
+    words: list[str] = []
     for line in following:
         if not line.strip() or line.startswith(("[  ", "====", "----", "....", "~~~~")):
             break
-        said.append(line)
-    return f"{match['place']}: {' '.join(said)}"
+        words.append(line)
+    return f"{match['place']}: {' '.join(words)}"
 
 
 def _doctest(match: re.Match[str], following: Sequence[str]) -> str:
-    """With the values, which are on the next lines."""
+    """Return the assertion with its values, which are on the next lines."""
     values = (line for line in following[:3] if line.strip().startswith(("values:", "logged:")))
     return f"{match['place']}: {' '.join([match['text'], *values])}"
 
@@ -66,9 +66,9 @@ def _alone(match: re.Match[str], _following: Sequence[str]) -> str:
     return match["text"]
 
 
-_Told = Callable[[re.Match[str], Sequence[str]], str]
+_Describe = Callable[[re.Match[str], Sequence[str]], str]
 
-_FORMS: Sequence[tuple[re.Pattern[str], _Told]] = (
+_FORMS: Sequence[tuple[re.Pattern[str], _Describe]] = (
     (_GOOGLETEST, _paragraph),
     (_CATCH2, _paragraph),
     (_DOCTEST, _doctest),

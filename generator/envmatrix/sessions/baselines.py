@@ -1,4 +1,4 @@
-"""What is known of a library and accepted: findings, sizes, licences, and its ABI."""
+"""Accepted findings, sizes, licences and ABIs of libraries."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DIRECTORY = "baselines"
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Of one library in one cell: identities of findings, bytes by file, licences of what is
-    linked; None where nothing was ever accepted."""
+    """Baseline of one library in one cell: identities of findings, sizes in bytes by file, and
+    licences of linked packages; None where none were ever accepted."""
 
     findings: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -25,17 +25,18 @@ class Baseline:
 
 
 def file_of(root: Path, library: str) -> Path:
-    """The file that has a library's baselines, to be committed."""
+    """Return the file of a library's baselines, which is to be committed."""
     return root / DIRECTORY / f"{library}.json"
 
 
 def abi_of(root: Path, library: str, cell: str, name: str) -> Path:
-    """The file that describes the ABI of a shared library, to be committed."""
+    """Return the file that describes the ABI of a shared library, which is to be committed."""
     return root / DIRECTORY / library / cell / f"{name}.abi"
 
 
 def load_baseline(root: Path, library: str, cell: str) -> Baseline:
-    """An empty one where there is none; ConfigurationError where the file is broken."""
+    """Load a baseline, empty where the file does not exist; ConfigurationError where it is
+    invalid."""
     row = _document(root, library).get(cell, {})
     try:
         licences = row.get("licences")
@@ -49,7 +50,7 @@ def load_baseline(root: Path, library: str, cell: str) -> Baseline:
 
 
 def save_baseline(root: Path, library: str, cell: str, baseline: Baseline) -> None:
-    """Accept what is known now, for this cell only."""
+    """Replace the baseline of this cell only."""
     document = {**_document(root, library), cell: asdict(baseline)}
     text = json.dumps(document, indent=2, sort_keys=True) + "\n"
     write_whole(file_of(root, library), text.encode())
@@ -58,14 +59,14 @@ def save_baseline(root: Path, library: str, cell: str, baseline: Baseline) -> No
 def _document(root: Path, library: str) -> dict[str, Any]:
     file = file_of(root, library)
     try:
-        found = json.loads(text_of(file, str(file.relative_to(root))))
+        document = json.loads(text_of(file, str(file.relative_to(root))))
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:  # also of numbers beyond Python's limits
         raise _broken(root, library, error) from error
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise _broken(root, library, "it is no mapping of cells")
-    return found
+    return document
 
 
 def _broken(root: Path, library: str, why: object) -> ConfigurationError:

@@ -1,5 +1,5 @@
-"""What a test framework is, and the programs that run its tests, each with as many names as it can
-take. Pure."""
+"""Interface of test frameworks, and command lines of test programs, each with as many test names as
+fit. Pure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ _EACH = 8
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One program with tests. `report` is a glob in the build directory of the JUnit files that it
-    writes; without one its exit code is the outcome of the only test, `program`. `label` is what
-    the names of its tests begin with; `tests` are those that it is to run, none where that is
-    all."""
+    """Command line that runs tests. `report` is a glob in the build directory for the JUnit files
+    that it writes; without one its exit code is the outcome of the only test, `program`. `label` is
+    the prefix of its tests' names; `tests` are the selected ones, empty for all."""
 
     argv: Sequence[str]
     report: str | None
@@ -42,7 +41,8 @@ class Batch:
 def parts(
     names: Iterable[str], most: int = ARGUMENT, spelled: Callable[[str], str] = str
 ) -> Iterator[tuple[str, ...]]:
-    """`names` in parts of at most `most` bytes as they are `spelled`; a longer name has its own."""
+    """Split `names` into parts of at most `most` bytes as they are `spelled`; a longer name has its
+    own."""
     part: list[str] = []
     size = 0
     for name in names:
@@ -57,29 +57,29 @@ def parts(
 
 
 def labels(programs: Sequence[str]) -> Mapping[str, str]:
-    """What the tests of each program are told by: its base name, or where others have that as well
-    its path in the build directory."""
-    of = {program: PurePosixPath(program).name for program in programs}
-    count = Counter(of.values())
+    """Return the prefix of the tests of each program: its base name, or, where several programs
+    share that, its path in the build directory."""
+    base_names = {program: PurePosixPath(program).name for program in programs}
+    count = Counter(base_names.values())
     return {
         program: base if count[base] == 1 else program.removeprefix(f"{BUILD}/")
-        for program, base in of.items()
+        for program, base in base_names.items()
     }
 
 
 def of_programs(
-    programs: Sequence[str], wanted: Sequence[str] | None
+    programs: Sequence[str], selected: Sequence[str] | None
 ) -> Iterator[tuple[Batch, Sequence[str] | None]]:
-    """Each program with a part of its tests that are wanted, without those that have none; None for
-    all, as where the program itself is wanted."""
+    """Yield each program with parts of its selected tests, without the programs that have none;
+    None stands for all tests, also where the program itself is selected."""
     for program, label in labels(programs).items():
         batch = Batch([program], report_of(label), program, label=label)
-        if wanted is None or program in wanted:
+        if selected is None or program in selected:
             yield batch, None
             continue
         prefix = f"{label}:"
-        some = (name.removeprefix(prefix) for name in wanted if name.startswith(prefix))
-        for part in parts(some):
+        own_names = (name.removeprefix(prefix) for name in selected if name.startswith(prefix))
+        for part in parts(own_names):
             yield replace(batch, tests=[f"{prefix}{name}" for name in part]), part
 
 
@@ -87,32 +87,32 @@ def report_of(label: str) -> str:
     return f"{REPORTS}/{label.replace('/', '_')}.xml"
 
 
-def missing(wanted: Sequence[str], told: Collection[str]) -> Sequence[str]:
-    """Those of `wanted` that were not told, as far as a report has their names as they are."""
+def missing_tests(expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
+    """Return the `expected` tests that were not reported, where a report has their names
+    unchanged."""
     return [
         name
-        for name in wanted
-        if name not in told and name.isprintable() and len(name) <= LONGEST_NAME
+        for name in expected
+        if name not in reported and name.isprintable() and len(name) <= LONGEST_NAME
     ]
 
 
-def missing_by(
-    alike: Callable[[str], str], wanted: Sequence[str], told: Collection[str]
+def missing_tests_by(
+    key_of: Callable[[str], str], expected: Sequence[str], reported: Collection[str]
 ) -> Sequence[str]:
-    """The same, for names that differ in lists and reports, but not in what `alike` makes of
-    them."""
-    known = set(map(alike, told))
-    return [name for name in missing(wanted, told) if alike(name) not in known]
+    """Do the same, comparing by `key_of`: for names that differ between lists and reports."""
+    keys = set(map(key_of, reported))
+    return [name for name in missing_tests(expected, reported) if key_of(name) not in keys]
 
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """`listing` prints what `names` reads; `running` takes the names that are wanted, None for all;
-    `name` is what a case goes by in both. Programs are those that the library's `run` means.
-    `endings` reads how programs of tests ended that did not end by themselves, from what is
-    printed; `tells_why` says that messages in reports are about what is wrong. `missing` finds the
-    names that are wanted and not among those that were told; `narrowing` matches the options with
-    which the framework itself leaves out tests, or ends early."""
+    """Interface to a test framework. `listing` prints what `names` parses; `running` takes the
+    selected names, None for all; `name` is the name of a case in both. Programs are those that the
+    library's `run` matches. `endings` parses from the output how test programs ended abnormally;
+    `tells_why` if messages in reports describe the failure. `missing` returns the selected tests
+    that were not reported; `narrowing` matches the framework's own options that leave out tests or
+    end early."""
 
     listing: Callable[[Workplace, Sequence[str]], Sequence[Batch]]
     names: Callable[[Batch, str], Iterable[str]]
@@ -122,15 +122,15 @@ class Framework:
     name: Callable[[Batch, Case, str], str]
     endings: Callable[[Iterable[str]], Mapping[str, str]] = lambda _lines: {}
     tells_why: bool = False
-    missing: Callable[[Sequence[str], Collection[str]], Sequence[str]] = missing
+    missing: Callable[[Sequence[str], Collection[str]], Sequence[str]] = missing_tests
     narrowing: str = ""
 
     def narrows(self, options: Iterable[str]) -> bool:
-        return bool(self.narrowing) and any(re.match(self.narrowing, its) for its in options)
+        return bool(self.narrowing) and any(re.match(self.narrowing, option) for option in options)
 
 
-def names(framework: Framework, batch: Batch, text: str) -> tuple[str, ...]:
-    """The tests that a listing tells; EnvmatrixError where it tells none that can be read."""
+def listed_names(framework: Framework, batch: Batch, text: str) -> tuple[str, ...]:
+    """Return the tests of a listing; EnvmatrixError where it cannot be parsed."""
     try:
         return tuple(dict.fromkeys(map(_checked, framework.names(batch, bounded(text)))))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

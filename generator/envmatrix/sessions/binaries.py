@@ -12,11 +12,11 @@ from typing import IO
 from envmatrix.matrix.targets import MACHINES
 
 # Byte order and e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
-_MACHINES = {its.elf: its.uname for its in MACHINES.values()}
+_MACHINES = {entry.elf: entry.uname for entry in MACHINES.values()}
 # Code for GPUs is in ELF files as well, with a machine of its own. It runs beside any processor.
 _CUDA = 190
 # Machine of the COFF header: https://learn.microsoft.com/windows/win32/debug/pe-format
-_COFF_MACHINES = {its.coff: f"{its.uname}-windows" for its in MACHINES.values()}
+_COFF_MACHINES = {entry.coff: f"{entry.uname}-windows" for entry in MACHINES.values()}
 _COFF_HEADER = struct.Struct("<HHIIIHH")
 
 _ARCHIVE, _THIN = b"!<arch>\n", b"!<thin>\n"
@@ -40,16 +40,16 @@ _LARGEST_OFFSET = (1 << 63) - 1
 
 
 def machine(handle: IO[bytes]) -> str | None:
-    """The machine of a file; None for one without machine code. Of an archive whose members are for
-    several, all of them: `aarch64, x86_64`."""
+    """Return the machine of a file; None without machine code. An archive with members for several
+    machines has all of them: `aarch64, x86_64`."""
     if _read(handle, 0, 8) == _ARCHIVE:
-        return together(map(_object, _members(handle)))
+        return join_machines(map(_object, _members(handle)))
     return _object(_read(handle, 0, 64)) or _pe(handle)
 
 
-def needed(handle: IO[bytes]) -> tuple[str, ...]:
-    """The shared libraries that a program or library is loaded with, as it names them; nothing for
-    any other file. CUDA is for machines with 64 bits and little endian only."""
+def needed_libraries(handle: IO[bytes]) -> tuple[str, ...]:
+    """Return the shared libraries that a program or library is loaded with, as it names them;
+    nothing for any other file. Only 64-bit little-endian files are supported, as by CUDA."""
     header = _read(handle, 0, _ELF_HEADER.size)
     if len(header) < _ELF_HEADER.size or header[:6] != b"\x7fELF\2\1":
         return ()
@@ -57,7 +57,7 @@ def needed(handle: IO[bytes]) -> tuple[str, ...]:
     if size != _SEGMENT.size:
         return ()
     segments = _rows(_SEGMENT, _read(handle, table, size * count))
-    dynamic = next((its for its in segments if its[0] == _DYNAMIC), (0, 0, 0, 0))
+    dynamic = next((segment for segment in segments if segment[0] == _DYNAMIC), (0, 0, 0, 0))
     entries = _rows(_ENTRY, _read(handle, dynamic[1], min(dynamic[3], _LONGEST_DYNAMIC)))
     address = next((value for tag, value in entries if tag == _STRINGS), -1)
     for kind, place, start, length in segments:
@@ -75,14 +75,14 @@ def _string(handle: IO[bytes], offset: int) -> str:
     return _read(handle, offset, _LONGEST_NAME).partition(b"\0")[0].decode("utf-8", "replace")
 
 
-def together(machines: Iterable[str | None]) -> str | None:
-    """The machine of what has parts; all of them where they differ."""
-    return ", ".join(sorted({its for its in machines if its})) or None
+def join_machines(machines: Iterable[str | None]) -> str | None:
+    """Return the machine of a file with parts; all machines where they differ."""
+    return ", ".join(sorted({name for name in machines if name})) or None
 
 
 def thin_members(handle: IO[bytes]) -> tuple[str, ...]:
-    """The files that a thin archive consists of, as it names them: paths relative to its own place.
-    Nothing for any other file."""
+    """Return the members of a thin archive: paths relative to the archive. Nothing for any other
+    file."""
     if _read(handle, 0, 8) != _THIN:
         return ()
     names, table = [], b""
@@ -104,7 +104,7 @@ def _read(handle: IO[bytes], offset: int, length: int) -> bytes:
 
 
 def _object(header: bytes) -> str | None:
-    """By the first 64 bytes of an object file."""
+    """Return the machine of an object file, by its first 64 bytes."""
     return _elf(header) or _coff(header)
 
 
@@ -119,8 +119,9 @@ def _elf(header: bytes) -> str | None:
 
 
 def _coff(header: bytes) -> str | None:
-    """An object of Windows has no magic number: its machine, and a size of 0 for what only programs
-    have. What stands for a function of a DLL begins as no machine does."""
+    """Return the machine of an object of Windows. It has no magic number: the machine is followed
+    by an optional header of size 0, which only programs have. An import object has a signature that
+    is no machine."""
     if len(header) < _COFF_HEADER.size:
         return None
     if header[:4] == b"\0\0\xff\xff":
@@ -131,7 +132,7 @@ def _coff(header: bytes) -> str | None:
 
 
 def _pe(handle: IO[bytes]) -> str | None:
-    """The machine of a program or library for Windows."""
+    """Return the machine of a program or library for Windows."""
     header = _read(handle, 0, 64)
     if len(header) < 64 or header[:2] != b"MZ":
         return None
@@ -144,7 +145,7 @@ def _pe(handle: IO[bytes]) -> str | None:
 
 
 def _members(handle: IO[bytes]) -> Iterator[bytes]:
-    """The first bytes of each member of an archive."""
+    """Yield the first bytes of each member of an archive."""
     for name, start, length in _entries(handle, is_thin=False):
         if name not in _TABLES:
             # BSD's ar has long names before the member, and counts them as part of it.
@@ -154,7 +155,8 @@ def _members(handle: IO[bytes]) -> Iterator[bytes]:
 
 
 def _entries(handle: IO[bytes], *, is_thin: bool) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and length of each member of an archive. A thin one stores only its tables."""
+    """Yield name, offset and length of each member of an archive. A thin one stores only its
+    tables."""
     size, offset = handle.seek(0, os.SEEK_END), len(_ARCHIVE)
     for _ in range(_MOST_MEMBERS):
         header = _read(handle, offset, _MEMBER_HEADER)

@@ -1,4 +1,4 @@
-"""How each build system is told to configure and compile. Pure."""
+"""Commands that configure and compile a library, by build system. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Command:
 
 
 def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
-    """What configures and compiles a library, in its order."""
+    """Return the commands that configure and compile a library, in order."""
     return tuple(_SYSTEMS[place.library.build.system](place, jobs))
 
 
@@ -37,7 +37,7 @@ set -- wheels/*.whl
 [ ! -e "$1" ] || python3 -c "$unpacked" {SITE} "$@"
 """
 # Into their directory, as an installation has it. In the container: a wheel may be anything.
-_UNPACKED = r"""
+_UNPACK = r"""
 import os, pathlib, shutil, sys, zipfile
 site, *wheels = sys.argv[1:]
 target = pathlib.Path(site)
@@ -56,15 +56,15 @@ for wheel in wheels:
     except Exception as error:
         sys.exit(f"error: {wheel} cannot be unpacked: {error}")
 """
-UNPACK_WHEELS = Command("compile", ["sh", "-euc", _SITE, "sh", _UNPACKED])
+UNPACK_WHEELS = Command("compile", ["sh", "-euc", _SITE, "sh", _UNPACK])
 
 # What the shell of a second step says first, to its standard error.
 BEGIN = b"\n"
 
 
 def script(commands: Sequence[Command]) -> str:
-    """Commands one after the other, as far as they succeed. Those of the first step print to the
-    standard output, those of the second to the standard error, and neither has the other."""
+    """Join commands into a script that stops at the first failure. The first step prints to the
+    standard output, the second to the standard error, and neither to both."""
     groups = [(step, tuple(rows)) for step, rows in groupby(commands, attrgetter("step"))]
     first, *others = (_group(rows) for _, rows in groups)
     assert len(others) <= 1  # noqa: S101 -- a container has two streams
@@ -78,7 +78,7 @@ _PART = 32_000
 
 
 def shell(text: str) -> Sequence[str]:
-    """Return the program that carries out a text for `sh`, however long it is."""
+    """Return the argument vector that runs a script with `sh`, however long it is."""
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
     return ["sh", "-euc", _WHOLE, "sh", *parts]
 
@@ -101,16 +101,16 @@ def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
     variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
     own = (*build.options, *(variant if place.variant.name else ()))
     targets = ["--target", *build.targets] if build.targets else []
-    configured = ["sh", "-euc", _CONFIGURED, "cmake", "-S", place.tree, "-B", BUILD, *how, *own]
+    configured = ["sh", "-euc", _CONFIGURE, "cmake", "-S", place.tree, "-B", BUILD, *how, *own]
     return (
         Command("configure", configured),
-        Command("compile", ["sh", "-euc", _TOLD, "sh", str(jobs), *targets]),
+        Command("compile", ["sh", "-euc", _COMPILE, "sh", str(jobs), *targets]),
     )
 
 
 # FetchContent says at once that it waits for a network, unless the project wants it quiet. A cache
 # that is loaded first warns of no variable that is not used.
-_CONFIGURED = """
+_CONFIGURE = """
 echo 'set(FETCHCONTENT_QUIET OFF CACHE BOOL "")' >/tmp/initial.cmake
 exec cmake -C /tmp/initial.cmake "$@"
 """
@@ -124,7 +124,7 @@ find . -type f -path '*-stamp/download-*.cmake' -exec \\
 
 # Compiles, and has ninja write down what it knows then, without a container more.
 GRAPH, DEPS = "ninja.graph", "ninja.deps"
-_TOLD = f"""
+_COMPILE = f"""
 jobs=$1; shift
 {ONE_TRY}
 cmake --build {BUILD} --parallel "$jobs" "$@"
@@ -181,12 +181,12 @@ BAZEL = ("bazel", "--batch", f"--output_user_root={BUILD}/.bazel")
 
 
 def bazel(verb: str) -> Sequence[str]:
-    """A verb that links to what it makes. The links lead on in the build directory, wherever that
-    is mounted: Bazel makes them absolute, of its container."""
-    return ("sh", "-uc", _LINKED, "sh", *BAZEL, verb, f"--symlink_prefix={BUILD}/bazel-")
+    """Return the command for a verb of Bazel that creates links to its outputs. The links become
+    relative to the build directory: Bazel makes them absolute, for its container."""
+    return ("sh", "-uc", _RELINK, "sh", *BAZEL, verb, f"--symlink_prefix={BUILD}/bazel-")
 
 
-_LINKED = f"""
+_RELINK = f"""
 "$@"; status=$?
 for link in {BUILD}/bazel-*; do
   [ -L "$link" ] && to=$(readlink "$link") && ln -sfn "${{to#{BUILD}/}}" "$link"
@@ -196,7 +196,7 @@ exit $status
 
 
 def _python(place: Workplace, jobs: int) -> Sequence[Command]:
-    """A wheel, by the backend that the project names, of what `requires` lists."""
+    """Build a wheel with the project's own backend, from the packages in `requires`."""
     build = place.library.build
     argv = ["python3", "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
     settings = [f"--config-setting={option}" for option in build.options]

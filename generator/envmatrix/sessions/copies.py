@@ -1,4 +1,4 @@
-"""A copy of a source tree for a build that writes among its sources."""
+"""Copies of source trees, for builds that write among their sources."""
 
 from __future__ import annotations
 
@@ -14,35 +14,39 @@ from envmatrix.files import read_regular, write_whole
 _OTHERS = (".git", ".hg", ".svn", ".envmatrix")
 
 
-def update(source: Path, build: Directory, copy: str, known: Path) -> None:
-    """Bring what changed in `source` into the directory `copy` of `build`, and take away what is
-    gone from it; what else was written there stays, so that a build can go on from it. What was
-    copied is written down in `known`, beside the build directory and out of its reach."""
+def update(source: Path, build: Directory, copy: str, record: Path) -> None:
+    """Copy what changed in `source` to the directory `copy` of `build`, and remove what no longer
+    exists; other files stay, so that builds are incremental. `record` lists the copied files,
+    beside the build directory and out of its reach."""
     build.make_directory(copy)
-    before = _copied(known)
-    now = sorted(_files(source, known))
-    for name in sorted(set(before) - set(now)):
+    previous = _load_record(record)
+    current = sorted(_files(source, record))
+    for name in sorted(set(previous) - set(current)):
         build.remove(f"{copy}/{name}")
-    for name in now:
+    for name in current:
         _copy(source / name, build, f"{copy}/{name}")
-    write_whole(known, json.dumps(now).encode())
+    write_whole(record, json.dumps(current).encode())
 
 
-def _copied(known: Path) -> Sequence[str]:
+def _load_record(record: Path) -> Sequence[str]:
     try:
-        found: list[str] = json.loads(read_regular(known))
-        return found
+        names: list[str] = json.loads(read_regular(record))
+        return names
     except (OSError, ValueError):
         return []
 
 
-def _files(source: Path, known: Path) -> Iterable[str]:
-    """Files and links; without what is built, which a library that is a whole repository has in
-    it, as it has `known`."""
-    own = source / known.relative_to(source).parts[0] if known.is_relative_to(source) else None
+def _files(source: Path, record: Path) -> Iterable[str]:
+    """Yield files and links, without the build root, which is in the source where a library is a
+    whole repository."""
+    build_root = (
+        source / record.relative_to(source).parts[0] if record.is_relative_to(source) else None
+    )
     for top, names, files in os.walk(source):
         directory = Path(top)
-        names[:] = [name for name in names if name not in _OTHERS and directory / name != own]
+        names[:] = [
+            name for name in names if name not in _OTHERS and directory / name != build_root
+        ]
         links = [name for name in names if (directory / name).is_symlink()]
         for name in (*files, *links):
             yield (directory / name).relative_to(source).as_posix()
@@ -52,6 +56,6 @@ def _copy(source: Path, build: Directory, name: str) -> None:
     if source.is_symlink():
         build.link(name, os.readlink(source))  # noqa: PTH115 -- a Path would lose a last slash
     elif source.is_file():
-        its = source.stat()
-        if not build.is_as(name, its.st_size, its.st_mtime_ns):
+        status = source.stat()
+        if not build.is_as(name, status.st_size, status.st_mtime_ns):
             build.copy(source, name)

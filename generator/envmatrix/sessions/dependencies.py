@@ -1,4 +1,4 @@
-"""Which files each test depends on, by the last build, and which tests a change reaches. Pure."""
+"""Files that each test depends on, by the last build, and tests that a change affects. Pure."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ _OBJECT = re.compile(r"^(\S.*): #deps \d+")
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What ninja knows: the inputs of each output, and the files that its compilation read."""
+    """Dependency graph of ninja: the inputs of each output, and the files that compilations
+    read."""
 
     inputs: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    read: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def reaches(self, output: str) -> frozenset[str]:
-        """All that an output is made of, over any number of steps."""
-        found: set[str] = set()
-        waiting = [output]
-        while waiting:
-            name = waiting.pop()
-            for its in (*self.inputs.get(name, ()), *self.read.get(name, ())):
-                if its not in found:
-                    found.add(its)
-                    waiting.append(its)
-        return frozenset(found)
+        """Return the transitive inputs of an output."""
+        reached: set[str] = set()
+        pending = [output]
+        while pending:
+            name = pending.pop()
+            for file in (*self.inputs.get(name, ()), *self.sources.get(name, ())):
+                if file not in reached:
+                    reached.add(file)
+                    pending.append(file)
+        return frozenset(reached)
 
 
 def build_of(graph: str, deps: str) -> Build:
-    """Of what `ninja -t graph` and `ninja -t deps` print. Edges with several inputs are nodes of
-    their own in the graph, and are left out again here; an order is no dependency."""
+    """Parse the output of `ninja -t graph` and `ninja -t deps`. Edges with several inputs are nodes
+    of their own in the graph, and are left out; an order-only edge is no dependency."""
     names: dict[str, str] = {}
     into: dict[str, set[str]] = {}
     for line in graph.splitlines():
@@ -50,37 +51,39 @@ def build_of(graph: str, deps: str) -> Build:
         elif (node := _NODE.match(line)) and "shape=ellipse" not in line:
             names[node[1]] = node[2]
     inputs = {
-        name: frozenset(names[its] for its in _named(into, names, key))
+        name: frozenset(names[source] for source in _files_before(into, names, key))
         for key, name in names.items()
     }
-    return Build(inputs, _read(deps))
+    return Build(inputs, _parse_deps(deps))
 
 
-def _named(into: Mapping[str, Iterable[str]], names: Mapping[str, str], key: str) -> set[str]:
-    """The nodes that are files, next before a node."""
-    found: set[str] = set()
-    waiting = list(into.get(key, ()))
-    seen = set(waiting)
-    while waiting:
-        its = waiting.pop()
-        if its in names:
-            found.add(its)
+def _files_before(
+    into: Mapping[str, Iterable[str]], names: Mapping[str, str], key: str
+) -> set[str]:
+    """Return the nearest nodes before a node that are files."""
+    files: set[str] = set()
+    pending = list(into.get(key, ()))
+    visited = set(pending)
+    while pending:
+        node = pending.pop()
+        if node in names:
+            files.add(node)
         else:
-            new = set(into.get(its, ())) - seen
-            seen |= new
-            waiting += new
-    return found
+            new = set(into.get(node, ())) - visited
+            visited |= new
+            pending += new
+    return files
 
 
-def _read(deps: str) -> Mapping[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
+def _parse_deps(deps: str) -> Mapping[str, frozenset[str]]:
+    sources: dict[str, set[str]] = {}
     files: set[str] = set()
     for line in deps.splitlines():
         if match := _OBJECT.match(line):
-            files = found.setdefault(match[1], set())
+            files = sources.setdefault(match[1], set())
         elif line.startswith("    "):
             files.add(line.strip())
-    return {name: frozenset(its) for name, its in found.items()}
+    return {name: frozenset(paths) for name, paths in sources.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Test:
     earlier: frozenset[str] = frozenset()
 
     def paths(self) -> frozenset[str]:
-        """The absolute paths that the command and the properties may name."""
+        """Return the absolute paths that the command and the properties may name."""
         parts = {part for text in (*self.command, *self.texts) for part in _parts(text)}
         joined = (posixpath.join(self.directory, part) for part in parts)
         return frozenset(map(posixpath.normpath, joined))
@@ -107,7 +110,7 @@ _SEPARATOR = re.compile(r"[\s=:;,\"']+")
 
 
 def _parts(text: str) -> Iterator[str]:
-    """What may be a path in a text such as `--input=/src/a.txt` or `-I/src`."""
+    """Yield the parts of a text that may be paths, as in `--input=/src/a.txt` or `-I/src`."""
     for part in (text, *_SEPARATOR.split(text)):
         if part:
             yield part
@@ -120,8 +123,7 @@ _NAMING = ("REQUIRED_FILES", "ENVIRONMENT", "ENVIRONMENT_MODIFICATION")
 
 
 def listed_tests(text: str) -> tuple[Test, ...]:
-    """Return the tests that `ctest --show-only=json-v1` prints; EnvmatrixError where it is not
-    that."""
+    """Parse the output of `ctest --show-only=json-v1`; EnvmatrixError where it is malformed."""
     try:
         rows = [(row, _properties(row)) for row in json.loads(bounded(text))["tests"]]
         setups: dict[str, set[str]] = {}
@@ -141,24 +143,24 @@ def _test(
     properties: Mapping[str, Sequence[str]],
     setups: Mapping[str, Collection[str]],
 ) -> Test:
-    """Make a test of its row; `setups` are the tests that set up each fixture."""
+    """Create a test from its row; `setups` are the tests that set up each fixture."""
     _check_texts([name])
     (directory,) = properties.get("WORKING_DIRECTORY", [BUILD])
-    required = (setups.get(its, ()) for its in properties.get("FIXTURES_REQUIRED", ()))
+    required = (setups.get(key, ()) for key in properties.get("FIXTURES_REQUIRED", ()))
     return Test(
         name,
         _without_emulator(_check_texts(row.get("command", []))),
         directory,
-        texts=[text for its in _NAMING for text in properties.get(its, ())],
+        texts=[text for key in _NAMING for text in properties.get(key, ())],
         earlier=frozenset(properties.get("DEPENDS", ())).union(*required),
     )
 
 
 def _properties(row: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    """Return the properties of a test that are texts or lists of them."""
-    values = {its["name"]: its["value"] for its in row.get("properties", ())}
-    listed = {name: [value] if isinstance(value, str) else value for name, value in values.items()}
-    return {name: _check_texts(its) for name, its in listed.items() if isinstance(its, list)}
+    """Return the properties of a test that are strings or lists of strings."""
+    values = {entry["name"]: entry["value"] for entry in row.get("properties", ())}
+    lists = {name: [value] if isinstance(value, str) else value for name, value in values.items()}
+    return {name: _check_texts(value) for name, value in lists.items() if isinstance(value, list)}
 
 
 def _check_texts(values: Sequence[object]) -> Sequence[str]:
@@ -171,15 +173,15 @@ def _check_texts(values: Sequence[object]) -> Sequence[str]:
 
 
 def _without_emulator(words: Sequence[str]) -> Sequence[str]:
-    """A command without what CMake puts before the programs that it crosses."""
+    """Return a command without the emulator that CMake puts before cross-compiled programs."""
     return words[1:] if words[:1] == ["/usr/bin/env"] else words
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What tests depend on: the `files` of the library, by their paths in it, without tests of
-    which they are unknown; and the `earlier` tests of every test. `compiled` are the files that
-    are a source or a header of what tests are made of."""
+    """Dependencies of tests: the `files` of the library, by their paths in it, without tests whose
+    files are unknown; and the `earlier` tests of every test. `compiled` are the sources and headers
+    of all tests."""
 
     files: Mapping[str, Collection[str]]
     earlier: Mapping[str, Collection[str]]
@@ -187,9 +189,9 @@ class Dependencies:
 
 
 def dependencies(build: Build, tests: Iterable[Test], tree: str) -> Dependencies:
-    """Read out of a build what tests depend on: the files that their programs, and what else of
-    the build they name, are made of, and the files that they name. The files of a test whose
-    program is none of the build's are unknown."""
+    """Return the dependencies of tests in a build: the files that their programs and other outputs
+    they name are made of, and the files that they name. The files of a test whose program is not an
+    output of the build are unknown."""
     files: dict[str, set[str]] = {}
     earlier: dict[str, set[str]] = {}
     unknown: set[str] = set()
@@ -200,18 +202,20 @@ def dependencies(build: Build, tests: Iterable[Test], tree: str) -> Dependencies
             unknown.add(test.name)
             continue
         paths = test.paths()
-        reached = {its for path in paths for its in (_output(path), *build.reaches(_output(path)))}
-        objects |= reached & build.read.keys()
+        reached = {
+            name for path in paths for name in (_output(path), *build.reaches(_output(path)))
+        }
+        objects |= reached & build.sources.keys()
         files.setdefault(test.name, set()).update(_all_inside(reached | paths, tree))
     return Dependencies(
-        {name: its for name, its in files.items() if name not in unknown},
+        {name: paths for name, paths in files.items() if name not in unknown},
         earlier,
-        _all_inside((file for its in objects for file in build.reaches(its)), tree),
+        _all_inside((file for output in objects for file in build.reaches(output)), tree),
     )
 
 
 def _output(path: str) -> str:
-    """The name that ninja has for a path."""
+    """Return ninja's name of a path."""
     return path.removeprefix(f"{BUILD}/")
 
 
@@ -228,7 +232,7 @@ def _inside(file: str, tree: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The tests that a change reaches, each with why; all of them where `tests` is None, because
+    """Tests that a change affects, each with the reason; all of them where `tests` is None, because
     of `reason`."""
 
     tests: Mapping[str, str] | None
@@ -236,31 +240,30 @@ class Selection:
 
 
 def selection(
-    known: Dependencies, changed: Sequence[str], ignored: Sequence[str] = ()
+    dependencies: Dependencies, changed: Sequence[str], ignored: Sequence[str] = ()
 ) -> Selection:
-    """Select the tests that a change of files reaches: those that depend on a file, and those that
-    depend on such a test. All of them where a changed file was not compiled, so that any test may
-    read it, or where it is unknown what a test depends on. `ignored` are globs of files that no
-    test depends on, as the library says."""
+    """Select the tests that depend on changed files, and those that depend on such tests. Select
+    all where a changed file was not compiled, so that any test may read it, or where the files of a
+    test are unknown. `ignored` are the library's globs of files that no test depends on."""
     relevant = [file for file in changed if not is_ignored(file, ignored)]
     if not relevant:
         return Selection({}, "nothing that a test depends on changed")
-    every = known.earlier
-    if unknown := [name for name in every if name not in known.files]:
+    tests = dependencies.earlier
+    if unknown := [name for name in tests if name not in dependencies.files]:
         return Selection(None, f"it is not known what `{unknown[0]}` depends on")
     chosen: dict[str, str] = {}
     for file in relevant:
-        if file not in known.compiled:
+        if file not in dependencies.compiled:
             return Selection(None, f"it is not known who depends on `{file}`")
-        for name in every:
-            if file in known.files[name]:
+        for name in tests:
+            if file in dependencies.files[name]:
                 chosen.setdefault(name, f"depends on `{file}`")
-    _add_later(chosen, known.earlier)
-    return Selection(chosen, f"{len(chosen)} of {len(every)} tests depend on what changed")
+    _add_later(chosen, dependencies.earlier)
+    return Selection(chosen, f"{len(chosen)} of {len(tests)} tests depend on what changed")
 
 
 def _add_later(chosen: dict[str, str], earlier: Mapping[str, Collection[str]]) -> None:
-    """Add the tests that depend on chosen ones, over any number of steps."""
+    """Add the tests that depend on chosen ones, transitively."""
     later: dict[str, list[str]] = {}
     for name, others in earlier.items():
         for other in others:
@@ -279,6 +282,6 @@ def is_ignored(file: str, globs: Sequence[str]) -> bool:
 
 
 def of_library(changed: Sequence[str], path: str) -> tuple[str, ...]:
-    """The changed files of a library at `path` of a tree, by their paths in it. All else does not
-    reach it: it is not mounted."""
-    return tuple(file for its in changed if (file := _inside(its, path)))
+    """Return the changed files below a library's `path`, relative to it. Other files do not affect
+    the library: they are not mounted."""
+    return tuple(file for name in changed if (file := _inside(name, path)))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One library in one cell; `jobs` compile at once."""
+    """Steps of one library in one cell, with `jobs` parallel compilations."""
 
     runner: Runner
     jobs: int
@@ -34,7 +34,8 @@ class Execution:
         return self.runner.place
 
     def compile(self) -> tuple[Artifact, ...]:
-        """Configure and compile; the library's artifacts, of the cell's architecture."""
+        """Configure and compile the library; return its artifacts, which are for the cell's
+        architecture."""
         self._prepare()
         self._build()
         self._check_components()
@@ -44,7 +45,7 @@ class Execution:
         return self._artifacts(library.artifacts)
 
     def ninja_files(self) -> tuple[str, str] | None:
-        """The graph and the dependencies that ninja wrote down; None where it built nothing."""
+        """Return ninja's dependency graph and depfile contents; None where ninja built nothing."""
         with self.place.build.opened() as build:
             try:
                 return build.text(GRAPH), build.text(DEPS)
@@ -52,15 +53,14 @@ class Execution:
                 return None
 
     def _check_components(self) -> None:
-        """Raise where something of a component was used that the image has for other libraries
-        only."""
+        """Raise where the build used a component that the image has for other libraries only."""
         if not self.runner.borrowed:
             return
         from envmatrix.lock.image import component_of
         from envmatrix.sessions import usage
 
         with self.place.build.opened() as build:
-            used = usage.used(build)
+            used = usage.used_names(build)
         undeclared: dict[str, Problem] = {}
         for file in sorted(used):
             if (component := component_of(file)) in self.runner.borrowed:
@@ -69,38 +69,38 @@ class Execution:
         if undeclared:
             raise ConfigurationError(*(undeclared[name] for name in sorted(undeclared)))
 
-    def _undeclared(self, component: str, file: str, told: str) -> Problem:
+    def _undeclared(self, component: str, file: str, evidence: str) -> Problem:
         name = self.place.library.name
         return Problem(
             f"library `{name}` uses `{file}` of the component `{component}`, which is there for "
             "other libraries only",
             hint=f"add it to the library: `components: [{component}]`; "
-            f"`{self.place.build.shown(PurePosixPath(told))}` tells that it is used",
+            f"`{self.place.build.shown(PurePosixPath(evidence))}` tells that it is used",
         )
 
     def _artifacts(self, patterns: Sequence[str]) -> tuple[Artifact, ...]:
-        """What the library's patterns match; a library without any has no artifacts to keep."""
+        """Return the files that the patterns match; a library without patterns has no artifacts."""
         with self.place.build.opened() as build:
-            found = outcomes.artifacts(build, patterns)
-            if patterns and not found:
+            artifacts = outcomes.artifacts(build, patterns)
+            if patterns and not artifacts:
                 from envmatrix.sessions.missing import no_artifact
 
                 raise no_artifact(patterns, outcomes.entries(build))
-        outcomes.check_machine(found, self.place.target.binary)
-        return found
+        outcomes.check_machine(artifacts, self.place.target.binary)
+        return artifacts
 
     def _wheels(self) -> tuple[Artifact, ...]:
-        """What a Python library made: wheels, and their extensions, of which there may be none."""
+        """Return the wheels of a Python library, and their extensions, of which there may be
+        none."""
         with self.place.build.opened() as build:
-            found = outcomes.artifacts(build, ["wheels/*.whl", f"{SITE}/**/*.so"])
-        if not any(its.path.suffix == ".whl" for its in found):
+            artifacts = outcomes.artifacts(build, ["wheels/*.whl", f"{SITE}/**/*.so"])
+        if not any(artifact.path.suffix == ".whl" for artifact in artifacts):
             raise EnvmatrixError("the build made no wheel")
-        outcomes.check_machine(found, self.place.target.binary)
-        return found
+        outcomes.check_machine(artifacts, self.place.target.binary)
+        return artifacts
 
     def cache_hits(self) -> tuple[Measurement, ...]:
-        """How much of what was compiled came out of the compiler cache; nothing where nothing was
-        compiled."""
+        """Return the hit rate of the compiler cache; nothing where nothing was compiled."""
         with self.place.build.opened() as build:
             return outcomes.cache_hits(build)
 
@@ -113,11 +113,11 @@ class Execution:
                 update(place.source, build, steps.COPY, place.beside("copied"))
 
     def _build(self) -> None:
-        """With fewer jobs where memory does not suffice for as many."""
+        """Compile, with fewer jobs where memory does not suffice."""
         jobs = self.jobs
         while True:
             try:
-                output = self._compiling(buildsystems.commands(self.place, jobs))
+                output = self._run_commands(buildsystems.commands(self.place, jobs))
                 self.runner.check(output)
                 return
             except OutOfMemory as error:
@@ -126,8 +126,8 @@ class Execution:
                 jobs //= 2
                 self.runner.console.warn(f"{error.message}; going on with {jobs} at once")
 
-    def _compiling(self, commands: Sequence[Command]) -> Output:
-        """All of them in one container: to start one takes longer than some of them."""
+    def _run_commands(self, commands: Sequence[Command]) -> Output:
+        """Run all commands in one container: starting one takes longer than some commands."""
         text = buildsystems.script([*commands, buildsystems.UNPACK_WHEELS])
         spec = steps.compiler(self.place, buildsystems.shell(text))
         first, *others = dict.fromkeys(command.step for command in commands)
@@ -135,7 +135,8 @@ class Execution:
         return self.runner.output(first, spec, timeout, then=next(iter(others), None))
 
     def measure(self, device: DeviceRequest, arguments: Sequence[str]) -> tuple[Measurement, ...]:
-        """Run the benchmark with `device`; Skipped where it finds no GPU after all."""
+        """Run the benchmark with `device`; Skipped where the benchmark itself does not find a
+        GPU."""
         if self.place.library.benchmark is None:
             name = self.place.library.name
             raise ConfigurationError(
@@ -146,18 +147,18 @@ class Execution:
         if output.ended.status == SKIPPED:
             raise Skipped(f"the benchmark found no GPU: {' '.join(output.lines[-1:])}")
         self.runner.check(output)
-        found = outcomes.measurements(output.ended.stdout)
+        measurements = outcomes.measurements(output.ended.stdout)
         (self.place.directory / "perf.json").write_text(output.ended.stdout, encoding="utf-8")
-        return found
+        return measurements
 
 
 def begin_anew(place: Workplace, console: Console) -> None:
-    """Have a build directory, without what was made of anything else."""
-    told = place.beside("made-of")
-    of = readable_text(told)
+    """Clear the build directory where it was made of another image, source or options."""
+    record_file = place.beside("made-of")
+    recorded = readable_text(record_file)
     with place.build.opened() as build:
-        if of != place.made_of and not build.is_empty:
+        if recorded != place.made_of and not build.is_empty:
             console.say(f"clear    {place.build.name}: made of another image, source or options")
-            told.unlink(missing_ok=True)
+            record_file.unlink(missing_ok=True)
             build.clear()
-    write_whole(told, place.made_of.encode())
+    write_whole(record_file, place.made_of.encode())

@@ -1,4 +1,4 @@
-"""Whose failure it is, told from how a program ended and what it said last. Pure."""
+"""Causes of failures, by how a program ended and its last output. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Cause: TypeAlias = Literal["product", "environment", "infrastructure"]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A cause, what it is in a few words, and what to do, where that is known."""
+    """Cause of a failure, with a short message and a hint where they are available."""
 
     cause: Cause
     message: str = ""
@@ -34,7 +34,7 @@ PACKAGE = "add its package to a flavour in envs/"
 
 
 class _Rule(NamedTuple):
-    """A pattern, compiled when something fails, and what it means."""
+    """Pattern, compiled only when something fails, and its meaning."""
 
     pattern: str
     cause: Cause
@@ -132,7 +132,8 @@ _REFUSED = re.compile(r"^\S+[:(]\d+(?::\d+)?\)?: error\b")
 
 
 def judge(lines: Sequence[str]) -> Judgement:
-    """What the last lines of a program that failed tell; of the product where nothing else."""
+    """Return the cause of a failure by the last lines of output; the product where no rule
+    matches."""
     for text in _errors(lines):
         if match := _PROGRAM.search(text):
             return Judgement("environment", NO_PROGRAM.format(match[1]), PACKAGE)
@@ -156,7 +157,7 @@ _ASKS_AGAIN = re.compile(
 
 
 def asks_again(line: str) -> bool:
-    """Whether a program says that it will ask for the network once more."""
+    """Return whether a line says that a program will retry a network request."""
     return len(line) < _LONGEST_LINE and _ASKS_AGAIN.search(line) is not None
 
 
@@ -165,7 +166,7 @@ _LIBRARY = r"(?<![^\s'\"`:=,(])(?:(?!/(?:src|build)/)/[^\s'\"`:]*/)(lib[\w+-]+\.
 # How variables of CMake are called that hold a library or where its headers are.
 _VARIABLE = r"(?:CUDA_)?(\w+?)_(?:LIB|LIBRARY|LIBRARIES|INCLUDE_DIRS?)"
 # What a compiler, a linker and build systems say of something that is not there.
-_LACKING = (
+_MISSING = (
     r"fatal error: '?([\w./+-]+)'?(?::| file) (?:No such file|not found)",
     r"(?:cannot|could not) open source file \"([\w./+-]+)\"",
     rf"'{_LIBRARY}', needed by .*missing and no known rule",
@@ -194,16 +195,16 @@ _LACKING = (
 _LONGEST_LINE, _MOST_WORDS = 4_000, 2_000
 
 
-def lacking(lines: Iterable[str]) -> tuple[str, ...]:
-    """Headers, libraries and targets that were looked for and not found, each once, as errors name
-    them. What is only a warning, or a message of CMake about what is optional, does not count."""
-    said = _errors(lines)
-    found = (match[1] for text in said for rule in _LACKING if (match := re.search(rule, text)))
-    return tuple(dict.fromkeys(found))
+def missing_names(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the headers, libraries and targets that were not found, each once, as errors name
+    them. Warnings, and messages of CMake about what is optional, do not count."""
+    errors = _errors(lines)
+    names = (match[1] for text in errors for rule in _MISSING if (match := re.search(rule, text)))
+    return tuple(dict.fromkeys(names))
 
 
 def _errors(lines: Iterable[str]) -> Iterator[str]:
-    """The lines of an output that may be errors; what CMake says over several is one."""
+    """Yield the lines of an output that may be errors; a multi-line error of CMake is joined."""
     block: list[str] | None = None
     is_warning = False
     for line in lines:

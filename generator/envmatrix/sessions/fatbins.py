@@ -34,20 +34,19 @@ _ARCHITECTURES = range(10, 1000)
 
 @dataclass(frozen=True, slots=True)
 class DeviceCode:
-    """The architectures of machine code, SASS, and those of PTX, which drivers compile for newer
-    GPUs."""
+    """Architectures of machine code (SASS) and of PTX, which drivers compile for newer GPUs."""
 
     sass: frozenset[int] = frozenset()
     ptx: frozenset[int] = frozenset()
 
 
 def is_probe(path: PurePath) -> bool:
-    """Whether a file of a build directory is one of CMake's own compilations."""
+    """Return whether a file of a build directory is from one of CMake's own test compilations."""
     return _PROBE.search(path.as_posix()) is not None
 
 
 def device_code(handle: IO[bytes]) -> DeviceCode:
-    """The code for GPUs in a file, wherever in it."""
+    """Return the architectures of all GPU code in a file."""
     kinds: dict[int, set[int]] = {_SASS: set(), _PTX: set()}
     for kind, architecture in islice(_images(handle), _MOST_IMAGES):
         if kind in kinds and architecture in _ARCHITECTURES:
@@ -55,26 +54,30 @@ def device_code(handle: IO[bytes]) -> DeviceCode:
     return DeviceCode(frozenset(kinds[_SASS]), frozenset(kinds[_PTX]))
 
 
-def difference(code: DeviceCode, wanted: Sequence[str]) -> str | None:
-    """What is other than asked for, in words; None where nothing is, or a file has no code for
-    GPUs. `90a` is an architecture 90."""
+def difference(code: DeviceCode, architectures: Sequence[str]) -> str | None:
+    """Describe how the architectures of a file differ from those requested; None where they do not,
+    or the file has no GPU code. `90a` counts as 90."""
     if not code.sass and not code.ptx:
         return None
-    asked = {int(name.rstrip("af")) for name in wanted}
-    missing, extra = sorted(asked - code.sass), sorted(code.sass - asked)
-    compiled_later = [its for its in missing if any(ptx <= its for ptx in code.ptx)]
-    absent = [its for its in missing if its not in compiled_later]
-    told = (
+    expected = {int(name.rstrip("af")) for name in architectures}
+    missing, extra = sorted(expected - code.sass), sorted(code.sass - expected)
+    ptx_only = [number for number in missing if any(ptx <= number for ptx in code.ptx)]
+    absent = [number for number in missing if number not in ptx_only]
+    differences = (
         ("none for", absent),
-        ("only PTX for", compiled_later),
+        ("only PTX for", ptx_only),
         ("also some for", extra),
     )
-    words = [f"{what} {', '.join(f'sm_{its}' for its in found)}" for what, found in told if found]
+    words = [
+        f"{text} {', '.join(f'sm_{number}' for number in numbers)}"
+        for text, numbers in differences
+        if numbers
+    ]
     return "; ".join(words) or None
 
 
 def _images(handle: IO[bytes]) -> Iterator[tuple[int, int]]:
-    """Kind and architecture of each image of each container."""
+    """Yield kind and architecture of each image of each container."""
     size = min(handle.seek(0, os.SEEK_END), _LARGEST_FILE)
     for place in islice(_containers(handle, size), _MOST_CONTAINERS):
         handle.seek(place)
@@ -93,7 +96,7 @@ def _images(handle: IO[bytes]) -> Iterator[tuple[int, int]]:
 
 
 def _containers(handle: IO[bytes], size: int) -> Iterator[int]:
-    """Where containers begin."""
+    """Yield the offsets of containers."""
     offset, before = 0, b""
     while offset < size:
         handle.seek(offset)
@@ -101,10 +104,10 @@ def _containers(handle: IO[bytes], size: int) -> Iterator[int]:
         if not chunk:
             return
         window, start = before + chunk, offset - len(before)
-        found = window.find(_MAGIC)
-        while found >= 0:
-            if start + found + _CONTAINER.size <= size:
-                yield start + found
-            found = window.find(_MAGIC, found + 1)
+        place = window.find(_MAGIC)
+        while place >= 0:
+            if start + place + _CONTAINER.size <= size:
+                yield start + place
+            place = window.find(_MAGIC, place + 1)
         before = window[-(len(_MAGIC) - 1) :]
         offset += len(chunk)

@@ -1,4 +1,4 @@
-"""What analysers find, and what of it is new. Pure."""
+"""Findings of analysers, and their comparison with a baseline. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Level: TypeAlias = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a tool has to say about a place, if it is about one; `line` counts from 1, 0 is none.
+    """Message of a tool, at a place in a file if it has one; `line` counts from 1, 0 without one.
     `is_new` if the baseline does not have it."""
 
     tool: str
@@ -26,19 +26,19 @@ class Finding:
 
     @property
     def identity(self) -> str:
-        """What stays the same while lines around it come and go."""
+        """A hash that stays the same when lines around the finding change."""
         words = (self.tool, self.rule, self.file, without_numbers(self.message))
         return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def without_numbers(text: str) -> str:
-    """Addresses among them, which are others in every run."""
+    """Replace numbers and addresses, which differ between runs, by 0."""
     return re.sub(r"0x[0-9a-f]+|\d+", "0", text)
 
 
-def compared(found: Sequence[Finding], known: Iterable[str]) -> tuple[Finding, ...]:
-    """`found`, each once, with whether it is new to a baseline of identities. Of what a baseline
-    has once, a second one is not new: lines move, and tools repeat themselves."""
-    identities = set(known)
-    unique = dict.fromkeys(found)
-    return tuple(replace(its, is_new=its.identity not in identities) for its in unique)
+def compare_findings(findings: Sequence[Finding], baseline: Iterable[str]) -> tuple[Finding, ...]:
+    """Return unique findings, marked as new if a baseline of identities does not have them. A
+    repetition of a known finding is not new: lines move, and tools repeat themselves."""
+    identities = set(baseline)
+    unique = dict.fromkeys(findings)
+    return tuple(replace(finding, is_new=finding.identity not in identities) for finding in unique)

@@ -1,4 +1,4 @@
-"""How each test framework lists its tests, runs some of them, and names them. Pure."""
+"""Test frameworks: how each lists its tests, runs some of them, and names them. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from envmatrix.sessions.batches import (
     EXPRESSION,
     Batch,
     Framework,
-    missing,
-    missing_by,
+    missing_tests,
+    missing_tests_by,
     of_programs,
     parts,
     report_of,
@@ -40,17 +40,17 @@ def _ctest_names(_batch: Batch, text: str) -> Iterable[str]:
 def _ctest(
     _place: Workplace,
     _programs: Sequence[str],
-    wanted: Sequence[str] | None,
+    selected: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     report = report_of("ctest")
     argv = ["ctest", "--test-dir", BUILD, "--output-on-failure", "--output-junit"]
     argv += [f"{BUILD}/{report}"]
-    if wanted is None:
+    if selected is None:
         return (Batch([*argv, *arguments], report),)
     return [
         Batch([*argv, "-R", _in_cmake(part), *arguments], report, tests=part)
-        for part in parts(wanted, EXPRESSION, _escaped)
+        for part in parts(selected, EXPRESSION, _escaped)
     ]
 
 
@@ -59,7 +59,7 @@ def _in_cmake(names: Sequence[str]) -> str:
 
 
 def _escaped(name: str) -> str:
-    """A name as an expression of CMake, whose `re` knows few special characters."""
+    """Escape a name for a regular expression of CMake, which has few special characters."""
     return re.sub(r"([][\\.*+?^$()|])", r"\\\1", name)
 
 
@@ -92,14 +92,14 @@ def _gtest_names(batch: Batch, text: str) -> Iterable[str]:
 def _gtest(
     _place: Workplace,
     programs: Sequence[str],
-    wanted: Sequence[str] | None,
+    selected: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     batches = []
-    for batch, some in of_programs(programs, wanted):
+    for batch, names in of_programs(programs, selected):
         report = f"--gtest_output=xml:{BUILD}/{batch.report}"
-        chosen = [] if some is None else [f"--gtest_filter={':'.join(some)}"]
-        batches.append(replace(batch, argv=[*batch.argv, report, *chosen, *arguments]))
+        filters = [] if names is None else [f"--gtest_filter={':'.join(names)}"]
+        batches.append(replace(batch, argv=[*batch.argv, report, *filters, *arguments]))
     return batches
 
 
@@ -127,14 +127,14 @@ def _catch2_names(batch: Batch, text: str) -> Iterable[str]:
 def _catch2(
     _place: Workplace,
     programs: Sequence[str],
-    wanted: Sequence[str] | None,
+    selected: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     batches = []
-    for batch, some in of_programs(programs, wanted):
+    for batch, names in of_programs(programs, selected):
         report = ["--reporter", "junit", "--out", f"{BUILD}/{batch.report}"]
-        chosen = [] if some is None else [",".join(map(_in_catch2, some))]
-        batches.append(replace(batch, argv=[*batch.argv, *report, *chosen, *arguments]))
+        filters = [] if names is None else [",".join(map(_in_catch2, names))]
+        batches.append(replace(batch, argv=[*batch.argv, *report, *filters, *arguments]))
     return batches
 
 
@@ -143,14 +143,15 @@ def _in_catch2(name: str) -> str:
 
 
 def _catch2_name(batch: Batch, case: Case, _file: str) -> str:
-    """A test by its name, without those of its sections."""
+    """Return the name of a test, without those of its sections."""
     name = case.classname if case.name == "root" else case.name.partition("/")[0]
     return _in_program(batch, name)
 
 
-def _catch2_missing(wanted: Sequence[str], told: Collection[str]) -> Sequence[str]:
-    """None where any was told: a report leaves out tests that assert nothing, and cuts names."""
-    return () if told else wanted
+def _catch2_missing(expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
+    """Return nothing where any test was reported: a report leaves out tests without assertions, and
+    cuts names."""
+    return () if reported else expected
 
 
 def _in_program(batch: Batch, name: str) -> str:
@@ -174,20 +175,20 @@ def _pytest_names(_batch: Batch, text: str) -> Iterable[str]:
 def _pytest(
     place: Workplace,
     paths: Sequence[str],
-    wanted: Sequence[str] | None,
+    selected: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     report = report_of("pytest")
     argv = [*_PYTEST, f"--junitxml={BUILD}/{report}", "-o", "junit_family=xunit1", *arguments]
-    if wanted is None:
+    if selected is None:
         return (Batch([*argv, *paths], report, directory=place.tree),)
     return [
-        Batch([*argv, *part], report, directory=place.tree, tests=part) for part in parts(wanted)
+        Batch([*argv, *part], report, directory=place.tree, tests=part) for part in parts(selected)
     ]
 
 
 def _pytest_name(_batch: Batch, case: Case, _file: str) -> str:
-    """The node id: a file, classes, a function."""
+    """Return the node id: a file, classes, a function."""
     if not case.classname:  # a file that cannot be collected
         return f"{case.name.replace('.', '/')}.py"
     module = case.file.removesuffix(".py").replace("/", ".")
@@ -200,7 +201,8 @@ def _pytest_name(_batch: Batch, case: Case, _file: str) -> str:
 
 
 def _dotted(name: str) -> str:
-    """A node id without what tells files from classes: reports do not always have that."""
+    """Return a node id with one separator for files and classes: reports do not always distinguish
+    them."""
     path, bracket, parameters = name.partition("[")
     return path.replace(".py::", ".").replace("::", ".").replace("/", ".") + bracket + parameters
 
@@ -216,14 +218,14 @@ def _commands_names(batch: Batch, _text: str) -> Iterable[str]:
 def _commands(
     _place: Workplace,
     commands: Sequence[str],
-    wanted: Sequence[str] | None,
+    selected: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     more = "".join(f" {shlex.quote(argument)}" for argument in arguments)
     return [
         Batch(["bash", "-euo", "pipefail", "-c", f"{command}{more}"], None, command)
         for command in dict.fromkeys(commands)
-        if wanted is None or command in wanted
+        if selected is None or command in selected
     ]
 
 
@@ -238,19 +240,19 @@ def _meson_names(_batch: Batch, text: str) -> Iterable[str]:
 def _meson(
     _place: Workplace,
     _programs: Sequence[str],
-    wanted: Sequence[str] | None,
+    selected: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     argv = ["meson", "test", "-C", BUILD, "--no-rebuild", "--print-errorlogs", *arguments]
     report = "meson-logs/testlog.junit.xml"
-    if wanted is None:
+    if selected is None:
         return (Batch(argv, report),)
-    return [Batch([*argv, *part], report, tests=part) for part in parts(wanted)]
+    return [Batch([*argv, *part], report, tests=part) for part in parts(selected)]
 
 
-def _meson_missing(wanted: Sequence[str], told: Collection[str]) -> Sequence[str]:
-    """None where reports have tests inside of tests, which go by names of their own."""
-    return missing(wanted, told) if set(told) <= set(wanted) else ()
+def _meson_missing(expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
+    """Return nothing where reports have subtests, which have names of their own."""
+    return missing_tests(expected, reported) if set(reported) <= set(expected) else ()
 
 
 # `2/5 suite / name  FAIL  0.01s  killed by signal 11 SIGSEGV`; its JUnit file has nothing of it.
@@ -278,21 +280,21 @@ def _bazel_names(_batch: Batch, text: str) -> Iterable[str]:
 def _bazel(
     place: Workplace,
     targets: Sequence[str],
-    wanted: Sequence[str] | None,
+    selected: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     argv = [*bazel("test"), "--test_output=errors"]
     options = [*place.library.build.options, *arguments]
     report = "bazel-testlogs/**/test.xml"
     batch = Batch([*argv, *options], report, "", place.tree, needs_compiler=True)
-    if wanted is None:
+    if selected is None:
         return (replace(batch, argv=[*batch.argv, *(targets or ("//...",))]),)
-    some = dict.fromkeys(map(_bazel_label, wanted))
-    return [replace(batch, argv=[*batch.argv, *part], tests=part) for part in parts(some)]
+    target_labels = dict.fromkeys(map(_bazel_label, selected))
+    return [replace(batch, argv=[*batch.argv, *part], tests=part) for part in parts(target_labels)]
 
 
 def _bazel_label(name: str) -> str:
-    """The target of a case, which alone can be run."""
+    """Return the target of a case: Bazel can run only whole targets."""
     return name.partition(" ")[0]
 
 
@@ -301,7 +303,8 @@ _BAZEL_PART = re.compile(r"(?:_?(?:shard|run)_\d+_of_\d+)+")
 
 
 def _bazel_name(_batch: Batch, case: Case, file: str) -> str:
-    """The target of a report, `//package:target`, and of a case in it where that has a name."""
+    """Return the target of a report, `//package:target`, with the case in it where that has a
+    name."""
     *directories, last, _ = PurePosixPath(file).parts
     if not _BAZEL_PART.fullmatch(last):
         directories.append(last)
@@ -317,7 +320,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         _bazel,
         _bazel_name,
         # A package and a target in it are one path in a report.
-        missing=partial(missing_by, lambda name: _bazel_label(name).replace(":", "/")),
+        missing=partial(missing_tests_by, lambda name: _bazel_label(name).replace(":", "/")),
         narrowing="--(?:test_.*filter|build_tests_only|build_tag_filters|config|notest_keep_going)"
         "|--test_keep_going=|--nokeep_going|-//",
     ),
@@ -363,7 +366,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         _pytest,
         _pytest_name,
         tells_why=True,
-        missing=partial(missing_by, _dotted),
+        missing=partial(missing_tests_by, _dotted),
         narrowing="-[vqsl]*[kmx]|--(?:exitfirst|maxfail|deselect|ignore|lf|last-failed|sw|stepwise"
         "|co|collect-only)",
     ),

@@ -1,4 +1,4 @@
-"""JUnit's XML, as test frameworks write it and as a session leaves it behind."""
+"""JUnit XML, as test frameworks write it and as sessions write their results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_TIME = 365 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A test case as a framework names it; `file` only where that says."""
+    """Test case as a framework names it; `file` only where the report has one."""
 
     name: str
     classname: str
@@ -34,7 +34,7 @@ class Case:
 
 
 def read(build: Directory, name: str) -> tuple[Case, ...]:
-    """The cases of a file; EnvmatrixError where it is none, or is cut off."""
+    """Parse a JUnit file; EnvmatrixError where it is invalid or truncated."""
     return parse(build.read(name), name)
 
 
@@ -49,12 +49,12 @@ def parse(text: bytes, name: str) -> tuple[Case, ...]:
             f"`{name}` is no JUnit file: {error}",
             hint="a test that ends its process early leaves such a file",
         ) from error
-    return tuple(cases.found)
+    return tuple(cases.cases)
 
 
 @dataclass(slots=True)
 class _Element:
-    """A test case, or what is directly in one; `text` is what comes before its first element."""
+    """Element of a test case, or the case itself; `text` is the text before its first child."""
 
     tag: str
     attributes: Mapping[str, str]
@@ -65,7 +65,7 @@ class _Element:
         return self.attributes.get(name)
 
     def find(self, tag: str) -> _Element | None:
-        return next((its for its in self.children if its.tag == tag), None)
+        return next((child for child in self.children if child.tag == tag), None)
 
     def findtext(self, tag: str) -> str:
         element = self.find(tag)
@@ -73,10 +73,10 @@ class _Element:
 
 
 class _Cases:
-    """Hears what an XML parser reads, and keeps no more than the cases of it."""
+    """Target of an XML parser that keeps only test cases."""
 
     def __init__(self) -> None:
-        self.found: list[Case] = []
+        self.cases: list[Case] = []
         self._depth = 0
         self._case: _Element | None = None
         self._case_depth = 0
@@ -103,9 +103,9 @@ class _Cases:
 
     def end(self, _tag: str) -> None:
         if self._case is not None and self._depth == self._case_depth:
-            self.found.append(_case(self._case))
+            self.cases.append(_case(self._case))
             self._case = None
-            if len(self.found) > _MOST_CASES:
+            if len(self.cases) > _MOST_CASES:
                 raise ValueError(f"it has more than {_MOST_CASES} cases")
         self._depth -= 1
         self._open = None
@@ -123,13 +123,13 @@ def _case(case: _Element) -> Case:
 
 
 def _seconds(text: str) -> float:
-    """A time as it is written; 0 for what cannot be one."""
+    """Parse a time in seconds; 0 where it is out of range."""
     seconds = float(text[:_LONGEST_NUMBER].replace(",", ""))
     return seconds if 0 <= seconds < _LONGEST_TIME else 0.0
 
 
 def _state(case: _Element) -> State:
-    """By what it holds, and by the status that CTest and GoogleTest write beside that."""
+    """Return the state by the child elements, and by the status that CTest and GoogleTest write."""
     status, result = case.get("status"), case.get("result")
     if case.find("failure") is not None or status == "fail":
         return "failed"
@@ -144,34 +144,35 @@ def _state(case: _Element) -> State:
 
 
 def _not_run(result: str | None, skipped: _Element | None) -> State:
-    """GoogleTest says it of tests that are disabled; CTest of what is skipped, and also of what it
-    counts as failed: no executable, a failed fixture."""
+    """Return the state of a `notrun` case. GoogleTest writes it for disabled tests; CTest for
+    skipped ones, and for those that it counts as failed: no executable, a failed fixture."""
     if result == "suppressed":
         return "skipped"
-    said = "" if skipped is None else skipped.get("message") or ""
-    return "skipped" if said.startswith("SKIP_") else "failed"
+    message = "" if skipped is None else skipped.get("message") or ""
+    return "skipped" if message.startswith("SKIP_") else "failed"
 
 
 def _message(case: _Element, output: str) -> str:
-    """What the framework says went wrong; CTest does not know, so what was printed last."""
-    words = [said for element in case.children if (said := _said(element))]
+    """Return the framework's message; for CTest, which has none, the last line of output."""
+    words = [message for element in case.children if (message := _verdict_message(element))]
     printed = output.strip().splitlines()
     is_ctest = case.get("status") is not None and case.get("result") is None
     first, second = (printed[-1:], words) if is_ctest else (words, printed[-1:])
     return (first or second or [""])[0]
 
 
-def _said(element: _Element) -> str:
-    """The message of a verdict; Catch2 has none for what is skipped, and tells below a heading."""
+def _verdict_message(element: _Element) -> str:
+    """Return the message of a verdict; that of Catch2 for a skipped test is in its text, below a
+    heading."""
     if element.tag not in ("failure", "error", "skipped"):
         return ""
     lines = map(str.strip, "".join(element.text).splitlines())
-    told = next((line for line in lines if line not in ("", "SKIPPED")), "")
-    return element.get("message") or told
+    first_line = next((line for line in lines if line not in ("", "SKIPPED")), "")
+    return element.get("message") or first_line
 
 
 def cut(text: str, length: int) -> str:
-    """`text`, without its middle where it is longer than `length`."""
+    """Return `text`, without its middle where it is longer than `length`."""
     if len(text) <= length:
         return text
     half = length // 2
@@ -180,8 +181,8 @@ def cut(text: str, length: int) -> str:
 
 
 def write(file: Path, suite: str, outcomes: Sequence[TestOutcome]) -> None:
-    """One suite; a test that passed only when tried again says so, as Surefire has it."""
-    count = {state: sum(its.state == state for its in outcomes) for state in _COUNTED}
+    """Write one suite; a test that passed only on a retry is flaky, as in Surefire's format."""
+    count = {state: sum(outcome.state == state for outcome in outcomes) for state in _COUNTED}
     root = ElementTree.Element("testsuites")
     attributes = {
         "name": suite,
@@ -189,16 +190,20 @@ def write(file: Path, suite: str, outcomes: Sequence[TestOutcome]) -> None:
         "failures": str(count["failed"]),
         "errors": str(count["errored"]),
         "skipped": str(count["skipped"]),
-        "time": f"{sum(its.seconds for its in outcomes):.3f}",
+        "time": f"{sum(outcome.seconds for outcome in outcomes):.3f}",
     }
     element = ElementTree.SubElement(root, "testsuite", attributes)
-    for its in outcomes:
-        named = {"name": printable(its.name), "classname": suite, "time": f"{its.seconds:.3f}"}
-        case = ElementTree.SubElement(element, "testcase", named)
-        if tag := _TAGS.get(its.state):
-            ElementTree.SubElement(case, tag, message=printable(its.message))
-        if its.output:
-            ElementTree.SubElement(case, "system-out").text = printable(its.output)
+    for outcome in outcomes:
+        case_attributes = {
+            "name": printable(outcome.name),
+            "classname": suite,
+            "time": f"{outcome.seconds:.3f}",
+        }
+        case = ElementTree.SubElement(element, "testcase", case_attributes)
+        if tag := _TAGS.get(outcome.state):
+            ElementTree.SubElement(case, tag, message=printable(outcome.message))
+        if outcome.output:
+            ElementTree.SubElement(case, "system-out").text = printable(outcome.output)
     ElementTree.indent(root)
     text = ElementTree.tostring(root, "unicode")
     file.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n', encoding="utf-8")
@@ -219,5 +224,5 @@ _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def printable(text: str) -> str:
-    """`text` without what XML 1.0 cannot hold."""
+    """Replace characters that XML 1.0 does not allow."""
     return _UNFIT.sub("\ufffd", text)

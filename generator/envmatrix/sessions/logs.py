@@ -1,4 +1,4 @@
-"""What a step prints: on disk as far as a disk should hold it, and its end at hand."""
+"""Logs of steps: bounded on disk, with the end in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIECE = 64 << 10
 
 
 class Log:
-    """The log of one step, in `file`."""
+    """Log of one step, in `file`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -42,7 +42,7 @@ class Log:
             self._last_size -= len(self._last.popleft())
 
     def close(self) -> None:
-        """Have the file whole; a second time does nothing."""
+        """Write the rest of the file and close it; a second call does nothing."""
         if self._handle.closed:
             return
         if (rest := self._size - _HEAD) > 0:
@@ -53,7 +53,7 @@ class Log:
         self._handle.close()
 
     def _tail(self, size: int) -> bytes:
-        """The last bytes, at most so many."""
+        """Return the last bytes, at most `size`."""
         pieces: list[bytes] = []
         missing = size
         for piece in reversed(self._last):
@@ -71,7 +71,7 @@ class Log:
         return tuple(line.rstrip("\r")[:_LONGEST_LINE] for line in lines[-_LAST_LINES:])
 
     def excerpt(self) -> str:
-        """All of a short log, else its beginning and its end."""
+        """Return a short log as a whole, a long one as its beginning and its end."""
         self._flush()
         with self._file.open("rb") as handle:
             if self._size <= _EXCERPT:
@@ -89,12 +89,12 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def plain(line: str) -> str:
-    """A line without its colours."""
+    """Return a line without escape sequences of colours."""
     return _COLOUR.sub("", line)
 
 
 def lines_of(file: Path) -> Iterator[str]:
-    """The lines of a log; a very long one in pieces."""
+    """Yield the lines of a log; a very long line in pieces."""
     with file.open("rb") as handle:
         while line := handle.readline(_PIECE):
             yield line.decode("utf-8", "replace").rstrip("\r\n")

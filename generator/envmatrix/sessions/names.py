@@ -1,4 +1,4 @@
-"""The names that sessions go by, kept so that listing thousands stays fast."""
+"""Names of sessions, cached so that listing thousands stays fast."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from envmatrix.store.memory import identity, remembered
 
 @dataclass(frozen=True, slots=True)
 class SessionNames:
-    """`cells` are the ids; `all` is name -> id, the ids and the short names; `libraries` are those
-    that each cell is for."""
+    """Names of sessions: `cells` are the ids; `all` maps ids and short names to ids; `libraries`
+    are those of each cell."""
 
     cells: tuple[str, ...]
     all: Mapping[str, str]
@@ -21,7 +21,7 @@ class SessionNames:
 
 
 def session_names(root: Path) -> SessionNames:
-    """What `root`'s matrix names, from the cache where none of its files changed."""
+    """Return the names of a matrix, from the cache if none of its files changed."""
     return remembered(f"{root.resolve()} names", identity(files_of(root)), lambda: _read(root))
 
 
@@ -31,9 +31,9 @@ def _read(root: Path) -> SessionNames:
 
     matrix = load_matrix(root)
     cells = tuple(cell.id for cell in matrix.cells)
-    short = {name: cell.id for name, cell in short_names(matrix).items()}
+    short_ids = {name: cell.id for name, cell in short_names(matrix).items()}
     libraries = {
-        cell.id: [its.name for its in matrix.libraries if is_for(its, cell, matrix)]
+        cell.id: [library.name for library in matrix.libraries if is_for(library, cell, matrix)]
         for cell in matrix.cells
     }
-    return SessionNames(cells, {**short, **dict(zip(cells, cells, strict=True))}, libraries)
+    return SessionNames(cells, {**short_ids, **dict(zip(cells, cells, strict=True))}, libraries)

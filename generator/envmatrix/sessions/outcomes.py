@@ -1,4 +1,4 @@
-"""What a session made, read from its files. Errors name the file that is wrong."""
+"""Results of sessions, parsed from their files. Errors name the invalid file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that a build made, by its path in the build directory; `machine` is None where it is
-    no program, `size` in bytes."""
+    """File that a build made, by its path in the build directory; `machine` is None where it has no
+    machine code, `size` is in bytes."""
 
     path: PurePosixPath
     machine: str | None
@@ -55,8 +55,8 @@ class TestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One program that a session ran, with its exit code; `log` is what it printed, cut in the
-    middle where that is long."""
+    """Program that a session ran, with its exit code; `log` is its output, cut in the middle where
+    that is long."""
 
     name: str
     status: int
@@ -77,7 +77,7 @@ _LARGEST_ARTIFACTS = 16 << 30
 
 
 def artifacts(build: Directory, patterns: Sequence[str]) -> tuple[Artifact, ...]:
-    """The files that match, links left out."""
+    """Return the files that match, without links."""
     files = build.files(patterns)
     if sum(file.size for file in files) > _LARGEST_ARTIFACTS:
         largest = max(files, key=lambda file: file.size)
@@ -100,13 +100,15 @@ def _artifact(build: Directory, file: File) -> Artifact:
 
 
 def machine_of(build: Directory, name: str) -> str | None:
-    """The machine that a file is for; of a thin archive that of its members in the build
+    """Return the machine of a file; for a thin archive that of its members in the build
     directory."""
     with build.open(name) as handle:
         members = binaries.thin_members(handle)
-        found = binaries.machine(handle)
-    inside = (posixpath.normpath(posixpath.join(posixpath.dirname(name), its)) for its in members)
-    return binaries.together([found, *(_machine_of_member(build, its) for its in inside)])
+        own = binaries.machine(handle)
+    paths = (
+        posixpath.normpath(posixpath.join(posixpath.dirname(name), member)) for member in members
+    )
+    return binaries.join_machines([own, *(_machine_of_member(build, member) for member in paths)])
 
 
 def _machine_of_member(build: Directory, name: str) -> str | None:
@@ -122,7 +124,7 @@ _MOST_ENTRIES = 20_000
 
 
 def entries(build: Directory) -> Mapping[str, Kind]:
-    """What is in a build directory, by its path in there."""
+    """Return the kinds of entries of a build directory, by path."""
     return {entry.name: _kind(build, entry) for entry in sorted(build.entries(_MOST_ENTRIES))}
 
 
@@ -131,21 +133,25 @@ def _kind(build: Directory, entry: Entry) -> Kind:
     return "binary" if is_binary else entry.kind
 
 
-def check_machine(found: Sequence[Artifact], machine: str) -> None:
-    """Raise where something was made for another machine."""
-    wrong = [item for item in found if item.machine not in (None, machine)]
+def check_machine(artifacts: Sequence[Artifact], machine: str) -> None:
+    """Raise EnvmatrixError where an artifact is for another machine."""
+    wrong = [item for item in artifacts if item.machine not in (None, machine)]
     if wrong:
         raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {machine}")
 
 
-def merged(first: Sequence[TestOutcome], again: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:
-    """`first`, with what those that were tried again came to: one that passes now is flaky, and
-    keeps what it said when it did not."""
-    second = {its.name: its for its in of_each(again)}
-    return tuple(_tried(its, second.get(its.name)) for its in of_each(first))
+def merge_retries(
+    first: Sequence[TestOutcome], retried: Sequence[TestOutcome]
+) -> tuple[TestOutcome, ...]:
+    """Merge the outcomes of retries into `first`: a test that passes on a retry is flaky, and keeps
+    the message of its failure."""
+    retries = {outcome.name: outcome for outcome in worst_by_name(retried)}
+    return tuple(
+        _with_retry(outcome, retries.get(outcome.name)) for outcome in worst_by_name(first)
+    )
 
 
-def _tried(before: TestOutcome, after: TestOutcome | None) -> TestOutcome:
+def _with_retry(before: TestOutcome, after: TestOutcome | None) -> TestOutcome:
     if after is None:
         return before
     attempts = before.attempts + 1
@@ -157,20 +163,21 @@ def _tried(before: TestOutcome, after: TestOutcome | None) -> TestOutcome:
 _SEVERITY: Sequence[State] = ("skipped", "passed", "flaky", "failed", "errored", "killed")
 
 
-def worse(known: TestOutcome | None, found: TestOutcome) -> TestOutcome:
-    """Of two outcomes of one name, such as those of sections, the worse, with the time of both."""
-    if known is None:
-        return found
-    chosen = max(known, found, key=lambda its: _SEVERITY.index(its.state))
-    return replace(chosen, seconds=known.seconds + found.seconds)
+def worse_outcome(first: TestOutcome | None, second: TestOutcome) -> TestOutcome:
+    """Return the worse of two outcomes with the same name, such as those of sections, with their
+    total time."""
+    if first is None:
+        return second
+    worst = max(first, second, key=lambda outcome: _SEVERITY.index(outcome.state))
+    return replace(worst, seconds=first.seconds + second.seconds)
 
 
-def of_each(found: Iterable[TestOutcome]) -> tuple[TestOutcome, ...]:
-    """One outcome of each name: the worst of those that have it."""
-    worst: dict[str, TestOutcome] = {}
-    for its in found:
-        worst[its.name] = worse(worst.get(its.name), its)
-    return tuple(worst.values())
+def worst_by_name(outcomes: Iterable[TestOutcome]) -> tuple[TestOutcome, ...]:
+    """Return one outcome for each name: the worst."""
+    by_name: dict[str, TestOutcome] = {}
+    for outcome in outcomes:
+        by_name[outcome.name] = worse_outcome(by_name.get(outcome.name), outcome)
+    return tuple(by_name.values())
 
 
 # What a list of tests or of measurements may have, in characters.
@@ -178,14 +185,14 @@ _LARGEST_LIST = 16 << 20
 
 
 def bounded(text: str) -> str:
-    """`text`; ValueError where it is longer than anything that is read as a whole."""
+    """Return `text`; ValueError where it is too long to be parsed as a whole."""
     if len(text) > _LARGEST_LIST:
         raise ValueError(f"it has more than {_LARGEST_LIST >> 20} MB")
     return text
 
 
 def measurements(text: str) -> tuple[Measurement, ...]:
-    """The JSON that a benchmark prints: {"measurements": [{name, value, unit, direction}]}."""
+    """Parse a benchmark's JSON: {"measurements": [{name, value, unit, direction}]}."""
     try:
         return tuple(map(_measurement, json.loads(bounded(text))["measurements"]))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -208,14 +215,14 @@ _PROBE = re.compile(r"/CMakeScratch/|/CMakeFiles/(CMakeTmp/|\d)|/CMakeTmp/")
 
 
 def cache_hits(build: Directory) -> tuple[Measurement, ...]:
-    """Return the share of compilations that came out of the compiler cache, in percent, and their
-    number; nothing where nothing was compiled."""
+    """Return the hit rate of the compiler cache, in percent, and the number of compilations;
+    nothing where nothing was compiled."""
     try:
         text = build.text(COMPILATIONS)
     except Refused:
         return ()
-    found = [line.split(" ", 1) for line in text.splitlines() if " " in line]
-    results = [result for result, output in found if not _PROBE.search(output)]
+    rows = [line.split(" ", 1) for line in text.splitlines() if " " in line]
+    results = [result for result, output in rows if not _PROBE.search(output)]
     if not results:
         return ()
     hits = 100 * results.count("hit") / len(results)

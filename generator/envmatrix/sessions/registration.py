@@ -1,4 +1,4 @@
-"""The sessions of nox for a repository with a matrix. A noxfile needs no more than
+"""Registers the sessions of nox for a repository with a matrix. A noxfile needs no more than
 
 from pathlib import Path
 from envmatrix.sessions.registration import add_sessions
@@ -26,22 +26,22 @@ VERBS = {
     "shell": ("shell", "Open a shell in the container of {cell}."),
 }
 # What a single library has sessions for, where there are several.
-_OF_ONE = {
+_LIBRARY_VERBS = {
     "build": ("compile", "Compile {library} for {cell}."),
     "test": ("test", "Compile and test {library} in {cell}."),
 }
 
 
 def add_sessions(root: Path) -> None:
-    """For every cell of `root`'s matrix, by its id and its short names, what people do in it; and
-    for each library in a cell, where there are several."""
+    """Register the sessions of every cell of `root`'s matrix, by its id and its short names, and of
+    each library in cells with several."""
     os.chdir(root)
-    found = session_names(root)
-    for name, cell in {**found.all, **_wanted(sys.argv[1:], found)}.items():
+    names = session_names(root)
+    for name, cell in {**names.all, **_missing_cells(sys.argv[1:], names)}.items():
         for prefix, (verb, text) in VERBS.items():
             _add(f"{prefix}-{name}", (verb, cell), text.format(cell=cell))
-    for library, cell in _several(found):
-        for prefix, (verb, text) in _OF_ONE.items():
+    for library, cell in _shared_cells(names):
+        for prefix, (verb, text) in _LIBRARY_VERBS.items():
             arguments = (verb, cell, "--library", library)
             _add(f"{prefix}-{cell}-{library}", arguments, text.format(cell=cell, library=library))
     # Thousands of sessions live until the end: the collector need not look for garbage in them.
@@ -49,12 +49,12 @@ def add_sessions(root: Path) -> None:
 
 
 def is_skip(error: nox.command.CommandFailed) -> bool:
-    """Whether a command of `envmatrix run` said that it cannot run here."""
+    """Return whether a command of `envmatrix run` ended with the status of a skip."""
     return str(error.reason).endswith(f" {SKIPPED}")
 
 
-def _several(found: SessionNames) -> Iterator[tuple[str, str]]:
-    for cell, libraries in found.libraries.items():
+def _shared_cells(names: SessionNames) -> Iterator[tuple[str, str]]:
+    for cell, libraries in names.libraries.items():
         if len(libraries) > 1:
             yield from ((library, cell) for library in libraries)
 
@@ -74,12 +74,12 @@ def _add(name: str, arguments: Iterable[str], text: str) -> None:
     nox.session(name=name, default=False, venv_backend="none")(run)
 
 
-def _wanted(arguments: list[str], known: SessionNames) -> Mapping[str, str]:
-    """Cells asked for by name that do not exist: `envmatrix run` explains why, nox cannot."""
-    of_libraries = {f"{cell}-{library}" for library, cell in _several(known)}
+def _missing_cells(arguments: list[str], names: SessionNames) -> Mapping[str, str]:
+    """Return requested cells that do not exist: `envmatrix run` explains why, nox cannot."""
+    of_libraries = {f"{cell}-{library}" for library, cell in _shared_cells(names)}
     words = (word.partition("-") for word in arguments)
     return {
         name: name
         for prefix, _, name in words
-        if prefix in VERBS and name not in known.all and name not in of_libraries
+        if prefix in VERBS and name not in names.all and name not in of_libraries
     }

@@ -1,5 +1,4 @@
-"""Runs the steps of a session, one container each; keeps what they print, and says what it means
-where they fail."""
+"""Runs the steps of a session, one container each; keeps their logs, and explains failures."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ _OF_WAITING = (b"etry", b"spurious")
 
 
 class StepFailed(EnvmatrixError):
-    """A program in the container failed; the session ends with its exit code."""
+    """Failure of a program in the container; the session ends with its exit code."""
 
     def __init__(
         self, status: int, cause: Cause, message: str, hint: str, details: Sequence[str]
@@ -52,16 +51,16 @@ class StepFailed(EnvmatrixError):
 
 
 class OutOfMemory(StepFailed):
-    """The kernel ended a program, because the container had no more memory."""
+    """Failure of a program that the kernel ended, because the container had no more memory."""
 
 
 class Skipped(EnvmatrixError):
-    """A benchmark that could not run here, and why."""
+    """Session that cannot run here, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How a container ended, what its last step printed last, and which that was."""
+    """Result of a container, with the last output of its last step, and the name of that step."""
 
     ended: Ended
     lines: tuple[str, ...]
@@ -70,18 +69,19 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """For one library in one cell. `memory` is what a container may take, in bytes, `free_disk`
-    what it has to leave; `told` hears of each step that ended; `component_of` tells the component
-    of CUDA that a header or library is of, where images lack it; `borrowed` are those that images
-    have for other libraries; `absent_submodules` the submodules of the source that are not checked
-    out, by their path in it."""
+    """Runner of steps for one library in one cell. `memory` is the limit of a container, and
+    `free_disk` the space that it has to leave, both in bytes; `on_step` is called with each step
+    that ended; `component_of` returns the component of CUDA that has a header or library, where
+    images lack it; `borrowed` are the components that images have for other libraries;
+    `absent_submodules` returns the submodules of the source that are not checked out, by their path
+    in it."""
 
     client: docker.DockerClient
     place: Workplace
     console: Console
     memory: int | None = None
     free_disk: int = FREE_DISK
-    told: Callable[[Step], None] = lambda _step: None
+    on_step: Callable[[Step], None] = lambda _step: None
     component_of: Callable[[str], str | None] = lambda _name: None
     borrowed: Collection[str] = ()
     absent_submodules: Callable[[], Sequence[str]] = tuple
@@ -92,8 +92,8 @@ class Runner:
         self, step: str, spec: ContainerSpec, timeout: float | None, *, then: str | None = None
     ) -> Output:
         """Run a step in a container, or one and `then` another, which has the standard error to
-        itself. What each prints goes to its log, and to the screen with -v. What the engine fails,
-        not the program, is begun once more."""
+        itself. Output goes to the log of the step, and to the screen with -v. A failure of the
+        engine, not of the program, is retried once."""
         limits = Limits(timeout, self.memory, self.free_disk, self.place.shared_memory)
         steps_of_it = (step, then) if then else (step,)
         for attempt in range(1, _ENGINE_ATTEMPTS + 1):
@@ -116,8 +116,7 @@ class Runner:
             return Output(ended, *stages.end(ended.status))
 
     def clear_privileges(self) -> None:
-        """Take from what containers wrote, and from the compiler cache, whoever did, what would
-        give those who use it rights of others."""
+        """Remove privileges from files that containers wrote, and from the compiler cache."""
         clear_privileges(self.place, self.written, self.console)
 
     def check(self, output: Output) -> None:
@@ -125,7 +124,7 @@ class Runner:
             raise self.failure(output)
 
     def failure(self, output: Output) -> StepFailed:
-        from envmatrix.sessions.verdicts import described
+        from envmatrix.sessions.verdicts import describe_status
 
         place, ended, step = self.place, output.ended, output.step
         where, shell, details = self._where(step), self.hint(step), output.lines[-SHOWN_LINES:]
@@ -150,14 +149,14 @@ class Runner:
             message = f"{where} printed more than a result has, and was killed"
             hint = f"{shell}; its standard output is read as its result"
             return StepFailed(ended.status, "product", message, hint, details)
-        judged = self._judged(output.lines)
-        said = f": {judged.message}" if judged.message else ""
-        message = f"{where} failed with {described(ended.status)}{said}"
-        hint = "; ".join(filter(None, (judged.hint, shell)))
-        return StepFailed(ended.status, judged.cause, message, hint, details)
+        judgement = self._judge(output.lines)
+        reason = f": {judgement.message}" if judgement.message else ""
+        message = f"{where} failed with {describe_status(ended.status)}{reason}"
+        hint = "; ".join(filter(None, (judgement.hint, shell)))
+        return StepFailed(ended.status, judgement.cause, message, hint, details)
 
     def _without_network(self, step: str, lines: Sequence[str]) -> StepFailed:
-        """The failure of a step that would ask a network again and again that is not there."""
+        """Return the failure of a step that retries network requests without a network."""
         message = f"{self._where(step)} was ended: {failures.NO_NETWORK}"
         hint = f"{failures.VENDOR}; {self.hint(step)}"
         return StepFailed(1, "environment", message, hint, lines[-SHOWN_LINES:])
@@ -166,16 +165,17 @@ class Runner:
         return f"{step} of `{self.place.library.name}` in `{self.place.cell.id}`"
 
     def hint(self, step: str) -> str:
-        """Where to look, and how to try it by hand."""
+        """Name the log, and the command that opens a shell to reproduce the failure."""
         place = self.place
         return (
             f"the log is {place.log(step)}; a shell in the container that compiles it: "
             f"`{place.shell}`"
         )
 
-    def lacking(self, lines: Iterable[str]) -> failures.Judgement | None:
-        """What errors say of a component that images lack, where they do."""
-        for name in failures.lacking(lines):
+    def judge_missing(self, lines: Iterable[str]) -> failures.Judgement | None:
+        """Return the judgement for errors about a component that images lack; None for other
+        errors."""
+        for name in failures.missing_names(lines):
             if component := self.component_of(name):
                 return failures.Judgement(
                     "environment",
@@ -184,9 +184,9 @@ class Runner:
                 )
         return None
 
-    def _judged(self, lines: Sequence[str]) -> failures.Judgement:
-        if judged := self.lacking(lines):
-            return judged
+    def _judge(self, lines: Sequence[str]) -> failures.Judgement:
+        if judgement := self.judge_missing(lines):
+            return judgement
         for path in self.absent_submodules():
             named = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-])")
             if any(map(named.search, lines)):
@@ -199,8 +199,8 @@ class Runner:
 
 
 def clear_privileges(place: Workplace, written: Iterable[Area], console: Console) -> None:
-    """Take from the compiler cache of `place`, and from `written`, what would give those who use it
-    rights of others. A cache that others spoiled fails no build."""
+    """Remove privileges that would let users of `written`, or of the compiler cache of `place`, act
+    as others. A cache with files of other users fails no build."""
     if place.compiler_cache:
         try:
             with place.compiler_cache.opened() as directory:
@@ -213,13 +213,13 @@ def clear_privileges(place: Workplace, written: Iterable[Area], console: Console
 
 
 class _AsksAgain(Exception):
-    """A program waits for a network."""
+    """Program that waits for a network."""
 
 
 class _Stages:
-    """The steps that a container is at: of two, the first has its standard output to itself, the
-    second its standard error. So no output can pass for that of another step, and the last words
-    of the first may come late."""
+    """Steps of a container: of two, the first writes to the standard output alone, the second to
+    the standard error. So the output of one step cannot pass for that of another, even if the last
+    output of the first is late."""
 
     def __init__(self, runner: Runner, display: Display, names: Sequence[str]) -> None:
         self._runner = runner
@@ -243,14 +243,14 @@ class _Stages:
         self._stages[number].hear(printed)
 
     def end(self, status: int) -> tuple[tuple[str, ...], str]:
-        """What the last step printed last, and which that was."""
+        """End the last step; return its last lines and its name."""
         last = self._stages[-1]
         last.end(status)
         return last.log.end, last.step
 
 
 class _Stage:
-    """One step: its log, its time, and what is shown of it."""
+    """One step: its log, its time, and its display."""
 
     def __init__(self, runner: Runner, display: Display, step: str) -> None:
         self._runner = runner
@@ -274,9 +274,9 @@ class _Stage:
         # Of what comes at once only the last line would be seen anyway.
         shown = lines if self._runner.console.verbosity > 0 else lines[-1:]
         for line in shown:
-            said = line[:_LONGEST_SHOWN].decode("utf-8", "replace").rstrip("\r")
-            self._display.log(self.step, said)
-            self._display.step(self.step, said, *steps.ninja_progress(said))
+            shown_line = line[:_LONGEST_SHOWN].decode("utf-8", "replace").rstrip("\r")
+            self._display.log(self.step, shown_line)
+            self._display.step(self.step, shown_line, *steps.ninja_progress(shown_line))
 
     def end(self, status: int) -> None:
         self._is_over = True
@@ -284,4 +284,4 @@ class _Stage:
         failed = "ended" if self.step == "test" else "failed"
         self._display.finished(self.step, failed if status else "done")
         seconds = time.monotonic() - self._begun
-        self._runner.told(Step(self.step, status, seconds, self.log.excerpt()))
+        self._runner.on_step(Step(self.step, status, seconds, self.log.excerpt()))

@@ -1,4 +1,4 @@
-"""Which tests a part of several runs. Pure."""
+"""Selection of the tests of a shard. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The part `index` of `total`, from 1 on."""
+    """Shard `index` of `total`, from 1 on."""
 
     index: int
     total: int
@@ -33,10 +33,12 @@ class Shard:
         return f"{self.index}/{self.total}"
 
 
-def chosen(names: Sequence[str], durations: Mapping[str, float], shard: Shard) -> tuple[str, ...]:
-    """The tests of one shard, in the order of `names`. The longest goes first to the shard that has
-    least to do; a test that was never timed counts as an ordinary one. Every shard of the same
-    arguments is part of one partition."""
+def select_shard(
+    names: Sequence[str], durations: Mapping[str, float], shard: Shard
+) -> tuple[str, ...]:
+    """Return the tests of one shard, in the order of `names`. The longest test goes first, to the
+    shard with the least total time; a test without a duration counts as the median. Shards with the
+    same arguments partition the tests."""
     usual = statistics.median(durations.values()) if durations else 1.0
     longest_first = sorted(set(names), key=lambda name: (-durations.get(name, usual), name))
     loads = [(0.0, index) for index in range(1, shard.total + 1)]

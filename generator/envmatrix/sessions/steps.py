@@ -1,4 +1,4 @@
-"""The container of each step of a session, decided. Pure."""
+"""Containers of the steps of a session. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NINJA = re.compile(r"\[(\d+)/(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Another way to build a library than its own: under its `name`, with these variables."""
+    """Alternative build of a library: under its `name`, with these variables."""
 
     name: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -52,11 +52,11 @@ PLAIN = Variant()
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where a library in a cell lives on this machine, and the images it is built and run in;
-    `names` is what the engine calls those. `source` is its tree, `requires` the directories of
-    wheels by Docker's name of the architecture. `cache` is the compiler cache that images have,
-    if any, and `caches` the directory of those of the library's trust group; `sdk` the
-    directory of the licensed SDK that its target needs, if it needs one."""
+    """Location of a library in a cell on this machine, and the images that it is built and run in;
+    `names` are their names in the engine. `source` is its tree, `requires` the directories of
+    wheels by Docker's name of the architecture. `cache` is the compiler cache that images have, if
+    any, and `caches` the directory of the caches of the library's trust group; `sdk` the directory
+    of the licensed SDK that its target needs, if it needs one."""
 
     cell: PlannedCell
     library: Library
@@ -94,7 +94,7 @@ class Workplace:
 
     @property
     def shared_memory(self) -> int | None:
-        """What of its memory a library's processes may share, in bytes, where it says so."""
+        """Shared memory of the library's processes, in bytes, where it configures it."""
         return self.library.shm * 10**6 if self.library.shm else None
 
     @property
@@ -105,40 +105,40 @@ class Workplace:
 
     @property
     def made_of(self) -> str:
-        """What decides what is in the build directory, but for files of the repository itself.
-        Build systems compare times, which do not tell of an exchanged compiler or source."""
+        """Inputs of the build directory, except files of the repository itself. Build systems
+        compare times, which do not show that a compiler or source was exchanged."""
         library = self.library
         source = self.source.name if library.source else ""
-        requires = [f"{arch} {its.name}" for arch, its in sorted(self.requires.items())]
+        requires = [f"{arch} {path.name}" for arch, path in sorted(self.requires.items())]
         sm = self.cell.toolchain.sm
         launcher = self.cache and _LAUNCHER  # CMake keeps it
-        words = (source, *requires, library.build, sm, self.variant, launcher)
-        of = (self.names[self.compiler], *words)
-        return "".join(f"{its}\n" for its in of)
+        inputs = (source, *requires, library.build, sm, self.variant, launcher)
+        lines = (self.names[self.compiler], *inputs)
+        return "".join(f"{line}\n" for line in lines)
 
     @property
     def is_emulated(self) -> bool:
-        """Whether what was compiled runs here under emulation only, if at all."""
+        """True if compiled programs run here under emulation only, if at all."""
         native = self.runtime is not None and self.runtime.arch == self.host_arch
         return not native or self.target.emulator is not None
 
     @property
     def copies(self) -> bool:
-        """Whether the library is built in a copy of its source, which its build writes into."""
+        """True if the library is built in a copy of its source, which its build writes into."""
         return self.library.build.system in ("make", "python", "script")
 
     @property
     def path(self) -> str:
-        """Where the library is in its source."""
+        """Path of the library in its source."""
         return self.library.path if self.library.source else "."
 
     @property
     def tree(self) -> str:
-        """Where the library is in its containers, or its copy."""
+        """Directory of the library, or of its copy, in its containers."""
         return posixpath.normpath(f"{f'{BUILD}/{COPY}' if self.copies else SOURCE}/{self.path}")
 
     def beside(self, kind: str) -> Path:
-        """A file about the build directory, where no container reaches it."""
+        """Return a file about the build directory that containers cannot reach."""
         return self.build.surroundings / f"{self.build.name}.{kind}"
 
     def log(self, step: str) -> Path:
@@ -146,24 +146,24 @@ class Workplace:
 
     @property
     def junit(self) -> Path:
-        """What tests came to."""
+        """The JUnit file of test results."""
         return self._named("junit.xml")
 
     def _named(self, name: str) -> Path:
-        """A file beside the build directory; of a variant under a name of its own."""
+        """Return a file beside the build directory; a variant has files of its own."""
         return self.directory / "-".join(filter(None, (self.variant.name, name)))
 
 
-def jobs_for(processors: int, memory: int | None, job_memory: int, asked: int | None) -> int:
-    """How many compile at once: as was asked for, but no more than memory, in bytes, has room for
-    at `job_memory` MB each; at least one."""
-    wanted = asked or processors
-    room = wanted if memory is None else memory // (job_memory * 10**6)
-    return max(1, min(wanted, room))
+def jobs_for(processors: int, memory: int | None, job_memory: int, requested: int | None) -> int:
+    """Return the number of parallel compilations: as requested, but no more than fit in memory, in
+    bytes, at `job_memory` MB each; at least one."""
+    most = requested or processors
+    room = most if memory is None else memory // (job_memory * 10**6)
+    return max(1, min(most, room))
 
 
 def ninja_progress(line: str) -> tuple[int, int]:
-    """Steps done and in all, as ninja prints them: `[3/20] ...`."""
+    """Parse the completed and total steps of ninja's output: `[3/20] ...`."""
     match = _NINJA.match(line)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
@@ -186,7 +186,7 @@ def compiler(
     environment: Mapping[str, str] | None = None,
     directory: str = BUILD,
 ) -> ContainerSpec:
-    """The container that a library is configured and compiled in."""
+    """Return the container that configures and compiles a library."""
     sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}")] if place.sdk else []
     cache = _cache_mounts(place.compiler_cache) if place.compiler_cache else []
     return ContainerSpec(
@@ -214,7 +214,7 @@ def runtime(
     environment: Mapping[str, str] | None = None,
     directory: str = BUILD,
 ) -> ContainerSpec:
-    """The container that a library's tests and benchmark run in."""
+    """Return the container that runs a library's tests and benchmark."""
     assert place.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
     tests = place.library.tests
     return ContainerSpec(
@@ -250,9 +250,9 @@ _OBJECT_DIRECTORY = ("--objdir-as-tempdir", "-objtemp")
 
 
 def _with_equal_objects(place: Workplace, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return variables with which equal sources become equal objects: these contain the names of
-    nvcc's temporary files, which are random unless the files are beside the object. What the
-    library itself appends to nvcc's command line is kept."""
+    """Add the variables that make objects reproducible: they contain the names of nvcc's temporary
+    files, which are random unless the files are beside the object. The library's own flags for
+    nvcc's command line are kept."""
     own = environment.get("NVCC_APPEND_FLAGS", "")
     is_old = version_key(place.cell.cell.cuda) < _WITH_OBJECT_DIRECTORY
     if is_old or not set(own.split()).isdisjoint(_OBJECT_DIRECTORY):
@@ -266,8 +266,9 @@ def _cache_mounts(cache: Area) -> list[Mount]:
 
 
 def _cache_variables(place: Workplace) -> Mapping[str, str]:
-    """Have CMake call compilers by the launcher, which decides what is part of the cache's key. It
-    configures the cache itself: nothing here is read by ccache or sccache."""
+    """Return the variables with which CMake calls compilers by the launcher, which decides what is
+    part of the cache's key. The launcher configures the cache: ccache and sccache read none of
+    these."""
     if place.cache is None:
         return {}
     launchers = {

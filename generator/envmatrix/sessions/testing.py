@@ -1,4 +1,4 @@
-"""Runs the tests of a library by its framework, and tells what each came to."""
+"""Runs the tests of a library by its framework, and returns their outcomes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.matrix.model import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, steps, verdicts
-from envmatrix.sessions.batches import REPORTS, Batch, Framework, names
+from envmatrix.sessions.batches import REPORTS, Batch, Framework, listed_names
 from envmatrix.sessions.buildsystems import SITE
 from envmatrix.sessions.failures import Judgement
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed
-from envmatrix.sessions.sharding import Shard, chosen
+from envmatrix.sessions.sharding import Shard, select_shard
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
@@ -33,9 +33,9 @@ class TestRun:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ran:
-    """What tests came to; the `failure` of those that are bad; and a bad `ending` of programs all
-    of whose tests are good, which no further attempt at tests can mend."""
+class _Result:
+    """Outcomes of tests; the `failure` of bad ones; and the `ending` of programs that failed
+    although all of their tests are good, which no retry can change."""
 
     outcomes: Sequence[TestOutcome]
     failure: EnvmatrixError | None = None
@@ -43,14 +43,15 @@ class _Ran:
 
 
 class _TestsFailed(StepFailed):
-    """Tests came to a verdict, and it is a bad one."""
+    """Failure of tests by their own verdict."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Which tests: `only` these, all where that is None; the framework's own `arguments`; a shard
-    by the seconds that tests took. And how often what fails is tried again, as the library says
-    where that is None."""
+class TestRequest:
+    """Selection of tests: `only` these, all where that is None; `arguments` for the framework; a
+    shard, balanced by `durations` in seconds; `retries` of failed tests, the library's if None."""
+
+    __test__ = False  # pytest: this is no test class
 
     arguments: Sequence[str] = ()
     shard: Shard | None = None
@@ -61,7 +62,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Testing:
-    """The tests of the library of `runner`, on `devices`."""
+    """Tests of the runner's library, on `devices`."""
 
     __test__ = False
 
@@ -69,63 +70,64 @@ class Testing:
     tests: LibraryTest
     devices: Sequence[DeviceRequest]
 
-    def run(self, asked: Asked) -> TestRun:
-        """Run them; a failing one is in the result, as is the failure to raise for it."""
+    def run(self, request: TestRequest) -> TestRun:
+        """Run the tests; failures are in the result, with the error to raise for them."""
         place = self.runner.place
         with place.build.opened() as build:
             build.make_directory(REPORTS)
-        wanted = asked.only
-        if asked.shard:
-            part = self._shard(asked.shard, asked.durations)
-            wanted = [name for name in part if wanted is None or name in wanted]
-        ran = self._some(wanted, asked.arguments)
-        for _ in range(self.tests.retries if asked.retries is None else asked.retries):
-            failed = [its.name for its in ran.outcomes if its.state in verdicts.BAD]
+        selected = request.only
+        if request.shard:
+            part = self._shard(request.shard, request.durations)
+            selected = [name for name in part if selected is None or name in selected]
+        result = self._run_tests(selected, request.arguments)
+        for _ in range(self.tests.retries if request.retries is None else request.retries):
+            failed = [outcome.name for outcome in result.outcomes if outcome.state in verdicts.BAD]
             if not failed:
                 break
-            again = self._some(failed, asked.arguments, tells_missing=False)
-            merged = outcomes.merged(ran.outcomes, again.outcomes)
-            ran = _Ran(merged, again.failure, ran.ending or again.ending)
-        found, failure = ran.outcomes, ran.failure or ran.ending
-        is_nothing = wanted is not None and (not wanted or self._narrows(asked.arguments))
-        if not found and failure is None and not is_nothing:
+            retried = self._run_tests(failed, request.arguments, tells_missing=False)
+            merged = outcomes.merge_retries(result.outcomes, retried.outcomes)
+            result = _Result(merged, retried.failure, result.ending or retried.ending)
+        tests, failure = result.outcomes, result.failure or result.ending
+        is_nothing = selected is not None and (not selected or self._narrows(request.arguments))
+        if not tests and failure is None and not is_nothing:
             failure = self._no_test("no test ran", "test")
         file = place.junit
-        junit.write(file, f"{place.library.name}.{place.cell.id}", found)
-        count = sum(its.state in verdicts.BAD for its in found)
+        junit.write(file, f"{place.library.name}.{place.cell.id}", tests)
+        count = sum(outcome.state in verdicts.BAD for outcome in tests)
         if count and (failure is None or isinstance(failure, _TestsFailed)):
             status, details = (failure.exit_code, failure.details) if failure else (1, ())
-            failure = self._failed(found, status, details)
-        return TestRun(tuple(found), file, failure)
+            failure = self._failure_of_tests(tests, status, details)
+        return TestRun(tuple(tests), file, failure)
 
     @property
     def _framework(self) -> Framework:
         return FRAMEWORKS[self.tests.framework]
 
     def listings(self) -> Iterator[tuple[Batch, Output]]:
-        """Have the framework list its tests, by each of its programs."""
+        """Yield the framework's list of tests of each program."""
         for batch in self._framework.listing(self.runner.place, self._programs()):
             yield batch, self._output("list", batch, keeps_stdout=True)
 
     def _shard(self, shard: Shard, durations: Mapping[str, float]) -> tuple[str, ...]:
-        """The tests of a shard, of those that the framework lists."""
-        found: list[str] = []
+        """Return the tests of a shard, of those that the framework lists."""
+        listed: list[str] = []
         for batch, output in self.listings():
             if self._lacks_driver(batch, output):
-                found.append(batch.program)
+                listed.append(batch.program)
                 continue
             self.runner.check(output)
-            found += names(self._framework, batch, output.ended.stdout)
-        if not found:
+            listed += listed_names(self._framework, batch, output.ended.stdout)
+        if not listed:
             raise self._no_test(f"{self.tests.framework} lists no test", "list")
-        return chosen(found, durations, shard)
+        return select_shard(listed, durations, shard)
 
     def _no_test(self, message: str, step: str) -> EnvmatrixError:
         hint = "a library without tests says `test: none` in matrix.yaml; otherwise the log is"
         return EnvmatrixError(message, hint=f"{hint} {self.runner.place.log(step)}")
 
     def _programs(self) -> tuple[str, ...]:
-        """What `run` means: of frameworks whose tests are programs, those that were built."""
+        """Return `run` of the library; the matching programs of the build, if tests are
+        programs."""
         if self.tests.framework not in OF_PROGRAMS:
             return self.tests.run
         with self.runner.place.build.opened() as build:
@@ -137,123 +139,130 @@ class Testing:
             )
         return tuple(f"{steps.BUILD}/{name}" for name in inside)
 
-    def _some(
+    def _run_tests(
         self,
-        wanted: Sequence[str] | None,
+        selected: Sequence[str] | None,
         arguments: Sequence[str],
         *,
         tells_missing: bool = True,
-    ) -> _Ran:
-        """Run tests, all where `wanted` is None. With `tells_missing`, those that are wanted and
-        did not run are errors, unless the framework was told to leave out some."""
-        if wanted is not None and not wanted:
-            return _Ran(())
-        found: list[TestOutcome] = []
+    ) -> _Result:
+        """Run the `selected` tests, all where it is None. With `tells_missing`, selected tests that
+        did not run are errors, unless the framework has options that leave out some."""
+        if selected is not None and not selected:
+            return _Result(())
+        results: list[TestOutcome] = []
         failure: EnvmatrixError | None = None
         ending: EnvmatrixError | None = None
         options = (*self.tests.options, *arguments)
         place = self.runner.place
-        batches = self._framework.running(place, self._programs(), wanted, options)
+        batches = self._framework.running(place, self._programs(), selected, options)
         tells_missing = tells_missing and not self._narrows(arguments)
         for batch in batches:
-            ran = self._batch(batch, tells_missing=tells_missing)
-            found += ran.outcomes
-            failure, ending = failure or ran.failure, ending or ran.ending
+            result = self._run_batch(batch, tells_missing=tells_missing)
+            results += result.outcomes
+            failure, ending = failure or result.failure, ending or result.ending
         if tells_missing:
-            tried = {name for batch in batches for name in (batch.program, *batch.tests)}
-            found += map(self._not_run, (name for name in wanted or () if name not in tried))
-        return _Ran(outcomes.of_each(found), failure, ending)
+            started = {name for batch in batches for name in (batch.program, *batch.tests)}
+            results += map(
+                self._missing_outcome, (name for name in selected or () if name not in started)
+            )
+        return _Result(outcomes.worst_by_name(results), failure, ending)
 
     def _narrows(self, arguments: Sequence[str]) -> bool:
-        """Whether the framework is told to leave out tests, or to end early."""
+        """Return whether the framework has options that leave out tests, or end early."""
         return self._framework.narrows((*self.tests.options, *arguments))
 
-    def _not_run(self, name: str) -> TestOutcome:
-        said = f"did not run: {self.tests.framework} was asked for it, and reports nothing of it"
-        return TestOutcome(name, "errored", 0.0, said)
+    def _missing_outcome(self, name: str) -> TestOutcome:
+        message = f"did not run: {self.tests.framework} was asked for it, and reports nothing of it"
+        return TestOutcome(name, "errored", 0.0, message)
 
-    def _batch(self, batch: Batch, *, tells_missing: bool) -> _Ran:
+    def _run_batch(self, batch: Batch, *, tells_missing: bool) -> _Result:
         with self.runner.place.build.opened() as build:
             for stale in build.files([batch.report]) if batch.report else ():
                 build.remove(stale.name)  # what an earlier run said is no report of this one
-        begun = time.monotonic()
+        start = time.monotonic()
         output = self._output("test", batch)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - start
         if output.ended.out_of_memory or output.ended.stopped:
             error: EnvmatrixError = self.runner.failure(output)
-            return _Ran([self._lost(batch, seconds, error)], error)
+            return _Result([self._lost_tests(batch, seconds, error)], error)
         if batch.report is None:
-            return _Ran([self._by_status(batch.program, output, seconds)])
+            return _Result([self._by_status(batch.program, output, seconds)])
         try:
-            told, is_excused = self._told(batch, batch.report, output.lines)
+            reported, is_excused = self._read_reports(batch, batch.report, output.lines)
         except EnvmatrixError as broken:
             if self._lacks_driver(batch, output):
-                return _Ran([self._by_status(batch.program, output, seconds)])
+                return _Result([self._by_status(batch.program, output, seconds)])
             error = self.runner.failure(output) if output.ended.status else broken
-            return _Ran([self._lost(batch, seconds, error)], error)
+            return _Result([self._lost_tests(batch, seconds, error)], error)
         if tells_missing and batch.tests:
-            absent = self._framework.missing(batch.tests, {its.name for its in told})
-            told += map(self._not_run, absent)
-        if any(its.state in verdicts.BAD for its in told):
-            return _Ran(told, self._failed(told, output.ended.status or 1, output.lines))
+            absent = self._framework.missing(batch.tests, {outcome.name for outcome in reported})
+            reported += map(self._missing_outcome, absent)
+        if any(outcome.state in verdicts.BAD for outcome in reported):
+            return _Result(
+                reported, self._failure_of_tests(reported, output.ended.status or 1, output.lines)
+            )
         if output.ended.status and (not is_excused or verdicts.is_crash(output.ended.status)):
-            return _Ran(told, ending=self.runner.failure(output))
-        return _Ran(told)
+            return _Result(reported, ending=self.runner.failure(output))
+        return _Result(reported)
 
-    def _excused(self, outcome: TestOutcome, *, lacks_driver: bool) -> TestOutcome:
-        """Without a GPU, a test that needs one is skipped where it fails, and one that needs its
-        driver where it cannot be loaded."""
+    def _excuse(self, outcome: TestOutcome, *, lacks_driver: bool) -> TestOutcome:
+        """Skip, without a GPU, a failed test that needs one, or a program that cannot be loaded
+        without its driver."""
         if self.devices:
             return outcome
         if lacks_driver:
             message = f"{verdicts.NEEDS_DRIVER}: {outcome.message}"
             return replace(outcome, state="skipped", message=message)
-        return verdicts.excused(outcome, self.tests.gpu, "no GPU")
+        return verdicts.excuse_outcome(outcome, self.tests.gpu, "no GPU")
 
     def _lacks_driver(self, batch: Batch, output: Output) -> bool:
-        """Whether a program of tests cannot say which it has, as there is no GPU and no driver."""
+        """Return whether a program cannot list its tests, as there is no GPU and no driver."""
         if self.devices or not batch.program:
             return False
-        return verdicts.lacks_driver(_ended(batch.program, output, 0.0), status=output.ended.status)
+        return verdicts.lacks_driver(
+            _outcome_of_program(batch.program, output, 0.0), status=output.ended.status
+        )
 
     def _by_status(self, name: str, output: Output, seconds: float) -> TestOutcome:
-        """The outcome of a program that is one test."""
-        status, outcome = output.ended.status, _ended(name, output, seconds)
+        """Return the outcome of a program that is one test."""
+        status, outcome = output.ended.status, _outcome_of_program(name, output, seconds)
         if outcome.state != "failed":
             return outcome
         lacks_driver = verdicts.lacks_driver(outcome, status=status)
-        settled = verdicts.by_status(name, status, seconds, outcome.output)
-        return self._excused(settled, lacks_driver=lacks_driver)
+        classified = verdicts.by_status(name, status, seconds, outcome.output)
+        return self._excuse(classified, lacks_driver=lacks_driver)
 
-    def _lost(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:
-        """What stands for tests that nothing is known of."""
+    def _lost_tests(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:
+        """Return the outcome that stands for tests without a result."""
         name = batch.program or self.tests.framework
         return TestOutcome(name, "errored", seconds, error.message)
 
-    def _failed(
-        self, told: Sequence[TestOutcome], status: int, lines: Sequence[str]
+    def _failure_of_tests(
+        self, reported: Sequence[TestOutcome], status: int, lines: Sequence[str]
     ) -> _TestsFailed:
         place = self.runner.place
-        bad = [its for its in told if its.state in verdicts.BAD]
+        bad = [outcome for outcome in reported if outcome.state in verdicts.BAD]
         message = (
-            f"{len(bad)} of {len(told)} tests of `{place.library.name}` in `{place.cell.id}` failed"
+            f"{len(bad)} of {len(reported)} tests of `{place.library.name}` in "
+            f"`{place.cell.id}` failed"
         )
-        lost = [its for its in bad if its.state == "errored"]
-        said = (line for its in lost for line in verdicts.last_words(its))
-        judged = self.runner.lacking(said) or Judgement("product")
-        cause = judged.cause if len(lost) == len(bad) else "product"
-        message = ": ".join(filter(None, (message, judged.message)))
-        hint = "; ".join(filter(None, (judged.hint, self.runner.hint("test"))))
+        lost = [outcome for outcome in bad if outcome.state == "errored"]
+        lines_of_errors = (line for outcome in lost for line in verdicts.last_words(outcome))
+        judgement = self.runner.judge_missing(lines_of_errors) or Judgement("product")
+        cause = judgement.cause if len(lost) == len(bad) else "product"
+        message = ": ".join(filter(None, (message, judgement.message)))
+        hint = "; ".join(filter(None, (judgement.hint, self.runner.hint("test"))))
         return _TestsFailed(status, cause, message, hint, lines[-SHOWN_LINES:])
 
-    def _told(
+    def _read_reports(
         self, batch: Batch, report: str, lines: Sequence[str]
     ) -> tuple[list[TestOutcome], bool]:
-        """What the JUnit files of a program say, by the framework's names; and whether any of it is
-        excused."""
+        """Parse the JUnit files of a program, with the framework's names; return the outcomes, and
+        whether any of them is excused."""
         endings = self._framework.endings(lines)
         tells_why = self._framework.tells_why
-        told: list[TestOutcome] = []
+        results: list[TestOutcome] = []
         is_excused = False
         top = f"{report.partition('/')[0]}/"
         with self.runner.place.build.opened() as build:
@@ -266,17 +275,17 @@ class Testing:
             for file in files:
                 for case in junit.read(build, file.name):
                     name = self._framework.name(batch, case, file.name.removeprefix(top))
-                    its = TestOutcome(
+                    outcome = TestOutcome(
                         name, case.state, case.seconds, case.message, output=case.output
                     )
                     ending = endings.get(case.name, "")
-                    lacks_driver = verdicts.lacks_driver(its, ending, tells_why=tells_why)
-                    settled = verdicts.settled(its, ending, tells_why=tells_why)
+                    lacks_driver = verdicts.lacks_driver(outcome, ending, tells_why=tells_why)
+                    classified = verdicts.classify_outcome(outcome, ending, tells_why=tells_why)
                     # Before one of the same name hides what is wrong with it.
-                    excused = self._excused(settled, lacks_driver=lacks_driver)
-                    is_excused |= excused is not settled
-                    told.append(excused)
-        return list(outcomes.of_each(told)), is_excused
+                    excused_outcome = self._excuse(classified, lacks_driver=lacks_driver)
+                    is_excused |= excused_outcome is not classified
+                    results.append(excused_outcome)
+        return list(outcomes.worst_by_name(results)), is_excused
 
     def _output(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> Output:
         place = self.runner.place
@@ -289,10 +298,10 @@ class Testing:
         return self.runner.output(step, spec, self.tests.timeout)
 
 
-def _ended(name: str, output: Output, seconds: float) -> TestOutcome:
-    """The outcome of a program that is one test, as far as its exit code tells."""
-    status, said = output.ended.status, "".join(output.lines[-1:])
+def _outcome_of_program(name: str, output: Output, seconds: float) -> TestOutcome:
+    """Return the outcome of a program that is one test, as far as its exit code determines it."""
+    status, message = output.ended.status, "".join(output.lines[-1:])
     printed = junit.cut("\n".join(output.lines), junit.PRINTED)
     if status == SKIPPED:
-        return TestOutcome(name, "skipped", seconds, said, output=printed)
+        return TestOutcome(name, "skipped", seconds, message, output=printed)
     return TestOutcome(name, "failed" if status else "passed", seconds, output=printed)

@@ -1,4 +1,4 @@
-"""Which headers and libraries of CUDA a build used, as far as what it left tells."""
+"""Headers and libraries of CUDA that a build used, by the files that it left."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _FILE = re.compile(
 _LINKED = re.compile(r"(?<!\S)-l([\w+-]+)(?!\S)")
 
 
-def used(build: Directory) -> Mapping[str, str]:
-    """Return headers and libraries, which may be CUDA's, each with the file of the build directory
-    that tells."""
-    return {name: file for file, names in _told(build) for name in sorted(names)}
+def used_names(build: Directory) -> Mapping[str, str]:
+    """Return headers and libraries that may be CUDA's, each with a file of the build directory that
+    names it."""
+    return {name: file for file, names in _names_by_file(build) for name in sorted(names)}
 
 
-def _told(build: Directory) -> Iterator[tuple[str, Iterable[str]]]:
+def _names_by_file(build: Directory) -> Iterator[tuple[str, Iterable[str]]]:
     for entry in build.entries(_MOST_ENTRIES):
         with suppress(Refused), build.open(entry.name) as handle:
-            yield entry.name, binaries.needed(handle)
+            yield entry.name, binaries.needed_libraries(handle)
     for file in build.files(_TEXTS):
         with suppress(Refused):
             yield file.name, named_in(build.text(file.name))
 
 
 def named_in(text: str) -> frozenset[str]:
-    """Return what a text of a build system names: files of CUDA, and libraries that are linked."""
+    """Return the files of CUDA and the linked libraries that a text of a build system names."""
     files = (match[1] or match[2] for match in _FILE.finditer(text))
     return frozenset(files).union(f"lib{match[1]}" for match in _LINKED.finditer(text))

@@ -1,9 +1,9 @@
-"""Whether a test failed by its own verdict, did not get to one, or lacked a GPU. Pure.
+"""Classification of bad tests: failed by their own verdict, reached none, or lacked a GPU. Pure.
 
-A test that says itself that something is wrong has failed. One that crashed, could not be started
-or could not load what it needs is an error: nothing is known of what it tests. Only the first, and
-what CUDA itself says of a missing GPU, may be excused by `gpu` in matrix.yaml. A program that needs
-the driver's own libraries cannot even be loaded where there is no GPU: that is excused always.
+A test that reports a failure itself has failed. One that crashed, could not be started or could not
+load what it needs is an error: it says nothing of what it tests. Only failures, and CUDA's own
+errors of a missing GPU, may be excused by `gpu` in matrix.yaml. A program that needs the driver's
+own libraries cannot even be loaded without a GPU: that is always excused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from envmatrix.sessions.assertions import assertion, shortened
+from envmatrix.sessions.assertions import failed_assertion, shorten
 from envmatrix.sessions.outcomes import TestOutcome
 
 # What is to be settled, and tried again.
@@ -93,53 +93,55 @@ _NO_DEVICE = re.compile(
 )
 
 
-def settled(
+def classify_outcome(
     outcome: TestOutcome, ending: str = "", *, tells_why: bool = True, status: int | None = None
 ) -> TestOutcome:
-    """What a test came to that its framework calls bad. `ending` says how its program ended, where
-    that was not by itself; `tells_why` whether the framework's message is about what is wrong, and
-    not only about the program; `status` is its exit code, where that is known."""
+    """Classify an outcome that its framework calls bad as failed or errored. `ending` is how its
+    program ended abnormally, if it did; `tells_why` if the framework's message describes the
+    failure, not only the program; `status` is its exit code, if available."""
     if outcome.state not in BAD:
         return outcome
     if not tells_why and outcome.state == "errored" and _BAZEL_STATUS.search(outcome.message):
         status = _status(outcome, ending) or 0
-        ending = described(status) if is_crash(status) else ""
-        outcome = replace(outcome, state="failed", message=described(status))
-    told = outcome.message if tells_why else ""
-    why = told or assertion(outcome.output)
-    is_verdict = why is not None and not _gets_to_none(why)
+        ending = describe_status(status) if is_crash(status) else ""
+        outcome = replace(outcome, state="failed", message=describe_status(status))
+    own_message = outcome.message if tells_why else ""
+    reason = own_message or failed_assertion(outcome.output)
+    is_verdict = reason is not None and not _gets_to_none(reason)
     if ending and not (is_verdict and "abort" in ending.lower()):
-        said = f"{ending}: {why or _last_words(outcome.output)}".rstrip(": ")
-        return replace(outcome, state="errored", message=shortened(said))
-    if why is not None and is_verdict:
-        return replace(outcome, message=shortened(why))
+        message = f"{ending}: {reason or _last_words(outcome.output)}".rstrip(": ")
+        return replace(outcome, state="errored", message=shorten(message))
+    if reason is not None and is_verdict:
+        return replace(outcome, message=shorten(reason))
     lines = _lines(outcome.output)
     # Another exit code than theirs is that of a program that went on.
     went_on = status is not None and len(lines) > 1
-    without = why or next(
+    last_word = reason or next(
         filter(_NO_WORK.search if went_on else _gets_to_none, lines[-_LAST_LINES:]), None
     )
-    if without is not None:
-        return replace(outcome, state="errored", message=shortened(without))
-    return replace(outcome, message=shortened(outcome.message or "".join(lines[-1:])))
+    if last_word is not None:
+        return replace(outcome, state="errored", message=shorten(last_word))
+    return replace(outcome, message=shorten(outcome.message or "".join(lines[-1:])))
 
 
 def by_status(name: str, status: int, seconds: float, output: str) -> TestOutcome:
-    """The outcome of a program that is one test and did not end with 0."""
+    """Return the outcome of a program that is one test and did not exit with 0."""
     outcome = TestOutcome(name, "failed", seconds, output=output)
     if is_crash(status):
-        return settled(outcome, described(status), tells_why=False)
-    told = settled(outcome, tells_why=False, status=status)
-    return replace(told, message=f"{described(status)}: {told.message}".rstrip(": "))
+        return classify_outcome(outcome, describe_status(status), tells_why=False)
+    classified = classify_outcome(outcome, tells_why=False, status=status)
+    return replace(
+        classified, message=f"{describe_status(status)}: {classified.message}".rstrip(": ")
+    )
 
 
 def _gets_to_none(line: str) -> bool:
-    """Whether a line is the last word of what got to no verdict."""
+    """Return whether a line is the last output of a program that reached no verdict."""
     return bool(_NO_START.search(line) or _NO_WORK.search(line))
 
 
 def _status(outcome: TestOutcome, ending: str) -> int | None:
-    """The exit code of a test's program, where its framework tells that."""
+    """Return the exit code of a test's program, if its framework reports it."""
     match = _STATUS.match(ending)
     if match is None and outcome.state == "errored":
         match = _BAZEL_STATUS.search(outcome.message)
@@ -147,12 +149,14 @@ def _status(outcome: TestOutcome, ending: str) -> int | None:
 
 
 def is_crash(status: int) -> bool:
-    """Whether a program with this exit code could not be started, or was ended by a signal."""
+    """Return whether an exit code is that of a program that could not be started, or was ended by a
+    signal."""
     return status in _NOT_STARTED or _SIGNALS < status <= _SIGNALS + _LAST_SIGNAL
 
 
-def described(status: int) -> str:
-    """`exit code 2`, `exit code 139 (SIGSEGV)`, `exit code 127 (not found)`."""
+def describe_status(status: int) -> str:
+    """Return an exit code with its meaning: `exit code 2`, `exit code 139 (SIGSEGV)`, `exit code
+    127 (not found)`."""
     name = _NOT_STARTED.get(status, "")
     if status == _SIGNALS + signal.SIGABRT:
         name = "SIGABRT, abort"
@@ -162,12 +166,13 @@ def described(status: int) -> str:
 
 
 def _lines(output: str) -> list[str]:
-    """Those that say something."""
+    """Return the lines that are not empty."""
     return [line.strip() for line in output.splitlines() if line.strip()]
 
 
 def last_words(outcome: TestOutcome) -> Sequence[str]:
-    """What may say why a test got to no verdict."""
+    """Return the message and the last lines of output, which may say why a test reached no
+    verdict."""
     return (outcome.message, *_lines(outcome.output)[-_LAST_LINES:])
 
 
@@ -178,9 +183,9 @@ def _last_words(output: str) -> str:
 def lacks_driver(
     outcome: TestOutcome, ending: str = "", *, tells_why: bool = False, status: int | None = None
 ) -> bool:
-    """Whether a program that failed could not be loaded for want of a library of the driver; of
-    `outcome` as its framework tells it. The loader has the last word, and ends with 127; where the
-    exit code is not known, and of Python, nothing else may have been printed."""
+    """Return whether a failed program could not be loaded without a library of the driver;
+    `outcome` is as its framework reports it. The loader prints last, and exits with 127; without an
+    exit code, and for Python, it must be the only output."""
     if outcome.state not in BAD:
         return False
     last = _last_words(outcome.output)
@@ -197,9 +202,9 @@ def lacks_driver(
     return status in (None, 1) and bool(_NO_IMPORT.match(last)) and is_all
 
 
-def excused(outcome: TestOutcome, globs: Sequence[str], reason: str) -> TestOutcome:
-    """`outcome`; skipped for a reason where it goes by one of `globs` and plausibly fails for want
-    of a GPU."""
+def excuse_outcome(outcome: TestOutcome, globs: Sequence[str], reason: str) -> TestOutcome:
+    """Return `outcome`, skipped with a reason where it matches one of `globs` and plausibly fails
+    because there is no GPU."""
     if not any(fnmatchcase(outcome.name, glob) for glob in globs) or not _may_lack_a_gpu(outcome):
         return outcome
     message = f"{reason}: {outcome.message}".rstrip(": ")
@@ -207,8 +212,8 @@ def excused(outcome: TestOutcome, globs: Sequence[str], reason: str) -> TestOutc
 
 
 def _may_lack_a_gpu(outcome: TestOutcome) -> bool:
-    """Whether a test failed by its own verdict, or CUDA says why it got to none. What cannot be
-    imported, collected or found, or read memory that it has not, is an error everywhere."""
+    """Return whether a test failed by its own verdict, or CUDA says why it reached none. Failures
+    to import, collect or find something, and segmentation faults, are errors on every machine."""
     if outcome.state == "failed":
         return True
     if outcome.state != "errored" or _IMPORTS.search(outcome.message):

@@ -103,7 +103,9 @@ def test_a_file_that_grows_much_is_told() -> None:
 
 
 def test_a_licence_that_was_not_accepted_is_told() -> None:
-    linked = analysis.linked("libm.so.6\tlibc6\tLGPL-2.1\nlibx.so\t?\t?\nlibm.so.6\tlibc6\tGPL-2\n")
+    linked = analysis.licences_by_package(
+        "libm.so.6\tlibc6\tLGPL-2.1\nlibx.so\t?\t?\nlibm.so.6\tlibc6\tGPL-2\n"
+    )
     assert linked == {"libc6": ("LGPL-2.1", "GPL-2"), "libx.so": ("?",)}
     found = [its.rule for its in analysis.of_licences(["LGPL-2.1"], linked)]
     assert found == ["GPL-2", "?"]

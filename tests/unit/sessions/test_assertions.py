@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envmatrix.sessions.assertions import assertion
+from envmatrix.sessions.assertions import failed_assertion
 
 GOOGLETEST = """\
 [ RUN      ] Add.Fails
@@ -112,15 +112,17 @@ FAILED (failures=1)
     ids=lambda value: (value or "none")[:20].strip(),
 )  # fmt: skip
 def test_the_assertion_is_found_in_what_was_printed(output: str, line: str | None) -> None:
-    assert assertion(output) == line
+    assert failed_assertion(output) == line
 
 
 def test_an_assertion_is_one_line_of_a_length_that_people_read() -> None:
-    found = assertion(f"/src/a.cpp:3: Failure\n{'x' * 1000}\n")
+    found = failed_assertion(f"/src/a.cpp:3: Failure\n{'x' * 1000}\n")
     assert found is not None
     assert found.startswith("/src/a.cpp:3: xxx")
     assert len(found) < 400
 
 
 def test_what_looks_like_an_assertion_takes_no_long_time() -> None:
-    assert assertion("a" * 100_000 + ":1: \n" + "/x " * 50_000 + "\n" + "x: " * 50_000) is None
+    assert (
+        failed_assertion("a" * 100_000 + ":1: \n" + "/x " * 50_000 + "\n" + "x: " * 50_000) is None
+    )

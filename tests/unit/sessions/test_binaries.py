@@ -118,10 +118,10 @@ def test_archives_of_binutils_are_read(tmp_path: Path, options: str, *, is_thin:
 
 def test_programs_tell_the_libraries_that_they_are_loaded_with(tmp_path: Path) -> None:
     with Path("/bin/sh").open("rb") as handle:
-        assert "libc.so.6" in binaries.needed(handle)
+        assert "libc.so.6" in binaries.needed_libraries(handle)
     (tmp_path / "script").write_text("#!/bin/sh\n")
     with (tmp_path / "script").open("rb") as handle:
-        assert binaries.needed(handle) == ()
+        assert binaries.needed_libraries(handle) == ()
 
 
 _FIELD = st.integers(0, 2**64 - 1) | st.integers(0, 400)
@@ -138,4 +138,4 @@ def test_no_header_has_more_read_than_there_is(
     table, count = header[0], header[1] % 2**16
     content = b"\x7fELF\2\1" + bytes(26) + struct.pack("<Q14xHH2x", table, 56, count)
     content += b"".join(struct.pack("<I4xQQ8xQ16x", *segment) for segment in segments) + rest
-    assert all(isinstance(name, str) for name in binaries.needed(io.BytesIO(content)))
+    assert all(isinstance(name, str) for name in binaries.needed_libraries(io.BytesIO(content)))

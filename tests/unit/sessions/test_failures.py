@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envmatrix.lock.image import component_of
-from envmatrix.sessions.failures import asks_again, judge, lacking
+from envmatrix.sessions.failures import asks_again, judge, missing_names
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_a_line_tells(line: str, cause: str, said: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_lacking_is_of_a_component(line: str, name: str, component: str | None) -> None:
-    assert lacking([line]) == (name,)
+    assert missing_names([line]) == (name,)
     assert component_of(name) == component
 
 
@@ -261,14 +261,14 @@ CMake Error at /usr/share/cmake/Modules/FindPackageHandleStandardArgs.cmake:230 
     ],
 )  # fmt: skip
 def test_only_errors_tell_what_is_lacking(output: str, names: tuple[str, ...]) -> None:
-    assert lacking(output.splitlines()) == names
+    assert missing_names(output.splitlines()) == names
 
 
 @given(st.sampled_from(["/", "/a", "'/l", "/lib.so", "a_LIB ", "-l", "A_LIBRARY "]))
 def test_a_hostile_line_is_read_in_time(piece: str) -> None:
     begun = time.process_time()
     lines = [piece * (4_000 // len(piece))] * 10
-    lacking(lines)
+    missing_names(lines)
     judge(lines)
     assert time.process_time() - begun < 1
 

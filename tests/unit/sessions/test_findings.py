@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.sessions.findings import Finding, compared
+from envmatrix.sessions.findings import Finding, compare_findings
 
 
 def finding(message: str = "m", line: int = 1, file: str = "a.cpp") -> Finding:
@@ -18,11 +18,11 @@ def test_a_finding_is_the_same_where_lines_and_numbers_move() -> None:
 
 def test_only_what_the_baseline_lacks_is_new() -> None:
     known = [finding("old").identity]
-    found = compared([finding("old", 3), finding("new"), finding("old", 3)], known)
+    found = compare_findings([finding("old", 3), finding("new"), finding("old", 3)], known)
     assert [(its.message, its.is_new) for its in found] == [("old", False), ("new", True)]
 
 
 @given(st.lists(st.builds(finding, st.text(max_size=8), st.integers(1, 99)), max_size=9))
 def test_what_is_accepted_is_never_new(found: list[Finding]) -> None:
     accepted = [its.identity for its in found]
-    assert not any(its.is_new for its in compared(found, accepted))
+    assert not any(its.is_new for its in compare_findings(found, accepted))

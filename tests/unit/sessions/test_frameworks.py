@@ -11,7 +11,7 @@ from tests.unit.sessions.places import place
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.model import LibraryBuild
-from envmatrix.sessions.batches import Batch, names
+from envmatrix.sessions.batches import Batch, listed_names
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.junit import Case
 
@@ -23,7 +23,9 @@ def case(name: str, classname: str = "", file: str = "") -> Case:
 
 
 def listed(framework: str, text: str, program: str = "/build/tests/a_test") -> tuple[str, ...]:
-    return names(FRAMEWORKS[framework], Batch([program], None, program, label="a_test"), text)
+    return listed_names(
+        FRAMEWORKS[framework], Batch([program], None, program, label="a_test"), text
+    )
 
 
 def argv(framework: str, wanted: list[str] | None, *programs: str) -> list[list[str]]:
@@ -255,7 +257,7 @@ def test_programs_of_one_base_name_are_told_apart_by_their_paths() -> None:
     programs = ["/build/a/t", "/build/b/t", "/build/b/u"]
     for framework, listing in (("googletest", "S.\n  a\n"), ("catch2", "S.a\n")):
         batches = FRAMEWORKS[framework].listing(PLACE, programs)
-        told = [names(FRAMEWORKS[framework], batch, listing) for batch in batches]
+        told = [listed_names(FRAMEWORKS[framework], batch, listing) for batch in batches]
         assert told == [("a/t:S.a",), ("b/t:S.a",), ("u:S.a",)]
     runs = argv("googletest", ["b/t:S.a", "u:S.a"], *programs)
     assert [run[0] for run in runs] == ["/build/b/t", "/build/b/u"]

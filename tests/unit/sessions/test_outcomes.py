@@ -151,7 +151,7 @@ def outcome(name: str, state: State, message: str = "") -> TestOutcome:
 def test_what_passes_when_it_is_tried_again_is_flaky_and_says_why_it_failed() -> None:
     first = [outcome("a", "failed", "once"), outcome("b", "passed"), outcome("c", "errored")]
     again = [outcome("a", "passed"), outcome("c", "failed", "twice")]
-    assert outcomes.merged(first, again) == (
+    assert outcomes.merge_retries(first, again) == (
         TestOutcome("a", "flaky", 1.0, "once", attempts=2),
         outcome("b", "passed"),
         TestOutcome("c", "failed", 1.0, "twice", attempts=2),
@@ -159,23 +159,23 @@ def test_what_passes_when_it_is_tried_again_is_flaky_and_says_why_it_failed() ->
 
 
 def test_what_is_not_tried_again_stays_as_it_was() -> None:
-    assert outcomes.merged([outcome("a", "failed")], []) == (outcome("a", "failed"),)
+    assert outcomes.merge_retries([outcome("a", "failed")], []) == (outcome("a", "failed"),)
 
 
 def test_no_outcome_hides_a_worse_one_of_its_name() -> None:
     one, other = outcome("a", "failed"), outcome("a", "passed")
     for found in ([one, other], [other, one]):
-        assert [its.state for its in outcomes.of_each(found)] == ["failed"]
-        assert [its.state for its in outcomes.merged([outcome("a", "errored")], found)] == [
+        assert [its.state for its in outcomes.worst_by_name(found)] == ["failed"]
+        assert [its.state for its in outcomes.merge_retries([outcome("a", "errored")], found)] == [
             "failed"
         ]
-        assert [its.state for its in outcomes.merged(found, [])] == ["failed"]
+        assert [its.state for its in outcomes.merge_retries(found, [])] == ["failed"]
 
 
 def test_of_outcomes_of_one_name_the_worse_counts_and_the_time_of_both() -> None:
-    found = outcomes.worse(outcome("a", "failed", "no"), outcome("a", "passed"))
+    found = outcomes.worse_outcome(outcome("a", "failed", "no"), outcome("a", "passed"))
     assert found == TestOutcome("a", "failed", 2.0, "no")
-    assert outcomes.worse(None, found) == found
+    assert outcomes.worse_outcome(None, found) == found
 
 
 # As the launcher writes it.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.sessions.sharding import Shard, chosen
+from envmatrix.sessions.sharding import Shard, select_shard
 
 names = st.lists(st.text(min_size=1, max_size=5), unique=True, max_size=40)
 durations = st.dictionaries(st.text(min_size=1, max_size=5), st.floats(0, 1e4), max_size=40)
@@ -13,7 +13,7 @@ durations = st.dictionaries(st.text(min_size=1, max_size=5), st.floats(0, 1e4), 
 
 @given(names, durations, st.integers(1, 7))
 def test_shards_are_a_partition(its: list[str], seconds: dict[str, float], total: int) -> None:
-    parts = [chosen(its, seconds, Shard(index, total)) for index in range(1, total + 1)]
+    parts = [select_shard(its, seconds, Shard(index, total)) for index in range(1, total + 1)]
     assert sorted(name for part in parts for name in part) == sorted(its)
     for part in parts:
         assert list(part) == [name for name in its if name in part], "in their order"
@@ -25,7 +25,7 @@ def test_no_shard_has_more_than_its_share_and_one_test(
 ) -> None:
     known = {name: seconds.get(name, 0.0) for name in its}
     loads = [
-        sum(known[name] for name in chosen(its, known, Shard(index, total)))
+        sum(known[name] for name in select_shard(its, known, Shard(index, total)))
         for index in range(1, total + 1)
     ]
     longest = max(known.values(), default=0.0)
@@ -34,12 +34,12 @@ def test_no_shard_has_more_than_its_share_and_one_test(
 
 def test_a_long_test_is_alone() -> None:
     seconds = {"long": 100.0, "a": 40.0, "b": 30.0, "c": 30.0}
-    assert chosen(["a", "long", "b", "c"], seconds, Shard(1, 2)) == ("long",)
-    assert chosen(["a", "long", "b", "c"], seconds, Shard(2, 2)) == ("a", "b", "c")
+    assert select_shard(["a", "long", "b", "c"], seconds, Shard(1, 2)) == ("long",)
+    assert select_shard(["a", "long", "b", "c"], seconds, Shard(2, 2)) == ("a", "b", "c")
 
 
 def test_without_durations_tests_are_dealt_out() -> None:
-    assert len(chosen(["a", "b", "c", "d"], {}, Shard(1, 2))) == 2
+    assert len(select_shard(["a", "b", "c", "d"], {}, Shard(1, 2))) == 2
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2", "1/٣"])

@@ -17,7 +17,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.model import LibraryTest
 from envmatrix.sessions.runner import Output, Runner, StepFailed
 from envmatrix.sessions.sharding import Shard
-from envmatrix.sessions.testing import Asked, Testing, TestRun
+from envmatrix.sessions.testing import Testing, TestRequest, TestRun
 
 if TYPE_CHECKING:
     import docker
@@ -86,7 +86,7 @@ def states(run: TestRun) -> dict[str, str]:
 
 
 def test_a_framework_that_runs_no_test_fails(tmp_path: Path) -> None:
-    run = ctest_in(tmp_path, EMPTY).run(Asked())
+    run = ctest_in(tmp_path, EMPTY).run(TestRequest())
     assert run.outcomes == ()
     assert run.failure is not None
     assert run.failure.message == "no test ran"
@@ -97,19 +97,19 @@ def test_a_framework_that_runs_no_test_fails(tmp_path: Path) -> None:
 def test_no_shard_of_a_library_without_tests_passes(tmp_path: Path, index: int) -> None:
     tests = ctest_in(tmp_path, EMPTY)
     with pytest.raises(EnvmatrixError, match="ctest lists no test") as error:
-        tests.run(Asked(shard=Shard(index, 2)))
+        tests.run(TestRequest(shard=Shard(index, 2)))
     assert "`test: none`" in (error.value.hint or "")
     assert "list.log" in (error.value.hint or "")
 
 
 def test_a_shard_passes_where_all_tests_are_in_others(tmp_path: Path) -> None:
     tests = ctest_in(tmp_path, Ended(0, '{"tests": [{"name": "a"}]}'))
-    run = tests.run(Asked(shard=Shard(2, 2)))
+    run = tests.run(TestRequest(shard=Shard(2, 2)))
     assert (run.outcomes, run.failure) == ((), None)
 
 
 def test_a_change_that_reaches_no_test_passes(tmp_path: Path) -> None:
-    run = ctest_in(tmp_path, EMPTY).run(Asked(only=()))
+    run = ctest_in(tmp_path, EMPTY).run(TestRequest(only=()))
     assert (run.outcomes, run.failure) == ((), None)
 
 
@@ -117,12 +117,12 @@ def test_a_program_that_cannot_list_its_tests_is_an_error(tmp_path: Path) -> Non
     printed = ("a_test: error while loading shared libraries: libx.so: cannot open it",)
     tests = ctest_in(tmp_path, Ended(127), printed)
     with pytest.raises(StepFailed, match=r"list of `lib` in .* failed with exit code 127") as error:
-        tests.run(Asked(shard=Shard(1, 2)))
+        tests.run(TestRequest(shard=Shard(1, 2)))
     assert error.value.details == printed
 
 
 def test_a_shard_that_runs_no_test_of_its_own_fails(tmp_path: Path) -> None:
-    run = ctest_in(tmp_path, listing("a", "b", "c")).run(Asked(shard=Shard(1, 2)))
+    run = ctest_in(tmp_path, listing("a", "b", "c")).run(TestRequest(shard=Shard(1, 2)))
     assert states(run) == {"a": "errored", "c": "errored"}
     assert all(its.message.startswith("did not run: ctest") for its in run.outcomes)
     assert run.failure is not None
@@ -130,14 +130,14 @@ def test_a_shard_that_runs_no_test_of_its_own_fails(tmp_path: Path) -> None:
 
 def test_a_wanted_test_that_is_not_reported_is_an_error(tmp_path: Path) -> None:
     tests = ctest_in(tmp_path, listing("a", "b"), reports=(case("a"),))
-    run = tests.run(Asked(shard=Shard(1, 1)))
+    run = tests.run(TestRequest(shard=Shard(1, 1)))
     assert states(run) == {"a": "passed", "b": "errored"}
     assert run.failure is not None
     assert run.failure.exit_code == 1
 
 
 def test_a_test_that_a_change_reaches_and_that_does_not_run_is_an_error(tmp_path: Path) -> None:
-    run = ctest_in(tmp_path, EMPTY).run(Asked(only=("a",)))
+    run = ctest_in(tmp_path, EMPTY).run(TestRequest(only=("a",)))
     assert states(run) == {"a": "errored"}
     assert run.failure is not None
 
@@ -151,13 +151,13 @@ def test_a_test_that_an_option_leaves_out_is_none(tmp_path: Path, *, in_matrix: 
         reports=(case("a"),),
         options=options if in_matrix else (),
     )
-    run = tests.run(Asked(() if in_matrix else options, shard=Shard(1, 1)))
+    run = tests.run(TestRequest(() if in_matrix else options, shard=Shard(1, 1)))
     assert (states(run), run.failure) == ({"a": "passed"}, None)
 
 
 def test_what_does_not_run_again_stays_as_it_was(tmp_path: Path) -> None:
     tests = ctest_in(tmp_path, EMPTY, reports=(case("a", "fail", "expected 1"),))
-    run = tests.run(Asked(retries=1))
+    run = tests.run(TestRequest(retries=1))
     assert states(run) == {"a": "failed"}
     assert run.outcomes[0].message == "expected 1"
     assert run.failure is not None
@@ -169,7 +169,7 @@ def test_a_shard_of_many_tests_runs_them_all(tmp_path: Path) -> None:
     fixture = case("fixture"), case("fixture", "fail"), case("fixture")
     tests = ctest_in(tmp_path, listing(*names), reports=fixture)
     runner = replace(cast("OfCTest", tests.runner), obeys=True)
-    run = replace(tests, runner=runner).run(Asked(shard=Shard(1, 1)))
+    run = replace(tests, runner=runner).run(TestRequest(shard=Shard(1, 1)))
     assert len(runner.commands) == 2
     assert states(run) == {**dict.fromkeys(names, "passed"), "fixture": "failed"}
 
@@ -179,7 +179,7 @@ def test_a_bad_ending_outlasts_tests_that_pass_when_tried_again(tmp_path: Path) 
     names = [f"some.fairly_long_test_name_of_a_suite_number_{number:04}" for number in range(500)]
     tests = ctest_in(tmp_path, listing(*names), reports=("", case(names[-1], "fail")))
     runner = replace(cast("OfCTest", tests.runner), obeys=True, first=3)
-    run = replace(tests, runner=runner).run(Asked(shard=Shard(1, 1), retries=1))
+    run = replace(tests, runner=runner).run(TestRequest(shard=Shard(1, 1), retries=1))
     assert states(run) == {**dict.fromkeys(names, "passed"), names[-1]: "flaky"}
     assert run.failure is not None
     assert run.failure.exit_code == 3
@@ -201,7 +201,7 @@ def test_tests_that_could_not_load_a_component_name_it(
 ) -> None:
     tests = ctest_in(tmp_path, EMPTY, reports=(cases,))
     runner = replace(tests.runner, component_of=lambda file: "cublas" if "cublas" in file else None)
-    failure = replace(tests, runner=runner).run(Asked()).failure
+    failure = replace(tests, runner=runner).run(TestRequest()).failure
     assert isinstance(failure, StepFailed)
     assert "it needs `libcublas.so.13`, which is of the component `cublas`" in failure.message
     assert "`components: [cublas]`" in (failure.hint or "")
@@ -224,7 +224,7 @@ LOADER = "x: error while loading shared libraries: libcuda.so.1: cannot open sha
 def test_no_test_that_lacks_the_driver_hides_one_that_failed(
     tmp_path: Path, cases: str, state: str
 ) -> None:
-    run = ctest_in(tmp_path, EMPTY, reports=(cases,)).run(Asked())
+    run = ctest_in(tmp_path, EMPTY, reports=(cases,)).run(TestRequest())
     assert states(run) == {"a": state}
     assert (run.failure is None) == (state == "skipped")
 
@@ -256,5 +256,5 @@ def test_a_command_is_told_by_its_exit_code(
     ours = replace(place(test=LibraryTest()), root=tmp_path)
     client = cast("docker.DockerClient", None)
     runner = OfOne(client, ours, Console(), ended=Output(Ended(status), lines, "test"))
-    run = Testing(runner, LibraryTest("commands", run=("a",)), ()).run(Asked())
+    run = Testing(runner, LibraryTest("commands", run=("a",)), ()).run(TestRequest())
     assert states(run) == {"a": state}

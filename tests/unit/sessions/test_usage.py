@@ -39,6 +39,6 @@ def test_a_build_tells_what_its_compilers_read_and_its_programs_are_loaded_with(
     shutil.copy("/bin/sh", tmp_path / "program")
     (tmp_path / "elsewhere").symlink_to("/bin/sh")
     with Area(tmp_path).opened() as build:
-        used = usage.used(build)
+        used = usage.used_names(build)
     assert used["nvrtc.h"] == "obj/a.d"
     assert used["libc.so.6"] == "program"

@@ -46,7 +46,7 @@ def bad(message: str = "", output: str = "", state: State = "failed") -> TestOut
 def test_a_program_that_did_not_end_well_failed_or_got_to_no_verdict(
     output: str, ending: str, state: State, message: str
 ) -> None:
-    found = verdicts.settled(bad(output=output), ending, tells_why=False)
+    found = verdicts.classify_outcome(bad(output=output), ending, tells_why=False)
     assert found.state == state
     assert message in found.message
 
@@ -65,7 +65,7 @@ def test_a_program_that_did_not_end_well_failed_or_got_to_no_verdict(
 )
 def test_a_framework_that_says_why_is_believed(message: str, before: State, after: State) -> None:
     told = bad(message, "ImportError: of something else", state=before)
-    found = verdicts.settled(told)
+    found = verdicts.classify_outcome(told)
     assert (found.state, found.message) == (after, message)
 
 
@@ -78,14 +78,14 @@ def test_a_framework_that_says_why_is_believed(message: str, before: State, afte
     ],
 )
 def test_bazel_calls_all_an_error_that_failed(message: str, state: State) -> None:
-    found = verdicts.settled(bad(message, "said", "errored"), tells_why=False)
+    found = verdicts.classify_outcome(bad(message, "said", "errored"), tells_why=False)
     assert found.state == state
 
 
 @pytest.mark.parametrize("state", ["passed", "skipped", "flaky"])
 def test_what_is_not_bad_stays_as_it_is(state: State) -> None:
     fine = bad("ImportError: x", state=state)
-    assert verdicts.settled(fine) == fine
+    assert verdicts.classify_outcome(fine) == fine
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,14 @@ def test_an_exit_code_tells_what_a_program_came_to(
 def test_only_a_verdict_and_a_gpu_that_cuda_misses_are_excused(
     message: str, output: str, state: State, *, is_excused: bool
 ) -> None:
-    found = verdicts.excused(bad(message, output, state), ["gpu_*"], "no GPU")
+    found = verdicts.excuse_outcome(bad(message, output, state), ["gpu_*"], "no GPU")
     assert (found.state == "skipped") == is_excused
     assert found.message.startswith("no GPU") == is_excused
 
 
 def test_what_no_glob_names_is_not_excused() -> None:
     failed = bad("expected 1 device, got 0")
-    assert verdicts.excused(failed, ["other"], "no GPU") == failed
+    assert verdicts.excuse_outcome(failed, ["other"], "no GPU") == failed
 
 
 LOADER = "/build/a: error while loading shared libraries: {}: cannot open shared object file: No"
@@ -249,7 +249,7 @@ def test_a_program_that_went_on_after_another_was_not_found_failed(last: str) ->
 
 def test_a_test_that_speaks_as_bazel_does_is_not_of_bazel() -> None:
     said = "exited with error code 139"
-    assert verdicts.settled(bad(said, said), tells_why=False).state == "failed"
+    assert verdicts.classify_outcome(bad(said, said), tells_why=False).state == "failed"
 
 
 def test_a_file_of_tests_that_cannot_be_collected_lacks_no_driver() -> None:
