@@ -37,7 +37,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A directory that containers write to. It lies in one that only this machine writes to."""
+    """Directory that containers write to. Its parent is written by this machine only."""
 
     _path: Path
 
@@ -47,23 +47,23 @@ class Area:
 
     @property
     def surroundings(self) -> Path:
-        """The directory around it, which no container writes to."""
+        """The parent directory, which no container writes to."""
         return self._path.parent
 
     def shown(self, name: PurePosixPath) -> str:
-        """The path of something in it, for people."""
+        """Return the path of an entry, for messages."""
         return os.path.relpath(self._path / name)
 
     def __str__(self) -> str:
-        """The path, for messages and mounts; never for opening anything below it."""
+        """Return the path, for messages and mounts; never for opening anything below it."""
         return str(self._path)
 
     @contextmanager
     def opened(self) -> Iterator[Directory]:
-        """The directory, made where it is missing."""
-        with entries.named(self.name):
+        """Open the directory, and create it where it is missing."""
+        with entries.name_in_errors(self.name):
             self._path.mkdir(parents=True, exist_ok=True)
-            descriptor = entries.entered(os.open(self._path, os.O_PATH | os.O_CLOEXEC))
+            descriptor = entries.reopen_directory(os.open(self._path, os.O_PATH | os.O_CLOEXEC))
         try:
             yield Directory(descriptor)
         finally:
@@ -72,30 +72,30 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """An open directory. Names are relative to it; one that leads elsewhere is refused."""
+    """Open directory. Names are relative to it; one that leads out of it is refused."""
 
     _descriptor: int
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a regular file to read it. Links among its directories may lead to other places
-        of this directory; it is no link itself."""
-        with entries.named(name), self._parent(name) as (parent, last):
-            return os.fdopen(entries.regular(parent, last), "rb")
+        """Open a regular file for reading. Links among its parent directories may lead to other
+        places of this directory; the file itself must not be a link."""
+        with entries.name_in_errors(name), self._parent(name) as (parent, last):
+            return os.fdopen(entries.open_file(parent, last), "rb")
 
     def read(self, name: str, limit: int = LARGEST) -> bytes:
-        """Return what a regular file has, at most `limit` bytes."""
+        """Return the content of a regular file; Refused where it has more than `limit` bytes."""
         with self.open(name) as file:
-            found = file.read(limit + 1)
-        if len(found) > limit:
+            data = file.read(limit + 1)
+        if len(data) > limit:
             raise Refused(f"`{one_line(name)}` has more than {limit >> 20} MB")
-        return found
+        return data
 
     def text(self, name: str) -> str:
-        """Return what a regular file says, whatever its bytes are."""
+        """Return the text of a regular file, with invalid UTF-8 replaced."""
         return self.read(name).decode("utf-8", "replace")
 
     def has(self, name: str) -> bool:
-        """Return whether there is a regular file of this name at the moment."""
+        """Return whether a regular file of this name exists at the moment."""
         try:
             self.open(name).close()
         except Refused:
@@ -111,28 +111,28 @@ class Directory:
         return tuple(sorted(Listing(self._descriptor).of(patterns)))
 
     def entries(self, most: int) -> Iterator[Entry]:
-        """Return at most `most` entries of any kind, at any depth that a listing goes to."""
+        """Return at most `most` entries of any kind, to the depth limit of listings."""
         return islice(entries_below(self._descriptor), most)
 
     @property
     def is_empty(self) -> bool:
-        with os.scandir(self._descriptor) as found:
-            return next(found, None) is None
+        with os.scandir(self._descriptor) as scan:
+            return next(scan, None) is None
 
     @property
     def size(self) -> int:
-        """The bytes of all regular files in it."""
+        """The size of all regular files in it, in bytes."""
         total = 0
-        with entries.named("."):
+        with entries.name_in_errors("."):
             for directory in entries.directories(self._descriptor):
                 for name in entries.names_in(directory):
                     with suppress(FileNotFoundError):
-                        known = os.stat(name, dir_fd=directory, follow_symlinks=False)
-                        total += known.st_size if stat.S_ISREG(known.st_mode) else 0
+                        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                        total += status.st_size if stat.S_ISREG(status.st_mode) else 0
         return total
 
     def sha256(self, name: str, limit: int) -> str:
-        """Return the hash of a regular file of at most `limit` bytes."""
+        """Return the SHA-256 of a regular file of at most `limit` bytes."""
         digest, size = hashlib.sha256(), 0
         with self.open(name) as file:
             while piece := file.read(1 << 20):
@@ -143,80 +143,82 @@ class Directory:
         return digest.hexdigest()
 
     def write(self, name: str, data: bytes) -> None:
-        """Have a new file of this name, in place of whatever is there."""
+        """Write a new file, in place of any entry of this name."""
         with self._created(name) as file:
             file.write(data)
 
     def copy(self, source: Path, name: str, *, mode: int | None = None) -> None:
-        """Copy a regular file of this machine's own, with its times, and its permissions unless
-        they are given."""
+        """Copy a regular file of this machine's own, with its times, and with its permissions
+        unless there is a `mode`."""
         with open_regular(source) as original, self._created(name) as file:
             shutil.copyfileobj(original, file)
-            known = os.fstat(original.fileno())
-            permissions = stat.S_IMODE(known.st_mode if mode is None else mode)
+            status = os.fstat(original.fileno())
+            permissions = stat.S_IMODE(status.st_mode if mode is None else mode)
             os.fchmod(file.fileno(), permissions & ~entries.PRIVILEGES)
             file.flush()
-            os.utime(file.fileno(), ns=(known.st_atime_ns, known.st_mtime_ns))
+            os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
     def link(self, name: str, target: str) -> None:
-        """Have a symbolic link of this name, in place of whatever is there."""
-        with entries.named(name), self._parent(name, makes=True) as (parent, last):
+        """Create a symbolic link, in place of any entry of this name."""
+        with entries.name_in_errors(name), self._parent(name, makes=True) as (parent, last):
             entries.remove(parent, last)
             os.symlink(target, last, dir_fd=parent)
 
     def is_as(self, name: str, size: int, modified: int) -> bool:
-        """Return whether there is a regular file of this size and time of change, in ns."""
+        """Return whether a regular file has this size in bytes and this modification time in ns."""
         try:
             with self._parent(name) as (parent, last):
-                known = os.stat(last, dir_fd=parent, follow_symlinks=False)
+                status = os.stat(last, dir_fd=parent, follow_symlinks=False)
         except (OSError, Refused):
             return False
-        is_file = stat.S_ISREG(known.st_mode)
-        return is_file and (known.st_size, known.st_mtime_ns) == (size, modified)
+        is_file = stat.S_ISREG(status.st_mode)
+        return is_file and (status.st_size, status.st_mtime_ns) == (size, modified)
 
     def make_directory(self, name: str) -> None:
-        """Have a directory of this name; what else is in its way is removed."""
-        with entries.named(name):
-            os.close(entries.made(self._descriptor, entries.parts_of(name)))
+        """Create a directory with its parents; other entries in its way are removed."""
+        with entries.name_in_errors(name):
+            os.close(entries.make_directory(self._descriptor, entries.parts_of(name)))
 
     def remove(self, name: str) -> None:
-        """Remove an entry of any kind, a directory with all that is in it."""
-        with suppress(Missing), entries.named(name), self._parent(name) as (parent, last):
+        """Remove an entry of any kind, a directory with its content."""
+        with suppress(Missing), entries.name_in_errors(name), self._parent(name) as (parent, last):
             entries.remove(parent, last)
 
     def clear(self) -> None:
         """Remove everything in the directory."""
-        with entries.named("."):
+        with entries.name_in_errors("."):
             for entry in entries.names_in(self._descriptor):
                 entries.remove(self._descriptor, entry)
 
     def clear_privileges(self, *, only_own: bool = False) -> None:
-        """Take the setuid, setgid and sticky bits from the directory and everything in it, and
-        remove devices. `only_own`: remove what belongs to others as well, and let nobody else
-        write; own is what belongs to this user or to whom the directory belongs."""
-        known = os.fstat(self._descriptor)
-        owners = {os.geteuid(), known.st_uid} if only_own else None
-        taken = entries.PRIVILEGES | (stat.S_IWOTH if only_own else 0)
-        with entries.named("."):
-            entries.take_permissions(self._descriptor, taken)
+        """Remove the setuid, setgid and sticky bits from the directory and its content, and remove
+        devices. `only_own`: also remove entries of other users, and write permission for others;
+        own entries belong to this user or to the owner of the directory."""
+        status = os.fstat(self._descriptor)
+        owners = {os.geteuid(), status.st_uid} if only_own else None
+        permissions = entries.PRIVILEGES | (stat.S_IWOTH if only_own else 0)
+        with entries.name_in_errors("."):
+            entries.remove_permissions(self._descriptor, permissions)
             for directory in entries.directories(self._descriptor):
                 for name in entries.names_in(directory):
                     with suppress(FileNotFoundError):
-                        entries.make_harmless(directory, name, taken, owners)
+                        entries.make_harmless(directory, name, permissions, owners)
 
     @contextmanager
     def _created(self, name: str) -> Iterator[IO[bytes]]:
-        with entries.named(name), self._parent(name, makes=True) as (parent, last):
+        with entries.name_in_errors(name), self._parent(name, makes=True) as (parent, last):
             entries.remove(parent, last)
             with os.fdopen(os.open(last, _CREATE, 0o644, dir_fd=parent), "wb") as file:
                 yield file
 
     @contextmanager
     def _parent(self, name: str, *, makes: bool = False) -> Iterator[tuple[int, str]]:
-        """The directory that an entry is in, open, and the last part of its name. `makes`: have
-        that directory, in place of whatever else is in its way."""
+        """Open the parent directory of an entry, and return it with the last part of the name.
+        `makes`: create that directory, in place of any other entry in its way."""
         *directories, last = entries.parts_of(name)
-        descriptor = (entries.made if makes else entries.existing)(self._descriptor, directories)
+        descriptor = (entries.make_directory if makes else entries.open_through_links)(
+            self._descriptor, directories
+        )
         try:
             yield descriptor, last
         finally:

@@ -1,5 +1,5 @@
-"""Entries of a directory by its descriptor: looked at, opened, made and removed without following
-a link out of it. For `envmatrix.confined` alone."""
+"""Operations on directory entries by descriptor: open, create and remove without following a link
+out of the directory. For `envmatrix.confined` alone."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _MOST_PARTS = 256
 
 
 class Refused(EnvmatrixError):
-    """What is in the directory is not what was expected: no regular file, too large, too deep."""
+    """Unexpected content of the directory: no regular file, too large, too deep."""
 
 
 class Missing(Refused):
-    """There is no such entry."""
+    """Missing entry."""
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
-    """Say of an error of the system which entry it is about."""
+def name_in_errors(name: str) -> Iterator[None]:
+    """Convert errors of the system to errors that name the entry."""
     try:
         yield
     except FileNotFoundError as error:
@@ -45,46 +45,47 @@ def named(name: str) -> Iterator[None]:
 
 
 def parts_of(name: str) -> Sequence[str]:
-    """The components of a name or a pattern."""
+    """Return the components of a name or a pattern; Refused where it leads out of the directory."""
     parts = PurePosixPath(name).parts
     if not parts or "\0" in name or PurePosixPath(name).is_absolute() or ".." in parts:
         raise Refused(f"`{one_line(name)}` is no name of something in the directory")
     return parts
 
 
-def entered(looked: int) -> int:
-    """A directory opened from a descriptor that only looks at it, which is closed; its owner may
-    read and write it afterwards."""
+def reopen_directory(descriptor: int) -> int:
+    """Open a directory by its O_PATH descriptor, which is closed; its owner may read and write it
+    afterwards."""
     try:
-        mode = os.fstat(looked).st_mode
+        mode = os.fstat(descriptor).st_mode
         if not stat.S_ISDIR(mode):
             raise NotADirectoryError(0, "it is no directory")
         if mode & stat.S_IRWXU != stat.S_IRWXU:
             with suppress(PermissionError):  # of another user: what then fails has its own error
-                os.chmod(f"/proc/self/fd/{looked}", stat.S_IMODE(mode) | stat.S_IRWXU)  # noqa: PTH101
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=looked)
+                os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(mode) | stat.S_IRWXU)  # noqa: PTH101
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
     finally:
-        os.close(looked)
+        os.close(descriptor)
 
 
-def own_directory(top: int, parts: Sequence[str]) -> int:
-    """The directory below `top` at the end of `parts`, over no link."""
-    return _walked(top, parts, lambda at, part: os.open(part, _ENTER, dir_fd=at))
+def open_directory(top: int, parts: Sequence[str]) -> int:
+    """Open the directory at `parts` below `top`, without following links."""
+    return _walk(top, parts, lambda at, part: os.open(part, _ENTER, dir_fd=at))
 
 
-def existing(top: int, parts: Sequence[str]) -> int:
-    """The same, over links that stay below `top`: as if it were the root of all that there is."""
+def open_through_links(top: int, parts: Sequence[str]) -> int:
+    """Open the directory at `parts` below `top`, through links that stay below `top`, as if it were
+    the root directory."""
     try:
-        return own_directory(top, parts)
+        return open_directory(top, parts)
     except NotADirectoryError:  # a link is none
-        return own_directory(top, resolved(top, parts))
+        return open_directory(top, resolve_links(top, parts))
 
 
-def made(top: int, parts: Sequence[str]) -> int:
+def make_directory(top: int, parts: Sequence[str]) -> int:
     def enter(at: int, part: str) -> int:
         for _ in range(2):
             try:
-                return entered(os.open(part, _LOOK, dir_fd=at))
+                return reopen_directory(os.open(part, _LOOK, dir_fd=at))
             except FileNotFoundError:
                 pass
             except NotADirectoryError:
@@ -93,10 +94,10 @@ def made(top: int, parts: Sequence[str]) -> int:
                 os.mkdir(part, 0o755, dir_fd=at)
         return os.open(part, _ENTER, dir_fd=at)
 
-    return _walked(top, parts, enter)
+    return _walk(top, parts, enter)
 
 
-def _walked(top: int, parts: Iterable[str], enter: Callable[[int, str], int]) -> int:
+def _walk(top: int, parts: Iterable[str], enter: Callable[[int, str], int]) -> int:
     here = os.dup(top)
     for part in parts:
         try:
@@ -107,26 +108,26 @@ def _walked(top: int, parts: Iterable[str], enter: Callable[[int, str], int]) ->
     return here
 
 
-def resolved(top: int, parts: Sequence[str]) -> tuple[str, ...]:
-    """`parts` without links. Where one is exchanged for a link afterwards, it is not followed."""
-    waiting, found, links = [*reversed(parts)], list[str](), 0
-    while waiting:
-        part = waiting.pop()
-        target = _target(top, (*found, part))
+def resolve_links(top: int, parts: Sequence[str]) -> tuple[str, ...]:
+    """Return `parts` without links. One that is replaced by a link afterwards is not followed."""
+    pending, components, links = [*reversed(parts)], list[str](), 0
+    while pending:
+        part = pending.pop()
+        target = _target(top, (*components, part))
         if target is None:
-            found.append(part)
+            components.append(part)
             continue
         links += 1
-        waiting += reversed(_inside(found, target, part))
-        found.clear()
-        if links > _MOST_LINKS or len(waiting) > _MOST_PARTS:
+        pending += reversed(_inside(components, target, part))
+        components.clear()
+        if links > _MOST_LINKS or len(pending) > _MOST_PARTS:
             raise Refused(f"`{one_line(part)}` leads over too many links or directories")
-    return tuple(found)
+    return tuple(components)
 
 
 def _target(top: int, parts: Sequence[str]) -> str | None:
-    """Where a link leads; None for what is no link."""
-    directory = own_directory(top, parts[:-1])
+    """Return the target of a link; None for any other entry."""
+    directory = open_directory(top, parts[:-1])
     try:
         return os.readlink(parts[-1], dir_fd=directory)
     except OSError:
@@ -136,27 +137,28 @@ def _target(top: int, parts: Sequence[str]) -> str | None:
 
 
 def _inside(directory: Sequence[str], target: str, link: str) -> Sequence[str]:
-    """The place that a link in `directory` leads to, from the top, where that is inside."""
-    found = list(directory)
+    """Return the components below the top that a link in `directory` leads to; Refused outside
+    it."""
+    components = list(directory)
     for part in PurePosixPath(target).parts:
-        if part == "/" or (part == ".." and not found):
+        if part == "/" or (part == ".." and not components):
             raise Refused(f"`{one_line(link)}` is a link that leads out of the directory")
         if part == "..":
-            found.pop()
+            components.pop()
         else:
-            found.append(part)
-    return found
+            components.append(part)
+    return components
 
 
-def regular(directory: int, name: str) -> int:
-    """A regular file opened to be read. What it is, is asked of the same file before."""
-    looked = os.open(name, _LOOK, dir_fd=directory)
+def open_file(directory: int, name: str) -> int:
+    """Open a regular file for reading; its type is checked on the same file before."""
+    descriptor = os.open(name, _LOOK, dir_fd=directory)
     try:
-        if not stat.S_ISREG(os.fstat(looked).st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "it is no regular file")
-        return os.open(f"/proc/self/fd/{looked}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        os.close(looked)
+        os.close(descriptor)
 
 
 def names_in(directory: int) -> list[str]:
@@ -165,14 +167,14 @@ def names_in(directory: int) -> list[str]:
 
 
 def remove(parent: int, name: str) -> None:
-    """Remove an entry of an open directory. Directories in directories are moved up before they
-    are emptied, so depth costs neither stack nor descriptors."""
+    """Remove an entry of an open directory. Nested directories are moved up before they are
+    emptied, so depth costs neither stack nor descriptors."""
     if _is_unlinked(parent, name):
         return
-    waiting = [name]
-    while waiting:
-        emptied = waiting.pop()
-        directory = entered(os.open(emptied, _LOOK, dir_fd=parent))
+    pending = [name]
+    while pending:
+        emptied = pending.pop()
+        directory = reopen_directory(os.open(emptied, _LOOK, dir_fd=parent))
         try:
             for entry in names_in(directory):
                 if _is_unlinked(directory, entry):
@@ -180,84 +182,88 @@ def remove(parent: int, name: str) -> None:
                 with suppress(OSError):  # not empty, mostly
                     os.rmdir(entry, dir_fd=directory)
                     continue
-                os.close(entered(os.open(entry, _LOOK, dir_fd=directory)))  # else it cannot move
-                moved = f".removed-{os.urandom(8).hex()}"
-                os.rename(entry, moved, src_dir_fd=directory, dst_dir_fd=parent)
-                waiting.append(moved)
+                # A directory that its owner cannot write to cannot be moved.
+                os.close(reopen_directory(os.open(entry, _LOOK, dir_fd=directory)))
+                moved_name = f".removed-{os.urandom(8).hex()}"
+                os.rename(entry, moved_name, src_dir_fd=directory, dst_dir_fd=parent)
+                pending.append(moved_name)
         finally:
             os.close(directory)
         os.rmdir(emptied, dir_fd=parent)
 
 
 def _is_unlinked(parent: int, name: str) -> bool:
-    """Remove what is no directory; True also where nothing is there."""
+    """Remove an entry that is not a directory; return True also where it is missing."""
     try:
         os.unlink(name, dir_fd=parent)
     except FileNotFoundError:
         return True
     except (IsADirectoryError, PermissionError):
-        looked = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISDIR(looked.st_mode):
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
             return False
         raise
     return True
 
 
-def make_harmless(directory: int, name: str, taken: int, owners: Collection[int] | None) -> None:
-    """Take permissions from an entry; remove it where it is a device, or belongs to none of
-    `owners`."""
-    known = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    mode = known.st_mode
-    is_foreign = owners is not None and known.st_uid not in owners
+def make_harmless(
+    directory: int, name: str, permissions: int, owners: Collection[int] | None
+) -> None:
+    """Remove permissions from an entry, or the entry itself where it is a device, or belongs to
+    none of `owners`."""
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    mode = status.st_mode
+    is_foreign = owners is not None and status.st_uid not in owners
     if is_foreign or stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
         remove(directory, name)
-    elif mode & taken and not stat.S_ISLNK(mode):
-        looked = os.open(name, _LOOK, dir_fd=directory)
+    elif mode & permissions and not stat.S_ISLNK(mode):
+        descriptor = os.open(name, _LOOK, dir_fd=directory)
         try:
-            take_permissions(looked, taken)
+            remove_permissions(descriptor, permissions)
         finally:
-            os.close(looked)
+            os.close(descriptor)
 
 
-def take_permissions(descriptor: int, taken: int) -> None:
-    """Take permissions from what is open, if only to be looked at; a link has none."""
+def remove_permissions(descriptor: int, permissions: int) -> None:
+    """Remove permissions from an open entry, also from an O_PATH descriptor; a link has none."""
     mode = os.fstat(descriptor).st_mode
-    if mode & taken and not stat.S_ISLNK(mode):
-        os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(mode) & ~taken)  # noqa: PTH101
+    if mode & permissions and not stat.S_ISLNK(mode):
+        os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(mode) & ~permissions)  # noqa: PTH101
 
 
 def directories(top: int) -> Iterator[int]:
-    """`top` and every directory below it, one open at a time, however deep."""
+    """Yield `top` and every directory below it, with one descriptor open at a time, at any
+    depth."""
     here = os.dup(top)
     try:
         yield here
-        waiting = [(_identity(here), _subdirectories(here))]
-        while waiting:
-            _, names = waiting[-1]
+        pending = [(_identity(here), _subdirectories(here))]
+        while pending:
+            _, names = pending[-1]
             if names:
                 try:
-                    below = entered(os.open(names.pop(), _LOOK, dir_fd=here))
+                    below = reopen_directory(os.open(names.pop(), _LOOK, dir_fd=here))
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 os.close(here)
                 here = below
                 yield here
-                waiting.append((_identity(here), _subdirectories(here)))
+                pending.append((_identity(here), _subdirectories(here)))
                 continue
-            waiting.pop()
-            if waiting:
+            pending.pop()
+            if pending:
                 above = os.open("..", _ENTER, dir_fd=here)
                 os.close(here)
                 here = above
-                if _identity(here) != waiting[-1][0]:
+                if _identity(here) != pending[-1][0]:
                     raise Refused("the directory changed while it was looked at")
     finally:
         os.close(here)
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
-    known = os.fstat(descriptor)
-    return known.st_dev, known.st_ino
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _subdirectories(directory: int) -> list[str]:

@@ -25,7 +25,7 @@ _Visit: TypeAlias = tuple[_Parts, _Parts, frozenset[_Parts]]
 
 @dataclass(frozen=True, slots=True, order=True)
 class File:
-    """A regular file by its name in the directory, as a pattern spells it; `size` in bytes."""
+    """Regular file by its name in the directory, as a pattern spells it; `size` in bytes."""
 
     name: str
     size: int
@@ -36,33 +36,33 @@ Kind: TypeAlias = Literal["file", "directory", "link", "other"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """What is in a directory, by its name in there."""
+    """Directory entry, by its path in the directory."""
 
     name: str
     kind: Kind
 
 
 def entries_below(top: int) -> Iterator[Entry]:
-    """Entries of any kind, as they come, but not those that lie too deep."""
-    waiting: list[_Parts] = [()]
-    while waiting:
-        place = waiting.pop()
-        for entry in _in(top, place):
+    """Yield entries of any kind, unsorted, without those beyond the depth limit."""
+    pending: list[_Parts] = [()]
+    while pending:
+        directory = pending.pop()
+        for entry in _scan(top, directory):
             kind = _kind(entry)
-            yield Entry("/".join((*place, entry.name)), kind)
-            if kind == "directory" and len(place) < DEEPEST:
-                waiting.append((*place, entry.name))
+            yield Entry("/".join((*directory, entry.name)), kind)
+            if kind == "directory" and len(directory) < DEEPEST:
+                pending.append((*directory, entry.name))
 
 
-def _in(top: int, place: _Parts) -> Iterator[os.DirEntry[str]]:
-    """The entries of a directory; none where it is not to be read, or gone."""
+def _scan(top: int, place: _Parts) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries of a directory; nothing where it is unreadable or missing."""
     try:
-        directory = entries.own_directory(top, place)
+        directory = entries.open_directory(top, place)
     except OSError:
         return
     try:
-        with os.scandir(directory) as found:
-            yield from found
+        with os.scandir(directory) as scan:
+            yield from scan
     finally:
         os.close(directory)
 
@@ -76,53 +76,57 @@ def _kind(entry: os.DirEntry[str]) -> Kind:
 
 
 class Listing:
-    """The files below an open directory that match patterns, within limits."""
+    """Files below an open directory that match patterns, within limits."""
 
     def __init__(self, top: int) -> None:
         self._top = top
         self._entries = 0
-        self._found: dict[str, File] = {}
+        self._files: dict[str, File] = {}
 
     def of(self, patterns: Iterable[str]) -> Iterable[File]:
-        rests = frozenset(tuple(entries.parts_of(pattern)) for pattern in patterns)
-        waiting: list[_Visit] = [((), (), rests)]
-        while waiting:
-            waiting += self._look_in(*waiting.pop())
-        return self._found.values()
+        remainders = frozenset(tuple(entries.parts_of(pattern)) for pattern in patterns)
+        pending: list[_Visit] = [((), (), remainders)]
+        while pending:
+            pending += self._look_in(*pending.pop())
+        return self._files.values()
 
     def _look_in(
-        self, place: _Parts, spelled: _Parts, rests: frozenset[_Parts]
+        self, place: _Parts, spelled: _Parts, remainders: frozenset[_Parts]
     ) -> Iterator[_Visit]:
-        """What is to be looked at below `place`, which patterns spell `spelled`, and with which
-        rests of patterns."""
-        open_rests = _with_no_directories(rests)
-        for entry in _in(self._top, place):
+        """Yield the directories to visit below `place`, which patterns spell `spelled`, with the
+        remainders of patterns for them."""
+        expanded = _expand_double_stars(remainders)
+        for entry in _scan(self._top, place):
             self._count()
-            yield from self._below(entry, place, spelled, open_rests)
+            yield from self._below(entry, place, spelled, expanded)
 
     def _below(
-        self, entry: os.DirEntry[str], place: _Parts, spelled: _Parts, rests: frozenset[_Parts]
+        self, entry: os.DirEntry[str], place: _Parts, spelled: _Parts, remainders: frozenset[_Parts]
     ) -> Iterator[_Visit]:
         name = (*spelled, entry.name)
         if entry.is_dir(follow_symlinks=False):
-            if onward := frozenset(_onward(rests, entry.name)):
+            if onward := frozenset(_onward(remainders, entry.name)):
                 if len(place) >= DEEPEST:
                     raise Refused(f"`{one_line(name[0])}` is more than {DEEPEST} directories deep")
                 yield (*place, entry.name), name, onward
         elif entry.is_symlink():
-            onward = frozenset(rest[1:] for rest in rests if rest[0] == entry.name and rest[1:])
+            onward = frozenset(
+                remainder[1:]
+                for remainder in remainders
+                if remainder[0] == entry.name and remainder[1:]
+            )
             if onward:
                 with suppress(OSError, Refused):
-                    yield entries.resolved(self._top, (*place, entry.name)), name, onward
+                    yield entries.resolve_links(self._top, (*place, entry.name)), name, onward
         elif entry.is_file(follow_symlinks=False) and any(
-            _is_last(rest, entry.name) for rest in rests
+            _is_last(remainder, entry.name) for remainder in remainders
         ):
             self._add("/".join(name), entry)
 
     def _add(self, name: str, entry: os.DirEntry[str]) -> None:
         with suppress(OSError):
-            self._found[name] = File(name, entry.stat(follow_symlinks=False).st_size)
-        if len(self._found) > MOST_FILES:
+            self._files[name] = File(name, entry.stat(follow_symlinks=False).st_size)
+        if len(self._files) > MOST_FILES:
             raise Refused(f"the patterns match more than {MOST_FILES} files")
 
     def _count(self) -> None:
@@ -131,23 +135,23 @@ class Listing:
             raise Refused(f"the directory has more than {MOST_ENTRIES} entries")
 
 
-def _with_no_directories(rests: frozenset[_Parts]) -> frozenset[_Parts]:
-    """`rests`, and what is left of them where `**` is no directory at all."""
-    found = set(rests)
-    for rest in rests:
-        while rest[0] == "**" and rest[1:]:
-            rest = rest[1:]
-            found.add(rest)
-    return frozenset(found)
+def _expand_double_stars(remainders: frozenset[_Parts]) -> frozenset[_Parts]:
+    """Return `remainders`, and those where `**` matches no directory."""
+    expanded = set(remainders)
+    for remainder in remainders:
+        while remainder[0] == "**" and remainder[1:]:
+            remainder = remainder[1:]
+            expanded.add(remainder)
+    return frozenset(expanded)
 
 
-def _onward(rests: Iterable[_Parts], name: str) -> Iterator[_Parts]:
-    for rest in rests:
-        if rest[0] == "**":
-            yield rest
-        elif rest[1:] and fnmatchcase(name, rest[0]):
-            yield rest[1:]
+def _onward(remainders: Iterable[_Parts], name: str) -> Iterator[_Parts]:
+    for remainder in remainders:
+        if remainder[0] == "**":
+            yield remainder
+        elif remainder[1:] and fnmatchcase(name, remainder[0]):
+            yield remainder[1:]
 
 
-def _is_last(rest: _Parts, name: str) -> bool:
-    return len(rest) == 1 and fnmatchcase(name, rest[0])
+def _is_last(remainder: _Parts, name: str) -> bool:
+    return len(remainder) == 1 and fnmatchcase(name, remainder[0])
