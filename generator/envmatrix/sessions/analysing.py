@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SARIF = "analysis.sarif"
 COVERAGE_FILE = "coverage.json"
 
-# What a whole report may have, in bytes.
+# Largest coverage report, in bytes.
 _LARGEST_REPORT = 1 << 30
 
 # Where ABIs are written, in the build directory.

@@ -56,7 +56,7 @@ VARIANTS: Mapping[str, Variant] = {
     "size": Variant(),
     "licences": Variant(),
 }
-# What runs the tests to find something.
+# Analyses that run the tests.
 SANITIZERS = ("asan", "ubsan", "tsan")
 
 
@@ -234,7 +234,7 @@ def licences_by_package(text: str) -> Mapping[str, tuple[str, ...]]:
     return {package: tuple(dict.fromkeys(licences)) for package, licences in by_package.items()}
 
 
-# What stands for the version of the format until the gcovr that reads it has told its own.
+# Placeholder for the format version, replaced by that of the gcovr that reads the file.
 TRACE_VERSION = "of the reader"
 
 # Gives the traces `*.json` in a directory the version that gcovr here reads, and merges them.

@@ -16,10 +16,10 @@ from envmatrix.sessions.steps import BUILD, Workplace
 
 # Where frameworks write their reports, in the build directory.
 REPORTS = "reports"
-# What the names of one batch take on its command line, in bytes. Linux has 128 KB for an argument;
+# Limits of the names of one batch on its command line, in bytes. Linux has 128 KB for an argument;
 # CMake has 64 KB for what it compiles an expression to, which is up to four times as long as that.
 ARGUMENT, EXPRESSION = 64 << 10, 16 << 10
-# What an argument, or an alternative of an expression, takes beside its text.
+# Overhead of an argument, or of an alternative of an expression, in bytes.
 _EACH = 8
 
 

@@ -28,7 +28,7 @@ def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
     return tuple(_SYSTEMS[place.library.build.system](place, jobs))
 
 
-# What Python programs find: the wheels that were built, unpacked.
+# Directory of the unpacked wheels of the build, which Python programs import from.
 SITE = "site"
 _SITE = f"""
 unpacked=$1
@@ -58,7 +58,7 @@ for wheel in wheels:
 """
 UNPACK_WHEELS = Command("compile", ["sh", "-euc", _SITE, "sh", _UNPACK])
 
-# What the shell of a second step says first, to its standard error.
+# First output of the shell of a second step, to its standard error.
 BEGIN = b"\n"
 
 
@@ -202,7 +202,7 @@ def _python(place: Workplace, jobs: int) -> Sequence[Command]:
     settings = [f"--config-setting={option}" for option in build.options]
     parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(jobs), "MAX_JOBS": str(jobs)}
     argv += [*settings, "--outdir", WHEELS, "."]
-    # What the library says itself comes with its container.
+    # The library's own variables are set in its container.
     same = {name: text for name, text in _SAME_WHEELS.items() if name not in build.environment}
     command = ["sh", "-euc", _WITH_USUAL_MODES, "sh", *argv]
     return (Command("compile", command, place.tree, {**parallel, **same}),)

@@ -21,14 +21,14 @@ class Judgement:
     hint: str = ""
 
 
-# What a step is told that asks for a network.
+# Message and hint for a step that needs a network.
 NO_NETWORK = "it asks for a network, and containers have none"
 VENDOR = (
     "list what it downloads as its `source` or its `requires`, or have it in the source tree; for "
     "FetchContent: `options: [-DFETCHCONTENT_SOURCE_DIR_<NAME>=/src/<directory>]`"
 )
 
-# What a step is told that starts a program which is not there.
+# Message and hint for a step that starts a missing program.
 NO_PROGRAM = "the image has no program `{0}`"
 PACKAGE = "add its package to a flavour in envs/"
 
@@ -123,7 +123,7 @@ _RULES: Sequence[_Rule] = (
     ),
 )
 
-# What CMake says of a program that a library requires, over several lines.
+# CMake's multi-line error for a missing program that a library requires.
 _PROGRAM = re.compile(r"\(find_program\): Could not find \w+ using the following names: ([\w+.-]+)")
 
 
@@ -165,7 +165,7 @@ def asks_again(line: str) -> bool:
 _LIBRARY = r"(?<![^\s'\"`:=,(])(?:(?!/(?:src|build)/)/[^\s'\"`:]*/)(lib[\w+-]+\.(?:so|a)\b[.\d]*)"
 # How variables of CMake are called that hold a library or where its headers are.
 _VARIABLE = r"(?:CUDA_)?(\w+?)_(?:LIB|LIBRARY|LIBRARIES|INCLUDE_DIRS?)"
-# What a compiler, a linker and build systems say of something that is not there.
+# Errors of compilers, linkers and build systems for missing headers, libraries and targets.
 _MISSING = (
     r"fatal error: '?([\w./+-]+)'?(?::| file) (?:No such file|not found)",
     r"(?:cannot|could not) open source file \"([\w./+-]+)\"",

@@ -22,7 +22,7 @@ _IMAGE = struct.Struct("<HHIQ")
 _ARCHITECTURE, _SHORTEST = 28, 32
 _PTX, _SASS = 1, 2
 
-# What CMake compiles to learn about a compiler, which is no part of what a library makes.
+# CMake's compiler checks, which are no outputs of the library.
 _PROBE = re.compile(r"(?:^|/)CMakeFiles/(?:\d[^/]*/CompilerId|CMakeScratch/|CMakeTmp/)")
 
 _CHUNK = 1 << 20

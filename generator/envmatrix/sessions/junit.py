@@ -14,7 +14,7 @@ from envmatrix.sessions.outcomes import State, TestOutcome
 
 # Beyond these a file is no report: cases, and elements in each other.
 _MOST_CASES, _DEEPEST = 200_000, 100
-# What one test printed, its name and its time are cut to these, in characters.
+# Longest output, name and time of a test, in characters; longer ones are cut.
 PRINTED, LONGEST_NAME, _LONGEST_NUMBER = 64 << 10, 2000, 50
 # No test takes a year; what says so does not know.
 _LONGEST_TIME = 365 * 86_400.0
@@ -219,7 +219,7 @@ _TAGS = {
 }
 
 
-# What XML 1.0 cannot hold.
+# Characters that XML 1.0 does not allow.
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -13,7 +13,7 @@ _HEAD, _TAIL = 24 << 20, (8 << 20) - 1024
 _LAST_BYTES, _LAST_LINES, _LONGEST_LINE = 512 << 10, 2_000, 4096
 # As much of a log as the results store keeps.
 _EXCERPT = 256 << 10
-# What is added at once.
+# Bytes that are added at once.
 _PIECE = 64 << 10
 
 

@@ -10,11 +10,10 @@ from typing import Literal, TypeAlias
 
 from envmatrix.errors import EnvmatrixError
 
-# What is in a build directory: a program, library or object, another file, a link, a directory, or
-# what is none of these.
+# Kinds of entries of a build directory; a program, library or object is a binary.
 Kind: TypeAlias = Literal["binary", "file", "link", "directory", "other"]
 
-# What build systems write for themselves, and the copy of the source.
+# Internal directories of build systems, and the copy of the source.
 _OWN = ("CMakeFiles", ".bazel", "meson-private", "meson-info", "source", "reports", "Testing")
 _OBJECTS = (".o", ".obj")
 _SHOWN = 5

@@ -37,7 +37,7 @@ class Artifact:
 State: TypeAlias = Literal["passed", "flaky", "failed", "errored", "skipped", "killed"]
 
 
-# Those that tests are counted by, in the order that people read them.
+# States that summaries count, in their order.
 COUNTED: Sequence[State] = ("passed", "flaky", "failed", "errored", "skipped")
 
 
@@ -180,7 +180,7 @@ def worst_by_name(outcomes: Iterable[TestOutcome]) -> tuple[TestOutcome, ...]:
     return tuple(by_name.values())
 
 
-# What a list of tests or of measurements may have, in characters.
+# Longest list of tests or of measurements, in characters.
 _LARGEST_LIST = 16 << 20
 
 
@@ -210,7 +210,7 @@ def _measurement(row: Any) -> Measurement:
     return Measurement(name, float(value), unit, direction)
 
 
-# What CMake compiles to learn about a compiler, under names that are new each time.
+# CMake's compiler checks, under names that are new each time.
 _PROBE = re.compile(r"/CMakeScratch/|/CMakeFiles/(CMakeTmp/|\d)|/CMakeTmp/")
 
 

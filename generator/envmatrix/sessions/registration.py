@@ -25,7 +25,7 @@ VERBS = {
     "perf": ("perf", "Measure the libraries in {cell} on a GPU."),
     "shell": ("shell", "Open a shell in the container of {cell}."),
 }
-# What a single library has sessions for, where there are several.
+# Sessions of a single library, in cells with several.
 _LIBRARY_VERBS = {
     "build": ("compile", "Compile {library} for {cell}."),
     "test": ("test", "Compile and test {library} in {cell}."),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import docker
 
 SHOWN_LINES = 60
-# What has to stay free on a disk that a container writes to, in bytes.
+# Free space that a container has to leave on its disk, in bytes.
 FREE_DISK = 2 << 30
 # How often a step is begun that the engine failed.
 _ENGINE_ATTEMPTS = 2
@@ -280,7 +280,7 @@ class _Stage:
 
     def end(self, status: int) -> None:
         self._is_over = True
-        # What tests come to is not known by how their program ended.
+        # The exit code of a test program does not tell the outcomes of its tests.
         failed = "ended" if self.step == "test" else "failed"
         self._display.finished(self.step, failed if status else "done")
         seconds = time.monotonic() - self._begun

@@ -30,7 +30,7 @@ _LAUNCHER = f"{PROGRAMS}/compile-cached"
 REQUIRES = "/requires"
 COPY = "source"
 
-# What each compilation found in the compiler cache, written by the launcher.
+# Hits and misses of the compiler cache by compilation, written by the launcher.
 COMPILATIONS = "compilations.log"
 
 # The first release whose reference has `--objdir-as-tempdir`.

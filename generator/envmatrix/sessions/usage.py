@@ -10,7 +10,7 @@ from envmatrix.confined import Directory, Refused
 from envmatrix.sessions import binaries
 from envmatrix.sessions.buildsystems import DEPS, GRAPH
 
-# What Ninja, compilers for Make and CMake leave that names headers and libraries.
+# Files of Ninja, CMake and compilers that name headers and libraries.
 _TEXTS = (GRAPH, DEPS, "**/build.ninja", "**/*.d", "**/link.txt")
 # More files than that are not looked at for what they are loaded with.
 _MOST_ENTRIES = 20_000

@@ -17,16 +17,16 @@ from fnmatch import fnmatchcase
 from envmatrix.sessions.assertions import failed_assertion, shorten
 from envmatrix.sessions.outcomes import TestOutcome
 
-# What is to be settled, and tried again.
+# States that are classified further, and retried.
 BAD = ("failed", "errored")
 
 # Above this an exit code tells the signal that ended a program; signals have these numbers.
 _SIGNALS, _LAST_SIGNAL = 128, 31
-# What a shell ends with where it could not start a program.
+# Exit codes of a shell that could not start a program.
 _NOT_FOUND = 127
 _NOT_STARTED = {126: "not executable", _NOT_FOUND: "not found"}
 
-# What a shell and the loader say last where a program could not be started: they end with 126 or
+# Last output of a shell or the loader where a program could not be started: they end with 126 or
 # 127, and what began it may end otherwise.
 _NO_START = re.compile(
     r"""
@@ -41,7 +41,7 @@ _NO_START = re.compile(
     """,
     re.VERBOSE,
 )
-# What Python, CTest and a shell say last where a program did not get to its own work, or crashed.
+# Last output of Python, CTest or a shell where a program did not start its own work, or crashed.
 _NO_WORK = re.compile(
     r"""
       ^Unable\sto\sfind\sexecutable
@@ -78,7 +78,7 @@ _TRACEBACK = re.compile(
 )
 NEEDS_DRIVER = "needs the NVIDIA driver, which only a machine with a GPU has"
 
-# What CUDA, its loader and programs on top of it say where there is no GPU.
+# Messages of CUDA, its loader and programs on top of it without a GPU.
 _NO_DEVICE = re.compile(
     rf"""
       no\sCUDA-capable\sdevice
