@@ -144,13 +144,13 @@ class Directory:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a new file, in place of any entry of this name."""
-        with self._created(name) as file:
+        with self._create(name) as file:
             file.write(data)
 
     def copy(self, source: Path, name: str, *, mode: int | None = None) -> None:
         """Copy a regular file of this machine's own, with its times, and with its permissions
         unless there is a `mode`."""
-        with open_regular(source) as original, self._created(name) as file:
+        with open_regular(source) as original, self._create(name) as file:
             shutil.copyfileobj(original, file)
             status = os.fstat(original.fileno())
             permissions = stat.S_IMODE(status.st_mode if mode is None else mode)
@@ -205,7 +205,7 @@ class Directory:
                         entries.make_harmless(directory, name, permissions, owners)
 
     @contextmanager
-    def _created(self, name: str) -> Iterator[IO[bytes]]:
+    def _create(self, name: str) -> Iterator[IO[bytes]]:
         with entries.name_in_errors(name), self._parent(name, makes=True) as (parent, last):
             entries.remove(parent, last)
             with os.fdopen(os.open(last, _CREATE, 0o644, dir_fd=parent), "wb") as file:
