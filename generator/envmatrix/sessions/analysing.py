@@ -133,7 +133,7 @@ class Analysis:
     def _command(self, kind: str, execution: Execution) -> Sequence[str]:
         place = execution.place
         checks = place.source / place.path / ".clang-tidy"
-        return analysis.commands(
+        return analysis.analysis_command(
             kind,
             gcc=place.cell.toolchain.gcc,
             jobs=execution.jobs,
@@ -170,9 +170,9 @@ class Analysis:
 
     def _sanitize(self, kind: str) -> None:
         execution, _ = self._build(kind)
-        before = len(self.tests)
+        first = len(self.tests)
         self._run_tests(execution)
-        for outcome in self.tests[before:]:
+        for outcome in self.tests[first:]:
             self.findings += analysis.of_sanitizer(kind, outcome.output.splitlines())
         self.findings += analysis.of_sanitizer(kind, lines_of(execution.place.log("test")))
 

@@ -60,7 +60,9 @@ VARIANTS: Mapping[str, Variant] = {
 SANITIZERS = ("asan", "ubsan", "tsan")
 
 
-def commands(kind: str, *, gcc: str, jobs: int, tree: str, has_checks: bool) -> Sequence[str]:
+def analysis_command(
+    kind: str, *, gcc: str, jobs: int, tree: str, has_checks: bool
+) -> Sequence[str]:
     """Return the program that analyses a built library; `has_checks` if the library itself
     configures the checks of clang-tidy."""
     database = f"{BUILD}/compile_commands.json"
@@ -173,32 +175,32 @@ def of_abidiff(name: str, lines: Iterable[str]) -> Iterator[Finding]:
         if match := _ABI.match(line):
             word = _ABI_WORDS[match["kind"]]
             level: Level = "note" if word == "added" else "error"
-            what = match["what"] or match["symbol"]
-            yield Finding("abidiff", word, f"{what} is {word}", name, 0, level)
+            symbol = match["what"] or match["symbol"]
+            yield Finding("abidiff", word, f"{symbol} is {word}", name, 0, level)
 
 
 # By how much a file may grow, as a ratio and in bytes.
 _GROWTH, _GROWTH_BYTES = 1.05, 4096
 
 
-def of_sizes(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Finding]:
+def of_sizes(baseline: Mapping[str, int], current: Mapping[str, int]) -> Iterator[Finding]:
     """Return a finding for each file that grew by more than 5 % and 4 kB since the baseline."""
-    for name, size in sorted(now.items()):
-        was = before.get(name)
-        if was and size > was * _GROWTH and size > was + _GROWTH_BYTES:
-            message = f"{name} has {size} bytes, {size - was} more than in the baseline"
+    for name, size in sorted(current.items()):
+        previous = baseline.get(name)
+        if previous and size > previous * _GROWTH and size > previous + _GROWTH_BYTES:
+            message = f"{name} has {size} bytes, {size - previous} more than in the baseline"
             yield Finding("size", "growth", message, name)
 
 
 def of_licences(
-    before: Iterable[str] | None, now: Mapping[str, Sequence[str]]
+    baseline: Iterable[str] | None, current: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
     """Return the licences of linked packages that the baseline does not have; nothing without a
     baseline."""
-    if before is None:
+    if baseline is None:
         return
-    accepted = set(before)
-    for package, licences in sorted(now.items()):
+    accepted = set(baseline)
+    for package, licences in sorted(current.items()):
         for licence in licences:
             if licence not in accepted:
                 message = f"`{package}`, which is linked, has the licence `{licence}`"

@@ -58,7 +58,7 @@ def _doctest(match: re.Match[str], following: Sequence[str]) -> str:
     return f"{match['place']}: {' '.join([match['text'], *values])}"
 
 
-def _placed(match: re.Match[str], _following: Sequence[str]) -> str:
+def _with_place(match: re.Match[str], _following: Sequence[str]) -> str:
     return f"{match['place']}: {match['text']}"
 
 
@@ -72,7 +72,7 @@ _FORMS: Sequence[tuple[re.Pattern[str], _Describe]] = (
     (_GOOGLETEST, _paragraph),
     (_CATCH2, _paragraph),
     (_DOCTEST, _doctest),
-    (_BOOST, _placed),
-    (_ASSERT, _placed),
+    (_BOOST, _with_place),
+    (_ASSERT, _with_place),
     (_PYTEST, _alone),
 )

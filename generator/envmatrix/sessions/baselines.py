@@ -69,7 +69,7 @@ def _document(root: Path, library: str) -> dict[str, Any]:
     return document
 
 
-def _broken(root: Path, library: str, why: object) -> ConfigurationError:
+def _broken(root: Path, library: str, reason: object) -> ConfigurationError:
     name = file_of(root, library).relative_to(root)
     hint = "restore it from version control, or remove it and run with `--update-baseline`"
-    return ConfigurationError(Problem(f"`{name}` is no baseline: {why}", hint=hint))
+    return ConfigurationError(Problem(f"`{name}` is no baseline: {reason}", hint=hint))

@@ -46,12 +46,12 @@ def parts(
     part: list[str] = []
     size = 0
     for name in names:
-        own = len(spelled(name).encode()) + _EACH
-        if part and size + own > most:
+        length = len(spelled(name).encode()) + _EACH
+        if part and size + length > most:
             yield tuple(part)
             part, size = [], 0
         part.append(name)
-        size += own
+        size += length
     if part:
         yield tuple(part)
 
@@ -132,7 +132,7 @@ class Framework:
 def listed_names(framework: Framework, batch: Batch, text: str) -> tuple[str, ...]:
     """Return the tests of a listing; EnvmatrixError where it cannot be parsed."""
     try:
-        return tuple(dict.fromkeys(map(_checked, framework.names(batch, bounded(text)))))
+        return tuple(dict.fromkeys(map(_check_name, framework.names(batch, bounded(text)))))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise EnvmatrixError(
             f"the list of tests of `{batch.argv[0]}` cannot be read: {error}",
@@ -140,7 +140,7 @@ def listed_names(framework: Framework, batch: Batch, text: str) -> tuple[str, ..
         ) from error
 
 
-def _checked(name: object) -> str:
+def _check_name(name: object) -> str:
     if not isinstance(name, str):
         raise TypeError(f"the name of a test is no text, but {type(name).__name__}")
     return name

@@ -149,9 +149,9 @@ def _members(handle: IO[bytes]) -> Iterator[bytes]:
     for name, start, length in _entries(handle, is_thin=False):
         if name not in _TABLES:
             # BSD's ar has long names before the member, and counts them as part of it.
-            own = name.removeprefix(b"#1/")
-            skipped = int(own) if name.startswith(b"#1/") and own.isdigit() else 0
-            yield _read(handle, start + min(skipped, length), 64)
+            digits = name.removeprefix(b"#1/")
+            name_length = int(digits) if name.startswith(b"#1/") and digits.isdigit() else 0
+            yield _read(handle, start + min(name_length, length), 64)
 
 
 def _entries(handle: IO[bytes], *, is_thin: bool) -> Iterator[tuple[bytes, int, int]]:

@@ -77,7 +77,7 @@ _WHOLE = 'IFS=; whole="$*"; unset IFS; set --; eval "$whole"'
 _PART = 32_000
 
 
-def shell(text: str) -> Sequence[str]:
+def shell_command(text: str) -> Sequence[str]:
     """Return the argument vector that runs a script with `sh`, however long it is."""
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
     return ["sh", "-euc", _WHOLE, "sh", *parts]
@@ -96,14 +96,14 @@ def _line(command: Command) -> str:
 
 def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
     build = place.library.build
-    how = ["--preset", build.preset] if build.preset else _CMAKE_DEFAULTS
+    base = ["--preset", build.preset] if build.preset else _CMAKE_DEFAULTS
     # The flags of a variant are all that counts, and tools want to know how files are compiled.
     variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
-    own = (*build.options, *(variant if place.variant.name else ()))
+    options = (*build.options, *(variant if place.variant.name else ()))
     targets = ["--target", *build.targets] if build.targets else []
-    configured = ["sh", "-euc", _CONFIGURE, "cmake", "-S", place.tree, "-B", BUILD, *how, *own]
+    argv = ["sh", "-euc", _CONFIGURE, "cmake", "-S", place.tree, "-B", BUILD, *base, *options]
     return (
-        Command("configure", configured),
+        Command("configure", argv),
         Command("compile", ["sh", "-euc", _COMPILE, "sh", str(jobs), *targets]),
     )
 

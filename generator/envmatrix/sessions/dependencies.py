@@ -268,13 +268,13 @@ def _add_later(chosen: dict[str, str], earlier: Mapping[str, Collection[str]]) -
     for name, others in earlier.items():
         for other in others:
             later.setdefault(other, []).append(name)
-    waiting = list(chosen)
-    while waiting:
-        test = waiting.pop(0)
+    pending = list(chosen)
+    while pending:
+        test = pending.pop(0)
         for name in later.get(test, ()):
             if name not in chosen:
                 chosen[name] = f"depends on the test `{test}`"
-                waiting.append(name)
+                pending.append(name)
 
 
 def is_ignored(file: str, globs: Sequence[str]) -> bool:

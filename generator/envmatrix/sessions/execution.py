@@ -60,16 +60,16 @@ class Execution:
         from envmatrix.sessions import usage
 
         with self.place.build.opened() as build:
-            used = usage.used_names(build)
+            sources = usage.used_names(build)
         undeclared: dict[str, Problem] = {}
-        for file in sorted(used):
+        for file in sorted(sources):
             if (component := component_of(file)) in self.runner.borrowed:
-                problem = self._undeclared(str(component), file, used[file])
+                problem = self._undeclared_problem(str(component), file, sources[file])
                 undeclared.setdefault(str(component), problem)
         if undeclared:
             raise ConfigurationError(*(undeclared[name] for name in sorted(undeclared)))
 
-    def _undeclared(self, component: str, file: str, evidence: str) -> Problem:
+    def _undeclared_problem(self, component: str, file: str, evidence: str) -> Problem:
         name = self.place.library.name
         return Problem(
             f"library `{name}` uses `{file}` of the component `{component}`, which is there for "
@@ -129,7 +129,7 @@ class Execution:
     def _run_commands(self, commands: Sequence[Command]) -> Output:
         """Run all commands in one container: starting one takes longer than some commands."""
         text = buildsystems.script([*commands, buildsystems.UNPACK_WHEELS])
-        spec = steps.compiler(self.place, buildsystems.shell(text))
+        spec = steps.compiler(self.place, buildsystems.shell_command(text))
         first, *others = dict.fromkeys(command.step for command in commands)
         timeout = self.place.library.build.timeout
         return self.runner.output(first, spec, timeout, then=next(iter(others), None))

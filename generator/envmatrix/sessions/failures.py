@@ -127,7 +127,7 @@ _RULES: Sequence[_Rule] = (
 _PROGRAM = re.compile(r"\(find_program\): Could not find \w+ using the following names: ([\w+.-]+)")
 
 
-# A compiler that refuses what it reads: nothing that was said before is the reason.
+# Error of a compiler: earlier lines are not the cause.
 _REFUSED = re.compile(r"^\S+[:(]\d+(?::\d+)?\)?: error\b")
 
 

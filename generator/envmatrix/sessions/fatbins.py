@@ -62,9 +62,9 @@ def difference(code: DeviceCode, architectures: Sequence[str]) -> str | None:
     expected = {int(name.rstrip("af")) for name in architectures}
     missing, extra = sorted(expected - code.sass), sorted(code.sass - expected)
     ptx_only = [number for number in missing if any(ptx <= number for ptx in code.ptx)]
-    absent = [number for number in missing if number not in ptx_only]
+    no_code = [number for number in missing if number not in ptx_only]
     differences = (
-        ("none for", absent),
+        ("none for", no_code),
         ("only PTX for", ptx_only),
         ("also some for", extra),
     )
@@ -88,26 +88,26 @@ def _images(handle: IO[bytes]) -> Iterator[tuple[int, int]]:
             header = handle.read(_SHORTEST)
             if len(header) < _SHORTEST:
                 break
-            kind, _, own, image = _IMAGE.unpack_from(header)
-            if own < _SHORTEST:
+            kind, _, header_size, image_size = _IMAGE.unpack_from(header)
+            if header_size < _SHORTEST:
                 break
             yield kind, *struct.unpack_from("<I", header, _ARCHITECTURE)
-            offset += own + image
+            offset += header_size + image_size
 
 
 def _containers(handle: IO[bytes], size: int) -> Iterator[int]:
     """Yield the offsets of containers."""
-    offset, before = 0, b""
+    offset, overlap = 0, b""
     while offset < size:
         handle.seek(offset)
         chunk = handle.read(min(_CHUNK, size - offset))
         if not chunk:
             return
-        window, start = before + chunk, offset - len(before)
+        window, start = overlap + chunk, offset - len(overlap)
         place = window.find(_MAGIC)
         while place >= 0:
             if start + place + _CONTAINER.size <= size:
                 yield start + place
             place = window.find(_MAGIC, place + 1)
-        before = window[-(len(_MAGIC) - 1) :]
+        overlap = window[-(len(_MAGIC) - 1) :]
         offset += len(chunk)

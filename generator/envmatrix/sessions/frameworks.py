@@ -50,15 +50,15 @@ def _ctest(
         return (Batch([*argv, *arguments], report),)
     return [
         Batch([*argv, "-R", _in_cmake(part), *arguments], report, tests=part)
-        for part in parts(selected, EXPRESSION, _escaped)
+        for part in parts(selected, EXPRESSION, _escape)
     ]
 
 
 def _in_cmake(names: Sequence[str]) -> str:
-    return f"^({'|'.join(map(_escaped, names))})$"
+    return f"^({'|'.join(map(_escape, names))})$"
 
 
-def _escaped(name: str) -> str:
+def _escape(name: str) -> str:
     """Escape a name for a regular expression of CMake, which has few special characters."""
     return re.sub(r"([][\\.*+?^$()|])", r"\\\1", name)
 
@@ -200,7 +200,7 @@ def _pytest_name(_batch: Batch, case: Case, _file: str) -> str:
     return "::".join([case.file, *inner, case.name])
 
 
-def _dotted(name: str) -> str:
+def _dotted_name(name: str) -> str:
     """Return a node id with one separator for files and classes: reports do not always distinguish
     them."""
     path, bracket, parameters = name.partition("[")
@@ -298,7 +298,7 @@ def _bazel_label(name: str) -> str:
     return name.partition(" ")[0]
 
 
-# Where the parts of a target are told that Bazel runs several times.
+# Path components of the parts of a target that Bazel runs several times.
 _BAZEL_PART = re.compile(r"(?:_?(?:shard|run)_\d+_of_\d+)+")
 
 
@@ -366,7 +366,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         _pytest,
         _pytest_name,
         tells_why=True,
-        missing=partial(missing_tests_by, _dotted),
+        missing=partial(missing_tests_by, _dotted_name),
         narrowing="-[vqsl]*[kmx]|--(?:exitfirst|maxfail|deselect|ignore|lf|last-failed|sw|stepwise"
         "|co|collect-only)",
     ),

@@ -104,11 +104,13 @@ def machine_of(build: Directory, name: str) -> str | None:
     directory."""
     with build.open(name) as handle:
         members = binaries.thin_members(handle)
-        own = binaries.machine(handle)
+        file_machine = binaries.machine(handle)
     paths = (
         posixpath.normpath(posixpath.join(posixpath.dirname(name), member)) for member in members
     )
-    return binaries.join_machines([own, *(_machine_of_member(build, member) for member in paths)])
+    return binaries.join_machines(
+        [file_machine, *(_machine_of_member(build, member) for member in paths)]
+    )
 
 
 def _machine_of_member(build: Directory, name: str) -> str | None:
@@ -151,13 +153,13 @@ def merge_retries(
     )
 
 
-def _with_retry(before: TestOutcome, after: TestOutcome | None) -> TestOutcome:
-    if after is None:
-        return before
-    attempts = before.attempts + 1
-    if after.state == "passed":
-        return replace(before, state="flaky", seconds=after.seconds, attempts=attempts)
-    return replace(after, attempts=attempts)
+def _with_retry(first: TestOutcome, retry: TestOutcome | None) -> TestOutcome:
+    if retry is None:
+        return first
+    attempts = first.attempts + 1
+    if retry.state == "passed":
+        return replace(first, state="flaky", seconds=retry.seconds, attempts=attempts)
+    return replace(retry, attempts=attempts)
 
 
 _SEVERITY: Sequence[State] = ("skipped", "passed", "flaky", "failed", "errored", "killed")

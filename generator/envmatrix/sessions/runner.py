@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SHOWN_LINES = 60
 # Free space that a container has to leave on its disk, in bytes.
 FREE_DISK = 2 << 30
-# How often a step is begun that the engine failed.
+# Attempts at a step, where the engine fails.
 _ENGINE_ATTEMPTS = 2
 # As much of a line as is shown.
 _LONGEST_SHOWN = 4096

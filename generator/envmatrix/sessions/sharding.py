@@ -39,13 +39,13 @@ def select_shard(
     """Return the tests of one shard, in the order of `names`. The longest test goes first, to the
     shard with the least total time; a test without a duration counts as the median. Shards with the
     same arguments partition the tests."""
-    usual = statistics.median(durations.values()) if durations else 1.0
-    longest_first = sorted(set(names), key=lambda name: (-durations.get(name, usual), name))
+    median = statistics.median(durations.values()) if durations else 1.0
+    longest_first = sorted(set(names), key=lambda name: (-durations.get(name, median), name))
     loads = [(0.0, index) for index in range(1, shard.total + 1)]
-    own = set()
+    selected = set()
     for name in longest_first:
         load, index = heapq.heappop(loads)
         if index == shard.index:
-            own.add(name)
-        heapq.heappush(loads, (load + durations.get(name, usual), index))
-    return tuple(name for name in dict.fromkeys(names) if name in own)
+            selected.add(name)
+        heapq.heappush(loads, (load + durations.get(name, median), index))
+    return tuple(name for name in dict.fromkeys(names) if name in selected)

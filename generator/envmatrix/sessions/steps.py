@@ -253,11 +253,11 @@ def _with_equal_objects(place: Workplace, environment: Mapping[str, str]) -> Map
     """Add the variables that make objects reproducible: they contain the names of nvcc's temporary
     files, which are random unless the files are beside the object. The library's own flags for
     nvcc's command line are kept."""
-    own = environment.get("NVCC_APPEND_FLAGS", "")
+    flags = environment.get("NVCC_APPEND_FLAGS", "")
     is_old = version_key(place.cell.cell.cuda) < _WITH_OBJECT_DIRECTORY
-    if is_old or not set(own.split()).isdisjoint(_OBJECT_DIRECTORY):
+    if is_old or not set(flags.split()).isdisjoint(_OBJECT_DIRECTORY):
         return environment
-    return {**environment, "NVCC_APPEND_FLAGS": f"{own} {_OBJECT_DIRECTORY[0]}".strip()}
+    return {**environment, "NVCC_APPEND_FLAGS": f"{flags} {_OBJECT_DIRECTORY[0]}".strip()}
 
 
 def _cache_mounts(cache: Area) -> list[Mount]:

@@ -110,16 +110,16 @@ class Testing:
 
     def _shard(self, shard: Shard, durations: Mapping[str, float]) -> tuple[str, ...]:
         """Return the tests of a shard, of those that the framework lists."""
-        listed: list[str] = []
+        test_names: list[str] = []
         for batch, output in self.listings():
             if self._lacks_driver(batch, output):
-                listed.append(batch.program)
+                test_names.append(batch.program)
                 continue
             self.runner.check(output)
-            listed += listed_names(self._framework, batch, output.ended.stdout)
-        if not listed:
+            test_names += listed_names(self._framework, batch, output.ended.stdout)
+        if not test_names:
             raise self._no_test(f"{self.tests.framework} lists no test", "list")
-        return select_shard(listed, durations, shard)
+        return select_shard(test_names, durations, shard)
 
     def _no_test(self, message: str, step: str) -> EnvmatrixError:
         hint = "a library without tests says `test: none` in matrix.yaml; otherwise the log is"
@@ -179,7 +179,7 @@ class Testing:
     def _run_batch(self, batch: Batch, *, tells_missing: bool) -> _Result:
         with self.runner.place.build.opened() as build:
             for stale in build.files([batch.report]) if batch.report else ():
-                build.remove(stale.name)  # what an earlier run said is no report of this one
+                build.remove(stale.name)  # a report of an earlier run
         start = time.monotonic()
         output = self._output("test", batch)
         seconds = time.monotonic() - start
@@ -196,8 +196,8 @@ class Testing:
             error = self.runner.failure(output) if output.ended.status else broken
             return _Result([self._lost_tests(batch, seconds, error)], error)
         if tells_missing and batch.tests:
-            absent = self._framework.missing(batch.tests, {outcome.name for outcome in reported})
-            reported += map(self._missing_outcome, absent)
+            missing = self._framework.missing(batch.tests, {outcome.name for outcome in reported})
+            reported += map(self._missing_outcome, missing)
         if any(outcome.state in verdicts.BAD for outcome in reported):
             return _Result(
                 reported, self._failure_of_tests(reported, output.ended.status or 1, output.lines)
@@ -247,10 +247,10 @@ class Testing:
             f"{len(bad)} of {len(reported)} tests of `{place.library.name}` in "
             f"`{place.cell.id}` failed"
         )
-        lost = [outcome for outcome in bad if outcome.state == "errored"]
-        lines_of_errors = (line for outcome in lost for line in verdicts.last_words(outcome))
+        errored = [outcome for outcome in bad if outcome.state == "errored"]
+        lines_of_errors = (line for outcome in errored for line in verdicts.last_words(outcome))
         judgement = self.runner.judge_missing(lines_of_errors) or Judgement("product")
-        cause = judgement.cause if len(lost) == len(bad) else "product"
+        cause = judgement.cause if len(errored) == len(bad) else "product"
         message = ": ".join(filter(None, (message, judgement.message)))
         hint = "; ".join(filter(None, (judgement.hint, self.runner.hint("test"))))
         return _TestsFailed(status, cause, message, hint, lines[-SHOWN_LINES:])

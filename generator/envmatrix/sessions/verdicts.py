@@ -63,7 +63,7 @@ _IMPORTS = re.compile(r"^(?:E\s+)?(?:ModuleNotFoundError|ImportError)\b|^collect
 # How far back something is the last word of a program.
 _LAST_LINES = 4
 
-# The libraries that only the driver has, which comes into a container with a GPU, and what is said
+# The libraries that only the driver has, which comes into a container with a GPU, and the messages
 # where one is missing: by the loader of a program, or by Python of a module.
 _DRIVER = (
     r"lib(?:cuda|cudadebugger|nvcuvid|nvoptix|nvidia-(?:allocator|cfg|encode|fbc|ml|opencl"
@@ -197,8 +197,8 @@ def lacks_driver(
     if _NO_LOADING.match(last):
         is_all = len(_lines(outcome.output)) == 1
         return status == _NOT_FOUND or (status is None and is_all)
-    *before, _ = outcome.output.rstrip().splitlines() or [""]
-    is_all = all(map(_TRACEBACK.match, before))
+    *earlier_lines, _ = outcome.output.rstrip().splitlines() or [""]
+    is_all = all(map(_TRACEBACK.match, earlier_lines))
     return status in (None, 1) and bool(_NO_IMPORT.match(last)) and is_all
 
 

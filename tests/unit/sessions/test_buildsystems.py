@@ -229,7 +229,7 @@ def test_jobs_fit_into_memory_and_there_is_always_one(
 def test_a_script_does_the_same_however_long_it_is(text: str) -> None:
     short = subprocess.run(["sh", "-euc", text], capture_output=True, check=False)
     for padding in (0, 200_000):
-        command = buildsystems.shell(f"{'# é' + 'x' * padding}\n{text}")
+        command = buildsystems.shell_command(f"{'# é' + 'x' * padding}\n{text}")
         assert max(len(word.encode()) for word in command) < 131_072
         long = subprocess.run(command, capture_output=True, check=False)
         assert (long.returncode, long.stdout) == (short.returncode, short.stdout)
