@@ -21,7 +21,7 @@ import yaml
 from benchmarks import timing
 from tests.made import cases_of
 
-from envmatrix.commands.locked import tree
+from envmatrix.commands.locked import source_tree
 from envmatrix.console import Console
 from envmatrix.engine.sources import differing
 from envmatrix.lock.libraries import source_set
@@ -146,7 +146,7 @@ def _between(root: Path, library: Library, suites: Sequence[str]) -> set[str]:
 
 def _locked(root: Path, library: Library) -> Path:
     """The library's source as the lock of the project has it; it was built, so it is here."""
-    return tree(load(root).sets[source_set(library)], Console())
+    return source_tree(load(root).sets[source_set(library)], Console())
 
 
 def _tree(root: Path, library: Library, suite: str) -> Path:
@@ -162,7 +162,7 @@ def _tree(root: Path, library: Library, suite: str) -> Path:
         timing.run([*timing.ENVMATRIX, "lock"], project)
         locked = load(project).sets[source_set(library)]
     print(f"{suite}: {locked.artifacts[0].version}")
-    return tree(locked, Console())
+    return source_tree(locked, Console())
 
 
 def _git(*arguments: str) -> str:

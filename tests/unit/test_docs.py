@@ -316,7 +316,7 @@ def systems_table(facts: Facts) -> str:
 def test_the_coverage_of_the_largest_example_is_documented(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plan_tier.show(load_matrix(ROOT / "examples/nvidia-cuda"), "pr", [], as_json=False)
+    plan_tier.show_tier(load_matrix(ROOT / "examples/nvidia-cuda"), "pr", [], as_json=False)
     lines = capsys.readouterr().out.splitlines()
     pairs = next(index for index, line in enumerate(lines) if re.match(r"\d+ of", line))
     shown = [*lines[:4], "...", *lines[pairs - 1 : pairs + 3], "..."]

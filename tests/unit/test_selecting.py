@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.unit.sessions.test_dependencies import DEPS, GRAPH
 from tests.unit.sessions.test_testing import ctest_in
 
-from envmatrix.commands.selecting import reached
+from envmatrix.commands.selecting import select_by_files
 from envmatrix.engine.containers import Ended
 from envmatrix.sessions.dependencies import Selection
 from envmatrix.sessions.execution import Execution
@@ -27,7 +27,7 @@ def selected(root: Path, listed: Ended, *, by_ninja: bool = True) -> Selection:
     with testing.runner.place.build.opened() as build:
         for name, text in {"ninja.graph": GRAPH, "ninja.deps": DEPS}.items() if by_ninja else ():
             build.write(name, text.encode())
-    return reached(Execution(testing.runner, 1), testing, ["tests/t.cpp"])
+    return select_by_files(Execution(testing.runner, 1), testing, ["tests/t.cpp"])
 
 
 def test_tests_are_those_that_ctest_lists(tmp_path: Path) -> None:

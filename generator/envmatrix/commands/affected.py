@@ -22,6 +22,8 @@ from envmatrix.sessions.dependencies import is_ignored, of_library
 
 @dataclass(frozen=True, slots=True)
 class Affected:
+    """A library in a cell that a change reaches, and why."""
+
     library: str
     cell: str
     reason: str
@@ -29,85 +31,89 @@ class Affected:
 
 @click.command(epilog="Example: envmatrix affected --since origin/main --explain")
 @click.option("--since", required=True, metavar="REV", help="A revision of the repository.")
-@click.option("--explain", is_flag=True, help="Also what is left out.")
+@click.option("--explain", is_flag=True, help="Show also what is left out, and why.")
 @options.select
 @options.as_json
 @options.verbosity
 def command(
     *, since: str, explain: bool, patterns: Sequence[str], as_json: bool, console: Console
 ) -> None:
-    """Show the libraries and cells that what changed since a revision reaches, and why. Where
-    that cannot be told, it is all of them."""
+    """Show the libraries and cells that the changes since a revision affect, and why.
+
+    If the changes cannot be determined, show all of them.
+    """
     workspace = Workspace.here()
     cells = {cell.id for cell in workspace.cells(patterns)}
     chosen = [planned for planned in workspace.matrix.cells if planned.id in cells]
-    found = list(_affected(workspace, chosen, since, console))
+    affected = list(_affected(workspace, chosen, since, console))
     if as_json:
-        options.print_json([asdict(its) for its in found])
+        options.print_json([asdict(pair) for pair in affected])
         return
-    for its in found:
-        output(f"affected {its.library} in {its.cell}: {its.reason}")
-    known = {(its.library, its.cell) for its in found}
+    for pair in affected:
+        output(f"affected {pair.library} in {pair.cell}: {pair.reason}")
+    affected_names = {(pair.library, pair.cell) for pair in affected}
     places = list(_places(workspace, chosen))
     if explain:
         for library, planned in places:
-            if (library.name, planned.id) not in known:
+            if (library.name, planned.id) not in affected_names:
                 output(f"left out {library.name} in {planned.id}: nothing of it changed")
-    console.say(f"{len(found)} of {len(places)} libraries in cells are affected")
+    console.say(f"{len(affected)} of {len(places)} libraries in cells are affected")
 
 
 def _places(
     workspace: Workspace, cells: Sequence[PlannedCell]
 ) -> Iterator[tuple[Library, PlannedCell]]:
-    matrix = workspace.matrix
+    matrix, libraries = workspace.matrix, workspace.matrix.libraries
     for planned in cells:
-        yield from ((its, planned) for its in matrix.libraries if is_for(its, planned, matrix))
+        yield from ((library, planned) for library in libraries if is_for(library, planned, matrix))
 
 
 def _affected(
     workspace: Workspace, cells: Sequence[PlannedCell], since: str, console: Console
 ) -> Iterator[Affected]:
     files = changed_files(workspace.root, since)
-    known = compared(workspace, since, console)
+    diff = compare_revision(workspace, since, console)
     for library, planned in _places(workspace, cells):
-        reason = known.why_all(library, planned) or _of_files(library, files, known)
+        reason = diff.reason_for(library, planned) or _source_reason(library, files, diff)
         if reason:
             yield Affected(library.name, planned.id, reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """A revision and the working tree: what both have, and why which cells are others; or why that
-    cannot be told."""
+class RevisionDiff:
+    """The difference between a revision and the working tree: both states, and the reason for each
+    cell that changed; or the reason why they cannot be compared."""
 
     states: tuple[State, State] | None
     cells: Mapping[Cell, str]
     unknown: str | None = None
 
-    def why_all(self, library: Library, planned: PlannedCell) -> str | None:
-        """Why everything of a library in a cell may be another, whatever its files are."""
+    def reason_for(self, library: Library, planned: PlannedCell) -> str | None:
+        """Return why a library in a cell is affected apart from its own files; None if not."""
         if self.states is None:
             return self.unknown
         return self.cells.get(planned.cell) or library_change(library, *self.states)
 
 
-def compared(workspace: Workspace, since: str, console: Console) -> Compared:
-    """Compare a revision with the working tree; ConfigurationError where there is no such one."""
+def compare_revision(workspace: Workspace, since: str, console: Console) -> RevisionDiff:
+    """Compare a revision with the working tree; raise ConfigurationError if it does not exist."""
     try:
-        found = states(workspace, since, console)
+        both = states(workspace, since, console)
     except ConfigurationError as error:
         if error.problems[0].message.startswith("revision "):
             raise
-        return Compared(None, {}, f"the matrix at `{since}` cannot be read")
+        return RevisionDiff(None, {}, f"the matrix at `{since}` cannot be read")
     except EnvmatrixError as error:
-        return Compared(None, {}, error.message)
-    rows = {its.cell: f"the cell {its.verb}: {its.reasons[0]}" for its in changes(*found)}
-    return Compared(found, rows)
+        return RevisionDiff(None, {}, error.message)
+    reasons = {
+        change.cell: f"the cell {change.verb}: {change.reasons[0]}" for change in changes(*both)
+    }
+    return RevisionDiff(both, reasons)
 
 
-def _of_files(library: Library, files: Sequence[str], known: Compared) -> str | None:
+def _source_reason(library: Library, files: Sequence[str], diff: RevisionDiff) -> str | None:
     if library.source is not None:
-        return source_change(library, *known.states) if known.states else None
+        return source_change(library, *diff.states) if diff.states else None
     ignored = library.tests.ignore if library.tests else ()
     relevant = [file for file in of_library(files, library.path) if not is_ignored(file, ignored)]
     if not relevant:

@@ -1,4 +1,4 @@
-"""`envmatrix run analyse`: what examines a library, and what of that is new."""
+"""`envmatrix run analyse`: analyse libraries, and report new findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.place import Cell, Which, devices_of, for_each
+from envmatrix.commands.place import Cell, CellOptions, devices_of, for_each
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.recording import Recorder
@@ -20,8 +20,8 @@ from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.runner import Skipped, StepFailed
 from envmatrix.text import one_line
 
-# What is done where nobody says: what says something of every library.
-_USUAL = ("coverage", "clang-tidy", "cppcheck", "asan", "ubsan", "abi", "size", "licences")
+# The default kinds of analysis, which apply to every library.
+_DEFAULT_KINDS = ("coverage", "clang-tidy", "cppcheck", "asan", "ubsan", "abi", "size", "licences")
 # More than these are counted, not shown.
 _MOST = 50
 
@@ -34,9 +34,9 @@ _MOST = 50
     "kinds",
     multiple=True,
     type=click.Choice([*VARIANTS]),
-    help=f"Only this; {', '.join(_USUAL)} without it.",
+    help=f"Only this; {', '.join(_DEFAULT_KINDS)} by default.",
 )
-@click.option("--update-baseline", is_flag=True, help="Accept what is found; commit baselines/.")
+@click.option("--update-baseline", is_flag=True, help="Accept all findings; commit baselines/.")
 @click.option("--jobs", "-j", type=click.IntRange(1, 1024), help="Compile N at once.")
 @options.verbosity
 def command(
@@ -48,30 +48,32 @@ def command(
     jobs: int | None,
     console: Console,
 ) -> None:
-    """Examine the libraries in CELL; what the baseline does not have fails."""
-    cell = Cell.examined(Which(name, library, emulate=False, jobs=jobs, memory=None), console)
+    """Examine the libraries in CELL; fail if a finding is not in the baseline."""
+    cell = Cell.for_analysis(
+        CellOptions(name, library, emulate=False, jobs=jobs, memory=None), console
+    )
 
-    def examined(execution: Execution, recorder: Recorder) -> None:
+    def analyse(execution: Execution, recorder: Recorder) -> None:
         analysis = Analysis.of(execution, devices_of(execution))
-        failures = _examine_all(analysis, kinds or _USUAL, console)
+        failures = _examine_all(analysis, kinds or _DEFAULT_KINDS, console)
         recorder.add_measurements(analysis.measurements)
-        found = analysis.compare_with_baseline()
-        recorder.add_findings(found)
+        findings = analysis.compare_with_baseline()
+        recorder.add_findings(findings)
         if update_baseline:
             analysis.accept()
-        _tell(analysis, found, execution)
+        _print(analysis, findings, execution)
         if failures:
             raise failures[0]
         if not update_baseline:
-            _judge([its for its in found if its.is_new], execution)
+            _require_none([finding for finding in findings if finding.is_new], execution)
 
-    for_each(cell, "analyse", examined)
+    for_each(cell, "analyse", analyse)
 
 
 def _examine_all(
     analysis: Analysis, kinds: Sequence[str], console: Console
 ) -> list[EnvmatrixError]:
-    """Every kind, whatever becomes of one."""
+    """Run every kind of analysis, even if one fails; return the failures."""
     failures = []
     for kind in kinds:
         try:
@@ -84,22 +86,22 @@ def _examine_all(
     return failures
 
 
-def _tell(analysis: Analysis, found: Sequence[Finding], execution: Execution) -> None:
-    for its in analysis.measurements:
-        output(f"{its.name}: {its.value:.4g} {its.unit}")
-    new = [its for its in found if its.is_new]
+def _print(analysis: Analysis, findings: Sequence[Finding], execution: Execution) -> None:
+    for measurement in analysis.measurements:
+        output(f"{measurement.name}: {measurement.value:.4g} {measurement.unit}")
+    new = [finding for finding in findings if finding.is_new]
     for finding in new[:_MOST]:
         place = f"{one_line(finding.file)}:{finding.line}: " if finding.file else ""
         output(f"{place}{finding.message} [{finding.tool} {finding.rule}]")
     if len(new) > _MOST:
         output(f"and {len(new) - _MOST} more")
-    counts = Counter(its.tool for its in found)
+    counts = Counter(finding.tool for finding in findings)
     shown = ", ".join(f"{count} of {tool}" for tool, count in sorted(counts.items())) or "nothing"
     sarif = os.path.relpath(execution.place.directory / SARIF)
     output(f"found {shown}; {len(new)} new; {sarif}")
 
 
-def _judge(new: Sequence[Finding], execution: Execution) -> None:
+def _require_none(new: Sequence[Finding], execution: Execution) -> None:
     if not new:
         return
     place = execution.place

@@ -69,59 +69,62 @@ def command(
 ) -> None:
     """Pull or build the images of the selected cells, or say why none is needed."""
     for option, places in (("--cache-from", cache_from), ("--cache-to", cache_to)):
-        if wrong := [place for place in places if not place.removeprefix("oci://").strip("/")]:
+        if invalid := [place for place in places if not place.removeprefix("oci://").strip("/")]:
             raise click.UsageError(
-                f"{option} needs a directory or `oci://REPOSITORY`, not `{wrong[0]}`"
+                f"{option} needs a directory or `oci://REPOSITORY`, not `{invalid[0]}`"
             )
     workspace = Workspace.here()
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
-    wanted = workspace.images(patterns, tier=tier, emulate=emulate)
-    actions = planned(workspace, wanted, console, force=force, pull=pull)
+    required = workspace.images(patterns, tier=tier, emulate=emulate)
+    actions = plan_actions(workspace, required, console, force=force, pull=pull)
     if as_json:
-        options.print_json([row(action) for action in actions])
+        options.print_json([action_row(action) for action in actions])
     if dry_run:
         if not as_json:
-            show(actions)
+            show_actions(actions)
         return
     from envmatrix.engine.buildx import Means
 
-    elsewhere = None if builder == "default" else builder
-    means = Means(elsewhere, tuple(cache_from), tuple(cache_to))
+    other_builder = None if builder == "default" else builder
+    means = Means(other_builder, tuple(cache_from), tuple(cache_to))
     provide(workspace, actions, jobs, console, means)
 
 
-def planned(
+def plan_actions(
     workspace: Workspace,
-    wanted: Sequence[Image],
+    required: Sequence[Image],
     console: Console,
     *,
     force: bool = False,
     pull: bool = True,
 ) -> tuple[Action, ...]:
-    """What to do with each image, and why."""
-    inputs = workspace.plan(wanted)
+    """Decide what to do with each image, and why."""
+    inputs = workspace.plan(required)
     made = Made.of_user()
-    existing = Existing(images.there([its.reference for its in inputs]), made.has)
-    lacking = [its for its in inputs if not existing.has(its)]
-    if lacking:
+    existing = Existing(images.there([image.reference for image in inputs]), made.has)
+    missing = [image for image in inputs if not existing.has(image)]
+    if missing:
         with ThreadPoolExecutor(1) as pool:
-            last = pool.submit(images.there, [its.image.reference for its in lacking])
-            there = published(workspace, lacking, console) if pull else {}
-        local = {**existing.local, **last.result()}
-        existing = Existing(local, made.has, there, Recipes.of_user().find)
+            previous = pool.submit(images.there, [image.image.reference for image in missing])
+            remote = find_published(workspace, missing, console) if pull else {}
+        local = {**existing.local, **previous.result()}
+        existing = Existing(local, made.has, remote, Recipes.of_user().find)
     return decide(inputs, existing, force=force)
 
 
-def published(workspace: Workspace, wanted: Sequence[Inputs], console: Console) -> dict[str, str]:
-    """Fingerprint -> image by digest, of those that the registry has; none where it is away."""
+def find_published(
+    workspace: Workspace, images: Sequence[Inputs], console: Console
+) -> dict[str, str]:
+    """Return fingerprint -> image by digest for each image that the registry has; nothing if the
+    registry cannot be reached."""
     repository = workspace.repository
     if repository is None:
         return {}
     from envmatrix.plan.publication import image_tag, registry_reference
-    from envmatrix.store.registry import registry  # httpx: not where all is there
+    from envmatrix.store.registry import registry  # httpx: only where an image is missing
 
     lock = workspace.published
-    names = {image_tag(its): registry_reference(its, lock) for its in wanted}
+    names = {image_tag(image): registry_reference(image, lock) for image in images}
     is_its_own = all(index.repository == repository for _, _, index in lock)
     try:
         with registry(repository) as client:
@@ -129,8 +132,8 @@ def published(workspace: Workspace, wanted: Sequence[Inputs], console: Console) 
     except LookupFailed as error:
         console.warn(f"{error.message}; what it may have is built here")
         return {}
-    found = {its.fingerprint: digests.get(image_tag(its)) for its in wanted}
-    return {its: f"{repository}@{digest}" for its, digest in found.items() if digest}
+    by_fingerprint = {image.fingerprint: digests.get(image_tag(image)) for image in images}
+    return {key: f"{repository}@{digest}" for key, digest in by_fingerprint.items() if digest}
 
 
 def provide(
@@ -140,13 +143,13 @@ def provide(
     console: Console,
     means: Means | None = None,
 ) -> None:
-    """Carry out `actions`: what is up to date is only named."""
+    """Carry out `actions`; give images that are up to date their current names."""
     remember(cache_directory(), workspace.root)
     for action in actions:
         if action.verb == "reuse":
             console.say(f"reuse    {action.image}: {action.reason}")
-    if renamed := [its for its in actions if not its.is_current]:
-        images.name({its.inputs.reference: its.image.reference for its in renamed})
+    if renamed := [action for action in actions if not action.is_current]:
+        images.name({action.inputs.reference: action.image.reference for action in renamed})
     pulls = [action for action in actions if action.verb == "pull"]
     if pulls:
         from envmatrix.engine.puller import local_puller
@@ -155,7 +158,10 @@ def provide(
             puller.pull(pulls, jobs)
     builds = [action for action in actions if action.verb == "build"]
     if builds:
-        from envmatrix.engine.builder import Order, local_builder  # 0.2 s only a build pays
+        from envmatrix.engine.builder import (
+            Order,
+            local_builder,
+        )  # takes 0.2 s; only needed to build
 
         environments = workspace.environments(action.image.environment for action in builds)
         orders = [
@@ -173,17 +179,17 @@ def provide(
             builder.build(orders, jobs)
 
 
-def row(action: Action) -> dict[str, object]:
-    found: dict[str, object] = {
+def action_row(action: Action) -> dict[str, object]:
+    row: dict[str, object] = {
         "image": action.inputs.reference,
         "platform": action.image.platform,
         "action": action.verb,
         "reason": action.reason,
         "fingerprint": action.inputs.fingerprint,
     }
-    return found | ({"published": action.published} if action.published else {})
+    return row | ({"published": action.published} if action.published else {})
 
 
-def show(actions: Sequence[Action]) -> None:
+def show_actions(actions: Sequence[Action]) -> None:
     for action in actions:
         output(f"{action.verb:8} {action.image}: {action.reason}")

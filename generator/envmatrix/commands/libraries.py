@@ -1,4 +1,4 @@
-"""The libraries of a cell to work on: chosen by name, and there."""
+"""The libraries of a cell to work on, selected by name."""
 
 from __future__ import annotations
 
@@ -9,42 +9,43 @@ from envmatrix.matrix.selection import is_for
 
 
 def libraries_of(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
-    """The library of a name, or all that are for the cell; those of the repository are there."""
-    chosen = _chosen(workspace, name, cell)
+    """Return the named library, or all for the cell; raise ConfigurationError if there is none or
+    its directory is missing."""
+    libraries = _select(workspace, name, cell)
     problems = [
         Problem(
-            f"library `{its.name}`: there is no directory `{its.path}`",
-            its.position,
+            f"library `{library.name}`: there is no directory `{library.path}`",
+            library.position,
             "correct its `path`, which begins at the root of the repository",
         )
-        for its in chosen
-        if its.source is None and not (workspace.root / its.path).is_dir()
+        for library in libraries
+        if library.source is None and not (workspace.root / library.path).is_dir()
     ]
     if problems:
         raise ConfigurationError(*problems)
-    return chosen
+    return libraries
 
 
-def _chosen(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
-    everything = workspace.matrix.libraries
-    known = tuple(its for its in everything if is_for(its, cell, workspace.matrix))
-    if name is None and known:
-        return known
-    chosen = tuple(its for its in everything if its.name == name)
-    if not chosen:
-        names = ", ".join(f"`{item.name}`" for item in everything) or "none"
-        raise ConfigurationError(_none_of(name, names, cell))
-    if not chosen[0].suits(cell.cell.arch):
+def _select(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
+    libraries = workspace.matrix.libraries
+    for_cell = tuple(library for library in libraries if is_for(library, cell, workspace.matrix))
+    if name is None and for_cell:
+        return for_cell
+    selected = tuple(library for library in libraries if library.name == name)
+    if not selected:
+        names = ", ".join(f"`{library.name}`" for library in libraries) or "none"
+        raise ConfigurationError(_no_library(name, names, cell))
+    if not selected[0].suits(cell.cell.arch):
         message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
         hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
         raise ConfigurationError(Problem(message, hint=hint))
-    if chosen[0] not in known:
+    if selected[0] not in for_cell:
         message = f"library `{name}` is not for `{cell.id}`"
         raise ConfigurationError(Problem(message, hint="its `cells` in matrix.yaml say which"))
-    return chosen
+    return selected
 
 
-def _none_of(name: str | None, names: str, cell: PlannedCell) -> Problem:
+def _no_library(name: str | None, names: str, cell: PlannedCell) -> Problem:
     if name is not None:
         return Problem(f"matrix.yaml has no library `{name}`", hint=f"it has {names}")
     if names == "none":

@@ -1,4 +1,4 @@
-"""A cell with the libraries to work on: images made, sources brought, runs recorded."""
+"""A cell with the libraries to work on: its images, their sources, and recorded runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from envmatrix.commands import options
-from envmatrix.commands.build import planned, provide
+from envmatrix.commands.build import plan_actions, provide
 from envmatrix.commands.libraries import libraries_of
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
     from envmatrix.results.waivers import Waiver
 
-# What the rest of a machine keeps of its memory, in bytes.
+# Memory that is left to the rest of the machine, in bytes.
 _SPARED_MEMORY = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
-    """What was asked for; `memory` is what a container may take, in MB."""
+class CellOptions:
+    """The options of a verb that works in a cell; `memory` is a container's limit, in MB."""
 
     name: str
     library: str | None
@@ -61,7 +61,7 @@ class Which:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which tests are to run, as records have it: all without anything."""
+    """The part of the tests to run, as records have it; all tests by default."""
 
     shard: str = ""
     extent: str = ""
@@ -72,7 +72,7 @@ WHOLE = Part()
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell whose images are there, as far as they are needed."""
+    """A cell of which all required images exist."""
 
     workspace: Workspace
     planned: PlannedCell
@@ -80,14 +80,14 @@ class Cell:
     compiler: Image
     runtime: Image | None
     names: Mapping[Image, str]
-    which: Which
+    cell_options: CellOptions
     console: Console
 
     @classmethod
-    def examined(cls, which: Which, console: Console) -> Cell:
-        """The cell in the image that has analysers, which is of its own architecture."""
+    def for_analysis(cls, cell_options: CellOptions, console: Console) -> Cell:
+        """Return the cell with its analysis image, which has the cell's own architecture."""
         workspace = Workspace.here()
-        cell = find_cell(workspace.matrix, which.name)
+        cell = find_cell(workspace.matrix, cell_options.name)
         if not workspace.matrix.has_analysis(cell):
             hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
             raise ConfigurationError(Problem("there is no flavour `analysis`", hint=hint))
@@ -96,29 +96,31 @@ class Cell:
                 f"`{cell.id}` can be examined only on a machine of its own architecture",
                 hint="examine a cell of this machine's: most findings are the same",
             )
-        libraries = libraries_of(workspace, which.library, cell)
+        libraries = libraries_of(workspace, cell_options.library, cell)
         image = analysis_image(cell)
-        names = _provided(workspace, [image], console)
-        return cls(workspace, cell, libraries, image, image, names, which, console)
+        names = _provide_images(workspace, [image], console)
+        return cls(workspace, cell, libraries, image, image, names, cell_options, console)
 
     @classmethod
-    def of(cls, which: Which, console: Console, *, only_compiler: bool = False) -> Cell:
-        """`only_compiler`: nothing will run, so no runtime image is needed."""
+    def of(
+        cls, cell_options: CellOptions, console: Console, *, only_compiler: bool = False
+    ) -> Cell:
+        """Return the cell with its images; without the runtime image if `only_compiler`."""
         workspace = Workspace.here()
-        cell = find_cell(workspace.matrix, which.name)
+        cell = find_cell(workspace.matrix, cell_options.name)
         host_arch = options.host_arch()
-        if lacks_cross(cell, host_arch) and not which.emulate:
+        if lacks_cross(cell, host_arch) and not cell_options.emulate:
             raise EnvmatrixError(
                 f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own "
                 "architecture, or its system has no cross compiler",
                 hint="compile it under emulation: `--emulate`",
             )
-        libraries = libraries_of(workspace, which.library, cell)
-        compiler, *others = images_of(cell, host_arch, emulate=which.emulate)
-        needed = [compiler, *([] if only_compiler else others)]
-        names = _provided(workspace, needed, console)
+        libraries = libraries_of(workspace, cell_options.library, cell)
+        compiler, *others = images_of(cell, host_arch, emulate=cell_options.emulate)
+        required = [compiler, *([] if only_compiler else others)]
+        names = _provide_images(workspace, required, console)
         runtime = next(iter(others), None)
-        return cls(workspace, cell, libraries, compiler, runtime, names, which, console)
+        return cls(workspace, cell, libraries, compiler, runtime, names, cell_options, console)
 
     @cached_property
     def location(self) -> Location:
@@ -131,12 +133,12 @@ class Cell:
         return load_waivers(self.workspace.root)
 
     def durations(self, library: Library) -> Mapping[str, float]:
-        """How long the tests of a library took, in seconds, as was known when the revision was
-        committed: so shards that run one after the other know the same."""
+        """Return the durations of a library's tests, in seconds, from runs before the revision was
+        committed: so shards that run one after the other use the same."""
         from envmatrix.results import queries  # SQLAlchemy
 
-        own = revisions.checkout_of(self.workspace.root)
-        before = self._revision(library).committed or (own.committed if own else 0.0)
+        checkout = revisions.checkout_of(self.workspace.root)
+        before = self._revision(library).committed or (checkout.committed if checkout else 0.0)
         with (
             self.location.open_store(self.console.warn) as database,
             database.reading() as connection,
@@ -161,13 +163,13 @@ class Cell:
 
     @cached_property
     def _trust(self) -> TrustGroup:
-        """The group that the libraries share compiled objects with."""
+        """The group within which the libraries share compiled objects."""
         declared = configured_trust(user_configuration())
         return group_of(self.workspace.root, declared, os.environ.get(VARIABLE))
 
     @cached_property
     def _cache(self) -> CompilerCache | None:
-        """The compiler cache of the images; what it is not used for is said once."""
+        """The compiler cache of the images; warn once if CUDA is compiled without it."""
         cell = self.planned
         cache = self.workspace.compiler_cache(cell, self.compiler)
         if cache and "CUDA" not in cache.languages and TARGETS[cell.cell.arch].cuda:
@@ -176,7 +178,7 @@ class Cell:
         return cache
 
     def _sdk(self) -> Path | None:
-        """The directory of the licensed SDK that the cell's target needs, if it needs one."""
+        """Return the directory of the licensed SDK that the cell's target needs, if any."""
         name = TARGETS[self.planned.cell.arch].sdk
         if name is None:
             return None
@@ -189,10 +191,10 @@ class Cell:
             return self.workspace.root / library.path
         from envmatrix.commands import locked
 
-        return locked.source(self.workspace, library, self.console)
+        return locked.source_directory(self.workspace, library, self.console)
 
     def _requires(self, library: Library) -> Mapping[str, Path]:
-        """The wheels of a library by the architecture of the images that it needs them in."""
+        """Return the wheels of a library by the architecture of the images that need them."""
         if not library.requires:
             return {}
         from envmatrix.commands import locked
@@ -202,13 +204,13 @@ class Cell:
         return locked.wheels(self.workspace, library, system, arches, self.console)
 
     @contextmanager
-    def recorded(
+    def record(
         self, library: Library, verb: str, part: Part
     ) -> Iterator[tuple[Execution, Recorder]]:
-        """What carries out and what writes down the work on one library."""
+        """Open the execution of the work on a library, and its recorder."""
         image, revision = self.names[self.compiler], self._revision(library)
         place = self.place(library)
-        with images.engine() as client, alone(place, verb, self.console):
+        with images.engine() as client, lock_place(place, verb, self.console):
             containers.sweep(client)
             run = Run(
                 id=str(uuid.uuid4()),
@@ -234,48 +236,52 @@ class Cell:
     def _execution(
         self, client: docker.DockerClient, place: Workplace, recorder: Recorder
     ) -> Execution:
-        usable = self._memory()
-        jobs = jobs_for(processors(), usable, place.library.build.job_memory, self.which.jobs)
+        memory = self._memory()
+        jobs = jobs_for(
+            processors(), memory, place.library.build.job_memory, self.cell_options.jobs
+        )
         runner = Runner(
             client,
             place,
             self.console,
-            usable,
+            memory,
             on_step=recorder.add_step,
-            component_of=self._lacking_component,
-            absent_submodules=lambda: _absent_submodules(place.library, self.workspace.root),
+            component_of=self._missing_component,
+            absent_submodules=lambda: _missing_submodules(place.library, self.workspace.root),
             borrowed=self.workspace.matrix.borrowed_components(self.planned, place.library),
         )
         return Execution(runner, jobs)
 
     def _memory(self) -> int | None:
-        """What a container may take, in bytes: as was asked for, or what the machine can spare."""
-        if self.which.memory:
-            return self.which.memory * 10**6
+        """Return the memory limit of a container, in bytes: the option, or what is available."""
+        if self.cell_options.memory:
+            return self.cell_options.memory * 10**6
         available = available_memory()
         return max(available - _SPARED_MEMORY, _SPARED_MEMORY) if available else None
 
-    def _lacking_component(self, file: str) -> str | None:
-        """The component that a file is of, if the cell's images do not have that."""
+    def _missing_component(self, file: str) -> str | None:
+        """Return the component that has a file, if the cell's images do not have it."""
         from envmatrix.lock.image import component_of
 
         component = component_of(file)
         matrix, cell = self.workspace.matrix, self.planned
-        there = matrix.components_of(cell, "devel")
-        if component is None or component in there or component not in matrix.facts.listable:
+        present = matrix.components_of(cell, "devel")
+        if component is None or component in present or component not in matrix.facts.listable:
             return None
         return component if _can_have(component, cell, matrix.facts) else None
 
     def _revision(self, library: Library) -> Revision:
         if library.source is None:
-            found = revisions.checkout_of(self.workspace.root / library.path)
-            return Revision(found.commit, found.branch, found.committed) if found else Revision("")
+            checkout = revisions.checkout_of(self.workspace.root / library.path)
+            if checkout is None:
+                return Revision("")
+            return Revision(checkout.commit, checkout.branch, checkout.committed)
         from envmatrix.commands import locked
 
         return locked.revision(self.workspace, library)
 
     def keep_results(self) -> None:
-        """Bring what was recorded into the store; where that fails it stays recorded."""
+        """Move recorded runs into the store; if that fails, they stay in the journal."""
         try:
             self.location.keep(self.console.warn)
         except EnvmatrixError as error:
@@ -283,43 +289,43 @@ class Cell:
 
 
 def _can_have(component: str, cell: PlannedCell, facts: Facts) -> bool:
-    """Whether the source of the cell's CUDA has a component, and all that this needs."""
+    """Return True if the source of the cell's CUDA has a component and all its dependencies."""
     release = facts.release(cell.cell.cuda)
     if release is None:
         return False
     source = cell.toolchain.cuda.source
-    needed = facts.with_needs([component], release.release)
-    return not any(facts.absence(name, source, release.release) for name in needed)
+    components = facts.with_needs([component], release.release)
+    return not any(facts.absence(name, source, release.release) for name in components)
 
 
-def _absent_submodules(library: Library, root: Path) -> Sequence[str]:
-    """The submodules in the tree of a library that are not checked out, by their path in it. A
-    source that is locked has all of its."""
+def _missing_submodules(library: Library, root: Path) -> Sequence[str]:
+    """Return the submodules in the tree of a library that are not checked out, by their path in
+    it; none of a locked source, which has all of its submodules."""
     if library.source is not None:
         return ()
     return revisions.absent_submodules(root, root / library.path)
 
 
-def _provided(
-    workspace: Workspace, wanted: Sequence[Image], console: Console
+def _provide_images(
+    workspace: Workspace, required: Sequence[Image], console: Console
 ) -> Mapping[Image, str]:
-    """What the engine calls images, all of which it has afterwards."""
+    """Pull or build images; return the engine's name of each."""
     images.import_client()
-    actions = planned(workspace, wanted, console)
+    actions = plan_actions(workspace, required, console)
     provide(workspace, actions, options.JOBS, console)
     return {action.image: action.inputs.reference for action in actions}
 
 
 @contextmanager
-def alone(place: Workplace, verb: str, console: Console) -> Iterator[None]:
-    """Work on a library in a cell while no other process does; wait for one that does."""
+def lock_place(place: Workplace, verb: str, console: Console) -> Iterator[None]:
+    """Lock a library in a cell against other processes; wait for one that works on it."""
     file = place.directory / ".lock"
 
-    def tell() -> None:
+    def report_wait() -> None:
         who = file.read_text("utf-8", "replace").strip() or "another process"
         console.say(f"wait     for {who}, which works on `{place.library.name}` in this cell")
 
-    with exclusive(file, tell):
+    with exclusive(file, report_wait):
         file.write_text(f"`envmatrix run {verb}`, process {os.getpid()}\n", encoding="utf-8")
         yield
 
@@ -327,13 +333,13 @@ def alone(place: Workplace, verb: str, console: Console) -> Iterator[None]:
 def for_each(
     cell: Cell, verb: str, work: Callable[[Execution, Recorder], None], part: Part = WHOLE
 ) -> None:
-    """Do `work` for each library, all of them, whatever becomes of one; the first failure is
-    raised at the end. Everything is recorded."""
+    """Do and record `work` for every library, even if one fails; raise the first failure at the
+    end."""
     failure: EnvmatrixError | None = None
     skipped: list[Skipped] = []
     for library in cell.libraries:
         try:
-            with cell.recorded(library, verb, part) as (execution, recorder):
+            with cell.record(library, verb, part) as (execution, recorder):
                 work(execution, recorder)
         except Skipped as error:
             skipped.append(error)
@@ -353,16 +359,16 @@ def for_each(
 
 
 def devices_of(execution: Execution) -> Sequence[DeviceRequest]:
-    """The GPU that tests get, if there is one and what they test runs here natively."""
+    """Return the GPU for tests, if the machine has one and the tests run natively."""
     from envmatrix.engine import gpu
 
-    found = gpu.choose(gpu.probe(execution.runner.client))
-    if isinstance(found, gpu.NoGpu) or execution.place.is_emulated:
+    device = gpu.choose(gpu.probe(execution.runner.client))
+    if isinstance(device, gpu.NoGpu) or execution.place.is_emulated:
         return ()
-    return (gpu.request(found),)
+    return (gpu.request(device),)
 
 
 def skip(reason: str) -> NoReturn:
-    """End as a test does that could not run."""
+    """Exit with the status of a test that could not run."""
     Console().say(f"skipped: {reason}")
     sys.exit(SKIPPED)

@@ -1,4 +1,4 @@
-"""`envmatrix plan`: what `build` would do, and why; or what is in a tier; or what changed since a
+"""`envmatrix plan`: show what `build` would do, and why; or a tier; or the changes since a
 revision."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from envmatrix.commands import options, plan_tier
-from envmatrix.commands.build import planned, row, show
+from envmatrix.commands.build import action_row, plan_actions, show_actions
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 
@@ -43,14 +43,14 @@ def command(
     if revision is not None:
         from envmatrix.commands import plan_diff  # pydantic
 
-        plan_diff.show(workspace, revision, patterns, console, as_json=as_json)
+        plan_diff.show_diff(workspace, revision, patterns, console, as_json=as_json)
         return
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
     if tier is not None:
-        plan_tier.show(workspace.matrix, tier, patterns, as_json=as_json)
+        plan_tier.show_tier(workspace.matrix, tier, patterns, as_json=as_json)
         return
-    actions = planned(workspace, workspace.images(patterns), console)
+    actions = plan_actions(workspace, workspace.images(patterns), console)
     if as_json:
-        options.print_json([row(action) for action in actions])
+        options.print_json([action_row(action) for action in actions])
     else:
-        show(actions)
+        show_actions(actions)

@@ -1,4 +1,4 @@
-"""What `envmatrix plan --diff` shows: the cells that changed since a git revision."""
+"""`envmatrix plan --diff`: the cells that changed since a git revision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from envmatrix.plan.changes import Change, State, changes
 _MOST_REASONS = 5
 
 
-def show(
+def show_diff(
     workspace: Workspace,
     revision: str,
     patterns: Sequence[str],
@@ -30,26 +30,26 @@ def show(
     *,
     as_json: bool,
 ) -> None:
-    """Show what comes, goes or changes among the cells that `patterns` select on either side."""
+    """Show which of the cells that `patterns` select on either side come, go or change."""
     before, after = states(workspace, revision, console)
-    found = changes(before, after)
+    rows = changes(before, after)
     if patterns:
-        chosen = select_in_any([after.matrix, before.matrix], patterns)
-        found = tuple(change for change in found if change.cell in chosen)
+        selected = select_in_any([after.matrix, before.matrix], patterns)
+        rows = tuple(change for change in rows if change.cell in selected)
     if as_json:
-        options.print_json([_row(change) for change in found])
+        options.print_json([_row(change) for change in rows])
     else:
-        lines = [_line(change) for change in found]
+        lines = [_line(change) for change in rows]
         output("\n".join(lines or [f"no cell comes, goes or changes since `{revision}`"]))
 
 
 def states(workspace: Workspace, revision: str, console: Console) -> tuple[State, State]:
-    """What a revision has, and what the working tree has."""
+    """Return the states of a revision and of the working tree."""
     return _committed(workspace.root, revision), _present(workspace, console)
 
 
 def _present(workspace: Workspace, console: Console) -> State:
-    """What is in the working tree, where the lock may lag behind the matrix."""
+    """Return the state of the working tree, whose lock may be older than its matrix."""
     state = State(workspace.matrix, load(workspace.root))
     if drift(state.lock, state.matrix, workspace.recipes):
         console.say(f"`{FILE}` is out of date with `{MATRIX}`; see `envmatrix lock`")
@@ -59,10 +59,10 @@ def _present(workspace: Workspace, console: Console) -> State:
 def _committed(root: Path, revision: str) -> State:
     files = (MATRIX, OVERLAYS, FLAVOURS, FILE)
     with TemporaryDirectory(prefix="envmatrix-diff-") as scratch:
-        there = Path(scratch)
-        check_out(root, revision, files, there)
+        directory = Path(scratch)
+        check_out(root, revision, files, directory)
         try:
-            return State(load_matrix(there), load(there))
+            return State(load_matrix(directory), load(directory))
         except ConfigurationError as error:
             problems = (_at(revision, problem) for problem in error.problems)
             raise ConfigurationError(*problems) from error
@@ -71,7 +71,7 @@ def _committed(root: Path, revision: str) -> State:
 
 
 def _at(revision: str, problem: Problem) -> Problem:
-    """`problem` as one of a revision, which nobody can correct any more."""
+    """Return `problem` with its place in a revision, and without a hint: it cannot be corrected."""
     position = problem.position
     if position is None:
         return Problem(f"at `{revision}`, {problem.message}")

@@ -1,4 +1,4 @@
-"""What `envmatrix plan --tier` shows: the cells of a tier, with reasons, and their coverage."""
+"""`envmatrix plan --tier`: the cells of a tier, with reasons, and their coverage."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from envmatrix.matrix.selection import select
 from envmatrix.matrix.tiers import Choice, TierCells, choices_among, tier_of
 
 
-def show(matrix: Matrix, name: str, patterns: Sequence[str], *, as_json: bool) -> None:
-    """Show why the tier has those of its cells that `patterns` select, and what it covers."""
+def show_tier(matrix: Matrix, name: str, patterns: Sequence[str], *, as_json: bool) -> None:
+    """Show why the tier has each of its cells that `patterns` select, and what it covers."""
     tier = tier_of(matrix, name)
     choices = choices_among(tier, select(matrix, patterns))
     if as_json:

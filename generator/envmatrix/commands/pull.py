@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.build import provide, row, show
+from envmatrix.commands.build import action_row, provide, show_actions
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import images
@@ -37,46 +37,50 @@ def command(
 ) -> None:
     """Pull the images of the selected cells by the digests of `images.lock.json`; build nothing.
 
-    Where matrix.yaml says who signs images, one that is not signed so is refused.
+    If matrix.yaml says who signs images, refuse any image without that signature.
     """
     workspace = Workspace.here()
     if verify:
         workspace.require_signer()
     actions = _pulls(workspace, patterns, tier)
     if as_json:
-        options.print_json([row(action) for action in actions])
+        options.print_json([action_row(action) for action in actions])
     elif dry_run:
-        show(actions)
+        show_actions(actions)
     if not dry_run:
         provide(workspace, actions, jobs, console)
 
 
 def _pulls(workspace: Workspace, patterns: Sequence[str], tier: str | None) -> tuple[Action, ...]:
-    """Every image that is not here, by digest; OutOfDate where one is not published."""
-    wanted = workspace.plan(workspace.images(patterns, tier=tier))
-    existing = Existing(images.there([its.reference for its in wanted]), Made.of_user().has)
-    digests = published(workspace, [its for its in wanted if not existing.has(its)])
+    """Plan to pull each missing image by digest; raise OutOfDate if one is not published."""
+    required = workspace.plan(workspace.images(patterns, tier=tier))
+    existing = Existing(images.there([inputs.reference for inputs in required]), Made.of_user().has)
+    references = published_references(
+        workspace, [inputs for inputs in required if not existing.has(inputs)]
+    )
 
-    def action(its: Inputs) -> Action:
-        if its not in digests:
-            return Action(its, "reuse", "up to date", is_current=existing.has_current_name(its))
-        return Action(its, "pull", f"as `{FILE}` names it", digests[its])
+    def action(inputs: Inputs) -> Action:
+        if inputs not in references:
+            is_current = existing.has_current_name(inputs)
+            return Action(inputs, "reuse", "up to date", is_current=is_current)
+        return Action(inputs, "pull", f"as `{FILE}` names it", references[inputs])
 
-    return tuple(action(its) for its in wanted)
+    return tuple(action(inputs) for inputs in required)
 
 
-def published(workspace: Workspace, wanted: Sequence[Inputs]) -> Mapping[Inputs, str]:
-    """Each with its image by digest; OutOfDate where one is not published."""
-    found, unpublished = {}, []
-    for its in wanted:
-        image = its.image
+def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Mapping[Inputs, str]:
+    """Return each image's published reference by digest; raise OutOfDate if one is not
+    published."""
+    references, unpublished = {}, []
+    for inputs in required:
+        image = inputs.image
         index = workspace.published.find(image.environment, image.flavour)
-        one = index.images.get(image.arch) if index else None
-        if index and one and one.fingerprint == its.fingerprint:
+        published = index.images.get(image.arch) if index else None
+        if index and published and published.fingerprint == inputs.fingerprint:
             repository = workspace.repository or index.repository
-            found[its] = f"{repository}@{one.digest}"
+            references[inputs] = f"{repository}@{published.digest}"
         else:
-            why = "has other inputs there" if one else "is not in it"
+            why = "has other inputs there" if published else "is not in it"
             unpublished.append(f"{image} {why}")
     if unpublished:
         raise OutOfDate(
@@ -84,4 +88,4 @@ def published(workspace: Workspace, wanted: Sequence[Inputs]) -> Mapping[Inputs,
             details=unpublished,
             hint="build and publish them: `envmatrix build`, `envmatrix push`",
         )
-    return found
+    return references

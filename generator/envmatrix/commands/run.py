@@ -1,4 +1,4 @@
-"""`envmatrix run`: what people do in a cell. nox sessions are these, one by one."""
+"""`envmatrix run`: work in a cell. Each nox session runs one of these verbs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.place import Cell, Part, Which, alone, devices_of, for_each, skip
+from envmatrix.commands.place import Cell, CellOptions, Part, devices_of, for_each, lock_place, skip
 from envmatrix.console import Console, output
 from envmatrix.engine import containers, images
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from envmatrix.sessions.testing import TestRun
 
 
-# Of so many files it is told one by one that their GPU code is not what was asked for.
+# At most so many files are listed whose GPU code differs from `sm`.
 _MOST_WARNINGS = 5
 
 
 class _Verbs(click.Group):
-    """To examine takes programs that nothing else needs, so it is loaded when it is called."""
+    """The verbs of `run`; `analyse` is loaded on demand: nothing else needs its modules."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), "analyse"])
@@ -55,7 +55,7 @@ class _Verbs(click.Group):
 
 
 class _Passing(click.Command):
-    """A verb that passes on what follows `--`, as `arguments`, and nothing else."""
+    """A verb that passes on what follows `--`, as `arguments`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own, passed = args, []
@@ -86,26 +86,26 @@ _jobs = click.option(
     "--jobs",
     "-j",
     type=click.IntRange(1, 1024),
-    help="Compile N at once; as many as processors and memory allow without it.",
+    help="Compile N at once; by default as many as processors and memory allow.",
 )
 
 
-# 1 PB: more is a slip of the hand, and beyond what the engine takes.
+# 1 PB: more is a typing error, and beyond what the engine accepts.
 _MOST_MEMORY = 10**9
 
 _memory = click.option(
     "--memory",
     metavar="MB",
     type=click.IntRange(64, _MOST_MEMORY),
-    help="What a container may take; all that is available without it.",
+    help="The memory limit of a container; all that is available by default.",
 )
 
 
 def _cell_options(function: options.Decorated) -> options.Decorated:
-    """Add what all of these share; the command gets `which` of it, and `console`."""
+    """Add the options that all verbs share; the command gets `cell_options` and `console`."""
 
     @functools.wraps(function)
-    def with_which(
+    def with_cell_options(
         *,
         name: str,
         library: str | None,
@@ -114,33 +114,36 @@ def _cell_options(function: options.Decorated) -> options.Decorated:
         memory: int | None,
         **others: Any,
     ) -> Any:
-        return function(which=Which(name, library, emulate, jobs, memory), **others)
+        cell_options = CellOptions(name, library, emulate, jobs, memory)
+        return function(cell_options=cell_options, **others)
 
     library_option = click.option("--library", metavar="NAME", help="Only this library.")
     emulate_option = click.option("--emulate", is_flag=True, help="Compile under emulation.")
-    decorated = library_option(emulate_option(_jobs(_memory(options.verbosity(with_which)))))
+    decorated = library_option(emulate_option(_jobs(_memory(options.verbosity(with_cell_options)))))
     return cast("options.Decorated", click.argument("name", metavar="CELL")(decorated))
 
 
 @command.command("compile", epilog="Example: envmatrix run compile cuda12-aarch64")
 @_cell_options
-def compile_command(*, which: Which, console: Console) -> None:
-    """Compile in CELL, and show what was made and where."""
-    for_each(Cell.of(which, console, only_compiler=True), "compile", _compile)
+def compile_command(*, cell_options: CellOptions, console: Console) -> None:
+    """Compile in CELL, and show each product with its path."""
+    for_each(Cell.of(cell_options, console, only_compiler=True), "compile", _compile)
 
 
 @command.command(
     "test", cls=_Passing, epilog="Example: envmatrix run test cuda12-aarch64 -- -L host"
 )
 @_cell_options
-@click.option("--shard", metavar="I/N", help="The I-th of N parts, of equal time as far as known.")
+@click.option("--shard", metavar="I/N", help="Run the I-th of N parts of about equal duration.")
 @click.option("--retries", type=click.IntRange(0, 100), help="Try a test that fails N times more.")
-@click.option("--since", metavar="REV", help="Only tests that what changed since then reaches.")
-@click.option("--explain", is_flag=True, help="With --since: why each test is run.")
-@click.option("--shadow", is_flag=True, help="With --since: run all, and say what would be missed.")
+@click.option("--since", metavar="REV", help="Run only the tests that changes since then affect.")
+@click.option("--explain", is_flag=True, help="With --since: show why each test is run.")
+@click.option(
+    "--shadow", is_flag=True, help="With --since: run all tests, and show what would be missed."
+)
 def test_command(
     *,
-    which: Which,
+    cell_options: CellOptions,
     shard: str | None,
     retries: int | None,
     since: str | None,
@@ -158,11 +161,11 @@ def test_command(
         option = "--explain" if explain else "--shadow"
         raise click.UsageError(f"`{option}` is about `--since REV`, which is not given")
     part = None if shard is None else Shard.parse(shard)
-    cell = Cell.of(which, console)
+    cell = Cell.of(cell_options, console)
     if arguments:
         _check_arguments(cell.libraries)
 
-    def tested(execution: Execution, recorder: Recorder) -> None:
+    def test(execution: Execution, recorder: Recorder) -> None:
         _compile(execution, recorder)
         library = execution.place.library
         if library.is_only_compiled:
@@ -172,23 +175,27 @@ def test_command(
         if library.tests is None:
             raise Skipped(f"library `{library.name}` has no `test` in matrix.yaml")
         if execution.place.runtime is None:
-            raise Skipped(f"`{which.name}` is compiled; its tests run on hardware of its own only")
+            raise Skipped(
+                f"`{cell_options.name}` is compiled; its tests run on hardware of its own only"
+            )
         durations = cell.durations(library) if part else {}
         testing = Testing(execution.runner, library.tests, devices_of(execution))
-        found = None if since is None else selecting.selected(cell, execution, testing, since)
-        if found is not None:
-            selecting.explain(found, console, every_test=explain)
-        only = None if found is None or shadow or found.tests is None else tuple(found.tests)
-        asked = TestRequest(tuple(arguments), part, durations, retries, only)
-        run = testing.run(asked)
+        selection = None
+        if since is not None:
+            selection = selecting.select_tests(cell, execution, testing, since)
+        if selection is not None:
+            selecting.explain(selection, console, every_test=explain)
+        tests = None if selection is None or shadow else selection.tests
+        only = None if tests is None else tuple(tests)
+        run = testing.run(TestRequest(tuple(arguments), part, durations, retries, only))
         recorder.add_tests(run.outcomes)
-        _tell(run)
-        if found is not None and shadow:
-            recorder.add_measurements(selecting.shadow(found, run.outcomes, console))
+        _print_outcomes(run)
+        if selection is not None and shadow:
+            recorder.add_measurements(selecting.shadow(selection, run.outcomes, console))
         _judge(run, execution, cell.waivers)
 
     extent = ARGUMENTS if arguments else SINCE if since is not None and not shadow else ""
-    for_each(cell, "test", tested, Part(str(part or ""), extent))
+    for_each(cell, "test", test, Part(str(part or ""), extent))
 
 
 @command.command("perf", cls=_Passing, epilog="Example: envmatrix run perf cuda13-x86_64")
@@ -197,43 +204,43 @@ def test_command(
 @options.as_json
 def perf_command(
     *,
-    which: Which,
+    cell_options: CellOptions,
     console: Console,
     device: str | None,
     as_json: bool,
     arguments: Sequence[str],
 ) -> None:
-    """Run the benchmark in CELL with a GPU; without one, exit with 77 and say what is missing.
+    """Run the benchmark in CELL with a GPU; without a GPU, exit with 77 and say what is missing.
     ARGUMENTs go to the benchmark."""
     from envmatrix.engine import gpu
 
     with images.engine() as client:
-        found = gpu.choose(gpu.probe(client), device)
-    if isinstance(found, gpu.NoGpu):
-        skip(f"no GPU for `{which.name}`: {found.reason}")
-    cell = Cell.of(which, console)
+        gpu_device = gpu.choose(gpu.probe(client), device)
+    if isinstance(gpu_device, gpu.NoGpu):
+        skip(f"no GPU for `{cell_options.name}`: {gpu_device.reason}")
+    cell = Cell.of(cell_options, console)
 
-    def measured(execution: Execution, recorder: Recorder) -> None:
+    def measure(execution: Execution, recorder: Recorder) -> None:
         if execution.place.is_emulated:
             here = "a machine of its own architecture"
-            raise Skipped(f"`{which.name}` can be measured only on {here}")
+            raise Skipped(f"`{cell_options.name}` can be measured only on {here}")
         _compile(execution, recorder)
-        _measure(execution, recorder, gpu.request(found), arguments, as_json=as_json)
+        _measure(execution, recorder, gpu.request(gpu_device), arguments, as_json=as_json)
 
-    for_each(cell, "perf", measured, Part(extent=ARGUMENTS if arguments else ""))
+    for_each(cell, "perf", measure, Part(extent=ARGUMENTS if arguments else ""))
 
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
 @_cell_options
-def shell_command(*, which: Which, console: Console) -> None:
+def shell_command(*, cell_options: CellOptions, console: Console) -> None:
     """Open a shell in the container that CELL compiles in."""
-    cell = Cell.of(which, console, only_compiler=True)
+    cell = Cell.of(cell_options, console, only_compiler=True)
     if not sys.stdin.isatty():
         raise EnvmatrixError(
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
         )
     place = cell.place(cell.libraries[0])
-    with images.engine() as client, alone(place, "shell", console):
+    with images.engine() as client, lock_place(place, "shell", console):
         begin_anew(place, console)
         status = containers.shell(client, steps.shell(place))
         clear_privileges(place, [place.build], console)
@@ -241,7 +248,7 @@ def shell_command(*, which: Which, console: Console) -> None:
 
 
 def _check_arguments(libraries: Sequence[Library]) -> None:
-    """Raise where none of the libraries has tests that could take arguments."""
+    """Raise ConfigurationError if no library has tests that could take arguments."""
     if all(library.tests is None for library in libraries):
         names = ", ".join(f"`{library.name}`" for library in libraries)
         hint = "leave out what follows `--`"
@@ -251,36 +258,36 @@ def _check_arguments(libraries: Sequence[Library]) -> None:
 
 
 def _compile(execution: Execution, recorder: Recorder) -> None:
-    found = execution.compile()
+    products = execution.compile()
     build = execution.place.build
-    recorder.add_products(found, build.name)
+    recorder.add_products(products, build.name)
     recorder.add_measurements(execution.cache_hits())
-    for item in found:
-        output(f"{build.shown(item.path)}  {item.machine or 'data'}  {item.size} bytes")
+    for product in products:
+        output(f"{build.shown(product.path)}  {product.machine or 'data'}  {product.size} bytes")
     if not execution.place.library.chooses_sm:
-        _warn_of_architectures(found, execution)
+        _warn_of_architectures(products, execution)
 
 
-def _warn_of_architectures(found: Sequence[Artifact], execution: Execution) -> None:
-    """Say which files have code for other GPUs than the matrix asks for."""
+def _warn_of_architectures(products: Sequence[Artifact], execution: Execution) -> None:
+    """Warn of each file with code for other GPUs than `sm` of the matrix."""
     place, console = execution.place, execution.runner.console
-    wrong = []
+    mismatches = []
     with place.build.opened() as build:
-        for item in (its for its in found if not is_probe(its.path)):
-            with build.open(str(item.path)) as handle:
+        for path in (product.path for product in products if not is_probe(product.path)):
+            with build.open(str(path)) as handle:
                 words = difference(device_code(handle), place.cell.toolchain.sm)
             if words:
-                wrong.append((item.path, words))
-    for path, words in wrong[:_MOST_WARNINGS]:
+                mismatches.append((path, words))
+    for path, words in mismatches[:_MOST_WARNINGS]:
         console.warn(f"`{place.build.shown(path)}` has other GPU code than `sm` asks for: {words}")
-    if wrong:
+    if mismatches:
         console.warn(
             f"`{place.library.name}` may ignore $CUDAARCHS; `{{sm}}` in its options, environment "
             "or commands passes `sm` on, and `sm: own` in matrix.yaml says that it is meant so"
         )
 
 
-def _tell(run: TestRun) -> None:
+def _print_outcomes(run: TestRun) -> None:
     for outcome in run.outcomes:
         reason = f": {outcome.message}" if outcome.message else ""
         output(f"{outcome.state:8} {one_line(outcome.name)} {outcome.seconds:.2f} s{reason}")
@@ -290,30 +297,30 @@ def _tell(run: TestRun) -> None:
 
 
 def _judge(run: TestRun, execution: Execution, waivers: Sequence[Waiver]) -> None:
-    """Raise for what failed and is not waived, and where no test could run."""
+    """Raise for failures that are not waived, and Skipped if no test could run."""
     place = execution.place
     if run.failure:
         if not _are_waived(run.outcomes, place, waivers, execution.runner.console):
             raise run.failure
-    elif run.outcomes and all(its.state == "skipped" for its in run.outcomes):
+    elif run.outcomes and all(outcome.state == "skipped" for outcome in run.outcomes):
         raise Skipped(f"no test of `{place.library.name}` could run in `{place.cell.id}`")
 
 
 def _are_waived(
     outcomes: Sequence[TestOutcome], place: Workplace, waivers: Sequence[Waiver], console: Console
 ) -> bool:
-    """Whether all that failed is waived; each is told."""
+    """Return True if every failure is waived; warn of each waiver."""
     from envmatrix.results.waivers import waiver_of
 
-    bad = [its for its in outcomes if its.state in BAD]
+    failures = [outcome for outcome in outcomes if outcome.state in BAD]
     library, cell, today = place.library.name, place.cell.id, options.today()
-    found = [waiver_of(waivers, library, cell, its.name, today) for its in bad]
-    for outcome, waiver in zip(bad, found, strict=True):
+    matches = [waiver_of(waivers, library, cell, failure.name, today) for failure in failures]
+    for outcome, waiver in zip(failures, matches, strict=True):
         if waiver is not None:
             console.warn(
                 f"`{one_line(outcome.name)}` fails, and is waived: {waiver.bug}, {waiver.owner}"
             )
-    return bool(bad) and all(found)
+    return bool(failures) and all(matches)
 
 
 def _measure(
@@ -324,12 +331,12 @@ def _measure(
     *,
     as_json: bool,
 ) -> None:
-    found = execution.measure(device, arguments)
-    recorder.add_measurements(found)
+    measurements = execution.measure(device, arguments)
+    recorder.add_measurements(measurements)
     if as_json:
-        options.print_json([asdict(item) for item in found])
+        options.print_json([asdict(item) for item in measurements])
         return
-    for item in found:
+    for item in measurements:
         output(f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)")
 
 

@@ -1,11 +1,11 @@
-"""Which tests a change reaches: `--since`, `--explain` and `--shadow` of `envmatrix run test`."""
+"""Test selection: `--since`, `--explain` and `--shadow` of `envmatrix run test`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envmatrix.commands.affected import compared
-from envmatrix.commands.locked import tree
+from envmatrix.commands.affected import compare_revision
+from envmatrix.commands.locked import source_tree
 from envmatrix.commands.place import Cell
 from envmatrix.console import Console, output
 from envmatrix.engine.revisions import changed_files
@@ -28,79 +28,89 @@ from envmatrix.sessions.testing import Testing
 from envmatrix.text import one_line
 
 
-def selected(cell: Cell, execution: Execution, testing: Testing, since: str) -> Selection:
-    """The tests of a library, after it was compiled, that what changed since a revision reaches."""
-    files, reason = _changed(cell, execution, since)
+def select_tests(cell: Cell, execution: Execution, testing: Testing, since: str) -> Selection:
+    """Select the tests of a compiled library that the changes since a revision affect."""
+    files, reason = _changed_files(cell, execution, since)
     if reason:
         return Selection(None, reason)
-    return reached(execution, testing, files)
+    return select_by_files(execution, testing, files)
 
 
-def reached(execution: Execution, testing: Testing, files: Sequence[str]) -> Selection:
-    """Select the tests that a change of files of the library reaches."""
+def select_by_files(execution: Execution, testing: Testing, files: Sequence[str]) -> Selection:
+    """Select the tests that changes of the library's files affect."""
     ninja = execution.ninja_files()
     if testing.tests.framework != "ctest" or not ninja:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
     try:
-        tests = _listed(testing)
+        tests = _list_tests(testing)
     except EnvmatrixError as error:
         return Selection(None, error.message)
-    known = dependencies(build_of(*ninja), tests, execution.place.tree)
-    return selection(known, files, testing.tests.ignore)
+    graph = dependencies(build_of(*ninja), tests, execution.place.tree)
+    return selection(graph, files, testing.tests.ignore)
 
 
-def _listed(testing: Testing) -> tuple[Test, ...]:
-    """The tests that CTest lists where they run; EnvmatrixError where it lists none."""
+def _list_tests(testing: Testing) -> tuple[Test, ...]:
+    """List the tests with CTest where they run; raise EnvmatrixError if it fails."""
     tests: list[Test] = []
-    for _, printed in testing.listings():
-        testing.runner.check(printed)
-        tests += listed_tests(printed.ended.stdout)
+    for _, listing in testing.listings():
+        testing.runner.check(listing)
+        tests += listed_tests(listing.ended.stdout)
     return tuple(tests)
 
 
-def _changed(cell: Cell, execution: Execution, since: str) -> tuple[Sequence[str], str | None]:
-    """The files of the library that changed, or why they do not tell. Of a source that is locked,
-    that at the revision is compared with that of now, wherever they are from."""
+def _changed_files(
+    cell: Cell, execution: Execution, since: str
+) -> tuple[Sequence[str], str | None]:
+    """Return the files of the library that changed, or why selection by files is not possible. The
+    files of a locked source are compared between the lock at the revision and the lock now."""
     library, root = execution.place.library, cell.workspace.root
-    known = compared(cell.workspace, since, cell.console)
-    reason = known.why_all(library, cell.planned)
-    if reason or known.states is None:
+    diff = compare_revision(cell.workspace, since, cell.console)
+    reason = diff.reason_for(library, cell.planned)
+    if reason or diff.states is None:
         return (), reason
     if library.source is None:
         return of_library(changed_files(root, since), library.path), None
-    locked = known.states[0].lock.sets.get(source_set(library))
+    locked = diff.states[0].lock.sets.get(source_set(library))
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
-    before = tree(locked, cell.console)
+    before = source_tree(locked, cell.console)
     return of_library(differing(before, execution.place.source), library.path), None
 
 
-def explain(found: Selection, console: Console, *, every_test: bool) -> None:
-    """Say what is run, and with `every_test` why each is."""
-    what = "all tests" if found.tests is None else f"{len(found.tests)} tests"
-    console.say(f"select   {what}: {found.reason}")
-    for name, reason in sorted((found.tests or {}).items()) if every_test else ():
+def explain(selection: Selection, console: Console, *, every_test: bool) -> None:
+    """Show how many tests are run, and with `every_test` why each is."""
+    count = "all tests" if selection.tests is None else f"{len(selection.tests)} tests"
+    console.say(f"select   {count}: {selection.reason}")
+    for name, reason in sorted((selection.tests or {}).items()) if every_test else ():
         output(f"selected {one_line(name)}: {one_line(reason)}")
 
 
-def missed(found: Selection, outcomes: Sequence[TestOutcome]) -> tuple[TestOutcome, ...]:
-    """What fails and would not have been run."""
-    if found.tests is None:
+def missed_failures(
+    selection: Selection, outcomes: Sequence[TestOutcome]
+) -> tuple[TestOutcome, ...]:
+    """Return the failed tests that the selection does not contain."""
+    if selection.tests is None:
         return ()
-    return tuple(its for its in outcomes if its.state in BAD and its.name not in found.tests)
+    return tuple(
+        test for test in outcomes if test.state in BAD and test.name not in selection.tests
+    )
 
 
 def shadow(
-    found: Selection, outcomes: Sequence[TestOutcome], console: Console
+    selection: Selection, outcomes: Sequence[TestOutcome], console: Console
 ) -> tuple[Measurement, ...]:
-    """Say what would have been skipped, and whether that would have been right."""
-    wrong = missed(found, outcomes)
-    skipped = [its for its in outcomes if found.tests is not None and its.name not in found.tests]
-    seconds = sum(its.seconds for its in skipped)
+    """Report which tests would have been skipped, and which failures would have been missed."""
+    missed = missed_failures(selection, outcomes)
+    skipped = [
+        test
+        for test in outcomes
+        if selection.tests is not None and test.name not in selection.tests
+    ]
+    seconds = sum(test.seconds for test in skipped)
     console.say(f"shadow   {len(skipped)} tests would have been skipped, {seconds:.1f} s")
-    for outcome in wrong:
+    for outcome in missed:
         console.warn(f"`{one_line(outcome.name)}` fails and would not have been run")
     return (
         Measurement("tests that selection would skip", len(skipped), "tests", "higher"),
-        Measurement("failures that selection would miss", len(wrong), "tests", "lower"),
+        Measurement("failures that selection would miss", len(missed), "tests", "lower"),
     )

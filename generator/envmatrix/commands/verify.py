@@ -1,4 +1,4 @@
-"""`envmatrix verify`: the proof that images are a function of the lock."""
+"""`envmatrix verify`: check that images are bit-for-bit reproducible from the lock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import click
 
 from envmatrix.commands import options
-from envmatrix.commands.build import planned, provide
-from envmatrix.commands.pull import published as published_as
+from envmatrix.commands.build import plan_actions, provide
+from envmatrix.commands.pull import published_references
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output
 from envmatrix.engine import bases
@@ -31,9 +31,11 @@ _SUFFIX = "-verify"
 
 @click.command(epilog="Example: envmatrix verify cuda13.0-debian12")
 @click.argument("patterns", nargs=-1, required=True, metavar="ENVIRONMENT...")
-@click.option("--emulate", is_flag=True, help="Also what compiles under emulation.")
+@click.option(
+    "--emulate", is_flag=True, help="Verify also the images that compile under emulation."
+)
 @click.option("--bases/--no-bases", "with_bases", default=True, help="Bootstrap bases again too.")
-@click.option("--published", is_flag=True, help="Compare with the registry's, by digest.")
+@click.option("--published", is_flag=True, help="Compare with the published images, by digest.")
 @options.jobs
 @options.as_json
 @options.verbosity
@@ -47,36 +49,44 @@ def command(
     as_json: bool,
     console: Console,
 ) -> None:
-    """Rebuild cold, beside what is there or published, and compare layers and configuration."""
+    """Rebuild images without a cache, and compare layers and configuration with the images that
+    are built or published."""
     workspace = Workspace.here()
-    wanted = workspace.images(patterns, emulate=emulate)
-    targets = (
-        _published(workspace, wanted) if published else _built(workspace, wanted, jobs, console)
+    required = workspace.images(patterns, emulate=emulate)
+    references = (
+        _published_references(workspace, required)
+        if published
+        else _built_references(workspace, required, jobs, console)
     )
-    environments = workspace.environments(its.image.environment for its in targets)
-    orders = [_again(workspace, environments[its.image.environment], its) for its in targets]
+    environments = workspace.environments(inputs.image.environment for inputs in references)
+    orders = [
+        _rebuild_order(workspace, environments[inputs.image.environment], inputs)
+        for inputs in references
+    ]
     remember(cache_directory(), workspace.root)
-    with local_builder(workspace.lock, console) as its:
+    with local_builder(workspace.lock, console) as builder:
         if with_bases:
-            _verify_bases(its, orders, console)
-        with _rebuilt(its, orders, jobs):
-            found = [
-                _compare(its, order, reference)
-                for order, reference in zip(orders, targets.values(), strict=True)
+            _verify_bases(builder, orders, console)
+        with _rebuild(builder, orders, jobs):
+            comparisons = [
+                _compare(builder, order, reference)
+                for order, reference in zip(orders, references.values(), strict=True)
             ]
     if as_json:
-        options.print_json([asdict(one) for one in found])
+        options.print_json([asdict(comparison) for comparison in comparisons])
     else:
-        for one in found:
-            output(f"{'differs' if one.differences else 'equal  '} {one.image} {one.digest}")
-    if wrong := [one for one in found if one.differences]:
-        details = [f"{one.image}: {line}" for one in wrong for line in one.differences]
-        raise EnvmatrixError(f"{len(wrong)} of {len(found)} images differ", details=details)
+        for comparison in comparisons:
+            state = "differs" if comparison.differences else "equal  "
+            output(f"{state} {comparison.image} {comparison.digest}")
+    if different := [comparison for comparison in comparisons if comparison.differences]:
+        details = [f"{image.image}: {line}" for image in different for line in image.differences]
+        message = f"{len(different)} of {len(comparisons)} images differ"
+        raise EnvmatrixError(message, details=details)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An image and its cold rebuild. Equal layers and configuration decide; the digests also
+    """An image and its rebuild. They are equal if layers and configuration are; the digests also
     depend on the engine's compressor."""
 
     image: str
@@ -86,47 +96,50 @@ class Comparison:
     differences: tuple[str, ...]
 
 
-def _built(
-    workspace: Workspace, wanted: Sequence[Image], jobs: int, console: Console
+def _built_references(
+    workspace: Workspace, required: Sequence[Image], jobs: int, console: Console
 ) -> Mapping[Inputs, str]:
-    """What is rebuilt, with what the engine calls the image that it is compared with."""
-    actions = planned(workspace, wanted, console)
+    """Build what is missing; return each image's reference in the engine."""
+    actions = plan_actions(workspace, required, console)
     provide(workspace, actions, jobs, console)
-    return {its.inputs: its.inputs.reference for its in actions}
+    return {action.inputs: action.inputs.reference for action in actions}
 
 
-def _published(workspace: Workspace, wanted: Sequence[Image]) -> Mapping[Inputs, str]:
-    """By the digests of `images.lock.json`; each signed, if the matrix says by whom."""
-    targets = published_as(workspace, workspace.plan(wanted))
+def _published_references(workspace: Workspace, required: Sequence[Image]) -> Mapping[Inputs, str]:
+    """Return each image's reference by the digest in `images.lock.json`; verify its signature if
+    the matrix says who signs."""
+    references = published_references(workspace, workspace.plan(required))
     if verifier := workspace.verifier:
-        for reference in targets.values():
+        for reference in references.values():
             verifier(reference)
-    return targets
+    return references
 
 
-def _compare(its: Builder, order: Order, reference: str) -> Comparison:
-    with _there(its, order, reference):
-        found = contents(its.client, reference)
+def _compare(builder: Builder, order: Order, reference: str) -> Comparison:
+    with _fetched(builder, order, reference):
+        image = contents(builder.client, reference)
         return Comparison(
             image=reference,
-            digest=found.digest,
-            rebuilt_digest=contents(its.client, order.reference).digest,
-            layers=found.layers,
-            differences=differences(its.client, reference, order.reference),
+            digest=image.digest,
+            rebuilt_digest=contents(builder.client, order.reference).digest,
+            layers=image.layers,
+            differences=differences(builder.client, reference, order.reference),
         )
 
 
 @contextmanager
-def _there(its: Builder, order: Order, reference: str) -> Iterator[None]:
+def _fetched(builder: Builder, order: Order, reference: str) -> Iterator[None]:
+    """Have a published image in the engine; one without a digest is already there."""
     if "@" not in reference:
         yield
         return
-    with Transfer(its.client, its.cache).fetched(reference, order.image.platform, lambda *_: None):
+    transfer = Transfer(builder.client, builder.cache)
+    with transfer.fetched(reference, order.image.platform, lambda *_: None):
         yield
 
 
-def _again(workspace: Workspace, environment: Environment, inputs: Inputs) -> Order:
-    """The same image, without any cache, under a name of its own."""
+def _rebuild_order(workspace: Workspace, environment: Environment, inputs: Inputs) -> Order:
+    """Return the order to build the same image without a cache, under another name."""
     return Order(
         environment,
         inputs,
@@ -139,23 +152,25 @@ def _again(workspace: Workspace, environment: Environment, inputs: Inputs) -> Or
 
 
 @contextmanager
-def _rebuilt(its: Builder, orders: Sequence[Order], jobs: int) -> Iterator[None]:
-    """Build `orders`; their names go away at the end."""
+def _rebuild(builder: Builder, orders: Sequence[Order], jobs: int) -> Iterator[None]:
+    """Build `orders`; remove the images at the end."""
     try:
-        its.build(orders, jobs)
+        builder.build(orders, jobs)
         yield
     finally:
-        existing = {tag for image in its.client.images.list() for tag in image.tags}
+        existing = {tag for image in builder.client.images.list() for tag in image.tags}
         for order in orders:
             if order.reference in existing:
-                its.client.images.remove(order.reference, force=True)
+                builder.client.images.remove(order.reference, force=True)
 
 
-def _verify_bases(its: Builder, orders: Sequence[Order], console: Console) -> None:
-    """Bootstrap each base into a directory of its own; `base_layout` compares it with the lock."""
-    for key in sorted(base.key for base in its.bases(orders)):
-        package_set = its.lock.sets[key]
-        its.fetcher.fetch(package_set.artifacts, console)
+def _verify_bases(builder: Builder, orders: Sequence[Order], console: Console) -> None:
+    """Bootstrap each base into an empty directory; `base_layout` compares it with the lock."""
+    for key in sorted(base.key for base in builder.bases(orders)):
+        package_set = builder.lock.sets[key]
+        builder.fetcher.fetch(package_set.artifacts, console)
         with TemporaryDirectory(prefix="envmatrix-base-") as scratch:
-            bases.base_layout(Path(scratch), its.store, package_set, its.lock.epoch, console)
+            bases.base_layout(
+                Path(scratch), builder.store, package_set, builder.lock.epoch, console
+            )
         console.say(f"equal    {key} {package_set.diff_id}")
