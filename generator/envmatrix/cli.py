@@ -1,4 +1,4 @@
-"""The command line: verbs, each loaded when it is called; errors as people read them."""
+"""The command line: verbs, each loaded when it is called, and readable errors."""
 
 from __future__ import annotations
 
@@ -21,49 +21,49 @@ from envmatrix.errors import ConfigurationError, EnvmatrixError, InternalError, 
 
 INTERRUPTED = 130
 
-# What a disk says that is full or not for us, and what to do about it.
+# Hints for errors of the file system that the user can correct.
 _FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
 _FORBIDDEN = "see `ls -ld` and `id`; $ENVMATRIX_CACHE names another directory for the cache"
-_OF_THE_MACHINE = {
+_HINTS = {
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
     errno.EROFS: _FORBIDDEN,
     errno.EDQUOT: _FULL,
     errno.ENOSPC: _FULL,
 }
-_OTHERWISE = "see what is there: `ls -ld`; another path may do"
-# What only a wrong call can cause.
-_OF_A_DEFECT = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOSYS}
+_DEFAULT_HINT = "see `ls -ld`; another path may work"
+# Errors that only a defect of the program can cause.
+_DEFECT_ERRORS = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOSYS}
 _DEFECT = "this is a defect of envmatrix; report it"
 
 _LONGEST_NAME = 200
 
-# The interpreter would look through all that was loaded once more at its end, for nothing: 50 ms.
+# Skip the garbage collection at exit, which takes 50 ms.
 atexit.register(gc.freeze)
 
 VERBS = {
-    "affected": "Show which libraries have to be tested again, in which cells.",
-    "build": "Build the images of cells, or say why none is needed.",
-    "doctor": "Check what this machine needs, and install what is missing.",
+    "affected": "Show which libraries a change affects, in which cells.",
+    "build": "Pull or build the images of cells.",
+    "doctor": "Check this machine, and install what is missing.",
     "gc": "Remove images and files that no lock needs any more.",
-    "generate": "Write the Dockerfiles, or find drift.",
-    "images": "List and check what is published.",
+    "generate": "Write the Dockerfiles, or check that they are up to date.",
+    "images": "List and check published images.",
     "lock": "Resolve every package to a file and its sha256.",
-    "mirror": "Gather all that the lock names, for machines without a network.",
+    "mirror": "Copy all files of the lock, for machines without a network.",
     "plan": "Show what `build` would do, and why.",
     "pull": "Pull published images by digest.",
-    "push": "Publish images that were built.",
+    "push": "Publish built images.",
     "report": "Show the latest results and regressions.",
     "run": "Compile, test or measure libraries in a cell's container.",
     "sbom": "Write bills of materials of images.",
     "serve": "Show the dashboard of results on loopback.",
-    "verify": "Rebuild without a cache and compare bit for bit.",
+    "verify": "Rebuild images without a cache, and compare bit for bit.",
     "why": "Explain why a cell exists, or why it cannot.",
 }
 
 
 class Verbs(click.Group):
-    """`envmatrix --help` loads no verb; a verb loads only itself."""
+    """The group of all verbs; `envmatrix --help` imports none, a verb only itself."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(VERBS)
@@ -85,8 +85,10 @@ class Verbs(click.Group):
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], VERBS, 1)
-            hint = f"did you mean `envmatrix {near[0]}`?" if near else "see `envmatrix --help`"
+            matches = get_close_matches(args[0], VERBS, 1)
+            hint = (
+                f"did you mean `envmatrix {matches[0]}`?" if matches else "see `envmatrix --help`"
+            )
             raise ConfigurationError(Problem(f"there is no verb `{args[0]}`", hint=hint))
         return super().resolve_command(ctx, args)
 
@@ -102,7 +104,7 @@ def group() -> None:
 
 
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:
-    """Run one verb and end with its exit code; the only place where errors are caught."""
+    """Run one verb and exit with its code; errors of all verbs are caught here."""
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does, cleanly
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -115,33 +117,33 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
         console.say("interrupted")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read stdout has enough; the interpreter must not try to flush it again.
+        # The reader closed stdout; the interpreter must not try to flush it again.
         sys.stdout = None
         sys.exit(0)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+    except click.exceptions.Exit as exit_request:
+        sys.exit(exit_request.exit_code)
     except Exception as error:
-        told = _told(error)
-        console.error(told)
-        sys.exit(told.exit_code)
+        failure = _as_envmatrix_error(error)
+        console.error(failure)
+        sys.exit(failure.exit_code)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _told(error: Exception) -> EnvmatrixError:
-    """What a person is told of an exception."""
+def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
+    """Convert an exception to an error with a message and a hint for the user."""
     match error:
         case EnvmatrixError():
             return error
         case click.UsageError():
             usage = error.ctx.command_path if error.ctx else "envmatrix"
-            message = _lowered(error.format_message())
+            message = _uncapitalize(error.format_message())
             return ConfigurationError(Problem(message, hint=f"see `{usage} --help`"))
         case click.ClickException():
-            return ConfigurationError(Problem(_lowered(error.format_message())))
-        case OSError() if error.errno not in _OF_A_DEFECT and error.strerror:
-            where = f"`{_name(error.filename)}`: " if error.filename else ""
-            hint = _OF_THE_MACHINE.get(error.errno or 0, _OTHERWISE)
-            return EnvmatrixError(f"{where}{_lowered(error.strerror)}", hint=hint)
+            return ConfigurationError(Problem(_uncapitalize(error.format_message())))
+        case OSError() if error.errno not in _DEFECT_ERRORS and error.strerror:
+            where = f"`{_shorten(error.filename)}`: " if error.filename else ""
+            hint = _HINTS.get(error.errno or 0, _DEFAULT_HINT)
+            return EnvmatrixError(f"{where}{_uncapitalize(error.strerror)}", hint=hint)
         case UnicodeDecodeError():
             message = f"a file that has to be text is not UTF-8, but has {error.object[:40]!r}"
             return ConfigurationError(Problem(message, hint="see `git status` for what changed"))
@@ -152,13 +154,13 @@ def _told(error: Exception) -> EnvmatrixError:
     return _internal(error)
 
 
-def _name(filename: object) -> str:
+def _shorten(filename: object) -> str:
     name = os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 def _internal(error: Exception) -> InternalError:
-    """A defect: its traceback is kept in a file, or printed where that cannot be written."""
+    """Write the traceback of a defect to a file; if that fails, put it into the error's details."""
     import traceback
 
     from envmatrix.files import write_whole
@@ -175,5 +177,5 @@ def _internal(error: Exception) -> InternalError:
     return InternalError(message, hint=f"{_DEFECT} with `{log}`, which says where")
 
 
-def _lowered(message: str) -> str:
+def _uncapitalize(message: str) -> str:
     return (message[:1].lower() + message[1:]).rstrip(".")
