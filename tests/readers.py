@@ -296,8 +296,10 @@ _VERTEX = {
     "completed": "2026-01-01T00:00:01Z",
 }
 _PROGRESS = {"vertexes": [_VERTEX], "logs": [{"vertex": "sha256:1", "data": "c2FpZA=="}]}
-_WORKFLOW = f"# {consumers.Asked('github', ('cuda13*',), 'pr').banner}\nname: x\n".encode()
-_DEVCONTAINER = f"// {consumers.Asked('devcontainer').banner}\n{{}}\n".encode()
+_WORKFLOW = (
+    f"# {consumers.ConsumerRequest('github', ('cuda13*',), 'pr').banner}\nname: x\n".encode()
+)
+_DEVCONTAINER = f"// {consumers.ConsumerRequest('devcontainer').banner}\n{{}}\n".encode()
 
 
 def _json(document: object) -> bytes:
@@ -408,12 +410,12 @@ def readers() -> Sequence[Reader]:
         Reader(
             "generated file",
             [_WORKFLOW],
-            _file(".github/workflows/envmatrix.yml", consumers.present),
+            _file(".github/workflows/envmatrix.yml", consumers.present_files),
         ),
         Reader(
             "dev container",
             [_DEVCONTAINER],
-            _file(".devcontainer/a/devcontainer.json", consumers.present),
+            _file(".devcontainer/a/devcontainer.json", consumers.present_files),
         ),
         Reader(
             "docker info", [_json(_DOCKER)], _text(lambda text: host.parse_docker_info(text, ""))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import lock_of
 
-from envmatrix.commands.consumers import CONSUMERS, Asked, files
+from envmatrix.commands.consumers import CONSUMERS, ConsumerRequest, files
 from envmatrix.commands.generate import SCHEMAS, outputs
 from envmatrix.commands.workspace import Workspace
 from envmatrix.lock.model import FILE, dumps
@@ -41,7 +41,7 @@ def test_the_generated_files(case: Path, *, update_golden: bool) -> None:
     found = {path: text for path, text in outputs(workspace).items() if path not in SCHEMAS}
     if [*workspace.published]:
         for consumer in CONSUMERS:
-            found |= files(workspace, Asked(consumer))
+            found |= files(workspace, ConsumerRequest(consumer))
     expected = case / "expected"
     if update_golden:
         shutil.rmtree(expected, ignore_errors=True)

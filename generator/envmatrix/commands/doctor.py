@@ -1,4 +1,4 @@
-"""`envmatrix doctor`: what this machine lacks for building images, and adding it."""
+"""`envmatrix doctor`: find and install what this machine needs to build images."""
 
 from __future__ import annotations
 
@@ -46,14 +46,15 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
 
 
 def _facts() -> HostFacts:
-    """sudo is asked only where it would help: a refusal is reported to the administrator."""
+    """Return the facts of this machine; try sudo only if it would help, as a refusal is reported
+    to the administrator."""
     facts = host.probe(os.environ)
     would_help = facts.privilege == "none" and plan_fixes(replace(facts, privilege="sudo"))
     return replace(facts, privilege="sudo") if would_help and host.can_sudo() else facts
 
 
 def _repair() -> HostFacts:
-    from envmatrix.engine import repair  # not needed where all is well
+    from envmatrix.engine import repair  # only needed to repair
     from envmatrix.store.artifacts import cache_directory, exclusive
 
     logs = Path("/var/log") if os.geteuid() == 0 else cache_directory()

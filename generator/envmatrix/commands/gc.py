@@ -1,4 +1,4 @@
-"""`envmatrix gc`: room on this machine, without what anybody still needs."""
+"""`envmatrix gc`: remove images and files that no checkout on this machine needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from envmatrix.plan.garbage import Thing, Used, garbage, used_by
 from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.checkouts import forget, known
 
-_LEFT_ALONE = (
+_EXCLUDED = (
     "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
     "compiler caches that a checkout uses, which limit themselves"
 )
@@ -44,11 +44,11 @@ _LEFT_ALONE = (
 def command(
     *, revisions: Sequence[str], yes: bool, dry_run: bool, as_json: bool, console: Console
 ) -> None:
-    """Remove images and files that no lock of this machine needs any more.
+    """Remove images and files that no lock on this machine needs any more.
 
-    Needed is what the lock and the Dockerfiles of this repository name, and those of every other
-    that was locked, built or pulled for with this cache. Nothing that envmatrix did not make is
-    touched, and no image that another cache had made: who needs it is known there.
+    Keep everything that the lock and the Dockerfiles of this repository name, and those of every
+    other repository that was locked, built or pulled for with this cache. Remove nothing that
+    envmatrix did not make, and no image made with another cache.
     """
     root, cache = options.repository(), cache_directory()
     checkouts = known(cache)
@@ -59,27 +59,29 @@ def command(
         )
         _show((), as_json=as_json)
         return
-    gone = [path for path in checkouts if not path.is_dir()]
-    used = _used([root, *(path for path in checkouts if path not in gone)])
+    removed = [path for path in checkouts if not path.is_dir()]
+    used = _used([root, *(path for path in checkouts if path not in removed)])
     for revision in revisions:
         used |= _used_at(root, revision)
     with images.engine() as client:
         if not dry_run:
             sweep(client, cache)
-        found = garbage(keeping.kept(cache, client), used)
-        for path in gone:
+        things = garbage(keeping.kept(cache, client), used)
+        for path in removed:
             console.warn(f"`{path}` is gone, and what only it needed is not kept")
-        _show(found, as_json=as_json)
-        console.say(_LEFT_ALONE)
-        if dry_run or not found:
+        _show(things, as_json=as_json)
+        console.say(_EXCLUDED)
+        if dry_run or not things:
             return
         if not yes:
-            _ask()
-        stayed = [(its, why) for its in found if (why := keeping.give_up(its, cache, client))]
-    for path in gone:
+            _confirm()
+        failures = [
+            (thing, reason) for thing in things if (reason := keeping.give_up(thing, cache, client))
+        ]
+    for path in removed:
         forget(cache, path)
-    for its, why in stayed:
-        console.warn(f"{its.names[0]} stays: {why}")
+    for thing, reason in failures:
+        console.warn(f"{thing.names[0]} stays: {reason}")
 
 
 def _used(roots: Iterable[Path]) -> Used:
@@ -105,30 +107,31 @@ def _used_in(root: Path) -> Used:
     lock = load(root)
     files = (root / DOCKERFILES).glob("*/Dockerfile")
     texts = [text_of(file, str(file.relative_to(root))) for file in files]
+    package_sets = lock.sets.values()
     return used_by(
         lock,
         texts,
-        [context_name(its.artifacts) for its in lock.sets.values()],
-        [bases.identity(its, lock.epoch) for its in lock.sets.values() if its.diff_id],
+        [context_name(package_set.artifacts) for package_set in package_sets],
+        [bases.identity(base, lock.epoch) for base in package_sets if base.diff_id],
     )
 
 
-def _show(found: Sequence[Thing], *, as_json: bool) -> None:
+def _show(things: Sequence[Thing], *, as_json: bool) -> None:
     if as_json:
-        rows = [{"kind": its.kind, "names": its.names, "bytes": its.size} for its in found]
+        rows = [{"kind": thing.kind, "names": thing.names, "bytes": thing.size} for thing in things]
         options.print_json(rows)
         return
-    for kind in dict.fromkeys(its.kind for its in found):
-        group = [its for its in found if its.kind == kind]
-        total = amount_of(sum(its.size for its in group), "bytes")
+    for kind in dict.fromkeys(thing.kind for thing in things):
+        group = [thing for thing in things if thing.kind == kind]
+        total = amount_of(sum(thing.size for thing in group), "bytes")
         output(f"{kind:14} {len(group):5} {total:>9}")
-        for its in group if kind in {"image", "base image"} else ():
-            output(f"               {', '.join(its.names)}")
-    total = amount_of(sum(its.size for its in found), "bytes")
-    output(f"{'in all':14} {len(found):5} {total:>9}; layers that images share count in each")
+        for thing in group if kind in {"image", "base image"} else ():
+            output(f"               {', '.join(thing.names)}")
+    total = amount_of(sum(thing.size for thing in things), "bytes")
+    output(f"{'in all':14} {len(things):5} {total:>9}; layers that images share count in each")
 
 
-def _ask() -> None:
+def _confirm() -> None:
     if not sys.stdin.isatty():
         raise ConfigurationError(
             Problem("nothing was removed: nobody can be asked", hint="add `--yes`, or `--dry-run`")

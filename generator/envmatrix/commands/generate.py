@@ -1,4 +1,4 @@
-"""`envmatrix generate`: hermetic; the lock in, committed files out."""
+"""`envmatrix generate`: write the committed files from the lock, hermetically."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ SCHEMAS: Mapping[str, type[Table]] = {
 @options.verbosity
 @click.pass_context
 def command(context: click.Context, *, check: bool, console: Console) -> None:
-    """Write a Dockerfile for every environment, and the JSON Schemas of matrix files; what other
-    files were asked for once is written anew."""
+    """Write a Dockerfile for every environment, and the JSON Schemas of matrix files. Update files
+    for consumers that were generated before."""
     if context.invoked_subcommand:
         if check:
             raise click.UsageError(
-                f"--check is for all that is generated; leave out `{context.invoked_subcommand}`"
+                f"--check is for all generated files; leave out `{context.invoked_subcommand}`"
             )
         return
     workspace = Workspace.here()
-    wanted = {**outputs(workspace), **consumers.refreshed(workspace)}
-    changed = sorted(path for path, text in wanted.items() if _text(workspace.root / path) != text)
-    stale = sorted([*_stale(workspace.root, wanted), *consumers.stale(workspace.root, wanted)])
+    texts = {**outputs(workspace), **consumers.current_files(workspace)}
+    changed = sorted(path for path, text in texts.items() if _text(workspace.root / path) != text)
+    stale = sorted([*_stale(workspace.root, texts), *consumers.stale_files(workspace.root, texts)])
     if check:
         _report_drift(changed, stale)
-        console.say(f"{len(wanted)} generated files are up to date")
+        console.say(f"{len(texts)} generated files are up to date")
         return
-    _write(workspace.root, {path: wanted[path] for path in changed}, console)
+    _write(workspace.root, {path: texts[path] for path in changed}, console)
     for path in stale:
         _remove(workspace.root / path)
         console.say(f"removed  {one_line(path)}")
     if not changed and not stale:
-        console.say(f"{len(wanted)} generated files are up to date")
+        console.say(f"{len(texts)} generated files are up to date")
 
 
 @command.command(
@@ -61,7 +61,7 @@ def command(context: click.Context, *, check: bool, console: Console) -> None:
 @options.verbosity
 def devcontainer_command(*, patterns: Sequence[str], console: Console) -> None:
     """Write `.devcontainer/<environment>` for the selected cells, with the published image."""
-    _ask(consumers.Asked("devcontainer", tuple(patterns)), console)
+    _generate(consumers.ConsumerRequest("devcontainer", tuple(patterns)), console)
 
 
 @command.command("github", epilog="Example: envmatrix generate github --tier pr")
@@ -70,18 +70,18 @@ def devcontainer_command(*, patterns: Sequence[str], console: Console) -> None:
 @options.verbosity
 def github_command(*, patterns: Sequence[str], tier: str | None, console: Console) -> None:
     """Write a workflow of GitHub Actions that tests the selected cells in published images."""
-    _ask(consumers.Asked("github", tuple(patterns), tier), console)
+    _generate(consumers.ConsumerRequest("github", tuple(patterns), tier), console)
 
 
-def _ask(asked: consumers.Asked, console: Console) -> None:
+def _generate(request: consumers.ConsumerRequest, console: Console) -> None:
     workspace = Workspace.here()
-    wanted = consumers.files(workspace, asked)
-    consumers.check_free(workspace.root, wanted)
-    _write(workspace.root, wanted, console)
+    texts = consumers.files(workspace, request)
+    consumers.check_free(workspace.root, texts)
+    _write(workspace.root, texts, console)
 
 
-def _write(root: Path, wanted: Mapping[str, str], console: Console) -> None:
-    for path, text in wanted.items():
+def _write(root: Path, texts: Mapping[str, str], console: Console) -> None:
+    for path, text in texts.items():
         write_whole(root / path, text.encode())
         console.say(f"wrote    {one_line(path)}")
 
@@ -96,7 +96,7 @@ def _remove(path: Path) -> None:
 
 
 def outputs(workspace: Workspace) -> Mapping[str, str]:
-    """Every generated file: path within the repository -> text."""
+    """Return every generated file: path within the repository -> text."""
     names = {cell.cell.environment for cell in workspace.matrix.cells}
     rendered = {
         f"{DOCKERFILES}/{environment.name}/Dockerfile": dockerfile(environment)
@@ -109,13 +109,13 @@ def outputs(workspace: Workspace) -> Mapping[str, str]:
 
 
 def _text(file: Path) -> str | None:
-    """None for nothing, and for what cannot be ours."""
+    """Return the text of a file; None if it is missing or not a file."""
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
 
-def _stale(root: Path, wanted: Iterable[str]) -> Iterable[str]:
-    """Directories of environments that are no more: `dockerfiles/` holds nothing else."""
-    names = {Path(path).parts[1] for path in wanted if path.startswith(DOCKERFILES)}
+def _stale(root: Path, paths: Iterable[str]) -> Iterable[str]:
+    """Yield the directories of removed environments: `dockerfiles/` has nothing else."""
+    names = {Path(path).parts[1] for path in paths if path.startswith(DOCKERFILES)}
     for directory in (root / DOCKERFILES).glob("*/"):
         if directory.name not in names:
             yield f"{DOCKERFILES}/{directory.name}"

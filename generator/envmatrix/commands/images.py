@@ -1,4 +1,4 @@
-"""`envmatrix images`: what is published."""
+"""`envmatrix images`: list and check published images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example: envmatrix images check")
 def command() -> None:
-    """What is published, as `images.lock.json` names it."""
+    """List and check the published images of `images.lock.json`."""
 
 
 @command.command("list", epilog="Example: envmatrix images list --json")
 @options.as_json
 def list_command(*, as_json: bool) -> None:
-    """Show the image of every flavour, by digest."""
+    """List the image of every flavour, by digest."""
     rows = [*Workspace.here().published]
     if as_json:
         options.print_json(
@@ -49,9 +49,9 @@ def list_command(*, as_json: bool) -> None:
 @command.command("check", epilog="Example: envmatrix images check")
 @options.verbosity
 def check_command(*, console: Console) -> None:
-    """Prove that every image of `images.lock.json` exists, with its platforms, as the lock has it.
+    """Check that every image of `images.lock.json` exists in the registry with its platforms.
 
-    Exit with 1 where the registry lacks one, with 4 where one has other inputs than the lock.
+    Exit with 1 if the registry lacks one, with 4 if one has other inputs than the lock.
     """
     from envmatrix.store.registry import registry
 
@@ -61,12 +61,12 @@ def check_command(*, console: Console) -> None:
         raise OutOfDate(f"there is no image in `{FILE}`", hint="publish some: `envmatrix push`")
     problems: list[str] = []
     for repository in sorted({index.repository for _, _, index in rows}):
-        ours = [row for row in rows if row[2].repository == repository]
+        group = [row for row in rows if row[2].repository == repository]
         with registry(repository) as remote, ThreadPoolExecutor(8) as pool:
-            for (environment, flavour, _), found in zip(
-                ours, pool.map(lambda row: [*_lacks(remote, row[2])], ours), strict=True
+            for (environment, flavour, _), messages in zip(
+                group, pool.map(lambda row: [*_problems(remote, row[2])], group), strict=True
             ):
-                problems += (f"{environment} {flavour}: {problem}" for problem in found)
+                problems += (f"{environment} {flavour}: {message}" for message in messages)
     if problems:
         raise EnvmatrixError(
             f"{len(problems)} things of `{FILE}` are not in the registry as it names them",
@@ -82,7 +82,7 @@ def check_command(*, console: Console) -> None:
     console.say(f"{len(rows)} images are published as `{FILE}` names them")
 
 
-def _lacks(remote: Registry, index: PublishedIndex) -> Iterator[str]:
+def _problems(remote: Registry, index: PublishedIndex) -> Iterator[str]:
     manifest = remote.manifest(index.digest)
     if manifest is None:
         yield f"no {index.digest}"
@@ -98,10 +98,10 @@ def _lacks(remote: Registry, index: PublishedIndex) -> Iterator[str]:
 
 
 def _stale(workspace: Workspace) -> Iterator[str]:
-    wanted = indexes_of(workspace.plan(workspace.images_of_hosts(())))
-    now = {(its.environment, its.flavour): its.fingerprint for its in wanted}
+    indexes = indexes_of(workspace.plan(workspace.images_of_hosts(())))
+    current = {(index.environment, index.flavour): index.fingerprint for index in indexes}
     for environment, flavour, index in workspace.published:
-        if (environment, flavour) not in now:
+        if (environment, flavour) not in current:
             yield f"{environment} {flavour}: the matrix has no such image"
-        elif now[environment, flavour] != index.fingerprint:
+        elif current[environment, flavour] != index.fingerprint:
             yield f"{environment} {flavour}: has other inputs"

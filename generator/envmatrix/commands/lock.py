@@ -1,4 +1,4 @@
-"""`envmatrix lock`: the only verb that looks anything up."""
+"""`envmatrix lock`: resolve packages; the only verb that looks versions up."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from envmatrix.store.origins import Origins
 @click.option(
     "--check", is_flag=True, help="Exit with 4 if the lock is out of date with the matrix."
 )
-@click.option("--upgrade", is_flag=True, help="Take newer versions: of NAME..., or of everything.")
+@click.option("--upgrade", is_flag=True, help="Take newer versions of NAME..., or of everything.")
 @click.option(
     "--audit",
     is_flag=True,
-    help="Say what became of locked packages; exit with 4 if something cannot wait.",
+    help="Compare locked packages with what is offered now; exit with 4 if a finding is urgent.",
 )
 @click.argument("names", nargs=-1)
 @options.as_json
@@ -58,10 +58,10 @@ def command(
 ) -> None:
     """Resolve every package and wheel of every cell to a path, a size and a sha256.
 
-    With --audit nothing is resolved: what is locked is compared with what archives, their security
-    updates and the package index offer now.
+    With --audit, resolve nothing: compare the locked packages with what the archives, their
+    security updates and the package index offer now.
     """
-    _refuse_what_does_not_go_together(names, check=check, upgrade=upgrade, audit=audit)
+    _check_options(names, check=check, upgrade=upgrade, audit=audit)
     if as_json and not audit:
         raise click.UsageError("--json goes with --audit only")
     root = options.repository()
@@ -70,22 +70,22 @@ def command(
     previous = load(root) if (root / FILE).exists() else None
     if audit:
         if previous is None:
-            _check(None, ())
+            _require_current(None, ())
         else:
-            lock_audit.show(previous, matrix.facts, console, as_json=as_json)
+            lock_audit.show_audit(previous, matrix.facts, console, as_json=as_json)
         return
     if check:
-        _check(previous, drift(previous, matrix, shipped_recipes()) if previous else ())
-        console.say(f"`{FILE}` answers `{MATRIX}`")
+        _require_current(previous, drift(previous, matrix, shipped_recipes()) if previous else ())
+        console.say(f"`{FILE}` is up to date with `{MATRIX}`")
         return
     requests, cells = all_requests(matrix, shipped_recipes())
     remember(cache_directory(), root)
     upgraded = names if upgrade else None
     rule = upgrade_rule(upgraded, previous)
-    begun = Begun.of(cache_directory(), root, dumps(previous) if previous else "", upgraded)
-    found = begun.find()
-    if found:
-        console.say("going on: what the last run found before it failed is kept")
+    journal = Begun.of(cache_directory(), root, dumps(previous) if previous else "", upgraded)
+    resolved = journal.find()
+    if resolved:
+        console.say("resuming: what the last run resolved before it failed is kept")
     origins = Origins()
     with (
         TemporaryDirectory(prefix="envmatrix-apt-") as apt,
@@ -132,23 +132,21 @@ def command(
         resolver = Resolver(
             workshop, pip, redist, nvidia_apt, nvidia_dnf, libraries, matrix.facts, console
         )
-        lock = resolver.resolve(requests, cells, previous, rule, found, begun.keep)
+        lock = resolver.resolve(requests, cells, previous, rule, resolved, journal.keep)
     _write(root / FILE, lock, console)
-    begun.forget()
+    journal.forget()
 
 
-def _refuse_what_does_not_go_together(
-    names: tuple[str, ...], *, check: bool, upgrade: bool, audit: bool
-) -> None:
+def _check_options(names: tuple[str, ...], *, check: bool, upgrade: bool, audit: bool) -> None:
     flags = {"--check": check, "--upgrade": upgrade, "--audit": audit}
-    given = [name for name, is_given in flags.items() if is_given]
-    if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} do different things; give one of them")
+    options_set = [name for name, is_set in flags.items() if is_set]
+    if len(options_set) > 1:
+        raise click.UsageError(f"{' and '.join(options_set)} do different things; give one of them")
     if names and not upgrade:
         raise click.UsageError("packages are named with --upgrade only")
 
 
-def _check(previous: Lock | None, drifted: tuple[str, ...]) -> None:
+def _require_current(previous: Lock | None, drifted: tuple[str, ...]) -> None:
     if previous is None:
         raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`")
     if drifted:

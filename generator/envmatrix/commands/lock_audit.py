@@ -1,4 +1,4 @@
-"""What `envmatrix lock --audit` shows."""
+"""`envmatrix lock --audit`: locked packages with updates, and withdrawn ones."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from envmatrix.store.origins import Origins
 _MOST_NAMED = 3
 
 
-def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
-    """Print what became of locked packages; LookupFailed where not all could be asked, OutOfDate
-    where something cannot wait."""
+def show_audit(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
+    """Print the audit of locked packages; raise LookupFailed if a source could not be read, and
+    OutOfDate if a finding is urgent."""
     origins, store = Origins(), Store.of_user()
     with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client(origins) as client:
         workshop = LocalWorkshop(
@@ -39,27 +39,27 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
             return offers_of(workshop.security_of(suite, arch).show(names))
 
         def of_index(project: str) -> Sequence[Offer]:
-            return offered_by(index_files(client, origins.pypi_indexes, project))
+            return offers_in(index_files(client, origins.pypi_indexes, project))
 
-        found = audit(lock, Archives(of_suite, of_security, of_index))
+        result = audit(lock, Archives(of_suite, of_security, of_index))
     if as_json:
         options.print_json(
             {
-                "audited": found.audited,
-                "findings": [asdict(its) for its in found.findings],
-                "not_audited": dict(found.not_audited),
-                "failed": list(found.failed),
+                "audited": result.audited,
+                "findings": [asdict(finding) for finding in result.findings],
+                "not_audited": dict(result.not_audited),
+                "failed": list(result.failed),
             }
         )
     else:
-        output("\n".join(_lines(found)))
-    if found.failed:
+        output("\n".join(_lines(result)))
+    if result.failed:
         raise LookupFailed(
             "not everything could be audited",
-            details=found.failed,
+            details=result.failed,
             hint="name the archives under [mirrors] in your configuration, and try again",
         )
-    if found.is_urgent:
+    if result.is_urgent:
         raise OutOfDate(
             "locked packages have security updates, are withdrawn, or are no longer to be had",
             hint="`envmatrix lock --upgrade NAME` takes what a suite or the index has; what only "
@@ -67,8 +67,8 @@ def show(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
         )
 
 
-def offered_by(files: Sequence[IndexFile]) -> Sequence[Offer]:
-    """The versions that a project's files in the package index are of."""
+def offers_in(files: Sequence[IndexFile]) -> Sequence[Offer]:
+    """Return the versions that a project's files in the package index offer."""
     from packaging.utils import (
         InvalidSdistFilename,
         InvalidWheelFilename,
@@ -89,16 +89,16 @@ def offered_by(files: Sequence[IndexFile]) -> Sequence[Offer]:
     return offers
 
 
-def _lines(found: Audit) -> list[str]:
+def _lines(result: Audit) -> list[str]:
     lines = [
-        f"{its.state:10} {its.package} {its.version} ({its.arch}, {its.where})"
-        + (f": {its.offered} is offered" if its.offered else ": nothing is offered")
-        for its in found.findings
+        f"{finding.state:10} {finding.package} {finding.version} ({finding.arch}, {finding.where})"
+        + (f": {finding.offered} is offered" if finding.offered else ": nothing is offered")
+        for finding in result.findings
     ]
     reasons: dict[str, list[str]] = {}
-    for key, reason in found.not_audited.items():
+    for key, reason in result.not_audited.items():
         reasons.setdefault(reason, []).append(key)
     for reason, keys in reasons.items():
         more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
         lines.append(f"not asked  {', '.join(keys[:_MOST_NAMED])}{more}: {reason}")
-    return [*lines, f"{found.audited} packages were audited, {len(found.findings)} findings"]
+    return [*lines, f"{result.audited} packages were audited, {len(result.findings)} findings"]

@@ -1,4 +1,4 @@
-"""`envmatrix mirror`: all that the lock names, in one place, for machines without a network."""
+"""`envmatrix mirror`: copy all files of the lock to one place, for machines without a network."""
 
 from __future__ import annotations
 
@@ -30,33 +30,34 @@ from envmatrix.store.origins import Origins
 def command(
     *, target: str, patterns: Sequence[str], dry_run: bool, as_json: bool, console: Console
 ) -> None:
-    """Gather every file and base of the selected cells' lock where $ENVMATRIX_MIRROR may name it.
+    """Copy every file and base that the lock has for the selected cells to a mirror.
 
-    What is there already, and right, is not copied again.
+    Files that the mirror has already are not copied again. $ENVMATRIX_MIRROR names the mirror to
+    read from.
     """
     workspace = Workspace.here()
     sets = _sets(workspace, patterns)
     with mirror_at(target) as mirror:
-        groups = {key: list(one.artifacts) for key, one in sets.items()}
-        contents = {its.sha256: its for group in groups.values() for its in group}
-        lacking = [its for its in contents.values() if not mirror.has(its)]
+        groups = {key: list(package_set.artifacts) for key, package_set in sets.items()}
+        files = {file.sha256: file for group in groups.values() for file in group}
+        missing = [file for file in files.values() if not mirror.has(file)]
         report = {
-            "files": len(contents),
-            "bytes": sum(its.size for its in contents.values()),
-            "lacking": len(lacking),
-            "lacking_bytes": sum(its.size for its in lacking),
+            "files": len(files),
+            "bytes": sum(file.size for file in files.values()),
+            "lacking": len(missing),
+            "lacking_bytes": sum(file.size for file in missing),
         }
         if not dry_run:
             remember(cache_directory(), workspace.root)
             store, origins = Store.of_user(), Origins()
             with http_client(origins) as client, mirror_of_user() as source:
                 fetcher = Fetcher(store, origins, client, mirror=source, epoch=workspace.lock.epoch)
-                fetcher.fetch(sorted(lacking), console)
+                fetcher.fetch(sorted(missing), console)
                 total = int(report["lacking_bytes"])
                 with console.task("mirror", total=total, unit="bytes") as advance:
-                    for its in lacking:
-                        mirror.put(its, store.path(its))
-                        advance(its.size)
+                    for file in missing:
+                        mirror.put(file, store.path(file))
+                        advance(file.size)
                 for key, group in groups.items():
                     layers = [*_layers(workspace, fetcher, sets[key], mirror, console)]
                     mirror.name([*group, *layers])
@@ -68,18 +69,19 @@ def command(
 
 
 def _sets(workspace: Workspace, patterns: Sequence[str]) -> dict[str, PackageSet]:
-    """What the selected cells stand on; ConfigurationError for somebody else's image."""
+    """Return the package sets of the selected cells and those below them; raise ConfigurationError
+    if one is an image."""
     lock = workspace.lock
     keys = {key for cell in workspace.cells(patterns) for key in lock.cells[cell.id]}
     keys |= {below for key in keys for below in lock.sets[key].request.below}
     sets = {key: lock.sets[key] for key in sorted(keys)}
     problems = [
         Problem(
-            f"`{key}` is the image `{its.request.packages[0]}`, which is not made of files",
+            f"`{key}` is the image `{package_set.request.packages[0]}`, which is not made of files",
             hint="copy it with a tool for images; and `--select` the other cells",
         )
-        for key, its in sets.items()
-        if its.request.resolver == "image"
+        for key, package_set in sets.items()
+        if package_set.request.resolver == "image"
     ]
     if problems:
         raise ConfigurationError(*problems)
@@ -102,7 +104,7 @@ def _layers(
     mirror: Writable,
     console: Console,
 ) -> Iterator[Content]:
-    """The layer of a base, which is in `mirror` then; nothing of other sets."""
+    """Copy the layer of a base into `mirror`, and yield it; yield nothing for other sets."""
     if package_set.diff_id is None:
         return
     fetcher.fetch(package_set.artifacts, console)
@@ -112,7 +114,7 @@ def _layers(
     layer: Path = layout.layer
     sha256 = layout.diff_id.removeprefix("sha256:")
     request = package_set.request
-    its = _Layer(f"{request.suite}-{request.arch}.tar", sha256, layer.stat().st_size)
-    if not mirror.has(its):
-        mirror.put(its, layer)
-    yield its
+    file = _Layer(f"{request.suite}-{request.arch}.tar", sha256, layer.stat().st_size)
+    if not mirror.has(file):
+        mirror.put(file, layer)
+    yield file

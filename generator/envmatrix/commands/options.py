@@ -1,4 +1,4 @@
-"""What the verbs share: the repository, the selection, and how results are shown."""
+"""Options and functions that verbs share: repository, selection, and output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.lifetime import lifetimes
 from envmatrix.matrix.targets import machine_called
 
-# How many images are built at once where nobody says.
+# How many images are built at once by default.
 JOBS = 2
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -67,7 +67,7 @@ def verbosity(command: Decorated) -> Decorated:
 
 
 def repository() -> Path:
-    """The nearest directory upwards that has a matrix.yaml."""
+    """Return the nearest directory with a matrix.yaml, from here upwards."""
     here = Path.cwd()
     for directory in (here, *here.parents):
         if (directory / MATRIX).exists():
@@ -78,14 +78,14 @@ def repository() -> Path:
 
 
 def today() -> date:
-    """The day that the command line was given."""
+    """Return the date that the command line passed to the verb."""
     day = click.get_current_context().find_object(date)
     assert isinstance(day, date)  # noqa: S101
     return day
 
 
 def warn_of_ends(cells: Sequence[Cell], facts: Facts, console: Console) -> None:
-    """Say which systems and releases of `cells` are no longer supported, or soon will not be."""
+    """Warn of systems and releases of `cells` that reached, or will soon reach, end of support."""
     for lifetime in lifetimes(cells, facts):
         if warning := lifetime.warning(today()):
             console.warn(warning)
@@ -96,6 +96,6 @@ def print_json(document: object) -> None:
 
 
 def host_arch() -> str:
-    """Docker's name of this machine's architecture."""
-    its = machine_called(uname=platform.machine())
-    return its.docker if its else platform.machine()
+    """Return Docker's name of this machine's architecture."""
+    machine = machine_called(uname=platform.machine())
+    return machine.docker if machine else platform.machine()

@@ -1,4 +1,4 @@
-"""`envmatrix push`: publish what was built, and write down what is published."""
+"""`envmatrix push`: publish built images, and record them in `images.lock.json`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: envmatrix push --select cuda12-aarch64")
 @options.select
 @options.jobs
-@click.option("--sign", is_flag=True, help="Sign what is published, with `cosign`.")
+@click.option("--sign", is_flag=True, help="Sign the published images, with `cosign`.")
 @click.option(
     "--key",
     metavar="FILE",
-    help="What to sign with: the private half of the key that matrix.yaml names.",
+    help="Sign with this private key; matrix.yaml names the public one.",
 )
 @options.dry_run
 @options.as_json
@@ -48,9 +48,9 @@ def command(
 ) -> None:
     """Push the images of the selected cells' environments that the registry lacks.
 
-    A flavour is published when the images of all its architectures are there, from whatever
-    machine; `images.lock.json` says which are, by digest. What is in each, and how it came to be,
-    is published beside it.
+    A flavour is published when the registry has the images of all its architectures, from any
+    machine; `images.lock.json` lists them by digest. A bill of materials and a provenance
+    statement are published with each image.
     """
     from envmatrix.engine.accompaniment import Accompaniment, made_here
     from envmatrix.engine.publisher import Publisher
@@ -62,31 +62,31 @@ def command(
     repository = workspace.required_repository
     cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None
     inputs = workspace.plan(workspace.images_of_hosts(patterns))
-    wanted = indexes_of(inputs)
+    indexes = indexes_of(inputs)
     with images.engine() as client, registry(repository) as remote:
-        beside = Accompaniment(
+        accompaniment = Accompaniment(
             remote,
-            workspace.environments(its.image.environment for its in inputs),
+            workspace.environments(image.image.environment for image in inputs),
             workspace.lock,
             made_here(workspace.root, os.environ),
             cosign,
         )
         publisher = Publisher(
-            client, remote, cache_directory(), Made.of_user(), beside.publish, console
+            client, remote, cache_directory(), Made.of_user(), accompaniment.publish, console
         )
-        survey = publisher.survey(wanted)
+        survey = publisher.survey(indexes)
         if dry_run:
             _show(survey, as_json=as_json)
             return
-        done = publisher.publish(wanted, survey, jobs)
+        published = publisher.publish(indexes, survey, jobs)
     lock = workspace.published.with_published(
-        {(index.environment, index.flavour): its for index, its in done.items()},
+        {(index.environment, index.flavour): entry for index, entry in published.items()},
         {cell.cell.environment for cell in workspace.matrix.cells},
     )
     save(lock, workspace.root)
-    ours = set(workspace.images(patterns))
+    of_machine = set(workspace.images(patterns))
     _show(survey, as_json=as_json)
-    if missing := [str(its.image) for its in survey.lacking if its.image in ours]:
+    if missing := [str(inputs.image) for inputs in survey.lacking if inputs.image in of_machine]:
         raise EnvmatrixError(
             f"{len(missing)} images of this machine are not built",
             details=[f"lacking  {name}" for name in missing],
@@ -96,18 +96,18 @@ def command(
 
 def _show(survey: Survey, *, as_json: bool) -> None:
     groups = {"published": survey.there, "push": survey.to_push, "lacking": survey.lacking}
-    rows = [(state, its) for state, group in groups.items() for its in group]
+    rows = [(state, inputs) for state, group in groups.items() for inputs in group]
     if as_json:
         options.print_json([_row(*row) for row in rows])
         return
-    for state, its in rows:
-        output(f"{state:9} {its.image}")
+    for state, inputs in rows:
+        output(f"{state:9} {inputs.image}")
 
 
-def _row(state: str, its: Inputs) -> dict[str, str]:
+def _row(state: str, inputs: Inputs) -> dict[str, str]:
     return {
-        "image": its.reference,
-        "platform": its.image.platform,
+        "image": inputs.reference,
+        "platform": inputs.image.platform,
         "state": state,
-        "fingerprint": its.fingerprint,
+        "fingerprint": inputs.fingerprint,
     }

@@ -1,4 +1,4 @@
-"""`envmatrix report`: what the results say, for people and for programs."""
+"""`envmatrix report`: show results as text, Markdown, JUnit, JSON or a dashboard."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
 from envmatrix.results.summary import Report
 from envmatrix.results.waiver_file import load_waivers
 
-# What a directory with a dashboard has.
+# The file that marks a directory with a dashboard.
 MARKER = "index.html"
-# Its beginning, in which a page says what made it, in bytes.
+# Size of a page's beginning that names its generator, in bytes.
 _HEAD = 1_000
 
 
 @click.command(epilog="Example: envmatrix report --since origin/main")
 @options.select
 @click.option("--library", "libraries", multiple=True, metavar="NAME", help="Only this library.")
-@click.option("--since", metavar="REV|DAY", help="What broke since a revision or a day.")
+@click.option("--since", metavar="REV|DAY", help="Show what broke since a revision or a day.")
 @click.option(
     "--format",
     "style",
@@ -59,14 +59,14 @@ def command(
     html: Path | None,
     console: Console,
 ) -> None:
-    """Show the newest result of every library in every cell; what fails, since when and whether it
-    is waived; what is flaky, and what became slower."""
+    """Show the newest result of every library in every cell: failures, since when and whether they
+    are waived; flaky tests; and what became slower."""
     workspace = Workspace.here()
     scope = scope_of(workspace, patterns, libraries, since)
     if html is not None:
         _write(html, workspace, scope, console)
         return
-    report = composed(workspace, scope, console)
+    report = compose_report(workspace, scope, console)
     (output_json if style == "json" else output)(_PRINTERS[style](report))
     if not report.entries:
         console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
@@ -80,12 +80,11 @@ def scope_of(
     libraries: Sequence[str],
     since: str | None = None,
 ) -> Scope:
-    """What a report is about. A cell or library that is in no matrix any more is left out unless it
-    is all that there is."""
-    known = [library.name for library in workspace.matrix.libraries]
+    """Return the scope of a report; raise ConfigurationError for an unknown library."""
+    names = [library.name for library in workspace.matrix.libraries]
     for name in libraries:
-        if name not in known:
-            hint = did_you_mean(name, known) or f"it has {', '.join(known) or 'none'}"
+        if name not in names:
+            hint = did_you_mean(name, names) or f"it has {', '.join(names) or 'none'}"
             raise ConfigurationError(Problem(f"matrix.yaml has no library `{name}`", hint=hint))
     cells = {cell.id for cell in workspace.cells(patterns)} if patterns else None
     return Scope(
@@ -99,15 +98,15 @@ def scope_of(
     )
 
 
-def composed(workspace: Workspace, scope: Scope, console: Console) -> Report:
-    """The report, with what has ended and was not stored yet."""
+def compose_report(workspace: Workspace, scope: Scope, console: Console) -> Report:
+    """Compose the report, including runs that ended and were not stored yet."""
     location = Location.of(workspace.root)
     with location.open_store(console.warn) as database, database.reading() as connection:
         return compose(connection, scope, count_journals(location.journals))
 
 
 def _write(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> None:
-    """Write pages that need no server; what an earlier dashboard left in `directory` goes."""
+    """Write the dashboard as static pages; remove an earlier dashboard from `directory`."""
     location = Location.of(workspace.root)
     with location.open_store(console.warn) as database, database.reading() as connection:
         cells = tuple(cell.id for cell in workspace.matrix.cells)
@@ -128,7 +127,7 @@ def _clear(directory: Path) -> None:
     """Make `directory`, and remove from it what an earlier dashboard wrote there."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        names = {its.name for its in directory.iterdir()}
+        names = {file.name for file in directory.iterdir()}
     except OSError as error:
         raise ConfigurationError(
             Problem(f"`{directory}` cannot be a directory: {error.strerror}")
@@ -146,7 +145,7 @@ def _clear(directory: Path) -> None:
 
 
 def _is_dashboard(index: Path) -> bool:
-    """Whether a file is the first page of a dashboard that this tool wrote."""
+    """Return True if a file is the first page of a dashboard that this tool wrote."""
     if index.is_symlink() or not index.is_file():
         return False
     with index.open("rb") as handle:
@@ -154,14 +153,14 @@ def _is_dashboard(index: Path) -> bool:
 
 
 def _write_new(file: Path, content: bytes) -> None:
-    """Write a file that is not there yet; a link is never followed."""
+    """Write a new file; raise FileExistsError if it exists, even as a link."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("xb") as handle:
         handle.write(content)
 
 
 def _moment(root: Path, since: str) -> float:
-    """A day's beginning, or when a revision was committed, in seconds since 1970."""
+    """Return the start of a day, or the commit time of a revision, in seconds since 1970."""
     try:
         return datetime.combine(date.fromisoformat(since), midnight()).timestamp()
     except ValueError:

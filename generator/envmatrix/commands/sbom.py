@@ -1,4 +1,4 @@
-"""`envmatrix sbom`: what is in images."""
+"""`envmatrix sbom`: write bills of materials of images."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ FORMATS = {"spdx": spdx, "cyclonedx": cyclonedx}
 def command(
     *, patterns: Sequence[str], flavour: str | None, kind: str, output: Path | None
 ) -> None:
-    """Say what the images of the selected cells are made of, from the lock; builds nothing."""
+    """Write bills of materials of the selected cells' images, from the lock; build nothing."""
     workspace = Workspace.here()
-    images = [its for its in workspace.images(patterns) if flavour in (None, its.flavour)]
+    images = [image for image in workspace.images(patterns) if flavour in (None, image.flavour)]
     if not images:
         raise NothingSelected(f"no selected cell has an image of flavour `{flavour}`")
     if output is None and len(images) > 1:
@@ -38,7 +38,7 @@ def command(
             f"{len(images)} images are selected, and only one can be printed",
             hint="write all of them: `--output sboms`; or name a `--flavour`",
         )
-    environments = workspace.environments(its.environment for its in images)
+    environments = workspace.environments(image.environment for image in images)
     for inputs in workspace.plan(images):
         environment = environments[inputs.image.environment]
         text = FORMATS[kind](bill_of_materials(environment, inputs, workspace.lock))

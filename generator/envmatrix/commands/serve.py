@@ -1,4 +1,4 @@
-"""`envmatrix serve`: the dashboard, as it is now."""
+"""`envmatrix serve`: serve the dashboard with the current results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from envmatrix.results.site import Site
 @click.command(epilog="Example: envmatrix serve --port 8000")
 @options.select
 @click.option("--library", "libraries", multiple=True, metavar="NAME", help="Only this library.")
-@click.option("--since", metavar="REV|DAY", help="What broke since a revision or a day.")
+@click.option("--since", metavar="REV|DAY", help="Show what broke since a revision or a day.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @options.verbosity
 def command(
@@ -33,7 +33,7 @@ def command(
     port: int,
     console: Console,
 ) -> None:
-    """Serve the dashboard on 127.0.0.1 until interrupted; each page shows what is known then."""
+    """Serve the dashboard on 127.0.0.1 until interrupted; each request shows current results."""
     workspace = Workspace.here()
     scope = scope_of(workspace, patterns, libraries, since)
     location = Location.of(workspace.root)

@@ -1,4 +1,4 @@
-"""`envmatrix why`: any cell explained, present or absent."""
+"""`envmatrix why`: explain why a cell exists or not."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from envmatrix.matrix.tiers import tiers_with
 @options.as_json
 @options.verbosity
 def command(*, cell: str, as_json: bool, console: Console) -> None:
-    """Explain why CELL exists, or why it cannot, rule by rule, and what it needs."""
+    """Explain why CELL exists, or why it cannot, rule by rule, and show what it needs."""
     matrix = load_matrix(options.repository())
     explanation = explain(matrix, cell)
     tiers = tiers_with(matrix, explanation.cell)
     release = matrix.facts.release(explanation.cell.cuda)
-    known = lifetimes([explanation.cell], matrix.facts)
+    ends = lifetimes([explanation.cell], matrix.facts)
     options.warn_of_ends([explanation.cell], matrix.facts, console)
     if as_json:
-        options.print_json({**_row(explanation, release, known), "tiers": list(tiers)})
+        options.print_json({**_row(explanation, release, ends), "tiers": list(tiers)})
     else:
-        output("\n".join(_lines(explanation, tiers, release, known)))
+        output("\n".join(_lines(explanation, tiers, release, ends)))
 
 
 def _row(
-    explanation: Explanation, release: CudaRelease | None, known: Sequence[Lifetime]
+    explanation: Explanation, release: CudaRelease | None, ends: Sequence[Lifetime]
 ) -> dict[str, object]:
     return {
         "cell": explanation.cell.id,
@@ -51,7 +51,7 @@ def _row(
             for verdict in explanation.verdicts
         ],
         "cuda": _release_row(release) if release else None,
-        "end_of_life": [_lifetime_row(lifetime, options.today()) for lifetime in known],
+        "end_of_life": [_lifetime_row(lifetime, options.today()) for lifetime in ends],
         "position": str(explanation.position) if explanation.position else None,
         "names": list(explanation.names),
         "nearest": str(explanation.nearest) if explanation.nearest else None,
@@ -84,7 +84,7 @@ def _lines(
     explanation: Explanation,
     tiers: Sequence[str],
     release: CudaRelease | None,
-    known: Sequence[Lifetime],
+    ends: Sequence[Lifetime],
 ) -> Iterator[str]:
     state = "exists" if explanation.present else "does not exist"
     yield f"{explanation.cell} {state}: {explanation.reason}"
@@ -99,7 +99,7 @@ def _lines(
         if not verdict.passed:
             yield f"      source: {verdict.ref}"
     yield from _release_lines(release) if release else ()
-    for lifetime in known:
+    for lifetime in ends:
         lts = f", LTS until {lifetime.eol.lts}" if lifetime.eol.lts else ""
         yield f"  {lifetime.name}: {lifetime.support} until {lifetime.eol.support}{lts}"
     if explanation.nearest:

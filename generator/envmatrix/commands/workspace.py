@@ -1,4 +1,4 @@
-"""A repository, read: its matrix, its lock, and the plan of its environments."""
+"""A repository: its matrix, its lock, and the plan of its environments."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class Workspace:
 
     @cached_property
     def matrix(self) -> Matrix:
-        return self._remembered("matrix", self._of_matrix, self._read)
+        return self._cached("matrix", self._matrix_identity, self._load_matrix)
 
     @cached_property
     def lock(self) -> Lock:
-        """The lock, which answers the matrix; OutOfDate where it does not."""
-        return self._remembered("lock", self._of_lock, self._answering)
+        """The lock; raise OutOfDate if it is out of date with the matrix."""
+        return self._cached("lock", self._lock_identity, self._load_lock)
 
-    def _read(self) -> Matrix:
+    def _load_matrix(self) -> Matrix:
         from envmatrix.matrix.loading import load_matrix  # pydantic
 
         return load_matrix(self.root)
 
-    def _answering(self) -> Lock:
+    def _load_lock(self) -> Lock:
         from envmatrix.lock.requests import drift
 
         lock = load(self.root)
@@ -74,18 +74,18 @@ class Workspace:
 
     @property
     def repository(self) -> str | None:
-        """Where images are published: $ENVMATRIX_REGISTRY, else what the matrix says."""
-        given = os.environ.get("ENVMATRIX_REGISTRY")
-        if not given:
+        """The repository for published images: $ENVMATRIX_REGISTRY, else that of the matrix."""
+        repository = os.environ.get("ENVMATRIX_REGISTRY")
+        if not repository:
             return self.matrix.registry.repository if self.matrix.registry else None
         from envmatrix.matrix.scalars import REPOSITORY  # pydantic
 
-        if not re.fullmatch(REPOSITORY, given):
+        if not re.fullmatch(REPOSITORY, repository):
             hint = "write for example `registry.example/team/images`, without a tag"
             raise ConfigurationError(
-                Problem(f"$ENVMATRIX_REGISTRY is no repository: `{given}`", hint=hint)
+                Problem(f"$ENVMATRIX_REGISTRY is no repository: `{repository}`", hint=hint)
             )
-        return given
+        return repository
 
     @property
     def required_repository(self) -> str:
@@ -106,8 +106,8 @@ class Workspace:
 
     @property
     def verifier(self) -> Callable[[str], None] | None:
-        """Raises where an image, by digest, is not signed as the matrix says; None if it does not
-        say."""
+        """A function that raises if an image, by digest, is not signed by the signer of the
+        matrix; None if the matrix has no signer."""
         from envmatrix.engine.cosign import Cosign  # httpx
 
         return Cosign(self.signer, self.root).verify if self.signer else None
@@ -119,23 +119,23 @@ class Workspace:
         return shipped_recipes()
 
     def environments(self, names: Iterable[str]) -> Mapping[str, Environment]:
-        """The environments of these names."""
-        from envmatrix.plan.environments import environments  # not where all is remembered
+        """Return the named environments."""
+        from envmatrix.plan.environments import environments  # only where the cache lacks one
 
-        wanted = set(names)
-        cells = [cell for cell in self.matrix.cells if cell.cell.environment in wanted]
-        found = environments(self.matrix, self.lock, self.recipes, cells)
-        return {environment.name: environment for environment in found}
+        selected = set(names)
+        cells = [cell for cell in self.matrix.cells if cell.cell.environment in selected]
+        planned = environments(self.matrix, self.lock, self.recipes, cells)
+        return {environment.name: environment for environment in planned}
 
     def compiler_cache(self, cell: PlannedCell, image: Image) -> CompilerCache | None:
-        """That of an image to compile for a cell in."""
+        """Return the compiler cache in an image that compiles for a cell, if it has one."""
 
-        def work_out() -> CompilerCache | None:
+        def compute() -> CompilerCache | None:
             from envmatrix.plan.toolchains import compiler_cache
 
             return compiler_cache(cell, image, self.lock)
 
-        return self._remembered(f"cache {cell.id} {image}", self._of_lock, work_out)
+        return self._cached(f"cache {cell.id} {image}", self._lock_identity, compute)
 
     def dockerfile(self, environment: str) -> Path:
         return self.root / DOCKERFILES / environment / "Dockerfile"
@@ -146,49 +146,49 @@ class Workspace:
     def images(
         self, patterns: Sequence[str], *, tier: str | None = None, emulate: bool = False
     ) -> tuple[Image, ...]:
-        """The images that this machine needs for the selected cells, each once."""
+        """Return the images that this machine needs for the selected cells, without duplicates."""
         host = options.host_arch()
         cells = self._selected(patterns, tier)
-        found = (images_of(cell, host, emulate=emulate) for cell in cells)
-        return tuple(dict.fromkeys(image for images in found for image in images))
+        groups = (images_of(cell, host, emulate=emulate) for cell in cells)
+        return tuple(dict.fromkeys(image for images in groups for image in images))
 
     def images_of_hosts(self, patterns: Sequence[str]) -> tuple[Image, ...]:
-        """The images that the hosts of the registry need for all cells of the environments of
-        those selected: what is published together."""
+        """Return the images to publish: all that the registry's hosts need for the environments of
+        the selected cells."""
         hosts = self.matrix.registry.hosts if self.matrix.registry else (options.host_arch(),)
         names = {cell.cell.environment for cell in self._selected(patterns, None)}
         cells = [cell for cell in self.matrix.cells if cell.cell.environment in names]
-        found = (images_of(*pair) for pair in product(cells, hosts) if can_compile_on(*pair))
-        return tuple(dict.fromkeys(image for images in found for image in images))
+        groups = (images_of(*pair) for pair in product(cells, hosts) if can_compile_on(*pair))
+        return tuple(dict.fromkeys(image for images in groups for image in images))
 
     def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:
-        """What identifies each of `images`."""
+        """Return the inputs that identify each of `images`, in the same order."""
         names = dict.fromkeys(image.environment for image in images)
-        known = cache(partial(self.environments, names))  # all at once, where one is needed
-        found = {name: self._inputs(name, known) for name in names}
-        return tuple(found[image.environment][image] for image in images)
+        environments = cache(partial(self.environments, names))  # all at once, if any is needed
+        inputs = {name: self._inputs(name, environments) for name in names}
+        return tuple(inputs[image.environment][image] for image in images)
 
     def _inputs(
-        self, environment: str, known: Callable[[], Mapping[str, Environment]]
+        self, name: str, environments: Callable[[], Mapping[str, Environment]]
     ) -> Mapping[Image, Inputs]:
-        """Those of all images of an environment; OutOfDate where its Dockerfile is not what the
-        lock says."""
-        file = self.dockerfile(environment)
+        """Return the inputs of all images of an environment; raise OutOfDate if its Dockerfile is
+        out of date with the lock."""
+        file = self.dockerfile(name)
 
-        def work_out() -> Mapping[Image, Inputs]:
+        def compute() -> Mapping[Image, Inputs]:
             from envmatrix.render.dockerfile import dockerfile  # Jinja
 
-            found = known()[environment]
-            text = dockerfile(found)
+            environment = environments()[name]
+            text = dockerfile(environment)
             if not file.is_file() or file.read_bytes() != text.encode():
                 raise OutOfDate(
                     f"`{file.relative_to(self.root)}` is not what the lock says",
                     hint="write it: `envmatrix generate`",
                 )
-            return {image: inputs_of(image, text) for image in found.images}
+            return {image: inputs_of(image, text) for image in environment.images}
 
-        inputs = self._of_lock + identity([file])
-        return self._remembered(f"inputs {environment}", inputs, work_out)
+        key = self._lock_identity + identity([file])
+        return self._cached(f"inputs {name}", key, compute)
 
     def _selected(self, patterns: Sequence[str], tier: str | None) -> tuple[PlannedCell, ...]:
         cells = select(self.matrix, patterns)
@@ -200,12 +200,12 @@ class Workspace:
         return tuple(choice.planned for choice in choices)
 
     @cached_property
-    def _of_matrix(self) -> bytes:
+    def _matrix_identity(self) -> bytes:
         return identity(files_of(self.root))
 
     @cached_property
-    def _of_lock(self) -> bytes:
-        return self._of_matrix + identity([self.root / FILE])
+    def _lock_identity(self) -> bytes:
+        return self._matrix_identity + identity([self.root / FILE])
 
-    def _remembered(self, what: str, inputs: bytes, make: Callable[[], T]) -> T:
-        return remembered(f"{self.root.resolve()} {what}", inputs, make)
+    def _cached(self, name: str, inputs: bytes, compute: Callable[[], T]) -> T:
+        return remembered(f"{self.root.resolve()} {name}", inputs, compute)

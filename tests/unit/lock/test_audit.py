@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fakes import artifact, digest
 from tests.loopback import Handler, serving
 
-from envmatrix.commands.lock_audit import offered_by, show
+from envmatrix.commands.lock_audit import offers_in, show_audit
 from envmatrix.console import Console
 from envmatrix.errors import Absent, LookupFailed, OutOfDate
 from envmatrix.lock.apt import Apt
@@ -192,7 +192,7 @@ def test_files_of_an_index_are_versions_with_their_bytes() -> None:
         IndexFile("nvidia-nvvm-13.5.36.tar.gz", "u", "2" * 64, 1, is_yanked=True),
         IndexFile("readme.txt", "u", "3" * 64, 1),
     ]
-    assert offered_by(files) == [
+    assert offers_in(files) == [
         Offer("13.5.37", "1" * 64),
         Offer("13.5.36", "2" * 64, is_yanked=True),
     ]
@@ -216,7 +216,7 @@ def test_the_index_is_asked_for_each_project(
         (tmp_path / "envmatrix").mkdir()
         (tmp_path / "envmatrix/config.toml").write_text(f'[mirrors]\npypi-index = "{url}/simple"\n')
         with pytest.raises(OutOfDate):
-            show(lock_of(a=of_index(WHEEL)), load_facts(), Console(), as_json=True)
+            show_audit(lock_of(a=of_index(WHEEL)), load_facts(), Console(), as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["failed"] == []
     assert [(its["state"], its["offered"]) for its in found["findings"]] == [("gone", "13.5.38")]
