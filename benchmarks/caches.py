@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _project(root: Path) -> Path:
-    """The library in a matrix of its own."""
+    """Write a project that has only the library; return its root."""
     root.mkdir()
     shutil.copytree(timing.ROOT / "envs", root / "envs")
     shutil.copy(timing.ROOT / "matrix.lock.json", root)
@@ -72,10 +72,10 @@ def _row(name: str, root: Path, cell: str, cache: Path) -> list[str]:
     timing.run(build, root)
     shutil.rmtree(root / "build", ignore_errors=True)
     command = [*timing.ENVMATRIX, "run", "compile", cell]
-    used = timing.run(command, root, {"ENVMATRIX_CACHE": str(cache)})
+    usage = timing.run(command, root, {"ENVMATRIX_CACHE": str(cache)})
     with Area(root / "build" / cell / LIBRARY / "devel").opened() as directory:
         hits, compilations = outcomes.cache_hits(directory)
-    return [name, timing.seconds(used.wall), f"{compilations.value}", f"{hits.value:.1f} %"]
+    return [name, timing.seconds(usage.wall), f"{compilations.value}", f"{hits.value:.1f} %"]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from envmatrix.store.origins import Origins
 LOCKED, ORDINARY = "envmatrix-benchmark/locked", "envmatrix-benchmark/ordinary"
 TARGET_BYTES = 350e6
 
-# What people write, with the configuration mounted so that the image keeps none of it.
+# An ordinary Dockerfile, with the configuration mounted so that the image keeps none of it.
 DOCKERFILE = """\
 FROM {base}
 RUN --mount=type=bind,target=/host \\
@@ -50,19 +50,19 @@ APT_OPTIONS = (
 def main() -> None:
     parser = timing.arguments(__doc__, rounds=3)
     parser.add_argument("--cell", default="cuda13.0-debian12-x86_64")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Cold build")
-    # So that base and artifacts are there.
-    timing.run([*timing.ENVMATRIX, "build", "--force", "--select", given.cell])
-    environment, inputs = engine.planned([given.cell])[0]
+    # Have the base and the artifacts in the store.
+    timing.run([*timing.ENVMATRIX, "build", "--force", "--select", options.cell])
+    environment, inputs = engine.plan_images([options.cell])[0]
     with TemporaryDirectory(prefix="envmatrix-cold-") as scratch:
         directories = (Path(scratch, str(number)) for number in count())
         sides = {
-            "locked": lambda: _locked(environment, inputs, next(directories)),
-            "ordinary": lambda: _ordinary(environment, next(directories)),
+            "locked": lambda: _build_locked(environment, inputs, next(directories)),
+            "ordinary": lambda: _build_ordinary(environment, next(directories)),
         }
         try:
-            rounds = timing.interleaved(sides, given.rounds, warm=False)
+            rounds = timing.interleaved(sides, options.rounds, warm=False)
             sizes = engine.layers([LOCKED, ORDINARY])
         finally:
             engine.remove([LOCKED, ORDINARY])
@@ -80,7 +80,7 @@ def main() -> None:
     print(timing.table(header, rows))
 
 
-def _locked(environment: Environment, inputs: Inputs, directory: Path) -> timing.Usage:
+def _build_locked(environment: Environment, inputs: Inputs, directory: Path) -> timing.Usage:
     store = Store.of_user()
 
     def build() -> None:
@@ -93,7 +93,7 @@ def _locked(environment: Environment, inputs: Inputs, directory: Path) -> timing
     return timing.timed(build)
 
 
-def _ordinary(environment: Environment, directory: Path) -> timing.Usage:
+def _build_ordinary(environment: Environment, directory: Path) -> timing.Usage:
     origins = Origins()
     directory.mkdir()
     files = {
@@ -131,11 +131,11 @@ def _dockerfile(environment: Environment) -> str:
     parts = (
         sets[f"cuda{environment.cuda}-{part}-{arch}"] for part in ("runtime", "devel", "tools")
     )
-    wheels = sorted({wheel for part in parts for wheel in _pinned(part)})
+    wheels = sorted({wheel for part in parts for wheel in _pinned_requirements(part)})
     return DOCKERFILE.format(base=base.image, packages=" ".join(packages), wheels=" ".join(wheels))
 
 
-def _pinned(package_set: PackageSet) -> list[str]:
+def _pinned_requirements(package_set: PackageSet) -> list[str]:
     return [f"{item.name}=={item.version}" for item in package_set.artifacts]
 
 

@@ -32,7 +32,10 @@ class Container:
     build: Path
 
     def run(self, script: str) -> str:
-        """What `script` prints in the image, with the library at /src; no network, no ccache."""
+        """Return what `script` prints in the image, without network and ccache.
+
+        The library is at /src.
+        """
         return timing.output(
             [
                 "docker", "run", "--rm", "--network=none", f"--platform={self.image.platform}",
@@ -44,11 +47,11 @@ class Container:
         )  # fmt: skip
 
     def compile(self) -> timing.Usage:
-        said = self.run(COMPILE)
-        took = re.search(r"^took (\S+) (\S+) (\S+)$", said, re.MULTILINE)
-        if not took or not all((self.build / name).is_file() for name in OBJECTS):
-            raise SystemExit(f"nothing was compiled in `{self.image}`:\n{said}")
-        wall, user, system = map(float, took.groups())
+        text = self.run(COMPILE)
+        match = re.search(r"^took (\S+) (\S+) (\S+)$", text, re.MULTILINE)
+        if not match or not all((self.build / name).is_file() for name in OBJECTS):
+            raise SystemExit(f"nothing was compiled in `{self.image}`:\n{text}")
+        wall, user, system = map(float, match.groups())
         return timing.Usage(wall, user + system)
 
 
@@ -56,20 +59,20 @@ def main() -> None:
     parser = timing.arguments(__doc__, rounds=3)
     parser.add_argument("--environment", default="cuda13.0-debian12")
     parser.add_argument("--no-emulation", dest="emulation", action="store_false")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Native, crossed, emulated")
     images = {
-        "native": Image(given.environment, "devel", "amd64"),
-        "crossed": Image(given.environment, "cross", "amd64"),
-        **({"emulated": Image(given.environment, "devel", "arm64")} if given.emulation else {}),
+        "native": Image(options.environment, "devel", "amd64"),
+        "crossed": Image(options.environment, "cross", "amd64"),
+        **({"emulated": Image(options.environment, "devel", "arm64")} if options.emulation else {}),
     }
-    _build(given.environment, emulation=given.emulation)
+    _build(options.environment, emulation=options.emulation)
     with TemporaryDirectory(prefix="envmatrix-cross-") as scratch:
         containers = {
-            name: _configured(image, Path(scratch, name)) for name, image in images.items()
+            name: _configure(image, Path(scratch, name)) for name, image in images.items()
         }
         sides = {name: partial(container.compile) for name, container in containers.items()}
-        rounds = timing.interleaved(sides, given.rounds, warm=False)
+        rounds = timing.interleaved(sides, options.rounds, warm=False)
     print(
         timing.table(["compile", "wall", "CPU", "CPU to native", "CPU to crossed"], _rows(rounds))
     )
@@ -79,12 +82,12 @@ def _rows(rounds: timing.Rounds) -> list[list[str]]:
     return [
         [
             name,
-            timing.seconds(timing.wall(used)),
-            timing.seconds(timing.cpu(used)),
+            timing.seconds(timing.wall(usages)),
+            timing.seconds(timing.cpu(usages)),
             f"{timing.ratio(rounds, name, 'native', of='cpu'):.2f}",
             f"{timing.ratio(rounds, name, 'crossed', of='cpu'):.2f}",
         ]
-        for name, used in rounds.items()
+        for name, usages in rounds.items()
     ]
 
 
@@ -95,12 +98,12 @@ def _build(environment: str, *, emulation: bool) -> None:
         timing.run([*build, f"{environment}-aarch64", "--emulate"])
 
 
-def _configured(image: Image, build: Path) -> Container:
+def _configure(image: Image, build: Path) -> Container:
     build.mkdir()
     container = Container(image, build)
-    said = container.run(CONFIGURE)
+    text = container.run(CONFIGURE)
     if not (build / "build.ninja").is_file():
-        raise SystemExit(f"CMake failed in `{image}`:\n{said}")
+        raise SystemExit(f"CMake failed in `{image}`:\n{text}")
     return container
 
 

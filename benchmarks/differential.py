@@ -34,26 +34,26 @@ def main() -> None:
     parser.add_argument("--gcc", default="12", help="the version of the image's host compiler")
     parser.add_argument("--triplet", default="", help="of the cross compiler, with a dash")
     parser.add_argument("--sccache", type=Path, metavar="PROGRAM")
-    given_ = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Objects with the compiler cache and without it")
-    cache = "sccache" if given_.sccache else "ccache"
-    mounts = [f"{given_.sccache.resolve()}:/usr/bin/sccache:ro"] if given_.sccache else []
-    compilers = (f"{given_.triplet}gcc-{given_.gcc}", f"{given_.triplet}g++-{given_.gcc}")
-    languages = ("c", "cpp") if given_.sccache else _LANGUAGES
+    cache = "sccache" if options.sccache else "ccache"
+    mounts = [f"{options.sccache.resolve()}:/usr/bin/sccache:ro"] if options.sccache else []
+    compilers = (f"{options.triplet}gcc-{options.gcc}", f"{options.triplet}g++-{options.gcc}")
+    languages = ("c", "cpp") if options.sccache else _LANGUAGES
     with (
         TemporaryDirectory(prefix="envmatrix-differential-") as scratch,
-        laboratory(Path(scratch), given_.image, cache, compilers, mounts) as its,
+        laboratory(Path(scratch), options.image, cache, compilers, mounts) as lab,
     ):
         began = time.monotonic()
-        _explore(its, languages, given_.changes, given_.seed)
+        _explore(lab, languages, options.changes, options.seed)
         took = time.monotonic() - began
-    counts = [f"{its.results[name]}" for name in ("hit", "miss", "uncached", "failed")]
-    row = [f"{cache}, {given_.image}", f"{its.compared}", *counts, "0", timing.seconds(took)]
+    counts = [f"{lab.results[name]}" for name in ("hit", "miss", "uncached", "failed")]
+    row = [f"{cache}, {options.image}", f"{lab.compared}", *counts, "0", timing.seconds(took)]
     header = ["", "changes", "hits", "misses", "uncached", "do not compile", "differ", "wall"]
     print(timing.table(header, [row]))
 
 
-def _explore(its: Laboratory, languages: tuple[str, ...], count: int, number: int) -> None:
+def _explore(lab: Laboratory, languages: tuple[str, ...], count: int, number: int) -> None:
     """Check at least `count` states; a difference is shrunk to the fewest changes, and raised."""
 
     @seed(number)
@@ -67,10 +67,10 @@ def _explore(its: Laboratory, languages: tuple[str, ...], count: int, number: in
     def explore(sequence: list[Change]) -> None:
         state = State()
         for change in sequence:
-            if its.compared >= count:
+            if lab.compared >= count:
                 return
             state = changed(state, change)
-            its.check(state)
+            lab.check(state)
 
     explore()
 

@@ -1,4 +1,4 @@
-"""What benchmarks ask of the engine: builds as envmatrix does them, and images' contents."""
+"""Builds as envmatrix does them, and the contents of images in the engine."""
 
 from __future__ import annotations
 
@@ -33,32 +33,34 @@ class Layer:
     size: int
 
 
-def planned(patterns: Sequence[str], root: Path = ROOT) -> tuple[tuple[Environment, Inputs], ...]:
-    """The images of the project that the selected cells need on this machine."""
+def plan_images(
+    patterns: Sequence[str], root: Path = ROOT
+) -> tuple[tuple[Environment, Inputs], ...]:
+    """Return the project's images that the selected cells need on this machine."""
     workspace = Workspace(root)
-    found = workspace.plan(workspace.images(patterns))
-    environments = workspace.environments(its.image.environment for its in found)
-    return tuple((environments[its.image.environment], its) for its in found)
+    images = workspace.plan(workspace.images(patterns))
+    environments = workspace.environments(inputs.image.environment for inputs in images)
+    return tuple((environments[inputs.image.environment], inputs) for inputs in images)
 
 
 def host_base() -> str:
-    """A base of the project whose programs this machine runs itself, as the engine names it."""
-    bases = (base for environment, _ in planned([]) for base in environment.bases)
+    """Return the engine's name of a base of the project for this machine's architecture."""
+    bases = (base for environment, _ in plan_images([]) for base in environment.bases)
     return next(base.image for base in bases if base.arch == host_arch())
 
 
 def file_stages(environment: Environment, inputs: Inputs) -> tuple[FileStage, ...]:
-    """The stages of locked files that the image is built from."""
-    used = {*inputs.stages, f"unpacker-files-{host_arch()}"}
-    return tuple(stage for stage in environment.files if stage.stage in used)
+    """Return the stages of locked files that the image is built from."""
+    names = {*inputs.stages, f"unpacker-files-{host_arch()}"}
+    return tuple(stage for stage in environment.files if stage.stage in names)
 
 
 def build(
     environment: Environment, inputs: Inputs, directory: Path, reference: str, *, cold: bool
 ) -> Build:
-    """The build with its files out of the store, laid out below `directory`.
+    """Return the build with its files from the store, laid out below `directory`.
 
-    BuildKit keeps what it was sent by the Dockerfile's path: in a new directory it has nothing.
+    BuildKit caches sent files by the Dockerfile's path: a new directory has no cache.
     """
     directory.mkdir(parents=True)
     store, source = Store.of_user(), Workspace(ROOT).dockerfile(environment.name)
@@ -83,12 +85,12 @@ def build(
 
 
 def layers(references: Sequence[str]) -> Mapping[str, tuple[Layer, ...]]:
-    """The layers of each image, as the engine stores them."""
+    """Return the layers of each image, as the engine stores them."""
     return {reference: _layers(_documents(reference)) for reference in references}
 
 
 def _layers(documents: Mapping[str, Any]) -> tuple[Layer, ...]:
-    """From the one manifest whose configuration is there too."""
+    """Return the layers of the only manifest whose configuration is among the documents."""
     for document in documents.values():
         config = documents.get(document.get("config", {}).get("digest", ""))
         if config is not None:
@@ -98,8 +100,8 @@ def _layers(documents: Mapping[str, Any]) -> tuple[Layer, ...]:
 
 
 def _documents(reference: str) -> dict[str, Any]:
-    """The JSON blobs of an image by digest, out of what `docker save` streams."""
-    found = {}
+    """Return the JSON blobs of an image by digest, from the output of `docker save`."""
+    documents = {}
     with (
         subprocess.Popen(["docker", "save", reference], stdout=subprocess.PIPE) as process,
         tarfile.open(fileobj=process.stdout, mode="r|") as archive,
@@ -109,10 +111,10 @@ def _documents(reference: str) -> dict[str, Any]:
             if content and entry.name.startswith("blobs/sha256/"):
                 text = content.read()
                 if text.startswith(b"{"):
-                    found[f"sha256:{Path(entry.name).name}"] = json.loads(text)
+                    documents[f"sha256:{Path(entry.name).name}"] = json.loads(text)
     if process.returncode:
         raise SystemExit(f"`docker save {reference}` failed: is the image built?")
-    return found
+    return documents
 
 
 def remove(references: Sequence[str]) -> None:

@@ -38,26 +38,26 @@ for name, text in {sessions!r}:
 def main() -> None:
     parser = timing.arguments(__doc__, rounds=15)
     parser.add_argument("--cells", type=int, default=255, help="255 make about 2,000 sessions")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Listing sessions")
     with TemporaryDirectory(prefix="envmatrix-listing-") as scratch:
         directory, cache = Path(scratch, "repository"), Path(scratch, "cache")
-        synthetic.make(directory, given.cells)
+        synthetic.make(directory, options.cells)
         shutil.copy(timing.ROOT / "noxfile.py", directory)
         environment = {"ENVMATRIX_CACHE": str(cache)}
         sessions = _sessions(directory / "noxfile.py", environment)
         sides = _sides(directory, _noxfiles(Path(scratch), sessions), environment)
-        rounds = timing.interleaved(sides, given.rounds)
+        rounds = timing.interleaved(sides, options.rounds)
     print(f"{len(sessions):,} sessions\n")
     rows = [
         [
             name,
-            timing.seconds(timing.wall(used)),
-            timing.seconds(timing.cpu(used)),
+            timing.seconds(timing.wall(usages)),
+            timing.seconds(timing.cpu(usages)),
             f"{timing.ratio(rounds, name, 'nothing', of='cpu'):.2f}",
             f"{timing.ratio(rounds, name, 'plain', of='cpu'):.2f}",
         ]
-        for name, used in rounds.items()
+        for name, usages in rounds.items()
     ]
     print(timing.table(["`nox -l`", "wall", "CPU", "CPU to nothing", "CPU to plain"], rows))
 
@@ -89,7 +89,7 @@ def _noxfiles(scratch: Path, sessions: Sequence[tuple[str, str]]) -> Mapping[str
 
 
 def _sessions(noxfile: Path, environment: Mapping[str, str]) -> Sequence[tuple[str, str]]:
-    """Name and description of each, as nox lists them."""
+    """Return name and description of each session, as nox lists them."""
     shown = timing.output([*NOX, noxfile.name], noxfile.parent, environment)
     lines = (line[2:].partition(" -> ") for line in shown.splitlines() if line[:2] in ("- ", "* "))
     return [(name, text) for name, _, text in lines]

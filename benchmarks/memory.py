@@ -34,9 +34,9 @@ SLOW = (["verify", "--no-bases", CELL],)
 def main() -> None:
     parser = timing.arguments(__doc__, rounds=3)
     parser.add_argument("--slow", action="store_true", help="also `verify`, which rebuilds")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Memory")
-    project = (*VERBS, *IN_THE_PROJECT, *(SLOW if given.slow else ()))
+    project = (*VERBS, *IN_THE_PROJECT, *(SLOW if options.slow else ()))
     for verb in IN_THE_PROJECT:
         timing.run([*timing.ENVMATRIX, *verb])  # what is built once is not built below
     with TemporaryDirectory(prefix="envmatrix-memory-") as scratch:
@@ -49,10 +49,10 @@ def main() -> None:
             )
             for verb in VERBS
         }
-        rounds = timing.interleaved(sides, given.rounds, warm=False)
+        rounds = timing.interleaved(sides, options.rounds, warm=False)
     rows = [
-        [name, timing.megabytes(most := timing.peak(used)), f"{most / TARGET_BYTES:.2f}"]
-        for name, used in rounds.items()
+        [name, timing.megabytes(most := timing.peak(usages)), f"{most / TARGET_BYTES:.2f}"]
+        for name, usages in rounds.items()
     ]
     print(timing.table(["verb", "peak RSS", "to 300 MB"], rows))
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import docker
 from benchmarks import engine, timing
-from benchmarks.stored import Planned, own_registry, project, publish
+from benchmarks.stored import PlannedImage, own_registry, project, publish
 from tests.engines import second_engine
 from tests.faults import proxy
 
@@ -32,7 +32,7 @@ PATTERNS = [
     "cuda13.5-cudnn9.28-debian13",
 ]
 
-# What -> a file, a text in it, and what comes in its place.
+# Description -> a file, a text in it, and its replacement.
 CHANGES = {
     "one more package to compile with": ("envs/devel.yaml", "make, ninja", "bc, make, ninja"),
     "one more package in all of its images": ("envs/runtime.yaml", "[cmake,", "[bc, cmake,"),
@@ -43,36 +43,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--registry", metavar="HOST", help="one that runs; default: one of its own")
+    parser.add_argument("--registry", metavar="HOST", help="a running registry; default: start one")
     parser.add_argument("patterns", nargs="*", default=PATTERNS, metavar="PATTERN")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Bytes moved")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="envmatrix-moved-")))
-        host = given.registry or stack.enter_context(own_registry(scratch / "registry"))
+        host = options.registry or stack.enter_context(own_registry(scratch / "registry"))
         repository = f"{host}/whole-matrix"
         checkout = project(scratch / "checkout")
         header = ["pulled, in this order", "all of its layers", "of them lacking", "on the wire"]
-        print(timing.table(header, _rows(given.patterns, repository, checkout)))
+        print(timing.table(header, _rows(options.patterns, repository, checkout)))
 
 
 def _rows(patterns: Sequence[str], repository: str, checkout: Path) -> Iterator[list[str]]:
-    there: set[str] = set()
+    present: set[str] = set()
     first, *_ = patterns
     with ExitStack() as stack:
         other = stack.enter_context(second_engine())
-        way = stack.enter_context(proxy(repository.partition("/")[0]))
-        stack.enter_context(other.reaching(way.port))
+        counter = stack.enter_context(proxy(repository.partition("/")[0]))
+        stack.enter_context(other.reaching(counter.port))
         client = stack.enter_context(closing(docker.DockerClient(other.address)))
 
         def row(name: str, pattern: str) -> list[str]:
-            planned = engine.planned([pattern], checkout)
+            planned = engine.plan_images([pattern], checkout)
             publish(planned, repository, checkout, keep=True)
-            before = way.bytes_received
-            layers = _pull(planned, repository, way.host, client)
-            lacking = sum(size for digest, size in layers.items() if digest not in there)
-            there.update(layers)
-            sizes = (sum(layers.values()), lacking, way.bytes_received - before)
+            before = counter.bytes_received
+            layers = _pull(planned, repository, counter.host, client)
+            missing = sum(size for digest, size in layers.items() if digest not in present)
+            present.update(layers)
+            sizes = (sum(layers.values()), missing, counter.bytes_received - before)
             return [name, *map(timing.megabytes, sizes)]
 
         for pattern in patterns:
@@ -86,9 +86,9 @@ def _rows(patterns: Sequence[str], repository: str, checkout: Path) -> Iterator[
 
 
 def _pull(
-    planned: Sequence[Planned], repository: str, way: str, client: docker.DockerClient
+    planned: Sequence[PlannedImage], repository: str, host: str, client: docker.DockerClient
 ) -> dict[str, int]:
-    """Pull all; layer -> its size in bytes."""
+    """Pull all images; return layer digest -> size in bytes."""
     layers: dict[str, int] = {}
     name = repository.partition("/")[2]
     with registry(repository) as remote:
@@ -96,7 +96,7 @@ def _pull(
             manifest = remote.manifest(image_tag(inputs))
             assert manifest
             layers |= {row["digest"]: row["size"] for row in manifest.layers()}
-            published = f"{way}/{name}@{manifest.digest}"
+            published = f"{host}/{name}@{manifest.digest}"
             Transfer(client, cache_directory()).pull(published, inputs, lambda *_: None)
     return layers
 

@@ -24,36 +24,36 @@ def main() -> None:
     parser = timing.arguments(__doc__, rounds=7)
     parser.add_argument("--cell", default="cuda13.0-debian12-x86_64")
     parser.add_argument("--images", type=int, nargs="+", default=[100, 400], help="to plan")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Nothing to do")
-    envmatrix_build = [*timing.ENVMATRIX, "build", "--select", given.cell]
+    envmatrix_build = [*timing.ENVMATRIX, "build", "--select", options.cell]
     timing.run([*envmatrix_build, "--force"])  # also the bases, which buildx needs
     with TemporaryDirectory(prefix="envmatrix-noop-") as scratch:
         sides: dict[str, timing.Side] = {
             "envmatrix build": partial(timing.run, envmatrix_build),
-            "docker buildx build": _buildx(given.cell, Path(scratch)),
+            "docker buildx build": _buildx(options.cell, Path(scratch)),
         }
-        for images in given.images:
+        for images in options.images:
             directory = Path(scratch, str(images))
             synthetic.make(directory, images // _IMAGES_OF_TWO_CELLS * 2)
             plan = [*timing.ENVMATRIX, "plan"]
             shown = timing.output(plan, directory=directory).splitlines()
             sides[f"envmatrix plan, {len(shown)} images"] = partial(timing.run, plan, directory)
-        rounds = timing.interleaved(sides, given.rounds)
+        rounds = timing.interleaved(sides, options.rounds)
     rows = [
         [
             f"`{name}`",
-            timing.seconds(timing.wall(used)),
-            timing.seconds(timing.cpu(used)),
+            timing.seconds(timing.wall(usages)),
+            timing.seconds(timing.cpu(usages)),
             f"{timing.ratio(rounds, name, 'docker buildx build'):.2f}",
         ]
-        for name, used in rounds.items()
+        for name, usages in rounds.items()
     ]
     print(timing.table(["", "wall", "CPU", "wall to buildx"], rows))
 
 
 def _buildx(cell: str, scratch: Path) -> timing.Side:
-    """All images of the cell, one after the other, by the command that envmatrix would run."""
+    """Build all images of the cell, one after the other, with the commands of envmatrix."""
     commands = [
         command(
             engine.build(
@@ -61,7 +61,7 @@ def _buildx(cell: str, scratch: Path) -> timing.Side:
             ),
             scratch / "metadata.json",
         )
-        for number, (environment, inputs) in enumerate(engine.planned([cell]))
+        for number, (environment, inputs) in enumerate(engine.plan_images([cell]))
     ]
     return lambda: reduce(add, map(timing.run, commands))
 

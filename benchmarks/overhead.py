@@ -31,7 +31,7 @@ COMMANDS = (
 
 
 def main() -> None:
-    given = timing.arguments(__doc__, rounds=3).parse_args()
+    options = timing.arguments(__doc__, rounds=3).parse_args()
     timing.announce("A library in a cell and by hand")
     timing.run([*timing.ENVMATRIX, "run", "compile", CELL, "--jobs", "2"])
     with TemporaryDirectory(prefix="envmatrix-overhead-") as scratch:
@@ -41,16 +41,16 @@ def main() -> None:
             for state in get_args(State)
             for name, run in (("in a cell", _in_a_cell), ("by hand", _by_hand))
         }
-        rounds = timing.interleaved(sides, given.rounds, warm=False)
+        rounds = timing.interleaved(sides, options.rounds, warm=False)
     cold, warm = "in a cell, cold", "in a cell, warm"
     rows = [
         [
             name,
-            timing.seconds(timing.wall(used)),
+            timing.seconds(timing.wall(usages)),
             f"{timing.ratio(rounds, name, other):.3f}",
-            timing.seconds(timing.wall(used) - timing.wall(rounds[other])),
+            timing.seconds(timing.wall(usages) - timing.wall(rounds[other])),
         ]
-        for name, used in rounds.items()
+        for name, usages in rounds.items()
         for other in [name.replace("in a cell", "by hand")]
     ]
     print(timing.table(["", "wall", "to by hand", "more"], rows))

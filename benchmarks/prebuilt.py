@@ -37,56 +37,56 @@ def main() -> None:
     parser = timing.arguments(__doc__, rounds=5)
     parser.add_argument("--planned", type=int, default=200, help="images to plan")
     parser.add_argument("--built", type=int, default=100, help="images to build")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Prebuilt images")
     with TemporaryDirectory(prefix="envmatrix-prebuilt-") as scratch:
         with own_registry(Path(scratch, "registry")) as host:
-            _show(_plans(Path(scratch, "planned"), given, f"{host}/prebuilt"))
-        _show(_builds(Path(scratch, "built"), given))
+            _show(_plans(Path(scratch, "planned"), options, f"{host}/prebuilt"))
+        _show(_builds(Path(scratch, "built"), options))
 
 
 def _show(rounds: timing.Rounds) -> None:
-    """The last of `rounds` is what the others are compared with."""
+    """Print all sides, compared with the last one."""
     *_, other = rounds
     rows = [
         [
             f"`{name}`",
-            timing.seconds(timing.wall(used)),
-            timing.seconds(timing.cpu(used)),
+            timing.seconds(timing.wall(usages)),
+            timing.seconds(timing.cpu(usages)),
             f"{timing.ratio(rounds, name, other):.2f}",
         ]
-        for name, used in rounds.items()
+        for name, usages in rounds.items()
     ]
     print(timing.table(["", "wall", "CPU", "wall to the other"], rows))
 
 
-def _plans(directory: Path, given: Namespace, repository: str) -> timing.Rounds:
-    images = _repository(directory, given.planned)
+def _plans(directory: Path, options: Namespace, repository: str) -> timing.Rounds:
+    images = _repository(directory, options.planned)
     lock = lock_of_images.dumps(_publish(images, repository))
-    plan, there = [*timing.ENVMATRIX, "plan"], {"ENVMATRIX_REGISTRY": repository}
+    plan, environment = [*timing.ENVMATRIX, "plan"], {"ENVMATRIX_REGISTRY": repository}
     file = directory / lock_of_images.FILE
 
     def with_lock(text: str | None) -> timing.Usage:
         file.unlink(missing_ok=True)
         if text:
             file.write_text(text, encoding="utf-8")
-        return timing.run(plan, directory, there)
+        return timing.run(plan, directory, environment)
 
     for text in (lock, None):
         with_lock(text)
-        shown = timing.output(plan, directory, there).splitlines()
-        assert sum(line.startswith("pull") for line in shown) == len(images) >= given.planned
+        shown = timing.output(plan, directory, environment).splitlines()
+        assert sum(line.startswith("pull") for line in shown) == len(images) >= options.planned
     sides: dict[str, timing.Side] = {
         f"plan, {len(images)} images in a registry": lambda: with_lock(lock),
         "... whose digests nobody knows": lambda: with_lock(None),
         "... without a registry": partial(timing.run, plan, directory),
     }
-    return timing.interleaved(sides, given.rounds)
+    return timing.interleaved(sides, options.rounds)
 
 
-def _builds(directory: Path, given: Namespace) -> timing.Rounds:
-    images = _repository(directory, given.built)
-    commands = [_named(inputs, directory / "tiny") for inputs in images]
+def _builds(directory: Path, options: Namespace) -> timing.Rounds:
+    images = _repository(directory, options.built)
+    commands = [_build_command(inputs, directory / "tiny") for inputs in images]
     sides: dict[str, timing.Side] = {
         f"build, {len(images)} images up to date": partial(
             timing.run, [*timing.ENVMATRIX, "build"], directory
@@ -96,13 +96,13 @@ def _builds(directory: Path, given: Namespace) -> timing.Rounds:
     try:
         for argv in commands:
             timing.run(argv)
-        return timing.interleaved(sides, given.rounds)
+        return timing.interleaved(sides, options.rounds)
     finally:
-        engine.remove([name for its in images for name in _names(its)])
+        engine.remove([name for inputs in images for name in _names(inputs)])
 
 
 def _repository(directory: Path, images: int) -> Sequence[Inputs]:
-    """A repository that needs at least as many images, and these."""
+    """Write a repository that needs at least so many images; return the inputs of all."""
     synthetic.make(directory, images // _IMAGES_OF_TWO_CELLS * 2)
     here = Path.cwd()
     os.chdir(directory)
@@ -114,7 +114,7 @@ def _repository(directory: Path, images: int) -> Sequence[Inputs]:
 
 
 def _publish(images: Sequence[Inputs], repository: str) -> ImagesLock:
-    """A manifest under the tag of each: what a plan asks for. The lock names all of them."""
+    """Put a manifest under the tag of each image; return a lock that names all of them."""
     published: dict[tuple[str, str], PublishedIndex] = {}
     with registry(repository) as client:
         config = client.put_blob(b"{}", _CONFIG)
@@ -144,8 +144,8 @@ def _names(inputs: Inputs) -> tuple[str, str]:
     return inputs.reference, inputs.image.reference
 
 
-def _named(inputs: Inputs, scratch: Path) -> Sequence[str]:
-    """The build of an empty image that has the names and labels of a real one."""
+def _build_command(inputs: Inputs, scratch: Path) -> Sequence[str]:
+    """Return the command that builds an empty image with the names and labels of a real one."""
     directory = scratch / inputs.fingerprint
     directory.mkdir(parents=True)
     (directory / "Dockerfile").write_text(

@@ -30,7 +30,7 @@ VERBS = {
 
 
 def main() -> None:
-    given = timing.arguments(__doc__, rounds=5).parse_args()
+    options = timing.arguments(__doc__, rounds=5).parse_args()
     timing.announce("Published")
     with TemporaryDirectory(prefix="envmatrix-published-") as scratch:
         directory = Path(scratch, "repository")
@@ -39,7 +39,7 @@ def main() -> None:
             name: partial(timing.run, [*timing.ENVMATRIX, *verb], directory)
             for name, verb in VERBS.items()
         }
-        rounds = timing.interleaved(sides, given.rounds)
+        rounds = timing.interleaved(sides, options.rounds)
         print(timing.table(_HEADER, [_row(directory, rounds)]))
 
 
@@ -47,7 +47,7 @@ _HEADER = ["cells", "Dockerfiles", *(f"`{verb}`" for verb in VERBS), "peak RSS",
 
 
 def _row(directory: Path, rounds: timing.Rounds) -> list[str]:
-    """Times are CPU."""
+    """Return the table's cells; times are CPU seconds."""
     lock = json.loads((directory / "matrix.lock.json").read_bytes())
     lines = sum(
         len(file.read_text("utf-8").splitlines())

@@ -27,7 +27,7 @@ from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 
 LIBRARIES, CELLS, RUNS, TESTS = 5, 20, 100, 100
 BASE = "one SQL query"
-BEGUN, HOUR = 1_790_000_000.0, 3600.0
+START, HOUR = 1_790_000_000.0, 3600.0
 # One SELECT for the newest run of each library and cell, by the index.
 PLAIN = """
 SELECT runs.* FROM runs JOIN (
@@ -54,8 +54,8 @@ def _record(number: int, library: int, cell: int, chance: random.Random) -> Reco
             library=f"lib{library}",
             cell=f"cuda13.{cell}-debian12-x86_64",
             verb="test",
-            started=BEGUN + HOUR * number + cell,
-            revision=Revision(f"{number:040x}", "main", BEGUN + HOUR * number),
+            started=START + HOUR * number + cell,
+            revision=Revision(f"{number:040x}", "main", START + HOUR * number),
             image="envmatrix/e:devel-amd64-0123456789ab",
             digest="sha256:" + "0" * 64,
             host="machine",
@@ -82,18 +82,18 @@ def _test(index: int, breaks: bool, chance: random.Random) -> TestOutcome:
 
 
 def main() -> None:
-    given = timing.arguments(__doc__, rounds=9).parse_args()
+    options = timing.arguments(__doc__, rounds=9).parse_args()
     timing.announce("A million outcomes")
     with TemporaryDirectory(prefix="envmatrix-results-") as scratch:
         file = Path(scratch, "results.sqlite")
-        begun = time.perf_counter()
+        start = time.perf_counter()
         with connect(file) as database:
             for record in records():
                 database.add(record)
-            stored = time.perf_counter() - begun
+            stored = time.perf_counter() - start
             count = LIBRARIES * CELLS * RUNS * TESTS
             print(f"{count:,} outcomes stored in {stored:.0f} s; {file.stat().st_size >> 20} MB\n")
-            scope = Scope(date(2026, 10, 1), BEGUN + HOUR * RUNS)
+            scope = Scope(date(2026, 10, 1), START + HOUR * RUNS)
             with database.reading() as connection:
                 site = Site(connection, scope)
                 plain = sqlite3.connect(file)
@@ -106,12 +106,12 @@ def main() -> None:
                     "a cell that is good": lambda: site.page(good),
                     "a run": lambda: site.page("run/00000090-0001-0001.html"),
                 }
-                sides = {name: partial(timing.timed, its) for name, its in actions.items()}
-                rounds = timing.interleaved(sides, given.rounds)
+                sides = {name: partial(timing.timed, action) for name, action in actions.items()}
+                rounds = timing.interleaved(sides, options.rounds)
                 plain.close()
     rows = [
-        [name, f"{1000 * timing.wall(used):.0f} ms", f"{timing.ratio(rounds, name, BASE):.1f}"]
-        for name, used in rounds.items()
+        [name, f"{1000 * timing.wall(usages):.0f} ms", f"{timing.ratio(rounds, name, BASE):.1f}"]
+        for name, usages in rounds.items()
     ]
     print(timing.table(["", "time", "to the query"], rows))
 

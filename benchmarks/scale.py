@@ -26,10 +26,10 @@ def main() -> None:
     parser.add_argument(
         "--cells", type=int, nargs="+", metavar="N", default=[1000, 2000, 4000, 8000]
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Scale")
     with TemporaryDirectory(prefix="envmatrix-scale-") as scratch:
-        repositories = {cells: Path(scratch, str(cells)) for cells in given.cells}
+        repositories = {cells: Path(scratch, str(cells)) for cells in options.cells}
         for cells, directory in repositories.items():
             synthetic.make(directory, cells)
         sides = {
@@ -37,7 +37,7 @@ def main() -> None:
             for cells, directory in repositories.items()
             for name, verb in VERBS.items()
         }
-        rounds = timing.interleaved(sides, given.rounds)
+        rounds = timing.interleaved(sides, options.rounds)
         print(timing.table(_HEADER, _rows(repositories, rounds)))
 
 
@@ -45,7 +45,7 @@ _HEADER = ["cells", "Dockerfiles", "`why`", "`generate --check`", "to half the c
 
 
 def _rows(repositories: Mapping[int, Path], rounds: timing.Rounds) -> Sequence[Sequence[str]]:
-    """Times are CPU."""
+    """Return the table's cells; times are CPU seconds."""
     rows = []
     for cells, directory in repositories.items():
         lock = json.loads((directory / "matrix.lock.json").read_bytes())

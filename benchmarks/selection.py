@@ -41,7 +41,8 @@ from envmatrix.sessions.dependencies import (
 
 CELL = "cuda13.5-debian12-x86_64"
 
-Known = Mapping[str, Collection[str]]
+# Test -> the files that it is made of.
+FilesByTest = Mapping[str, Collection[str]]
 
 
 def main() -> None:
@@ -49,45 +50,47 @@ def main() -> None:
     parser.add_argument("--project", type=Path, default=timing.ROOT)
     parser.add_argument("--library", default="vectorops")
     parser.add_argument("--releases", nargs=2, metavar="SUITE", help="of a Debian source package")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("What changes reach")
-    root: Path = given.project.resolve()
-    # A shard is of the tests that CTest lists, and the list is in its log.
-    all_tests = ["--library", given.library, "--shard", "1/1"]
+    root: Path = options.project.resolve()
+    # To shard, CTest lists the tests, and the list is in its log.
+    all_tests = ["--library", options.library, "--shard", "1/1"]
     timing.run([*timing.ENVMATRIX, "run", "test", CELL, *all_tests], root)
     matrix = load_matrix(root)
-    (library,) = (its for its in matrix.libraries if its.name == given.library)
+    (library,) = (item for item in matrix.libraries if item.name == options.library)
     build = root / "build" / find_cell(matrix, CELL).id / library.name / "devel"
     tests = listed_tests((build.parent / "list.log").read_text())
     graph = build_of((build / GRAPH).read_text(), (build / DEPS).read_text())
     reach = dependencies(graph, tests, "/src")
-    known = reach.files
-    took = {its.name: its.seconds for its in cases_of(build.parent / "junit.xml")}
-    if given.releases:
-        changed = _between(root, library, given.releases)
-        _tell_files("changed between the releases", changed, known, took)
+    files_by_test = reach.files
+    durations = {case.name: case.seconds for case in cases_of(build.parent / "junit.xml")}
+    if options.releases:
+        changed = _changed_between(root, library, options.releases)
+        _print_files("changed between the releases", changed, files_by_test, durations)
     else:
-        _tell_commits(library, reach)
+        _print_commits(library, reach)
     every = set(reach.compiled)
-    _tell_files("that tests are made of", every, known, took)
-    if given.releases:
-        _change(root, library, _median(changed & every, known))
+    _print_files("that tests are made of", every, files_by_test, durations)
+    if options.releases:
+        _test_change(root, library, _median(changed & every, files_by_test))
 
 
-def _median(files: set[str], known: Known) -> str:
-    """The source file that as many tests are made of as of the median one."""
-    ranked = sorted(files, key=lambda name: (sum(name in its for its in known.values()), name))
+def _median(files: set[str], files_by_test: FilesByTest) -> str:
+    """Return the source file with the median number of tests that are made of it."""
+    ranked = sorted(
+        files, key=lambda name: (sum(name in made_of for made_of in files_by_test.values()), name)
+    )
     sources = [name for name in ranked if name.endswith((".c", ".cpp", ".cu"))]
     return sources[len(sources) // 2]
 
 
-def _change(root: Path, library: Library, name: str) -> None:
-    """Change one file of a library in a repository of its own, and test what that reaches."""
+def _test_change(root: Path, library: Library, name: str) -> None:
+    """Change a file of a library in another repository, and run the tests that it affects."""
     assert library.source is not None
     with TemporaryDirectory(prefix="envmatrix-selection-") as scratch:
         project = Path(scratch)
         shutil.copytree(root / "envs", project / "envs")
-        shutil.copytree(_locked(root, library), project / library.name)
+        shutil.copytree(_locked_source(root, library), project / library.name)
         entry = yaml.safe_load((root / "matrix.yaml").read_text())
         own = {**entry["libraries"][library.name], "path": library.name}
         del own["source"]
@@ -98,7 +101,7 @@ def _change(root: Path, library: Library, name: str) -> None:
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "one"]):
             timing.run(["git", *_IDENTITY, *command], project)
         test = [*timing.ENVMATRIX, "run", "test", CELL]
-        timing.run(test, project)  # whatever the compiler cache lacks
+        timing.run(test, project)  # fills the compiler cache
         shutil.rmtree(project / "build")
         everything = timing.run(test, project)
         with (project / library.name / name).open("a") as file:
@@ -111,46 +114,48 @@ def _change(root: Path, library: Library, name: str) -> None:
 _IDENTITY = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")
 
 
-def _tell_commits(library: Library, reach: Dependencies) -> None:
+def _print_commits(library: Library, reach: Dependencies) -> None:
     rows = []
     for commit in _git("log", "--format=%h", "--", library.path).split():
         changed = _git("show", "--format=", "--name-only", commit).split("\n")
-        inside, _ = of_library(list(filter(None, changed)), library.path)
-        found = selection(reach, inside, ["*.md"])
-        every = len(reach.earlier)
-        count = every if found.tests is None else len(found.tests)
-        rows.append([commit, str(len(inside)), f"{count} of {every}", found.reason])
+        files, _ = of_library(list(filter(None, changed)), library.path)
+        selected = selection(reach, files, ["*.md"])
+        total = len(reach.earlier)
+        count = total if selected.tests is None else len(selected.tests)
+        rows.append([commit, str(len(files)), f"{count} of {total}", selected.reason])
     print(timing.table(["commit", "files", "tests", "why"], rows))
 
 
-def _tell_files(which: str, files: set[str], known: Known, took: Mapping[str, float]) -> None:
-    made_of = sorted(files & {name for its in known.values() for name in its})
-    print(f"of {len(files)} files {which}, tests are made of {len(made_of)}; one reaches")
-    for what, weights in {"tests": dict.fromkeys(known, 1.0), "seconds": took}.items():
-        whole = sum(weights.get(test, 0) for test in known)
+def _print_files(
+    description: str, files: set[str], files_by_test: FilesByTest, durations: Mapping[str, float]
+) -> None:
+    relevant = sorted(files & {name for made_of in files_by_test.values() for name in made_of})
+    print(f"of {len(files)} files {description}, tests are made of {len(relevant)}; one reaches")
+    for unit, weights in {"tests": dict.fromkeys(files_by_test, 1.0), "seconds": durations}.items():
+        whole = sum(weights.get(test, 0) for test in files_by_test)
         shares = [
-            sum(weights.get(test, 0) for test, its in known.items() if name in its)
-            for name in made_of
+            sum(weights.get(test, 0) for test, made_of in files_by_test.items() if name in made_of)
+            for name in relevant
         ]
         share = (
             f"{mean(shares) / whole:.0%} in the mean, {median(shares) / whole:.0%} in the median"
         )
-        print(f"  of {whole:.4g} {what} {share}")
+        print(f"  of {whole:.4g} {unit} {share}")
 
 
-def _between(root: Path, library: Library, suites: Sequence[str]) -> set[str]:
-    """The files that differ between the releases of two suites, and are in both."""
-    before, after = (_tree(root, library, suite) for suite in suites)
+def _changed_between(root: Path, library: Library, suites: Sequence[str]) -> set[str]:
+    """Return the files that are in the releases of both suites, and differ."""
+    before, after = (_suite_source(root, library, suite) for suite in suites)
     return {name for name in differing(before, after) if (before / name).exists()}
 
 
-def _locked(root: Path, library: Library) -> Path:
-    """The library's source as the lock of the project has it; it was built, so it is here."""
+def _locked_source(root: Path, library: Library) -> Path:
+    """Return the directory of the library's locked source, which the build has fetched."""
     return source_tree(load(root).sets[source_set(library)], Console())
 
 
-def _tree(root: Path, library: Library, suite: str) -> Path:
-    """The library's source as a suite of Debian has it."""
+def _suite_source(root: Path, library: Library, suite: str) -> Path:
+    """Return the directory of the library's source in a suite of Debian."""
     assert library.source is not None
     text = (root / "matrix.yaml").read_text()
     entry = f"debian: {library.source.place}, suite: "

@@ -25,14 +25,14 @@ def main() -> None:
     )
     parser.add_argument("--build", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("patterns", nargs="*", default=PATTERNS, metavar="PATTERN")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Shared layers")
-    images = [inputs.image for _, inputs in engine.planned(given.patterns)]
-    if given.build:
-        select = [word for pattern in given.patterns for word in ("--select", pattern)]
+    images = [inputs.image for _, inputs in engine.plan_images(options.patterns)]
+    if options.build:
+        select = [word for pattern in options.patterns for word in ("--select", pattern)]
         timing.run([*timing.ENVMATRIX, "build", *select])
-    there = store.there([image.reference for image in images])
-    chosen = [image for image in images if image.reference in there]
+    existing = store.there([image.reference for image in images])
+    chosen = [image for image in images if image.reference in existing]
     layers = engine.layers([image.reference for image in chosen])
     named = {str(image): layers[image.reference] for image in chosen}
     print(timing.table(["image", "layers", "compressed"], _images(named)))
@@ -48,17 +48,17 @@ def _images(named: Mapping[str, Sequence[Layer]]) -> Iterable[Sequence[str]]:
 
 
 def _pairs(named: Mapping[str, Sequence[Layer]]) -> Iterable[Sequence[str]]:
-    """Those that differ in one word of their names and share something, most first."""
+    """Return pairs that differ in one word of their names and share layers, most bytes first."""
     rows: list[tuple[int, list[str]]] = []
-    for one, other in combinations(named, 2):
-        if len(_words(one) ^ _words(other)) > 2:
+    for image, other in combinations(named, 2):
+        if len(_words(image) ^ _words(other)) > 2:
             continue
-        theirs = {layer.diff_id for layer in named[other]}
-        shared = [layer for layer in named[one] if layer.diff_id in theirs]
-        smaller = min(_bytes(named[one]), _bytes(named[other]))
-        count = f"{len(shared)} of {len(named[one])} and {len(named[other])}"
+        diff_ids = {layer.diff_id for layer in named[other]}
+        shared = [layer for layer in named[image] if layer.diff_id in diff_ids]
+        smaller = min(_bytes(named[image]), _bytes(named[other]))
+        count = f"{len(shared)} of {len(named[image])} and {len(named[other])}"
         size = _bytes(shared)
-        row = [f"{one}, {other}", count, timing.megabytes(size), f"{size / smaller:.0%}"]
+        row = [f"{image}, {other}", count, timing.megabytes(size), f"{size / smaller:.0%}"]
         rows += [(size, row)] if shared else []
     return [row for _, row in sorted(rows, reverse=True)]
 
@@ -69,7 +69,7 @@ def _words(name: str) -> set[str]:
 
 def _stored(named: Mapping[str, Sequence[Layer]]) -> str:
     total = sum(map(_bytes, named.values()))
-    stored = sum({layer.digest: layer.size for its in named.values() for layer in its}.values())
+    stored = sum({layer.digest: layer.size for group in named.values() for layer in group}.values())
     return (
         f"{len(named)} images of {timing.megabytes(total)} in all take "
         f"{timing.megabytes(stored)}: {stored / total:.0%}."

@@ -46,23 +46,23 @@ _COPIED = ("matrix.yaml", "matrix.lock.json", "envs", "dockerfiles", "examples")
 
 _CUDNN = re.compile(r"-cudnn[^-]+")
 
-Planned = tuple[Environment, Inputs]
+PlannedImage = tuple[Environment, Inputs]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--registry", metavar="HOST", help="one that runs; default: one of its own")
+    parser.add_argument("--registry", metavar="HOST", help="a running registry; default: start one")
     parser.add_argument("--keep", action="store_true", help="keep the images in the engine")
-    given = parser.parse_args()
+    options = parser.parse_args()
     timing.announce("Bytes stored and transferred")
-    planned = engine.planned([])
+    planned = engine.plan_images([])
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="envmatrix-stored-")))
-        host = given.registry or stack.enter_context(own_registry(scratch / "registry"))
+        host = options.registry or stack.enter_context(own_registry(scratch / "registry"))
         repository = f"{host}/whole-matrix"
-        publish(planned, repository, project(scratch / "checkout"), keep=given.keep)
+        publish(planned, repository, project(scratch / "checkout"), keep=options.keep)
         ours = _ours([inputs for _, inputs in planned], repository)
     sides = {"ours": ours}
     sides["ordinary"], sides["ordinary, cuDNN on top"] = _ordinary(planned)
@@ -81,9 +81,9 @@ def _rows(sides: Mapping[str, Sizes]) -> Iterator[list[str]]:
         f"{images}, transferred one by one": _each,
     }
     for name, measure in measures.items():
-        mine, *theirs = map(measure, sides.values())
-        ratios = (f"{mine / its:.2f}" for its in theirs)
-        yield [name, *map(timing.megabytes, (mine, *theirs)), *ratios]
+        own, *others = map(measure, sides.values())
+        ratios = (f"{own / size:.2f}" for size in others)
+        yield [name, *map(timing.megabytes, (own, *others)), *ratios]
 
 
 def _once(sizes: Sizes) -> int:
@@ -96,15 +96,15 @@ def _each(sizes: Sizes) -> int:
 
 @contextmanager
 def own_registry(home: Path) -> Iterator[str]:
-    """The address of a registry on loopback that keeps its files in `home`."""
+    """Run a registry on loopback with its files in `home`; yield its address."""
     home.mkdir()
     image = registries.image(engine.host_base(), Origins().archive("debian")[0])
-    with registries.serve(image, home) as its:
-        yield its.host
+    with registries.serve(image, home) as server:
+        yield server.host
 
 
 def project(checkout: Path) -> Path:
-    """A copy of the project, to publish from."""
+    """Copy the project to `checkout`, to publish from it; return `checkout`."""
     checkout.mkdir()
     for name in _COPIED:
         source = timing.ROOT / name
@@ -113,50 +113,61 @@ def project(checkout: Path) -> Path:
     return checkout
 
 
-def publish(planned: Iterable[Planned], repository: str, checkout: Path, *, keep: bool) -> None:
-    """Environment by environment: together they would not fit on many a disk."""
+def publish(
+    planned: Iterable[PlannedImage], repository: str, checkout: Path, *, keep: bool
+) -> None:
+    """Publish one environment after the other: all together would not fit on many disks."""
     variables = {"ENVMATRIX_REGISTRY": repository}
     groups: dict[str, list[Inputs]] = {}
     for environment, inputs in planned:
         groups.setdefault(environment.name, []).append(inputs)
     for name, group in groups.items():
         with registry(repository) as client:
-            there = client.digests([image_tag(its) for its in group])
-        if len(there) == len(group):
+            digests = client.digests([image_tag(inputs) for inputs in group])
+        if len(digests) == len(group):
             continue
         print(f"building {name}", flush=True)
         timing.run([*timing.ENVMATRIX, "build", "--select", name], checkout, variables)
         timing.run([*timing.ENVMATRIX, "push", "--select", name], checkout, variables)
         if not keep:
-            engine.remove([ref for its in group for ref in (its.reference, its.image.reference)])
+            engine.remove(
+                [
+                    reference
+                    for inputs in group
+                    for reference in (inputs.reference, inputs.image.reference)
+                ]
+            )
 
 
 def _ours(images: Iterable[Inputs], repository: str) -> Sizes:
-    found = {}
+    sizes = {}
     with registry(repository) as client:
         for inputs in images:
             manifest = client.manifest(image_tag(inputs))
             assert manifest
             blobs = [*manifest.document["layers"], manifest.document["config"]]
-            found[str(inputs.image)] = {row["digest"]: row["size"] for row in blobs}
-    return found
+            sizes[str(inputs.image)] = {row["digest"]: row["size"] for row in blobs}
+    return sizes
 
 
-def _ordinary(planned: Sequence[Planned]) -> tuple[Sizes, Sizes]:
-    """Where environments share their base alone; and where those with cuDNN stand on those
-    without it."""
+def _ordinary(planned: Sequence[PlannedImage]) -> tuple[Sizes, Sizes]:
+    """Return the sizes if environments share only their base, and if those with cuDNN are based
+    on those without it."""
     layers = {str(inputs.image): _layers(*pair) for pair in planned for inputs in pair[1:]}
     artifacts = {item for groups in layers.values() for group in groups.values() for item in group}
     with ProcessPoolExecutor() as pool:
-        ordered = sorted(artifacts, key=lambda its: -its.size)
-        sizes = dict(zip(ordered, pool.map(installed, ordered), strict=True))
-    below = {str(inputs.image): _base(*pair) for pair in planned for inputs in pair[1:]}
+        ordered = sorted(artifacts, key=lambda artifact: -artifact.size)
+        sizes = dict(zip(ordered, pool.map(installed_size, ordered), strict=True))
+    below = {str(inputs.image): _base_size(*pair) for pair in planned for inputs in pair[1:]}
 
     def added(name_of: Callable[[Layer], str]) -> Sizes:
         return {
             image: {
                 **below[image],
-                **{name_of(key): sum(map(sizes.__getitem__, its)) for key, its in groups.items()},
+                **{
+                    name_of(key): sum(map(sizes.__getitem__, group))
+                    for key, group in groups.items()
+                },
             }
             for image, groups in layers.items()
         }
@@ -169,19 +180,19 @@ Layer = tuple[str, str]
 
 
 def _layers(environment: Environment, inputs: Inputs) -> Mapping[Layer, Sequence[Artifact]]:
-    """What each layer of an image installs: a file that two stages take from is in the first."""
-    found: dict[Layer, Sequence[Artifact]] = {}
+    """Return the files that each layer of an image installs, each file in one layer only."""
+    layers: dict[Layer, Sequence[Artifact]] = {}
     before: set[Artifact] = set()
     for stage in environment.files:
         if stage.stage in inputs.stages and not stage.stage.startswith("unpacker-"):
             layer = (environment.name, stage.stage)
-            found[layer] = [item for item in stage.artifacts if item not in before]
+            layers[layer] = [item for item in stage.artifacts if item not in before]
             before.update(stage.artifacts)
-    return found
+    return layers
 
 
 def _without_cudnn(layer: Layer) -> str:
-    """A name that environments share which differ in cuDNN alone, but for cuDNN's own layers."""
+    """Return a layer's name without the cuDNN version, except for cuDNN's own layers."""
     environment, stage = layer
     return str(layer) if "cudnn" in stage else f"{_CUDNN.sub('', environment)} {stage}"
 
@@ -189,7 +200,7 @@ def _without_cudnn(layer: Layer) -> str:
 _BASES: dict[str, int] = {}
 
 
-def _base(environment: Environment, inputs: Inputs) -> dict[str, int]:
+def _base_size(environment: Environment, inputs: Inputs) -> dict[str, int]:
     base = next(base for base in environment.bases if base.arch == inputs.image.arch)
     if base.key not in _BASES:
         workspace = Workspace(timing.ROOT)
@@ -198,24 +209,24 @@ def _base(environment: Environment, inputs: Inputs) -> dict[str, int]:
             cache_directory(), Store.of_user(), locked, workspace.lock.epoch, Console(-1)
         )
         with layout.layer.open("rb") as layer:
-            _BASES[base.key] = _compressed(layer)
+            _BASES[base.key] = _compressed_size(layer)
     return {base.key: _BASES[base.key]}
 
 
-def installed(artifact: Artifact) -> int:
-    """The bytes of what a package installs, in a layer with gzip."""
+def installed_size(artifact: Artifact) -> int:
+    """Return the size of a package's files in a layer with gzip, in bytes."""
     file = Store.of_user().path(artifact)
     if artifact.filename.endswith(".whl"):
-        return _wheel(file)
+        return _wheel_size(file)
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", file], stdout=subprocess.PIPE) as process:
         assert process.stdout
-        size = _compressed(process.stdout)
+        size = _compressed_size(process.stdout)
     if process.returncode:
         raise SystemExit(f"`{file}` is no package: build all images first")
     return size
 
 
-def _wheel(file: Path) -> int:
+def _wheel_size(file: Path) -> int:
     sink = _Sink()
     with (
         zipfile.ZipFile(file) as wheel,
@@ -229,7 +240,7 @@ def _wheel(file: Path) -> int:
     return sink.finish()
 
 
-def _compressed(source: IO[bytes]) -> int:
+def _compressed_size(source: IO[bytes]) -> int:
     sink = _Sink()
     while chunk := source.read(_CHUNK):
         sink.write(chunk)
@@ -237,7 +248,7 @@ def _compressed(source: IO[bytes]) -> int:
 
 
 class _Sink:
-    """Counts what gzip at its default level makes of what is written."""
+    """A sink that counts the bytes that gzip at its default level makes of the data."""
 
     def __init__(self) -> None:
         self._gzip = zlib.compressobj(wbits=31)

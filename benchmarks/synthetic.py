@@ -27,18 +27,18 @@ from envmatrix.matrix.model import Matrix
 # From this minor on, cuDNN 9 is for CUDA 12 and 13.
 _FIRST_MINOR = 12
 
-# What the packages of an operating system bring with them, about as many as in a set of Debian's.
+# Number of dependencies of an operating system's packages, about as in a set of Debian's.
 _DEPENDENCIES = 40
 
 
 def make(directory: Path, cells: int) -> None:
-    """What `repository` writes, by a process of its own: the measuring one stays small."""
+    """Run `repository` in another process, so that the measuring one stays small."""
     run([sys.executable, "-m", "benchmarks.synthetic", str(directory), str(cells)])
     run([*ENVMATRIX, "generate"], directory)
 
 
 def make_of(directory: Path, example: Path) -> None:
-    """As `make`, a copy of `example` with what it takes to lock it."""
+    """Copy `example` in another process, with bases and a lock."""
     run([sys.executable, "-m", "benchmarks.synthetic", str(directory), "--of", str(example)])
     run([*ENVMATRIX, "generate"], directory)
 
@@ -52,14 +52,14 @@ def copy(directory: Path, example: Path) -> None:
 
 
 def _bases(matrix: Matrix) -> str:
-    """An overlay that names an image for each system that is not bootstrapped."""
+    """Return an overlay that names an image for each system that is not bootstrapped."""
     systems = (os for os in matrix.axes["os"] if not matrix.facts.os[os].family.bootstrapped)
     images = {os: f"{os}@sha256:{_digest(os)}" for os in systems}
     return yaml.safe_dump({"version": "1", "reason": "images by digest", "bases": images})
 
 
 def repository(directory: Path, cells: int) -> None:
-    """A matrix of at least `cells` cells and the lock that answers it; no Dockerfile yet."""
+    """Write a matrix of at least `cells` cells and its lock, without Dockerfiles."""
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copytree(ROOT / "envs", directory / "envs", dirs_exist_ok=True)
     each = len(_matrix(directory, 1).cells)
@@ -71,20 +71,22 @@ def _matrix(directory: Path, versions: int) -> Matrix:
     document = yaml.load((ROOT / "matrix.yaml").read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
     first = _FIRST_MINOR
     document["axes"]["cudnn"] = [f"9.{minor}" for minor in range(first, first + versions)]
-    kept = {key: document[key] for key in ("version", "axes", "defaults", "sm", "libraries")}
-    (directory / "matrix.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+    selected = {key: document[key] for key in ("version", "axes", "defaults", "sm", "libraries")}
+    (directory / "matrix.yaml").write_text(yaml.safe_dump(selected), encoding="utf-8")
     return load_matrix(directory)
 
 
 def _lock(matrix: Matrix) -> Lock:
-    """The project's own answers, and made-up ones to what the project does not ask."""
+    """Return a lock with the project's package sets, and invented ones for all other requests."""
     own = load(ROOT)
     requests, cells = all_requests(matrix, shipped_recipes())
-    sets = {key: own.sets.get(key) or _answer(key, request) for key, request in requests.items()}
+    sets = {
+        key: own.sets.get(key) or _package_set(key, request) for key, request in requests.items()
+    }
     return Lock(own.epoch, sets, cells)
 
 
-def _answer(key: str, request: Request) -> PackageSet:
+def _package_set(key: str, request: Request) -> PackageSet:
     if request.resolver == "image":
         return PackageSet(request, ())
     names = [text for text in request.packages if not text.startswith("?")]
@@ -111,11 +113,11 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("cells", type=int, nargs="?", default=1000)
     parser.add_argument("--of", type=Path, help="an example to copy")
-    given = parser.parse_args()
-    if given.of:
-        copy(given.directory, given.of)
+    options = parser.parse_args()
+    if options.of:
+        copy(options.directory, options.of)
     else:
-        repository(given.directory, given.cells)
+        repository(options.directory, options.cells)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Programs measured side by side: what they use, and how they compare.
+"""Measure programs side by side, and compare their usage.
 
 Machines differ and are busy, so what counts is a ratio. The sides of a comparison take turns; each
 round gives one ratio, and the median of the rounds is the result.
@@ -30,7 +30,7 @@ ENVMATRIX = (sys.executable, "-m", "envmatrix")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Seconds on the clock, seconds of CPU, bytes of the largest process; children count."""
+    """Wall seconds, CPU seconds, and bytes of the largest process, including children."""
 
     wall: float
     cpu: float
@@ -47,11 +47,11 @@ Rounds = Mapping[str, Sequence[Usage]]
 def run(
     argv: Sequence[str], directory: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> Usage:
-    """What `argv` uses, as a fresh process; SystemExit with its output where it fails.
+    """Run `argv` in a fresh process; return its usage, or exit with its output if it fails.
 
     A process starts with the size of the one that starts it: `peak` is right for what is larger
-    than the caller. A container's work belongs to the engine and is not in `cpu`. Python keeps
-    what it compiled, as it does where nobody says otherwise.
+    than the caller. A container's work belongs to the engine and is not in `cpu`. Python caches
+    compiled modules, as it does by default.
     """
     variables = {**os.environ, **(environment or {})}
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -61,18 +61,18 @@ def run(
             argv, cwd=directory, env=variables, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT,
         )  # fmt: skip
-        _, status, used = os.wait4(process.pid, 0)
+        _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             output.seek(0)
-            said = output.read().decode(errors="replace")
-            sys.exit(f"{' '.join(argv)} ended with {process.returncode}:\n{said}")
-    return Usage(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+            text = output.read().decode(errors="replace")
+            sys.exit(f"{' '.join(argv)} ended with {process.returncode}:\n{text}")
+    return Usage(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def own_compiler_cache(cache: Path, *, is_empty: bool = True) -> Path:
-    """Have in `cache` what the user's own cache has, but for the compiler's."""
+    """Link the user's cache into `cache`, except for compiled objects; return `cache`."""
     if is_empty:
         shutil.rmtree(cache / OBJECTS, ignore_errors=True)
     cache.mkdir(exist_ok=True)
@@ -86,16 +86,16 @@ def own_compiler_cache(cache: Path, *, is_empty: bool = True) -> Path:
 def output(
     argv: Sequence[str], directory: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> str:
-    """What `argv` prints, whether it fails or not."""
+    """Return the standard output of `argv`, even if it fails."""
     variables = {**os.environ, **(environment or {})}
-    done = subprocess.run(
+    process = subprocess.run(
         argv, cwd=directory, env=variables, capture_output=True, text=True, check=False
     )
-    return done.stdout
+    return process.stdout
 
 
 def timed(action: Callable[[], object]) -> Usage:
-    """What `action` takes in this process and the programs that it waits for."""
+    """Return the usage of `action` in this process and the programs that it waits for."""
     before, started = os.times(), time.perf_counter()
     action()
     after, wall = os.times(), time.perf_counter() - started
@@ -103,15 +103,15 @@ def timed(action: Callable[[], object]) -> Usage:
 
 
 def interleaved(sides: Mapping[str, Side], rounds: int, *, warm: bool = True) -> Rounds:
-    """Every side in every round; `warm` runs each once before what counts."""
+    """Run every side in every round; with `warm`, run each once before, without counting it."""
     for side in sides.values() if warm else ():
         side()
-    found: dict[str, list[Usage]] = {name: [] for name in sides}
+    usages: dict[str, list[Usage]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, side in sides.items():
             print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
-            found[name].append(side())
-    return found
+            usages[name].append(side())
+    return usages
 
 
 def wall(usages: Iterable[Usage]) -> float:
@@ -127,13 +127,15 @@ def peak(usages: Iterable[Usage]) -> int:
 
 
 def ratio(rounds: Rounds, side: str, other: str, *, of: str = "wall") -> float:
-    """How much `side` takes of what `other` takes, each round compared with itself."""
+    """Return the median over all rounds of the ratio of `side` to `other`."""
     pairs = zip(rounds[side], rounds[other], strict=True)
-    return median(float(getattr(one, of) / getattr(two, of)) for one, two in pairs)
+    return median(
+        float(getattr(usage, of) / getattr(other_usage, of)) for usage, other_usage in pairs
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown; all columns but the first are numbers."""
+    """Return a Markdown table; all columns but the first are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -147,7 +149,7 @@ def megabytes(value: float) -> str:
 
 
 def arguments(question: str | None, *, rounds: int) -> argparse.ArgumentParser:
-    """A parser that explains the benchmark by its docstring."""
+    """Return a parser with the benchmark's docstring as description."""
     parser = argparse.ArgumentParser(
         description=question, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -158,7 +160,7 @@ def arguments(question: str | None, *, rounds: int) -> argparse.ArgumentParser:
 
 
 def announce(title: str) -> None:
-    """The benchmark's name, and the facts without which its numbers mean nothing."""
+    """Print the benchmark's name, and the machine and versions that it runs with."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     print(
         f"## {title}\n\n"
@@ -170,17 +172,17 @@ def announce(title: str) -> None:
 
 
 def _processor() -> str:
-    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return found[1] if found else platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return match[1] if match else platform.machine()
 
 
 def _engine() -> str:
-    engine = _said("docker", "version", "--format", "{{.Server.Version}}")
-    buildx = re.search(r"\d+\.\d+\.\d+", _said("docker", "buildx", "version"))
+    engine = _output_of("docker", "version", "--format", "{{.Server.Version}}")
+    buildx = re.search(r"\d+\.\d+\.\d+", _output_of("docker", "buildx", "version"))
     return f"Docker {engine}, buildx {buildx[0] if buildx else 'none'}" if engine else "no engine"
 
 
-def _said(*argv: str) -> str:
+def _output_of(*argv: str) -> str:
     try:
         return output(argv).strip()
     except FileNotFoundError:
