@@ -68,8 +68,8 @@ def verbosity(command: Decorated) -> Decorated:
 
 def repository() -> Path:
     """Return the nearest directory with a matrix.yaml, from here upwards."""
-    here = Path.cwd()
-    for directory in (here, *here.parents):
+    current = Path.cwd()
+    for directory in (current, *current.parents):
         if (directory / MATRIX).exists():
             return directory
     raise ConfigurationError(

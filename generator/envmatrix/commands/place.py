@@ -322,8 +322,8 @@ def lock_place(place: Workplace, verb: str, console: Console) -> Iterator[None]:
     file = place.directory / ".lock"
 
     def report_wait() -> None:
-        who = file.read_text("utf-8", "replace").strip() or "another process"
-        console.say(f"wait     for {who}, which works on `{place.library.name}` in this cell")
+        owner = file.read_text("utf-8", "replace").strip() or "another process"
+        console.say(f"wait     for {owner}, which works on `{place.library.name}` in this cell")
 
     with exclusive(file, report_wait):
         file.write_text(f"`envmatrix run {verb}`, process {os.getpid()}\n", encoding="utf-8")

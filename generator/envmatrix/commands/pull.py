@@ -80,8 +80,8 @@ def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Ma
             repository = workspace.repository or index.repository
             references[inputs] = f"{repository}@{published.digest}"
         else:
-            why = "has other inputs there" if published else "is not in it"
-            unpublished.append(f"{image} {why}")
+            reason = "has other inputs there" if published else "is not in it"
+            unpublished.append(f"{image} {reason}")
     if unpublished:
         raise OutOfDate(
             f"`{FILE}` does not have {len(unpublished)} images",

@@ -58,19 +58,19 @@ class _Passing(click.Command):
     """A verb that passes on what follows `--`, as `arguments`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own, passed = args, []
+        own_args, passed_args = args, []
         if "--" in args:
-            place = args.index("--")
-            own, passed = args[:place], args[place + 1 :]
+            separator = args.index("--")
+            own_args, passed_args = args[:separator], args[separator + 1 :]
         try:
-            rest = super().parse_args(ctx, own)
+            rest = super().parse_args(ctx, own_args)
         except click.UsageError as error:
             if isinstance(error, click.BadParameter):
                 raise
             message = error.format_message().rstrip(".")
             explained = f"{message}; what is for the program that is run follows `--`"
             raise click.UsageError(explained, ctx) from error
-        ctx.params["arguments"] = tuple(passed)
+        ctx.params["arguments"] = tuple(passed_args)
         return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
