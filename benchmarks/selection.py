@@ -23,7 +23,7 @@ from tests.made import cases_of
 
 from envmatrix.commands.locked import source_tree
 from envmatrix.console import Console
-from envmatrix.engine.sources import differing
+from envmatrix.engine.sources import differing_files
 from envmatrix.lock.libraries import source_set
 from envmatrix.lock.model import load
 from envmatrix.matrix.loading import load_matrix
@@ -146,7 +146,7 @@ def _print_files(
 def _changed_between(root: Path, library: Library, suites: Sequence[str]) -> set[str]:
     """Return the files that are in the releases of both suites, and differ."""
     before, after = (_suite_source(root, library, suite) for suite in suites)
-    return {name for name in differing(before, after) if (before / name).exists()}
+    return {name for name in differing_files(before, after) if (before / name).exists()}
 
 
 def _locked_source(root: Path, library: Library) -> Path:

@@ -31,7 +31,7 @@ def main() -> None:
     if options.build:
         select = [word for pattern in options.patterns for word in ("--select", pattern)]
         timing.run([*timing.ENVMATRIX, "build", *select])
-    existing = store.there([image.reference for image in images])
+    existing = store.local_images([image.reference for image in images])
     chosen = [image for image in images if image.reference in existing]
     layers = engine.layers([image.reference for image in chosen])
     named = {str(image): layers[image.reference] for image in chosen}

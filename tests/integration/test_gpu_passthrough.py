@@ -57,7 +57,7 @@ def test_a_cdi_device_reaches_the_container(
     engine: docker.DockerClient, envmatrix: Envmatrix
 ) -> None:
     envmatrix("build", "--select", CELL)
-    chosen = gpu.choose(gpu.probe(engine), f"{KIND}=all")
+    chosen = gpu.choose(gpu.probe_gpu(engine), f"{KIND}=all")
     assert isinstance(chosen, gpu.Passthrough)
     script = "echo $EXAMPLE_GPU; test -c /dev/example-gpu && cat /usr/lib/libcuda.so.1"
     spec = ContainerSpec(

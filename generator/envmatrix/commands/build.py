@@ -101,11 +101,11 @@ def plan_actions(
     """Decide what to do with each image, and why."""
     inputs = workspace.plan(required)
     own_images = Made.of_user()
-    existing = Existing(images.there([image.reference for image in inputs]), own_images.has)
+    existing = Existing(images.local_images([image.reference for image in inputs]), own_images.has)
     missing = [image for image in inputs if not existing.has(image)]
     if missing:
         with ThreadPoolExecutor(1) as pool:
-            previous = pool.submit(images.there, [image.image.reference for image in missing])
+            previous = pool.submit(images.local_images, [image.image.reference for image in missing])
             remote = find_published(workspace, missing, console) if pull else {}
         local = {**existing.local, **previous.result()}
         existing = Existing(local, own_images.has, remote, Recipes.of_user().find)

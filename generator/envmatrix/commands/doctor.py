@@ -14,7 +14,7 @@ import click
 
 from envmatrix.console import Console, output, output_json
 from envmatrix.engine import host
-from envmatrix.engine.diagnosis import Finding, Step, diagnose, plan_fixes
+from envmatrix.engine.diagnosis import Finding, RepairStep, diagnose, plan_fixes
 from envmatrix.engine.host import HostFacts
 from envmatrix.errors import EngineError
 
@@ -48,7 +48,7 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
 def _facts() -> HostFacts:
     """Return the facts of this machine; try sudo only if it would help, as a refusal is reported
     to the administrator."""
-    facts = host.probe(os.environ)
+    facts = host.probe_host(os.environ)
     would_help = facts.privilege == "none" and plan_fixes(replace(facts, privilege="sudo"))
     return replace(facts, privilege="sudo") if would_help and host.can_sudo() else facts
 
@@ -81,12 +81,12 @@ def _rows(finding: Finding) -> tuple[str, ...]:
     return (row, f"{'':<26} hint: {finding.hint}") if finding.hint else (row,)
 
 
-def _shown(step: Step) -> str:
+def _shown(step: RepairStep) -> str:
     text = indent(step.stdin, "    | ")
     return f"{step.words}\n    $ {shlex.join(step.argv)}\n{text}".rstrip()
 
 
-def _json(findings: Sequence[Finding], steps: Sequence[Step]) -> str:
+def _json(findings: Sequence[Finding], steps: Sequence[RepairStep]) -> str:
     shown = [
         {"name": f.name, "ok": f.ok, "required": f.required, "message": f.message, "hint": f.hint}
         for f in findings

@@ -15,7 +15,7 @@ from envmatrix.console import Console, amount_of, output
 from envmatrix.engine import bases, images, keeping
 from envmatrix.engine.builder import context_name
 from envmatrix.engine.revisions import check_out
-from envmatrix.engine.transfer import sweep
+from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.files import text_of
 from envmatrix.lock.model import FILE, load
@@ -65,8 +65,8 @@ def command(
         used |= _used_at(root, revision)
     with images.engine() as client:
         if not dry_run:
-            sweep(client, cache)
-        things = garbage(keeping.kept(cache, client), used)
+            sweep_names(client, cache)
+        things = garbage(keeping.stored_things(cache, client), used)
         for path in removed:
             console.warn(f"`{path}` is gone, and what only it needed is not kept")
         _show(things, as_json=as_json)

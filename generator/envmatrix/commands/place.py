@@ -362,7 +362,7 @@ def devices_of(execution: Execution) -> Sequence[DeviceRequest]:
     """Return the GPU for tests, if the machine has one and the tests run natively."""
     from envmatrix.engine import gpu
 
-    device = gpu.choose(gpu.probe(execution.runner.client))
+    device = gpu.choose(gpu.probe_gpu(execution.runner.client))
     if isinstance(device, gpu.NoGpu) or execution.place.is_emulated:
         return ()
     return (gpu.request(device),)

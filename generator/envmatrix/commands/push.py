@@ -52,7 +52,7 @@ def command(
     machine; `images.lock.json` lists them by digest. A bill of materials and a provenance
     statement are published with each image.
     """
-    from envmatrix.engine.accompaniment import Accompaniment, made_here
+    from envmatrix.engine.accompaniment import Accompaniment, build_metadata
     from envmatrix.engine.publisher import Publisher
     from envmatrix.store.registry import registry
 
@@ -68,7 +68,7 @@ def command(
             remote,
             workspace.environments(image.image.environment for image in inputs),
             workspace.lock,
-            made_here(workspace.root, os.environ),
+            build_metadata(workspace.root, os.environ),
             cosign,
         )
         publisher = Publisher(
@@ -86,7 +86,7 @@ def command(
     save(lock, workspace.root)
     of_machine = set(workspace.images(patterns))
     _show(survey, as_json=as_json)
-    if missing := [str(inputs.image) for inputs in survey.lacking if inputs.image in of_machine]:
+    if missing := [str(inputs.image) for inputs in survey.missing if inputs.image in of_machine]:
         raise EnvmatrixError(
             f"{len(missing)} images of this machine are not built",
             details=[f"lacking  {name}" for name in missing],
@@ -95,7 +95,7 @@ def command(
 
 
 def _show(survey: Survey, *, as_json: bool) -> None:
-    groups = {"published": survey.there, "push": survey.to_push, "lacking": survey.lacking}
+    groups = {"published": survey.published, "push": survey.to_push, "lacking": survey.missing}
     rows = [(state, inputs) for state, group in groups.items() for inputs in group]
     if as_json:
         options.print_json([_row(*row) for row in rows])

@@ -15,7 +15,7 @@ import click
 from envmatrix.commands import options
 from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output, output_json
-from envmatrix.engine.revisions import committed
+from envmatrix.engine.revisions import commit_time
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.results import formats
@@ -164,7 +164,7 @@ def _moment(root: Path, since: str) -> float:
     try:
         return datetime.combine(date.fromisoformat(since), midnight()).timestamp()
     except ValueError:
-        return committed(root, since)
+        return commit_time(root, since)
 
 
 def _json(report: Report) -> str:

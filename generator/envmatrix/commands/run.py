@@ -215,7 +215,7 @@ def perf_command(
     from envmatrix.engine import gpu
 
     with images.engine() as client:
-        gpu_device = gpu.choose(gpu.probe(client), device)
+        gpu_device = gpu.choose(gpu.probe_gpu(client), device)
     if isinstance(gpu_device, gpu.NoGpu):
         skip(f"no GPU for `{cell_options.name}`: {gpu_device.reason}")
     cell = Cell.of(cell_options, console)

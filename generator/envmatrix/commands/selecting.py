@@ -9,7 +9,7 @@ from envmatrix.commands.locked import source_tree
 from envmatrix.commands.place import Cell
 from envmatrix.console import Console, output
 from envmatrix.engine.revisions import changed_files
-from envmatrix.engine.sources import differing
+from envmatrix.engine.sources import differing_files
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
@@ -74,7 +74,7 @@ def _changed_files(
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
     before = source_tree(locked, cell.console)
-    return of_library(differing(before, execution.place.source), library.path), None
+    return of_library(differing_files(before, execution.place.source), library.path), None
 
 
 def explain(selection: Selection, console: Console, *, every_test: bool) -> None:

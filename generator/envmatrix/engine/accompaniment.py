@@ -1,5 +1,5 @@
-"""What is published beside an image, as OCI referrers: what is in it, how it came to be, and, if
-asked for, signatures of all of it."""
+"""Documents published beside an image, as OCI referrers: bills of materials, provenance, and, on
+request, signatures of all of it."""
 
 from __future__ import annotations
 
@@ -23,49 +23,50 @@ from envmatrix.store.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Accompaniment:
-    """`environments` by name; without `cosign`, nothing is signed."""
+    """Publishes the documents of images. `environments` by name; without `cosign`, nothing is
+    signed."""
 
     registry: Registry
     environments: Mapping[str, Environment]
     lock: Lock
-    made: BuildMetadata
+    metadata: BuildMetadata
     cosign: Cosign | None
 
     def publish(self, index: Index, images: Mapping[str, Manifest], whole: Manifest) -> None:
-        """Publish what is not there yet beside `images`, by architecture, and the index of them.
+        """Publish the missing documents of `images`, by architecture, and sign them and the index.
 
-        The index is signed last: where it is, all the rest is too.
+        The index is signed last: where it is signed, everything else is.
         """
-        beside = [
+        references = [
             self._by_digest(digest)
-            for its in index.images
-            for digest in self._attach(its, images[its.image.arch])
+            for inputs in index.images
+            for digest in self._attach(inputs, images[inputs.image.arch])
         ]
         if self.cosign and not self.cosign.is_signed(self._by_digest(whole.digest)):
-            self.cosign.sign([*beside, self._by_digest(whole.digest)])
+            self.cosign.sign([*references, self._by_digest(whole.digest)])
 
     def _attach(self, inputs: Inputs, image: Manifest) -> list[str]:
-        """Of each kind one; the digests of all."""
-        there = {
+        """Attach a document of each missing kind; return the digests of all documents."""
+        attached = {
             row.get("artifactType"): row["digest"] for row in self.registry.referrers(image.digest)
         }
         documents = self._documents(inputs, image.digest)
         return [
-            str(there.get(kind) or self.registry.attach(image.descriptor, kind, text.encode()))
+            str(attached.get(kind) or self.registry.attach(image.descriptor, kind, text.encode()))
             for kind, text in documents.items()
         ]
 
     def _documents(self, inputs: Inputs, digest: str) -> Mapping[str, str]:
-        its = bill_of_materials(self.environments[inputs.image.environment], inputs, self.lock)
-        provenance = statement(self.registry.repository, digest, its, inputs, self.made)
-        return {SPDX: spdx(its), CYCLONEDX: cyclonedx(its), PROVENANCE: json.dumps(provenance)}
+        bill = bill_of_materials(self.environments[inputs.image.environment], inputs, self.lock)
+        provenance = statement(self.registry.repository, digest, bill, inputs, self.metadata)
+        return {SPDX: spdx(bill), CYCLONEDX: cyclonedx(bill), PROVENANCE: json.dumps(provenance)}
 
     def _by_digest(self, digest: str) -> str:
         return f"{self.registry.repository}@{digest}"
 
 
-def made_here(root: Path, environment: Mapping[str, str]) -> BuildMetadata:
-    """Who publishes, by what a CI system puts into the environment: GitHub, GitLab or Jenkins."""
+def build_metadata(root: Path, environment: Mapping[str, str]) -> BuildMetadata:
+    """Return the builder and its run, by the variables of GitHub, GitLab or Jenkins."""
     builder, run = "urn:envmatrix:local", None
     if "GITHUB_WORKFLOW_REF" in environment:
         server = environment["GITHUB_SERVER_URL"]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from envmatrix.engine.packed import Entry, Kind, Refused, entries
+from envmatrix.engine.packed import ArchiveEntry, BadArchive, EntryKind, entries
 from envmatrix.errors import ConfigurationError, Problem
 
 Name = tuple[str, ...]
@@ -25,9 +25,9 @@ _DEPTH = 128
 _NAME_BYTES = 255
 _PATH_BYTES = 2048
 _LINK_BYTES = 1024
-# Any archive may have so many files, and a larger one more, in proportion to its own size.
+# The limit of files in an archive, which grows with the size of the archive.
 _FILES, _BYTES_OF_A_FILE, _MOST_FILES = 50_000, 64, 1_000_000
-# The kernel follows no more links than that, so what takes more leads nowhere: a circle, mostly.
+# The kernel follows no more links than that; a longer chain is broken, mostly a cycle.
 _MOST_LINKS_FOLLOWED = 40
 _MOST_STEPS = 5_000_000
 _LATEST = 1 << 33
@@ -40,7 +40,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def unpack(file: Path, name: str, target: Path) -> None:
-    """Write what is in the archive `file` to `target`, without the directory around all of it."""
+    """Unpack the archive `file` to `target`, without a single top-level directory."""
     inside = target.with_name(f".{target.name}.unpacked")
     try:
         shutil.rmtree(inside, ignore_errors=True)
@@ -57,17 +57,17 @@ def unpack(file: Path, name: str, target: Path) -> None:
 
 
 def unpack_wheel(file: Path, target: Path) -> None:
-    """Add what is in a wheel to the directory `target`, where Python looks for modules."""
+    """Add the modules of a wheel to the directory `target`, for PYTHONPATH."""
     with _explained(file.name), _Tree(target, file, _installed) as tree:
         tree.fill(strips=False)
 
 
 def check_links(directory: Path, name: str) -> None:
-    """Refuse a directory made of several archives where a link leads out: what a link of one
-    leads through, another may have as a link."""
+    """Raise ConfigurationError where a link leads out of a directory made of several archives: a
+    link of one may lead through a link of another."""
     links = _Links()
-    for place, *found in os.walk(directory):
-        for file in map(Path(place).joinpath, itertools.chain(*found)):
+    for parent, *names in os.walk(directory):
+        for file in map(Path(parent).joinpath, itertools.chain(*names)):
             if file.is_symlink():
                 links[file.relative_to(directory).parts] = os.readlink(file)  # noqa: PTH115 -- as written
     with _explained(name):
@@ -75,7 +75,10 @@ def check_links(directory: Path, name: str) -> None:
 
 
 def _installed(name: Name) -> Name:
-    """https://packaging.python.org/en/latest/specifications/binary-distribution-format/"""
+    """Return the installed name of a file in a wheel.
+
+    https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+    """
     is_module = len(name) > 1 and name[0].endswith(".data") and name[1] in _MODULES
     return name[2:] if is_module else name
 
@@ -88,7 +91,7 @@ def _as_it_is(name: Name) -> Name:
 def _explained(name: str) -> Iterator[None]:
     try:
         yield
-    except Refused as error:
+    except BadArchive as error:
         hint = "nothing of it was kept; is it an archive of sources, and complete?"
         raise ConfigurationError(
             Problem(f"`{name}` cannot be unpacked: {error}", hint=hint)
@@ -96,24 +99,24 @@ def _explained(name: str) -> Iterator[None]:
 
 
 class _Links(dict[Name, str]):
-    """The links of a tree, and where each says that it leads."""
+    """The links of a tree: name -> target as written."""
 
     _steps = 0
 
     def check(self, top: Name = ()) -> None:
-        """Refuse a link that leads out of the directory `top`."""
+        """Raise BadArchive for a link that leads out of the directory `top`."""
         for name, target in self.items():
             if not self._is_inside(name, target, top):
-                raise Refused(f"the link {_shown('/'.join(name))} leads out of it")
+                raise BadArchive(f"the link {_shown('/'.join(name))} leads out of it")
 
     def _is_inside(self, name: Name, target: str, top: Name) -> bool:
-        """Whether a link, followed through the others as the kernel does, stays below `top`."""
+        """Return whether a link, followed like the kernel through the others, stays below `top`."""
         place, ahead = list(name[:-1]), target.split("/")[::-1]
         followed = 0
         while ahead:
             self._steps += 1
             if self._steps > _MOST_STEPS:
-                raise Refused("its links lead through each other too often")
+                raise BadArchive("its links lead through each other too often")
             part = ahead.pop()
             if part == "..":
                 if len(place) <= len(top):
@@ -152,16 +155,16 @@ class _Tree:
         os.close(self._root)
 
     def fill(self, *, strips: bool) -> Name:
-        """Return where the tree begins: at the top, or in the only directory that there is."""
+        """Fill the tree; return its root: the top, or with `strips` its only directory."""
         size = self._archive.stat().st_size
         most = min(max(_FILES, size // _BYTES_OF_A_FILE), _MOST_FILES)
         count = 0
         for count, entry in enumerate(entries(self._archive), 1):
             if count > most:
-                raise Refused(f"it has more than {most} files")
+                raise BadArchive(f"it has more than {most} files")
             self._add(entry)
         if not count:
-            raise Refused("nothing is in it")
+            raise BadArchive("nothing is in it")
         top = self._only_directory() if strips else ()
         self._links.check(top)
         for name, target in self._links.items():  # nothing is written behind these
@@ -176,24 +179,24 @@ class _Tree:
         (name,) = names
         return (name,) if stat.S_ISDIR(os.lstat(name, dir_fd=self._root).st_mode) else ()
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: ArchiveEntry) -> None:
         name = self._place(_name(entry.name))
         if not name:
-            if entry.kind is not Kind.DIRECTORY:
-                raise Refused(f"{_shown(entry.name)} is no name of a file")
+            if entry.kind is not EntryKind.DIRECTORY:
+                raise BadArchive(f"{_shown(entry.name)} is no name of a file")
             return
         match entry.kind:
-            case Kind.DIRECTORY:
+            case EntryKind.DIRECTORY:
                 self._open(name)
-            case Kind.FILE:
+            case EntryKind.FILE:
                 self._write(name, entry)
-            case Kind.LINK:
+            case EntryKind.LINK:
                 with self._free(name):
                     self._links[name] = _target(entry)
-            case Kind.HARD_LINK:
+            case EntryKind.HARD_LINK:
                 self._link(name, _name(entry.link))
 
-    def _write(self, name: Name, entry: Entry) -> None:
+    def _write(self, name: Name, entry: ArchiveEntry) -> None:
         with self._free(name) as (parent, last):
             descriptor = os.open(last, _NEW_FILE, 0o600, dir_fd=parent)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -204,7 +207,7 @@ class _Tree:
                 os.utime(descriptor, (entry.modified, entry.modified))
 
     def _link(self, name: Name, other: Name) -> None:
-        """Another name of a file that came before."""
+        """Add a hard link to an earlier file."""
         if name == other:
             return
         if other in self._links:
@@ -212,7 +215,7 @@ class _Tree:
                 self._links[name] = self._links[other]
             return
         if not other:
-            raise Refused(f"the link {_shown('/'.join(name))} names no file")
+            raise BadArchive(f"the link {_shown('/'.join(name))} names no file")
         try:
             source = os.dup(self._open(other[:-1]))
             try:
@@ -227,22 +230,22 @@ class _Tree:
                 os.close(source)
         except FileNotFoundError as error:
             shown = _shown("/".join(name))
-            raise Refused(f"the link {shown} names a file that is not before it") from error
+            raise BadArchive(f"the link {shown} names a file that is not before it") from error
 
     @contextmanager
     def _free(self, name: Name) -> Iterator[tuple[int, str]]:
-        """The directory of `name`, open, and its last part, which nothing there has."""
+        """Yield the open directory of `name` and its last part; an earlier file is removed."""
         parent, last = self._open(name[:-1]), name[-1]
         self._links.pop(name, None)
         try:
             with suppress(FileNotFoundError):
                 os.unlink(last, dir_fd=parent)
         except (IsADirectoryError, PermissionError) as error:
-            raise Refused(f"{_shown('/'.join(name))} is a directory as well") from error
+            raise BadArchive(f"{_shown('/'.join(name))} is a directory as well") from error
         yield parent, last
 
     def _open(self, name: Name) -> int:
-        """The directory `name`, made where it is not there; open until the next call."""
+        """Return the descriptor of the directory `name`, made if missing, until the next call."""
         if name != self._opened:
             opened = os.dup(self._root)
             try:
@@ -257,7 +260,7 @@ class _Tree:
             except NotADirectoryError as error:
                 os.close(opened)
                 shown = _shown("/".join(name[:depth]))
-                raise Refused(f"{shown} is a directory, and a file or a link as well") from error
+                raise BadArchive(f"{shown} is a directory, and a file or a link as well") from error
             except BaseException:
                 os.close(opened)
                 raise
@@ -267,34 +270,34 @@ class _Tree:
 
 
 def _name(text: str) -> Name:
-    """The parts of a name in an archive."""
+    """Return the parts of a name in an archive; BadArchive where it is not allowed."""
     parts = tuple(part for part in text.split("/") if part not in ("", "."))
     if text.startswith("/") or ".." in parts:
-        raise Refused(f"{_shown(text)} leads out of it")
+        raise BadArchive(f"{_shown(text)} leads out of it")
     if "\0" in text:
-        raise Refused(f"{_shown(text)} is no name of a file")
+        raise BadArchive(f"{_shown(text)} is no name of a file")
     if len(parts) > _DEPTH:
-        raise Refused(f"{_shown(text)} is more than {_DEPTH} directories deep")
+        raise BadArchive(f"{_shown(text)} is more than {_DEPTH} directories deep")
     try:
         is_long = len(os.fsencode(text)) > _PATH_BYTES
         is_long = is_long or any(len(os.fsencode(part)) > _NAME_BYTES for part in parts)
     except UnicodeError as error:
-        raise Refused(f"{_shown(text)} is no name of a file") from error
+        raise BadArchive(f"{_shown(text)} is no name of a file") from error
     if is_long:
-        raise Refused(f"the name {_shown(text)} is too long")
+        raise BadArchive(f"the name {_shown(text)} is too long")
     return parts
 
 
-def _target(entry: Entry) -> str:
+def _target(entry: ArchiveEntry) -> str:
     target = entry.link
     try:
         is_wrong = not target or "\0" in target or len(os.fsencode(target)) > _LINK_BYTES
     except UnicodeError:
         is_wrong = True
     if is_wrong:
-        raise Refused(f"the link {_shown(entry.name)} leads nowhere")
+        raise BadArchive(f"the link {_shown(entry.name)} leads nowhere")
     if target.startswith("/"):
-        raise Refused(f"the link {_shown(entry.name)} leads out of it")
+        raise BadArchive(f"the link {_shown(entry.name)} leads out of it")
     return target
 
 

@@ -1,5 +1,5 @@
-"""Bases bootstrapped from locked packages: mmdebstrap over a repository of just those files,
-kept as an OCI layout, loaded into the engine's store under the name the Dockerfiles use."""
+"""Bases bootstrapped from locked packages: mmdebstrap with a repository of just those files, stored
+as an OCI layout, loaded into the engine under the name that the Dockerfiles use."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _DPKG_OPTIONS = (
 )
 
 
-# What mmdebstrap writes of the machine it runs on.
+# Files that mmdebstrap writes from the machine it runs on.
 _FORGOTTEN = ("apt/sources.list", "apt/apt.conf.d/99mmdebstrap", "hostname", "resolv.conf")
 
 _WITHOUT_ROOT = (
@@ -67,12 +67,12 @@ class BaseLayout:
 
     @property
     def context(self) -> str:
-        """For a builder that has no image of this engine."""
+        """The build context for a builder other than this engine."""
         index = json.loads((self.directory / "index.json").read_text())
         return f"oci-layout://{self.directory}@{index['manifests'][0]['digest']}"
 
     def read(self, path: str) -> str:
-        """The text of the file at `path` in the layer."""
+        """Return the text of the file at `path` in the layer."""
         with tarfile.open(self.layer) as archive:
             member = archive.extractfile(f"./{path}")
             return member.read().decode() if member else ""
@@ -86,8 +86,8 @@ def base_layout(
     console: Console,
     mirror: Mirror | None = None,
 ) -> BaseLayout:
-    """The base of `package_set`, made unless it is kept or in `mirror`; its artifacts are in
-    `store`.
+    """Return the base of `package_set`, built unless it is cached or in `mirror`; its artifacts are
+    in `store`.
 
     Raises EngineError where mmdebstrap is missing or fails, and where the result is not the
     one that the lock names.
@@ -118,7 +118,7 @@ def base_layout(
 
 
 def identity(package_set: PackageSet, epoch: int) -> str:
-    """The directory in the cache that holds the base."""
+    """Return the name of the base's directory in the cache."""
     request = package_set.request
     files = [item.sha256 for item in package_set.artifacts]
     text = json.dumps([_RECIPE, epoch, request.suite, request.arch, _DPKG_OPTIONS, files])
@@ -134,12 +134,15 @@ def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path
     """Run mmdebstrap and write the layout at `directory`, in one step at the end."""
     if not shutil.which("mmdebstrap"):
         raise EngineError("`mmdebstrap` is missing", hint="install it: `envmatrix doctor --fix`")
-    with _making(directory, package_set, epoch) as rootfs, _repository(store, package_set) as its:
-        _mmdebstrap(package_set, epoch, its, rootfs)
+    with (
+        _making(directory, package_set, epoch) as rootfs,
+        _repository(store, package_set) as repository,
+    ):
+        _mmdebstrap(package_set, epoch, repository, rootfs)
 
 
 def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) -> bool:
-    """Write the layout at `directory` of the layer that the lock names, if `mirror` has it."""
+    """Write the layout at `directory` from the locked layer; return whether `mirror` has it."""
     if package_set.diff_id is None:
         return False
     sha256 = package_set.diff_id.removeprefix("sha256:")
@@ -157,8 +160,8 @@ def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) 
 
 @contextmanager
 def _making(directory: Path, package_set: PackageSet, epoch: int) -> Iterator[Path]:
-    """A place for the layer's tar, which becomes the layout at `directory`."""
-    # Whoever gets here holds the base's lock: what is found was left by a run that was killed.
+    """Yield the path of the layer's tar; convert it to the layout at `directory` at the end."""
+    # The caller holds the base's lock: leftovers are of a process that was killed.
     scratch = directory.with_suffix(".making")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -197,7 +200,7 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
 
 
 def _is_without_root(error: EngineError) -> bool:
-    """Whether mmdebstrap found no way to be root in what it makes."""
+    """Return whether mmdebstrap found no way to act as root."""
     return any("unable to pick chroot mode" in line for line in error.details)
 
 
@@ -284,10 +287,10 @@ def _rfc3339(epoch: int) -> str:
 
 
 def load(layout: BaseLayout, image: str, made: Made) -> None:
-    """Give the base its name in the engine's image store, and note which image that is."""
-    before = images.there([image])
+    """Load the base into the engine as `image`, and record its id in `made`."""
+    before = images.local_images([image])
     _load(layout, image)
-    made.note(image, images.there([image])[image].id, is_ours=not before)
+    made.note(image, images.local_images([image])[image].id, is_ours=not before)
 
 
 def _load(layout: BaseLayout, image: str) -> None:
@@ -298,12 +301,12 @@ def _load(layout: BaseLayout, image: str) -> None:
                 _archive(layout, image, archive)
             process.stdin.close()
         except BrokenPipeError:
-            pass  # what docker says of it is the error
-        said = process.stdout.read().decode() if process.stdout else ""
+            pass  # docker's output has the error
+        output = process.stdout.read().decode() if process.stdout else ""
     if process.returncode:
         raise EngineError(
             f"the engine does not load the base `{image}`",
-            details=said.splitlines(),
+            details=output.splitlines(),
             hint="see what is missing: `envmatrix doctor`",
         )
 

@@ -1,4 +1,4 @@
-"""Carries out build actions: bases and files in place first, then at most N builds at once."""
+"""Carries out build actions: prepares bases and files, then runs at most N builds at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from envmatrix.engine import bases, images
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
 from envmatrix.engine.progress import BuildProgress
-from envmatrix.engine.transfer import sweep
+from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An image to build: from which Dockerfile, why, and under which names; the first is the one
-    that only this image has. `anew`: also where somebody built it in the meantime."""
+    """An image to build: its Dockerfile, the reason, and its names, of which the first is unique.
+    `anew`: build even where another process built it meanwhile."""
 
     environment: Environment
     inputs: Inputs
@@ -68,22 +68,22 @@ class Builder:
     means: Means = field(default_factory=Means)
 
     def build(self, orders: Sequence[Order], jobs: int) -> Mapping[str, str]:
-        """Build all `orders` and return reference -> digest; the first failure is raised, after
-        what was under way has ended."""
+        """Build all `orders` and return reference -> digest; the first failure is raised after
+        running builds have ended."""
         if not orders:
             return {}
-        sweep(self.client, self.cache)
+        sweep_names(self.client, self.cache)
         contexts = {order.reference: self._file_stages(order) for order in orders}
         stages = {stage.stage: stage for group in contexts.values() for stage in group}
         files = {item for group in contexts.values() for stage in group for item in stage.artifacts}
         self.console.detail(f"{len(files)} files in {len(stages)} stages")
-        layouts = {base.image: self._prepare_base(base) for base in self._lacking(orders)}
+        layouts = {base.image: self._prepare_base(base) for base in self._missing_bases(orders)}
         self.fetcher.fetch(sorted(files), self.console)
         return self._run(orders, contexts, layouts, jobs)
 
     def _file_stages(self, order: Order) -> tuple[FileStage, ...]:
-        """Those that the image depends on, and what unpacks files: where the builder is somewhere
-        else, on a machine of any architecture."""
+        """Return the stages that the image depends on and the unpackers of files: of this machine's
+        architecture, or of any where the builder is elsewhere."""
         unpackers = "unpacker-files-" + ("" if self.means.builder else self.host_arch)
         return tuple(
             stage
@@ -92,8 +92,8 @@ class Builder:
         )
 
     def bases(self, orders: Iterable[Order]) -> tuple[BaseStage, ...]:
-        """The bootstrapped bases that the images stand on, and that unpack files on this
-        machine; each once."""
+        """Return the bootstrapped bases of the images and of the unpackers on this machine, without
+        duplicates."""
         needed: dict[str, BaseStage] = {}
         for order in orders:
             arches = {order.image.arch, self.host_arch}
@@ -104,13 +104,13 @@ class Builder:
             }
         return tuple(base for base in needed.values() if base.is_bootstrapped)
 
-    def _lacking(self, orders: Iterable[Order]) -> Iterator[BaseStage]:
-        """The bases that whoever builds does not have: another builder has none of this engine."""
-        wanted = self.bases(orders)
-        existing = images.there([base.image for base in wanted])
-        for base in wanted:
-            found = existing.get(base.image)
-            if self.means.builder or not (found and self.made.has(base.image, found.id)):
+    def _missing_bases(self, orders: Iterable[Order]) -> Iterator[BaseStage]:
+        """Yield the bases that the builder lacks; a builder other than this engine lacks all."""
+        needed = self.bases(orders)
+        existing = images.local_images([base.image for base in needed])
+        for base in needed:
+            image = existing.get(base.image)
+            if self.means.builder or not (image and self.made.has(base.image, image.id)):
                 yield base
 
     def _prepare_base(self, base: BaseStage) -> BaseLayout:
@@ -136,11 +136,11 @@ class Builder:
         with ThreadPoolExecutor(jobs) as pool, self.console.display() as display:
             futures: dict[Future[str], Order] = {}
             for order in orders:
-                given: dict[str, Path | str] = {
+                build_contexts: dict[str, Path | str] = {
                     stage.stage: self._context(stage) for stage in contexts[order.reference]
                 }
                 if self.means.builder:
-                    given |= {
+                    build_contexts |= {
                         base.image: layouts[base.image].context
                         for base in order.environment.bases
                         if base.image in layouts
@@ -149,7 +149,7 @@ class Builder:
                     order.image,
                     order.environment.epoch,
                     order.dockerfile,
-                    given,
+                    build_contexts,
                     order.inputs.labels,
                     order.names,
                     order.no_cache,
@@ -175,7 +175,7 @@ class Builder:
         return digests
 
     def _build_one(self, buildx: Buildx, build: Build, order: Order, display: Display) -> str:
-        """Build, unless another process did while this one waited for it."""
+        """Build and return the digest, unless another process did so while this one waited."""
         name = str(build.image)
         with exclusive(images.lock_of(self.cache, order.reference), self._waiting(name)):
             fingerprint = order.inputs.fingerprint
@@ -207,9 +207,9 @@ class Builder:
         return lambda: self.console.say(f"waiting  {name}: another process is at it")
 
     def _context(self, stage: FileStage) -> Path:
-        """A directory with the stage's files, kept by content: BuildKit sends only what is new.
+        """Return a directory of the stage's files, named by content: BuildKit sends only new ones.
 
-        Every link is made to name the store's own, checked file, in one step each.
+        Each file is a link to the verified file of the store, replaced atomically.
         """
         directory = self.cache / "contexts" / context_name(stage.artifacts)
         directory.mkdir(parents=True, exist_ok=True)
@@ -224,14 +224,14 @@ class Builder:
 
 
 def context_name(artifacts: Sequence[Artifact]) -> str:
-    """The directory in the cache that holds just `artifacts`."""
+    """Return the name of the cache directory with exactly `artifacts`."""
     names = "\n".join(item.sha256 for item in artifacts)
     return hashlib.sha256(names.encode()).hexdigest()[:24]
 
 
 @contextmanager
 def local_builder(lock: Lock, console: Console, means: Means | None = None) -> Iterator[Builder]:
-    """A builder with this machine's engine, cache and mirrors, by `means`."""
+    """Yield a builder with this machine's engine, cache and mirrors, by `means`."""
     store, origins = Store.of_user(), Origins()
     with images.engine() as client, http_client(origins) as http, mirror_of_user() as mirror:
         fetcher = Fetcher(store, origins, http, mirror=mirror, epoch=lock.epoch)

@@ -22,7 +22,7 @@ from envmatrix.plan.images import Image
 
 _SCHEME = "oci://"
 
-# How the steps are called that look up a base.
+# The prefix of the names of steps that look up a base.
 _BASE = "[internal] load metadata for "
 
 # Same layers, same bytes, whatever the engine's own defaults: recorded in each output.
@@ -31,9 +31,9 @@ _EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """How images are built. `builder` is buildx's name of one beside this engine; layers that are
-    not final are read from `cache_from` and written to `cache_to`: each a directory, or `oci://`
-    and a repository of a registry."""
+    """Options of builds. `builder` is buildx's name of a builder other than this engine;
+    intermediate layers are read from `cache_from` and written to `cache_to`: each a directory, or
+    `oci://` and a repository of a registry."""
 
     builder: str | None = None
     cache_from: tuple[str, ...] = ()
@@ -42,8 +42,8 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One image to build. `contexts` stand in for the Dockerfile's stages and bases of those names;
-    `epoch` becomes the time of creation, in seconds; `names` are what the result is called."""
+    """One image to build. `contexts` replace the Dockerfile's stages and bases of those names;
+    `epoch` becomes the time of creation, in seconds; `names` are the names of the result."""
 
     image: Image
     epoch: int
@@ -56,7 +56,7 @@ class Build:
 
 
 def command(build: Build, metadata: Path, archive: Path | None = None) -> list[str]:
-    """The build; its result goes into `archive`, else into the engine."""
+    """Return the command of a build whose result goes to `archive`, else to the engine."""
     kind = _csv("type=oci", f"dest={archive}") if archive else "type=image"
     contexts = [f"--build-context={stage}={path}" for stage, path in build.contexts.items()]
     labels = [f"--label={name}={value}" for name, value in sorted(build.labels.items())]
@@ -84,14 +84,14 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
 
 
 def missing_caches(build: Build) -> Iterator[str]:
-    """The directories among `cache_from` that have nothing for this image."""
+    """Yield a message for each directory of `cache_from` without a cache of this image."""
     for place in build.means.cache_from:
         if not place.startswith(_SCHEME) and not _is_cache(Path(place, _cache_of(build.image))):
             yield f"`{place}` has none"
 
 
 def _cache_of(image: Image) -> str:
-    """One cache for each image, which only builds of it write."""
+    """Return the name of the cache that only builds of `image` write."""
     return f"{image.environment}-{image.flavour}-{image.arch}"
 
 
@@ -115,13 +115,13 @@ def _caches(build: Build) -> Iterator[str]:
 
 
 def _csv(*fields: str) -> str:
-    """Fields as buildx splits them, whatever is in the name of a directory."""
+    """Return fields as a line of CSV, quoted where the name of a directory needs it."""
     quoted = (field.replace('"', '""') for field in fields)
     return ",".join(f'"{field}"' if set(field) & set(',"\n\r') else field for field in quoted)
 
 
 class Buildx:
-    """Runs builds, from several threads if need be; `interrupt` ends all that run."""
+    """Runs builds, from several threads if need be; `interrupt` ends all of them."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -149,7 +149,7 @@ class Buildx:
 
     @contextmanager
     def _started(self, argv: list[str]) -> Iterator[subprocess.Popen[str]]:
-        """A child in a session of its own: a Ctrl-C reaches it once, through `interrupt`."""
+        """Start a child in its own session, so that Ctrl-C reaches it once, through `interrupt`."""
         try:
             process = subprocess.Popen(
                 argv,

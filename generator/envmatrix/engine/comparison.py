@@ -1,5 +1,4 @@
-"""Two images compared bit for bit: their layers and configuration, and, where those differ,
-the files."""
+"""Bit-for-bit comparison of two images: layers and configuration, then files where those differ."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ _MOST_FILES = 50
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What must be equal: ordered diffIDs and the configuration. `digest` also depends on the
+    """The contents of an image: ordered diffIDs and the configuration. `digest` also depends on the
     engine's compressor."""
 
     layers: tuple[str, ...]
@@ -26,31 +25,31 @@ class Contents:
 
 
 def contents(client: docker.DockerClient, reference: str) -> Contents:
-    shown = client.images.get(reference).attrs
-    config = {name: shown.get(name) for name in ("Architecture", "Os", "Config", "Created")}
-    return Contents(tuple(shown["RootFS"]["Layers"]), config, shown["Id"])
+    attributes = client.images.get(reference).attrs
+    config = {name: attributes.get(name) for name in ("Architecture", "Os", "Config", "Created")}
+    return Contents(tuple(attributes["RootFS"]["Layers"]), config, attributes["Id"])
 
 
-def differences(client: docker.DockerClient, one: str, other: str) -> tuple[str, ...]:
-    """In words, where two images differ; empty where they are equal."""
-    first, second = contents(client, one), contents(client, other)
-    found = [
+def differences(client: docker.DockerClient, image: str, other: str) -> tuple[str, ...]:
+    """Return descriptions of the differences between two images; empty where they are equal."""
+    first, second = contents(client, image), contents(client, other)
+    problems = [
         f"config: `{name}` is {first.config[name]} and {second.config[name]}"
         for name in first.config
         if first.config[name] != second.config[name]
     ]
     if first.layers != second.layers:
-        found += _layers(first.layers, second.layers)
-        found += _files(_listing(client, one), _listing(client, other))
-    return tuple(found)
+        problems += _layers(first.layers, second.layers)
+        problems += _files(_listing(client, image), _listing(client, other))
+    return tuple(problems)
 
 
 def _layers(first: tuple[str, ...], second: tuple[str, ...]) -> Iterator[str]:
     if len(first) != len(second):
         yield f"layers: {len(first)} and {len(second)}"
-    for number, (its, others) in enumerate(zip(first, second, strict=False), start=1):
-        if its != others:
-            yield f"layer {number}: {its} and {others}"
+    for number, (layer, other) in enumerate(zip(first, second, strict=False), start=1):
+        if layer != other:
+            yield f"layer {number}: {layer} and {other}"
 
 
 def _files(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ...]:
@@ -66,25 +65,25 @@ def _files(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ..
 
 
 def _listing(client: docker.DockerClient, reference: str) -> Mapping[str, str]:
-    """Every file of an image: its name -> what of it counts."""
+    """Return name -> compared attributes of every file of an image."""
     container = client.containers.create(reference, command=["true"], use_config_proxy=False)
     try:
         chunks = cast("Iterator[bytes]", container.export())
         stream = cast("IO[bytes]", _Chunks(chunks))
         with tarfile.open(fileobj=stream, mode="r|") as archive:
-            return {entry.name: _described(archive, entry) for entry in archive}
+            return {entry.name: _attributes(archive, entry) for entry in archive}
     finally:
         container.remove(force=True)
 
 
-def _described(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> str:
+def _attributes(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> str:
     content = archive.extractfile(entry) if entry.isreg() else None
     digest = hashlib.sha256(content.read()).hexdigest()[:12] if content else entry.linkname
     return f"{entry.mode:o} {entry.uid}:{entry.gid} mtime {entry.mtime} {entry.size} {digest}"
 
 
 class _Chunks:
-    """A stream of byte strings as a file to read from."""
+    """A file object over a stream of byte strings."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -93,5 +92,5 @@ class _Chunks:
     def read(self, size: int) -> bytes:
         while len(self._rest) < size and (chunk := next(self._chunks, b"")):
             self._rest += chunk
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data

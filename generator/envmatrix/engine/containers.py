@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
 _LABEL = "envmatrix.run"
-# Who waits for a container: a machine, a process and when that began.
+# The process that waits for a container: its machine, its id and its start time.
 _OWNER = "envmatrix.owner"
-# What a program that outlived its time ends with, as coreutils' `timeout` has it.
+# The exit code of a program that was stopped at its time limit, as of coreutils' `timeout`.
 TIMED_OUT = 124
 
-# The standard output that is kept where it is asked for.
-_MOST_KEPT = 64 << 20
-# What a container that was killed printed before is heard for so long.
+# The limit of standard output kept in memory, in bytes.
+_MOST_STDOUT = 64 << 20
+# How long the remaining output of a killed container is read.
 _PARTING_SECONDS = 1.0
-# What a container is called in itself, and resolves.
+# The host name of a container, which resolves in it.
 _HOST_NAME = "envmatrix"
 # Memory that processes share (/dev/shm) where nothing else is known. The engine's own 64 MB do not
 # suffice for NCCL, nor for the workers of PyTorch's loaders.
@@ -50,14 +50,14 @@ _LOOK_SECONDS = 0.5
 _WAKE = signal.SIGURG
 
 Stop = Literal["timeout", "disk", "output"]
-# Hears what a container prints as it comes: 0 for its standard output or 1 for its standard error,
+# Called with the output of a container as it comes: 0 for standard output or 1 for standard error,
 # and some bytes.
 Heard = Callable[[int, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """What a container sees as `target`. It writes to areas only, and to every area."""
+    """A file or directory at `target` in a container; only areas are writable."""
 
     source: Path | Area
     target: str
@@ -69,9 +69,9 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a container may take: seconds, bytes of memory, and the bytes that have to stay free
-    where it writes; nothing limits what is None. `shared_memory` of the memory may be shared
-    between processes; half of it where that is None."""
+    """Limits of a container: seconds, bytes of memory, and bytes that have to stay free on disks
+    that it writes to; None is unlimited. `shared_memory` is the size of /dev/shm in bytes, half of
+    `memory` where None."""
 
     seconds: float | None = None
     memory: int | None = None
@@ -81,7 +81,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """What runs, and all that it may reach."""
+    """A program to run and everything that it may access."""
 
     image: str
     platform: str
@@ -96,8 +96,8 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`stdout` is kept only where the specification asks for it. `stopped` is the limit at which
-    all of it was killed; `out_of_memory` whether the kernel killed something in it."""
+    """The end of a container. `stdout` is empty unless the specification has `keeps_stdout`;
+    `stopped` is the limit at which it was killed; `out_of_memory`: the kernel killed a process."""
 
     status: int
     stdout: str = ""
@@ -106,18 +106,18 @@ class Ended:
 
 
 def run(client: docker.DockerClient, spec: ContainerSpec, heard: Heard) -> Ended:
-    """Run `spec.command` to its end; `heard` is told what it prints, as it comes. What it started
-    ends with it. EngineError where the container cannot start or the engine fails."""
+    """Run `spec.command` to its end and pass its output to `heard`. Child processes end with it.
+    EngineError where the container cannot start or the engine fails."""
     from docker.errors import DockerException
 
     try:
         with (
-            _made(client, spec) as container,
-            _printed(client, container) as printed,
+            _created(client, spec) as container,
+            _attached(client, container) as output,
             _watched(container, spec) as stopped,
         ):
             container.start()
-            stdout = _follow(printed, heard, stopped, keeps_stdout=spec.keeps_stdout)
+            stdout = _follow(output, heard, stopped, keeps_stdout=spec.keeps_stdout)
             status = int(container.wait()["StatusCode"])
             container.reload()
         out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
@@ -128,22 +128,24 @@ def run(client: docker.DockerClient, spec: ContainerSpec, heard: Heard) -> Ended
 
 
 def shell(client: docker.DockerClient, spec: ContainerSpec) -> int:
-    """Run `spec.command` at this terminal, in the container that `run` would make; its status."""
-    with _made(client, spec, tty=True, stdin_open=True) as container:
+    """Run `spec.command` at this terminal in a container like those of `run`; return its status."""
+    with _created(client, spec, tty=True, stdin_open=True) as container:
         program = ["docker", "start", "--attach", "--interactive", str(container.name)]
         return subprocess.call(program)
 
 
 @contextmanager
-def _made(client: docker.DockerClient, spec: ContainerSpec, **more: Any) -> Iterator[Container]:
-    """A container that is not started yet, and is gone after the block."""
+def _created(client: docker.DockerClient, spec: ContainerSpec, **more: Any) -> Iterator[Container]:
+    """Create a container, not started yet, that is removed after the block."""
     from docker.errors import DockerException
 
     for mount in spec.mounts:
         if isinstance(mount.source, Area):
             with mount.source.opened():
-                pass  # there from now on
-    name = f"envmatrix-{uuid.uuid4().hex[:12]}"  # so that one can be removed that is being made
+                pass  # created where it does not exist
+    name = (
+        f"envmatrix-{uuid.uuid4().hex[:12]}"  # so that it can be removed while it is being created
+    )
     try:
         try:
             container = client.containers.create(name=name, **options(spec), **more)
@@ -156,11 +158,11 @@ def _made(client: docker.DockerClient, spec: ContainerSpec, **more: Any) -> Iter
 
 
 def options(spec: ContainerSpec) -> dict[str, Any]:
-    """All that the engine is asked for, of every container that a library's programs run in."""
+    """Return the engine's options of a container that a library's programs run in."""
     from docker.types import Mount as Bind
 
     person = Person.calling()
-    mounts = [*spec.mounts, *(Mount(file, its) for its, file in person.files().items())]
+    mounts = [*spec.mounts, *(Mount(file, target) for target, file in person.files().items())]
     memory = spec.limits.memory
     shared = spec.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY)
     return {
@@ -174,8 +176,8 @@ def options(spec: ContainerSpec) -> dict[str, Any]:
             "LANG": "C.UTF-8",
             **spec.environment,
         },
-        # Those that the engine's client is configured with: they may have passwords, and lead
-        # nowhere.
+        # Proxies in the configuration of the engine's client may have passwords, and are
+        # unreachable without a network.
         "use_config_proxy": False,
         "working_dir": spec.directory,
         "mounts": [
@@ -205,8 +207,8 @@ _Chunks = tuple[bytes | None, bytes | None]
 
 
 @contextmanager
-def _printed(client: docker.DockerClient, container: Container) -> Iterator[Iterator[_Chunks]]:
-    """What the container will print: of stdout and of stderr, as it comes."""
+def _attached(client: docker.DockerClient, container: Container) -> Iterator[Iterator[_Chunks]]:
+    """Attach to the container: yield chunks of its stdout and stderr, as they come."""
     stream = client.api.attach(str(container.id), stdout=True, stderr=True, stream=True, demux=True)
     # docker-py leaves this to its caller; the stream's own `close` leaves the connection open.
     with closing(stream._response):  # type: ignore[attr-defined]
@@ -227,34 +229,34 @@ class _Stopped:
 
     @property
     def is_over(self) -> bool:
-        """Whether what it printed before need not be heard any more."""
+        """True once the output after the kill has been read for long enough."""
         return self.reason is not None and time.monotonic() - self._since > _PARTING_SECONDS
 
 
 def _follow(
-    printed: Iterator[_Chunks], heard: Heard, stopped: _Stopped, *, keeps_stdout: bool
+    output: Iterator[_Chunks], heard: Heard, stopped: _Stopped, *, keeps_stdout: bool
 ) -> str:
-    """Pass on what comes; the standard output, where that is kept."""
-    kept: list[bytes] = []
+    """Pass output to `heard`; return the standard output where `keeps_stdout`."""
+    stdout: list[bytes] = []
     size = 0
-    for chunks in printed:
+    for chunks in output:
         for stream, chunk in enumerate(chunks):
             if not chunk:
                 continue
             heard(stream, chunk)
-            if keeps_stdout and stream == 0 and size <= _MOST_KEPT:
-                kept.append(chunk)
+            if keeps_stdout and stream == 0 and size <= _MOST_STDOUT:
+                stdout.append(chunk)
                 size += len(chunk)
-        if size > _MOST_KEPT and stopped.reason is None:
+        if size > _MOST_STDOUT and stopped.reason is None:
             stopped.stop("output")
         if stopped.is_over:
             break
-    return b"".join(kept).decode("utf-8", "replace")
+    return b"".join(stdout).decode("utf-8", "replace")
 
 
 @contextmanager
 def _watched(container: Container, spec: ContainerSpec) -> Iterator[_Stopped]:
-    """Kill the container at a limit while the block runs. No signal to this program is missed
+    """Kill the container at a limit while the block runs; signals to this program are handled
     meanwhile."""
     stopped = _Stopped(container)
     done = threading.Event()
@@ -266,10 +268,10 @@ def _watched(container: Container, spec: ContainerSpec) -> Iterator[_Stopped]:
         signal.signal(_WAKE, lambda *_: None)
 
     def watch() -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         while not done.wait(_LOOK_SECONDS):
             signal.pthread_kill(main_thread, _WAKE)
-            if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
+            if limits.seconds is not None and time.monotonic() - started > limits.seconds:
                 stopped.stop("timeout")
             elif limits.free_disk is not None and any(
                 shutil.disk_usage(directory).free < limits.free_disk for directory in written
@@ -295,13 +297,13 @@ def _kill(container: Container) -> None:
 
 
 def sweep(client: docker.DockerClient) -> int:
-    """Remove the containers of processes of this machine that were killed; how many."""
+    """Remove containers left behind by killed processes of this machine; return their number."""
     from docker.errors import DockerException
 
     swept = 0
-    # Those that end meanwhile are gone before they can be looked at.
-    found = client.containers.list(all=True, filters={"label": _OWNER}, ignore_removed=True)
-    for container in found:
+    # Containers that end meanwhile cannot be inspected.
+    containers = client.containers.list(all=True, filters={"label": _OWNER}, ignore_removed=True)
+    for container in containers:
         owner = container.labels[_OWNER]
         machine, pid, _ = (*owner.split(" "), "", "")[:3]
         if machine == _machine() and pid.isdecimal() and owner != _owner(int(pid)):
@@ -312,7 +314,7 @@ def sweep(client: docker.DockerClient) -> int:
 
 
 def _owner(pid: int) -> str:
-    """A process as no other one is called; one that is gone has no beginning."""
+    """Return a unique name of a process: machine, id and start time, `gone` where it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         began = stat.rpartition(")")[2].split()[19]
@@ -322,8 +324,8 @@ def _owner(pid: int) -> str:
 
 
 def _machine() -> str:
-    """Where a process is known by its number: a container on a host's network has the host's name,
-    and processes of its own."""
+    """Return the host name and the PID namespace: a container on the host's network has the host's
+    name, but processes of its own."""
     try:
         namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:

@@ -1,4 +1,4 @@
-"""Signatures of images, by the program `cosign`, kept beside the image as OCI referrers."""
+"""Signatures of images, by the program `cosign`, stored beside the image as OCI referrers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from envmatrix.store.registry import is_loopback, registry
 
 _HINT = "install it: on Debian 13, `apt install cosign`"
 
-# How `cosign verify` ends where there is no signature, none that matches, or one of somebody else.
+# Exit codes of `cosign verify`: no signature, none that matches, or one of another signer.
 _UNSIGNED = {10, 11, 12}
 
 _KIND = "application/vnd.dev.cosign.artifact.sig.v1+json"
@@ -27,8 +27,8 @@ _LAST_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class Cosign:
-    """`signer` is whose signatures count; `root` is the repository that its key is in; `key` is
-    the private key to sign with, where that is not the work of an identity."""
+    """Signs and verifies images. Signatures of `signer` count; `root` is the repository with its
+    key; `key` is the private key to sign with, where no identity signs."""
 
     signer: Signer
     root: Path
@@ -44,24 +44,24 @@ class Cosign:
             )
 
     def is_signed(self, image: str) -> bool:
-        """Whether it is, by the signer; LookupFailed where that cannot be told.
+        """Return whether the signer signed `image`; LookupFailed where that cannot be determined.
 
-        Of several signatures beside an image cosign looks at one: those of a key are handed to it
-        each by itself, so that none of somebody else hides the right one.
+        cosign reads only one of several signatures of an image: signatures of a key are passed to
+        it one by one, so that none of another signer hides the right one.
         """
         if self.signer.key is None:
             return self._holds("--experimental-oci11=true", *self._identity(), image)
         key = f"--key={self._public()}"
-        return any(self._is_by(key, image, *its) for its in _signatures(image))
+        return any(self._is_by(key, image, *signature) for signature in _signatures(image))
 
     def _is_by(self, key: str, image: str, payload: bytes, signature: str) -> bool:
         with TemporaryDirectory(prefix="envmatrix-") as scratch:
             files = Path(scratch, "payload"), Path(scratch, "signature")
             files[0].write_bytes(payload)
             files[1].write_text(signature, encoding="utf-8")
-            what = (f"--payload={files[0]}", f"--signature={files[1]}")
-            # A key vouches for itself: no log is asked, which there is none of in an air gap.
-            return self._holds(key, "--insecure-ignore-tlog=true", *what, image)
+            files_of_signature = (f"--payload={files[0]}", f"--signature={files[1]}")
+            # A key needs no transparency log, which is not reachable in an air gap.
+            return self._holds(key, "--insecure-ignore-tlog=true", *files_of_signature, image)
 
     def _holds(self, *arguments: str) -> bool:
         done = self._run("verify", *arguments)
@@ -70,13 +70,13 @@ class Cosign:
         if done.returncode and done.returncode not in _UNSIGNED:
             raise LookupFailed(
                 f"the signature of `{arguments[-1]}` cannot be read",
-                details=_said(done),
+                details=_messages(done),
                 hint="is the registry there? may you read from it?",
             )
         return done.returncode == 0
 
     def sign(self, images: Sequence[str]) -> None:
-        """Sign `images`, all of one registry, by digest; an index with all that it names."""
+        """Sign `images`, all of one registry, by digest; an index recursively."""
         done = self._run(
             "sign",
             "--recursive",
@@ -86,7 +86,9 @@ class Cosign:
         )
         if done.returncode:
             hint = "its password goes into $COSIGN_PASSWORD" if "decrypt" in done.stderr else None
-            raise EnvmatrixError(f"`{images[-1]}` was not signed", details=_said(done), hint=hint)
+            raise EnvmatrixError(
+                f"`{images[-1]}` was not signed", details=_messages(done), hint=hint
+            )
 
     def _identity(self) -> Sequence[str]:
         return (
@@ -110,7 +112,7 @@ class Cosign:
         return file
 
     def _run(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`cosign`, whose last argument is an image."""
+        """Run `cosign`; the last of `arguments` is an image."""
         host = arguments[-1].partition("/")[0]
         loopback = ["--allow-http-registry", "--allow-insecure-registry"]
         try:
@@ -128,7 +130,7 @@ class Cosign:
 
 
 def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
-    """What is signed and its signature (base64), of each signature beside `image`.
+    """Yield payload and signature (base64) of each signature beside `image`.
 
     https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
     """
@@ -148,7 +150,7 @@ def _absent(image: str) -> Absent:
     return Absent(message, hint=remedy)
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> Sequence[str]:
-    """What it says but for its warnings, which are of flags that people did not give."""
+def _messages(done: subprocess.CompletedProcess[str]) -> Sequence[str]:
+    """Return the last messages of cosign without warnings about flags that users did not pass."""
     lines = [line for line in done.stderr.splitlines() if line and not line.startswith("WARNING")]
     return lines[-_LAST_LINES:]

@@ -1,6 +1,6 @@
-"""What a host lacks for building images, and the steps that would complete it.
+"""Problems of a host that prevent building images, and the steps that fix them.
 
-Everything here is decided from `HostFacts`; `repair` carries the steps out.
+Everything is derived from `HostFacts`; `repair` carries out the steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLIENT_PACKAGES = ("docker-cli", "docker-buildx")
 NEWER_PACKAGES = ("docker.io", *CLIENT_PACKAGES, "containerd")
 ENGINE_PACKAGES = (*NEWER_PACKAGES, "iptables", "ca-certificates")
 
-# What gives a user ids of its own.
+# The command that gives a user subordinate ids.
 _GIVE_IDS = "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
 
 APT_SOURCE = "/etc/apt/sources.list.d/envmatrix-engine.sources"
@@ -48,8 +48,8 @@ DAEMON_FEATURES = {"features": {"containerd-snapshotter": True, "cdi": True}, "e
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One action as an argument vector; left out when `unless` exists by the time it is due."""
+class RepairStep:
+    """An action as an argument vector; skipped where the path `unless` exists at that time."""
 
     words: str
     argv: tuple[str, ...]
@@ -60,9 +60,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    before: tuple[Step, ...] = ()
+    before: tuple[RepairStep, ...] = ()
     packages: tuple[str, ...] = ()
-    after: tuple[Step, ...] = ()
+    after: tuple[RepairStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def diagnose(facts: HostFacts) -> tuple[Finding, ...]:
     return tuple(_with_remedy(facts, finding) for finding in findings)
 
 
-def plan_fixes(facts: HostFacts) -> tuple[Step, ...]:
+def plan_fixes(facts: HostFacts) -> tuple[RepairStep, ...]:
     fixes = [finding.fix for finding in diagnose(facts) if finding.fix]
     packages = dict.fromkeys(package for fix in fixes for package in fix.packages)
     return (
@@ -96,7 +96,7 @@ def plan_fixes(facts: HostFacts) -> tuple[Step, ...]:
 
 
 def _with_remedy(facts: HostFacts, finding: Finding) -> Finding:
-    """Keep a fix only where it can be carried out; else the hint says what to do by hand."""
+    """Keep a fix only where it can be applied; else the hint says what to do by hand."""
     if finding.fix is None or (finding.fix.packages and not facts.can_install):
         return replace(finding, fix=None)
     if facts.privilege == "none":
@@ -138,7 +138,7 @@ def _engine(facts: HostFacts) -> Finding:
 
 
 def _unusable(facts: HostFacts) -> tuple[str, str] | None:
-    """A daemon that is there, but not for us to start: what is wrong and what to do."""
+    """Return message and hint for a daemon that exists, but must not be started by us."""
     if facts.docker.client is None and (facts.is_remote or facts.daemon_pid):
         return "cannot be asked without a client", "install the client first"
     if refuses_user(facts.docker.error):
@@ -184,7 +184,7 @@ def _program(facts: HostFacts, name: str) -> Finding:
 
 
 def _subordinate_ids(facts: HostFacts) -> Iterator[Finding]:
-    """What mmdebstrap needs where its user is not root."""
+    """Check the prerequisites of mmdebstrap for users other than root."""
     if facts.privilege == "root":
         return
     message = "not installed: without root only bases from a registry can be used"
@@ -221,12 +221,12 @@ def _versioned(name: str, version: str, minimum: str, hint: str) -> Finding:
 
 
 def _at_least(version: str, minimum: str) -> bool:
-    """Compare leading numbers: `26.1.5+dfsg1` and `0.29.1-desktop.1` are versions here."""
+    """Compare the numbers of versions such as `26.1.5+dfsg1` and `0.29.1-desktop.1`."""
     numbers = [[int(part) for part in re.findall(r"\d+", text)] for text in (version, minimum)]
     return numbers[0] >= numbers[1]
 
 
-def _installation(facts: HostFacts, packages: tuple[str, ...]) -> Iterator[Step]:
+def _installation(facts: HostFacts, packages: tuple[str, ...]) -> Iterator[RepairStep]:
     if not packages:
         return
     newer = facts.os_release == 12 and not set(packages).isdisjoint(NEWER_PACKAGES)
@@ -235,10 +235,10 @@ def _installation(facts: HostFacts, packages: tuple[str, ...]) -> Iterator[Step]
         yield _write(facts, APT_SOURCE, _trixie(facts.mirror))
     apt = (*facts.as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q")
     options = ("-y", "--no-remove", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300")
-    yield Step("updating apt's package lists", (*apt, "update"))
+    yield RepairStep("updating apt's package lists", (*apt, "update"))
     origin = "Debian 13's packages (Debian 12's engine is too old)" if newer else "Debian"
     words = f"installing {' '.join(packages)} from {origin}"
-    yield Step(words, (*apt, "install", *options, *packages))
+    yield RepairStep(words, (*apt, "install", *options, *packages))
 
 
 def _trixie(mirror: str | None) -> str:
@@ -247,33 +247,33 @@ def _trixie(mirror: str | None) -> str:
     return "\n".join((*lines, f"Signed-By: {keyring}", ""))
 
 
-def _write(facts: HostFacts, path: str, text: str) -> Step:
+def _write(facts: HostFacts, path: str, text: str) -> RepairStep:
     argv = (*facts.as_root, "install", "-D", "-m", "0644", "/dev/stdin", path)
-    return Step(f"writing {path}", argv, stdin=text)
+    return RepairStep(f"writing {path}", argv, stdin=text)
 
 
-def _daemon_configuration(facts: HostFacts) -> Step:
+def _daemon_configuration(facts: HostFacts) -> RepairStep:
     step = _write(facts, DAEMON_CONFIGURATION, json.dumps(DAEMON_FEATURES, indent=2) + "\n")
     return replace(step, unless=DAEMON_CONFIGURATION)
 
 
-def _start(facts: HostFacts) -> Step:
-    """Without root's session the socket is given to the caller, who may use sudo anyway."""
+def _start(facts: HostFacts) -> RepairStep:
+    """Return the step that starts the engine; with sudo, the caller's group owns its socket."""
     group = ("--group", str(facts.group)) if facts.privilege == "sudo" else ()
     start = ("systemctl", "enable", "--now", "docker") if facts.has_systemd else ("dockerd", *group)
-    return Step("starting the container engine", (*facts.as_root, *start), starts_engine=True)
+    return RepairStep("starting the container engine", (*facts.as_root, *start), starts_engine=True)
 
 
 def _emulation_fix(facts: HostFacts, foreign: str) -> Fix:
-    """qemu's packages say how to register it; without systemd nobody does."""
+    """Return a fix that registers QEMU by the rule of its package, as systemd would."""
     rule, register = EMULATION_RULE.format(foreign), f"{BINFMT}/register"
     mount = ("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
     write = ("dd", "status=none", "bs=4096", f"if={rule}", f"of={register}")
     return Fix(
         packages=() if facts.has_emulation_rule else ("qemu-user-static",),
         after=(
-            Step("mounting binfmt_misc", (*facts.as_root, *mount), unless=register),
-            Step(
+            RepairStep("mounting binfmt_misc", (*facts.as_root, *mount), unless=register),
+            RepairStep(
                 f"registering QEMU for {foreign}",
                 (*facts.as_root, *write),
                 unless=f"{BINFMT}/qemu-{foreign}",

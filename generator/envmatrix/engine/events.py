@@ -1,4 +1,4 @@
-"""What the engine says of a request while it carries it out, with a limit to its silence."""
+"""Events of the engine during a request, with a limit of time between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]
 
-# For the end of a request that was told to end; one that has no answer yet cannot be told.
+# How long to wait for the end of a request; one without a response cannot be cancelled.
 _PARTING_SECONDS = 1.0
 
 
@@ -22,21 +22,21 @@ def follow(
     request: Callable[[], Iterable[Event]],
     patience: Callable[[], float],
 ) -> Generator[Event, None, None]:
-    """The events of `request`, which asks `client` for a stream of them.
+    """Yield the events of `request`, a streaming request of `client`.
 
-    TimeoutError where none comes for as long as `patience` says at that moment, in seconds. The
+    TimeoutError where none comes within the seconds that `patience` returns at that moment. The
     request ends with the iteration.
     """
-    said: SimpleQueue[Event | Exception | None] = SimpleQueue()
+    events: SimpleQueue[Event | Exception | None] = SimpleQueue()
     responses: list[Any] = []
 
     def read() -> None:
         try:
             for event in request():
-                said.put(event)
+                events.put(event)
         except Exception as error:
-            said.put(error)
-        said.put(None)
+            events.put(error)
+        events.put(None)
 
     def note(response: Any, *_: Any, **__: Any) -> None:
         if threading.get_ident() == reader.ident:
@@ -46,7 +46,7 @@ def follow(
     client.api.hooks["response"].append(note)
     reader.start()
     try:
-        while (event := _next(said, patience())) is not None:
+        while (event := _next(events, patience())) is not None:
             yield event
     finally:
         client.api.hooks["response"].remove(note)
@@ -56,9 +56,9 @@ def follow(
         reader.join(_PARTING_SECONDS)
 
 
-def _next(said: SimpleQueue[Event | Exception | None], seconds: float) -> Event | None:
+def _next(events: SimpleQueue[Event | Exception | None], seconds: float) -> Event | None:
     try:
-        event = said.get(timeout=seconds)
+        event = events.get(timeout=seconds)
     except Empty as error:
         raise TimeoutError from error
     if isinstance(event, Exception):

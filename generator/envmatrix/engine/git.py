@@ -1,5 +1,5 @@
 """Git repositories of others: revisions looked up, and commits checked out with their submodules
-and large files. What comes out depends on the commit alone, not on the user's configuration."""
+and large files. The result depends on the commit alone, not on the user's configuration."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _TRANSFER_SECONDS = 6 * 3600
 _DEEPEST = 16
 _SHOWN = 5
 
-# A repository that is around us, as in a hook of git's, is none of those here.
-_OF_AROUND = re.compile(
+# Variables of an enclosing repository, as in a git hook, are not passed on.
+_ENCLOSING = re.compile(
     r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR"
     r"|NAMESPACE|PREFIX|CEILING_DIRECTORIES|QUARANTINE_PATH|SSH_VARIANT)"
 )
 
-# So that files are as they were committed, and nothing of the user's is run on them.
+# Files are as they were committed, and no program of the user's configuration is run on them.
 _AS_COMMITTED: Mapping[str, str] = {
     "advice.detachedHead": "false",
     "core.attributesFile": os.devnull,
@@ -48,14 +48,14 @@ _AS_COMMITTED: Mapping[str, str] = {
     "filter.lfs.process": "",
     "filter.lfs.required": "false",
     "filter.lfs.smudge": "",
-    # A server that sends nothing any more is given up; and no window asks for a password.
+    # Time out where a server stops sending, and open no window for a password.
     "http.lowSpeedLimit": "100",
     "http.lowSpeedTime": "60",
     "core.askPass": "",
 }
 _LFS: Mapping[str, str] = {"core.askPass": ""}
 # Where git LFS keeps what it fetches: beside the repository, unless the user says otherwise.
-_KEPT = re.compile(r"^LocalMediaDir=(.+)$", re.MULTILINE)
+_LFS_DIRECTORY = re.compile(r"^LocalMediaDir=(.+)$", re.MULTILINE)
 
 _LOGIN = (
     "git asks nobody here: give it the login by a credential helper or ~/.netrc, or the key by "
@@ -112,7 +112,7 @@ _NOT_OFFERED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Pointer:
-    """What stands in a tree for a file that git LFS keeps."""
+    """A pointer file of git LFS."""
 
     sha256: str
     mode: int
@@ -120,7 +120,7 @@ class _Pointer:
 
 @dataclass(frozen=True, slots=True)
 class _Repository:
-    """Where a commit is; `path` is that of a submodule in the outermost tree, empty for that.
+    """The repository of a commit; `path` is that of a submodule in the outermost tree, else empty.
     `is_among_local`: the outermost is on this machine, so its submodules may be."""
 
     url: str
@@ -133,7 +133,7 @@ class _Repository:
 
 
 def commit(url: str, revision: str) -> str:
-    """The commit of a branch, a tag or a commit's own name in the repository at `url`."""
+    """Return the commit of a branch, a tag or a commit hash in the repository at `url`."""
     if _WHOLE.fullmatch(revision):
         return revision
     repository = _named(url)
@@ -143,14 +143,14 @@ def commit(url: str, revision: str) -> str:
             f"`{revision}` is no name of a branch or a tag", hint="see `git check-ref-format`"
         )
     with TemporaryDirectory() as nowhere:  # a repository around us has an `origin` of its own
-        printed = _git(
+        output = _git(
             repository, "ls-remote", "origin", *names, at=Path(nowhere), seconds=_ANSWER_SECONDS
         )
-    rows = (line.partition("\t") for line in printed.splitlines())
-    found = {name: known for known, _, name in rows}
+    rows = (line.partition("\t") for line in output.splitlines())
+    commits = {name: digest for digest, _, name in rows}
     for name in reversed(names):  # the commit below an annotated tag, not the tag
-        if name in found:
-            return found[name]
+        if name in commits:
+            return commits[name]
     raise Absent(
         f"{repository} has no branch or tag `{revision}`",
         hint="a commit is named by all its digits",
@@ -210,15 +210,15 @@ def _fetch(repository: _Repository, commit: str, target: Path) -> None:
 def _submodules(
     repository: _Repository, commit: str, target: Path
 ) -> Iterator[tuple[_Repository, str]]:
-    """The submodules of a commit, each with the commit that it is at."""
+    """Yield the submodules of a commit, each with its own commit."""
     tree = _git(repository, "ls-tree", "-r", "-z", "--full-tree", commit, at=target)
     links = [match for row in tree.split("\0") if (match := _GITLINK.fullmatch(row))]
     if not links or ".gitmodules" not in (row.partition("\t")[2] for row in tree.split("\0")):
         return
-    said = _settings(
+    settings = _parse_settings(
         _git(repository, "config", "--blob", f"{commit}:.gitmodules", "--list", "-z", at=target)
     )
-    by_path = {rows.get("path", "").rstrip("/"): rows for rows in said.values()}
+    by_path = {rows.get("path", "").rstrip("/"): rows for rows in settings.values()}
     for link in links:
         rows = by_path.get(link["path"], {})
         if rows.get("update") == "none":
@@ -237,20 +237,20 @@ def _submodules(
         )
 
 
-def _settings(printed: str) -> Mapping[str, Mapping[str, str]]:
-    """The submodules of a .gitmodules by name, with what it says of each."""
-    found: dict[str, dict[str, str]] = {}
-    for row in filter(None, printed.split("\0")):
+def _parse_settings(text: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the settings of each submodule by its name, from `git config --list -z`."""
+    submodules: dict[str, dict[str, str]] = {}
+    for row in filter(None, text.split("\0")):
         key, _, value = row.partition("\n")
         section, _, rest = key.partition(".")
         name, _, setting = rest.rpartition(".")
         if section == "submodule" and name:
-            found.setdefault(name, {})[setting] = value
-    return found
+            submodules.setdefault(name, {})[setting] = value
+    return submodules
 
 
 def _resolved(url: str, base: str) -> str:
-    """A URL that may be relative to that of the repository which names it, as git has it."""
+    """Return the absolute URL of a submodule, relative to its repository's URL `base` as in git."""
     if not url.startswith(("./", "../")):
         return url
     base, separator = base.rstrip("/"), "/"
@@ -270,7 +270,7 @@ def _resolved(url: str, base: str) -> str:
 
 
 def _without_login(url: str) -> str:
-    """Others' passwords are not used, and processes would show them."""
+    """Return a URL without user and password: they are not ours, and process lists show them."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -281,7 +281,7 @@ def _without_login(url: str) -> str:
 
 
 def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> None:
-    """Replace the pointers of git LFS by the files that they mean.
+    """Replace the pointers of git LFS by their files.
 
     git-lfs only fetches them. What it would write into the tree goes through links before 3.7.1
     (CVE-2025-26625), so that is done here, by the rules for what containers wrote.
@@ -306,22 +306,23 @@ def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> No
                 details=error.details,
                 hint=error.hint,
             ) from error
-        place = _KEPT.search(environment)
-        for name, its in pointers.items():
-            file = Path(place[1] if place else "", its.sha256[:2], its.sha256[2:4], its.sha256)
-            if not file.is_file() or sha256_of(file) != its.sha256:
+        place = _LFS_DIRECTORY.search(environment)
+        for name, pointer in pointers.items():
+            sha256 = pointer.sha256
+            file = Path(place[1] if place else "", sha256[:2], sha256[2:4], sha256)
+            if not file.is_file() or sha256_of(file) != sha256:
                 raise LookupFailed(f"`{name}` of {repository} is not what its git LFS pointer says")
-            tree.copy(file, name, mode=its.mode)
+            tree.copy(file, name, mode=pointer.mode)
 
 
 def _pointers(
     repository: _Repository, target: Path, tree: Directory
 ) -> Iterator[tuple[str, _Pointer]]:
-    """The files of a tree that are pointers of git LFS."""
+    """Yield the files of a tree that are pointers of git LFS."""
     names = _git(repository, "ls-files", "-z", at=target)
     if not names:
         return
-    rows = _git(repository, "check-attr", "-z", "--stdin", "filter", at=target, given=names).split(
+    rows = _git(repository, "check-attr", "-z", "--stdin", "filter", at=target, stdin=names).split(
         "\0"
     )
     for name, _, value in zip(rows[::3], rows[1::3], rows[2::3], strict=False):
@@ -332,8 +333,8 @@ def _pointers(
                 mode, text = os.fstat(file.fileno()).st_mode, file.read(_POINTER_BYTES + 1)
         except Refused:  # a link, or behind one
             continue
-        if len(text) <= _POINTER_BYTES and (found := _POINTER.match(text)):
-            yield name, _Pointer(found[1].decode(), stat.S_IMODE(mode))
+        if len(text) <= _POINTER_BYTES and (match := _POINTER.match(text)):
+            yield name, _Pointer(match[1].decode(), stat.S_IMODE(mode))
 
 
 def _git(
@@ -341,14 +342,14 @@ def _git(
     *arguments: str,
     at: Path | None = None,
     seconds: float = _TRANSFER_SECONDS,
-    given: str = "",
+    stdin: str = "",
     settings: Mapping[str, str] = _AS_COMMITTED,
 ) -> str:
-    """stdout of git, which knows the repository as `origin`: a URL is no argument, so it is not
-    taken for an option, and other users do not see it."""
+    """Return stdout of git, where the repository is `origin`: its URL is no argument, so it cannot
+    be taken for an option, and other users do not see it."""
     settings = {"remote.origin.url": repository.url, **settings}
     environment = {
-        name: value for name, value in os.environ.items() if not _OF_AROUND.fullmatch(name)
+        name: value for name, value in os.environ.items() if not _ENCLOSING.fullmatch(name)
     }
     # No question to a person who is not there: a missing password is an error.
     environment.pop("SSH_ASKPASS", None)
@@ -368,7 +369,7 @@ def _git(
             ("git", *(("-C", str(at)) if at else ()), *arguments),
             failing=LookupFailed,
             environment=environment,
-            given=given,
+            stdin=stdin,
             seconds=seconds,
         )
     except LookupFailed as error:
@@ -376,9 +377,9 @@ def _git(
 
 
 def _explained(repository: _Repository, error: LookupFailed) -> LookupFailed:
-    said = "\n".join(error.details)
+    output = "\n".join(error.details)
     for pattern, message, hint in _REASONS:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, output, re.IGNORECASE):
             kind = Absent if message == _ABSENT else LookupFailed
             return kind(f"{repository} {message}", details=error.details, hint=hint)
     return LookupFailed(

@@ -1,4 +1,4 @@
-"""GPU passthrough: which way leads to a GPU here, or which link of the chain is missing."""
+"""GPU passthrough: the method that works on this machine, or the missing component."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NVIDIA = "nvidia.com/gpu"
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
-    """`kinds` are the CDI kinds that the engine can hand out; `runtimes` its runtimes."""
+    """GPU support of the host: the CDI `kinds` that the engine offers, and its `runtimes`."""
 
     has_driver: bool
     kinds: frozenset[str]
@@ -29,7 +29,8 @@ class GpuFacts:
 
 @dataclass(frozen=True, slots=True)
 class Passthrough:
-    """`method` is `cdi` with the qualified `device`, or `gpus` (docker's `--gpus all`)."""
+    """A way to pass GPUs: `method` is `cdi` with the qualified `device`, or `gpus` (docker's
+    `--gpus all`)."""
 
     method: str
     device: str = ""
@@ -41,17 +42,17 @@ class NoGpu:
 
 
 def choose(facts: GpuFacts, device: str | None = None) -> Passthrough | NoGpu:
-    """CDI where the engine knows the kind, else `--gpus`, else the missing link. Pure.
+    """Return CDI where the engine has the kind, else `--gpus`, else the missing component.
 
     `device` is a qualified CDI name (`vendor.com/class=name`) that a person asked for.
     """
-    wanted = f"{NVIDIA}=all" if device is None else device
-    kind = wanted.split("=")[0]
+    name = f"{NVIDIA}=all" if device is None else device
+    kind = name.split("=")[0]
     if facts.engine_has_cdi and kind in facts.kinds:
-        return Passthrough("cdi", wanted)
+        return Passthrough("cdi", name)
     if device is not None:
-        known = ", ".join(sorted(facts.kinds)) or "none"
-        return NoGpu(f"the engine has no CDI device of kind `{kind}`; it knows {known}")
+        kinds = ", ".join(sorted(facts.kinds)) or "none"
+        return NoGpu(f"the engine has no CDI device of kind `{kind}`; it knows {kinds}")
     if "nvidia" in facts.runtimes and facts.has_driver:
         return Passthrough("gpus")
     return NoGpu(_missing(facts))
@@ -78,7 +79,7 @@ def request(passthrough: Passthrough) -> DeviceRequest:
     return DeviceRequest(count=-1, capabilities=[["gpu"]])
 
 
-def probe(client: docker.DockerClient) -> GpuFacts:
+def probe_gpu(client: docker.DockerClient) -> GpuFacts:
     info: Mapping[str, Any] = client.info()
     directories = info.get("CDISpecDirs") or ()
     return GpuFacts(
@@ -90,13 +91,13 @@ def probe(client: docker.DockerClient) -> GpuFacts:
 
 
 def _kinds(directory: Path) -> frozenset[str]:
-    found = set()
+    kinds = set()
     for file in sorted(directory.glob("*")):
         if file.suffix in {".json", ".yaml", ".yml"}:
             try:
                 text = file.read_text(encoding="utf-8")
                 spec = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-                found.add(str(spec["kind"]))
+                kinds.add(str(spec["kind"]))
             except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
                 continue  # the engine reports a broken specification itself
-    return frozenset(found)
+    return frozenset(kinds)

@@ -1,4 +1,4 @@
-"""What this machine has for building images: the facts, read but not judged."""
+"""Facts about this machine for building images, without a judgement."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLUGINS = tuple(
 PROGRAMS = ("arch-test", "mmdebstrap", "newuidmap")
 # Debian's package of `newuidmap`.
 ID_PACKAGE = "uidmap"
-# Which other ids a user may have programs run as, and how many mmdebstrap asks for.
+# Subordinate ids of users, and how many mmdebstrap needs.
 SUBORDINATE_IDS = (Path("/etc/subuid"), Path("/etc/subgid"))
 _IDS = 65_536
 STORE_DRIVER = ["driver-type", "io.containerd.snapshotter.v1"]
@@ -50,7 +50,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """What `docker info` tells, with or without a daemon behind it."""
+    """The output of `docker info`, with or without a running daemon."""
 
     client: str | None = None
     buildx: str | None = None
@@ -82,7 +82,7 @@ class HostFacts:
 
     @property
     def can_install(self) -> bool:
-        """Debian from 12 on has, or can take from Debian 13, an engine that is new enough."""
+        """True on Debian 12 and later: Debian 12 can install the engine of Debian 13."""
         if self.os_id != "debian":
             return False
         if self.os_release == 12:
@@ -95,17 +95,17 @@ class HostFacts:
 
 
 def foreign_to(architecture: str) -> str | None:
-    """The architecture, by QEMU's name, that most of what is not this machine's own is for."""
-    others = [its.qemu for its in MACHINES.values() if its.uname != architecture]
+    """Return QEMU's name of the first supported architecture that is not this machine's."""
+    others = [machine.qemu for machine in MACHINES.values() if machine.uname != architecture]
     return others[0] if len(others) < len(MACHINES) else None
 
 
 def root_path(environment: Mapping[str, str]) -> str:
-    """A user's PATH often lacks the directories of the system's daemons."""
+    """Return PATH with the directories of system daemons, which a user's often lacks."""
     return f"{environment.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def probe(environment: Mapping[str, str]) -> HostFacts:
+def probe_host(environment: Mapping[str, str]) -> HostFacts:
     path = root_path(environment)
     release = _os_release()
     architecture = platform.machine()
@@ -140,7 +140,7 @@ def can_sudo() -> bool:
 
 
 def daemon_pid() -> int | None:
-    """The live process that a daemon's pid file names."""
+    """Return the live process of a daemon's pid file."""
     for file in PID_FILES:
         pid = file.read_text().strip() if file.is_file() else ""
         if pid.isdigit() and _is_alive(Path("/proc", pid)):
@@ -149,7 +149,7 @@ def daemon_pid() -> int | None:
 
 
 def _is_alive(process: Path) -> bool:
-    """Not a number that another program has by now, nor a process that only awaits its parent."""
+    """Return whether a process is dockerd and no zombie: another program may have its id by now."""
     try:
         status = (process / "status").read_text()
     except OSError:
@@ -158,14 +158,14 @@ def _is_alive(process: Path) -> bool:
 
 
 def docker_info(path: str) -> Docker:
-    """One call tells about the client, its plugins and the daemon: 70 ms where all is well."""
+    """Return facts about the client, its plugins and the daemon from one call, of 70 ms."""
     if shutil.which("docker", path=path) is None:
         return Docker()
     try:
-        shown = _run("docker", "info", "--format", "{{json .}}", path=path)
+        done = _run("docker", "info", "--format", "{{json .}}", path=path)
     except subprocess.TimeoutExpired:
         return Docker(client="unknown", error=f"no answer in {TIMEOUT_SECONDS} s")
-    return parse_docker_info(shown.stdout, shown.stderr.strip())
+    return parse_docker_info(done.stdout, done.stderr.strip())
 
 
 def parse_docker_info(text: str, error: str) -> Docker:
@@ -197,19 +197,19 @@ def _engine(info: Mapping[str, object]) -> Engine:
 
 
 def _is_remote(docker: Docker, environment: Mapping[str, str]) -> bool:
-    """Whether the engine is one that the user chose, which is not ours to install or start."""
+    """Return whether the user chose the engine, which is then not ours to install or start."""
     address = environment.get("DOCKER_HOST", "")
     is_chosen = bool(address) or docker.context != "default"
     return is_chosen and address.removeprefix("unix://") not in map(str, SOCKETS)
 
 
 def _clients(path: str) -> tuple[str, ...]:
-    """Every client on `path`, in its order, each under the first of its names."""
+    """Return the clients on `path` in order, without duplicates by links."""
     names = [shutil.which("docker", path=directory) for directory in path.split(os.pathsep)]
-    found: dict[Path, str] = {}
+    clients: dict[Path, str] = {}
     for name in filter(None, names):
-        found.setdefault(Path(name).resolve(), name)
-    return tuple(found.values())
+        clients.setdefault(Path(name).resolve(), name)
+    return tuple(clients.values())
 
 
 def _dockerd_version(path: str) -> str | None:

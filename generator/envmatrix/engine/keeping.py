@@ -1,4 +1,4 @@
-"""What envmatrix keeps in the cache and in the engine, and how it is given up."""
+"""Files and images of envmatrix in the cache and the engine, and their removal."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _OURS = "envmatrix/"
 _BASES = "envmatrix/base:"
 
 
-def kept(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
-    """All that `cache` and the engine have because of `cache`. Who needs what other caches had the
-    engine make is noted there."""
+def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
+    """Yield everything in `cache`, and the images in the engine that were built or pulled from it;
+    images of other caches are recorded there."""
     now, made = time.time(), Made(cache / "made")
     images = tuple(_images(client))
     yield from _files("artifact", (cache / "artifacts/sha256").glob("*/*"), now)
@@ -36,15 +36,15 @@ def kept(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     yield from _files("venv", _abandoned(cache), now)
     yield from _compiler_caches(cache, now)
     yield from (thing for thing, image_id in images if _is_of(cache, made, thing.key, image_id))
-    there = {thing.key for thing, _ in images}
+    present = {thing.key for thing, _ in images}
     for key, file in made.notes():
-        if key not in there:
+        if key not in present:
             yield Thing("note", key, 0, now - file.stat().st_mtime, (str(file),))
 
 
 def _is_of(cache: Path, made: Made, key: str, image_id: str) -> bool:
-    """Whether the engine has an image because of `cache`. An older envmatrix took no notes, and
-    kept recipes."""
+    """Return whether an image of the engine belongs to `cache`. Older versions of envmatrix kept
+    recipes, but no records of images."""
     is_ours = made.is_ours(key)
     if is_ours is None:
         return Recipes(cache / "recipes").find(key) is not None
@@ -52,7 +52,7 @@ def _is_of(cache: Path, made: Made, key: str, image_id: str) -> bool:
 
 
 def _abandoned(cache: Path) -> Iterator[Path]:
-    """The virtual environments that `noxw` made for repositories that are gone."""
+    """Yield the virtual environments that `noxw` made for repositories that no longer exist."""
     for ready in cache.glob("venv-*/.ready"):
         root = ready.read_text(encoding="utf-8").strip()
         if root and not Path(root).is_dir():
@@ -60,7 +60,7 @@ def _abandoned(cache: Path) -> Iterator[Path]:
 
 
 def _compiler_caches(cache: Path, now: float) -> Iterator[Thing]:
-    """Those of trust groups whose checkouts are all gone."""
+    """Yield compiler caches of trust groups whose checkouts no longer exist."""
     for directory in trust.directories(cache):
         if not trust.is_needed(directory):
             size = sum(map(_size_of_area, trust.compiler_caches(directory)))
@@ -83,15 +83,15 @@ def _files(kind: Kind, paths: Iterable[Path], now: float) -> Iterator[Thing]:
 
 
 def _size(path: Path) -> int:
-    """In bytes; a directory's files that the store has as well are no more than their names."""
+    """Return bytes; hard links to files of the store do not count."""
     if path.is_file():
         return path.stat().st_size
-    found = (its.stat() for its in path.rglob("*") if its.is_file())
-    return sum(its.st_size for its in found if its.st_nlink == 1)
+    stats = (file.stat() for file in path.rglob("*") if file.is_file())
+    return sum(stat.st_size for stat in stats if stat.st_nlink == 1)
 
 
 def _images(client: docker.DockerClient) -> Iterator[tuple[Thing, str]]:
-    """With the engine's ids; however young: whoever builds one has been noted before."""
+    """Yield images of any age with the engine's ids: builds are recorded before they begin."""
     for image in client.images.list():
         names = tuple(sorted(tag for tag in image.tags if tag.startswith(_OURS)))
         size = int(image.attrs["Size"])
@@ -99,12 +99,12 @@ def _images(client: docker.DockerClient) -> Iterator[tuple[Thing, str]]:
             if name.startswith(_BASES):
                 yield Thing("base image", name, size, inf, (name,)), str(image.id)
         built = tuple(name for name in names if not name.startswith(_BASES))
-        if built and (found := image.labels.get(FINGERPRINT_LABEL)):
-            yield Thing("image", found, size, inf, built), str(image.id)
+        if built and (fingerprint := image.labels.get(FINGERPRINT_LABEL)):
+            yield Thing("image", fingerprint, size, inf, built), str(image.id)
 
 
 def give_up(thing: Thing, cache: Path, client: docker.DockerClient) -> str | None:
-    """Remove `thing`; why it stays, where it does."""
+    """Remove `thing`; return the reason where it stays."""
     import docker
 
     try:

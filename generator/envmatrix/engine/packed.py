@@ -1,4 +1,4 @@
-"""What is in a tar or a zip, entry by entry, read with bounded memory.
+"""The entries of a tar or a zip, read one by one with bounded memory.
 
 The formats are parsed by the standard library, which trusts sizes that an archive names: what it
 may read at once, and in all, is limited here.
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 _CHUNK = 1 << 18
-# Any archive may unpack to so much, and a larger one to more, in proportion to its own size.
+# The limit of unpacked bytes, which grows with the size of the archive.
 _BYTES, _RATIO, _MOST_BYTES = 1 << 28, 200, 1 << 36
 # Of a tar's headers between two files, of a zip's directory, and of what an xz refers back to.
 _HEADER_BYTES = 1 << 18
@@ -46,11 +46,11 @@ _ENCRYPTED = 0x41
 _UNIX = (3, 19)
 
 
-class Refused(Exception):
-    """An archive that is damaged, or is none of sources."""
+class BadArchive(Exception):
+    """The archive is damaged, or not supported."""
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     FILE = auto()
     DIRECTORY = auto()
     LINK = auto()
@@ -62,11 +62,11 @@ class _Stream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """`link` is where a link leads, as it is written there."""
+class ArchiveEntry:
+    """An entry of an archive; `link` is the target of a link as written."""
 
     name: str
-    kind: Kind
+    kind: EntryKind
     link: str = ""
     is_executable: bool = False
     modified: float = 0
@@ -76,8 +76,8 @@ class Entry:
         return self.content.read(size) if self.content else b""
 
 
-def entries(file: Path) -> Iterator[Entry]:
-    """What is in an archive, in its order; the content of each is to be read before the next."""
+def entries(file: Path) -> Iterator[ArchiveEntry]:
+    """Yield the entries of an archive in order; each is read before the next."""
     size = file.stat().st_size
     limit = min(max(_BYTES, size * _RATIO), _MOST_BYTES)
     with file.open("rb") as raw:
@@ -89,30 +89,30 @@ def entries(file: Path) -> Iterator[Entry]:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Nobody documents what a parser raises for damaged input; what the disk says stays."""
+    """Turn the undocumented errors of parsers into BadArchive; errors of the disk stay."""
     try:
         yield
-    except Refused:
+    except BadArchive:
         raise
     except EOFError as error:
-        raise Refused("it ends too early") from error
+        raise BadArchive("it ends too early") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW):
             raise
-        raise Refused(str(error) or type(error).__name__) from error
+        raise BadArchive(str(error) or type(error).__name__) from error
 
 
 @dataclass
 class _Budget:
-    """What all files of an archive may have together."""
+    """The limit of bytes of all files of an archive together."""
 
     limit: int
-    taken: int = 0
+    used: int = 0
 
     def take(self, count: int) -> None:
-        self.taken += count
-        if self.taken > self.limit:
-            raise Refused(f"it unpacks to more than {self.limit >> 20} MiB")
+        self.used += count
+        if self.used > self.limit:
+            raise BadArchive(f"it unpacks to more than {self.limit >> 20} MiB")
 
 
 @dataclass
@@ -129,14 +129,14 @@ class _Content:
 
 @dataclass
 class _Bounded(_Content):
-    """A stream that refuses to give more than `allowed` bytes."""
+    """A stream that raises BadArchive after `allowed` bytes."""
 
     allowed: int = _HEADER_BYTES
 
     def read(self, size: int) -> bytes:
         chunk = super().read(size)
-        if self.budget.taken > self.allowed:
-            raise Refused(f"a header in it has more than {_HEADER_BYTES} bytes")
+        if self.budget.used > self.allowed:
+            raise BadArchive(f"a header in it has more than {_HEADER_BYTES} bytes")
         return chunk
 
 
@@ -150,12 +150,12 @@ def _decompressed(raw: IO[bytes]) -> _Stream:
     if magic.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
         return _Xz(raw)
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        raise Refused("zstd is not supported; gzip, bzip2 and xz are")
+        raise BadArchive("zstd is not supported; gzip, bzip2 and xz are")
     return raw
 
 
 class _Xz:
-    """As `lzma.LZMAFile`, which takes as much memory as a stream asks for."""
+    """Like `lzma.LZMAFile`, but with a limit of memory."""
 
     def __init__(self, raw: _Stream) -> None:
         self._raw = raw
@@ -189,13 +189,13 @@ class _Header(tarfile.TarInfo):
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:  # behind the first file, tarfile would end silently
-            raise Refused(f"it is no tar, or damaged: {error}") from error
+            raise BadArchive(f"it is no tar, or damaged: {error}") from error
         if header.size < 0 or (header.type in _EXTENDED_HEADERS and header.size > _HEADER_BYTES):
-            raise Refused(f"a header in it has {header.size} bytes")
+            raise BadArchive(f"a header in it has {header.size} bytes")
         return header
 
 
-def _tar_entries(stream: _Stream, limit: int) -> Iterator[Entry]:
+def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
     bounded = _Bounded(stream, _Budget(limit))
     budget = _Budget(limit)  # a sparse file has more than what is read for it
     with reading():
@@ -207,18 +207,18 @@ def _tar_entries(stream: _Stream, limit: int) -> Iterator[Entry]:
             errors="surrogateescape",
         )
     while True:
-        bounded.allowed = bounded.budget.taken + _HEADER_BYTES
+        bounded.allowed = bounded.budget.used + _HEADER_BYTES
         with reading():
             header = archive.next()
         if header is None:
             break
         vars(archive)["members"].clear()  # it would remember every file
         if len(archive.pax_headers) > _GLOBAL_HEADERS:
-            raise Refused("it has too many global headers")
+            raise BadArchive("it has too many global headers")
         bounded.allowed = limit
         with reading():
             content = archive.extractfile(header) if header.isreg() else None
-        yield Entry(
+        yield ArchiveEntry(
             name=header.name,
             kind=_kind_in_tar(header),
             link=header.linkname,
@@ -231,49 +231,49 @@ def _tar_entries(stream: _Stream, limit: int) -> Iterator[Entry]:
         pass
 
 
-def _kind_in_tar(header: tarfile.TarInfo) -> Kind:
+def _kind_in_tar(header: tarfile.TarInfo) -> EntryKind:
     if header.type not in tarfile.SUPPORTED_TYPES:
-        raise Refused(f"`{header.name[:99]}` is of an unknown type")
+        raise BadArchive(f"`{header.name[:99]}` is of an unknown type")
     if header.isreg():
-        return Kind.FILE
+        return EntryKind.FILE
     if header.isdir():
-        return Kind.DIRECTORY
+        return EntryKind.DIRECTORY
     if header.issym():
-        return Kind.LINK
+        return EntryKind.LINK
     if header.islnk():
-        return Kind.HARD_LINK
-    raise Refused(f"`{header.name[:99]}` is a device or a pipe")
+        return EntryKind.HARD_LINK
+    raise BadArchive(f"`{header.name[:99]}` is a device or a pipe")
 
 
 class _Window(io.FileIO):
-    """A file that is never read as a whole, however large a zip says that its directory is."""
+    """A file with a limit of bytes per read: the directory of a zip may claim any size."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             size = os.fstat(self.fileno()).st_size - self.tell()
         if size > _DIRECTORY_BYTES:
-            raise Refused(f"its directory has more than {_DIRECTORY_BYTES >> 20} MiB")
+            raise BadArchive(f"its directory has more than {_DIRECTORY_BYTES >> 20} MiB")
         return super().read(size)
 
 
-def _zip_entries(file: Path, limit: int) -> Iterator[Entry]:
+def _zip_entries(file: Path, limit: int) -> Iterator[ArchiveEntry]:
     budget = _Budget(limit)
     with _Window(file) as window:
         with reading():
             archive = zipfile.ZipFile(cast("IO[bytes]", window))
         for header in archive.infolist():
             kind = _kind_in_zip(header)
-            if kind is Kind.DIRECTORY:
-                yield Entry(header.filename, kind)
+            if kind is EntryKind.DIRECTORY:
+                yield ArchiveEntry(header.filename, kind)
                 continue
             with reading():
                 opened = archive.open(header)
             with opened:
                 content = _Content(opened, budget)
-                if kind is Kind.LINK:
-                    yield Entry(header.filename, kind, link=_link_in_zip(content))
+                if kind is EntryKind.LINK:
+                    yield ArchiveEntry(header.filename, kind, link=_link_in_zip(content))
                     continue
-                yield Entry(
+                yield ArchiveEntry(
                     name=header.filename,
                     kind=kind,
                     is_executable=bool(header.external_attr >> 16 & 0o111),
@@ -286,22 +286,22 @@ def _link_in_zip(content: _Stream) -> str:
     return content.read(_LINK_BYTES).decode("utf-8", "surrogateescape")
 
 
-def _kind_in_zip(header: zipfile.ZipInfo) -> Kind:
+def _kind_in_zip(header: zipfile.ZipInfo) -> EntryKind:
     shown = f"`{header.filename[:99]}`"
     if "\0" in header.orig_filename:
-        raise Refused(f"{shown} is no name of a file")
+        raise BadArchive(f"{shown} is no name of a file")
     if header.flag_bits & _ENCRYPTED:
-        raise Refused(f"{shown} is encrypted")
+        raise BadArchive(f"{shown} is encrypted")
     if header.compress_type not in _METHODS:
-        raise Refused(f"{shown} is packed with the method {header.compress_type}, unknown here")
+        raise BadArchive(f"{shown} is packed with the method {header.compress_type}, unknown here")
     mode = header.external_attr >> 16 if header.create_system in _UNIX else 0
     if header.is_dir() or stat.S_ISDIR(mode):
-        return Kind.DIRECTORY
+        return EntryKind.DIRECTORY
     if stat.S_ISLNK(mode):
-        return Kind.LINK
+        return EntryKind.LINK
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise Refused(f"{shown} is a device or a pipe")
-    return Kind.FILE
+        raise BadArchive(f"{shown} is a device or a pipe")
+    return EntryKind.FILE
 
 
 def _modified(header: zipfile.ZipInfo) -> float:

@@ -1,4 +1,4 @@
-"""Who programs in a container run as: the calling user, by a name that the container knows."""
+"""The user of programs in a container: the calling user, by a name that the container resolves."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from envmatrix.files import write_whole
 from envmatrix.store.artifacts import cache_directory
 
-# The same on every machine, so that no name of a person gets into what is built.
+# The same on every machine, so that no name of a person gets into build outputs.
 _NAME = "envmatrix"
 _HOME = "/tmp"  # noqa: S108 -- in memory, of the container alone
 
-# What every image has, by the numbers that distributions agree on.
+# Users and groups of every image, by the ids that distributions agree on.
 _USERS = {
     0: "root:x:0:0:root:/root:/bin/sh",
     1: "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin",
@@ -44,8 +44,8 @@ class Person:
         return _HOME
 
     def entries(self) -> Mapping[str, str]:
-        """What files of a container have to say for it to know the user; nothing for root, whom
-        every image knows."""
+        """Return path -> text of files that define the user in a container; empty for root, whom
+        every image has."""
         if self.uid == 0 and self.gid == 0:
             return {}
         own = {self.uid: f"{_NAME}:x:{self.uid}:{self.gid}::{_HOME}:/bin/sh"}
@@ -57,11 +57,11 @@ class Person:
         }
 
     def files(self) -> Mapping[str, Path]:
-        """The file of this machine that stands for each of the container's."""
+        """Return path in the container -> file of this machine with its text."""
         directory = cache_directory() / "people" / f"{self.uid}-{self.gid}"
-        found: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         for name, text in self.entries().items():
-            file = found[name] = directory / Path(name).name
+            file = files[name] = directory / Path(name).name
             if not file.exists() or file.read_text("utf-8") != text:
                 write_whole(file, text.encode())
-        return found
+        return files

@@ -13,7 +13,7 @@ from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 
 
 def depot(path: str, changelist: str) -> str:
-    """What a depot path has at a changelist, as a hash of its files' names and revisions."""
+    """Return the hash of the names and revisions of the files in a depot path at a changelist."""
     with _connected() as client:
         return _digest(_files(client, path, changelist))
 
@@ -41,10 +41,10 @@ def sync(path: str, changelist: str, digest: str, target: Path) -> None:
 def _files(client: Any, path: str, changelist: str) -> list[tuple[str, str]]:
     with _explained():
         rows = client.run("files", "-e", f"{path}/...@{changelist}")
-    found = sorted((row["depotFile"], row["rev"]) for row in rows)
-    if not found:
+    files = sorted((row["depotFile"], row["rev"]) for row in rows)
+    if not files:
         raise LookupFailed(f"the depot has no files in `{path}` at changelist {changelist}")
-    return found
+    return files
 
 
 def _digest(files: list[tuple[str, str]]) -> str:
@@ -74,9 +74,9 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except module.P4Exception as error:
-        said = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise LookupFailed(
             "the Perforce server refused or did not answer",
-            details=said[-5:],
+            details=lines[-5:],
             hint="P4PORT, P4USER and `p4 login` say where and as whom; try `p4 info`",
         ) from error

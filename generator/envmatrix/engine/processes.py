@@ -1,4 +1,4 @@
-"""Programs run to their end, with what they said kept for the error."""
+"""Programs run to their end, with the end of their output in errors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def run(
     failing: type[EnvmatrixError],
     environment: Mapping[str, str] | None = None,
     hint: str | None = None,
-    given: str = "",
+    stdin: str = "",
     seconds: float | None = None,
 ) -> str:
-    """stdout of `command`, to which stdin is `given`; `failing` with the end of its stderr where it
-    is missing, fails or takes longer than `seconds`."""
+    """Return the stdout of `command`, given `stdin`; raise `failing` with the end of its stderr
+    where it is missing, fails or takes longer than `seconds`."""
     try:
-        done = _run(command, environment, given, seconds)
+        done = _run(command, environment, stdin, seconds)
     except FileNotFoundError as error:
         raise failing(
             f"`{command[0]}` is missing", hint=hint or "see `envmatrix doctor`"
@@ -38,9 +38,9 @@ def run(
             hint=hint,
         ) from error
     if done.returncode:
-        said = (done.stderr or done.stdout).splitlines()[-_LAST_LINES:]
+        details = (done.stderr or done.stdout).splitlines()[-_LAST_LINES:]
         raise failing(
-            f"`{command[0]}` failed with exit code {done.returncode}", details=said, hint=hint
+            f"`{command[0]}` failed with exit code {done.returncode}", details=details, hint=hint
         )
     return done.stdout
 
@@ -48,11 +48,10 @@ def run(
 def _run(
     command: Sequence[str],
     environment: Mapping[str, str] | None,
-    given: str,
+    stdin: str,
     seconds: float | None,
 ) -> subprocess.CompletedProcess[str]:
-    """In a session of its own, so that nothing asks on the terminal, and all that was started ends
-    with the program."""
+    """Run in its own session: nothing prompts on the terminal, and child processes end with it."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -65,7 +64,7 @@ def _run(
         start_new_session=True,
     ) as process:
         try:
-            stdout, stderr = process.communicate(given, seconds)
+            stdout, stderr = process.communicate(stdin, seconds)
         except BaseException:
             _end(process)
             raise
@@ -73,7 +72,7 @@ def _run(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """With what it started; it may first clean up."""
+    """End a process and its children, after a grace period to clean up."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _LAST_LINES = 25
-# What is only missed: the build goes on without the layers of that cache.
+# Steps that may fail: the build continues without the layers of that cache.
 _CACHE = "importing cache manifest from "
 _NO_CACHE = re.compile(r"WARNING: local cache import at (?P<place>\S+) not found due to err: ")
 
@@ -20,7 +20,7 @@ _IMPORTANT = re.compile(r"^\[(?!internal)")
 
 
 @dataclass
-class Step:
+class BuildStep:
     name: str
     is_done: bool = False
     is_cached: bool = False
@@ -30,12 +30,12 @@ class Step:
 
 @dataclass
 class BuildProgress:
-    """The state of one build. `on_step` hears of each step of the Dockerfile as it starts,
-    `on_log` each line a step prints."""
+    """The state of one build. `on_step` is called with each step of the Dockerfile as it starts,
+    `on_log` with each line a step prints."""
 
     on_step: Callable[[str], None] = lambda _name: None
     on_log: Callable[[str], None] = lambda _line: None
-    steps: dict[str, Step] = field(default_factory=dict)
+    steps: dict[str, BuildStep] = field(default_factory=dict)
     other_lines: list[str] = field(default_factory=list)
     _open: list[str] = field(default_factory=list)
 
@@ -62,11 +62,11 @@ class BuildProgress:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Steps done, and steps known so far."""
+        """Numbers of steps done and of steps seen so far."""
         return sum(step.is_done for step in self.steps.values()), len(self.steps)
 
     def failure(self) -> tuple[str, tuple[str, ...]] | None:
-        """The failing step and the last lines it printed."""
+        """Return the failing step and the last lines it printed."""
         for step in self.steps.values():
             # Steps stopped because another one failed say only that they were cancelled.
             is_cause = "context canceled" not in step.error and not step.name.startswith(_CACHE)
@@ -75,14 +75,14 @@ class BuildProgress:
         return None
 
     def unread_caches(self) -> tuple[str, ...]:
-        """Why layers did not come from a cache that was to have them."""
+        """Return why layers were not read from caches."""
         steps = self.steps.values()
-        errors = [its.error for its in steps if its.error and its.name.startswith(_CACHE)]
+        errors = [step.error for step in steps if step.error and step.name.startswith(_CACHE)]
         lines = (line for line in self.other_lines if _NO_CACHE.match(line))
         return (*errors, *(_NO_CACHE.sub(r"\g<place>: ", line) for line in lines))
 
     def _vertex(self, vertex: Any) -> None:
-        step = self.steps.setdefault(vertex["digest"], Step(str(vertex["name"])))
+        step = self.steps.setdefault(vertex["digest"], BuildStep(str(vertex["name"])))
         if vertex.get("started") and not step.is_done and _IMPORTANT.match(step.name):
             self.on_step(step.name.splitlines()[0])
         step.is_done = step.is_done or bool(vertex.get("completed"))

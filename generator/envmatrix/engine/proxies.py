@@ -1,5 +1,5 @@
-"""The proxies of Docker's client program: it gives those that it is configured with, and their
-passwords, to containers and builds that it is not told other values for.
+"""The proxies of Docker's client program: it passes those in its configuration, with their
+passwords, to containers and builds unless they are overridden.
 
 https://docs.docker.com/engine/cli/proxy/
 """
@@ -13,5 +13,5 @@ NAMES = (*map(str.upper, _WITHOUT_CASE), *_WITHOUT_CASE)
 
 
 def none_for(option: str) -> Sequence[str]:
-    """The arguments that leave all proxies empty: `env` of a container, `build-arg` of a build."""
+    """Return arguments that unset all proxies: `env` of a container, `build-arg` of a build."""
     return tuple(f"--{option}={name}=" for name in NAMES)

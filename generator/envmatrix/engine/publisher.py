@@ -1,5 +1,5 @@
-"""Publishes images: those that the registry lacks are pushed, and where all of a flavour are there,
-from whatever machines, their index is."""
+"""Publishes images: pushes those that the registry lacks, and the index of a flavour once all of
+its images are there, from whatever machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
 from envmatrix.engine import images
-from envmatrix.engine.transfer import Transfer, sweep
+from envmatrix.engine.transfer import Transfer, sweep_names
 from envmatrix.errors import Absent, EnvmatrixError, LookupFailed
 from envmatrix.lock.images import PublishedImage, PublishedIndex
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Existing, Inputs
@@ -32,12 +32,12 @@ Accompany = Callable[[Index, Mapping[str, Manifest], Manifest], None]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Which images the registry has, which are to be pushed, and which are neither there nor
-    here."""
+    """Images that the registry has, images to push, and images that neither the registry nor the
+    engine has."""
 
-    there: tuple[Inputs, ...]
+    published: tuple[Inputs, ...]
     to_push: tuple[Inputs, ...]
-    lacking: tuple[Inputs, ...]
+    missing: tuple[Inputs, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +49,41 @@ class Publisher:
     accompany: Accompany
     console: Console
 
-    def survey(self, wanted: Sequence[Index]) -> Survey:
-        inputs = [its for index in wanted for its in index.images]
-        tags = self.registry.digests([image_tag(its) for its in inputs])
-        missing = [its for its in inputs if image_tag(its) not in tags]
-        existing = Existing(images.there([its.reference for its in missing]), self.made.has)
-        is_here = {its: existing.has(its) for its in missing}
+    def survey(self, indexes: Sequence[Index]) -> Survey:
+        inputs = [item for index in indexes for item in index.images]
+        tags = self.registry.digests([image_tag(item) for item in inputs])
+        unpublished = [item for item in inputs if image_tag(item) not in tags]
+        existing = Existing(
+            images.local_images([item.reference for item in unpublished]), self.made.has
+        )
+        is_local = {item: existing.has(item) for item in unpublished}
         return Survey(
-            there=tuple(its for its in inputs if its not in is_here),
-            to_push=tuple(its for its in missing if is_here[its]),
-            lacking=tuple(its for its in missing if not is_here[its]),
+            published=tuple(item for item in inputs if item not in is_local),
+            to_push=tuple(item for item in unpublished if is_local[item]),
+            missing=tuple(item for item in unpublished if not is_local[item]),
         )
 
     def publish(
-        self, wanted: Sequence[Index], survey: Survey, jobs: int
+        self, indexes: Sequence[Index], survey: Survey, jobs: int
     ) -> Mapping[Index, PublishedIndex]:
-        """Push what is to be pushed; the indexes that are whole then.
+        """Push `survey.to_push`; publish and return the indexes whose images are all published.
 
-        One image after the other: the engine sends its layers side by side, and finds those of the
-        images before it there.
+        Images are pushed one by one: the engine sends layers of one in parallel, and skips those
+        that an earlier image has.
         """
-        sweep(self.client, self.cache)
+        sweep_names(self.client, self.cache)
         with self.console.display() as display:
             for inputs in survey.to_push:
                 self._push(inputs, display)
-        lacking = {its.reference for its in survey.lacking}
-        whole = [i for i in wanted if not lacking & {its.reference for its in i.images}]
+        missing = {item.reference for item in survey.missing}
+        complete = [
+            index for index in indexes if not missing & {item.reference for item in index.images}
+        ]
         with ThreadPoolExecutor(jobs) as pool:
-            return dict(zip(whole, pool.map(self._publish_index, whole), strict=True))
+            return dict(zip(complete, pool.map(self._publish_index, complete), strict=True))
 
     def _push(self, inputs: Inputs, display: Display) -> None:
-        """Push, unless somebody did meanwhile: what a tag with a fingerprint names stays."""
+        """Push, unless somebody did meanwhile: a tag with a fingerprint never moves."""
         name, tag = str(inputs.image), image_tag(inputs)
         with exclusive(images.lock_of(self.cache, f"{self.registry.repository}:{tag}")):
             if self.registry.digest(tag):
@@ -100,21 +104,24 @@ class Publisher:
 
     def _publish_index(self, index: Index) -> PublishedIndex:
         """Put the index under both its tags; the one with its fingerprint never moves."""
-        found = self.registry.manifest(index.tag)
-        parts = {its.image.arch: self._part(its, found) for its in index.images}
-        described = {arch: image for arch, (image, _) in parts.items()}
-        if found is None:
-            sizes = {image.digest: len(its.content) for image, its in parts.values()}
-            found = Manifest(INDEX, index_document(index, described, sizes))
-            self.registry.put_manifest(index.tag, found)
-            self.console.say(f"publish  {index.tag}: {', '.join(described)}")
-        self.accompany(index, {arch: manifest for arch, (_, manifest) in parts.items()}, found)
-        if self.registry.digest(index.moving_tag) != found.digest:
-            self.registry.put_manifest(index.moving_tag, found)
-        return PublishedIndex(self.registry.repository, found.digest, index.fingerprint, described)
+        published = self.registry.manifest(index.tag)
+        parts = {item.image.arch: self._part(item, published) for item in index.images}
+        by_arch = {arch: image for arch, (image, _) in parts.items()}
+        if published is None:
+            sizes = {image.digest: len(manifest.content) for image, manifest in parts.values()}
+            published = Manifest(INDEX, index_document(index, by_arch, sizes))
+            self.registry.put_manifest(index.tag, published)
+            self.console.say(f"publish  {index.tag}: {', '.join(by_arch)}")
+        manifests = {arch: manifest for arch, (_, manifest) in parts.items()}
+        self.accompany(index, manifests, published)
+        if self.registry.digest(index.moving_tag) != published.digest:
+            self.registry.put_manifest(index.moving_tag, published)
+        return PublishedIndex(
+            self.registry.repository, published.digest, index.fingerprint, by_arch
+        )
 
     def _part(self, inputs: Inputs, published: Manifest | None) -> tuple[PublishedImage, Manifest]:
-        """One image of an index, as that has it already, or as its own tag names it."""
+        """Return one image of an index: the one in `published`, else the one of its own tag."""
         if published is None:
             return published_image(self.registry, inputs, image_tag(inputs))
         digest = published.by_architecture().get(inputs.image.arch)
@@ -129,23 +136,23 @@ class Publisher:
 def published_image(
     registry: Registry, inputs: Inputs, reference: str
 ) -> tuple[PublishedImage, Manifest]:
-    """What a tag or digest names; LookupFailed where that is not made of `inputs`."""
+    """Return the image of a tag or digest; LookupFailed where it was not built from `inputs`."""
     manifest = registry.manifest(reference)
     if manifest is None:
         raise Absent(f"`{registry.repository}` lost `{reference}`", hint="push it again")
-    digest = manifest.read(lambda its: str(its["config"]["digest"]))
+    digest = manifest.read(lambda document: str(document["config"]["digest"]))
     config = Manifest("", registry.blob(digest))
-    labels = config.read(lambda its: its.get("config", {}).get("Labels") or {})
-    if not _is(inputs, labels):
-        found = labels.get(FINGERPRINT_LABEL, "none")
+    labels = config.read(lambda document: document.get("config", {}).get("Labels") or {})
+    if not _has_fingerprint(inputs, labels):
+        fingerprint = labels.get(FINGERPRINT_LABEL, "none")
         raise LookupFailed(
             f"`{registry.repository}:{reference}` is not `{inputs.image}` as the lock has it",
-            details=[f"its fingerprint is {found}, that of the lock {inputs.fingerprint}"],
+            details=[f"its fingerprint is {fingerprint}, that of the lock {inputs.fingerprint}"],
             hint=_FOREIGN,
         )
-    diff_ids = config.read(lambda its: tuple(its["rootfs"]["diff_ids"]))
+    diff_ids = config.read(lambda document: tuple(document["rootfs"]["diff_ids"]))
     return PublishedImage(manifest.digest, inputs.fingerprint, diff_ids), manifest
 
 
-def _is(inputs: Inputs, labels: Mapping[str, str]) -> bool:
+def _has_fingerprint(inputs: Inputs, labels: Mapping[str, str]) -> bool:
     return labels.get(FINGERPRINT_LABEL) == inputs.fingerprint

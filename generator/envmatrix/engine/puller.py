@@ -1,4 +1,4 @@
-"""Carries out pull actions: what is signed by the right one, and made of the right inputs."""
+"""Pulls images that are signed by the configured signer and built from the locked inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
 from envmatrix.engine import images
-from envmatrix.engine.transfer import Transfer, sweep
+from envmatrix.engine.transfer import Transfer, sweep_names
 from envmatrix.errors import EnvmatrixError
 from envmatrix.plan.actions import Action
 from envmatrix.store.artifacts import cache_directory, exclusive
@@ -35,8 +35,8 @@ class Puller:
     console: Console
 
     def pull(self, actions: Sequence[Action], jobs: int) -> None:
-        """Pull all; the first failure is raised, after what was under way has ended."""
-        sweep(self.client, self.cache)
+        """Pull all; the first failure is raised after running pulls have ended."""
+        sweep_names(self.client, self.cache)
         with ThreadPoolExecutor(jobs) as pool, self.console.display() as display:
             futures = [pool.submit(self._pull_one, action, display) for action in actions]
             try:
@@ -75,6 +75,6 @@ class Puller:
 
 @contextmanager
 def local_puller(verify: Verify | None, console: Console) -> Iterator[Puller]:
-    """A puller for this machine's engine."""
+    """Yield a puller for this machine's engine."""
     with images.engine() as client:
         yield Puller(client, cache_directory(), Recipes.of_user(), Made.of_user(), verify, console)

@@ -1,6 +1,5 @@
-"""What apt, Docker and BuildKit say of a server, in their own words: whether it has not what it was
-asked for, wants a login, or does not answer; and what Docker says of an engine that refuses this
-user. Pure."""
+"""Classification of the error messages of apt, Docker and BuildKit: absent, login needed, or server
+unreachable; and of Docker where the engine refuses this user."""
 
 from __future__ import annotations
 
@@ -10,10 +9,10 @@ from typing import Literal
 
 Refusal = Literal["absent", "login", "unreachable"]
 
-# What lets a user ask the engine.
+# The remedy where the engine refuses a user.
 JOIN_GROUP = "run `sudo usermod -aG docker $USER` and log in again"
 
-# The first that matches: a registry says of an image that it hides that it may not exist.
+# The first match counts: a registry says of a private image that it may not exist.
 _WORDS: Mapping[Refusal, str] = {
     "login": r"(?<!permission )denied|unauthorized|authentication",
     "unreachable": r"could ?n[o']t (resolve|connect)|unable to connect|temporary failure"
@@ -24,13 +23,13 @@ _WORDS: Mapping[Refusal, str] = {
 }
 
 
-def refusal(said: str) -> Refusal | None:
-    """What a server did that a program says this of."""
-    found = (kind for kind, words in _WORDS.items() if re.search(words, said, re.IGNORECASE))
-    return next(found, None)
+def refusal(message: str) -> Refusal | None:
+    """Return the kind of refusal that an error message is about."""
+    kinds = (kind for kind, words in _WORDS.items() if re.search(words, message, re.IGNORECASE))
+    return next(kinds, None)
 
 
-def refuses_user(said: str) -> bool:
-    """Return whether Docker says that this user may not open the engine's socket; what ssh says of
-    a key, `permission denied (publickey)`, is not that."""
-    return re.search(r"permission denied(?! \()", said, re.IGNORECASE) is not None
+def refuses_user(message: str) -> bool:
+    """Return whether Docker says that this user may not open the engine's socket; ssh's message
+    `permission denied (publickey)` is not that."""
+    return re.search(r"permission denied(?! \()", message, re.IGNORECASE) is not None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.engine.diagnosis import Step
+from envmatrix.engine.diagnosis import RepairStep
 from envmatrix.engine.host import daemon_pid, docker_info, root_path
 from envmatrix.engine.refusals import refuses_user
 from envmatrix.errors import EngineError
@@ -19,21 +19,21 @@ SHOWN_LINES = 12
 
 
 def engine_answers() -> bool:
-    """An engine that refuses this user runs as well: it must not be started again."""
+    """Return whether an engine runs; one that refuses this user must not be started again."""
     docker = docker_info(root_path(os.environ))
     return docker.engine is not None or refuses_user(docker.error)
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """This machine's engine, as far as starting it goes."""
+    """The start of this machine's engine."""
 
     log: Path
     answers: Callable[[], bool] = engine_answers
     pid: Callable[[], int | None] = daemon_pid
 
     def start(self, argv: Sequence[str]) -> None:
-        """Installing the engine may have started it; two daemons break each other's network."""
+        """Start the engine unless it runs: two daemons break each other's network."""
         if self.answers():
             return
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ class Daemon:
             starter.returncode = 0  # Python would warn of a child that is meant to outlive us.
 
     def _wait(self, starter: subprocess.Popen[bytes] | None) -> bool:
-        """Wait until it answers, but no longer where what should have started it failed."""
+        """Return whether the engine answers in time; stop waiting where `starter` failed."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self.answers():
@@ -60,7 +60,7 @@ class Daemon:
         return False
 
 
-def apply(steps: Sequence[Step], daemon: Daemon, *, say: Callable[[str], None]) -> None:
+def apply(steps: Sequence[RepairStep], daemon: Daemon, *, say: Callable[[str], None]) -> None:
     for step in steps:
         if step.unless and Path(step.unless).exists():
             continue
@@ -71,7 +71,7 @@ def apply(steps: Sequence[Step], daemon: Daemon, *, say: Callable[[str], None]) 
             _run(step)
 
 
-def _run(step: Step) -> None:
+def _run(step: RepairStep) -> None:
     done = subprocess.run(
         step.argv,
         input=step.stdin,

@@ -1,4 +1,4 @@
-"""What this machine has for containers to use."""
+"""Resources of this machine that containers may use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def processors() -> int:
-    """How many this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_memory() -> int | None:
-    """What new programs could take without swapping, in bytes; None where nothing tells."""
+    """Return the bytes that new programs can allocate without swapping; None where unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

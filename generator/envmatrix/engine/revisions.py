@@ -13,7 +13,7 @@ from envmatrix.files import readable_text
 
 
 def check_out(root: Path, revision: str, paths: Iterable[str], target: Path) -> None:
-    """Write what of `paths` is committed at `revision` into `target`."""
+    """Write the files below `paths` that are committed at `revision` to `target`."""
     commit = _commit(root, revision)
     names = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", *paths)
     for name in filter(None, names.split("\0")):
@@ -42,7 +42,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def commit_of(root: Path, file: str) -> str | None:
-    """The commit that is checked out; None where `file` is not what that has, or there is none."""
+    """Return the commit that is checked out; None where `file` differs from it, or without git."""
     try:
         if _git(root, "status", "--porcelain", "--", file):
             return None
@@ -52,28 +52,30 @@ def commit_of(root: Path, file: str) -> str | None:
 
 
 def changed_files(root: Path, revision: str) -> tuple[str, ...]:
-    """The files below `root` that differ between where the branch left `revision` and the working
-    tree, those that git does not know among them."""
+    """Return the files below `root` that differ between the merge base with `revision` and the
+    working tree, untracked ones included."""
     commit = _commit(root, revision)
     base = _git(root, "merge-base", commit, "HEAD").strip()
     names = ("diff", "--name-only", "--no-renames", "--relative", "-z", base)
     new = ("ls-files", "--others", "--exclude-standard", "-z")
-    found = {*_git(root, *names).split("\0"), *_git(root, *new).split("\0")}
-    return tuple(sorted(found - {""}))
+    changed = {*_git(root, *names).split("\0"), *_git(root, *new).split("\0")}
+    return tuple(sorted(changed - {""}))
 
 
 _SUBMODULE = re.compile(r"^\s*path\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
 def absent_submodules(root: Path, directory: Path) -> tuple[str, ...]:
-    """The submodules below `directory` of the repository in `root` that are not checked out, by
-    their path in it."""
-    found = []
+    """Return the paths below `directory` of submodules of the repository in `root` that are not
+    checked out."""
+    absent = []
     for home in dict.fromkeys((root, directory)):
         paths = (home / name for name in _SUBMODULE.findall(readable_text(home / ".gitmodules")))
         inside = (path for path in paths if path.is_relative_to(directory) and path != directory)
-        found += [path.relative_to(directory).as_posix() for path in inside if not _has_files(path)]
-    return tuple(dict.fromkeys(found))
+        absent += [
+            path.relative_to(directory).as_posix() for path in inside if not _has_files(path)
+        ]
+    return tuple(dict.fromkeys(absent))
 
 
 def _has_files(directory: Path) -> bool:
@@ -82,30 +84,30 @@ def _has_files(directory: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """What is checked out: a commit, with `-changed` where files differ from it, its branch, and
-    when it was committed, in seconds since 1970."""
+    """A commit, with `-changed` where files differ from it, its branch, and the time of the commit
+    in seconds since 1970."""
 
     commit: str
     branch: str
     committed: float
 
 
-def committed(root: Path, revision: str) -> float:
-    """When a revision was committed, in seconds since 1970; ConfigurationError where there is no
-    such revision."""
+def commit_time(root: Path, revision: str) -> float:
+    """Return the time of a revision in seconds since 1970; ConfigurationError where it does not
+    exist."""
     return float(_git(root, "log", "-1", "--format=%ct", _commit(root, revision)))
 
 
 def checkout_of(directory: Path) -> Checkout | None:
-    """What is checked out around `directory`; None where git says nothing."""
+    """Return the checkout around `directory`; None where git finds none."""
     try:
         status = _git(directory, "status", "--porcelain=v2", "--branch", "--", ".")
         committed = float(_git(directory, "log", "-1", "--format=%ct"))
     except EnvmatrixError:
         return None
     lines = status.splitlines()
-    told = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
+    headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
     changed = "-changed" if any(not line.startswith("#") for line in lines) else ""
-    branch = told.get("branch.head", "")
+    branch = headers.get("branch.head", "")
     name = "" if branch == "(detached)" else branch
-    return Checkout(f"{told.get('branch.oid', '')}{changed}", name, committed)
+    return Checkout(f"{headers.get('branch.oid', '')}{changed}", name, committed)

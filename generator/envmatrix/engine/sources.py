@@ -1,6 +1,6 @@
-"""The source trees of libraries: looked up for the lock, and brought here as it says.
+"""Source trees of libraries: looked up for the lock, and fetched as locked.
 
-A tree lies in the cache under what it is known by, complete or not at all; nothing writes into it.
+A tree is in the cache under its identity, complete or not at all, and is never written to.
 """
 
 from __future__ import annotations
@@ -27,72 +27,75 @@ _NATIVE = re.compile(r"(?<!debian)\.tar\.\w+$")
 
 
 def commits(cache: Path, url: str, revision: str) -> Mapping[str, str]:
-    """The commit of a revision and those of its submodules, as the lock has them: all are brought
-    here, so that what is locked can be had."""
-    found = _checked_out(cache, url, git.commit(url, revision))
-    return cast("Mapping[str, str]", json.loads((found / _COMMITS).read_text(encoding="utf-8")))
+    """Return the commits of a revision and its submodules, as in the lock. All are checked out, so
+    that a lock names only commits that can be fetched."""
+    checkout = _checked_out(cache, url, git.commit(url, revision))
+    return cast("Mapping[str, str]", json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
 
 
 depot = perforce.depot
 
 
 def tree(cache: Path, store: Store, source: PackageSet) -> Path:
-    """The directory of a locked source, brought here where it is not; its artifacts are in the
-    store already."""
+    """Return the directory of a locked source, fetched if missing; its artifacts are in the store
+    already."""
     request = source.request
     place, version = request.packages
     if request.resolver == "git":
-        found = _checked_out(cache, place, source.versions[COMMIT])
-        _check_submodules(source, json.loads((found / _COMMITS).read_text(encoding="utf-8")))
-        return found / "tree"
+        checkout = _checked_out(cache, place, source.versions[COMMIT])
+        _check_submodules(source, json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
+        return checkout / "tree"
     if request.resolver == "perforce":
-        known = source.versions[CHANGELIST]
-        return _kept(
+        changelist = source.versions[CHANGELIST]
+        return _cached(
             cache,
-            f"perforce-{known}",
-            lambda target: perforce.sync(place, version, known, target),
+            f"perforce-{changelist}",
+            lambda target: perforce.sync(place, version, changelist, target),
         )
-    digest = hashlib.sha256(" ".join(its.sha256 for its in source.artifacts).encode()).hexdigest()
-    return _kept(cache, digest, lambda target: _unpack_all(store, source.artifacts, target))
+    digest = hashlib.sha256(
+        " ".join(artifact.sha256 for artifact in source.artifacts).encode()
+    ).hexdigest()
+    return _cached(cache, digest, lambda target: _unpack_all(store, source.artifacts, target))
 
 
-def differing(one: Path, other: Path) -> tuple[str, ...]:
-    """The files that only one of two directories has, or that are not the same in both."""
-    ours, theirs = (
-        {its.relative_to(root).as_posix() for its in root.rglob("*") if _is_file(its)}
-        for root in (one, other)
+def differing_files(first: Path, second: Path) -> tuple[str, ...]:
+    """Return the files that only one of two directories has, or that differ."""
+    first_names, second_names = (
+        {path.relative_to(root).as_posix() for path in root.rglob("*") if _is_file(path)}
+        for root in (first, second)
     )
-    changed = (name for name in ours & theirs if not _are_same(one / name, other / name))
-    return tuple(sorted({*(ours ^ theirs), *changed}))
+    common = first_names & second_names
+    changed = (name for name in common if not _are_same(first / name, second / name))
+    return tuple(sorted({*(first_names ^ second_names), *changed}))
 
 
 def _is_file(file: Path) -> bool:
     return file.is_symlink() or not file.is_dir()
 
 
-def _are_same(one: Path, other: Path) -> bool:
-    if one.is_symlink() or other.is_symlink():
-        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
-    return filecmp.cmp(one, other, shallow=False)
+def _are_same(first: Path, second: Path) -> bool:
+    if first.is_symlink() or second.is_symlink():
+        return first.is_symlink() and second.is_symlink() and first.readlink() == second.readlink()
+    return filecmp.cmp(first, second, shallow=False)
 
 
 def wheels(cache: Path, store: Store, artifacts: Sequence[Artifact]) -> Path:
-    """A directory for PYTHONPATH that has what these wheels have."""
+    """Return a directory for PYTHONPATH with the modules of wheels."""
     digest = hashlib.sha256(" ".join(sorted(it.sha256 for it in artifacts)).encode()).hexdigest()
     files = [store.path(artifact) for artifact in artifacts]
-    return _kept(cache, f"wheels-{digest}", lambda target: unpack_wheels(files, target))
+    return _cached(cache, f"wheels-{digest}", lambda target: unpack_wheels(files, target))
 
 
 def unpack_wheels(files: Sequence[Path], target: Path) -> None:
-    """Have in `target` what an installation of wheels has where Python finds modules."""
+    """Unpack wheels to `target`, as an installation would, for PYTHONPATH."""
     target.mkdir(parents=True)
     for file in files:
         unpack_wheel(file, target)
     check_links(target, ", ".join(file.name for file in files))
 
 
-def _kept(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
-    """The directory `name` of the cache, made by whoever comes first."""
+def _cached(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """Return the directory `name` of the cache, made by the first process that needs it."""
     directory = cache / "sources" / name
     if directory.is_dir():
         return directory
@@ -110,20 +113,20 @@ def _kept(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _checked_out(cache: Path, url: str, commit: str) -> Path:
-    """A directory with the files of a commit in `tree`, and what it was made of."""
+    """Return a directory with the files of a commit in `tree`, and a file of its commits."""
 
     def make(target: Path) -> None:
         target.mkdir(parents=True)
-        found = git.check_out(url, commit, target / "tree")
-        (target / _COMMITS).write_text(json.dumps(found), encoding="utf-8")
+        commits_of_tree = git.check_out(url, commit, target / "tree")
+        (target / _COMMITS).write_text(json.dumps(commits_of_tree), encoding="utf-8")
 
-    return _kept(cache, f"checkout-{commit}", make)
+    return _cached(cache, f"checkout-{commit}", make)
 
 
-def _check_submodules(source: PackageSet, found: Mapping[str, str]) -> None:
+def _check_submodules(source: PackageSet, commits_of_tree: Mapping[str, str]) -> None:
     has_any = any(name.startswith(SUBMODULE) for name in source.versions)
-    if has_any and source.versions != found:  # a lock of before names none
-        names = sorted({name for name, _ in source.versions.items() ^ found.items()})
+    if has_any and source.versions != commits_of_tree:  # a lock of before names none
+        names = sorted({name for name, _ in source.versions.items() ^ commits_of_tree.items()})
         raise LookupFailed(
             f"`{source.request.packages[0]}` is not what was locked: {', '.join(names)}",
             hint="lock it again: `envmatrix lock`",
@@ -131,13 +134,14 @@ def _check_submodules(source: PackageSet, found: Mapping[str, str]) -> None:
 
 
 def _unpack_all(store: Store, artifacts: Iterable[Artifact], target: Path) -> None:
-    """The one archive of a source, or those of a source package as its parts."""
-    there = [its for its in artifacts if not its.filename.endswith((".dsc", ".asc", ".diff.gz"))]
-    parts = {its: match for its in there if (match := _COMPONENT.search(its.filename))}
+    """Unpack the archive of a source, or the archives of a Debian source package."""
+    metadata = (".dsc", ".asc", ".diff.gz")
+    candidates = [item for item in artifacts if not item.filename.endswith(metadata)]
+    parts = {item: match for item in candidates if (match := _COMPONENT.search(item.filename))}
     if not parts:
-        archives = [its for its in there if _NATIVE.search(its.filename)] or there
+        archives = [item for item in candidates if _NATIVE.search(item.filename)] or candidates
         unpack(store.path(archives[0]), archives[0].filename, target)
         return
     for artifact, match in sorted(parts.items(), key=lambda part: part[1][1] or ""):
         unpack(store.path(artifact), artifact.filename, target / match[1] if match[1] else target)
-    check_links(target, ", ".join(its.filename for its in parts))
+    check_links(target, ", ".join(item.filename for item in parts))

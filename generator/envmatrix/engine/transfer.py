@@ -1,5 +1,4 @@
-"""Images to a registry and from it, by the engine, with the credentials that `docker login`
-left."""
+"""Push and pull of images by the engine, with the credentials of `docker login`."""
 
 from __future__ import annotations
 
@@ -23,21 +22,21 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 _PAUSE_SECONDS = 1.0
 
-# Where nothing arrives for so long, something hangs.
+# The transfer is stalled after this time without progress.
 PATIENCE_SECONDS = 60.0
 
 _MOVING = {"Downloading", "Pushing"}
 _THERE = {"Already exists", "Download complete", "Extracting", "Pull complete"}
 _UNPACKING_SECONDS = 1800.0
 
-# Shown while layers move: what is done, bytes done, bytes in all.
+# Called while layers move: text, bytes done, bytes in all.
 OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
 class _Layers:
-    """What the engine says of layers on their way, added up. `moved` is when more of them was
-    there than ever before, in seconds of some clock."""
+    """The summed-up progress of layers. `moved` is the time of the last progress, in seconds of
+    some clock."""
 
     moved: float
     done: dict[str, int] = field(default_factory=dict)
@@ -63,7 +62,7 @@ class _Layers:
 
     @property
     def are_there(self) -> bool:
-        """All of what is pulled; the engine unpacks them then, and says nothing."""
+        """True once all layers are pulled; the engine then unpacks them without a message."""
         return bool(self.state) and _THERE.issuperset(self.state.values())
 
     def show(self, verb: str, on_progress: OnProgress) -> None:
@@ -75,8 +74,8 @@ class _Layers:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What is told of a transfer: of one under way, of one that failed, and, with the remedy, where
-    the registry answers that it has no such thing."""
+    """Messages of a transfer: its verb, its failure, and, with a remedy, the absence of the image
+    in the registry."""
 
     verb: str
     failure: str
@@ -85,7 +84,7 @@ class _Task:
 
 
 def unpublished(image: str) -> tuple[str, str]:
-    """What to say, and to do, where a registry has an image no more that was published."""
+    """Return message and remedy for a published image that the registry no longer has."""
     return (
         f"the registry no longer has `{image}`",
         "build it, and publish it again: `envmatrix build --no-pull`, `envmatrix push`",
@@ -94,10 +93,9 @@ def unpublished(image: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Moves images; what is there already is not moved again, so an attempt goes on where the one
-    before it stopped. `sleep` is the pause between attempts; `patience` how long nothing may move;
-    both in seconds, as is what `clock` tells. `cache` has notes of the names that images have on
-    their way."""
+    """Moves images; layers that are present are not moved again, so an attempt continues the one
+    before it. `sleep` is the pause between attempts; `patience` the limit without progress; both
+    and `clock` are in seconds. `cache` has notes of the temporary names of images."""
 
     client: docker.DockerClient
     cache: Path
@@ -106,7 +104,7 @@ class Transfer:
     clock: Callable[[], float] = time.monotonic
 
     def push(self, local: str, repository: str, tag: str, on_progress: OnProgress) -> None:
-        """Push the image that the engine calls `local`."""
+        """Push the image `local` of the engine."""
         with self._passing(f"{repository}:{tag}"):
             self.client.images.get(local).tag(repository, tag)
             self._persistently(
@@ -121,17 +119,19 @@ class Transfer:
             )
 
     def pull(self, published: str, inputs: Inputs, on_progress: OnProgress) -> None:
-        """Pull the image `published`, named by digest, and give it its names in the engine.
+        """Pull the image `published`, named by digest, and tag it in the engine.
 
-        It gets them only if it was made of `inputs`: EngineError where its label says otherwise.
+        EngineError where its label says that it was not built from `inputs`.
         """
         with self.fetched(published, inputs.image.platform, on_progress):
             image = self.client.images.get(published)
-            found = image.labels.get(FINGERPRINT_LABEL, "none")
-            if found != inputs.fingerprint:
+            fingerprint = image.labels.get(FINGERPRINT_LABEL, "none")
+            if fingerprint != inputs.fingerprint:
                 raise EngineError(
                     f"`{published}` is not `{inputs.image}` as the lock has it",
-                    details=[f"its fingerprint is {found}, that of the lock {inputs.fingerprint}"],
+                    details=[
+                        f"its fingerprint is {fingerprint}, that of the lock {inputs.fingerprint}"
+                    ],
                     hint="somebody pushed another image under its name; build it: "
                     "`envmatrix build --no-pull`",
                 )
@@ -140,7 +140,7 @@ class Transfer:
 
     @contextmanager
     def fetched(self, published: str, platform: str, on_progress: OnProgress) -> Iterator[None]:
-        """Have the image `published`, named by digest, in the engine for as long as that lasts."""
+        """Keep the image `published`, named by digest, in the engine during the block."""
         repository, _, digest = published.partition("@")
         with self._passing(published):
             self._persistently(
@@ -154,9 +154,9 @@ class Transfer:
 
     @contextmanager
     def _passing(self, name: str) -> Iterator[None]:
-        """Take `name` away at the end; the image stays under its others. What is killed before that
-        leaves a note for `sweep`."""
-        with names.noted(self.cache, name):
+        """Remove the tag `name` at the end; the image keeps its others. A process that is killed
+        leaves a note for `sweep_names`."""
+        with names.record_name(self.cache, name):
             try:
                 yield
             finally:
@@ -168,27 +168,26 @@ class Transfer:
         attempt: Callable[[], Iterable[Event]],
         on_progress: OnProgress,
     ) -> None:
-        """`attempt` until its events tell of no error, or of one that trying again does not
-        change."""
-        said: list[str] = []
+        """Repeat `attempt` until its events have no error, or one that a retry does not change."""
+        errors: list[str] = []
         for number in range(ATTEMPTS):
             if number:
                 self.sleep(_PAUSE_SECONDS * 2**number)
             error = self._once(task.verb, attempt, on_progress)
             if error is None:
                 return
-            said.append(error)
+            errors.append(error)
             if refusal(error) in ("absent", "login"):
                 break
-        details = tuple(dict.fromkeys(said))
-        if refusal(said[-1]) == "absent":
+        details = tuple(dict.fromkeys(errors))
+        if refusal(errors[-1]) == "absent":
             raise Absent(task.absence, details=details, hint=task.remedy)
-        raise EngineError(task.failure, details=details, hint=_hint(said[-1]))
+        raise EngineError(task.failure, details=details, hint=_hint(errors[-1]))
 
     def _once(
         self, verb: str, attempt: Callable[[], Iterable[Event]], on_progress: OnProgress
     ) -> str | None:
-        """The first error that the events of one attempt tell of, if any."""
+        """Return the first error in the events of one attempt, if any."""
         import docker
         import requests
 
@@ -214,9 +213,9 @@ class Transfer:
         return _UNPACKING_SECONDS if layers.are_there else self.patience
 
 
-def sweep(client: docker.DockerClient, cache: Path) -> None:
-    """Take away the names that transfers left in the engine that were killed."""
-    for name in names.left(cache):
+def sweep_names(client: docker.DockerClient, cache: Path) -> None:
+    """Remove the temporary names that killed transfers left in the engine."""
+    for name in names.leftover_names(cache):
         _forget(client, name)
 
 
@@ -227,7 +226,7 @@ def _forget(client: docker.DockerClient, name: str) -> None:
         client.api.remove_image(name)
 
 
-def _hint(said: str) -> str:
-    if refusal(said) == "login":
+def _hint(error: str) -> str:
+    if refusal(error) == "login":
         return "log in: `docker login`"
     return "run it again: what has arrived is not moved twice"

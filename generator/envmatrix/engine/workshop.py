@@ -1,4 +1,4 @@
-"""What locking needs of this machine: apt outside and inside a base, and bases themselves."""
+"""The services of this machine that locking uses: apt outside and inside a base, and bases."""
 
 from __future__ import annotations
 
@@ -92,8 +92,10 @@ class LocalWorkshop:
     def release_time(self, suite: str, arch: str) -> int:
         if self.facts.of_suite(suite).family.name == "deb":
             return self.apt_of_host(suite, arch).release_time
-        its = self._repositories(suite, arch)
-        return release_time(its, lambda path: read(self.fetcher.client, [its.mirror], path))
+        repositories = self._repositories(suite, arch)
+        return release_time(
+            repositories, lambda path: read(self.fetcher.client, [repositories.mirror], path)
+        )
 
     def _repositories(self, suite: str, arch: str) -> Repositories:
         os, archive = self.facts.of_suite(suite), self.facts.archive(suite, arch)
@@ -120,7 +122,7 @@ class LocalWorkshop:
         return parse_contents(shown(image, arch, "sh", "-c", PROBE))
 
     def _loaded(self, base: str) -> str:
-        """The engine's name of a base that was made before."""
+        """Return the engine's name of a base, which `base` built before; load it first."""
         if base not in self._images:
             layout, self._images[base] = self._layouts[base]
             bases.load(layout, self._images[base], Made(self.cache / "made"))
@@ -138,7 +140,7 @@ class LocalWorkshop:
         return BaseState(None, status)
 
     def _rpm_database(self, key: str, image: str, arch: str) -> Path:
-        """A root that has the rpm database of an image and nothing else; nothing of it is run."""
+        """Return a root with only the rpm database of an image, without running the image."""
         root = self.directory / f"{key}-root"
         root.mkdir()
         platform, unset = f"--platform=linux/{arch}", proxies.none_for("env")
@@ -159,27 +161,27 @@ class LocalWorkshop:
             )
         header = (root / "rpm").read_bytes()[: _ELF_MACHINE.size].ljust(_ELF_MACHINE.size)
         machine = machine_called(elf=("<", *_ELF_MACHINE.unpack(header)))
-        found = machine.docker if machine else "another architecture"
-        _refuse_other_architecture(image, arch, found)
+        image_arch = machine.docker if machine else "another architecture"
+        _refuse_other_architecture(image, arch, image_arch)
         return root
 
     def _apt(self, suite: str, arch: str, runner: Run, foreign: tuple[str, ...] = ()) -> Apt:
-        """The one view of this suite; its index is the same for whoever asks."""
+        """Return apt for a suite; every runner shares one index of it."""
         key = (suite, arch, *foreign)
         if key not in self._apts:
-            its = [self.facts.archive(suite, name) for name in (arch, *foreign)]
-            self._apts[key] = self._read(*its)
+            archives = [self.facts.archive(suite, name) for name in (arch, *foreign)]
+            self._apts[key] = self._read(*archives)
         return replace(self._apts[key], run=runner)
 
     def security_of(self, suite: str, arch: str) -> Apt:
-        """apt's view of the security updates of a suite."""
+        """Return apt for the security updates of a suite."""
         of_suite = self.facts.archive(suite, arch)
         origin = of_suite.distribution.security or of_suite.origin
         return self._read(replace(of_suite, suite=f"{suite}-security", origin=origin))
 
     def _read(self, archive: Archive, *foreign: Archive) -> Apt:
-        """apt of this machine with the index of `archive`, which this machine's keyring proves, and
-        those of other architectures."""
+        """Return apt of this machine with the index of `archive`, verified by its keyring,
+        and those of other architectures."""
         distribution = archive.distribution
         if not Path(distribution.keyring).exists():
             raise LookupFailed(
@@ -187,7 +189,7 @@ class LocalWorkshop:
                 f"`{distribution.name}` says",
                 hint=f"install the package `{distribution.keyring_package}`",
             )
-        name = "-".join((archive.suite, *(its.arch for its in (archive, *foreign))))
+        name = "-".join((archive.suite, *(item.arch for item in (archive, *foreign))))
         directory = self.directory / name
         *others, last = self.origins.archive(archive.origin)
         for mirror in others:
@@ -204,12 +206,16 @@ class LocalWorkshop:
         return apt
 
     def _apt_at(self, mirror: str, directory: Path, archive: Archive, *foreign: Archive) -> Apt:
-        """apt with an archive at `mirror`, and the other architectures there too if it has them."""
-        beside = tuple(
-            (its, mirror if its.origin == archive.origin else self.origins.archive(its.origin)[0])
-            for its in foreign
+        """Return apt with an archive at `mirror`, and other architectures from there if it has
+        them."""
+        others = tuple(
+            (
+                other,
+                mirror if other.origin == archive.origin else self.origins.archive(other.origin)[0],
+            )
+            for other in foreign
         )
-        return Apt(directory, archive, mirror, on_host, beside)
+        return Apt(directory, archive, mirror, on_host, others)
 
     def _in_container(self, image: str, command: Sequence[str]) -> str:
         program, *arguments = command
@@ -235,7 +241,7 @@ def _pull(image: str, arch: str) -> None:
 
 
 def shown(image: str, arch: str, program: str, *arguments: str) -> str:
-    """What a program of an image prints."""
+    """Return the output of a program of an image."""
     settings = ["--network=none", f"--platform=linux/{arch}", f"--entrypoint={program}"]
     return _run_once(settings, image, arguments)
 
@@ -246,7 +252,7 @@ def _run_once(settings: Sequence[str], image: str, arguments: Sequence[str]) -> 
 
 
 def check_architecture(image: str, arch: str, status: str) -> None:
-    """Refuse an image that is not for `arch`, by what its dpkg `status` says of its C library.
+    """Raise LookupFailed for an image that is not for `arch`, by its C library in dpkg's `status`.
 
     An engine may run the image of another architecture than the one it was asked for.
     """
@@ -255,10 +261,10 @@ def check_architecture(image: str, arch: str, status: str) -> None:
     _refuse_other_architecture(image, arch, machine.docker if machine else str(match and match[1]))
 
 
-def _refuse_other_architecture(image: str, arch: str, found: str) -> None:
-    if found != arch:
+def _refuse_other_architecture(image: str, arch: str, image_arch: str) -> None:
+    if image_arch != arch:
         raise LookupFailed(
-            f"the base `{image}` is for {found}, not for {arch}",
+            f"the base `{image}` is for {image_arch}, not for {arch}",
             hint="name the digest of its index, which has every architecture",
         )
 
@@ -271,9 +277,9 @@ def _run(command: Sequence[str]) -> str:
     try:
         return run(command, failing=LookupFailed, hint=_OTHERWISE)
     except LookupFailed as error:
-        said = "\n".join(error.details)
-        found = refusal(said)
-        kind = Absent if found == "absent" else LookupFailed
-        is_refused = command[0] == "docker" and refuses_user(said)
-        hint = JOIN_GROUP if is_refused else _REMEDIES.get(found, error.hint)
+        text = "\n".join(error.details)
+        reason = refusal(text)
+        kind = Absent if reason == "absent" else LookupFailed
+        is_refused = command[0] == "docker" and refuses_user(text)
+        hint = JOIN_GROUP if is_refused else _REMEDIES.get(reason, error.hint)
         raise kind(error.message, details=error.details, hint=hint) from error

@@ -1,5 +1,5 @@
-"""Names that the engine has for an image only while that is moved to or from a registry: noted, so
-that those of a process that was killed are taken away by the next one."""
+"""Temporary names of images during a push or pull: recorded, so that the next process removes those
+of one that was killed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from envmatrix.store.artifacts import exclusive
 
 
 @contextmanager
-def noted(cache: Path, name: str) -> Iterator[None]:
-    """Have a note of `name` for as long as the image may have it."""
+def record_name(cache: Path, name: str) -> Iterator[None]:
+    """Record `name` for as long as an image may have it."""
     note = _directory(cache) / hashlib.sha256(name.encode()).hexdigest()
     with exclusive(_lock(cache, note)):
         write_whole(note, name.encode())
@@ -25,8 +25,8 @@ def noted(cache: Path, name: str) -> Iterator[None]:
             note.unlink(missing_ok=True)
 
 
-def left(cache: Path) -> Iterator[str]:
-    """The names that nobody took away: the note of each is gone when the next one is asked for."""
+def leftover_names(cache: Path) -> Iterator[str]:
+    """Yield names of killed processes; the record of each is removed when the iteration goes on."""
     for note in sorted(_directory(cache).glob("*")):
         with suppress(BlockingIOError), exclusive(_lock(cache, note), _busy):
             name = note.read_text(encoding="utf-8") if note.is_file() else ""
@@ -36,7 +36,7 @@ def left(cache: Path) -> Iterator[str]:
 
 
 def _directory(cache: Path) -> Path:
-    """That of the engine in use: a cache may be shared by several."""
+    """Return the directory of the engine in use: several may share a cache."""
     engine = os.environ.get("DOCKER_HOST", "")
     return cache / "names" / hashlib.sha256(engine.encode()).hexdigest()[:24]
 

@@ -172,7 +172,7 @@ class FakeStopped:
 def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(containers, "_MOST_KEPT", 100)
+    monkeypatch.setattr(containers, "_MOST_STDOUT", 100)
     stopped = FakeStopped()
     heard: list[int] = []
     printed = feed((1, b"x" * 1000), *[(0, b"y" * 60)] * 100)

@@ -6,7 +6,7 @@ from envmatrix.engine.diagnosis import (
     APT_PREFERENCES,
     APT_SOURCE,
     Finding,
-    Step,
+    RepairStep,
     diagnose,
     plan_fixes,
 )
@@ -51,7 +51,7 @@ def finding(facts: HostFacts, name: str) -> Finding:
     return next(finding for finding in diagnose(facts) if finding.name == name)
 
 
-def step(facts: HostFacts, part: str) -> Step:
+def step(facts: HostFacts, part: str) -> RepairStep:
     return next(step for step in plan_fixes(facts) if part in step.argv)
 
 

@@ -9,7 +9,7 @@ import docker
 import pytest
 from tests.fakes import Client
 
-from envmatrix.engine.keeping import give_up, kept
+from envmatrix.engine.keeping import give_up, stored_things
 from envmatrix.plan.garbage import Thing
 from envmatrix.store.checkouts import remember
 from envmatrix.store.trust import group_of
@@ -36,7 +36,7 @@ def group(tmp_path: Path) -> Path:
 
 
 def things(cache: Path) -> list[Thing]:
-    return [its for its in kept(cache, ENGINE) if its.kind == "compiler cache"]
+    return [its for its in stored_things(cache, ENGINE) if its.kind == "compiler cache"]
 
 
 def test_compiler_caches_of_checkouts_that_are_gone_are_offered_and_given_up(

@@ -81,7 +81,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Inputs]:
     def found(_: Sequence[str]) -> Mapping[str, Local]:
         return {its.reference: Local(its.reference, its.labels) for its in there}
 
-    monkeypatch.setattr(images, "there", found)
+    monkeypatch.setattr(images, "local_images", found)
     return there
 
 
@@ -98,9 +98,9 @@ def test_a_survey_tells_what_is_there_what_is_here_and_what_is_lacking(
     built.append(AMD64)
     with machine.publisher(tmp_path) as its:
         found = its.survey([WHOLE])
-        assert (found.there, found.to_push, found.lacking) == ((), (AMD64,), (ARM64,))
+        assert (found.published, found.to_push, found.missing) == ((), (AMD64,), (ARM64,))
         machine.put(image_tag(ARM64), ARM64)
-        assert its.survey([WHOLE]).there == (ARM64,)
+        assert its.survey([WHOLE]).published == (ARM64,)
 
 
 def test_an_image_that_only_says_what_it_was_made_of_is_not_pushed(
@@ -108,7 +108,7 @@ def test_an_image_that_only_says_what_it_was_made_of_is_not_pushed(
 ) -> None:
     built.append(AMD64)
     with Machine(Server()).publisher(tmp_path) as its:
-        assert its.survey([WHOLE]).lacking == (AMD64, ARM64)
+        assert its.survey([WHOLE]).missing == (AMD64, ARM64)
 
 
 def test_an_index_waits_until_all_its_images_are_there(built: list[Inputs], tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_who_may_not_open_the_socket_is_told_the_group(
 ) -> None:
     docker_that_says(SOCKET, tmp_path, monkeypatch)
     with pytest.raises(EngineError, match="no container engine answers") as told:
-        images.there(["a:b"])
+        images.local_images(["a:b"])
     assert told.value.hint == JOIN_GROUP
     with pytest.raises(LookupFailed) as told_at_lock:
         workshop.shown("a:b", "amd64", "sh")
@@ -84,5 +84,5 @@ def test_an_engine_that_is_not_there_is_set_up(
 ) -> None:
     docker_that_says("Cannot connect to the Docker daemon", tmp_path, monkeypatch)
     with pytest.raises(EngineError, match="no container engine answers") as told:
-        images.there(["a:b"])
+        images.local_images(["a:b"])
     assert told.value.hint == "set one up: `envmatrix doctor --fix`"

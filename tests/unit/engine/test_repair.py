@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.engine.diagnosis import Step
+from envmatrix.engine.diagnosis import RepairStep
 from envmatrix.engine.repair import Daemon, apply
 from envmatrix.errors import EngineError
 
@@ -24,27 +24,30 @@ def marker(tmp_path: Path) -> Path:
     return tmp_path / "marker"
 
 
-def start(marker: Path) -> Step:
-    return Step("starting", ("touch", str(marker)), starts_engine=True)
+def start(marker: Path) -> RepairStep:
+    return RepairStep("starting", ("touch", str(marker)), starts_engine=True)
 
 
 def test_a_file_is_written_with_its_directories(tmp_path: Path, daemon: Daemon) -> None:
     file, said = tmp_path / "a/b", list[str]()
     argv = ("install", "-D", "-m", "0644", "/dev/stdin", str(file))
-    apply([Step("writing", argv, stdin="text\n")], daemon, say=said.append)
+    apply([RepairStep("writing", argv, stdin="text\n")], daemon, say=said.append)
     assert (file.read_text(), said) == ("text\n", ["writing"])
 
 
 def test_a_step_that_became_unnecessary_is_left_out(tmp_path: Path, daemon: Daemon) -> None:
     said: list[str] = []
-    apply([Step("failing", ("false",), unless=str(tmp_path))], daemon, say=said.append)
+    apply([RepairStep("failing", ("false",), unless=str(tmp_path))], daemon, say=said.append)
     assert said == []
 
 
 def test_a_failure_ends_the_repair_and_shows_what_the_program_said(
     marker: Path, daemon: Daemon
 ) -> None:
-    steps = [Step("listing", ("ls", "/nonexistent")), Step("touching", ("touch", str(marker)))]
+    steps = [
+        RepairStep("listing", ("ls", "/nonexistent")),
+        RepairStep("touching", ("touch", str(marker))),
+    ]
     with pytest.raises(EngineError, match="listing failed with exit code 2") as caught:
         apply(steps, daemon, say=print)
     assert "/nonexistent" in caught.value.details[0]
@@ -69,7 +72,7 @@ def test_an_engine_on_its_way_up_is_only_waited_for(marker: Path, daemon: Daemon
 
 
 def test_an_engine_that_dies_is_not_waited_for(daemon: Daemon) -> None:
-    dying = Step("starting", ("ls", "/nonexistent"), starts_engine=True)
+    dying = RepairStep("starting", ("ls", "/nonexistent"), starts_engine=True)
     with pytest.raises(EngineError, match="does not answer") as caught:
         apply([dying], replace(daemon, answers=lambda: False), say=print)
     assert "/nonexistent" in caught.value.details[-1]

@@ -188,7 +188,7 @@ def test_directories_differ_in_the_files_that_are_not_the_same(tmp_path: Path) -
         (tmp_path / name / "sub/changed").write_text(name[:3])
         (tmp_path / name / "link").symlink_to(name)
         (tmp_path / name / f"only-{name}").touch()
-    assert sources.differing(tmp_path / "one", tmp_path / "other") == (
+    assert sources.differing_files(tmp_path / "one", tmp_path / "other") == (
         "link",
         "only-one",
         "only-other",

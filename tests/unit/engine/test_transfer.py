@@ -12,11 +12,11 @@ import pytest
 from tests.fakes import Client
 
 from envmatrix.engine import events
-from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer, sweep
+from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer, sweep_names
 from envmatrix.errors import Absent, EngineError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 from envmatrix.plan.images import Image
-from envmatrix.store.names import left, noted
+from envmatrix.store.names import leftover_names, record_name
 
 INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
 DIGEST = f"registry.example/team/images@sha256:{'12' * 32}"
@@ -246,7 +246,7 @@ def test_a_name_that_a_killed_process_left_is_taken_away_by_the_next(
     )
 
     engine.names = {name, "registry.example/x:of-others"}
-    sweep(cast("docker.DockerClient", engine), tmp_path)
+    sweep_names(cast("docker.DockerClient", engine), tmp_path)
 
     assert engine.names == {"registry.example/x:of-others"}
 
@@ -254,8 +254,8 @@ def test_a_name_that_a_killed_process_left_is_taken_away_by_the_next(
 def test_a_name_that_is_still_moved_stays(tmp_path: Path) -> None:
     engine = Engine([], names={"registry.example/x:t"})
 
-    with noted(tmp_path, "registry.example/x:t"):
-        sweep(cast("docker.DockerClient", engine), tmp_path)
+    with record_name(tmp_path, "registry.example/x:t"):
+        sweep_names(cast("docker.DockerClient", engine), tmp_path)
 
     assert engine.names == {"registry.example/x:t"}
 
@@ -264,14 +264,14 @@ def test_names_in_another_engine_are_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def note() -> None:
-        with noted(tmp_path, "registry.example/x:t"):
+        with record_name(tmp_path, "registry.example/x:t"):
             os._exit(KILLED)
 
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     in_a_process_that_is_killed(note)
 
     monkeypatch.delenv("DOCKER_HOST")
-    assert list(left(tmp_path)) == []
+    assert list(leftover_names(tmp_path)) == []
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    assert list(left(tmp_path)) == ["registry.example/x:t"]
-    assert list(left(tmp_path)) == []
+    assert list(leftover_names(tmp_path)) == ["registry.example/x:t"]
+    assert list(leftover_names(tmp_path)) == []
