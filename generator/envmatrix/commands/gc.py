@@ -21,7 +21,7 @@ from envmatrix.files import text_of
 from envmatrix.lock.model import FILE, load
 from envmatrix.plan.garbage import Thing, Used, garbage, used_by
 from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.checkouts import forget, known
+from envmatrix.store.checkouts import forget, recorded_checkouts
 
 _EXCLUDED = (
     "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
@@ -51,7 +51,7 @@ def command(
     envmatrix did not make, and no image made with another cache.
     """
     root, cache = options.repository(), cache_directory()
-    checkouts = known(cache)
+    checkouts = recorded_checkouts(cache)
     if not checkouts:
         console.say(
             f"`{cache}` does not know which repositories use it, so nothing is removed; "

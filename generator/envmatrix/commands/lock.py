@@ -27,9 +27,16 @@ from envmatrix.lock.resolve import Resolver, upgrade_rule
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.begun import Begun
+from envmatrix.store.begun import UnfinishedLock
 from envmatrix.store.checkouts import remember
-from envmatrix.store.fetch import Fetcher, http_client, index_entry, index_files, measured, read
+from envmatrix.store.fetch import (
+    Fetcher,
+    http_client,
+    index_entry,
+    index_files,
+    measure_download,
+    read,
+)
 from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.origins import Origins
 
@@ -126,7 +133,7 @@ def command(
             lambda suite, package: workshop.apt_of_host(suite, workshop.host_arch).sources(package),
             partial(sources.commits, cache_directory()),
             sources.depot,
-            partial(measured, client, store),
+            partial(measure_download, client, store),
             partial(sources.tree, cache_directory(), store),
         )
         resolver = Resolver(

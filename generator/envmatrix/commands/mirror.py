@@ -17,7 +17,7 @@ from envmatrix.lock.model import PackageSet
 from envmatrix.store.artifacts import Content, Store, cache_directory
 from envmatrix.store.checkouts import remember
 from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.mirrors import Writable, mirror_at, mirror_of_user
+from envmatrix.store.mirrors import WritableMirror, mirror_at, mirror_of_user
 from envmatrix.store.origins import Origins
 
 
@@ -101,7 +101,7 @@ def _layers(
     workspace: Workspace,
     fetcher: Fetcher,
     package_set: PackageSet,
-    mirror: Writable,
+    mirror: WritableMirror,
     console: Console,
 ) -> Iterator[Content]:
     """Copy the layer of a base into `mirror`, and yield it; yield nothing for other sets."""

@@ -20,7 +20,7 @@ from envmatrix.matrix.model import Matrix, PlannedCell, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
 from envmatrix.plan.images import CompilerCache, Image, can_compile_on, images_of
-from envmatrix.store.memory import identity, remembered
+from envmatrix.store.memory import cached_value, identity
 
 if TYPE_CHECKING:
     from envmatrix.lock.components import Recipes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.matrix.files import files_of
-from envmatrix.store.memory import identity, remembered
+from envmatrix.store.memory import cached_value, identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
-"""How this machine reaches a server: proxies, logins and certificates, as apt and pip are
-configured here, and as the environment and ~/.netrc say."""
+"""Access to servers from this machine: proxies, logins and certificates, from the configuration of
+apt and pip, the environment and ~/.netrc."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Login:
     password: str
 
     def is_for(self, url: httpx.URL, *, needs_https: bool) -> bool:
-        """`needs_https`: an entry without a scheme is for HTTPS only, as apt has it."""
+        """Return whether the entry is for `url`. With `needs_https`, an entry without a scheme is
+        for HTTPS only, as in apt."""
         scheme, separator, rest = self.machine.rpartition("://")
         host, slash, path = rest.partition("/")
         name, _, port = host.partition(":")
@@ -53,7 +54,7 @@ def _is_https(url: httpx.URL) -> bool:
 
 
 def logins(text: str) -> Iterator[Login]:
-    """The entries of a netrc, or of apt's auth.conf."""
+    """Yield the entries of a netrc, or of apt's auth.conf."""
     words = iter(re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE).split())
     entry: dict[str, str] = {}
     for word in words:
@@ -71,38 +72,40 @@ def _complete(entry: Mapping[str, str]) -> Iterator[Login]:
 
 
 def apt_settings(dump: str) -> Mapping[str, str]:
-    """What `apt-config dump` prints, by lower-case names."""
+    """Return the settings in the output of `apt-config dump`, by lower-case names."""
     return {
         name.lower(): value for name, value in re.findall(r'^(\S+) "(.*)";$', dump, re.MULTILINE)
     }
 
 
-def pip_settings(listed: str) -> Mapping[str, str]:
-    """What `pip config list` prints for `pip install` and `pip download`."""
-    found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
-    for line in listed.splitlines():
+def pip_settings(output: str) -> Mapping[str, str]:
+    """Return the settings of `pip install` and `download` in the output of `pip config list`."""
+    settings: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for line in output.splitlines():
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
-        if section in found:
+        if section in settings:
             try:
-                found[section][key] = str(ast.literal_eval(value))
+                settings[section][key] = str(ast.literal_eval(value))
             except (ValueError, SyntaxError):
                 continue
-    return {key: value for section in _SECTIONS for key, value in found[section].items()}
+    return {key: value for section in _SECTIONS for key, value in settings[section].items()}
 
 
 @dataclass(frozen=True)
 class Access:
-    """`hosts_of_apt` are reached as apt does, all others as pip does. `urls` are those that are
-    configured, and may have a login. `run` gives the stdout of a program in an environment, empty
-    where it fails."""
+    """Proxies, logins and certificates. `hosts_of_apt` are reached like apt does, all others like
+    pip does. `urls` are the configured ones, which may have a login. `run` returns the stdout of a
+    program in an environment, empty where it fails."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     apt_directory: Path = Path("/etc/apt")
     hosts_of_apt: frozenset[str] = frozenset()
     urls: tuple[str, ...] = ()
-    run: Callable[[Sequence[str], Mapping[str, str]], str] = lambda *asked: _printed(*asked)
-    # What programs answered for a host: as in apt and pip, one answer is for all of its files.
+    run: Callable[[Sequence[str], Mapping[str, str]], str] = lambda *arguments: _output_of(
+        *arguments
+    )
+    # Outputs of programs by host: as in apt and pip, one answer is for all of its files.
     _answers: dict[tuple[str, ...], str] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -119,7 +122,7 @@ class Access:
         return pip_settings(self._ask((sys.executable, "-m", "pip", "config", "list")))
 
     def proxy(self, url: httpx.URL) -> str | None:
-        """The URL of the proxy for `url`; None for none."""
+        """Return the URL of the proxy for `url`; None for a direct connection."""
         if url.host in self.hosts_of_apt:
             chosen = self._proxy_of_apt(url)
         else:
@@ -146,14 +149,14 @@ class Access:
         return ""
 
     def _proxy_of_environment(self, url: httpx.URL) -> str:
-        found = {name.lower(): value for name, value in self.environment.items() if value}
-        found |= {name: value for name, value in self.environment.items() if name.islower()}
-        if any(_is_within(url, name) for name in found.get("no_proxy", "").split(",")):
+        variables = {name.lower(): value for name, value in self.environment.items() if value}
+        variables |= {name: value for name, value in self.environment.items() if name.islower()}
+        if any(_is_within(url, name) for name in variables.get("no_proxy", "").split(",")):
             return ""
-        return found.get(f"{url.scheme}_proxy") or found.get("all_proxy", "")
+        return variables.get(f"{url.scheme}_proxy") or variables.get("all_proxy", "")
 
     def login(self, url: httpx.URL) -> tuple[str, str] | None:
-        """User and password for what has none in its URL."""
+        """Return user and password for a `url` without them."""
         if url.host in self.hosts_of_apt:
             for entry in self._logins_of_apt:
                 if entry.is_for(url, needs_https=True):
@@ -164,7 +167,7 @@ class Access:
         return None
 
     def password(self, url: httpx.URL, user: str) -> str | None:
-        """What the keyring has, where pip may ask it."""
+        """Return the password in the keyring, where pip may use it."""
         if self.pip.get("keyring-provider") == "disabled" or not shutil.which("keyring"):
             return None
         host = url.netloc.decode().rpartition("@")[2]
@@ -176,15 +179,15 @@ class Access:
 
     @cached_property
     def _logins_of_urls(self) -> tuple[Login, ...]:
-        """As pip has it: what an index is asked with, files of its host are asked with too."""
+        """Logins in URLs: as in pip, the login of an index is used for all files of its host."""
         of_pip = f"{self.pip.get('index-url', '')} {self.pip.get('extra-index-url', '')}".split()
-        found = []
+        entries = []
         for parts in map(urlsplit, (*self.urls, *of_pip)):
             if parts.username:
                 machine = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
                 user, password = unquote(parts.username), unquote(parts.password or "")
-                found.append(Login(machine, user, password))
-        return tuple(found)
+                entries.append(Login(machine, user, password))
+        return tuple(entries)
 
     @cached_property
     def _logins_of_apt(self) -> tuple[Login, ...]:
@@ -193,13 +196,13 @@ class Access:
 
     @cached_property
     def _logins_of_netrc(self) -> tuple[Login, ...]:
-        given = self.environment.get("NETRC")
+        configured = self.environment.get("NETRC")
         home = Path(self.environment.get("HOME") or "/nonexistent")
-        return tuple(_read_logins([Path(given) if given else home / ".netrc"]))
+        return tuple(_read_logins([Path(configured) if configured else home / ".netrc"]))
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """Trusts what this machine trusts, with the file of CAs that pip has, if any."""
+        """The trusted certificates of this machine, with those of pip's configuration, if any."""
         names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         chosen = [self.pip.get("cert"), *map(self.environment.get, names)]
         ca = next(filter(None, chosen), None)
@@ -219,20 +222,20 @@ class Access:
         return context
 
     def is_trusted(self, url: httpx.URL) -> bool:
-        """Whether pip is told to trust the host of `url` without a certificate."""
+        """Return whether pip trusts the host of `url` without a certificate."""
         names = {url.host, f"{url.host}:{url.port or 443}"}
         return bool(names & {*self.pip.get("trusted-host", "").split()})
 
 
 def _is_within(url: httpx.URL, name: str) -> bool:
-    """Whether a name of $no_proxy means the host of `url`."""
+    """Return whether a name of $no_proxy matches the host of `url`."""
     if name.strip() == "*":
         return True
     name = name.strip().lower().removeprefix("*").removeprefix(".")
     if not name:
         return False
     names = (url.host, f"{url.host}:{url.port}")
-    return any(its == name or its.endswith(f".{name}") for its in names)
+    return any(host == name or host.endswith(f".{name}") for host in names)
 
 
 def _read_logins(files: Sequence[Path]) -> Iterator[Login]:
@@ -240,7 +243,7 @@ def _read_logins(files: Sequence[Path]) -> Iterator[Login]:
         yield from logins(readable_text(file))
 
 
-def _printed(command: Sequence[str], environment: Mapping[str, str]) -> str:
+def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
     try:
         done = subprocess.run(
             command,
@@ -257,7 +260,7 @@ def _printed(command: Sequence[str], environment: Mapping[str, str]) -> str:
 
 
 class Route(httpx.BaseTransport):
-    """Sends each request the way that its host is reached."""
+    """A transport that sends each request by the proxy and certificates of its host."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -274,8 +277,7 @@ class Route(httpx.BaseTransport):
         return self._transports[way].handle_request(request)
 
     def _sign(self, request: httpx.Request) -> None:
-        """Add the login that the server knows this machine by. A user without a password is one
-        whose password is in a keyring."""
+        """Add the login for the server. The password of a user without one is in a keyring."""
         user, _, password = _credentials(request)
         if not user and not password:
             user, password = self._access.login(request.url) or ("", "")
@@ -286,9 +288,11 @@ class Route(httpx.BaseTransport):
 
     def _transport(self, proxy: str | None, *, is_trusted: bool) -> httpx.HTTPTransport:
         try:
-            its = httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+            proxy_url = (
+                httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+            )
             return httpx.HTTPTransport(
-                verify=False if is_trusted else self._access.context, proxy=its
+                verify=False if is_trusted else self._access.context, proxy=proxy_url
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             raise LookupFailed(
@@ -307,8 +311,8 @@ def _basic(user: str, password: str) -> str:
 
 
 def _credentials(request: httpx.Request) -> tuple[str, str, str]:
-    given = request.headers.get("Authorization", "")
+    header = request.headers.get("Authorization", "")
     try:
-        return base64.b64decode(given.removeprefix("Basic ")).decode().partition(":")
+        return base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
     except ValueError:
-        return "", "", given
+        return "", "", header

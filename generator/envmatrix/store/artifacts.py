@@ -1,8 +1,7 @@
-"""Files kept by their sha256 under the user's cache directory.
+"""Content-addressed store: files by their sha256 under the user's cache directory.
 
-A file appears under its name only when its bytes were checked, and is checked again before
-each use: a name in the store is a promise. Several processes may fetch at once; each file is
-written by the one that holds its lock.
+A file gets its name only after its bytes were verified, and is verified again before each use.
+Several processes may fetch at once; each file is written by the holder of its lock.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import platformdirs
 
 
 class Content(Protocol):
-    """What the store needs to know of a file."""
+    """The name, sha256 and size in bytes of a file."""
 
     @property
     def filename(self) -> str: ...
@@ -32,15 +31,15 @@ class Content(Protocol):
 
 
 def cache_directory() -> Path:
-    """`$ENVMATRIX_CACHE`, else the platform's cache directory for this user."""
+    """Return `$ENVMATRIX_CACHE`, else the platform's cache directory of this user."""
     chosen = os.environ.get("ENVMATRIX_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("envmatrix"))
 
 
 @contextmanager
 def exclusive(file: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold an advisory lock on `file`; the kernel lets go of it when the process dies. `on_wait` is
-    called where somebody else has it."""
+    """Hold an advisory lock on `file`; the kernel releases it when the process ends. `on_wait` is
+    called where another process holds it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as handle:
         try:
@@ -68,14 +67,14 @@ class Store:
         return self.root / "sha256" / content.sha256[:2] / content.sha256
 
     def has(self, content: Content) -> bool:
-        """Whether a file of the right size is there; `verified` looks at its bytes."""
+        """Return whether a file of the right size exists; `verified` checks its bytes."""
         try:
             return self.path(content).stat().st_size == content.size
         except OSError:
             return False
 
     def verified(self, content: Content) -> bool:
-        """Whether the bytes are there and right; what is wrong is removed."""
+        """Return whether the file has the right bytes; remove it where it does not."""
         if self.has(content) and sha256_of(self.path(content)) == content.sha256:
             return True
         self.path(content).unlink(missing_ok=True)
@@ -83,7 +82,7 @@ class Store:
 
     @contextmanager
     def incoming(self, content: Content) -> Iterator[Path]:
-        """A scratch file for `content`, held against other processes while it is written."""
+        """Yield a scratch file for `content`, locked against other processes."""
         with exclusive(self.root / "locks" / content.sha256):
             partial = self.root / "partial" / content.sha256
             partial.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +92,7 @@ class Store:
                 partial.unlink(missing_ok=True)
 
     def keep(self, content: Content, file: Path) -> None:
-        """Move the checked `file` to its name, in one step."""
+        """Move the verified `file` to its name, atomically."""
         final = self.path(content)
         final.parent.mkdir(parents=True, exist_ok=True)
         file.chmod(0o444)
@@ -101,7 +100,7 @@ class Store:
 
 
 def link_or_copy(source: Path, destination: Path) -> None:
-    """Raises FileExistsError rather than write through a link into what it shares."""
+    """Link or copy a file; FileExistsError rather than write through an existing link."""
     try:
         destination.hardlink_to(source)
     except FileExistsError:

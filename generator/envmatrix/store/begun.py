@@ -1,4 +1,4 @@
-"""Locks that were begun and not finished: what was found before is not looked up again."""
+"""Unfinished locks: their results are not looked up again."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.files import write_whole
 from envmatrix.lock.model import Lock, dumps, loads
 
-# Later, the world has changed: what was found then is not what `envmatrix lock` would find.
+# Older results may differ from those of a new `envmatrix lock`.
 _LONGEST_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Begun:
-    """The one of a repository, for what it is begun from: the lock that was there, and what of it
-    is upgraded."""
+class UnfinishedLock:
+    """The unfinished lock of a repository, by the previous lock and the upgraded packages."""
 
     file: Path
     clock: Callable[[], float] = time.time
 
     @classmethod
-    def of(cls, cache: Path, root: Path, text: str, upgraded: Sequence[str] | None) -> Begun:
+    def of(
+        cls, cache: Path, root: Path, text: str, upgraded: Sequence[str] | None
+    ) -> UnfinishedLock:
         words = repr((str(root.resolve()), text, upgraded))
         return cls(cache / "begun" / hashlib.sha256(words.encode()).hexdigest()[:24])
 

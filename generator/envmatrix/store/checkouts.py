@@ -1,4 +1,4 @@
-"""Which repositories use the cache of this machine, or a part of it: what they need is kept."""
+"""Records of the repositories that use the cache of this machine, or a part of it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ NOTES = "checkouts"
 
 
 def remember(cache: Path, root: Path) -> None:
-    """Note that the repository at `root` uses `cache`."""
+    """Record that the repository at `root` uses `cache`."""
     path = str(root.resolve())
     file = _directory(cache) / hashlib.sha256(path.encode()).hexdigest()[:24]
     if not file.exists():
         write_whole(file, path.encode())
 
 
-def known(cache: Path) -> Sequence[Path]:
-    """All that were ever noted, also those that are gone."""
+def recorded_checkouts(cache: Path) -> Sequence[Path]:
+    """Return the repositories that ever used `cache`, also those that no longer exist."""
     files = sorted(_directory(cache).glob("*"))
     return sorted(Path(file.read_text(encoding="utf-8")) for file in files)
 

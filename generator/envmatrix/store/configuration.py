@@ -1,4 +1,4 @@
-"""What the user says about this machine: `config.toml`, in his own configuration directory."""
+"""The user's configuration of this machine: `config.toml` in the user's configuration directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from envmatrix.files import text_of
 from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.targets import TARGETS
 
-# The origins that are no distribution's archive.
+# The origins other than archives of distributions.
 PYPI = "pypi"
 PYPI_INDEX = "pypi-index"
 NVIDIA = "nvidia"
@@ -27,7 +27,7 @@ def user_configuration() -> Path:
 
 
 def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
-    """`[mirrors]` of the user's configuration: origin -> base URLs, tried in order."""
+    """Return `[mirrors]` of the user's configuration: origin -> base URLs, tried in order."""
     mirrors = _table(file, "mirrors")
     if not isinstance(mirrors, dict):
         raise ConfigurationError(Problem(f"`{file}`: `mirrors` must be a table", hint=_EXAMPLE))
@@ -40,26 +40,26 @@ def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
 
 
 def configured_mirror(file: Path) -> str | None:
-    """`mirror` of the user's configuration: a directory, or a repository of a registry, with
+    """Return `mirror` of the user's configuration: a directory, or a repository of a registry, with
     files by their sha256."""
     return _text(file, "mirror", "/srv/envmatrix")
 
 
 def configured_results(file: Path) -> str | None:
-    """`results` of the user's configuration: the URL of the store that results are kept in."""
+    """Return `results` of the user's configuration: the URL of the store of results."""
     return _text(file, "results", "postgresql://results@db.example/envmatrix")
 
 
 def _text(file: Path, name: str, example: str) -> str | None:
-    found = _table(file, name) or None
-    if found is not None and not isinstance(found, str):
+    value = _table(file, name) or None
+    if value is not None and not isinstance(value, str):
         hint = f'write for example `{name} = "{example}"`, above all tables'
         raise ConfigurationError(Problem(f"`{file}`: `{name}` must be text", hint=hint))
-    return found
+    return value
 
 
 def configured_keyring(file: Path) -> Path | None:
-    """`[keyrings]` of the user's configuration: the key of a mirror that signs NVIDIA's apt
+    """Return `[keyrings]` of the user's configuration: the key of a mirror that signs NVIDIA's apt
     repositories itself."""
     keyrings = _table(file, "keyrings")
     if not keyrings:
@@ -79,13 +79,13 @@ def configured_keyring(file: Path) -> Path | None:
 
 
 def configured_sdks(file: Path) -> dict[str, Path]:
-    """`[sdks]` of the user's configuration: the directories of licensed SDKs by name."""
+    """Return `[sdks]` of the user's configuration: the directories of licensed SDKs by name."""
     sdks = _table(file, "sdks")
-    known = {target.sdk for target in TARGETS.values() if target.sdk}
-    if not isinstance(sdks, dict) or not sdks.keys() <= known:
-        names = ", ".join(f"`{name}`" for name in sorted(known))
+    names = {target.sdk for target in TARGETS.values() if target.sdk}
+    if not isinstance(sdks, dict) or not sdks.keys() <= names:
+        listed = ", ".join(f"`{name}`" for name in sorted(names))
         raise ConfigurationError(
-            Problem(f"`{file}`: `sdks` must name some of {names}", hint=sdk_example("qnx"))
+            Problem(f"`{file}`: `sdks` must name some of {listed}", hint=sdk_example("qnx"))
         )
     paths = {name: Path(path) if isinstance(path, str) else Path() for name, path in sdks.items()}
     problems = [
@@ -99,7 +99,7 @@ def configured_sdks(file: Path) -> dict[str, Path]:
 
 
 def configured_trust(file: Path) -> dict[str, tuple[Path, ...]]:
-    """`[trust]` of the user's configuration: name of a trust group -> checkouts in it."""
+    """Return `[trust]` of the user's configuration: name of a trust group -> checkouts in it."""
     groups = _table(file, "trust")
     hint = 'write `[trust]` and below it for example `ours = ["/home/me/solver"]`'
     if not isinstance(groups, dict):
@@ -138,22 +138,22 @@ def _table(file: Path, name: str) -> Any:
 _EXAMPLE = 'write for example `[mirrors]` and below it `debian = ["https://mirror.example/debian"]`'
 
 
-def _unreadable(file: Path, said: str) -> Problem:
-    where = re.search(r" \(at line (\d+), column (\d+)\)", said)
+def _unreadable(file: Path, message: str) -> Problem:
+    where = re.search(r" \(at line (\d+), column (\d+)\)", message)
     if where is None:
-        return Problem(f"`{file}` is no TOML: {said}")
+        return Problem(f"`{file}` is no TOML: {message}")
     line, column = map(int, where.groups())
-    return Problem(said.replace(where[0], ""), Position(str(file), line, column))
+    return Problem(message.replace(where[0], ""), Position(str(file), line, column))
 
 
 def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Problem]:
     distributions = load_facts().distributions.values()
-    known = [origin for distribution in distributions for origin in distribution.origins]
-    known += [distribution.security for distribution in distributions if distribution.security]
-    known += [PYPI, PYPI_INDEX, NVIDIA]
+    origins = [origin for distribution in distributions for origin in distribution.origins]
+    origins += [distribution.security for distribution in distributions if distribution.security]
+    origins += [PYPI, PYPI_INDEX, NVIDIA]
     for origin, bases in mirrors.items():
-        if origin not in known:
-            names = ", ".join(f"`{name}`" for name in known)
+        if origin not in origins:
+            names = ", ".join(f"`{name}`" for name in origins)
             yield Problem(f"`{file}`: there is no origin `{origin}`", hint=f"known are {names}")
         elif not all(is_url(url) for url in _as_list(bases)):
             yield Problem(

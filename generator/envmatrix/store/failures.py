@@ -1,5 +1,5 @@
-"""What is told of files that cannot be had: which are gone, where they were looked for, and what to
-do, which depends on how the servers failed."""
+"""Errors of downloads: which files are gone, the servers that were tried, and a hint that depends
+on how they failed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ GONE = frozenset({404, 410})
 _SHOWN = 3
 
 
-class Wrong(Exception):
-    """A location that does not give what the lock names; another one may."""
+class WrongContent(Exception):
+    """A location has other content than the lock names; another one may have the right one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
-    """A file that every server answered for, and none has."""
+class GoneFile:
+    """A file that no server has, although all answered."""
 
     artifact: Artifact
-    tried: Tried
+    attempts: FailedAttempts
 
 
 @dataclass
-class Tried:
-    """Where something was looked for: URLs, each with what came of it."""
+class FailedAttempts:
+    """Failed attempts: URLs, each with its error."""
 
     places: list[str] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
@@ -41,25 +41,27 @@ class Tried:
         self.errors.append(error)
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def details(self) -> tuple[str, ...]:
         rows = zip(self.places, self.errors, strict=True)
-        return tuple(f"{place}: {said(error)}" if place else said(error) for place, error in rows)
+        return tuple(
+            f"{place}: {message_of(error)}" if place else message_of(error) for place, error in rows
+        )
 
     @property
     def directories(self) -> tuple[str, ...]:
-        """Where it was looked for, without its name."""
+        """The directories of the URLs."""
         return tuple(place.rpartition("/")[0] or place for place in self.places if place)
 
-    def end(self, artifact: Artifact) -> Gone:
-        """LookupFailed where a server could not be asked: it may have the file."""
+    def end(self, artifact: Artifact) -> GoneFile:
+        """Return the file as gone; LookupFailed where a server that may have it did not answer."""
         if hint := hint_of(self.errors):
             message = f"{_shown(artifact)} was not downloaded"
-            raise LookupFailed(message, details=self.told, hint=hint)
-        return Gone(artifact, self)
+            raise LookupFailed(message, details=self.details, hint=hint)
+        return GoneFile(artifact, self)
 
 
-def said(error: Exception) -> str:
-    """What a server answered, or how it did not."""
+def message_of(error: Exception) -> str:
+    """Return the status of a response, or the reason why there is none."""
     if isinstance(error, httpx.HTTPStatusError):
         response = error.response
         return f"{response.status_code} {response.reason_phrase}".strip()
@@ -67,22 +69,24 @@ def said(error: Exception) -> str:
 
 
 def is_absence(error: Exception) -> bool:
-    """Whether a server answered that it has no such thing."""
+    """Return whether a server answered that it does not have the file."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in GONE
     return isinstance(error, Absent)
 
 
 def hint_of(errors: Sequence[Exception], otherwise: str | None = None) -> str | None:
-    """What to do about the errors of servers; `otherwise` where they only do not have it."""
+    """Return a hint for the errors of servers; `otherwise` where all are absences."""
     causes = [*errors, *(error.__cause__ for error in errors)]
-    codes = {its.response.status_code for its in causes if isinstance(its, httpx.HTTPStatusError)}
+    codes = {
+        cause.response.status_code for cause in causes if isinstance(cause, httpx.HTTPStatusError)
+    }
     if codes & _REFUSED:
         return (
             "a login is missing or wrong: apt's auth.conf, ~/.netrc, or user and password in the "
             "URL of pip's index or of [mirrors] in your configuration have it"
         )
-    if any(isinstance(its, httpx.TransportError) for its in causes):
+    if any(isinstance(cause, httpx.TransportError) for cause in causes):
         return (
             "is the network there, and the proxy right? see `apt-config dump Acquire`, "
             "`pip config list` and $https_proxy"
@@ -92,29 +96,30 @@ def hint_of(errors: Sequence[Exception], otherwise: str | None = None) -> str | 
     return otherwise
 
 
-def all_gone(gone: Sequence[Gone], offered: Callable[[Artifact], str]) -> Absent:
-    """One error for all files that are gone, with the versions that are offered now."""
-    found = sorted(gone, key=lambda its: its.artifact)
-    names = list(dict.fromkeys(its.artifact.name for its in found if its.artifact.origin != URL))
-    if len(found) == 1:
-        (only,) = found
+def all_gone(gone: Sequence[GoneFile], offered: Callable[[Artifact], str]) -> Absent:
+    """Return one error for all files that are gone, with the versions that are offered now."""
+    files = sorted(gone, key=lambda file: file.artifact)
+    artifacts = [file.artifact for file in files]
+    names = list(dict.fromkeys(item.name for item in artifacts if item.origin != URL))
+    if len(files) == 1:
+        (only,) = files
         now = offered(only.artifact)
         return Absent(
             f"no server has {_shown(only.artifact)} any more",
-            details=only.tried.told,
+            details=only.attempts.details,
             hint=_hint(names, only.artifact, f"version now offered{f' ({now})' if now else ''}"),
         )
     details = []
-    for its in found:
-        now = offered(its.artifact)
+    for artifact in artifacts:
+        now = offered(artifact)
         offer = f"; {now} is offered now" if now else ""
-        details.append(f"`{its.artifact.name}` {its.artifact.version}{offer}")
-    places = dict.fromkeys(place for its in found for place in its.tried.directories)
+        details.append(f"`{artifact.name}` {artifact.version}{offer}")
+    places = dict.fromkeys(place for file in files for place in file.attempts.directories)
     details += [f"looked for in {place}" for place in [*places][:_SHOWN]]
     return Absent(
-        f"no server has {len(found)} files of the lock any more",
+        f"no server has {len(files)} files of the lock any more",
         details=details,
-        hint=_hint(names, found[0].artifact, "versions now offered"),
+        hint=_hint(names, artifacts[0], "versions now offered"),
     )
 
 
@@ -133,5 +138,5 @@ def _hint(names: Sequence[str], artifact: Artifact, what: str) -> str:
 
 
 def newest(versions: Iterable[str]) -> str:
-    """The last of Debian's versions; empty for none."""
+    """Return the newest of Debian's versions; empty for none."""
     return max(versions, key=DebianVersion, default="")

@@ -1,4 +1,4 @@
-"""Downloads: every byte is checked against the lock before it gets a name in the store."""
+"""Downloads: files are verified against the lock before they get a name in the store."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from envmatrix.lock.model import URL, Artifact
 from envmatrix.store.artifacts import Store
 from envmatrix.store.configuration import NVIDIA, PYPI
 from envmatrix.store.failures import (
-    Gone,
-    Tried,
-    Wrong,
+    FailedAttempts,
+    GoneFile,
+    WrongContent,
     all_gone,
     hint_of,
     is_absence,
+    message_of,
     newest,
-    said,
 )
 from envmatrix.store.origins import Origins
 
@@ -42,25 +42,25 @@ _BACKOFF_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
 _WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
-# Of what is held in memory, in bytes.
+# Limits of responses in memory, in bytes.
 _MOST_OF_A_PAGE, _MOST_OF_A_LISTING = 1 << 28, 1 << 22
 
 
 class Mirror(Protocol):
-    """Gives bytes by sha256 (hex), unchecked; LookupFailed where it has none of them."""
+    """A source of bytes by sha256 (hex), unverified; LookupFailed where it does not have them."""
 
     def read(self, sha256: str) -> Iterator[bytes]: ...
 
 
 class Stopped(Exception):
-    """Given up, because another file failed."""
+    """The download was cancelled because another one failed."""
 
 
 class Fetcher:
-    """Fills `store` from wherever this machine finds each origin.
+    """Downloads files to `store` from the origins of this machine.
 
-    `sleep` is the pause between attempts, in seconds; `epoch` that of the lock, by which servers of
-    snapshots are asked.
+    `sleep` is the pause between attempts, in seconds; `epoch` is that of the lock, for servers of
+    snapshots.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class Fetcher:
         self._stop = threading.Event()
 
     def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
-        """Have all of `artifacts` in the store, checked. Raises LookupFailed for all that are gone;
-        where a server cannot be reached, at once."""
+        """Download all `artifacts` that the store lacks, verified. LookupFailed names all files
+        that are gone; it is raised at once where a server cannot be reached."""
         self._stop.clear()
         with ThreadPoolExecutor(JOBS) as pool:
-            wanted = dict(zip(artifacts, pool.map(self._store.verified, artifacts), strict=True))
-            missing = [artifact for artifact, is_there in wanted.items() if not is_there]
+            verified = dict(zip(artifacts, pool.map(self._store.verified, artifacts), strict=True))
+            missing = [artifact for artifact, is_stored in verified.items() if not is_stored]
             total = sum(artifact.size for artifact in missing)
             with progress.task("download", total=total, unit="bytes") as advance:
                 futures = [pool.submit(self._fetch_one, item, advance) for item in missing]
@@ -97,47 +97,51 @@ class Fetcher:
                     for future in futures:
                         future.cancel()
         failures = [
-            its for future in futures if not future.cancelled() if (its := future.exception())
+            error for future in futures if not future.cancelled() if (error := future.exception())
         ]
-        for failure in sorted(failures, key=lambda its: isinstance(its, Stopped)):
+        for failure in sorted(failures, key=lambda error: isinstance(error, Stopped)):
             raise failure
         if gone := [*filter(None, (future.result() for future in futures))]:
             raise all_gone(gone, self._offered)
 
-    def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> Gone | None:
+    def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> GoneFile | None:
         with self._store.incoming(artifact) as partial:
             if self._store.verified(artifact):
                 advance(artifact.size)
                 return None
-            tried = Tried()
-            if self._mirrored(artifact, partial, advance, tried):
+            failed = FailedAttempts()
+            if self._fetch_from_mirror(artifact, partial, advance, failed):
                 self._store.keep(artifact, partial)
                 return None
-            for url in self._locations(artifact, tried):
+            for url in self._locations(artifact, failed):
                 try:
                     self._download(url, artifact, partial, advance)
-                except (Wrong, httpx.HTTPError, httpx.InvalidURL) as error:
-                    tried.add(url, error)
+                except (WrongContent, httpx.HTTPError, httpx.InvalidURL) as error:
+                    failed.add(url, error)
                 else:
                     self._store.keep(artifact, partial)
                     return None
-            return tried.end(artifact)
+            return failed.end(artifact)
 
-    def _mirrored(
-        self, artifact: Artifact, partial: Path, advance: Callable[[int], None], tried: Tried
+    def _fetch_from_mirror(
+        self,
+        artifact: Artifact,
+        partial: Path,
+        advance: Callable[[int], None],
+        failed: FailedAttempts,
     ) -> bool:
-        """Whether the mirror, if there is one, gave the file."""
+        """Fetch from the mirror, if any; return whether it had the file."""
         mirror = self.mirror
         if mirror is None:
             return False
         try:
             self._take(lambda: mirror.read(artifact.sha256), artifact, partial, advance)
-        except (Wrong, httpx.HTTPError, LookupFailed) as error:
-            tried.add("the mirror", error)
+        except (WrongContent, httpx.HTTPError, LookupFailed) as error:
+            failed.add("the mirror", error)
             return False
         return True
 
-    def _locations(self, artifact: Artifact, tried: Tried) -> Iterator[str]:
+    def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[str]:
         for base in self._origins.files(artifact.origin) if artifact.origin != URL else ():
             yield f"{base}/{quote(artifact.path, safe='/~+:')}"
         if self._epoch is not None and artifact.origin not in (URL, PYPI):
@@ -149,23 +153,25 @@ class Fetcher:
             try:
                 yield index_entry(self.client, self._origins.pypi_indexes, artifact)[0]
             except LookupFailed as error:
-                tried.add("", error)
+                failed.add("", error)
 
     def _offered(self, artifact: Artifact) -> str:
-        """The newest version of a package that its origin has now, empty where it does not say."""
+        """Return the newest version of a package that its origin has now; empty where unknown."""
         if artifact.origin == URL:
             return ""
         try:
             if artifact.origin == PYPI:
                 files = index_files(self.client, self._origins.pypi_indexes, artifact.name)
-                return newest(its.name.split("-")[1] for its in files if its.name.count("-") > 1)
+                return newest(file.name.split("-")[1] for file in files if file.name.count("-") > 1)
             folder = quote(artifact.path.rpartition("/")[0], safe="/~+:")
             (base, *_) = self._origins.files(artifact.origin)
             _, page = _body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
-        except (LookupFailed, httpx.HTTPError, httpx.InvalidURL, Wrong):
+        except (LookupFailed, httpx.HTTPError, httpx.InvalidURL, WrongContent):
             return ""
         pattern = rf'href="(?:[^"]*/)?{re.escape(artifact.name)}_([^_"/]+)_[^"/]*\.deb"'
-        return newest(unquote(it) for it in re.findall(pattern, page.decode("utf-8", "replace")))
+        return newest(
+            unquote(version) for version in re.findall(pattern, page.decode("utf-8", "replace"))
+        )
 
     def _download(
         self, url: str, artifact: Artifact, partial: Path, advance: Callable[[int], None]
@@ -191,7 +197,7 @@ class Fetcher:
                 for count in self._write(chunks(), artifact, partial):
                     received += count
                     advance(count)
-            except (Wrong, httpx.HTTPError):
+            except (WrongContent, httpx.HTTPError):
                 advance(-received)
                 raise
 
@@ -205,14 +211,16 @@ class Fetcher:
                 self._go_on()
                 received += len(chunk)
                 if received > artifact.size:
-                    raise Wrong(f"more than the {artifact.size} bytes that the lock names")
+                    raise WrongContent(f"more than the {artifact.size} bytes that the lock names")
                 digest.update(chunk)
                 file.write(chunk)
                 yield len(chunk)
         if received < artifact.size:
             raise httpx.RemoteProtocolError(f"ended after {received} of {artifact.size} bytes")
         if digest.hexdigest() != artifact.sha256:
-            raise Wrong(f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}")
+            raise WrongContent(
+                f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}"
+            )
 
     def _go_on(self) -> None:
         if self._stop.is_set():
@@ -225,24 +233,24 @@ def persistently(
     attempts: int = ATTEMPTS,
     passes: Callable[[Exception], bool] = lambda _: False,
 ) -> _Result:
-    """What `action` gives, tried again where that may help, or where the caller knows that an error
-    `passes`: after the pause that a server asks for, or one that grows."""
+    """Return the result of `action`, repeated on transient errors and on errors that `passes`
+    accepts, after the pause that a server asks for, else with exponential backoff."""
     for attempt in range(1, attempts):
         try:
             return action()
-        except (Wrong, httpx.HTTPError) as error:
+        except (WrongContent, httpx.HTTPError) as error:
             if not _is_worth_a_retry(error) and not passes(error):
                 raise
-            sleep(max(_BACKOFF_SECONDS * 2**attempt, _asked_for(error)))
+            sleep(max(_BACKOFF_SECONDS * 2**attempt, _retry_after(error)))
     return action()
 
 
-def _asked_for(error: Exception) -> float:
-    """The pause in seconds of a `Retry-After`, as far as anybody would wait."""
+def _retry_after(error: Exception) -> float:
+    """Return the pause in seconds of a `Retry-After` header, up to a limit."""
     if not isinstance(error, httpx.HTTPStatusError):
         return 0
-    said = error.response.headers.get("Retry-After", "")
-    return min(float(said), _LONGEST_PAUSE_SECONDS) if said.isdecimal() else 0
+    header = error.response.headers.get("Retry-After", "")
+    return min(float(header), _LONGEST_PAUSE_SECONDS) if header.isdecimal() else 0
 
 
 def _is_worth_a_retry(error: Exception) -> bool:
@@ -257,61 +265,63 @@ def read(
     path: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bytes:
-    """The bytes at `path` of the first of `bases` that has it; LookupFailed where none has."""
-    tried = Tried()
+    """Return the bytes at `path` of the first of `bases` that has it, else raise LookupFailed."""
+    failed = FailedAttempts()
     for base in bases:
         url = f"{base}/{path}"
         try:
             return persistently(lambda: _body(client, url)[1], sleep)  # noqa: B023
-        except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
-            tried.add(url, error)
-    if all(map(is_absence, tried.errors)):
+        except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
+            failed.add(url, error)
+    if all(map(is_absence, failed.errors)):
         hint = f"mirrors go under [mirrors] {NVIDIA} in your configuration"
-        raise Absent(f"no server has `{path}`", details=tried.told, hint=hint)
-    raise LookupFailed(f"`{path}` cannot be read", details=tried.told, hint=hint_of(tried.errors))
+        raise Absent(f"no server has `{path}`", details=failed.details, hint=hint)
+    raise LookupFailed(
+        f"`{path}` cannot be read", details=failed.details, hint=hint_of(failed.errors)
+    )
 
 
 def _body(
     client: httpx.Client, url: str, *, accept: str = "*/*", most: int = _MOST_OF_A_PAGE
 ) -> tuple[httpx.URL, bytes]:
-    """Where redirects end, and what is there; Wrong where that has more bytes than `most`."""
+    """Return the final URL and the content; WrongContent where it has more bytes than `most`."""
     content = bytearray()
     with client.stream("GET", url, headers={"Accept": accept}) as response:
         response.raise_for_status()
         for chunk in response.iter_bytes(_CHUNK):
             content += chunk
             if len(content) > most:
-                raise Wrong(f"it has more than {most >> 20} MiB")
+                raise WrongContent(f"it has more than {most >> 20} MiB")
     return response.url, bytes(content)
 
 
 def index_files(
     client: httpx.Client, indexes: Sequence[str], project: str
 ) -> tuple[IndexFile, ...]:
-    """The files of a project, by PyPI's JSON simple API (PEP 691, PEP 700), of all `indexes`;
+    """Return the files of a project in all `indexes`, by PyPI's JSON simple API (PEP 691, PEP 700);
     Absent where none has the project."""
-    found, failures = _listed(client, indexes, project)
-    if not found and failures:
+    files, failures = _list_files(client, indexes, project)
+    if not files and failures:
         raise _unlisted(project, failures)
-    return found
+    return files
 
 
-def _listed(
+def _list_files(
     client: httpx.Client, indexes: Sequence[str], project: str
 ) -> tuple[tuple[IndexFile, ...], Sequence[LookupFailed]]:
-    """The files of a project, and what came of the indexes that list none."""
-    found: list[IndexFile] = []
+    """Return the files of a project, and the errors of the indexes that list none."""
+    files: list[IndexFile] = []
     failures: list[LookupFailed] = []
     for index in indexes:
         try:
-            found += _index_files(client, f"{index}/{project}/")
+            files += _index_files(client, f"{index}/{project}/")
         except LookupFailed as error:
             failures.append(error)
-    return tuple(found), failures
+    return tuple(files), failures
 
 
 def _unlisted(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:
-    """An index that could not be asked may have what the others have not."""
+    """Return the error for a project that no index lists, Absent where all indexes answered."""
     for error in failures:
         if not isinstance(error, Absent):
             return error
@@ -334,9 +344,9 @@ def _index_files(client: httpx.Client, page: str) -> Iterator[IndexFile]:
                 int(file.get("size") or 0),
                 bool(file.get("yanked")),
             )
-    except (httpx.HTTPError, httpx.InvalidURL, Wrong) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
         kind = Absent if is_absence(error) else LookupFailed
-        raise kind(f"{page}: {said(error)}", hint=hint_of([error])) from error
+        raise kind(f"{page}: {message_of(error)}", hint=hint_of([error])) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LookupFailed(
             f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
@@ -346,20 +356,20 @@ def _index_files(client: httpx.Client, page: str) -> Iterator[IndexFile]:
 def index_entry(
     client: httpx.Client, indexes: Sequence[str], artifact: Artifact
 ) -> tuple[str, int]:
-    """URL and size in bytes of `artifact` in package indexes."""
-    found, failures = _listed(client, indexes, artifact.name)
-    for file in found:
+    """Return URL and size in bytes of `artifact` in package indexes."""
+    files, failures = _list_files(client, indexes, artifact.name)
+    for file in files:
         if file.sha256 == artifact.sha256:
             return file.url, file.size
-    if failures and (not found or not all(map(is_absence, failures))):
+    if failures and (not files or not all(map(is_absence, failures))):
         raise _unlisted(artifact.name, failures)
     pages = ", ".join(f"{index}/{artifact.name}/" for index in indexes)
     raise Absent(f"{pages} lists no file with sha256 {artifact.sha256}")
 
 
-def measured(client: httpx.Client, store: Store, url: str, sha256: str) -> tuple[str, int]:
-    """The sha256 and the size in bytes of what is at `url`, which `store` has afterwards where the
-    sha256 is the one that is wanted."""
+def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) -> tuple[str, int]:
+    """Return the sha256 and the size in bytes of the file at `url`; keep it in `store` where it has
+    the expected `sha256`."""
 
     def once(partial: Path) -> tuple[str, int]:
         digest, size = hashlib.sha256(), 0
@@ -371,24 +381,24 @@ def measured(client: httpx.Client, store: Store, url: str, sha256: str) -> tuple
                 file.write(chunk)
         return digest.hexdigest(), size
 
-    wanted = Artifact(URL, url, "", "", 0, sha256)
+    artifact = Artifact(URL, url, "", "", 0, sha256)
     try:
-        with store.incoming(wanted) as partial:
-            found, size = persistently(lambda: once(partial), time.sleep)
-            if found == sha256:
-                store.keep(wanted, partial)
-            return found, size
+        with store.incoming(artifact) as partial:
+            actual, size = persistently(lambda: once(partial), time.sleep)
+            if actual == sha256:
+                store.keep(artifact, partial)
+            return actual, size
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         if is_absence(error):
             hint = "correct the `archive` of the library in matrix.yaml"
-            raise Absent(f"its server has no `{url}` ({said(error)})", hint=hint) from error
-        message = f"`{url}` was not downloaded: {said(error)}"
+            raise Absent(f"its server has no `{url}` ({message_of(error)})", hint=hint) from error
+        message = f"`{url}` was not downloaded: {message_of(error)}"
         raise LookupFailed(message, hint=hint_of([error])) from error
 
 
 @contextmanager
 def http_client(origins: Origins | None = None) -> Iterator[httpx.Client]:
-    """A client that reaches each server as apt and pip do on this machine."""
+    """Yield a client that reaches each server like apt and pip on this machine."""
     from envmatrix.store.access import Route
 
     route = Route((origins or Origins()).access)

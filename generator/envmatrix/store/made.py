@@ -1,7 +1,6 @@
-"""What this cache had the engine make or fetch: the engine's ids, by what identifies an image.
+"""Records of the images that were built or pulled from this cache: the engine's ids by fingerprint.
 
-A label is only a claim, and an image that is derived from another one inherits it; an id is a hash
-of all that an image is.
+A label is only a claim, and derived images inherit it; an id is a hash of the whole image.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from pathlib import Path
 from envmatrix.files import write_whole
 from envmatrix.store.artifacts import cache_directory
 
-_OURS, _FOUND = "ours", "found"
+_OURS, _EXISTING = "ours", "found"
 
 
 @dataclass(frozen=True)
 class Made:
-    """`key` is the fingerprint of an image, or the name of a base."""
+    """Records of images. `key` is the fingerprint of an image, or the name of a base."""
 
     root: Path
 
@@ -28,23 +27,23 @@ class Made:
         return cls(cache_directory() / "made")
 
     def has(self, key: str, image_id: str | None) -> bool:
-        """Whether the image with this id was made of what `key` stands for."""
+        """Return whether the image with this id is recorded for `key`."""
         return image_id is not None and image_id in self._read(key)[2:]
 
     def is_ours(self, key: str) -> bool | None:
-        """Whether the engine had no such image before; None where nothing is noted."""
+        """Return whether the engine had no such image before; None without a record."""
         lines = self._read(key)
         return lines[1] == _OURS if lines else None
 
     def note(self, key: str, image_id: str | None, *, is_ours: bool) -> None:
-        """Note that the engine's image with this id is the one of `key`. What was ours stays so."""
-        _, owner, *ids = self._read(key) or (key, _FOUND)
-        owner = _OURS if is_ours or owner == _OURS else _FOUND
+        """Record the id of the engine's image for `key`. A record that is ours stays so."""
+        _, owner, *ids = self._read(key) or (key, _EXISTING)
+        owner = _OURS if is_ours or owner == _OURS else _EXISTING
         lines = (key, owner, *dict.fromkeys([*ids, *filter(None, [image_id])]))
         write_whole(self._file(key), "".join(f"{line}\n" for line in lines).encode())
 
     def notes(self) -> Iterator[tuple[str, Path]]:
-        """Each key with the file that has its note."""
+        """Yield each key with the file of its record."""
         for file in sorted(self.root.glob("*")):
             if lines := _lines(file):
                 yield lines[0], file
@@ -61,7 +60,7 @@ class Made:
 
 
 def _lines(file: Path) -> tuple[str, ...]:
-    """The lines of a note; none where it is no whole one."""
+    """Return the lines of a record; empty where it is incomplete."""
     try:
         lines = tuple(file.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError):

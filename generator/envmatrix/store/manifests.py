@@ -1,4 +1,4 @@
-"""Manifests and indexes, as registries keep them.
+"""Manifests and indexes, as registries store them.
 
 https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md
 """
@@ -24,7 +24,7 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a registry keeps under a digest or a tag."""
+    """A document that a registry stores under a digest or a tag."""
 
     media_type: str
     content: bytes
@@ -35,36 +35,38 @@ class Manifest:
 
     @property
     def descriptor(self) -> dict[str, Any]:
-        """What refers to it has this."""
+        """The descriptor for references to this document."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
 
     @property
     def document(self) -> Any:
-        return self.read(lambda its: {**its})
+        return self.read(lambda document: {**document})
 
     def rows(self) -> list[dict[str, Any]]:
-        """Of an index, the descriptors of its manifests."""
+        """Return the descriptors of the manifests of an index."""
         return self._descriptors("manifests")
 
     def by_architecture(self) -> dict[str, str]:
-        """Of an index, the digest of each image that says its platform."""
+        """Return architecture -> digest of the images of an index that name their platform."""
         return self.read(
-            lambda its: {
+            lambda document: {
                 row["platform"]["architecture"]: str(row["digest"])
-                for row in its["manifests"]
+                for row in document["manifests"]
                 if "platform" in row
             }
         )
 
     def layers(self) -> list[dict[str, Any]]:
-        """Of an image, the descriptors of its layers."""
+        """Return the descriptors of the layers of an image."""
         return self._descriptors("layers")
 
     def _descriptors(self, key: str) -> list[dict[str, Any]]:
-        return self.read(lambda its: [{**row, "digest": row["digest"]} for row in its[key]])
+        return self.read(
+            lambda document: [{**row, "digest": row["digest"]} for row in document[key]]
+        )
 
     def read(self, part: Callable[[Any], _Part]) -> _Part:
-        """A part of the document; LookupFailed where that is not as the specification has it."""
+        """Return a part of the document; LookupFailed where it violates the specification."""
         try:
             return part(json.loads(self.content))
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:

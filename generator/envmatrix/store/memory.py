@@ -1,4 +1,4 @@
-"""What was worked out from files, kept until one of them changes, or the tool itself."""
+"""A cache of values derived from files, valid until a file or the tool changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from envmatrix.store.artifacts import cache_directory
 
 T = TypeVar("T")
 
-# How many values are kept; where there are more, the older half goes.
+# The limit of cached values; beyond it, the older half is removed.
 _MOST = 1024
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,67 +33,69 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def identity(files: Iterable[Path]) -> bytes:
-    """What files are, by name and content. One that is not there is an input as well."""
+    """Return a hash of files by name and content; a missing file is an input as well."""
     digest = hashlib.sha256()
     for file in sorted(files):
         try:
             content = read_regular(file)
-        except OSError:  # who needs it says what is wrong with it
+        except OSError:  # the code that needs it reports the error
             content = b"absent"
         digest.update(f"{file} {len(content)} ".encode() + content)
     return digest.digest()
 
 
-def remembered(name: str, inputs: bytes, make: Callable[[], T]) -> T:
-    """What `make` makes, from the user's cache where the identity of its `inputs` and the tool are
-    what they were.
+def cached_value(name: str, inputs: bytes, make: Callable[[], T]) -> T:
+    """Return the value of `make`, from the user's cache where the identity of its `inputs` and the
+    tool are unchanged.
 
-    A new value takes the place of the last one of its `name`. What `make` raises is not kept; a
-    cache that cannot be written costs only time.
+    A new value replaces the last one of its `name`. Exceptions of `make` are not cached; a cache
+    that cannot be written costs only time.
     """
-    kept = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:24]
     inputs = _tool() + inputs
     with suppress(OSError):
-        seal, _, content = _read(kept).partition(b"\n")
+        seal, _, content = _read(key).partition(b"\n")
         if seal == _seal(inputs, content):
             with suppress(Exception):  # a pickle fails in any way
                 return cast("T", _Values(io.BytesIO(content)).load())
     value = make()
     content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     with suppress(OSError):
-        _write(kept, _seal(inputs, content) + b"\n" + content)
+        _write(key, _seal(inputs, content) + b"\n" + content)
     return value
 
 
 class _Values(pickle.Unpickler):
-    """Makes our own values, which do nothing when they are made; no function is ever called."""
+    """An unpickler of this package's dataclasses and enums only; no function is ever called."""
 
     def find_class(self, module: str, name: str) -> type:
         if (module, name) == ("datetime", "date"):
             return date
         if not module.startswith("envmatrix.") or not name.isidentifier():
             raise pickle.UnpicklingError(f"{module}.{name} is no value")
-        found = getattr(sys.modules.get(module) or importlib.import_module(module), name, None)
-        if not isinstance(found, type) or not (is_dataclass(found) or issubclass(found, Enum)):
+        value_type = getattr(sys.modules.get(module) or importlib.import_module(module), name, None)
+        if not isinstance(value_type, type) or not (
+            is_dataclass(value_type) or issubclass(value_type, Enum)
+        ):
             raise pickle.UnpicklingError(f"{module}.{name} is no value")
-        return found
+        return value_type
 
 
 def _seal(inputs: bytes, content: bytes) -> bytes:
-    """So that nothing is unpickled of other inputs, or that was damaged."""
+    """Return the checksum that guards against other inputs and damaged content."""
     return hashlib.sha256(inputs + content).hexdigest().encode()
 
 
 @cache
 def _tool() -> bytes:
-    """Changes with the tool's code and facts, and with the interpreter."""
+    """Return a hash of the tool's code and facts, and of the interpreter."""
     digest = hashlib.sha256(f"{sys.version} {envmatrix.__version__}".encode())
     directories = [str(Path(envmatrix.__file__).parent)]
     while directories:
-        for entry in sorted(os.scandir(directories.pop()), key=lambda its: its.name):
+        for entry in sorted(os.scandir(directories.pop()), key=lambda entry: entry.name):
             if not entry.is_dir():
-                found = entry.stat()
-                digest.update(f"{entry.path} {found.st_mtime_ns} {found.st_size}".encode())
+                status = entry.stat()
+                digest.update(f"{entry.path} {status.st_mtime_ns} {status.st_size}".encode())
             elif entry.name != "__pycache__":
                 directories.append(entry.path)
     return digest.digest()
@@ -104,8 +106,8 @@ def _read(name: str) -> bytes:
         _opened() as directory,
         os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb") as handle,
     ):
-        found = os.fstat(handle.fileno())
-        return handle.read() if stat.S_ISREG(found.st_mode) and _is_private(found) else b""
+        status = os.fstat(handle.fileno())
+        return handle.read() if stat.S_ISREG(status.st_mode) and _is_private(status) else b""
 
 
 def _write(name: str, content: bytes) -> None:
@@ -125,7 +127,7 @@ def _write(name: str, content: bytes) -> None:
         os.rename(scratch, name, src_dir_fd=opened, dst_dir_fd=opened)
     everything = list(directory.iterdir())
     if len(everything) > _MOST:
-        for file in sorted(everything, key=lambda its: its.lstat().st_mtime)[: -_MOST // 2]:
+        for file in sorted(everything, key=lambda file: file.lstat().st_mtime)[: -_MOST // 2]:
             file.unlink(missing_ok=True)
 
 
@@ -135,7 +137,7 @@ def _directory() -> Path:
 
 @contextmanager
 def _opened() -> Iterator[int]:
-    """The directory, if nobody else can have written into it: a cache can be shared."""
+    """Yield a descriptor of the directory; PermissionError where other users can write to it."""
     descriptor = os.open(_directory(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not _is_private(os.fstat(descriptor)):
@@ -145,17 +147,17 @@ def _opened() -> Iterator[int]:
         os.close(descriptor)
 
 
-def _is_private(found: os.stat_result) -> bool:
-    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+def _is_private(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _is_others(directory: Path) -> bool:
     try:
-        found = directory.lstat()
+        status = directory.lstat()
     except FileNotFoundError:
         return False
-    return not stat.S_ISREG(found.st_mode) and not (
-        stat.S_ISDIR(found.st_mode) and _is_private(found)
+    return not stat.S_ISREG(status.st_mode) and not (
+        stat.S_ISDIR(status.st_mode) and _is_private(status)
     )
 
 

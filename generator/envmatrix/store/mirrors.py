@@ -1,5 +1,5 @@
-"""Mirrors: a directory, or a repository of a registry, that has files by their sha256. On a machine
-without a network, one of them is all there is.
+"""Mirrors: a directory, or a repository of a registry, with files by their sha256. On a machine
+without a network, a mirror is the only source.
 
 A mirror has the files of a lock, and the layers of its bases, which are files as well.
 """
@@ -28,16 +28,16 @@ _FILE = "application/vnd.envmatrix.file"
 _FILES = "application/vnd.envmatrix.files"
 
 
-class Writable(Mirror, Protocol):
+class WritableMirror(Mirror, Protocol):
     def has(self, content: Content) -> bool: ...
     def put(self, content: Content, file: Path) -> None: ...
 
     def name(self, group: Sequence[Content]) -> None:
-        """Keep the files of `group` for as long as anybody may want them."""
+        """Protect the files of `group` from garbage collection."""
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
+class DirectoryMirror:
     """A mirror with the layout of the artifact store."""
 
     root: Path
@@ -64,12 +64,12 @@ class Directory:
             self._store.keep(content, partial)
 
     def name(self, group: Sequence[Content]) -> None:
-        """Nobody collects garbage here."""
+        """Do nothing: directories have no garbage collection."""
 
 
 @dataclass(frozen=True, slots=True)
-class Repository:
-    """A mirror in a registry: files are blobs, and a manifest for each group keeps them."""
+class RegistryMirror:
+    """A mirror in a registry: files are blobs, and a manifest for each group references them."""
 
     registry: Registry
 
@@ -83,8 +83,8 @@ class Repository:
         self.registry.put_file(file, f"sha256:{content.sha256}")
 
     def name(self, group: Sequence[Content]) -> None:
-        files = sorted(group, key=lambda its: its.sha256)
-        layers = [_described(its) for its in files]
+        files = sorted(group, key=lambda content: content.sha256)
+        layers = [_descriptor(content) for content in files]
         document: Mapping[str, object] = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -93,13 +93,13 @@ class Repository:
             "layers": layers,
         }
         manifest = Manifest(MANIFEST, canonical(document))
-        names = "".join(its.sha256 for its in files)
+        names = "".join(content.sha256 for content in files)
         self.registry.put_manifest(
             f"files-{hashlib.sha256(names.encode()).hexdigest()[:32]}", manifest
         )
 
 
-def _described(content: Content) -> Mapping[str, object]:
+def _descriptor(content: Content) -> Mapping[str, object]:
     return {
         "mediaType": _FILE,
         "digest": f"sha256:{content.sha256}",
@@ -109,22 +109,22 @@ def _described(content: Content) -> Mapping[str, object]:
 
 
 @contextmanager
-def mirror_at(place: str) -> Iterator[Writable]:
-    """The mirror at `place`: a directory, or `oci://` and a repository."""
+def mirror_at(place: str) -> Iterator[WritableMirror]:
+    """Yield the mirror at `place`: a directory, or `oci://` and a repository."""
     if place.startswith(SCHEME):
         repository = place.removeprefix(SCHEME)
         if "/" not in repository.strip("/"):
             hint = f"write `{SCHEME}registry.example/team/files`"
             raise ConfigurationError(Problem(f"`{place}` names no repository", hint=hint))
         with registry(repository) as client:
-            yield Repository(client)
+            yield RegistryMirror(client)
     else:
-        yield Directory(Path(place).expanduser())
+        yield DirectoryMirror(Path(place).expanduser())
 
 
 @contextmanager
 def mirror_of_user() -> Iterator[Mirror | None]:
-    """What $ENVMATRIX_MIRROR names, else `mirror` of the user's configuration, if any."""
+    """Yield the mirror of $ENVMATRIX_MIRROR, else of the user's configuration, if any."""
     place = os.environ.get("ENVMATRIX_MIRROR") or configured_mirror(user_configuration())
     if place is None:
         yield None

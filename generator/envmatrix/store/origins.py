@@ -1,6 +1,6 @@
-"""Where an origin's files are on this machine.
+"""Base URLs of origins on this machine.
 
-A lock names an origin and a path, never a host. The host comes from what is configured here:
+A lock names an origin and a path, never a host. The host comes from the configuration:
 `[mirrors]` of the user's own configuration first, then apt's sources and pip's index.
 """
 
@@ -57,15 +57,15 @@ class AptSource:
 def archive_mirrors(
     sources: Sequence[AptSource], distribution: Distribution, origin: str, codename: str
 ) -> tuple[str, ...]:
-    """Base URLs of a distribution's own archive as apt has them for its release `codename`, best
-    first.
+    """Return base URLs of a distribution's own archive from apt's sources for its release
+    `codename`, best first.
 
     Third parties use other suites or components, or sign with a key of their own; the security
-    archive has other suites. A source that says nothing of this is told by its path, and so are
-    the archives of one distribution.
+    archive has other suites. Sources without such a difference, and the archives of one
+    distribution, are distinguished by their paths.
     """
     others = tuple(f"/{other}" for other in distribution.origins if other != origin)
-    found = [
+    mirrors = [
         source.uri
         for source in sources
         if codename in source.suites
@@ -74,12 +74,12 @@ def archive_mirrors(
         and not source.uri.startswith("cdrom:")
         and not urlsplit(source.uri).path.endswith(others)
     ]
-    found.sort(key=lambda uri: not urlsplit(uri).path.endswith(f"/{origin}"))
-    return tuple(dict.fromkeys(found))
+    mirrors.sort(key=lambda uri: not urlsplit(uri).path.endswith(f"/{origin}"))
+    return tuple(dict.fromkeys(mirrors))
 
 
 def apt_sources(directory: Path) -> tuple[AptSource, ...]:
-    """What apt, configured in `directory`, takes packages from."""
+    """Return the sources of apt that is configured in `directory`."""
     parts = directory / "sources.list.d"
     files = [*sorted(parts.glob("*.sources")), directory / "sources.list"]
     files += sorted(parts.glob("*.list"))
@@ -115,7 +115,7 @@ def parse_one_line(text: str) -> Iterator[AptSource]:
         words = line[2].split()
         keyring = re.search(r"signed-by=(\S+)", line[1] or "")
         snapshot = re.search(r"snapshot=(\S+)", line[1] or "")
-        key, moment = (found[1] if found else "" for found in (keyring, snapshot))
+        key, moment = (match[1] if match else "" for match in (keyring, snapshot))
         yield from _sources(words[:1], words[1:2], words[2:], key, moment)
 
 
@@ -127,13 +127,13 @@ def _sources(
 
 
 def pip_index(help_text: str) -> str | None:
-    """pip's own default index, as `pip install --help` states it."""
+    """Return pip's own default index, from the output of `pip install --help`."""
     match = re.search(r"--index-url.*?\(default\s+(\S+?)\)", help_text, re.DOTALL)
     return match.group(1).rstrip("/") if match else None
 
 
 def running() -> tuple[str, str]:
-    """The distribution that this machine runs and the name of its release, as far as it says."""
+    """Return the distribution of this machine and the name of its release; empty where unknown."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:
@@ -143,7 +143,7 @@ def running() -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Origins:
-    """Looks up each origin once, and only when it is asked for."""
+    """Base URLs of origins, each looked up once, on demand."""
 
     configuration: Path = field(default_factory=user_configuration)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -155,22 +155,24 @@ class Origins:
         return configured_mirrors(self.configuration)
 
     def files(self, origin: str) -> tuple[str, ...]:
-        """Base URLs of the files of `origin`, tried in order."""
+        """Return base URLs of the files of `origin`, tried in order."""
         if origin == PYPI:
             return self.pypi_files
         return self.nvidia if origin == NVIDIA else self.archive(origin)
 
     def archive(self, origin: str) -> tuple[str, ...]:
-        """Base URLs of the archive of a distribution."""
+        """Return base URLs of the archive of a distribution."""
         return tuple(dict.fromkeys(self._bases(origin))) or _unknown(origin, self.configuration)
 
     def snapshots(self, origin: str, epoch: int) -> tuple[str, ...]:
-        """Base URLs of the archive of a distribution as it was at `epoch`, in seconds since 1970,
-        where apt knows a server of snapshots (apt.conf(5), `Acquire::Snapshots::URI`)."""
+        """Return base URLs of the archive of a distribution at `epoch`, in seconds since 1970,
+        of servers in apt's configuration (apt.conf(5), `Acquire::Snapshots::URI`)."""
         if origin in (PYPI, NVIDIA):
             return ()
-        known = load_facts().distributions.values()
-        names = {its.name.lower() for its in known if origin in its.origins} | {origin.lower()}
+        distributions = load_facts().distributions.values()
+        names = {item.name.lower() for item in distributions if origin in item.origins} | {
+            origin.lower()
+        }
         names |= {urlsplit(url).hostname or "" for url in self._bases(origin)}
         templates = [
             value
@@ -178,17 +180,19 @@ class Origins:
             if key.startswith(_SNAPSHOTS) and key.rpartition("::")[2] in names and is_url(value)
         ]
         moments = [
-            its.snapshot for its in self._sources if re.fullmatch(r"\d{8}T\d{6}Z", its.snapshot)
+            source.snapshot
+            for source in self._sources
+            if re.fullmatch(r"\d{8}T\d{6}Z", source.snapshot)
         ]
         # A server takes the archive some hours after it changed, and names the last one before.
         times = (datetime.fromtimestamp(epoch + later, UTC) for later in (43200, 0))
         moments += [f"{time:%Y%m%dT%H%M%SZ}" for time in times]
-        found = (
+        urls = (
             template.replace("@SNAPSHOTID@", moment).rstrip("/")
             for template in templates
             for moment in moments
         )
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(urls))
 
     def _bases(self, origin: str) -> tuple[str, ...]:
         return (*self.mirrors.get(origin, ()), *self._of_apt.get(origin, ()))
@@ -199,12 +203,12 @@ class Origins:
 
     @cached_property
     def _of_apt(self) -> Mapping[str, tuple[str, ...]]:
-        """The archives of the distribution that runs here, where apt has them and HTTP reaches."""
+        """The archives of this machine's distribution in apt's sources with HTTP URLs."""
         name, codename = self.running
         distribution = load_facts().distributions.get(name)
         if distribution is None:
             return {}
-        sources = [its for its in self._sources if is_url(its.uri)]
+        sources = [source for source in self._sources if is_url(source.uri)]
         archives = {
             origin: archive_mirrors(sources, distribution, origin, codename)
             for origin in distribution.origins
@@ -213,20 +217,20 @@ class Origins:
             return archives
         keyrings = ("", Path(distribution.keyring).stem)
         updates = tuple(
-            its.uri
-            for its in sources
-            if Path(its.keyring).stem in keyrings
-            and any(suite.endswith("-security") for suite in its.suites)
+            source.uri
+            for source in sources
+            if Path(source.keyring).stem in keyrings
+            and any(suite.endswith("-security") for suite in source.suites)
         )
         return {**archives, distribution.security: updates}
 
     @cached_property
     def access(self) -> Access:
-        """How servers are reached from here."""
+        """The access to servers from this machine."""
         from envmatrix.store.access import Access  # httpx
 
-        known = load_facts().distributions.values()
-        names = [origin for distribution in known for origin in distribution.origins]
+        distributions = load_facts().distributions.values()
+        names = [origin for distribution in distributions for origin in distribution.origins]
         of_apt = [url for name in names for url in self.mirrors.get(name, ())]
         of_apt += [source.uri for source in self._sources if is_url(source.uri)]
         hosts = frozenset(urlsplit(url).hostname or "" for url in of_apt)
@@ -240,8 +244,8 @@ class Origins:
             return configured
         main = self.access.pip.get("index-url") or self._default_index
         others = self.access.pip.get("extra-index-url", "").split()
-        known = [url.rstrip("/") for url in (main, *others) if url and is_url(url)]
-        return tuple(dict.fromkeys(known)) or _unknown(PYPI_INDEX, self.configuration)
+        indexes = [url.rstrip("/") for url in (main, *others) if url and is_url(url)]
+        return tuple(dict.fromkeys(indexes)) or _unknown(PYPI_INDEX, self.configuration)
 
     @property
     def _default_index(self) -> str | None:
@@ -250,7 +254,7 @@ class Origins:
 
     @property
     def pypi_files(self) -> tuple[str, ...]:
-        """Mirrors of the files themselves; where there is none, the index knows each file's URL."""
+        """Mirrors of the files themselves; without one, the index has each file's URL."""
         return self.mirrors.get(PYPI, ())
 
     @property
@@ -262,13 +266,13 @@ class Origins:
         return configured_keyring(self.configuration)
 
     def sdk(self, name: str) -> Path:
-        """The directory of a licensed SDK, which only its licensee can give."""
-        found = configured_sdks(self.configuration).get(name)
-        if found is None:
+        """Return the directory of a licensed SDK, which only its licensee has."""
+        directory = configured_sdks(self.configuration).get(name)
+        if directory is None:
             message = f"nothing on this machine says where the SDK `{name}` is"
             hint = f"in `{self.configuration}`, {sdk_example(name)}"
             raise ConfigurationError(Problem(message, hint=hint))
-        return found
+        return directory
 
 
 def _unknown(origin: str, configuration: Path) -> tuple[str, ...]:

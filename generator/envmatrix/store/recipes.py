@@ -1,5 +1,4 @@
-"""The Dockerfiles that images were built of, by fingerprint: what lets a plan say which package
-changed, and not only that one did."""
+"""The Dockerfiles of built images, by fingerprint, with which a plan names the changed packages."""
 
 from __future__ import annotations
 

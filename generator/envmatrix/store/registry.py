@@ -1,5 +1,5 @@
-"""A registry of images, by the OCI distribution API: which digests it has, manifests, and small
-blobs. Layers are moved by the engine.
+"""A registry of images, by the OCI distribution API: digests, manifests, and small blobs. Layers
+are moved by the engine.
 
 https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
 """
@@ -34,8 +34,7 @@ _MANIFESTS = ", ".join((INDEX, MANIFEST, f"{_DOCKER}.list.v2+json", f"{_DOCKER}.
 _JOBS = 8
 _CHUNK = 1 << 20
 
-# More references than these are looked for in the list of tags, of so many at once, no more often
-# than that.
+# More references than `_FEW` are looked up in the list of tags, by `_PAGES` pages of `_TAGS` tags.
 _FEW, _TAGS, _PAGES = 16, 1000, 10
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
@@ -45,18 +44,18 @@ Credentials = Callable[[str], "Mapping[str, str] | None"]
 
 
 def credentials_of_docker(host: str) -> Mapping[str, str] | None:
-    """What `docker login` left for `host`, also in a credential helper; None for nothing."""
+    """Return the login of `docker login` for `host`, also from a credential helper, if any."""
     from docker import auth  # 0.2 s that only a registry which asks pays
 
-    found = auth.load_config().resolve_authconfig(host)
-    return {key.lower(): str(value) for key, value in found.items() if value} if found else None
+    account = auth.load_config().resolve_authconfig(host)
+    return {key.lower(): str(value) for key, value in account.items() if value} if account else None
 
 
 class Registry:
     """One repository of a registry. LookupFailed where it does not answer, or refuses.
 
-    `sleep` is the pause between attempts, in seconds. Everything sent is named by its content,
-    so sending it again does no harm.
+    `sleep` is the pause between attempts, in seconds. Requests are idempotent: everything is named
+    by its content.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Registry:
         self._connecting = threading.Lock()
 
     def digests(self, references: Sequence[str]) -> dict[str, str]:
-        """Tag or digest -> digest, of those `references` that are there; asked for side by side."""
+        """Return tag or digest -> digest of the existing `references`, looked up in parallel."""
         failed = threading.Event()
 
         def look_up(reference: str) -> str | None:
@@ -89,55 +88,64 @@ class Registry:
                 raise
 
         with ThreadPoolExecutor(_JOBS) as pool:
-            found = pool.map(look_up, references)
-            return {name: its for name, its in zip(references, found, strict=True) if its}
+            digests = pool.map(look_up, references)
+            return {
+                name: digest for name, digest in zip(references, digests, strict=True) if digest
+            }
 
     def digests_of(self, tags: Mapping[str, str], *, is_its_own: bool) -> dict[str, str]:
-        """Tag -> digest, of those that are there; each is known by its digest, or by the tag.
+        """Return tag -> digest of existing `tags`: tag -> its digest, or the tag where unknown.
 
-        For many, the list of tags tells which there are: only tags whose digest nobody knows are
-        looked up then, and digests that were not put here, if not `is_its_own`.
+        Many tags are checked by the list of tags; only tags without a digest are looked up then,
+        and, without `is_its_own`, digests, which may not be of this repository.
         """
         listed = self.tags() if len(tags) > _FEW else None
-        found = {}
+        confirmed = {}
         if is_its_own and listed:
-            found = {tag: its for tag, its in tags.items() if its != tag and tag in listed}
+            confirmed = {
+                tag: reference
+                for tag, reference in tags.items()
+                if reference != tag and tag in listed
+            }
         unsure = {
-            tag: its
-            for tag, its in tags.items()
-            if tag not in found and (its != tag or listed is None or tag in listed)
+            tag: reference
+            for tag, reference in tags.items()
+            if tag not in confirmed and (reference != tag or listed is None or tag in listed)
         }
         digests = self.digests(list(unsure.values()))
-        return found | {tag: digests[its] for tag, its in unsure.items() if its in digests}
+        return confirmed | {
+            tag: digests[reference] for tag, reference in unsure.items() if reference in digests
+        }
 
     def digest(self, reference: str) -> str | None:
-        """The digest of what is under a tag or digest; None for nothing."""
+        """Return the digest of a tag or digest; None where it does not exist."""
         response = self._ask("HEAD", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
         if response.status_code in GONE:
             return None
-        said = response.headers.get("Docker-Content-Digest", "")
-        if _DIGEST.fullmatch(said):
-            return str(said)
-        found = self.manifest(reference)
-        return found.digest if found and found.document else None
+        header = response.headers.get("Docker-Content-Digest", "")
+        if _DIGEST.fullmatch(header):
+            return str(header)
+        manifest = self.manifest(reference)
+        return manifest.digest if manifest and manifest.document else None
 
     def manifest(self, reference: str) -> Manifest | None:
-        """What is under a tag or digest, checked against a digest; None for nothing."""
+        """Return the manifest of a tag or digest, verified for a digest; None where it does not
+        exist."""
 
         def read() -> Manifest | None:
             response = self._ask("GET", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
             if response.status_code in GONE:
                 return None
-            found = _answer(response)
+            manifest = _answer(response)
             expected = reference if reference.startswith("sha256:") else None
-            self._check(found.content, expected or response.headers.get("Docker-Content-Digest"))
-            return found
+            self._check(manifest.content, expected or response.headers.get("Docker-Content-Digest"))
+            return manifest
 
         return self._persistently(read)
 
     def tags(self) -> frozenset[str] | None:
-        """All of the repository's; None where the registry does not list them, or has too many."""
-        found: set[str] = set()
+        """Return all tags; None where the registry does not list them, or has too many."""
+        tags: set[str] = set()
         url = self._persistently(
             lambda: httpx.URL(f"{self._root()}/tags/list", params={"n": _TAGS})
         )
@@ -149,16 +157,16 @@ class Registry:
                     return None
                 raise
             if response.status_code in GONE:
-                return frozenset(found)  # nothing was ever pushed
+                return frozenset(tags)  # nothing was ever pushed
             page = _answer(response)
-            found.update(page.read(lambda its: [str(tag) for tag in its["tags"] or ()]))
+            tags.update(page.read(lambda document: [str(tag) for tag in document["tags"] or ()]))
             if "next" not in response.links:
-                return frozenset(found)
+                return frozenset(tags)
             url = url.join(response.links["next"]["url"])
         return None
 
     def blob(self, digest: str) -> bytes:
-        """The bytes of a small blob."""
+        """Return the bytes of a small blob."""
 
         def read() -> bytes:
             response = self._ask("GET", f"blobs/{digest}")
@@ -173,8 +181,8 @@ class Registry:
         return self._ask("HEAD", f"blobs/{digest}").status_code == httpx.codes.OK
 
     def stream(self, digest: str) -> Iterator[bytes]:
-        """The bytes of a blob of any size, unchecked; LookupFailed where it is not there."""
-        if not self.has_blob(digest):  # and whoever asks is let in, from here on
+        """Yield the bytes of a blob of any size, unverified; Absent where it does not exist."""
+        if not self.has_blob(digest):  # this also authorises the next request
             raise Absent(f"`{self.repository}` has no blob {digest}")
         headers = {"Authorization": self._authorization} if self._authorization else {}
         with self._client.stream(
@@ -184,7 +192,7 @@ class Registry:
             yield from response.iter_bytes(_CHUNK)
 
     def put_manifest(self, reference: str, manifest: Manifest) -> httpx.Response:
-        """Put `manifest` under a tag, or under its digest; what it names has to be there."""
+        """Put `manifest` under a tag or its digest; the blobs that it names have to exist."""
         headers = {"Content-Type": manifest.media_type}
 
         def put() -> httpx.Response:
@@ -194,14 +202,14 @@ class Registry:
         return self._persistently(put, passes=_is_unsettled)
 
     def put_blob(self, content: bytes, media_type: str) -> dict[str, Any]:
-        """Have `content` there; its descriptor."""
+        """Put `content` unless it exists; return its descriptor."""
         digest = digest_of(content)
         if not self.has_blob(digest):
             self._persistently(lambda: self._upload(digest, content))
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
     def put_file(self, file: Path, digest: str) -> None:
-        """Have the content of `file`, whose digest it is, there; it may be of any size."""
+        """Put the content of `file`, of any size, under its `digest` unless it exists."""
 
         def upload() -> None:
             with file.open("rb") as content:
@@ -217,16 +225,16 @@ class Registry:
         self._once("PUT", url, content=content, headers=headers)
 
     def referrers(self, digest: str) -> list[dict[str, Any]]:
-        """Descriptors of what refers to `digest`: by the API, else by the tag that stands in."""
+        """Return descriptors of the referrers of `digest`: by the API, else by the fallback tag."""
         response = self._ask("GET", f"referrers/{digest}")
         if response.status_code == httpx.codes.OK:
-            found: Manifest | None = _answer(response)
+            index: Manifest | None = _answer(response)
         else:
-            found = self.manifest(digest.replace(":", "-"))
-        return found.rows() if found else []
+            index = self.manifest(digest.replace(":", "-"))
+        return index.rows() if index else []
 
     def attach(self, subject: Mapping[str, Any], artifact_type: str, content: bytes) -> str:
-        """Have `content` refer to the manifest of the descriptor `subject`; its digest."""
+        """Put `content` as a referrer of the descriptor `subject`; return its digest."""
         document = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -242,9 +250,9 @@ class Registry:
         return manifest.digest
 
     def _refer_by_tag(self, digest: str, manifest: Manifest, artifact_type: str) -> None:
-        """What the specification asks of clients of registries without the API."""
+        """Update the fallback tag, as specified for registries without the referrers API."""
         row = {**manifest.descriptor, "artifactType": artifact_type}
-        others = [its for its in self.referrers(digest) if its["digest"] != manifest.digest]
+        others = [other for other in self.referrers(digest) if other["digest"] != manifest.digest]
         document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, row]}
         self.put_manifest(digest.replace(":", "-"), Manifest(INDEX, canonical(document)))
 
@@ -284,11 +292,11 @@ class Registry:
         )
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """The answer of what may be asked again."""
+        """Return the response of an idempotent request, repeated on errors."""
         return self._persistently(lambda: self._once(method, f"{self._root()}/{path}", **options))
 
     def _once(self, method: str, url: str | httpx.URL, **options: Any) -> httpx.Response:
-        """The answer, authorised if need be; to who reads, not found is one."""
+        """Return the response, authorised if needed; `not found` is one for GET and HEAD."""
         response = self._send(method, url, **options)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             with self._connecting:
@@ -311,7 +319,7 @@ class Registry:
         return f"{self._base}/{self._name}"
 
     def _scheme(self) -> str:
-        """https; on loopback, as Docker has it, also http where that is what answers."""
+        """Return https; on loopback, like Docker, http where the server does not use TLS."""
         if not is_loopback(self.host):
             return "https"
         response = self._client.get(f"http://{self.host}/v2/")
@@ -319,7 +327,10 @@ class Registry:
         return "https" if is_tls else "http"
 
     def _authorize(self, response: httpx.Response) -> str:
-        """https://distribution.github.io/distribution/spec/auth/token/"""
+        """Return the value of the `Authorization` header for a challenge.
+
+        https://distribution.github.io/distribution/spec/auth/token/
+        """
         challenge = response.headers.get("WWW-Authenticate", "")
         account = self._credentials(self.host)
         if not challenge.lower().startswith("bearer"):
@@ -336,13 +347,15 @@ class Registry:
             headers = {"Authorization": _basic(account)} if account else {}
             granted = self._client.get(words["realm"], params=query, headers=headers)
         granted.raise_for_status()
-        token = _answer(granted).read(lambda its: its.get("token") or its["access_token"])
+        token = _answer(granted).read(
+            lambda document: document.get("token") or document["access_token"]
+        )
         return f"Bearer {token}"
 
 
 def _is_unsettled(error: Exception) -> bool:
-    """Whether a registry misses a blob of a manifest: one that keeps files, and is asked while
-    somebody else puts the same, may not see it yet."""
+    """Return whether a registry misses a blob of a manifest: a registry on files may not see it yet
+    while another client puts the same blob."""
     if not isinstance(error, httpx.HTTPStatusError):
         return False
     return "MANIFEST_BLOB_UNKNOWN" in error.response.text
@@ -353,7 +366,7 @@ def _answer(response: httpx.Response) -> Manifest:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, with or without a port, is this machine."""
+    """Return whether `host`, with or without a port, is this machine."""
     name = host.rsplit(":", 1)[0].strip("[]")
     try:
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
@@ -368,7 +381,7 @@ def _basic(account: Mapping[str, str]) -> str:
 
 @contextmanager
 def registry(repository: str) -> Iterator[Registry]:
-    """A client that trusts what this machine and its engine trust."""
+    """Yield a client with the trusted certificates of this machine and its engine."""
     timeout = httpx.Timeout(30, connect=5)
     verify = _trust(repository.partition("/")[0])
     with httpx.Client(verify=verify, timeout=timeout, follow_redirects=True) as client:
@@ -376,7 +389,10 @@ def registry(repository: str) -> Iterator[Registry]:
 
 
 def _trust(host: str) -> ssl.SSLContext | bool:
-    """https://docs.docker.com/engine/security/certificates/"""
+    """Return the TLS settings for a host, with Docker's certificates for it.
+
+    https://docs.docker.com/engine/security/certificates/
+    """
     if is_loopback(host):
         return False  # as Docker does: nobody is between this machine and itself
     context = ssl.create_default_context()

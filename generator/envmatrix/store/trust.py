@@ -1,4 +1,4 @@
-"""Trust groups: whose libraries may use each other's compiled objects."""
+"""Trust groups: sets of libraries that may use each other's compiled objects."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from envmatrix.confined import Area
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.store.checkouts import NOTES, known, remember
+from envmatrix.store.checkouts import NOTES, recorded_checkouts, remember
 
 # The user's choice for a whole machine or CI job, instead of `[trust]` of the configuration.
 VARIABLE = "ENVMATRIX_TRUST_GROUP"
 
-# Objects of other layouts, and of keys that knew less, are in other directories.
+# Objects of other layouts, and of older keys, are in other directories.
 DIRECTORY = "objects-2"
 
 _REPOSITORY = "repository"
@@ -70,7 +70,7 @@ def directories(cache: Path) -> Iterator[Path]:
 def is_needed(directory: Path) -> bool:
     """Return whether a checkout may need the caches of a group: one that used them is there, or
     nobody noted that it did."""
-    roots = known(directory)
+    roots = recorded_checkouts(directory)
     return not roots or any(root.is_dir() for root in roots)
 
 

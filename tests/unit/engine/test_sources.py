@@ -17,7 +17,7 @@ from envmatrix.lock.libraries import Libraries, source_request
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.matrix.model import LibrarySource
 from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import measured
+from envmatrix.store.fetch import measure_download
 
 
 def packed(files: Mapping[str, str], mode: str = "w:gz") -> bytes:
@@ -203,7 +203,7 @@ def locked(content: bytes, cache: Path) -> PackageSet:
     with httpx.Client(transport=transport) as client:
         libraries = Libraries(
             nothing, nothing, nothing, nothing,
-            partial(measured, client, store), partial(sources.tree, cache, store),
+            partial(measure_download, client, store), partial(sources.tree, cache, store),
         )  # fmt: skip
         return libraries.resolve(
             source_request(LibrarySource("archive", "https://h.example/lib.tgz", digest), None)

@@ -23,7 +23,14 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.store.access import Access
 from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import ATTEMPTS, Fetcher, index_entry, index_files, measured, read
+from envmatrix.store.fetch import (
+    ATTEMPTS,
+    Fetcher,
+    index_entry,
+    index_files,
+    measure_download,
+    read,
+)
 from envmatrix.store.origins import Origins
 
 BASES = ("http://first.example/debian", "http://second.example/debian")
@@ -441,7 +448,7 @@ def test_an_archive_that_its_server_has_not_is_told_from_one_that_is_out_of_reac
         httpx.Client(transport=httpx.MockTransport(answers(trouble))) as client,
         pytest.raises(LookupFailed, match=f"`{url}`") as told,
     ):
-        measured(client, Store(tmp_path), url, "0" * 64)
+        measure_download(client, Store(tmp_path), url, "0" * 64)
     assert isinstance(told.value, Absent) == is_absent
     assert hint in str(told.value.hint)
 
@@ -450,9 +457,9 @@ def test_an_archive_is_kept_where_it_is_the_one_that_is_wanted(tmp_path: Path) -
     store, digest = Store(tmp_path), hashlib.sha256(b"content").hexdigest()
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"content"))
     with httpx.Client(transport=transport) as client:
-        assert measured(client, store, "http://h/a.tgz", "0" * 64) == (digest, 7)
+        assert measure_download(client, store, "http://h/a.tgz", "0" * 64) == (digest, 7)
         assert not [its for its in (tmp_path / "sha256").rglob("*") if its.is_file()]
-        assert measured(client, store, "http://h/a.tgz", digest) == (digest, 7)
+        assert measure_download(client, store, "http://h/a.tgz", digest) == (digest, 7)
     assert store.verified(Artifact(URL, "http://h/a.tgz", "a", "1", 7, digest))
     assert not [*(tmp_path / "partial").iterdir()]
 

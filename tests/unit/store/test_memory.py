@@ -12,7 +12,7 @@ import envmatrix
 from envmatrix.errors import Position
 from envmatrix.files import write_whole
 from envmatrix.store import memory
-from envmatrix.store.memory import identity, remembered
+from envmatrix.store.memory import cached_value, identity
 
 
 class Counted:
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_what_no_file_has_changed_is_not_made_again(make: Counted, file: Path) -> None:
-    assert [remembered("n", identity([file]), make) for _ in range(3)] == [1, 1, 1]
+    assert [cached_value("n", identity([file]), make) for _ in range(3)] == [1, 1, 1]
 
 
 def change(file: Path) -> None:
@@ -56,27 +56,27 @@ def change(file: Path) -> None:
 def test_what_changed_is_made_anew(
     make: Counted, file: Path, touch: Callable[[Path], None]
 ) -> None:
-    remembered("n", identity([file]), make)
+    cached_value("n", identity([file]), make)
     touch(file)
-    assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
 def test_a_file_more_is_a_change(make: Counted, file: Path, tmp_path: Path) -> None:
-    remembered("n", identity([file]), make)
-    assert remembered("n", identity([file, tmp_path / "absent"]), make) == 2
+    cached_value("n", identity([file]), make)
+    assert cached_value("n", identity([file, tmp_path / "absent"]), make) == 2
 
 
 def test_each_name_has_its_own(make: Counted) -> None:
-    assert [remembered(name, b"", make) for name in ("n", "m", "n", "m")] == [1, 2, 1, 2]
+    assert [cached_value(name, b"", make) for name in ("n", "m", "n", "m")] == [1, 2, 1, 2]
 
 
 def test_another_tool_remembers_nothing(
     make: Counted, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remembered("n", identity([file]), make)
+    cached_value("n", identity([file]), make)
     monkeypatch.setattr(envmatrix, "__version__", "another")
     memory._tool.cache_clear()
-    assert remembered("n", identity([file]), make) == 2
+    assert cached_value("n", identity([file]), make) == 2
     memory._tool.cache_clear()
 
 
@@ -84,18 +84,18 @@ def test_another_tool_remembers_nothing(
 def test_what_was_damaged_is_made_anew(
     make: Counted, file: Path, cache: Path, damage: bytes
 ) -> None:
-    remembered("n", identity([file]), make)
+    cached_value("n", identity([file]), make)
     (kept,) = cache.iterdir()
     kept.write_bytes(damage)
-    assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
 def test_what_others_can_write_is_not_trusted(make: Counted, file: Path, cache: Path) -> None:
-    remembered("n", identity([file]), make)
+    cached_value("n", identity([file]), make)
     (kept,) = cache.iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     kept.chmod(0o620)
-    assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
 def test_a_directory_that_others_can_write_is_begun_anew(
@@ -103,11 +103,11 @@ def test_a_directory_that_others_can_write_is_begun_anew(
 ) -> None:
     before = os.umask(0o002)
     try:
-        remembered("n", identity([file]), make)
+        cached_value("n", identity([file]), make)
         assert cache.stat().st_mode & 0o777 == 0o700
         cache.chmod(0o775)
         (cache / "planted").touch()
-        assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
+        assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
     finally:
         os.umask(before)
     assert cache.stat().st_mode & 0o777 == 0o700
@@ -115,14 +115,14 @@ def test_a_directory_that_others_can_write_is_begun_anew(
 
 
 def test_nothing_is_read_through_a_link(make: Counted, file: Path, cache: Path) -> None:
-    remembered("n", identity([file]), make)
+    cached_value("n", identity([file]), make)
     (kept,) = cache.iterdir()
     moved = kept.rename(cache.parent / "elsewhere")
     kept.symlink_to(moved)
-    assert [remembered("n", identity([file]), make) for _ in range(2)] == [2, 2]
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
     real = cache.rename(cache.parent / "real")
     cache.symlink_to(real)
-    assert [remembered("n", identity([file]), make) for _ in range(2)] == [3, 3]
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [3, 3]
     assert not cache.is_symlink()
 
 
@@ -145,19 +145,19 @@ class OwnProgram(Program):
 def test_nothing_that_is_kept_can_run(
     make: Counted, file: Path, cache: Path, tmp_path: Path, program: type[Program]
 ) -> None:
-    remembered("n", identity([file]), make)
+    cached_value("n", identity([file]), make)
     (kept,) = cache.iterdir()
     content = pickle.dumps(program(tmp_path / "ran"))
     seal = memory._seal(memory._tool() + identity([file]), content)
     kept.write_bytes(seal + b"\n" + content)
-    assert remembered("n", identity([file]), make) == 2
+    assert cached_value("n", identity([file]), make) == 2
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("value", [Position("f", 1, 2), (date(2026, 1, 2), None, ("a", {"b": 1}))])
 def test_values_of_ours_are_kept(file: Path, value: object) -> None:
-    remembered("n", identity([file]), lambda: value)
-    assert remembered("n", identity([file]), lambda: None) == value
+    cached_value("n", identity([file]), lambda: value)
+    assert cached_value("n", identity([file]), lambda: None) == value
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_an_error_is_not_kept(make: Counted, cache: Path) -> None:
         raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"):
-        remembered("n", b"", fail)
+        cached_value("n", b"", fail)
     assert not cache.exists()
 
 
@@ -179,16 +179,16 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
 ) -> None:
     cache.parent.mkdir()
     cache.write_text("no directory")
-    assert [remembered("n", identity([file]), make) for _ in range(2)] == [1, 2]
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [1, 2]
 
 
 def test_the_oldest_go_first(make: Counted, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_MOST", 2)
-    remembered("first", b"", make)
+    cached_value("first", b"", make)
     (first,) = cache.iterdir()
     os.utime(first, (0, 0))
-    remembered("second", b"", make)
+    cached_value("second", b"", make)
     assert len(list(cache.iterdir())) == 2
-    remembered("third", b"", make)
+    cached_value("third", b"", make)
     assert len(list(cache.iterdir())) == 1
     assert first not in cache.iterdir()
