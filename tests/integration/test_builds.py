@@ -13,7 +13,7 @@ import pytest
 
 from envmatrix.engine.buildx import Build, Buildx
 from envmatrix.engine.progress import BuildProgress
-from envmatrix.engine.workshop import shown
+from envmatrix.engine.workshop import run_in_image
 from envmatrix.errors import EngineError
 from envmatrix.plan.images import Image
 
@@ -83,7 +83,7 @@ def test_no_build_and_no_container_has_the_proxies_of_dockers_client(
     Buildx().build(build, BuildProgress())
 
     try:
-        assert "PATH=" in (said := shown(name, "amd64", "sh", "-c", "cat /env; env"))
+        assert "PATH=" in (said := run_in_image(name, "amd64", "sh", "-c", "cat /env; env"))
         kept = engine.images.get(name)
         assert "secret" not in f"{said}{kept.history()}{kept.attrs}"
     finally:

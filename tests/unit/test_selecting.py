@@ -22,7 +22,7 @@ LISTED = """\
 """
 
 
-def selected(root: Path, listed: Ended, *, by_ninja: bool = True) -> Selection:
+def selected(root: Path, listed: ContainerResult, *, by_ninja: bool = True) -> Selection:
     testing = ctest_in(root, listed)
     with testing.runner.place.build.opened() as build:
         for name, text in {"ninja.graph": GRAPH, "ninja.deps": DEPS}.items() if by_ninja else ():
@@ -31,22 +31,22 @@ def selected(root: Path, listed: Ended, *, by_ninja: bool = True) -> Selection:
 
 
 def test_tests_are_those_that_ctest_lists(tmp_path: Path) -> None:
-    assert selected(tmp_path, Ended(0, LISTED)).tests == {
+    assert selected(tmp_path, ContainerResult(0, LISTED)).tests == {
         "t": "depends on `tests/t.cpp`",
         "later": "depends on the test `t`",
     }
 
 
 def test_all_tests_run_where_ctest_lists_none(tmp_path: Path) -> None:
-    failed = selected(tmp_path, Ended(1, LISTED))
+    failed = selected(tmp_path, ContainerResult(1, LISTED))
     assert failed.tests is None
     assert failed.reason.startswith("list of `")
-    unreadable = selected(tmp_path, Ended(0, "no list"))
+    unreadable = selected(tmp_path, ContainerResult(0, "no list"))
     assert unreadable.tests is None
     assert unreadable.reason.startswith("the list of tests of `ctest` cannot be read: ")
 
 
 def test_all_tests_run_where_ninja_did_not_build(tmp_path: Path) -> None:
-    found = selected(tmp_path, Ended(0, LISTED), by_ninja=False)
+    found = selected(tmp_path, ContainerResult(0, LISTED), by_ninja=False)
     assert found.reason == "only builds with ninja and CTest tell what tests depend on"
     assert found.tests is None

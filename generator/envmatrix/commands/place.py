@@ -151,7 +151,7 @@ class Cell:
             library=library.with_sm(self.planned.toolchain.sm),
             root=self.workspace.root,
             source=self._source(library),
-            caches=self._trust.used(cache_directory(), self.workspace.root, library.trust),
+            caches=self._trust.register(cache_directory(), self.workspace.root, library.trust),
             compiler=self.compiler,
             runtime=self.runtime,
             names=self.names,

@@ -45,7 +45,7 @@ def unpack(file: Path, name: str, target: Path) -> None:
     try:
         shutil.rmtree(inside, ignore_errors=True)
         inside.mkdir(parents=True)
-        with _explained(name), _Tree(inside, file) as tree:
+        with _translate_errors(name), _Tree(inside, file) as tree:
             root = tree.fill(strips=True)
         if target.is_symlink() or target.is_file():
             target.unlink()
@@ -58,7 +58,7 @@ def unpack(file: Path, name: str, target: Path) -> None:
 
 def unpack_wheel(file: Path, target: Path) -> None:
     """Add the modules of a wheel to the directory `target`, for PYTHONPATH."""
-    with _explained(file.name), _Tree(target, file, _installed) as tree:
+    with _translate_errors(file.name), _Tree(target, file, _installed_name) as tree:
         tree.fill(strips=False)
 
 
@@ -70,11 +70,11 @@ def check_links(directory: Path, name: str) -> None:
         for file in map(Path(parent).joinpath, itertools.chain(*names)):
             if file.is_symlink():
                 links[file.relative_to(directory).parts] = os.readlink(file)  # noqa: PTH115 -- as written
-    with _explained(name):
+    with _translate_errors(name):
         links.check()
 
 
-def _installed(name: Name) -> Name:
+def _installed_name(name: Name) -> Name:
     """Return the installed name of a file in a wheel.
 
     https://packaging.python.org/en/latest/specifications/binary-distribution-format/
@@ -83,12 +83,12 @@ def _installed(name: Name) -> Name:
     return name[2:] if is_module else name
 
 
-def _as_it_is(name: Name) -> Name:
+def _unchanged(name: Name) -> Name:
     return name
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     try:
         yield
     except BadArchive as error:
@@ -107,7 +107,7 @@ class _Links(dict[Name, str]):
         """Raise BadArchive for a link that leads out of the directory `top`."""
         for name, target in self.items():
             if not self._is_inside(name, target, top):
-                raise BadArchive(f"the link {_shown('/'.join(name))} leads out of it")
+                raise BadArchive(f"the link {_quote('/'.join(name))} leads out of it")
 
     def _is_inside(self, name: Name, target: str, top: Name) -> bool:
         """Return whether a link, followed like the kernel through the others, stays below `top`."""
@@ -137,7 +137,7 @@ class _Tree:
     """A directory that is filled from an archive. Links are in it only at the end."""
 
     def __init__(
-        self, directory: Path, archive: Path, place: Callable[[Name], Name] = _as_it_is
+        self, directory: Path, archive: Path, place: Callable[[Name], Name] = _unchanged
     ) -> None:
         self._directory = directory
         self._archive = archive
@@ -183,7 +183,7 @@ class _Tree:
         name = self._place(_name(entry.name))
         if not name:
             if entry.kind is not EntryKind.DIRECTORY:
-                raise BadArchive(f"{_shown(entry.name)} is no name of a file")
+                raise BadArchive(f"{_quote(entry.name)} is no name of a file")
             return
         match entry.kind:
             case EntryKind.DIRECTORY:
@@ -215,7 +215,7 @@ class _Tree:
                 self._links[name] = self._links[other]
             return
         if not other:
-            raise BadArchive(f"the link {_shown('/'.join(name))} names no file")
+            raise BadArchive(f"the link {_quote('/'.join(name))} names no file")
         try:
             source = os.dup(self._open(other[:-1]))
             try:
@@ -229,7 +229,7 @@ class _Tree:
             finally:
                 os.close(source)
         except FileNotFoundError as error:
-            shown = _shown("/".join(name))
+            shown = _quote("/".join(name))
             raise BadArchive(f"the link {shown} names a file that is not before it") from error
 
     @contextmanager
@@ -241,7 +241,7 @@ class _Tree:
             with suppress(FileNotFoundError):
                 os.unlink(last, dir_fd=parent)
         except (IsADirectoryError, PermissionError) as error:
-            raise BadArchive(f"{_shown('/'.join(name))} is a directory as well") from error
+            raise BadArchive(f"{_quote('/'.join(name))} is a directory as well") from error
         yield parent, last
 
     def _open(self, name: Name) -> int:
@@ -259,7 +259,7 @@ class _Tree:
                     opened = inner
             except NotADirectoryError as error:
                 os.close(opened)
-                shown = _shown("/".join(name[:depth]))
+                shown = _quote("/".join(name[:depth]))
                 raise BadArchive(f"{shown} is a directory, and a file or a link as well") from error
             except BaseException:
                 os.close(opened)
@@ -273,18 +273,18 @@ def _name(text: str) -> Name:
     """Return the parts of a name in an archive; BadArchive where it is not allowed."""
     parts = tuple(part for part in text.split("/") if part not in ("", "."))
     if text.startswith("/") or ".." in parts:
-        raise BadArchive(f"{_shown(text)} leads out of it")
+        raise BadArchive(f"{_quote(text)} leads out of it")
     if "\0" in text:
-        raise BadArchive(f"{_shown(text)} is no name of a file")
+        raise BadArchive(f"{_quote(text)} is no name of a file")
     if len(parts) > _DEPTH:
-        raise BadArchive(f"{_shown(text)} is more than {_DEPTH} directories deep")
+        raise BadArchive(f"{_quote(text)} is more than {_DEPTH} directories deep")
     try:
         is_long = len(os.fsencode(text)) > _PATH_BYTES
         is_long = is_long or any(len(os.fsencode(part)) > _NAME_BYTES for part in parts)
     except UnicodeError as error:
-        raise BadArchive(f"{_shown(text)} is no name of a file") from error
+        raise BadArchive(f"{_quote(text)} is no name of a file") from error
     if is_long:
-        raise BadArchive(f"the name {_shown(text)} is too long")
+        raise BadArchive(f"the name {_quote(text)} is too long")
     return parts
 
 
@@ -295,11 +295,11 @@ def _target(entry: ArchiveEntry) -> str:
     except UnicodeError:
         is_wrong = True
     if is_wrong:
-        raise BadArchive(f"the link {_shown(entry.name)} leads nowhere")
+        raise BadArchive(f"the link {_quote(entry.name)} leads nowhere")
     if target.startswith("/"):
-        raise BadArchive(f"the link {_shown(entry.name)} leads out of it")
+        raise BadArchive(f"the link {_quote(entry.name)} leads out of it")
     return target
 
 
-def _shown(name: str) -> str:
+def _quote(name: str) -> str:
     return f"`{name}`" if len(name) <= 100 else f"`{name[:99]}…`"

@@ -132,7 +132,7 @@ class Buildx:
         with TemporaryDirectory(prefix="envmatrix-") as scratch:
             metadata = Path(scratch) / "metadata.json"
             archive = Path(scratch) / "image.tar" if build.means.builder else None
-            with self._started(command(build, metadata, archive)) as process:
+            with self._start(command(build, metadata, archive)) as process:
                 for line in _stderr(process):
                     progress.feed(line)
             if process.returncode:
@@ -148,7 +148,7 @@ class Buildx:
                 os.killpg(process.pid, signal.SIGINT)
 
     @contextmanager
-    def _started(self, argv: list[str]) -> Iterator[subprocess.Popen[str]]:
+    def _start(self, argv: list[str]) -> Iterator[subprocess.Popen[str]]:
         """Start a child in its own session, so that Ctrl-C reaches it once, through `interrupt`."""
         try:
             process = subprocess.Popen(

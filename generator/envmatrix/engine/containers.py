@@ -52,7 +52,7 @@ _WAKE = signal.SIGURG
 Stop = Literal["timeout", "disk", "output"]
 # Called with the output of a container as it comes: 0 for standard output or 1 for standard error,
 # and some bytes.
-Heard = Callable[[int, bytes], None]
+OnOutput = Callable[[int, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ContainerResult:
     """The end of a container. `stdout` is empty unless the specification has `keeps_stdout`;
     `stopped` is the limit at which it was killed; `out_of_memory`: the kernel killed a process."""
 
@@ -105,37 +105,37 @@ class Ended:
     out_of_memory: bool = False
 
 
-def run(client: docker.DockerClient, spec: ContainerSpec, heard: Heard) -> Ended:
-    """Run `spec.command` to its end and pass its output to `heard`. Child processes end with it.
+def run(client: docker.DockerClient, spec: ContainerSpec, on_output: OnOutput) -> ContainerResult:
+    """Run `spec.command` to its end and pass its output to `on_output`. Child processes end too.
     EngineError where the container cannot start or the engine fails."""
     from docker.errors import DockerException
 
     try:
         with (
-            _created(client, spec) as container,
-            _attached(client, container) as output,
-            _watched(container, spec) as stopped,
+            _create(client, spec) as container,
+            _attach(client, container) as output,
+            _watch(container, spec) as stopped,
         ):
             container.start()
-            stdout = _follow(output, heard, stopped, keeps_stdout=spec.keeps_stdout)
+            stdout = _follow(output, on_output, stopped, keeps_stdout=spec.keeps_stdout)
             status = int(container.wait()["StatusCode"])
             container.reload()
         out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
         status = TIMED_OUT if stopped.reason == "timeout" else status
-        return Ended(status, stdout, stopped.reason, out_of_memory)
+        return ContainerResult(status, stdout, stopped.reason, out_of_memory)
     except (DockerException, OSError) as error:
         raise EngineError(f"the container of `{spec.image}` failed: {error}") from error
 
 
 def shell(client: docker.DockerClient, spec: ContainerSpec) -> int:
     """Run `spec.command` at this terminal in a container like those of `run`; return its status."""
-    with _created(client, spec, tty=True, stdin_open=True) as container:
+    with _create(client, spec, tty=True, stdin_open=True) as container:
         program = ["docker", "start", "--attach", "--interactive", str(container.name)]
         return subprocess.call(program)
 
 
 @contextmanager
-def _created(client: docker.DockerClient, spec: ContainerSpec, **more: Any) -> Iterator[Container]:
+def _create(client: docker.DockerClient, spec: ContainerSpec, **more: Any) -> Iterator[Container]:
     """Create a container, not started yet, that is removed after the block."""
     from docker.errors import DockerException
 
@@ -207,7 +207,7 @@ _Chunks = tuple[bytes | None, bytes | None]
 
 
 @contextmanager
-def _attached(client: docker.DockerClient, container: Container) -> Iterator[Iterator[_Chunks]]:
+def _attach(client: docker.DockerClient, container: Container) -> Iterator[Iterator[_Chunks]]:
     """Attach to the container: yield chunks of its stdout and stderr, as they come."""
     stream = client.api.attach(str(container.id), stdout=True, stderr=True, stream=True, demux=True)
     # docker-py leaves this to its caller; the stream's own `close` leaves the connection open.
@@ -234,16 +234,16 @@ class _Stopped:
 
 
 def _follow(
-    output: Iterator[_Chunks], heard: Heard, stopped: _Stopped, *, keeps_stdout: bool
+    output: Iterator[_Chunks], on_output: OnOutput, stopped: _Stopped, *, keeps_stdout: bool
 ) -> str:
-    """Pass output to `heard`; return the standard output where `keeps_stdout`."""
+    """Pass output to `on_output`; return the standard output where `keeps_stdout`."""
     stdout: list[bytes] = []
     size = 0
     for chunks in output:
         for stream, chunk in enumerate(chunks):
             if not chunk:
                 continue
-            heard(stream, chunk)
+            on_output(stream, chunk)
             if keeps_stdout and stream == 0 and size <= _MOST_STDOUT:
                 stdout.append(chunk)
                 size += len(chunk)
@@ -255,7 +255,7 @@ def _follow(
 
 
 @contextmanager
-def _watched(container: Container, spec: ContainerSpec) -> Iterator[_Stopped]:
+def _watch(container: Container, spec: ContainerSpec) -> Iterator[_Stopped]:
     """Kill the container at a limit while the block runs; signals to this program are handled
     meanwhile."""
     stopped = _Stopped(container)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from envmatrix.engine.transfer import unpublished
+from envmatrix.engine.transfer import absence_message
 from envmatrix.errors import Absent, ConfigurationError, EnvmatrixError, LookupFailed, Problem
 from envmatrix.matrix.model import Signer
 from envmatrix.store.registry import is_loopback, registry
@@ -50,23 +50,23 @@ class Cosign:
         it one by one, so that none of another signer hides the right one.
         """
         if self.signer.key is None:
-            return self._holds("--experimental-oci11=true", *self._identity(), image)
-        key = f"--key={self._public()}"
-        return any(self._is_by(key, image, *signature) for signature in _signatures(image))
+            return self._verifies("--experimental-oci11=true", *self._identity_options(), image)
+        key = f"--key={self._public_key()}"
+        return any(self._is_signed_with(key, image, *signature) for signature in _signatures(image))
 
-    def _is_by(self, key: str, image: str, payload: bytes, signature: str) -> bool:
+    def _is_signed_with(self, key: str, image: str, payload: bytes, signature: str) -> bool:
         with TemporaryDirectory(prefix="envmatrix-") as scratch:
             files = Path(scratch, "payload"), Path(scratch, "signature")
             files[0].write_bytes(payload)
             files[1].write_text(signature, encoding="utf-8")
             files_of_signature = (f"--payload={files[0]}", f"--signature={files[1]}")
             # A key needs no transparency log, which is not reachable in an air gap.
-            return self._holds(key, "--insecure-ignore-tlog=true", *files_of_signature, image)
+            return self._verifies(key, "--insecure-ignore-tlog=true", *files_of_signature, image)
 
-    def _holds(self, *arguments: str) -> bool:
+    def _verifies(self, *arguments: str) -> bool:
         done = self._run("verify", *arguments)
         if done.returncode and "MANIFEST_UNKNOWN" in done.stderr:
-            raise _absent(arguments[-1])
+            raise _absence(arguments[-1])
         if done.returncode and done.returncode not in _UNSIGNED:
             raise LookupFailed(
                 f"the signature of `{arguments[-1]}` cannot be read",
@@ -81,7 +81,7 @@ class Cosign:
             "sign",
             "--recursive",
             "--registry-referrers-mode=oci-1-1",
-            *self._by(),
+            *self._signing_options(),
             *images,
         )
         if done.returncode:
@@ -90,13 +90,13 @@ class Cosign:
                 f"`{images[-1]}` was not signed", details=_messages(done), hint=hint
             )
 
-    def _identity(self) -> Sequence[str]:
+    def _identity_options(self) -> Sequence[str]:
         return (
             f"--certificate-identity={self.signer.identity}",
             f"--certificate-oidc-issuer={self.signer.issuer}",
         )
 
-    def _by(self) -> Sequence[str]:
+    def _signing_options(self) -> Sequence[str]:
         if not self.signer.key:
             return ("--yes",)
         if self.key is None:
@@ -104,7 +104,7 @@ class Cosign:
             raise ConfigurationError(Problem("nothing says what to sign with", hint=hint))
         return ("--yes", f"--key={self.key}", "--tlog-upload=false")
 
-    def _public(self) -> Path:
+    def _public_key(self) -> Path:
         file = self.root / str(self.signer.key)
         if not file.is_file():
             hint = "commit the public half: `cosign generate-key-pair` writes it"
@@ -137,7 +137,7 @@ def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
     repository, _, digest = image.partition("@")
     with registry(repository) as client:
         if client.digest(digest) is None:
-            raise _absent(image)
+            raise _absence(image)
         for row in client.referrers(digest):
             manifest = client.manifest(row["digest"]) if row.get("artifactType") == _KIND else None
             for layer in manifest.layers() if manifest else ():
@@ -145,8 +145,8 @@ def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
                     yield client.blob(layer["digest"]), signature
 
 
-def _absent(image: str) -> Absent:
-    message, remedy = unpublished(image)
+def _absence(image: str) -> Absent:
+    message, remedy = absence_message(image)
     return Absent(message, hint=remedy)
 
 

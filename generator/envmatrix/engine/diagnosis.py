@@ -119,7 +119,7 @@ def _client(facts: HostFacts) -> Finding:
 def _buildx(facts: HostFacts) -> Finding:
     version, hint = facts.docker.buildx, f"install Docker buildx {MINIMUM_BUILDX} or newer"
     if version:
-        return _versioned("buildx", version, MINIMUM_BUILDX, hint)
+        return _check_version("buildx", version, MINIMUM_BUILDX, hint)
     if facts.docker.client and facts.has_buildx_plugin:
         message = f"installed, but `{facts.clients[0]}` does not find it"
         hint = "remove that client, or put a newer one before it on PATH"
@@ -130,7 +130,7 @@ def _buildx(facts: HostFacts) -> Finding:
 def _engine(facts: HostFacts) -> Finding:
     upgrade = f"install Docker Engine {MINIMUM_ENGINE} or newer"
     if engine := facts.docker.engine:
-        return _versioned("engine", engine.version, MINIMUM_ENGINE, upgrade)
+        return _check_version("engine", engine.version, MINIMUM_ENGINE, upgrade)
     if message_and_hint := _unusable(facts):
         return Finding("engine", False, *message_and_hint)
     message = "not running" if facts.dockerd else "not installed"
@@ -214,7 +214,7 @@ def _emulation(facts: HostFacts) -> Iterator[Finding]:
         yield Finding("emulation", True, foreign, required=False)
 
 
-def _versioned(name: str, version: str, minimum: str, hint: str) -> Finding:
+def _check_version(name: str, version: str, minimum: str, hint: str) -> Finding:
     if _at_least(version, minimum):
         return Finding(name, True, version)
     return Finding(name, False, f"{version} is older than {minimum}", hint)

@@ -136,7 +136,7 @@ def commit(url: str, revision: str) -> str:
     """Return the commit of a branch, a tag or a commit hash in the repository at `url`."""
     if _WHOLE.fullmatch(revision):
         return revision
-    repository = _named(url)
+    repository = _parse_repository(url)
     names = (f"refs/heads/{revision}", f"refs/tags/{revision}", f"refs/tags/{revision}^{{}}")
     if re.search(r"[\0-\x20\x7f*?\[\\^~:]|\.\.|^-", revision):
         raise LookupFailed(
@@ -160,10 +160,10 @@ def commit(url: str, revision: str) -> str:
 def check_out(url: str, commit: str, target: Path) -> Mapping[str, str]:
     """Write the files of a commit with those of its submodules to `target`, and nothing of git's
     own. Return the commits, as the lock has them."""
-    return {COMMIT: commit, **dict(_check_out(_named(url), commit, target))}
+    return {COMMIT: commit, **dict(_check_out(_parse_repository(url), commit, target))}
 
 
-def _named(url: str) -> _Repository:
+def _parse_repository(url: str) -> _Repository:
     if not url or url.startswith("-") or re.search(r"[\0-\x1f\x7f]", url):
         raise LookupFailed(f"`{url}` is no URL of a git repository")
     is_path = "://" not in url and Path(url).exists()
@@ -229,8 +229,8 @@ def _submodules(
                 f"`.gitmodules` of {repository} has no URL of the submodule `{path}`",
                 hint="`git submodule add` writes it",
             )
-        url = _without_login(_resolved(rows["url"], repository.url))
-        _named(url)
+        url = _without_login(_resolve_url(rows["url"], repository.url))
+        _parse_repository(url)
         yield (
             replace(repository, url=url, path=path, depth=repository.depth + 1),
             link["commit"],
@@ -249,7 +249,7 @@ def _parse_settings(text: str) -> Mapping[str, Mapping[str, str]]:
     return submodules
 
 
-def _resolved(url: str, base: str) -> str:
+def _resolve_url(url: str, base: str) -> str:
     """Return the absolute URL of a submodule, relative to its repository's URL `base` as in git."""
     if not url.startswith(("./", "../")):
         return url
@@ -373,10 +373,10 @@ def _git(
             seconds=seconds,
         )
     except LookupFailed as error:
-        raise _explained(repository, error) from error
+        raise _explain(repository, error) from error
 
 
-def _explained(repository: _Repository, error: LookupFailed) -> LookupFailed:
+def _explain(repository: _Repository, error: LookupFailed) -> LookupFailed:
     output = "\n".join(error.details)
     for pattern, message, hint in _REASONS:
         if re.search(pattern, output, re.IGNORECASE):

@@ -33,7 +33,7 @@ def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     yield from _files("recipe", (cache / "recipes").glob("*/*"), now)
     yield from _files("context", (cache / "contexts").glob("*/"), now)
     yield from _files("base", (cache / "bases").glob("*/"), now)
-    yield from _files("venv", _abandoned(cache), now)
+    yield from _files("venv", _abandoned_venvs(cache), now)
     yield from _compiler_caches(cache, now)
     yield from (thing for thing, image_id in images if _is_of(cache, made, thing.key, image_id))
     present = {thing.key for thing, _ in images}
@@ -51,7 +51,7 @@ def _is_of(cache: Path, made: Made, key: str, image_id: str) -> bool:
     return is_ours and made.has(key, image_id)
 
 
-def _abandoned(cache: Path) -> Iterator[Path]:
+def _abandoned_venvs(cache: Path) -> Iterator[Path]:
     """Yield the virtual environments that `noxw` made for repositories that no longer exist."""
     for ready in cache.glob("venv-*/.ready"):
         root = ready.read_text(encoding="utf-8").strip()

@@ -81,7 +81,7 @@ def entries(file: Path) -> Iterator[ArchiveEntry]:
     size = file.stat().st_size
     limit = min(max(_BYTES, size * _RATIO), _MOST_BYTES)
     with file.open("rb") as raw:
-        stream = _decompressed(raw)
+        stream = _decompress(raw)
         with reading():
             is_zip = stream is raw and zipfile.is_zipfile(file)
         yield from _zip_entries(file, limit) if is_zip else _tar_entries(stream, limit)
@@ -140,7 +140,7 @@ class _Bounded(_Content):
         return chunk
 
 
-def _decompressed(raw: IO[bytes]) -> _Stream:
+def _decompress(raw: IO[bytes]) -> _Stream:
     magic = raw.read(6)
     raw.seek(0)
     if magic.startswith(b"\x1f\x8b"):
@@ -277,7 +277,7 @@ def _zip_entries(file: Path, limit: int) -> Iterator[ArchiveEntry]:
                     name=header.filename,
                     kind=kind,
                     is_executable=bool(header.external_attr >> 16 & 0o111),
-                    modified=_modified(header),
+                    modified=_modification_time(header),
                     content=content,
                 )
 
@@ -304,7 +304,7 @@ def _kind_in_zip(header: zipfile.ZipInfo) -> EntryKind:
     return EntryKind.FILE
 
 
-def _modified(header: zipfile.ZipInfo) -> float:
+def _modification_time(header: zipfile.ZipInfo) -> float:
     with suppress(ValueError, OverflowError):
         return calendar.timegm((*header.date_time, 0, 0, 0))
     return 0

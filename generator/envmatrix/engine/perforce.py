@@ -14,14 +14,14 @@ from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 
 def depot(path: str, changelist: str) -> str:
     """Return the hash of the names and revisions of the files in a depot path at a changelist."""
-    with _connected() as client:
+    with _connect() as client:
         return _digest(_files(client, path, changelist))
 
 
 def sync(path: str, changelist: str, digest: str, target: Path) -> None:
     """Write the files of a depot path at a changelist; LookupFailed where they are not those of
     `digest`."""
-    with _connected() as client:
+    with _connect() as client:
         files = _files(client, path, changelist)
         if _digest(files) != digest:
             raise LookupFailed(
@@ -34,12 +34,12 @@ def sync(path: str, changelist: str, digest: str, target: Path) -> None:
             if target not in file.resolve().parents:
                 raise LookupFailed(f"the depot has a file outside of `{path}`: `{name}`")
             file.parent.mkdir(parents=True, exist_ok=True)
-            with _explained():
+            with _translate_errors():
                 client.run("print", "-q", "-o", str(file), f"{name}#{revision}")
 
 
 def _files(client: Any, path: str, changelist: str) -> list[tuple[str, str]]:
-    with _explained():
+    with _translate_errors():
         rows = client.run("files", "-e", f"{path}/...@{changelist}")
     files = sorted((row["depotFile"], row["rev"]) for row in rows)
     if not files:
@@ -53,14 +53,14 @@ def _digest(files: list[tuple[str, str]]) -> str:
 
 
 @contextmanager
-def _connected() -> Iterator[Any]:
+def _connect() -> Iterator[Any]:
     try:
         module = importlib.import_module("P4")
     except ModuleNotFoundError as error:
         hint = "install it: `pip install 'envmatrix[perforce]'`"
         raise ConfigurationError(Problem("Perforce's client is missing", hint=hint)) from error
     client = module.P4()
-    with _explained():
+    with _translate_errors():
         client.connect()
     try:
         yield client
@@ -69,7 +69,7 @@ def _connected() -> Iterator[Any]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     module = importlib.import_module("P4")
     try:
         yield

@@ -29,7 +29,7 @@ _NATIVE = re.compile(r"(?<!debian)\.tar\.\w+$")
 def commits(cache: Path, url: str, revision: str) -> Mapping[str, str]:
     """Return the commits of a revision and its submodules, as in the lock. All are checked out, so
     that a lock names only commits that can be fetched."""
-    checkout = _checked_out(cache, url, git.commit(url, revision))
+    checkout = _checkout_directory(cache, url, git.commit(url, revision))
     return cast("Mapping[str, str]", json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
 
 
@@ -42,12 +42,12 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
     request = source.request
     place, version = request.packages
     if request.resolver == "git":
-        checkout = _checked_out(cache, place, source.versions[COMMIT])
+        checkout = _checkout_directory(cache, place, source.versions[COMMIT])
         _check_submodules(source, json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
         return checkout / "tree"
     if request.resolver == "perforce":
         changelist = source.versions[CHANGELIST]
-        return _cached(
+        return _cached_directory(
             cache,
             f"perforce-{changelist}",
             lambda target: perforce.sync(place, version, changelist, target),
@@ -55,7 +55,9 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
     digest = hashlib.sha256(
         " ".join(artifact.sha256 for artifact in source.artifacts).encode()
     ).hexdigest()
-    return _cached(cache, digest, lambda target: _unpack_all(store, source.artifacts, target))
+    return _cached_directory(
+        cache, digest, lambda target: _unpack_all(store, source.artifacts, target)
+    )
 
 
 def differing_files(first: Path, second: Path) -> tuple[str, ...]:
@@ -83,7 +85,7 @@ def wheels(cache: Path, store: Store, artifacts: Sequence[Artifact]) -> Path:
     """Return a directory for PYTHONPATH with the modules of wheels."""
     digest = hashlib.sha256(" ".join(sorted(it.sha256 for it in artifacts)).encode()).hexdigest()
     files = [store.path(artifact) for artifact in artifacts]
-    return _cached(cache, f"wheels-{digest}", lambda target: unpack_wheels(files, target))
+    return _cached_directory(cache, f"wheels-{digest}", lambda target: unpack_wheels(files, target))
 
 
 def unpack_wheels(files: Sequence[Path], target: Path) -> None:
@@ -94,7 +96,7 @@ def unpack_wheels(files: Sequence[Path], target: Path) -> None:
     check_links(target, ", ".join(file.name for file in files))
 
 
-def _cached(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
+def _cached_directory(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     """Return the directory `name` of the cache, made by the first process that needs it."""
     directory = cache / "sources" / name
     if directory.is_dir():
@@ -112,7 +114,7 @@ def _cached(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     return directory
 
 
-def _checked_out(cache: Path, url: str, commit: str) -> Path:
+def _checkout_directory(cache: Path, url: str, commit: str) -> Path:
     """Return a directory with the files of a commit in `tree`, and a file of its commits."""
 
     def make(target: Path) -> None:
@@ -120,7 +122,7 @@ def _checked_out(cache: Path, url: str, commit: str) -> Path:
         commits_of_tree = git.check_out(url, commit, target / "tree")
         (target / _COMMITS).write_text(json.dumps(commits_of_tree), encoding="utf-8")
 
-    return _cached(cache, f"checkout-{commit}", make)
+    return _cached_directory(cache, f"checkout-{commit}", make)
 
 
 def _check_submodules(source: PackageSet, commits_of_tree: Mapping[str, str]) -> None:

@@ -83,7 +83,7 @@ class _Task:
     remedy: str
 
 
-def unpublished(image: str) -> tuple[str, str]:
+def absence_message(image: str) -> tuple[str, str]:
     """Return message and remedy for a published image that the registry no longer has."""
     return (
         f"the registry no longer has `{image}`",
@@ -105,9 +105,9 @@ class Transfer:
 
     def push(self, local: str, repository: str, tag: str, on_progress: OnProgress) -> None:
         """Push the image `local` of the engine."""
-        with self._passing(f"{repository}:{tag}"):
+        with self._temporary_name(f"{repository}:{tag}"):
             self.client.images.get(local).tag(repository, tag)
-            self._persistently(
+            self._retry(
                 _Task(
                     "pushing",
                     f"`{repository}:{tag}` was not pushed",
@@ -123,7 +123,7 @@ class Transfer:
 
         EngineError where its label says that it was not built from `inputs`.
         """
-        with self.fetched(published, inputs.image.platform, on_progress):
+        with self.temporary_pull(published, inputs.image.platform, on_progress):
             image = self.client.images.get(published)
             fingerprint = image.labels.get(FINGERPRINT_LABEL, "none")
             if fingerprint != inputs.fingerprint:
@@ -139,12 +139,14 @@ class Transfer:
                 image.tag(*name.rsplit(":", 1))
 
     @contextmanager
-    def fetched(self, published: str, platform: str, on_progress: OnProgress) -> Iterator[None]:
+    def temporary_pull(
+        self, published: str, platform: str, on_progress: OnProgress
+    ) -> Iterator[None]:
         """Keep the image `published`, named by digest, in the engine during the block."""
         repository, _, digest = published.partition("@")
-        with self._passing(published):
-            self._persistently(
-                _Task("pulling", f"`{published}` was not pulled", *unpublished(published)),
+        with self._temporary_name(published):
+            self._retry(
+                _Task("pulling", f"`{published}` was not pulled", *absence_message(published)),
                 lambda: self.client.api.pull(
                     repository, tag=digest, stream=True, decode=True, platform=platform
                 ),
@@ -153,7 +155,7 @@ class Transfer:
             yield
 
     @contextmanager
-    def _passing(self, name: str) -> Iterator[None]:
+    def _temporary_name(self, name: str) -> Iterator[None]:
         """Remove the tag `name` at the end; the image keeps its others. A process that is killed
         leaves a note for `sweep_names`."""
         with names.record_name(self.cache, name):
@@ -162,7 +164,7 @@ class Transfer:
             finally:
                 _forget(self.client, name)
 
-    def _persistently(
+    def _retry(
         self,
         task: _Task,
         attempt: Callable[[], Iterable[Event]],
@@ -173,7 +175,7 @@ class Transfer:
         for number in range(ATTEMPTS):
             if number:
                 self.sleep(_PAUSE_SECONDS * 2**number)
-            error = self._once(task.verb, attempt, on_progress)
+            error = self._attempt(task.verb, attempt, on_progress)
             if error is None:
                 return
             errors.append(error)
@@ -184,7 +186,7 @@ class Transfer:
             raise Absent(task.absence, details=details, hint=task.remedy)
         raise EngineError(task.failure, details=details, hint=_hint(errors[-1]))
 
-    def _once(
+    def _attempt(
         self, verb: str, attempt: Callable[[], Iterable[Event]], on_progress: OnProgress
     ) -> str | None:
         """Return the first error in the events of one attempt, if any."""

@@ -80,11 +80,11 @@ class LocalWorkshop:
         os = self.facts.of_suite(suite)
         if os.family.name != "deb":
             return self.rpm_in_base(base, self._repositories(suite, arch))
-        image = self._loaded(base)
+        image = self._load_base(base)
         return self._apt(suite, arch, lambda command: self._in_container(image, command), foreign)
 
     def rpm_in_base(self, base: str, repositories: Repositories) -> Packages:
-        image = self._loaded(base)
+        image = self._load_base(base)
         directory = self.directory / repositories.name
         manager = _MANAGERS[self._families[base]]
         return manager(directory, repositories, lambda command: self._in_container(image, command))
@@ -119,9 +119,9 @@ class LocalWorkshop:
         return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
     def look_into(self, image: str, arch: str) -> ImageContents:
-        return parse_contents(shown(image, arch, "sh", "-c", PROBE))
+        return parse_contents(run_in_image(image, arch, "sh", "-c", PROBE))
 
-    def _loaded(self, base: str) -> str:
+    def _load_base(self, base: str) -> str:
         """Return the engine's name of a base, which `base` built before; load it first."""
         if base not in self._images:
             layout, self._images[base] = self._layouts[base]
@@ -135,7 +135,7 @@ class LocalWorkshop:
         self._families[key] = self.facts.of_suite(request.suite or "").family.name
         if self._families[key] != "deb":
             return BaseState(None, str(self._rpm_database(key, image, request.arch)))
-        status = shown(image, request.arch, "cat", "/var/lib/dpkg/status")
+        status = run_in_image(image, request.arch, "cat", "/var/lib/dpkg/status")
         check_architecture(image, request.arch, status)
         return BaseState(None, status)
 
@@ -170,16 +170,16 @@ class LocalWorkshop:
         key = (suite, arch, *foreign)
         if key not in self._apts:
             archives = [self.facts.archive(suite, name) for name in (arch, *foreign)]
-            self._apts[key] = self._read(*archives)
+            self._apts[key] = self._prepare_apt(*archives)
         return replace(self._apts[key], run=runner)
 
     def security_of(self, suite: str, arch: str) -> Apt:
         """Return apt for the security updates of a suite."""
         of_suite = self.facts.archive(suite, arch)
         origin = of_suite.distribution.security or of_suite.origin
-        return self._read(replace(of_suite, suite=f"{suite}-security", origin=origin))
+        return self._prepare_apt(replace(of_suite, suite=f"{suite}-security", origin=origin))
 
-    def _read(self, archive: Archive, *foreign: Archive) -> Apt:
+    def _prepare_apt(self, archive: Archive, *foreign: Archive) -> Apt:
         """Return apt of this machine with the index of `archive`, verified by its keyring,
         and those of other architectures."""
         distribution = archive.distribution
@@ -240,7 +240,7 @@ def _pull(image: str, arch: str) -> None:
         raise
 
 
-def shown(image: str, arch: str, program: str, *arguments: str) -> str:
+def run_in_image(image: str, arch: str, program: str, *arguments: str) -> str:
     """Return the output of a program of an image."""
     settings = ["--network=none", f"--platform=linux/{arch}", f"--entrypoint={program}"]
     return _run_once(settings, image, arguments)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from envmatrix.confined import Area, Refused
 from envmatrix.console import Console, Display
 from envmatrix.engine import containers
-from envmatrix.engine.containers import ContainerSpec, Ended, Limits
+from envmatrix.engine.containers import ContainerResult, ContainerSpec, Limits
 from envmatrix.errors import SKIPPED, EngineError, EnvmatrixError
 from envmatrix.sessions import failures, steps
 from envmatrix.sessions.buildsystems import BEGIN
@@ -62,7 +62,7 @@ class Skipped(EnvmatrixError):
 class Output:
     """Result of a container, with the last output of its last step, and the name of that step."""
 
-    ended: Ended
+    ended: ContainerResult
     lines: tuple[str, ...]
     step: str
 

@@ -55,7 +55,7 @@ class FailedAttempts:
     def end(self, artifact: Artifact) -> GoneFile:
         """Return the file as gone; LookupFailed where a server that may have it did not answer."""
         if hint := hint_of(self.errors):
-            message = f"{_shown(artifact)} was not downloaded"
+            message = f"{_describe(artifact)} was not downloaded"
             raise LookupFailed(message, details=self.details, hint=hint)
         return GoneFile(artifact, self)
 
@@ -105,7 +105,7 @@ def all_gone(gone: Sequence[GoneFile], offered: Callable[[Artifact], str]) -> Ab
         (only,) = files
         now = offered(only.artifact)
         return Absent(
-            f"no server has {_shown(only.artifact)} any more",
+            f"no server has {_describe(only.artifact)} any more",
             details=only.attempts.details,
             hint=_hint(names, only.artifact, f"version now offered{f' ({now})' if now else ''}"),
         )
@@ -123,7 +123,7 @@ def all_gone(gone: Sequence[GoneFile], offered: Callable[[Artifact], str]) -> Ab
     )
 
 
-def _shown(artifact: Artifact) -> str:
+def _describe(artifact: Artifact) -> str:
     return f"`{artifact.filename}` ({artifact.size} bytes)"
 
 

@@ -102,7 +102,7 @@ class Fetcher:
         for failure in sorted(failures, key=lambda error: isinstance(error, Stopped)):
             raise failure
         if gone := [*filter(None, (future.result() for future in futures))]:
-            raise all_gone(gone, self._offered)
+            raise all_gone(gone, self._newest_version)
 
     def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> GoneFile | None:
         with self._store.incoming(artifact) as partial:
@@ -155,7 +155,7 @@ class Fetcher:
             except LookupFailed as error:
                 failed.add("", error)
 
-    def _offered(self, artifact: Artifact) -> str:
+    def _newest_version(self, artifact: Artifact) -> str:
         """Return the newest version of a package that its origin has now; empty where unknown."""
         if artifact.origin == URL:
             return ""
@@ -192,7 +192,7 @@ class Fetcher:
     ) -> None:
         def once() -> None:
             received = 0
-            self._go_on()
+            self._check_stop()
             try:
                 for count in self._write(chunks(), artifact, partial):
                     received += count
@@ -208,7 +208,7 @@ class Fetcher:
         received = 0
         with partial.open("wb") as file:
             for chunk in chunks:
-                self._go_on()
+                self._check_stop()
                 received += len(chunk)
                 if received > artifact.size:
                     raise WrongContent(f"more than the {artifact.size} bytes that the lock names")
@@ -222,7 +222,7 @@ class Fetcher:
                 f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}"
             )
 
-    def _go_on(self) -> None:
+    def _check_stop(self) -> None:
         if self._stop.is_set():
             raise Stopped
 
@@ -302,7 +302,7 @@ def index_files(
     Absent where none has the project."""
     files, failures = _list_files(client, indexes, project)
     if not files and failures:
-        raise _unlisted(project, failures)
+        raise _unlisted_error(project, failures)
     return files
 
 
@@ -320,7 +320,7 @@ def _list_files(
     return tuple(files), failures
 
 
-def _unlisted(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:
+def _unlisted_error(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:
     """Return the error for a project that no index lists, Absent where all indexes answered."""
     for error in failures:
         if not isinstance(error, Absent):
@@ -362,7 +362,7 @@ def index_entry(
         if file.sha256 == artifact.sha256:
             return file.url, file.size
     if failures and (not files or not all(map(is_absence, failures))):
-        raise _unlisted(artifact.name, failures)
+        raise _unlisted_error(artifact.name, failures)
     pages = ", ".join(f"{index}/{artifact.name}/" for index in indexes)
     raise Absent(f"{pages} lists no file with sha256 {artifact.sha256}")
 

@@ -103,7 +103,7 @@ def _tool() -> bytes:
 
 def _read(name: str) -> bytes:
     with (
-        _opened() as directory,
+        _open_directory() as directory,
         os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb") as handle,
     ):
         status = os.fstat(handle.fileno())
@@ -113,11 +113,11 @@ def _read(name: str) -> bytes:
 def _write(name: str, content: bytes) -> None:
     directory = _directory()
     directory.parent.mkdir(parents=True, exist_ok=True)
-    if _is_others(directory):
+    if _is_foreign(directory):
         _remove(directory)
     with suppress(FileExistsError):
         directory.mkdir(0o700)
-    with _opened() as opened:
+    with _open_directory() as opened:
         scratch = f"{name}.{os.getpid()}"
         with suppress(FileNotFoundError):
             os.unlink(scratch, dir_fd=opened)
@@ -136,7 +136,7 @@ def _directory() -> Path:
 
 
 @contextmanager
-def _opened() -> Iterator[int]:
+def _open_directory() -> Iterator[int]:
     """Yield a descriptor of the directory; PermissionError where other users can write to it."""
     descriptor = os.open(_directory(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -151,7 +151,7 @@ def _is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _is_others(directory: Path) -> bool:
+def _is_foreign(directory: Path) -> bool:
     try:
         status = directory.lstat()
     except FileNotFoundError:

@@ -269,9 +269,9 @@ class Registry:
         try:
             return persistently(action, self._sleep, attempts, passes)
         except (httpx.HTTPError, httpx.InvalidURL, KeyError) as error:
-            raise self._failed(error) from error
+            raise self._lookup_error(error) from error
 
-    def _failed(self, error: Exception) -> LookupFailed:
+    def _lookup_error(self, error: Exception) -> LookupFailed:
         if isinstance(error, httpx.HTTPStatusError):
             status = error.response.status_code
             if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:

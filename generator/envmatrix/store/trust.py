@@ -23,21 +23,21 @@ _REPOSITORY = "repository"
 
 @dataclass(frozen=True, slots=True)
 class TrustGroup:
-    """A name that the user gave to checkouts, or the directory of the only one. Nothing that a
-    repository contains decides it, so none can join the group of another."""
+    """A group of checkouts by a name of the user, or of one checkout by its directory. Contents of
+    a repository have no influence, so none can join the group of another."""
 
     kind: str
     name: str
 
     def directory(self, cache: Path, part: str | None = None) -> Path:
-        """Return where the group's compiler caches are; `part` is a group within the repository,
-        which shares with nothing else of it."""
+        """Return the directory of the group's compiler caches; `part` is an isolated group within
+        the repository."""
         identity = json.dumps([self.kind, self.name, part])
         return cache / DIRECTORY / hashlib.sha256(identity.encode()).hexdigest()[:24]
 
-    def used(self, cache: Path, root: Path, part: str | None = None) -> Path:
-        """Return the directory for the checkout at `root`, which is noted to use it. Those of a
-        group with a name are not: CI jobs and other machines have checkouts of their own."""
+    def register(self, cache: Path, root: Path, part: str | None = None) -> Path:
+        """Return the directory for the checkout at `root`, and record the checkout as its user.
+        Checkouts of named groups are not recorded: CI jobs and other machines have their own."""
         directory = self.directory(cache, part)
         if self.kind == _REPOSITORY:
             remember(directory, root)
@@ -63,17 +63,17 @@ def group_of(
 
 
 def directories(cache: Path) -> Iterator[Path]:
-    """Return where the compiler caches of all groups are, of every layout."""
+    """Yield the directories of the compiler caches of all groups, of every layout."""
     yield from sorted(path for path in cache.glob("objects-*/*") if path.is_dir())
 
 
 def is_needed(directory: Path) -> bool:
-    """Return whether a checkout may need the caches of a group: one that used them is there, or
-    nobody noted that it did."""
+    """Return whether a checkout may need the caches of a group: one of its users exists, or none is
+    recorded."""
     roots = recorded_checkouts(directory)
     return not roots or any(root.is_dir() for root in roots)
 
 
 def compiler_caches(directory: Path) -> tuple[Area, ...]:
-    """Return the caches of a group, which its containers wrote to."""
+    """Return the caches of a group, which containers can write to."""
     return tuple(Area(path) for path in sorted(directory.iterdir()) if path.name != NOTES)

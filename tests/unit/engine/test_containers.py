@@ -29,11 +29,11 @@ from envmatrix.engine.people import Person
 # The kernel may give a signal for a process to any thread of it.
 PROGRAM = """
 import select, signal, threading
-from envmatrix.engine.containers import ContainerSpec, _watched
+from envmatrix.engine.containers import ContainerSpec, _watch
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
-    with _watched(None, ContainerSpec("image", "linux/amd64", [], [])):
+    with _watch(None, ContainerSpec("image", "linux/amd64", [], [])):
         (watcher,) = set(threading.enumerate()) - {threading.main_thread()}
         told = (watcher.ident, signal.SIGTERM)
         threading.Timer(0.1, signal.pthread_kill, told).start()

@@ -188,7 +188,7 @@ def test_a_submodule_without_a_url_is_named(nested: Path, tmp_path: Path) -> Non
     ],
 )
 def test_a_relative_url_is_resolved_as_git_does(url: str, base: str, resolved: str) -> None:
-    assert engine._resolved(url, base) == resolved
+    assert engine._resolve_url(url, base) == resolved
 
 
 @pytest.mark.parametrize(

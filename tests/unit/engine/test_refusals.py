@@ -75,7 +75,7 @@ def test_who_may_not_open_the_socket_is_told_the_group(
         images.local_images(["a:b"])
     assert told.value.hint == JOIN_GROUP
     with pytest.raises(LookupFailed) as told_at_lock:
-        workshop.shown("a:b", "amd64", "sh")
+        workshop.run_in_image("a:b", "amd64", "sh")
     assert told_at_lock.value.hint == JOIN_GROUP
 
 

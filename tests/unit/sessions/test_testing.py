@@ -12,7 +12,7 @@ import pytest
 from tests.unit.sessions.places import place
 
 from envmatrix.console import Console
-from envmatrix.engine.containers import ContainerSpec, Ended
+from envmatrix.engine.containers import ContainerResult, ContainerSpec
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.model import LibraryTest
 from envmatrix.sessions.runner import Output, Runner, StepFailed
@@ -22,7 +22,7 @@ from envmatrix.sessions.testing import Testing, TestRequest, TestRun
 if TYPE_CHECKING:
     import docker
 
-EMPTY = Ended(0, '{"tests": []}')
+EMPTY = ContainerResult(0, '{"tests": []}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class OfCTest(Runner):
     """Lists what it is given, and reports the next of `reports`, no test where there is none.
     With `obeys` the tests that are wanted as well; `first` is what the first ends with."""
 
-    listed: Ended
+    listed: ContainerResult
     printed: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
     obeys: bool = False
@@ -48,13 +48,15 @@ class OfCTest(Runner):
             build.write("reports/ctest.xml", f"<testsuite>{report}</testsuite>".encode())
         self.commands.append(spec.command)
         return Output(
-            Ended(8 if "fail" in report else 0 if self.commands[1:] else self.first), (), step
+            ContainerResult(8 if "fail" in report else 0 if self.commands[1:] else self.first),
+            (),
+            step,
         )
 
 
 def ctest_in(
     root: Path,
-    listed: Ended,
+    listed: ContainerResult,
     printed: tuple[str, ...] = (),
     reports: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
@@ -65,8 +67,8 @@ def ctest_in(
     return Testing(runner, LibraryTest(options=options), ())
 
 
-def listing(*names: str) -> Ended:
-    return Ended(0, json.dumps({"tests": [{"name": name} for name in names]}))
+def listing(*names: str) -> ContainerResult:
+    return ContainerResult(0, json.dumps({"tests": [{"name": name} for name in names]}))
 
 
 def case(name: str, status: str = "run", printed: str = "") -> str:
@@ -115,7 +117,7 @@ def test_a_change_that_reaches_no_test_passes(tmp_path: Path) -> None:
 
 def test_a_program_that_cannot_list_its_tests_is_an_error(tmp_path: Path) -> None:
     printed = ("a_test: error while loading shared libraries: libx.so: cannot open it",)
-    tests = ctest_in(tmp_path, Ended(127), printed)
+    tests = ctest_in(tmp_path, ContainerResult(127), printed)
     with pytest.raises(StepFailed, match=r"list of `lib` in .* failed with exit code 127") as error:
         tests.run(TestRequest(shard=Shard(1, 2)))
     assert error.value.details == printed

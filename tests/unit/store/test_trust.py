@@ -100,15 +100,15 @@ def test_caches_that_nobody_noted_to_use_may_be_needed(tmp_path: Path) -> None:
 def test_a_checkout_is_noted_where_its_group_is_its_own(tmp_path: Path) -> None:
     cache, root = tmp_path / "cache", tmp_path / "checkout"
     own = group_of(root, {})
-    assert own.used(cache, root) == own.directory(cache)
-    assert own.used(cache, root, "vendor") == own.directory(cache, "vendor")
+    assert own.register(cache, root) == own.directory(cache)
+    assert own.register(cache, root, "vendor") == own.directory(cache, "vendor")
     assert not any(map(is_needed, directories(cache)))
     root.mkdir()
     assert [is_needed(its) for its in directories(cache)] == [True, True]
 
 
 def test_a_group_with_a_name_is_needed_whatever_checkouts_are_gone(tmp_path: Path) -> None:
-    named = group_of(tmp_path / "gone", {}, chosen="ours").used(tmp_path, tmp_path / "gone")
+    named = group_of(tmp_path / "gone", {}, chosen="ours").register(tmp_path, tmp_path / "gone")
     (named / "ccache").mkdir(parents=True)
     assert is_needed(named)
 
