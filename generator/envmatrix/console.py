@@ -1,4 +1,4 @@
-"""What people see: messages and progress on stderr, data on stdout.
+"""Output of the program: messages and progress on stderr, data on stdout.
 
 Colour and moving bars are used only on a terminal, and never with NO_COLOR or TERM=dumb.
 """
@@ -30,13 +30,13 @@ Advance = Callable[[int], None]
 
 
 class Meter(Protocol):
-    """Shows work of `total` units; the yielded function advances it, back too."""
+    """Shows progress of `total` units; the yielded function advances it, also backwards."""
 
     def task(self, name: str, *, total: int, unit: str) -> AbstractContextManager[Advance]: ...
 
 
 def output(text: str) -> None:
-    """Print to stdout what a verb was asked for."""
+    """Print the result of a command to stdout."""
     click.echo(safe(text))
 
 
@@ -46,7 +46,7 @@ def output_json(text: str) -> None:
 
 
 class Console:
-    """`verbosity` is -1 (errors only), 0, or 1 (what the programs underneath say as well)."""
+    """Writes messages. `verbosity` is -1 (errors only), 0, or 1 (with output of subprocesses)."""
 
     def __init__(self, verbosity: int = 0) -> None:
         self.verbosity = verbosity
@@ -54,7 +54,7 @@ class Console:
 
     @property
     def is_live(self) -> bool:
-        """Whether lines can be drawn over."""
+        """True where lines can be redrawn."""
         is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         return sys.stderr.isatty() and not is_plain and self.verbosity == 0
 
@@ -74,17 +74,17 @@ class Console:
 
     def warn(self, message: str) -> None:
         if self.verbosity >= 0:
-            self._labelled("warning", "yellow", message)
+            self._write_labelled("warning", "yellow", message)
 
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
             self._write(detail, "")
         for problem in error.problems:
-            self._labelled("error", "bold red", str(problem))
+            self._write_labelled("error", "bold red", str(problem))
             if problem.hint:
-                self._labelled("hint", "cyan", problem.hint)
+                self._write_labelled("hint", "cyan", problem.hint)
 
-    def _labelled(self, label: str, style: str, message: str) -> None:
+    def _write_labelled(self, label: str, style: str, message: str) -> None:
         message = safe(message)
         if sys.stderr.isatty():
             from rich.text import Text
@@ -108,7 +108,7 @@ class Console:
 
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
-        """A bar on a terminal, a line every few seconds elsewhere, nothing for no work."""
+        """Show a bar on a terminal, a line every few seconds elsewhere, nothing without work."""
         if total == 0 or self.verbosity < 0:
             yield lambda _: None
         elif self.is_live:
@@ -147,8 +147,8 @@ class Console:
 
 
 class Display:
-    """Work that runs side by side and says where it is: lines that are drawn over on a
-    terminal, plain lines elsewhere, and with -v all that is printed underneath."""
+    """Shows the progress of parallel work: redrawn lines on a terminal, plain lines elsewhere, and
+    with -v the output of subprocesses."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -184,13 +184,13 @@ class Display:
 
     def step(self, name: str, step: str, done: int, total: int) -> None:
         if self._live is not None:
-            text = _shortened(one_line(step), max(20, self._console.rich.width - 70)).replace(
+            text = _shorten(one_line(step), max(20, self._console.rich.width - 70)).replace(
                 "[", "\\["
             )
             self._live.update(self._tasks[name], completed=done, total=total, step=text)
         elif time.monotonic() - self._shown[name] >= _PLAIN_INTERVAL_SECONDS:
             self._shown[name] = time.monotonic()
-            self._console.say(f"         {name}: {_shortened(step, _PLAIN_WIDTH)}")
+            self._console.say(f"         {name}: {_shorten(step, _PLAIN_WIDTH)}")
 
     def log(self, name: str, line: str) -> None:
         self._console.detail(f"{name}: {line}")
@@ -202,14 +202,14 @@ class Display:
         self._console.say(f"{outcome:8} {name} in {seconds:.1f} s")
 
 
-def _shortened(text: str, width: int) -> str:
-    """`text` without the options of a Dockerfile's step, and no longer than `width`."""
+def _shorten(text: str, width: int) -> str:
+    """Return `text` without the options of a Dockerfile's step, cut to `width` characters."""
     words = " ".join(word for word in text.split() if not word.startswith("--"))
     return words if len(words) <= width else f"{words[: width - 1]}…"
 
 
 def amount_of(value: int, unit: str) -> str:
-    """`value` for people: 1.2 GB for bytes, else the number and its unit."""
+    """Return `value` for people: 1.2 GB for bytes, else the number and its unit."""
     if unit != "bytes":
         return f"{value} {unit}"
     scaled = float(value)

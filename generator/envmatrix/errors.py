@@ -1,11 +1,11 @@
-"""Every failure a user can cause, each with the exit code it ends the program with.
+"""All errors that a user can cause, each with its exit code.
 
 EnvmatrixError            1  the work failed
 |-- ConfigurationError    2  matrix.yaml, envs/ or the command line is wrong
 |-- NothingSelected       3  the selection matches no cell
 |-- OutOfDate             4  the lock or a generated file does not match the matrix
 |-- LookupFailed          5  a resolver, a mirror or a download failed
-|   `-- Absent            5  a server answered, and has not what it was asked for
+|   `-- Absent            5  a server answered that it does not have the resource
 |-- EngineError           6  the container engine is missing or failed
 `-- InternalError        70  a defect of envmatrix itself
 """
@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from envmatrix.text import one_line
 
-# The exit code of what could not run here and is no failure, as CTest and automake have it.
+# The exit code of work that could not run here, which is no failure; as in CTest and automake.
 SKIPPED = 77
 
 
@@ -36,7 +36,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong: what, where if it is in a file, and what to do next."""
+    """A problem: its message, its position if it is in a file, and a hint."""
 
     message: str
     position: Position | None = None
@@ -65,7 +65,7 @@ class EnvmatrixError(Exception):
 
 
 class ConfigurationError(EnvmatrixError):
-    """A file or an argument is wrong; carries every problem that was found, not the first."""
+    """A file or an argument is wrong; has all problems, not only the first."""
 
     exit_code = 2
 
@@ -91,7 +91,7 @@ class LookupFailed(EnvmatrixError):
 
 
 class Absent(LookupFailed):
-    """Whoever was asked answered, and has no such thing: to ask again changes nothing."""
+    """A server answered that it does not have the resource; a retry is useless."""
 
 
 class EngineError(EnvmatrixError):
@@ -99,6 +99,6 @@ class EngineError(EnvmatrixError):
 
 
 class InternalError(EnvmatrixError):
-    """Never raised on purpose: what `cli.main` makes of an exception that nobody expected."""
+    """An unexpected exception, as reported by `cli.main`; never raised on purpose."""
 
     exit_code = 70

@@ -1,5 +1,4 @@
-"""Files that people, their repositories and machines have: only regular ones are read, as a pipe
-would be waited for."""
+"""Reading and writing of users' files: only regular ones are read, because a pipe would block."""
 
 from __future__ import annotations
 
@@ -18,18 +17,18 @@ def open_regular(file: Path) -> IO[bytes]:
     """Open a file to read; OSError where it is a pipe, a directory, a socket or a device."""
     if not stat.S_ISREG(file.stat().st_mode):
         raise OSError(errno.ENXIO, "it is no regular file", str(file))
-    # It may have been exchanged since.
+    # It may have been replaced since.
     return os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def read_regular(file: Path) -> bytes:
-    """Return what is in a file; OSError where it is no regular one."""
+    """Return the content of a file; OSError where it is no regular one."""
     with open_regular(file) as handle:
         return handle.read()
 
 
 def readable_text(file: Path) -> str:
-    """Return what a file of this machine says to this user; nothing where it cannot be read."""
+    """Return the text of a file of this machine; empty where it cannot be read."""
     try:
         return read_regular(file).decode("utf-8", "replace")
     except OSError:
@@ -37,10 +36,11 @@ def readable_text(file: Path) -> str:
 
 
 def content_of(file: Path, name: str) -> bytes:
-    """Return what a file of a repository or a configuration has; `name` is what messages call it.
+    """Return the content of a file of a repository or a configuration; `name` is its name in
+    messages.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: it does not exist.
         ConfigurationError: it cannot be read.
     """
     try:
@@ -55,7 +55,7 @@ def content_of(file: Path, name: str) -> bytes:
 
 
 def text_of(file: Path, name: str) -> str:
-    """Return what a file of a repository or a configuration says, as `content_of` does."""
+    """Return the text of a file of a repository or a configuration; errors as of `content_of`."""
     content = content_of(file, name)
     try:
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
@@ -64,7 +64,7 @@ def text_of(file: Path, name: str) -> str:
 
 
 def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
-    """In one step: nobody ever reads half of it."""
+    """Write a file atomically: no reader sees a part of it."""
     if file.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a directory", str(file))
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -9,17 +9,17 @@ import unicodedata
 
 _REDACTED = "***"
 
-# Colours and cursor movements as compilers print them: dropped, because they say nothing.
+# Colours and cursor movements as compilers print them: removed.
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
-# What a CI system that reads a log would take for a command. GitHub: `::error::` at the beginning
+# Text that a CI system interprets as a command in a log. GitHub: `::error::` at the beginning
 # of a line, `##[error]` anywhere. Azure Pipelines: `##vso[`. TeamCity: `##teamcity[`. GitLab:
 # `section_start:`.
 _WORKFLOW_COMMAND = re.compile(
     r"^(?P<space>\s*):(?=:)|##(?=\w*\[)|(?P<section>section)_(?=(?:start|end):)", re.MULTILINE
 )
 
-# What Buildkite takes for the beginning of a group of lines, or for a command to open one.
+# Text that Buildkite interprets as the beginning of a group of lines, or as a command to open one.
 _GROUP = re.compile(r"^(?=(?:---|\+\+\+|~~~)(?:\s|$)|\^\^\^[ \t]+\+\+\+)", re.MULTILINE)
 
 # The part of a URL before its host; a password with a `/` that is not escaped as well.
@@ -41,7 +41,7 @@ _AUTHORIZATION = re.compile(
 )
 
 _ENDINGS = "TOKEN|SECRET|PASSWORD|PASSWD|API.KEY|ACCESS.KEY|PRIVATE.KEY"
-# What follows a quote has spaces in it.
+# A value after a quote may have spaces.
 _VALUE = r"(?:(?<=\")[^\"\n]+|(?<=')[^'\n]+|[^\s'\"`]+)"
 # `AWS_SECRET_ACCESS_KEY=...`, but not `TOKEN == ...`.
 _ASSIGNMENT = re.compile(rf"(?P<name>\b[A-Z0-9_]*(?:{_ENDINGS})=(?!=)['\"]?){_VALUE}")
@@ -58,13 +58,13 @@ def safe(text: str) -> str:
 
 
 def safe_json(text: str) -> str:
-    """Return a JSON document of ASCII characters, as `json.dumps` writes it, that is safe and says
-    the same."""
+    """Return a JSON document of ASCII characters, as `json.dumps` writes it, that is safe and
+    equivalent."""
     return _STRING.sub(_safe_string, text).replace("##", "#\\u0023")
 
 
 def _safe_string(literal: re.Match[str]) -> str:
-    """A string of a JSON document, without passwords."""
+    """Return a string of a JSON document without passwords."""
     text = json.loads(literal[0])
     shown = redacted(text)
     return literal[0] if shown == text else json.dumps(shown)
@@ -73,15 +73,14 @@ def _safe_string(literal: re.Match[str]) -> str:
 def printable(text: str) -> str:
     r"""Return `text` with control characters as escapes: `\x07`, `\u202e`.
 
-    Lines stay lines. Whatever a CI system would take for a command is written with an escape too:
-    `\x3a:error::`. A line that Buildkite would take for the beginning of a group is indented, so
-    that a diff can be read.
+    Line breaks stay. Commands to a CI system are escaped as well: `\x3a:error::`. A line that
+    Buildkite interprets as the beginning of a group is indented, so that a diff can be read.
     """
     if not text.isprintable():
         text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n"))
-        text = "".join(map(_shown, text))
+        text = "".join(map(_escape, text))
     if "::" in text or "##" in text or "section_" in text:
-        text = _WORKFLOW_COMMAND.sub(_defused, text)
+        text = _WORKFLOW_COMMAND.sub(_defuse, text)
     return _GROUP.sub(" ", text)
 
 
@@ -90,7 +89,7 @@ def one_line(text: str) -> str:
     return printable(text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r"))
 
 
-def _shown(character: str) -> str:
+def _escape(character: str) -> str:
     if character in "\n\t" or character.isprintable():
         return character
     if unicodedata.category(character) == "Zs":
@@ -103,7 +102,7 @@ def _shown(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def _defused(command: re.Match[str]) -> str:
+def _defuse(command: re.Match[str]) -> str:
     if command["section"]:
         return f"{command['section']}\\x5f"
     return f"{command['space']}\\x3a" if command["space"] is not None else "#\\x23"
