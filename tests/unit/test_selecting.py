@@ -8,7 +8,7 @@ from tests.unit.sessions.test_dependencies import DEPS, GRAPH
 from tests.unit.sessions.test_testing import ctest_in
 
 from envmatrix.commands.selecting import select_by_files
-from envmatrix.engine.containers import Ended
+from envmatrix.engine.containers import ContainerResult
 from envmatrix.sessions.dependencies import Selection
 from envmatrix.sessions.execution import Execution
 

@@ -105,7 +105,9 @@ def plan_actions(
     missing = [image for image in inputs if not existing.has(image)]
     if missing:
         with ThreadPoolExecutor(1) as pool:
-            previous = pool.submit(images.local_images, [image.image.reference for image in missing])
+            previous = pool.submit(
+                images.local_images, [image.image.reference for image in missing]
+            )
             remote = find_published(workspace, missing, console) if pull else {}
         local = {**existing.local, **previous.result()}
         existing = Existing(local, own_images.has, remote, Recipes.of_user().find)

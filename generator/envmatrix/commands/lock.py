@@ -89,7 +89,9 @@ def command(
     remember(cache_directory(), root)
     upgraded = names if upgrade else None
     rule = upgrade_rule(upgraded, previous)
-    journal = Begun.of(cache_directory(), root, dumps(previous) if previous else "", upgraded)
+    journal = UnfinishedLock.of(
+        cache_directory(), root, dumps(previous) if previous else "", upgraded
+    )
     resolved = journal.find()
     if resolved:
         console.say("resuming: what the last run resolved before it failed is kept")

@@ -54,7 +54,9 @@ def command(
 def _pulls(workspace: Workspace, patterns: Sequence[str], tier: str | None) -> tuple[Action, ...]:
     """Plan to pull each missing image by digest; raise OutOfDate if one is not published."""
     required = workspace.plan(workspace.images(patterns, tier=tier))
-    existing = Existing(images.local_images([inputs.reference for inputs in required]), Made.of_user().has)
+    existing = Existing(
+        images.local_images([inputs.reference for inputs in required]), Made.of_user().has
+    )
     references = published_references(
         workspace, [inputs for inputs in required if not existing.has(inputs)]
     )

@@ -134,7 +134,7 @@ def _fetched(builder: Builder, order: Order, reference: str) -> Iterator[None]:
         yield
         return
     transfer = Transfer(builder.client, builder.cache)
-    with transfer.fetched(reference, order.image.platform, lambda *_: None):
+    with transfer.temporary_pull(reference, order.image.platform, lambda *_: None):
         yield
 
 

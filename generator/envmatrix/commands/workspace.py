@@ -208,4 +208,4 @@ class Workspace:
         return self._matrix_identity + identity([self.root / FILE])
 
     def _cached(self, name: str, inputs: bytes, compute: Callable[[], T]) -> T:
-        return remembered(f"{self.root.resolve()} {name}", inputs, compute)
+        return cached_value(f"{self.root.resolve()} {name}", inputs, compute)

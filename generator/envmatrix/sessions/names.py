@@ -22,7 +22,7 @@ class SessionNames:
 
 def session_names(root: Path) -> SessionNames:
     """Return the names of a matrix, from the cache if none of its files changed."""
-    return remembered(f"{root.resolve()} names", identity(files_of(root)), lambda: _read(root))
+    return cached_value(f"{root.resolve()} names", identity(files_of(root)), lambda: _read(root))
 
 
 def _read(root: Path) -> SessionNames:

@@ -105,7 +105,7 @@ def test_no_shard_of_a_library_without_tests_passes(tmp_path: Path, index: int) 
 
 
 def test_a_shard_passes_where_all_tests_are_in_others(tmp_path: Path) -> None:
-    tests = ctest_in(tmp_path, Ended(0, '{"tests": [{"name": "a"}]}'))
+    tests = ctest_in(tmp_path, ContainerResult(0, '{"tests": [{"name": "a"}]}'))
     run = tests.run(TestRequest(shard=Shard(2, 2)))
     assert (run.outcomes, run.failure) == ((), None)
 
@@ -257,6 +257,6 @@ def test_a_command_is_told_by_its_exit_code(
 ) -> None:
     ours = replace(place(test=LibraryTest()), root=tmp_path)
     client = cast("docker.DockerClient", None)
-    runner = OfOne(client, ours, Console(), ended=Output(Ended(status), lines, "test"))
+    runner = OfOne(client, ours, Console(), ended=Output(ContainerResult(status), lines, "test"))
     run = Testing(runner, LibraryTest("commands", run=("a",)), ()).run(TestRequest())
     assert states(run) == {"a": state}
