@@ -327,3 +327,31 @@ def test_only_the_command_line_ends_the_program(module: str) -> None:
 @pytest.mark.parametrize("module", ALL)
 def test_every_module_says_what_it_is(module: str) -> None:
     assert module == "__main__" or ast.get_docstring(TREES[module])
+
+
+# Names and first words that do not say what something is, or what a function does.
+VAGUE_NAMES = {"found", "given", "its", "kept", "known", "said", "told", "wanted"}
+VAGUE_BEGINNINGS = {"That", "Those", "What", "Whether"}
+
+
+def names_bound_in(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of variables, parameters and functions."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield name
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+
+
+def docstrings_of_functions(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+            yield text
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_names_and_docstrings_say_what_things_are(module: str) -> None:
+    assert not VAGUE_NAMES.intersection(names_bound_in(TREES[module]))
+    beginnings = {text.split()[0] for text in docstrings_of_functions(TREES[module])}
+    assert not beginnings & VAGUE_BEGINNINGS
