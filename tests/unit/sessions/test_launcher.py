@@ -405,6 +405,22 @@ def test_a_check_of_cmake_is_compiled_under_names_that_are_always_the_same(
     assert check("g7H8i9", "cmTC_f5a6b", "int b;\n")[0] != first
 
 
+def test_a_check_whose_fixed_name_is_a_directory_is_compiled_under_its_own_name(
+    container: Container,
+) -> None:
+    scratch = container.root / "build/CMakeFiles/CMakeScratch"
+    check = scratch / "TryCompile-a1B2c3"
+    (scratch / "TryCompile").mkdir(parents=True)
+    output = check / "CMakeFiles/cmTC_0a1b2.dir/src.c.o"
+    output.parent.mkdir(parents=True)
+    (check / "src.c").write_text("int a;\n")
+    argv = ["gcc-12", "-o", str(output.relative_to(check)), "-c", f"{check}/src.c"]
+    done = container.run(*argv, directory=str(check.relative_to(container.root)))
+    assert done.returncode == 0, done.stderr
+    assert output.read_text() == f"object of {check}/src.c\n"
+    assert sorted(file.name for file in scratch.iterdir()) == ["TryCompile", "TryCompile-a1B2c3"]
+
+
 def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(
     container: Container,
 ) -> None:
