@@ -54,11 +54,14 @@ def _test(session: nox.Session, *options: str) -> None:
 def _install_test_tools(session: nox.Session) -> None:
     """Install what tests need into the environment of `noxw`, which begins without it."""
     environment = Path(sys.prefix)
-    if (environment / ".ready").exists() and not (environment / ".ready-for-tests").exists():
-        with exclusive(environment / ".installing"):
+    stamp = environment / ".ready-for-tests"
+    if not (environment / ".ready").exists():
+        return
+    with exclusive(environment.with_name(f"{environment.name}.lock")):
+        if not stamp.exists():
             pip = ("python", "-m", "pip", "install", "-qq", "--disable-pip-version-check")
             session.run(*pip, "-c", f"{ROOT}/constraints.txt", "-e", f"{ROOT}[test]")
-        (environment / ".ready-for-tests").touch()
+            stamp.touch()
 
 
 def _make_room(session: nox.Session) -> None:
@@ -114,7 +117,7 @@ def hostile(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def finders(session: nox.Session) -> None:
-    """What build systems look for, in every way that a build is invoked; see docs/discovery.md."""
+    """Check what build systems find, in every way to invoke a build: docs/discovery.md."""
     _install_test_tools(session)
     session.run("pytest", "tests/integration/test_finders.py", "--finders", *session.posargs)
 
@@ -146,9 +149,9 @@ def matrix(session: nox.Session) -> None:
     """Compile and test the libraries in every cell, or in those of a tier: `-- --tier pr`."""
     own = argparse.ArgumentParser("matrix", add_help=False, allow_abbrev=False)
     own.add_argument("--tier")
-    known, arguments = own.parse_known_args(session.posargs)
+    options, arguments = own.parse_known_args(session.posargs)
     failed = []
-    for cell in _cells_of(known.tier, session) if known.tier else session_names(ROOT).cells:
+    for cell in _cells_of(options.tier, session) if options.tier else session_names(ROOT).cells:
         try:
             session.run("envmatrix", "run", "test", cell, *arguments)
         except nox.command.CommandFailed as error:
