@@ -103,12 +103,12 @@ def _test_change(root: Path, library: Library, name: str) -> None:
         test = [*timing.ENVMATRIX, "run", "test", CELL]
         timing.run(test, project)  # fills the compiler cache
         shutil.rmtree(project / "build")
-        everything = timing.run(test, project)
+        whole = timing.run(test, project)
         with (project / library.name / name).open("a") as file:
             file.write("/* changed */\n")
         some = timing.run([*test, "--since", "HEAD"], project)
-    ratio = some.wall / everything.wall
-    print(f"`{name}` changed: {some.wall:.0f} s, everything {everything.wall:.0f} s, {ratio:.2f}")
+    ratio = some.wall / whole.wall
+    print(f"`{name}` changed: {some.wall:.0f} s, everything {whole.wall:.0f} s, {ratio:.2f}")
 
 
 _IDENTITY = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")

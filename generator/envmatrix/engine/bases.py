@@ -286,11 +286,11 @@ def _rfc3339(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def load(layout: BaseLayout, image: str, made: Made) -> None:
-    """Load the base into the engine as `image`, and record its id in `made`."""
+def load(layout: BaseLayout, image: str, records: Made) -> None:
+    """Load the base into the engine as `image`, and record its id in `records`."""
     before = images.local_images([image])
     _load(layout, image)
-    made.note(image, images.local_images([image])[image].id, is_ours=not before)
+    records.note(image, images.local_images([image])[image].id, is_ours=not before)
 
 
 def _load(layout: BaseLayout, image: str) -> None:

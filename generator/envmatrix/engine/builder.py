@@ -60,7 +60,7 @@ class Builder:
     cache: Path
     store: Store
     recipes: Recipes
-    made: Made
+    records: Made
     fetcher: Fetcher
     lock: Lock
     console: Console
@@ -110,7 +110,7 @@ class Builder:
         existing = images.local_images([base.image for base in needed])
         for base in needed:
             image = existing.get(base.image)
-            if self.means.builder or not (image and self.made.has(base.image, image.id)):
+            if self.means.builder or not (image and self.records.has(base.image, image.id)):
                 yield base
 
     def _prepare_base(self, base: BaseStage) -> BaseLayout:
@@ -120,7 +120,7 @@ class Builder:
             self.cache, self.store, package_set, self.lock.epoch, self.console, self.fetcher.mirror
         )
         if self.means.builder is None:
-            bases.load(layout, base.image, self.made)
+            bases.load(layout, base.image, self.records)
         return layout
 
     def _run(
@@ -180,7 +180,7 @@ class Builder:
         with exclusive(images.lock_of(self.cache, order.reference), self._waiting(name)):
             fingerprint = order.inputs.fingerprint
             before = images.digest(self.client, order.reference)
-            if not order.anew and before and self.made.has(fingerprint, before):
+            if not order.anew and before and self.records.has(fingerprint, before):
                 self.console.say(f"reuse    {name}: built by another process meanwhile")
                 return before
             display.started(name, "build", order.reason)
@@ -198,7 +198,7 @@ class Builder:
                 self.console.warn(f"{name}: no layers from a cache: {reason}")
             if order.reference == order.inputs.reference:
                 now = images.digest(self.client, order.reference)
-                self.made.note(fingerprint, now, is_ours=before is None)
+                self.records.note(fingerprint, now, is_ours=before is None)
             self.recipes.keep(fingerprint, order.inputs.dockerfile)
             display.finished(name, "built")
             return digest

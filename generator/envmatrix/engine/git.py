@@ -190,14 +190,14 @@ def _check_out(repository: _Repository, commit: str, target: Path) -> Iterator[t
 
 def _fetch(repository: _Repository, commit: str, target: Path) -> None:
     only = ("fetch", "--quiet", "--depth=1", "--no-tags", "origin", commit)
-    everything = ("fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/heads/fetched/*")
+    all_branches = ("fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/heads/fetched/*")
     try:
         _git(repository, *only, at=target)
     except LookupFailed as error:
         if not any(map(_NOT_OFFERED.search, error.details)):
             raise
         # A server that gives no single commit gives its branches and tags.
-        _git(repository, *everything, at=target)
+        _git(repository, *all_branches, at=target)
     try:
         _git(repository, "cat-file", "-e", f"{commit}^{{commit}}", at=target)
     except LookupFailed as error:

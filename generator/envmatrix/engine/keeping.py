@@ -26,7 +26,7 @@ _BASES = "envmatrix/base:"
 def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     """Yield everything in `cache`, and the images in the engine that were built or pulled from it;
     images of other caches are recorded there."""
-    now, made = time.time(), Made(cache / "made")
+    now, records = time.time(), Made(cache / "made")
     images = tuple(_images(client))
     yield from _files("artifact", (cache / "artifacts/sha256").glob("*/*"), now)
     yield from _files("partial file", (cache / "artifacts/partial").glob("*"), now)
@@ -35,20 +35,20 @@ def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     yield from _files("base", (cache / "bases").glob("*/"), now)
     yield from _files("venv", _abandoned_venvs(cache), now)
     yield from _compiler_caches(cache, now)
-    yield from (thing for thing, image_id in images if _is_of(cache, made, thing.key, image_id))
+    yield from (thing for thing, image_id in images if _is_of(cache, records, thing.key, image_id))
     present = {thing.key for thing, _ in images}
-    for key, file in made.notes():
+    for key, file in records.notes():
         if key not in present:
             yield Thing("note", key, 0, now - file.stat().st_mtime, (str(file),))
 
 
-def _is_of(cache: Path, made: Made, key: str, image_id: str) -> bool:
+def _is_of(cache: Path, records: Made, key: str, image_id: str) -> bool:
     """Return whether an image of the engine belongs to `cache`. Older versions of envmatrix kept
     recipes, but no records of images."""
-    is_ours = made.is_ours(key)
+    is_ours = records.is_ours(key)
     if is_ours is None:
         return Recipes(cache / "recipes").find(key) is not None
-    return is_ours and made.has(key, image_id)
+    return is_ours and records.has(key, image_id)
 
 
 def _abandoned_venvs(cache: Path) -> Iterator[Path]:

@@ -45,7 +45,7 @@ class Publisher:
     client: docker.DockerClient
     registry: Registry
     cache: Path
-    made: Made
+    records: Made
     accompany: Accompany
     console: Console
 
@@ -54,7 +54,7 @@ class Publisher:
         tags = self.registry.digests([image_tag(item) for item in inputs])
         unpublished = [item for item in inputs if image_tag(item) not in tags]
         existing = Existing(
-            images.local_images([item.reference for item in unpublished]), self.made.has
+            images.local_images([item.reference for item in unpublished]), self.records.has
         )
         is_local = {item: existing.has(item) for item in unpublished}
         return Survey(

@@ -30,7 +30,7 @@ class Puller:
     client: docker.DockerClient
     cache: Path
     recipes: Recipes
-    made: Made
+    records: Made
     verify: Verify | None
     console: Console
 
@@ -51,7 +51,7 @@ class Puller:
         name, inputs, published = str(action.image), action.inputs, str(action.published)
         with exclusive(images.lock_of(self.cache, inputs.reference), self._waiting(name)):
             before = images.digest(self.client, inputs.reference)
-            if self.made.has(inputs.fingerprint, before):
+            if self.records.has(inputs.fingerprint, before):
                 self.console.say(f"reuse    {name}: another process got it meanwhile")
                 return
             display.started(name, "pull", action.reason)
@@ -65,7 +65,7 @@ class Puller:
                 display.finished(name, "failed")
                 raise
             now = images.digest(self.client, inputs.reference)
-            self.made.note(inputs.fingerprint, now, is_ours=before is None)
+            self.records.note(inputs.fingerprint, now, is_ours=before is None)
             self.recipes.keep(inputs.fingerprint, inputs.dockerfile)
             display.finished(name, "pulled")
 

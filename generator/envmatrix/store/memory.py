@@ -125,9 +125,9 @@ def _write(name: str, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(content)
         os.rename(scratch, name, src_dir_fd=opened, dst_dir_fd=opened)
-    everything = list(directory.iterdir())
-    if len(everything) > _MOST:
-        for file in sorted(everything, key=lambda file: file.lstat().st_mtime)[: -_MOST // 2]:
+    files = list(directory.iterdir())
+    if len(files) > _MOST:
+        for file in sorted(files, key=lambda file: file.lstat().st_mtime)[: -_MOST // 2]:
             file.unlink(missing_ok=True)
 
 

@@ -100,7 +100,7 @@ def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path)
 def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_path: Path) -> None:
     engine.names[INPUTS.reference] = f"sha256:{INPUTS.fingerprint}"
     its = puller(engine, tmp_path)
-    its.made.note(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}", is_ours=True)
+    its.records.note(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}", is_ours=True)
 
     its.pull([action(INPUTS)], 1)
 
@@ -116,9 +116,9 @@ def test_an_image_under_the_name_that_nobody_pulled_here_is_replaced(
     its.pull([action(INPUTS)], 1)
 
     assert engine.names[INPUTS.reference] == f"sha256:{INPUTS.fingerprint}"
-    assert its.made.has(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}")
-    assert not its.made.has(INPUTS.fingerprint, "sha256:of somebody's")
-    assert its.made.is_ours(INPUTS.fingerprint) is False
+    assert its.records.has(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}")
+    assert not its.records.has(INPUTS.fingerprint, "sha256:of somebody's")
+    assert its.records.is_ours(INPUTS.fingerprint) is False
 
 
 def test_what_was_under_way_ends_before_the_first_failure_is_told(
