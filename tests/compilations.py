@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from hypothesis import strategies as st
 
@@ -385,6 +386,35 @@ def _command(state: State, c: str, cxx: str) -> str:
     )
 
 
+def container(
+    root: Path,
+    cache: str,
+    mounts: Sequence[str] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """Return the command that starts a container as a cell has it, but for its image and command;
+    `root` has the directories `src`, `build` and `cache`."""
+    volumes = [
+        f"{root}/src:/src:ro",
+        f"{root}/build:/build",
+        f"{root}/cache:/ccache",
+        f"{PROGRAMS}:/opt/envmatrix:ro",
+        *mounts,
+    ]
+    environment = {
+        "ENVMATRIX_COMPILER_CACHE": cache,
+        "ENVMATRIX_TOOLCHAIN": "toolchain",
+        "NVCC_APPEND_FLAGS": "--objdir-as-tempdir",
+        **variables,
+    }
+    return [
+        *("docker", "run", "--rm", "--interactive", "--init", "--network=none", "--read-only"),
+        *("--cap-drop=ALL", "--tmpfs=/tmp:exec,mode=1777", f"--user={os.getuid()}:{os.getgid()}"),
+        *(f"--volume={volume}" for volume in volumes),
+        *(f"--env={name}={value}" for name, value in environment.items()),
+    ]
+
+
 @contextmanager
 def laboratory(
     root: Path, image: str, cache: str, compilers: tuple[str, str], mounts: Sequence[str] = ()
@@ -392,24 +422,8 @@ def laboratory(
     """Have a container of `image` for as long as the block runs."""
     for name in ("src/bin", "build/sub", "build/generated", "cache", "driver"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    volumes = [
-        f"{root}/src:/src:ro",
-        f"{root}/build:/build",
-        f"{root}/cache:/ccache",
-        f"{root}/driver:/driver:ro",
-        f"{PROGRAMS}:/opt/envmatrix:ro",
-        *mounts,
-    ]
-    variables = {
-        "ENVMATRIX_COMPILER_CACHE": cache,
-        "ENVMATRIX_TOOLCHAIN": "toolchain",
-        "NVCC_APPEND_FLAGS": "--objdir-as-tempdir",
-    }
     argv = [
-        *("docker", "run", "--rm", "--interactive", "--init", "--network=none", "--read-only"),
-        *("--cap-drop=ALL", "--tmpfs=/tmp:exec,mode=1777", f"--user={os.getuid()}:{os.getgid()}"),
-        *(f"--volume={volume}" for volume in volumes),
-        *(f"--env={name}={value}" for name, value in variables.items()),
+        *container(root, cache, [f"{root}/driver:/driver:ro", *mounts]),
         *(image, "sh", "-c", "echo begun; while read -r _; do sh /driver/step.sh </dev/null; done"),
     ]
     process = subprocess.Popen(

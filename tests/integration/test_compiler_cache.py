@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
-from tests.compilations import PROGRAMS, Change, Laboratory, State, changed, changes, laboratory
+from tests.compilations import Change, Laboratory, State, changed, changes, container, laboratory
 from tests.integration.conftest import CELL, ENVIRONMENT, Envmatrix
 from tests.tools import file_of
 
@@ -247,26 +246,14 @@ def test_checks_of_cmake_are_found_again(image: str, tmp_path: Path) -> None:
     (tmp_path / "src/CMakeLists.txt").write_text(_CHECKS)
     for name in ("build", "cache"):
         (tmp_path / name).mkdir()
-    launcher = f"{PROGRAMS}:/opt/envmatrix:ro"
-    volumes = [f"{tmp_path}/src:/src:ro", f"{tmp_path}/build:/build", f"{tmp_path}/cache:/ccache"]
     launched = [f"CMAKE_{language}_COMPILER_LAUNCHER" for language in ("CXX", "CUDA")]
-    variables = [
-        *(f"{variable}=/opt/envmatrix/compile-cached" for variable in launched),
-        *("ENVMATRIX_COMPILER_CACHE=ccache", "ENVMATRIX_TOOLCHAIN=t", "ENVMATRIX_IMAGE=i"),
-        *("NVCC_APPEND_FLAGS=--objdir-as-tempdir", "CUDAARCHS=80-real"),
-    ]
-    output = subprocess.run(
-        [
-            *("docker", "run", "--rm", "--network=none", "--read-only"),
-            *("--tmpfs=/tmp:exec,mode=1777", f"--user={os.getuid()}:{os.getgid()}"),
-            *(f"--volume={volume}" for volume in [*volumes, launcher]),
-            *(f"--env={variable}" for variable in variables),
-            *(image, "sh", "-c", _CONFIGURED),
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    variables = {
+        **dict.fromkeys(launched, "/opt/envmatrix/compile-cached"),
+        "ENVMATRIX_IMAGE": "image",
+        "CUDAARCHS": "80-real",
+    }
+    argv = [*container(tmp_path, "ccache", variables=variables), image, "sh", "-c", _CONFIGURED]
+    output = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     checks = "-- checks: 1 and "
     missed, hit = [checks, "miss", "miss"], [checks, "hit", "hit"]
     assert output.splitlines() == [*missed, *hit, checks, "hit", "miss", *hit]
