@@ -14,9 +14,9 @@ from pathlib import Path
 
 import nox
 
-from envmatrix.sessions.names import session_names
+from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.sessions.registration import add_sessions, is_skip
-from envmatrix.store.artifacts import cache_directory, exclusive
+from envmatrix.sessions.session_names import session_names
 
 ROOT = Path(__file__).parent
 

@@ -18,13 +18,13 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import engine, timing
 
-from envmatrix.commands.workspace import Workspace
+from envmatrix.app.workspace import Workspace
 from envmatrix.engine.buildx import command
+from envmatrix.images.environments import Environment
 from envmatrix.lock.model import PackageSet
+from envmatrix.machine.origins import Origins
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Environment
 from envmatrix.store.artifacts import Store
-from envmatrix.store.origins import Origins
 
 LOCKED, ORDINARY = "envmatrix-benchmark/locked", "envmatrix-benchmark/ordinary"
 TARGET_BYTES = 350e6

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import timing
 
-from envmatrix.plan.images import Image
+from envmatrix.images.model import Image
 
 OBJECTS = [f"CMakeFiles/vectorops.dir/src/{name}.cu.o" for name in ("sum", "softmax")]
 CONFIGURE = "cmake -S /src -B /build --preset default -DBUILD_TESTING=OFF"

@@ -13,11 +13,11 @@ from typing import Any
 
 from benchmarks.timing import ROOT
 
-from envmatrix.commands.options import host_arch
-from envmatrix.commands.workspace import Workspace
+from envmatrix.app.workspace import Workspace
 from envmatrix.engine.buildx import Build
+from envmatrix.images.environments import Environment, FileStage
+from envmatrix.machine.host import host_arch
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Environment, FileStage
 from envmatrix.store.artifacts import Store, link_or_copy
 
 # Manifests and configurations are smaller, layers are larger; either way nothing is lost.

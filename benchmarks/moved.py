@@ -21,8 +21,8 @@ from tests.engines import second_engine
 from tests.faults import proxy
 
 from envmatrix.engine.transfer import Transfer
+from envmatrix.machine.cache import cache_directory
 from envmatrix.plan.publication import image_tag
-from envmatrix.store.artifacts import cache_directory
 from envmatrix.store.registry import registry
 
 PATTERNS = [

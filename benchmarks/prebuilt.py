@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 from benchmarks import engine, synthetic, timing
 from benchmarks.stored import own_registry
 
-from envmatrix.commands.workspace import Workspace
+from envmatrix.app.workspace import Workspace
 from envmatrix.engine.buildx import Build, command
-from envmatrix.lock import images as lock_of_images
-from envmatrix.lock.images import ImagesLock, PublishedImage, PublishedIndex
+from envmatrix.lock import images_lock as lock_of_images
+from envmatrix.lock.images_lock import ImagesLock, PublishedImage, PublishedIndex
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import image_tag
 from envmatrix.store.manifests import MANIFEST, Manifest, canonical

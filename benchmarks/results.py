@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import timing
 
-from envmatrix.results.composition import Scope, compose
 from envmatrix.results.database import connect
 from envmatrix.results.records import End, Product, Record, Revision, Run
+from envmatrix.results.report import Scope, compose
 from envmatrix.results.site import Site
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 

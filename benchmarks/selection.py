@@ -21,16 +21,15 @@ import yaml
 from benchmarks import timing
 from tests.made import cases_of
 
-from envmatrix.commands.locked import source_tree
+from envmatrix.app.library_sources import source_tree
 from envmatrix.console import Console
-from envmatrix.engine.sources import differing_files
 from envmatrix.lock.libraries import source_set
 from envmatrix.lock.model import load
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.buildsystems import DEPS, GRAPH
-from envmatrix.sessions.dependencies import (
+from envmatrix.sessions.test_dependencies import (
     Dependencies,
     build_of,
     dependencies,
@@ -38,6 +37,7 @@ from envmatrix.sessions.dependencies import (
     of_library,
     selection,
 )
+from envmatrix.vcs.source_trees import differing_files
 
 CELL = "cuda13.5-debian12-x86_64"
 

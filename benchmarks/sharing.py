@@ -14,7 +14,7 @@ from itertools import combinations
 from benchmarks import engine, timing
 from benchmarks.engine import Layer
 
-from envmatrix.engine import images as store
+from envmatrix.engine import image_store as store
 
 PATTERNS = ["cuda13.0-debian12", "cuda13.0-debian13", "cuda13.0-cudnn9.28-debian12"]
 

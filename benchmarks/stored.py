@@ -30,15 +30,16 @@ from typing import IO, cast
 from benchmarks import engine, timing
 from tests import registries
 
-from envmatrix.commands.workspace import Workspace
+from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases
+from envmatrix.images.environments import Environment
 from envmatrix.lock.model import Artifact
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.origins import Origins
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Environment
 from envmatrix.plan.publication import image_tag
-from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.origins import Origins
+from envmatrix.store.artifacts import Store
 from envmatrix.store.registry import registry
 
 _CHUNK = 1 << 20

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 from benchmarks.timing import ENVMATRIX, ROOT, run
 
-from envmatrix.lock.components import shipped_recipes
+from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.model import FILE, Artifact, Lock, PackageSet, Request, dumps, load
 from envmatrix.lock.requests import all_requests
 from envmatrix.matrix.loading import load_matrix

@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryFile
 
-from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.trust import DIRECTORY as OBJECTS
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.trust import DIRECTORY as OBJECTS
 
 ROOT = Path(__file__).parents[1]
 ENVMATRIX = (sys.executable, "-m", "envmatrix")

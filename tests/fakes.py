@@ -18,23 +18,23 @@ from packaging.requirements import Requirement
 
 from envmatrix.console import Advance
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.apt import Apt
-from envmatrix.lock.components import shipped_recipes
-from envmatrix.lock.dnf import Packages, Repositories
-from envmatrix.lock.image import ImageContents, markers
+from envmatrix.facts.model import load_facts
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.facts.systems import NvidiaRepository
+from envmatrix.facts.targets import MACHINES
+from envmatrix.lock.cuda_in_image import ImageContents, markers
 from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import Artifact, Lock, PackageSet
-from envmatrix.lock.nvidia_apt import NvidiaApt
-from envmatrix.lock.nvidia_dnf import NvidiaDnf
-from envmatrix.lock.pip import Pip
-from envmatrix.lock.redist import PLATFORMS, Redist
 from envmatrix.lock.requests import all_requests
-from envmatrix.lock.resolve import BaseState, Resolver, upgrade_rule
-from envmatrix.matrix.facts import load_facts
+from envmatrix.lock.resolution import BaseState, Resolver, upgrade_rule
+from envmatrix.lock.resolvers.apt import Apt
+from envmatrix.lock.resolvers.dnf import Packages, Repositories
+from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
+from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
+from envmatrix.lock.resolvers.pip import Pip
+from envmatrix.lock.resolvers.redist import PLATFORMS, Redist
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, PlannedCell
-from envmatrix.matrix.systems import NvidiaRepository
-from envmatrix.matrix.targets import MACHINES
 
 MIRRORS = "http://mirror.example"
 NVIDIA_MIRROR = f"{MIRRORS}/nvidia"

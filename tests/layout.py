@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.matrix.cells import version_key
+from envmatrix.facts.versions import version_key
 
 PAGE = Path(__file__).parents[1] / "docs/layout.md"
 

@@ -19,28 +19,21 @@ from tests.unit.sessions.ctest import CTEST
 from tests.unit.sessions.test_binaries import X86, archive, member
 from tests.unit.sessions.test_fatbins import BOTH
 
-from envmatrix.commands import consumers
+from envmatrix.app import consumers
 from envmatrix.confined import Area, Directory
-from envmatrix.engine import archives, host
-from envmatrix.engine.progress import BuildProgress
-from envmatrix.lock import dnf, image, images, model
+from envmatrix.engine.buildkit_progress import BuildProgress
+from envmatrix.lock import cuda_in_image, images_lock, model
+from envmatrix.lock.resolvers import dnf
+from envmatrix.machine import configuration, host
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.results.journal import replay
 from envmatrix.results.records import Part, line_of
 from envmatrix.results.waiver_file import load_waivers
-from envmatrix.sessions import (
-    analysis,
-    baselines,
-    binaries,
-    dependencies,
-    fatbins,
-    junit,
-    outcomes,
-    steps,
-)
-from envmatrix.sessions.findings import Finding
+from envmatrix.sessions import binaries, fatbins, junit, outcomes, steps, test_dependencies
+from envmatrix.sessions.analysis import analysers, baselines
+from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step
-from envmatrix.store import configuration
+from envmatrix.store import archives
 from envmatrix.store.registry import Registry
 
 ROOT = Path(__file__).parents[1]
@@ -129,13 +122,15 @@ def _progress(text: str) -> object:
 
 def _graph(text: str) -> object:
     graph, _, deps = text.partition("====\n")
-    build = dependencies.build_of(graph, deps)
-    return dependencies.dependencies(build, [dependencies.Test("t", ["/build/a_test"])], "/source")
+    build = test_dependencies.build_of(graph, deps)
+    return test_dependencies.dependencies(
+        build, [test_dependencies.Test("t", ["/build/a_test"])], "/source"
+    )
 
 
 def _ctest(text: str) -> object:
-    build = dependencies.Build({"t6": frozenset({"t6.o"})}, {})
-    return dependencies.dependencies(build, dependencies.listed_tests(text), "/src")
+    build = test_dependencies.Build({"t6": frozenset({"t6.o"})}, {})
+    return test_dependencies.dependencies(build, test_dependencies.listed_tests(text), "/src")
 
 
 def _answering(ask: Callable[[Registry], object], media_type: str) -> Callable[[Path, bytes], Any]:
@@ -344,7 +339,7 @@ def readers() -> Sequence[Reader]:
         Reader(
             "images.lock.json",
             [_json({"version": 1, "environments": {"cuda12.4-debian12": {"devel": _IMAGE}}})],
-            _file(images.FILE, images.load),
+            _file(images_lock.FILE, images_lock.load),
         ),
         Reader("waivers.yaml", [_WAIVERS], _file("waivers.yaml", load_waivers)),
         Reader("config.toml", [_CONFIGURATION], _file("config.toml", _configuration)),
@@ -374,22 +369,24 @@ def readers() -> Sequence[Reader]:
         Reader(
             "clang-tidy",
             [b"/source/a.cpp:1:2: warning: no [bugprone-a]\n"],
-            _lines(analysis.of_clang_tidy),
+            _lines(analysers.of_clang_tidy),
         ),
-        Reader("Cppcheck", [_CPPCHECK], _text(lambda text: list(analysis.of_cppcheck(text)))),
+        Reader("Cppcheck", [_CPPCHECK], _text(lambda text: list(analysers.of_cppcheck(text)))),
         Reader(
-            "sanitizer", [_SANITIZER], _lines(lambda lines: analysis.of_sanitizer("asan", lines))
+            "sanitizer", [_SANITIZER], _lines(lambda lines: analysers.of_sanitizer("asan", lines))
         ),
         Reader(
             "abidiff",
             [b"1 Removed function:\n  [D] 'function void f()'    {_Z1fv}\n"],
-            _lines(lambda lines: analysis.of_abidiff("libx.so", lines)),
+            _lines(lambda lines: analysers.of_abidiff("libx.so", lines)),
         ),
         Reader(
-            "licences", [b"libx.so\tlibx\tMIT\nliby.so\t?\t\n"], _text(analysis.licences_by_package)
+            "licences",
+            [b"libx.so\tlibx\tMIT\nliby.so\t?\t\n"],
+            _text(analysers.licences_by_package),
         ),
-        Reader("gcov", [_json(gcov)], _lines(lambda lines: analysis.tracefile(lines, bool))),
-        Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(analysis.line_rate)),
+        Reader("gcov", [_json(gcov)], _lines(lambda lines: analysers.tracefile(lines, bool))),
+        Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(analysers.line_rate)),
         Reader(
             "baseline",
             [_json(_BASELINE)],
@@ -421,7 +418,7 @@ def readers() -> Sequence[Reader]:
             "docker info", [_json(_DOCKER)], _text(lambda text: host.parse_docker_info(text, ""))
         ),
         Reader("progress of a build", [_json(_PROGRESS)], _text(_progress)),
-        Reader("contents of an image", [_PROBE], _text(image.parse_contents)),
+        Reader("contents of an image", [_PROBE], _text(cuda_in_image.parse_contents)),
         Reader("repomd.xml", [_REPOMD], lambda _, content: dnf._revision("x", content)),
         Reader("sdist", [_tar("gz"), _tar("xz"), _tar("")], _archive("a-1.tar.gz")),
         Reader("wheel", [_zip()], _archive("a-1-py3-none-any.whl")),

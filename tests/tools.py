@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.store.artifacts import cache_directory, exclusive
+from envmatrix.machine.cache import cache_directory, exclusive
 
 # Program -> the packages with what it needs beside libc.
 PACKAGES = {

@@ -14,14 +14,15 @@ from pathlib import Path
 from tests.fakes import Silent
 
 from envmatrix.console import Console
-from envmatrix.engine.workshop import LocalWorkshop
+from envmatrix.engine.resolver_backend import LocalWorkshop
+from envmatrix.facts.model import load_facts
+from envmatrix.facts.targets import MACHINES
+from envmatrix.images.environments import base_image
 from envmatrix.lock.model import Lock
-from envmatrix.matrix.facts import load_facts
-from envmatrix.matrix.targets import MACHINES
-from envmatrix.plan.environments import base_image
-from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.origins import Origins
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.origins import Origins
+from envmatrix.store.artifacts import Store
+from envmatrix.store.downloads import Fetcher, http_client
 
 ROOT = Path(__file__).parents[1]
 SOCKET = Path("/var/run/docker.sock")

@@ -164,7 +164,7 @@ def _internal(error: Exception) -> InternalError:
     import traceback
 
     from envmatrix.files import write_whole
-    from envmatrix.store.artifacts import cache_directory
+    from envmatrix.machine.cache import cache_directory
     from envmatrix.text import redacted
 
     text = redacted("".join(traceback.format_exception(error)))

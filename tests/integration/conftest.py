@@ -17,9 +17,9 @@ import pytest
 from tests import registries, tools
 from tests.engines import Engine, second_engine
 
-from envmatrix.lock import images, model
-from envmatrix.plan.environments import base_image
-from envmatrix.store.origins import Origins
+from envmatrix.images.environments import base_image
+from envmatrix.lock import images_lock, model
+from envmatrix.machine.origins import Origins
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,8 +103,8 @@ class Checkout:
         return {row["image"].partition(":")[2].rpartition("-")[0]: row["action"] for row in rows}
 
     @property
-    def published(self) -> images.ImagesLock:
-        return images.load(self.root)
+    def published(self) -> images_lock.ImagesLock:
+        return images_lock.load(self.root)
 
 
 @pytest.fixture(scope="session")

@@ -11,16 +11,16 @@ import pytest
 from tests.integration.conftest import CELL, ROOT
 
 from envmatrix.console import Console
+from envmatrix.images.model import images_of
+from envmatrix.machine.origins import Origins
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.selection import find_cell
-from envmatrix.plan.images import images_of
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.steps import Workplace
 from envmatrix.sessions.testing import Testing, TestRequest
-from envmatrix.store.origins import Origins
 
 IMAGE = "envmatrix-test/bazel"
 PACKAGES = "bazel-bootstrap,g++,python3-minimal"

@@ -14,9 +14,9 @@ import pytest
 from tests.engines import Engine, second_engine
 from tests.integration.conftest import CROSSED, ENVIRONMENT, Checkout
 
+from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
-from envmatrix.engine.progress import BuildProgress
-from envmatrix.plan.images import Image
+from envmatrix.images.model import Image
 
 NAMES = [f"envmatrix/{ENVIRONMENT}:{flavour}-amd64" for flavour in ("runtime", "devel")]
 TWO = [f"envmatrix/{ENVIRONMENT}:{name}" for name in ("cross-amd64", "runtime-arm64")]

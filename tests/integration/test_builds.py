@@ -11,11 +11,11 @@ from pathlib import Path
 import docker
 import pytest
 
+from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx
-from envmatrix.engine.progress import BuildProgress
-from envmatrix.engine.workshop import run_in_image
+from envmatrix.engine.resolver_backend import run_in_image
 from envmatrix.errors import EngineError
-from envmatrix.plan.images import Image
+from envmatrix.images.model import Image
 
 IMAGE = Image("test", "broken", "amd64")
 

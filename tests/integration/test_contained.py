@@ -18,8 +18,8 @@ import yaml
 from docker.models.containers import Container
 from tests.integration.conftest import CELL, Checkout
 
-from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.trust import group_of
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.trust import group_of
 
 SHARED = "echo 'int x;' | ${CC:-gcc} -shared -fPIC -xc - -o /build/libx.so"
 GOOD = {

@@ -14,10 +14,10 @@ from tests import browsers
 from tests.integration.conftest import ROOT
 from tests.unit.results.examples import record
 
+from envmatrix.machine.origins import Origins
 from envmatrix.results.database import connect
 from envmatrix.results.records import Product
 from envmatrix.sessions.outcomes import Measurement, Step
-from envmatrix.store.origins import Origins
 
 CELLS = ("cuda12.4-debian12-x86_64", "cuda13.5-debian12-aarch64", "cuda13.5-debian12-x86_64")
 # To be looked at; nothing compares them.

@@ -22,13 +22,14 @@ from tests.faults import Fault, Proxy, When, always, first, nth, proxy
 from tests.integration.conftest import CELL, ENVIRONMENT, Checkout
 from tests.registries import RealRegistry
 
+from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx
-from envmatrix.engine.progress import BuildProgress
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EngineError, LookupFailed
+from envmatrix.images.model import Image
+from envmatrix.machine.cache import cache_directory
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.images import Image
-from envmatrix.store.artifacts import cache_directory, sha256_of
+from envmatrix.store.artifacts import sha256_of
 from envmatrix.store.registry import registry as client_of
 
 BLOBS = "/blobs/"

@@ -27,7 +27,7 @@ from tests.finders.table import (
 from tests.integration.conftest import CELL, CROSSED, ENVIRONMENT, ROOT, Checkout, Envmatrix
 from tests.layout import check_files, check_variables
 
-from envmatrix.lock.images import PublishedIndex
+from envmatrix.lock.images_lock import PublishedIndex
 from envmatrix.render.devcontainer import devcontainer
 
 MATRIX = """\

@@ -16,7 +16,7 @@ from tests.repositories import committed
 from envmatrix.lock import model
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import GRACE_SECONDS
-from envmatrix.store.made import Made
+from envmatrix.store.image_ids import Made
 
 LONG_AGO = time.time() - 2 * GRACE_SECONDS
 

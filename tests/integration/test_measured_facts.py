@@ -12,10 +12,10 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from envmatrix.matrix.facts import CudaRelease, load_facts
-from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.fetch import http_client
-from envmatrix.store.origins import Origins
+from envmatrix.facts.model import CudaRelease, load_facts
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.origins import Origins
+from envmatrix.store.downloads import http_client
 
 CUDA = load_facts().cuda
 

@@ -23,8 +23,8 @@ from tests.made import machine_of
 from tests.openpgp import Key
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
+from envmatrix.facts.model import load_facts
 from envmatrix.lock import model
-from envmatrix.matrix.facts import load_facts
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
 # those of 13.5.

@@ -13,10 +13,10 @@ from tests.fakes import Nvidia, manifest
 from tests.loopback import Files, serving
 from tests.openpgp import Key
 
-from envmatrix.engine.workshop import on_host
+from envmatrix.engine.resolver_backend import on_host
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.nvidia_apt import NvidiaApt
-from envmatrix.matrix.facts import load_facts
+from envmatrix.facts.model import load_facts
+from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="this machine has no apt"

@@ -17,10 +17,10 @@ from tests.unit.results.conftest import database as database
 from tests.unit.results.examples import record
 from tests.unit.results.test_store import *  # noqa: F403 -- its tests, run with the `url` below
 
+from envmatrix.machine.origins import Origins
 from envmatrix.results import queries
 from envmatrix.results.database import connect
 from envmatrix.results.journal import count_journals
-from envmatrix.store.origins import Origins
 
 WRITERS, RUNS = 50, 10
 

@@ -13,7 +13,7 @@ from tests.engines import Engine
 from tests.faults import Proxy, proxy
 from tests.integration.conftest import CELL, ENVIRONMENT, Checkout
 
-from envmatrix.lock import images
+from envmatrix.lock import images_lock
 from envmatrix.store.manifests import INDEX, Manifest
 from envmatrix.store.registry import registry as client_of
 
@@ -99,7 +99,7 @@ def test_an_index_waits_for_the_images_of_other_machines(
     """What one machine pushed makes an index; what no machine has is lacking."""
     checkout.use(f"{registry}/parts")
     checkout.run("push")
-    (checkout.root / images.FILE).unlink()
+    (checkout.root / images_lock.FILE).unlink()
     with client_of(f"{registry}/parts") as client:
         before = client.digest(f"{ENVIRONMENT}-runtime")
     checkout.add_aarch64()
@@ -141,12 +141,12 @@ def test_a_tag_with_a_fingerprint_is_never_replaced(checkout: Checkout, registry
         document["manifests"][0]["digest"] = devel.digest
         broken = Manifest(INDEX, json.dumps(document).encode())
         client.put_manifest(f"{ENVIRONMENT}-runtime-{index.fingerprint[:12]}", broken)
-        (checkout.root / images.FILE).unlink()
+        (checkout.root / images_lock.FILE).unlink()
 
         done = checkout.run("push", expect=5)
 
         assert "is not `cuda13.5-debian12:runtime-amd64` as the lock has it" in done.stderr
-        assert not (checkout.root / images.FILE).exists()
+        assert not (checkout.root / images_lock.FILE).exists()
         assert client.digest(tag) == devel.digest
 
 

@@ -20,9 +20,9 @@ from tests.loopback import Files, serving
 from tests.made import cases_of, machine_of
 
 from envmatrix.lock import model
+from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Store
-from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.origins import Origins
+from envmatrix.store.downloads import Fetcher, http_client
 
 # A release of its own, so that the images of the repository's matrix keep their names. The files
 # are those of Debian's 12.4.

@@ -26,14 +26,23 @@ LAYERS = (
     "files",
     "confined",
     "console",
+    "documents",
+    "suggestions",
+    "facts",
     "matrix",
+    "machine",
     "lock",
     "store",
+    "images",
     "plan",
     "render",
+    "vcs",
     "engine",
+    "doctor",
+    "publishing",
     "sessions",
     "results",
+    "app",
     "commands",
     "cli",
     "__main__",
@@ -42,10 +51,12 @@ LAYERS = (
 # Decide from values alone; what they need of the world is handed in.
 PURE = {
     "text",
-    "lock.image",
+    "lock.cuda_in_image",
     "lock.model",
     "lock.requests",
-    "lock.resolve",
+    "lock.resolution",
+    "facts",
+    "images",
     "plan",
     "render",
     "results.formats",
@@ -54,8 +65,8 @@ PURE = {
     "results.tables",
     "sessions.batches",
     "sessions.buildsystems",
-    "sessions.failures",
-    "sessions.findings",
+    "sessions.failure_causes",
+    "sessions.analysis.findings",
     "sessions.frameworks",
     "sessions.sharding",
     "sessions.steps",
@@ -181,7 +192,10 @@ def is_into_a_file(call: ast.Call) -> bool:
         ("sessions.registration", {"docker", "jinja2", "pydantic", "yaml"}),
         ("commands.run", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy"}),
         ("commands.plan", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy"}),
-        ("commands.run", {f"envmatrix.{name}" for name in ("lock.requests", "plan.environments")}),
+        (
+            "commands.run",
+            {f"envmatrix.{name}" for name in ("lock.requests", "images.environments")},
+        ),
         ("cli", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy", "yaml"}),
     ],
 )
@@ -234,8 +248,8 @@ def is_use_of_area(node: ast.AST) -> bool:
 
 # Which modules say where areas are, and how.
 PLACES = {
-    "engine.git": ("Area(target)",),
-    "store.trust": ("Area(path)",),
+    "vcs.remote_git": ("Area(target)",),
+    "machine.trust": ("Area(path)",),
     "sessions.steps": ("Area(", "self.build.surroundings"),
 }
 

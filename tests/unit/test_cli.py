@@ -15,8 +15,8 @@ from tests.fakes import lock_of, write_repository
 from tests.unit.prompt import EARLY, Prompt
 
 from envmatrix.cli import VERBS, group
-from envmatrix.commands.options import host_arch
 from envmatrix.lock.model import dumps, loads
+from envmatrix.machine.host import host_arch
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.render import github
 

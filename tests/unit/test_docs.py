@@ -16,15 +16,15 @@ from tests.unit.test_architecture import LAYERS
 from envmatrix import cli
 from envmatrix.commands import plan_tier
 from envmatrix.errors import SKIPPED, EnvmatrixError
-from envmatrix.lock.components import shipped_recipes
+from envmatrix.facts.model import Component, Facts, load_facts
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.facts.targets import TARGETS
+from envmatrix.facts.versions import version_key
 from envmatrix.lock.model import FILE
 from envmatrix.matrix import schema
-from envmatrix.matrix.cells import version_key
-from envmatrix.matrix.facts import Component, Facts, load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix
 from envmatrix.matrix.selection import short_names
-from envmatrix.matrix.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {"build", "dist", "golden", "node_modules"}

@@ -13,16 +13,16 @@ import pytest
 
 from envmatrix.commands.gc import _used_in
 from envmatrix.confined import Area
-from envmatrix.engine.revisions import absent_submodules
 from envmatrix.errors import ConfigurationError
 from envmatrix.files import read_regular, readable_text, text_of, write_whole
-from envmatrix.lock import images, model
+from envmatrix.lock import images_lock, model
+from envmatrix.machine import configuration
+from envmatrix.machine.access import Access
+from envmatrix.machine.origins import apt_sources
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.results.waiver_file import load_waivers
-from envmatrix.sessions.baselines import load_baseline
-from envmatrix.store import configuration
-from envmatrix.store.access import Access
-from envmatrix.store.origins import apt_sources
+from envmatrix.sessions.analysis.baselines import load_baseline
+from envmatrix.vcs.git import absent_submodules
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "matrix.d/x.yaml": load_matrix,
     "envs/devel.yaml": load_matrix,
     "matrix.lock.json": model.load,
-    "images.lock.json": images.load,
+    "images.lock.json": images_lock.load,
     "waivers.yaml": load_waivers,
     "baselines/lib.json": lambda root: load_baseline(root, "lib", "cell"),
     "dockerfiles/x/Dockerfile": _used_in,

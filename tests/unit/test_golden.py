@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.fakes import lock_of
 
-from envmatrix.commands.consumers import CONSUMERS, ConsumerRequest, files
+from envmatrix.app.consumers import CONSUMERS, ConsumerRequest, files
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands.generate import SCHEMAS, outputs
-from envmatrix.commands.workspace import Workspace
 from envmatrix.lock.model import FILE, dumps
 from envmatrix.matrix.loading import load_matrix
 

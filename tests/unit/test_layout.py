@@ -9,8 +9,8 @@ from posixpath import normpath
 import pytest
 from tests.layout import SOURCES, Listed, components, expected, in_image, system, variables
 
-from envmatrix.lock.components import Recipe, shipped_recipes
-from envmatrix.matrix.facts import load_facts
+from envmatrix.facts.model import load_facts
+from envmatrix.facts.recipes import Recipe, shipped_recipes
 
 FACTS, RECIPES = load_facts(), shipped_recipes()
 

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 
 import click
 
+from envmatrix.app.cell_runs import Cell, CellOptions, devices_of
 from envmatrix.commands import options
-from envmatrix.commands.place import Cell, CellOptions, devices_of, for_each
+from envmatrix.commands.cell_work import for_each
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
-from envmatrix.results.recording import Recorder
-from envmatrix.sessions.analysing import SARIF, Analysis
-from envmatrix.sessions.analysis import VARIANTS
+from envmatrix.results.recorder import Recorder
+from envmatrix.sessions.analysis.analysers import VARIANTS
+from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.analysis.running import SARIF, Analysis
 from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.findings import Finding
 from envmatrix.sessions.runner import Skipped, StepFailed
 from envmatrix.text import one_line
 

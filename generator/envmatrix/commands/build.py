@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import click
 
+from envmatrix.app.images import plan_actions, provide
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
-from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output
-from envmatrix.engine import images
-from envmatrix.errors import LookupFailed
-from envmatrix.plan.actions import Action, Existing, Inputs, decide
-from envmatrix.plan.images import Image
-from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.checkouts import remember
-from envmatrix.store.made import Made
-from envmatrix.store.recipes import Recipes
-
-if TYPE_CHECKING:
-    from envmatrix.engine.buildx import Means
+from envmatrix.plan.actions import Action
 
 
 @click.command(epilog="Example: envmatrix build --select cuda12-aarch64")
@@ -88,97 +77,6 @@ def command(
     other_builder = None if builder == "default" else builder
     means = Means(other_builder, tuple(cache_from), tuple(cache_to))
     provide(workspace, actions, jobs, console, means)
-
-
-def plan_actions(
-    workspace: Workspace,
-    required: Sequence[Image],
-    console: Console,
-    *,
-    force: bool = False,
-    pull: bool = True,
-) -> tuple[Action, ...]:
-    """Decide what to do with each image, and why."""
-    inputs = workspace.plan(required)
-    own_images = Made.of_user()
-    existing = Existing(images.local_images([image.reference for image in inputs]), own_images.has)
-    missing = [image for image in inputs if not existing.has(image)]
-    if missing:
-        with ThreadPoolExecutor(1) as pool:
-            previous = pool.submit(
-                images.local_images, [image.image.reference for image in missing]
-            )
-            remote = find_published(workspace, missing, console) if pull else {}
-        local = {**existing.local, **previous.result()}
-        existing = Existing(local, own_images.has, remote, Recipes.of_user().find)
-    return decide(inputs, existing, force=force)
-
-
-def find_published(
-    workspace: Workspace, images: Sequence[Inputs], console: Console
-) -> dict[str, str]:
-    """Return fingerprint -> image by digest for each image that the registry has; nothing if the
-    registry cannot be reached."""
-    repository = workspace.repository
-    if repository is None:
-        return {}
-    from envmatrix.plan.publication import image_tag, registry_reference
-    from envmatrix.store.registry import registry  # httpx: only where an image is missing
-
-    lock = workspace.published
-    names = {image_tag(image): registry_reference(image, lock) for image in images}
-    is_its_own = all(index.repository == repository for _, _, index in lock)
-    try:
-        with registry(repository) as client:
-            digests = client.digests_of(names, is_its_own=is_its_own)
-    except LookupFailed as error:
-        console.warn(f"{error.message}; what it may have is built here")
-        return {}
-    by_fingerprint = {image.fingerprint: digests.get(image_tag(image)) for image in images}
-    return {key: f"{repository}@{digest}" for key, digest in by_fingerprint.items() if digest}
-
-
-def provide(
-    workspace: Workspace,
-    actions: Sequence[Action],
-    jobs: int,
-    console: Console,
-    means: Means | None = None,
-) -> None:
-    """Carry out `actions`; give images that are up to date their current names."""
-    remember(cache_directory(), workspace.root)
-    for action in actions:
-        if action.verb == "reuse":
-            console.say(f"reuse    {action.image}: {action.reason}")
-    if renamed := [action for action in actions if not action.is_current]:
-        images.name({action.inputs.reference: action.image.reference for action in renamed})
-    pulls = [action for action in actions if action.verb == "pull"]
-    if pulls:
-        from envmatrix.engine.puller import local_puller
-
-        with local_puller(workspace.verifier, console) as puller:
-            puller.pull(pulls, jobs)
-    builds = [action for action in actions if action.verb == "build"]
-    if builds:
-        from envmatrix.engine.builder import (
-            Order,
-            local_builder,
-        )  # takes 0.2 s; only needed to build
-
-        environments = workspace.environments(action.image.environment for action in builds)
-        orders = [
-            Order(
-                environments[action.image.environment],
-                action.inputs,
-                workspace.dockerfile(action.image.environment),
-                (action.inputs.reference, action.image.reference),
-                action.reason,
-                anew=action.rebuild,
-            )
-            for action in builds
-        ]
-        with local_builder(workspace.lock, console, means) as builder:
-            builder.build(orders, jobs)
 
 
 def action_row(action: Action) -> dict[str, object]:

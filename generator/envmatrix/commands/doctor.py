@@ -13,10 +13,10 @@ from textwrap import indent
 import click
 
 from envmatrix.console import Console, output, output_json
-from envmatrix.engine import host
-from envmatrix.engine.diagnosis import Finding, RepairStep, diagnose, plan_fixes
-from envmatrix.engine.host import HostFacts
+from envmatrix.doctor.diagnosis import Finding, RepairStep, diagnose, plan_fixes
 from envmatrix.errors import EngineError
+from envmatrix.machine import host
+from envmatrix.machine.host import HostFacts
 
 EXAMPLE = """\b
 Example:
@@ -54,8 +54,8 @@ def _facts() -> HostFacts:
 
 
 def _repair() -> HostFacts:
-    from envmatrix.engine import repair  # only needed to repair
-    from envmatrix.store.artifacts import cache_directory, exclusive
+    from envmatrix.doctor import repair
+    from envmatrix.machine.cache import cache_directory, exclusive
 
     logs = Path("/var/log") if os.geteuid() == 0 else cache_directory()
     daemon = repair.Daemon(logs / "envmatrix-dockerd.log")

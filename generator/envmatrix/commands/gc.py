@@ -9,19 +9,19 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from envmatrix.app.workspace import DOCKERFILES, find_repository
 from envmatrix.commands import options
-from envmatrix.commands.workspace import DOCKERFILES
 from envmatrix.console import Console, amount_of, output
-from envmatrix.engine import bases, images, keeping
+from envmatrix.engine import bases, image_store, inventory
 from envmatrix.engine.builder import context_name
-from envmatrix.engine.revisions import check_out
 from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.files import text_of
 from envmatrix.lock.model import FILE, load
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.checkouts import forget, recorded_checkouts
 from envmatrix.plan.garbage import Thing, Used, garbage, used_by
-from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.checkouts import forget, recorded_checkouts
+from envmatrix.vcs.git import check_out
 
 _EXCLUDED = (
     "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
@@ -50,7 +50,7 @@ def command(
     other repository that was locked, built or pulled for with this cache. Remove nothing that
     envmatrix did not make, and no image made with another cache.
     """
-    root, cache = options.repository(), cache_directory()
+    root, cache = find_repository(), cache_directory()
     checkouts = recorded_checkouts(cache)
     if not checkouts:
         console.say(
@@ -63,10 +63,10 @@ def command(
     used = _used([root, *(path for path in checkouts if path not in removed)])
     for revision in revisions:
         used |= _used_at(root, revision)
-    with images.engine() as client:
+    with image_store.engine() as client:
         if not dry_run:
             sweep_names(client, cache)
-        things = garbage(keeping.stored_things(cache, client), used)
+        things = garbage(inventory.stored_things(cache, client), used)
         for path in removed:
             console.warn(f"`{path}` is gone, and what only it needed is not kept")
         _show(things, as_json=as_json)
@@ -76,7 +76,9 @@ def command(
         if not yes:
             _confirm()
         failures = [
-            (thing, reason) for thing in things if (reason := keeping.give_up(thing, cache, client))
+            (thing, reason)
+            for thing in things
+            if (reason := inventory.give_up(thing, cache, client))
         ]
     for path in removed:
         forget(cache, path)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import click
 
-from envmatrix.commands import consumers, options
-from envmatrix.commands.workspace import DOCKERFILES, Workspace
+from envmatrix.app import consumers
+from envmatrix.app.workspace import DOCKERFILES, Workspace
+from envmatrix.commands import options
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
 from envmatrix.files import write_whole
+from envmatrix.images.dockerfile import dockerfile
 from envmatrix.matrix.json_schema import json_schema
 from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
-from envmatrix.render.dockerfile import dockerfile
 from envmatrix.text import one_line
 
 SCHEMAS: Mapping[str, type[Table]] = {

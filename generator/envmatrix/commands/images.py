@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
-from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError, OutOfDate
-from envmatrix.lock.images import FILE, PublishedIndex
+from envmatrix.lock.images_lock import FILE, PublishedIndex
 from envmatrix.plan.publication import indexes_of
 
 if TYPE_CHECKING:

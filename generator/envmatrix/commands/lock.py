@@ -8,28 +8,30 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from envmatrix.app.workspace import find_repository
 from envmatrix.commands import lock_audit, options
 from envmatrix.console import Console
-from envmatrix.engine import sources
-from envmatrix.engine.processes import run
-from envmatrix.engine.workshop import LocalWorkshop, on_host
+from envmatrix.engine.resolver_backend import LocalWorkshop, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.files import write_whole
-from envmatrix.lock.components import shipped_recipes
 from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
-from envmatrix.lock.nvidia_apt import NvidiaApt
-from envmatrix.lock.nvidia_dnf import NvidiaDnf
-from envmatrix.lock.pip import Pip
-from envmatrix.lock.redist import Redist
 from envmatrix.lock.requests import all_requests, drift
-from envmatrix.lock.resolve import Resolver, upgrade_rule
+from envmatrix.lock.resolution import Resolver, upgrade_rule
+from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
+from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
+from envmatrix.lock.resolvers.pip import Pip
+from envmatrix.lock.resolvers.redist import Redist
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.checkouts import remember
+from envmatrix.machine.host import host_arch
+from envmatrix.machine.origins import Origins
+from envmatrix.machine.processes import run
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.begun import UnfinishedLock
-from envmatrix.store.checkouts import remember
-from envmatrix.store.fetch import (
+from envmatrix.store.artifacts import Store
+from envmatrix.store.downloads import (
     Fetcher,
     http_client,
     index_entry,
@@ -38,7 +40,8 @@ from envmatrix.store.fetch import (
     read,
 )
 from envmatrix.store.mirrors import mirror_of_user
-from envmatrix.store.origins import Origins
+from envmatrix.store.unfinished_locks import UnfinishedLock
+from envmatrix.vcs import source_trees
 
 
 @click.command(epilog="Example: envmatrix lock --upgrade g++-12")
@@ -71,7 +74,7 @@ def command(
     _check_options(names, check=check, upgrade=upgrade, audit=audit)
     if as_json and not audit:
         raise click.UsageError("--json goes with --audit only")
-    root = options.repository()
+    root = find_repository()
     matrix = load_matrix(root)
     options.warn_of_ends([planned.cell for planned in matrix.cells], matrix.facts, console)
     previous = load(root) if (root / FILE).exists() else None
@@ -105,7 +108,7 @@ def command(
         fetcher = Fetcher(store, origins, client, mirror=mirror)
         workshop = LocalWorkshop(
             Path(apt), cache_directory(), store, fetcher, console, matrix.facts, origins,
-            options.host_arch(),
+            host_arch(),
         )  # fmt: skip
 
         def look_up(artifact: Artifact) -> tuple[str, int]:
@@ -133,10 +136,10 @@ def command(
         libraries = Libraries(
             lambda project: index_files(client, origins.pypi_indexes, project),
             lambda suite, package: workshop.apt_of_host(suite, workshop.host_arch).sources(package),
-            partial(sources.commits, cache_directory()),
-            sources.depot,
+            partial(source_trees.commits, cache_directory()),
+            source_trees.depot,
             partial(measure_download, client, store),
-            partial(sources.tree, cache_directory(), store),
+            partial(source_trees.tree, cache_directory(), store),
         )
         resolver = Resolver(
             workshop, pip, redist, nvidia_apt, nvidia_dnf, libraries, matrix.facts, console

@@ -9,15 +9,17 @@ from tempfile import TemporaryDirectory
 
 from envmatrix.commands import options
 from envmatrix.console import Console, output
-from envmatrix.engine.workshop import LocalWorkshop
+from envmatrix.engine.resolver_backend import LocalWorkshop
 from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.facts.model import Facts
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
 from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import Lock
-from envmatrix.matrix.facts import Facts
-from envmatrix.store.artifacts import Store, cache_directory
-from envmatrix.store.fetch import Fetcher, http_client, index_files
-from envmatrix.store.origins import Origins
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.host import host_arch
+from envmatrix.machine.origins import Origins
+from envmatrix.store.artifacts import Store
+from envmatrix.store.downloads import Fetcher, http_client, index_files
 
 _MOST_NAMED = 3
 
@@ -29,7 +31,7 @@ def show_audit(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> 
     with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client(origins) as client:
         workshop = LocalWorkshop(
             Path(apt), cache_directory(), store, Fetcher(store, origins, client), console, facts,
-            origins, options.host_arch(),
+            origins, host_arch(),
         )  # fmt: skip
 
         def of_suite(suite: str, arch: str, names: Sequence[str]) -> Offers:

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import click
 
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
-from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.model import PackageSet
-from envmatrix.store.artifacts import Content, Store, cache_directory
-from envmatrix.store.checkouts import remember
-from envmatrix.store.fetch import Fetcher, http_client
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.checkouts import remember
+from envmatrix.machine.origins import Origins
+from envmatrix.store.artifacts import Content, Store
+from envmatrix.store.downloads import Fetcher, http_client
 from envmatrix.store.mirrors import WritableMirror, mirror_at, mirror_of_user
-from envmatrix.store.origins import Origins
 
 
 @click.command(epilog="Example: envmatrix mirror /srv/envmatrix --select cuda12-aarch64")

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
-import platform
 from collections.abc import Callable, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
+from envmatrix.app.images import BUILDS_AT_ONCE
 from envmatrix.console import Console, output_json
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import TIERS, Cell
-from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.lifetime import lifetimes
-from envmatrix.matrix.targets import machine_called
-
-# How many images are built at once by default.
-JOBS = 2
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -44,7 +37,7 @@ jobs = click.option(
     "--jobs",
     "-j",
     type=click.IntRange(1, 64),
-    default=JOBS,
+    default=BUILDS_AT_ONCE,
     show_default=True,
     help="At most N at once.",
 )
@@ -66,17 +59,6 @@ def verbosity(command: Decorated) -> Decorated:
     return cast("Decorated", with_console)
 
 
-def repository() -> Path:
-    """Return the nearest directory with a matrix.yaml, from here upwards."""
-    current = Path.cwd()
-    for directory in (current, *current.parents):
-        if (directory / MATRIX).exists():
-            return directory
-    raise ConfigurationError(
-        Problem(f"there is no `{MATRIX}` here or above", hint="change to your repository")
-    )
-
-
 def today() -> date:
     """Return the date that the command line passed to the verb."""
     day = click.get_current_context().find_object(date)
@@ -93,9 +75,3 @@ def warn_of_ends(cells: Sequence[Cell], facts: Facts, console: Console) -> None:
 
 def print_json(document: object) -> None:
     output_json(json.dumps(document, indent=2))
-
-
-def host_arch() -> str:
-    """Return Docker's name of this machine's architecture."""
-    machine = machine_called(uname=platform.machine())
-    return machine.docker if machine else platform.machine()

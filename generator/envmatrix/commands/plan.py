@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import click
 
+from envmatrix.app.images import plan_actions
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options, plan_tier
-from envmatrix.commands.build import action_row, plan_actions, show_actions
-from envmatrix.commands.workspace import Workspace
+from envmatrix.commands.build import action_row, show_actions
 from envmatrix.console import Console
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import click
 
+from envmatrix.app.images import provide, published_references
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
-from envmatrix.commands.build import action_row, provide, show_actions
-from envmatrix.commands.workspace import Workspace
+from envmatrix.commands.build import action_row, show_actions
 from envmatrix.console import Console
-from envmatrix.engine import images
-from envmatrix.errors import OutOfDate
-from envmatrix.lock.images import FILE
+from envmatrix.engine import image_store
+from envmatrix.lock.images_lock import FILE
 from envmatrix.plan.actions import Action, Existing, Inputs
-from envmatrix.store.made import Made
+from envmatrix.store.image_ids import Made
 
 
 @click.command(epilog="Example: envmatrix pull --select cuda12-aarch64 --verify")
@@ -55,7 +55,7 @@ def _pulls(workspace: Workspace, patterns: Sequence[str], tier: str | None) -> t
     """Plan to pull each missing image by digest; raise OutOfDate if one is not published."""
     required = workspace.plan(workspace.images(patterns, tier=tier))
     existing = Existing(
-        images.local_images([inputs.reference for inputs in required]), Made.of_user().has
+        image_store.local_images([inputs.reference for inputs in required]), Made.of_user().has
     )
     references = published_references(
         workspace, [inputs for inputs in required if not existing.has(inputs)]
@@ -68,26 +68,3 @@ def _pulls(workspace: Workspace, patterns: Sequence[str], tier: str | None) -> t
         return Action(inputs, "pull", f"as `{FILE}` names it", references[inputs])
 
     return tuple(action(inputs) for inputs in required)
-
-
-def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Mapping[Inputs, str]:
-    """Return each image's published reference by digest; raise OutOfDate if one is not
-    published."""
-    references, unpublished = {}, []
-    for inputs in required:
-        image = inputs.image
-        index = workspace.published.find(image.environment, image.flavour)
-        published = index.images.get(image.arch) if index else None
-        if index and published and published.fingerprint == inputs.fingerprint:
-            repository = workspace.repository or index.repository
-            references[inputs] = f"{repository}@{published.digest}"
-        else:
-            reason = "has other inputs there" if published else "is not in it"
-            unpublished.append(f"{image} {reason}")
-    if unpublished:
-        raise OutOfDate(
-            f"`{FILE}` does not have {len(unpublished)} images",
-            details=unpublished,
-            hint="build and publish them: `envmatrix build`, `envmatrix push`",
-        )
-    return references

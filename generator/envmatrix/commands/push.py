@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
-from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output
-from envmatrix.engine import images
-from envmatrix.engine.cosign import Cosign
+from envmatrix.engine import image_store
 from envmatrix.errors import EnvmatrixError
-from envmatrix.lock.images import save
+from envmatrix.lock.images_lock import save
+from envmatrix.machine.cache import cache_directory
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import indexes_of
-from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.made import Made
+from envmatrix.publishing.cosign import Cosign
+from envmatrix.store.image_ids import Made
 
 if TYPE_CHECKING:
-    from envmatrix.engine.publisher import Survey
+    from envmatrix.publishing.publisher import Survey
 
 
 @click.command(epilog="Example: envmatrix push --select cuda12-aarch64")
@@ -52,8 +52,8 @@ def command(
     machine; `images.lock.json` lists them by digest. A bill of materials and a provenance
     statement are published with each image.
     """
-    from envmatrix.engine.accompaniment import Accompaniment, build_metadata
-    from envmatrix.engine.publisher import Publisher
+    from envmatrix.publishing.attestations import Accompaniment, build_metadata
+    from envmatrix.publishing.publisher import Publisher
     from envmatrix.store.registry import registry
 
     if key and not sign:
@@ -63,7 +63,7 @@ def command(
     cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None
     inputs = workspace.plan(workspace.images_of_hosts(patterns))
     indexes = indexes_of(inputs)
-    with images.engine() as client, registry(repository) as remote:
+    with image_store.engine() as client, registry(repository) as remote:
         accompaniment = Accompaniment(
             remote,
             workspace.environments(image.image.environment for image in inputs),

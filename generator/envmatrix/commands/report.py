@@ -12,19 +12,19 @@ from pathlib import Path
 
 import click
 
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
-from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output, output_json
-from envmatrix.engine.revisions import commit_time
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.matrix.suggest import did_you_mean
 from envmatrix.results import formats
-from envmatrix.results.composition import Scope, compose
 from envmatrix.results.journal import count_journals
 from envmatrix.results.location import Location
+from envmatrix.results.report import Scope, compose
 from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
 from envmatrix.results.summary import Report
 from envmatrix.results.waiver_file import load_waivers
+from envmatrix.suggestions import did_you_mean
+from envmatrix.vcs.git import commit_time
 
 # The file that marks a directory with a dashboard.
 MARKER = "index.html"

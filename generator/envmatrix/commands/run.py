@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from envmatrix.app.cell_runs import Cell, CellOptions, Part, devices_of, lock_place
 from envmatrix.commands import options
-from envmatrix.commands.place import Cell, CellOptions, Part, devices_of, for_each, lock_place, skip
+from envmatrix.commands.cell_work import for_each, skip
 from envmatrix.console import Console, output
-from envmatrix.engine import containers, images
+from envmatrix.engine import containers, image_store
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.matrix.model import Library
-from envmatrix.results.recording import Recorder
+from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.sessions import steps
 from envmatrix.sessions.execution import Execution, begin_anew
@@ -153,7 +154,7 @@ def test_command(
     arguments: Sequence[str],
 ) -> None:
     """Compile, then run the tests in CELL's runtime image; ARGUMENTs go to the test framework."""
-    from envmatrix.commands import selecting
+    from envmatrix.app import test_selection
     from envmatrix.sessions.sharding import Shard
     from envmatrix.sessions.testing import Testing, TestRequest
 
@@ -182,16 +183,16 @@ def test_command(
         testing = Testing(execution.runner, library.tests, devices_of(execution))
         selection = None
         if since is not None:
-            selection = selecting.select_tests(cell, execution, testing, since)
+            selection = test_selection.select_tests(cell, execution, testing, since)
         if selection is not None:
-            selecting.explain(selection, console, every_test=explain)
+            test_selection.explain(selection, console, every_test=explain)
         tests = None if selection is None or shadow else selection.tests
         only = None if tests is None else tuple(tests)
         run = testing.run(TestRequest(tuple(arguments), part, durations, retries, only))
         recorder.add_tests(run.outcomes)
         _print_outcomes(run)
         if selection is not None and shadow:
-            recorder.add_measurements(selecting.shadow(selection, run.outcomes, console))
+            recorder.add_measurements(test_selection.shadow(selection, run.outcomes, console))
         _judge(run, execution, cell.waivers)
 
     extent = ARGUMENTS if arguments else SINCE if since is not None and not shadow else ""
@@ -214,7 +215,7 @@ def perf_command(
     ARGUMENTs go to the benchmark."""
     from envmatrix.engine import gpu
 
-    with images.engine() as client:
+    with image_store.engine() as client:
         gpu_device = gpu.choose(gpu.probe_gpu(client), device)
     if isinstance(gpu_device, gpu.NoGpu):
         skip(f"no GPU for `{cell_options.name}`: {gpu_device.reason}")
@@ -240,7 +241,7 @@ def shell_command(*, cell_options: CellOptions, console: Console) -> None:
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
         )
     place = cell.place(cell.libraries[0])
-    with images.engine() as client, lock_place(place, "shell", console):
+    with image_store.engine() as client, lock_place(place, "shell", console):
         begin_anew(place, console)
         status = containers.shell(client, steps.shell(place))
         clear_privileges(place, [place.build], console)

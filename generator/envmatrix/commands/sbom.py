@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
-from envmatrix.commands.workspace import Workspace
 from envmatrix.console import output_json
 from envmatrix.errors import NothingSelected
 from envmatrix.render.sbom import bill_of_materials, cyclonedx, spdx

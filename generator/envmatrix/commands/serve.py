@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import click
 
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.commands.report import scope_of
-from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.journal import count_journals

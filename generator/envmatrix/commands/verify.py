@@ -10,21 +10,20 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from envmatrix.app.images import plan_actions, provide, published_references
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
-from envmatrix.commands.build import plan_actions, provide
-from envmatrix.commands.pull import published_references
-from envmatrix.commands.workspace import Workspace
 from envmatrix.console import Console, output
 from envmatrix.engine import bases
 from envmatrix.engine.builder import Builder, Order, local_builder
-from envmatrix.engine.comparison import contents, differences
+from envmatrix.engine.image_comparison import contents, differences
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EnvmatrixError
+from envmatrix.images.environments import Environment
+from envmatrix.images.model import Image
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.checkouts import remember
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Environment
-from envmatrix.plan.images import Image
-from envmatrix.store.artifacts import cache_directory
-from envmatrix.store.checkouts import remember
 
 _SUFFIX = "-verify"
 

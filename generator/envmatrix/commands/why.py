@@ -7,9 +7,10 @@ from datetime import date
 
 import click
 
+from envmatrix.app.workspace import find_repository
 from envmatrix.commands import options
 from envmatrix.console import Console, output
-from envmatrix.matrix.facts import CudaRelease
+from envmatrix.facts.model import CudaRelease
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import Explanation, explain
@@ -22,7 +23,7 @@ from envmatrix.matrix.tiers import tiers_with
 @options.verbosity
 def command(*, cell: str, as_json: bool, console: Console) -> None:
     """Explain why CELL exists, or why it cannot, rule by rule, and show what it needs."""
-    matrix = load_matrix(options.repository())
+    matrix = load_matrix(find_repository())
     explanation = explain(matrix, cell)
     tiers = tiers_with(matrix, explanation.cell)
     release = matrix.facts.release(explanation.cell.cuda)

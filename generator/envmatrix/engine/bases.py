@@ -20,15 +20,16 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from envmatrix.console import Console
-from envmatrix.engine import images
-from envmatrix.engine.host import BINFMT, ID_PACKAGE
-from envmatrix.engine.processes import run
+from envmatrix.engine import image_store
 from envmatrix.errors import EngineError, LookupFailed
+from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact, PackageSet
-from envmatrix.matrix.targets import MACHINES
-from envmatrix.store.artifacts import Store, exclusive, link_or_copy, sha256_of
-from envmatrix.store.fetch import Mirror
-from envmatrix.store.made import Made
+from envmatrix.machine.cache import exclusive
+from envmatrix.machine.host import BINFMT, ID_PACKAGE
+from envmatrix.machine.processes import run
+from envmatrix.store.artifacts import Store, link_or_copy, sha256_of
+from envmatrix.store.downloads import Mirror
+from envmatrix.store.image_ids import Made
 
 # Part of a base's identity: raise it when what `bootstrap` does changes the result.
 _RECIPE = 1
@@ -288,9 +289,9 @@ def _rfc3339(epoch: int) -> str:
 
 def load(layout: BaseLayout, image: str, records: Made) -> None:
     """Load the base into the engine as `image`, and record its id in `records`."""
-    before = images.local_images([image])
+    before = image_store.local_images([image])
     _load(layout, image)
-    records.note(image, images.local_images([image])[image].id, is_ours=not before)
+    records.note(image, image_store.local_images([image])[image].id, is_ours=not before)
 
 
 def _load(layout: BaseLayout, image: str) -> None:

@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
-from envmatrix.engine import bases, images
+from envmatrix.engine import bases, image_store
 from envmatrix.engine.bases import BaseLayout
+from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
-from envmatrix.engine.progress import BuildProgress
 from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import EnvmatrixError
+from envmatrix.images.environments import BaseStage, Environment, FileStage
+from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
+from envmatrix.machine.cache import cache_directory, exclusive
+from envmatrix.machine.origins import Origins
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import BaseStage, Environment, FileStage
-from envmatrix.plan.images import Image
-from envmatrix.store.artifacts import Store, cache_directory, exclusive, link_or_copy
-from envmatrix.store.fetch import Fetcher, http_client
-from envmatrix.store.made import Made
+from envmatrix.store.artifacts import Store, link_or_copy
+from envmatrix.store.built_images import Recipes
+from envmatrix.store.downloads import Fetcher, http_client
+from envmatrix.store.image_ids import Made
 from envmatrix.store.mirrors import mirror_of_user
-from envmatrix.store.origins import Origins
-from envmatrix.store.recipes import Recipes
 
 if TYPE_CHECKING:
     import docker
@@ -107,7 +108,7 @@ class Builder:
     def _missing_bases(self, orders: Iterable[Order]) -> Iterator[BaseStage]:
         """Yield the bases that the builder lacks; a builder other than this engine lacks all."""
         needed = self.bases(orders)
-        existing = images.local_images([base.image for base in needed])
+        existing = image_store.local_images([base.image for base in needed])
         for base in needed:
             image = existing.get(base.image)
             if self.means.builder or not (image and self.records.has(base.image, image.id)):
@@ -177,9 +178,9 @@ class Builder:
     def _build_one(self, buildx: Buildx, build: Build, order: Order, display: Display) -> str:
         """Build and return the digest, unless another process did so while this one waited."""
         name = str(build.image)
-        with exclusive(images.lock_of(self.cache, order.reference), self._waiting(name)):
+        with exclusive(image_store.lock_of(self.cache, order.reference), self._waiting(name)):
             fingerprint = order.inputs.fingerprint
-            before = images.digest(self.client, order.reference)
+            before = image_store.digest(self.client, order.reference)
             if not order.anew and before and self.records.has(fingerprint, before):
                 self.console.say(f"reuse    {name}: built by another process meanwhile")
                 return before
@@ -197,7 +198,7 @@ class Builder:
             for reason in (*missing, *progress.unread_caches()):
                 self.console.warn(f"{name}: no layers from a cache: {reason}")
             if order.reference == order.inputs.reference:
-                now = images.digest(self.client, order.reference)
+                now = image_store.digest(self.client, order.reference)
                 self.records.note(fingerprint, now, is_ours=before is None)
             self.recipes.keep(fingerprint, order.inputs.dockerfile)
             display.finished(name, "built")
@@ -233,7 +234,7 @@ def context_name(artifacts: Sequence[Artifact]) -> str:
 def local_builder(lock: Lock, console: Console, means: Means | None = None) -> Iterator[Builder]:
     """Yield a builder with this machine's engine, cache and mirrors, by `means`."""
     store, origins = Store.of_user(), Origins()
-    with images.engine() as client, http_client(origins) as http, mirror_of_user() as mirror:
+    with image_store.engine() as client, http_client(origins) as http, mirror_of_user() as mirror:
         fetcher = Fetcher(store, origins, http, mirror=mirror, epoch=lock.epoch)
         yield Builder(
             client,
@@ -244,6 +245,6 @@ def local_builder(lock: Lock, console: Console, means: Means | None = None) -> I
             fetcher,
             lock,
             console,
-            images.architecture(client),
+            image_store.architecture(client),
             means or Means(),
         )

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from envmatrix.engine import proxies
-from envmatrix.engine.processes import run
-from envmatrix.engine.progress import BuildProgress
-from envmatrix.engine.refusals import refusal
+from envmatrix.engine.buildkit_progress import BuildProgress
+from envmatrix.engine.error_texts import refusal
 from envmatrix.errors import Absent, EngineError, EnvmatrixError
-from envmatrix.plan.images import Image
+from envmatrix.images.model import Image
+from envmatrix.machine.processes import run
 
 _SCHEME = "oci://"
 

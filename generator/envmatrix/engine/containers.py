@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from envmatrix.confined import Area
-from envmatrix.engine.people import Person
 from envmatrix.errors import EngineError
+from envmatrix.machine.users import Person
 
 if TYPE_CHECKING:
     import docker

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.console import amount_of
+from envmatrix.engine.error_texts import refusal
 from envmatrix.engine.events import Event, follow
-from envmatrix.engine.refusals import refusal
 from envmatrix.errors import Absent, EngineError
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
-from envmatrix.store import names
+from envmatrix.store import temporary_names
 
 if TYPE_CHECKING:
     import docker
@@ -158,7 +158,7 @@ class Transfer:
     def _temporary_name(self, name: str) -> Iterator[None]:
         """Remove the tag `name` at the end; the image keeps its others. A process that is killed
         leaves a note for `sweep_names`."""
-        with names.record_name(self.cache, name):
+        with temporary_names.record_name(self.cache, name):
             try:
                 yield
             finally:
@@ -217,7 +217,7 @@ class Transfer:
 
 def sweep_names(client: docker.DockerClient, cache: Path) -> None:
     """Remove the temporary names that killed transfers left in the engine."""
-    for name in names.leftover_names(cache):
+    for name in temporary_names.leftover_names(cache):
         _forget(client, name)
 
 

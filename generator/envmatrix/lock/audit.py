@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from envmatrix.errors import Absent, LookupFailed
+from envmatrix.facts.targets import machine_called
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.versions import DebianVersion
-from envmatrix.matrix.targets import machine_called
 
 State = Literal["security", "gone", "yanked", "superseded"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from envmatrix.errors import Absent, ConfigurationError, LookupFailed
 from envmatrix.lock.model import URL, Artifact, PackageSet, Request
-from envmatrix.lock.pip import ORIGIN, path_in_index
+from envmatrix.lock.resolvers.pip import ORIGIN, path_in_index
 from envmatrix.matrix.model import Library, LibrarySource
 
 COMMIT, CHANGELIST = "commit", "changelist"

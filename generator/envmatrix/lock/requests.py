@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.facts.systems import OperatingSystem
+from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
+from envmatrix.lock.cuda_sources import SOURCES
 from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.model import Lock, Request
-from envmatrix.lock.sources import SOURCES
-from envmatrix.matrix.cells import docker_arch
+from envmatrix.matrix.candidate import IMAGE
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Library, Matrix, PlannedCell
 from envmatrix.matrix.selection import is_for
-from envmatrix.matrix.subject import IMAGE
-from envmatrix.matrix.systems import OperatingSystem
-from envmatrix.matrix.targets import CROSS_HOST, TARGETS
 
 if TYPE_CHECKING:
-    from envmatrix.lock.components import Recipe, Recipes
+    from envmatrix.facts.recipes import Recipe, Recipes
 
 # Always in a base that is bootstrapped, whatever is built on it.
 _BASE_PACKAGES = ("?essential", "apt")

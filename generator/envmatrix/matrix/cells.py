@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
-from envmatrix.matrix.targets import TARGETS
+from envmatrix.facts.targets import TARGETS
+from envmatrix.facts.versions import version_key
 
 AXES = ("cuda", "cudnn", "os", "arch")
 
@@ -53,23 +53,5 @@ def parse_cell(cell_id: str) -> Cell | None:
     return Cell(**match.groupdict()) if match else None
 
 
-@lru_cache(maxsize=4096)
-def version_key(version: str) -> tuple[int, ...]:
-    """Return a key that sorts `9.8` before `9.10`, and an absent version (`""`) before all."""
-    return tuple(int(part) for part in version.split(".") if part)
-
-
 def sort_key(cell: Cell) -> tuple[tuple[int, ...], tuple[int, ...], str, str]:
     return version_key(cell.cuda), version_key(cell.cudnn or ""), cell.os, cell.arch
-
-
-def docker_arch(arch: str) -> str:
-    """Return Docker's and Debian's name of the machine that runs `arch` (`amd64` for `x86_64`)."""
-    machine = TARGETS[arch].machine
-    assert machine is not None  # noqa: S101 -- called for architectures with containers only
-    return machine
-
-
-def package_triplet(arch: str) -> str:
-    """Return the triplet inside Debian package names, which may hold no underscore."""
-    return TARGETS[arch].triplet.replace("_", "-")

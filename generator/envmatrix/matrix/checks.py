@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from envmatrix.documents import Document, Location
 from envmatrix.errors import NothingSelected, Problem
+from envmatrix.facts.model import Facts
+from envmatrix.facts.targets import TARGETS
+from envmatrix.matrix.candidate import IMAGE
 from envmatrix.matrix.cells import ARCHES, AXES, Cell
-from envmatrix.matrix.document import Document, Location
-from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.model import Budget, CellAlias, Matrix, NameDefaults, SourceRule
-from envmatrix.matrix.names import alias_cells, generated_names
 from envmatrix.matrix.schema import MatrixFile, Tier
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
-from envmatrix.matrix.subject import IMAGE
-from envmatrix.matrix.suggest import did_you_mean
-from envmatrix.matrix.targets import TARGETS
+from envmatrix.matrix.short_names import alias_cells, generated_names
 from envmatrix.matrix.tiers import always_cells
+from envmatrix.suggestions import did_you_mean
 
 # The axes that a rule under `sources` can match.
 SOURCE_AXES = ("cuda", "os", "arch")

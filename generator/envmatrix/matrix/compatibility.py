@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from envmatrix.matrix.cells import ARCHES, Cell, version_key
-from envmatrix.matrix.facts import Facts, Package, in_range
-from envmatrix.matrix.subject import IMAGE, Subject
-from envmatrix.matrix.targets import CROSS_HOST
+from envmatrix.facts.model import Facts, Package
+from envmatrix.facts.targets import CROSS_HOST
+from envmatrix.facts.versions import in_range, version_key
+from envmatrix.matrix.candidate import IMAGE, Subject
+from envmatrix.matrix.cells import ARCHES, Cell
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
 
+from envmatrix.documents import Document
 from envmatrix.errors import ConfigurationError, Position, Problem
+from envmatrix.facts.model import Facts
+from envmatrix.facts.targets import docker_arch
 from envmatrix.matrix import checks, libraries
-from envmatrix.matrix.cells import AXES, Cell, docker_arch, sort_key
+from envmatrix.matrix.cells import AXES, Cell, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Impossible, Toolchain, check
-from envmatrix.matrix.document import Document
-from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.flavours import components_of_images
 from envmatrix.matrix.model import (
     COMPAT,
@@ -29,7 +30,6 @@ from envmatrix.matrix.model import (
     source_rule,
 )
 from envmatrix.matrix.overlays import merge
-from envmatrix.matrix.reading import Reading, read_document
 from envmatrix.matrix.schema import (
     Exclude,
     MatrixFile,
@@ -39,6 +39,7 @@ from envmatrix.matrix.schema import (
     TierName,
 )
 from envmatrix.matrix.selectors import resolve_selectors
+from envmatrix.matrix.validation import Reading, read_document
 
 # Default budgets of tiers; `weekly` has every cell.
 _BUDGETS: Mapping[TierName, Budget] = {

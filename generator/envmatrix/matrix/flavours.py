@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from string import Formatter
 
+from envmatrix.documents import Document
 from envmatrix.errors import Problem
-from envmatrix.matrix.cells import docker_arch
+from envmatrix.facts.model import Facts
+from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.checks import component_problems
-from envmatrix.matrix.document import Document
-from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.model import ANALYSIS, OF_TARGET, Flavour, Matrix
-from envmatrix.matrix.reading import Reading, read_document
 from envmatrix.matrix.schema import FlavourFile
-from envmatrix.matrix.suggest import did_you_mean
-from envmatrix.matrix.targets import CROSS_HOST, TARGETS
+from envmatrix.matrix.validation import Reading, read_document
+from envmatrix.suggestions import did_you_mean
 
 # The required flavours, each with the one that it extends.
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}

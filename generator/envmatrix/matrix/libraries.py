@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Position, Problem
 from envmatrix.matrix import model
 from envmatrix.matrix.checks import Source, component_problems
-from envmatrix.matrix.document import Location
 from envmatrix.matrix.model import (
     OF_PROGRAMS,
     TEXTS,
@@ -20,7 +20,7 @@ from envmatrix.matrix.model import (
 from envmatrix.matrix.scalars import file_glob
 from envmatrix.matrix.schema import SOURCE_KINDS, LibraryEntry, LibraryTest, Table
 from envmatrix.matrix.selection import select
-from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.suggestions import did_you_mean
 from envmatrix.text import redacted
 
 # In bytes of UTF-8, which JSON Schema cannot count. Linux limits an argument or a variable to

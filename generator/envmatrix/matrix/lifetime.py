@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from envmatrix.facts.model import Facts
+from envmatrix.facts.systems import EndOfLife
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.systems import EndOfLife
 
 ENDING_WITHIN = timedelta(days=180)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from envmatrix.documents import Document, load_document
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.facts.model import load_facts
 from envmatrix.matrix import files
-from envmatrix.matrix.document import Document, load_document
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.flavours import family_problems, read_flavours, required_flavour_problems
 from envmatrix.matrix.model import Matrix
 

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from envmatrix.errors import Position
-from envmatrix.matrix.cells import Cell, docker_arch, package_triplet
+from envmatrix.facts.model import Facts
+from envmatrix.facts.targets import TARGETS, docker_arch, package_triplet
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.compatibility import Toolchain
-from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.targets import TARGETS
 
 # The component of `policy: {cuda_compat: on}`.
 COMPAT = "compat"

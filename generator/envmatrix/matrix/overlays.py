@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import reduce
 
+from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import Problem
 from envmatrix.matrix.cells import AXES
-from envmatrix.matrix.document import Document, Location, Node
 from envmatrix.matrix.schema import Axes
 from envmatrix.matrix.selectors import quote_release
-from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.suggestions import did_you_mean
 
 _MERGED_KEYS = ("include", "exclude", "aliases", "bases", "libraries", "tiers")
 _REPLACED_KEYS = ("defaults", "policy", "sm", "sources")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from envmatrix.matrix.keys import AnyOf, Apart, ByTag, KeyRule, OneOf, TagCase, Together
+from envmatrix.matrix.key_rules import AnyOf, Apart, ByTag, KeyRule, OneOf, TagCase, Together
 from envmatrix.matrix.scalars import (
     Arch,
     Count,

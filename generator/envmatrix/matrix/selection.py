@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from envmatrix.errors import ConfigurationError, NothingSelected, Position, Problem
-from envmatrix.matrix import names
-from envmatrix.matrix.cells import AXES, Cell, parse_cell, sort_key, version_key
+from envmatrix.facts.versions import version_key
+from envmatrix.matrix import short_names as names
+from envmatrix.matrix.cells import AXES, Cell, parse_cell, sort_key
 from envmatrix.matrix.compatibility import Verdict, trace
 from envmatrix.matrix.model import Exclusion, Library, Matrix, PlannedCell, named_source
-from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.suggestions import did_you_mean
 
 NOT_LISTED = "not listed in matrix.yaml"
 

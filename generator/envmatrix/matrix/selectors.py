@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from envmatrix.documents import Document, Node
 from envmatrix.errors import Position, Problem
-from envmatrix.matrix.cells import version_key
-from envmatrix.matrix.document import Document, Node
-from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.suggest import did_you_mean
+from envmatrix.facts.model import Facts
+from envmatrix.facts.versions import version_key
+from envmatrix.suggestions import did_you_mean
 
 # The locations of releases in a matrix file and in an overlay.
 _PLACES = (

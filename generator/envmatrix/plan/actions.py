@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envmatrix.plan.differences import differences
-from envmatrix.plan.fingerprint import fingerprint, stage_hashes
-from envmatrix.plan.images import Image
+from envmatrix.images.fingerprint import fingerprint, stage_hashes
+from envmatrix.images.model import Image
+from envmatrix.plan.image_diff import differences
 
 FINGERPRINT_LABEL = "envmatrix.fingerprint"
 STAGES_LABEL = "envmatrix.stages"

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal
 
+from envmatrix.facts.targets import MACHINES
+from envmatrix.images.environments import base_image
+from envmatrix.images.fingerprint import fingerprint, stage_hashes, stages
 from envmatrix.lock.model import Lock
-from envmatrix.matrix.targets import MACHINES
-from envmatrix.plan.environments import base_image
-from envmatrix.plan.fingerprint import fingerprint, stage_hashes, stages
 
 Kind = Literal[
     "image",

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from envmatrix.lock.images import ImagesLock, PublishedImage
+from envmatrix.lock.images_lock import ImagesLock, PublishedImage
 from envmatrix.plan.actions import DIGITS, FINGERPRINT_LABEL, Inputs
 from envmatrix.store.manifests import INDEX, MANIFEST, canonical
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from envmatrix.lock.images import PublishedIndex
+from envmatrix.lock.images_lock import PublishedIndex
 
 _USER = "dev"
 

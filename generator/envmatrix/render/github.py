@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from envmatrix.matrix.targets import MACHINES
+from envmatrix.facts.targets import MACHINES
 
 FILE = ".github/workflows/envmatrix.yml"
 

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 from packageurl import PackageURL
 
+from envmatrix.images.environments import Environment
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.environments import Environment
 
 SPDX = "application/spdx+json"
 CYCLONEDX = "application/vnd.cyclonedx+json"

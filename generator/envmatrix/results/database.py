@@ -22,10 +22,10 @@ from sqlalchemy.exc import (
 )
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.machine.cache import exclusive
 from envmatrix.results import tables
 from envmatrix.results.records import InvalidRecord, Record
 from envmatrix.sessions.outcomes import COUNTED
-from envmatrix.store.artifacts import exclusive
 
 # The migrations in their order; `connect` upgrades older stores to the newest.
 _SCHEMAS = ("0001", "0002", "0003", "0004")

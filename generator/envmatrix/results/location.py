@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envmatrix.machine.configuration import configured_results, user_configuration
 from envmatrix.results.journal import count_journals, replay
-from envmatrix.store.configuration import configured_results, user_configuration
 
 if TYPE_CHECKING:
     from envmatrix.results.database import Database

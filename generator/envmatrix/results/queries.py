@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from envmatrix.results.database import LONGEST_TEXT, unpack_text
 from envmatrix.results.records import ARGUMENTS, SINCE, End, Product, Revision, Run, check
-from envmatrix.results.rows import check_texts, valid_rows
+from envmatrix.results.row_validation import check_texts, valid_rows
 from envmatrix.results.tables import (
     REMARKABLE,
     findings,
@@ -24,8 +24,8 @@ from envmatrix.results.tables import (
     runs,
     steps,
 )
-from envmatrix.sessions.failures import Cause
-from envmatrix.sessions.findings import Finding
+from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
 
 # Runs without arguments for the framework, which are comparable with others.

@@ -15,8 +15,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from envmatrix.sessions.failures import Cause
-from envmatrix.sessions.findings import Finding
+from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 
 BAD: frozenset[State] = frozenset({"failed", "errored", "killed"})

@@ -19,9 +19,9 @@ import sqlalchemy as sa
 
 from envmatrix.console import amount_of
 from envmatrix.results import formats, queries, summary
-from envmatrix.results.composition import Scope, compose
 from envmatrix.results.queries import StoredRun
 from envmatrix.results.records import BAD
+from envmatrix.results.report import Scope, compose
 from envmatrix.results.summary import ReportEntry
 from envmatrix.sessions.outcomes import Measurement
 

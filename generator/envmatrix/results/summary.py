@@ -12,7 +12,7 @@ from datetime import date
 from envmatrix.results.queries import Flake, Sighting, StoredRun
 from envmatrix.results.records import BAD, End, Revision
 from envmatrix.results.waivers import Waiver, waiver_of
-from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.outcomes import State, TestOutcome
 
 # The least slowdown that is reported, as a ratio and in seconds.

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from envmatrix.documents import load_document
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import load_document
-from envmatrix.matrix.reading import read_document
 from envmatrix.matrix.scalars import Some, Text
 from envmatrix.matrix.schema import Table
+from envmatrix.matrix.validation import read_document
 from envmatrix.results.waivers import Waiver
 
 FILE = "waivers.yaml"

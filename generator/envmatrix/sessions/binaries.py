@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
-from envmatrix.matrix.targets import MACHINES
+from envmatrix.facts.targets import MACHINES
 
 # Byte order and e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 _MACHINES = {entry.elf: entry.uname for entry in MACHINES.values()}

@@ -13,9 +13,9 @@ from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Proble
 from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import buildsystems, outcomes, steps
 from envmatrix.sessions.buildsystems import DEPS, GRAPH, SITE, Command
-from envmatrix.sessions.copies import update
 from envmatrix.sessions.outcomes import Artifact, Measurement
 from envmatrix.sessions.runner import OutOfMemory, Output, Runner, Skipped
+from envmatrix.sessions.source_sync import update
 from envmatrix.sessions.steps import Workplace
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class Execution:
         """Raise where the build used a component that the image has for other libraries only."""
         if not self.runner.borrowed:
             return
-        from envmatrix.lock.image import component_of
-        from envmatrix.sessions import usage
+        from envmatrix.lock.cuda_in_image import component_of
+        from envmatrix.sessions import cuda_usage
 
         with self.place.build.opened() as build:
-            sources = usage.used_names(build)
+            sources = cuda_usage.used_names(build)
         undeclared: dict[str, Problem] = {}
         for file in sorted(sources):
             if (component := component_of(file)) in self.runner.borrowed:
@@ -83,7 +83,7 @@ class Execution:
         with self.place.build.opened() as build:
             artifacts = outcomes.artifacts(build, patterns)
             if patterns and not artifacts:
-                from envmatrix.sessions.missing import no_artifact
+                from envmatrix.sessions.missing_artifacts import no_artifact
 
                 raise no_artifact(patterns, outcomes.entries(build))
         outcomes.check_machine(artifacts, self.place.target.binary)

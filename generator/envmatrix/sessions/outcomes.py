@@ -18,7 +18,7 @@ from envmatrix.sessions.steps import COMPILATIONS
 from envmatrix.text import one_line
 
 if TYPE_CHECKING:
-    from envmatrix.sessions.missing import Kind
+    from envmatrix.sessions.missing_artifacts import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import nox
 
 from envmatrix.errors import SKIPPED
-from envmatrix.sessions.names import SessionNames, session_names
+from envmatrix.sessions.session_names import SessionNames, session_names
 
 # Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
 VERBS = {

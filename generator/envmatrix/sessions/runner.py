@@ -13,9 +13,9 @@ from envmatrix.console import Console, Display
 from envmatrix.engine import containers
 from envmatrix.engine.containers import ContainerResult, ContainerSpec, Limits
 from envmatrix.errors import SKIPPED, EngineError, EnvmatrixError
-from envmatrix.sessions import failures, steps
+from envmatrix.sessions import failure_causes, steps
 from envmatrix.sessions.buildsystems import BEGIN
-from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.logs import Log
 from envmatrix.sessions.outcomes import Step
 from envmatrix.sessions.steps import Workplace
@@ -157,8 +157,8 @@ class Runner:
 
     def _without_network(self, step: str, lines: Sequence[str]) -> StepFailed:
         """Return the failure of a step that retries network requests without a network."""
-        message = f"{self._where(step)} was ended: {failures.NO_NETWORK}"
-        hint = f"{failures.VENDOR}; {self.hint(step)}"
+        message = f"{self._where(step)} was ended: {failure_causes.NO_NETWORK}"
+        hint = f"{failure_causes.VENDOR}; {self.hint(step)}"
         return StepFailed(1, "environment", message, hint, lines[-SHOWN_LINES:])
 
     def _where(self, step: str) -> str:
@@ -172,30 +172,30 @@ class Runner:
             f"`{place.shell}`"
         )
 
-    def judge_missing(self, lines: Iterable[str]) -> failures.Judgement | None:
+    def judge_missing(self, lines: Iterable[str]) -> failure_causes.Judgement | None:
         """Return the judgement for errors about a component that images lack; None for other
         errors."""
-        for name in failures.missing_names(lines):
+        for name in failure_causes.missing_names(lines):
             if component := self.component_of(name):
-                return failures.Judgement(
+                return failure_causes.Judgement(
                     "environment",
                     f"it needs `{name}`, which is of the component `{component}`",
                     f"add it to the library: `components: [{component}]`",
                 )
         return None
 
-    def _judge(self, lines: Sequence[str]) -> failures.Judgement:
+    def _judge(self, lines: Sequence[str]) -> failure_causes.Judgement:
         if judgement := self.judge_missing(lines):
             return judgement
         for path in self.absent_submodules():
             named = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-])")
             if any(map(named.search, lines)):
-                return failures.Judgement(
+                return failure_causes.Judgement(
                     "environment",
                     f"the submodule `{path}` is not checked out",
                     "check it out: `git submodule update --init --recursive`",
                 )
-        return failures.judge(lines)
+        return failure_causes.judge(lines)
 
 
 def clear_privileges(place: Workplace, written: Iterable[Area], console: Console) -> None:
@@ -269,7 +269,9 @@ class _Stage:
         *lines, rest = text.split(b"\n")
         self._rest = rest[-_LONGEST_SHOWN:]
         may_wait = self.step in _WITHOUT_NETWORK and any(word in text for word in _OF_WAITING)
-        if may_wait and any(failures.asks_again(line.decode("utf-8", "replace")) for line in lines):
+        if may_wait and any(
+            failure_causes.asks_again(line.decode("utf-8", "replace")) for line in lines
+        ):
             raise _AsksAgain
         # Of what comes at once only the last line would be seen anyway.
         shown = lines if self._runner.console.verbosity > 0 else lines[-1:]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from envmatrix.confined import Area
 from envmatrix.engine.containers import ContainerSpec, Limits, Mount
-from envmatrix.matrix.cells import version_key
+from envmatrix.facts.targets import TARGETS, Target
+from envmatrix.facts.versions import version_key
+from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.model import Library, PlannedCell
-from envmatrix.matrix.targets import TARGETS, Target
-from envmatrix.plan.images import CompilerCache, Image
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest

@@ -13,7 +13,7 @@ from envmatrix.matrix.model import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, steps, verdicts
 from envmatrix.sessions.batches import REPORTS, Batch, Framework, listed_names
 from envmatrix.sessions.buildsystems import SITE
-from envmatrix.sessions.failures import Judgement
+from envmatrix.sessions.failure_causes import Judgement
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed

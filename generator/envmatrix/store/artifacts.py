@@ -6,17 +6,15 @@ Several processes may fetch at once; each file is written by the holder of its l
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import platformdirs
+from envmatrix.machine.cache import cache_directory, exclusive
 
 
 class Content(Protocol):
@@ -28,26 +26,6 @@ class Content(Protocol):
     def sha256(self) -> str: ...
     @property
     def size(self) -> int: ...
-
-
-def cache_directory() -> Path:
-    """Return `$ENVMATRIX_CACHE`, else the platform's cache directory of this user."""
-    chosen = os.environ.get("ENVMATRIX_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("envmatrix"))
-
-
-@contextmanager
-def exclusive(file: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold an advisory lock on `file`; the kernel releases it when the process ends. `on_wait` is
-    called where another process holds it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def sha256_of(file: Path) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Protocol
 
 from envmatrix.errors import Absent, ConfigurationError, Problem
+from envmatrix.machine.configuration import configured_mirror, user_configuration
 from envmatrix.store.artifacts import Content, Store, link_or_copy
-from envmatrix.store.configuration import configured_mirror, user_configuration
-from envmatrix.store.fetch import Mirror
+from envmatrix.store.downloads import Mirror
 from envmatrix.store.manifests import EMPTY, MANIFEST, Manifest, canonical
 from envmatrix.store.registry import Registry, registry
 

@@ -22,8 +22,8 @@ from typing import IO, Any, TypeVar
 import httpx
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.store.failures import GONE
-from envmatrix.store.fetch import ATTEMPTS, persistently
+from envmatrix.store.download_failures import GONE
+from envmatrix.store.downloads import ATTEMPTS, persistently
 from envmatrix.store.manifests import EMPTY, INDEX, MANIFEST, Manifest, canonical, digest_of
 
 _Result = TypeVar("_Result")

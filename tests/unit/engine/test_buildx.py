@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Means, _error, command
-from envmatrix.engine.progress import BuildProgress
 from envmatrix.errors import Absent
-from envmatrix.plan.images import Image
+from envmatrix.images.model import Image
 
 IMAGE = Image("cuda13.5-debian12", "devel", "amd64")
 

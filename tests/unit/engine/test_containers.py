@@ -24,7 +24,7 @@ from envmatrix.engine.containers import (
     options,
     sweep,
 )
-from envmatrix.engine.people import Person
+from envmatrix.machine.users import Person
 
 # The kernel may give a signal for a process to any thread of it.
 PROGRAM = """

@@ -14,9 +14,9 @@ from tests.fakes import Client
 from envmatrix.engine import events
 from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer, sweep_names
 from envmatrix.errors import Absent, EngineError
+from envmatrix.images.model import Image
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
-from envmatrix.plan.images import Image
-from envmatrix.store.names import leftover_names, record_name
+from envmatrix.store.temporary_names import leftover_names, record_name
 
 INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
 DIGEST = f"registry.example/team/images@sha256:{'12' * 32}"

@@ -18,12 +18,12 @@ from tests.loopback import Handler, serving
 from envmatrix.commands.lock_audit import offers_in, show_audit
 from envmatrix.console import Console
 from envmatrix.errors import Absent, LookupFailed, OutOfDate
-from envmatrix.lock.apt import Apt
+from envmatrix.facts.model import load_facts
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
 from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
+from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.versions import DebianVersion
-from envmatrix.matrix.facts import load_facts
 
 CMAKE = artifact("cmake", "3.25.1-1")
 WHEEL = artifact("nvidia-nvvm", "13.5.37", origin="pypi")

@@ -18,11 +18,11 @@ import yaml
 from tests.fakes import Archive, Workshop, matrix_of, nvidia_apt, resolver_of
 
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.components import Recipes, recipes_of, shipped_recipes
-from envmatrix.lock.pins import Manifest, pins, shipped_versions
-from envmatrix.lock.redist import Redist
+from envmatrix.facts.recipes import Recipes, recipes_of, shipped_recipes
 from envmatrix.lock.requests import all_requests, words_of
-from envmatrix.lock.resolve import upgrade_rule
+from envmatrix.lock.resolution import upgrade_rule
+from envmatrix.lock.resolvers.pins import Manifest, pins, shipped_versions
+from envmatrix.lock.resolvers.redist import Redist
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.compatibility import CudaSource, Toolchain
 from envmatrix.matrix.model import PlannedCell

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import cell_of, lock_of, matrix_of, write_repository
 
-from envmatrix.lock.components import shipped_recipes
+from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.model import Lock, PackageSet, Request
 from envmatrix.lock.requests import all_requests, drift, requests_of
 from envmatrix.matrix.loading import load_matrix

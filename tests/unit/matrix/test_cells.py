@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.matrix.cells import ARCHES, Cell, package_triplet, parse_cell, sort_key
+from envmatrix.facts.targets import package_triplet
+from envmatrix.matrix.cells import ARCHES, Cell, parse_cell, sort_key
 
 VERSIONS = st.from_regex(r"[0-9]{1,2}\.[0-9]{1,2}(\.[0-9])?", fullmatch=True)
 CELLS = st.builds(

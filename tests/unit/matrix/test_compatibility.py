@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import parse_cell
 from envmatrix.matrix.compatibility import CudaSource, Impossible, Toolchain, check, trace
-from envmatrix.matrix.facts import Facts
 
 
 @pytest.mark.parametrize(

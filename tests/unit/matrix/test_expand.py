@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse_document
+from envmatrix.facts.model import load_facts
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.json_schema import json_schema
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table

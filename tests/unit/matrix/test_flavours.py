@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from envmatrix.matrix.document import parse_document
-from envmatrix.matrix.facts import Facts
+from envmatrix.documents import parse_document
+from envmatrix.facts.model import Facts
 from envmatrix.matrix.flavours import read_flavours
 from envmatrix.matrix.model import Matrix
 

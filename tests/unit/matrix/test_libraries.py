@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from tests.fakes import matrix_of
 
+from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse_document
+from envmatrix.facts.model import load_facts
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest, Matrix
 from envmatrix.matrix.selection import is_for
 

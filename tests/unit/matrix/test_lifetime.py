@@ -4,10 +4,10 @@ from datetime import date, timedelta
 
 import pytest
 
+from envmatrix.facts.model import Facts
+from envmatrix.facts.systems import EndOfLife
 from envmatrix.matrix.cells import Cell, parse_cell
-from envmatrix.matrix.facts import Facts
 from envmatrix.matrix.lifetime import ENDING_WITHIN, Lifetime, lifetimes
-from envmatrix.matrix.systems import EndOfLife
 
 END = date(2026, 7, 11)
 LTS = date(2028, 6, 30)

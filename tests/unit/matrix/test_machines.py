@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import envmatrix
+from envmatrix.facts.model import Facts
+from envmatrix.facts.targets import MACHINES, TARGETS, Names, machine_called
 from envmatrix.lock import model
-from envmatrix.matrix.facts import Facts
-from envmatrix.matrix.targets import MACHINES, TARGETS, Names, machine_called
 
 ROOT = Path(__file__).parents[3]
 BINFMT = Path("/usr/lib/binfmt.d")

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from tests.fakes import write_repository
 from tests.unit.matrix.test_properties import KEYS, SCALARS, TREES
 
+from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse_document
+from envmatrix.facts.model import load_facts
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import explain, find_cell
 from envmatrix.matrix.tiers import tier_of
-from envmatrix.sessions.names import session_names
+from envmatrix.sessions.session_names import session_names
 
 BASE = """\
 version: "1"

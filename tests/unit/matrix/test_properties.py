@@ -7,10 +7,10 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse_document
+from envmatrix.facts.model import load_facts
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.facts import load_facts
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import select, short_names
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from envmatrix.matrix.document import parse_document
+from envmatrix.documents import parse_document
 from envmatrix.matrix.json_schema import json_schema
-from envmatrix.matrix.reading import read_document
 from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
+from envmatrix.matrix.validation import read_document
 
 MODELS: tuple[type[Table], ...] = (MatrixFile, OverlayFile)
 SCHEMAS = {model: Draft202012Validator(json_schema(model)) for model in MODELS}

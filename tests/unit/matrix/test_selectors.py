@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.document import parse_document
+from envmatrix.facts.model import Facts, load_facts
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.facts import Facts, load_facts
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import find_cell, select
 from envmatrix.matrix.selectors import is_selector, match_releases

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from envmatrix.images.model import Image
 from envmatrix.plan.actions import (
     FINGERPRINT_LABEL,
     STAGES_LABEL,
@@ -14,7 +15,6 @@ from envmatrix.plan.actions import (
     decide,
     inputs_of,
 )
-from envmatrix.plan.images import Image
 
 IMAGE = Image("cuda13.0-debian12", "runtime", "amd64")
 TEXT = """\

@@ -3,15 +3,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.lock.components import shipped_recipes
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.facts.targets import MACHINES
+from envmatrix.images.dockerfile import dockerfile
+from envmatrix.images.environments import environments
+from envmatrix.images.model import Image
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.targets import MACHINES
 from envmatrix.plan.actions import inputs_of
-from envmatrix.plan.environments import environments
 from envmatrix.plan.garbage import GRACE_SECONDS, Kind, Thing, Used, garbage, used_by
-from envmatrix.plan.images import Image
-from envmatrix.render.dockerfile import dockerfile
 
 KINDS: tuple[Kind, ...] = ("image", "base", "recipe", "artifact", "context")
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.lock.images import ImagesLock, PublishedImage, PublishedIndex
+from envmatrix.images.model import Image
+from envmatrix.lock.images_lock import ImagesLock, PublishedImage, PublishedIndex
 from envmatrix.plan.actions import Inputs
-from envmatrix.plan.images import Image
 from envmatrix.plan.publication import image_tag, index_document, indexes_of, registry_reference
 
 ENVIRONMENT = "cuda13.0-debian12"

@@ -8,14 +8,14 @@ import pytest
 from tests.fakes import cell_of, lock_of, matrix_of
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.lock.components import shipped_recipes
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.facts.targets import TARGETS
+from envmatrix.images.dockerfile import dockerfile
+from envmatrix.images.environments import Environment, environments
+from envmatrix.images.fingerprint import stage_hashes
+from envmatrix.images.model import images_of, lacks_cross
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Library, Matrix
-from envmatrix.matrix.targets import TARGETS
-from envmatrix.plan.environments import Environment, environments
-from envmatrix.plan.fingerprint import stage_hashes
-from envmatrix.plan.images import images_of, lacks_cross
-from envmatrix.render.dockerfile import dockerfile
 from envmatrix.sessions import steps
 from envmatrix.sessions.steps import Workplace
 

@@ -12,12 +12,12 @@ from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 from tests.fakes import artifact, lock_of, matrix_of
 
-from envmatrix.lock.components import shipped_recipes
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.images.dockerfile import dockerfile
+from envmatrix.images.environments import Environment, environments
+from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs, inputs_of
-from envmatrix.plan.environments import Environment, environments
-from envmatrix.plan.images import Image
-from envmatrix.render.dockerfile import dockerfile
 from envmatrix.render.provenance import PREDICATE_TYPE, STATEMENT_TYPE, BuildMetadata, statement
 from envmatrix.render.sbom import Bill, bill_of_materials, cyclonedx, package_url, spdx
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from envmatrix.results.records import End, Product, Record, Revision, Run
-from envmatrix.sessions.failures import Cause
+from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 
 CELL = "cuda13.0-debian12-x86_64"

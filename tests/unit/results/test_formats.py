@@ -9,8 +9,8 @@ from tests.unit.results.examples import CELL, record
 
 from envmatrix.errors import Position
 from envmatrix.results import formats
-from envmatrix.results.composition import Scope, compose
 from envmatrix.results.database import Database
+from envmatrix.results.report import Scope, compose
 from envmatrix.results.summary import Report
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.outcomes import Measurement

@@ -7,9 +7,9 @@ from datetime import date
 import pytest
 from tests.unit.results.examples import record
 
-from envmatrix.results.composition import Scope, compose
 from envmatrix.results.database import Database
 from envmatrix.results.records import Record
+from envmatrix.results.report import Scope, compose
 from envmatrix.results.summary import Report
 from envmatrix.sessions.outcomes import State
 

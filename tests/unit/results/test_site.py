@@ -14,8 +14,8 @@ from tests.unit.prompt import Prompt
 from tests.unit.results.examples import CELL, record
 
 from envmatrix.results import tables
-from envmatrix.results.composition import Scope
 from envmatrix.results.database import connect
+from envmatrix.results.report import Scope
 from envmatrix.results.site import Site, file_name
 from envmatrix.results.waivers import Waiver
 

@@ -18,11 +18,11 @@ from tests.unit.results.examples import CELL, record
 from tests.unit.results.test_store import FULL, add
 
 from envmatrix.results import tables
-from envmatrix.results.composition import Scope, compose
 from envmatrix.results.database import SCHEMA, connect
 from envmatrix.results.formats import document, junit, markdown, text
+from envmatrix.results.report import Scope, compose
 from envmatrix.results.site import Site, cell_page
-from envmatrix.sessions.findings import Finding
+from envmatrix.sessions.analysis.findings import Finding
 
 
 def test_a_new_store_is_never_seen_before_it_is_whole(tmp_path: Path) -> None:

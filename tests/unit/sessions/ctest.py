@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envmatrix.sessions.dependencies import Build
+from envmatrix.sessions.test_dependencies import Build
 
 # Without line breaks and backtraces. CTest adds what follows from fixtures to DEPENDS.
 CTEST = """\

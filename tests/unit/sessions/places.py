@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from envmatrix.images.model import CompilerCache, images_of
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest
 from envmatrix.matrix.selection import find_cell
-from envmatrix.plan.images import CompilerCache, images_of
 from envmatrix.sessions.steps import Workplace
 
 ROOT = Path(__file__).parents[3]

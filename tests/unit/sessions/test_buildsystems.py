@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.sessions.places import SDIST, place
 
+from envmatrix.images.model import CompilerCache
 from envmatrix.matrix.model import LibraryBuild, LibrarySource
-from envmatrix.plan.images import CompilerCache
 from envmatrix.sessions import buildsystems, steps
 from envmatrix.sessions.buildsystems import Command, commands
 from envmatrix.sessions.steps import jobs_for

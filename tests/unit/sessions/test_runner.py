@@ -12,7 +12,7 @@ import pytest
 from tests.unit.sessions.places import place
 
 from envmatrix.console import Console
-from envmatrix.plan.images import images_of
+from envmatrix.images.model import images_of
 from envmatrix.sessions.runner import Runner, clear_privileges
 from envmatrix.sessions.steps import Workplace
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from envmatrix.lock.model import Artifact
-from envmatrix.store.artifacts import Store, cache_directory, link_or_copy
+from envmatrix.machine.cache import cache_directory
+from envmatrix.store.artifacts import Store, link_or_copy
 
 TEXT = b"the bytes of a package"
 ITEM = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())

@@ -9,7 +9,7 @@ import pytest
 from tests.servers import REPOSITORY, Answer, Server
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.store.fetch import ATTEMPTS
+from envmatrix.store.downloads import ATTEMPTS
 from envmatrix.store.manifests import MANIFEST, Manifest, digest_of
 from envmatrix.store.registry import Registry, is_loopback
 

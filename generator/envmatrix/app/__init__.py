@@ -1,0 +1,1 @@
+"""Use cases without a command line: what commands, sessions and CI call."""

@@ -1,0 +1,88 @@
+"""Libraries and cells that the changes since a revision affect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from envmatrix.app.states import states
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.errors import ConfigurationError, EnvmatrixError
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.selection import is_for
+from envmatrix.plan.matrix_diff import State, changes, library_change, source_change
+from envmatrix.sessions.test_dependencies import is_ignored, of_library
+from envmatrix.vcs.git import changed_files
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A library in a cell that a change reaches, and why."""
+
+    library: str
+    cell: str
+    reason: str
+
+
+def pairs(
+    workspace: Workspace, cells: Sequence[PlannedCell]
+) -> Iterator[tuple[Library, PlannedCell]]:
+    matrix, libraries = workspace.matrix, workspace.matrix.libraries
+    for planned in cells:
+        yield from ((library, planned) for library in libraries if is_for(library, planned, matrix))
+
+
+def affected_pairs(
+    workspace: Workspace, cells: Sequence[PlannedCell], since: str, console: Console
+) -> Iterator[Affected]:
+    files = changed_files(workspace.root, since)
+    diff = compare_revision(workspace, since, console)
+    for library, planned in pairs(workspace, cells):
+        reason = diff.reason_for(library, planned) or _source_reason(library, files, diff)
+        if reason:
+            yield Affected(library.name, planned.id, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionDiff:
+    """The difference between a revision and the working tree: both states, and the reason for each
+    cell that changed; or the reason why they cannot be compared."""
+
+    states: tuple[State, State] | None
+    cells: Mapping[Cell, str]
+    unknown: str | None = None
+
+    def reason_for(self, library: Library, planned: PlannedCell) -> str | None:
+        """Return why a library in a cell is affected apart from its own files; None if not."""
+        if self.states is None:
+            return self.unknown
+        return self.cells.get(planned.cell) or library_change(library, *self.states)
+
+
+def compare_revision(workspace: Workspace, since: str, console: Console) -> RevisionDiff:
+    """Compare a revision with the working tree; raise ConfigurationError if it does not exist."""
+    try:
+        both = states(workspace, since, console)
+    except ConfigurationError as error:
+        if error.problems[0].message.startswith("revision "):
+            raise
+        return RevisionDiff(None, {}, f"the matrix at `{since}` cannot be read")
+    except EnvmatrixError as error:
+        return RevisionDiff(None, {}, error.message)
+    reasons = {
+        change.cell: f"the cell {change.verb}: {change.reasons[0]}" for change in changes(*both)
+    }
+    return RevisionDiff(both, reasons)
+
+
+def _source_reason(library: Library, files: Sequence[str], diff: RevisionDiff) -> str | None:
+    if library.source is not None:
+        return source_change(library, *diff.states) if diff.states else None
+    ignored = library.tests.ignore if library.tests else ()
+    relevant = [file for file in of_library(files, library.path) if not is_ignored(file, ignored)]
+    if not relevant:
+        return None
+    more = f" and {len(relevant) - 1} more" if len(relevant) > 1 else ""
+    return f"`{relevant[0]}`{more} changed"

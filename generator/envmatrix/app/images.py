@@ -1,0 +1,138 @@
+"""The images that cells need on this machine: planned, and then pulled or built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine import image_store
+from envmatrix.engine.buildx import Means
+from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.images.model import Image
+from envmatrix.lock.images_lock import FILE
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.checkouts import remember
+from envmatrix.plan.actions import Action, Existing, Inputs, decide
+from envmatrix.store.built_images import Recipes
+from envmatrix.store.image_ids import Made
+
+# How many images are built at once by default.
+BUILDS_AT_ONCE = 2
+
+
+def plan_actions(
+    workspace: Workspace,
+    required: Sequence[Image],
+    console: Console,
+    *,
+    force: bool = False,
+    pull: bool = True,
+) -> tuple[Action, ...]:
+    """Decide what to do with each image, and why."""
+    inputs = workspace.plan(required)
+    own_images = Made.of_user()
+    existing = Existing(
+        image_store.local_images([image.reference for image in inputs]), own_images.has
+    )
+    missing = [image for image in inputs if not existing.has(image)]
+    if missing:
+        with ThreadPoolExecutor(1) as pool:
+            previous = pool.submit(
+                image_store.local_images, [image.image.reference for image in missing]
+            )
+            remote = find_published(workspace, missing, console) if pull else {}
+        local = {**existing.local, **previous.result()}
+        existing = Existing(local, own_images.has, remote, Recipes.of_user().find)
+    return decide(inputs, existing, force=force)
+
+
+def find_published(
+    workspace: Workspace, images: Sequence[Inputs], console: Console
+) -> dict[str, str]:
+    """Return fingerprint -> image by digest for each image that the registry has; nothing if the
+    registry cannot be reached."""
+    repository = workspace.repository
+    if repository is None:
+        return {}
+    from envmatrix.plan.publication import image_tag, registry_reference
+    from envmatrix.store.registry import registry  # httpx: only where an image is missing
+
+    lock = workspace.published
+    names = {image_tag(image): registry_reference(image, lock) for image in images}
+    is_its_own = all(index.repository == repository for _, _, index in lock)
+    try:
+        with registry(repository) as client:
+            digests = client.digests_of(names, is_its_own=is_its_own)
+    except LookupFailed as error:
+        console.warn(f"{error.message}; what it may have is built here")
+        return {}
+    by_fingerprint = {image.fingerprint: digests.get(image_tag(image)) for image in images}
+    return {key: f"{repository}@{digest}" for key, digest in by_fingerprint.items() if digest}
+
+
+def provide(
+    workspace: Workspace,
+    actions: Sequence[Action],
+    jobs: int,
+    console: Console,
+    means: Means | None = None,
+) -> None:
+    """Carry out `actions`; give images that are up to date their current names."""
+    remember(cache_directory(), workspace.root)
+    for action in actions:
+        if action.verb == "reuse":
+            console.say(f"reuse    {action.image}: {action.reason}")
+    if renamed := [action for action in actions if not action.is_current]:
+        image_store.name({action.inputs.reference: action.image.reference for action in renamed})
+    pulls = [action for action in actions if action.verb == "pull"]
+    if pulls:
+        from envmatrix.publishing.puller import local_puller
+
+        with local_puller(workspace.verifier, console) as puller:
+            puller.pull(pulls, jobs)
+    builds = [action for action in actions if action.verb == "build"]
+    if builds:
+        from envmatrix.engine.builder import (
+            Order,
+            local_builder,
+        )  # takes 0.2 s; only needed to build
+
+        environments = workspace.environments(action.image.environment for action in builds)
+        orders = [
+            Order(
+                environments[action.image.environment],
+                action.inputs,
+                workspace.dockerfile(action.image.environment),
+                (action.inputs.reference, action.image.reference),
+                action.reason,
+                anew=action.rebuild,
+            )
+            for action in builds
+        ]
+        with local_builder(workspace.lock, console, means) as builder:
+            builder.build(orders, jobs)
+
+
+def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Mapping[Inputs, str]:
+    """Return each image's published reference by digest; raise OutOfDate if one is not
+    published."""
+    references, unpublished = {}, []
+    for inputs in required:
+        image = inputs.image
+        index = workspace.published.find(image.environment, image.flavour)
+        published = index.images.get(image.arch) if index else None
+        if index and published and published.fingerprint == inputs.fingerprint:
+            repository = workspace.repository or index.repository
+            references[inputs] = f"{repository}@{published.digest}"
+        else:
+            reason = "has other inputs there" if published else "is not in it"
+            unpublished.append(f"{image} {reason}")
+    if unpublished:
+        raise OutOfDate(
+            f"`{FILE}` does not have {len(unpublished)} images",
+            details=unpublished,
+            hint="build and publish them: `envmatrix build`, `envmatrix push`",
+        )
+    return references

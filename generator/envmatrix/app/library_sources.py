@@ -1,0 +1,66 @@
+"""The locked sources and wheels of libraries, fetched into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
+from envmatrix.lock.model import PackageSet
+from envmatrix.machine.cache import cache_directory
+from envmatrix.matrix.model import Library
+from envmatrix.results.records import Revision
+from envmatrix.store.artifacts import Store
+from envmatrix.vcs import source_trees
+
+
+def source_directory(workspace: Workspace, library: Library, console: Console) -> Path:
+    """Return the directory of a library's locked source."""
+    directory = source_tree(workspace.lock.sets[source_set(library)], console)
+    if not (directory / library.path).is_dir():
+        message = f"the source of `{library.name}` has no directory `{library.path}`"
+        raise ConfigurationError(Problem(message, library.position, "correct its `path`"))
+    return directory
+
+
+def source_tree(package_set: PackageSet, console: Console) -> Path:
+    """Return the directory of a source, of the repository's lock or of another one."""
+    return source_trees.tree(cache_directory(), Store.of_user(), _fetch(package_set, console))
+
+
+def wheels(
+    workspace: Workspace, library: Library, os: str, arches: Iterable[str], console: Console
+) -> Mapping[str, Path]:
+    """Return the directory of a library's wheels for each architecture, by Docker's name."""
+    store, sets = Store.of_user(), workspace.lock.sets
+    return {
+        arch: source_trees.wheels(cache_directory(), store, _fetch(package_set, console).artifacts)
+        for arch in sorted(arches)
+        for package_set in [sets[wheels_set(library, os, arch)]]
+    }
+
+
+def revision(workspace: Workspace, library: Library) -> Revision:
+    """Return the revision of a library's locked source: its commit, else its version."""
+    assert library.source is not None  # noqa: S101 -- only for locked sources
+    locked = workspace.lock.sets[source_set(library)]
+    versions = [artifact.version for artifact in locked.artifacts]
+    return Revision(locked.versions.get(COMMIT) or min(versions, default=library.source.version))
+
+
+def _fetch(package_set: PackageSet, console: Console) -> PackageSet:
+    """Have the files of a package set in the store; return the set."""
+    store = Store.of_user()
+    if all(store.has(artifact) for artifact in package_set.artifacts):
+        return package_set
+    from envmatrix.machine.origins import Origins
+    from envmatrix.store.downloads import Fetcher, http_client
+    from envmatrix.store.mirrors import mirror_of_user
+
+    origins = Origins()
+    with http_client(origins) as client, mirror_of_user() as mirror:
+        Fetcher(store, origins, client, mirror=mirror).fetch(package_set.artifacts, console)
+    return package_set

@@ -1,0 +1,116 @@
+"""Test selection: `--since`, `--explain` and `--shadow` of `envmatrix run test`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envmatrix.app.affected import compare_revision
+from envmatrix.app.cell_runs import Cell
+from envmatrix.app.library_sources import source_tree
+from envmatrix.console import Console, output
+from envmatrix.errors import EnvmatrixError
+from envmatrix.lock.libraries import source_set
+from envmatrix.results.records import BAD
+from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.outcomes import Measurement, TestOutcome
+from envmatrix.sessions.test_dependencies import (
+    Selection,
+    Test,
+    build_of,
+    dependencies,
+    listed_tests,
+    of_library,
+    selection,
+)
+from envmatrix.sessions.testing import Testing
+from envmatrix.text import one_line
+from envmatrix.vcs.git import changed_files
+from envmatrix.vcs.source_trees import differing_files
+
+
+def select_tests(cell: Cell, execution: Execution, testing: Testing, since: str) -> Selection:
+    """Select the tests of a compiled library that the changes since a revision affect."""
+    files, reason = _changed_files(cell, execution, since)
+    if reason:
+        return Selection(None, reason)
+    return select_by_files(execution, testing, files)
+
+
+def select_by_files(execution: Execution, testing: Testing, files: Sequence[str]) -> Selection:
+    """Select the tests that changes of the library's files affect."""
+    ninja = execution.ninja_files()
+    if testing.tests.framework != "ctest" or not ninja:
+        return Selection(None, "only builds with ninja and CTest tell what tests depend on")
+    try:
+        tests = _list_tests(testing)
+    except EnvmatrixError as error:
+        return Selection(None, error.message)
+    graph = dependencies(build_of(*ninja), tests, execution.place.tree)
+    return selection(graph, files, testing.tests.ignore)
+
+
+def _list_tests(testing: Testing) -> tuple[Test, ...]:
+    """List the tests with CTest where they run; raise EnvmatrixError if it fails."""
+    tests: list[Test] = []
+    for _, listing in testing.listings():
+        testing.runner.check(listing)
+        tests += listed_tests(listing.ended.stdout)
+    return tuple(tests)
+
+
+def _changed_files(
+    cell: Cell, execution: Execution, since: str
+) -> tuple[Sequence[str], str | None]:
+    """Return the files of the library that changed, or why selection by files is not possible. The
+    files of a locked source are compared between the lock at the revision and the lock now."""
+    library, root = execution.place.library, cell.workspace.root
+    diff = compare_revision(cell.workspace, since, cell.console)
+    reason = diff.reason_for(library, cell.planned)
+    if reason or diff.states is None:
+        return (), reason
+    if library.source is None:
+        return of_library(changed_files(root, since), library.path), None
+    locked = diff.states[0].lock.sets.get(source_set(library))
+    if locked is None:
+        return (), f"the lock at `{since}` does not have its source"
+    before = source_tree(locked, cell.console)
+    return of_library(differing_files(before, execution.place.source), library.path), None
+
+
+def explain(selection: Selection, console: Console, *, every_test: bool) -> None:
+    """Show how many tests are run, and with `every_test` why each is."""
+    count = "all tests" if selection.tests is None else f"{len(selection.tests)} tests"
+    console.say(f"select   {count}: {selection.reason}")
+    for name, reason in sorted((selection.tests or {}).items()) if every_test else ():
+        output(f"selected {one_line(name)}: {one_line(reason)}")
+
+
+def missed_failures(
+    selection: Selection, outcomes: Sequence[TestOutcome]
+) -> tuple[TestOutcome, ...]:
+    """Return the failed tests that the selection does not contain."""
+    if selection.tests is None:
+        return ()
+    return tuple(
+        test for test in outcomes if test.state in BAD and test.name not in selection.tests
+    )
+
+
+def shadow(
+    selection: Selection, outcomes: Sequence[TestOutcome], console: Console
+) -> tuple[Measurement, ...]:
+    """Report which tests would have been skipped, and which failures would have been missed."""
+    missed = missed_failures(selection, outcomes)
+    skipped = [
+        test
+        for test in outcomes
+        if selection.tests is not None and test.name not in selection.tests
+    ]
+    seconds = sum(test.seconds for test in skipped)
+    console.say(f"shadow   {len(skipped)} tests would have been skipped, {seconds:.1f} s")
+    for outcome in missed:
+        console.warn(f"`{one_line(outcome.name)}` fails and would not have been run")
+    return (
+        Measurement("tests that selection would skip", len(skipped), "tests", "higher"),
+        Measurement("failures that selection would miss", len(missed), "tests", "lower"),
+    )

@@ -1,0 +1,222 @@
+"""A repository: its matrix, its lock, and the plan of its environments."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from envmatrix.errors import ConfigurationError, OutOfDate, Problem
+from envmatrix.images.model import CompilerCache, Image, can_compile_on, images_of
+from envmatrix.lock.model import FILE, Lock, load
+from envmatrix.machine.disk_cache import cached_value, identity
+from envmatrix.machine.host import host_arch
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.files import MATRIX, files_of
+from envmatrix.matrix.model import Matrix, PlannedCell, Signer
+from envmatrix.matrix.selection import select
+from envmatrix.plan.actions import Inputs, inputs_of
+
+if TYPE_CHECKING:
+    from envmatrix.facts.recipes import Recipes
+    from envmatrix.images.environments import Environment
+    from envmatrix.lock.images_lock import ImagesLock
+
+DOCKERFILES = "dockerfiles"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    root: Path
+
+    @classmethod
+    def here(cls) -> Workspace:
+        return cls(find_repository())
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        return self._cached("matrix", self._matrix_identity, self._load_matrix)
+
+    @cached_property
+    def lock(self) -> Lock:
+        """The lock; raise OutOfDate if it is out of date with the matrix."""
+        return self._cached("lock", self._lock_identity, self._load_lock)
+
+    def _load_matrix(self) -> Matrix:
+        from envmatrix.matrix.loading import load_matrix  # pydantic
+
+        return load_matrix(self.root)
+
+    def _load_lock(self) -> Lock:
+        from envmatrix.lock.requests import drift
+
+        lock = load(self.root)
+        if drifted := drift(lock, self.matrix, self.recipes):
+            raise OutOfDate(
+                f"`{FILE}` is out of date with `{MATRIX}`",
+                details=drifted,
+                hint="bring it up to date: `envmatrix lock`",
+            )
+        return lock
+
+    @cached_property
+    def published(self) -> ImagesLock:
+        from envmatrix.lock import images_lock as images
+
+        return images.load(self.root)
+
+    @property
+    def repository(self) -> str | None:
+        """The repository for published images: $ENVMATRIX_REGISTRY, else that of the matrix."""
+        repository = os.environ.get("ENVMATRIX_REGISTRY")
+        if not repository:
+            return self.matrix.registry.repository if self.matrix.registry else None
+        from envmatrix.matrix.scalars import REPOSITORY  # pydantic
+
+        if not re.fullmatch(REPOSITORY, repository):
+            hint = "write for example `registry.example/team/images`, without a tag"
+            raise ConfigurationError(
+                Problem(f"$ENVMATRIX_REGISTRY is no repository: `{repository}`", hint=hint)
+            )
+        return repository
+
+    @property
+    def required_repository(self) -> str:
+        if self.repository is None:
+            hint = "write `registry: {repository: registry.example/team/images}` in matrix.yaml"
+            raise ConfigurationError(Problem("nothing says where images are published", hint=hint))
+        return self.repository
+
+    def require_signer(self) -> Signer:
+        if self.signer is None:
+            hint = "write `registry: {key: cosign.pub}`, or `identity` and `issuer`, in matrix.yaml"
+            raise ConfigurationError(Problem("nothing says who has to sign images", hint=hint))
+        return self.signer
+
+    @property
+    def signer(self) -> Signer | None:
+        return self.matrix.registry.signer if self.matrix.registry else None
+
+    @property
+    def verifier(self) -> Callable[[str], None] | None:
+        """A function that raises if an image, by digest, is not signed by the signer of the
+        matrix; None if the matrix has no signer."""
+        from envmatrix.publishing.cosign import Cosign
+
+        return Cosign(self.signer, self.root).verify if self.signer else None
+
+    @property
+    def recipes(self) -> Recipes:
+        from envmatrix.facts.recipes import shipped_recipes
+
+        return shipped_recipes()
+
+    def environments(self, names: Iterable[str]) -> Mapping[str, Environment]:
+        """Return the named environments."""
+        from envmatrix.images.environments import environments
+
+        selected = set(names)
+        cells = [cell for cell in self.matrix.cells if cell.cell.environment in selected]
+        planned = environments(self.matrix, self.lock, self.recipes, cells)
+        return {environment.name: environment for environment in planned}
+
+    def compiler_cache(self, cell: PlannedCell, image: Image) -> CompilerCache | None:
+        """Return the compiler cache in an image that compiles for a cell, if it has one."""
+
+        def compute() -> CompilerCache | None:
+            from envmatrix.images.compiler_cache import compiler_cache
+
+            return compiler_cache(cell, image, self.lock)
+
+        return self._cached(f"cache {cell.id} {image}", self._lock_identity, compute)
+
+    def dockerfile(self, environment: str) -> Path:
+        return self.root / DOCKERFILES / environment / "Dockerfile"
+
+    def cells(self, patterns: Sequence[str], tier: str | None = None) -> tuple[Cell, ...]:
+        return tuple(planned.cell for planned in self._selected(patterns, tier))
+
+    def images(
+        self, patterns: Sequence[str], *, tier: str | None = None, emulate: bool = False
+    ) -> tuple[Image, ...]:
+        """Return the images that this machine needs for the selected cells, without duplicates."""
+        host = host_arch()
+        cells = self._selected(patterns, tier)
+        groups = (images_of(cell, host, emulate=emulate) for cell in cells)
+        return tuple(dict.fromkeys(image for images in groups for image in images))
+
+    def images_of_hosts(self, patterns: Sequence[str]) -> tuple[Image, ...]:
+        """Return the images to publish: all that the registry's hosts need for the environments of
+        the selected cells."""
+        hosts = self.matrix.registry.hosts if self.matrix.registry else (host_arch(),)
+        names = {cell.cell.environment for cell in self._selected(patterns, None)}
+        cells = [cell for cell in self.matrix.cells if cell.cell.environment in names]
+        groups = (images_of(*pair) for pair in product(cells, hosts) if can_compile_on(*pair))
+        return tuple(dict.fromkeys(image for images in groups for image in images))
+
+    def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:
+        """Return the inputs that identify each of `images`, in the same order."""
+        names = dict.fromkeys(image.environment for image in images)
+        environments = cache(partial(self.environments, names))  # all at once, if any is needed
+        inputs = {name: self._inputs(name, environments) for name in names}
+        return tuple(inputs[image.environment][image] for image in images)
+
+    def _inputs(
+        self, name: str, environments: Callable[[], Mapping[str, Environment]]
+    ) -> Mapping[Image, Inputs]:
+        """Return the inputs of all images of an environment; raise OutOfDate if its Dockerfile is
+        out of date with the lock."""
+        file = self.dockerfile(name)
+
+        def compute() -> Mapping[Image, Inputs]:
+            from envmatrix.images.dockerfile import dockerfile
+
+            environment = environments()[name]
+            text = dockerfile(environment)
+            if not file.is_file() or file.read_bytes() != text.encode():
+                raise OutOfDate(
+                    f"`{file.relative_to(self.root)}` is not what the lock says",
+                    hint="write it: `envmatrix generate`",
+                )
+            return {image: inputs_of(image, text) for image in environment.images}
+
+        key = self._lock_identity + identity([file])
+        return self._cached(f"inputs {name}", key, compute)
+
+    def _selected(self, patterns: Sequence[str], tier: str | None) -> tuple[PlannedCell, ...]:
+        cells = select(self.matrix, patterns)
+        if tier is None:
+            return cells
+        from envmatrix.matrix.tiers import choices_among, tier_of
+
+        choices = choices_among(tier_of(self.matrix, tier), cells)
+        return tuple(choice.planned for choice in choices)
+
+    @cached_property
+    def _matrix_identity(self) -> bytes:
+        return identity(files_of(self.root))
+
+    @cached_property
+    def _lock_identity(self) -> bytes:
+        return self._matrix_identity + identity([self.root / FILE])
+
+    def _cached(self, name: str, inputs: bytes, compute: Callable[[], T]) -> T:
+        return cached_value(f"{self.root.resolve()} {name}", inputs, compute)
+
+
+def find_repository() -> Path:
+    """Return the nearest directory with a matrix.yaml, from here upwards."""
+    current = Path.cwd()
+    for directory in (current, *current.parents):
+        if (directory / MATRIX).exists():
+            return directory
+    raise ConfigurationError(
+        Problem(f"there is no `{MATRIX}` here or above", hint="change to your repository")
+    )

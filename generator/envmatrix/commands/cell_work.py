@@ -1,0 +1,48 @@
+"""Work on the libraries of a cell, one after the other, and its exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from envmatrix.app.cell_runs import WHOLE, Cell, Part
+from envmatrix.console import Console
+from envmatrix.errors import SKIPPED, EnvmatrixError
+from envmatrix.results.recorder import Recorder
+from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.runner import Skipped
+
+
+def for_each(
+    cell: Cell, verb: str, work: Callable[[Execution, Recorder], None], part: Part = WHOLE
+) -> None:
+    """Do and record `work` for every library, even if one fails; raise the first failure at the
+    end."""
+    failure: EnvmatrixError | None = None
+    skipped: list[Skipped] = []
+    for library in cell.libraries:
+        try:
+            with cell.record(library, verb, part) as (execution, recorder):
+                work(execution, recorder)
+        except Skipped as error:
+            skipped.append(error)
+        except EnvmatrixError as error:
+            if len(cell.libraries) > 1:
+                cell.console.error(error)
+            failure = failure or error
+    cell.keep_results()
+    if failure is not None:
+        if len(cell.libraries) > 1:
+            sys.exit(failure.exit_code)
+        raise failure
+    if len(skipped) == len(cell.libraries):
+        skip("; ".join(error.message for error in skipped))
+    for reason in skipped:
+        cell.console.say(f"skipped: {reason.message}")
+
+
+def skip(reason: str) -> NoReturn:
+    """Exit with the status of a test that could not run."""
+    Console().say(f"skipped: {reason}")
+    sys.exit(SKIPPED)

@@ -1,0 +1,1 @@
+"""Problems of a host that prevent building images, and their repair."""

@@ -1,0 +1,282 @@
+"""Problems of a host that prevent building images, and the steps that fix them.
+
+Everything is derived from `HostFacts`; `repair` carries out the steps.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from envmatrix.engine.error_texts import JOIN_GROUP, refuses_user
+from envmatrix.facts.model import load_facts
+from envmatrix.machine.host import (
+    BINFMT,
+    DAEMON_CONFIGURATION,
+    EMULATION_RULE,
+    ID_PACKAGE,
+    Engine,
+    HostFacts,
+    foreign_to,
+)
+
+MINIMUM_ENGINE = "25.0"
+MINIMUM_BUILDX = "0.13"
+
+CLIENT_PACKAGES = ("docker-cli", "docker-buildx")
+NEWER_PACKAGES = ("docker.io", *CLIENT_PACKAGES, "containerd")
+ENGINE_PACKAGES = (*NEWER_PACKAGES, "iptables", "ca-certificates")
+
+# The command that gives a user subordinate ids.
+_GIVE_IDS = "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
+
+APT_SOURCE = "/etc/apt/sources.list.d/envmatrix-engine.sources"
+APT_PREFERENCES = "/etc/apt/preferences.d/envmatrix-engine"
+PINS = f"""\
+Package: *
+Pin: release n=trixie
+Pin-Priority: -10
+
+Package: {" ".join(NEWER_PACKAGES)}
+Pin: release n=trixie
+Pin-Priority: 900
+"""
+
+DAEMON_FEATURES = {"features": {"containerd-snapshotter": True, "cdi": True}, "experimental": True}
+
+
+@dataclass(frozen=True, slots=True)
+class RepairStep:
+    """An action as an argument vector; skipped where the path `unless` exists at that time."""
+
+    words: str
+    argv: tuple[str, ...]
+    stdin: str = ""
+    unless: str = ""
+    starts_engine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    before: tuple[RepairStep, ...] = ()
+    packages: tuple[str, ...] = ()
+    after: tuple[RepairStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    name: str
+    ok: bool
+    message: str
+    hint: str = ""
+    required: bool = True
+    fix: Fix | None = None
+
+
+def diagnose(facts: HostFacts) -> tuple[Finding, ...]:
+    findings = [_client(facts), _buildx(facts), _engine(facts)]
+    if facts.docker.engine:
+        findings += [_image_store(facts.docker.engine), _cdi(facts.docker.engine)]
+    if not facts.is_remote:
+        findings += [_program(facts, "mmdebstrap"), _program(facts, "arch-test")]
+        findings += [*_subordinate_ids(facts), *_emulation(facts)]
+    return tuple(_with_remedy(facts, finding) for finding in findings)
+
+
+def plan_fixes(facts: HostFacts) -> tuple[RepairStep, ...]:
+    fixes = [finding.fix for finding in diagnose(facts) if finding.fix]
+    packages = dict.fromkeys(package for fix in fixes for package in fix.packages)
+    return (
+        *(step for fix in fixes for step in fix.before),
+        *_installation(facts, tuple(packages)),
+        *(step for fix in fixes for step in fix.after),
+    )
+
+
+def _with_remedy(facts: HostFacts, finding: Finding) -> Finding:
+    """Keep a fix only where it can be applied; else the hint says what to do by hand."""
+    if finding.fix is None or (finding.fix.packages and not facts.can_install):
+        return replace(finding, fix=None)
+    if facts.privilege == "none":
+        return replace(finding, fix=None, hint="run `envmatrix doctor --fix` as root")
+    return replace(finding, hint="run `envmatrix doctor --fix`")
+
+
+def _client(facts: HostFacts) -> Finding:
+    if facts.docker.client:
+        return Finding("docker client", True, f"{facts.docker.client} ({facts.clients[0]})")
+    return Finding(
+        "docker client",
+        False,
+        "not installed",
+        hint="install Docker's command-line client",
+        fix=Fix(packages=CLIENT_PACKAGES),
+    )
+
+
+def _buildx(facts: HostFacts) -> Finding:
+    version, hint = facts.docker.buildx, f"install Docker buildx {MINIMUM_BUILDX} or newer"
+    if version:
+        return _check_version("buildx", version, MINIMUM_BUILDX, hint)
+    if facts.docker.client and facts.has_buildx_plugin:
+        message = f"installed, but `{facts.clients[0]}` does not find it"
+        hint = "remove that client, or put a newer one before it on PATH"
+        return Finding("buildx", False, message, hint)
+    return Finding("buildx", False, "not installed", hint, fix=Fix(packages=CLIENT_PACKAGES))
+
+
+def _engine(facts: HostFacts) -> Finding:
+    upgrade = f"install Docker Engine {MINIMUM_ENGINE} or newer"
+    if engine := facts.docker.engine:
+        return _check_version("engine", engine.version, MINIMUM_ENGINE, upgrade)
+    if message_and_hint := _unusable(facts):
+        return Finding("engine", False, *message_and_hint)
+    message = "not running" if facts.dockerd else "not installed"
+    return Finding("engine", False, message, hint=upgrade, fix=_engine_fix(facts))
+
+
+def _unusable(facts: HostFacts) -> tuple[str, str] | None:
+    """Return message and hint for a daemon that exists, but must not be started by us."""
+    if facts.docker.client is None and (facts.is_remote or facts.daemon_pid):
+        return "cannot be asked without a client", "install the client first"
+    if refuses_user(facts.docker.error):
+        return "refuses this user", JOIN_GROUP
+    if facts.is_remote:
+        return f"does not answer: {facts.docker.error}", "check DOCKER_HOST or `docker context ls`"
+    if facts.daemon_pid:
+        return f"process {facts.daemon_pid} does not answer", "restart it, and look at its log"
+    return None
+
+
+def _engine_fix(facts: HostFacts) -> Fix:
+    is_usable = facts.dockerd is not None and _at_least(facts.dockerd, MINIMUM_ENGINE)
+    return Fix(
+        before=() if facts.has_daemon_configuration else (_daemon_configuration(facts),),
+        packages=() if is_usable else ENGINE_PACKAGES,
+        after=(_start(facts),),
+    )
+
+
+def _image_store(engine: Engine) -> Finding:
+    if engine.has_containerd_store:
+        return Finding("image store", True, "containerd")
+    hint = _enable_feature("containerd-snapshotter")
+    return Finding("image store", False, "the engine does not use containerd's", hint)
+
+
+def _cdi(engine: Engine) -> Finding:
+    message = "enabled" if engine.has_cdi else "not enabled: no GPU reaches a container this way"
+    hint = "" if engine.has_cdi else _enable_feature("cdi")
+    return Finding("device interface", engine.has_cdi, message, hint, required=False)
+
+
+def _enable_feature(name: str) -> str:
+    return f'set `{{"features": {{"{name}": true}}}}` in {DAEMON_CONFIGURATION} and restart it'
+
+
+def _program(facts: HostFacts, name: str) -> Finding:
+    if name in facts.programs:
+        return Finding(name, True, "installed", required=False)
+    message = "not installed: only bases from a registry can be used"
+    return Finding(name, False, message, f"install {name}", False, Fix(packages=(name,)))
+
+
+def _subordinate_ids(facts: HostFacts) -> Iterator[Finding]:
+    """Check the prerequisites of mmdebstrap for users other than root."""
+    if facts.privilege == "root":
+        return
+    message = "not installed: without root only bases from a registry can be used"
+    if "newuidmap" not in facts.programs:
+        fix = Fix(packages=(ID_PACKAGE,))
+        yield Finding(ID_PACKAGE, False, message, f"install {ID_PACKAGE}", False, fix)
+    elif not facts.has_subordinate_ids:
+        message = "this user has no 65536 ids in /etc/subuid and /etc/subgid: no base can be made"
+        yield Finding(ID_PACKAGE, False, message, f"run `{_GIVE_IDS}`", required=False)
+    else:
+        yield Finding(ID_PACKAGE, True, "installed", required=False)
+
+
+def _emulation(facts: HostFacts) -> Iterator[Finding]:
+    foreign = foreign_to(facts.architecture)
+    if foreign is None:
+        return
+    if facts.emulation is None:
+        message = f"{foreign} programs do not run here"
+        hint = f"install and register qemu-user-static for {foreign}"
+        yield Finding("emulation", False, message, hint, False, _emulation_fix(facts, foreign))
+    elif "F" not in facts.emulation:
+        message = f"{foreign} programs do not run in containers: registered without flag F"
+        hint = f"register {BINFMT}/qemu-{foreign} again with flag F"
+        yield Finding("emulation", False, message, hint, required=False)
+    else:
+        yield Finding("emulation", True, foreign, required=False)
+
+
+def _check_version(name: str, version: str, minimum: str, hint: str) -> Finding:
+    if _at_least(version, minimum):
+        return Finding(name, True, version)
+    return Finding(name, False, f"{version} is older than {minimum}", hint)
+
+
+def _at_least(version: str, minimum: str) -> bool:
+    """Compare the numbers of versions such as `26.1.5+dfsg1` and `0.29.1-desktop.1`."""
+    numbers = [[int(part) for part in re.findall(r"\d+", text)] for text in (version, minimum)]
+    return numbers[0] >= numbers[1]
+
+
+def _installation(facts: HostFacts, packages: tuple[str, ...]) -> Iterator[RepairStep]:
+    if not packages:
+        return
+    newer = facts.os_release == 12 and not set(packages).isdisjoint(NEWER_PACKAGES)
+    if newer:
+        yield _write(facts, APT_PREFERENCES, PINS)
+        yield _write(facts, APT_SOURCE, _trixie(facts.mirror))
+    apt = (*facts.as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q")
+    options = ("-y", "--no-remove", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300")
+    yield RepairStep("updating apt's package lists", (*apt, "update"))
+    origin = "Debian 13's packages (Debian 12's engine is too old)" if newer else "Debian"
+    words = f"installing {' '.join(packages)} from {origin}"
+    yield RepairStep(words, (*apt, "install", *options, *packages))
+
+
+def _trixie(mirror: str | None) -> str:
+    keyring = load_facts().distributions["debian"].keyring
+    lines = ("Types: deb", f"URIs: {mirror}", "Suites: trixie", "Components: main")
+    return "\n".join((*lines, f"Signed-By: {keyring}", ""))
+
+
+def _write(facts: HostFacts, path: str, text: str) -> RepairStep:
+    argv = (*facts.as_root, "install", "-D", "-m", "0644", "/dev/stdin", path)
+    return RepairStep(f"writing {path}", argv, stdin=text)
+
+
+def _daemon_configuration(facts: HostFacts) -> RepairStep:
+    step = _write(facts, DAEMON_CONFIGURATION, json.dumps(DAEMON_FEATURES, indent=2) + "\n")
+    return replace(step, unless=DAEMON_CONFIGURATION)
+
+
+def _start(facts: HostFacts) -> RepairStep:
+    """Return the step that starts the engine; with sudo, the caller's group owns its socket."""
+    group = ("--group", str(facts.group)) if facts.privilege == "sudo" else ()
+    start = ("systemctl", "enable", "--now", "docker") if facts.has_systemd else ("dockerd", *group)
+    return RepairStep("starting the container engine", (*facts.as_root, *start), starts_engine=True)
+
+
+def _emulation_fix(facts: HostFacts, foreign: str) -> Fix:
+    """Return a fix that registers QEMU by the rule of its package, as systemd would."""
+    rule, register = EMULATION_RULE.format(foreign), f"{BINFMT}/register"
+    mount = ("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
+    write = ("dd", "status=none", "bs=4096", f"if={rule}", f"of={register}")
+    return Fix(
+        packages=() if facts.has_emulation_rule else ("qemu-user-static",),
+        after=(
+            RepairStep("mounting binfmt_misc", (*facts.as_root, *mount), unless=register),
+            RepairStep(
+                f"registering QEMU for {foreign}",
+                (*facts.as_root, *write),
+                unless=f"{BINFMT}/qemu-{foreign}",
+            ),
+        ),
+    )

@@ -1,0 +1,285 @@
+"""The services of this machine that locking uses: apt outside and inside a base, and bases."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from envmatrix.console import Console
+from envmatrix.engine import bases, proxies
+from envmatrix.engine.bases import BaseLayout
+from envmatrix.engine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
+from envmatrix.errors import Absent, LookupFailed
+from envmatrix.facts.model import Facts
+from envmatrix.facts.systems import Archive
+from envmatrix.facts.targets import MACHINES, machine_called
+from envmatrix.images.environments import base_image
+from envmatrix.lock.cuda_in_image import PROBE, ImageContents, parse_contents
+from envmatrix.lock.model import PackageSet, Request
+from envmatrix.lock.resolution import BaseState
+from envmatrix.lock.resolvers.apt import Apt, Run
+from envmatrix.lock.resolvers.dnf import Dnf, Packages, Repositories, release_time
+from envmatrix.lock.resolvers.zypper import Zypper
+from envmatrix.machine.origins import Origins
+from envmatrix.machine.processes import run
+from envmatrix.store.artifacts import Store
+from envmatrix.store.downloads import Fetcher, read
+from envmatrix.store.image_ids import Made
+
+_OTHERWISE = "is the mirror reachable, and the name right?"
+_REMEDIES: Mapping[Refusal | None, str] = {
+    "absent": "the server has no such thing: is the name right, and does the mirror have it?",
+    "unreachable": "is the network there, and the proxy right? see `apt-config dump Acquire` and "
+    "$https_proxy",
+}
+
+# Where rpm keeps its database: until 4.16, and since then on some systems.
+_RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
+
+_MANAGERS: Mapping[str, Callable[[Path, Repositories, Run], Packages]] = {
+    "rpm": Dnf,
+    "zypper": Zypper,
+}
+
+# The field of an ELF header that names its machine.
+_ELF_MACHINE = struct.Struct("<18xH")
+
+_LIBC_ARCHITECTURE = re.compile(r"^Package: libc6\n(?:.+\n)*?Architecture: (\S+)", re.MULTILINE)
+
+
+@dataclass
+class LocalWorkshop:
+    """`directory` holds apt's indexes for as long as one lock is made.
+
+    `host_arch` is Docker's name of this machine's architecture: an apt in a base of another
+    one is never run, it resolves for it.
+    """
+
+    directory: Path
+    cache: Path
+    store: Store
+    fetcher: Fetcher
+    console: Console
+    facts: Facts
+    origins: Origins
+    host_arch: str
+    _apts: dict[tuple[str, ...], Apt] = field(default_factory=dict)
+    _layouts: dict[str, tuple[BaseLayout, str]] = field(default_factory=dict)
+    _images: dict[str, str] = field(default_factory=dict)
+    _families: dict[str, str] = field(default_factory=dict)
+
+    def apt_of_host(self, suite: str, arch: str) -> Apt:
+        return self._apt(suite, arch, on_host)
+
+    def in_base(self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()) -> Packages:
+        os = self.facts.of_suite(suite)
+        if os.family.name != "deb":
+            return self.rpm_in_base(base, self._repositories(suite, arch))
+        image = self._load_base(base)
+        return self._apt(suite, arch, lambda command: self._in_container(image, command), foreign)
+
+    def rpm_in_base(self, base: str, repositories: Repositories) -> Packages:
+        image = self._load_base(base)
+        directory = self.directory / repositories.name
+        manager = _MANAGERS[self._families[base]]
+        return manager(directory, repositories, lambda command: self._in_container(image, command))
+
+    def release_time(self, suite: str, arch: str) -> int:
+        if self.facts.of_suite(suite).family.name == "deb":
+            return self.apt_of_host(suite, arch).release_time
+        repositories = self._repositories(suite, arch)
+        return release_time(
+            repositories, lambda path: read(self.fetcher.client, [repositories.mirror], path)
+        )
+
+    def _repositories(self, suite: str, arch: str) -> Repositories:
+        os, archive = self.facts.of_suite(suite), self.facts.archive(suite, arch)
+        words = {"releasever": str(os.releasever), "arch": MACHINES[arch].rpm}
+        paths = os.repositories or archive.distribution.repositories
+        return Repositories(
+            name=f"{suite}-{arch}",
+            origin=archive.origin,
+            mirror=self.origins.archive(archive.origin)[0],
+            paths=tuple(path.format_map(words) for path in paths),
+            arch=arch,
+            releasever=str(os.releasever),
+        )
+
+    def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState:
+        if package_set.request.resolver == "image":
+            return self._image(key, package_set.request)
+        self.fetcher.fetch(package_set.artifacts, self.console)
+        layout = bases.base_layout(self.cache, self.store, package_set, epoch, self.console)
+        self._layouts[key] = layout, base_image(key, package_set.request, layout.diff_id)
+        return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
+
+    def look_into(self, image: str, arch: str) -> ImageContents:
+        return parse_contents(run_in_image(image, arch, "sh", "-c", PROBE))
+
+    def _load_base(self, base: str) -> str:
+        """Return the engine's name of a base, which `base` built before; load it first."""
+        if base not in self._images:
+            layout, self._images[base] = self._layouts[base]
+            bases.load(layout, self._images[base], Made(self.cache / "made"))
+        return self._images[base]
+
+    def _image(self, key: str, request: Request) -> BaseState:
+        (image,) = request.packages
+        _pull(image, request.arch)
+        self._images[key] = image
+        self._families[key] = self.facts.of_suite(request.suite or "").family.name
+        if self._families[key] != "deb":
+            return BaseState(None, str(self._rpm_database(key, image, request.arch)))
+        status = run_in_image(image, request.arch, "cat", "/var/lib/dpkg/status")
+        check_architecture(image, request.arch, status)
+        return BaseState(None, status)
+
+    def _rpm_database(self, key: str, image: str, arch: str) -> Path:
+        """Return a root with only the rpm database of an image, without running the image."""
+        root = self.directory / f"{key}-root"
+        root.mkdir()
+        platform, unset = f"--platform=linux/{arch}", proxies.none_for("env")
+        container = _run(["docker", "create", *unset, platform, image, "-"]).strip()
+        try:
+            for path in _RPM_DATABASES:
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                copy = ["docker", "cp", f"{container}:/{path}", str((root / path).parent)]
+                subprocess.run(copy, capture_output=True, check=False)
+            copy = ["docker", "cp", "--follow-link", f"{container}:/usr/bin/rpm", str(root)]
+            subprocess.run(copy, capture_output=True, check=False)
+        finally:
+            _run(["docker", "rm", "--force", container])
+        if not (root / "rpm").is_file():
+            raise LookupFailed(
+                f"the base `{image}` has no `rpm`",
+                hint="name an image of the cell's own operating system under `bases`",
+            )
+        header = (root / "rpm").read_bytes()[: _ELF_MACHINE.size].ljust(_ELF_MACHINE.size)
+        machine = machine_called(elf=("<", *_ELF_MACHINE.unpack(header)))
+        image_arch = machine.docker if machine else "another architecture"
+        _refuse_other_architecture(image, arch, image_arch)
+        return root
+
+    def _apt(self, suite: str, arch: str, runner: Run, foreign: tuple[str, ...] = ()) -> Apt:
+        """Return apt for a suite; every runner shares one index of it."""
+        key = (suite, arch, *foreign)
+        if key not in self._apts:
+            archives = [self.facts.archive(suite, name) for name in (arch, *foreign)]
+            self._apts[key] = self._prepare_apt(*archives)
+        return replace(self._apts[key], run=runner)
+
+    def security_of(self, suite: str, arch: str) -> Apt:
+        """Return apt for the security updates of a suite."""
+        of_suite = self.facts.archive(suite, arch)
+        origin = of_suite.distribution.security or of_suite.origin
+        return self._prepare_apt(replace(of_suite, suite=f"{suite}-security", origin=origin))
+
+    def _prepare_apt(self, archive: Archive, *foreign: Archive) -> Apt:
+        """Return apt of this machine with the index of `archive`, verified by its keyring,
+        and those of other architectures."""
+        distribution = archive.distribution
+        if not Path(distribution.keyring).exists():
+            raise LookupFailed(
+                f"`{distribution.keyring}` is missing: it proves what the archive of "
+                f"`{distribution.name}` says",
+                hint=f"install the package `{distribution.keyring_package}`",
+            )
+        name = "-".join((archive.suite, *(item.arch for item in (archive, *foreign))))
+        directory = self.directory / name
+        *others, last = self.origins.archive(archive.origin)
+        for mirror in others:
+            apt = self._apt_at(mirror, directory, archive, *foreign)
+            try:
+                apt.update()
+            except LookupFailed as error:
+                self.console.warn(f"`{mirror}` does not serve {archive.suite}: {error.message}")
+                shutil.rmtree(directory, ignore_errors=True)
+            else:
+                return apt
+        apt = self._apt_at(last, directory, archive, *foreign)
+        apt.update()
+        return apt
+
+    def _apt_at(self, mirror: str, directory: Path, archive: Archive, *foreign: Archive) -> Apt:
+        """Return apt with an archive at `mirror`, and other architectures from there if it has
+        them."""
+        others = tuple(
+            (
+                other,
+                mirror if other.origin == archive.origin else self.origins.archive(other.origin)[0],
+            )
+            for other in foreign
+        )
+        return Apt(directory, archive, mirror, on_host, others)
+
+    def _in_container(self, image: str, command: Sequence[str]) -> str:
+        program, *arguments = command
+        shared = f"--volume={self.directory}:{self.directory}"
+        settings = ["--network=host", shared, f"--entrypoint={program}"]
+        return _run_once(settings, image, arguments)
+
+
+def _pull(image: str, arch: str) -> None:
+    try:
+        _run(["docker", "pull", "--quiet", f"--platform=linux/{arch}", image])
+    except LookupFailed as error:
+        match refusal("\n".join(error.details)):
+            case "absent":
+                message = f"the registry has no image `{image}`, or none for {arch}"
+                hint = "correct it under `bases` or `sources` in matrix.yaml"
+                raise Absent(message, details=error.details, hint=hint) from error
+            case "login":
+                message = f"the registry does not give `{image}`"
+                hint = "is its name right? if it needs a login: `docker login`"
+                raise LookupFailed(message, details=error.details, hint=hint) from error
+        raise
+
+
+def run_in_image(image: str, arch: str, program: str, *arguments: str) -> str:
+    """Return the output of a program of an image."""
+    settings = ["--network=none", f"--platform=linux/{arch}", f"--entrypoint={program}"]
+    return _run_once(settings, image, arguments)
+
+
+def _run_once(settings: Sequence[str], image: str, arguments: Sequence[str]) -> str:
+    unset = proxies.none_for("env")
+    return _run(["docker", "run", "--rm", *unset, *settings, image, *arguments])
+
+
+def check_architecture(image: str, arch: str, status: str) -> None:
+    """Raise LookupFailed for an image that is not for `arch`, by its C library in dpkg's `status`.
+
+    An engine may run the image of another architecture than the one it was asked for.
+    """
+    match = _LIBC_ARCHITECTURE.search(status)
+    machine = machine_called(debian=match[1]) if match else MACHINES[arch]
+    _refuse_other_architecture(image, arch, machine.docker if machine else str(match and match[1]))
+
+
+def _refuse_other_architecture(image: str, arch: str, image_arch: str) -> None:
+    if image_arch != arch:
+        raise LookupFailed(
+            f"the base `{image}` is for {image_arch}, not for {arch}",
+            hint="name the digest of its index, which has every architecture",
+        )
+
+
+def on_host(command: Sequence[str]) -> str:
+    return _run(command)
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        return run(command, failing=LookupFailed, hint=_OTHERWISE)
+    except LookupFailed as error:
+        text = "\n".join(error.details)
+        reason = refusal(text)
+        kind = Absent if reason == "absent" else LookupFailed
+        is_refused = command[0] == "docker" and refuses_user(text)
+        hint = JOIN_GROUP if is_refused else _REMEDIES.get(reason, error.hint)
+        raise kind(error.message, details=error.details, hint=hint) from error

@@ -1,0 +1,1 @@
+"""Facts about CUDA, systems and architectures, from `data/`; every row names its reference."""

@@ -1,0 +1,1 @@
+"""Definitions of images: environments, stages, CUDA layers, Dockerfiles, fingerprints."""

@@ -1,0 +1,352 @@
+"""Environments: the images of the cells that differ in architecture only. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from envmatrix.facts.systems import Compiler
+from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
+from envmatrix.images.cross_images import Cross
+from envmatrix.images.cuda_layers import Tree, paths_to_drop, unpackings, with_links
+from envmatrix.images.model import Image
+from envmatrix.lock.model import Artifact, Lock, Request
+from envmatrix.lock.requests import OsSets, cudnn_set, os_sets, toolkit_set, words_of
+from envmatrix.matrix.cells import sort_key
+from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix, PlannedCell
+
+if TYPE_CHECKING:
+    from envmatrix.facts.recipes import Recipe, Recipes
+
+# The package with the build configuration of Python, which differs by architecture.
+_PYTHON = re.compile(r"libpython3\.\d+-minimal")
+
+# ADD steps of one stage; BuildKit stops at about 120 layers.
+_ADDS_PER_STAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FileStage:
+    """A stage with only `artifacts`; the builder replaces it by files of its store."""
+
+    stage: str
+    artifacts: tuple[Artifact, ...]
+
+    @property
+    def groups(self) -> tuple[tuple[Artifact, ...], ...]:
+        size = _ADDS_PER_STAGE
+        rows = self.artifacts
+        return tuple(rows[start : start + size] for start in range(0, len(rows), size))
+
+
+@dataclass(frozen=True, slots=True)
+class BaseStage:
+    """The stage of a base. `key` is its set in the lock; `image` its local name if it is
+    bootstrapped, or else an image by digest."""
+
+    key: str
+    stage: str
+    arch: str
+    image: str
+    is_bootstrapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The contents of the Dockerfile of one environment. `arches` are those of its native images,
+    by Docker's name."""
+
+    name: str
+    os: str
+    cuda: str
+    cudnn: str | None
+    requirement: str | None
+    compat: bool
+    gcc: str
+    compiler: Compiler
+    installer: str
+    sm: tuple[str, ...]
+    epoch: int
+    arches: tuple[str, ...]
+    bases: tuple[BaseStage, ...]
+    files: tuple[FileStage, ...]
+    trees: tuple[Tree, ...]
+    crosses: tuple[Cross, ...]
+    images: tuple[Image, ...]
+    has_analysis: bool = False
+
+    @property
+    def is_on_image(self) -> bool:
+        """Return whether a base is a third-party image."""
+        return not all(base.is_bootstrapped for base in self.bases)
+
+
+def base_image(key: str, request: Request, diff_id: str | None) -> str:
+    """Return the image of the base locked under `key` (`debian12-amd64-base`): one by digest, or
+    the local name of a bootstrapped one."""
+    if request.resolver == "image" or diff_id is None:
+        return request.packages[0]
+    return f"envmatrix/base:{key.removesuffix('-base')}-{diff_id.removeprefix('sha256:')[:12]}"
+
+
+def environments(
+    matrix: Matrix, lock: Lock, recipes: Recipes, cells: Iterable[PlannedCell]
+) -> tuple[Environment, ...]:
+    """Return the environments of `cells`, each with all its architectures in the matrix."""
+    names = {cell.cell.environment for cell in cells}
+    ordered = sorted(matrix.cells, key=lambda cell: sort_key(cell.cell))
+    inputs = _PlanInputs(matrix, lock, recipes)
+    return tuple(
+        _environment(name, tuple(group), inputs)
+        for name, group in groupby(ordered, key=lambda cell: cell.cell.environment)
+        if name in names
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PlanInputs:
+    """The inputs of environments, and a cache of the trees that they share."""
+
+    matrix: Matrix
+    lock: Lock
+    recipes: Recipes
+    trees: dict[tuple[str, str, str], Tree] = field(default_factory=dict)
+
+
+def _environment(name: str, cells: tuple[PlannedCell, ...], inputs: _PlanInputs) -> Environment:
+    first = cells[0]
+    targets = {cell.cell.arch: TARGETS[cell.cell.arch] for cell in cells}
+    crossed = [cell for cell in cells if cell.is_crossed]
+    stages = _Stages(inputs, next((cell for cell in cells if cell.cell.arch == CROSS_HOST), None))
+    for cell in cells:
+        if targets[cell.cell.arch].machine:
+            stages.add_os(cell, cell.cell.arch)
+        if targets[cell.cell.arch].cuda and not cell.toolchain.cuda.image:
+            stages.add_toolkit(cell)
+    for cell in crossed:
+        stages.add_os(cell, CROSS_HOST, target=cell.cell.arch)
+    if not crossed and not first.toolchain.cuda.image:
+        stages.add_build_host(first, CROSS_HOST)
+    arches = tuple(sorted({str(target.machine) for target in targets.values() if target.is_native}))
+    crosses = tuple(
+        stages.cross_of(cell)
+        for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.cell.arch))
+    )
+    flavours = (*_NATIVE, *([ANALYSIS] if inputs.matrix.has_analysis(first) else []))
+    return Environment(
+        name=name,
+        os=first.cell.os,
+        cuda=first.cell.cuda,
+        cudnn=first.cell.cudnn,
+        requirement=_requirement(first.cell.cuda, inputs.matrix.require_cuda),
+        compat=inputs.matrix.cuda_compat,
+        gcc=first.toolchain.gcc,
+        compiler=inputs.matrix.facts.compiler(first.cell.os, first.toolchain.gcc),
+        installer=inputs.matrix.facts.os[first.cell.os].family.installer,
+        sm=first.toolchain.sm,
+        epoch=inputs.lock.epoch,
+        arches=arches,
+        bases=tuple(stages.bases.values()),
+        files=tuple(stages.files.values()),
+        trees=tuple(stages.trees.values()),
+        crosses=crosses,
+        images=(
+            *(Image(name, flavour, arch) for flavour in flavours for arch in arches),
+            *(image for cross in crosses for image in _images(name, cross)),
+        ),
+        has_analysis=len(flavours) > len(_NATIVE),
+    )
+
+
+# The flavours of every environment that has an image for a machine of its own.
+_NATIVE = ("runtime", "devel")
+
+
+def _requirement(cuda: str, policy: str) -> str | None:
+    """Return NVIDIA_REQUIRE_CUDA, the CUDA that the driver must support; None without a policy."""
+    major, minor = cuda.split(".")[:2]
+    return {"major": f"cuda>={major}.0", "release": f"cuda>={major}.{minor}"}.get(policy)
+
+
+def _images(environment: str, cross: Cross) -> Iterator[Image]:
+    yield Image(environment, cross.name, cross.host)
+    if cross.runtime:
+        yield Image(environment, cross.runtime, str(cross.target.machine))
+
+
+class _Stages:
+    """Collects the stages of one environment, each once."""
+
+    def __init__(self, inputs: _PlanInputs, of_host: PlannedCell | None) -> None:
+        self._host_tools = toolkit_set(of_host, "tools", CROSS_HOST) if of_host else None
+        self._matrix = inputs.matrix
+        self._lock = inputs.lock
+        self._recipes = inputs.recipes
+        self._shared_trees = inputs.trees
+        self.bases: dict[str, BaseStage] = {}
+        self.files: dict[str, FileStage] = {}
+        self.trees: dict[str, Tree] = {}
+
+    def add_os(self, cell: PlannedCell, arch: str, target: str | None = None) -> None:
+        keys = os_sets(cell, arch, target)
+        self.add_build_host(cell, arch)
+        machine = docker_arch(arch)
+        self._add_files(f"runtime-files-{machine}", keys.runtime)
+        row = TARGETS[target or arch]
+        if target or row.is_native:
+            self._add_files(f"devel-files-{machine}", keys.devel)
+            if self._matrix.has_analysis(cell):
+                self._add_files(f"analysis-files-{machine}", keys.analysis)
+        if keys.cross:
+            self._add_files(f"cross{row.suffix}-files", keys.cross)
+        if keys.emulator:
+            self._add_files(f"runtime{row.suffix}-files", keys.emulator)
+
+    def add_build_host(self, cell: PlannedCell, arch: str) -> None:
+        """Add the base and the unpackers of a build host of `arch`."""
+        keys = os_sets(cell, arch)
+        self._add_base(keys, docker_arch(arch))
+        if keys.unpackers:
+            self._add_files(f"unpacker-files-{docker_arch(arch)}", keys.unpackers)
+
+    def add_toolkit(self, cell: PlannedCell) -> None:
+        arch = cell.cell.arch
+        target = TARGETS[arch]
+        self._add_part(cell, "runtime", arch, self._matrix.components_of(cell, "runtime"))
+        components = self._matrix.components_of(cell, "devel")
+        self._add_part(cell, "devel", arch, components)
+        if target.is_native:
+            self._add_part(cell, "tools", arch, components)
+        if cell.is_crossed:
+            self._add_part(cell, "tools", CROSS_HOST, components)
+        if self._matrix.cuda_compat:
+            self._add_part(cell, "compat", arch, (COMPAT,))
+        if cell.cell.cudnn:
+            self._add_cudnn(cell)
+
+    def tools_of(self, cell: PlannedCell) -> str:
+        """Return the stage of the tools that run on the cross host: a separate one for a target
+        that is only cross-compiled, and where the host's own cell has CUDA from another source."""
+        host, target = TARGETS[CROSS_HOST].key, TARGETS[cell.cell.arch]
+        if not target.is_native:
+            return f"cuda-tools-{target.key}"
+        of_host, own = self._host_tools, toolkit_set(cell, "tools", CROSS_HOST)
+        return f"cuda-tools-{host}" + (f"-for-{target.key}" if of_host not in (None, own) else "")
+
+    def cross_of(self, cell: PlannedCell) -> Cross:
+        """Return the cross image of a cell."""
+        target = TARGETS[cell.cell.arch]
+        key = os_sets(cell, CROSS_HOST, target.name).cross
+        files = self._lock.sets[key].artifacts if key else ()
+        own = [
+            artifact for artifact in files if artifact.filename.endswith(f"_{target.machine}.deb")
+        ]
+        return Cross(
+            target,
+            cell.toolchain.gcc,
+            docker_arch(CROSS_HOST),
+            self.tools_of(cell),
+            foreign=self._lock.sets[key].request.foreign if key else (),
+            has_python=any(_PYTHON.fullmatch(artifact.name) for artifact in own),
+        )
+
+    def _add_base(self, keys: OsSets, arch: str) -> None:
+        locked = self._lock.sets[keys.base]
+        image = base_image(keys.base, locked.request, locked.diff_id)
+        is_bootstrapped = locked.request.resolver == "bootstrap"
+        self.bases[keys.base] = BaseStage(keys.base, f"base-{arch}", arch, image, is_bootstrapped)
+
+    def _add_files(self, stage: str, key: str) -> None:
+        self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)
+
+    def _add_part(
+        self, cell: PlannedCell, part: str, arch: str, components: tuple[str, ...]
+    ) -> None:
+        key = toolkit_set(cell, part, arch)
+        is_tools = part == "tools" and arch == CROSS_HOST
+        stage = self.tools_of(cell) if is_tools else f"cuda-{part}-{TARGETS[arch].key}"
+        self._add_files(f"{stage}-files", key)
+        recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
+        tree = self._tree(stage, f"{stage}-files", key, cell, arch, recipes)
+        root, target = tree.root, TARGETS[arch].cuda
+        if part == "runtime":
+            root_link = {
+                "/usr/local/cuda": root.rsplit("/", 1)[-1],
+                "lib64": f"targets/{target}/lib",
+            }
+            tree = with_links(tree, root_link | {"lib": "lib64"})
+        elif part == "devel":
+            tree = with_links(tree, {"include": f"targets/{target}/include"})
+            locate = self._locator(cell, self._words(cell, arch))
+            tree = replace(
+                tree,
+                library_directory=locate("/usr/{triplet}/lib"),
+                pkgconfig_directory=locate("/usr/lib/{triplet}/pkgconfig"),
+            )
+        self.trees[stage] = tree
+
+    def _add_cudnn(self, cell: PlannedCell) -> None:
+        arch, key = cell.cell.arch, cudnn_set(cell, cell.cell.arch)
+        name = TARGETS[arch].key
+        files = f"cudnn-{name}-files"
+        self._add_files(files, key)
+        recipes = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cell.cudnn))
+        for part in ("runtime", "devel"):
+            stage = f"cudnn-{part}-{name}"
+            self.trees[stage] = self._tree(stage, files, key, cell, arch, (recipes[part],))
+
+    def _words(self, cell: PlannedCell, arch: str) -> Mapping[str, str]:
+        row = TARGETS[arch]
+        own = {"target": str(row.cuda), "triplet": row.triplet, "processor": row.processor}
+        return {**words_of(cell, self._recipes), **own}
+
+    def _locator(self, cell: PlannedCell, words: Mapping[str, str]) -> Callable[[str], str]:
+        """Return a function that maps a directory of Debian to the one of the cell's system."""
+        directories = self._matrix.facts.os[cell.cell.os].family.directories
+
+        def locate(text: str) -> str:
+            for of_debian, own in directories.items():
+                if text.startswith(of_debian):
+                    text = own + text.removeprefix(of_debian)
+            return text.format_map(words)
+
+        return locate
+
+    def _tree(
+        self,
+        stage: str,
+        files: str,
+        key: str,
+        cell: PlannedCell,
+        arch: str,
+        recipes: tuple[Recipe, ...],
+    ) -> Tree:
+        root = f"/usr/local/cuda-{cell.cell.cuda}"
+        family = self._matrix.facts.os[cell.cell.os].family
+        tree_key = (stage, key, f"{family.installer} {root}")
+        if shared := self._shared_trees.get(tree_key):
+            return shared
+        words = self._words(cell, arch)
+        locate = self._locator(cell, words)
+        filenames = {item.name: item.filename for item in self._lock.sets[key].artifacts}
+        return self._shared_trees.setdefault(
+            tree_key,
+            Tree(
+                stage=stage,
+                files=files,
+                root=root,
+                unpackings=unpackings(recipes, filenames, words, locate),
+                drop=tuple(text.format_map(words) for text in paths_to_drop(recipes)),
+                links=tuple(
+                    (locate(link), to.format_map(words))
+                    for recipe in recipes
+                    for link, to in recipe.links.items()
+                ),
+                profile=any(recipe.profile.format_map(words) for recipe in recipes),
+                target=words["target"],
+                stubs=tuple(stub for recipe in recipes for stub in recipe.stubs),
+            ),
+        )

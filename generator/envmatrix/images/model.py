@@ -1,0 +1,84 @@
+"""The images of environments, and those that a cell needs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
+from envmatrix.matrix.model import ANALYSIS, PlannedCell
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: a final stage of an environment's Dockerfile for one architecture (Docker's name).
+    The flavour has the suffix of its target, if any: `cross-jetson`."""
+
+    environment: str
+    flavour: str
+    arch: str
+
+    @property
+    def reference(self) -> str:
+        return f"envmatrix/{self.environment}:{self.flavour}-{self.arch}"
+
+    @property
+    def is_cross(self) -> bool:
+        """Return whether it compiles for another architecture than its own."""
+        return self.flavour.startswith("cross")
+
+    @property
+    def platform(self) -> str:
+        return f"linux/{self.arch}"
+
+    def __str__(self) -> str:
+        return f"{self.environment}:{self.flavour}-{self.arch}"
+
+
+@dataclass(frozen=True, slots=True)
+class CompilerCache:
+    """A compiler cache: its program, the hash of the compilers as its key, and the languages that
+    it is used for, by CMake's names."""
+
+    name: str
+    toolchain: str
+    languages: tuple[str, ...] = ("C", "CXX", "CUDA")
+
+
+def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tuple[Image, ...]:
+    """Return the images that a machine of `host_arch` (Docker's name) needs: the one to compile in,
+    and the one to run in, if the target can run in a container. Raise ConfigurationError if the
+    machine cannot compile for the cell."""
+    target, environment = TARGETS[cell.cell.arch], cell.cell.environment
+    host = docker_arch(CROSS_HOST)
+    if (emulate and not target.is_native) or not can_compile_on(cell, host_arch):
+        raise ConfigurationError(
+            Problem(
+                f"`{cell.id}` is cross-compiled on {CROSS_HOST} only",
+                hint="leave out `--emulate`" if emulate else f"take a machine of {CROSS_HOST}",
+            )
+        )
+    crossed = cell.is_crossed and host_arch != target.machine and not emulate
+    if crossed or not target.is_native:
+        compiler = Image(environment, f"cross{target.suffix}", host)
+    else:
+        compiler = Image(environment, "devel", docker_arch(target.name))
+    if target.machine is None:
+        return (compiler,)
+    return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
+
+
+def analysis_image(cell: PlannedCell) -> Image:
+    """Return the image for code analysis of a cell, on a machine of the cell's architecture."""
+    return Image(cell.cell.environment, ANALYSIS, docker_arch(cell.cell.arch))
+
+
+def can_compile_on(cell: PlannedCell, host_arch: str) -> bool:
+    """Return whether a machine of `host_arch` can compile for the cell."""
+    return TARGETS[cell.cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
+
+
+def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
+    """Return whether the cell is foreign to a machine of `host_arch` and is not cross-compiled."""
+    is_foreign = cell.cell.arch != CROSS_HOST and host_arch != TARGETS[cell.cell.arch].machine
+    return is_foreign and not cell.is_crossed

@@ -1,0 +1,171 @@
+"""Contents of an image with CUDA, checked against the requested components. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
+from functools import cache
+
+from envmatrix.errors import LookupFailed
+from envmatrix.facts.rows import mapping, texts
+from envmatrix.lock.model import Request
+
+# The shell script that lists an image's contents. Links are followed, so a file is listed under
+# every path to it: /usr/local/cuda/include may be a link, as /usr/local/cuda itself is.
+PROBE = r"""
+sed 's/^/os /' /etc/os-release
+[ ! -f /usr/local/cuda/version.json ] || tr -d '\n' </usr/local/cuda/version.json | sed 's/^/json /'
+echo
+grep -hsE '^#define +(CUDA_VERSION|CUDNN_(MAJOR|MINOR|PATCHLEVEL)) ' \
+  /usr/local/cuda/include/cuda.h /usr/local/cuda/include/cudnn_version.h \
+  /usr/include/cudnn_version.h /usr/include/*-linux-gnu/cudnn_version.h
+find -L /usr/local/cuda/ -type f 2>/dev/null | sed 's/^/file /'
+find -L /usr/include/ /usr/lib/ /usr/lib64/ -maxdepth 2 -type f 2>/dev/null | sed 's/^/file /'
+"""
+
+_CUDA = "/usr/local/cuda"
+_PLACES = {
+    "include": (f"{_CUDA}/include", "/usr/include", "/usr/include/*-linux-gnu"),
+    "lib": (f"{_CUDA}/lib64", "/usr/lib/*-linux-gnu", "/usr/lib64"),
+}
+_COMPONENT = re.compile(r"(?P<name>[\w-]+)==(?P<version>[\d.]+)\.\*")
+_HINT = "name another image, or another `source` for these cells, under `sources` in matrix.yaml"
+
+
+@dataclass(frozen=True)
+class ImageContents:
+    """Contents of an image. `os` and `numbers` are the definitions of os-release and of the
+    headers; `cuda` is the release, if any."""
+
+    os: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    cuda: str = ""
+    paths: frozenset[str] = frozenset()
+
+    @property
+    def cudnn(self) -> str:
+        names = ("CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL")
+        return ".".join(str(self.numbers[name]) for name in names if name in self.numbers)
+
+    def matching(self, pattern: str) -> list[str]:
+        """Return the files that match a pattern of markers.yaml."""
+        top, _, rest = pattern.partition("/")
+        places = [f"{place}/{rest}" for place in _PLACES.get(top, ())] or [f"{_CUDA}/{pattern}"]
+        expression = re.compile("|".join(map(translate, places)))
+        return sorted(path for path in self.paths if expression.match(path))
+
+
+def parse_contents(printed: str) -> ImageContents:
+    """Parse the output of `PROBE`."""
+    rows: dict[str, list[str]] = {"os": [], "json": [], "#define": [], "file": []}
+    for line in printed.splitlines():
+        kind, _, rest = line.partition(" ")
+        rows.setdefault(kind, []).append(rest)
+    pairs = (line.partition("=") for line in rows["os"])
+    numbers = {name: int(value) for name, value in map(_definition, rows["#define"]) if value}
+    return ImageContents(
+        os={name: value.strip("\"'") for name, _, value in pairs},
+        numbers=numbers,
+        cuda=_release("".join(rows["json"]), numbers.get("CUDA_VERSION", 0)),
+        paths=frozenset(rows["file"]),
+    )
+
+
+def _definition(text: str) -> tuple[str, str]:
+    name, _, value = text.strip().partition(" ")
+    number = re.match(r"\d{,18}", value.strip())
+    return name, number[0] if number else ""
+
+
+def _release(version_json: str, number: int) -> str:
+    """Return 12.4.1 of version.json, or 12.4 for 12040 in cuda.h; "" if both are missing."""
+    try:
+        return str(json.loads(version_json)["cuda"]["version"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return f"{number // 1000}.{number % 1000 // 10}" if number else ""
+
+
+def component_versions(
+    request: Request, base: Request, contents: ImageContents
+) -> Mapping[str, str]:
+    """Return the version of each component of `request`, "" where no file names it.
+
+    Raise LookupFailed with every component or version that the image lacks.
+    """
+    versions: dict[str, str] = {}
+    problems = [*_os_problems(base, contents)]
+    for text in request.packages:
+        match = _COMPONENT.fullmatch(text)
+        assert match is not None  # noqa: S101 -- requests are made by `lock.sources`
+        name, version = match["name"], match["version"]
+        problems += _version_problems(name, version, contents)
+        missing = [pattern for pattern in markers()[name] if not contents.matching(pattern)]
+        if missing:
+            problems.append(
+                f"component `{name}` is not in it: there is no `{'`, no `'.join(missing)}`"
+            )
+        versions[name] = contents.cudnn if name == "cudnn" else _version_of(name, contents)
+    if problems:
+        message = f"the image `{base.packages[0]}` for {base.arch} is not what the matrix asks for"
+        raise LookupFailed(message, details=tuple(dict.fromkeys(problems)), hint=_HINT)
+    return versions if "cudnn" in versions else {"cuda": contents.cuda, **versions}
+
+
+def _os_problems(base: Request, contents: ImageContents) -> Iterator[str]:
+    suite = contents.os.get("VERSION_CODENAME", "")
+    if suite != base.suite:
+        name = contents.os.get("PRETTY_NAME") or "unknown"
+        yield f"its operating system is {name}, and its suite `{suite}`, not `{base.suite}`"
+
+
+def _version_problems(name: str, version: str, contents: ImageContents) -> Iterator[str]:
+    product, actual = ("cuDNN", contents.cudnn) if name == "cudnn" else ("CUDA", contents.cuda)
+    if not actual:
+        yield f"nothing in it tells a version of {product}"
+    elif not f"{actual}.".startswith(f"{version}."):
+        yield f"it has {product} {actual}, not {version}"
+
+
+def _version_of(component: str, contents: ImageContents) -> str:
+    """Return the longest version in a library's file name: libcudart.so.12.4.127."""
+    pattern = next((text for text in markers()[component] if text.endswith(".so.*")), None)
+    names = contents.matching(pattern) if pattern else []
+    return max((name.rpartition(".so.")[2] for name in names), key=len, default="")
+
+
+@cache
+def markers() -> Mapping[str, Sequence[str]]:
+    """Map each component to the files that identify it."""
+    return {name: texts(row["files"]) for name, row in mapping("markers.yaml").items()}
+
+
+def component_of(file: str) -> str | None:
+    """Return the component of a header, library or CMake target by its name or directory, if any:
+    `curand_kernel.h`, `cublasLt`, `thrust/sort.h`."""
+    directory, _, name = file.rpartition("/")
+    for component, files in markers().items():
+        for marker in files:
+            marker_directory, _, marker_name = marker.rpartition("/")
+            if name == marker_name or (directory and marker_directory.endswith(directory)):
+                return component
+    word = name.removeprefix("lib").lower()
+    beginnings = [beginning for beginning in _beginnings() if word.startswith(beginning)]
+    if not beginnings:
+        return None
+    component = _beginnings()[max(beginnings, key=len)]
+    static = f"{component}-static"
+    return static if "_static" in word and static in markers() else component
+
+
+@cache
+def _beginnings() -> Mapping[str, str]:
+    """Map prefixes of headers, libraries and CMake targets to their component."""
+    rows = mapping("markers.yaml")
+    return {
+        beginning: component
+        for component, row in rows.items()
+        for beginning in (component, *texts(row.get("names", [])))
+    }

@@ -1,0 +1,1 @@
+"""Resolvers of packages, one module each."""

@@ -1,0 +1,189 @@
+"""Packages of the deb family, resolved by apt: it prints URLs and hashes, nothing is installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from posixpath import normpath
+from urllib.parse import unquote
+
+from envmatrix.errors import LookupFailed
+from envmatrix.facts.systems import Archive
+from envmatrix.facts.targets import MACHINES
+from envmatrix.lock.model import Artifact
+
+# Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
+Run = Callable[[Sequence[str]], str]
+
+# apt's message when an installation would remove packages that others depend on.
+_REMOVAL_REFUSED = "need to be removed but remove is disabled"
+
+_PRINTED_URI = re.compile(
+    r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
+)
+
+
+@dataclass(frozen=True)
+class Apt:
+    """apt's view of one suite and architecture, stored only in `directory`.
+
+    `mirror` is the base URL of the archive; the lock does not contain it. `foreign` are the
+    archives of other architectures whose packages are installed as well, each with its mirror.
+    """
+
+    directory: Path
+    archive: Archive
+    mirror: str
+    run: Run
+    foreign: tuple[tuple[Archive, str], ...] = ()
+
+    @property
+    def source(self) -> str:
+        """The line for sources.list."""
+        return self._line(self.archive, self.mirror, "")
+
+    def _line(self, archive: Archive, mirror: str, options: str) -> str:
+        distribution = archive.distribution
+        location = f"{mirror} {archive.suite} {' '.join(distribution.sections)}"
+        return f"deb [{options}signed-by={distribution.keyring}] {location}"
+
+    @property
+    def _archives(self) -> tuple[tuple[Archive, str], ...]:
+        return ((self.archive, self.mirror), *self.foreign)
+
+    def update(self) -> None:
+        lines = (
+            self._line(archive, mirror, f"arch={MACHINES[archive.arch].debian} ")
+            for archive, mirror in self._archives
+        )
+        self._prepare("".join(f"{line}\n" for line in (lines if self.foreign else [self.source])))
+        self._apt("apt-get", "update", "--error-on=any", "-q")
+
+    def _prepare(self, sources: str) -> None:
+        (self.directory / "lists/partial").mkdir(parents=True, exist_ok=True)
+        (self.directory / "archives/partial").mkdir(parents=True, exist_ok=True)
+        (self.directory / "empty-status").touch()
+        (self.directory / "sources.list").write_text(sources)
+
+    @property
+    def release_time(self) -> int:
+        """When the suite last changed, by its Release file, in seconds since 1970."""
+        dates = [
+            re.search(r"^Date: (.+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
+            for file in (self.directory / "lists").glob("*Release")
+        ]
+        try:
+            return max(int(parsedate_to_datetime(date[1]).timestamp()) for date in dates if date)
+        except ValueError as error:
+            suite = self.archive.suite
+            raise LookupFailed(f"there is no date in the Release file of {suite}") from error
+
+    def closure(self, packages: Sequence[str], status: str = "") -> tuple[Artifact, ...]:
+        """Return `packages` and their dependencies that are not installed in the dpkg `status`."""
+        installed = self.directory / "empty-status"
+        if status:
+            installed = self.directory / "status"
+            installed.write_text(status, encoding="utf-8")
+        options = ["-y", "--no-install-recommends", "-o", f"Dir::State::status={installed}"]
+        foreign = [name for name in packages if ":" in name]
+        if foreign:
+            options.append("--no-remove")
+        try:
+            artifacts = self._artifacts("install", *options, *packages)
+        except LookupFailed as error:
+            if not foreign or _REMOVAL_REFUSED not in "\n".join((str(error), *error.details)):
+                raise
+            raise LookupFailed(
+                f"{' '.join(foreign)} cannot be installed beside the packages of the same name "
+                f"for {self.archive.arch}",
+                details=error.details,
+                hint="only a package that is `Multi-Arch: same` can be there for two architectures",
+            ) from error
+        return artifacts if status else self._require_some(artifacts, packages)
+
+    def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
+        return self._require_some(self._artifacts("download", *packages), packages)
+
+    def sources(self, package: str) -> tuple[Artifact, ...]:
+        """Return the files of a source package: its .dsc and those that it lists."""
+        home = replace(self, directory=self.directory / "sources")
+        if not (home.directory / "lists").exists():
+            home._prepare(f"{home.source}\n{home.source.replace('deb ', 'deb-src ', 1)}\n")
+            home._apt("apt-get", "update", "--error-on=any", "-q")
+        printed = home._apt("apt-get", "source", "--print-uris", "--download-only", package)
+        matches = tuple(filter(None, map(_PRINTED_URI.match, printed.splitlines())))
+        versions = [unquote(match["file"]) for match in matches if match["file"].endswith(".dsc")]
+        name, _, version = (versions or [""])[0].removesuffix(".dsc").partition("_")
+        if name != package:
+            hint = f"`{package}` is built from `{name}`" if name else None
+            message = f"{self.archive.suite} has no source package `{package}`"
+            raise LookupFailed(message, hint=hint)
+        artifacts = (home._file(match, name, version) for match in matches)
+        return tuple(sorted(artifacts))
+
+    def show(self, names: Sequence[str]) -> str:
+        """Return apt's stanzas of every version of the packages `names` that the suite has."""
+        return self._apt("apt-cache", "show", *names) if names else ""
+
+    def _require_some(
+        self, artifacts: tuple[Artifact, ...], packages: Sequence[str]
+    ) -> tuple[Artifact, ...]:
+        if not artifacts:
+            names = " ".join(packages)
+            raise LookupFailed(f"apt prints no package for {names} in {self.archive.suite}")
+        return artifacts
+
+    def _artifacts(self, verb: str, *arguments: str) -> tuple[Artifact, ...]:
+        printed = self._apt("apt-get", verb, "--print-uris", *arguments)
+        matches = filter(None, map(_PRINTED_URI.match, printed.splitlines()))
+        return tuple(sorted(map(self._artifact, matches)))
+
+    def _artifact(self, match: re.Match[str]) -> Artifact:
+        name, version, _ = match["file"].split("_", 2)
+        return self._file(match, name, unquote(version))
+
+    def _file(self, match: re.Match[str], name: str, version: str) -> Artifact:
+        url = match["url"]
+        archives = (
+            (archive, f"{mirror}/")
+            for archive, mirror in self._archives
+            if url.startswith(f"{mirror}/")
+        )
+        archive, mirror = next(archives, (self.archive, ""))
+        path = normpath(unquote(url.removeprefix(mirror)))
+        if not mirror or path.startswith("../"):
+            raise LookupFailed(f"apt names `{url}`, which is not under its own mirror")
+        return Artifact(
+            origin=archive.origin,
+            path=path,
+            name=name,
+            version=version,
+            size=int(match["size"]),
+            sha256=match["sha256"],
+        )
+
+    def _apt(self, program: str, *arguments: str) -> str:
+        home = self.directory
+        options = {
+            "Dir::State": home,
+            "Dir::State::lists": home / "lists",
+            "Dir::State::status": home / "empty-status",
+            "Dir::Cache": home,
+            "Dir::Cache::archives": home / "archives",
+            "Dir::Etc::sourcelist": home / "sources.list",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::Etc::preferences": "/dev/null",
+            "Dir::Etc::preferencesparts": "/dev/null",
+            "APT::Architecture": MACHINES[self.archive.arch].debian,
+            "APT::Architectures": ",".join(
+                MACHINES[archive.arch].debian for archive, _ in self._archives
+            ),
+            "APT::Sandbox::User": "root",
+            "Acquire::ForceHash": "SHA256",
+            "Acquire::Languages": "none",
+        }
+        chosen = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        return self.run([program, *chosen, *arguments])

@@ -1,0 +1,154 @@
+"""Wheels, resolved by pip for any platform."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from envmatrix.errors import Absent, LookupFailed
+from envmatrix.facts.targets import MACHINES
+from envmatrix.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from envmatrix.lock.resolvers.apt import Run
+
+ORIGIN = "pypi"
+
+# The tags that NVIDIA's wheels carry; pip matches each by name only.
+_TAGS = ("manylinux2014", "manylinux2010", "manylinux1", "manylinux_2_12", "manylinux_2_17",
+         "manylinux_2_18", "manylinux_2_25", "manylinux_2_27", "manylinux_2_28")  # fmt: skip
+_OLDER_TAGS = ("manylinux2014", "manylinux2010", "manylinux1")
+
+# The meta package whose extras pin the components of one CUDA release.
+_META = "cuda-toolkit"
+
+# These carry the compiler's own release number; from different releases they write PTX that
+# the others refuse (`Unsupported .version`).
+_COMPILER = ("nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt")
+
+
+_NO_CONNECTION = re.compile(r"Retrying \(Retry\(|Failed to establish a new connection|Max retries")
+_NO_DISTRIBUTION = re.compile(r"No matching distribution found for (\S+)")
+
+
+@dataclass(frozen=True)
+class Pip:
+    """`look_up` returns a file's URL in the index and its size in bytes: pip reports no size, and
+    may have used a cache or a local directory."""
+
+    run: Run
+    look_up: Callable[[Artifact], tuple[str, int]]
+
+    def resolve(self, packages: Sequence[str], arch: str) -> tuple[Artifact, ...]:
+        """Resolve `packages`: requirements, or `name@release` for that of a CUDA release."""
+        plain = [text for text in packages if "@" not in text]
+        of_release = [text.split("@") for text in packages if "@" in text]
+        for release in sorted({release for _, release in of_release}):
+            pins = self._pins(release, arch)
+            names = [name for name, other in of_release if other == release]
+            plain += [f"{name}{pins.get(name, f'=={release}.*')}" for name in names]
+        artifacts = tuple(sorted(self._wheels(plain, arch)))
+        _check_one_compiler(artifacts)
+        return artifacts
+
+    def closure(
+        self, requirements: Sequence[str], arch: str, *, python: str, glibc: str
+    ) -> tuple[Artifact, ...]:
+        """Resolve `requirements` and their dependencies for a release of CPython and of glibc."""
+        return tuple(sorted(self._wheels(requirements, arch, _python_options(arch, python, glibc))))
+
+    def _pins(self, release: str, arch: str) -> Mapping[str, str]:
+        from packaging.requirements import Requirement
+
+        rows = self._report([f"{_META}=={release}.*"], arch)
+        parsed = (Requirement(text) for row in rows for text in row["metadata"]["requires_dist"])
+        return {item.name: str(item.specifier) for item in parsed}
+
+    def _wheels(
+        self, requirements: Sequence[str], arch: str, options: Sequence[str] | None = None
+    ) -> Iterable[Artifact]:
+        for row in self._report(requirements, arch, options):
+            download = row["download_info"]
+            artifact = Artifact(
+                origin=ORIGIN,
+                path="",
+                name=row["metadata"]["name"],
+                version=row["metadata"]["version"],
+                size=0,
+                sha256=download["archive_info"]["hashes"]["sha256"],
+            )
+            url, size = self.look_up(artifact)
+            yield replace(artifact, path=path_in_index(url), size=size)
+
+    def _report(
+        self, requirements: Sequence[str], arch: str, options: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        command = [
+            sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
+            "--quiet", "--only-binary", ":all:", "--target", "/nonexistent",
+            # Reads a wheel's metadata by range: cuDNN's is 3 kB of 650 MB.
+            "--use-feature=fast-deps", *(options or _nvidia_options(arch)),
+            "--report", "-", *sorted(requirements),
+        ]  # fmt: skip
+        try:
+            printed = self.run(command)
+        except LookupFailed as error:
+            raise _explain(error) from error
+        rows: list[dict[str, Any]] = json.loads(printed)["install"]
+        return rows
+
+
+def _explain(error: LookupFailed) -> LookupFailed:
+    """Return a specific error: pip prints the same last line for a missing project and for an
+    unreachable index."""
+    output = "\n".join(error.details)
+    if _NO_CONNECTION.search(output):
+        return LookupFailed(
+            "pip reaches no index",
+            details=error.details,
+            hint="is the network there, and the proxy right? see `pip config list`, $https_proxy",
+        )
+    if match := _NO_DISTRIBUTION.search(output):
+        return Absent(
+            f"the index has no `{match[1]}`, or no wheel of it for this Python and architecture",
+            details=error.details,
+            hint="is its name right, and its version?",
+        )
+    return error
+
+
+def _nvidia_options(arch: str) -> Sequence[str]:
+    return ("--no-deps", *_platforms(_TAGS, arch))
+
+
+def _python_options(arch: str, python: str, glibc: str) -> Sequence[str]:
+    """Return the options for all wheels that a CPython on a glibc supports, newest tag first."""
+    minors = range(int(glibc.split(".")[1]), 4, -1)
+    tags = (*(f"manylinux_2_{minor}" for minor in minors), *_OLDER_TAGS)
+    return ("--python-version", python, "--implementation", "cp", *_platforms(tags, arch))
+
+
+def _platforms(tags: Sequence[str], arch: str) -> Sequence[str]:
+    machine = MACHINES[arch].wheel
+    return [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
+
+
+def path_in_index(url: str) -> str:
+    """Return the part of a file's URL that is the same on every mirror of the index."""
+    path = unquote(urlsplit(url).path)
+    start = path.find("packages/")
+    if start < 0:
+        raise LookupFailed(f"`{url}` does not look like a file of a package index")
+    return path[start:]
+
+
+def _check_one_compiler(artifacts: Sequence[Artifact]) -> None:
+    versions = {item.name: item.version for item in artifacts if item.name in _COMPILER}
+    if len(set(versions.values())) > 1:
+        shown = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        raise LookupFailed(f"the compiler's packages are of different CUDA releases: {shown}")

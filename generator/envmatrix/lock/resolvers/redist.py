@@ -1,0 +1,101 @@
+"""NVIDIA's redistributable archives, as the manifest of each release lists them.
+
+A product (`cuda`, `cudnn`, ...) has a directory with one `redistrib_<release>.json` for each
+release: https://docs.nvidia.com/cuda/cuda-installation-guide-linux/#tarball-and-zip-archive-deliverables
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from envmatrix.errors import LookupFailed
+from envmatrix.facts.targets import TARGETS
+from envmatrix.facts.versions import version_key
+from envmatrix.lock.model import Artifact
+
+ORIGIN = "nvidia"
+
+# The key of a target -> the manifest's platform.
+PLATFORMS = {target.key: target.redist for target in TARGETS.values() if target.redist}
+
+_MANIFEST = re.compile(r"redistrib_(\d+(?:\.\d+)*)\.json")
+_REQUEST = re.compile(r"(?P<product>\w+)/(?P<name>\w+)(?::(?P<variant>\w+))?@(?P<release>[\d.]+)")
+# The dots of a version that names its build: 9.1.0.70.
+_WHOLE = 3
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Redist:
+    """`read` returns the bytes at a path of the origin or raises LookupFailed."""
+
+    read: Callable[[str], bytes]
+    _manifests: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def resolve(self, packages: Sequence[str], arch: str) -> tuple[Artifact, ...]:
+        """Resolve `packages`: `product/name@release`, or `product/name:variant@release` if there
+        are archives for several CUDA majors. A release of two parts means its newest patch."""
+        return tuple(sorted({self._artifact(text, PLATFORMS[arch]) for text in packages}))
+
+    def versions(self, release: str) -> tuple[str, Mapping[str, str]]:
+        """Return the manifest's path for a CUDA release, and the version of each name in it."""
+        file, manifest = self._manifest("cuda", release)
+        rows = ((name, row) for name, row in manifest.items() if isinstance(row, dict))
+        return file, {name: str(row["version"]) for name, row in rows if "version" in row}
+
+    def _artifact(self, text: str, platform: str) -> Artifact:
+        request = _REQUEST.fullmatch(text)
+        assert request is not None  # noqa: S101 -- requests are made by `lock.sources`
+        product, name, variant = request["product"], request["name"], request["variant"]
+        file, manifest = self._manifest(product, request["release"])
+        try:
+            row = manifest[name]
+        except KeyError as error:
+            raise LookupFailed(f"`{file}` has no `{name}`") from error
+        if request["release"].count(".") == _WHOLE and row["version"] != request["release"]:
+            raise LookupFailed(f"`{file}` has `{name}` {row['version']}, not {request['release']}")
+        try:
+            entry = row[platform][variant] if variant else row[platform]
+            path, size, sha256 = entry["relative_path"], int(entry["size"]), entry["sha256"]
+        except KeyError as error:
+            missing = str(error).strip("'")
+            raise LookupFailed(f"`{file}`: `{name}` for {platform} has no `{missing}`") from error
+        except (TypeError, ValueError) as error:
+            raise LookupFailed(f"`{file}`: `{name}` is not as expected: {error}") from error
+        if not _SHA256.fullmatch(sha256) or ".." in path.split("/") or path.startswith("/"):
+            raise LookupFailed(f"`{file}`: `{name}` names `{path}` with sha256 `{sha256}`")
+        return Artifact(ORIGIN, f"{product}/redist/{path}", name, row["version"], size, sha256)
+
+    def _manifest(self, product: str, release: str) -> tuple[str, Mapping[str, Any]]:
+        if (product, release) not in self._manifests:
+            self._manifests[product, release] = self._read_manifest(product, release)
+        return self._manifests[product, release]
+
+    def _read_manifest(self, product: str, release: str) -> tuple[str, Mapping[str, Any]]:
+        directory = f"{product}/redist/"
+        listing = self.read(directory).decode("utf-8", "replace")
+        listed = set(_MANIFEST.findall(listing))
+        # A manifest is named after three parts of a version that may have four: 9.1.0 of 9.1.0.70.
+        whole = ".".join(release.split(".")[:3]) if release not in listed else release
+        matching = {text for text in listed if f"{text}.".startswith(f"{whole}.")}
+        if not matching:
+            minor = ".".join(release.split(".")[:2])
+            of_minor = [text for text in listed if f"{text}.".startswith(f"{minor}.")]
+            hint = (
+                f"it has those of {', '.join(sorted(of_minor, key=version_key))}"
+                if of_minor
+                else None
+            )
+            raise LookupFailed(f"`{directory}` has no manifest of release {release}", hint=hint)
+        file = f"{directory}redistrib_{max(matching, key=version_key)}.json"
+        try:
+            manifest = json.loads(self.read(file))
+        except ValueError as error:
+            raise LookupFailed(f"`{file}` is not JSON: {error}") from error
+        if not isinstance(manifest, dict):
+            raise LookupFailed(f"`{file}` is not a manifest")
+        return file, manifest

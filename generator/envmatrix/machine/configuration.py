@@ -1,0 +1,172 @@
+"""The user's configuration of this machine: `config.toml` in the user's configuration directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from envmatrix.errors import ConfigurationError, Position, Problem
+from envmatrix.facts.model import load_facts
+from envmatrix.facts.targets import TARGETS
+from envmatrix.files import text_of
+
+# The origins other than archives of distributions.
+PYPI = "pypi"
+PYPI_INDEX = "pypi-index"
+NVIDIA = "nvidia"
+
+
+def user_configuration() -> Path:
+    return Path(platformdirs.user_config_dir("envmatrix")) / "config.toml"
+
+
+def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
+    """Return `[mirrors]` of the user's configuration: origin -> base URLs, tried in order."""
+    mirrors = _table(file, "mirrors")
+    if not isinstance(mirrors, dict):
+        raise ConfigurationError(Problem(f"`{file}`: `mirrors` must be a table", hint=_EXAMPLE))
+    if problems := [*_mirror_problems(file, mirrors)]:
+        raise ConfigurationError(*problems)
+    return {
+        origin: tuple(str(url).rstrip("/") for url in _as_list(bases))
+        for origin, bases in mirrors.items()
+    }
+
+
+def configured_mirror(file: Path) -> str | None:
+    """Return `mirror` of the user's configuration: a directory, or a repository of a registry, with
+    files by their sha256."""
+    return _text(file, "mirror", "/srv/envmatrix")
+
+
+def configured_results(file: Path) -> str | None:
+    """Return `results` of the user's configuration: the URL of the store of results."""
+    return _text(file, "results", "postgresql://results@db.example/envmatrix")
+
+
+def _text(file: Path, name: str, example: str) -> str | None:
+    value = _table(file, name) or None
+    if value is not None and not isinstance(value, str):
+        hint = f'write for example `{name} = "{example}"`, above all tables'
+        raise ConfigurationError(Problem(f"`{file}`: `{name}` must be text", hint=hint))
+    return value
+
+
+def configured_keyring(file: Path) -> Path | None:
+    """Return `[keyrings]` of the user's configuration: the key of a mirror that signs NVIDIA's apt
+    repositories itself."""
+    keyrings = _table(file, "keyrings")
+    if not keyrings:
+        return None
+    keyring = keyrings.get(NVIDIA) if isinstance(keyrings, dict) and len(keyrings) == 1 else None
+    if not isinstance(keyring, str):
+        hint = (
+            f'write for example `[keyrings]` and below it `{NVIDIA} = "/etc/apt/keyrings/ours.gpg"`'
+        )
+        raise ConfigurationError(
+            Problem(f"`{file}`: `keyrings` must name one of `{NVIDIA}`", hint=hint)
+        )
+    path = Path(keyring)
+    if not path.is_absolute() or not path.is_file() or not os.access(path, os.R_OK):
+        raise ConfigurationError(Problem(f"`{file}`: the keyring `{keyring}` is no file to read"))
+    return path
+
+
+def configured_sdks(file: Path) -> dict[str, Path]:
+    """Return `[sdks]` of the user's configuration: the directories of licensed SDKs by name."""
+    sdks = _table(file, "sdks")
+    names = {target.sdk for target in TARGETS.values() if target.sdk}
+    if not isinstance(sdks, dict) or not sdks.keys() <= names:
+        listed = ", ".join(f"`{name}`" for name in sorted(names))
+        raise ConfigurationError(
+            Problem(f"`{file}`: `sdks` must name some of {listed}", hint=sdk_example("qnx"))
+        )
+    paths = {name: Path(path) if isinstance(path, str) else Path() for name, path in sdks.items()}
+    problems = [
+        Problem(f"`{file}`: the SDK `{name}` is no directory: `{sdks[name]}`")
+        for name, path in paths.items()
+        if not path.is_absolute() or not path.is_dir()
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return paths
+
+
+def configured_trust(file: Path) -> dict[str, tuple[Path, ...]]:
+    """Return `[trust]` of the user's configuration: name of a trust group -> checkouts in it."""
+    groups = _table(file, "trust")
+    hint = 'write `[trust]` and below it for example `ours = ["/home/me/solver"]`'
+    if not isinstance(groups, dict):
+        raise ConfigurationError(Problem(f"`{file}`: `trust` must be a table", hint=hint))
+    problems = [
+        Problem(f"`{file}`: the trust group `{name}` must list absolute directories", hint=hint)
+        for name, roots in groups.items()
+        if not isinstance(roots, list) or not all(map(_is_absolute, roots))
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return {name: tuple(map(Path, roots)) for name, roots in groups.items()}
+
+
+def _is_absolute(path: object) -> bool:
+    return isinstance(path, str) and "\0" not in path and Path(path).is_absolute()
+
+
+def sdk_example(name: str) -> str:
+    return f'write `[sdks]` and below it `{name} = "/path/of/the/sdk"`'
+
+
+def _table(file: Path, name: str) -> Any:
+    try:
+        text = text_of(file, str(file))
+    except FileNotFoundError:
+        return {}
+    import tomllib
+
+    try:
+        return tomllib.loads(text).get(name, {})
+    except (ValueError, RecursionError) as error:  # also of numbers beyond Python's limits
+        raise ConfigurationError(_unreadable(file, str(error))) from error
+
+
+_EXAMPLE = 'write for example `[mirrors]` and below it `debian = ["https://mirror.example/debian"]`'
+
+
+def _unreadable(file: Path, message: str) -> Problem:
+    where = re.search(r" \(at line (\d+), column (\d+)\)", message)
+    if where is None:
+        return Problem(f"`{file}` is no TOML: {message}")
+    line, column = map(int, where.groups())
+    return Problem(message.replace(where[0], ""), Position(str(file), line, column))
+
+
+def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Problem]:
+    distributions = load_facts().distributions.values()
+    origins = [origin for distribution in distributions for origin in distribution.origins]
+    origins += [distribution.security for distribution in distributions if distribution.security]
+    origins += [PYPI, PYPI_INDEX, NVIDIA]
+    for origin, bases in mirrors.items():
+        if origin not in origins:
+            names = ", ".join(f"`{name}`" for name in origins)
+            yield Problem(f"`{file}`: there is no origin `{origin}`", hint=f"known are {names}")
+        elif not all(is_url(url) for url in _as_list(bases)):
+            yield Problem(
+                f"`{file}`: mirrors of `{origin}` must be a URL or a list of URLs", hint=_EXAMPLE
+            )
+
+
+def _as_list(bases: object) -> list[object]:
+    return bases if isinstance(bases, list) else [bases]
+
+
+def is_url(text: object) -> bool:
+    try:
+        return isinstance(text, str) and urlsplit(text).scheme in {"http", "https"}
+    except ValueError:
+        return False

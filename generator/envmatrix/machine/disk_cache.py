@@ -1,0 +1,168 @@
+"""A cache of values derived from files, valid until a file or the tool changes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import os
+import pickle
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
+from datetime import date
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import TypeVar, cast
+
+import envmatrix
+from envmatrix.files import read_regular
+from envmatrix.machine.cache import cache_directory
+
+T = TypeVar("T")
+
+# The limit of cached values; beyond it, the older half is removed.
+_MOST = 1024
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def identity(files: Iterable[Path]) -> bytes:
+    """Return a hash of files by name and content; a missing file is an input as well."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        try:
+            content = read_regular(file)
+        except OSError:  # the code that needs it reports the error
+            content = b"absent"
+        digest.update(f"{file} {len(content)} ".encode() + content)
+    return digest.digest()
+
+
+def cached_value(name: str, inputs: bytes, make: Callable[[], T]) -> T:
+    """Return the value of `make`, from the user's cache where the identity of its `inputs` and the
+    tool are unchanged.
+
+    A new value replaces the last one of its `name`. Exceptions of `make` are not cached; a cache
+    that cannot be written costs only time.
+    """
+    key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    inputs = _tool() + inputs
+    with suppress(OSError):
+        seal, _, content = _read(key).partition(b"\n")
+        if seal == _seal(inputs, content):
+            with suppress(Exception):  # a pickle fails in any way
+                return cast("T", _Values(io.BytesIO(content)).load())
+    value = make()
+    content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    with suppress(OSError):
+        _write(key, _seal(inputs, content) + b"\n" + content)
+    return value
+
+
+class _Values(pickle.Unpickler):
+    """An unpickler of this package's dataclasses and enums only; no function is ever called."""
+
+    def find_class(self, module: str, name: str) -> type:
+        if (module, name) == ("datetime", "date"):
+            return date
+        if not module.startswith("envmatrix.") or not name.isidentifier():
+            raise pickle.UnpicklingError(f"{module}.{name} is no value")
+        value_type = getattr(sys.modules.get(module) or importlib.import_module(module), name, None)
+        if not isinstance(value_type, type) or not (
+            is_dataclass(value_type) or issubclass(value_type, Enum)
+        ):
+            raise pickle.UnpicklingError(f"{module}.{name} is no value")
+        return value_type
+
+
+def _seal(inputs: bytes, content: bytes) -> bytes:
+    """Return the checksum that guards against other inputs and damaged content."""
+    return hashlib.sha256(inputs + content).hexdigest().encode()
+
+
+@cache
+def _tool() -> bytes:
+    """Return a hash of the tool's code and facts, and of the interpreter."""
+    digest = hashlib.sha256(f"{sys.version} {envmatrix.__version__}".encode())
+    directories = [str(Path(envmatrix.__file__).parent)]
+    while directories:
+        for entry in sorted(os.scandir(directories.pop()), key=lambda entry: entry.name):
+            if not entry.is_dir():
+                status = entry.stat()
+                digest.update(f"{entry.path} {status.st_mtime_ns} {status.st_size}".encode())
+            elif entry.name != "__pycache__":
+                directories.append(entry.path)
+    return digest.digest()
+
+
+def _read(name: str) -> bytes:
+    with (
+        _open_directory() as directory,
+        os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb") as handle,
+    ):
+        status = os.fstat(handle.fileno())
+        return handle.read() if stat.S_ISREG(status.st_mode) and _is_private(status) else b""
+
+
+def _write(name: str, content: bytes) -> None:
+    directory = _directory()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    if _is_foreign(directory):
+        _remove(directory)
+    with suppress(FileExistsError):
+        directory.mkdir(0o700)
+    with _open_directory() as opened:
+        scratch = f"{name}.{os.getpid()}"
+        with suppress(FileNotFoundError):
+            os.unlink(scratch, dir_fd=opened)
+        descriptor = os.open(scratch, _NEW_FILE, 0o600, dir_fd=opened)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+        os.rename(scratch, name, src_dir_fd=opened, dst_dir_fd=opened)
+    files = list(directory.iterdir())
+    if len(files) > _MOST:
+        for file in sorted(files, key=lambda file: file.lstat().st_mtime)[: -_MOST // 2]:
+            file.unlink(missing_ok=True)
+
+
+def _directory() -> Path:
+    return cache_directory() / "remembered"
+
+
+@contextmanager
+def _open_directory() -> Iterator[int]:
+    """Yield a descriptor of the directory; PermissionError where other users can write to it."""
+    descriptor = os.open(_directory(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not _is_private(os.fstat(descriptor)):
+            raise PermissionError
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _is_foreign(directory: Path) -> bool:
+    try:
+        status = directory.lstat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(status.st_mode) and not (
+        stat.S_ISDIR(status.st_mode) and _is_private(status)
+    )
+
+
+def _remove(directory: Path) -> None:
+    if directory.is_symlink():
+        directory.unlink()
+    else:
+        shutil.rmtree(directory)

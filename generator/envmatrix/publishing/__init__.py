@@ -1,0 +1,1 @@
+"""Images and their attestations in a registry."""

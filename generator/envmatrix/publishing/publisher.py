@@ -1,0 +1,158 @@
+"""Publishes images: pushes those that the registry lacks, and the index of a flavour once all of
+its images are there, from whatever machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envmatrix.console import Console, Display
+from envmatrix.engine import image_store
+from envmatrix.engine.transfer import Transfer, sweep_names
+from envmatrix.errors import Absent, EnvmatrixError, LookupFailed
+from envmatrix.lock.images_lock import PublishedImage, PublishedIndex
+from envmatrix.machine.cache import exclusive
+from envmatrix.plan.actions import FINGERPRINT_LABEL, Existing, Inputs
+from envmatrix.plan.publication import Index, image_tag, index_document
+from envmatrix.store.image_ids import Made
+from envmatrix.store.manifests import INDEX, Manifest
+from envmatrix.store.registry import Registry
+
+if TYPE_CHECKING:
+    import docker
+
+_FOREIGN = "somebody pushed another image under its name; remove it from the registry"
+
+# Publishes what goes with an index: its images' manifests by architecture, and its own.
+Accompany = Callable[[Index, Mapping[str, Manifest], Manifest], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Images that the registry has, images to push, and images that neither the registry nor the
+    engine has."""
+
+    published: tuple[Inputs, ...]
+    to_push: tuple[Inputs, ...]
+    missing: tuple[Inputs, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    client: docker.DockerClient
+    registry: Registry
+    cache: Path
+    records: Made
+    accompany: Accompany
+    console: Console
+
+    def survey(self, indexes: Sequence[Index]) -> Survey:
+        inputs = [item for index in indexes for item in index.images]
+        tags = self.registry.digests([image_tag(item) for item in inputs])
+        unpublished = [item for item in inputs if image_tag(item) not in tags]
+        existing = Existing(
+            image_store.local_images([item.reference for item in unpublished]), self.records.has
+        )
+        is_local = {item: existing.has(item) for item in unpublished}
+        return Survey(
+            published=tuple(item for item in inputs if item not in is_local),
+            to_push=tuple(item for item in unpublished if is_local[item]),
+            missing=tuple(item for item in unpublished if not is_local[item]),
+        )
+
+    def publish(
+        self, indexes: Sequence[Index], survey: Survey, jobs: int
+    ) -> Mapping[Index, PublishedIndex]:
+        """Push `survey.to_push`; publish and return the indexes whose images are all published.
+
+        Images are pushed one by one: the engine sends layers of one in parallel, and skips those
+        that an earlier image has.
+        """
+        sweep_names(self.client, self.cache)
+        with self.console.display() as display:
+            for inputs in survey.to_push:
+                self._push(inputs, display)
+        missing = {item.reference for item in survey.missing}
+        complete = [
+            index for index in indexes if not missing & {item.reference for item in index.images}
+        ]
+        with ThreadPoolExecutor(jobs) as pool:
+            return dict(zip(complete, pool.map(self._publish_index, complete), strict=True))
+
+    def _push(self, inputs: Inputs, display: Display) -> None:
+        """Push, unless somebody did meanwhile: a tag with a fingerprint never moves."""
+        name, tag = str(inputs.image), image_tag(inputs)
+        with exclusive(image_store.lock_of(self.cache, f"{self.registry.repository}:{tag}")):
+            if self.registry.digest(tag):
+                self.console.say(f"reuse    {name}: another process pushed it meanwhile")
+                return
+            display.started(name, "push", self.registry.repository)
+            try:
+                Transfer(self.client, self.cache).push(
+                    inputs.reference,
+                    self.registry.repository,
+                    tag,
+                    lambda text, *counts: display.step(name, text, *counts),
+                )
+            except EnvmatrixError:
+                display.finished(name, "failed")
+                raise
+            display.finished(name, "pushed")
+
+    def _publish_index(self, index: Index) -> PublishedIndex:
+        """Put the index under both its tags; the one with its fingerprint never moves."""
+        published = self.registry.manifest(index.tag)
+        parts = {item.image.arch: self._part(item, published) for item in index.images}
+        by_arch = {arch: image for arch, (image, _) in parts.items()}
+        if published is None:
+            sizes = {image.digest: len(manifest.content) for image, manifest in parts.values()}
+            published = Manifest(INDEX, index_document(index, by_arch, sizes))
+            self.registry.put_manifest(index.tag, published)
+            self.console.say(f"publish  {index.tag}: {', '.join(by_arch)}")
+        manifests = {arch: manifest for arch, (_, manifest) in parts.items()}
+        self.accompany(index, manifests, published)
+        if self.registry.digest(index.moving_tag) != published.digest:
+            self.registry.put_manifest(index.moving_tag, published)
+        return PublishedIndex(
+            self.registry.repository, published.digest, index.fingerprint, by_arch
+        )
+
+    def _part(self, inputs: Inputs, published: Manifest | None) -> tuple[PublishedImage, Manifest]:
+        """Return one image of an index: the one in `published`, else the one of its own tag."""
+        if published is None:
+            return published_image(self.registry, inputs, image_tag(inputs))
+        digest = published.by_architecture().get(inputs.image.arch)
+        if digest is None:
+            raise LookupFailed(
+                f"`{self.registry.repository}@{published.digest}` lacks `{inputs.image}`",
+                hint=_FOREIGN,
+            )
+        return published_image(self.registry, inputs, digest)
+
+
+def published_image(
+    registry: Registry, inputs: Inputs, reference: str
+) -> tuple[PublishedImage, Manifest]:
+    """Return the image of a tag or digest; LookupFailed where it was not built from `inputs`."""
+    manifest = registry.manifest(reference)
+    if manifest is None:
+        raise Absent(f"`{registry.repository}` lost `{reference}`", hint="push it again")
+    digest = manifest.read(lambda document: str(document["config"]["digest"]))
+    config = Manifest("", registry.blob(digest))
+    labels = config.read(lambda document: document.get("config", {}).get("Labels") or {})
+    if not _has_fingerprint(inputs, labels):
+        fingerprint = labels.get(FINGERPRINT_LABEL, "none")
+        raise LookupFailed(
+            f"`{registry.repository}:{reference}` is not `{inputs.image}` as the lock has it",
+            details=[f"its fingerprint is {fingerprint}, that of the lock {inputs.fingerprint}"],
+            hint=_FOREIGN,
+        )
+    diff_ids = config.read(lambda document: tuple(document["rootfs"]["diff_ids"]))
+    return PublishedImage(manifest.digest, inputs.fingerprint, diff_ids), manifest
+
+
+def _has_fingerprint(inputs: Inputs, labels: Mapping[str, str]) -> bool:
+    return labels.get(FINGERPRINT_LABEL) == inputs.fingerprint

@@ -1,0 +1,94 @@
+"""Recording of a run in progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from envmatrix.errors import Absent, ConfigurationError, EngineError, EnvmatrixError, LookupFailed
+from envmatrix.results.journal import Journal, open_journal
+from envmatrix.results.location import Location
+from envmatrix.results.records import BAD, End, Product, Run
+from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.failure_causes import Cause
+from envmatrix.sessions.outcomes import Artifact, Measurement, State, Step, TestOutcome
+from envmatrix.sessions.runner import Skipped, StepFailed
+from envmatrix.text import redacted
+
+
+@dataclass
+class Recorder:
+    """Writes the results of a run to its journal."""
+
+    journal: Journal
+    state: State = "passed"
+
+    def add_step(self, step: Step) -> None:
+        self.journal.write(step)
+
+    def add_tests(self, outcomes: Sequence[TestOutcome]) -> None:
+        """Write tests; the output of those that passed stays in the JUnit file."""
+        stored = (
+            outcome if outcome.state != "passed" else replace(outcome, output="")
+            for outcome in outcomes
+        )
+        self.journal.write(*stored)
+        states = {outcome.state for outcome in outcomes}
+        if states & BAD:
+            self.state = "failed"
+        elif "flaky" in states:
+            self.state = "flaky"
+
+    def add_measurements(self, measurements: Sequence[Measurement]) -> None:
+        self.journal.write(*measurements)
+
+    def add_findings(self, findings: Sequence[Finding]) -> None:
+        self.journal.write(*findings)
+
+    def add_products(self, artifacts: Sequence[Artifact], directory: str) -> None:
+        """Write artifacts of the build directory of this name."""
+        self.journal.write(
+            *(
+                Product(
+                    f"{directory}/{artifact.path}", artifact.machine, artifact.size, artifact.sha256
+                )
+                for artifact in artifacts
+            )
+        )
+
+
+@contextmanager
+def record_run(location: Location, run: Run) -> Iterator[Recorder]:
+    """Record `run`, which ends as the block ends; exceptions of the block propagate."""
+    location.prepare()
+    started = time.monotonic()
+    with open_journal(location.journals, run) as journal:
+        recorder = Recorder(journal)
+        end = End("killed", 0.0, None, "it was interrupted")
+        try:
+            yield recorder
+            end = End(recorder.state, 0.0)
+        except EnvmatrixError as error:
+            end = _end(error)
+            raise
+        finally:
+            journal.write(replace(end, seconds=time.monotonic() - started))
+
+
+def _end(error: EnvmatrixError) -> End:
+    if isinstance(error, Skipped):
+        return End("skipped", 0.0, None, error.message)
+    state: State = "failed" if isinstance(error, StepFailed) else "errored"
+    return End(state, 0.0, _cause(error), redacted(error.message))
+
+
+def _cause(error: EnvmatrixError) -> Cause:
+    if isinstance(error, StepFailed):
+        return error.cause
+    if isinstance(error, Absent):
+        return "environment"
+    if isinstance(error, (EngineError, LookupFailed)):
+        return "infrastructure"
+    return "environment" if isinstance(error, ConfigurationError) else "product"

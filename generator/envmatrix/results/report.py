@@ -1,0 +1,191 @@
+"""Queries the store for all that one report needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import groupby
+from typing import TypeAlias
+
+import sqlalchemy as sa
+
+from envmatrix.results import queries, summary
+from envmatrix.results.queries import StoredRun
+from envmatrix.results.records import BAD, Product
+from envmatrix.results.row_validation import invalid_row_counts
+from envmatrix.results.summary import Failure, Report, ReportEntry
+from envmatrix.results.waivers import Waiver
+from envmatrix.sessions.analysis.analysers import COVERAGE
+from envmatrix.sessions.outcomes import State, TestOutcome
+
+_HISTORY = 200
+_TIMES = 30
+# The most failures of a library in a cell whose origin is looked up.
+_TRACED = 200
+_FLAKY_DAYS = 30
+_DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The subject of a report; None selects all libraries or cells. `now` and `since`, named
+    `since_name`, are in seconds since 1970."""
+
+    today: date
+    now: float
+    waivers: tuple[Waiver, ...] = ()
+    libraries: Collection[str] | None = None
+    cells: Collection[str] | None = None
+    since: float | None = None
+    since_name: str | None = None
+
+    def has(self, library: str, cell: str) -> bool:
+        return (self.libraries is None or library in self.libraries) and (
+            self.cells is None or cell in self.cells
+        )
+
+
+def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report:
+    """Return the report of the newest runs; `waiting` runs are not stored yet."""
+    newest = _runs_in_scope(summary.newest_runs(queries.latest(connection)), scope)
+    ids = [stored.run.id for runs in newest.values() for stored in runs]
+    groups, tests = _layer_groups(connection, newest)
+    failures = tuple(_failures(connection, groups, tests, scope))
+    traced = tuple(_trace_origins(connection, failures))
+    used = {failure.waiver for failure in failures}
+    times = queries.times(connection, _TIMES)
+    report = Report(
+        entries=tuple(_entries(connection, groups, failures, ids)),
+        failures=traced,
+        flaky=tuple(
+            flake
+            for flake in queries.flaky(connection, scope.now - _FLAKY_DAYS * _DAY_SECONDS)
+            if scope.has(flake.library, flake.cell)
+        ),
+        slower=tuple(
+            slowdown
+            for (library, cell, verb), rows in sorted(times.items())
+            if (library, cell) in groups
+            and (slowdown := summary.slowdown(library, cell, verb, rows))
+        ),
+        expired=tuple(waiver for waiver in scope.waivers if waiver.has_expired(scope.today)),
+        unused=tuple(
+            waiver
+            for waiver in scope.waivers
+            if waiver not in used and not waiver.has_expired(scope.today)
+        ),
+        broke=_newly_broken(connection, scope, traced),
+        since=scope.since_name,
+        waiting=waiting,
+        times={
+            key: tuple(end.seconds for end in times.get((*key, runs[-1].run.verb), ()))
+            for key, runs in groups.items()
+        },
+    )
+    return replace(report, left_out=dict(invalid_row_counts(connection)))
+
+
+def _runs_in_scope(
+    groups: Mapping[tuple[str, str], tuple[StoredRun, ...]], scope: Scope
+) -> Mapping[tuple[str, str], tuple[StoredRun, ...]]:
+    return {key: stored_runs for key, stored_runs in groups.items() if scope.has(*key)}
+
+
+_Groups: TypeAlias = Mapping[tuple[str, str], tuple[StoredRun, ...]]
+_Tests: TypeAlias = Mapping[str, Sequence[TestOutcome]]
+
+
+def _layer_groups(connection: sa.Connection, groups: _Groups) -> tuple[_Groups, _Tests]:
+    """Return the groups, with runs of parts of the tests layered over whole runs, and the outcomes
+    of the layered runs by their ids."""
+    layers = {key: runs for key, runs in groups.items() if summary.is_layered(runs)}
+    ids = [stored.run.id for runs in layers.values() for stored in runs]
+    tests = queries.outcomes_of(connection, ids) if ids else {}
+    layered = dict(groups)
+    outcomes: dict[str, Sequence[TestOutcome]] = {}
+    for key, runs in layers.items():
+        layered[key], outcomes_of_runs = summary.layer_runs(runs, tests)
+        outcomes |= outcomes_of_runs
+    return layered, outcomes
+
+
+def _failures(
+    connection: sa.Connection, groups: _Groups, known_tests: _Tests, scope: Scope
+) -> Iterator[Failure]:
+    """Yield the failures of the runs; `known_tests` are outcomes that need no query."""
+    failed = [stored for runs in groups.values() for stored in runs if stored.end.state in BAD]
+    ids = [stored.run.id for stored in failed if stored.run.id not in known_tests]
+    tests = {**queries.outcomes_of(connection, ids, only_not_passed=True), **known_tests}
+    for stored in failed:
+        outcomes = tests.get(stored.run.id, ())
+        yield from summary.failures_of(stored, outcomes, scope.waivers, scope.today)
+
+
+def _trace_origins(connection: sa.Connection, failures: Sequence[Failure]) -> Iterator[Failure]:
+    """Yield the failures with their origins."""
+    for run, group in groupby(failures, key=lambda failure: failure.run):
+        failures_of_run = list(group)
+        stored = queries.run(connection, run)
+        assert stored is not None  # noqa: S101 -- the failures refer to it
+        history = queries.history(
+            connection, stored.run.library, stored.run.cell, stored.run.verb, _HISTORY
+        )
+        names = [failure.name for failure in failures_of_run[:_TRACED]]
+        sightings = queries.sightings(connection, history, names)
+        run_sightings = queries.sightings_of_runs(history)
+        for failure in failures_of_run:
+            relevant = (
+                run_sightings
+                if failure.name.startswith("step:")
+                else sightings.get(failure.name, ())
+            )
+            yield replace(failure, origin=summary.origin(relevant))
+
+
+def _entries(
+    connection: sa.Connection,
+    groups: Mapping[tuple[str, str], tuple[StoredRun, ...]],
+    failures: Sequence[Failure],
+    ids: Sequence[str],
+) -> Iterator[ReportEntry]:
+    products = queries.products_of(connection, ids)
+    measurements = queries.measurements_of(connection, ids)
+    for (library, cell), runs in groups.items():
+        entry_failures = [item for item in failures if (item.library, item.cell) == (library, cell)]
+        sizes = _sizes(products.get(stored.run.id, ()) for stored in runs).values()
+        coverages = [
+            item.value
+            for stored in runs
+            for item in measurements.get(stored.run.id, ())
+            if item.name == COVERAGE
+        ]
+        yield summary.entry(
+            runs,
+            entry_failures,
+            size=sum(sizes) if sizes else None,
+            coverage=coverages[-1] if coverages else None,
+        )
+
+
+def _sizes(products_of_runs: Iterable[Sequence[Product]]) -> Mapping[str, int]:
+    """Map paths to sizes in bytes: shards and runs of several verbs create the same files."""
+    return {product.path: product.size for products in products_of_runs for product in products}
+
+
+def _newly_broken(
+    connection: sa.Connection, scope: Scope, failures: Sequence[Failure]
+) -> tuple[Failure, ...]:
+    if scope.since is None:
+        return ()
+    groups = _runs_in_scope(summary.newest_runs(queries.latest(connection, scope.since)), scope)
+    runs = [stored for group in groups.values() for stored in group]
+    places = {(item.library, item.cell) for item in failures}
+    ids = [stored.run.id for stored in runs if (stored.run.library, stored.run.cell) in places]
+    tests = queries.outcomes_of(connection, ids)
+    before: dict[tuple[str, str, str], State] = {}
+    for stored in runs:
+        place = (stored.run.library, stored.run.cell)
+        before[(*place, f"step:{stored.run.verb}")] = stored.end.state
+        before |= {(*place, item.name): item.state for item in tests.get(stored.run.id, ())}
+    return summary.newly_broken(before, failures)

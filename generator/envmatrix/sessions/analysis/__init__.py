@@ -1,0 +1,1 @@
+"""Analyses of a library in its cell."""

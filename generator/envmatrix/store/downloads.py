@@ -1,0 +1,407 @@
+"""Downloads: files are verified against the lock before they get a name in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+from urllib.parse import quote, unquote, urljoin
+
+import httpx
+
+from envmatrix.console import Meter
+from envmatrix.errors import Absent, LookupFailed
+from envmatrix.lock.libraries import IndexFile
+from envmatrix.lock.model import URL, Artifact
+from envmatrix.machine.configuration import NVIDIA, PYPI
+from envmatrix.machine.origins import Origins
+from envmatrix.store.artifacts import Store
+from envmatrix.store.download_failures import (
+    FailedAttempts,
+    GoneFile,
+    WrongContent,
+    all_gone,
+    hint_of,
+    is_absence,
+    message_of,
+    newest,
+)
+
+_Result = TypeVar("_Result")
+
+JOBS = 6
+ATTEMPTS = 4
+_BACKOFF_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 60.0
+_WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504}
+_CHUNK = 1 << 20
+# Limits of responses in memory, in bytes.
+_MOST_OF_A_PAGE, _MOST_OF_A_LISTING = 1 << 28, 1 << 22
+
+
+class Mirror(Protocol):
+    """A source of bytes by sha256 (hex), unverified; LookupFailed where it does not have them."""
+
+    def read(self, sha256: str) -> Iterator[bytes]: ...
+
+
+class Stopped(Exception):
+    """The download was cancelled because another one failed."""
+
+
+class Fetcher:
+    """Downloads files to `store` from the origins of this machine.
+
+    `sleep` is the pause between attempts, in seconds; `epoch` is that of the lock, for servers of
+    snapshots.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        origins: Origins,
+        client: httpx.Client,
+        sleep: Callable[[float], None] = time.sleep,
+        mirror: Mirror | None = None,
+        epoch: int | None = None,
+    ) -> None:
+        self._epoch = epoch
+        self._store = store
+        self._origins = origins
+        self.client = client
+        self._sleep = sleep
+        self.mirror = mirror
+        self._stop = threading.Event()
+
+    def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
+        """Download all `artifacts` that the store lacks, verified. LookupFailed names all files
+        that are gone; it is raised at once where a server cannot be reached."""
+        self._stop.clear()
+        with ThreadPoolExecutor(JOBS) as pool:
+            verified = dict(zip(artifacts, pool.map(self._store.verified, artifacts), strict=True))
+            missing = [artifact for artifact, is_stored in verified.items() if not is_stored]
+            total = sum(artifact.size for artifact in missing)
+            with progress.task("download", total=total, unit="bytes") as advance:
+                futures = [pool.submit(self._fetch_one, item, advance) for item in missing]
+                try:
+                    wait(futures, return_when=FIRST_EXCEPTION)
+                finally:
+                    self._stop.set()
+                    for future in futures:
+                        future.cancel()
+        failures = [
+            error for future in futures if not future.cancelled() if (error := future.exception())
+        ]
+        for failure in sorted(failures, key=lambda error: isinstance(error, Stopped)):
+            raise failure
+        if gone := [*filter(None, (future.result() for future in futures))]:
+            raise all_gone(gone, self._newest_version)
+
+    def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> GoneFile | None:
+        with self._store.incoming(artifact) as partial:
+            if self._store.verified(artifact):
+                advance(artifact.size)
+                return None
+            failed = FailedAttempts()
+            if self._fetch_from_mirror(artifact, partial, advance, failed):
+                self._store.keep(artifact, partial)
+                return None
+            for url in self._locations(artifact, failed):
+                try:
+                    self._download(url, artifact, partial, advance)
+                except (WrongContent, httpx.HTTPError, httpx.InvalidURL) as error:
+                    failed.add(url, error)
+                else:
+                    self._store.keep(artifact, partial)
+                    return None
+            return failed.end(artifact)
+
+    def _fetch_from_mirror(
+        self,
+        artifact: Artifact,
+        partial: Path,
+        advance: Callable[[int], None],
+        failed: FailedAttempts,
+    ) -> bool:
+        """Fetch from the mirror, if any; return whether it had the file."""
+        mirror = self.mirror
+        if mirror is None:
+            return False
+        try:
+            self._take(lambda: mirror.read(artifact.sha256), artifact, partial, advance)
+        except (WrongContent, httpx.HTTPError, LookupFailed) as error:
+            failed.add("the mirror", error)
+            return False
+        return True
+
+    def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[str]:
+        for base in self._origins.files(artifact.origin) if artifact.origin != URL else ():
+            yield f"{base}/{quote(artifact.path, safe='/~+:')}"
+        if self._epoch is not None and artifact.origin not in (URL, PYPI):
+            for base in self._origins.snapshots(artifact.origin, self._epoch):
+                yield f"{base}/{quote(artifact.path, safe='/~+:')}"
+        if artifact.origin == URL:
+            yield artifact.path
+        if artifact.origin == PYPI:
+            try:
+                yield index_entry(self.client, self._origins.pypi_indexes, artifact)[0]
+            except LookupFailed as error:
+                failed.add("", error)
+
+    def _newest_version(self, artifact: Artifact) -> str:
+        """Return the newest version of a package that its origin has now; empty where unknown."""
+        if artifact.origin == URL:
+            return ""
+        try:
+            if artifact.origin == PYPI:
+                files = index_files(self.client, self._origins.pypi_indexes, artifact.name)
+                return newest(file.name.split("-")[1] for file in files if file.name.count("-") > 1)
+            folder = quote(artifact.path.rpartition("/")[0], safe="/~+:")
+            (base, *_) = self._origins.files(artifact.origin)
+            _, page = _body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
+        except (LookupFailed, httpx.HTTPError, httpx.InvalidURL, WrongContent):
+            return ""
+        pattern = rf'href="(?:[^"]*/)?{re.escape(artifact.name)}_([^_"/]+)_[^"/]*\.deb"'
+        return newest(
+            unquote(version) for version in re.findall(pattern, page.decode("utf-8", "replace"))
+        )
+
+    def _download(
+        self, url: str, artifact: Artifact, partial: Path, advance: Callable[[int], None]
+    ) -> None:
+        def chunks() -> Iterator[bytes]:
+            with self.client.stream("GET", url) as response:
+                response.raise_for_status()
+                yield from response.iter_bytes(_CHUNK)
+
+        self._take(chunks, artifact, partial, advance)
+
+    def _take(
+        self,
+        chunks: Callable[[], Iterator[bytes]],
+        artifact: Artifact,
+        partial: Path,
+        advance: Callable[[int], None],
+    ) -> None:
+        def once() -> None:
+            received = 0
+            self._check_stop()
+            try:
+                for count in self._write(chunks(), artifact, partial):
+                    received += count
+                    advance(count)
+            except (WrongContent, httpx.HTTPError):
+                advance(-received)
+                raise
+
+        persistently(once, self._sleep)
+
+    def _write(self, chunks: Iterator[bytes], artifact: Artifact, partial: Path) -> Iterator[int]:
+        digest = hashlib.sha256()
+        received = 0
+        with partial.open("wb") as file:
+            for chunk in chunks:
+                self._check_stop()
+                received += len(chunk)
+                if received > artifact.size:
+                    raise WrongContent(f"more than the {artifact.size} bytes that the lock names")
+                digest.update(chunk)
+                file.write(chunk)
+                yield len(chunk)
+        if received < artifact.size:
+            raise httpx.RemoteProtocolError(f"ended after {received} of {artifact.size} bytes")
+        if digest.hexdigest() != artifact.sha256:
+            raise WrongContent(
+                f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}"
+            )
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+
+def persistently(
+    action: Callable[[], _Result],
+    sleep: Callable[[float], None],
+    attempts: int = ATTEMPTS,
+    passes: Callable[[Exception], bool] = lambda _: False,
+) -> _Result:
+    """Return the result of `action`, repeated on transient errors and on errors that `passes`
+    accepts, after the pause that a server asks for, else with exponential backoff."""
+    for attempt in range(1, attempts):
+        try:
+            return action()
+        except (WrongContent, httpx.HTTPError) as error:
+            if not _is_worth_a_retry(error) and not passes(error):
+                raise
+            sleep(max(_BACKOFF_SECONDS * 2**attempt, _retry_after(error)))
+    return action()
+
+
+def _retry_after(error: Exception) -> float:
+    """Return the pause in seconds of a `Retry-After` header, up to a limit."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return 0
+    header = error.response.headers.get("Retry-After", "")
+    return min(float(header), _LONGEST_PAUSE_SECONDS) if header.isdecimal() else 0
+
+
+def _is_worth_a_retry(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in _WORTH_A_RETRY
+    return isinstance(error, httpx.TransportError)
+
+
+def read(
+    client: httpx.Client,
+    bases: Sequence[str],
+    path: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bytes:
+    """Return the bytes at `path` of the first of `bases` that has it, else raise LookupFailed."""
+    failed = FailedAttempts()
+    for base in bases:
+        url = f"{base}/{path}"
+        try:
+            return persistently(lambda: _body(client, url)[1], sleep)  # noqa: B023
+        except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
+            failed.add(url, error)
+    if all(map(is_absence, failed.errors)):
+        hint = f"mirrors go under [mirrors] {NVIDIA} in your configuration"
+        raise Absent(f"no server has `{path}`", details=failed.details, hint=hint)
+    raise LookupFailed(
+        f"`{path}` cannot be read", details=failed.details, hint=hint_of(failed.errors)
+    )
+
+
+def _body(
+    client: httpx.Client, url: str, *, accept: str = "*/*", most: int = _MOST_OF_A_PAGE
+) -> tuple[httpx.URL, bytes]:
+    """Return the final URL and the content; WrongContent where it has more bytes than `most`."""
+    content = bytearray()
+    with client.stream("GET", url, headers={"Accept": accept}) as response:
+        response.raise_for_status()
+        for chunk in response.iter_bytes(_CHUNK):
+            content += chunk
+            if len(content) > most:
+                raise WrongContent(f"it has more than {most >> 20} MiB")
+    return response.url, bytes(content)
+
+
+def index_files(
+    client: httpx.Client, indexes: Sequence[str], project: str
+) -> tuple[IndexFile, ...]:
+    """Return the files of a project in all `indexes`, by PyPI's JSON simple API (PEP 691, PEP 700);
+    Absent where none has the project."""
+    files, failures = _list_files(client, indexes, project)
+    if not files and failures:
+        raise _unlisted_error(project, failures)
+    return files
+
+
+def _list_files(
+    client: httpx.Client, indexes: Sequence[str], project: str
+) -> tuple[tuple[IndexFile, ...], Sequence[LookupFailed]]:
+    """Return the files of a project, and the errors of the indexes that list none."""
+    files: list[IndexFile] = []
+    failures: list[LookupFailed] = []
+    for index in indexes:
+        try:
+            files += _index_files(client, f"{index}/{project}/")
+        except LookupFailed as error:
+            failures.append(error)
+    return tuple(files), failures
+
+
+def _unlisted_error(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:
+    """Return the error for a project that no index lists, Absent where all indexes answered."""
+    for error in failures:
+        if not isinstance(error, Absent):
+            return error
+    return Absent(
+        f"the index has no project `{project}`",
+        details=[error.message for error in failures],
+        hint="is its name right? an index that has it goes into your configuration as [mirrors] "
+        "pypi-index, or into pip's",
+    )
+
+
+def _index_files(client: httpx.Client, page: str) -> Iterator[IndexFile]:
+    try:
+        url, content = _body(client, page, accept="application/vnd.pypi.simple.v1+json")
+        for file in json.loads(content)["files"]:
+            yield IndexFile(
+                str(file.get("filename", "")),
+                urljoin(str(url.copy_with(userinfo=b"")), file["url"]),
+                file.get("hashes", {}).get("sha256", ""),
+                int(file.get("size") or 0),
+                bool(file.get("yanked")),
+            )
+    except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
+        kind = Absent if is_absence(error) else LookupFailed
+        raise kind(f"{page}: {message_of(error)}", hint=hint_of([error])) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise LookupFailed(
+            f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
+        ) from error
+
+
+def index_entry(
+    client: httpx.Client, indexes: Sequence[str], artifact: Artifact
+) -> tuple[str, int]:
+    """Return URL and size in bytes of `artifact` in package indexes."""
+    files, failures = _list_files(client, indexes, artifact.name)
+    for file in files:
+        if file.sha256 == artifact.sha256:
+            return file.url, file.size
+    if failures and (not files or not all(map(is_absence, failures))):
+        raise _unlisted_error(artifact.name, failures)
+    pages = ", ".join(f"{index}/{artifact.name}/" for index in indexes)
+    raise Absent(f"{pages} lists no file with sha256 {artifact.sha256}")
+
+
+def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) -> tuple[str, int]:
+    """Return the sha256 and the size in bytes of the file at `url`; keep it in `store` where it has
+    the expected `sha256`."""
+
+    def once(partial: Path) -> tuple[str, int]:
+        digest, size = hashlib.sha256(), 0
+        with client.stream("GET", url) as response, partial.open("wb") as file:
+            response.raise_for_status()
+            for chunk in response.iter_bytes(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+                file.write(chunk)
+        return digest.hexdigest(), size
+
+    artifact = Artifact(URL, url, "", "", 0, sha256)
+    try:
+        with store.incoming(artifact) as partial:
+            actual, size = persistently(lambda: once(partial), time.sleep)
+            if actual == sha256:
+                store.keep(artifact, partial)
+            return actual, size
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        if is_absence(error):
+            hint = "correct the `archive` of the library in matrix.yaml"
+            raise Absent(f"its server has no `{url}` ({message_of(error)})", hint=hint) from error
+        message = f"`{url}` was not downloaded: {message_of(error)}"
+        raise LookupFailed(message, hint=hint_of([error])) from error
+
+
+@contextmanager
+def http_client(origins: Origins | None = None) -> Iterator[httpx.Client]:
+    """Yield a client that reaches each server like apt and pip on this machine."""
+    from envmatrix.machine.access import Route
+
+    route = Route((origins or Origins()).access)
+    timeout = httpx.Timeout(30, connect=10)
+    with httpx.Client(transport=route, timeout=timeout, follow_redirects=True) as client:
+        yield client

@@ -1,0 +1,68 @@
+"""Records of the images that were built or pulled from this cache: the engine's ids by fingerprint.
+
+A label is only a claim, and derived images inherit it; an id is a hash of the whole image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmatrix.files import write_whole
+from envmatrix.machine.cache import cache_directory
+
+_OURS, _EXISTING = "ours", "found"
+
+
+@dataclass(frozen=True)
+class Made:
+    """Records of images. `key` is the fingerprint of an image, or the name of a base."""
+
+    root: Path
+
+    @classmethod
+    def of_user(cls) -> Made:
+        return cls(cache_directory() / "made")
+
+    def has(self, key: str, image_id: str | None) -> bool:
+        """Return whether the image with this id is recorded for `key`."""
+        return image_id is not None and image_id in self._read(key)[2:]
+
+    def is_ours(self, key: str) -> bool | None:
+        """Return whether the engine had no such image before; None without a record."""
+        lines = self._read(key)
+        return lines[1] == _OURS if lines else None
+
+    def note(self, key: str, image_id: str | None, *, is_ours: bool) -> None:
+        """Record the id of the engine's image for `key`. A record that is ours stays so."""
+        _, owner, *ids = self._read(key) or (key, _EXISTING)
+        owner = _OURS if is_ours or owner == _OURS else _EXISTING
+        lines = (key, owner, *dict.fromkeys([*ids, *filter(None, [image_id])]))
+        write_whole(self._file(key), "".join(f"{line}\n" for line in lines).encode())
+
+    def notes(self) -> Iterator[tuple[str, Path]]:
+        """Yield each key with the file of its record."""
+        for file in sorted(self.root.glob("*")):
+            if lines := _lines(file):
+                yield lines[0], file
+
+    def forget(self, key: str) -> None:
+        self._file(key).unlink(missing_ok=True)
+
+    def _file(self, key: str) -> Path:
+        return self.root / hashlib.sha256(key.encode()).hexdigest()
+
+    def _read(self, key: str) -> tuple[str, ...]:
+        lines = _lines(self._file(key))
+        return lines if lines[:1] == (key,) else ()
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    """Return the lines of a record; empty where it is incomplete."""
+    try:
+        lines = tuple(file.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError):
+        return ()
+    return lines if len(lines) > 1 else ()

@@ -1,0 +1,1 @@
+"""Version control: the own repository, and source trees of libraries."""

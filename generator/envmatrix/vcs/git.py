@@ -1,0 +1,113 @@
+"""The files of a repository as they were at a git revision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.files import readable_text
+from envmatrix.machine.processes import run
+
+
+def check_out(root: Path, revision: str, paths: Iterable[str], target: Path) -> None:
+    """Write the files below `paths` that are committed at `revision` to `target`."""
+    commit = _commit(root, revision)
+    names = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", *paths)
+    for name in filter(None, names.split("\0")):
+        file = target / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(_git(root, "cat-file", "blob", f"{commit}:./{name}"), encoding="utf-8")
+
+
+def _commit(root: Path, revision: str) -> str:
+    try:
+        return _git(root, "rev-parse", "--verify", f"{revision}^{{commit}}").strip()
+    except EnvmatrixError as error:
+        if not error.details:
+            raise  # git is missing
+        raise ConfigurationError(
+            Problem(
+                f"revision `{revision}` cannot be read: {error.details[-1]}",
+                hint="name a commit, a branch or a tag of this repository",
+            )
+        ) from error
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ("git", "-C", str(root), *arguments)
+    return run(command, failing=EnvmatrixError, hint="`--diff` reads revisions with git")
+
+
+def commit_of(root: Path, file: str) -> str | None:
+    """Return the commit that is checked out; None where `file` differs from it, or without git."""
+    try:
+        if _git(root, "status", "--porcelain", "--", file):
+            return None
+        return _git(root, "rev-parse", "--verify", "HEAD").strip()
+    except EnvmatrixError:
+        return None
+
+
+def changed_files(root: Path, revision: str) -> tuple[str, ...]:
+    """Return the files below `root` that differ between the merge base with `revision` and the
+    working tree, untracked ones included."""
+    commit = _commit(root, revision)
+    base = _git(root, "merge-base", commit, "HEAD").strip()
+    names = ("diff", "--name-only", "--no-renames", "--relative", "-z", base)
+    new = ("ls-files", "--others", "--exclude-standard", "-z")
+    changed = {*_git(root, *names).split("\0"), *_git(root, *new).split("\0")}
+    return tuple(sorted(changed - {""}))
+
+
+_SUBMODULE = re.compile(r"^\s*path\s*=\s*(.*?)\s*$", re.MULTILINE)
+
+
+def absent_submodules(root: Path, directory: Path) -> tuple[str, ...]:
+    """Return the paths below `directory` of submodules of the repository in `root` that are not
+    checked out."""
+    absent = []
+    for home in dict.fromkeys((root, directory)):
+        paths = (home / name for name in _SUBMODULE.findall(readable_text(home / ".gitmodules")))
+        inside = (path for path in paths if path.is_relative_to(directory) and path != directory)
+        absent += [
+            path.relative_to(directory).as_posix() for path in inside if not _has_files(path)
+        ]
+    return tuple(dict.fromkeys(absent))
+
+
+def _has_files(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A commit, with `-changed` where files differ from it, its branch, and the time of the commit
+    in seconds since 1970."""
+
+    commit: str
+    branch: str
+    committed: float
+
+
+def commit_time(root: Path, revision: str) -> float:
+    """Return the time of a revision in seconds since 1970; ConfigurationError where it does not
+    exist."""
+    return float(_git(root, "log", "-1", "--format=%ct", _commit(root, revision)))
+
+
+def checkout_of(directory: Path) -> Checkout | None:
+    """Return the checkout around `directory`; None where git finds none."""
+    try:
+        status = _git(directory, "status", "--porcelain=v2", "--branch", "--", ".")
+        committed = float(_git(directory, "log", "-1", "--format=%ct"))
+    except EnvmatrixError:
+        return None
+    lines = status.splitlines()
+    headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
+    changed = "-changed" if any(not line.startswith("#") for line in lines) else ""
+    branch = headers.get("branch.head", "")
+    name = "" if branch == "(detached)" else branch
+    return Checkout(f"{headers.get('branch.oid', '')}{changed}", name, committed)

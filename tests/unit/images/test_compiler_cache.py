@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from envmatrix.images.compiler_cache import compiler_cache, toolchain
+from envmatrix.images.model import CompilerCache, images_of
+from envmatrix.lock.model import Lock, load
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.selection import find_cell
+
+ROOT = Path(__file__).parents[3]
+MATRIX, LOCK = load_matrix(ROOT), load(ROOT)
+
+
+def of(name: str) -> str:
+    cell = find_cell(MATRIX, name)
+    return toolchain(cell, images_of(cell, "amd64")[0], LOCK)
+
+
+def test_cells_that_differ_in_cudnn_have_one_toolchain() -> None:
+    assert of("cuda13.5-debian12-x86_64") == of("cuda13.5-cudnn9.28-debian12-x86_64")
+    assert of("cuda12.4-debian12-aarch64") == of("cuda12.4-cudnn9.10-debian12-aarch64")
+
+
+def test_another_compiler_system_or_target_is_another_toolchain() -> None:
+    names = (
+        "cuda13.5-debian12-x86_64",
+        "cuda13.0-debian12-x86_64",
+        "cuda13.5-debian13-x86_64",
+        "cuda13.5-debian12-aarch64",
+        "cuda11.8-debian12-x86_64",
+    )
+    assert len({of(name) for name in names}) == len(names)
+
+
+def with_sccache(version: str) -> Lock:
+    """The lock with sccache where it has ccache."""
+    sets = {
+        key: replace(
+            found,
+            artifacts=tuple(
+                replace(its, name="sccache", version=version) if its.name == "ccache" else its
+                for its in found.artifacts
+            ),
+        )
+        for key, found in LOCK.sets.items()
+    }
+    return replace(LOCK, sets=sets)
+
+
+@pytest.mark.parametrize("version", ["0.4.0~~pre6-1+b1", "0.10.0-4", "0.18.1-1"])
+def test_sccache_compiles_no_cuda(version: str) -> None:
+    cell = find_cell(MATRIX, "cuda13.5-debian13-x86_64")
+    image = images_of(cell, "amd64")[0]
+    key = toolchain(cell, image, LOCK)
+    assert compiler_cache(cell, image, LOCK) == CompilerCache("ccache", key)
+    cache = compiler_cache(cell, image, with_sccache(version))
+    assert cache == CompilerCache("sccache", key, ("C", "CXX"))
+
+
+@pytest.mark.parametrize("name", ["libbinutils", "libmpfr6", "libisl23", "g++-12", "libcc1-0"])
+def test_the_libraries_of_compilers_decide_objects_too(name: str) -> None:
+    cell = find_cell(MATRIX, "cuda13.5-debian12-x86_64")
+    image = images_of(cell, "amd64")[0]
+    sets = {
+        key: replace(
+            found,
+            artifacts=tuple(
+                replace(its, sha256="0" * 64) if its.name == name else its
+                for its in found.artifacts
+            ),
+        )
+        for key, found in LOCK.sets.items()
+    }
+    assert sets != LOCK.sets, f"nothing in the lock is called {name}"
+    assert toolchain(cell, image, replace(LOCK, sets=sets)) != toolchain(cell, image, LOCK)

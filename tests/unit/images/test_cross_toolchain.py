@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import lock_of, matrix_of, write_repository
+
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.images.cross_images import Cross
+from envmatrix.images.cross_toolchain import links, variables
+from envmatrix.images.dockerfile import dockerfile
+from envmatrix.images.environments import Environment, environments
+from envmatrix.matrix.loading import load_matrix
+
+AXES = """\
+cuda: ["12.6"]
+os: [debian12]
+arch: [x86_64, aarch64, jetson, windows, qnx, drive]"""
+BINUTILS = {"AR", "AS", "LD", "NM", "OBJCOPY", "OBJDUMP", "RANLIB", "READELF", "SIZE", "STRIP"}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    home = tmp_path_factory.mktemp("cross")
+    matrix = matrix_of(home / "repository", AXES)
+    lock = lock_of(matrix, home / "scratch")
+    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return found
+
+
+def crosses(environment: Environment) -> dict[str, Cross]:
+    return {cross.target.name: cross for cross in environment.crosses}
+
+
+@pytest.mark.parametrize("target", ["aarch64", "jetson", "windows"])
+def test_every_program_that_build_systems_name_is_of_the_target(
+    environment: Environment, target: str
+) -> None:
+    cross = crosses(environment)[target]
+    found = variables(environment, cross)
+    assert {*BINUTILS, "CC", "CXX", "CROSS_COMPILE"} <= found.keys()
+    for name in (*BINUTILS, "CC", "CXX"):
+        assert found[name].startswith(cross.target.prefix), name
+    assert found["CROSS_COMPILE"] == cross.target.prefix
+
+
+def test_programs_of_the_build_machine_have_names_of_their_own(environment: Environment) -> None:
+    found = variables(environment, crosses(environment)["aarch64"])
+    own = {"CC_FOR_BUILD": "gcc-12", "HOSTCC": "gcc-12", "BUILD_CXX": "g++-12"}
+    assert own.items() <= found.items()
+
+
+def test_the_prefix_has_every_compiler_without_a_version(environment: Environment) -> None:
+    found = links(crosses(environment)["aarch64"])
+    assert found["aarch64-linux-gnu-gcc"] == "aarch64-linux-gnu-gcc-12"
+    assert found["aarch64-linux-gnu-c++"] == "aarch64-linux-gnu-g++-12"
+    assert links(crosses(environment)["windows"]) == {}
+
+
+@pytest.mark.parametrize("target", ["aarch64", "jetson", "windows", "qnx", "drive"])
+def test_pkg_config_looks_nowhere_that_the_build_machine_has_its_libraries(
+    environment: Environment, target: str
+) -> None:
+    found = variables(environment, crosses(environment)[target])["PKG_CONFIG_LIBDIR"]
+    assert found
+    assert "x86_64-linux-gnu" not in found
+    assert "/usr/lib/pkgconfig" not in found.split(":")
+
+
+def test_cmake_ignores_the_libraries_of_the_build_machine(environment: Environment) -> None:
+    text = dockerfile(environment)
+    ignored = re.findall(r"set\(CMAKE_SYSTEM_IGNORE_PATH\n +([^)]*)\)", text)
+    assert ignored
+    assert {"/usr/lib/x86_64-linux-gnu"} <= set(ignored[0].split())
+
+
+def test_tests_of_every_target_are_listed_when_they_run(environment: Environment) -> None:
+    text = dockerfile(environment)
+    mode = "set(CMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE PRE_TEST)"
+    assert text.count(mode) == len(environment.crosses)
+
+
+def test_wheels_have_the_platform_of_the_target_and_extensions_its_suffix(
+    environment: Environment,
+) -> None:
+    cross = crosses(environment)["aarch64"]
+    assert variables(environment, cross)["_PYTHON_HOST_PLATFORM"] == "linux-aarch64"
+    # A module that is not there would keep Python from starting.
+    assert "_PYTHON_SYSCONFIGDATA_NAME" not in variables(environment, cross)
+    found = variables(environment, replace(cross, has_python=True))
+    assert found["_PYTHON_SYSCONFIGDATA_NAME"] == "_sysconfigdata__aarch64-linux-gnu"
+
+
+def test_an_architecture_is_added_before_its_packages_are_installed(tmp_path: Path) -> None:
+    write_repository(tmp_path / "repository", AXES.replace(", jetson, windows, qnx, drive", ""))
+    file = tmp_path / "repository/envs/devel.yaml"
+    file.write_text(file.read_text().replace("ninja-build", 'ninja-build, "zlib1g-dev:{target}"'))
+    matrix = load_matrix(tmp_path / "repository")
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    text = dockerfile(found)
+    assert text.count("dpkg --add-architecture arm64\nsh /scripts/install.sh") == 1
+    assert "zlib1g-dev_1.0-1_arm64.deb" in text

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import artifact, cell_of, lock_of, matrix_of
+
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.images.cuda_layers import Unpacking
+from envmatrix.images.environments import Environment, FileStage, environments
+from envmatrix.images.model import Image, images_of, lacks_cross
+from envmatrix.lock.model import Lock, PackageSet, Request
+from envmatrix.matrix.model import Matrix
+
+
+@pytest.fixture(scope="module")
+def planned(matrix: Matrix, lock: Lock) -> dict[str, Environment]:
+    found = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return {environment.name: environment for environment in found}
+
+
+BOTH = "cuda13.0-cudnn9.28-debian12"
+ONE = "cuda12.4-debian13"
+
+
+def shown(images: tuple[Image, ...]) -> list[str]:
+    return [f"{image.flavour}-{image.arch}" for image in images]
+
+
+def test_a_cell_with_cuda_from_elsewhere_crosses_with_the_compiler_from_there(
+    tmp_path: Path,
+) -> None:
+    axes = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
+    rules = "sources: [{source: redist, arch: aarch64}]\n"
+    matrix = matrix_of(tmp_path / "repository", axes, rules)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    files = {its.stage: its.artifacts for its in environment.files}
+    assert {its.origin for its in files["cuda-tools-amd64-files"]} == {"pypi"}
+    assert {its.origin for its in files["cuda-tools-amd64-for-arm64-files"]} == {"nvidia"}
+    (cross,) = environment.crosses
+    assert cross.tools == "cuda-tools-amd64-for-arm64"
+
+
+def test_cells_that_differ_in_architecture_only_are_one_environment(
+    matrix: Matrix, planned: dict[str, Environment]
+) -> None:
+    assert set(planned) == {cell.cell.environment for cell in matrix.cells}
+    assert planned[BOTH].arches == ("amd64", "arm64")
+
+
+def test_an_environment_is_whole_even_where_one_cell_was_asked_for(
+    matrix: Matrix, lock: Lock, planned: dict[str, Environment]
+) -> None:
+    cells = [cell_of(matrix, f"{BOTH}-aarch64")]
+    assert environments(matrix, lock, shipped_recipes(), cells) == (planned[BOTH],)
+
+
+def test_the_images_of_two_architectures(planned: dict[str, Environment]) -> None:
+    images = shown(planned[BOTH].images)
+    assert images == ["runtime-amd64", "runtime-arm64", "devel-amd64", "devel-arm64", "cross-amd64"]
+    assert [cross.name for cross in planned[BOTH].crosses] == ["cross"]
+
+
+def test_where_arm64_cannot_exist_there_is_nothing_to_cross_to(
+    planned: dict[str, Environment],
+) -> None:
+    environment = planned[ONE]
+    assert shown(environment.images) == ["runtime-amd64", "devel-amd64"]
+    assert environment.crosses == ()
+    assert not [stage.stage for stage in environment.files if "arm64" in stage.stage]
+    assert [base.arch for base in environment.bases] == ["amd64"]
+
+
+def test_the_stages_of_one_architecture(planned: dict[str, Environment]) -> None:
+    assert [stage.stage for stage in planned[ONE].files] == [
+        "unpacker-files-amd64",
+        "runtime-files-amd64",
+        "devel-files-amd64",
+        "cuda-runtime-amd64-files",
+        "cuda-devel-amd64-files",
+        "cuda-tools-amd64-files",
+    ]
+    assert [tree.stage for tree in planned[ONE].trees] == [
+        "cuda-runtime-amd64",
+        "cuda-devel-amd64",
+        "cuda-tools-amd64",
+    ]
+
+
+@pytest.fixture(scope="module")
+def on_image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Matrix, Environment]:
+    home = tmp_path_factory.mktemp("image")
+    rule = f"sources: [{{source: image, image: 'nvidia/cuda@sha256:{'1' * 64}'}}]\n"
+    axes = 'cuda: ["12.4"]\ncudnn: ["9.10"]\nos: [ubuntu22.04]\narch: [x86_64, aarch64]'
+    matrix = matrix_of(home / "repository", axes, rule)
+    lock = lock_of(matrix, home / "scratch")
+    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return matrix, found
+
+
+def test_where_cuda_is_in_an_image_nothing_of_it_is_a_stage(
+    on_image: tuple[Matrix, Environment],
+) -> None:
+    _, environment = on_image
+    assert environment.trees == ()
+    assert [stage.stage for stage in environment.files] == [
+        f"{flavour}-files-{arch}" for arch in ("arm64", "amd64") for flavour in ("runtime", "devel")
+    ]
+    assert environment.is_on_image
+    assert shown(environment.images) == [
+        "runtime-amd64",
+        "runtime-arm64",
+        "devel-amd64",
+        "devel-arm64",
+    ]
+
+
+@pytest.mark.parametrize("host", ["amd64", "arm64"])
+def test_a_cell_on_an_image_is_not_crossed_to(
+    on_image: tuple[Matrix, Environment], host: str
+) -> None:
+    matrix, environment = on_image
+    cell = cell_of(matrix, f"{environment.name}-aarch64")
+    assert shown(images_of(cell, host)) == ["devel-arm64", "runtime-arm64"]
+    assert lacks_cross(cell, host) == (host == "amd64")
+
+
+def test_crossing_brings_the_tools_of_the_host_once(planned: dict[str, Environment]) -> None:
+    stages = [tree.stage for tree in planned[BOTH].trees]
+    assert len(stages) == len(set(stages))
+    assert {"cuda-tools-amd64", "cuda-tools-arm64", "cudnn-devel-arm64"} <= set(stages)
+
+
+def test_a_base_is_named_after_its_layer(lock: Lock, planned: dict[str, Environment]) -> None:
+    (base,) = planned[ONE].bases
+    layer = (lock.sets[base.key].diff_id or "").removeprefix("sha256:")
+    assert base.image == f"envmatrix/base:debian13-amd64-{layer[:12]}"
+
+
+def test_an_image_by_digest_is_named_as_it_is(
+    matrix: Matrix, lock: Lock, planned: dict[str, Environment]
+) -> None:
+    image = f"debian@sha256:{'1' * 64}"
+    (base,) = planned[ONE].bases
+    request = Request("image", "amd64", (image,), "trixie")
+    other = lock.with_set(base.key, PackageSet(request, ()))
+    cells = [cell_of(matrix, f"{ONE}-x86_64")]
+    (environment,) = environments(matrix, other, shipped_recipes(), cells)
+    assert [its.image for its in environment.bases] == [image]
+
+
+def test_a_tree_of_wheels(planned: dict[str, Environment]) -> None:
+    trees = {tree.stage: tree for tree in planned[BOTH].trees}
+    tree = trees["cuda-runtime-arm64"]
+    assert tree.root == "/usr/local/cuda-13.0"
+    assert [(its.file, its.places) for its in tree.unpackings] == [
+        (
+            "nvidia_cuda_runtime-13.0.96-py3-none-any.whl",
+            (("targets/sbsa-linux/lib", ("nvidia/cu13/lib/libcudart.so.*",)),),
+        )
+    ]
+    assert dict(tree.links) == {
+        "/usr/local/cuda": "cuda-13.0",
+        "lib64": "targets/sbsa-linux/lib",
+        "lib": "lib64",
+    }
+    of_cudnn = dict(trees["cudnn-devel-arm64"].links)
+    assert of_cudnn["/usr/lib/aarch64-linux-gnu/libcudnn.so"] == "libcudnn.so.9"
+    assert of_cudnn["/usr/lib/aarch64-linux-gnu/libcudnn_ops.so"] == "libcudnn_ops.so.9"
+
+
+def test_a_tree_of_debian_packages(planned: dict[str, Environment]) -> None:
+    trees = {tree.stage: tree for tree in planned[ONE].trees}
+    tools = trees["cuda-tools-amd64"]
+    assert [its.file for its in tools.unpackings] == [
+        "nvidia-cuda-toolkit_1.0-1_amd64.deb",
+        "libnvvm4_1.0-1_amd64.deb",
+    ]
+    assert tools.profile
+    assert not trees["cuda-runtime-amd64"].profile
+    assert "targets/x86_64-linux/include/cublas*" in trees["cuda-devel-amd64"].drop
+
+
+def test_headers_that_are_wanted_are_not_dropped(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.4"]\nos: [debian12]\narch: [aarch64]'
+    libraries = "libraries: {a: {path: a, components: [cublas]}}\n"
+    matrix = matrix_of(tmp_path / "repository", axes, libraries)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    tree = next(tree for tree in environment.trees if tree.stage == "cuda-devel-arm64")
+    include = "targets/sbsa-linux/include"
+    (unpacking,) = (its for its in tree.unpackings if its.file.startswith("nvidia-cuda-dev"))
+    assert dict(unpacking.places)[include] == ("usr/include/*",)
+    assert "usr/include/cublas*" not in unpacking.patterns, "tar would find nothing left for it"
+    assert f"{include}/curand*" in tree.drop
+    assert not {f"{include}/cublas*", f"{include}/nvblas.h"} & set(tree.drop)
+
+
+@pytest.mark.parametrize(
+    ("file", "patterns"),
+    [
+        ("nvcc.tar.xz", ("bin/*", "nvvm/libdevice/*")),
+        ("nvcc.whl", ("bin/*", "nvvm/bin/*", "nvvm/libdevice/*")),
+    ],
+)
+def test_no_pattern_is_asked_for_that_another_one_takes(
+    file: str, patterns: tuple[str, ...]
+) -> None:
+    places = (("bin", ("bin/*",)), ("nvvm", ("nvvm/bin/*", "nvvm/libdevice/*")))
+    assert Unpacking(file, places).patterns == patterns
+
+
+def test_only_the_tools_of_the_compiler_run_on_the_host(planned: dict[str, Environment]) -> None:
+    (cross,) = planned[BOTH].crosses
+    assert (cross.host, cross.target.name, cross.cxx) == (
+        "amd64",
+        "aarch64",
+        "aarch64-linux-gnu-g++-12",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arch", "host", "emulate", "expected"),
+    [
+        ("x86_64", "amd64", False, ["devel-amd64", "runtime-amd64"]),
+        ("aarch64", "amd64", False, ["cross-amd64", "runtime-arm64"]),
+        ("aarch64", "amd64", True, ["devel-arm64", "runtime-arm64"]),
+        ("aarch64", "arm64", False, ["devel-arm64", "runtime-arm64"]),
+        ("x86_64", "arm64", False, ["devel-amd64", "runtime-amd64"]),
+    ],
+)
+def test_what_a_machine_needs_for_a_cell(
+    matrix: Matrix, arch: str, host: str, expected: list[str], *, emulate: bool
+) -> None:
+    cell = cell_of(matrix, f"{BOTH}-{arch}")
+    assert shown(images_of(cell, host, emulate=emulate)) == expected
+
+
+def test_the_names_of_an_image() -> None:
+    image = Image(BOTH, "runtime", "arm64")
+    assert image.reference == f"envmatrix/{BOTH}:runtime-arm64"
+    assert image.platform == "linux/arm64"
+    assert str(image) == f"{BOTH}:runtime-arm64"
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(0, []), (1, [1]), (100, [100]), (250, [100] * 2 + [50])]
+)
+def test_files_come_in_groups_that_one_stage_can_add(count: int, sizes: list[int]) -> None:
+    files = tuple(replace(artifact("a"), name=f"{number}") for number in range(count))
+    groups = FileStage("files", files).groups
+    assert [len(group) for group in groups] == sizes
+    assert tuple(file for group in groups for file in group) == files

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate
+from envmatrix.lock.images_lock import (
+    FILE,
+    ImagesLock,
+    PublishedImage,
+    PublishedIndex,
+    dumps,
+    load,
+    loads,
+    save,
+)
+
+hexadecimal = st.sampled_from("0123456789abcdef").map(lambda digit: digit * 64)
+digests = hexadecimal.map(lambda text: f"sha256:{text}")
+images = st.builds(PublishedImage, digests, hexadecimal, st.lists(digests, max_size=3).map(tuple))
+indexes = st.builds(
+    PublishedIndex,
+    st.sampled_from(["registry.example/team/images", "127.0.0.1:5000/x"]),
+    digests,
+    hexadecimal,
+    st.dictionaries(st.sampled_from(["amd64", "arm64"]), images, min_size=1),
+)
+flavours = st.dictionaries(st.sampled_from(["runtime", "devel", "cross"]), indexes, min_size=1)
+locks = st.builds(
+    ImagesLock,
+    st.dictionaries(st.sampled_from(["cuda12.4-debian12", "cuda13.0-debian13"]), flavours),
+)
+
+
+@given(locks)
+def test_a_lock_comes_back_as_it_was_and_equal_locks_are_equal_bytes(lock: ImagesLock) -> None:
+    again = loads(dumps(lock))
+
+    assert {row[:2]: row[2] for row in again} == {row[:2]: row[2] for row in lock}
+    assert dumps(again) == dumps(lock)
+
+
+@given(locks, locks)
+def test_what_is_published_now_stands_beside_what_was(one: ImagesLock, other: ImagesLock) -> None:
+    new = {(environment, flavour): index for environment, flavour, index in other}
+
+    both = one.with_published(new, {"cuda12.4-debian12"})
+
+    assert set(both.environments) <= {"cuda12.4-debian12"}
+    for environment, flavour, index in both:
+        assert index == (other.find(environment, flavour) or one.find(environment, flavour))
+
+
+def test_consumers_are_given_digests(tmp_path: Path) -> None:
+    image = PublishedImage(f"sha256:{'1' * 64}", "a" * 64, ())
+    index = PublishedIndex("registry.example/x", f"sha256:{'2' * 64}", "b" * 64, {"arm64": image})
+    save(ImagesLock({"cuda12.4-debian12": {"devel": index}}), tmp_path)
+
+    found = load(tmp_path).find("cuda12.4-debian12", "devel")
+
+    assert found is not None
+    assert found.reference == f"registry.example/x@sha256:{'2' * 64}"
+    assert found.image("arm64") == f"registry.example/x@sha256:{'1' * 64}"
+    assert load(tmp_path).find_image("cuda12.4-debian12", "devel", "amd64") is None
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_where_nothing_was_published_there_is_an_empty_lock(tmp_path: Path) -> None:
+    assert not [*load(tmp_path)]
+
+
+def row(**changes: object) -> str:
+    image: dict[str, object] = {
+        "image": f"registry.example/x@sha256:{'2' * 64}",
+        "fingerprint": "b" * 64,
+        "platforms": {
+            "linux/amd64": {
+                "digest": f"sha256:{'1' * 64}",
+                "fingerprint": "a" * 64,
+                "diff_ids": [],
+            }
+        },
+    }
+    environments = {"cuda12.4-debian12": {"devel": image | changes}}
+    return json.dumps({"version": 1, "environments": environments})
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("{\n 1}", ConfigurationError, f"{FILE}:2:2: not JSON"),
+        ("[]", ConfigurationError, "is not a lock of images"),
+        ("{}", ConfigurationError, "missing key 'version'"),
+        ('{"version": 2}', OutOfDate, "has version 2"),
+        (row(image="registry.example/x:latest"), ConfigurationError, "does not match"),
+        (row(image=f"x y/z@sha256:{'2' * 64}"), ConfigurationError, "does not match"),
+        (row(fingerprint="b"), ConfigurationError, "does not match"),
+        (row(platforms={}), ConfigurationError, "has no platform"),
+        (row(platforms=7), ConfigurationError, "is not a lock of images"),
+    ],
+)
+def test_what_is_no_such_lock_is_told(text: str, error: type[EnvmatrixError], said: str) -> None:
+    with pytest.raises(error) as caught:
+        loads(text)
+
+    (problem,) = caught.value.problems
+    assert said in str(problem)
+    assert "envmatrix push" in str(problem.hint)

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import Archive, Index, Workshop, lock_of, matrix_of, resolver_of
+
+from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.lock.model import Lock, PackageSet, Request, dumps, loads
+from envmatrix.lock.requests import all_requests
+from envmatrix.lock.resolution import upgrade_rule
+from envmatrix.matrix.model import Matrix
+
+AXES = """\
+cuda: ["13.0"]
+os: [debian12]
+arch: [x86_64, aarch64]"""
+
+LATER = "Sun, 01 Feb 2026 00:00:00 UTC"
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    return matrix_of(tmp_path_factory.mktemp("resolve") / "repository", AXES)
+
+
+@pytest.fixture(scope="module")
+def lock(matrix: Matrix, tmp_path_factory: pytest.TempPathFactory) -> Lock:
+    return lock_of(matrix, tmp_path_factory.mktemp("scratch"))
+
+
+def names(lock: Lock, key: str) -> list[str]:
+    return [item.name for item in lock.sets[key].artifacts]
+
+
+def changed(before: Lock, after: Lock) -> set[str]:
+    return {key for key in after.sets if after.sets[key] != before.sets.get(key)}
+
+
+def test_a_set_holds_nothing_that_is_below_it(lock: Lock) -> None:
+    assert names(lock, "debian12-amd64-base") == ["apt", "base-files", "dash"]
+    assert names(lock, "debian12-amd64-runtime") == ["cmake", "libuv1"]
+    assert names(lock, "debian12-amd64-devel-gcc12") == ["g++-12", "ninja-build"]
+    assert names(lock, "debian12-amd64-cross-gcc12-arm64") == ["g++-12-aarch64-linux-gnu"]
+
+
+def test_what_the_base_has_is_not_asked_for_again(matrix: Matrix, tmp_path: Path) -> None:
+    archive = Archive(depends={"?essential": ("dash",), "cmake": ("dash", "libuv1")})
+    assert names(lock_of(matrix, tmp_path, archive=archive), "debian12-amd64-runtime") == [
+        "cmake",
+        "libuv1",
+    ]
+
+
+def test_an_image_as_a_base_is_its_digest_and_what_it_holds(tmp_path: Path) -> None:
+    image = f"debian@sha256:{'1' * 64}"
+    rest = f"bases: {{debian12: '{image}'}}\n"
+    matrix = matrix_of(tmp_path / "repository", AXES, rest)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    base = lock.sets["debian12-amd64-base"]
+    assert base == PackageSet(Request("image", "amd64", (image,), "bookworm"), ())
+    assert names(lock, "debian12-amd64-runtime") == ["cmake"]
+    again = lock_of(matrix, tmp_path / "again", previous=lock)
+    assert dumps(again) == dumps(lock)
+
+
+IN_IMAGE = f"nvidia/cuda@sha256:{'0123456789abcdef' * 4}"
+RULE = f"sources: [{{source: image, image: '{IN_IMAGE}'}}]\n"
+
+
+def test_what_is_found_in_an_image_is_locked_and_stays(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.4"]\nos: [ubuntu22.04]\narch: [x86_64, aarch64]'
+    matrix = matrix_of(tmp_path / "repository", axes, RULE)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    found = lock.sets["ubuntu22.04-arm64-0123456789ab-cuda12.4"]
+    assert found.versions == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
+    assert found.artifacts == ()
+    assert loads(dumps(lock)) == lock
+    assert dumps(lock_of(matrix, tmp_path / "again", previous=lock)) == dumps(lock)
+
+
+def test_an_image_that_lacks_what_is_asked_for_later_is_refused_then(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.4"]\nos: [ubuntu22.04]\narch: [x86_64]'
+    lock = lock_of(matrix_of(tmp_path / "before", axes, RULE), tmp_path / "scratch")
+    library = "libraries: {solver: {path: solver, components: [cusolver]}}\n"
+    more = matrix_of(tmp_path / "after", axes, RULE + library)
+    with pytest.raises(LookupFailed) as caught:
+        lock_of(more, tmp_path / "again", previous=lock)
+    assert any("component `cusolver` is not in it" in line for line in caught.value.details)
+
+
+def test_packages_are_resolved_together_with_those_below_them(
+    matrix: Matrix, tmp_path: Path
+) -> None:
+    archive = Archive()
+    lock_of(matrix, tmp_path, archive=archive)
+    assert ("bookworm-amd64", "install", "cmake", "g++-12", "ninja-build") in archive.asked
+
+
+def test_a_base_is_its_layer(lock: Lock) -> None:
+    bases = {key: its.diff_id for key, its in lock.sets.items() if its.diff_id}
+    assert set(bases) == {"debian12-amd64-base", "debian12-arm64-base"}
+    assert len(set(bases.values())) == 2
+
+
+def test_the_epoch_is_the_date_of_the_newest_suite(lock: Lock) -> None:
+    assert lock.epoch == 1767225600
+
+
+@pytest.mark.parametrize("host", ["amd64", "arm64"])
+def test_apt_runs_in_a_base_of_this_machine(matrix: Matrix, tmp_path: Path, host: str) -> None:
+    workshop = Workshop(tmp_path, Archive(), host)
+    requests, cells = all_requests(matrix, shipped_recipes())
+    resolver_of(workshop).resolve(requests, cells, None, upgrade_rule(None, None))
+    assert set(workshop.homes) == {f"debian12-{host}-base"}
+    assert len(workshop.made) == 2
+
+
+def test_the_lock_does_not_depend_on_the_machine(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    requests, cells = all_requests(matrix, shipped_recipes())
+    resolver = resolver_of(Workshop(tmp_path, Archive(), "arm64"))
+    assert dumps(resolver.resolve(requests, cells, None, upgrade_rule(None, None))) == dumps(lock)
+
+
+SOURCES = (
+    "libraries:\n"
+    "  a: {source: {sdist: a, version: '1.0'}}\n"
+    "  b: {source: {sdist: b, version: '2.0'}}\n"
+)
+
+
+def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Path) -> None:
+    matrix = matrix_of(tmp_path / "repository", AXES, SOURCES)
+    workshop = Workshop(tmp_path / "scratch", archive := Archive())
+    requests, cells = all_requests(matrix, shipped_recipes())
+
+    with pytest.raises(LookupFailed, match="2 sources of libraries cannot be had") as caught:
+        resolver_of(workshop).resolve(requests, cells, None, upgrade_rule(None, None))
+
+    assert [its.partition(":")[0] for its in caught.value.details] == ["library `a`", "library `b`"]
+    assert (workshop.made, archive.asked) == ([], [])
+
+
+def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path, Archive())
+    requests, cells = all_requests(matrix, shipped_recipes())
+    resolver = resolver_of(workshop)
+
+    def gone(_: Sequence[str]) -> str:
+        raise LookupFailed("the index has none")
+
+    resolver.pip = replace(resolver.pip, run=gone)
+    with pytest.raises(LookupFailed, match="the index has none"):
+        resolver.resolve(requests, cells, None, upgrade_rule(None, None))
+    assert workshop.made == []
+
+
+class OutOfNetwork(Archive):
+    """apt until `lasts` questions were asked."""
+
+    lasts = 5
+
+    def run(self, command: Sequence[str]) -> str:
+        if len(self.asked) >= self.lasts:
+            raise LookupFailed("the mirror went away")
+        return super().run(command)
+
+
+def test_what_was_found_before_a_failure_is_not_looked_up_again(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    requests, cells = all_requests(matrix, shipped_recipes())
+    rule = upgrade_rule(None, None)
+    begun: list[Lock] = []
+    failing = OutOfNetwork()
+    with pytest.raises(LookupFailed, match="went away"):
+        resolver_of(Workshop(tmp_path / "a", failing)).resolve(
+            requests, cells, None, rule, None, begun.append
+        )
+    found = loads(dumps(begun[-1]))
+    assert found.sets.keys() < requests.keys()
+    assert any(its.diff_id for its in found.sets.values())
+
+    archive = Archive(released=LATER)
+    workshop = Workshop(tmp_path / "b", archive)
+    again = resolver_of(workshop).resolve(requests, cells, None, rule, found)
+
+    assert dumps(again) == dumps(lock)
+    whole = Archive()
+    lock_of(matrix, tmp_path / "c", archive=whole)
+    assert len(archive.asked) + failing.lasts <= len(whole.asked) + 1
+
+
+def test_what_was_found_for_another_request_is_looked_up_again(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    requests, cells = all_requests(matrix, shipped_recipes())
+    key = "debian12-amd64-runtime"
+    stale = replace(lock.sets[key], request=replace(lock.sets[key].request, packages=("curl",)))
+    begun = Lock(lock.epoch, {**lock.sets, key: stale})
+    archive = Archive()
+    resolver = resolver_of(Workshop(tmp_path, archive))
+    again = resolver.resolve(requests, cells, None, upgrade_rule(None, None), begun)
+    assert dumps(again) == dumps(lock)
+    assert archive.asked
+
+
+def test_the_same_world_gives_the_same_bytes(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
+    assert dumps(lock_of(matrix, tmp_path)) == dumps(lock)
+
+
+def test_what_is_locked_stays_whatever_the_world_offers(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    archive, index = Archive(versions={"cmake": "2.0-1"}, released=LATER), Index(toolkit={})
+    again = lock_of(matrix, tmp_path, archive=archive, index=index, previous=lock)
+    assert dumps(again) == dumps(lock)
+    assert (archive.asked, index.asked) == ([], [])
+
+
+def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
+    sets = {key: its for key, its in lock.sets.items() if key != "cuda13.0-pypi-runtime-arm64"}
+    archive = Archive(versions={"cmake": "2.0-1"}, released=LATER)
+    again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets, {}))
+    assert dumps(again) == dumps(lock)
+    assert archive.asked == []
+
+
+def test_a_file_in_two_archives_is_locked_once_and_stays_below(tmp_path: Path) -> None:
+    axes = AXES.replace("debian12", "ubuntu24.04")
+    matrix = matrix_of(tmp_path / "repository", axes)
+    archive = Archive(independent=frozenset({"libuv1"}))
+    text = dumps(lock_of(matrix, tmp_path / "first", archive=archive))
+    written = loads(text)
+    assert [its.origin for its in written.artifacts() if its.name == "libuv1"] == ["ubuntu"]
+    sets = {key: its for key, its in written.sets.items() if "-devel-gcc" not in key}
+    kept = Lock(written.epoch, sets, {})
+    again = lock_of(matrix, tmp_path / "again", archive=archive, previous=kept)
+    assert names(again, "ubuntu24.04-arm64-devel-gcc13") == ["g++-13", "ninja-build"]
+    assert dumps(again) == text
+
+
+def test_what_is_no_longer_asked_for_is_dropped(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
+    old = lock.with_set("old", lock.sets["debian12-amd64-runtime"])
+    assert dumps(lock_of(matrix, tmp_path, previous=old)) == dumps(lock)
+
+
+def test_an_upgrade_touches_the_sets_that_hold_the_package_and_those_above(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    versions = {"cmake": "2.0-1", "g++-12": "2.0-1", "unzip": "2.0-1"}
+    again = lock_of(
+        matrix,
+        tmp_path,
+        archive=Archive(versions=versions, released=LATER),
+        previous=lock,
+        upgrade=["g++-12"],
+    )
+    assert changed(lock, again) == {
+        "debian12-amd64-devel-gcc12",
+        "debian12-arm64-devel-gcc12",
+    }
+    assert again.epoch == lock.epoch
+
+
+def test_an_upgrade_below_is_one_above(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
+    archive = Archive(versions={"dash": "2.0-1", "g++-12-aarch64-linux-gnu": "2.0-1"})
+    again = lock_of(matrix, tmp_path, archive=archive, previous=lock, upgrade=["dash"])
+    assert changed(lock, again) == {
+        "debian12-amd64-base",
+        "debian12-arm64-base",
+        "debian12-amd64-cross-gcc12-arm64",
+    }
+
+
+def test_an_upgrade_of_everything_also_moves_the_epoch(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    archive = Archive(versions={"unzip": "2.0-1"}, released=LATER)
+    again = lock_of(matrix, tmp_path, archive=archive, previous=lock, upgrade=[])
+    assert again.epoch == 1769904000
+    assert {item.version for item in again.artifacts() if item.name == "unzip"} == {"2.0-1"}
+
+
+def test_the_parts_of_one_toolkit_are_upgraded_together(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    toolkit = dict.fromkeys(("nvidia-cuda-crt", "nvidia-cuda-nvcc", "nvidia-nvvm"), "13.0.99")
+    again = lock_of(
+        matrix,
+        tmp_path,
+        index=Index(toolkit=toolkit),
+        previous=lock,
+        upgrade=["nvidia-nvvm"],
+    )
+    compiler = {item.version for item in again.artifacts() if item.name in toolkit}
+    assert compiler == {"13.0.99"}
+
+
+def test_the_packages_of_one_nvidia_release_are_upgraded_together(tmp_path: Path) -> None:
+    axes = AXES.replace("13.0", "13.2")
+    matrix = matrix_of(tmp_path / "repository", axes, "sources: [{source: nvidia-apt}]\n")
+    before = lock_of(matrix, tmp_path / "before")
+    newer = dict.fromkeys(("cuda-nvcc-13-2", "cuda-crt-13-2", "libnvvm-13-2"), "13.2.99-1")
+    again = lock_of(
+        matrix,
+        tmp_path / "again",
+        archive=Archive(versions=newer),
+        previous=before,
+        upgrade=["libnvvm-13-2"],
+    )
+    compiler = {item.version for item in again.artifacts() if item.name in newer}
+    assert compiler == {"13.2.99-1"}
+    assert {item.origin for item in again.artifacts() if item.name in newer} == {"nvidia"}
+    assert again.epoch == before.epoch
+
+
+def test_an_upgrade_of_what_is_not_locked_is_refused(lock: Lock) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        upgrade_rule(["cmake", "emacs", "vim"], lock)
+    assert [problem.message for problem in caught.value.problems] == [
+        "the lock holds no package `emacs`",
+        "the lock holds no package `vim`",
+    ]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.machine.configuration import (
+    configured_keyring,
+    configured_mirror,
+    configured_mirrors,
+    configured_results,
+    configured_sdks,
+)
+
+
+def write(directory: Path, text: str) -> Path:
+    file = directory / "config.toml"
+    file.write_text(text)
+    return file
+
+
+def test_no_configuration_names_no_mirror(tmp_path: Path) -> None:
+    assert configured_mirrors(tmp_path / "none.toml") == {}
+    assert configured_mirrors(write(tmp_path, 'theme = "dark"\n')) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "read"), [("mirror", configured_mirror), ("results", configured_results)]
+)
+def test_a_place_is_text(tmp_path: Path, name: str, read: Callable[[Path], str | None]) -> None:
+    assert read(tmp_path / "none.toml") is None
+    assert read(write(tmp_path, f'{name} = "here"')) == "here"
+    with pytest.raises(ConfigurationError) as caught:
+        read(write(tmp_path, f"{name} = 1"))
+    (problem,) = caught.value.problems
+    assert f"`{name}` must be text" in str(problem)
+    assert f'write for example `{name} = "' in str(problem.hint)
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "problem"),
+    [
+        (configured_sdks, "sdks = 1", "`sdks` must name some of `drive`, `qnx`"),
+        (configured_sdks, '[sdks]\nqnix = "/opt"', "`sdks` must name some of `drive`, `qnx`"),
+        (configured_sdks, "[sdks]\nqnx = 1", "the SDK `qnx` is no directory: `1`"),
+        (configured_sdks, '[sdks]\nqnx = "opt"', "the SDK `qnx` is no directory: `opt`"),
+        (
+            configured_sdks,
+            '[sdks]\nqnx = "/nonesuch"',
+            "the SDK `qnx` is no directory: `/nonesuch`",
+        ),
+        (configured_keyring, "keyrings = 1", "`keyrings` must name one of `nvidia`"),
+        (configured_keyring, "[keyrings]\nnvidia = 1", "`keyrings` must name one of `nvidia`"),
+        (
+            configured_keyring,
+            '[keyrings]\ndebian = "/a.gpg"',
+            "`keyrings` must name one of `nvidia`",
+        ),
+        (
+            configured_keyring,
+            '[keyrings]\nnvidia = "a.gpg"',
+            "the keyring `a.gpg` is no file to read",
+        ),
+        (
+            configured_keyring,
+            '[keyrings]\nnvidia = "/nonesuch.gpg"',
+            "the keyring `/nonesuch.gpg` is no file to read",
+        ),
+    ],
+)
+def test_a_mistake_in_sdks_and_keyrings_is_told(
+    tmp_path: Path, read: Callable[[Path], object], text: str, problem: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(write(tmp_path, text))
+    assert problem in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[mirrors]\ndebian "x"\n', ":2:8: Expected '=' after a key in a key/value pair"),
+        ('[mirrors]\ndebian = "x', "is no TOML: Unterminated string (at end of document)"),
+        ('mirrors = "https://mirror.example"\n', ": `mirrors` must be a table"),
+        ("[mirrors]\ndebian = 1\n", "mirrors of `debian` must be a URL or a list of URLs"),
+        ('[mirrors]\ndebian = "mirror.example"\n', "must be a URL or a list of URLs"),
+        ('[mirrors]\ndebian = "file:///srv/debian"\n', "must be a URL or a list of URLs"),
+        ('[mirrors]\ndebian = ["https://[bad"]\n', "must be a URL or a list of URLs"),
+        ('[mirrors]\ndebain = "https://mirror.example"\n', "there is no origin `debain`"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as caught:
+        configured_mirrors(file)
+    (found,) = caught.value.problems
+    assert str(file) in str(found)
+    assert problem in str(found)
+
+
+def test_a_configuration_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="is not UTF-8"):
+        configured_mirrors(tmp_path / "config.toml")

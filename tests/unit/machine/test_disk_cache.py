@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import envmatrix
+from envmatrix.errors import Position
+from envmatrix.files import write_whole
+from envmatrix.machine import disk_cache
+from envmatrix.machine.disk_cache import cached_value, identity
+
+
+class Counted:
+    """Makes something else each time."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> int:
+        self.times += 1
+        return self.times
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ENVMATRIX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/remembered"
+
+
+@pytest.fixture
+def make() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "matrix.yaml"
+    file.write_text("a")
+    return file
+
+
+def test_what_no_file_has_changed_is_not_made_again(make: Counted, file: Path) -> None:
+    assert [cached_value("n", identity([file]), make) for _ in range(3)] == [1, 1, 1]
+
+
+def change(file: Path) -> None:
+    file.write_text("b")
+
+
+@pytest.mark.parametrize("touch", [change, Path.unlink])
+def test_what_changed_is_made_anew(
+    make: Counted, file: Path, touch: Callable[[Path], None]
+) -> None:
+    cached_value("n", identity([file]), make)
+    touch(file)
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
+
+
+def test_a_file_more_is_a_change(make: Counted, file: Path, tmp_path: Path) -> None:
+    cached_value("n", identity([file]), make)
+    assert cached_value("n", identity([file, tmp_path / "absent"]), make) == 2
+
+
+def test_each_name_has_its_own(make: Counted) -> None:
+    assert [cached_value(name, b"", make) for name in ("n", "m", "n", "m")] == [1, 2, 1, 2]
+
+
+def test_another_tool_remembers_nothing(
+    make: Counted, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached_value("n", identity([file]), make)
+    monkeypatch.setattr(envmatrix, "__version__", "another")
+    disk_cache._tool.cache_clear()
+    assert cached_value("n", identity([file]), make) == 2
+    disk_cache._tool.cache_clear()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\n", b"junk", b"0" * 64 + b"\njunk"])
+def test_what_was_damaged_is_made_anew(
+    make: Counted, file: Path, cache: Path, damage: bytes
+) -> None:
+    cached_value("n", identity([file]), make)
+    (kept,) = cache.iterdir()
+    kept.write_bytes(damage)
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
+
+
+def test_what_others_can_write_is_not_trusted(make: Counted, file: Path, cache: Path) -> None:
+    cached_value("n", identity([file]), make)
+    (kept,) = cache.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.chmod(0o620)
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
+
+
+def test_a_directory_that_others_can_write_is_begun_anew(
+    make: Counted, file: Path, cache: Path
+) -> None:
+    before = os.umask(0o002)
+    try:
+        cached_value("n", identity([file]), make)
+        assert cache.stat().st_mode & 0o777 == 0o700
+        cache.chmod(0o775)
+        (cache / "planted").touch()
+        assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
+    finally:
+        os.umask(before)
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert not (cache / "planted").exists()
+
+
+def test_nothing_is_read_through_a_link(make: Counted, file: Path, cache: Path) -> None:
+    cached_value("n", identity([file]), make)
+    (kept,) = cache.iterdir()
+    moved = kept.rename(cache.parent / "elsewhere")
+    kept.symlink_to(moved)
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
+    real = cache.rename(cache.parent / "real")
+    cache.symlink_to(real)
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [3, 3]
+    assert not cache.is_symlink()
+
+
+class Program:
+    """Would run one where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+class OwnProgram(Program):
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return write_whole, (str(self.mark),)
+
+
+@pytest.mark.parametrize("program", [Program, OwnProgram])
+def test_nothing_that_is_kept_can_run(
+    make: Counted, file: Path, cache: Path, tmp_path: Path, program: type[Program]
+) -> None:
+    cached_value("n", identity([file]), make)
+    (kept,) = cache.iterdir()
+    content = pickle.dumps(program(tmp_path / "ran"))
+    seal = disk_cache._seal(disk_cache._tool() + identity([file]), content)
+    kept.write_bytes(seal + b"\n" + content)
+    assert cached_value("n", identity([file]), make) == 2
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("value", [Position("f", 1, 2), (date(2026, 1, 2), None, ("a", {"b": 1}))])
+def test_values_of_ours_are_kept(file: Path, value: object) -> None:
+    cached_value("n", identity([file]), lambda: value)
+    assert cached_value("n", identity([file]), lambda: None) == value
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert identity([tmp_path / "pipe"]) == identity([tmp_path / "pipe"])
+
+
+def test_an_error_is_not_kept(make: Counted, cache: Path) -> None:
+    def fail() -> int:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        cached_value("n", b"", fail)
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    make: Counted, file: Path, cache: Path
+) -> None:
+    cache.parent.mkdir()
+    cache.write_text("no directory")
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [1, 2]
+
+
+def test_the_oldest_go_first(make: Counted, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_cache, "_MOST", 2)
+    cached_value("first", b"", make)
+    (first,) = cache.iterdir()
+    os.utime(first, (0, 0))
+    cached_value("second", b"", make)
+    assert len(list(cache.iterdir())) == 2
+    cached_value("third", b"", make)
+    assert len(list(cache.iterdir())) == 1
+    assert first not in cache.iterdir()

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import docker
+import pytest
+from tests.fakes import Client
+
+from envmatrix.console import Console
+from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.images.model import Image
+from envmatrix.plan.actions import FINGERPRINT_LABEL, Action, Inputs
+from envmatrix.publishing.puller import Puller, Verify
+from envmatrix.store.built_images import Recipes
+from envmatrix.store.image_ids import Made
+
+INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "FROM scratch")
+OTHER = replace(INPUTS, image=replace(INPUTS.image, flavour="devel"), fingerprint="cd" * 32)
+
+
+def action(inputs: Inputs) -> Action:
+    digest = f"sha256:{inputs.fingerprint}"
+    return Action(inputs, "pull", "published", f"registry.example/team/images@{digest}")
+
+
+@dataclass
+class Engine(Client):
+    """An engine that pulls whatever it is asked for, labelled by the digest it is asked for."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    pulled: list[str] = field(default_factory=list)
+    _name: str = ""
+
+    def get(self, name: str) -> Engine:
+        if name not in self.names:
+            raise docker.errors.ImageNotFound(name)
+        return replace(self, _name=name)
+
+    @property
+    def id(self) -> str:
+        return self.names[self._name]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return {FINGERPRINT_LABEL: self.id.removeprefix("sha256:")}
+
+    def tag(self, repository: str, tag: str) -> None:
+        self.names[f"{repository}:{tag}"] = self.id
+
+    def remove_image(self, name: str) -> None:
+        del self.names[name]
+
+    def pull(self, repository: str, *, tag: str, **_: object) -> Iterator[Mapping[str, Any]]:
+        self.pulled.append(tag)
+        self.names[f"{repository}@{tag}"] = tag
+        yield {"id": "a", "status": "Pull complete"}
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+def puller(engine: Engine, tmp_path: Path, verify: Verify | None = None) -> Puller:
+    recipes, made = Recipes(tmp_path / "recipes"), Made(tmp_path / "made")
+    client = cast("docker.DockerClient", engine)
+    return Puller(client, tmp_path, recipes, made, verify, Console(-1))
+
+
+def test_what_is_pulled_is_named_and_its_recipe_kept(engine: Engine, tmp_path: Path) -> None:
+    its = puller(engine, tmp_path)
+
+    its.pull([action(INPUTS), action(OTHER)], 2)
+
+    expected = {name for one in (INPUTS, OTHER) for name in (one.reference, one.image.reference)}
+    assert engine.names.keys() == expected
+    assert its.recipes.find(INPUTS.fingerprint) == INPUTS.dockerfile
+
+
+def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def refuse(image: str) -> None:
+        asked.append(image)
+        raise EnvmatrixError("not signed")
+
+    its = puller(engine, tmp_path, refuse)
+    with pytest.raises(EnvmatrixError, match="not signed"):
+        its.pull([action(INPUTS)], 1)
+
+    assert asked == [action(INPUTS).published]
+    assert (engine.pulled, engine.names) == ([], {})
+    assert its.recipes.find(INPUTS.fingerprint) is None
+
+
+def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_path: Path) -> None:
+    engine.names[INPUTS.reference] = f"sha256:{INPUTS.fingerprint}"
+    its = puller(engine, tmp_path)
+    its.records.note(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}", is_ours=True)
+
+    its.pull([action(INPUTS)], 1)
+
+    assert engine.pulled == []
+
+
+def test_an_image_under_the_name_that_nobody_pulled_here_is_replaced(
+    engine: Engine, tmp_path: Path
+) -> None:
+    engine.names[INPUTS.reference] = "sha256:of somebody's"
+    its = puller(engine, tmp_path)
+
+    its.pull([action(INPUTS)], 1)
+
+    assert engine.names[INPUTS.reference] == f"sha256:{INPUTS.fingerprint}"
+    assert its.records.has(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}")
+    assert not its.records.has(INPUTS.fingerprint, "sha256:of somebody's")
+    assert its.records.is_ours(INPUTS.fingerprint) is False
+
+
+def test_what_was_under_way_ends_before_the_first_failure_is_told(
+    engine: Engine, tmp_path: Path
+) -> None:
+    is_under_way, has_failed = threading.Event(), threading.Event()
+
+    def verify(image: str) -> None:
+        if image == action(INPUTS).published:
+            is_under_way.wait()
+            has_failed.set()
+            raise EnvmatrixError("not signed")
+        is_under_way.set()
+        has_failed.wait()
+
+    with pytest.raises(EnvmatrixError, match="not signed"):
+        puller(engine, tmp_path, verify).pull([action(INPUTS), action(OTHER)], 2)
+
+    assert engine.names.keys() == {OTHER.reference, OTHER.image.reference}
+
+
+def test_an_image_of_other_inputs_is_no_image_of_these(engine: Engine, tmp_path: Path) -> None:
+    wrong = replace(action(INPUTS), published=action(OTHER).published)
+
+    with pytest.raises(EngineError, match="as the lock has it"):
+        puller(engine, tmp_path).pull([wrong], 1)
+
+    assert engine.names == {}

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envmatrix.sessions.analysis.findings import Finding, compare_findings
+
+
+def finding(message: str = "m", line: int = 1, file: str = "a.cpp") -> Finding:
+    return Finding("t", "r", message, file, line)
+
+
+def test_a_finding_is_the_same_where_lines_and_numbers_move() -> None:
+    assert finding("3 of 5", 9).identity == finding("4 of 6", 10).identity
+    assert finding("load of 0x55762abe37d4").identity == finding("load of 0x7ffd0c1a").identity
+    assert finding(file="b.cpp").identity != finding().identity
+
+
+def test_only_what_the_baseline_lacks_is_new() -> None:
+    known = [finding("old").identity]
+    found = compare_findings([finding("old", 3), finding("new"), finding("old", 3)], known)
+    assert [(its.message, its.is_new) for its in found] == [("old", False), ("new", True)]
+
+
+@given(st.lists(st.builds(finding, st.text(max_size=8), st.integers(1, 99)), max_size=9))
+def test_what_is_accepted_is_never_new(found: list[Finding]) -> None:
+    accepted = [its.identity for its in found]
+    assert not any(its.is_new for its in compare_findings(found, accepted))

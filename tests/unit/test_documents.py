@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envmatrix.documents import load_document, parse_document
+from envmatrix.errors import ConfigurationError
+
+
+def problems_of(content: bytes) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_document(content, "m.yaml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_every_scalar_stays_a_string() -> None:
+    document = parse_document(b"a: 12.10\nb: [yes, 1, 0x10, 2026-01-01, none]", "m.yaml")
+    assert document.plain() == {"a": "12.10", "b": ["yes", "1", "0x10", "2026-01-01", "none"]}
+
+
+def test_an_empty_value_is_not_an_empty_string() -> None:
+    assert parse_document(b'a:\nb: ""\nc: ~\nd: "~"', "m.yaml").plain() == {
+        "a": None,
+        "b": "",
+        "c": None,
+        "d": "~",
+    }
+
+
+def test_keys_and_values_know_where_they_stand() -> None:
+    document = parse_document(b"a:\n  b: [x,\n      y]\n", "m.yaml")
+    assert str(document.key_position("a", "b")) == "m.yaml:2:3"
+    assert str(document.position("a", "b")) == "m.yaml:2:6"
+    assert str(document.position("a", "b", 1)) == "m.yaml:3:7"
+
+
+def test_a_place_that_does_not_exist_is_the_nearest_that_does() -> None:
+    document = parse_document(b"a:\n  b: c\n", "m.yaml")
+    assert str(document.position("a", "z", 4)) == "m.yaml:2:3"
+    assert str(document.position("a", "b", 0)) == "m.yaml:2:6"
+
+
+def test_removing_values_leaves_the_others_where_they_stood() -> None:
+    document = parse_document(b"a: [x, y, z]\nb: 1", "m.yaml").without({("a", 1), ("b",)})
+    assert document.plain() == {"a": ["x", "z"]}
+    assert str(document.position("a", 1)) == "m.yaml:1:11"
+
+
+def test_a_duplicate_key_is_a_problem_that_leaves_the_rest_readable() -> None:
+    document = parse_document(b"a: 1\nb: 2\na: 3\n", "m.yaml")
+    assert [str(problem) for problem in document.problems] == [
+        "m.yaml:3:1: key `a` is already given at m.yaml:1:1"
+    ]
+
+
+@pytest.mark.parametrize("escape", ["\\0", "\\x00", "\\u0000"])
+def test_a_nul_is_told_where_it_is(escape: str) -> None:
+    found = parse_document(
+        f'a: 1\nb: ["x{escape}y", ok]\n"k{escape}": 1\n'.encode(), "m.yaml"
+    ).problems
+    assert [str(its.position) for its in found] == ["m.yaml:2:5", "m.yaml:3:1"]
+    assert all("no program or file can be given" in its.message for its in found)
+    assert all(its.message.isprintable() for its in found)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"a: !foo cc", "m.yaml:1:4: unsupported YAML tag `!foo`"),
+        (b"a: [b, !foo [c]]", "m.yaml:1:8: unsupported YAML tag `!foo`"),
+        (b"a:\n  b: !foo {c: d}", "m.yaml:2:6: unsupported YAML tag `!foo`"),
+        (b"!foo a: b", "m.yaml:1:1: unsupported YAML tag `!foo`"),
+        (b"--- !foo\na: b", "m.yaml:1:5: unsupported YAML tag `!foo`"),
+        (b"a: !!int 7", "m.yaml:1:4: unsupported YAML tag `!!int`"),
+        (b"a: !!map cc", "m.yaml:1:4: unsupported YAML tag `!!map`"),
+        (b"a: !<x:y> cc", "m.yaml:1:4: unsupported YAML tag `!<x:y>`"),
+    ],
+)
+def test_a_tag_is_told_where_it_stands(content: bytes, problem: str) -> None:
+    assert [str(its) for its in parse_document(content, "m.yaml").problems] == [problem]
+
+
+def test_a_tag_that_says_what_a_value_is_anyway_is_none() -> None:
+    document = parse_document(
+        b"!!map\na: !!str 1.10\nb: !!seq [! ~]\n!!str c: &x !!str\nd: *x\n", "m.yaml"
+    )
+    assert document.plain() == {"a": "1.10", "b": ["~"], "c": "", "d": ""}
+    assert document.problems == ()
+
+
+def test_anchors_and_aliases_are_one_value() -> None:
+    assert parse_document(b"a: &x [1]\nb: *x", "m.yaml").plain() == {"a": ["1"], "b": ["1"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "m.yaml:1:1: the file is empty"),
+        (b"# only a comment\n", "m.yaml:1:1: the file is empty"),
+        (b"a: b: c", "m.yaml:1:5: mapping values are not allowed in this context"),
+        (b"a:\n\tb: 1", "m.yaml:2:1: found character that cannot start any token"),
+        (b"a: \xff", "m.yaml:1:4: is not UTF-8 text"),
+        (b"a: 1\nb: \x01", "m.yaml:2:4: holds a control character"),
+        (b"--- a\n--- b", "m.yaml:2:5: only one document is expected"),
+        (b"a: *x", "m.yaml:1:4: alias `*x` names no anchor that is complete before it"),
+        (b"a: &x [*x]", "m.yaml:1:8: alias `*x` names no anchor that is complete before it"),
+        (b"? [a]\n: b", "m.yaml:1:3: a key must be a word"),
+        (b"[" * 900, "m.yaml:1:32: values are nested more than 30 deep"),
+        (b"- " * 900, "m.yaml:1:63: values are nested more than 30 deep"),
+    ],
+)
+def test_what_is_no_readable_yaml_is_refused_with_its_place(content: bytes, problem: str) -> None:
+    assert problems_of(content) == [problem]
+
+
+@pytest.mark.parametrize("opening", [b"[", b"- "])
+def test_nesting_without_end_is_refused_by_libyaml_or_by_us(opening: bytes) -> None:
+    (problem,) = problems_of(opening * 100_000)
+    assert problem.startswith("m.yaml:1:")
+    assert "nest" in problem
+
+
+def test_aliases_that_multiply_are_refused() -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]
+    assert problems_of("\n".join(lines).encode()) == [
+        "m.yaml:6:5: more than 500000 values, aliases expanded"
+    ]
+
+
+def test_a_file_that_is_missing_or_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"`m\.yaml` does not exist"):
+        load_document(tmp_path / "m.yaml", "m.yaml")
+    with pytest.raises(ConfigurationError, match=r"`m\.yaml` cannot be read"):
+        load_document(tmp_path, "m.yaml")
+
+
+@given(st.binary() | st.text(alphabet="ab:-[]{}&*?|>'\"# \n\t,!%@").map(str.encode))
+def test_any_content_is_read_or_refused(content: bytes) -> None:
+    with suppress(ConfigurationError):
+        parse_document(content, "m.yaml").plain()
