@@ -90,7 +90,7 @@ def _by_hand(home: Path, state: State) -> timing.Usage:
             f"--volume={home}/ccache:/ccache",
             *(f"--env={name}={value}" for name, value in variables.items()),
             "--workdir=/build",
-            f"envmatrix/{planned.cell.environment}:devel-amd64",
+            f"envmatrix/{planned.environment}:devel-amd64",
             *("sh", "-euc", COMMANDS),
         ]
     )

@@ -33,8 +33,9 @@ from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
 from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.resolvers.pip import Pip
 from envmatrix.lock.resolvers.redist import PLATFORMS, Redist
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.matrix.model import Matrix, PlannedCell
+from envmatrix.matrix.model import Matrix
 
 MIRRORS = "http://mirror.example"
 NVIDIA_MIRROR = f"{MIRRORS}/nvidia"
@@ -76,7 +77,7 @@ def matrix_of(root: Path, axes: str, rest: str = "") -> Matrix:
     return load_matrix(write_repository(root, axes, rest))
 
 
-def cell_of(matrix: Matrix, cell: str) -> PlannedCell:
+def cell_of(matrix: Matrix, cell: str) -> Cell:
     return matrix.by_id[cell]
 
 

@@ -344,14 +344,14 @@ def grid(matrix: Matrix) -> str:
 def entry(matrix: Matrix, cuda: str, os: str, arch: str, notes: dict[str, int]) -> str:
     """The host compiler and the cuDNN versions of one place of the grid, or what is in the way."""
     place = (cuda, os, arch)
-    cells = [its for its in matrix.cells if (its.cell.cuda, its.cell.os, its.cell.arch) == place]
+    cells = [cell for cell in matrix.cells if (cell.cuda, cell.os, cell.arch) == place]
     lacking = [
         its for its in matrix.exclusions if (its.cell.cuda, its.cell.os, its.cell.arch) == place
     ]
     if not cells:
         return f"— ({note(notes, lacking[0])})"
     text = f"GCC {cells[0].toolchain.gcc}"
-    versions = [its.cell.cudnn for its in cells if its.cell.cudnn]
+    versions = [cell.cudnn for cell in cells if cell.cudnn]
     if versions:
         return f"{text}, cuDNN {', '.join(versions)}"
     unpublished = [its for its in lacking if its.rule == "cudnn-arch"]

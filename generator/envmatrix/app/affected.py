@@ -10,7 +10,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import is_for
 from envmatrix.plan.matrix_diff import State, changes, library_change, source_change
 from envmatrix.sessions.test_dependencies import is_ignored, of_library
@@ -26,23 +26,21 @@ class Affected:
     reason: str
 
 
-def pairs(
-    workspace: Workspace, cells: Sequence[PlannedCell]
-) -> Iterator[tuple[Library, PlannedCell]]:
+def pairs(workspace: Workspace, cells: Sequence[Cell]) -> Iterator[tuple[Library, Cell]]:
     matrix, libraries = workspace.matrix, workspace.matrix.libraries
-    for planned in cells:
-        yield from ((library, planned) for library in libraries if is_for(library, planned, matrix))
+    for cell in cells:
+        yield from ((library, cell) for library in libraries if is_for(library, cell, matrix))
 
 
 def affected_pairs(
-    workspace: Workspace, cells: Sequence[PlannedCell], since: str, console: Console
+    workspace: Workspace, cells: Sequence[Cell], since: str, console: Console
 ) -> Iterator[Affected]:
     files = changed_files(workspace.root, since)
     diff = compare_revision(workspace, since, console)
-    for library, planned in pairs(workspace, cells):
-        reason = diff.reason_for(library, planned) or _source_reason(library, files, diff)
+    for library, cell in pairs(workspace, cells):
+        reason = diff.reason_for(library, cell) or _source_reason(library, files, diff)
         if reason:
-            yield Affected(library.name, planned.id, reason)
+            yield Affected(library.name, cell.id, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,14 @@ class RevisionDiff:
     cell that changed; or the reason why they cannot be compared."""
 
     states: tuple[State, State] | None
-    cells: Mapping[Cell, str]
+    cells: Mapping[str, str]
     unknown: str | None = None
 
-    def reason_for(self, library: Library, planned: PlannedCell) -> str | None:
+    def reason_for(self, library: Library, cell: Cell) -> str | None:
         """Return why a library in a cell is affected apart from its own files; None if not."""
         if self.states is None:
             return self.unknown
-        return self.cells.get(planned.cell) or library_change(library, *self.states)
+        return self.cells.get(cell.id) or library_change(library, *self.states)
 
 
 def compare_revision(workspace: Workspace, since: str, console: Console) -> RevisionDiff:
@@ -72,7 +70,7 @@ def compare_revision(workspace: Workspace, since: str, console: Console) -> Revi
     except EnvmatrixError as error:
         return RevisionDiff(None, {}, error.message)
     reasons = {
-        change.cell: f"the cell {change.verb}: {change.reasons[0]}" for change in changes(*both)
+        change.cell.id: f"the cell {change.verb}: {change.reasons[0]}" for change in changes(*both)
     }
     return RevisionDiff(both, reasons)
 

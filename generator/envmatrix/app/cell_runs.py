@@ -27,7 +27,8 @@ from envmatrix.machine.configuration import configured_trust, user_configuration
 from envmatrix.machine.host import host_arch
 from envmatrix.machine.resources import available_memory, processors
 from envmatrix.machine.trust import VARIABLE, TrustGroup, group_of
-from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
 from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder, record_run
@@ -70,11 +71,11 @@ WHOLE = Part()
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellSession:
     """A cell of which all required images exist."""
 
     workspace: Workspace
-    planned: PlannedCell
+    cell: Cell
     libraries: tuple[Library, ...]
     compiler: Image
     runtime: Image | None
@@ -83,14 +84,14 @@ class Cell:
     console: Console
 
     @classmethod
-    def for_analysis(cls, cell_options: CellOptions, console: Console) -> Cell:
+    def for_analysis(cls, cell_options: CellOptions, console: Console) -> CellSession:
         """Return the cell with its analysis image, which has the cell's own architecture."""
         workspace = Workspace.here()
         cell = find_cell(workspace.matrix, cell_options.name)
         if not workspace.matrix.has_analysis(cell):
             hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
             raise ConfigurationError(Problem("there is no flavour `analysis`", hint=hint))
-        if docker_arch(cell.cell.arch) != host_arch():
+        if docker_arch(cell.arch) != host_arch():
             raise EnvmatrixError(
                 f"`{cell.id}` can be examined only on a machine of its own architecture",
                 hint="examine a cell of this machine's: most findings are the same",
@@ -103,7 +104,7 @@ class Cell:
     @classmethod
     def of(
         cls, cell_options: CellOptions, console: Console, *, only_compiler: bool = False
-    ) -> Cell:
+    ) -> CellSession:
         """Return the cell with its images; without the runtime image if `only_compiler`."""
         workspace = Workspace.here()
         cell = find_cell(workspace.matrix, cell_options.name)
@@ -142,12 +143,12 @@ class Cell:
             self.location.open_store(self.console.warn) as database,
             database.reading() as connection,
         ):
-            return queries.durations(connection, library.name, self.planned.id, before)
+            return queries.durations(connection, library.name, self.cell.id, before)
 
     def place(self, library: Library) -> Workplace:
         return Workplace(
-            cell=self.planned,
-            library=library.with_sm(self.planned.toolchain.sm),
+            cell=self.cell,
+            library=library.with_sm(self.cell.toolchain.sm),
             root=self.workspace.root,
             source=self._source(library),
             caches=self._trust.register(cache_directory(), self.workspace.root, library.trust),
@@ -169,16 +170,16 @@ class Cell:
     @cached_property
     def _cache(self) -> CompilerCache | None:
         """The compiler cache of the images; warn once if CUDA is compiled without it."""
-        cell = self.planned
+        cell = self.cell
         cache = self.workspace.compiler_cache(cell, self.compiler)
-        if cache and "CUDA" not in cache.languages and TARGETS[cell.cell.arch].cuda:
+        if cache and "CUDA" not in cache.languages and TARGETS[cell.arch].cuda:
             message = f"{cache.name} of `{cell.id}` cannot reproduce the objects of nvcc"
             self.console.warn(f"{message}: CUDA is compiled without it; use ccache")
         return cache
 
     def _sdk(self) -> Path | None:
         """Return the directory of the licensed SDK that the cell's target needs, if any."""
-        name = TARGETS[self.planned.cell.arch].sdk
+        name = TARGETS[self.cell.arch].sdk
         if name is None:
             return None
         from envmatrix.machine.origins import Origins
@@ -199,7 +200,7 @@ class Cell:
         from envmatrix.app import library_sources
 
         arches = {image.arch for image in (self.compiler, self.runtime) if image}
-        system = self.planned.cell.os
+        system = self.cell.os
         return library_sources.wheels(self.workspace, library, system, arches, self.console)
 
     @contextmanager
@@ -214,7 +215,7 @@ class Cell:
             run = Run(
                 id=str(uuid.uuid4()),
                 library=library.name,
-                cell=self.planned.id,
+                cell=self.cell.id,
                 verb=verb,
                 started=time.time(),
                 revision=revision,
@@ -247,7 +248,7 @@ class Cell:
             on_step=recorder.add_step,
             component_of=self._missing_component,
             absent_submodules=lambda: _missing_submodules(place.library, self.workspace.root),
-            borrowed=self.workspace.matrix.borrowed_components(self.planned, place.library),
+            borrowed=self.workspace.matrix.borrowed_components(self.cell, place.library),
         )
         return Execution(runner, jobs)
 
@@ -263,7 +264,7 @@ class Cell:
         from envmatrix.lock.cuda_in_image import component_of
 
         component = component_of(file)
-        matrix, cell = self.workspace.matrix, self.planned
+        matrix, cell = self.workspace.matrix, self.cell
         present = matrix.components_of(cell, "devel")
         if component is None or component in present or component not in matrix.facts.listable:
             return None
@@ -287,9 +288,9 @@ class Cell:
             self.console.warn(f"{error.message}; {error.hint}" if error.hint else error.message)
 
 
-def _can_have(component: str, cell: PlannedCell, facts: Facts) -> bool:
+def _can_have(component: str, cell: Cell, facts: Facts) -> bool:
     """Return True if the source of the cell's CUDA has a component and all its dependencies."""
-    release = facts.release(cell.cell.cuda)
+    release = facts.release(cell.cuda)
     if release is None:
         return False
     source = cell.toolchain.cuda.source

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import is_for
 
 
-def libraries_of(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
+def libraries_of(workspace: Workspace, name: str | None, cell: Cell) -> tuple[Library, ...]:
     """Return the named library, or all for the cell; raise ConfigurationError if there is none or
     its directory is missing."""
     libraries = _select(workspace, name, cell)
@@ -26,7 +27,7 @@ def libraries_of(workspace: Workspace, name: str | None, cell: PlannedCell) -> t
     return libraries
 
 
-def _select(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[Library, ...]:
+def _select(workspace: Workspace, name: str | None, cell: Cell) -> tuple[Library, ...]:
     libraries = workspace.matrix.libraries
     for_cell = tuple(library for library in libraries if is_for(library, cell, workspace.matrix))
     if name is None and for_cell:
@@ -35,7 +36,7 @@ def _select(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[
     if not selected:
         names = ", ".join(f"`{library.name}`" for library in libraries) or "none"
         raise ConfigurationError(_no_library(name, names, cell))
-    if not selected[0].suits(cell.cell.arch):
+    if not selected[0].suits(cell.arch):
         message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
         hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
         raise ConfigurationError(Problem(message, hint=hint))
@@ -45,7 +46,7 @@ def _select(workspace: Workspace, name: str | None, cell: PlannedCell) -> tuple[
     return selected
 
 
-def _no_library(name: str | None, names: str, cell: PlannedCell) -> Problem:
+def _no_library(name: str | None, names: str, cell: Cell) -> Problem:
     if name is not None:
         return Problem(f"matrix.yaml has no library `{name}`", hint=f"it has {names}")
     if names == "none":

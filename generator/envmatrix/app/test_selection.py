@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from envmatrix.app.affected import compare_revision
-from envmatrix.app.cell_runs import Cell
+from envmatrix.app.cell_runs import CellSession
 from envmatrix.app.library_sources import source_tree
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
@@ -28,9 +28,11 @@ from envmatrix.vcs.git import changed_files
 from envmatrix.vcs.source_trees import differing_files
 
 
-def select_tests(cell: Cell, execution: Execution, testing: Testing, since: str) -> Selection:
+def select_tests(
+    session: CellSession, execution: Execution, testing: Testing, since: str
+) -> Selection:
     """Select the tests of a compiled library that the changes since a revision affect."""
-    files, reason = _changed_files(cell, execution, since)
+    files, reason = _changed_files(session, execution, since)
     if reason:
         return Selection(None, reason)
     return select_by_files(execution, testing, files)
@@ -59,13 +61,13 @@ def _list_tests(testing: Testing) -> tuple[Test, ...]:
 
 
 def _changed_files(
-    cell: Cell, execution: Execution, since: str
+    session: CellSession, execution: Execution, since: str
 ) -> tuple[Sequence[str], str | None]:
     """Return the files of the library that changed, or why selection by files is not possible. The
     files of a locked source are compared between the lock at the revision and the lock now."""
-    library, root = execution.place.library, cell.workspace.root
-    diff = compare_revision(cell.workspace, since, cell.console)
-    reason = diff.reason_for(library, cell.planned)
+    library, root = execution.place.library, session.workspace.root
+    diff = compare_revision(session.workspace, since, session.console)
+    reason = diff.reason_for(library, session.cell)
     if reason or diff.states is None:
         return (), reason
     if library.source is None:
@@ -73,7 +75,7 @@ def _changed_files(
     locked = diff.states[0].lock.sets.get(source_set(library))
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
-    before = source_tree(locked, cell.console)
+    before = source_tree(locked, session.console)
     return of_library(differing_files(before, execution.place.source), library.path), None
 
 

@@ -18,7 +18,7 @@ from envmatrix.machine.disk_cache import cached_value, identity
 from envmatrix.machine.host import host_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import MATRIX, files_of
-from envmatrix.matrix.model import Matrix, PlannedCell, Signer
+from envmatrix.matrix.model import Matrix, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
 
@@ -123,11 +123,11 @@ class Workspace:
         from envmatrix.images.environments import environments
 
         selected = set(names)
-        cells = [cell for cell in self.matrix.cells if cell.cell.environment in selected]
-        planned = environments(self.matrix, self.lock, self.recipes, cells)
-        return {environment.name: environment for environment in planned}
+        cells = [cell for cell in self.matrix.cells if cell.environment in selected]
+        selection = environments(self.matrix, self.lock, self.recipes, cells)
+        return {environment.name: environment for environment in selection}
 
-    def compiler_cache(self, cell: PlannedCell, image: Image) -> CompilerCache | None:
+    def compiler_cache(self, cell: Cell, image: Image) -> CompilerCache | None:
         """Return the compiler cache in an image that compiles for a cell, if it has one."""
 
         def compute() -> CompilerCache | None:
@@ -140,15 +140,12 @@ class Workspace:
     def dockerfile(self, environment: str) -> Path:
         return self.root / DOCKERFILES / environment / "Dockerfile"
 
-    def cells(self, patterns: Sequence[str], tier: str | None = None) -> tuple[Cell, ...]:
-        return tuple(planned.cell for planned in self._selected(patterns, tier))
-
     def images(
         self, patterns: Sequence[str], *, tier: str | None = None, emulate: bool = False
     ) -> tuple[Image, ...]:
         """Return the images that this machine needs for the selected cells, without duplicates."""
         host = host_arch()
-        cells = self._selected(patterns, tier)
+        cells = self.cells(patterns, tier)
         groups = (images_of(cell, host, emulate=emulate) for cell in cells)
         return tuple(dict.fromkeys(image for images in groups for image in images))
 
@@ -156,8 +153,8 @@ class Workspace:
         """Return the images to publish: all that the registry's hosts need for the environments of
         the selected cells."""
         hosts = self.matrix.registry.hosts if self.matrix.registry else (host_arch(),)
-        names = {cell.cell.environment for cell in self._selected(patterns, None)}
-        cells = [cell for cell in self.matrix.cells if cell.cell.environment in names]
+        names = {cell.environment for cell in self.cells(patterns)}
+        cells = [cell for cell in self.matrix.cells if cell.environment in names]
         groups = (images_of(*pair) for pair in product(cells, hosts) if can_compile_on(*pair))
         return tuple(dict.fromkeys(image for images in groups for image in images))
 
@@ -190,14 +187,14 @@ class Workspace:
         key = self._lock_identity + identity([file])
         return self._cached(f"inputs {name}", key, compute)
 
-    def _selected(self, patterns: Sequence[str], tier: str | None) -> tuple[PlannedCell, ...]:
+    def cells(self, patterns: Sequence[str], tier: str | None = None) -> tuple[Cell, ...]:
         cells = select(self.matrix, patterns)
         if tier is None:
             return cells
         from envmatrix.matrix.tiers import choices_among, tier_of
 
         choices = choices_among(tier_of(self.matrix, tier), cells)
-        return tuple(choice.planned for choice in choices)
+        return tuple(choice.cell for choice in choices)
 
     @cached_property
     def _matrix_identity(self) -> bytes:

@@ -27,8 +27,7 @@ def command(
     If the changes cannot be determined, show all of them.
     """
     workspace = Workspace.here()
-    cells = {cell.id for cell in workspace.cells(patterns)}
-    chosen = [planned for planned in workspace.matrix.cells if planned.id in cells]
+    chosen = workspace.cells(patterns)
     affected = list(affected_pairs(workspace, chosen, since, console))
     if as_json:
         options.print_json([asdict(pair) for pair in affected])
@@ -38,7 +37,7 @@ def command(
     affected_names = {(pair.library, pair.cell) for pair in affected}
     places = list(pairs(workspace, chosen))
     if explain:
-        for library, planned in places:
-            if (library.name, planned.id) not in affected_names:
-                output(f"left out {library.name} in {planned.id}: nothing of it changed")
+        for library, cell in places:
+            if (library.name, cell.id) not in affected_names:
+                output(f"left out {library.name} in {cell.id}: nothing of it changed")
     console.say(f"{len(affected)} of {len(places)} libraries in cells are affected")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from envmatrix.app.cell_runs import Cell, CellOptions, devices_of
+from envmatrix.app.cell_runs import CellOptions, CellSession, devices_of
 from envmatrix.commands import options
 from envmatrix.commands.cell_work import for_each
 from envmatrix.console import Console, output
@@ -50,7 +50,7 @@ def command(
     console: Console,
 ) -> None:
     """Examine the libraries in CELL; fail if a finding is not in the baseline."""
-    cell = Cell.for_analysis(
+    session = CellSession.for_analysis(
         CellOptions(name, library, emulate=False, jobs=jobs, memory=None), console
     )
 
@@ -68,7 +68,7 @@ def command(
         if not update_baseline:
             _require_none([finding for finding in findings if finding.is_new], execution)
 
-    for_each(cell, "analyse", analyse)
+    for_each(session, "analyse", analyse)
 
 
 def _examine_all(

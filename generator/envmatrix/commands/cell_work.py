@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from envmatrix.app.cell_runs import WHOLE, Cell, Part
+from envmatrix.app.cell_runs import WHOLE, CellSession, Part
 from envmatrix.console import Console
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.results.recorder import Recorder
@@ -15,31 +15,31 @@ from envmatrix.sessions.runner import Skipped
 
 
 def for_each(
-    cell: Cell, verb: str, work: Callable[[Execution, Recorder], None], part: Part = WHOLE
+    session: CellSession, verb: str, work: Callable[[Execution, Recorder], None], part: Part = WHOLE
 ) -> None:
     """Do and record `work` for every library, even if one fails; raise the first failure at the
     end."""
     failure: EnvmatrixError | None = None
     skipped: list[Skipped] = []
-    for library in cell.libraries:
+    for library in session.libraries:
         try:
-            with cell.record(library, verb, part) as (execution, recorder):
+            with session.record(library, verb, part) as (execution, recorder):
                 work(execution, recorder)
         except Skipped as error:
             skipped.append(error)
         except EnvmatrixError as error:
-            if len(cell.libraries) > 1:
-                cell.console.error(error)
+            if len(session.libraries) > 1:
+                session.console.error(error)
             failure = failure or error
-    cell.keep_results()
+    session.keep_results()
     if failure is not None:
-        if len(cell.libraries) > 1:
+        if len(session.libraries) > 1:
             sys.exit(failure.exit_code)
         raise failure
-    if len(skipped) == len(cell.libraries):
+    if len(skipped) == len(session.libraries):
         skip("; ".join(error.message for error in skipped))
     for reason in skipped:
-        cell.console.say(f"skipped: {reason.message}")
+        session.console.say(f"skipped: {reason.message}")
 
 
 def skip(reason: str) -> NoReturn:

@@ -98,7 +98,7 @@ def _remove(path: Path) -> None:
 
 def outputs(workspace: Workspace) -> Mapping[str, str]:
     """Return every generated file: path within the repository -> text."""
-    names = {cell.cell.environment for cell in workspace.matrix.cells}
+    names = {cell.environment for cell in workspace.matrix.cells}
     rendered = {
         f"{DOCKERFILES}/{environment.name}/Dockerfile": dockerfile(environment)
         for environment in workspace.environments(names).values()

@@ -76,7 +76,7 @@ def command(
         raise click.UsageError("--json goes with --audit only")
     root = find_repository()
     matrix = load_matrix(root)
-    options.warn_of_ends([planned.cell for planned in matrix.cells], matrix.facts, console)
+    options.warn_of_ends(matrix.cells, matrix.facts, console)
     previous = load(root) if (root / FILE).exists() else None
     if audit:
         if previous is None:

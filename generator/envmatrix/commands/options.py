@@ -13,7 +13,7 @@ import click
 from envmatrix.app.images import BUILDS_AT_ONCE
 from envmatrix.console import Console, output_json
 from envmatrix.facts.model import Facts
-from envmatrix.matrix.cells import TIERS, Cell
+from envmatrix.matrix.cells import TIERS, Candidate
 from envmatrix.matrix.lifetime import lifetimes
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -66,7 +66,7 @@ def today() -> date:
     return day
 
 
-def warn_of_ends(cells: Sequence[Cell], facts: Facts, console: Console) -> None:
+def warn_of_ends(cells: Sequence[Candidate], facts: Facts, console: Console) -> None:
     """Warn of systems and releases of `cells` that reached, or will soon reach, end of support."""
     for lifetime in lifetimes(cells, facts):
         if warning := lifetime.warning(today()):

@@ -25,7 +25,7 @@ def _row(tier: TierCells, choices: Sequence[Choice]) -> dict[str, object]:
     return {
         "tier": tier.name,
         "cells": [
-            {"cell": choice.planned.id, "reason": choice.reason, "gpu": choice.gpu}
+            {"cell": choice.cell.id, "reason": choice.reason, "gpu": choice.gpu}
             for choice in choices
         ],
         "coverage": {
@@ -41,7 +41,7 @@ def _row(tier: TierCells, choices: Sequence[Choice]) -> dict[str, object]:
 
 def _lines(tier: TierCells, choices: Sequence[Choice]) -> Iterator[str]:
     for choice in choices:
-        yield f"{choice.planned.id}: {choice.reason}{', with a GPU' if choice.gpu else ''}"
+        yield f"{choice.cell.id}: {choice.reason}{', with a GPU' if choice.gpu else ''}"
     for coverage in tier.coverage:
         yield f"{coverage.covered} of {coverage.total} {coverage.of}"
         for combination in coverage.uncovered:

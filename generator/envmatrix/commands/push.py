@@ -81,7 +81,7 @@ def command(
         published = publisher.publish(indexes, survey, jobs)
     lock = workspace.published.with_published(
         {(index.environment, index.flavour): entry for index, entry in published.items()},
-        {cell.cell.environment for cell in workspace.matrix.cells},
+        {cell.environment for cell in workspace.matrix.cells},
     )
     save(lock, workspace.root)
     of_machine = set(workspace.images(patterns))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from envmatrix.app.cell_runs import Cell, CellOptions, Part, devices_of, lock_place
+from envmatrix.app.cell_runs import CellOptions, CellSession, Part, devices_of, lock_place
 from envmatrix.commands import options
 from envmatrix.commands.cell_work import for_each, skip
 from envmatrix.console import Console, output
@@ -128,7 +128,7 @@ def _cell_options(function: options.Decorated) -> options.Decorated:
 @_cell_options
 def compile_command(*, cell_options: CellOptions, console: Console) -> None:
     """Compile in CELL, and show each product with its path."""
-    for_each(Cell.of(cell_options, console, only_compiler=True), "compile", _compile)
+    for_each(CellSession.of(cell_options, console, only_compiler=True), "compile", _compile)
 
 
 @command.command(
@@ -162,9 +162,9 @@ def test_command(
         option = "--explain" if explain else "--shadow"
         raise click.UsageError(f"`{option}` is about `--since REV`, which is not given")
     part = None if shard is None else Shard.parse(shard)
-    cell = Cell.of(cell_options, console)
+    session = CellSession.of(cell_options, console)
     if arguments:
-        _check_arguments(cell.libraries)
+        _check_arguments(session.libraries)
 
     def test(execution: Execution, recorder: Recorder) -> None:
         _compile(execution, recorder)
@@ -179,11 +179,11 @@ def test_command(
             raise Skipped(
                 f"`{cell_options.name}` is compiled; its tests run on hardware of its own only"
             )
-        durations = cell.durations(library) if part else {}
+        durations = session.durations(library) if part else {}
         testing = Testing(execution.runner, library.tests, devices_of(execution))
         selection = None
         if since is not None:
-            selection = test_selection.select_tests(cell, execution, testing, since)
+            selection = test_selection.select_tests(session, execution, testing, since)
         if selection is not None:
             test_selection.explain(selection, console, every_test=explain)
         tests = None if selection is None or shadow else selection.tests
@@ -193,10 +193,10 @@ def test_command(
         _print_outcomes(run)
         if selection is not None and shadow:
             recorder.add_measurements(test_selection.shadow(selection, run.outcomes, console))
-        _judge(run, execution, cell.waivers)
+        _judge(run, execution, session.waivers)
 
     extent = ARGUMENTS if arguments else SINCE if since is not None and not shadow else ""
-    for_each(cell, "test", test, Part(str(part or ""), extent))
+    for_each(session, "test", test, Part(str(part or ""), extent))
 
 
 @command.command("perf", cls=_Passing, epilog="Example: envmatrix run perf cuda13-x86_64")
@@ -219,7 +219,7 @@ def perf_command(
         gpu_device = gpu.choose(gpu.probe_gpu(client), device)
     if isinstance(gpu_device, gpu.NoGpu):
         skip(f"no GPU for `{cell_options.name}`: {gpu_device.reason}")
-    cell = Cell.of(cell_options, console)
+    session = CellSession.of(cell_options, console)
 
     def measure(execution: Execution, recorder: Recorder) -> None:
         if execution.place.is_emulated:
@@ -228,19 +228,19 @@ def perf_command(
         _compile(execution, recorder)
         _measure(execution, recorder, gpu.request(gpu_device), arguments, as_json=as_json)
 
-    for_each(cell, "perf", measure, Part(extent=ARGUMENTS if arguments else ""))
+    for_each(session, "perf", measure, Part(extent=ARGUMENTS if arguments else ""))
 
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
 @_cell_options
 def shell_command(*, cell_options: CellOptions, console: Console) -> None:
     """Open a shell in the container that CELL compiles in."""
-    cell = Cell.of(cell_options, console, only_compiler=True)
+    session = CellSession.of(cell_options, console, only_compiler=True)
     if not sys.stdin.isatty():
         raise EnvmatrixError(
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
         )
-    place = cell.place(cell.libraries[0])
+    place = session.place(session.libraries[0])
     with image_store.engine() as client, lock_place(place, "shell", console):
         begin_anew(place, console)
         status = containers.shell(client, steps.shell(place))

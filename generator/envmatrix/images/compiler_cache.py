@@ -10,7 +10,7 @@ from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.lock.requests import os_sets, toolkit_set
-from envmatrix.matrix.model import PlannedCell
+from envmatrix.matrix.cells import Cell
 
 # The packages with compilers and their libraries. Other packages affect objects through headers
 # only, which a cache reads.
@@ -25,7 +25,7 @@ _COMPILERS = re.compile(
 _SCCACHE_LANGUAGES = ("C", "CXX")
 
 
-def compiler_cache(cell: PlannedCell, image: Image, lock: Lock) -> CompilerCache | None:
+def compiler_cache(cell: Cell, image: Image, lock: Lock) -> CompilerCache | None:
     """Return the compiler cache of an image to compile in: ccache, else sccache."""
     names = {artifact.name for artifact in _packages(cell, image, lock)}
     if "ccache" in names:
@@ -35,35 +35,35 @@ def compiler_cache(cell: PlannedCell, image: Image, lock: Lock) -> CompilerCache
     return None
 
 
-def toolchain(cell: PlannedCell, image: Image, lock: Lock) -> str:
+def toolchain(cell: Cell, image: Image, lock: Lock) -> str:
     """Return a hash (sha256, hex) of nvcc's programs, the host compiler and the target: equal in
     cells that differ in cuDNN or in other packages."""
     digest = hashlib.sha256()
-    for word in sorted({cell.cell.arch, image.arch, *_inputs(cell, image, lock)}):
+    for word in sorted({cell.arch, image.arch, *_inputs(cell, image, lock)}):
         digest.update(f"{word}\n".encode())
     return digest.hexdigest()
 
 
-def _packages(cell: PlannedCell, image: Image, lock: Lock) -> Iterator[Artifact]:
+def _packages(cell: Cell, image: Image, lock: Lock) -> Iterator[Artifact]:
     """Yield the packages of the operating system in a compile image, without those of its base."""
     keys = os_sets(cell, *_arches(cell, image))
     for key in filter(None, (keys.runtime, keys.devel, keys.cross)):
         yield from lock.sets[key].artifacts if key in lock.sets else ()
 
 
-def _arches(cell: PlannedCell, image: Image) -> tuple[str, str | None]:
+def _arches(cell: Cell, image: Image) -> tuple[str, str | None]:
     """Return the architecture of an image, and the one that it cross-compiles for, if any."""
     arch = next(name for name in TARGETS if docker_arch(name) == image.arch)
-    return arch, cell.cell.arch if image.is_cross else None
+    return arch, cell.arch if image.is_cross else None
 
 
-def _inputs(cell: PlannedCell, image: Image, lock: Lock) -> Iterator[str]:
+def _inputs(cell: Cell, image: Image, lock: Lock) -> Iterator[str]:
     arch, target = _arches(cell, image)
     base = lock.sets[os_sets(cell, arch, target).base].request
     if base.resolver == "image":
         yield from base.packages
     packages = _packages(cell, image, lock)
     yield from (item.sha256 for item in packages if _COMPILERS.match(item.name))
-    if not cell.toolchain.cuda.image and TARGETS[cell.cell.arch].cuda:
+    if not cell.toolchain.cuda.image and TARGETS[cell.arch].cuda:
         tools = lock.sets.get(toolkit_set(cell, "tools", arch))
         yield from (item.sha256 for item in (tools.artifacts if tools else ()))

@@ -15,8 +15,8 @@ from envmatrix.images.cuda_layers import Tree, paths_to_drop, unpackings, with_l
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock, Request
 from envmatrix.lock.requests import OsSets, cudnn_set, os_sets, toolkit_set, words_of
-from envmatrix.matrix.cells import sort_key
-from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix, PlannedCell
+from envmatrix.matrix.cells import Cell, sort_key
+from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Recipes
@@ -93,15 +93,15 @@ def base_image(key: str, request: Request, diff_id: str | None) -> str:
 
 
 def environments(
-    matrix: Matrix, lock: Lock, recipes: Recipes, cells: Iterable[PlannedCell]
+    matrix: Matrix, lock: Lock, recipes: Recipes, cells: Iterable[Cell]
 ) -> tuple[Environment, ...]:
     """Return the environments of `cells`, each with all its architectures in the matrix."""
-    names = {cell.cell.environment for cell in cells}
-    ordered = sorted(matrix.cells, key=lambda cell: sort_key(cell.cell))
+    names = {cell.environment for cell in cells}
+    ordered = sorted(matrix.cells, key=sort_key)
     inputs = _PlanInputs(matrix, lock, recipes)
     return tuple(
         _environment(name, tuple(group), inputs)
-        for name, group in groupby(ordered, key=lambda cell: cell.cell.environment)
+        for name, group in groupby(ordered, key=lambda cell: cell.environment)
         if name in names
     )
 
@@ -116,36 +116,36 @@ class _PlanInputs:
     trees: dict[tuple[str, str, str], Tree] = field(default_factory=dict)
 
 
-def _environment(name: str, cells: tuple[PlannedCell, ...], inputs: _PlanInputs) -> Environment:
+def _environment(name: str, cells: tuple[Cell, ...], inputs: _PlanInputs) -> Environment:
     first = cells[0]
-    targets = {cell.cell.arch: TARGETS[cell.cell.arch] for cell in cells}
+    targets = {cell.arch: TARGETS[cell.arch] for cell in cells}
     crossed = [cell for cell in cells if cell.is_crossed]
-    stages = _Stages(inputs, next((cell for cell in cells if cell.cell.arch == CROSS_HOST), None))
+    stages = _Stages(inputs, next((cell for cell in cells if cell.arch == CROSS_HOST), None))
     for cell in cells:
-        if targets[cell.cell.arch].machine:
-            stages.add_os(cell, cell.cell.arch)
-        if targets[cell.cell.arch].cuda and not cell.toolchain.cuda.image:
+        if targets[cell.arch].machine:
+            stages.add_os(cell, cell.arch)
+        if targets[cell.arch].cuda and not cell.toolchain.cuda.image:
             stages.add_toolkit(cell)
     for cell in crossed:
-        stages.add_os(cell, CROSS_HOST, target=cell.cell.arch)
+        stages.add_os(cell, CROSS_HOST, target=cell.arch)
     if not crossed and not first.toolchain.cuda.image:
         stages.add_build_host(first, CROSS_HOST)
     arches = tuple(sorted({str(target.machine) for target in targets.values() if target.is_native}))
     crosses = tuple(
         stages.cross_of(cell)
-        for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.cell.arch))
+        for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.arch))
     )
     flavours = (*_NATIVE, *([ANALYSIS] if inputs.matrix.has_analysis(first) else []))
     return Environment(
         name=name,
-        os=first.cell.os,
-        cuda=first.cell.cuda,
-        cudnn=first.cell.cudnn,
-        requirement=_requirement(first.cell.cuda, inputs.matrix.require_cuda),
+        os=first.os,
+        cuda=first.cuda,
+        cudnn=first.cudnn,
+        requirement=_requirement(first.cuda, inputs.matrix.require_cuda),
         compat=inputs.matrix.cuda_compat,
         gcc=first.toolchain.gcc,
-        compiler=inputs.matrix.facts.compiler(first.cell.os, first.toolchain.gcc),
-        installer=inputs.matrix.facts.os[first.cell.os].family.installer,
+        compiler=inputs.matrix.facts.compiler(first.os, first.toolchain.gcc),
+        installer=inputs.matrix.facts.os[first.os].family.installer,
         sm=first.toolchain.sm,
         epoch=inputs.lock.epoch,
         arches=arches,
@@ -180,7 +180,7 @@ def _images(environment: str, cross: Cross) -> Iterator[Image]:
 class _Stages:
     """Collects the stages of one environment, each once."""
 
-    def __init__(self, inputs: _PlanInputs, of_host: PlannedCell | None) -> None:
+    def __init__(self, inputs: _PlanInputs, of_host: Cell | None) -> None:
         self._host_tools = toolkit_set(of_host, "tools", CROSS_HOST) if of_host else None
         self._matrix = inputs.matrix
         self._lock = inputs.lock
@@ -190,7 +190,7 @@ class _Stages:
         self.files: dict[str, FileStage] = {}
         self.trees: dict[str, Tree] = {}
 
-    def add_os(self, cell: PlannedCell, arch: str, target: str | None = None) -> None:
+    def add_os(self, cell: Cell, arch: str, target: str | None = None) -> None:
         keys = os_sets(cell, arch, target)
         self.add_build_host(cell, arch)
         machine = docker_arch(arch)
@@ -205,15 +205,15 @@ class _Stages:
         if keys.emulator:
             self._add_files(f"runtime{row.suffix}-files", keys.emulator)
 
-    def add_build_host(self, cell: PlannedCell, arch: str) -> None:
+    def add_build_host(self, cell: Cell, arch: str) -> None:
         """Add the base and the unpackers of a build host of `arch`."""
         keys = os_sets(cell, arch)
         self._add_base(keys, docker_arch(arch))
         if keys.unpackers:
             self._add_files(f"unpacker-files-{docker_arch(arch)}", keys.unpackers)
 
-    def add_toolkit(self, cell: PlannedCell) -> None:
-        arch = cell.cell.arch
+    def add_toolkit(self, cell: Cell) -> None:
+        arch = cell.arch
         target = TARGETS[arch]
         self._add_part(cell, "runtime", arch, self._matrix.components_of(cell, "runtime"))
         components = self._matrix.components_of(cell, "devel")
@@ -224,21 +224,21 @@ class _Stages:
             self._add_part(cell, "tools", CROSS_HOST, components)
         if self._matrix.cuda_compat:
             self._add_part(cell, "compat", arch, (COMPAT,))
-        if cell.cell.cudnn:
+        if cell.cudnn:
             self._add_cudnn(cell)
 
-    def tools_of(self, cell: PlannedCell) -> str:
+    def tools_of(self, cell: Cell) -> str:
         """Return the stage of the tools that run on the cross host: a separate one for a target
         that is only cross-compiled, and where the host's own cell has CUDA from another source."""
-        host, target = TARGETS[CROSS_HOST].key, TARGETS[cell.cell.arch]
+        host, target = TARGETS[CROSS_HOST].key, TARGETS[cell.arch]
         if not target.is_native:
             return f"cuda-tools-{target.key}"
         of_host, own = self._host_tools, toolkit_set(cell, "tools", CROSS_HOST)
         return f"cuda-tools-{host}" + (f"-for-{target.key}" if of_host not in (None, own) else "")
 
-    def cross_of(self, cell: PlannedCell) -> Cross:
+    def cross_of(self, cell: Cell) -> Cross:
         """Return the cross image of a cell."""
-        target = TARGETS[cell.cell.arch]
+        target = TARGETS[cell.arch]
         key = os_sets(cell, CROSS_HOST, target.name).cross
         files = self._lock.sets[key].artifacts if key else ()
         own = [
@@ -262,9 +262,7 @@ class _Stages:
     def _add_files(self, stage: str, key: str) -> None:
         self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)
 
-    def _add_part(
-        self, cell: PlannedCell, part: str, arch: str, components: tuple[str, ...]
-    ) -> None:
+    def _add_part(self, cell: Cell, part: str, arch: str, components: tuple[str, ...]) -> None:
         key = toolkit_set(cell, part, arch)
         is_tools = part == "tools" and arch == CROSS_HOST
         stage = self.tools_of(cell) if is_tools else f"cuda-{part}-{TARGETS[arch].key}"
@@ -288,24 +286,24 @@ class _Stages:
             )
         self.trees[stage] = tree
 
-    def _add_cudnn(self, cell: PlannedCell) -> None:
-        arch, key = cell.cell.arch, cudnn_set(cell, cell.cell.arch)
+    def _add_cudnn(self, cell: Cell) -> None:
+        arch, key = cell.arch, cudnn_set(cell, cell.arch)
         name = TARGETS[arch].key
         files = f"cudnn-{name}-files"
         self._add_files(files, key)
-        recipes = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cell.cudnn))
+        recipes = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cudnn))
         for part in ("runtime", "devel"):
             stage = f"cudnn-{part}-{name}"
             self.trees[stage] = self._tree(stage, files, key, cell, arch, (recipes[part],))
 
-    def _words(self, cell: PlannedCell, arch: str) -> Mapping[str, str]:
+    def _words(self, cell: Cell, arch: str) -> Mapping[str, str]:
         row = TARGETS[arch]
         own = {"target": str(row.cuda), "triplet": row.triplet, "processor": row.processor}
         return {**words_of(cell, self._recipes), **own}
 
-    def _locator(self, cell: PlannedCell, words: Mapping[str, str]) -> Callable[[str], str]:
+    def _locator(self, cell: Cell, words: Mapping[str, str]) -> Callable[[str], str]:
         """Return a function that maps a directory of Debian to the one of the cell's system."""
-        directories = self._matrix.facts.os[cell.cell.os].family.directories
+        directories = self._matrix.facts.os[cell.os].family.directories
 
         def locate(text: str) -> str:
             for of_debian, own in directories.items():
@@ -320,12 +318,12 @@ class _Stages:
         stage: str,
         files: str,
         key: str,
-        cell: PlannedCell,
+        cell: Cell,
         arch: str,
         recipes: tuple[Recipe, ...],
     ) -> Tree:
-        root = f"/usr/local/cuda-{cell.cell.cuda}"
-        family = self._matrix.facts.os[cell.cell.os].family
+        root = f"/usr/local/cuda-{cell.cuda}"
+        family = self._matrix.facts.os[cell.os].family
         tree_key = (stage, key, f"{family.installer} {root}")
         if shared := self._shared_trees.get(tree_key):
             return shared

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
-from envmatrix.matrix.model import ANALYSIS, PlannedCell
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.model import ANALYSIS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,11 @@ class CompilerCache:
     languages: tuple[str, ...] = ("C", "CXX", "CUDA")
 
 
-def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tuple[Image, ...]:
+def images_of(cell: Cell, host_arch: str, *, emulate: bool = False) -> tuple[Image, ...]:
     """Return the images that a machine of `host_arch` (Docker's name) needs: the one to compile in,
     and the one to run in, if the target can run in a container. Raise ConfigurationError if the
     machine cannot compile for the cell."""
-    target, environment = TARGETS[cell.cell.arch], cell.cell.environment
+    target, environment = TARGETS[cell.arch], cell.environment
     host = docker_arch(CROSS_HOST)
     if (emulate and not target.is_native) or not can_compile_on(cell, host_arch):
         raise ConfigurationError(
@@ -68,17 +69,17 @@ def images_of(cell: PlannedCell, host_arch: str, *, emulate: bool = False) -> tu
     return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
 
 
-def analysis_image(cell: PlannedCell) -> Image:
+def analysis_image(cell: Cell) -> Image:
     """Return the image for code analysis of a cell, on a machine of the cell's architecture."""
-    return Image(cell.cell.environment, ANALYSIS, docker_arch(cell.cell.arch))
+    return Image(cell.environment, ANALYSIS, docker_arch(cell.arch))
 
 
-def can_compile_on(cell: PlannedCell, host_arch: str) -> bool:
+def can_compile_on(cell: Cell, host_arch: str) -> bool:
     """Return whether a machine of `host_arch` can compile for the cell."""
-    return TARGETS[cell.cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
+    return TARGETS[cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
 
 
-def lacks_cross(cell: PlannedCell, host_arch: str) -> bool:
+def lacks_cross(cell: Cell, host_arch: str) -> bool:
     """Return whether the cell is foreign to a machine of `host_arch` and is not cross-compiled."""
-    is_foreign = cell.cell.arch != CROSS_HOST and host_arch != TARGETS[cell.cell.arch].machine
+    is_foreign = cell.arch != CROSS_HOST and host_arch != TARGETS[cell.arch].machine
     return is_foreign and not cell.is_crossed

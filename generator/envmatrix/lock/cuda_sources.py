@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from envmatrix.matrix.candidate import IMAGE
+from envmatrix.matrix.subject import IMAGE
 
 
 @dataclass(frozen=True, slots=True)

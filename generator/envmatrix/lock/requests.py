@@ -12,9 +12,10 @@ from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.lock.cuda_sources import SOURCES
 from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.model import Lock, Request
-from envmatrix.matrix.candidate import IMAGE
-from envmatrix.matrix.model import ANALYSIS, COMPAT, Library, Matrix, PlannedCell
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.model import ANALYSIS, COMPAT, Library, Matrix
 from envmatrix.matrix.selection import is_for
+from envmatrix.matrix.subject import IMAGE
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Recipes
@@ -43,7 +44,7 @@ class OsSets:
     analysis: str
 
 
-def os_sets(cell: PlannedCell, arch: str, target: str | None = None) -> OsSets:
+def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
     start, gcc = _start(cell, arch), cell.toolchain.gcc
     row = TARGETS[target or arch]
     packages = row.packages
@@ -61,45 +62,45 @@ def os_sets(cell: PlannedCell, arch: str, target: str | None = None) -> OsSets:
     )
 
 
-def _start(cell: PlannedCell, arch: str) -> str:
+def _start(cell: Cell, arch: str) -> str:
     """Return the prefix of the keys of all sets of an OS and architecture, and of an image with
     CUDA, which may be used beside other bases."""
     _, _, digest = (cell.toolchain.cuda.image or "").rpartition("sha256:")
-    return "-".join(filter(None, (cell.cell.os, docker_arch(arch), digest[:_DIGEST_DIGITS])))
+    return "-".join(filter(None, (cell.os, docker_arch(arch), digest[:_DIGEST_DIGITS])))
 
 
-def toolkit_set(cell: PlannedCell, part: str, arch: str) -> str:
+def toolkit_set(cell: Cell, part: str, arch: str) -> str:
     origin = cell.toolchain.cuda
     suite = f"-{origin.suite}" if SOURCES[origin.source].names_suite else ""
-    return f"cuda{cell.cell.cuda}-{origin.source}{suite}-{part}-{TARGETS[arch].key}"
+    return f"cuda{cell.cuda}-{origin.source}{suite}-{part}-{TARGETS[arch].key}"
 
 
-def cudnn_set(cell: PlannedCell, arch: str) -> str:
-    source, major = str(cell.toolchain.cudnn_source), cell.cell.cuda.split(".")[0]
+def cudnn_set(cell: Cell, arch: str) -> str:
+    source, major = str(cell.toolchain.cudnn_source), cell.cuda.split(".")[0]
     suite = f"-{cell.toolchain.cuda.suite}" if SOURCES[source].names_suite else ""
-    return f"cudnn{cell.cell.cudnn}-{source}{suite}-cuda{major}-{TARGETS[arch].key}"
+    return f"cudnn{cell.cudnn}-{source}{suite}-cuda{major}-{TARGETS[arch].key}"
 
 
-def words_of(cell: PlannedCell, recipes: Recipes) -> Mapping[str, str]:
+def words_of(cell: Cell, recipes: Recipes) -> Mapping[str, str]:
     """Return the values of the `{words}` of recipes and flavours for this cell's release."""
-    release = cell.cell.cuda
+    release = cell.cuda
     recipe_words = recipes.words_of(cell.toolchain.cuda.source, release)
-    cudnn = cell.cell.cudnn or ""
+    cudnn = cell.cudnn or ""
     major, minor = release.split(".")[:2]
     return {
         "release": release,
         "dashed": f"{major}-{minor}",
         "major": major,
-        "cross": TARGETS[cell.cell.arch].cross,
+        "cross": TARGETS[cell.arch].cross,
         "cudnn_major": cudnn.split(".")[0],
         "cudnn_pin": f"{cudnn}-1" if cudnn.count(".") == _WHOLE_CUDNN else f"{cudnn}.*",
         **recipe_words,
     }
 
 
-def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
+def requests_of(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     """Return the requests for all sets in the images of `cell`, dependencies first."""
-    arch = cell.cell.arch
+    arch = cell.arch
     target = TARGETS[arch]
     requests = _os_requests(cell, matrix, arch) if target.machine else {}
     if cell.toolchain.cuda.image:
@@ -110,7 +111,7 @@ def requests_of(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str
         requests |= _unpacking_requests(cell, matrix, CROSS_HOST)
     if target.cuda:
         requests |= _toolkit_requests(cell, matrix, recipes)
-    if cell.cell.cudnn:
+    if cell.cudnn:
         requests[cudnn_set(cell, arch)] = _cudnn_request(cell, recipes)
     return requests
 
@@ -126,7 +127,7 @@ def all_requests(
     for cell in matrix.cells:
         own = requests_of(cell, matrix, recipes)
         requests |= own
-        cells[cell.cell.id] = tuple(sorted(own))
+        cells[cell.id] = tuple(sorted(own))
     return requests | _library_requests(matrix), cells
 
 
@@ -144,9 +145,9 @@ def _library_requests(matrix: Matrix) -> dict[str, Request]:
     return requests
 
 
-def _wheel_requests(library: Library, cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
-    os = matrix.facts.os[cell.cell.os]
-    machine = TARGETS[cell.cell.arch].machine
+def _wheel_requests(library: Library, cell: Cell, matrix: Matrix) -> dict[str, Request]:
+    os = matrix.facts.os[cell.os]
+    machine = TARGETS[cell.arch].machine
     host = docker_arch(CROSS_HOST) if cell.is_crossed else None
     arches = sorted({arch for arch in (machine, host) if arch})
     requirements = tuple(sorted(set(library.requires)))
@@ -158,9 +159,9 @@ def _wheel_requests(library: Library, cell: PlannedCell, matrix: Matrix) -> dict
 
 def _missing_bases(matrix: Matrix) -> Iterator[Problem]:
     """Yield a problem for each system that cannot be bootstrapped and has no image as base."""
-    for os in sorted({cell.cell.os for cell in matrix.cells} - matrix.bases.keys()):
+    for os in sorted({cell.os for cell in matrix.cells} - matrix.bases.keys()):
         if not matrix.facts.os[os].family.bootstrapped:
-            position = next(cell.position for cell in matrix.cells if cell.cell.os == os)
+            position = next(cell.position for cell in matrix.cells if cell.os == os)
             yield Problem(
                 f"`{os}` is not bootstrapped: it needs an image to stand on",
                 position,
@@ -197,9 +198,9 @@ def _request_text(request: Request) -> str:
 
 
 def _os_requests(
-    cell: PlannedCell, matrix: Matrix, arch: str, target: str | None = None
+    cell: Cell, matrix: Matrix, arch: str, target: str | None = None
 ) -> dict[str, Request]:
-    os, gcc = matrix.facts.os[cell.cell.os], cell.toolchain.gcc
+    os, gcc = matrix.facts.os[cell.os], cell.toolchain.gcc
     keys = os_sets(cell, arch, target)
     compiler = matrix.facts.compiler(os.name, gcc).package
     own = TARGETS[target or arch].packages
@@ -231,9 +232,9 @@ def _os_requests(
     return requests
 
 
-def _unpacking_requests(cell: PlannedCell, matrix: Matrix, arch: str) -> dict[str, Request]:
+def _unpacking_requests(cell: Cell, matrix: Matrix, arch: str) -> dict[str, Request]:
     """Return the requests for a base and for the unpackers on a build host of its architecture."""
-    os = matrix.facts.os[cell.cell.os]
+    os = matrix.facts.os[cell.os]
     keys = os_sets(cell, arch)
     unpackers = _os_request(os, arch, os.family.unpackers, keys.base)
     return {
@@ -247,24 +248,24 @@ def _os_request(os: OperatingSystem, arch: str, packages: Iterable[str], *below:
     return Request(os.family.resolver, docker_arch(arch), names, os.suite, below)
 
 
-def _base_request(cell: PlannedCell, matrix: Matrix, arch: str) -> Request:
-    suite = matrix.facts.os[cell.cell.os].suite
-    image = cell.toolchain.cuda.image or matrix.bases.get(cell.cell.os)
+def _base_request(cell: Cell, matrix: Matrix, arch: str) -> Request:
+    suite = matrix.facts.os[cell.os].suite
+    image = cell.toolchain.cuda.image or matrix.bases.get(cell.os)
     if image:
         return Request("image", arch, (image,), suite)
     return Request("bootstrap", arch, _BASE_PACKAGES, suite)
 
 
-def _image_requests(cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
+def _image_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
     """Return the requests for what the cell's image must have: CUDA's components, and cuDNN."""
-    source, arch, release = SOURCES[IMAGE], cell.cell.arch, cell.cell.cuda
+    source, arch, release = SOURCES[IMAGE], cell.arch, cell.cuda
     assert source.cudnn is not None  # noqa: S101 -- images may have it
     base, start = os_sets(cell, arch).base, _start(cell, arch)
     components = matrix.components_of(cell, "devel")
     components_by_set = {
         f"cuda{release}": tuple(source.package(name, release) for name in components)
     }
-    if cudnn := cell.cell.cudnn:
+    if cudnn := cell.cudnn:
         components_by_set[f"cudnn{cudnn}"] = (source.cudnn("cudnn", cudnn, release.split(".")[0]),)
     return {
         f"{start}-{product}": Request(source.resolver, docker_arch(arch), names, below=(base,))
@@ -272,8 +273,8 @@ def _image_requests(cell: PlannedCell, matrix: Matrix) -> dict[str, Request]:
     }
 
 
-def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
-    arch = cell.cell.arch
+def _toolkit_requests(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
+    arch = cell.arch
     parts = [("runtime", arch), ("devel", arch)]
     parts += [("tools", arch)] if TARGETS[arch].is_native else []
     parts += [("tools", CROSS_HOST)] if cell.is_crossed else []
@@ -284,29 +285,27 @@ def _toolkit_requests(cell: PlannedCell, matrix: Matrix, recipes: Recipes) -> di
     }
 
 
-def _toolkit_request(
-    cell: PlannedCell, matrix: Matrix, recipes: Recipes, part: str, arch: str
-) -> Request:
+def _toolkit_request(cell: Cell, matrix: Matrix, recipes: Recipes, part: str, arch: str) -> Request:
     origin = cell.toolchain.cuda
     source = SOURCES[origin.source]
     components = (COMPAT,) if part == "compat" else matrix.components_of(cell, _FLAVOUR[part])
     names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
-    packages = tuple(source.package(name, cell.cell.cuda) for name in names)
+    packages = tuple(source.package(name, cell.cuda) for name in names)
     suite = origin.suite if source.has_suite else None
     if source.crosses and part in ("runtime", "devel"):
         suite = f"{suite}/cross-linux-{TARGETS[arch].cross}"
     return Request(source.resolver, TARGETS[arch].key, packages, suite)
 
 
-def _cudnn_request(cell: PlannedCell, recipes: Recipes) -> Request:
+def _cudnn_request(cell: Cell, recipes: Recipes) -> Request:
     name = str(cell.toolchain.cudnn_source)
     source = SOURCES[name]
     assert source.cudnn is not None  # noqa: S101 -- only such a source is a cell's cuDNN source
-    version, major = str(cell.cell.cudnn), cell.cell.cuda.split(".")[0]
+    version, major = str(cell.cudnn), cell.cuda.split(".")[0]
     names = _packages(recipes.of_cudnn(name, version).values(), words_of(cell, recipes))
     packages = tuple(source.cudnn(package, version, major) for package in names)
     suite = cell.toolchain.cuda.suite if source.names_suite else None
-    return Request(source.resolver, TARGETS[cell.cell.arch].key, packages, suite)
+    return Request(source.resolver, TARGETS[cell.arch].key, packages, suite)
 
 
 def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
-"""A cell of the matrix, and the ids, platforms, triplets and order that follow from it."""
+"""Cells of the matrix and candidates for them: their ids, order and toolchains."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from envmatrix.errors import Position
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
 
@@ -24,8 +25,9 @@ _CELL_ID = re.compile(
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Cell:
-    """One combination of values. `cuda` and `cudnn` are versions as written in the matrix."""
+class Candidate:
+    """One combination of values, in the matrix or not. `cuda` and `cudnn` are versions as written
+    in the matrix."""
 
     cuda: str
     cudnn: str | None
@@ -47,11 +49,53 @@ class Cell:
         return self.id
 
 
-def parse_cell(cell_id: str) -> Cell | None:
-    """Return the cell that a well-formed id names, in any matrix or not; else None."""
+@dataclass(frozen=True, slots=True)
+class CudaSource:
+    """Where a cell gets CUDA from; `image` is one by digest where `source` is `image`."""
+
+    source: str
+    suite: str | None
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """The compiler and packages of a valid cell. `gcc` is the newest major that CUDA and the
+    operating system allow; `cross` says whether the operating system has it as a cross compiler
+    for the cell's architecture."""
+
+    gcc: str
+    cuda: CudaSource
+    cudnn_project: str | None
+    cudnn_source: str | None
+    sm: tuple[str, ...]
+    cross: bool = True
+
+
+# Compared as a candidate is: by the values alone.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell(Candidate):
+    """A cell of the matrix; `position` is the value in matrix.yaml or an overlay that adds it."""
+
+    toolchain: Toolchain
+    position: Position | None = None
+    included: bool = False
+
+    @property
+    def is_crossed(self) -> bool:
+        """Return whether a machine of the cross host's architecture compiles it without emulation.
+        An image has CUDA for its own architecture only."""
+        toolchain, target = self.toolchain, TARGETS[self.arch]
+        return target.crossed == "only" or (
+            target.crossed == "also" and toolchain.cross and not toolchain.cuda.image
+        )
+
+
+def parse_cell(cell_id: str) -> Candidate | None:
+    """Return the candidate that a well-formed id names; else None."""
     match = _CELL_ID.fullmatch(cell_id)
-    return Cell(**match.groupdict()) if match else None
+    return Candidate(**match.groupdict()) if match else None
 
 
-def sort_key(cell: Cell) -> tuple[tuple[int, ...], tuple[int, ...], str, str]:
+def sort_key(cell: Candidate) -> tuple[tuple[int, ...], tuple[int, ...], str, str]:
     return version_key(cell.cuda), version_key(cell.cudnn or ""), cell.os, cell.arch

@@ -9,13 +9,13 @@ from envmatrix.documents import Document, Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS
-from envmatrix.matrix.candidate import IMAGE
-from envmatrix.matrix.cells import ARCHES, AXES, Cell
+from envmatrix.matrix.cells import ARCHES, AXES, Candidate
 from envmatrix.matrix.model import Budget, CellAlias, Matrix, NameDefaults, SourceRule
 from envmatrix.matrix.schema import MatrixFile, Tier
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
 from envmatrix.matrix.short_names import alias_cells, generated_names
+from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.tiers import always_cells
 from envmatrix.suggestions import did_you_mean
 
@@ -93,7 +93,7 @@ def base_problems(source: Source) -> Iterator[Problem]:
 
 
 def source_problems(
-    source: Source, rules: Sequence[SourceRule], cells: Sequence[Cell]
+    source: Source, rules: Sequence[SourceRule], cells: Sequence[Candidate]
 ) -> Iterator[Problem]:
     """Yield values that are on no axis, and rules that apply to no cell left by those before."""
     undecided = list(cells)
@@ -110,10 +110,10 @@ def source_problems(
 def image_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     """Yield environments whose cells mix an image with other sources of CUDA: they share one
     Dockerfile."""
-    environments: dict[str, dict[str, Cell]] = {}
-    for planned in matrix.cells:
-        cells_by_source = environments.setdefault(planned.cell.environment, {})
-        cells_by_source.setdefault(planned.toolchain.cuda.source, planned.cell)
+    environments: dict[str, dict[str, Candidate]] = {}
+    for cell in matrix.cells:
+        cells_by_source = environments.setdefault(cell.environment, {})
+        cells_by_source.setdefault(cell.toolchain.cuda.source, cell)
     for environment, cells in environments.items():
         if IMAGE in cells and len(cells) > 1:
             rule = next(i for i, row in enumerate(matrix.sources) if row.holds(cells[IMAGE]))
@@ -140,11 +140,11 @@ def alias_value_problems(source: Source) -> Iterator[Problem]:
 
 def target_problems(matrix: Matrix) -> Iterator[Problem]:
     """Yield targets that no library of the matrix can be compiled for."""
-    for arch, planned in {planned.cell.arch: planned for planned in matrix.cells}.items():
+    for arch, cell in {cell.arch: cell for cell in matrix.cells}.items():
         if matrix.libraries and not any(library.suits(arch) for library in matrix.libraries):
             message = f"no library can be compiled for `{arch}`: {TARGETS[arch].host_only}"
             hint = "say `cuda: none` of a library that needs no CUDA"
-            yield Problem(message, planned.position, hint)
+            yield Problem(message, cell.position, hint)
 
 
 def component_problems(
@@ -165,7 +165,7 @@ def component_problems(
             yield Problem(f"component `{name}` cannot be listed: {reason}", position)
 
 
-def sm_problems(source: Source, cells: Sequence[Cell]) -> Iterator[Problem]:
+def sm_problems(source: Source, cells: Sequence[Candidate]) -> Iterator[Problem]:
     architectures = source.contents.sm
     yield from _duplicates(source, ("sm",), architectures)
     releases = {cell.cuda: source.facts.cuda[_release(cell)] for cell in cells}
@@ -182,12 +182,15 @@ def sm_problems(source: Source, cells: Sequence[Cell]) -> Iterator[Problem]:
 
 
 def alias_problems(
-    source: Source, aliases: dict[str, CellAlias], defaults: NameDefaults, cells: Sequence[Cell]
+    source: Source,
+    aliases: dict[str, CellAlias],
+    defaults: NameDefaults,
+    cells: Sequence[Candidate],
 ) -> Iterator[Problem]:
     """Yield aliases that match no cell, and those whose name is in use for another cell."""
     reserved = {name for cell in cells for name in (cell.id, cell.environment)}
     generated = {name for cell in cells for name in generated_names(cell, defaults)}
-    cell_of: dict[str, Cell] = {}
+    cell_of: dict[str, Candidate] = {}
     for alias_name, alias in aliases.items():
         position = source.document.key_position("aliases", alias_name)
         named = alias_cells(alias_name, alias, cells, defaults, source.listed_values("os"))
@@ -245,7 +248,7 @@ def _room_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield Problem(message, source.document.position("tiers", "nightly", "always"))
 
 
-def _release(cell: Cell) -> str:
+def _release(cell: Candidate) -> str:
     return ".".join(cell.cuda.split(".")[:2])
 
 

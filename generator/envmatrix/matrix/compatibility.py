@@ -9,31 +9,8 @@ from functools import lru_cache
 from envmatrix.facts.model import Facts, Package
 from envmatrix.facts.targets import CROSS_HOST
 from envmatrix.facts.versions import in_range, version_key
-from envmatrix.matrix.candidate import IMAGE, Subject
-from envmatrix.matrix.cells import ARCHES, Cell
-
-
-@dataclass(frozen=True, slots=True)
-class CudaSource:
-    """Where a cell gets CUDA from; `image` is one by digest where `source` is `image`."""
-
-    source: str
-    suite: str | None
-    image: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Toolchain:
-    """The compiler and packages of a valid cell. `gcc` is the newest major that CUDA and the
-    operating system allow; `cross` says whether the operating system has it as a cross compiler
-    for the cell's architecture."""
-
-    gcc: str
-    cuda: CudaSource
-    cudnn_project: str | None
-    cudnn_source: str | None
-    sm: tuple[str, ...]
-    cross: bool = True
+from envmatrix.matrix.cells import ARCHES, Candidate, CudaSource, Toolchain
+from envmatrix.matrix.subject import IMAGE, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +44,7 @@ def _build_hosts(subject: Subject) -> str:
 
 
 def check(
-    cell: Cell, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
+    cell: Candidate, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
 ) -> Toolchain | Impossible:
     """Return the toolchain of a cell, or the first rule that it fails.
 
@@ -83,7 +60,7 @@ def check(
 
 
 def trace(
-    cell: Cell, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
+    cell: Candidate, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
 ) -> tuple[Verdict, ...]:
     """Return the verdicts of all rules, including those after a failed one."""
     subject = _subject(cell, facts, source, components)
@@ -101,7 +78,7 @@ def _verdicts(subject: Subject) -> Iterator[Verdict]:
 
 @lru_cache(maxsize=1024)
 def _toolkit_verdicts(
-    cell: Cell, facts: Facts, source: str | None, components: tuple[str, ...]
+    cell: Candidate, facts: Facts, source: str | None, components: tuple[str, ...]
 ) -> tuple[Verdict, ...]:
     """Return the verdicts that do not depend on cuDNN, once for all cells that differ in it
     only."""
@@ -113,7 +90,7 @@ def _toolkit_verdicts(
 
 
 def _subject(
-    cell: Cell, facts: Facts, source: str | None, components: tuple[str, ...]
+    cell: Candidate, facts: Facts, source: str | None, components: tuple[str, ...]
 ) -> Subject | Verdict:
     release = facts.release(cell.cuda)
     if release is None:

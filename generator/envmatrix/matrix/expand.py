@@ -11,9 +11,9 @@ from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import docker_arch
 from envmatrix.matrix import checks, libraries
-from envmatrix.matrix.cells import AXES, Cell, sort_key
+from envmatrix.matrix.cells import AXES, Candidate, Cell, Toolchain, sort_key
 from envmatrix.matrix.checks import Source
-from envmatrix.matrix.compatibility import Impossible, Toolchain, check
+from envmatrix.matrix.compatibility import Impossible, check
 from envmatrix.matrix.flavours import components_of_images
 from envmatrix.matrix.model import (
     COMPAT,
@@ -23,7 +23,6 @@ from envmatrix.matrix.model import (
     Flavour,
     Matrix,
     NameDefaults,
-    PlannedCell,
     Publication,
     Signer,
     SourceRule,
@@ -52,9 +51,20 @@ _BUDGETS: Mapping[TierName, Budget] = {
 class _Cells:
     sources: tuple[SourceRule, ...]
     components: tuple[str, ...]
-    planned: list[PlannedCell] = field(default_factory=list)
+    present: list[Cell] = field(default_factory=list)
     exclusions: list[Exclusion] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    def add(
+        self,
+        candidate: Candidate,
+        toolchain: Toolchain,
+        position: Position,
+        *,
+        included: bool = False,
+    ) -> None:
+        cuda, cudnn, os, arch = candidate.cuda, candidate.cudnn, candidate.os, candidate.arch
+        self.present.append(Cell(cuda, cudnn, os, arch, toolchain, position, included))
 
 
 def expand(
@@ -100,7 +110,7 @@ def _apply_overlays(
 
 
 def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    cells = [planned.cell for planned in matrix.cells]
+    cells = matrix.cells
     left_out = [exclusion.cell for exclusion in matrix.exclusions]
     yield from checks.axis_problems(source)
     yield from checks.include_problems(source)
@@ -129,7 +139,7 @@ def _matrix(
 ) -> Matrix:
     contents = source.contents
     return Matrix(
-        cells=tuple(sorted(cells.planned, key=lambda planned: sort_key(planned.cell))),
+        cells=tuple(sorted(cells.present, key=sort_key)),
         exclusions=tuple(sorted(cells.exclusions, key=lambda exclusion: sort_key(exclusion.cell))),
         sources=cells.sources,
         require_cuda=contents.policy.require_cuda,
@@ -181,30 +191,36 @@ def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, .
 
 def _fill(cells: _Cells, source: Source) -> None:
     excluded = _excludes_by_cell(source, cells.problems)
-    for cell, position in _product(source):
-        if cell in excluded:
-            index, exclude = excluded[cell]
+    for candidate, position in _product(source):
+        if candidate in excluded:
+            index, exclude = excluded[candidate]
             where = source.document.position("exclude", index)
-            cells.exclusions.append(Exclusion(cell, exclude.reason, "exclude", where))
+            cells.exclusions.append(Exclusion(candidate, exclude.reason, "exclude", where))
         else:
-            _add_product_cell(cell, position, source, cells)
+            _add_product_cell(candidate, position, source, cells)
     _include(source, cells)
 
 
-def _add_product_cell(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
-    match _check(cell, source, cells):
+def _add_product_cell(
+    candidate: Candidate, position: Position, source: Source, cells: _Cells
+) -> None:
+    match _check(candidate, source, cells):
         case Impossible(rule, reason, ref):
-            cells.exclusions.append(Exclusion(cell, reason, rule, position, ref))
+            cells.exclusions.append(Exclusion(candidate, reason, rule, position, ref))
         case Toolchain() as toolchain:
-            cells.planned.append(PlannedCell(cell, _select_sm(toolchain, source), position))
+            cells.add(candidate, toolchain, position)
 
 
-def _check(cell: Cell, source: Source, cells: _Cells) -> Toolchain | Impossible:
-    rule = source_rule(cell, cells.sources)
-    verdict = check(cell, source.facts, rule.source if rule else None, cells.components)
-    if isinstance(verdict, Toolchain) and rule:
-        return replace(verdict, cuda=replace(verdict.cuda, image=rule.image))
-    return verdict
+def _check(candidate: Candidate, source: Source, cells: _Cells) -> Toolchain | Impossible:
+    """Return the toolchain with the image of the cell's source, and with the GPU architectures of
+    the matrix that it supports; or the rule that the candidate fails."""
+    rule = source_rule(candidate, cells.sources)
+    verdict = check(candidate, source.facts, rule.source if rule else None, cells.components)
+    if isinstance(verdict, Impossible):
+        return verdict
+    cuda = replace(verdict.cuda, image=rule.image) if rule else verdict.cuda
+    sm = tuple(sm for sm in source.contents.sm if sm in verdict.sm)
+    return replace(verdict, cuda=cuda, sm=sm)
 
 
 def _source_rules(source: Source) -> tuple[SourceRule, ...]:
@@ -219,19 +235,14 @@ def _source_rules(source: Source) -> tuple[SourceRule, ...]:
     )
 
 
-def _select_sm(toolchain: Toolchain, source: Source) -> Toolchain:
-    """Return the toolchain with the GPU architectures of the matrix that it supports."""
-    return replace(toolchain, sm=tuple(sm for sm in source.contents.sm if sm in toolchain.sm))
-
-
-def _product(source: Source) -> Iterator[tuple[Cell, Position]]:
-    """Yield the cells whose values are known, each with the position of the value that adds it: one
-    of an overlay, or else its CUDA."""
+def _product(source: Source) -> Iterator[tuple[Candidate, Position]]:
+    """Yield the candidates whose values are known, each with the position of the value that adds
+    it: one of an overlay, or else its CUDA."""
     for combination in product(*(_known_values(source, axis) for axis in AXES)):
         cuda, cudnn, os, arch = (value for value, _ in combination)
         positions = [position for _, position in combination]
         added = (position for position in positions if position.file != source.document.file)
-        yield Cell(cuda, _cudnn(cudnn), os, arch), next(added, positions[0])
+        yield Candidate(cuda, _cudnn(cudnn), os, arch), next(added, positions[0])
 
 
 def _known_values(source: Source, axis: str) -> list[tuple[str, Position]]:
@@ -243,9 +254,11 @@ def _known_values(source: Source, axis: str) -> list[tuple[str, Position]]:
     return list(listed.items())
 
 
-def _excludes_by_cell(source: Source, problems: list[Problem]) -> dict[Cell, tuple[int, Exclude]]:
+def _excludes_by_cell(
+    source: Source, problems: list[Problem]
+) -> dict[Candidate, tuple[int, Exclude]]:
     """Return the first exclude of each excluded cell, with its index."""
-    excluded: dict[Cell, tuple[int, Exclude]] = {}
+    excluded: dict[Candidate, tuple[int, Exclude]] = {}
     for index, exclude in enumerate(source.contents.exclude):
         before = len(excluded)
         for cell in _cells_excluded_by(exclude, source):
@@ -257,37 +270,36 @@ def _excludes_by_cell(source: Source, problems: list[Problem]) -> dict[Cell, tup
     return excluded
 
 
-def _cells_excluded_by(exclude: Exclude, source: Source) -> Iterator[Cell]:
+def _cells_excluded_by(exclude: Exclude, source: Source) -> Iterator[Candidate]:
     values = (getattr(exclude, axis) or source.values(axis) for axis in AXES)
     for cuda, cudnn, os, arch in product(*values):
-        yield Cell(cuda, _cudnn(cudnn), os, arch)
+        yield Candidate(cuda, _cudnn(cudnn), os, arch)
 
 
 def _include(source: Source, cells: _Cells) -> None:
-    existing = {planned.cell for planned in cells.planned}
-    existing |= {exclusion.cell for exclusion in cells.exclusions}
+    existing = {cell.id for cell in (*cells.present, *(row.cell for row in cells.exclusions))}
     for index, include in enumerate(source.contents.include):
-        cell = Cell(include.cuda, _cudnn(include.cudnn), include.os, include.arch)
+        candidate = Candidate(include.cuda, _cudnn(include.cudnn), include.os, include.arch)
         position = source.document.position("include", index)
         if not all(source.is_known(axis, getattr(include, axis)) for axis in AXES):
             continue
-        if cell in existing:
-            problem = Problem(f"`{cell.id}` is in the matrix already", position)
+        if candidate.id in existing:
+            problem = Problem(f"`{candidate.id}` is in the matrix already", position)
             cells.problems.append(problem)
             continue
-        existing.add(cell)
-        _add_included_cell(cell, position, source, cells)
+        existing.add(candidate.id)
+        _add_included_cell(candidate, position, source, cells)
 
 
-def _add_included_cell(cell: Cell, position: Position, source: Source, cells: _Cells) -> None:
-    verdict = _check(cell, source, cells)
-    if isinstance(verdict, Impossible):
-        message = f"`{cell.id}` cannot exist: {verdict.reason}"
-        cells.problems.append(Problem(message, position, f"rule `{verdict.rule}`"))
-    else:
-        cells.planned.append(
-            PlannedCell(cell, _select_sm(verdict, source), position, included=True)
-        )
+def _add_included_cell(
+    candidate: Candidate, position: Position, source: Source, cells: _Cells
+) -> None:
+    match _check(candidate, source, cells):
+        case Impossible(rule, reason):
+            message = f"`{candidate.id}` cannot exist: {reason}"
+            cells.problems.append(Problem(message, position, f"rule `{rule}`"))
+        case Toolchain() as toolchain:
+            cells.add(candidate, toolchain, position, included=True)
 
 
 def _cudnn(value: str) -> str | None:

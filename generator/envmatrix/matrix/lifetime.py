@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import EndOfLife
-from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.cells import Candidate
 
 ENDING_WITHIN = timedelta(days=180)
 
@@ -40,19 +40,19 @@ class Lifetime:
         return f"{text}; replacement: {self.replacement}" if self.replacement else text
 
 
-def lifetimes(cells: Sequence[Cell], facts: Facts) -> tuple[Lifetime, ...]:
+def lifetimes(cells: Sequence[Candidate], facts: Facts) -> tuple[Lifetime, ...]:
     """Return the known lifetimes of the systems and releases of `cells`, each once."""
     every = (*_system_lifetimes(cells, facts), *_release_lifetimes(cells, facts))
     return tuple(dict.fromkeys(every))
 
 
-def _system_lifetimes(cells: Sequence[Cell], facts: Facts) -> Iterator[Lifetime]:
+def _system_lifetimes(cells: Sequence[Candidate], facts: Facts) -> Iterator[Lifetime]:
     for os in (facts.os.get(cell.os) for cell in cells):
         if os and os.eol:
             yield Lifetime(os.name, "security support", os.eol, os.eol.replacement)
 
 
-def _release_lifetimes(cells: Sequence[Cell], facts: Facts) -> Iterator[Lifetime]:
+def _release_lifetimes(cells: Sequence[Candidate], facts: Facts) -> Iterator[Lifetime]:
     """Yield the lifetimes of CUDA releases: each ends with the driver branch that it ships."""
     for release in (facts.release(cell.cuda) for cell in cells):
         if release and release.eol:

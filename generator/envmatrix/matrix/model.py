@@ -1,4 +1,4 @@
-"""The data model of the matrix: planned cells, exclusions, libraries, flavours."""
+"""The data model of the matrix: cells, exclusions, libraries, flavours."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any, Literal, TypeVar
 from envmatrix.errors import Position
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS, docker_arch, package_triplet
-from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.compatibility import Toolchain
+from envmatrix.matrix.cells import Candidate, Cell
 
 # The component of `policy: {cuda_compat: on}`.
 COMPAT = "compat"
@@ -25,33 +24,10 @@ ANALYSIS = "analysis"
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedCell:
-    """A cell of the matrix; `position` is the value in matrix.yaml or an overlay that adds it."""
-
-    cell: Cell
-    toolchain: Toolchain
-    position: Position | None = None
-    included: bool = False
-
-    @property
-    def id(self) -> str:
-        return self.cell.id
-
-    @property
-    def is_crossed(self) -> bool:
-        """Return whether a machine of the cross host's architecture compiles it without emulation.
-        An image has CUDA for its own architecture only."""
-        toolchain, target = self.toolchain, TARGETS[self.cell.arch]
-        return target.crossed == "only" or (
-            target.crossed == "also" and toolchain.cross and not toolchain.cuda.image
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Exclusion:
     """A cell of the product that is left out; `rule` is `exclude` or a compatibility rule."""
 
-    cell: Cell
+    cell: Candidate
     reason: str
     rule: str
     position: Position | None = None
@@ -67,16 +43,16 @@ class SourceRule:
     axes: Mapping[str, tuple[str, ...]]
     image: str | None = None
 
-    def holds(self, cell: Cell) -> bool:
+    def holds(self, cell: Candidate) -> bool:
         return all(getattr(cell, axis) in values for axis, values in self.axes.items())
 
 
-def source_rule(cell: Cell, rules: Iterable[SourceRule]) -> SourceRule | None:
+def source_rule(cell: Candidate, rules: Iterable[SourceRule]) -> SourceRule | None:
     """Return the first rule that applies to the cell; None leaves the source to the facts."""
     return next((rule for rule in rules if rule.holds(cell)), None)
 
 
-def named_source(cell: Cell, rules: Iterable[SourceRule]) -> str | None:
+def named_source(cell: Candidate, rules: Iterable[SourceRule]) -> str | None:
     rule = source_rule(cell, rules)
     return rule.source if rule else None
 
@@ -292,7 +268,7 @@ class Matrix:
     """The matrix. `components` are those required in the images of a cell, without their
     dependencies; `overlays` maps files to reasons."""
 
-    cells: tuple[PlannedCell, ...]
+    cells: tuple[Cell, ...]
     exclusions: tuple[Exclusion, ...]
     sources: tuple[SourceRule, ...]
     require_cuda: str
@@ -311,12 +287,12 @@ class Matrix:
     overlays: Mapping[str, str]
 
     @cached_property
-    def by_id(self) -> Mapping[str, PlannedCell]:
-        return {planned.id: planned for planned in self.cells}
+    def by_id(self) -> Mapping[str, Cell]:
+        return {cell.id: cell for cell in self.cells}
 
-    def overlay_of(self, planned: PlannedCell) -> str | None:
+    def overlay_of(self, cell: Cell) -> str | None:
         """Return the overlay that adds a cell, with its reason; None for cells of matrix.yaml."""
-        file = planned.position.file if planned.position else ""
+        file = cell.position.file if cell.position else ""
         return f"{file}: {self.overlays[file]}" if file in self.overlays else None
 
     def lineage(self, flavour: str) -> tuple[Flavour, ...]:
@@ -338,23 +314,23 @@ class Matrix:
         ]
         return (*own.packages_for(family, **words), *of_target)
 
-    def has_analysis(self, planned: PlannedCell) -> bool:
+    def has_analysis(self, cell: Cell) -> bool:
         """Return whether the cell has an image for code analysis."""
-        family = self.facts.os[planned.cell.os].family.name
+        family = self.facts.os[cell.os].family.name
         return ANALYSIS in self.flavours and bool(self.flavours[ANALYSIS].packages.get(family))
 
-    def components_of(self, planned: PlannedCell, flavour: str) -> tuple[str, ...]:
+    def components_of(self, cell: Cell, flavour: str) -> tuple[str, ...]:
         """Return the components that a flavour and the libraries ask for, with dependencies."""
-        return self._components(planned, flavour, self.libraries)
+        return self._components(cell, flavour, self.libraries)
 
-    def borrowed_components(self, planned: PlannedCell, library: Library) -> frozenset[str]:
+    def borrowed_components(self, cell: Cell, library: Library) -> frozenset[str]:
         """Return the components of the devel image that only other libraries asked for."""
-        own = self._components(planned, "devel", (library,))
-        return frozenset(self.components_of(planned, "devel")) - frozenset(own)
+        own = self._components(cell, "devel", (library,))
+        return frozenset(self.components_of(cell, "devel")) - frozenset(own)
 
     def _components(
-        self, planned: PlannedCell, flavour: str, libraries: Iterable[Library]
+        self, cell: Cell, flavour: str, libraries: Iterable[Library]
     ) -> tuple[str, ...]:
         requested = [name for step in self.lineage(flavour) for name in step.components]
         requested += [name for library in libraries for name in library.components]
-        return self.facts.with_needs(requested, planned.cell.cuda)
+        return self.facts.with_needs(requested, cell.cuda)

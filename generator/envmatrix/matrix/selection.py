@@ -11,9 +11,9 @@ from functools import lru_cache
 from envmatrix.errors import ConfigurationError, NothingSelected, Position, Problem
 from envmatrix.facts.versions import version_key
 from envmatrix.matrix import short_names as names
-from envmatrix.matrix.cells import AXES, Cell, parse_cell, sort_key
+from envmatrix.matrix.cells import AXES, Candidate, Cell, parse_cell, sort_key
 from envmatrix.matrix.compatibility import Verdict, trace
-from envmatrix.matrix.model import Exclusion, Library, Matrix, PlannedCell, named_source
+from envmatrix.matrix.model import Exclusion, Library, Matrix, named_source
 from envmatrix.suggestions import did_you_mean
 
 NOT_LISTED = "not listed in matrix.yaml"
@@ -24,7 +24,7 @@ class Explanation:
     """The reason that a cell is in the matrix or not; `verdicts` are of all rules, passed or
     not."""
 
-    cell: Cell
+    cell: Candidate
     present: bool
     reason: str
     verdicts: tuple[Verdict, ...]
@@ -35,33 +35,32 @@ class Explanation:
 
 @lru_cache(maxsize=8)
 def short_names(matrix: Matrix) -> Mapping[str, Cell]:
-    cells = [planned.cell for planned in matrix.cells]
-    return names.assign_short_names(cells, matrix.aliases, matrix.defaults, matrix.axes["os"])
+    return names.assign_short_names(
+        matrix.cells, matrix.aliases, matrix.defaults, matrix.axes["os"]
+    )
 
 
-def find_cell(matrix: Matrix, name: str) -> PlannedCell:
+def find_cell(matrix: Matrix, name: str) -> Cell:
     """Return the cell with an id or a short name. Raise ConfigurationError with the reason if it is
     not in the matrix."""
-    planned = _planned(matrix, name)
-    if planned is None:
+    cell = _cell(matrix, name)
+    if cell is None:
         raise ConfigurationError(_refusal(matrix, name))
-    return planned
+    return cell
 
 
-def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[PlannedCell, ...]:
+def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[Cell, ...]:
     """Return cells whose id, environment or a short name matches any of the globs; all without
     globs. Raise NothingSelected for a glob without a match."""
     if not patterns:
         return matrix.cells
     chosen = select_in_any([matrix], patterns)
-    return tuple(planned for planned in matrix.cells if planned.cell in chosen)
+    return tuple(cell for cell in matrix.cells if cell in chosen)
 
 
-def is_for(library: Library, cell: PlannedCell, matrix: Matrix) -> bool:
+def is_for(library: Library, cell: Cell, matrix: Matrix) -> bool:
     """Return whether a library is compiled in a cell."""
-    return library.suits(cell.cell.arch) and (
-        not library.cells or cell in select(matrix, library.cells)
-    )
+    return library.suits(cell.arch) and (not library.cells or cell in select(matrix, library.cells))
 
 
 def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Cell]:
@@ -79,67 +78,64 @@ def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Ce
 
 
 def explain(matrix: Matrix, name: str) -> Explanation:
-    planned = _planned(matrix, name)
-    if planned is not None:
-        return _explain_present(matrix, planned)
-    cell = _absent_cell(matrix, name)
-    if cell is None:
+    if cell := _cell(matrix, name):
+        return _explain_present(matrix, cell)
+    absent = _absent_cell(matrix, name)
+    if absent is None:
         raise ConfigurationError(_refusal(matrix, name))
-    exclusion = _exclusions(matrix).get(cell)
-    verdicts = _trace(matrix, cell)
+    exclusion = _exclusions(matrix).get(absent)
+    verdicts = _trace(matrix, absent)
     return Explanation(
-        cell=cell,
+        cell=absent,
         present=False,
         reason=exclusion.reason if exclusion else _absent_reason(verdicts),
         verdicts=verdicts,
         position=exclusion.position if exclusion else None,
         names=(),
-        nearest=_nearest(matrix, cell),
+        nearest=_nearest(matrix, absent),
     )
 
 
-def _trace(matrix: Matrix, cell: Cell) -> tuple[Verdict, ...]:
+def _trace(matrix: Matrix, cell: Candidate) -> tuple[Verdict, ...]:
     source = named_source(cell, matrix.sources)
     return trace(cell, matrix.facts, source, matrix.components)
 
 
-def _explain_present(matrix: Matrix, planned: PlannedCell) -> Explanation:
-    cell = planned.cell
+def _explain_present(matrix: Matrix, cell: Cell) -> Explanation:
     return Explanation(
         cell=cell,
         present=True,
-        reason=_present_reason(matrix, planned),
+        reason=_present_reason(matrix, cell),
         verdicts=_trace(matrix, cell),
-        position=planned.position,
+        position=cell.position,
         names=tuple(name for name, named in short_names(matrix).items() if named == cell),
         nearest=None,
     )
 
 
-def _present_reason(matrix: Matrix, planned: PlannedCell) -> str:
-    if overlay := matrix.overlay_of(planned):
+def _present_reason(matrix: Matrix, cell: Cell) -> str:
+    if overlay := matrix.overlay_of(cell):
         return f"added by {overlay}"
-    return "included in matrix.yaml" if planned.included else "on the axes of matrix.yaml"
+    return "included in matrix.yaml" if cell.included else "on the axes of matrix.yaml"
 
 
-def _planned(matrix: Matrix, name: str) -> PlannedCell | None:
-    cell = short_names(matrix).get(name)
-    return matrix.by_id.get(cell.id if cell else name)
+def _cell(matrix: Matrix, name: str) -> Cell | None:
+    return short_names(matrix).get(name) or matrix.by_id.get(name)
 
 
-def _absent_cell(matrix: Matrix, name: str) -> Cell | None:
+def _absent_cell(matrix: Matrix, name: str) -> Candidate | None:
     """Return the cell that `name` would mean if every cell of the product existed."""
     return _absent_names(matrix).get(name) or parse_cell(name)
 
 
 @lru_cache(maxsize=8)
-def _absent_names(matrix: Matrix) -> Mapping[str, Cell]:
+def _absent_names(matrix: Matrix) -> Mapping[str, Candidate]:
     cells = [exclusion.cell for exclusion in matrix.exclusions]
     return names.assign_short_names(cells, matrix.aliases, matrix.defaults, matrix.axes["os"])
 
 
 @lru_cache(maxsize=8)
-def _exclusions(matrix: Matrix) -> Mapping[Cell, Exclusion]:
+def _exclusions(matrix: Matrix) -> Mapping[Candidate, Exclusion]:
     return {exclusion.cell: exclusion for exclusion in matrix.exclusions}
 
 
@@ -169,13 +165,12 @@ def _absent_reason(verdicts: Iterable[Verdict]) -> str:
     return "; and ".join([NOT_LISTED, *failed[:1]])
 
 
-def _nearest(matrix: Matrix, cell: Cell) -> Cell | None:
+def _nearest(matrix: Matrix, cell: Candidate) -> Cell | None:
     """Return the cell with the fewest axes changed, and of those the closest versions."""
-    cells = (planned.cell for planned in matrix.cells)
-    return min(cells, key=lambda other: _distance(cell, other), default=None)
+    return min(matrix.cells, key=lambda other: _distance(cell, other), default=None)
 
 
-def _distance(cell: Cell, other: Cell) -> tuple[object, ...]:
+def _distance(cell: Candidate, other: Candidate) -> tuple[object, ...]:
     changed = sum(getattr(cell, axis) != getattr(other, axis) for axis in AXES)
     # The architecture is the hardest to change, so it is changed last.
     return (
@@ -203,8 +198,8 @@ def _split(patterns: Iterable[str]) -> list[str]:
 def _named_cells(matrix: Matrix) -> list[tuple[str, Cell]]:
     """Return every name that a pattern can match, with its cell."""
     named_cells = list(short_names(matrix).items())
-    for planned in matrix.cells:
-        named_cells += [(planned.id, planned.cell), (planned.cell.environment, planned.cell)]
+    for cell in matrix.cells:
+        named_cells += [(cell.id, cell), (cell.environment, cell)]
     return named_cells
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from typing import TypeVar
 
 from envmatrix.facts.versions import version_key
-from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.cells import Candidate
 from envmatrix.matrix.model import CellAlias, NameDefaults
 
+_Cell = TypeVar("_Cell", bound=Candidate)
 _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 def assign_short_names(
-    cells: Sequence[Cell],
+    cells: Sequence[_Cell],
     aliases: Mapping[str, CellAlias],
     defaults: NameDefaults,
     os_order: Sequence[str],
-) -> dict[str, Cell]:
+) -> dict[str, _Cell]:
     """Return the cell of each short name; an alias overrides a generated name."""
     ranks = _os_ranks(defaults, os_order)
     named = ((name, cell) for cell in cells for name in generated_names(cell, defaults))
@@ -27,7 +29,7 @@ def assign_short_names(
     return names
 
 
-def generated_names(cell: Cell, defaults: NameDefaults) -> Iterator[str]:
+def generated_names(cell: Candidate, defaults: NameDefaults) -> Iterator[str]:
     """Yield all short names that the cell could have: `cuda12`, `cuda12.4`, ... before the arch."""
     cudas = [f"cuda{version}" for version in _prefixes(cell.cuda)]
     cudnns = [f"-cudnn{version}" for version in _prefixes(cell.cudnn)] if cell.cudnn else [""]
@@ -38,10 +40,10 @@ def generated_names(cell: Cell, defaults: NameDefaults) -> Iterator[str]:
 def alias_cells(
     name: str,
     alias: CellAlias,
-    cells: Iterable[Cell],
+    cells: Iterable[_Cell],
     defaults: NameDefaults,
     os_order: Sequence[str],
-) -> dict[str, Cell]:
+) -> dict[str, _Cell]:
     """Return the names of one alias, with the cell of each."""
     matching = [cell for cell in cells if _matches(alias, cell)]
     if alias.arch is not None:
@@ -51,7 +53,7 @@ def alias_cells(
     return _best(named, _os_ranks(defaults, os_order))
 
 
-def _matches(alias: CellAlias, cell: Cell) -> bool:
+def _matches(alias: CellAlias, cell: Candidate) -> bool:
     return (
         (alias.cuda, alias.cudnn) == (cell.cuda, cell.cudnn)
         and alias.os in (None, cell.os)
@@ -59,7 +61,7 @@ def _matches(alias: CellAlias, cell: Cell) -> bool:
     )
 
 
-def _with_arch(stem: str, cell: Cell, defaults: NameDefaults) -> Iterator[str]:
+def _with_arch(stem: str, cell: Candidate, defaults: NameDefaults) -> Iterator[str]:
     yield f"{stem}-{cell.arch}"
     if cell.arch == defaults.arch:
         yield stem
@@ -78,8 +80,8 @@ def _os_ranks(defaults: NameDefaults, os_order: Sequence[str]) -> dict[str, int]
     return {**ranks, defaults.os: 0} if defaults.os else ranks
 
 
-def _best(named: Iterable[tuple[str, Cell]], ranks: Mapping[str, int]) -> dict[str, Cell]:
-    best: dict[str, tuple[_Rank, Cell]] = {}
+def _best(named: Iterable[tuple[str, _Cell]], ranks: Mapping[str, int]) -> dict[str, _Cell]:
+    best: dict[str, tuple[_Rank, _Cell]] = {}
     for name, cell in named:
         rank = ranks[cell.os], version_key(cell.cuda), version_key(cell.cudnn or "")
         if name not in best or rank > best[name][0]:

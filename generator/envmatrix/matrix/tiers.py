@@ -13,8 +13,8 @@ from itertools import combinations
 from typing import TypeAlias
 
 from envmatrix.errors import NothingSelected
-from envmatrix.matrix.cells import AXES, TIERS, Cell, sort_key
-from envmatrix.matrix.model import Budget, Matrix, PlannedCell
+from envmatrix.matrix.cells import AXES, TIERS, Candidate, Cell, sort_key
+from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.selection import select
 
 Combination: TypeAlias = tuple[tuple[str, str], ...]
@@ -30,7 +30,7 @@ _WORDS = {2: "pair", 3: "triple"}
 class Choice:
     """A cell of a tier; `gpu` is true if the budget has a GPU for its tests."""
 
-    planned: PlannedCell
+    cell: Cell
     reason: str
     gpu: bool
 
@@ -63,27 +63,24 @@ def tier_of(matrix: Matrix, name: str) -> TierCells:
     chosen, budget = _choose(matrix, name), matrix.tiers.get(name)
     can_use_gpu = [cell for cell in chosen if cell.arch == GPU_ARCH]
     with_gpu = set(can_use_gpu[: budget.gpu_jobs] if budget else can_use_gpu)
-    choices = tuple(
-        Choice(matrix.by_id[cell.id], reason, cell in with_gpu) for cell, reason in chosen.items()
-    )
+    choices = tuple(Choice(cell, reason, cell in with_gpu) for cell, reason in chosen.items())
     return TierCells(name, choices, tuple(_coverage(matrix, chosen, size) for size in _SIZES[name]))
 
 
 def always_cells(matrix: Matrix, budget: Budget) -> tuple[Cell, ...]:
     """Return the cells that a tier must have (`always`)."""
-    cells = select(matrix, budget.always) if budget.always else ()
-    return tuple(planned.cell for planned in cells)
+    return select(matrix, budget.always) if budget.always else ()
 
 
-def tiers_with(matrix: Matrix, cell: Cell) -> tuple[str, ...]:
+def tiers_with(matrix: Matrix, cell: Candidate) -> tuple[str, ...]:
     """Return the names of the tiers with `cell`."""
     return tuple(name for name in TIERS if cell in _choose(matrix, name))
 
 
-def choices_among(tier: TierCells, cells: Iterable[PlannedCell]) -> tuple[Choice, ...]:
+def choices_among(tier: TierCells, cells: Iterable[Cell]) -> tuple[Choice, ...]:
     """Return the choices of `tier` for `cells`. Raise NothingSelected if there are none."""
-    selected = {planned.cell for planned in cells}
-    choices = tuple(choice for choice in tier.choices if choice.planned.cell in selected)
+    selected = set(cells)
+    choices = tuple(choice for choice in tier.choices if choice.cell in selected)
     if not choices:
         hint = f"see what it has: `envmatrix plan --tier {tier.name}`"
         raise NothingSelected(f"tier `{tier.name}` has none of the selected cells", hint=hint)
@@ -92,7 +89,7 @@ def choices_among(tier: TierCells, cells: Iterable[PlannedCell]) -> tuple[Choice
 
 def _choose(matrix: Matrix, name: str) -> dict[Cell, str]:
     """Return the cells of a tier with the reason for each, those of the tier before it first."""
-    cells = [planned.cell for planned in matrix.cells]
+    cells = matrix.cells
     if name not in matrix.tiers:
         return dict.fromkeys(cells, "every cell")
     chosen: dict[Cell, str] = {}
@@ -135,7 +132,7 @@ def _reason(size: int, count: int) -> str:
 
 
 def _coverage(matrix: Matrix, chosen: Iterable[Cell], size: int) -> Coverage:
-    occurring = _occurring([planned.cell for planned in matrix.cells], size)
+    occurring = _occurring(matrix.cells, size)
     covered = set(_occurring(chosen, size))
     uncovered = tuple(combination for combination in occurring if combination not in covered)
     return Coverage(f"{_WORDS[size]}s", len(occurring), uncovered)

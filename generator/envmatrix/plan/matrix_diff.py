@@ -10,7 +10,7 @@ from typing import Literal
 from envmatrix.lock.libraries import source_set, wheels_prefix
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.matrix.cells import AXES, Cell, sort_key
-from envmatrix.matrix.model import Exclusion, Library, Matrix, PlannedCell
+from envmatrix.matrix.model import Exclusion, Library, Matrix
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class State:
     lock: Lock
 
     @cached_property
-    def exclusions(self) -> Mapping[Cell, Exclusion]:
-        return {exclusion.cell: exclusion for exclusion in self.matrix.exclusions}
+    def exclusions(self) -> Mapping[str, Exclusion]:
+        return {exclusion.cell.id: exclusion for exclusion in self.matrix.exclusions}
 
     @cached_property
     def axes(self) -> Mapping[str, Collection[str | None]]:
         """The values of the product: without those that only included cells have."""
-        cells = [planned.cell for planned in self.matrix.cells if not planned.included]
-        product = (*cells, *self.exclusions)
+        excluded = [exclusion.cell for exclusion in self.matrix.exclusions]
+        product = [*excluded, *(cell for cell in self.matrix.cells if not cell.included)]
         return {axis: {getattr(cell, axis) for cell in product} for axis in AXES}
 
 
@@ -43,15 +43,15 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
     """Return the cells that come, go and change, without unchanged ones."""
     old, new = before.matrix.by_id, after.matrix.by_id
     comes = [
-        Change(new[name].cell, "comes", (_arrival(new[name], before, after),))
+        Change(new[name], "comes", (_arrival(new[name], before, after),))
         for name in new.keys() - old.keys()
     ]
     goes = [
-        Change(old[name].cell, "goes", (_departure(old[name], after),))
+        Change(old[name], "goes", (_departure(old[name], after),))
         for name in old.keys() - new.keys()
     ]
     stays = [
-        Change(new[name].cell, "changes", tuple(_differences(old[name], new[name], before, after)))
+        Change(new[name], "changes", tuple(_differences(old[name], new[name], before, after)))
         for name in old.keys() & new.keys()
     ]
     groups = comes, goes, [change for change in stays if change.reasons]
@@ -90,24 +90,24 @@ def _wheels(library: Library, lock: Lock) -> Mapping[str, PackageSet]:
     return {key: wheels for key, wheels in lock.sets.items() if key.startswith(prefix)}
 
 
-def _arrival(planned: PlannedCell, before: State, after: State) -> str:
-    overlay = after.matrix.overlay_of(planned)
+def _arrival(cell: Cell, before: State, after: State) -> str:
+    overlay = after.matrix.overlay_of(cell)
     by = f" by {overlay}" if overlay else ""
-    if planned.included:
+    if cell.included:
         return f"included{by}"
-    if exclusion := before.exclusions.get(planned.cell):
+    if exclusion := before.exclusions.get(cell.id):
         was = "excluded" if exclusion.rule == "exclude" else "impossible"
         return f"no longer {was}: {exclusion.reason}"
-    return f"added to {_describe_missing_axes(planned.cell, before)}{by}"
+    return f"added to {_describe_missing_axes(cell, before)}{by}"
 
 
-def _departure(planned: PlannedCell, after: State) -> str:
-    if exclusion := after.exclusions.get(planned.cell):
+def _departure(cell: Cell, after: State) -> str:
+    if exclusion := after.exclusions.get(cell.id):
         verb = "excluded" if exclusion.rule == "exclude" else "cannot exist"
         return f"{verb}: {exclusion.reason}"
-    if planned.included:
+    if cell.included:
         return "no longer included"
-    return f"removed from {_describe_missing_axes(planned.cell, after)}"
+    return f"removed from {_describe_missing_axes(cell, after)}"
 
 
 def _describe_missing_axes(cell: Cell, state: State) -> str:
@@ -115,7 +115,7 @@ def _describe_missing_axes(cell: Cell, state: State) -> str:
     return " and ".join(f"axis `{axis}`" for axis in missing)
 
 
-def _differences(old: PlannedCell, new: PlannedCell, before: State, after: State) -> Iterator[str]:
+def _differences(old: Cell, new: Cell, before: State, after: State) -> Iterator[str]:
     was, now = _traits(old, before.matrix), _traits(new, after.matrix)
     for trait in was:
         if was[trait] != now[trait]:
@@ -128,13 +128,13 @@ def _differences(old: PlannedCell, new: PlannedCell, before: State, after: State
         yield "now locked"
 
 
-def _traits(planned: PlannedCell, matrix: Matrix) -> Mapping[str, str]:
-    toolchain = planned.toolchain
+def _traits(cell: Cell, matrix: Matrix) -> Mapping[str, str]:
+    toolchain = cell.toolchain
     return {
         "gcc": toolchain.gcc,
         "source": " ".join(filter(None, (toolchain.cuda.source, toolchain.cuda.suite))),
         "sm": ", ".join(toolchain.sm),
-        "base": toolchain.cuda.image or matrix.bases.get(planned.cell.os, "bootstrapped"),
+        "base": toolchain.cuda.image or matrix.bases.get(cell.os, "bootstrapped"),
     }
 
 

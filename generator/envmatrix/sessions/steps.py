@@ -14,7 +14,8 @@ from envmatrix.engine.containers import ContainerSpec, Limits, Mount
 from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
-from envmatrix.matrix.model import Library, PlannedCell
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.model import Library
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
@@ -58,7 +59,7 @@ class Workplace:
     any, and `caches` the directory of the caches of the library's trust group; `sdk` the directory
     of the licensed SDK that its target needs, if it needs one."""
 
-    cell: PlannedCell
+    cell: Cell
     library: Library
     root: Path
     source: Path
@@ -74,7 +75,7 @@ class Workplace:
 
     @property
     def target(self) -> Target:
-        return TARGETS[self.cell.cell.arch]
+        return TARGETS[self.cell.arch]
 
     @property
     def directory(self) -> Path:
@@ -254,7 +255,7 @@ def _with_equal_objects(place: Workplace, environment: Mapping[str, str]) -> Map
     files, which are random unless the files are beside the object. The library's own flags for
     nvcc's command line are kept."""
     flags = environment.get("NVCC_APPEND_FLAGS", "")
-    is_old = version_key(place.cell.cell.cuda) < _WITH_OBJECT_DIRECTORY
+    is_old = version_key(place.cell.cuda) < _WITH_OBJECT_DIRECTORY
     if is_old or not set(flags.split()).isdisjoint(_OBJECT_DIRECTORY):
         return environment
     return {**environment, "NVCC_APPEND_FLAGS": f"{flags} {_OBJECT_DIRECTORY[0]}".strip()}

@@ -9,8 +9,8 @@ from tests.fakes import matrix_of
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS, Target
-from envmatrix.matrix.cells import parse_cell
-from envmatrix.matrix.compatibility import HOST_RULES, Impossible, Toolchain, check, trace
+from envmatrix.matrix.cells import Toolchain, parse_cell
+from envmatrix.matrix.compatibility import HOST_RULES, Impossible, check, trace
 from envmatrix.matrix.model import Matrix
 
 

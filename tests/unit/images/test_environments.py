@@ -46,7 +46,7 @@ def test_a_cell_with_cuda_from_elsewhere_crosses_with_the_compiler_from_there(
 def test_cells_that_differ_in_architecture_only_are_one_environment(
     matrix: Matrix, planned: dict[str, Environment]
 ) -> None:
-    assert set(planned) == {cell.cell.environment for cell in matrix.cells}
+    assert set(planned) == {cell.environment for cell in matrix.cells}
     assert planned[BOTH].arches == ("amd64", "arm64")
 
 

@@ -23,9 +23,7 @@ from envmatrix.lock.requests import all_requests, words_of
 from envmatrix.lock.resolution import upgrade_rule
 from envmatrix.lock.resolvers.pins import Manifest, pins, shipped_versions
 from envmatrix.lock.resolvers.redist import Redist
-from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.compatibility import CudaSource, Toolchain
-from envmatrix.matrix.model import PlannedCell
+from envmatrix.matrix.cells import Cell, CudaSource, Toolchain
 
 BESIDE = Path(__file__).parents[4] / "shared/redist/cuda"
 
@@ -272,7 +270,7 @@ def as_rpm() -> Recipes:
 def companions(release: str, cudnn: str, recipes: Recipes, source: str) -> list[str]:
     """cuDNN and NCCL of a cell, as its recipes ask for them."""
     toolchain = Toolchain("12", CudaSource(source, None), None, source, ())
-    words = words_of(PlannedCell(Cell(release, cudnn, "debian12", "x86_64"), toolchain), recipes)
+    words = words_of(Cell(release, cudnn, "debian12", "x86_64", toolchain), recipes)
     found = [*recipes.of_cudnn(source, cudnn).values()]
     found += recipes.of(source, ("nccl",), "runtime")
     return [package.format_map(words) for recipe in found for package in recipe.take]

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envmatrix.facts.targets import package_triplet
-from envmatrix.matrix.cells import ARCHES, Cell, parse_cell, sort_key
+from envmatrix.matrix.cells import ARCHES, Candidate, parse_cell, sort_key
 
 VERSIONS = st.from_regex(r"[0-9]{1,2}\.[0-9]{1,2}(\.[0-9])?", fullmatch=True)
 CELLS = st.builds(
-    Cell,
+    Candidate,
     VERSIONS,
     st.none() | VERSIONS,
     st.sampled_from(["debian12", "ubuntu24.04"]),
@@ -18,7 +18,7 @@ CELLS = st.builds(
 
 
 @given(CELLS)
-def test_an_id_names_its_cell(cell: Cell) -> None:
+def test_an_id_names_its_cell(cell: Candidate) -> None:
     assert parse_cell(cell.id) == cell
 
 
@@ -29,7 +29,7 @@ def test_other_text_is_no_id(text: str) -> None:
 
 def test_cells_sort_by_version_not_by_letter() -> None:
     cells = [
-        Cell(cuda, cudnn, "debian12", "x86_64")
+        Candidate(cuda, cudnn, "debian12", "x86_64")
         for cuda, cudnn in [("9.2", "9.1"), ("12.4", "9.8"), ("12.4", "9.10")]
     ]
     by_letter = sorted(cells)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from envmatrix.facts.model import Facts
-from envmatrix.matrix.cells import parse_cell
-from envmatrix.matrix.compatibility import CudaSource, Impossible, Toolchain, check, trace
+from envmatrix.matrix.cells import CudaSource, Toolchain, parse_cell
+from envmatrix.matrix.compatibility import Impossible, check, trace
 
 
 @pytest.mark.parametrize(

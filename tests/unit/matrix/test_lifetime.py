@@ -6,7 +6,7 @@ import pytest
 
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import EndOfLife
-from envmatrix.matrix.cells import Cell, parse_cell
+from envmatrix.matrix.cells import Candidate, parse_cell
 from envmatrix.matrix.lifetime import ENDING_WITHIN, Lifetime, lifetimes
 
 END = date(2026, 7, 11)
@@ -19,7 +19,7 @@ def lifetime(lts: date | None = None, replacement: str | None = None) -> Lifetim
     return Lifetime("debian12", "security support", eol, replacement)
 
 
-def cells(*cell_ids: str) -> list[Cell]:
+def cells(*cell_ids: str) -> list[Candidate]:
     return [cell for cell_id in cell_ids if (cell := parse_cell(cell_id))]
 
 

@@ -349,7 +349,7 @@ def test_a_tier_has_what_overlays_include_and_selectors_mean() -> None:
         'tiers: {pr: {jobs: 3, always: ["cuda13.5-*"]}}\n',
         rest="tiers: {pr: {jobs: 2}}\n",
     )
-    chosen = [(choice.planned.id, choice.reason) for choice in tier_of(matrix, "pr").choices]
+    chosen = [(choice.cell.id, choice.reason) for choice in tier_of(matrix, "pr").choices]
     assert chosen == [
         ("cuda13.5-debian12-x86_64", "always"),
         ("cuda11.8-debian12-aarch64", "endpoint"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.matrix.cells import ARCHES, Cell
+from envmatrix.matrix.cells import ARCHES, Candidate
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.tiers import tier_of
@@ -59,27 +59,27 @@ def matrix() -> Matrix:
     return load_matrix(DIRECTORY)
 
 
-def published() -> Iterator[Cell]:
+def published() -> Iterator[Candidate]:
     letters = {arch[0]: arch for arch in ARCHES}
     for releases, groups in PUBLISHED.items():
         systems = [system.split() for system in ", ".join(groups).split(", ")]
         for release in releases.split():
             for os, arches in systems:
-                yield from (Cell(release, None, os, letters[letter]) for letter in arches)
+                yield from (Candidate(release, None, os, letters[letter]) for letter in arches)
 
 
 def test_the_example_has_the_cells_that_nvidia_published(matrix: Matrix) -> None:
     expected = list(published())
     assert len(expected) == 535
     assert len({cell.cuda for cell in expected}) == 35
-    assert sorted(planned.cell for planned in matrix.cells) == sorted(expected)
+    assert sorted(cell.id for cell in matrix.cells) == sorted(cell.id for cell in expected)
 
 
 def test_each_of_them_takes_cuda_from_nvidias_repository_for_its_system(matrix: Matrix) -> None:
     for planned in matrix.cells:
-        repository = matrix.facts.os[planned.cell.os].nvidia_repository
+        repository = matrix.facts.os[planned.os].nvidia_repository
         assert repository is not None
-        source = "nvidia-apt" if planned.cell.os.startswith("ubuntu") else "nvidia-dnf"
+        source = "nvidia-apt" if planned.os.startswith("ubuntu") else "nvidia-dnf"
         assert planned.toolchain.cuda.source == source
         assert planned.toolchain.cuda.suite == repository.suite
 
@@ -93,7 +93,7 @@ def test_nearly_every_release_on_a_system_needs_a_job_of_its_own(matrix: Matrix)
     all_jobs = Budget(jobs=535, gpu_jobs=1)
     tier = tier_of(replace(matrix, tiers={"pr": all_jobs, "nightly": all_jobs}), "pr")
     assert tier.coverage[0].uncovered == ()
-    assert len({(its.cell.cuda, its.cell.os) for its in matrix.cells}) == 289
+    assert len({(cell.cuda, cell.os) for cell in matrix.cells}) == 289
     assert len(tier.choices) == 292
 
 

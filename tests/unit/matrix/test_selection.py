@@ -39,9 +39,9 @@ def test_a_short_name_takes_another_os_where_the_default_has_no_cell(matrix_of: 
 def test_an_alias_overrides_the_newest_version(matrix_of: MatrixOf) -> None:
     rest = 'include: [{cuda: "13.0", os: debian12, arch: x86_64}, '
     rest += '{cuda: "13.5", os: debian12, arch: x86_64}]\n'
-    assert find_cell(matrix_of(rest), "cuda13-x86_64").cell.cuda == "13.5"
+    assert find_cell(matrix_of(rest), "cuda13-x86_64").cuda == "13.5"
     rest += 'aliases: {cuda13: {cuda: "13.0"}, stable: {cuda: "12.4", arch: x86_64}}\n'
-    assert find_cell(matrix_of(rest), "cuda13-x86_64").cell.cuda == "13.0"
+    assert find_cell(matrix_of(rest), "cuda13-x86_64").cuda == "13.0"
     assert find_cell(matrix_of(rest), "stable").id == "cuda12.4-debian12-x86_64"
 
 
@@ -161,5 +161,5 @@ def test_a_cell_that_nobody_listed_is_explained_by_the_same_rules(shipped: Matri
 
 
 def test_no_short_name_is_an_id_or_an_environment(shipped: Matrix) -> None:
-    taken = {n for p in shipped.cells for n in (p.id, p.cell.environment)}
+    taken = {n for p in shipped.cells for n in (p.id, p.environment)}
     assert not taken & set(short_names(shipped))

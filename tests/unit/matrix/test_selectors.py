@@ -76,22 +76,22 @@ def problems_of(matrix_of: MatrixOf, *arguments: str) -> list[tuple[str, str | N
 def test_a_selector_stands_for_releases_that_a_source_has_in_full(
     matrix_of: MatrixOf, cuda: str, releases: list[str]
 ) -> None:
-    assert [planned.cell.cuda for planned in matrix_of(cuda).cells] == releases
+    assert [planned.cuda for planned in matrix_of(cuda).cells] == releases
 
 
 def test_a_new_release_moves_what_selectors_stand_for(matrix_of: MatrixOf) -> None:
     later = known("11.8", "12.4", "12.9", "12.10", "13.0", "13.1")
     cells = matrix_of("[12.x, latest]", "", later).cells
-    assert [planned.cell.cuda for planned in cells] == ["12.10", "13.1"]
+    assert [planned.cuda for planned in cells] == ["12.10", "13.1"]
 
 
 def test_the_only_release_is_both_the_oldest_and_the_latest(matrix_of: MatrixOf) -> None:
     cells = matrix_of("[minmax]", "", known("13.0")).cells
-    assert [planned.cell.cuda for planned in cells] == ["13.0"]
+    assert [planned.cuda for planned in cells] == ["13.0"]
 
 
 def test_a_cell_stands_where_its_selector_does(matrix_of: MatrixOf) -> None:
-    positions = {planned.cell.cuda: str(planned.position) for planned in
+    positions = {planned.cuda: str(planned.position) for planned in
                  matrix_of('["12.4", minmax]').cells}  # fmt: skip
     assert positions == {
         "11.8": "matrix.yaml:3:18",

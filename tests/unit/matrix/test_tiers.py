@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.matrix.cells import AXES, TIERS, Cell, sort_key
-from envmatrix.matrix.model import Budget, Matrix, PlannedCell
+from envmatrix.matrix.cells import AXES, TIERS, Cell, CudaSource, Toolchain, sort_key
+from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.tiers import TierCells, tier_of
 
 MatrixOf = Callable[[str], Matrix]
 REPOSITORY = Path(__file__).parents[3]
 
 GRID = product(["9.8", "9.10", "10.0"], [None, "9.0", "9.1"], ["a", "b"], ["aarch64", "x86_64"])
-CELLS = [Cell(*values) for values in GRID]
+TOOLCHAIN = Toolchain("12", CudaSource("pypi", None), None, None, ("90",))
+CELLS = [Cell(*values, TOOLCHAIN) for values in GRID]
 NO_LIMIT = Budget(jobs=999, gpu_jobs=999)
 COUNTS = st.integers(1, 12)
 
@@ -33,16 +34,18 @@ def of(
     shipped: Matrix, cells: list[Cell], pr: Budget = NO_LIMIT, nightly: Budget = NO_LIMIT
 ) -> Matrix:
     """A matrix of any cells at all, whether they can exist or not."""
-    toolchain = shipped.cells[0].toolchain
-    planned = tuple(PlannedCell(cell, toolchain) for cell in sorted(cells, key=sort_key))
     axes = {**shipped.axes, "os": ("a", "b")}
     return replace(
-        shipped, cells=planned, axes=axes, aliases={}, tiers={"pr": pr, "nightly": nightly}
+        shipped,
+        cells=tuple(sorted(cells, key=sort_key)),
+        axes=axes,
+        aliases={},
+        tiers={"pr": pr, "nightly": nightly},
     )
 
 
 def cells_of(tier: TierCells) -> list[Cell]:
-    return [choice.planned.cell for choice in tier.choices]
+    return [choice.cell for choice in tier.choices]
 
 
 def parts(cell: Cell, size: int) -> set[tuple[tuple[str, str | None], ...]]:
@@ -96,7 +99,7 @@ def test_each_cell_covers_something_new_or_is_asked_for(
     matrix = of(shipped, cells, Budget(999, 0, always))
     before: list[Cell] = []
     for choice in tier_of(matrix, "nightly").choices:
-        cell = choice.planned.cell
+        cell = choice.cell
         news = {size: len(parts(cell, size) - covered(before, size)) for size in (2, 3)}
         assert (choice.reason == "always") == (cell.id in always)
         assert choice.reason in {
@@ -131,7 +134,7 @@ def test_the_order_of_hashes_does_not_matter() -> None:
 
 def test_endpoints_come_first_and_versions_count_as_numbers(shipped: Matrix) -> None:
     choices = tier_of(of(shipped, CELLS), "pr").choices
-    assert [(choice.planned.id, choice.reason) for choice in choices[:3]] == [
+    assert [(choice.cell.id, choice.reason) for choice in choices[:3]] == [
         ("cuda9.8-a-aarch64", "endpoint"),
         ("cuda10.0-cudnn9.1-b-x86_64", "endpoint"),
         ("cuda9.10-cudnn9.0-a-x86_64", "covers 6 pairs"),
@@ -141,7 +144,7 @@ def test_endpoints_come_first_and_versions_count_as_numbers(shipped: Matrix) -> 
 def test_what_is_always_there_comes_first(matrix_of: MatrixOf) -> None:
     matrix = matrix_of("tiers: {pr: {jobs: 3, always: [cuda12-x86_64]}}\n")
     choices = tier_of(matrix, "pr").choices
-    assert [(choice.planned.id, choice.reason) for choice in choices] == [
+    assert [(choice.cell.id, choice.reason) for choice in choices] == [
         ("cuda12.4-debian12-x86_64", "always"),
         ("cuda11.8-debian12-aarch64", "endpoint"),
         ("cuda12.4-debian13-x86_64", "endpoint"),
@@ -150,10 +153,10 @@ def test_what_is_always_there_comes_first(matrix_of: MatrixOf) -> None:
 
 def test_a_gpu_goes_to_the_first_cells_that_can_use_one(shipped: Matrix) -> None:
     matrix = of(shipped, CELLS, Budget(jobs=9, gpu_jobs=2))
-    able = [c for c in tier_of(matrix, "pr").choices if c.planned.cell.arch == "x86_64"]
+    able = [c for c in tier_of(matrix, "pr").choices if c.cell.arch == "x86_64"]
     assert [choice.gpu for choice in able] == [True, True, *[False] * (len(able) - 2)]
     weekly = tier_of(matrix, "weekly").choices
-    assert all(choice.gpu == (choice.planned.cell.arch == "x86_64") for choice in weekly)
+    assert all(choice.gpu == (choice.cell.arch == "x86_64") for choice in weekly)
 
 
 @pytest.mark.parametrize(

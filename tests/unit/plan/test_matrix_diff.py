@@ -176,7 +176,7 @@ def test_another_host_compiler_is_told(state: States) -> None:
 def test_a_cell_that_facts_rule_out_is_told_with_the_rule(state: States) -> None:
     possible = state()
     first, *others = possible.matrix.cells
-    ruled_out = Exclusion(first.cell, "the glibc is too old", "glibc")
+    ruled_out = Exclusion(first, "the glibc is too old", "glibc")
     matrix = replace(possible.matrix, cells=tuple(others), exclusions=(ruled_out,))
     impossible = State(matrix, possible.lock)
     assert told(possible, impossible) == [("goes", CUDA12, ("cannot exist: the glibc is too old",))]

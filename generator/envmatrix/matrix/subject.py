@@ -1,4 +1,4 @@
-"""A cell with the facts about its CUDA release and its operating system."""
+"""A candidate with the facts about its CUDA release and its operating system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from envmatrix.facts.model import Absence, CudaRelease, CudnnProject, CudnnSuppo
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.facts.versions import in_range, version_key
-from envmatrix.matrix.cells import ARCHES, Cell
+from envmatrix.matrix.cells import ARCHES, Candidate
 
 # The source that is an image by digest, which contains CUDA.
 IMAGE = "image"
@@ -18,10 +18,10 @@ IMAGE = "image"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A cell and its facts. `source` is the one that the matrix names for the cell, if any;
+    """A candidate and its facts. `source` is the one that the matrix names for it, if any;
     `components` are those required in its images."""
 
-    cell: Cell
+    cell: Candidate
     release: CudaRelease
     os: OperatingSystem
     facts: Facts
