@@ -19,7 +19,7 @@ from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
-from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.steps import BuildContext
 from envmatrix.sessions.testing import Testing, TestRequest
 
 IMAGE = "envmatrix-test/bazel"
@@ -89,7 +89,7 @@ def execution(engine: docker.DockerClient, image: str, tmp_path: Path) -> Execut
         LibraryTest("bazel"),
         artifacts=("bazel-bin/shapes/libplane.so",),
     )
-    place = Workplace(
+    context = BuildContext(
         cell=cell,
         library=library,
         root=tmp_path,
@@ -100,14 +100,14 @@ def execution(engine: docker.DockerClient, image: str, tmp_path: Path) -> Execut
         names=dict.fromkeys((compiler, runtime), image),
         host_arch="amd64",
     )
-    return Execution(Runner(engine, place, Console(), None), 2)
+    return Execution(Runner(engine, context, Console(), None), 2)
 
 
 def test_bazel_builds_and_its_tests_are_told_one_by_one(execution: Execution) -> None:
     (artifact,) = execution.compile()
     assert (artifact.path.name, artifact.machine) == ("libplane.so", "x86_64")
 
-    tests = execution.place.library.tests
+    tests = execution.context.library.tests
     assert tests is not None
     found = Testing(execution.runner, tests, ()).run(TestRequest(()))
     states = {its.name: its.state for its in found.outcomes}
@@ -117,5 +117,5 @@ def test_bazel_builds_and_its_tests_are_told_one_by_one(execution: Execution) ->
     for number in (1, 2):
         part = Testing(execution.runner, tests, ()).run(TestRequest((), Shard(number, 2)))
         assert len(part.outcomes) == 1
-    with execution.place.build.opened() as build:
+    with execution.context.build.opened() as build:
         build.clear()

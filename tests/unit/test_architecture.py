@@ -272,15 +272,15 @@ def test_a_mount_is_writable_only_where_it_is_an_area() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Path(str(place.build)).read_text()",
-        "Path(place.build)",
-        "open(f'{place.build}/file')",
-        "open('%s/file' % place.build)",
-        "os.listdir(str(self.runner.place.build))",
-        "shutil.rmtree(execution.place.build._path)",
-        "(place.build.surroundings / place.build.name / 'file').unlink()",
+        "Path(str(context.build)).read_text()",
+        "Path(context.build)",
+        "open(f'{context.build}/file')",
+        "open('%s/file' % context.build)",
+        "os.listdir(str(self.runner.context.build))",
+        "shutil.rmtree(execution.context.build._path)",
+        "(context.build.surroundings / context.build.name / 'file').unlink()",
         "Area(Path('/etc')).opened()",
-        "place.build.__str__()",
+        "context.build.__str__()",
         "str(Area(path))",
     ],
 )

@@ -35,7 +35,7 @@ from envmatrix.results.recorder import Recorder, record_run
 from envmatrix.results.records import Revision, Run
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner
-from envmatrix.sessions.steps import Workplace, jobs_for
+from envmatrix.sessions.steps import BuildContext, jobs_for
 from envmatrix.vcs import git
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ class CellSession:
         ):
             return queries.durations(connection, library.name, self.cell.id, before)
 
-    def place(self, library: Library) -> Workplace:
-        return Workplace(
+    def context(self, library: Library) -> BuildContext:
+        return BuildContext(
             cell=self.cell,
             library=library.with_sm(self.cell.toolchain.sm),
             root=self.workspace.root,
@@ -209,8 +209,8 @@ class CellSession:
     ) -> Iterator[tuple[Execution, Recorder]]:
         """Open the execution of the work on a library, and its recorder."""
         image, revision = self.names[self.compiler], self._revision(library)
-        place = self.place(library)
-        with image_store.engine() as client, lock_place(place, verb, self.console):
+        context = self.context(library)
+        with image_store.engine() as client, lock_build(context, verb, self.console):
             containers.sweep(client)
             run = Run(
                 id=str(uuid.uuid4()),
@@ -226,7 +226,7 @@ class CellSession:
                 extent=part.extent,
             )
             with record_run(self.location, run) as recorder:
-                execution = self._execution(client, place, recorder)
+                execution = self._execution(client, context, recorder)
                 execution.runner.clear_privileges()  # of a run that was killed
                 try:
                     yield execution, recorder
@@ -234,21 +234,21 @@ class CellSession:
                     execution.runner.clear_privileges()
 
     def _execution(
-        self, client: docker.DockerClient, place: Workplace, recorder: Recorder
+        self, client: docker.DockerClient, context: BuildContext, recorder: Recorder
     ) -> Execution:
         memory = self._memory()
         jobs = jobs_for(
-            processors(), memory, place.library.build.job_memory, self.cell_options.jobs
+            processors(), memory, context.library.build.job_memory, self.cell_options.jobs
         )
         runner = Runner(
             client,
-            place,
+            context,
             self.console,
             memory,
             on_step=recorder.add_step,
             component_of=self._missing_component,
-            absent_submodules=lambda: _missing_submodules(place.library, self.workspace.root),
-            borrowed=self.workspace.matrix.borrowed_components(self.cell, place.library),
+            absent_submodules=lambda: _missing_submodules(context.library, self.workspace.root),
+            borrowed=self.workspace.matrix.borrowed_components(self.cell, context.library),
         )
         return Execution(runner, jobs)
 
@@ -317,13 +317,13 @@ def _provide_images(
 
 
 @contextmanager
-def lock_place(place: Workplace, verb: str, console: Console) -> Iterator[None]:
+def lock_build(context: BuildContext, verb: str, console: Console) -> Iterator[None]:
     """Lock a library in a cell against other processes; wait for one that works on it."""
-    file = place.directory / ".lock"
+    file = context.directory / ".lock"
 
     def report_wait() -> None:
         owner = file.read_text("utf-8", "replace").strip() or "another process"
-        console.say(f"wait     for {owner}, which works on `{place.library.name}` in this cell")
+        console.say(f"wait     for {owner}, which works on `{context.library.name}` in this cell")
 
     with exclusive(file, report_wait):
         file.write_text(f"`envmatrix run {verb}`, process {os.getpid()}\n", encoding="utf-8")
@@ -335,6 +335,6 @@ def devices_of(execution: Execution) -> Sequence[DeviceRequest]:
     from envmatrix.engine import gpu
 
     device = gpu.choose(gpu.probe_gpu(execution.runner.client))
-    if isinstance(device, gpu.NoGpu) or execution.place.is_emulated:
+    if isinstance(device, gpu.NoGpu) or execution.context.is_emulated:
         return ()
     return (gpu.request(device),)

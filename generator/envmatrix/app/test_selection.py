@@ -47,7 +47,7 @@ def select_by_files(execution: Execution, testing: Testing, files: Sequence[str]
         tests = _list_tests(testing)
     except EnvmatrixError as error:
         return Selection(None, error.message)
-    graph = dependencies(build_of(*ninja), tests, execution.place.tree)
+    graph = dependencies(build_of(*ninja), tests, execution.context.tree)
     return selection(graph, files, testing.tests.ignore)
 
 
@@ -65,7 +65,7 @@ def _changed_files(
 ) -> tuple[Sequence[str], str | None]:
     """Return the files of the library that changed, or why selection by files is not possible. The
     files of a locked source are compared between the lock at the revision and the lock now."""
-    library, root = execution.place.library, session.workspace.root
+    library, root = execution.context.library, session.workspace.root
     diff = compare_revision(session.workspace, since, session.console)
     reason = diff.reason_for(library, session.cell)
     if reason or diff.states is None:
@@ -76,7 +76,7 @@ def _changed_files(
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
     before = source_tree(locked, session.console)
-    return of_library(differing_files(before, execution.place.source), library.path), None
+    return of_library(differing_files(before, execution.context.source), library.path), None
 
 
 def explain(selection: Selection, console: Console, *, every_test: bool) -> None:

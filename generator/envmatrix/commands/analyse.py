@@ -98,18 +98,18 @@ def _print(analysis: Analysis, findings: Sequence[Finding], execution: Execution
         output(f"and {len(new) - _MOST} more")
     counts = Counter(finding.tool for finding in findings)
     shown = ", ".join(f"{count} of {tool}" for tool, count in sorted(counts.items())) or "nothing"
-    sarif = os.path.relpath(execution.place.directory / SARIF)
+    sarif = os.path.relpath(execution.context.directory / SARIF)
     output(f"found {shown}; {len(new)} new; {sarif}")
 
 
 def _require_none(new: Sequence[Finding], execution: Execution) -> None:
     if not new:
         return
-    place = execution.place
+    context = execution.context
     raise StepFailed(
         1,
         "product",
-        f"{len(new)} new findings in `{place.library.name}` in `{place.cell.id}`",
+        f"{len(new)} new findings in `{context.library.name}` in `{context.cell.id}`",
         "mend them, or accept them: `--update-baseline`",
         (),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from envmatrix.app.cell_runs import CellOptions, CellSession, Part, devices_of, lock_place
+from envmatrix.app.cell_runs import CellOptions, CellSession, Part, devices_of, lock_build
 from envmatrix.commands import options
 from envmatrix.commands.cell_work import for_each, skip
 from envmatrix.console import Console, output
@@ -27,7 +27,7 @@ from envmatrix.sessions.execution import Execution, begin_anew
 from envmatrix.sessions.fatbins import device_code, difference, is_probe
 from envmatrix.sessions.outcomes import COUNTED, Artifact, TestOutcome
 from envmatrix.sessions.runner import Skipped, clear_privileges
-from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.steps import BuildContext
 from envmatrix.text import one_line
 
 if TYPE_CHECKING:
@@ -168,14 +168,14 @@ def test_command(
 
     def test(execution: Execution, recorder: Recorder) -> None:
         _compile(execution, recorder)
-        library = execution.place.library
+        library = execution.context.library
         if library.is_only_compiled:
-            execution.place.junit.unlink(missing_ok=True)
+            execution.context.junit.unlink(missing_ok=True)
             output(f"no tests: `{library.name}` has `test: none`")
             return
         if library.tests is None:
             raise Skipped(f"library `{library.name}` has no `test` in matrix.yaml")
-        if execution.place.runtime is None:
+        if execution.context.runtime is None:
             raise Skipped(
                 f"`{cell_options.name}` is compiled; its tests run on hardware of its own only"
             )
@@ -222,7 +222,7 @@ def perf_command(
     session = CellSession.of(cell_options, console)
 
     def measure(execution: Execution, recorder: Recorder) -> None:
-        if execution.place.is_emulated:
+        if execution.context.is_emulated:
             here = "a machine of its own architecture"
             raise Skipped(f"`{cell_options.name}` can be measured only on {here}")
         _compile(execution, recorder)
@@ -240,11 +240,11 @@ def shell_command(*, cell_options: CellOptions, console: Console) -> None:
         raise EnvmatrixError(
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
         )
-    place = session.place(session.libraries[0])
-    with image_store.engine() as client, lock_place(place, "shell", console):
-        begin_anew(place, console)
-        status = containers.shell(client, steps.shell(place))
-        clear_privileges(place, [place.build], console)
+    context = session.context(session.libraries[0])
+    with image_store.engine() as client, lock_build(context, "shell", console):
+        begin_anew(context, console)
+        status = containers.shell(client, steps.shell(context))
+        clear_privileges(context, [context.build], console)
     sys.exit(status)
 
 
@@ -260,30 +260,32 @@ def _check_arguments(libraries: Sequence[Library]) -> None:
 
 def _compile(execution: Execution, recorder: Recorder) -> None:
     products = execution.compile()
-    build = execution.place.build
+    build = execution.context.build
     recorder.add_products(products, build.name)
     recorder.add_measurements(execution.cache_hits())
     for product in products:
         output(f"{build.shown(product.path)}  {product.machine or 'data'}  {product.size} bytes")
-    if not execution.place.library.chooses_sm:
+    if not execution.context.library.chooses_sm:
         _warn_of_architectures(products, execution)
 
 
 def _warn_of_architectures(products: Sequence[Artifact], execution: Execution) -> None:
     """Warn of each file with code for other GPUs than `sm` of the matrix."""
-    place, console = execution.place, execution.runner.console
+    context, console = execution.context, execution.runner.console
     mismatches = []
-    with place.build.opened() as build:
+    with context.build.opened() as build:
         for path in (product.path for product in products if not is_probe(product.path)):
             with build.open(str(path)) as handle:
-                words = difference(device_code(handle), place.cell.toolchain.sm)
+                words = difference(device_code(handle), context.cell.toolchain.sm)
             if words:
                 mismatches.append((path, words))
     for path, words in mismatches[:_MOST_WARNINGS]:
-        console.warn(f"`{place.build.shown(path)}` has other GPU code than `sm` asks for: {words}")
+        console.warn(
+            f"`{context.build.shown(path)}` has other GPU code than `sm` asks for: {words}"
+        )
     if mismatches:
         console.warn(
-            f"`{place.library.name}` may ignore $CUDAARCHS; `{{sm}}` in its options, environment "
+            f"`{context.library.name}` may ignore $CUDAARCHS; `{{sm}}` in its options, environment "
             "or commands passes `sm` on, and `sm: own` in matrix.yaml says that it is meant so"
         )
 
@@ -299,22 +301,25 @@ def _print_outcomes(run: TestRun) -> None:
 
 def _judge(run: TestRun, execution: Execution, waivers: Sequence[Waiver]) -> None:
     """Raise for failures that are not waived, and Skipped if no test could run."""
-    place = execution.place
+    context = execution.context
     if run.failure:
-        if not _are_waived(run.outcomes, place, waivers, execution.runner.console):
+        if not _are_waived(run.outcomes, context, waivers, execution.runner.console):
             raise run.failure
     elif run.outcomes and all(outcome.state == "skipped" for outcome in run.outcomes):
-        raise Skipped(f"no test of `{place.library.name}` could run in `{place.cell.id}`")
+        raise Skipped(f"no test of `{context.library.name}` could run in `{context.cell.id}`")
 
 
 def _are_waived(
-    outcomes: Sequence[TestOutcome], place: Workplace, waivers: Sequence[Waiver], console: Console
+    outcomes: Sequence[TestOutcome],
+    context: BuildContext,
+    waivers: Sequence[Waiver],
+    console: Console,
 ) -> bool:
     """Return True if every failure is waived; warn of each waiver."""
     from envmatrix.results.waivers import waiver_of
 
     failures = [outcome for outcome in outcomes if outcome.state in BAD]
-    library, cell, today = place.library.name, place.cell.id, options.today()
+    library, cell, today = context.library.name, context.cell.id, options.today()
     matches = [waiver_of(waivers, library, cell, failure.name, today) for failure in failures]
     for outcome, waiver in zip(failures, matches, strict=True):
         if waiver is not None:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.junit import LONGEST_NAME, Case
 from envmatrix.sessions.outcomes import bounded
-from envmatrix.sessions.steps import BUILD, Workplace
+from envmatrix.sessions.steps import BUILD, BuildContext
 
 # Where frameworks write their reports, in the build directory.
 REPORTS = "reports"
@@ -114,10 +114,10 @@ class Framework:
     that were not reported; `narrowing` matches the framework's own options that leave out tests or
     end early."""
 
-    listing: Callable[[Workplace, Sequence[str]], Sequence[Batch]]
+    listing: Callable[[BuildContext, Sequence[str]], Sequence[Batch]]
     names: Callable[[Batch, str], Iterable[str]]
     running: Callable[
-        [Workplace, Sequence[str], Sequence[str] | None, Sequence[str]], Sequence[Batch]
+        [BuildContext, Sequence[str], Sequence[str] | None, Sequence[str]], Sequence[Batch]
     ]
     name: Callable[[Batch, Case, str], str]
     endings: Callable[[Iterable[str]], Mapping[str, str]] = lambda _lines: {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 
-from envmatrix.sessions.steps import BUILD, Workplace
+from envmatrix.sessions.steps import BUILD, BuildContext
 
 WHEELS = f"{BUILD}/wheels"
 
@@ -23,9 +23,9 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def commands(place: Workplace, jobs: int) -> tuple[Command, ...]:
+def commands(context: BuildContext, jobs: int) -> tuple[Command, ...]:
     """Return the commands that configure and compile a library, in order."""
-    return tuple(_SYSTEMS[place.library.build.system](place, jobs))
+    return tuple(_SYSTEMS[context.library.build.system](context, jobs))
 
 
 # Directory of the unpacked wheels of the build, which Python programs import from.
@@ -94,14 +94,14 @@ def _line(command: Command) -> str:
     return f"cd {shlex.quote(command.directory)}\n{variables}{shlex.join(command.argv)}"
 
 
-def _cmake(place: Workplace, jobs: int) -> Sequence[Command]:
-    build = place.library.build
+def _cmake(context: BuildContext, jobs: int) -> Sequence[Command]:
+    build = context.library.build
     base = ["--preset", build.preset] if build.preset else _CMAKE_DEFAULTS
     # The flags of a variant are all that counts, and tools want to know how files are compiled.
     variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
-    options = (*build.options, *(variant if place.variant.name else ()))
+    options = (*build.options, *(variant if context.variant.name else ()))
     targets = ["--target", *build.targets] if build.targets else []
-    argv = ["sh", "-euc", _CONFIGURE, "cmake", "-S", place.tree, "-B", BUILD, *base, *options]
+    argv = ["sh", "-euc", _CONFIGURE, "cmake", "-S", context.tree, "-B", BUILD, *base, *options]
     return (
         Command("configure", argv),
         Command("compile", ["sh", "-euc", _COMPILE, "sh", str(jobs), *targets]),
@@ -138,10 +138,10 @@ fi
 _CMAKE_DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
 
 
-def _meson(place: Workplace, jobs: int) -> Sequence[Command]:
-    build = place.library.build
-    setup = _ACROSS if place.compiler.is_cross else _SET_UP
-    arguments = [BUILD, place.tree, "--buildtype=release", *build.options]
+def _meson(context: BuildContext, jobs: int) -> Sequence[Command]:
+    build = context.library.build
+    setup = _ACROSS if context.compiler.is_cross else _SET_UP
+    arguments = [BUILD, context.tree, "--buildtype=release", *build.options]
     ninja = ["ninja", "-C", BUILD, f"-j{jobs}", *build.targets]
     return (
         Command("configure", ["sh", "-euc", setup, "meson", *arguments]),
@@ -163,17 +163,17 @@ exec meson setup "$@"
 """
 
 
-def _make(place: Workplace, jobs: int) -> Sequence[Command]:
-    build = place.library.build
+def _make(context: BuildContext, jobs: int) -> Sequence[Command]:
+    build = context.library.build
     argv = ["make", f"-j{jobs}", *build.options, *build.targets]
-    return (Command("compile", argv, place.tree),)
+    return (Command("compile", argv, context.tree),)
 
 
-def _bazel(place: Workplace, jobs: int) -> Sequence[Command]:
-    build = place.library.build
+def _bazel(context: BuildContext, jobs: int) -> Sequence[Command]:
+    build = context.library.build
     targets = build.targets or ("//...",)
     argv = [*bazel("build"), f"--jobs={jobs}"]
-    return (Command("compile", [*argv, *build.options, *targets], place.tree),)
+    return (Command("compile", [*argv, *build.options, *targets], context.tree),)
 
 
 # One process that ends with its command, and keeps what it makes in the build directory.
@@ -195,9 +195,9 @@ exit $status
 """
 
 
-def _python(place: Workplace, jobs: int) -> Sequence[Command]:
+def _python(context: BuildContext, jobs: int) -> Sequence[Command]:
     """Build a wheel with the project's own backend, from the packages in `requires`."""
-    build = place.library.build
+    build = context.library.build
     argv = ["python3", "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
     settings = [f"--config-setting={option}" for option in build.options]
     parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(jobs), "MAX_JOBS": str(jobs)}
@@ -205,7 +205,7 @@ def _python(place: Workplace, jobs: int) -> Sequence[Command]:
     # The library's own variables are set in its container.
     same = {name: text for name, text in _SAME_WHEELS.items() if name not in build.environment}
     command = ["sh", "-euc", _WITH_USUAL_MODES, "sh", *argv]
-    return (Command("compile", command, place.tree, {**parallel, **same}),)
+    return (Command("compile", command, context.tree, {**parallel, **same}),)
 
 
 # Equal sources become equal wheels: the time of files in them, the first that a zip file can hold,
@@ -215,15 +215,15 @@ _SAME_WHEELS = {"SOURCE_DATE_EPOCH": "315532800", "SKBUILD_BUILD_DIR": f"{BUILD}
 _WITH_USUAL_MODES = 'chmod -R u=rwX,go=rX . && umask 022 && exec "$@"'
 
 
-def _script(place: Workplace, jobs: int) -> Sequence[Command]:
+def _script(context: BuildContext, jobs: int) -> Sequence[Command]:
     environment = {"JOBS": str(jobs)}
     return tuple(
-        Command("compile", ["bash", "-euo", "pipefail", "-c", line], place.tree, environment)
-        for line in place.library.build.commands
+        Command("compile", ["bash", "-euo", "pipefail", "-c", line], context.tree, environment)
+        for line in context.library.build.commands
     )
 
 
-_SYSTEMS: Mapping[str, Callable[[Workplace, int], Sequence[Command]]] = {
+_SYSTEMS: Mapping[str, Callable[[BuildContext, int], Sequence[Command]]] = {
     "bazel": _bazel,
     "cmake": _cmake,
     "make": _make,

@@ -16,7 +16,7 @@ from envmatrix.sessions.buildsystems import DEPS, GRAPH, SITE, Command
 from envmatrix.sessions.outcomes import Artifact, Measurement
 from envmatrix.sessions.runner import OutOfMemory, Output, Runner, Skipped
 from envmatrix.sessions.source_sync import update
-from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.steps import BuildContext
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest
@@ -30,8 +30,8 @@ class Execution:
     jobs: int
 
     @property
-    def place(self) -> Workplace:
-        return self.runner.place
+    def context(self) -> BuildContext:
+        return self.runner.context
 
     def compile(self) -> tuple[Artifact, ...]:
         """Configure and compile the library; return its artifacts, which are for the cell's
@@ -39,14 +39,14 @@ class Execution:
         self._prepare()
         self._build()
         self._check_components()
-        library = self.place.library
+        library = self.context.library
         if library.build.system == "python" and not library.artifacts:
             return self._wheels()
         return self._artifacts(library.artifacts)
 
     def ninja_files(self) -> tuple[str, str] | None:
         """Return ninja's dependency graph and depfile contents; None where ninja built nothing."""
-        with self.place.build.opened() as build:
+        with self.context.build.opened() as build:
             try:
                 return build.text(GRAPH), build.text(DEPS)
             except Refused:
@@ -59,7 +59,7 @@ class Execution:
         from envmatrix.lock.cuda_in_image import component_of
         from envmatrix.sessions import cuda_usage
 
-        with self.place.build.opened() as build:
+        with self.context.build.opened() as build:
             sources = cuda_usage.used_names(build)
         undeclared: dict[str, Problem] = {}
         for file in sorted(sources):
@@ -70,54 +70,54 @@ class Execution:
             raise ConfigurationError(*(undeclared[name] for name in sorted(undeclared)))
 
     def _undeclared_problem(self, component: str, file: str, evidence: str) -> Problem:
-        name = self.place.library.name
+        name = self.context.library.name
         return Problem(
             f"library `{name}` uses `{file}` of the component `{component}`, which is there for "
             "other libraries only",
             hint=f"add it to the library: `components: [{component}]`; "
-            f"`{self.place.build.shown(PurePosixPath(evidence))}` tells that it is used",
+            f"`{self.context.build.shown(PurePosixPath(evidence))}` tells that it is used",
         )
 
     def _artifacts(self, patterns: Sequence[str]) -> tuple[Artifact, ...]:
         """Return the files that the patterns match; a library without patterns has no artifacts."""
-        with self.place.build.opened() as build:
+        with self.context.build.opened() as build:
             artifacts = outcomes.artifacts(build, patterns)
             if patterns and not artifacts:
                 from envmatrix.sessions.missing_artifacts import no_artifact
 
                 raise no_artifact(patterns, outcomes.entries(build))
-        outcomes.check_machine(artifacts, self.place.target.binary)
+        outcomes.check_machine(artifacts, self.context.target.binary)
         return artifacts
 
     def _wheels(self) -> tuple[Artifact, ...]:
         """Return the wheels of a Python library, and their extensions, of which there may be
         none."""
-        with self.place.build.opened() as build:
+        with self.context.build.opened() as build:
             artifacts = outcomes.artifacts(build, ["wheels/*.whl", f"{SITE}/**/*.so"])
         if not any(artifact.path.suffix == ".whl" for artifact in artifacts):
             raise EnvmatrixError("the build made no wheel")
-        outcomes.check_machine(artifacts, self.place.target.binary)
+        outcomes.check_machine(artifacts, self.context.target.binary)
         return artifacts
 
     def cache_hits(self) -> tuple[Measurement, ...]:
         """Return the hit rate of the compiler cache; nothing where nothing was compiled."""
-        with self.place.build.opened() as build:
+        with self.context.build.opened() as build:
             return outcomes.cache_hits(build)
 
     def _prepare(self) -> None:
-        place = self.place
-        begin_anew(place, self.runner.console)
-        with place.build.opened() as build:
+        context = self.context
+        begin_anew(context, self.runner.console)
+        with context.build.opened() as build:
             build.remove(steps.COMPILATIONS)
-            if place.copies:
-                update(place.source, build, steps.COPY, place.beside("copied"))
+            if context.copies:
+                update(context.source, build, steps.COPY, context.beside("copied"))
 
     def _build(self) -> None:
         """Compile, with fewer jobs where memory does not suffice."""
         jobs = self.jobs
         while True:
             try:
-                output = self._run_commands(buildsystems.commands(self.place, jobs))
+                output = self._run_commands(buildsystems.commands(self.context, jobs))
                 self.runner.check(output)
                 return
             except OutOfMemory as error:
@@ -129,36 +129,36 @@ class Execution:
     def _run_commands(self, commands: Sequence[Command]) -> Output:
         """Run all commands in one container: starting one takes longer than some commands."""
         text = buildsystems.script([*commands, buildsystems.UNPACK_WHEELS])
-        spec = steps.compiler(self.place, buildsystems.shell_command(text))
+        spec = steps.compiler(self.context, buildsystems.shell_command(text))
         first, *others = dict.fromkeys(command.step for command in commands)
-        timeout = self.place.library.build.timeout
+        timeout = self.context.library.build.timeout
         return self.runner.output(first, spec, timeout, then=next(iter(others), None))
 
     def measure(self, device: DeviceRequest, arguments: Sequence[str]) -> tuple[Measurement, ...]:
         """Run the benchmark with `device`; Skipped where the benchmark itself does not find a
         GPU."""
-        if self.place.library.benchmark is None:
-            name = self.place.library.name
+        if self.context.library.benchmark is None:
+            name = self.context.library.name
             raise ConfigurationError(
                 Problem(f"library `{name}` has no `benchmark`", hint="name it in matrix.yaml")
             )
-        spec = steps.measure(self.place, [device], arguments)
-        output = self.runner.output("perf", spec, self.place.library.build.timeout)
+        spec = steps.measure(self.context, [device], arguments)
+        output = self.runner.output("perf", spec, self.context.library.build.timeout)
         if output.ended.status == SKIPPED:
             raise Skipped(f"the benchmark found no GPU: {' '.join(output.lines[-1:])}")
         self.runner.check(output)
         measurements = outcomes.measurements(output.ended.stdout)
-        (self.place.directory / "perf.json").write_text(output.ended.stdout, encoding="utf-8")
+        (self.context.directory / "perf.json").write_text(output.ended.stdout, encoding="utf-8")
         return measurements
 
 
-def begin_anew(place: Workplace, console: Console) -> None:
+def begin_anew(context: BuildContext, console: Console) -> None:
     """Clear the build directory where it was made of another image, source or options."""
-    record_file = place.beside("made-of")
+    record_file = context.beside("made-of")
     recorded = readable_text(record_file)
-    with place.build.opened() as build:
-        if recorded != place.made_of and not build.is_empty:
-            console.say(f"clear    {place.build.name}: made of another image, source or options")
+    with context.build.opened() as build:
+        if recorded != context.made_of and not build.is_empty:
+            console.say(f"clear    {context.build.name}: made of another image, source or options")
             record_file.unlink(missing_ok=True)
             build.clear()
-    write_whole(record_file, place.made_of.encode())
+    write_whole(record_file, context.made_of.encode())

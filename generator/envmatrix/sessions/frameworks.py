@@ -22,14 +22,14 @@ from envmatrix.sessions.batches import (
 )
 from envmatrix.sessions.buildsystems import BAZEL, bazel
 from envmatrix.sessions.junit import Case
-from envmatrix.sessions.steps import BUILD, Workplace
+from envmatrix.sessions.steps import BUILD, BuildContext
 
 
 def _own_name(_batch: Batch, case: Case, _file: str) -> str:
     return case.name
 
 
-def _ctest_listing(_place: Workplace, _programs: Sequence[str]) -> Sequence[Batch]:
+def _ctest_listing(_context: BuildContext, _programs: Sequence[str]) -> Sequence[Batch]:
     return (Batch(["ctest", "--test-dir", BUILD, "--show-only=json-v1"], None),)
 
 
@@ -38,7 +38,7 @@ def _ctest_names(_batch: Batch, text: str) -> Iterable[str]:
 
 
 def _ctest(
-    _place: Workplace,
+    _context: BuildContext,
     _programs: Sequence[str],
     selected: Sequence[str] | None,
     arguments: Sequence[str],
@@ -72,7 +72,7 @@ def _ctest_endings(lines: Iterable[str]) -> Mapping[str, str]:
     return {match[1]: match[2] for match in rows if match[2] not in ("Failed", "Disabled")}
 
 
-def _gtest_listing(_place: Workplace, programs: Sequence[str]) -> Sequence[Batch]:
+def _gtest_listing(_context: BuildContext, programs: Sequence[str]) -> Sequence[Batch]:
     return [
         replace(batch, argv=[*batch.argv, "--gtest_list_tests"], report=None)
         for batch, _ in of_programs(programs, None)
@@ -90,7 +90,7 @@ def _gtest_names(batch: Batch, text: str) -> Iterable[str]:
 
 
 def _gtest(
-    _place: Workplace,
+    _context: BuildContext,
     programs: Sequence[str],
     selected: Sequence[str] | None,
     arguments: Sequence[str],
@@ -103,7 +103,7 @@ def _gtest(
     return batches
 
 
-def _catch2_listing(_place: Workplace, programs: Sequence[str]) -> Sequence[Batch]:
+def _catch2_listing(_context: BuildContext, programs: Sequence[str]) -> Sequence[Batch]:
     return [
         replace(batch, argv=["sh", "-c", _CATCH2_LIST, "sh", *batch.argv], report=None)
         for batch, _ in of_programs(programs, None)
@@ -125,7 +125,7 @@ def _catch2_names(batch: Batch, text: str) -> Iterable[str]:
 
 
 def _catch2(
-    _place: Workplace,
+    _context: BuildContext,
     programs: Sequence[str],
     selected: Sequence[str] | None,
     arguments: Sequence[str],
@@ -163,9 +163,9 @@ def _in_program(batch: Batch, name: str) -> str:
 _PYTEST = ("python3", "-P", "-m", "pytest", "-p", "no:cacheprovider")
 
 
-def _pytest_listing(place: Workplace, paths: Sequence[str]) -> Sequence[Batch]:
+def _pytest_listing(context: BuildContext, paths: Sequence[str]) -> Sequence[Batch]:
     argv = [*_PYTEST, "--collect-only", "--quiet", *paths]
-    return (Batch(argv, None, directory=place.tree),)
+    return (Batch(argv, None, directory=context.tree),)
 
 
 def _pytest_names(_batch: Batch, text: str) -> Iterable[str]:
@@ -173,7 +173,7 @@ def _pytest_names(_batch: Batch, text: str) -> Iterable[str]:
 
 
 def _pytest(
-    place: Workplace,
+    context: BuildContext,
     paths: Sequence[str],
     selected: Sequence[str] | None,
     arguments: Sequence[str],
@@ -181,9 +181,10 @@ def _pytest(
     report = report_of("pytest")
     argv = [*_PYTEST, f"--junitxml={BUILD}/{report}", "-o", "junit_family=xunit1", *arguments]
     if selected is None:
-        return (Batch([*argv, *paths], report, directory=place.tree),)
+        return (Batch([*argv, *paths], report, directory=context.tree),)
     return [
-        Batch([*argv, *part], report, directory=place.tree, tests=part) for part in parts(selected)
+        Batch([*argv, *part], report, directory=context.tree, tests=part)
+        for part in parts(selected)
     ]
 
 
@@ -207,7 +208,7 @@ def _dotted_name(name: str) -> str:
     return path.replace(".py::", ".").replace("::", ".").replace("/", ".") + bracket + parameters
 
 
-def _commands_listing(_place: Workplace, commands: Sequence[str]) -> Sequence[Batch]:
+def _commands_listing(_context: BuildContext, commands: Sequence[str]) -> Sequence[Batch]:
     return [Batch(["true"], None, command) for command in commands]
 
 
@@ -216,7 +217,7 @@ def _commands_names(batch: Batch, _text: str) -> Iterable[str]:
 
 
 def _commands(
-    _place: Workplace,
+    _context: BuildContext,
     commands: Sequence[str],
     selected: Sequence[str] | None,
     arguments: Sequence[str],
@@ -229,7 +230,7 @@ def _commands(
     ]
 
 
-def _meson_listing(_place: Workplace, _programs: Sequence[str]) -> Sequence[Batch]:
+def _meson_listing(_context: BuildContext, _programs: Sequence[str]) -> Sequence[Batch]:
     return (Batch(["meson", "introspect", "--tests", BUILD], None),)
 
 
@@ -238,7 +239,7 @@ def _meson_names(_batch: Batch, text: str) -> Iterable[str]:
 
 
 def _meson(
-    _place: Workplace,
+    _context: BuildContext,
     _programs: Sequence[str],
     selected: Sequence[str] | None,
     arguments: Sequence[str],
@@ -267,10 +268,10 @@ def _meson_endings(lines: Iterable[str]) -> Mapping[str, str]:
     return {match[1]: match[2].strip() for match in rows}
 
 
-def _bazel_listing(place: Workplace, targets: Sequence[str]) -> Sequence[Batch]:
+def _bazel_listing(context: BuildContext, targets: Sequence[str]) -> Sequence[Batch]:
     query = f"tests({' + '.join(targets or ('//...',))})"
-    argv = [*BAZEL, "query", *place.library.build.options, query]
-    return (Batch(argv, None, directory=place.tree, needs_compiler=True),)
+    argv = [*BAZEL, "query", *context.library.build.options, query]
+    return (Batch(argv, None, directory=context.tree, needs_compiler=True),)
 
 
 def _bazel_names(_batch: Batch, text: str) -> Iterable[str]:
@@ -278,15 +279,15 @@ def _bazel_names(_batch: Batch, text: str) -> Iterable[str]:
 
 
 def _bazel(
-    place: Workplace,
+    context: BuildContext,
     targets: Sequence[str],
     selected: Sequence[str] | None,
     arguments: Sequence[str],
 ) -> Sequence[Batch]:
     argv = [*bazel("test"), "--test_output=errors"]
-    options = [*place.library.build.options, *arguments]
+    options = [*context.library.build.options, *arguments]
     report = "bazel-testlogs/**/test.xml"
-    batch = Batch([*argv, *options], report, "", place.tree, needs_compiler=True)
+    batch = Batch([*argv, *options], report, "", context.tree, needs_compiler=True)
     if selected is None:
         return (replace(batch, argv=[*batch.argv, *(targets or ("//...",))]),)
     target_labels = dict.fromkeys(map(_bazel_label, selected))

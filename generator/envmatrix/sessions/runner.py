@@ -18,7 +18,7 @@ from envmatrix.sessions.buildsystems import BEGIN
 from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.logs import Log
 from envmatrix.sessions.outcomes import Step
-from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.steps import BuildContext
 
 if TYPE_CHECKING:
     import docker
@@ -77,7 +77,7 @@ class Runner:
     in it."""
 
     client: docker.DockerClient
-    place: Workplace
+    context: BuildContext
     console: Console
     memory: int | None = None
     free_disk: int = FREE_DISK
@@ -94,7 +94,7 @@ class Runner:
         """Run a step in a container, or one and `then` another, which has the standard error to
         itself. Output goes to the log of the step, and to the screen with -v. A failure of the
         engine, not of the program, is retried once."""
-        limits = Limits(timeout, self.memory, self.free_disk, self.place.shared_memory)
+        limits = Limits(timeout, self.memory, self.free_disk, self.context.shared_memory)
         steps_of_it = (step, then) if then else (step,)
         for attempt in range(1, _ENGINE_ATTEMPTS + 1):
             try:
@@ -106,7 +106,7 @@ class Runner:
         raise AssertionError("unreachable")
 
     def _once(self, names: Sequence[str], spec: ContainerSpec) -> Output:
-        self.written.add(self.place.build)
+        self.written.add(self.context.build)
         with self.console.display() as display, _Stages(self, display, names) as stages:
             try:
                 ended = containers.run(self.client, spec, stages.hear)
@@ -117,7 +117,7 @@ class Runner:
 
     def clear_privileges(self) -> None:
         """Remove privileges from files that containers wrote, and from the compiler cache."""
-        clear_privileges(self.place, self.written, self.console)
+        clear_privileges(self.context, self.written, self.console)
 
     def check(self, output: Output) -> None:
         if output.ended.status:
@@ -126,7 +126,7 @@ class Runner:
     def failure(self, output: Output) -> StepFailed:
         from envmatrix.sessions.verdicts import describe_status
 
-        place, ended, step = self.place, output.ended, output.step
+        context, ended, step = self.context, output.ended, output.step
         where, shell, details = self._where(step), self.hint(step), output.lines[-SHOWN_LINES:]
         if ended.out_of_memory and ended.status:
             limit = f"the {self.memory >> 20} MB" if self.memory else "the memory"
@@ -134,13 +134,13 @@ class Runner:
             hint = f"{shell}; fewer jobs: `-j 1`, or a larger `build.job_memory`"
             return OutOfMemory(ended.status, "environment", message, hint, details)
         if ended.stopped == "timeout":
-            limits = place.library.tests if step == "test" else place.library.build
+            limits = context.library.tests if step == "test" else context.library.build
             seconds = limits.timeout if limits else 0
             message = f"{where} went on for more than {seconds} s, and was killed with all it began"
             hint = f"{shell}; `timeout` in matrix.yaml is the limit"
             return StepFailed(ended.status, "product", message, hint, details)
         if ended.stopped == "disk":
-            with place.build.opened() as build:
+            with context.build.opened() as build:
                 build.clear()
             message = f"{where} filled the disk, and was killed; what it wrote is removed"
             hint = "`df` says what is free, `envmatrix gc --dry-run` what could be"
@@ -162,14 +162,14 @@ class Runner:
         return StepFailed(1, "environment", message, hint, lines[-SHOWN_LINES:])
 
     def _where(self, step: str) -> str:
-        return f"{step} of `{self.place.library.name}` in `{self.place.cell.id}`"
+        return f"{step} of `{self.context.library.name}` in `{self.context.cell.id}`"
 
     def hint(self, step: str) -> str:
         """Name the log, and the command that opens a shell to reproduce the failure."""
-        place = self.place
+        context = self.context
         return (
-            f"the log is {place.log(step)}; a shell in the container that compiles it: "
-            f"`{place.shell}`"
+            f"the log is {context.log(step)}; a shell in the container that compiles it: "
+            f"`{context.shell}`"
         )
 
     def judge_missing(self, lines: Iterable[str]) -> failure_causes.Judgement | None:
@@ -198,15 +198,15 @@ class Runner:
         return failure_causes.judge(lines)
 
 
-def clear_privileges(place: Workplace, written: Iterable[Area], console: Console) -> None:
-    """Remove privileges that would let users of `written`, or of the compiler cache of `place`, act
-    as others. A cache with files of other users fails no build."""
-    if place.compiler_cache:
+def clear_privileges(context: BuildContext, written: Iterable[Area], console: Console) -> None:
+    """Remove privileges that would let users of `written`, or of the compiler cache, act as others.
+    A cache with files of other users fails no build."""
+    if context.compiler_cache:
         try:
-            with place.compiler_cache.opened() as directory:
+            with context.compiler_cache.opened() as directory:
                 directory.clear_privileges(only_own=True)
         except Refused as error:
-            console.warn(f"remove the compiler cache `{place.compiler_cache}`: {error.message}")
+            console.warn(f"remove the compiler cache `{context.compiler_cache}`: {error.message}")
     for area in written:
         with area.opened() as directory:
             directory.clear_privileges()
@@ -257,8 +257,8 @@ class _Stage:
         self._display = display
         self._rest = b""
         self.step, self._begun = step, time.monotonic()
-        self.log = Log(runner.place.log(step))
-        display.started(step, "run", f"{runner.place.library.name} in {runner.place.cell.id}")
+        self.log = Log(runner.context.log(step))
+        display.started(step, "run", f"{runner.context.library.name} in {runner.context.cell.id}")
         self._is_over = False
 
     def hear(self, printed: bytes) -> None:

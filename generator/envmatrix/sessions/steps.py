@@ -52,7 +52,7 @@ PLAIN = Variant()
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class BuildContext:
     """Location of a library in a cell on this machine, and the images that it is built and run in;
     `names` are their names in the engine. `source` is its tree, `requires` the directories of
     wheels by Docker's name of the architecture. `cache` is the compiler cache that images have, if
@@ -170,38 +170,38 @@ def ninja_progress(line: str) -> tuple[int, int]:
 
 
 def measure(
-    place: Workplace, devices: Sequence[DeviceRequest], arguments: Sequence[str]
+    context: BuildContext, devices: Sequence[DeviceRequest], arguments: Sequence[str]
 ) -> ContainerSpec:
-    spec = runtime(place, [f"{BUILD}/{place.library.benchmark}", *arguments])
+    spec = runtime(context, [f"{BUILD}/{context.library.benchmark}", *arguments])
     return replace(spec, devices=devices, keeps_stdout=True)
 
 
-def shell(place: Workplace) -> ContainerSpec:
-    limits = Limits(shared_memory=place.shared_memory)
-    return replace(compiler(place, ["bash"]), limits=limits)
+def shell(context: BuildContext) -> ContainerSpec:
+    limits = Limits(shared_memory=context.shared_memory)
+    return replace(compiler(context, ["bash"]), limits=limits)
 
 
 def compiler(
-    place: Workplace,
+    context: BuildContext,
     command: Sequence[str],
     environment: Mapping[str, str] | None = None,
     directory: str = BUILD,
 ) -> ContainerSpec:
     """Return the container that configures and compiles a library."""
-    sdk = [Mount(place.sdk, f"/opt/{place.target.sdk}")] if place.sdk else []
-    cache = _cache_mounts(place.compiler_cache) if place.compiler_cache else []
+    sdk = [Mount(context.sdk, f"/opt/{context.target.sdk}")] if context.sdk else []
+    cache = _cache_mounts(context.compiler_cache) if context.compiler_cache else []
     return ContainerSpec(
-        image=place.names[place.compiler],
-        platform=place.compiler.platform,
+        image=context.names[context.compiler],
+        platform=context.compiler.platform,
         command=command,
-        mounts=[*_mounts(place, place.compiler), *cache, *sdk],
+        mounts=[*_mounts(context, context.compiler), *cache, *sdk],
         environment=_with_equal_objects(
-            place,
+            context,
             {
-                **_cache_variables(place),
-                **_requires_variables(place, place.compiler),
-                **place.library.build.environment,
-                **place.variant.environment,
+                **_cache_variables(context),
+                **_requires_variables(context, context.compiler),
+                **context.library.build.environment,
+                **context.variant.environment,
                 **(environment or {}),
             },
         ),
@@ -210,52 +210,52 @@ def compiler(
 
 
 def runtime(
-    place: Workplace,
+    context: BuildContext,
     command: Sequence[str],
     environment: Mapping[str, str] | None = None,
     directory: str = BUILD,
 ) -> ContainerSpec:
     """Return the container that runs a library's tests and benchmark."""
-    assert place.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
-    tests = place.library.tests
+    assert context.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
+    tests = context.library.tests
     return ContainerSpec(
-        image=place.names[place.runtime],
-        platform=place.runtime.platform,
+        image=context.names[context.runtime],
+        platform=context.runtime.platform,
         command=command,
-        mounts=_mounts(place, place.runtime),
+        mounts=_mounts(context, context.runtime),
         environment={
-            **_requires_variables(place, place.runtime),
+            **_requires_variables(context, context.runtime),
             **(tests.environment if tests else {}),
-            **place.variant.environment,
+            **context.variant.environment,
             **(environment or {}),
         },
         directory=directory,
     )
 
 
-def _mounts(place: Workplace, image: Image) -> list[Mount]:
-    requires = place.requires.get(image.arch)
+def _mounts(context: BuildContext, image: Image) -> list[Mount]:
+    requires = context.requires.get(image.arch)
     return [
-        Mount(place.source, SOURCE),
-        Mount(place.build, BUILD),
+        Mount(context.source, SOURCE),
+        Mount(context.build, BUILD),
         *([Mount(requires, REQUIRES)] if requires else []),
     ]
 
 
-def _requires_variables(place: Workplace, image: Image) -> Mapping[str, str]:
-    return {"PYTHONPATH": REQUIRES} if image.arch in place.requires else {}
+def _requires_variables(context: BuildContext, image: Image) -> Mapping[str, str]:
+    return {"PYTHONPATH": REQUIRES} if image.arch in context.requires else {}
 
 
 # Keeps nvcc's temporary files beside the object.
 _OBJECT_DIRECTORY = ("--objdir-as-tempdir", "-objtemp")
 
 
-def _with_equal_objects(place: Workplace, environment: Mapping[str, str]) -> Mapping[str, str]:
+def _with_equal_objects(context: BuildContext, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Add the variables that make objects reproducible: they contain the names of nvcc's temporary
     files, which are random unless the files are beside the object. The library's own flags for
     nvcc's command line are kept."""
     flags = environment.get("NVCC_APPEND_FLAGS", "")
-    is_old = version_key(place.cell.cuda) < _WITH_OBJECT_DIRECTORY
+    is_old = version_key(context.cell.cuda) < _WITH_OBJECT_DIRECTORY
     if is_old or not set(flags.split()).isdisjoint(_OBJECT_DIRECTORY):
         return environment
     return {**environment, "NVCC_APPEND_FLAGS": f"{flags} {_OBJECT_DIRECTORY[0]}".strip()}
@@ -266,18 +266,18 @@ def _cache_mounts(cache: Area) -> list[Mount]:
     return [Mount(cache, CCACHE), Mount(programs, PROGRAMS)]
 
 
-def _cache_variables(place: Workplace) -> Mapping[str, str]:
+def _cache_variables(context: BuildContext) -> Mapping[str, str]:
     """Return the variables with which CMake calls compilers by the launcher, which decides what is
     part of the cache's key. The launcher configures the cache: ccache and sccache read none of
     these."""
-    if place.cache is None:
+    if context.cache is None:
         return {}
     launchers = {
-        f"CMAKE_{language}_COMPILER_LAUNCHER": _LAUNCHER for language in place.cache.languages
+        f"CMAKE_{language}_COMPILER_LAUNCHER": _LAUNCHER for language in context.cache.languages
     }
     return {
-        "ENVMATRIX_COMPILER_CACHE": place.cache.name,
-        "ENVMATRIX_TOOLCHAIN": place.cache.toolchain,
-        "ENVMATRIX_IMAGE": place.names[place.compiler],
+        "ENVMATRIX_COMPILER_CACHE": context.cache.name,
+        "ENVMATRIX_TOOLCHAIN": context.cache.toolchain,
+        "ENVMATRIX_IMAGE": context.names[context.compiler],
         **launchers,
     }

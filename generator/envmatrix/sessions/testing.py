@@ -72,8 +72,8 @@ class Testing:
 
     def run(self, request: TestRequest) -> TestRun:
         """Run the tests; failures are in the result, with the error to raise for them."""
-        place = self.runner.place
-        with place.build.opened() as build:
+        context = self.runner.context
+        with context.build.opened() as build:
             build.make_directory(REPORTS)
         selected = request.only
         if request.shard:
@@ -91,8 +91,8 @@ class Testing:
         is_nothing = selected is not None and (not selected or self._narrows(request.arguments))
         if not tests and failure is None and not is_nothing:
             failure = self._no_test("no test ran", "test")
-        file = place.junit
-        junit.write(file, f"{place.library.name}.{place.cell.id}", tests)
+        file = context.junit
+        junit.write(file, f"{context.library.name}.{context.cell.id}", tests)
         count = sum(outcome.state in verdicts.BAD for outcome in tests)
         if count and (failure is None or isinstance(failure, _TestsFailed)):
             status, details = (failure.exit_code, failure.details) if failure else (1, ())
@@ -105,7 +105,7 @@ class Testing:
 
     def listings(self) -> Iterator[tuple[Batch, Output]]:
         """Yield the framework's list of tests of each program."""
-        for batch in self._framework.listing(self.runner.place, self._programs()):
+        for batch in self._framework.listing(self.runner.context, self._programs()):
             yield batch, self._output("list", batch, keeps_stdout=True)
 
     def _shard(self, shard: Shard, durations: Mapping[str, float]) -> tuple[str, ...]:
@@ -123,14 +123,14 @@ class Testing:
 
     def _no_test(self, message: str, step: str) -> EnvmatrixError:
         hint = "a library without tests says `test: none` in matrix.yaml; otherwise the log is"
-        return EnvmatrixError(message, hint=f"{hint} {self.runner.place.log(step)}")
+        return EnvmatrixError(message, hint=f"{hint} {self.runner.context.log(step)}")
 
     def _programs(self) -> tuple[str, ...]:
         """Return `run` of the library; the matching programs of the build, if tests are
         programs."""
         if self.tests.framework not in OF_PROGRAMS:
             return self.tests.run
-        with self.runner.place.build.opened() as build:
+        with self.runner.context.build.opened() as build:
             inside = [file.name for file in build.files(self.tests.run)]
         if not inside:
             raise EnvmatrixError(
@@ -154,8 +154,8 @@ class Testing:
         failure: EnvmatrixError | None = None
         ending: EnvmatrixError | None = None
         options = (*self.tests.options, *arguments)
-        place = self.runner.place
-        batches = self._framework.running(place, self._programs(), selected, options)
+        context = self.runner.context
+        batches = self._framework.running(context, self._programs(), selected, options)
         tells_missing = tells_missing and not self._narrows(arguments)
         for batch in batches:
             result = self._run_batch(batch, tells_missing=tells_missing)
@@ -177,7 +177,7 @@ class Testing:
         return TestOutcome(name, "errored", 0.0, message)
 
     def _run_batch(self, batch: Batch, *, tells_missing: bool) -> _Result:
-        with self.runner.place.build.opened() as build:
+        with self.runner.context.build.opened() as build:
             for stale in build.files([batch.report]) if batch.report else ():
                 build.remove(stale.name)  # a report of an earlier run
         start = time.monotonic()
@@ -241,11 +241,11 @@ class Testing:
     def _failure_of_tests(
         self, reported: Sequence[TestOutcome], status: int, lines: Sequence[str]
     ) -> _TestsFailed:
-        place = self.runner.place
+        context = self.runner.context
         bad = [outcome for outcome in reported if outcome.state in verdicts.BAD]
         message = (
-            f"{len(bad)} of {len(reported)} tests of `{place.library.name}` in "
-            f"`{place.cell.id}` failed"
+            f"{len(bad)} of {len(reported)} tests of `{context.library.name}` in "
+            f"`{context.cell.id}` failed"
         )
         errored = [outcome for outcome in bad if outcome.state == "errored"]
         lines_of_errors = (line for outcome in errored for line in verdicts.last_words(outcome))
@@ -265,12 +265,12 @@ class Testing:
         results: list[TestOutcome] = []
         is_excused = False
         top = f"{report.partition('/')[0]}/"
-        with self.runner.place.build.opened() as build:
+        with self.runner.context.build.opened() as build:
             files = build.files([report])
             if not files:
                 raise EnvmatrixError(
                     f"`{batch.program or batch.argv[0]}` wrote no JUnit file",
-                    hint=f"the log is {self.runner.place.log('test')}",
+                    hint=f"the log is {self.runner.context.log('test')}",
                 )
             for file in files:
                 for case in junit.read(build, file.name):
@@ -288,12 +288,12 @@ class Testing:
         return list(outcomes.worst_by_name(results)), is_excused
 
     def _output(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> Output:
-        place = self.runner.place
+        context = self.runner.context
         path = {"PYTHONPATH": f"{steps.BUILD}/{SITE}:{steps.REQUIRES}"}
-        is_python = place.library.build.system == "python" or self.tests.framework == "pytest"
+        is_python = context.library.build.system == "python" or self.tests.framework == "pytest"
         environment = path if is_python else {}
         container = steps.compiler if batch.needs_compiler else steps.runtime
-        spec = container(place, batch.argv, environment, directory=batch.directory)
+        spec = container(context, batch.argv, environment, directory=batch.directory)
         spec = replace(spec, devices=self.devices, keeps_stdout=keeps_stdout)
         return self.runner.output(step, spec, self.tests.timeout)
 

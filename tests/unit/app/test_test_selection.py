@@ -24,7 +24,7 @@ LISTED = """\
 
 def selected(root: Path, listed: ContainerResult, *, by_ninja: bool = True) -> Selection:
     testing = ctest_in(root, listed)
-    with testing.runner.place.build.opened() as build:
+    with testing.runner.context.build.opened() as build:
         for name, text in {"ninja.graph": GRAPH, "ninja.deps": DEPS}.items() if by_ninja else ():
             build.write(name, text.encode())
     return select_by_files(Execution(testing.runner, 1), testing, ["tests/t.cpp"])

@@ -17,7 +17,7 @@ from envmatrix.images.model import images_of, lacks_cross
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Library, Matrix
 from envmatrix.sessions import steps
-from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.steps import BuildContext
 
 ENVIRONMENT = "cuda12.6-debian12"
 
@@ -47,14 +47,14 @@ IMAGES = {
 }
 
 
-def place_of(matrix: Matrix, arch: str, sdk: Path | None = None) -> Workplace:
+def place_of(matrix: Matrix, arch: str, sdk: Path | None = None) -> BuildContext:
     cell = cell_of(matrix, f"{ENVIRONMENT}-{arch}")
     compiler, *others = images_of(cell, "amd64")
     library = Library("a", "a", cuda="none")
     here = Path("/repository")
     runtime = next(iter(others), None)
     names = {image: str(image) for image in (compiler, runtime) if image}
-    return Workplace(cell, library, here, here, here, compiler, runtime, names, "amd64", sdk=sdk)
+    return BuildContext(cell, library, here, here, here, compiler, runtime, names, "amd64", sdk=sdk)
 
 
 @pytest.mark.parametrize("arch", IMAGES)
@@ -122,8 +122,8 @@ def test_a_matrix_without_servers_has_no_image_of_one(tmp_path: Path) -> None:
 
 
 def test_an_sdk_is_mounted_where_it_can_only_be_read_and_only_to_compile(matrix: Matrix) -> None:
-    place = place_of(matrix, "qnx", Path("/licensed"))
-    for spec in (steps.compiler(place, ["cmake"]), steps.shell(place)):
+    context = place_of(matrix, "qnx", Path("/licensed"))
+    for spec in (steps.compiler(context, ["cmake"]), steps.shell(context)):
         (mount,) = (its for its in spec.mounts if its.target == "/opt/qnx")
         assert (mount.source, mount.read_only) == (Path("/licensed"), True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.sessions.places import SDIST, place
+from tests.unit.sessions.contexts import SDIST, build_context
 
 from envmatrix.images.model import CompilerCache
 from envmatrix.matrix.model import LibraryBuild, LibrarySource
@@ -18,7 +18,7 @@ from envmatrix.sessions.steps import jobs_for
 
 
 def words(build: LibraryBuild, **others: object) -> list[str]:
-    found = commands(place(build, **others), 7)  # type: ignore[arg-type]
+    found = commands(build_context(build, **others), 7)  # type: ignore[arg-type]
     return [f"{its.step}: {' '.join(its.argv)} in {its.directory}" for its in found]
 
 
@@ -30,7 +30,7 @@ def test_cmake_takes_a_preset_or_ninja_and_a_release() -> None:
 
 
 def test_cmake_builds_targets_with_so_many_jobs() -> None:
-    (_, compiled) = commands(place(LibraryBuild(targets=("a", "b"))), 7)
+    (_, compiled) = commands(build_context(LibraryBuild(targets=("a", "b"))), 7)
     assert list(compiled.argv[-4:]) == ["7", "--target", "a", "b"]
 
 
@@ -51,7 +51,7 @@ def test_a_download_is_tried_once(tmp_path: Path, generator: str) -> None:
     build = tmp_path / "a build"
     subprocess.run(["cmake", "-G", generator, "-S", tmp_path, "-B", build], check=True)
 
-    (_, compiled) = commands(place(LibraryBuild()), 1)
+    (_, compiled) = commands(build_context(LibraryBuild()), 1)
     assert buildsystems.ONE_TRY in compiled.argv[2]
     for _ in range(2):
         subprocess.run(["sh", "-euc", buildsystems.ONE_TRY], cwd=build, check=True)
@@ -103,18 +103,18 @@ def test_a_source_of_its_own_is_built_in_a_directory_of_it() -> None:
 
 
 def test_a_python_package_becomes_a_wheel_of_what_is_locked() -> None:
-    (found,) = commands(place(LibraryBuild("python", options=("a=b",))), 7)
+    (found,) = commands(build_context(LibraryBuild("python", options=("a=b",))), 7)
     assert "--no-isolation" in found.argv
     assert "--config-setting=a=b" in found.argv
     assert found.environment["MAX_JOBS"] == "7"
-    spec = steps.compiler(place(), found.argv)
+    spec = steps.compiler(build_context(), found.argv)
     assert spec.environment["PYTHONPATH"] == "/requires"
 
 
 def test_a_wheel_has_no_time_and_no_name_of_chance_unless_the_library_says_so() -> None:
     own = {"SOURCE_DATE_EPOCH": "1700000000"}
-    (usual,) = commands(place(LibraryBuild("python")), 7)
-    (said,) = commands(place(LibraryBuild("python", environment=own)), 7)
+    (usual,) = commands(build_context(LibraryBuild("python")), 7)
+    (said,) = commands(build_context(LibraryBuild("python", environment=own)), 7)
     assert usual.environment["SOURCE_DATE_EPOCH"] == "315532800"
     assert usual.environment["SKBUILD_BUILD_DIR"] == "/build/skbuild"
     assert "SOURCE_DATE_EPOCH" not in said.environment
@@ -122,7 +122,9 @@ def test_a_wheel_has_no_time_and_no_name_of_chance_unless_the_library_says_so() 
 
 def test_a_wheel_has_the_platform_that_it_is_crossed_to() -> None:
     native, crossed = (
-        commands(place(LibraryBuild("python"), cell=f"cuda13.5-debian12-{arch}"), 7)[0].environment
+        commands(build_context(LibraryBuild("python"), cell=f"cuda13.5-debian12-{arch}"), 7)[
+            0
+        ].environment
         for arch in ("x86_64", "aarch64")
     )
     assert native == crossed
@@ -135,7 +137,7 @@ def test_bazel_keeps_everything_in_the_build_directory() -> None:
 
 
 def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> None:
-    spec = steps.compiler(place(), ["true"])
+    spec = steps.compiler(build_context(), ["true"])
     read_only = {mount.target: mount.read_only for mount in spec.mounts}
     assert read_only == {"/src": True, "/build": False, "/requires": True} | {
         "/ccache": False,
@@ -145,11 +147,11 @@ def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> Non
 
 def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
     git = LibrarySource("git", "https://git.example/lib", "v1")
-    plain, locked = place(), place(source=git)
+    plain, locked = build_context(), build_context(source=git)
     others = [
         plain,
         locked,
-        place(LibraryBuild(options=("-DA=ON",))),
+        build_context(LibraryBuild(options=("-DA=ON",))),
         replace(plain, names=dict.fromkeys(plain.names, "another")),
         replace(locked, source=Path("/another")),
         replace(plain, requires={"amd64": Path("/another")}),
@@ -161,7 +163,7 @@ def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
 
 @pytest.mark.parametrize("name", ["ccache", "sccache"])
 def test_compilers_are_called_through_the_launcher(name: str) -> None:
-    spec = steps.compiler(place(cache=CompilerCache(name, "0123")), ["true"])
+    spec = steps.compiler(build_context(cache=CompilerCache(name, "0123")), ["true"])
     (mount,) = (mount for mount in spec.mounts if mount.target == "/opt/envmatrix")
     launcher = spec.environment["CMAKE_CUDA_COMPILER_LAUNCHER"]
     assert isinstance(mount.source, Path)
@@ -169,18 +171,18 @@ def test_compilers_are_called_through_the_launcher(name: str) -> None:
     assert spec.environment["ENVMATRIX_COMPILER_CACHE"] == name
     assert spec.environment["ENVMATRIX_TOOLCHAIN"] == "0123"
     only_c = CompilerCache(name, "0123", ("C",))
-    found = steps.compiler(place(cache=only_c), ["true"]).environment
+    found = steps.compiler(build_context(cache=only_c), ["true"]).environment
     assert "CMAKE_CUDA_COMPILER_LAUNCHER" not in found
 
 
 def test_without_a_compiler_cache_there_is_no_launcher() -> None:
-    spec = steps.compiler(place(cache=None), ["true"])
+    spec = steps.compiler(build_context(cache=None), ["true"])
     assert not any("LAUNCHER" in name for name in spec.environment)
     assert "/opt/envmatrix" not in {mount.target for mount in spec.mounts}
 
 
 def test_no_variable_of_a_build_configures_ccache() -> None:
-    found = steps.compiler(place(), ["true"]).environment
+    found = steps.compiler(build_context(), ["true"]).environment
     assert not [name for name in found if "CCACHE_" in name.replace("COMPILER_CACHE", "")]
 
 
@@ -195,8 +197,8 @@ def test_no_variable_of_a_build_configures_ccache() -> None:
 )
 def test_flags_for_nvcc_are_combined(own: dict[str, str], expected: str) -> None:
     for of in (
-        place(LibraryBuild(environment=own)),
-        replace(place(), variant=steps.Variant("sanitized", own)),
+        build_context(LibraryBuild(environment=own)),
+        replace(build_context(), variant=steps.Variant("sanitized", own)),
     ):
         found = steps.compiler(of, ["true"]).environment
         assert found["NVCC_APPEND_FLAGS"] == expected
@@ -204,7 +206,7 @@ def test_flags_for_nvcc_are_combined(own: dict[str, str], expected: str) -> None
 
 
 def test_an_old_nvcc_keeps_its_own_flags_alone() -> None:
-    old = place(LibraryBuild(environment={"NVCC_APPEND_FLAGS": "-DA"}))
+    old = build_context(LibraryBuild(environment={"NVCC_APPEND_FLAGS": "-DA"}))
     cell = replace(old.cell, cuda="11.1")
     found = steps.compiler(replace(old, cell=cell), ["true"]).environment
     assert found["NVCC_APPEND_FLAGS"] == "-DA"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from tests.unit.sessions.places import place
+from tests.unit.sessions.contexts import build_context
 
 from envmatrix.commands.run import _warn_of_architectures
 from envmatrix.console import Console
@@ -109,7 +109,7 @@ def test_what_cmake_compiles_for_itself_is_known_by_its_place(path: str, *, is_o
 def test_what_cmake_compiles_for_itself_is_not_compared_with_sm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = replace(place(), root=tmp_path)
+    here = replace(build_context(), root=tmp_path)
     found = []
     for name in ("CMakeFiles/3.25.1/CompilerIdCUDA/tmp/a.o", "CMakeFiles/a.dir/a.cu.o"):
         file = here.directory / here.build.name / name

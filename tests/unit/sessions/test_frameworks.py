@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.unit.sessions.places import place
+from tests.unit.sessions.contexts import build_context
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.model import LibraryBuild
@@ -15,7 +15,7 @@ from envmatrix.sessions.batches import Batch, listed_names
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.junit import Case
 
-PLACE = place(LibraryBuild())
+CONTEXT = build_context(LibraryBuild())
 
 
 def case(name: str, classname: str = "", file: str = "") -> Case:
@@ -29,7 +29,7 @@ def listed(framework: str, text: str, program: str = "/build/tests/a_test") -> t
 
 
 def argv(framework: str, wanted: list[str] | None, *programs: str) -> list[list[str]]:
-    batches = FRAMEWORKS[framework].running(PLACE, programs, wanted, ["--more"])
+    batches = FRAMEWORKS[framework].running(CONTEXT, programs, wanted, ["--more"])
     return [list(batch.argv) for batch in batches]
 
 
@@ -105,7 +105,7 @@ def catch2_listing(directory: Path, program: str) -> subprocess.CompletedProcess
     file = directory / "a_test"
     file.write_text(program)
     file.chmod(0o755)
-    (batch,) = FRAMEWORKS["catch2"].listing(PLACE, [str(file)])
+    (batch,) = FRAMEWORKS["catch2"].listing(CONTEXT, [str(file)])
     return subprocess.run(batch.argv, capture_output=True, text=True, check=False)
 
 
@@ -195,9 +195,9 @@ def test_pytest_does_not_import_from_where_it_is_started() -> None:
 
 def test_each_command_is_a_test() -> None:
     framework = FRAMEWORKS["commands"]
-    batches = framework.running(PLACE, ["a --b", "c"], ["c"], [])
+    batches = framework.running(CONTEXT, ["a --b", "c"], ["c"], [])
     assert [(batch.program, batch.argv[-1]) for batch in batches] == [("c", "c")]
-    (every, _) = framework.running(PLACE, ["a --b", "c"], None, ["x y"])
+    (every, _) = framework.running(CONTEXT, ["a --b", "c"], None, ["x y"])
     assert every.argv[-1] == "a --b 'x y'"
 
 
@@ -206,7 +206,7 @@ def test_bazel_tests_go_by_their_labels() -> None:
     name = FRAMEWORKS["bazel"].name
     assert name(Batch(["bazel"], "r"), case("c/d/e"), "c/d/e/test.xml") == "//c/d:e"
     assert name(Batch(["bazel"], "r"), case("Suite.x"), "a/b/test.xml") == "//a:b Suite.x"
-    (batch,) = FRAMEWORKS["bazel"].running(PLACE, [], ["//a:b"], [])
+    (batch,) = FRAMEWORKS["bazel"].running(CONTEXT, [], ["//a:b"], [])
     assert batch.needs_compiler
     assert batch.argv[-1] == "//a:b"
 
@@ -228,7 +228,7 @@ LONGEST_ARGUMENT = 128 << 10
 def test_names_that_are_too_many_for_one_command_line_are_all_in_several(framework: str) -> None:
     prefix = {"bazel": "//", "catch2": "a:", "googletest": "a:"}.get(framework, "")
     wanted = [f"{prefix}{name}" for name in MANY]
-    batches = FRAMEWORKS[framework].running(PLACE, ["/build/a"], wanted, ["--more"])
+    batches = FRAMEWORKS[framework].running(CONTEXT, ["/build/a"], wanted, ["--more"])
     assert len(batches) > 1
     assert [name for batch in batches for name in batch.tests] == wanted
     for batch in batches:
@@ -256,12 +256,12 @@ def test_no_expression_is_too_big_for_cmake(wanted: list[str]) -> None:
 def test_programs_of_one_base_name_are_told_apart_by_their_paths() -> None:
     programs = ["/build/a/t", "/build/b/t", "/build/b/u"]
     for framework, listing in (("googletest", "S.\n  a\n"), ("catch2", "S.a\n")):
-        batches = FRAMEWORKS[framework].listing(PLACE, programs)
+        batches = FRAMEWORKS[framework].listing(CONTEXT, programs)
         told = [listed_names(FRAMEWORKS[framework], batch, listing) for batch in batches]
         assert told == [("a/t:S.a",), ("b/t:S.a",), ("u:S.a",)]
     runs = argv("googletest", ["b/t:S.a", "u:S.a"], *programs)
     assert [run[0] for run in runs] == ["/build/b/t", "/build/b/u"]
-    every = FRAMEWORKS["googletest"].running(PLACE, programs, None, [])
+    every = FRAMEWORKS["googletest"].running(CONTEXT, programs, None, [])
     assert len({batch.report for batch in every}) == 3
     assert FRAMEWORKS["googletest"].name(every[0], case("a", "S"), "r") == "a/t:S.a"
 
@@ -320,7 +320,7 @@ def test_some_options_leave_out_tests(framework: str, option: str, *, narrows: b
 
 
 def test_bazel_runs_the_target_of_a_case_and_tells_parts_of_one_as_one() -> None:
-    (batch,) = FRAMEWORKS["bazel"].running(PLACE, [], ["//a:b S.x", "//a:b S.y"], [])
+    (batch,) = FRAMEWORKS["bazel"].running(CONTEXT, [], ["//a:b S.x", "//a:b S.y"], [])
     assert batch.argv[-1] == "//a:b"
     assert batch.argv.count("//a:b") == 1
     name = FRAMEWORKS["bazel"].name(batch, case("S.x"), "a/b/shard_1_of_2/test.xml")

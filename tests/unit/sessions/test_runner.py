@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from tests.unit.sessions.places import place
+from tests.unit.sessions.contexts import build_context
 
 from envmatrix.console import Console
 from envmatrix.images.model import images_of
 from envmatrix.sessions.runner import Runner, clear_privileges
-from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.steps import BuildContext
 
 if TYPE_CHECKING:
     import docker
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
-    return replace(place(), root=tmp_path / "repository", caches=tmp_path / "caches")
+def context(tmp_path: Path) -> BuildContext:
+    return replace(build_context(), root=tmp_path / "repository", caches=tmp_path / "caches")
 
 
 def program(directory: Path) -> Path:
@@ -34,32 +34,32 @@ def program(directory: Path) -> Path:
 
 
 def test_no_setuid_program_is_left_in_a_build_directory_or_the_compiler_cache(
-    workplace: Workplace,
+    context: BuildContext,
 ) -> None:
-    programs = [program(Path(str(workplace.build))), program(workplace.caches / "ccache/0/1")]
-    clear_privileges(workplace, [workplace.build], Console(-1))
+    programs = [program(Path(str(context.build))), program(context.caches / "ccache/0/1")]
+    clear_privileges(context, [context.build], Console(-1))
     assert [stat.S_IMODE(file.stat().st_mode) for file in programs] == [0o755] * 2
 
 
 def test_the_compiler_cache_is_made_harmless_before_anything_was_written(
-    workplace: Workplace,
+    context: BuildContext,
 ) -> None:
-    file = program(workplace.caches / "ccache")
-    clear_privileges(workplace, [], Console(-1))
+    file = program(context.caches / "ccache")
+    clear_privileges(context, [], Console(-1))
     assert stat.S_IMODE(file.stat().st_mode) == 0o755
 
 
-def test_without_a_compiler_cache_none_is_made(workplace: Workplace) -> None:
-    clear_privileges(replace(workplace, cache=None), [], Console(-1))
-    assert not workplace.caches.exists()
+def test_without_a_compiler_cache_none_is_made(context: BuildContext) -> None:
+    clear_privileges(replace(context, cache=None), [], Console(-1))
+    assert not context.caches.exists()
 
 
 def test_a_compiler_cache_that_cannot_be_used_is_told_and_fails_nothing(
-    workplace: Workplace, capsys: pytest.CaptureFixture[str]
+    context: BuildContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workplace.caches.mkdir()
-    (workplace.caches / "ccache").touch()
-    clear_privileges(workplace, [], Console())
+    context.caches.mkdir()
+    (context.caches / "ccache").touch()
+    clear_privileges(context, [], Console())
     assert "remove the compiler cache" in capsys.readouterr().err
 
 
@@ -77,7 +77,7 @@ FOREIGN = "cuda13.5-debian12-aarch64"
 def test_a_failure_names_the_shell_of_its_library_in_its_container(
     cell: str, option: str, *, emulate: bool
 ) -> None:
-    here = place(cell=cell)
+    here = build_context(cell=cell)
     compiler, *_ = images_of(here.cell, "amd64", emulate=emulate)
     here = replace(here, compiler=compiler)
     hint = Runner(cast("docker.DockerClient", None), here, Console()).hint("compile")

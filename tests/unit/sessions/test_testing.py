@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from tests.unit.sessions.places import place
+from tests.unit.sessions.contexts import build_context
 
 from envmatrix.console import Console
 from envmatrix.engine.containers import ContainerResult, ContainerSpec
@@ -42,7 +42,7 @@ class OfCTest(Runner):
     ) -> Output:
         if step == "list":
             return Output(self.listed, self.printed, step)
-        with self.place.build.opened() as build:
+        with self.context.build.opened() as build:
             report = dict(enumerate(self.reports)).get(len(self.commands), "")
             report += "".join(map(case, wanted(spec.command))) if self.obeys else ""
             build.write("reports/ctest.xml", f"<testsuite>{report}</testsuite>".encode())
@@ -61,7 +61,7 @@ def ctest_in(
     reports: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
 ) -> Testing:
-    ours = replace(place(test=LibraryTest()), root=root)
+    ours = replace(build_context(test=LibraryTest()), root=root)
     client = cast("docker.DockerClient", None)
     runner = OfCTest(client, ours, Console(), listed=listed, printed=printed, reports=reports)
     return Testing(runner, LibraryTest(options=options), ())
@@ -255,7 +255,7 @@ class OfOne(Runner):
 def test_a_command_is_told_by_its_exit_code(
     tmp_path: Path, status: int, lines: tuple[str, ...], state: str
 ) -> None:
-    ours = replace(place(test=LibraryTest()), root=tmp_path)
+    ours = replace(build_context(test=LibraryTest()), root=tmp_path)
     client = cast("docker.DockerClient", None)
     runner = OfOne(client, ours, Console(), ended=Output(ContainerResult(status), lines, "test"))
     run = Testing(runner, LibraryTest("commands", run=("a",)), ()).run(TestRequest())

@@ -55,8 +55,10 @@ class Analysis:
 
     @classmethod
     def of(cls, plain: Execution, devices: Sequence[DeviceRequest]) -> Analysis:
-        place = plain.place
-        return cls(plain, devices, load_baseline(place.root, place.library.name, place.cell.id))
+        context = plain.context
+        return cls(
+            plain, devices, load_baseline(context.root, context.library.name, context.cell.id)
+        )
 
     def examine(self, kind: str) -> None:
         """Run one kind of analysis; Skipped where this machine or library does not support it."""
@@ -78,24 +80,26 @@ class Analysis:
     def compare_with_baseline(self) -> tuple[Finding, ...]:
         """Return all findings, marked as new or known to the baseline, and write them as SARIF
         beside the logs."""
-        place = self.plain.place
+        context = self.plain.context
         relevant = [finding for finding in self.findings if finding.level != "note"]
         findings = compare_findings(relevant, self.baseline.findings)
-        document = analysers.sarif(findings, place.library.path if not place.library.source else "")
-        file = place.directory / SARIF
+        document = analysers.sarif(
+            findings, context.library.path if not context.library.source else ""
+        )
+        file = context.directory / SARIF
         file.write_text(json.dumps(document, indent=2), encoding="utf-8")
         return findings
 
     def accept(self) -> None:
         """Save the results as the baseline; what was not examined keeps its old baseline."""
-        place = self.plain.place
+        context = self.plain.context
         findings = {
             finding.identity for finding in self.findings if finding.tool not in ("size", "abidiff")
         }
         save_baseline(
-            place.root,
-            place.library.name,
-            place.cell.id,
+            context.root,
+            context.library.name,
+            context.cell.id,
             Baseline(
                 tuple(sorted({*self.baseline.findings, *findings})),
                 {**self.baseline.sizes, **self.sizes},
@@ -104,10 +108,10 @@ class Analysis:
         )
         for artifact in self._shared_libraries() if "" in self._built else ():
             name = artifact.path.name
-            with place.build.opened() as build:
+            with context.build.opened() as build:
                 if not build.has(f"{_ABI}/{name}"):
                     continue
-                baseline_file = abi_of(place.root, place.library.name, place.cell.id, name)
+                baseline_file = abi_of(context.root, context.library.name, context.cell.id, name)
                 write_whole(baseline_file, build.read(f"{_ABI}/{name}"))
 
     def _build(self, kind: str) -> tuple[Execution, tuple[Artifact, ...]]:
@@ -115,8 +119,8 @@ class Analysis:
         variant = VARIANTS[kind]
         if variant.name not in self._built:
             runner = self.plain.runner
-            place = replace(runner.place, variant=variant)
-            execution = Execution(replace(runner, place=place), self.plain.jobs)
+            context = replace(runner.context, variant=variant)
+            execution = Execution(replace(runner, context=context), self.plain.jobs)
             self._built[variant.name] = execution, execution.compile()
         return self._built[variant.name]
 
@@ -125,35 +129,35 @@ class Analysis:
     ) -> tuple[int, Path]:
         """Run an analyser; return its exit code and the log of its output."""
         runner = execution.runner
-        spec = steps.compiler(runner.place, argv, directory=runner.place.tree)
-        output = runner.output(step, spec, runner.place.library.build.timeout)
+        spec = steps.compiler(runner.context, argv, directory=runner.context.tree)
+        output = runner.output(step, spec, runner.context.library.build.timeout)
         if output.ended.stopped or output.ended.out_of_memory:
             raise runner.failure(output)
-        return output.ended.status, runner.place.log(step)
+        return output.ended.status, runner.context.log(step)
 
     def _command(self, kind: str, execution: Execution) -> Sequence[str]:
-        place = execution.place
-        checks = place.source / place.path / ".clang-tidy"
+        context = execution.context
+        checks = context.source / context.path / ".clang-tidy"
         return analysers.analysis_command(
             kind,
-            gcc=place.cell.toolchain.gcc,
+            gcc=context.cell.toolchain.gcc,
             jobs=execution.jobs,
-            tree=place.tree,
+            tree=context.tree,
             has_checks=checks.is_file(),
         )
 
     def _check_sources(self, kind: str) -> None:
         execution, _ = self._build(kind)
-        place = execution.place
-        with place.build.opened() as build:
+        context = execution.context
+        with context.build.opened() as build:
             if not build.has("compile_commands.json"):
-                name = place.library.build.system
+                name = context.library.build.system
                 raise Skipped(f"{kind} needs compile_commands.json, which `{name}` does not write")
         status, log = self._run_program(execution, kind, self._command(kind, execution))
         if kind == "cppcheck":
             if status:
                 raise EnvmatrixError("Cppcheck failed", hint=f"the log is {log}")
-            with place.build.opened() as build:
+            with context.build.opened() as build:
                 report = build.text("cppcheck.xml")
             self.findings += analysers.of_cppcheck(report)
             return
@@ -163,9 +167,9 @@ class Analysis:
         self.findings += findings
 
     def _run_tests(self, execution: Execution) -> None:
-        tests = execution.place.library.tests
+        tests = execution.context.library.tests
         if tests is None:
-            raise Skipped(f"`{execution.place.library.name}` has no `test` in matrix.yaml")
+            raise Skipped(f"`{execution.context.library.name}` has no `test` in matrix.yaml")
         run = Testing(execution.runner, tests, self.devices).run(TestRequest(retries=0))
         self.tests += run.outcomes
 
@@ -175,19 +179,19 @@ class Analysis:
         self._run_tests(execution)
         for outcome in self.tests[first:]:
             self.findings += analysers.of_sanitizer(kind, outcome.output.splitlines())
-        self.findings += analysers.of_sanitizer(kind, lines_of(execution.place.log("test")))
+        self.findings += analysers.of_sanitizer(kind, lines_of(execution.context.log("test")))
 
     def _check_on_gpu(self) -> None:
         if not self.devices:
             raise Skipped("compute-sanitizer needs a GPU")
         execution, _ = self._build("compute-sanitizer")
-        tests = execution.place.library.tests
+        tests = execution.context.library.tests
         if tests is None or tests.framework != "ctest":
             raise Skipped("compute-sanitizer is for libraries with CTest")
         checker = ["--tool", "memcheck", "--target-processes", "all", "--error-exitcode", "1"]
         argv = ["compute-sanitizer", *checker, "ctest", "--test-dir", steps.BUILD]
-        place = execution.place
-        spec = replace(steps.compiler(place, argv), devices=self.devices)
+        context = execution.context
+        spec = replace(steps.compiler(context, argv), devices=self.devices)
         output = execution.runner.output("compute-sanitizer", spec, tests.timeout)
         if output.ended.status:
             message = next((line for line in output.lines if "ERROR SUMMARY" in line), "it failed")
@@ -195,40 +199,40 @@ class Analysis:
 
     def _cover(self) -> None:
         execution, _ = self._build("coverage")
-        place = execution.place
-        with place.build.opened() as build:
+        context = execution.context
+        with context.build.opened() as build:
             for counts in build.files(["**/*.gcda"]):
                 build.remove(counts.name)  # of an earlier run
         self._run_tests(execution)
         runner, command = execution.runner, self._command("coverage", execution)
-        spec = replace(steps.compiler(place, command), keeps_stdout=True)
-        output = runner.output("coverage", spec, place.library.build.timeout)
+        spec = replace(steps.compiler(context, command), keeps_stdout=True)
+        output = runner.output("coverage", spec, context.library.build.timeout)
         runner.check(output)
-        root = place.source / place.path
+        root = context.source / context.path
         trace = analysers.tracefile(
             filter(None, output.ended.stdout.splitlines()), lambda name: (root / name).is_file()
         )
-        (place.directory / COVERAGE_FILE).write_text(json.dumps(trace), encoding="utf-8")
-        target = place.directory / "coverage"
-        self._merge(execution, [place.directory / COVERAGE_FILE], target)
-        cells = sorted(place.root.glob(f"build/*/{place.library.name}/{COVERAGE_FILE}"))
-        self._merge(execution, cells, place.root / "build/coverage" / place.library.name)
+        (context.directory / COVERAGE_FILE).write_text(json.dumps(trace), encoding="utf-8")
+        target = context.directory / "coverage"
+        self._merge(execution, [context.directory / COVERAGE_FILE], target)
+        cells = sorted(context.root.glob(f"build/*/{context.library.name}/{COVERAGE_FILE}"))
+        self._merge(execution, cells, context.root / "build/coverage" / context.library.name)
         rate = analysers.line_rate((target / "coverage.xml").read_text(encoding="utf-8"))
         self.measurements.append(Measurement(COVERAGE, rate, "%", "higher"))
 
     def _merge(self, execution: Execution, traces: Sequence[Path], target: Path) -> None:
         """Merge the coverage of one or several cells into `target`, as Cobertura and HTML."""
-        place = execution.place
-        with place.build.opened() as build:
+        context = execution.context
+        with context.build.opened() as build:
             build.remove("merged")
             for number, file in enumerate(traces):
                 build.copy(file, f"merged/{number}.json")
-        argv = ["sh", "-euc", analysers.MERGE, "sh", f"{steps.BUILD}/merged", place.tree]
+        argv = ["sh", "-euc", analysers.MERGE, "sh", f"{steps.BUILD}/merged", context.tree]
         status, log = self._run_program(execution, "merge-coverage", argv)
         if status:
             raise EnvmatrixError("gcovr cannot merge coverage", hint=f"the log is {log}")
         shutil.rmtree(target, ignore_errors=True)
-        with place.build.opened() as build:
+        with context.build.opened() as build:
             reports = [
                 report for report in build.files(["merged/**"]) if not report.name.endswith(".json")
             ]
@@ -247,8 +251,8 @@ class Analysis:
 
     def _compare_abi(self) -> None:
         execution, _ = self._build("abi")
-        place = execution.place
-        with place.build.opened() as build:
+        context = execution.context
+        with context.build.opened() as build:
             build.make_directory(_ABI)
         for artifact in self._shared_libraries():
             name = artifact.path.name
@@ -259,10 +263,10 @@ class Analysis:
             )
             if status:
                 raise EnvmatrixError(f"abidw cannot read `{name}`", hint=f"the log is {log}")
-            baseline_file = abi_of(place.root, place.library.name, place.cell.id, name)
+            baseline_file = abi_of(context.root, context.library.name, context.cell.id, name)
             if not baseline_file.exists():
                 continue
-            with place.build.opened() as build:
+            with context.build.opened() as build:
                 build.copy(baseline_file, f"{_ABI}/{name}.known")
             argv = ["abidiff", f"{current}.known", current]
             status, log = self._run_program(execution, "abi", argv)
@@ -284,12 +288,12 @@ class Analysis:
         files = [f"{steps.BUILD}/{artifact.path}" for artifact in artifacts if artifact.machine]
         argv = ["sh", "-c", analysers.LICENCES, "sh", *files]
         runner = execution.runner
-        spec = replace(steps.compiler(runner.place, argv), keeps_stdout=True)
-        output = runner.output("licences", spec, runner.place.library.build.timeout)
+        spec = replace(steps.compiler(runner.context, argv), keeps_stdout=True)
+        output = runner.output("licences", spec, runner.context.library.build.timeout)
         runner.check(output)
         current: Mapping[str, Sequence[str]] = analysers.licences_by_package(output.ended.stdout)
         text = json.dumps(current, indent=2, sort_keys=True)
-        (runner.place.directory / "licences.json").write_text(text, encoding="utf-8")
+        (runner.context.directory / "licences.json").write_text(text, encoding="utf-8")
         self.licences = tuple(
             sorted({licence for licences in current.values() for licence in licences})
         )

@@ -8,13 +8,13 @@ from envmatrix.images.model import CompilerCache, images_of
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest
 from envmatrix.matrix.selection import find_cell
-from envmatrix.sessions.steps import Workplace
+from envmatrix.sessions.steps import BuildContext
 
 ROOT = Path(__file__).parents[3]
 SDIST = LibrarySource("sdist", "lib", "1.0")
 
 
-def place(
+def build_context(
     build: LibraryBuild | None = None,
     test: LibraryTest | None = None,
     *,
@@ -22,12 +22,12 @@ def place(
     source: LibrarySource | None = None,
     path: str = "libs/lib",
     cache: CompilerCache | None = CompilerCache("ccache", "0123"),  # noqa: B008 -- frozen
-) -> Workplace:
+) -> BuildContext:
     matrix = load_matrix(ROOT)
     planned = find_cell(matrix, cell)
     compiler, runtime = images_of(planned, "amd64")
     library = Library("lib", path, source, build or LibraryBuild(), test)
-    return Workplace(
+    return BuildContext(
         cell=planned,
         library=library,
         root=Path("/repository"),
