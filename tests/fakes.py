@@ -1,5 +1,5 @@
 """Stand-ins for the world outside: a repository, archives behind `apt-get`, a package
-index behind pip, and a workshop that bootstraps nothing."""
+index behind pip, and a backend that bootstraps nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import BaseState, Resolver, upgrade_rule
 from envmatrix.lock.resolvers.apt import Apt
-from envmatrix.lock.resolvers.dnf import Packages, Repositories
+from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
 from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
 from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.resolvers.pip import Pip
@@ -258,7 +258,7 @@ def with_cuda(
 
 
 @dataclass
-class Workshop:
+class FakeBackend:
     """A base is what its packages are: its layer is a hash of them, its status lists them.
     An official image holds libuv1 and nothing else, or `contents`."""
 
@@ -279,7 +279,9 @@ class Workshop:
             apt.update()
         return apt
 
-    def in_base(self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()) -> Packages:
+    def manager_in_base(
+        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+    ) -> PackageManager:
         self.homes.append(base)
         os = load_facts().of_suite(suite)
         if os.family.name == "deb":
@@ -288,7 +290,7 @@ class Workshop:
         paths = (f"{suite}/{MACHINES[arch].rpm}",)
         return Rpms(Repositories(suite, origin, MIRRORS, paths, arch, str(os.releasever)))
 
-    def rpm_in_base(self, base: str, repositories: Repositories) -> Packages:
+    def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager:
         self.homes.append(base)
         return Rpms(repositories)
 
@@ -305,7 +307,7 @@ class Workshop:
         layer = digest(str(epoch), *(item.sha256 for item in package_set.artifacts))
         return BaseState(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))
 
-    def look_into(self, image: str, arch: str) -> ImageContents:
+    def contents_of(self, image: str, arch: str) -> ImageContents:
         return self.contents
 
 
@@ -355,11 +357,11 @@ def nvidia_apt(directory: Path, archive: Archive, keyring: Path | None = None) -
     )
 
 
-def resolver_of(workshop: Workshop, index: Index | None = None) -> Resolver:
-    apt = nvidia_apt(workshop.directory, workshop.archive)
+def resolver_of(backend: FakeBackend, index: Index | None = None) -> Resolver:
+    apt = nvidia_apt(backend.directory, backend.archive)
     facts = load_facts()
     dnf = DnfWithAnyKey(
-        workshop.directory,
+        backend.directory,
         facts.nvidia_repositories,
         NVIDIA_MIRROR,
         None,
@@ -367,7 +369,7 @@ def resolver_of(workshop: Workshop, index: Index | None = None) -> Resolver:
         Nvidia().redist.versions,
     )
     pip = (index or Index()).pip
-    return Resolver(workshop, pip, Nvidia().redist, apt, dnf, NO_LIBRARIES, facts, Silent())
+    return Resolver(backend, pip, Nvidia().redist, apt, dnf, NO_LIBRARIES, facts, Silent())
 
 
 def _nothing(*_: object) -> NoReturn:
@@ -399,6 +401,6 @@ def lock_of(
     upgrade: Sequence[str] | None = None,
 ) -> Lock:
     """What `envmatrix lock` makes of `matrix` in the world of the fakes."""
-    resolver = resolver_of(Workshop(scratch, archive or Archive()), index)
+    resolver = resolver_of(FakeBackend(scratch, archive or Archive()), index)
     requests, cells = all_requests(matrix, shipped_recipes())
     return resolver.resolve(requests, cells, previous, upgrade_rule(upgrade, previous))

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.fakes import Silent
 
 from envmatrix.console import Console
-from envmatrix.engine.resolver_backend import LocalWorkshop
+from envmatrix.engine.resolver_backend import LocalBackend
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import MACHINES
 from envmatrix.images.environments import base_image
@@ -91,13 +91,13 @@ def _unpack(lock: Lock, base: str, arch: str, indexes: Path, target: Path) -> No
     with http_client() as client:
         store = Store.of_user()
         fetcher = Fetcher(store, Origins(), client)
-        workshop = LocalWorkshop(
+        backend = LocalBackend(
             indexes, cache_directory(), store, fetcher, Console(-1), load_facts(),
             Origins(), "amd64",
         )  # fmt: skip
-        wanted = workshop.apt_of_host("bookworm", arch).closure(["python3"])
+        wanted = backend.apt_of_host("bookworm", arch).closure(["python3"])
         files = [item for item in wanted if item.name not in there]
-        files += workshop.apt_of_host("trixie", arch).exactly(["docker-cli", "docker-buildx"])
+        files += backend.apt_of_host("trixie", arch).exactly(["docker-cli", "docker-buildx"])
         fetcher.fetch(sorted(files), Silent())
     (target / "usr/lib").mkdir(parents=True)
     (target / "lib").symlink_to("usr/lib")

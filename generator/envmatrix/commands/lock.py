@@ -11,7 +11,7 @@ import click
 from envmatrix.app.workspace import find_repository
 from envmatrix.commands import lock_audit, options
 from envmatrix.console import Console
-from envmatrix.engine.resolver_backend import LocalWorkshop, on_host
+from envmatrix.engine.resolver_backend import LocalBackend, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.files import write_whole
@@ -106,7 +106,7 @@ def command(
     ):
         store = Store.of_user()
         fetcher = Fetcher(store, origins, client, mirror=mirror)
-        workshop = LocalWorkshop(
+        backend = LocalBackend(
             Path(apt), cache_directory(), store, fetcher, console, matrix.facts, origins,
             host_arch(),
         )  # fmt: skip
@@ -135,14 +135,14 @@ def command(
         )
         libraries = Libraries(
             lambda project: index_files(client, origins.pypi_indexes, project),
-            lambda suite, package: workshop.apt_of_host(suite, workshop.host_arch).sources(package),
+            lambda suite, package: backend.apt_of_host(suite, backend.host_arch).sources(package),
             partial(source_trees.commits, cache_directory()),
             source_trees.depot,
             partial(measure_download, client, store),
             partial(source_trees.tree, cache_directory(), store),
         )
         resolver = Resolver(
-            workshop, pip, redist, nvidia_apt, nvidia_dnf, libraries, matrix.facts, console
+            backend, pip, redist, nvidia_apt, nvidia_dnf, libraries, matrix.facts, console
         )
         lock = resolver.resolve(requests, cells, previous, rule, resolved, journal.keep)
     _write(root / FILE, lock, console)

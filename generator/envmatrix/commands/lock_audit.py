@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from envmatrix.commands import options
 from envmatrix.console import Console, output
-from envmatrix.engine.resolver_backend import LocalWorkshop
+from envmatrix.engine.resolver_backend import LocalBackend
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.facts.model import Facts
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
@@ -29,16 +29,16 @@ def show_audit(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> 
     OutOfDate if a finding is urgent."""
     origins, store = Origins(), Store.of_user()
     with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client(origins) as client:
-        workshop = LocalWorkshop(
+        backend = LocalBackend(
             Path(apt), cache_directory(), store, Fetcher(store, origins, client), console, facts,
             origins, host_arch(),
         )  # fmt: skip
 
         def of_suite(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            return offers_of(workshop.apt_of_host(suite, arch).show(names))
+            return offers_of(backend.apt_of_host(suite, arch).show(names))
 
         def of_security(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            return offers_of(workshop.security_of(suite, arch).show(names))
+            return offers_of(backend.security_of(suite, arch).show(names))
 
         def of_index(project: str) -> Sequence[Offer]:
             return offers_in(index_files(client, origins.pypi_indexes, project))

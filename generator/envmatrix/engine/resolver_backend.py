@@ -23,7 +23,7 @@ from envmatrix.lock.cuda_in_image import PROBE, ImageContents, parse_contents
 from envmatrix.lock.model import PackageSet, Request
 from envmatrix.lock.resolution import BaseState
 from envmatrix.lock.resolvers.apt import Apt, Run
-from envmatrix.lock.resolvers.dnf import Dnf, Packages, Repositories, release_time
+from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
 from envmatrix.lock.resolvers.zypper import Zypper
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
@@ -41,7 +41,7 @@ _REMEDIES: Mapping[Refusal | None, str] = {
 # Where rpm keeps its database: until 4.16, and since then on some systems.
 _RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 
-_MANAGERS: Mapping[str, Callable[[Path, Repositories, Run], Packages]] = {
+_MANAGERS: Mapping[str, Callable[[Path, Repositories, Run], PackageManager]] = {
     "rpm": Dnf,
     "zypper": Zypper,
 }
@@ -53,7 +53,7 @@ _LIBC_ARCHITECTURE = re.compile(r"^Package: libc6\n(?:.+\n)*?Architecture: (\S+)
 
 
 @dataclass
-class LocalWorkshop:
+class LocalBackend:
     """`directory` holds apt's indexes for as long as one lock is made.
 
     `host_arch` is Docker's name of this machine's architecture: an apt in a base of another
@@ -76,14 +76,16 @@ class LocalWorkshop:
     def apt_of_host(self, suite: str, arch: str) -> Apt:
         return self._apt(suite, arch, on_host)
 
-    def in_base(self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()) -> Packages:
+    def manager_in_base(
+        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+    ) -> PackageManager:
         os = self.facts.of_suite(suite)
         if os.family.name != "deb":
-            return self.rpm_in_base(base, self._repositories(suite, arch))
+            return self.rpm_manager_in_base(base, self._repositories(suite, arch))
         image = self._load_base(base)
         return self._apt(suite, arch, lambda command: self._in_container(image, command), foreign)
 
-    def rpm_in_base(self, base: str, repositories: Repositories) -> Packages:
+    def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager:
         image = self._load_base(base)
         directory = self.directory / repositories.name
         manager = _MANAGERS[self._families[base]]
@@ -118,7 +120,7 @@ class LocalWorkshop:
         self._layouts[key] = layout, base_image(key, package_set.request, layout.diff_id)
         return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
-    def look_into(self, image: str, arch: str) -> ImageContents:
+    def contents_of(self, image: str, arch: str) -> ImageContents:
         return parse_contents(run_in_image(image, arch, "sh", "-c", PROBE))
 
     def _load_base(self, base: str) -> str:

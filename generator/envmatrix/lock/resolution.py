@@ -15,7 +15,7 @@ from envmatrix.lock.cuda_in_image import ImageContents
 from envmatrix.lock.libraries import ANY, RESOLVERS, Libraries, library_error
 from envmatrix.lock.model import Artifact, Lock, PackageSet, Request
 from envmatrix.lock.resolvers.apt import Apt
-from envmatrix.lock.resolvers.dnf import Packages, Repositories
+from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
 from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
 from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.resolvers.pip import Pip
@@ -35,27 +35,27 @@ class BaseState:
     status: str
 
 
-class Workshop(Protocol):
+class ResolverBackend(Protocol):
     """External operations for resolving: apt on the host, package managers in a base, and creation
     of bases. `release_time` is when a suite last changed, in seconds since 1970."""
 
     host_arch: str
 
     def apt_of_host(self, suite: str, arch: str) -> Apt: ...
-    def in_base(
+    def manager_in_base(
         self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
-    ) -> Packages: ...
-    def rpm_in_base(self, base: str, repositories: Repositories) -> Packages: ...
+    ) -> PackageManager: ...
+    def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager: ...
     def release_time(self, suite: str, arch: str) -> int: ...
     def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState: ...
-    def look_into(self, image: str, arch: str) -> ImageContents: ...
+    def contents_of(self, image: str, arch: str) -> ImageContents: ...
 
 
 @dataclass
 class Resolver:
     """Resolves sets in the order of the requests; reads the index of each suite once."""
 
-    workshop: Workshop
+    backend: ResolverBackend
     pip: Pip
     redist: Redist
     nvidia_apt: NvidiaApt
@@ -136,7 +136,7 @@ class Resolver:
     def _base_packages(self, request: Request) -> PackageSet:
         if request.resolver == "image":
             return PackageSet(request, ())
-        apt = self.workshop.apt_of_host(request.suite or "", request.arch)
+        apt = self.backend.apt_of_host(request.suite or "", request.arch)
         return PackageSet(request, apt.closure(request.packages))
 
     def _epoch(self, requests: Mapping[str, Request]) -> int:
@@ -146,11 +146,11 @@ class Resolver:
             for item in requests.values()
             if item.suite and item.arch != ANY and not item.resolver.startswith("nvidia-")
         }
-        return max(self.workshop.release_time(suite, arch) for suite, arch in suites)
+        return max(self.backend.release_time(suite, arch) for suite, arch in suites)
 
     def _base(self, key: str, lock: Lock) -> BaseState:
         if key not in self._bases:
-            self._bases[key] = self.workshop.base(key, lock.sets[key], lock.epoch)
+            self._bases[key] = self.backend.base(key, lock.sets[key], lock.epoch)
         return self._bases[key]
 
     def _answer(self, request: Request, lock: Lock) -> PackageSet:
@@ -161,7 +161,7 @@ class Resolver:
         (key,) = request.below
         self._base(key, lock)  # refuses an image of another architecture
         base = lock.sets[key].request
-        contents = self.workshop.look_into(base.packages[0], base.arch)
+        contents = self.backend.contents_of(base.packages[0], base.arch)
         return PackageSet(request, (), versions=image.component_versions(request, base, contents))
 
     def _artifacts(self, request: Request, lock: Lock) -> tuple[Artifact, ...]:
@@ -177,9 +177,11 @@ class Resolver:
         self._base(home, lock)
         if request.resolver == "nvidia-dnf":
             repository = self.nvidia_dnf.repository(request.suite or "", request.arch)
-            manager = self.workshop.rpm_in_base(home, repository)
+            manager = self.backend.rpm_manager_in_base(home, repository)
             return self.nvidia_dnf.resolve(request.packages, manager, repository)
-        manager = self.workshop.in_base(home, request.suite or "", request.arch, request.foreign)
+        manager = self.backend.manager_in_base(
+            home, request.suite or "", request.arch, request.foreign
+        )
         if request.resolver == "apt-files":
             return manager.exactly(request.packages)
         base, *others = request.below
@@ -211,7 +213,7 @@ class Resolver:
             is_foreign = request.resolver == "apt-files" and os.family.name != "deb"
             # One that is bootstrapped is here already; an image with CUDA may be large.
             is_image = base.resolver == "image"
-            return is_foreign, base.arch != self.workshop.host_arch, is_other, is_image, key
+            return is_foreign, base.arch != self.backend.host_arch, is_other, is_image, key
 
         return min((key for key in lock.sets if lock.sets[key].request.is_base), key=distance)
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from envmatrix.console import Console
-from envmatrix.engine.resolver_backend import LocalWorkshop, check_architecture
+from envmatrix.engine.resolver_backend import LocalBackend, check_architecture
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import load_facts
 from envmatrix.machine.origins import Origins
@@ -45,31 +45,31 @@ def test_an_image_for_another_architecture_is_refused() -> None:
     assert caught.value.hint is not None
 
 
-def workshop_with(directory: Path, keyring: Path) -> LocalWorkshop:
-    """A workshop on a machine that has that keyring of Ubuntu's archive, and no mirror."""
+def backend_with(directory: Path, keyring: Path) -> LocalBackend:
+    """A backend on a machine that has that keyring of Ubuntu's archive, and no mirror."""
     facts = load_facts()
     ubuntu = replace(facts.distributions["ubuntu"], keyring=str(keyring))
     facts = replace(facts, distributions={**facts.distributions, "ubuntu": ubuntu})
     store, origins = Store(directory), Origins(directory / "config.toml", {}, directory, ("", ""))
     fetcher = Fetcher(store, origins, httpx.Client())
-    return LocalWorkshop(directory, directory, store, fetcher, Console(), facts, origins, "amd64")
+    return LocalBackend(directory, directory, store, fetcher, Console(), facts, origins, "amd64")
 
 
 def test_a_keyring_that_is_missing_is_told_with_the_package_that_has_it(tmp_path: Path) -> None:
-    workshop = workshop_with(tmp_path, tmp_path / "none.gpg")
+    backend = backend_with(tmp_path, tmp_path / "none.gpg")
     with pytest.raises(LookupFailed, match=r"none\.gpg` is missing") as caught:
-        workshop.apt_of_host("noble", "arm64")
+        backend.apt_of_host("noble", "arm64")
     assert caught.value.hint == "install the package `ubuntu-keyring`"
 
 
 def test_a_mirror_is_needed_for_the_archive_that_is_read(tmp_path: Path) -> None:
     keyring = tmp_path / "keyring.gpg"
     keyring.touch()
-    workshop = workshop_with(tmp_path, keyring)
+    backend = backend_with(tmp_path, keyring)
     with pytest.raises(LookupFailed, match="where the origin `ubuntu-ports` lives"):
-        workshop.apt_of_host("noble", "arm64")
+        backend.apt_of_host("noble", "arm64")
     with pytest.raises(LookupFailed, match="where the origin `ubuntu` lives"):
-        workshop.apt_of_host("resolute", "arm64")
+        backend.apt_of_host("resolute", "arm64")
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="there is no apt here")
@@ -86,6 +86,6 @@ def test_every_mirror_of_an_archive_is_tried_until_one_serves_the_suite(
         urls = [f"http://127.0.0.1:{taken.getsockname()[1]}/ubuntu" for taken in (first, second)]
         (tmp_path / "config.toml").write_text(f"[mirrors]\nubuntu = {json.dumps(urls)}\n")
         with pytest.raises(LookupFailed) as told:
-            workshop_with(tmp_path, keyring).apt_of_host("noble", "amd64")
+            backend_with(tmp_path, keyring).apt_of_host("noble", "amd64")
     assert f"`{urls[0]}` does not serve noble" in capsys.readouterr().err
     assert urls[1] in "".join(told.value.details), "the last one's error is told"

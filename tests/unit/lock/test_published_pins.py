@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.fakes import Archive, Workshop, matrix_of, nvidia_apt, resolver_of
+from tests.fakes import Archive, FakeBackend, matrix_of, nvidia_apt, resolver_of
 
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.recipes import Recipes, recipes_of, shipped_recipes
@@ -301,7 +301,7 @@ def test_a_cell_of_a_patch_is_locked_in_the_published_versions(tmp_path: Path) -
         tmp_path / "repository", axes, f"sources: [{{source: nvidia-apt}}]\n{LIBRARY}"
     )
     archive = Archive()
-    resolver = resolver_of(Workshop(tmp_path / "home", archive))
+    resolver = resolver_of(FakeBackend(tmp_path / "home", archive))
     resolver.nvidia_apt = replace(
         nvidia_apt(tmp_path / "home", archive), manifest=known.versions, _apts={}
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fakes import Archive, Index, Workshop, lock_of, matrix_of, resolver_of
+from tests.fakes import Archive, FakeBackend, Index, lock_of, matrix_of, resolver_of
 
 from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.facts.recipes import shipped_recipes
@@ -112,18 +112,18 @@ def test_the_epoch_is_the_date_of_the_newest_suite(lock: Lock) -> None:
 
 @pytest.mark.parametrize("host", ["amd64", "arm64"])
 def test_apt_runs_in_a_base_of_this_machine(matrix: Matrix, tmp_path: Path, host: str) -> None:
-    workshop = Workshop(tmp_path, Archive(), host)
+    backend = FakeBackend(tmp_path, Archive(), host)
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver_of(workshop).resolve(requests, cells, None, upgrade_rule(None, None))
-    assert set(workshop.homes) == {f"debian12-{host}-base"}
-    assert len(workshop.made) == 2
+    resolver_of(backend).resolve(requests, cells, None, upgrade_rule(None, None))
+    assert set(backend.homes) == {f"debian12-{host}-base"}
+    assert len(backend.made) == 2
 
 
 def test_the_lock_does_not_depend_on_the_machine(
     matrix: Matrix, lock: Lock, tmp_path: Path
 ) -> None:
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = resolver_of(Workshop(tmp_path, Archive(), "arm64"))
+    resolver = resolver_of(FakeBackend(tmp_path, Archive(), "arm64"))
     assert dumps(resolver.resolve(requests, cells, None, upgrade_rule(None, None))) == dumps(lock)
 
 
@@ -136,20 +136,20 @@ SOURCES = (
 
 def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Path) -> None:
     matrix = matrix_of(tmp_path / "repository", AXES, SOURCES)
-    workshop = Workshop(tmp_path / "scratch", archive := Archive())
+    backend = FakeBackend(tmp_path / "scratch", archive := Archive())
     requests, cells = all_requests(matrix, shipped_recipes())
 
     with pytest.raises(LookupFailed, match="2 sources of libraries cannot be had") as caught:
-        resolver_of(workshop).resolve(requests, cells, None, upgrade_rule(None, None))
+        resolver_of(backend).resolve(requests, cells, None, upgrade_rule(None, None))
 
     assert [its.partition(":")[0] for its in caught.value.details] == ["library `a`", "library `b`"]
-    assert (workshop.made, archive.asked) == ([], [])
+    assert (backend.made, archive.asked) == ([], [])
 
 
 def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: Path) -> None:
-    workshop = Workshop(tmp_path, Archive())
+    backend = FakeBackend(tmp_path, Archive())
     requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = resolver_of(workshop)
+    resolver = resolver_of(backend)
 
     def gone(_: Sequence[str]) -> str:
         raise LookupFailed("the index has none")
@@ -157,7 +157,7 @@ def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: 
     resolver.pip = replace(resolver.pip, run=gone)
     with pytest.raises(LookupFailed, match="the index has none"):
         resolver.resolve(requests, cells, None, upgrade_rule(None, None))
-    assert workshop.made == []
+    assert backend.made == []
 
 
 class OutOfNetwork(Archive):
@@ -179,7 +179,7 @@ def test_what_was_found_before_a_failure_is_not_looked_up_again(
     begun: list[Lock] = []
     failing = OutOfNetwork()
     with pytest.raises(LookupFailed, match="went away"):
-        resolver_of(Workshop(tmp_path / "a", failing)).resolve(
+        resolver_of(FakeBackend(tmp_path / "a", failing)).resolve(
             requests, cells, None, rule, None, begun.append
         )
     found = loads(dumps(begun[-1]))
@@ -187,8 +187,8 @@ def test_what_was_found_before_a_failure_is_not_looked_up_again(
     assert any(its.diff_id for its in found.sets.values())
 
     archive = Archive(released=LATER)
-    workshop = Workshop(tmp_path / "b", archive)
-    again = resolver_of(workshop).resolve(requests, cells, None, rule, found)
+    backend = FakeBackend(tmp_path / "b", archive)
+    again = resolver_of(backend).resolve(requests, cells, None, rule, found)
 
     assert dumps(again) == dumps(lock)
     whole = Archive()
@@ -204,7 +204,7 @@ def test_what_was_found_for_another_request_is_looked_up_again(
     stale = replace(lock.sets[key], request=replace(lock.sets[key].request, packages=("curl",)))
     begun = Lock(lock.epoch, {**lock.sets, key: stale})
     archive = Archive()
-    resolver = resolver_of(Workshop(tmp_path, archive))
+    resolver = resolver_of(FakeBackend(tmp_path, archive))
     again = resolver.resolve(requests, cells, None, upgrade_rule(None, None), begun)
     assert dumps(again) == dumps(lock)
     assert archive.asked

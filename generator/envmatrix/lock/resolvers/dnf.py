@@ -27,7 +27,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPOMD = "{http://linux.duke.edu/metadata/repo}"
 
 
-class Packages(Protocol):
+class PackageManager(Protocol):
     """A package manager's view of a suite's packages, in a base."""
 
     def closure(self, packages: Sequence[str], status: str) -> tuple[Artifact, ...]: ...

@@ -15,7 +15,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.facts.systems import NvidiaRepository
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact
-from envmatrix.lock.resolvers.dnf import Packages, Repositories
+from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
 from envmatrix.lock.resolvers.pins import Manifest, missing_packages_error, pins
 from envmatrix.lock.resolvers.redist import ORIGIN
 
@@ -50,7 +50,7 @@ class NvidiaDnf:
         return Repositories(f"nvidia-{name}-{arch}", ORIGIN, self.mirror, (path,), arch, "", file)
 
     def resolve(
-        self, packages: Sequence[str], manager: Packages, repository: Repositories
+        self, packages: Sequence[str], manager: PackageManager, repository: Repositories
     ) -> tuple[Artifact, ...]:
         """Return `packages`, as `pins` parses them, that `manager` finds in `repository`."""
         names = [pin.rpm for pin in pins(packages, self.manifest)]
