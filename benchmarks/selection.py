@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 from benchmarks import timing
-from tests.made import cases_of
+from tests.outputs import cases_of
 
 from envmatrix.app.library_sources import source_tree
 from envmatrix.console import Console

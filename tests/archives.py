@@ -14,11 +14,11 @@ class Entry(tarfile.TarInfo):
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> Entry:
-    made = Entry(name)
-    made.type = kind
+    member = Entry(name)
+    member.type = kind
     for field, value in fields.items():
-        setattr(made, field, value)
-    return made
+        setattr(member, field, value)
+    return member
 
 
 def link(name: str, target: str) -> Entry:
@@ -44,7 +44,7 @@ def zipped(*entries: tuple[str, bytes, int], method: int = zipfile.ZIP_STORED) -
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", method) as archive:
         for name, content, mode in entries:
-            its = zipfile.ZipInfo(name)
-            its.external_attr, its.compress_type = mode << 16, method
-            archive.writestr(its, content)
+            member = zipfile.ZipInfo(name)
+            member.external_attr, member.compress_type = mode << 16, method
+            archive.writestr(member, content)
     return stream.getvalue()

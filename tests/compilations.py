@@ -285,12 +285,12 @@ else echo "${{result:-uncached}}"; fi
         assert self.process.stdout
         self.process.stdin.write("step\n")
         self.process.stdin.flush()
-        said = self.process.stdout.readline().strip()
+        line = self.process.stdout.readline().strip()
         self.compared += 1
-        result = said.partition(" ")[0]
+        result = line.partition(" ")[0]
         self.results[result] += 1
         if result not in ("hit", "miss", "uncached", "failed"):
-            raise Differs(f"{said or 'nothing was said'}\n{state}\n{compile_}")
+            raise Differs(f"{line or 'nothing was said'}\n{state}\n{compile_}")
         return result
 
     def _write(self, state: State) -> None:
@@ -345,7 +345,7 @@ def _source(state: State) -> str:
         "falling": _FALLING,
         "excused": _EXCUSED,
     }
-    parts = [f"#define VERSION {state.version}\n", _BODY, *(extras[its] for its in state.extras)]
+    parts = [f"#define VERSION {state.version}\n", _BODY, *(extras[name] for name in state.extras)]
     if state.language == "cu":
         parts += ["#ifndef __CUDA_ARCH__\n", _ANSWER, "#endif\n", _KERNEL]
     else:

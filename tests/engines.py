@@ -161,10 +161,10 @@ def second_engine(*, disk: str | None = None) -> Iterator[Engine]:
         _run("ip", "-n", namespace, "link", "set", "lo", "up")
         features = {"containerd-snapshotter": True, "cdi": True}
         (home / "daemon.json").write_text(json.dumps({"features": features, "experimental": True}))
-        its = Engine(home, namespace)
-        stack.callback(its.kill)
-        its.start()
-        yield its
+        engine = Engine(home, namespace)
+        stack.callback(engine.kill)
+        engine.start()
+        yield engine
 
 
 def _run(*command: str) -> None:
@@ -172,9 +172,9 @@ def _run(*command: str) -> None:
 
 
 def _unmount(home: Path) -> None:
-    """What the engine mounted, the innermost first."""
+    """Unmount what the engine mounted, the innermost first."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    for mount in reversed([its for its in mounts if its.startswith(f"{home}/")]):
+    for mount in reversed([path for path in mounts if path.startswith(f"{home}/")]):
         _run("umount", "--lazy", mount)
 
 
@@ -187,19 +187,19 @@ def _command_line(process: Path) -> bytes:
 
 def _listening(namespace: str, port: int) -> socket.socket:
     """A socket belongs to the network of the thread that made it."""
-    made: list[socket.socket] = []
+    sockets: list[socket.socket] = []
 
     def make() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         with Path(f"/run/netns/{namespace}").open() as file:
             if libc.setns(file.fileno(), _CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
-        made.append(socket.create_server(("127.0.0.1", port)))
+        sockets.append(socket.create_server(("127.0.0.1", port)))
 
     thread = threading.Thread(target=make)
     thread.start()
     thread.join()
-    return made[0]
+    return sockets[0]
 
 
 def _forward(listener: socket.socket, port: int) -> None:

@@ -47,19 +47,19 @@ class _Handler(StreamRequestHandler):
                 self._send("release")
 
     def _answer(self, command: str, arguments: Sequence[str]) -> None:
-        *options, wanted = arguments or [""]
+        *options, pattern = arguments or [""]
         if command == "files":
-            path, _, change = wanted.rpartition("@")
-            known = self.content.get(int(change), {})
-            found = {name: its for name, its in known.items() if _matches(path, name)}
-            for name, (number, _) in sorted(found.items()):
+            path, _, change = pattern.rpartition("@")
+            files = self.content.get(int(change), {})
+            matching = {name: files[name][0] for name in files if _matches(path, name)}
+            for name, number in sorted(matching.items()):
                 self._send("client-FstatInfo", depotFile=name, rev=str(number), change=change)
-            if not found:
-                self._warn(f"{wanted} - no such file(s).")
+            if not matching:
+                self._warn(f"{pattern} - no such file(s).")
         elif command == "print":
-            name, _, revision = wanted.rpartition("#")
+            name, _, revision = pattern.rpartition("#")
             versions = (files[name] for files in self.content.values() if name in files)
-            content = next(its for number, its in versions if str(number) == revision)
+            content = next(content for number, content in versions if str(number) == revision)
             path = options[options.index("-o") + 1]
             self._send("client-OpenFile", path=path, handle="h", type=_BINARY, perms="rw")
             self._send("client-WriteFile", handle="h", data=content)
@@ -74,22 +74,23 @@ class _Handler(StreamRequestHandler):
         if len(header) < 5:
             return None
         body = self.rfile.read(struct.unpack("<I", header[1:])[0])
-        found = []
+        variables = []
         while body:
             name, _, rest = body.partition(b"\0")
             (size,) = struct.unpack("<I", rest[:4])
-            found.append((name.decode(), rest[4 : 4 + size]))
+            variables.append((name.decode(), rest[4 : 4 + size]))
             body = rest[4 + size + 1 :]
-        return found
+        return variables
 
     def _send(self, function: str, **variables: Any) -> None:
         texts = {**variables, "func": function}
         values = {
-            name: its if isinstance(its, bytes) else its.encode() for name, its in texts.items()
+            name: value if isinstance(value, bytes) else value.encode()
+            for name, value in texts.items()
         }
         body = b"".join(
-            name.encode() + b"\0" + struct.pack("<I", len(its)) + its + b"\0"
-            for name, its in values.items()
+            name.encode() + b"\0" + struct.pack("<I", len(value)) + value + b"\0"
+            for name, value in values.items()
         )
         length = struct.pack("<I", len(body))
         check = length[0] ^ length[1] ^ length[2] ^ length[3]

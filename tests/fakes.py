@@ -121,12 +121,12 @@ class Archive:
             return ""
         home = Path(options["Dir::State"])
         self.asked.append((home.name, verb, *rest))
-        asked = dict(name.split("=") for name in rest if "=" in name and not name.endswith("*"))
+        pinned = dict(name.split("=") for name in rest if "=" in name and not name.endswith("*"))
         names = {name.split("=")[0] for name in rest}
         if verb == "install":
             status = Path(options["Dir::State::status"]).read_text()
             names = self._closure(names) - {line.split(": ")[1] for line in status.splitlines()}
-        versions = {name: asked.get(name) or self.versions.get(name, "1.0-1") for name in names}
+        versions = {name: pinned.get(name) or self.versions.get(name, "1.0-1") for name in names}
         return "".join(self._line(*each, home, options) for each in sorted(versions.items()))
 
     def _closure(self, names: set[str]) -> set[str]:
@@ -135,8 +135,8 @@ class Archive:
             for plain, colon, arch in (name.partition(":") for name in names)
             for it in self.depends.get(plain, ())
         } - names
-        found = names | (self._closure(names | needed) if needed else set())
-        return {name for name in found if not name.startswith("?")}
+        closure = names | (self._closure(names | needed) if needed else set())
+        return {name for name in closure if not name.startswith("?")}
 
     def _line(self, name: str, version: str, home: Path, options: Mapping[str, str]) -> str:
         name, _, foreign = name.partition(":")
@@ -144,7 +144,7 @@ class Archive:
         arch = "all" if name in self.independent else own
         file = f"{name}_{quote(version, safe='+~')}_{arch}.deb"
         lines = (home / "sources.list").read_text().splitlines()
-        line = next((its for its in lines if f"arch={own} " in its), lines[0])
+        line = next((text for text in lines if f"arch={own} " in text), lines[0])
         mirror = line.partition("] ")[2].split()[0]
         path = f"pool/main/{name[0]}/{quote(file, safe='')}"
         sha256 = digest(name, version, f"{home.name.partition('-')[0]}-{arch}")
@@ -173,11 +173,11 @@ class Index:
         self.asked.append(tuple(texts))
         return json.dumps({"install": [self._row(Requirement(text), machine) for text in texts]})
 
-    def _row(self, wanted: Requirement, machine: str) -> dict[str, object]:
-        version = str(wanted.specifier).removeprefix("==").replace("*", "0")
-        parts = [f"{name}=={its}; extra == 'all'" for name, its in self.toolkit.items()]
-        metadata = {"name": wanted.name, "version": version, "requires_dist": parts}
-        hashes = {"sha256": digest(wanted.name, version, machine)}
+    def _row(self, requirement: Requirement, machine: str) -> dict[str, object]:
+        version = str(requirement.specifier).removeprefix("==").replace("*", "0")
+        parts = [f"{name}=={pinned}; extra == 'all'" for name, pinned in self.toolkit.items()]
+        metadata = {"name": requirement.name, "version": version, "requires_dist": parts}
+        hashes = {"sha256": digest(requirement.name, version, machine)}
         return {"metadata": metadata, "download_info": {"archive_info": {"hashes": hashes}}}
 
     def look_up(self, wheel: Artifact) -> tuple[str, int]:
@@ -229,7 +229,9 @@ class Nvidia:
         product, _, file = path.partition("/redist/")
         if product not in self.products:
             raise LookupFailed(f"`{path}` is nowhere to be had")
-        manifests = {f"redistrib_{name}.json": its for name, its in self.products[product].items()}
+        manifests = {
+            f"redistrib_{name}.json": content for name, content in self.products[product].items()
+        }
         return json.dumps(manifests[file] if file else [*manifests]).encode()
 
     @property
@@ -243,7 +245,7 @@ def with_cuda(
     cudnn: tuple[int, ...] = (9, 10, 2),
     suite: str = "jammy",
 ) -> ImageContents:
-    """What an image of NVIDIA's says of itself; its libraries are of version 1.2.3."""
+    """Return what an image of NVIDIA's says of itself; its libraries are of version 1.2.3."""
     patterns = [
         text for name in (*components, *(["cudnn"] if cudnn else ())) for text in markers()[name]
     ]
@@ -270,11 +272,11 @@ class FakeBackend:
     homes: list[str] = field(default_factory=list)
 
     def apt_of_host(self, suite: str, arch: str, *foreign: str) -> Apt:
-        its, *others = (load_facts().archive(suite, name) for name in (arch, *foreign))
-        mirror = f"{MIRRORS}/{its.origin}"
+        own, *others = (load_facts().archive(suite, name) for name in (arch, *foreign))
+        mirror = f"{MIRRORS}/{own.origin}"
         beside = tuple((other, f"{MIRRORS}/{other.origin}") for other in others)
         directory = self.directory / "-".join((suite, arch, *foreign))
-        apt = Apt(directory, its, mirror, self.archive.run, beside)
+        apt = Apt(directory, own, mirror, self.archive.run, beside)
         if not apt.directory.exists():
             apt.update()
         return apt
@@ -326,11 +328,11 @@ class Rpms:
         return tuple(sorted(self._rpm(text.removesuffix(".*")) for text in packages))
 
     def _rpm(self, text: str) -> Artifact:
-        its = self.repositories
+        repositories = self.repositories
         pinned = re.fullmatch(r"(.+?)-(\d+\.[\w.]+-1)", text)
         name, version = pinned.groups() if pinned else (text, "1.0-1")
-        path = f"{its.paths[0]}/{name}-{version}.{MACHINES[its.arch].rpm}.rpm"
-        return Artifact(its.origin, path, name, version, len(name), digest(path))
+        path = f"{repositories.paths[0]}/{name}-{version}.{MACHINES[repositories.arch].rpm}.rpm"
+        return Artifact(repositories.origin, path, name, version, len(name), digest(path))
 
 
 KEY = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -400,7 +402,7 @@ def lock_of(
     previous: Lock | None = None,
     upgrade: Sequence[str] | None = None,
 ) -> Lock:
-    """What `envmatrix lock` makes of `matrix` in the world of the fakes."""
+    """Return what `envmatrix lock` makes of `matrix` in the world of the fakes."""
     resolver = resolver_of(FakeBackend(scratch, archive or Archive()), index)
     requests, cells = all_requests(matrix, shipped_recipes())
     return resolver.resolve(requests, cells, previous, upgrade_rule(upgrade, previous))

@@ -30,8 +30,8 @@ def first(count: int) -> When:
     return lambda number: number <= count
 
 
-def nth(wanted: int) -> When:
-    return lambda number: number == wanted
+def nth(position: int) -> When:
+    return lambda number: number == position
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +107,20 @@ class Proxy:
         with self._lock:
             self.exchanges.append(exchange)
 
-    def asked(self, method: str, path: str) -> int:
+    def count(self, method: str, path: str) -> int:
         """How often it was asked for that."""
         return sum(
-            bool(re.search(method, its.method) and re.search(path, its.path))
-            for its in self.exchanges
+            bool(re.search(method, exchange.method) and re.search(path, exchange.path))
+            for exchange in self.exchanges
         )
 
     @property
     def bytes_sent(self) -> int:
-        return sum(its.sent for its in self.exchanges)
+        return sum(exchange.sent for exchange in self.exchanges)
 
     @property
     def bytes_received(self) -> int:
-        return sum(its.received for its in self.exchanges)
+        return sum(exchange.received for exchange in self.exchanges)
 
     def wait(self) -> None:
         """Until `heal` or the end."""
@@ -147,13 +147,13 @@ def proxy(upstream: str) -> Iterator[Proxy]:
     """A proxy to the registry at `upstream`, host and port, without TLS."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    its = Proxy(upstream, port)
-    its.come()
+    relay = Proxy(upstream, port)
+    relay.come()
     try:
-        yield its
+        yield relay
     finally:
-        its.heal()
-        its.go_away()
+        relay.heal()
+        relay.go_away()
 
 
 class _Server(ThreadingHTTPServer):

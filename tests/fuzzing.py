@@ -54,7 +54,7 @@ def _limited() -> Iterator[None]:
 
 def fuzzed(readers: Sequence[Reader], count: int, seed: int, scratch: Path) -> list[Finding]:
     """Give `count` inputs to the readers in turn; what none may do, each kept in `scratch`."""
-    found = []
+    findings = []
     for number in range(count):
         reader = readers[number % len(readers)]
         source = random.Random(f"{seed} {reader.name} {number}")  # noqa: S311 -- has to be the same again
@@ -62,12 +62,12 @@ def fuzzed(readers: Sequence[Reader], count: int, seed: int, scratch: Path) -> l
         if what := _fault(reader, content, scratch / "directory"):
             file = scratch / f"{number}-{reader.name.replace('/', '-')}"
             file.write_bytes(content)
-            found.append(Finding(reader.name, number, file, what))
-    return found
+            findings.append(Finding(reader.name, number, file, what))
+    return findings
 
 
 def _fault(reader: Reader, content: bytes, directory: Path) -> str:
-    """What is wrong with how a reader takes some content; empty where nothing is."""
+    """Return what is wrong with how a reader takes some content; empty where nothing is."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     begun = time.process_time()

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import docker
 
 
-def made(name: str, dockerfile: str, files: Mapping[str, bytes] | None = None) -> str:
+def build_once(name: str, dockerfile: str, files: Mapping[str, bytes] | None = None) -> str:
     """An image of a Dockerfile with `files` beside it, made once for this machine:
     `name`, tagged with a hash of all that.
 
@@ -21,11 +21,11 @@ def made(name: str, dockerfile: str, files: Mapping[str, bytes] | None = None) -
     inputs = {**(files or {}), "Dockerfile": dockerfile.encode()}
     digest = hashlib.sha256(repr(sorted(inputs.items())).encode()).hexdigest()
     reference = f"{name}:{digest[:12]}"
-    known = _docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", name).split()
-    if reference in known:
+    present = _docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", name).split()
+    if reference in present:
         return reference
-    if known:
-        _docker("image", "rm", "--force", *known)
+    if present:
+        _docker("image", "rm", "--force", *present)
     build(reference, inputs)
     return reference
 
@@ -42,8 +42,8 @@ def build(reference: str, files: Mapping[str, bytes]) -> None:
 def pushed(client: docker.DockerClient, reference: str) -> str:
     """An image pushed under `reference`, which it loses here; its name by digest."""
     name, _, tag = reference.rpartition(":")
-    said = client.images.push(name, tag)
-    assert "error" not in said, said
+    output = client.images.push(name, tag)
+    assert "error" not in output, output
     digest = client.images.get(reference).attrs["RepoDigests"][0].split("@")[1]
     client.images.remove(reference, force=True)
     return f"{name}@{digest}"
@@ -57,7 +57,7 @@ def with_package(name: str, base: str, archive: str, package: str, entrypoint: s
         f"RUN echo 'deb {archive} bookworm main' >/etc/apt/sources.list && {install}\n"
         f"ENTRYPOINT [{entrypoint}]\n"
     )
-    return made(name, dockerfile)
+    return build_once(name, dockerfile)
 
 
 def _docker(*arguments: str) -> str:

@@ -46,13 +46,13 @@ class Listed:
     when: str = ""
 
     def is_for(self, source: str, release: str) -> bool:
-        if not (said := _WHEN.fullmatch(self.when)):
+        if not (condition := _WHEN.fullmatch(self.when)):
             return True
-        if said["word"] in {"since", "before"}:
-            is_later = version_key(release) >= version_key(said["rest"])
-            return is_later == (said["word"] == "since")
-        named = SOURCES[source] in said["rest"].split(", ")
-        return named != (said["word"] == "not")
+        if condition["word"] in {"since", "before"}:
+            is_later = version_key(release) >= version_key(condition["rest"])
+            return is_later == (condition["word"] == "since")
+        named = SOURCES[source] in condition["rest"].split(", ")
+        return named != (condition["word"] == "not")
 
 
 def rows(name: str) -> Sequence[Mapping[str, str]]:
@@ -67,7 +67,7 @@ def rows(name: str) -> Sequence[Mapping[str, str]]:
 
 
 def listed(cell: str) -> Sequence[Listed]:
-    return [Listed(its["path"], its["when"] or "") for its in _PATH.finditer(cell)]
+    return [Listed(match["path"], match["when"] or "") for match in _PATH.finditer(cell)]
 
 
 def components() -> Mapping[str, Sequence[Listed]]:
@@ -79,32 +79,32 @@ def system(flavour: str) -> Iterator[tuple[str, bool]]:
     """Yield each path of the root and of the system, and whether images of a flavour have it."""
     for row in rows("system"):
         if row["images"] == "all" or flavour in row["images"].split(", "):
-            yield from ((its.path, row["here"] != "none") for its in listed(row["path"]))
+            yield from ((entry.path, row["here"] != "none") for entry in listed(row["path"]))
 
 
 def variables() -> Mapping[str, str]:
     """Return what `devel` images set to one value, and with an empty one what they do not set."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for row in rows("variables"):
         if row["here"] == "none" or re.fullmatch("`[^`]+`", row["here"]):
             value = "" if row["here"] == "none" else row["here"].strip("`")
-            found |= {its.path: value for its in listed(row["variable"])}
-    return found
+            values |= {entry.path: value for entry in listed(row["variable"])}
+    return values
 
 
 def in_image(path: str, words: Mapping[str, str]) -> str:
     """Return a path with what its `<words>` mean in an image."""
-    return re.sub("<(.*?)>", lambda its: words[its[1]], path)
+    return re.sub("<(.*?)>", lambda match: words[match[1]], path)
 
 
 def expected(flavour: str, source: str, release: str, names: Collection[str]) -> Mapping[str, bool]:
     """Return whether an image of a flavour that has the components `names` has each path."""
-    found = dict(system(flavour))
+    paths = dict(system(flavour))
     for name in names:
-        for its in components()[name]:
-            if its.is_for(source, release) and (flavour != "runtime" or ".so." in its.path):
-                found[its.path] = True
-    return found
+        for entry in components()[name]:
+            if entry.is_for(source, release) and (flavour != "runtime" or ".so." in entry.path):
+                paths[entry.path] = True
+    return paths
 
 
 def check_files(image: str, source: str, names: Collection[str]) -> None:
@@ -119,8 +119,8 @@ def check_files(image: str, source: str, names: Collection[str]) -> None:
         "target": "sbsa-linux" if is_crossed else "x86_64-linux",
         "triplet": "aarch64-linux-gnu" if is_crossed else "x86_64-linux-gnu",
     }
-    said = expected(flavour, source, release, names)
-    paths = {in_image(path, words): is_there for path, is_there in said.items()}
+    expectations = expected(flavour, source, release, names)
+    paths = {in_image(path, words): is_there for path, is_there in expectations.items()}
     missing = _missing(image, paths)
     assert {path: path not in missing for path in paths} == paths
 
@@ -136,6 +136,6 @@ def check_variables(image: str) -> None:
     """Assert that a `devel` image sets the variables of the page, but for those set nowhere."""
     inspect = ["docker", "image", "inspect", "--format={{json .Config.Env}}", image]
     printed = subprocess.run(inspect, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found = dict(text.split("=", 1) for text in json.loads(printed))
-    said = variables()
-    assert {name: found.get(name, "") for name in said} == said
+    values = dict(text.split("=", 1) for text in json.loads(printed))
+    expectations = variables()
+    assert {name: values.get(name, "") for name in expectations} == expectations

@@ -92,12 +92,12 @@ def mutated(content: bytes, source: random.Random) -> bytes:
 
 def _bytes(content: bytes, source: random.Random) -> bytes:
     """Change, add and take away single bytes."""
-    found = bytearray(content or b"x")
+    changed = bytearray(content or b"x")
     for _ in range(source.choice((1, 2, 8, 64))):
-        place = source.randrange(len(found))
-        found[place : place + source.randrange(3)] = bytes([source.randrange(256)])
-        found = found or bytearray(b"x")
-    return bytes(found)
+        place = source.randrange(len(changed))
+        changed[place : place + source.randrange(3)] = bytes([source.randrange(256)])
+        changed = changed or bytearray(b"x")
+    return bytes(changed)
 
 
 def _token(content: bytes, source: random.Random) -> bytes:
@@ -154,7 +154,7 @@ def _with_change(value: Any, source: random.Random) -> Any:
             key = source.choice(list(value))
             match source.randrange(6):
                 case 0:
-                    return {name: its for name, its in value.items() if name != key}
+                    return {name: item for name, item in value.items() if name != key}
                 case 1:
                     return {**value, str(source.choice(VALUES)): value[key]}
             return {**value, key: _with_change(value[key], source)}

@@ -88,12 +88,12 @@ def _hashed(*parts: bytes) -> int:
 
 def _times(scalar: int) -> bytes:
     """The base point, `scalar` times, encoded."""
-    found, power = (0, 1), _BASE
+    point, power = (0, 1), _BASE
     while scalar:
         if scalar & 1:
-            found = _sum(found, power)
+            point = _sum(point, power)
         power, scalar = _sum(power, power), scalar >> 1
-    x, y = found
+    x, y = point
     return (y | (x & 1) << 255).to_bytes(32, "little")
 
 

@@ -95,8 +95,8 @@ def _lines(read: Callable[[Sequence[str]], Any]) -> Callable[[Path, bytes], obje
 
 def _journal(directory: Path) -> object:
     stored: list[object] = []
-    told: list[str] = []
-    assert replay(directory, stored.append, told.append) + len(told) == 1
+    warnings: list[str] = []
+    assert replay(directory, stored.append, warnings.append) + len(warnings) == 1
     return stored
 
 
@@ -192,12 +192,12 @@ def _small_lock() -> bytes:
     document["sets"] = {name: document["sets"][name] for name in names[:3]}
     document["cells"] = {}
     named = {name for row in document["sets"].values() for name in row["artifacts"]}
-    kept = {
+    artifacts = {
         digest: row
         for digest, row in document["artifacts"].items()
         if f"{row['name']} {row['version']} {digest[:12]}" in named
     }
-    return json.dumps({**document, "artifacts": kept}).encode()
+    return json.dumps({**document, "artifacts": artifacts}).encode()
 
 
 _IMAGE = {
@@ -402,7 +402,7 @@ def readers() -> Sequence[Reader]:
         Reader(
             "referrers",
             [_json(_INDEX)],
-            _answering(lambda its: its.referrers(f"sha256:{'1' * 64}"), _TYPE),
+            _answering(lambda registry: registry.referrers(f"sha256:{'1' * 64}"), _TYPE),
         ),
         Reader(
             "generated file",

@@ -58,8 +58,8 @@ class RealRegistry:
 def image(base: str, archive: str) -> str:
     """The name of an image with a registry, built on `base`, whose packages are at `archive`; or
     the one that $ENVMATRIX_TEST_REGISTRY names."""
-    if given := os.environ.get("ENVMATRIX_TEST_REGISTRY"):
-        return given
+    if name := os.environ.get("ENVMATRIX_TEST_REGISTRY"):
+        return name
     return with_package(IMAGE, base, archive, "docker-registry", '"docker-registry"')
 
 
@@ -118,7 +118,7 @@ def _await(url: str) -> None:
 
 
 def log_in(directory: Path, host: str, user: str, password: str) -> None:
-    """What `docker login` leaves in `directory`, which $DOCKER_CONFIG may name."""
+    """Write what `docker login` leaves in `directory`, which $DOCKER_CONFIG may name."""
     account = base64.b64encode(f"{user}:{password}".encode()).decode()
     _write_config(directory, {"auths": {host: {"auth": account}}})
 

@@ -29,20 +29,23 @@ class Server:
 
     def respond(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(f"{request.method} {request.url.path}")
-        given = self.answer(request)
-        if given is not None:
-            return given
+        response = self.answer(request)
+        if response is not None:
+            return response
         path, method = request.url.path.partition("/team/images/")[2], request.method
         kind, _, name = path.partition("/")
         if kind == "manifests" and method == "PUT":
-            its = Manifest(request.headers["Content-Type"], request.content)
-            self.manifests |= {name: its, its.digest: its}
+            manifest = Manifest(request.headers["Content-Type"], request.content)
+            self.manifests |= {name: manifest, manifest.digest: manifest}
             headers = {"OCI-Subject": "yes"} if self.has_referrers else {}
             return httpx.Response(201, headers=headers)
         if kind == "manifests" and name in self.manifests:
-            its = self.manifests[name]
-            headers = {"Content-Type": its.media_type, "Docker-Content-Digest": its.digest}
-            return httpx.Response(200, headers=headers, content=its.content)
+            manifest = self.manifests[name]
+            headers = {
+                "Content-Type": manifest.media_type,
+                "Docker-Content-Digest": manifest.digest,
+            }
+            return httpx.Response(200, headers=headers, content=manifest.content)
         if path == "blobs/uploads/":
             return httpx.Response(202, headers={"Location": "/v2/team/images/up?_state=a%2Bb"})
         if kind == "up":
@@ -54,10 +57,11 @@ class Server:
         if path == "tags/list" and self.manifests:
             return httpx.Response(200, json={"tags": [*self.manifests]})
         if kind == "referrers" and self.has_referrers:
+            by_digest = {manifest.digest: manifest for manifest in self.manifests.values()}
             rows = [
-                {"digest": its.digest}
-                for its in {id(its): its for its in self.manifests.values()}.values()
-                if its.document.get("subject", {}).get("digest") == name
+                {"digest": digest}
+                for digest, manifest in by_digest.items()
+                if manifest.document.get("subject", {}).get("digest") == name
             ]
             return httpx.Response(200, json={"manifests": rows})
         return httpx.Response(404)

@@ -57,12 +57,12 @@ def _unpacked(program: str) -> Path:
 
 
 def _version(package: str) -> str | None:
-    """What apt would install; else the newest that it knows."""
+    """Return what apt would install; else the newest that it knows."""
     shown = subprocess.run(
         ["apt-cache", "policy", package], capture_output=True, text=True, check=False
     ).stdout
-    found = _CANDIDATE.search(shown) or _NEWEST.search(shown)
-    return found[1] if found else None
+    match = _CANDIDATE.search(shown) or _NEWEST.search(shown)
+    return match[1] if match else None
 
 
 def _unpack(program: str, packages: Iterable[str], directory: Path) -> None:
@@ -73,7 +73,9 @@ def _unpack(program: str, packages: Iterable[str], directory: Path) -> None:
     for package in directory.glob("*.deb"):
         subprocess.run(["dpkg-deb", "--extract", package, files], check=True)
         package.unlink()
-    libraries = ":".join(str(its) for its in sorted({its.parent for its in files.rglob("*.so.*")}))
+    libraries = ":".join(
+        str(file) for file in sorted({file.parent for file in files.rglob("*.so.*")})
+    )
     script = f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {files}/usr/bin/{program} "$@"\n'
     (directory / "bin").mkdir(exist_ok=True)
     target = directory / "bin" / program

@@ -95,8 +95,8 @@ def _unpack(lock: Lock, base: str, arch: str, indexes: Path, target: Path) -> No
             indexes, cache_directory(), store, fetcher, Console(-1), load_facts(),
             Origins(), "amd64",
         )  # fmt: skip
-        wanted = backend.apt_of_host("bookworm", arch).closure(["python3"])
-        files = [item for item in wanted if item.name not in there]
+        python = backend.apt_of_host("bookworm", arch).closure(["python3"])
+        files = [item for item in python if item.name not in there]
         files += backend.apt_of_host("trixie", arch).exactly(["docker-cli", "docker-buildx"])
         fetcher.fetch(sorted(files), Silent())
     (target / "usr/lib").mkdir(parents=True)
@@ -112,7 +112,7 @@ def _unpack(lock: Lock, base: str, arch: str, indexes: Path, target: Path) -> No
 
 
 def _install(arch: str, site: Path) -> None:
-    """What envmatrix depends on, as wheels for the other machine."""
+    """Install what envmatrix depends on, as wheels for the other machine."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     platforms = [f"--platform={tag}_{MACHINES[arch].wheel}" for tag in _TAGS]
     subprocess.run(

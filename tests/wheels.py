@@ -45,10 +45,10 @@ EMPTY = {"cuda-cuxxfilt": "bin/cu++filt", "cuda-nvprune": "bin/nvprune"}
 def toolkit_wheels(*arches: str) -> Mapping[tuple[str, str], Path]:
     """The wheels of CUDA 13.5 by name and architecture, by Docker's name; fetched if need be."""
     wheels = {
-        (item.name, its.request.arch): item
-        for key, its in model.load(ROOT).sets.items()
-        if key.startswith("cuda13.5-pypi") and its.request.arch in arches
-        for item in its.artifacts
+        (item.name, package_set.request.arch): item
+        for key, package_set in model.load(ROOT).sets.items()
+        if key.startswith("cuda13.5-pypi") and package_set.request.arch in arches
+        for item in package_set.artifacts
     }
     _fetch(wheels.values())
     return {key: Store.of_user().path(item) for key, item in wheels.items()}

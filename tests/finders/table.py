@@ -47,13 +47,13 @@ def word(status: int) -> str:
 
 def rendered(source: str, words: Mapping[Column, Mapping[str, str]]) -> str:
     """Return the table of one source, where what was not run stays empty."""
-    columns = [its for its in COLUMNS if its.source == source]
+    columns = [column for column in COLUMNS if column.source == source]
     rows = [
-        f"| {title} | {' | '.join(words.get(its, {}).get(name, '') for its in columns)} |"
+        f"| {title} | {' | '.join(words.get(column, {}).get(name, '') for column in columns)} |"
         for name, title in checks().items()
     ]
     head = [
-        f"| looked for | {' | '.join(its.way for its in columns)} |",
+        f"| looked for | {' | '.join(column.way for column in columns)} |",
         f"|{'---|' * (len(columns) + 1)}",
     ]
     return "".join(f"{row}\n" for row in (*head, *rows))
@@ -61,29 +61,29 @@ def rendered(source: str, words: Mapping[Column, Mapping[str, str]]) -> str:
 
 def read(text: str) -> Mapping[Column, Mapping[str, str]]:
     """Return what a page says: by column, the word of each check."""
-    found: dict[Column, dict[str, str]] = {}
+    page: dict[Column, dict[str, str]] = {}
     names = {title: name for name, title in checks().items()}
     for table in _TABLE.finditer(text):
         head, _, *rows = (cells(line) for line in table["text"].splitlines() or ["", ""])
         for title, *words in rows:
-            for way, said in zip(head[1:], words, strict=True):
+            for way, cell in zip(head[1:], words, strict=True):
                 if title in names:
-                    found.setdefault(Column(table["name"], way), {})[names[title]] = said
-    return found
+                    page.setdefault(Column(table["name"], way), {})[names[title]] = cell
+    return page
 
 
 def cells(line: str) -> Sequence[str]:
     return [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
 
 
-def replaced(text: str, found: Mapping[Column, Mapping[str, int]]) -> str:
+def replaced(text: str, results: Mapping[Column, Mapping[str, int]]) -> str:
     """Return a page with `found` in its tables, and all else as it was."""
     words = dict(read(text))
-    for column, statuses in found.items():
+    for column, statuses in results.items():
         words[column] = {name: word(status) for name, status in statuses.items()}
     return _TABLE.sub(
-        lambda its: (
-            f"<!-- {its['name']} -->\n{rendered(its['name'], words)}<!-- /{its['name']} -->"
+        lambda table: (
+            f"<!-- {table['name']} -->\n{rendered(table['name'], words)}<!-- /{table['name']} -->"
         ),
         text,
     )

@@ -97,15 +97,15 @@ def name_of(place: str, kind: str) -> str:
 def places() -> Iterator[Case]:
     for place, states in PLACES.items():
         for kind, command in KINDS.items():
-            made = (PUT + command).replace("{p}", place)
-            yield Case(name_of(place, kind), library(f"( {made} ) || true"), states)
+            script = (PUT + command).replace("{p}", place)
+            yield Case(name_of(place, kind), library(f"( {script} ) || true"), states)
 
 
 def sources() -> Iterator[Case]:
     for place in SOURCES:
         for kind, command in KINDS.items():
-            made = (PUT + command).replace("{p}", place)
-            yield Case(name_of(place, kind), library(f"( {made} ) || true"))
+            script = (PUT + command).replace("{p}", place)
+            yield Case(name_of(place, kind), library(f"( {script} ) || true"))
     yield Case(
         "copied.absolute",
         library("""printf '["%s"]' {V}/file >/build/source/.envmatrix-copied"""),

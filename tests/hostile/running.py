@@ -39,7 +39,7 @@ class Ended:
     """How the tool ended, all that it printed, and its memory at most in kilobytes."""
 
     status: int
-    said: str
+    output: str
     memory: int
 
 
@@ -53,12 +53,12 @@ class Answer:
     baseline: float
 
     @property
-    def said(self) -> str:
-        return "".join(ended.said for ended in self.runs)
+    def output(self) -> str:
+        return "".join(ended.output for ended in self.runs)
 
 
 def make_outside(directory: Path) -> None:
-    """What a case may not touch."""
+    """Make what a case may not touch."""
     (directory / "directory").mkdir(parents=True)
     for name in (
         "file",
@@ -93,9 +93,9 @@ def run(checkout: Checkout, *arguments: str) -> Ended:
         stderr=subprocess.STDOUT,
         check=True,
     ).stdout.decode("utf-8", "surrogateescape")
-    said, _, figures = printed.rpartition("\n")
+    output, _, figures = printed.rpartition("\n")
     status, memory = figures.split()
-    return Ended(int(status), said, int(memory))
+    return Ended(int(status), output, int(memory))
 
 
 def with_outside(value: Any, directory: Path) -> Any:
@@ -125,7 +125,7 @@ def run_group(group: Group, template: Path, directory: Path) -> Answer:
     after = {case.name: state_of(outside / case.name) for case in group.cases}
     report = json.loads(checkout.run("report", "--format", "json").stdout)
     results = {entry["library"]: entry["runs"][-1] for entry in report["entries"]}
-    good = [float(its["seconds"]) for name, its in results.items() if name.endswith(_GOOD)]
+    good = [float(result["seconds"]) for name, result in results.items() if name.endswith(_GOOD)]
     changed = {name: (before[name], after[name]) for name in before}
     return Answer(results, runs, changed, max(good, default=0.0))
 
@@ -133,7 +133,7 @@ def run_group(group: Group, template: Path, directory: Path) -> Answer:
 def check_case(answer: Answer, case: Case) -> None:
     before, after = answer.outside[case.name]
     assert after == before
-    assert case.name in answer.results, answer.said[-3000:]
+    assert case.name in answer.results, answer.output[-3000:]
     result = answer.results[case.name]
     assert result["state"] in case.states, result["message"]
     assert result["seconds"] < answer.baseline + case.seconds
@@ -143,18 +143,20 @@ def check_case(answer: Answer, case: Case) -> None:
 
 
 def check_group(answer: Answer) -> None:
-    good = {name: its["state"] for name, its in answer.results.items() if name.endswith(_GOOD)}
+    good = {
+        name: result["state"] for name, result in answer.results.items() if name.endswith(_GOOD)
+    }
     assert len(good) >= 2
     assert set(good.values()) == {"passed"}
-    assert "Traceback" not in answer.said
-    assert "defect" not in answer.said
+    assert "Traceback" not in answer.output
+    assert "defect" not in answer.output
     assert all(0 <= ended.status != InternalError.exit_code for ended in answer.runs)
     assert max(ended.memory for ended in answer.runs) < MOST_MEMORY
-    assert CANARY not in answer.said
+    assert CANARY not in answer.output
     assert CANARY not in json.dumps(answer.results)
     digest = hashlib.sha256(f"<testsuite><testcase name='{CANARY}'/></testsuite>".encode())
     assert digest.hexdigest() not in json.dumps(answer.results)
-    assert "\x1b" not in answer.said
-    assert not [line for line in answer.said.splitlines() if line.startswith("::")]
-    assert "\u202e" not in answer.said
-    assert not any(0x80 <= ord(character) < 0xA0 for character in answer.said)
+    assert "\x1b" not in answer.output
+    assert not [line for line in answer.output.splitlines() if line.startswith("::")]
+    assert "\u202e" not in answer.output
+    assert not any(0x80 <= ord(character) < 0xA0 for character in answer.output)

@@ -88,38 +88,38 @@ HTML = ("report", "--html", "site")
 CHECK = ("generate", "--check")
 
 CASES = [
-    Case("journal directory", REPORT, OK, lambda its, _: (journals_of(its) / "a.jsonl").mkdir()),
-    Case("journal fifo", REPORT, OK, lambda its, _: os.mkfifo(journals_of(its) / "a.jsonl")),
+    Case("journal directory", REPORT, OK, lambda repo, _: (journals_of(repo) / "a.jsonl").mkdir()),
+    Case("journal fifo", REPORT, OK, lambda repo, _: os.mkfifo(journals_of(repo) / "a.jsonl")),
     Case("journal link", REPORT, OK,
-         lambda its, out: (journals_of(its) / "a.jsonl").symlink_to(out / "file")),
+         lambda repo, out: (journals_of(repo) / "a.jsonl").symlink_to(out / "file")),
     Case("journal brackets", REPORT, OK,
-         lambda its, _: (journals_of(its) / "a.jsonl").write_text("[" * 200_000)),
+         lambda repo, _: (journals_of(repo) / "a.jsonl").write_text("[" * 200_000)),
     Case("journals file", REPORT, WORK | WRONG,
-         lambda its, _: (results_of(its) / "journals").write_text("x")),
+         lambda repo, _: (results_of(repo) / "journals").write_text("x")),
     Case("journals link", REPORT, OK | WORK | WRONG,
-         lambda its, out: (results_of(its) / "journals").symlink_to(out / "directory")),
+         lambda repo, out: (results_of(repo) / "journals").symlink_to(out / "directory")),
     Case("results dangling", REPORT, OK | WORK | WRONG,
-         lambda its, out: (its.root / ".envmatrix").symlink_to(out / "nothing")),
+         lambda repo, out: (repo.root / ".envmatrix").symlink_to(out / "nothing")),
     Case("results loop", REPORT, WORK | WRONG,
-         lambda its, _: (its.root / ".envmatrix").symlink_to(".envmatrix")),
+         lambda repo, _: (repo.root / ".envmatrix").symlink_to(".envmatrix")),
     Case("store directory", REPORT, AWAY,
-         lambda its, _: (results_of(its) / "results.sqlite").mkdir()),
+         lambda repo, _: (results_of(repo) / "results.sqlite").mkdir()),
     Case("store fifo", REPORT, AWAY,
-         lambda its, _: os.mkfifo(results_of(its) / "results.sqlite")),
+         lambda repo, _: os.mkfifo(results_of(repo) / "results.sqlite")),
     Case("store garbage", REPORT, AWAY,
-         lambda its, _: (results_of(its) / "results.sqlite").write_bytes(b"x" * 5000)),
+         lambda repo, _: (results_of(repo) / "results.sqlite").write_bytes(b"x" * 5000)),
     Case("store schema", REPORT, AWAY,
-         lambda its, _: stored(its, "UPDATE alembic_version SET version_num = 'mine'")),
-    Case("store table", REPORT, OK | AWAY, lambda its, _: stored(its, "DROP TABLE findings")),
+         lambda repo, _: stored(repo, "UPDATE alembic_version SET version_num = 'mine'")),
+    Case("store table", REPORT, OK | AWAY, lambda repo, _: stored(repo, "DROP TABLE findings")),
     Case("store url", REPORT, AWAY,
-         lambda its, _: url(its, f"postgresql://u@127.0.0.1:1/x?password={CANARY}")),
+         lambda repo, _: url(repo, f"postgresql://u@127.0.0.1:1/x?password={CANARY}")),
     Case("store password", REPORT, AWAY,
-         lambda its, _: url(its, f"postgresql://u:{CANARY}@127.0.0.1:1/x?connect_timeout=1")),
-    Case("store scheme", REPORT, WRONG, lambda its, _: url(its, f"mysql://u:{CANARY}@h/x")),
-    Case("html file", HTML, WRONG, lambda its, _: (its.root / "site").write_text("mine")),
-    Case("html link", HTML, WRONG, lambda its, out: (its.root / "site").symlink_to(out / "file")),
+         lambda repo, _: url(repo, f"postgresql://u:{CANARY}@127.0.0.1:1/x?connect_timeout=1")),
+    Case("store scheme", REPORT, WRONG, lambda repo, _: url(repo, f"mysql://u:{CANARY}@h/x")),
+    Case("html file", HTML, WRONG, lambda repo, _: (repo.root / "site").write_text("mine")),
+    Case("html link", HTML, WRONG, lambda repo, out: (repo.root / "site").symlink_to(out / "file")),
     Case("html directory", HTML, WRONG,
-         lambda its, out: (its.root / "site").symlink_to(out / "directory")),
+         lambda repo, out: (repo.root / "site").symlink_to(out / "directory")),
     Case("html long", ("report", "--html", LONG), WRONG),
     Case("html below", ("report", "--html", "matrix.yaml/site"), WRONG),
     Case("mirror long", ("mirror", LONG), WORK | WRONG | AWAY),
@@ -127,35 +127,36 @@ CASES = [
     Case("memory", (*COMPILE, "--memory", "9" * 20), WRONG),
     Case("jobs", (*COMPILE, "-j", "9" * 20), WRONG),
     Case("cell", ("run", "compile", "\x1b[31m../../x"), WRONG),
-    Case("path long", COMPILE, WRONG, lambda its, _: have(its, {"path": LONG})),
-    Case("path outside", COMPILE, WRONG, lambda its, _: have(its, {"path": "../outside"})),
-    Case("path deep", COMPILE, WRONG, lambda its, _: have(its, {"path": "a/" * 3000})),
-    Case("path null", COMPILE, WRONG, lambda its, _: have(its, {"path": "a\0b"})),
+    Case("path long", COMPILE, WRONG, lambda repo, _: have(repo, {"path": LONG})),
+    Case("path outside", COMPILE, WRONG, lambda repo, _: have(repo, {"path": "../outside"})),
+    Case("path deep", COMPILE, WRONG, lambda repo, _: have(repo, {"path": "a/" * 3000})),
+    Case("path null", COMPILE, WRONG, lambda repo, _: have(repo, {"path": "a\0b"})),
     Case("environment null", COMPILE, WRONG,
-         lambda its, _: have(its, {"build": {**GOOD["build"], "environment": {"A": "a\0b"}}})),
+         lambda repo, _: have(repo, {"build": {**GOOD["build"], "environment": {"A": "a\0b"}}})),
     Case("environment long", COMPILE, WRONG,
-         lambda its, _: have(its, {"build": {**GOOD["build"], "environment": {"A": LONGEST}}})),
+         lambda repo, _: have(repo, {"build": {**GOOD["build"], "environment": {"A": LONGEST}}})),
     Case("artifacts outside", COMPILE, WRONG | WORK,
-         lambda its, _: have(its, {"artifacts": ["../../*"]})),
-    Case("artifacts absolute", COMPILE, WRONG, lambda its, _: have(its, {"artifacts": ["/etc/*"]})),
-    Case("artifacts dot", COMPILE, WRONG | WORK, lambda its, _: have(its, {"artifacts": ["."]})),
+         lambda repo, _: have(repo, {"artifacts": ["../../*"]})),
+    Case("artifacts absolute", COMPILE, WRONG,
+         lambda repo, _: have(repo, {"artifacts": ["/etc/*"]})),
+    Case("artifacts dot", COMPILE, WRONG | WORK, lambda repo, _: have(repo, {"artifacts": ["."]})),
     Case("artifacts stars", COMPILE, OK | WRONG | WORK,
-         lambda its, _: have(its, {"artifacts": ["a**b/*.so"]})),
+         lambda repo, _: have(repo, {"artifacts": ["a**b/*.so"]})),
     Case("artifacts many", COMPILE, OK | WRONG | WORK,
-         lambda its, _: have(its, {"artifacts": ["**/" * 200 + "*.so"]})),
+         lambda repo, _: have(repo, {"artifacts": ["**/" * 200 + "*.so"]})),
     Case("banner tier", CHECK, OK | WRONG | STALE,
-         lambda its, _: generated(its, BANNER % b"--tier none")),
+         lambda repo, _: generated(repo, BANNER % b"--tier none")),
     Case("banner quote", CHECK, OK | WRONG | STALE,
-         lambda its, _: generated(its, BANNER % b"--select 'a")),
+         lambda repo, _: generated(repo, BANNER % b"--select 'a")),
     Case("banner bytes", CHECK, OK | WRONG | STALE,
-         lambda its, _: generated(its, BANNER % b"\xff\xfe")),
+         lambda repo, _: generated(repo, BANNER % b"\xff\xfe")),
     Case("dockerfile bytes", CHECK, STALE | WRONG,
-         lambda its, _: next(its.root.glob("dockerfiles/*/Dockerfile")).write_bytes(b"\xff\xfe")),
+         lambda repo, _: next(repo.root.glob("dockerfiles/*/Dockerfile")).write_bytes(b"\xff\xfe")),
     Case("lock brackets", ("plan",), WRONG,
-         lambda its, _: (its.root / "matrix.lock.json").write_text("[" * 200_000)),
+         lambda repo, _: (repo.root / "matrix.lock.json").write_text("[" * 200_000)),
     Case("matrix brackets", ("plan",), WRONG,
-         lambda its, _: (its.root / "matrix.yaml").write_text("[" * 200_000)),
-    Case("matrix aliases", ("plan",), WRONG, lambda its, _: (its.root / "matrix.yaml").write_text(
+         lambda repo, _: (repo.root / "matrix.yaml").write_text("[" * 200_000)),
+    Case("matrix aliases", ("plan",), WRONG, lambda repo, _: (repo.root / "matrix.yaml").write_text(
         "a: &a [x]\n" + "".join(f"b{n}: &b{n} [{f'*b{n - 1},' * 9 if n else '*a'}]\n"
                                 for n in range(20)))),
     Case("proxies", COMPILE, OK, proxied),
@@ -174,12 +175,12 @@ def test_a_command_ends_in_a_message_whatever_it_finds(
     begun = time.monotonic()
     ended = run(checkout, *case.arguments)
 
-    assert ended.status in case.codes, ended.said
-    assert "Traceback" not in ended.said
-    assert "defect" not in ended.said
-    assert CANARY not in ended.said
-    assert "\x1b" not in ended.said
-    assert ended.status == 0 or "error: " in ended.said
+    assert ended.status in case.codes, ended.output
+    assert "Traceback" not in ended.output
+    assert "defect" not in ended.output
+    assert CANARY not in ended.output
+    assert "\x1b" not in ended.output
+    assert ended.status == 0 or "error: " in ended.output
     assert time.monotonic() - begun < 30
     assert ended.memory < MOST_MEMORY
     assert state_of(outside) == before

@@ -33,6 +33,6 @@ def test_no_changed_input_does_anything_but_end_in_an_error_of_ours(tmp_path: Pa
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, f"seed {SEED}: {done.stderr[-3000:]}"
-    *found, memory = done.stdout.splitlines()
-    assert found == [], f"seed {SEED}"
+    *findings, memory = done.stdout.splitlines()
+    assert findings == [], f"seed {SEED}"
     assert int(memory) < MOST_MEMORY

@@ -17,12 +17,12 @@ CASES = [pytest.param(group.name, case, id=case.name) for group in groups() for 
 @pytest.fixture(scope="session")
 def answers(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Answer]:
     """Run a group when its first case is asked for."""
-    known: dict[str, Answer] = {}
+    ended: dict[str, Answer] = {}
 
     def answer(name: str) -> Answer:
-        if name not in known:
-            known[name] = run_group(GROUPS[name], template, tmp_path_factory.mktemp(name))
-        return known[name]
+        if name not in ended:
+            ended[name] = run_group(GROUPS[name], template, tmp_path_factory.mktemp(name))
+        return ended[name]
 
     return answer
 

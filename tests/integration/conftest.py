@@ -67,20 +67,20 @@ class Checkout:
         return done
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """In the background; `said` tells what it says."""
-        with (self.root / "said").open("w") as said:
+        """In the background; `output` is what it prints."""
+        with (self.root / "output").open("w") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "envmatrix", *arguments],
                 cwd=self.root,
                 env={**os.environ, **self.variables},
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 text=True,
             )
 
     @property
-    def said(self) -> str:
-        return (self.root / "said").read_text()
+    def output(self) -> str:
+        return (self.root / "output").read_text()
 
     def use(self, repository: str) -> None:
         self.variables["ENVMATRIX_REGISTRY"] = repository
@@ -155,8 +155,8 @@ def registry_image(base: str) -> str:
 @pytest.fixture(scope="session")
 def registry(registry_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a registry on loopback that asks for no password."""
-    with registries.serve(registry_image, tmp_path_factory.mktemp("registry")) as its:
-        yield its.host
+    with registries.serve(registry_image, tmp_path_factory.mktemp("registry")) as server:
+        yield server.host
 
 
 @pytest.fixture(scope="session")
@@ -165,9 +165,9 @@ def template(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "matrix.yaml").write_text(MATRIX)
     shutil.copytree(ROOT / "envs", root / "envs")
     shutil.copy(ROOT / "matrix.lock.json", root)
-    its = Checkout(root)
-    its.run("lock")
-    its.run("generate")
+    checkout = Checkout(root)
+    checkout.run("lock")
+    checkout.run("generate")
     return root
 
 
@@ -178,8 +178,8 @@ def checkout(template: Path, tmp_path: Path) -> Checkout:
 
 @pytest.fixture(scope="module")
 def beside(engine: docker.DockerClient) -> Iterator[Engine]:
-    with second_engine() as its:
-        yield its
+    with second_engine() as second:
+        yield second
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from tests.integration.conftest import CROSSED, ENVIRONMENT, ROOT, Envmatrix
-from tests.made import machine_of
+from tests.outputs import machine_of
 from tests.userlands import Userland, userland
 
 from envmatrix.lock import model
@@ -54,7 +54,7 @@ def host(envmatrix: Envmatrix, tmp_path_factory: pytest.TempPathFactory) -> User
     """An aarch64 machine with a repository; its images are built before, by the same engine."""
     home = tmp_path_factory.mktemp("host")
     envmatrix("build", "--select", CROSSED, "--emulate")
-    found = userland(model.load(ROOT), "arm64", home)
+    machine = userland(model.load(ROOT), "arm64", home)
     root = home / "repository"
     shutil.copytree(ROOT / "envs", root / "envs")
     shutil.copy(ROOT / model.FILE, root)
@@ -64,18 +64,18 @@ def host(envmatrix: Envmatrix, tmp_path_factory: pytest.TempPathFactory) -> User
         (root / "tiny" / name).write_text(text)
     for verb in ("lock", "generate"):
         envmatrix(verb, cwd=root)
-    return found
+    return machine
 
 
 def test_it_is_one(host: Userland) -> None:
-    said = host.run("python3", "-c", "import platform; print(platform.machine())").stdout
-    assert said == "aarch64\n"
+    output = host.run("python3", "-c", "import platform; print(platform.machine())").stdout
+    assert output == "aarch64\n"
 
 
 def test_doctor_looks_for_the_emulation_of_the_other_architecture(host: Userland) -> None:
-    said = host.envmatrix("doctor").stdout
-    assert "engine " in said
-    assert "x86_64 programs do not run here" in said
+    output = host.envmatrix("doctor").stdout
+    assert "engine " in output
+    assert "x86_64 programs do not run here" in output
 
 
 def test_its_own_cell_is_native_and_the_other_one_emulated(host: Userland) -> None:

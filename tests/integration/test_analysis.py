@@ -134,7 +134,7 @@ def test_sanitizers_and_analysers_name_the_mistake_and_its_place(examined: Check
     assert "a.cpp:1: signed integer overflow" in shown
     assert "[cppcheck nullPointer" in shown
     assert "[clang-tidy clang-analyzer-core.NullDereference]" in shown
-    assert {its["baselineState"] for its in results(examined)} == {"new"}
+    assert {row["baselineState"] for row in results(examined)} == {"new"}
 
 
 def test_what_was_accepted_fails_no_more(examined: Checkout) -> None:
@@ -144,7 +144,7 @@ def test_what_was_accepted_fails_no_more(examined: Checkout) -> None:
 
     analyse(examined, "cppcheck", "licences", "abi", "size")
 
-    assert {its["baselineState"] for its in results(examined)} == {"unchanged"}
+    assert {row["baselineState"] for row in results(examined)} == {"unchanged"}
     licences = json.loads((examined.root / "build" / CELL / "a/licences.json").read_text())
     assert "libc6" in licences
 
@@ -173,7 +173,7 @@ def test_coverage_is_of_lines_that_ran_in_this_cell_and_in_all(examined: Checkou
         assert lines[2] == 0, "never"
         assert (examined.root / directory / "index.html").exists()
     document = json.loads(examined.run("report", "--format", "json").stdout)
-    (entry,) = (its for its in document["entries"] if its["library"] == "a")
+    (entry,) = (row for row in document["entries"] if row["library"] == "a")
     assert 0 < entry["coverage"] < 100
 
 

@@ -109,8 +109,8 @@ def test_bazel_builds_and_its_tests_are_told_one_by_one(execution: Execution) ->
 
     tests = execution.context.library.tests
     assert tests is not None
-    found = Testing(execution.runner, tests, ()).run(TestRequest(()))
-    states = {its.name: its.state for its in found.outcomes}
+    result = Testing(execution.runner, tests, ()).run(TestRequest(()))
+    states = {outcome.name: outcome.state for outcome in result.outcomes}
     # Bazel calls every other exit code than 0 an error; a program that ends with 1 has a verdict.
     assert states == {"//shapes:area": "passed", "//shapes:wrong": "failed"}
 

@@ -24,8 +24,8 @@ TWO = [f"envmatrix/{ENVIRONMENT}:{name}" for name in ("cross-amd64", "runtime-ar
 
 @pytest.fixture
 def third() -> Iterator[Engine]:
-    with second_engine() as its:
-        yield its
+    with second_engine() as second:
+        yield second
 
 
 def buildx(home: Path, *arguments: str) -> None:
@@ -33,8 +33,8 @@ def buildx(home: Path, *arguments: str) -> None:
     subprocess.run(["docker", "buildx", *arguments], env=environment, check=True)
 
 
-def ids(its: Engine, names: Sequence[str] = NAMES) -> list[str]:
-    return its.run("image", "inspect", "--format={{.Id}}", *names).stdout.split()
+def ids(engine: Engine, names: Sequence[str] = NAMES) -> list[str]:
+    return engine.run("image", "inspect", "--format={{.Id}}", *names).stdout.split()
 
 
 def test_a_remote_builder_makes_the_same_images(
@@ -58,9 +58,9 @@ def test_a_remote_builder_makes_the_same_images(
 
 def test_a_builder_that_is_not_there_is_named(checkout: Checkout, other: Engine) -> None:
     checkout.variables["DOCKER_HOST"] = other.address
-    said = checkout.run("build", "--no-pull", "--builder", "nobody", expect=6).stderr
+    message = checkout.run("build", "--no-pull", "--builder", "nobody", expect=6).stderr
 
-    assert 'no builder "nobody" found' in said
+    assert 'no builder "nobody" found' in message
 
 
 @pytest.mark.parametrize("kind", ["directory", "registry"])

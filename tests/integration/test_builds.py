@@ -83,8 +83,8 @@ def test_no_build_and_no_container_has_the_proxies_of_dockers_client(
     Buildx().build(build, BuildProgress())
 
     try:
-        assert "PATH=" in (said := run_in_image(name, "amd64", "sh", "-c", "cat /env; env"))
-        kept = engine.images.get(name)
-        assert "secret" not in f"{said}{kept.history()}{kept.attrs}"
+        assert "PATH=" in (output := run_in_image(name, "amd64", "sh", "-c", "cat /env; env"))
+        image_of_build = engine.images.get(name)
+        assert "secret" not in f"{output}{image_of_build.history()}{image_of_build.attrs}"
     finally:
         engine.images.remove(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 from tests.integration.conftest import CELL, CROSSED, ENVIRONMENT, ROOT, Envmatrix
-from tests.made import cases_of, machine_of
+from tests.outputs import cases_of, machine_of
 
 
 def _made(cell: str) -> Path:

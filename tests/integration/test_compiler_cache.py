@@ -33,33 +33,33 @@ def image(envmatrix: Envmatrix) -> str:
 
 
 @pytest.fixture(scope="module")
-def its(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
-    with laboratory(tmp_path_factory.mktemp("ccache"), image, "ccache", COMPILERS) as made:
-        yield made
+def ccache(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    with laboratory(tmp_path_factory.mktemp("ccache"), image, "ccache", COMPILERS) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def of_sccache(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+def sccache(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
     root, mounts = tmp_path_factory.mktemp("sccache"), [f"{file_of('sccache')}:/usr/bin/sccache:ro"]
-    with laboratory(root, image, "sccache", COMPILERS, mounts) as made:
-        yield made
+    with laboratory(root, image, "sccache", COMPILERS, mounts) as started:
+        yield started
 
 
-def test_a_change_of_what_only_the_host_compiler_sees_is_another_object(its: Laboratory) -> None:
+def test_a_change_of_what_only_the_host_compiler_sees_is_another_object(ccache: Laboratory) -> None:
     """As is one of flags that nvcc finds itself."""
     changes = [
         ("file", ("src/second/host.h", "#define E 2\n")),
         ("variables", (("NVCC_APPEND_FLAGS", "--objdir-as-tempdir -DAPPENDED=1"),)),
     ]
-    assert its.check(CUDA) == "miss"
-    assert its.check(CUDA) == "hit"
+    assert ccache.check(CUDA) == "miss"
+    assert ccache.check(CUDA) == "hit"
     for change in changes:
-        assert its.check(changed(CUDA, change)) == "miss"
-    assert its.check(CUDA) == "hit"
+        assert ccache.check(changed(CUDA, change)) == "miss"
+    assert ccache.check(CUDA) == "hit"
 
 
 def test_a_new_header_is_seen_and_the_old_objects_come_back_with_the_old_names(
-    its: Laboratory,
+    ccache: Laboratory,
 ) -> None:
     before = replace(version(100), extras=("asked",))
     states = [
@@ -67,9 +67,9 @@ def test_a_new_header_is_seen_and_the_old_objects_come_back_with_the_old_names(
         changed(before, ("file", ("src/first/optional.h", "#define C 7\n"))),
         changed(before, ("file", ("build/generated/made.h", "#define D 7\n"))),
     ]
-    assert its.check(before) == "miss"
-    assert [its.check(state) for state in states] == ["miss"] * 3
-    assert its.check(before) == "hit"
+    assert ccache.check(before) == "miss"
+    assert [ccache.check(state) for state in states] == ["miss"] * 3
+    assert ccache.check(before) == "hit"
 
 
 _ASKED = ("-DASKED='\"/build/asked.h\"'", "APART")
@@ -77,7 +77,7 @@ _APPENDED = (("NVCC_APPEND_FLAGS", "--objdir-as-tempdir -optf /src/a.rsp"),)
 
 
 @pytest.mark.parametrize(
-    ("language", "given", "name", "text"),
+    ("language", "change", "name", "text"),
     [
         ("cpp", ("options", ("-I/src/current",)), "src/current", "-> vb"),
         ("cu", ("options", ("-I/src/current",)), "src/current", "-> vb"),
@@ -99,49 +99,49 @@ _APPENDED = (("NVCC_APPEND_FLAGS", "--objdir-as-tempdir -optf /src/a.rsp"),)
     ],
 )
 def test_whatever_leads_to_other_files_is_seen(
-    its: Laboratory, language: str, given: Change, name: str, text: str
+    ccache: Laboratory, language: str, change: Change, name: str, text: str
 ) -> None:
     asks = name.endswith(("asked.h", "made.h"))
-    state = changed(State(language=language, extras=("asked",) if asks else ()), given)
+    state = changed(State(language=language, extras=("asked",) if asks else ()), change)
     state = changed(state, ("file", ("src/vb/config.h", "#define H 9\n")))
-    its.check(state)
-    assert its.check(changed(state, ("file", (name, text)))) != "hit"
+    ccache.check(state)
+    assert ccache.check(changed(state, ("file", (name, text)))) != "hit"
 
 
 @pytest.mark.parametrize(
     ("extra", "option"),
     [("timed", "-DSTAMP=__TIME__"), ("timed", "-DSTAMP='C(__TI,ME__)'"), ("spliced", "-O1")],
 )
-def test_the_time_is_never_one_of_before(its: Laboratory, extra: str, option: str) -> None:
+def test_the_time_is_never_one_of_before(ccache: Laboratory, extra: str, option: str) -> None:
     state = replace(version(300), extras=(extra,), options=(option,))
-    its.check(state)
+    ccache.check(state)
     time.sleep(1.1)
-    assert its.check(state) == "miss"
+    assert ccache.check(state) == "miss"
 
 
-@pytest.mark.parametrize("cache", ["its", "of_sccache"])
+@pytest.mark.parametrize("cache", ["ccache", "sccache"])
 @pytest.mark.parametrize(
     ("before", "after", "result"), [("spaced", "wide", "miss"), ("excused", "falling", "failed")]
 )
 def test_columns_and_comments_are_seen(
     request: pytest.FixtureRequest, cache: str, before: str, after: str, result: str
 ) -> None:
-    its: Laboratory = request.getfixturevalue(cache)
+    compilations: Laboratory = request.getfixturevalue(cache)
     state = replace(version(500), options=("-g", "-Werror=implicit-fallthrough"))
-    assert its.check(replace(state, extras=(before,))) == "miss"
-    assert its.check(replace(state, extras=(before,), image="another")) == "hit"
-    assert its.check(replace(state, extras=(after,))) == result
+    assert compilations.check(replace(state, extras=(before,))) == "miss"
+    assert compilations.check(replace(state, extras=(before,), image="another")) == "hit"
+    assert compilations.check(replace(state, extras=(after,))) == result
 
 
 @pytest.mark.parametrize("language", ["c", "cpp", "cu"])
 def test_a_constant_that_no_code_uses_is_seen_by_debug_information_only(
-    its: Laboratory, language: str
+    ccache: Laboratory, language: str
 ) -> None:
     change = ("file", ("src/second/stamp.h", '#define STAMPED "2"\n'))
     before = replace(version(400), language=language)
-    assert [its.check(before), its.check(changed(before, change))] == ["miss", "hit"]
+    assert [ccache.check(before), ccache.check(changed(before, change))] == ["miss", "hit"]
     debugged = replace(before, options=("-g3",) if language != "cu" else ("-Xcompiler", "-g3"))
-    assert [its.check(debugged), its.check(changed(debugged, change))] == ["miss", "miss"]
+    assert [ccache.check(debugged), ccache.check(changed(debugged, change))] == ["miss", "miss"]
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ def test_a_constant_that_no_code_uses_is_seen_by_debug_information_only(
         "--ftemplate-depth=2000 --ftemplate-backtrace-limit=0 -Wreorder --brief-diagnostics=true",
     ],
 )
-def test_options_that_builds_give_nvcc_are_cached(its: Laboratory, options: str) -> None:
+def test_options_that_builds_give_nvcc_are_cached(ccache: Laboratory, options: str) -> None:
     state = replace(CUDA, options=("-O1", *options.split()))
-    assert [its.check(state), its.check(state)] == ["miss", "hit"]
+    assert [ccache.check(state), ccache.check(state)] == ["miss", "hit"]
 
 
 @pytest.mark.parametrize(
@@ -171,43 +171,43 @@ def test_options_that_builds_give_nvcc_are_cached(its: Laboratory, options: str)
     ],
 )
 def test_options_of_nvcc_that_write_or_read_more_are_not_cached(
-    its: Laboratory, option: str
+    ccache: Laboratory, option: str
 ) -> None:
     state = replace(CUDA, options=("-O1", *option.split()))
-    assert [its.check(state), its.check(state)] == ["uncached", "uncached"]
+    assert [ccache.check(state), ccache.check(state)] == ["uncached", "uncached"]
 
 
-def test_an_image_with_the_same_compilers_shares_objects(its: Laboratory) -> None:
+def test_an_image_with_the_same_compilers_shares_objects(ccache: Laboratory) -> None:
     for state in (CUDA, CXX):
-        its.check(state)
-        assert its.check(replace(state, image="another")) == "hit"
+        ccache.check(state)
+        assert ccache.check(replace(state, image="another")) == "hit"
 
 
 @pytest.mark.parametrize("compiler", ["wrapper", "inner", "B", "specs"])
-def test_programs_of_the_library_are_not_cached(its: Laboratory, compiler: str) -> None:
+def test_programs_of_the_library_are_not_cached(ccache: Laboratory, compiler: str) -> None:
     state = replace(CXX, compiler=compiler)
-    assert [its.check(state), its.check(state)] == ["uncached"] * 2
+    assert [ccache.check(state), ccache.check(state)] == ["uncached"] * 2
 
 
 @pytest.mark.parametrize("extra", ["incbin", "included"])
-def test_what_the_assembler_reads_is_not_cached(its: Laboratory, extra: str) -> None:
-    (its.root / "src/ccblob12.s").write_text(".byte 1\n")
+def test_what_the_assembler_reads_is_not_cached(ccache: Laboratory, extra: str) -> None:
+    (ccache.root / "src/ccblob12.s").write_text(".byte 1\n")
     state = replace(CXX, extras=(extra,))
-    assert [its.check(state), its.check(state)] == ["uncached"] * 2
+    assert [ccache.check(state), ccache.check(state)] == ["uncached"] * 2
 
 
-def test_sccache_knows_what_the_preprocessed_text_does_not_show(of_sccache: Laboratory) -> None:
+def test_sccache_knows_what_the_preprocessed_text_does_not_show(sccache: Laboratory) -> None:
     """Lines and directories, which debug information has."""
     before = replace(version(400), options=("-O2", "-g"))
-    assert [of_sccache.check(before), of_sccache.check(before)] == ["miss", "hit"]
-    assert of_sccache.check(replace(before, extras=("asked",))) == "miss"
-    assert of_sccache.check(replace(before, directory="/build/sub")) == "miss"
-    assert of_sccache.check(before) == "hit"
+    assert [sccache.check(before), sccache.check(before)] == ["miss", "hit"]
+    assert sccache.check(replace(before, extras=("asked",))) == "miss"
+    assert sccache.check(replace(before, directory="/build/sub")) == "miss"
+    assert sccache.check(before) == "hit"
 
 
-@pytest.mark.parametrize("cache", ["its", "of_sccache"])
+@pytest.mark.parametrize("cache", ["ccache", "sccache"])
 def test_random_changes_make_equal_objects(cache: str, request: pytest.FixtureRequest) -> None:
-    its: Laboratory = request.getfixturevalue(cache)
+    compilations: Laboratory = request.getfixturevalue(cache)
 
     @seed(7)
     @settings(max_examples=2, deadline=None, database=None, suppress_health_check=[*HealthCheck])
@@ -216,7 +216,7 @@ def test_random_changes_make_equal_objects(cache: str, request: pytest.FixtureRe
         state = State()
         for change in sequence:
             state = changed(state, change)
-            its.check(state)
+            compilations.check(state)
 
     explore()
 
@@ -260,23 +260,23 @@ def test_checks_of_cmake_are_found_again(image: str, tmp_path: Path) -> None:
 
 
 def test_what_a_library_leaves_in_the_cache_neither_configures_nor_breaks_it(
-    its: Laboratory,
+    ccache: Laboratory,
 ) -> None:
-    cache = its.root / "cache"
+    cache = ccache.root / "cache"
     before = version(200)
-    its.check(before)
-    evil = its.root / "src/evil"
+    ccache.check(before)
+    evil = ccache.root / "src/evil"
     evil.write_text("#!/bin/sh\nexit 9\n")
     evil.chmod(0o755)
     for text in ("prefix_command = /src/evil\nsloppiness = file_macro\n", "\0 garbage ="):
         (cache / "ccache.conf").write_text(text)
-        assert its.check(before) == "hit"
-    assert its.check(version(201)) == "miss"
+        assert ccache.check(before) == "hit"
+    assert ccache.check(version(201)) == "miss"
     for directory in [path for path in cache.rglob("*") if path.is_dir()]:
         directory.chmod(0o555)
-    assert its.check(version(202)) == "miss"
+    assert ccache.check(version(202)) == "miss"
     _replace_by_links(cache)
-    assert [its.check(before), its.check(before)] == ["miss", "hit"]
+    assert [ccache.check(before), ccache.check(before)] == ["miss", "hit"]
 
 
 def _replace_by_links(cache: Path) -> None:

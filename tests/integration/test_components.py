@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.layout import check_files
-from tests.made import cases_of
+from tests.outputs import cases_of
 
 from envmatrix.lock import model
 
@@ -110,7 +110,9 @@ def test_a_library_links_and_loads_the_components_that_it_names(
     assert "`links` uses `libnvrtc.so.13` of the component `nvrtc`" in linked.stderr
     for component in ("cupti", "nvml", "nvrtc"):
         assert f"of the component `{component}`, which is there for other" in borrowed.stderr
-    states = {its.name: its.state for its in cases_of(tmp_path / "build" / CELL / "jit/junit.xml")}
+    states = {
+        case.name: case.state for case in cases_of(tmp_path / "build" / CELL / "jit/junit.xml")
+    }
     # The driver's libraries are not in an image: where no GPU is, such a program is not loaded.
     assert states == {"compiles_at_run_time": "passed", "asks_the_driver": "skipped"}
     runtime, devel = (_libraries(engine, flavour) for flavour in ("runtime", "devel"))

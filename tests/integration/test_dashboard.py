@@ -84,23 +84,24 @@ def address(repository: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(base: str, repository: Path) -> Iterator[Browser]:
     image = browsers.image(base, Origins().archive("debian")[0])
-    with browsers.browse(image, repository) as its:
-        yield its
+    with browsers.browse(image, repository) as chromium:
+        yield chromium
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page that fails for whatever its console says is wrong."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    its = context.new_page()
-    said: list[str] = []
-    its.on("pageerror", lambda error: said.append(str(error)))
-    its.on(
-        "console", lambda message: said.append(message.text) if message.type == "error" else None
+    tab = context.new_page()
+    problems: list[str] = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on(
+        "console",
+        lambda message: problems.append(message.text) if message.type == "error" else None,
     )
-    yield its
+    yield tab
     context.close()
-    assert said == []
+    assert problems == []
 
 
 def test_the_grid_has_a_place_for_every_cell_and_its_state(page: Page, files: Path) -> None:

@@ -64,17 +64,17 @@ class Tiny:
 
     def digest(self, host: str) -> str:
         with client_of(f"{host}/tiny") as client:
-            found = client.digest(self.tag)
-        assert found
-        return found
+            digest = client.digest(self.tag)
+        assert digest
+        return digest
 
 
 @pytest.fixture
 def tiny(base: str, engine: docker.DockerClient, tmp_path: Path) -> Iterator[Tiny]:
-    its = Tiny(engine, tiny_inputs())
-    build(its.inputs, tmp_path / "tiny")
-    yield its
-    for name in (its.inputs.reference, its.inputs.image.reference):
+    image = Tiny(engine, tiny_inputs())
+    build(image.inputs, tmp_path / "tiny")
+    yield image
+    for name in (image.inputs.reference, image.inputs.image.reference):
         engine.images.remove(name, force=True)
 
 
@@ -93,8 +93,8 @@ def build(inputs: Inputs, directory: Path, names: tuple[str, ...] = ()) -> None:
 
 @pytest.fixture
 def way(registry: str) -> Iterator[Proxy]:
-    with proxy(registry) as its:
-        yield its
+    with proxy(registry) as relay:
+        yield relay
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_push_goes_on_after(
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "fault", "said"),
+    ("method", "path", "fault", "reason"),
     [
         pytest.param("PUT|PATCH", UPLOADS, Fault(status=500), "500", id="500, always"),
         pytest.param("POST", UPLOADS, Fault(status=429), "429", id="429, always"),
@@ -135,14 +135,14 @@ def test_a_push_goes_on_after(
     ],
 )
 def test_a_push_gives_up_and_leaves_no_tag(
-    tiny: Tiny, way: Proxy, registry: str, method: str, path: str, fault: Fault, said: str
+    tiny: Tiny, way: Proxy, registry: str, method: str, path: str, fault: Fault, reason: str
 ) -> None:
     way.fail(method, path, fault, always)
 
     with pytest.raises(EngineError, match="was not pushed") as caught:
         tiny.push(way.host)
 
-    assert said in " ".join(caught.value.details)
+    assert reason in " ".join(caught.value.details)
     with client_of(f"{registry}/tiny") as client:
         assert client.digest(tiny.tag) is None
     way.heal()
@@ -208,8 +208,8 @@ def own(registry_image: str, tmp_path: Path) -> Iterator[RealRegistry]:
     """A registry to spoil."""
     home = tmp_path / "registry"
     home.mkdir()
-    with registries.serve(registry_image, home) as its:
-        yield its
+    with registries.serve(registry_image, home) as server:
+        yield server
 
 
 def layer_of(tiny: Tiny, host: str) -> str:
@@ -302,8 +302,8 @@ def test_two_that_push_the_same_share_the_work(checkout: Checkout, own: RealRegi
 
     done = at_once(partial(checkout.run, "push"), partial(checkout.run, "push"))
 
-    assert all("another process" in str(its) or "pushed" in str(its) for its in done)
-    assert sum(str(its).count("pushed   ") for its in done) == 2
+    assert all("another process" in str(run) or "pushed" in str(run) for run in done)
+    assert sum(str(run).count("pushed   ") for run in done) == 2
     checkout.run("images", "check")
 
 
@@ -317,7 +317,7 @@ def test_two_that_pull_the_same_share_the_work(
     with other.reaching(int(registry.rpartition(":")[2])):
         done = at_once(partial(checkout.run, "pull"), partial(checkout.run, "pull"))
 
-    assert sum(str(its).count("pulled   ") for its in done) == 2
+    assert sum(str(run).count("pulled   ") for run in done) == 2
     assert set(checkout.actions().values()) == {"reuse"}
     other.run("image", "rm", *names_in(other))
 
@@ -357,38 +357,38 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
 def test_a_build_outlives_kills_of_itself_and_of_the_engine(
     checkout: Checkout, engine: docker.DockerClient, tmp_path: Path
 ) -> None:
-    with second_engine() as its:
-        checkout.variables["DOCKER_HOST"] = its.address
+    with second_engine() as mortal:
+        checkout.variables["DOCKER_HOST"] = mortal.address
         for victim in ("the tool", "the engine"):
             process = checkout.start("build", "--no-pull")
-            wait_for(lambda: "[runtime" in checkout.said or "[devel" in checkout.said)
+            wait_for(lambda: "[runtime" in checkout.output or "[devel" in checkout.output)
             if victim == "the tool":
                 process.kill()
                 process.wait()
             else:
-                its.kill()
+                mortal.kill()
                 assert process.wait(60) == EngineError.exit_code
-                its.start()
-            assert "Traceback" not in checkout.said
-            for name in names_in(its):  # one of the two may be whole
-                assert ENVIRONMENT not in name or id_in(its, name) == engine.images.get(name).id
+                mortal.start()
+            assert "Traceback" not in checkout.output
+            for name in names_in(mortal):  # one of the two may be whole
+                assert ENVIRONMENT not in name or id_in(mortal, name) == engine.images.get(name).id
 
         done = at_once(*[partial(checkout.run, "build", "--no-pull")] * 2)
 
         assert 1 <= sum(str(one).count("built    ") for one in done) <= 2
         for flavour in ("runtime", "devel"):
             name = f"envmatrix/{ENVIRONMENT}:{flavour}-amd64"
-            assert id_in(its, name) == engine.images.get(name).id
+            assert id_in(mortal, name) == engine.images.get(name).id
 
 
 def test_a_full_disk_of_the_engine_is_told(checkout: Checkout) -> None:
-    with second_engine(disk="200m") as its:
-        checkout.variables["DOCKER_HOST"] = its.address
+    with second_engine(disk="200m") as small:
+        checkout.variables["DOCKER_HOST"] = small.address
 
         done = checkout.run("build", "--no-pull", expect=EngineError.exit_code)
 
         assert "no space left on device" in done.stderr
-        assert [name for name in names_in(its) if ENVIRONMENT in name] == []
+        assert [name for name in names_in(small) if ENVIRONMENT in name] == []
 
 
 @pytest.fixture
@@ -410,6 +410,6 @@ def test_a_full_disk_of_the_cache_is_told(
 
     assert "no space left on device" in done.stderr
     assert "hint: see `df`" in done.stderr
-    kept = [its for its in (small_disk / "artifacts/sha256").rglob("*") if its.is_file()]
-    assert all(sha256_of(its) == its.name for its in kept)
+    files = [file for file in (small_disk / "artifacts/sha256").rglob("*") if file.is_file()]
+    assert all(sha256_of(file) == file.name for file in files)
     assert not [*(small_disk / "artifacts/partial").iterdir()]

@@ -69,13 +69,13 @@ Finders = Callable[[str], Checkout]
 RUN = ("docker", "run", "--rm", "--network=none", "--workdir=/build", "--env=HOME=/tmp")
 
 
-def statuses(found: Path) -> Mapping[str, int]:
-    return {file.stem: int(file.read_text()) for file in sorted(found.glob("*.status"))}
+def statuses(directory: Path) -> Mapping[str, int]:
+    return {file.stem: int(file.read_text()) for file in sorted(directory.glob("*.status"))}
 
 
-def told(found: Path, names: list[str]) -> str:
+def ends(directory: Path, names: list[str]) -> str:
     """Return the ends of the logs of checks, for whoever reads a failure."""
-    logs = ((name, (found / f"{name}.log").read_text(errors="replace")) for name in names)
+    logs = ((name, (directory / f"{name}.log").read_text(errors="replace")) for name in names)
     return "\n".join(f"== {name}\n{text[-1500:]}" for name, text in logs)
 
 
@@ -93,10 +93,10 @@ def test_a_cross_image_has_what_build_systems_look_for(
     envmatrix("build", "--select", CROSSED)
     image = f"envmatrix/{CROSSED.removesuffix('-aarch64')}:cross-amd64"
     user = f"--user={os.getuid()}:{os.getgid()}"
-    found = in_container(image, tmp_path, user, f"--env=CHECKS={' '.join(QUICK)}")
-    failed = [name for name, status in found.items() if status]
-    assert set(found) == set(QUICK)
-    assert not failed, told(tmp_path / "found", failed)
+    results = in_container(image, tmp_path, user, f"--env=CHECKS={' '.join(QUICK)}")
+    failed = [name for name, status in results.items() if status]
+    assert set(results) == set(QUICK)
+    assert not failed, ends(tmp_path / "found", failed)
 
 
 @pytest.mark.parametrize("flavour", ["runtime", "devel", "cross"])
@@ -191,7 +191,7 @@ def _dev_container(checkout: Checkout, source: str, out: Path) -> Mapping[str, i
 
 
 def _shell(checkout: Checkout, source: str, _out: Path) -> Mapping[str, int]:
-    """What somebody types into a shell that runs at a terminal."""
+    """Type into a shell that runs at a terminal, as somebody would."""
     cell = f"{ENVIRONMENTS[source]}-x86_64"
     build = checkout.root / "build" / cell / "finders/devel"
     build.mkdir(parents=True, exist_ok=True)
@@ -228,14 +228,14 @@ INVOKE: Mapping[str, Callable[[Checkout, str, Path], Mapping[str, int]]] = {
 def test_the_page_says_what_is_found(
     finders: Finders, tmp_path: Path, column: Column, *, update_discovery: bool
 ) -> None:
-    found = INVOKE[column.way](finders(column.source), column.source, tmp_path / "out")
-    assert set(found) == set(checks())
-    assert TIMED_OUT not in found.values()
+    results = INVOKE[column.way](finders(column.source), column.source, tmp_path / "out")
+    assert set(results) == set(checks())
+    assert TIMED_OUT not in results.values()
     if update_discovery:
-        text = replaced(PAGE.read_text("utf-8"), {column: found})
+        text = replaced(PAGE.read_text("utf-8"), {column: results})
         PAGE.write_text(text, encoding="utf-8")
-    said = read(PAGE.read_text("utf-8"))[column]
-    assert {name: word(status) for name, status in found.items()} == said
+    words = read(PAGE.read_text("utf-8"))[column]
+    assert {name: word(status) for name, status in results.items()} == words
 
 
 @pytest.mark.parametrize("source", ENVIRONMENTS)

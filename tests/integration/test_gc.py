@@ -65,8 +65,8 @@ def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
     cache = Path(used.variables["ENVMATRIX_CACHE"])
     old, of_others = (f"envmatrix/{ENVIRONMENT}:runtime-amd64-{it * 12}" for it in "01")
     make(other, old, f"{FINGERPRINT_LABEL}={'0' * 64}")
-    made = other.run("image", "inspect", "--format={{.Id}}", old).stdout.strip()
-    Made(cache / "made").note("0" * 64, made, is_ours=True)
+    image_id = other.run("image", "inspect", "--format={{.Id}}", old).stdout.strip()
+    Made(cache / "made").note("0" * 64, image_id, is_ours=True)
     make(other, of_others, f"{FINGERPRINT_LABEL}={'1' * 64}")
     make(other, "somebody/else:1", f"{FINGERPRINT_LABEL}={'0' * 64}", "other=1")
     before = set(other.run("image", "ls", "--format={{.Repository}}:{{.Tag}}").stdout.split())
@@ -77,7 +77,7 @@ def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
     used.run("gc", "--yes")
 
     assert not (cache / "artifacts/sha256/ff" / ("f" * 64)).exists()
-    assert len([its for its in (cache / "artifacts/sha256").rglob("*") if its.is_file()]) == 1
+    assert len([path for path in (cache / "artifacts/sha256").rglob("*") if path.is_file()]) == 1
     after = set(other.run("image", "ls", "--format={{.Repository}}:{{.Tag}}").stdout.split())
     assert after == before - {old}
     assert set(used.actions().values()) == {"reuse"}
@@ -147,4 +147,4 @@ def test_what_noxw_installed_for_repositories_that_are_gone_goes(
         (cache / f"venv-{name}/.ready").write_text(f"{root}\n")
     age(cache)
     used.run("gc", "--yes")
-    assert [its.name for its in cache.glob("venv-*")] == ["venv-here"]
+    assert [path.name for path in cache.glob("venv-*")] == ["venv-here"]

@@ -93,4 +93,6 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
 
     assert containers.run(engine, spec, lambda _stream, _printed: None).status == 124
     there = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
-    assert [its for its in there if its.attrs["Args"][-2:] == ["sleep", "60"]] == []
+    assert [
+        container for container in there if container.attrs["Args"][-2:] == ["sleep", "60"]
+    ] == []

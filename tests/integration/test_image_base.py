@@ -28,8 +28,8 @@ def image(engine: docker.DockerClient, base: str, registry: str) -> str:
     """The base, pushed; its name by digest."""
     name = f"{registry}/debian"
     engine.images.get(base).tag(name, "12")
-    said = engine.images.push(name, "12")
-    assert "error" not in said, said
+    output = engine.images.push(name, "12")
+    assert "error" not in output, output
     digest = engine.images.get(f"{name}:12").attrs["RepoDigests"][0].split("@")[1]
     engine.images.remove(f"{name}:12")
     return f"{name}@{digest}"

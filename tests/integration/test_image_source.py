@@ -12,7 +12,7 @@ import pytest
 from tests.images import build, pushed
 from tests.integration.conftest import CELL as CELL_OF_ALL
 from tests.integration.conftest import ROOT, Envmatrix
-from tests.made import machine_of
+from tests.outputs import machine_of
 
 from envmatrix.lock import model
 
@@ -60,18 +60,18 @@ def published(engine: docker.DockerClient, name: str, dockerfile: str) -> str:
 @pytest.fixture(scope="module")
 def image(engine: docker.DockerClient, base: str, registry: str) -> Iterator[str]:
     """The repository's base with CUDA's files."""
-    made = published(engine, f"{registry}/cuda", IMAGE.replace("BASE", base))
-    yield made
-    engine.images.remove(made, force=True)
+    name = published(engine, f"{registry}/cuda", IMAGE.replace("BASE", base))
+    yield name
+    engine.images.remove(name, force=True)
 
 
 @pytest.fixture
 def whole(engine: docker.DockerClient, image: str) -> Iterator[str]:
     """An image that has all packages as well."""
     name = f"{image.partition('/')[0]}/whole"
-    made = published(engine, name, f"FROM {MAKER}\nRUN {TELL}\n")
-    yield made
-    engine.images.remove(made, force=True)
+    reference = published(engine, name, f"FROM {MAKER}\nRUN {TELL}\n")
+    yield reference
+    engine.images.remove(reference, force=True)
 
 
 @pytest.fixture
@@ -79,21 +79,21 @@ def project(engine: docker.DockerClient, image: str, tmp_path: Path) -> Iterator
     """A repository whose CUDA is in the image."""
 
     def make(**changes: str) -> Path:
-        wanted = {"release": RELEASE, "os": "debian12", "cudnn": "none", "more": "", "image": image}
+        values = {"release": RELEASE, "os": "debian12", "cudnn": "none", "more": "", "image": image}
         for name in ("envs", "examples"):
             shutil.copytree(ROOT / name, tmp_path / name, dirs_exist_ok=True)
         shutil.copy(ROOT / model.FILE, tmp_path)
-        (tmp_path / "matrix.yaml").write_text(MATRIX.format(**{**wanted, **changes}))
+        (tmp_path / "matrix.yaml").write_text(MATRIX.format(**{**values, **changes}))
         return tmp_path
 
     yield make
-    for found in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
-        engine.images.remove(str(found.id), force=True)
+    for image_left in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
+        engine.images.remove(str(image_left.id), force=True)
 
 
 def layers(engine: docker.DockerClient, image: str) -> list[str]:
-    found: list[str] = engine.images.get(image).attrs["RootFS"]["Layers"]
-    return found
+    digests: list[str] = engine.images.get(image).attrs["RootFS"]["Layers"]
+    return digests
 
 
 def files_of_cuda(engine: docker.DockerClient, image: str) -> set[str]:
@@ -112,11 +112,11 @@ def test_what_an_image_has_is_found_and_used_as_it_is(
     done = envmatrix("run", "compile", CELL, cwd=root)
 
     digits = image.partition("sha256:")[2][:12]
-    found = model.load(root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
-    assert found == {"cuda": RELEASE, "cccl": "", "cudart": "13", "nvcc": ""}
+    versions = model.load(root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
+    assert versions == {"cuda": RELEASE, "cccl": "", "cudart": "13", "nvcc": ""}
     assert "banner" not in done.stdout
-    made = (root / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
-    assert {machine_of(file) for file in made if not file.is_symlink()} == {"x86_64"}
+    files = (root / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
+    assert {machine_of(file) for file in files if not file.is_symlink()} == {"x86_64"}
 
     devel = f"envmatrix/{ENVIRONMENT}:devel-amd64"
     own = layers(engine, image)
@@ -156,7 +156,7 @@ def test_what_an_image_has_of_the_system_is_not_installed_again(
 
 
 @pytest.mark.parametrize(
-    ("asked", "problems"),
+    ("changes", "problems"),
     [
         (
             {"more": "cublas, nvtx"},
@@ -171,9 +171,9 @@ def test_what_an_image_has_of_the_system_is_not_installed_again(
     ],
 )
 def test_an_image_that_is_something_else_is_refused_and_says_what(
-    envmatrix: Envmatrix, image: str, project: Project, asked: dict[str, str], problems: list[str]
+    envmatrix: Envmatrix, image: str, project: Project, changes: dict[str, str], problems: list[str]
 ) -> None:
-    root = project(**asked)
+    root = project(**changes)
     done = envmatrix("lock", cwd=root, expect=5)
     assert f"the image `{image}` for amd64 is not what the matrix asks for" in done.stderr
     for problem in problems:

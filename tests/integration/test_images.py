@@ -36,9 +36,9 @@ def image(request: pytest.FixtureRequest, envmatrix: Envmatrix) -> str:
     return DEVEL if request.param == "devel" else CROSS
 
 
-def _said(engine: docker.DockerClient, image: str, script: str, *arguments: str) -> str:
-    """What a shell says in an image, as a user that it does not know."""
-    said: bytes = engine.containers.run(
+def _output(engine: docker.DockerClient, image: str, script: str, *arguments: str) -> str:
+    """Return what a shell prints in an image, as a user that it does not know."""
+    printed: bytes = engine.containers.run(
         image,
         ["sh", "-euc", f"cd /work\n{script}", "sh", *arguments],
         remove=True,
@@ -48,7 +48,7 @@ def _said(engine: docker.DockerClient, image: str, script: str, *arguments: str)
         tmpfs={"/work": "mode=1777,exec"},
         volumes={str(LIBRARIES): {"bind": "/src", "mode": "ro"}},
     )
-    return said.decode()
+    return printed.decode()
 
 
 def _linker(image: str) -> str:
@@ -56,31 +56,31 @@ def _linker(image: str) -> str:
 
 
 def test_libraries_are_linked_without_a_directory(engine: docker.DockerClient, image: str) -> None:
-    said = _said(engine, image, _linker(image) + _LINK)
+    output = _output(engine, image, _linker(image) + _LINK)
 
-    assert said.count("[libcuda.so.1]") == 2, "by a library alone, not by the program over it"
-    assert "stubs" not in said
+    assert output.count("[libcuda.so.1]") == 2, "by a library alone, not by the program over it"
+    assert "stubs" not in output
 
 
 @pytest.mark.parametrize("library", ["toolchain", "legacy"])
 def test_cmake_finds_what_the_toolkit_has(
     engine: docker.DockerClient, image: str, library: str
 ) -> None:
-    said = _said(engine, image, _BUILD, library)
+    output = _output(engine, image, _BUILD, library)
 
-    assert "[libcuda.so.1]" in said
-    assert "stubs" not in said
+    assert "[libcuda.so.1]" in output
+    assert "stubs" not in output
 
 
 def test_programs_of_the_toolkit_read_what_it_makes(
     engine: docker.DockerClient, envmatrix: Envmatrix
 ) -> None:
     envmatrix("build", "--select", CELL)
-    _said(engine, DEVEL, _READ)
+    _output(engine, DEVEL, _READ)
 
 
 def test_names_that_are_not_ascii_are_characters(engine: docker.DockerClient, image: str) -> None:
-    assert _said(engine, image, "locale charmap").strip() == "UTF-8"
+    assert _output(engine, image, "locale charmap").strip() == "UTF-8"
 
 
 def test_the_user_of_a_development_container_has_a_number_of_its_own(
@@ -95,8 +95,8 @@ EOF
 sh /tmp/add.sh
 for name in dev first second; do id --user $name; done
 """
-    said = engine.containers.run(
+    output = engine.containers.run(
         DEVEL, ["sh", "-euc", script], remove=True, network_mode="none"
     ).decode()
 
-    assert said.split() == ["1000", "60000", "60001"]
+    assert output.split() == ["1000", "60000", "60001"]

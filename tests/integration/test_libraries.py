@@ -166,16 +166,16 @@ def git_server(
         commit(library)
         git(library, "tag", "--annotate", "--message=v1", "v1")
         part = git(library, "rev-parse", "HEAD:part")
-        found = {"commit": head(library), "submodule part": part}
+        commits = {"commit": head(library), "submodule part": part}
         committed(library, {"a.c": "this is not C\n"})
-        yield f"{address}/library", found
+        yield f"{address}/library", commits
         server.terminate()
 
 
 def _await(port: int) -> None:
     for _ in range(100):
-        with socket.socket() as its:
-            if its.connect_ex(("127.0.0.1", port)) == 0:
+        with socket.socket() as connection:
+            if connection.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
 
@@ -279,7 +279,7 @@ def results(workshop: Checkout) -> dict[str, Any]:
 
 def failures(workshop: Checkout, library: str) -> list[str]:
     document = json.loads(workshop.run("report", "--format", "json").stdout)
-    return [its["name"] for its in document["failures"] if its["library"] == library]
+    return [row["name"] for row in document["failures"] if row["library"] == library]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_what_failed_is_tried_again_alone(workshop: Checkout, library: str) -> N
 
 @pytest.mark.parametrize("library", ["gtest", "catch", "meson", "python"])
 def test_shards_list_and_share_the_tests_of_a_framework(workshop: Checkout, library: str) -> None:
-    found: list[str] = []
+    names: list[str] = []
     for part in ("1/2", "2/2"):
         command = [sys.executable, "-m", "envmatrix", "run", "test", CELL]
         options = ["--library", library, "--shard", part]
@@ -329,9 +329,9 @@ def test_shards_list_and_share_the_tests_of_a_framework(workshop: Checkout, libr
         )
         assert "Traceback" not in done.stderr
         rows = re.findall(r"(?m)^(?:passed|failed|skipped) +(\S.*?) \d+\.\d\d s", done.stdout)
-        found += rows
-    assert len(found) == len(set(found))
-    assert len(found) == COUNTS[library]
+        names += rows
+    assert len(names) == len(set(names))
+    assert len(names) == COUNTS[library]
 
 
 def test_a_tag_is_locked_as_the_commits_that_it_meant(
@@ -368,20 +368,20 @@ def test_a_revision_that_is_not_there_is_named(copied: Checkout) -> None:
 
 def test_a_wheel_is_crossed_and_named_so(copied: Checkout) -> None:
     copied.add_aarch64()
-    made = copied.run("run", "compile", CROSSED, "--library", "extension").stdout
-    assert re.search(r"/libkernels\.so +aarch64 ", made)
-    assert "/doubling-1.0-cp311-cp311-linux_aarch64.whl " in made
-    said = copied.run("run", "compile", CROSSED, "--library", "python", expect=1).stderr
-    assert "includes `Python.h`" in said
-    assert "--emulate" in said
+    artifacts = copied.run("run", "compile", CROSSED, "--library", "extension").stdout
+    assert re.search(r"/libkernels\.so +aarch64 ", artifacts)
+    assert "/doubling-1.0-cp311-cp311-linux_aarch64.whl " in artifacts
+    message = copied.run("run", "compile", CROSSED, "--library", "python", expect=1).stderr
+    assert "includes `Python.h`" in message
+    assert "--emulate" in message
 
 
 @pytest.mark.parametrize("library", ["python", "extension"])
 def test_equal_sources_become_equal_wheels(copied: Checkout, library: str) -> None:
-    made = copied.root / "build" / CELL / library / "devel"
-    (before,) = made.glob("wheels/*.whl")
+    tree = copied.root / "build" / CELL / library / "devel"
+    (before,) = tree.glob("wheels/*.whl")
     first = before.read_bytes()
-    _as_if_copied(copied, library, made)
+    _as_if_copied(copied, library, tree)
 
     copied.run("run", "compile", CELL, "--library", library)
 
@@ -390,30 +390,30 @@ def test_equal_sources_become_equal_wheels(copied: Checkout, library: str) -> No
 
 def test_equal_sources_become_equal_wheels_for_another_architecture(copied: Checkout) -> None:
     copied.add_aarch64()
-    made = copied.root / "build" / CROSSED / "extension/cross"
-    found = []
+    tree = copied.root / "build" / CROSSED / "extension/cross"
+    wheels = []
     for _ in range(2):
         copied.run("run", "compile", CROSSED, "--library", "extension")
-        (wheel,) = made.glob("wheels/*.whl")
-        found.append((wheel.name, wheel.read_bytes()))
-        _as_if_copied(copied, "extension", made)
+        (wheel,) = tree.glob("wheels/*.whl")
+        wheels.append((wheel.name, wheel.read_bytes()))
+        _as_if_copied(copied, "extension", tree)
 
-    assert found[0] == found[1]
-    name, content = found[0]
+    assert wheels[0] == wheels[1]
+    name, content = wheels[0]
     assert name.endswith("-linux_aarch64.whl")
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         rows = packed.infolist()
-        (tags,) = (packed.read(its) for its in rows if its.filename.endswith(".dist-info/WHEEL"))
-    assert {its.date_time for its in rows} == {(1980, 1, 1, 0, 0, 0)}
-    modes = {its.filename: stat.S_IMODE(its.external_attr >> 16) for its in rows}
+        (tags,) = (packed.read(row) for row in rows if row.filename.endswith(".dist-info/WHEEL"))
+    assert {row.date_time for row in rows} == {(1980, 1, 1, 0, 0, 0)}
+    modes = {row.filename: stat.S_IMODE(row.external_attr >> 16) for row in rows}
     others = {name for name, mode in modes.items() if mode not in (0o644, 0o755)}
     assert all(".dist-info/" in name for name in others), "what the backend itself writes"
     assert re.findall(rb"(?m)^Tag: (.+)$", tags) == [b"cp311-cp311-linux_aarch64"]
 
 
-def _as_if_copied(checkout: Checkout, library: str, made: Path) -> None:
+def _as_if_copied(checkout: Checkout, library: str, tree: Path) -> None:
     """Have the same sources with other times and modes, and nothing made of them."""
-    shutil.rmtree(made)
+    shutil.rmtree(tree)
     for file in (checkout.root / library).rglob("*"):
         os.utime(file, (1_700_000_000, 1_700_000_000))
         file.chmod(file.stat().st_mode & 0o700)
@@ -425,13 +425,13 @@ def test_equal_sources_become_equal_objects(copied: Checkout) -> None:
     matrix = yaml.safe_load((copied.root / "matrix.yaml").read_text())
     matrix["libraries"]["objects"] = entry
     (copied.root / "matrix.yaml").write_text(yaml.safe_dump(matrix))
-    found = set()
+    objects = set()
     for _ in range(2):
         copied.run("run", "compile", CELL, "--library", "objects")
-        made = copied.root / "build" / CELL / "objects/devel"
-        found.add((made / "kernels.o").read_bytes())
-        shutil.rmtree(made)
-    assert len(found) == 1
+        tree = copied.root / "build" / CELL / "objects/devel"
+        objects.add((tree / "kernels.o").read_bytes())
+        shutil.rmtree(tree)
+    assert len(objects) == 1
 
 
 SHAPES = {

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.loopback import Files, serving
-from tests.made import machine_of
 from tests.openpgp import Key
+from tests.outputs import machine_of
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.facts.model import load_facts
@@ -117,11 +117,11 @@ def server(engine: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 super().do_GET()
 
     with serving(Mirror.below(root)) as address:
-        made = Server(root, address)
-        for arch, directory in zip(REPOSITORIES, made.directories, strict=True):
+        mirror = Server(root, address)
+        for arch, directory in zip(REPOSITORIES, mirror.directories, strict=True):
             for name, (wheel, _) in PACKAGES.items():
                 _package(directory, name, arch, wheels[wheel, arch])
-        yield made
+        yield mirror
     shutil.rmtree(root)
 
 
@@ -163,8 +163,8 @@ def test_cells_are_built_from_packages_and_compile_the_library(
 
     machines = {}
     for cell in CELLS:
-        made = (repository / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-        machines[cell] = {machine_of(file) for file in made if not file.is_symlink()}
+        files = (repository / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
+        machines[cell] = {machine_of(file) for file in files if not file.is_symlink()}
     assert machines == {CELLS[0]: {"x86_64"}, CELLS[1]: {"aarch64"}}
     paths = {item.path for item in model.load(repository).artifacts() if item.origin == "nvidia"}
     assert f"cuda/repos/debian12/x86_64/cuda-nvcc-13-2_{RELEASE}.51-1_amd64.deb" in paths
@@ -172,7 +172,7 @@ def test_cells_are_built_from_packages_and_compile_the_library(
 
 
 @pytest.mark.parametrize(
-    ("signer", "accepted", "said", "hint"),
+    ("signer", "accepted", "reason", "hint"),
     [
         (EXPIRED, EXPIRED, "EXPKEYSIG|expired", "signed with the key in `"),
         (OTHER, OURS, "NO_PUBKEY|Missing key", "signed with the key in `"),
@@ -187,7 +187,7 @@ def test_a_repository_without_the_right_signature_is_not_taken(
     repository: Path,
     signer: Key | None,
     accepted: Key | None,
-    said: str,
+    reason: str,
     hint: str,
 ) -> None:
     server.sign(signer)
@@ -195,7 +195,7 @@ def test_a_repository_without_the_right_signature_is_not_taken(
 
     message = _refusal(envmatrix, repository)
 
-    assert re.search(said, message)
+    assert re.search(reason, message)
     assert "error: apt does not take `cuda/repos/debian12/" in message
     assert hint in message
 
@@ -238,7 +238,7 @@ def test_a_mirror_that_fails_is_told(
 
 
 def _refusal(envmatrix: Envmatrix, repository: Path) -> str:
-    """What `lock` says when it fails, which leaves nothing behind."""
+    """Return what `lock` says when it fails, which leaves nothing behind."""
     before = (repository / model.FILE).read_bytes()
     message = envmatrix("lock", cwd=repository, expect=5).stderr
     assert "Traceback" not in message

@@ -39,7 +39,9 @@ RELEASES = {
 def _packages(directory: Path) -> str:
     """The list of the packages that it makes in `directory`, which hold nothing."""
     listed = ""
-    for name, version in ((name, its) for name, versions in OFFERED.items() for its in versions):
+    for name, version in (
+        (name, version) for name, versions in OFFERED.items() for version in versions
+    ):
         tree, file = directory / "tree", directory / f"{name}_{version}_amd64.deb"
         (tree / "DEBIAN").mkdir(parents=True)
         control = f"Package: {name}\nVersion: {version}\nArchitecture: amd64\n"
@@ -81,7 +83,7 @@ def apt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NvidiaApt]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("pattern", "version"),
     [
         ("libcusparse-12-4@12.4", "12.3.2.1-1"),
         ("libcusparse-12-4@12.4.0", "12.3.0.142-1"),
@@ -93,20 +95,22 @@ def apt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NvidiaApt]:
         ("libnccl2=2.21.5-1+cuda12.4", "2.21.5-1+cuda12.4"),
     ],
 )
-def test_apt_finds_the_version_that_is_asked_for(apt: NvidiaApt, asked: str, found: str) -> None:
-    (artifact,) = apt.resolve([asked], "debian12", "amd64")
-    assert artifact.version == found
+def test_apt_finds_the_version_that_is_asked_for(
+    apt: NvidiaApt, pattern: str, version: str
+) -> None:
+    (artifact,) = apt.resolve([pattern], "debian12", "amd64")
+    assert artifact.version == version
 
 
 @pytest.mark.parametrize(
-    ("asked", "lacking"),
+    ("pattern", "missing"),
     [
         ("libcusparse-12-4@12.4.9", "libcusparse-12-4=12.3.9.9-1"),
         ("libnvinfer10=10.16.1.11-1+cuda12.9", "libnvinfer10=10.16.1.11-1+cuda12.9"),
     ],
 )
-def test_what_apt_does_not_find_is_told(apt: NvidiaApt, asked: str, lacking: str) -> None:
+def test_what_apt_does_not_find_is_told(apt: NvidiaApt, pattern: str, missing: str) -> None:
     with pytest.raises(LookupFailed) as caught:
-        apt.resolve(["libnccl2=2.21.5-1+cuda12.4", asked], "debian12", "amd64")
-    assert caught.value.message == f"`{REPOSITORY}` does not have `{lacking}`"
+        apt.resolve(["libnccl2=2.21.5-1+cuda12.4", pattern], "debian12", "amd64")
+    assert caught.value.message == f"`{REPOSITORY}` does not have `{missing}`"
     assert caught.value.details

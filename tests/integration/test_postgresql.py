@@ -31,8 +31,8 @@ def postgresql(base: str) -> Iterator[RealPostgresql]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    with databases.serve(image, port) as its:
-        yield its
+    with databases.serve(image, port) as server:
+        yield server
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_many_writers_at_once_lose_nothing(url: str) -> None:
     with connect(url) as database, database.reading() as connection:
         for writer in range(WRITERS):
             history = queries.history(connection, f"writer{writer}", record().run.cell, "test", 99)
-            assert [kept.counts for kept in history] == [{"passed": 20}] * RUNS
+            assert [run.counts for run in history] == [{"passed": 20}] * RUNS
 
 
 def test_what_ran_while_the_server_was_away_is_stored_when_it_is_back(

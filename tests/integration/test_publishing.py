@@ -20,8 +20,8 @@ from envmatrix.store.registry import registry as client_of
 
 @pytest.fixture
 def way(registry: str) -> Iterator[Proxy]:
-    with proxy(registry) as its:
-        yield its
+    with proxy(registry) as relay:
+        yield relay
 
 
 def test_what_one_engine_pushed_another_pulls_by_digest(
@@ -41,12 +41,12 @@ def test_what_one_engine_pushed_another_pulls_by_digest(
     assert before == {"runtime-amd64": "pull", "devel-amd64": "pull"}
     assert set(after.values()) == {"reuse"}
     for flavour in ("runtime", "devel"):
-        its = checkout.published.find_image(ENVIRONMENT, flavour, "amd64")
-        assert its
-        name = f"envmatrix/{ENVIRONMENT}:{flavour}-amd64-{its.fingerprint[:12]}"
+        image = checkout.published.find_image(ENVIRONMENT, flavour, "amd64")
+        assert image
+        name = f"envmatrix/{ENVIRONMENT}:{flavour}-amd64-{image.fingerprint[:12]}"
         shown = json.loads(other.run("image", "inspect", name).stdout)[0]
-        assert tuple(shown["RootFS"]["Layers"]) == its.diff_ids
-        assert shown["Id"] == its.digest
+        assert tuple(shown["RootFS"]["Layers"]) == image.diff_ids
+        assert shown["Id"] == image.digest
         assert f"envmatrix/{ENVIRONMENT}:{flavour}-amd64" in shown["RepoTags"]
         assert not [tag for tag in shown["RepoTags"] if registry in tag]
         other.run("image", "rm", "--force", shown["Id"])
@@ -70,11 +70,11 @@ def test_a_layer_of_several_images_is_moved_once(
 ) -> None:
     home = tmp_path / "registry"
     home.mkdir()
-    with registries.serve(registry_image, home) as its, proxy(its.host) as way:
+    with registries.serve(registry_image, home) as own, proxy(own.host) as way:
         checkout.use(f"{way.host}/layers")
         checkout.run("push")
         sent = way.bytes_sent
-        with client_of(f"{its.host}/layers") as client:
+        with client_of(f"{own.host}/layers") as client:
             manifests = [
                 client.manifest(image.digest)
                 for *_, index in checkout.published
@@ -96,7 +96,7 @@ def test_a_layer_of_several_images_is_moved_once(
 def test_an_index_waits_for_the_images_of_other_machines(
     checkout: Checkout, registry: str, other: Engine
 ) -> None:
-    """What one machine pushed makes an index; what no machine has is lacking."""
+    """An index is of what machines pushed; what no machine has is lacking."""
     checkout.use(f"{registry}/parts")
     checkout.run("push")
     (checkout.root / images_lock.FILE).unlink()
@@ -108,7 +108,7 @@ def test_an_index_waits_for_the_images_of_other_machines(
     done = checkout.run("push", "--select", CELL, "--json")
 
     states = {row["image"].partition(":")[2]: row["state"] for row in json.loads(done.stdout)}
-    assert {name.rpartition("-")[0] for name, its in states.items() if its == "lacking"} == {
+    assert {name.rpartition("-")[0] for name, state in states.items() if state == "lacking"} == {
         "cross-amd64",
         "runtime-arm64",
     }
@@ -122,11 +122,11 @@ def test_an_index_waits_for_the_images_of_other_machines(
 def test_a_tag_with_a_fingerprint_is_never_replaced(checkout: Checkout, registry: str) -> None:
     checkout.use(f"{registry}/foreign")
     checkout.run("push")
-    its = checkout.published.find_image(ENVIRONMENT, "runtime", "amd64")
+    runtime = checkout.published.find_image(ENVIRONMENT, "runtime", "amd64")
     devel = checkout.published.find_image(ENVIRONMENT, "devel", "amd64")
-    assert its
+    assert runtime
     assert devel
-    tag = f"{ENVIRONMENT}-runtime-amd64-{its.fingerprint[:12]}"
+    tag = f"{ENVIRONMENT}-runtime-amd64-{runtime.fingerprint[:12]}"
     with client_of(f"{registry}/foreign") as client:
         foreign = client.manifest(devel.digest)
         assert foreign
@@ -135,9 +135,9 @@ def test_a_tag_with_a_fingerprint_is_never_replaced(checkout: Checkout, registry
 
         index = checkout.published.find(ENVIRONMENT, "runtime")
         assert index
-        found = client.manifest(index.digest)
-        assert found
-        document = found.document
+        published_index = client.manifest(index.digest)
+        assert published_index
+        document = published_index.document
         document["manifests"][0]["digest"] = devel.digest
         broken = Manifest(INDEX, json.dumps(document).encode())
         client.put_manifest(f"{ENVIRONMENT}-runtime-{index.fingerprint[:12]}", broken)
@@ -155,12 +155,12 @@ def test_check_names_what_the_registry_lost(
 ) -> None:
     home = tmp_path / "registry"
     home.mkdir()
-    with registries.serve(registry_image, home) as its:
-        checkout.use(its.repository("lost"))
+    with registries.serve(registry_image, home) as own:
+        checkout.use(own.repository("lost"))
         checkout.run("push")
         image = checkout.published.find_image(ENVIRONMENT, "devel", "amd64")
         assert image
-        its.lose(image.digest)
+        own.lose(image.digest)
 
         done = checkout.run("images", "check", expect=1)
 
@@ -173,23 +173,23 @@ def test_passwords_and_certificates_are_those_of_docker(
 ) -> None:
     home = tmp_path / "registry"
     home.mkdir()
-    with registries.serve(registry_image, home, passwords={"ann": "right"}, tls=True) as its:
-        checkout.use(its.repository("private"))
+    with registries.serve(registry_image, home, passwords={"ann": "right"}, tls=True) as own:
+        checkout.use(own.repository("private"))
         checkout.variables["DOCKER_CONFIG"] = str(tmp_path / "nobody")
         refused = checkout.run("push", expect=5)
-        registries.log_in(tmp_path / "wrong", its.host, "ann", "wrong")
+        registries.log_in(tmp_path / "wrong", own.host, "ann", "wrong")
         checkout.variables["DOCKER_CONFIG"] = str(tmp_path / "wrong")
         wrong = checkout.run("push", expect=5)
-        registries.log_in(tmp_path / "right", its.host, "ann", "right")
+        registries.log_in(tmp_path / "right", own.host, "ann", "right")
         checkout.variables["DOCKER_CONFIG"] = str(tmp_path / "right")
         checkout.run("push")
-        helper = registries.log_in_by_helper(tmp_path / "helper", its.host, "ann", "right")
+        helper = registries.log_in_by_helper(tmp_path / "helper", own.host, "ann", "right")
         checkout.variables["DOCKER_CONFIG"] = str(tmp_path / "helper")
         checkout.variables["PATH"] = f"{helper.parent}:{os.environ['PATH']}"
         checkout.run("images", "check")
 
     for done in (refused, wrong):
-        assert f"hint: log in: `docker login {its.host}`" in done.stderr
+        assert f"hint: log in: `docker login {own.host}`" in done.stderr
 
 
 def test_where_the_registry_is_away_images_are_built(checkout: Checkout, other: Engine) -> None:

@@ -22,7 +22,7 @@ from tests import wheels
 from tests.archives import entry, tar
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.loopback import Files, serving
-from tests.made import machine_of
+from tests.outputs import machine_of
 
 from envmatrix.lock import model
 from envmatrix.store.artifacts import Store
@@ -90,7 +90,7 @@ def _archive(name: str, wheel: Path, top: str) -> bytes:
 
 @pytest.fixture(scope="session")
 def redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `https://developer.download.nvidia.com/compute` has, for one release."""
+    """Make what `https://developer.download.nvidia.com/compute` has, for one release."""
     files = wheels.toolkit_wheels(*PLATFORMS)
     root = tmp_path_factory.mktemp("nvidia")
     directory = root / "cuda/redist"
@@ -155,8 +155,8 @@ def test_cells_are_built_from_archives_and_compile_the_library(
 
     machines = {}
     for cell in CELLS:
-        made = (root / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-        machines[cell] = {machine_of(file) for file in made if not file.is_symlink()}
+        files = (root / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
+        machines[cell] = {machine_of(file) for file in files if not file.is_symlink()}
     assert machines == {CELLS[0]: {"x86_64"}, CELLS[1]: {"aarch64"}}
 
 
@@ -178,9 +178,9 @@ def test_an_archive_that_is_not_the_manifests_is_refused(
     with serving(Files.below(other.parents[1])) as address:
         root = repository(address)
         (archive,) = (
-            its
-            for its in model.load(root).artifacts()
-            if its.name == "libnvvm" and "x86_64" in its.path
+            item
+            for item in model.load(root).artifacts()
+            if item.name == "libnvvm" and "x86_64" in item.path
         )
         file = other.parents[1] / archive.path
         rewrite(file, file.read_bytes()[:-1] + b"?")

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import docker
 import pytest
-from tests.images import made, pushed
+from tests.images import build_once, pushed
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.loopback import Files, serving
-from tests.made import machine_of
 from tests.openpgp import Key
+from tests.outputs import machine_of
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.facts.model import load_facts
@@ -100,8 +100,8 @@ class Programs:
 def programs(base: str) -> Programs:
     debian = Origins().archive("debian")[0]
     dockerfile = PROGRAMS_DOCKERFILE.format(base=base, debian=debian)
-    plain = made("envmatrix-test/rpm-programs", dockerfile)
-    maker = made("envmatrix-test/rpm-maker", MAKER_DOCKERFILE.format(programs=plain))
+    plain = build_once("envmatrix-test/rpm-programs", dockerfile)
+    maker = build_once("envmatrix-test/rpm-maker", MAKER_DOCKERFILE.format(programs=plain))
     return Programs(plain, maker)
 
 
@@ -109,7 +109,7 @@ def programs(base: str) -> Programs:
 def image(engine: docker.DockerClient, programs: Programs, registry: str) -> str:
     """The synthetic base, pushed; its name by digest."""
     dockerfile = SYNTHETIC_DOCKERFILE.format(programs=programs.plain)
-    synthetic = made("envmatrix-test/rpm-base", dockerfile, {"key.pub": OURS.public})
+    synthetic = build_once("envmatrix-test/rpm-base", dockerfile, {"key.pub": OURS.public})
     name = f"{registry}/rockylinux"
     engine.images.get(synthetic).tag(name, "9")
     return pushed(engine, f"{name}:9")
@@ -161,25 +161,25 @@ def server(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 super().do_GET()
 
     with serving(Mirror.below(root)) as address:
-        its = Server(root, address)
+        mirrors = Server(root, address)
         for repository in ("BaseOS", "AppStream", "CRB"):
             directory = root / f"rocky/9/{repository}/x86_64/os"
             (directory / "trees").mkdir(parents=True)
             if repository == "BaseOS":
                 _make("rpm", directory, programs.plain)
             _make("packages", directory, programs.maker)
-        (its.suse / "trees").mkdir(parents=True)
-        _make("zypper", its.suse, programs.plain)
-        _make("packages", its.suse, programs.maker)
-        _nvidia_trees(its.nvidia / "trees")
-        _make("packages", its.nvidia, programs.maker)
-        yield its
+        (mirrors.suse / "trees").mkdir(parents=True)
+        _make("zypper", mirrors.suse, programs.plain)
+        _make("packages", mirrors.suse, programs.maker)
+        _nvidia_trees(mirrors.nvidia / "trees")
+        _make("packages", mirrors.nvidia, programs.maker)
+        yield mirrors
     _make_removable(root, programs.plain)
     shutil.rmtree(root)
 
 
 def _make_removable(root: Path, image: str) -> None:
-    """What containers wrote belongs to their user."""
+    """Let anybody remove what containers wrote, which belongs to their user."""
     command = ["docker", "run", "--rm", "--volume", f"{root}:/out", image, "chmod", "-R", "a+rwX"]
     subprocess.run([*command, "/out"], check=True)
 
@@ -229,14 +229,14 @@ def test_a_cell_is_locked_built_twice_alike_and_compiles_the_library(
     envmatrix("generate", cwd=repository)
     envmatrix("run", "compile", CELL, cwd=repository)
 
-    made = (repository / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
-    assert {machine_of(file) for file in made if not file.is_symlink()} == {"x86_64"}
+    files = (repository / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
+    assert {machine_of(file) for file in files if not file.is_symlink()} == {"x86_64"}
     paths = {item.path for item in model.load(repository).artifacts()}
     assert f"cuda/repos/rhel9/x86_64/cuda-nvcc-13-2-{RELEASE}.51-1.x86_64.rpm" in paths
     assert "9/BaseOS/x86_64/os/gcc-toolset-14-gcc-c++-1.0-1.x86_64.rpm" in paths
     envmatrix("run", "test", CELL, cwd=repository)
-    said = envmatrix("verify", "--json", ENVIRONMENT, cwd=repository).stdout
-    assert json.loads(said)
+    verified = envmatrix("verify", "--json", ENVIRONMENT, cwd=repository).stdout
+    assert json.loads(verified)
     for flavour in ("runtime", "devel"):
         engine.images.remove(f"envmatrix/{ENVIRONMENT}:{flavour}-amd64", force=True)
 
@@ -257,8 +257,8 @@ def test_a_cell_of_opensuse_is_locked_built_twice_alike_and_compiles_the_library
     envmatrix("generate", cwd=suse)
     envmatrix("run", "compile", cell, cwd=suse)
 
-    made = (suse / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-    assert {machine_of(file) for file in made if not file.is_symlink()} == {"x86_64"}
+    files = (suse / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
+    assert {machine_of(file) for file in files if not file.is_symlink()} == {"x86_64"}
     paths = {item.path for item in model.load(suse).artifacts()}
     assert "distribution/leap/16.0/repo/oss/gcc15-c++-1.0-1.x86_64.rpm" in paths
     envmatrix("verify", SUSE, cwd=suse)
@@ -302,9 +302,10 @@ def test_another_key_than_nvidias_is_not_taken(
     server.sign(OTHER)
     _configure(repository.parent, server, None)
     message = _refusal(envmatrix, repository)
-    found = hashlib.sha256(OTHER.public).hexdigest()
-    assert f"`cuda/repos/rhel9/x86_64/D42D0685.pub` is not NVIDIA's key: its sha256 is {found}" in (
-        message
+    sha256 = hashlib.sha256(OTHER.public).hexdigest()
+    assert (
+        f"`cuda/repos/rhel9/x86_64/D42D0685.pub` is not NVIDIA's key: its sha256 is {sha256}"
+        in (message)
     )
 
 
@@ -330,7 +331,7 @@ def test_half_an_index_is_not_taken(envmatrix: Envmatrix, server: Server, reposi
 
 
 def _refusal(envmatrix: Envmatrix, repository: Path) -> str:
-    """What `lock` says when it fails, which leaves nothing behind."""
+    """Return what `lock` says when it fails, which leaves nothing behind."""
     message = envmatrix("lock", cwd=repository, expect=5).stderr
     assert "Traceback" not in message
     assert not (repository / model.FILE).exists()

@@ -17,7 +17,7 @@ import pytest
 from tests.fakes import Silent
 from tests.integration.conftest import ROOT, Envmatrix
 from tests.loopback import Files, serving
-from tests.made import cases_of, machine_of
+from tests.outputs import cases_of, machine_of
 
 from envmatrix.lock import model
 from envmatrix.machine.origins import Origins
@@ -118,7 +118,7 @@ def _archive(unpacked: Path, top: str, places: dict[str, tuple[str, ...]]) -> by
 
 @pytest.fixture(scope="session")
 def jetson_redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `https://developer.download.nvidia.com/compute` has, for one release."""
+    """Make what `https://developer.download.nvidia.com/compute` has, for one release."""
     sets = model.load(ROOT).sets
     scratch = tmp_path_factory.mktemp("unpacked")
     for part in ("tools-amd64", "devel-arm64", "runtime-arm64"):
@@ -193,10 +193,10 @@ def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
         root = repository("jetson", library, f'[mirrors]\nnvidia = ["{address}"]\n')
         envmatrix("run", "test", cell, cwd=root)
 
-    made = root / "build" / cell / "vectorops"
-    libraries = [file for file in made.glob("cross-jetson/libvectorops.so*") if file.is_file()]
+    build = root / "build" / cell / "vectorops"
+    libraries = [file for file in build.glob("cross-jetson/libvectorops.so*") if file.is_file()]
     assert {machine_of(file) for file in libraries} == {"aarch64"}
-    states = {its.name: its.state for its in cases_of(made / "junit.xml")}
+    states = {case.name: case.state for case in cases_of(build / "junit.xml")}
     assert {states[name] for name in states if name.startswith("host_")} == {"passed"}
 
     image = f"envmatrix/{ENVIRONMENT}:cross-jetson-amd64"
@@ -205,10 +205,10 @@ def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
         "ls /usr/local/cuda/targets; readlink /usr/local/cuda/include"
     )
     command = ["sh", "-c", script]
-    said = engine.containers.run(image, command, remove=True, network_mode="none").decode()
-    assert "targets/aarch64-linux/include" in said
-    assert said.endswith("aarch64-linux\ntargets/aarch64-linux/include\n")
-    assert "sbsa" not in said
+    output = engine.containers.run(image, command, remove=True, network_mode="none").decode()
+    assert "targets/aarch64-linux/include" in output
+    assert output.endswith("aarch64-linux\ntargets/aarch64-linux/include\n")
+    assert "sbsa" not in output
 
 
 HOSTINFO = "hostinfo: {{path: examples/hostinfo, cuda: none, artifacts: {artifacts}}}"
@@ -224,13 +224,13 @@ def test_a_windows_cell_compiles_and_its_tests_run_under_wine(
     done = envmatrix("run", "test", cell, cwd=root)
 
     assert "x86_64-windows" in done.stdout
-    made = root / "build" / cell / "hostinfo"
-    programs = [machine_of(file) for file in made.glob("cross-windows/bin/*")]
+    build = root / "build" / cell / "hostinfo"
+    programs = [machine_of(file) for file in build.glob("cross-windows/bin/*")]
     assert programs == ["x86_64-windows"] * 2, "a library and a test"
-    assert [(its.name, its.state) for its in cases_of(made / "junit.xml")] == [
+    assert [(case.name, case.state) for case in cases_of(build / "junit.xml")] == [
         ("host_platform", "passed")
     ]
-    assert "windows x86_64" in (made / "junit.xml").read_text()
+    assert "windows x86_64" in (build / "junit.xml").read_text()
 
 
 # What stands for a licensed SDK: its compilers' names around a compiler of Debian's.
@@ -269,8 +269,8 @@ def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
     done = envmatrix("run", "test", cell, cwd=root, expect=77)
 
     assert "hardware of its own" in done.stderr
-    made = root / "build" / cell / f"hostinfo/cross-{target}/libhostinfo.so"
-    assert machine_of(made) == "aarch64"
+    artifact = root / "build" / cell / f"hostinfo/cross-{target}/libhostinfo.so"
+    assert machine_of(artifact) == "aarch64"
     names = set(files_of(engine, f"envmatrix/{ENVIRONMENT}:cross-{target}-amd64"))
     assert "usr/local/share/toolchain.cmake" in names
     assert not [name for name in names if name.startswith(f"opt/{target}")]

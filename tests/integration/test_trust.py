@@ -29,12 +29,12 @@ def test_sboms_provenance_and_signatures_are_referrers(
     verify = ("cosign", "verify", "--experimental-oci11", "--insecure-ignore-tlog", public)
 
     shown = program("oras", "discover", "--plain-http", "--format=json", f"{repository}@{image}")
-    found = {row["artifactType"]: row["digest"] for row in json.loads(shown.stdout)["manifests"]}
-    assert {SPDX, CYCLONEDX, PROVENANCE} < found.keys()
-    for digest in (index.digest, image, found[SPDX], found[CYCLONEDX], found[PROVENANCE]):
+    digests = {row["artifactType"]: row["digest"] for row in json.loads(shown.stdout)["manifests"]}
+    assert {SPDX, CYCLONEDX, PROVENANCE} < digests.keys()
+    for digest in (index.digest, image, digests[SPDX], digests[CYCLONEDX], digests[PROVENANCE]):
         program(*verify, "--allow-http-registry", f"{repository}@{digest}")
     with client_of(repository) as client:
-        manifest = client.manifest(found[PROVENANCE])
+        manifest = client.manifest(digests[PROVENANCE])
         assert manifest
         statement = json.loads(client.blob(manifest.document["layers"][0]["digest"]))
     assert statement["subject"][0]["digest"]["sha256"] == image.removeprefix("sha256:")
@@ -78,11 +78,11 @@ def test_only_what_the_right_one_signed_is_pulled(
     other.run("image", "rm", "--force", *names)
 
 
-def _sign(program: Program, key: Path, its: Checkout) -> None:
+def _sign(program: Program, key: Path, checkout: Checkout) -> None:
     command = ("env", "COSIGN_PASSWORD=secret", "cosign", "sign", "--yes", "--recursive")
     flags = ("--registry-referrers-mode=oci-1-1", "--tlog-upload=false", "--allow-http-registry")
-    for *_, index in its.published:
-        image = f"{its.variables['ENVMATRIX_REGISTRY']}@{index.digest}"
+    for *_, index in checkout.published:
+        image = f"{checkout.variables['ENVMATRIX_REGISTRY']}@{index.digest}"
         program(*command, *flags, f"--key={key}", image)
 
 
@@ -95,8 +95,8 @@ def test_signatures_go_with_an_image_to_another_registry(
     assert index
     home = tmp_path / "registry"
     home.mkdir()
-    with registries.serve(registry_image, home) as its:
-        source, target = f"{registry}/to-copy", its.repository("copied")
+    with registries.serve(registry_image, home) as copies:
+        source, target = f"{registry}/to-copy", copies.repository("copied")
         flags = ("--from-plain-http", "--to-plain-http", "--recursive")
         tag = f"{target}:{ENVIRONMENT}-runtime"
         program("oras", "copy", *flags, f"{source}@{index.digest}", tag)
@@ -108,7 +108,7 @@ def test_signatures_go_with_an_image_to_another_registry(
 
 
 @pytest.mark.parametrize(
-    ("variables", "arguments", "code", "said"),
+    ("variables", "arguments", "code", "reason"),
     [
         ({"COSIGN_PASSWORD": "wrong"}, ("--key", "keys/cosign.key"), 1, "$COSIGN_PASSWORD"),
         ({}, (), 2, "envmatrix push --sign --key cosign.key"),
@@ -121,12 +121,12 @@ def test_what_cannot_be_signed_says_why(
     variables: dict[str, str],
     arguments: tuple[str, ...],
     code: int,
-    said: str,
+    reason: str,
 ) -> None:
     signed.use(f"{registry}/cannot")
     signed.variables |= variables
 
-    assert said in signed.run("push", "--sign", *arguments, expect=code).stderr
+    assert reason in signed.run("push", "--sign", *arguments, expect=code).stderr
 
 
 def test_a_bill_names_what_the_package_database_of_the_image_has(

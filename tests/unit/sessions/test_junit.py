@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.made import cases_of as cases_in
+from tests.outputs import cases_of as cases_in
 
 from envmatrix.confined import Area
 from envmatrix.errors import EnvmatrixError
