@@ -23,7 +23,7 @@ from tests.faults import proxy
 from envmatrix.engine.transfer import Transfer
 from envmatrix.machine.cache import cache_directory
 from envmatrix.plan.publication import image_tag
-from envmatrix.store.registry import registry
+from envmatrix.registry.client import open_registry
 
 PATTERNS = [
     "cuda13.0-debian12",
@@ -91,7 +91,7 @@ def _pull(
     """Pull all images; return layer digest -> size in bytes."""
     layers: dict[str, int] = {}
     name = repository.partition("/")[2]
-    with registry(repository) as remote:
+    with open_registry(repository) as remote:
         for _, inputs in planned:
             manifest = remote.manifest(image_tag(inputs))
             assert manifest

@@ -26,8 +26,8 @@ from envmatrix.lock import images_lock as lock_of_images
 from envmatrix.lock.images_lock import ImagesLock, PublishedImage, PublishedIndex
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import image_tag
-from envmatrix.store.manifests import MANIFEST, Manifest, canonical
-from envmatrix.store.registry import registry
+from envmatrix.registry.client import open_registry
+from envmatrix.registry.manifests import MANIFEST, Manifest, canonical
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _IMAGES_OF_TWO_CELLS = 4
@@ -116,7 +116,7 @@ def _repository(directory: Path, images: int) -> Sequence[Inputs]:
 def _publish(images: Sequence[Inputs], repository: str) -> ImagesLock:
     """Put a manifest under the tag of each image; return a lock that names all of them."""
     published: dict[tuple[str, str], PublishedIndex] = {}
-    with registry(repository) as client:
+    with open_registry(repository) as client:
         config = client.put_blob(b"{}", _CONFIG)
         for inputs in images:
             document = {

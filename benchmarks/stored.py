@@ -39,8 +39,8 @@ from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.origins import Origins
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import image_tag
+from envmatrix.registry.client import open_registry
 from envmatrix.store.artifacts import Store
-from envmatrix.store.registry import registry
 
 _CHUNK = 1 << 20
 _COPIED = ("matrix.yaml", "matrix.lock.json", "envs", "dockerfiles", "examples")
@@ -123,7 +123,7 @@ def publish(
     for environment, inputs in planned:
         groups.setdefault(environment.name, []).append(inputs)
     for name, group in groups.items():
-        with registry(repository) as client:
+        with open_registry(repository) as client:
             digests = client.digests([image_tag(inputs) for inputs in group])
         if len(digests) == len(group):
             continue
@@ -142,7 +142,7 @@ def publish(
 
 def _ours(images: Iterable[Inputs], repository: str) -> Sizes:
     sizes = {}
-    with registry(repository) as client:
+    with open_registry(repository) as client:
         for inputs in images:
             manifest = client.manifest(image_tag(inputs))
             assert manifest

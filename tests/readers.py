@@ -26,6 +26,7 @@ from envmatrix.lock import cuda_in_image, images_lock, model
 from envmatrix.lock.resolvers import dnf
 from envmatrix.machine import configuration, host
 from envmatrix.matrix.loading import load_matrix
+from envmatrix.registry.client import Registry
 from envmatrix.results.journal import replay
 from envmatrix.results.records import Part, line_of
 from envmatrix.results.waiver_file import load_waivers
@@ -33,8 +34,7 @@ from envmatrix.sessions import binaries, fatbins, junit, outcomes, steps, test_d
 from envmatrix.sessions.analysis import analysers, baselines
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step
-from envmatrix.store import archives
-from envmatrix.store.registry import Registry
+from envmatrix.vcs import archives
 
 ROOT = Path(__file__).parents[1]
 CELL = "cuda12.4-debian12-aarch64"

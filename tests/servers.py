@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from envmatrix.store.manifests import Manifest
-from envmatrix.store.registry import Registry
+from envmatrix.registry.client import Registry
+from envmatrix.registry.manifests import Manifest
 
 REPOSITORY = "registry.example/team/images"
 Answer = Callable[[httpx.Request], "httpx.Response | None"]

@@ -20,9 +20,10 @@ from envmatrix.facts.targets import MACHINES
 from envmatrix.images.environments import base_image
 from envmatrix.lock.model import Lock
 from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, http_client
+from envmatrix.store.downloads import Fetcher
 
 ROOT = Path(__file__).parents[1]
 SOCKET = Path("/var/run/docker.sock")

@@ -10,9 +10,10 @@ from tests.fakes import Silent
 
 from envmatrix.lock import model
 from envmatrix.lock.model import Artifact
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, http_client
+from envmatrix.store.downloads import Fetcher
 
 ROOT = Path(__file__).parents[1]
 

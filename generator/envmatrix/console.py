@@ -176,6 +176,17 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
+    @contextmanager
+    def job(self, name: str, verb: str, reason: str, outcome: str) -> Iterator[None]:
+        """Show a job from its start to its end, which is `outcome` or a failure."""
+        self.started(name, verb, reason)
+        try:
+            yield
+        except BaseException:
+            self.finished(name, "failed")
+            raise
+        self.finished(name, outcome)
+
     def started(self, name: str, verb: str, reason: str) -> None:
         self._console.say(f"{verb:8} {name}: {reason}")
         self._started[name] = self._shown[name] = time.monotonic()

@@ -29,8 +29,8 @@ from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.images.model import Image
 from envmatrix.machine.cache import cache_directory
 from envmatrix.plan.actions import Inputs
+from envmatrix.registry.client import open_registry as client_of
 from envmatrix.store.artifacts import sha256_of
-from envmatrix.store.registry import registry as client_of
 
 BLOBS = "/blobs/"
 UPLOADS = "/blobs/uploads/"

@@ -14,8 +14,8 @@ import pytest
 
 from envmatrix.facts.model import CudaRelease, load_facts
 from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
-from envmatrix.store.downloads import http_client
 
 CUDA = load_facts().cuda
 

@@ -14,8 +14,8 @@ from tests.faults import Proxy, proxy
 from tests.integration.conftest import CELL, ENVIRONMENT, Checkout
 
 from envmatrix.lock import images_lock
-from envmatrix.store.manifests import INDEX, Manifest
-from envmatrix.store.registry import registry as client_of
+from envmatrix.registry.client import open_registry as client_of
+from envmatrix.registry.manifests import INDEX, Manifest
 
 
 @pytest.fixture

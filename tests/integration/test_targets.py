@@ -20,9 +20,10 @@ from tests.loopback import Files, serving
 from tests.outputs import cases_of, machine_of
 
 from envmatrix.lock import model
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, http_client
+from envmatrix.store.downloads import Fetcher
 
 # A release of its own, so that the images of the repository's matrix keep their names. The files
 # are those of Debian's 12.4.

@@ -11,9 +11,9 @@ from tests import registries
 from tests.engines import Engine
 from tests.integration.conftest import ENVIRONMENT, Checkout, Program, key_pair
 
+from envmatrix.registry.client import open_registry as client_of
 from envmatrix.render.provenance import PROVENANCE
 from envmatrix.render.sbom import CYCLONEDX, SPDX
-from envmatrix.store.registry import registry as client_of
 
 
 def test_sboms_provenance_and_signatures_are_referrers(

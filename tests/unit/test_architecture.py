@@ -23,6 +23,8 @@ PACKAGE = Path(envmatrix.__file__).parent
 LAYERS = (
     "text",
     "errors",
+    "parallel",
+    "retries",
     "files",
     "confined",
     "console",
@@ -32,6 +34,7 @@ LAYERS = (
     "matrix",
     "machine",
     "lock",
+    "registry",
     "store",
     "images",
     "plan",
@@ -58,6 +61,7 @@ PURE = {
     "facts",
     "images",
     "plan",
+    "registry.manifests",
     "render",
     "results.formats",
     "results.records",
@@ -70,7 +74,6 @@ PURE = {
     "sessions.frameworks",
     "sessions.sharding",
     "sessions.steps",
-    "store.manifests",
     "matrix",
 }
 
@@ -299,14 +302,15 @@ def test_an_area_is_no_path(use: Callable[[object], object]) -> None:
 
 def passes_proxies_on(node: ast.AST) -> bool:
     """Whether a container or a build gets the proxies that Docker's client is configured with."""
+    safe: tuple[str, ...]
     match node:
         case ast.Call(func=func):
             engine = (".containers.create", ".containers.run", ".create_container", ".images.build")
-            safe = ("use_config_proxy=False", "**options(")
+            safe = ("use_config_proxy=False",)
             is_started = ast.unparse(func).endswith(engine)
         case ast.List(elts=[ast.Constant("docker"), *words]):
             said = {word.value for word in words[:2] if isinstance(word, ast.Constant)}
-            safe = ("proxies.none_for(", "*unset")
+            safe = ("docker_client.without_proxies(", "*unset")
             is_started = not said.isdisjoint({"run", "create", "build"})
         case _:
             return False

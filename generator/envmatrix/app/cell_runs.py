@@ -17,15 +17,14 @@ from envmatrix.app.images import BUILDS_AT_ONCE, plan_actions, provide
 from envmatrix.app.libraries import libraries_of
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine import containers, image_store
+from envmatrix.engine import containers, docker_client
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.images.model import CompilerCache, Image, analysis_image, images_of, lacks_cross
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.machine.configuration import configured_trust, user_configuration
-from envmatrix.machine.host import host_arch
-from envmatrix.machine.resources import available_memory, processors
+from envmatrix.machine.host import available_memory, host_arch, processors
 from envmatrix.machine.trust import VARIABLE, TrustGroup, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.model import Library
@@ -210,7 +209,7 @@ class CellSession:
         """Open the execution of the work on a library, and its recorder."""
         image, revision = self.names[self.compiler], self._revision(library)
         context = self.context(library)
-        with image_store.engine() as client, lock_build(context, verb, self.console):
+        with docker_client.connect() as client, lock_build(context, verb, self.console):
             containers.sweep(client)
             run = Run(
                 id=str(uuid.uuid4()),
@@ -310,7 +309,7 @@ def _provide_images(
     workspace: Workspace, required: Sequence[Image], console: Console
 ) -> Mapping[Image, str]:
     """Pull or build images; return the engine's name of each."""
-    image_store.import_client()
+    docker_client.import_in_background()
     actions = plan_actions(workspace, required, console)
     provide(workspace, actions, BUILDS_AT_ONCE, console)
     return {action.image: action.inputs.reference for action in actions}

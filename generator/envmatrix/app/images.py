@@ -12,8 +12,7 @@ from envmatrix.engine.buildx import Means
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import FILE
-from envmatrix.machine.cache import cache_directory
-from envmatrix.machine.checkouts import remember
+from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
 from envmatrix.store.built_images import Recipes
 from envmatrix.store.image_ids import Made
@@ -57,13 +56,13 @@ def find_published(
     if repository is None:
         return {}
     from envmatrix.plan.publication import image_tag, registry_reference
-    from envmatrix.store.registry import registry  # httpx: only where an image is missing
+    from envmatrix.registry.client import open_registry
 
     lock = workspace.published
     names = {image_tag(image): registry_reference(image, lock) for image in images}
     is_its_own = all(index.repository == repository for _, _, index in lock)
     try:
-        with registry(repository) as client:
+        with open_registry(repository) as client:
             digests = client.digests_of(names, is_its_own=is_its_own)
     except LookupFailed as error:
         console.warn(f"{error.message}; what it may have is built here")
@@ -80,7 +79,7 @@ def provide(
     means: Means | None = None,
 ) -> None:
     """Carry out `actions`; give images that are up to date their current names."""
-    remember(cache_directory(), workspace.root)
+    record_checkout(cache_directory(), workspace.root)
     for action in actions:
         if action.verb == "reuse":
             console.say(f"reuse    {action.image}: {action.reason}")

@@ -56,8 +56,9 @@ def _fetch(package_set: PackageSet, console: Console) -> PackageSet:
     store = Store.of_user()
     if all(store.has(artifact) for artifact in package_set.artifacts):
         return package_set
+    from envmatrix.machine.http import http_client
     from envmatrix.machine.origins import Origins
-    from envmatrix.store.downloads import Fetcher, http_client
+    from envmatrix.store.downloads import Fetcher
     from envmatrix.store.mirrors import mirror_of_user
 
     origins = Origins()

@@ -12,14 +12,13 @@ import click
 from envmatrix.app.workspace import DOCKERFILES, find_repository
 from envmatrix.commands import options
 from envmatrix.console import Console, amount_of, output
-from envmatrix.engine import bases, image_store, inventory
+from envmatrix.engine import bases, docker_client, inventory
 from envmatrix.engine.builder import context_name
 from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.files import text_of
 from envmatrix.lock.model import FILE, load
-from envmatrix.machine.cache import cache_directory
-from envmatrix.machine.checkouts import forget, recorded_checkouts
+from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
 from envmatrix.plan.garbage import Thing, Used, garbage, used_by
 from envmatrix.vcs.git import check_out
 
@@ -63,7 +62,7 @@ def command(
     used = _used([root, *(path for path in checkouts if path not in removed)])
     for revision in revisions:
         used |= _used_at(root, revision)
-    with image_store.engine() as client:
+    with docker_client.connect() as client:
         if not dry_run:
             sweep_names(client, cache)
         things = garbage(inventory.stored_things(cache, client), used)
@@ -81,7 +80,7 @@ def command(
             if (reason := inventory.give_up(thing, cache, client))
         ]
     for path in removed:
-        forget(cache, path)
+        forget_checkout(cache, path)
     for thing, reason in failures:
         console.warn(f"{thing.names[0]} stays: {reason}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import click
@@ -13,10 +12,11 @@ from envmatrix.commands import options
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError, OutOfDate
 from envmatrix.lock.images_lock import FILE, PublishedIndex
+from envmatrix.parallel import run_parallel
 from envmatrix.plan.publication import indexes_of
 
 if TYPE_CHECKING:
-    from envmatrix.store.registry import Registry
+    from envmatrix.registry.client import Registry
 
 
 @click.group(epilog="Example: envmatrix images check")
@@ -53,7 +53,7 @@ def check_command(*, console: Console) -> None:
 
     Exit with 1 if the registry lacks one, with 4 if one has other inputs than the lock.
     """
-    from envmatrix.store.registry import registry
+    from envmatrix.registry.client import open_registry
 
     workspace = Workspace.here()
     rows = [*workspace.published]
@@ -62,11 +62,10 @@ def check_command(*, console: Console) -> None:
     problems: list[str] = []
     for repository in sorted({index.repository for _, _, index in rows}):
         group = [row for row in rows if row[2].repository == repository]
-        with registry(repository) as remote, ThreadPoolExecutor(8) as pool:
-            for (environment, flavour, _), messages in zip(
-                group, pool.map(lambda row: [*_problems(remote, row[2])], group), strict=True
-            ):
-                problems += (f"{environment} {flavour}: {message}" for message in messages)
+        with open_registry(repository) as remote:
+            messages_of = run_parallel(lambda row: [*_problems(remote, row[2])], group, 8)
+        for (environment, flavour, _), messages in zip(group, messages_of, strict=True):
+            problems += (f"{environment} {flavour}: {message}" for message in messages)
     if problems:
         raise EnvmatrixError(
             f"{len(problems)} things of `{FILE}` are not in the registry as it names them",

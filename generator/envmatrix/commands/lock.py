@@ -23,22 +23,15 @@ from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
 from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.resolvers.pip import Pip
 from envmatrix.lock.resolvers.redist import Redist
-from envmatrix.machine.cache import cache_directory
-from envmatrix.machine.checkouts import remember
+from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.host import host_arch
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import (
-    Fetcher,
-    http_client,
-    index_entry,
-    index_files,
-    measure_download,
-    read,
-)
+from envmatrix.store.downloads import Fetcher, index_entry, index_files, measure_download, read
 from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.unfinished_locks import UnfinishedLock
 from envmatrix.vcs import source_trees
@@ -89,7 +82,7 @@ def command(
         console.say(f"`{FILE}` is up to date with `{MATRIX}`")
         return
     requests, cells = all_requests(matrix, shipped_recipes())
-    remember(cache_directory(), root)
+    record_checkout(cache_directory(), root)
     upgraded = names if upgrade else None
     rule = upgrade_rule(upgraded, previous)
     journal = UnfinishedLock.of(

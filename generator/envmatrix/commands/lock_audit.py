@@ -17,9 +17,10 @@ from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import Lock
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.host import host_arch
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, http_client, index_files
+from envmatrix.store.downloads import Fetcher, index_files
 
 _MOST_NAMED = 3
 

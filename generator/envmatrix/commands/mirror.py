@@ -14,11 +14,11 @@ from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.model import PackageSet
-from envmatrix.machine.cache import cache_directory
-from envmatrix.machine.checkouts import remember
+from envmatrix.machine.cache import cache_directory, record_checkout
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Content, Store
-from envmatrix.store.downloads import Fetcher, http_client
+from envmatrix.store.downloads import Fetcher
 from envmatrix.store.mirrors import WritableMirror, mirror_at, mirror_of_user
 
 
@@ -49,7 +49,7 @@ def command(
             "lacking_bytes": sum(file.size for file in missing),
         }
         if not dry_run:
-            remember(cache_directory(), workspace.root)
+            record_checkout(cache_directory(), workspace.root)
             store, origins = Store.of_user(), Origins()
             with http_client(origins) as client, mirror_of_user() as source:
                 fetcher = Fetcher(store, origins, client, mirror=source, epoch=workspace.lock.epoch)

@@ -11,7 +11,7 @@ import click
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.console import Console, output
-from envmatrix.engine import image_store
+from envmatrix.engine import docker_client
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.images_lock import save
 from envmatrix.machine.cache import cache_directory
@@ -54,7 +54,7 @@ def command(
     """
     from envmatrix.publishing.attestations import Accompaniment, build_metadata
     from envmatrix.publishing.publisher import Publisher
-    from envmatrix.store.registry import registry
+    from envmatrix.registry.client import open_registry
 
     if key and not sign:
         raise click.UsageError("--key is what to --sign with")
@@ -63,7 +63,7 @@ def command(
     cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None
     inputs = workspace.plan(workspace.images_of_hosts(patterns))
     indexes = indexes_of(inputs)
-    with image_store.engine() as client, registry(repository) as remote:
+    with docker_client.connect() as client, open_registry(repository) as remote:
         accompaniment = Accompaniment(
             remote,
             workspace.environments(image.image.environment for image in inputs),

@@ -17,7 +17,7 @@ from envmatrix.app.cell_runs import CellOptions, CellSession, Part, devices_of, 
 from envmatrix.commands import options
 from envmatrix.commands.cell_work import for_each, skip
 from envmatrix.console import Console, output
-from envmatrix.engine import containers, image_store
+from envmatrix.engine import containers, docker_client
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.matrix.model import Library
 from envmatrix.results.recorder import Recorder
@@ -215,7 +215,7 @@ def perf_command(
     ARGUMENTs go to the benchmark."""
     from envmatrix.engine import gpu
 
-    with image_store.engine() as client:
+    with docker_client.connect() as client:
         gpu_device = gpu.choose(gpu.probe_gpu(client), device)
     if isinstance(gpu_device, gpu.NoGpu):
         skip(f"no GPU for `{cell_options.name}`: {gpu_device.reason}")
@@ -241,7 +241,7 @@ def shell_command(*, cell_options: CellOptions, console: Console) -> None:
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
         )
     context = session.context(session.libraries[0])
-    with image_store.engine() as client, lock_build(context, "shell", console):
+    with docker_client.connect() as client, lock_build(context, "shell", console):
         begin_anew(context, console)
         status = containers.shell(client, steps.shell(context))
         clear_privileges(context, [context.build], console)

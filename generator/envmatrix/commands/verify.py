@@ -21,8 +21,7 @@ from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EnvmatrixError
 from envmatrix.images.environments import Environment
 from envmatrix.images.model import Image
-from envmatrix.machine.cache import cache_directory
-from envmatrix.machine.checkouts import remember
+from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.plan.actions import Inputs
 
 _SUFFIX = "-verify"
@@ -62,7 +61,7 @@ def command(
         _rebuild_order(workspace, environments[inputs.image.environment], inputs)
         for inputs in references
     ]
-    remember(cache_directory(), workspace.root)
+    record_checkout(cache_directory(), workspace.root)
     with local_builder(workspace.lock, console) as builder:
         if with_bases:
             _verify_bases(builder, orders, console)

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from envmatrix.console import Console
-from envmatrix.engine import image_store
+from envmatrix.engine import docker_client, image_store
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact, PackageSet
@@ -102,11 +102,9 @@ def base_layout(
                 if mirror and adopt(mirror, package_set, epoch, directory):
                     console.say(f"base     {name}: from the mirror")
                 else:
-                    display.started(
-                        name, "base", f"bootstrapping {len(package_set.artifacts)} packages"
-                    )
-                    bootstrap(store, package_set, epoch, directory)
-                    display.finished(name, "made")
+                    reason = f"bootstrapping {len(package_set.artifacts)} packages"
+                    with display.job(name, "base", reason, "made"):
+                        bootstrap(store, package_set, epoch, directory)
     layout = BaseLayout(directory, _diff_id(directory))
     if package_set.diff_id not in (None, layout.diff_id):
         raise EngineError(
@@ -321,7 +319,7 @@ def _docker_load() -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
         )
     except FileNotFoundError as error:
-        raise EngineError("`docker` is missing", hint="run `envmatrix doctor --fix`") from error
+        raise docker_client.missing_program() from error
 
 
 def _archive(layout: BaseLayout, image: str, archive: tarfile.TarFile) -> None:

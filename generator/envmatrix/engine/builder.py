@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
-from envmatrix.engine import bases, image_store
+from envmatrix.engine import bases, docker_client, image_store
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
 from envmatrix.engine.transfer import sweep_names
-from envmatrix.errors import EnvmatrixError
 from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
-from envmatrix.machine.cache import cache_directory, exclusive
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
+from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store, link_or_copy
 from envmatrix.store.built_images import Recipes
-from envmatrix.store.downloads import Fetcher, http_client
+from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_ids import Made
 from envmatrix.store.mirrors import mirror_of_user
 
@@ -132,80 +132,65 @@ class Builder:
         jobs: int,
     ) -> Mapping[str, str]:
         buildx = Buildx()
-        digests: dict[str, str] = {}
-        failures: list[EnvmatrixError] = []
-        with ThreadPoolExecutor(jobs) as pool, self.console.display() as display:
-            futures: dict[Future[str], Order] = {}
-            for order in orders:
-                build_contexts: dict[str, Path | str] = {
-                    stage.stage: self._context(stage) for stage in contexts[order.reference]
-                }
-                if self.means.builder:
-                    build_contexts |= {
-                        base.image: layouts[base.image].context
-                        for base in order.environment.bases
-                        if base.image in layouts
-                    }
-                job = Build(
-                    order.image,
-                    order.environment.epoch,
-                    order.dockerfile,
-                    build_contexts,
-                    order.inputs.labels,
-                    order.names,
-                    order.no_cache,
-                    self.means,
-                )
-                futures[pool.submit(self._build_one, buildx, job, order, display)] = order
-            try:
-                for future in as_completed(futures):
-                    try:
-                        digests[futures[future].reference] = future.result()
-                    except EnvmatrixError as error:
-                        failures.append(error)
-                        for other in futures:
-                            other.cancel()
-                        break
-            except KeyboardInterrupt:
-                for future in futures:
-                    future.cancel()
+        builds = [self._build_of(order, contexts[order.reference], layouts) for order in orders]
+
+        def interrupt(error: BaseException) -> None:
+            if isinstance(error, KeyboardInterrupt):
                 buildx.interrupt()
-                raise
-        if failures:
-            raise failures[0]
-        return digests
+
+        with self.console.display() as display:
+            digests = run_parallel(
+                lambda pair: self._build_one(buildx, *pair, display),
+                zip(builds, orders, strict=True),
+                jobs,
+                on_failure=interrupt,
+            )
+        return {order.reference: digest for order, digest in zip(orders, digests, strict=True)}
+
+    def _build_of(
+        self, order: Order, stages: Sequence[FileStage], layouts: Mapping[str, BaseLayout]
+    ) -> Build:
+        contexts: dict[str, Path | str] = {stage.stage: self._context(stage) for stage in stages}
+        if self.means.builder:
+            contexts |= {
+                base.image: layouts[base.image].context
+                for base in order.environment.bases
+                if base.image in layouts
+            }
+        return Build(
+            order.image,
+            order.environment.epoch,
+            order.dockerfile,
+            contexts,
+            order.inputs.labels,
+            order.names,
+            order.no_cache,
+            self.means,
+        )
 
     def _build_one(self, buildx: Buildx, build: Build, order: Order, display: Display) -> str:
         """Build and return the digest, unless another process did so while this one waited."""
         name = str(build.image)
-        with exclusive(image_store.lock_of(self.cache, order.reference), self._waiting(name)):
+        with image_store.locked(self.cache, order.reference, name, self.console):
             fingerprint = order.inputs.fingerprint
             before = image_store.digest(self.client, order.reference)
             if not order.anew and before and self.records.has(fingerprint, before):
                 self.console.say(f"reuse    {name}: built by another process meanwhile")
                 return before
-            display.started(name, "build", order.reason)
-            progress = BuildProgress(
-                on_step=lambda step: display.step(name, step, *progress.counts),
-                on_log=lambda line: display.log(name, line),
-            )
-            missing = tuple(missing_caches(build))
-            try:
+            with display.job(name, "build", order.reason, "built"):
+                progress = BuildProgress(
+                    on_step=lambda step: display.step(name, step, *progress.counts),
+                    on_log=lambda line: display.log(name, line),
+                )
+                missing = tuple(missing_caches(build))
                 digest = buildx.build(build, progress)
-            except EnvmatrixError:
-                display.finished(name, "failed")
-                raise
-            for reason in (*missing, *progress.unread_caches()):
-                self.console.warn(f"{name}: no layers from a cache: {reason}")
-            if order.reference == order.inputs.reference:
-                now = image_store.digest(self.client, order.reference)
-                self.records.note(fingerprint, now, is_ours=before is None)
-            self.recipes.keep(fingerprint, order.inputs.dockerfile)
-            display.finished(name, "built")
+                for reason in (*missing, *progress.unread_caches()):
+                    self.console.warn(f"{name}: no layers from a cache: {reason}")
+                if order.reference == order.inputs.reference:
+                    now = image_store.digest(self.client, order.reference)
+                    self.records.note(fingerprint, now, is_ours=before is None)
+                self.recipes.keep(fingerprint, order.inputs.dockerfile)
             return digest
-
-    def _waiting(self, name: str) -> Callable[[], None]:
-        return lambda: self.console.say(f"waiting  {name}: another process is at it")
 
     def _context(self, stage: FileStage) -> Path:
         """Return a directory of the stage's files, named by content: BuildKit sends only new ones.
@@ -234,7 +219,11 @@ def context_name(artifacts: Sequence[Artifact]) -> str:
 def local_builder(lock: Lock, console: Console, means: Means | None = None) -> Iterator[Builder]:
     """Yield a builder with this machine's engine, cache and mirrors, by `means`."""
     store, origins = Store.of_user(), Origins()
-    with image_store.engine() as client, http_client(origins) as http, mirror_of_user() as mirror:
+    with (
+        docker_client.connect() as client,
+        http_client(origins) as http,
+        mirror_of_user() as mirror,
+    ):
         fetcher = Fetcher(store, origins, http, mirror=mirror, epoch=lock.epoch)
         yield Builder(
             client,

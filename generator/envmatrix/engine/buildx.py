@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from envmatrix.engine import proxies
+from envmatrix.engine import docker_client
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.error_texts import refusal
 from envmatrix.errors import Absent, EngineError, EnvmatrixError
@@ -70,7 +70,7 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
         f"--platform={build.image.platform}",
         f"--target={build.image.flavour}",
         f"--build-arg=SOURCE_DATE_EPOCH={build.epoch}",
-        *proxies.none_for("build-arg"),
+        *docker_client.without_proxies("build-arg"),
         "--provenance=false",
         "--sbom=false",
         *(["--no-cache"] if build.no_cache else []),
@@ -161,7 +161,7 @@ class Buildx:
                 start_new_session=True,
             )
         except FileNotFoundError as error:
-            raise EngineError("`docker` is missing", hint="run `envmatrix doctor --fix`") from error
+            raise docker_client.missing_program() from error
         with process:  # closes its pipe and waits for its end
             self._running.add(process)
             try:

@@ -6,20 +6,19 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from envmatrix.confined import Area
+from envmatrix.engine import docker_client
+from envmatrix.engine.container_user import ContainerUser
 from envmatrix.errors import EngineError
-from envmatrix.machine.users import Person
 
 if TYPE_CHECKING:
     import docker
@@ -44,10 +43,6 @@ _HOST_NAME = "envmatrix"
 _SHARED_MEMORY = 1 << 30
 _MOST_PROCESSES = 16_384
 _LOOK_SECONDS = 0.5
-
-# What came just before the main thread began to wait, or came to another thread, is handled only
-# when the main thread wakes. This signal does nothing else.
-_WAKE = signal.SIGURG
 
 Stop = Literal["timeout", "disk", "output"]
 # Called with the output of a container as it comes: 0 for standard output or 1 for standard error,
@@ -113,7 +108,7 @@ def run(client: docker.DockerClient, spec: ContainerSpec, on_output: OnOutput) -
     try:
         with (
             _create(client, spec) as container,
-            _attach(client, container) as output,
+            docker_client.attach(client, container) as output,
             _watch(container, spec) as stopped,
         ):
             container.start()
@@ -134,51 +129,34 @@ def shell(client: docker.DockerClient, spec: ContainerSpec) -> int:
         return subprocess.call(program)
 
 
-@contextmanager
-def _create(client: docker.DockerClient, spec: ContainerSpec, **more: Any) -> Iterator[Container]:
-    """Create a container, not started yet, that is removed after the block."""
-    from docker.errors import DockerException
-
+def _create(
+    client: docker.DockerClient, spec: ContainerSpec, **more: bool
+) -> AbstractContextManager[Container]:
     for mount in spec.mounts:
         if isinstance(mount.source, Area):
             with mount.source.opened():
                 pass  # created where it does not exist
-    name = (
-        f"envmatrix-{uuid.uuid4().hex[:12]}"  # so that it can be removed while it is being created
-    )
-    try:
-        try:
-            container = client.containers.create(name=name, **options(spec), **more)
-        except DockerException as error:
-            raise EngineError(f"no container of `{spec.image}` can be made: {error}") from error
-        yield container
-    finally:
-        with suppress(DockerException, OSError):  # an engine that is gone keeps nothing running
-            client.api.remove_container(name, force=True)
+    return docker_client.temporary_container(client, spec.image, **options(spec), **more)
 
 
 def options(spec: ContainerSpec) -> dict[str, Any]:
     """Return the engine's options of a container that a library's programs run in."""
     from docker.types import Mount as Bind
 
-    person = Person.calling()
-    mounts = [*spec.mounts, *(Mount(file, target) for target, file in person.files().items())]
+    user = ContainerUser.calling()
+    mounts = [*spec.mounts, *(Mount(file, target) for target, file in user.files().items())]
     memory = spec.limits.memory
     shared = spec.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY)
     return {
-        "image": spec.image,
         "platform": spec.platform,
         "command": list(spec.command),
         "environment": {
-            "HOME": person.home,
-            "USER": person.name,
-            "LOGNAME": person.name,
+            "HOME": user.home,
+            "USER": user.name,
+            "LOGNAME": user.name,
             "LANG": "C.UTF-8",
             **spec.environment,
         },
-        # Proxies in the configuration of the engine's client may have passwords, and are
-        # unreachable without a network.
-        "use_config_proxy": False,
         "working_dir": spec.directory,
         "mounts": [
             Bind(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
@@ -186,7 +164,7 @@ def options(spec: ContainerSpec) -> dict[str, Any]:
         ],
         "tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108 -- in memory, of its own
         "shm_size": shared,
-        "user": f"{person.uid}:{person.gid}",
+        "user": f"{user.uid}:{user.gid}",
         "network_mode": "none",
         "hostname": _HOST_NAME,
         "extra_hosts": {_HOST_NAME: "127.0.0.1"},
@@ -201,18 +179,6 @@ def options(spec: ContainerSpec) -> dict[str, Any]:
         "device_requests": list(spec.devices),
         **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
     }
-
-
-_Chunks = tuple[bytes | None, bytes | None]
-
-
-@contextmanager
-def _attach(client: docker.DockerClient, container: Container) -> Iterator[Iterator[_Chunks]]:
-    """Attach to the container: yield chunks of its stdout and stderr, as they come."""
-    stream = client.api.attach(str(container.id), stdout=True, stderr=True, stream=True, demux=True)
-    # docker-py leaves this to its caller; the stream's own `close` leaves the connection open.
-    with closing(stream._response):  # type: ignore[attr-defined]
-        yield stream
 
 
 class _Stopped:
@@ -234,19 +200,20 @@ class _Stopped:
 
 
 def _follow(
-    output: Iterator[_Chunks], on_output: OnOutput, stopped: _Stopped, *, keeps_stdout: bool
+    output: Iterable[tuple[int, bytes]],
+    on_output: OnOutput,
+    stopped: _Stopped,
+    *,
+    keeps_stdout: bool,
 ) -> str:
     """Pass output to `on_output`; return the standard output where `keeps_stdout`."""
     stdout: list[bytes] = []
     size = 0
-    for chunks in output:
-        for stream, chunk in enumerate(chunks):
-            if not chunk:
-                continue
-            on_output(stream, chunk)
-            if keeps_stdout and stream == 0 and size <= _MOST_STDOUT:
-                stdout.append(chunk)
-                size += len(chunk)
+    for stream, chunk in output:
+        on_output(stream, chunk)
+        if keeps_stdout and stream == 0 and size <= _MOST_STDOUT:
+            stdout.append(chunk)
+            size += len(chunk)
         if size > _MOST_STDOUT and stopped.reason is None:
             stopped.stop("output")
         if stopped.is_over:
@@ -262,15 +229,12 @@ def _watch(container: Container, spec: ContainerSpec) -> Iterator[_Stopped]:
     done = threading.Event()
     limits = spec.limits
     written = [str(mount.source) for mount in spec.mounts if not mount.read_only]
-
-    main_thread = cast("int", threading.main_thread().ident)
-    if threading.get_ident() == main_thread:
-        signal.signal(_WAKE, lambda *_: None)
+    wake = docker_client.waker_of_main_thread()
 
     def watch() -> None:
         started = time.monotonic()
         while not done.wait(_LOOK_SECONDS):
-            signal.pthread_kill(main_thread, _WAKE)
+            wake()
             if limits.seconds is not None and time.monotonic() - started > limits.seconds:
                 stopped.stop("timeout")
             elif limits.free_disk is not None and any(
@@ -301,9 +265,7 @@ def sweep(client: docker.DockerClient) -> int:
     from docker.errors import DockerException
 
     swept = 0
-    # Containers that end meanwhile cannot be inspected.
-    containers = client.containers.list(all=True, filters={"label": _OWNER}, ignore_removed=True)
-    for container in containers:
+    for container in docker_client.containers_with(client, _OWNER):
         owner = container.labels[_OWNER]
         machine, pid, _ = (*owner.split(" "), "", "")[:3]
         if machine == _machine() and pid.isdecimal() and owner != _owner(int(pid)):

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from envmatrix.engine.docker_client import temporary_container
+
 if TYPE_CHECKING:
     import docker
 
@@ -66,14 +68,11 @@ def _files(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ..
 
 def _listing(client: docker.DockerClient, reference: str) -> Mapping[str, str]:
     """Return name -> compared attributes of every file of an image."""
-    container = client.containers.create(reference, command=["true"], use_config_proxy=False)
-    try:
+    with temporary_container(client, reference, command=["true"]) as container:
         chunks = cast("Iterator[bytes]", container.export())
         stream = cast("IO[bytes]", _Chunks(chunks))
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             return {entry.name: _attributes(archive, entry) for entry in archive}
-    finally:
-        container.remove(force=True)
 
 
 def _attributes(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> str:

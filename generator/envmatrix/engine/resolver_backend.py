@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envmatrix.console import Console
-from envmatrix.engine import bases, proxies
+from envmatrix.engine import bases, docker_client
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
 from envmatrix.errors import Absent, LookupFailed
@@ -145,7 +145,7 @@ class LocalBackend:
         """Return a root with only the rpm database of an image, without running the image."""
         root = self.directory / f"{key}-root"
         root.mkdir()
-        platform, unset = f"--platform=linux/{arch}", proxies.none_for("env")
+        platform, unset = f"--platform=linux/{arch}", docker_client.without_proxies("env")
         container = _run(["docker", "create", *unset, platform, image, "-"]).strip()
         try:
             for path in _RPM_DATABASES:
@@ -249,7 +249,7 @@ def run_in_image(image: str, arch: str, program: str, *arguments: str) -> str:
 
 
 def _run_once(settings: Sequence[str], image: str, arguments: Sequence[str]) -> str:
-    unset = proxies.none_for("env")
+    unset = docker_client.without_proxies("env")
     return _run(["docker", "run", "--rm", *unset, *settings, image, *arguments])
 
 

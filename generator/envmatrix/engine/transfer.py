@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -10,17 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.console import amount_of
+from envmatrix.engine.docker_client import Event, follow_events
 from envmatrix.engine.error_texts import refusal
-from envmatrix.engine.events import Event, follow
 from envmatrix.errors import Absent, EngineError
+from envmatrix.files import write_whole
+from envmatrix.machine.cache import exclusive
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
-from envmatrix.store import temporary_names
+from envmatrix.retries import retry
 
 if TYPE_CHECKING:
     import docker
 
-ATTEMPTS = 4
-_PAUSE_SECONDS = 1.0
+_FIRST_PAUSE_SECONDS = 2.0
+# Refusals that a repetition does not change.
+_LASTING = ("absent", "login")
+_AGAIN = "run it again: what has arrived is not moved twice"
 
 # The transfer is stalled after this time without progress.
 PATIENCE_SECONDS = 60.0
@@ -107,7 +113,7 @@ class Transfer:
         """Push the image `local` of the engine."""
         with self._temporary_name(f"{repository}:{tag}"):
             self.client.images.get(local).tag(repository, tag)
-            self._retry(
+            self._run(
                 _Task(
                     "pushing",
                     f"`{repository}:{tag}` was not pushed",
@@ -145,7 +151,7 @@ class Transfer:
         """Keep the image `published`, named by digest, in the engine during the block."""
         repository, _, digest = published.partition("@")
         with self._temporary_name(published):
-            self._retry(
+            self._run(
                 _Task("pulling", f"`{published}` was not pulled", *absence_message(published)),
                 lambda: self.client.api.pull(
                     repository, tag=digest, stream=True, decode=True, platform=platform
@@ -158,45 +164,47 @@ class Transfer:
     def _temporary_name(self, name: str) -> Iterator[None]:
         """Remove the tag `name` at the end; the image keeps its others. A process that is killed
         leaves a note for `sweep_names`."""
-        with temporary_names.record_name(self.cache, name):
+        with record_name(self.cache, name):
             try:
                 yield
             finally:
                 _forget(self.client, name)
 
-    def _retry(
-        self,
-        task: _Task,
-        attempt: Callable[[], Iterable[Event]],
-        on_progress: OnProgress,
+    def _run(
+        self, task: _Task, request: Callable[[], Iterable[Event]], on_progress: OnProgress
     ) -> None:
-        """Repeat `attempt` until its events have no error, or one that a retry does not change."""
+        """Carry out `request`, repeated on errors that a repetition may change."""
         errors: list[str] = []
-        for number in range(ATTEMPTS):
-            if number:
-                self.sleep(_PAUSE_SECONDS * 2**number)
-            error = self._attempt(task.verb, attempt, on_progress)
-            if error is None:
-                return
-            errors.append(error)
-            if refusal(error) in ("absent", "login"):
-                break
-        details = tuple(dict.fromkeys(errors))
-        if refusal(errors[-1]) == "absent":
-            raise Absent(task.absence, details=details, hint=task.remedy)
-        raise EngineError(task.failure, details=details, hint=_hint(errors[-1]))
+
+        def attempt() -> None:
+            try:
+                self._attempt(task.verb, request, on_progress)
+            except EngineError as error:
+                errors.append(error.message)
+                raise
+
+        try:
+            retry(attempt, _least_pause, self.sleep, _FIRST_PAUSE_SECONDS)
+        except EngineError as error:
+            details, reason = tuple(dict.fromkeys(errors)), refusal(error.message)
+            if reason == "absent":
+                raise Absent(task.absence, details=details, hint=task.remedy) from error
+            hint = "log in: `docker login`" if reason == "login" else _AGAIN
+            raise EngineError(task.failure, details=details, hint=hint) from error
 
     def _attempt(
-        self, verb: str, attempt: Callable[[], Iterable[Event]], on_progress: OnProgress
-    ) -> str | None:
-        """Return the first error in the events of one attempt, if any."""
+        self, verb: str, request: Callable[[], Iterable[Event]], on_progress: OnProgress
+    ) -> None:
+        """Carry out `request` once; EngineError with its first error."""
         import docker
         import requests
 
         layers = _Layers(moved=self.clock())
         errors: list[str] = []
         try:
-            with closing(follow(self.client, attempt, lambda: self._patience(layers))) as events:
+            with closing(
+                follow_events(self.client, request, lambda: self._patience(layers))
+            ) as events:
                 for event in events:
                     errors += [str(event["error"])] if "error" in event else []
                     layers.feed(event, now := self.clock())
@@ -209,15 +217,53 @@ class Transfer:
             errors.append(f"the engine went away: {error}")
         except TimeoutError:
             errors.append(f"nothing moved for {self._patience(layers):.0f} s")
-        return errors[0] if errors else None
+        if errors:
+            raise EngineError(errors[0])
 
     def _patience(self, layers: _Layers) -> float:
         return _UNPACKING_SECONDS if layers.are_there else self.patience
 
 
+@contextmanager
+def record_name(cache: Path, name: str) -> Iterator[None]:
+    """Record the temporary `name` of an image during the block, so that the next process removes
+    those of one that was killed."""
+    note = _directory(cache) / hashlib.sha256(name.encode()).hexdigest()
+    with exclusive(_lock(cache, note)):
+        write_whole(note, name.encode())
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def leftover_names(cache: Path) -> Iterator[str]:
+    """Yield names of killed processes; the record of each is removed when the iteration goes on."""
+    for note in sorted(_directory(cache).glob("*")):
+        with suppress(BlockingIOError), exclusive(_lock(cache, note), _busy):
+            name = note.read_text(encoding="utf-8") if note.is_file() else ""
+            if name:
+                yield name
+            note.unlink(missing_ok=True)
+
+
+def _directory(cache: Path) -> Path:
+    """Return the directory of the engine in use: several may share a cache."""
+    engine = os.environ.get("DOCKER_HOST", "")
+    return cache / "names" / hashlib.sha256(engine.encode()).hexdigest()[:24]
+
+
+def _lock(cache: Path, note: Path) -> Path:
+    return cache / "locks" / f"name-{note.name}"
+
+
+def _busy() -> None:
+    raise BlockingIOError
+
+
 def sweep_names(client: docker.DockerClient, cache: Path) -> None:
     """Remove the temporary names that killed transfers left in the engine."""
-    for name in temporary_names.leftover_names(cache):
+    for name in leftover_names(cache):
         _forget(client, name)
 
 
@@ -228,7 +274,7 @@ def _forget(client: docker.DockerClient, name: str) -> None:
         client.api.remove_image(name)
 
 
-def _hint(error: str) -> str:
-    if refusal(error) == "login":
-        return "log in: `docker login`"
-    return "run it again: what has arrived is not moved twice"
+def _least_pause(error: Exception) -> float | None:
+    """Return the pause before a repetition; None for an error that stays."""
+    is_lasting = not isinstance(error, EngineError) or refusal(error.message) in _LASTING
+    return None if is_lasting else 0

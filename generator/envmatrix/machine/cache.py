@@ -1,14 +1,21 @@
-"""The cache directory of this user, and locks between processes."""
+"""The cache directory of this user: locks between processes, and the repositories that use it, or a
+part of it."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+
+from envmatrix.files import write_whole
+
+# The directory of the records of checkouts in a cache.
+CHECKOUTS = "checkouts"
 
 
 def cache_directory() -> Path:
@@ -29,3 +36,23 @@ def exclusive(file: Path, on_wait: Callable[[], None] = lambda: None) -> Iterato
             on_wait()
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def record_checkout(cache: Path, root: Path) -> None:
+    """Record that the repository at `root` uses `cache`."""
+    path = str(root.resolve())
+    file = cache / CHECKOUTS / hashlib.sha256(path.encode()).hexdigest()[:24]
+    if not file.exists():
+        write_whole(file, path.encode())
+
+
+def recorded_checkouts(cache: Path) -> Sequence[Path]:
+    """Return the repositories that ever used `cache`, also those that no longer exist."""
+    files = (cache / CHECKOUTS).glob("*")
+    return sorted(Path(file.read_text(encoding="utf-8")) for file in files)
+
+
+def forget_checkout(cache: Path, root: Path) -> None:
+    for file in (cache / CHECKOUTS).glob("*"):
+        if file.read_text(encoding="utf-8") == str(root):
+            file.unlink()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from envmatrix.confined import Area
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.machine.checkouts import NOTES, recorded_checkouts, remember
+from envmatrix.machine.cache import CHECKOUTS, record_checkout, recorded_checkouts
 
 # The user's choice for a whole machine or CI job, instead of `[trust]` of the configuration.
 VARIABLE = "ENVMATRIX_TRUST_GROUP"
@@ -40,7 +40,7 @@ class TrustGroup:
         Checkouts of named groups are not recorded: CI jobs and other machines have their own."""
         directory = self.directory(cache, part)
         if self.kind == _REPOSITORY:
-            remember(directory, root)
+            record_checkout(directory, root)
         return directory
 
 
@@ -76,4 +76,4 @@ def is_needed(directory: Path) -> bool:
 
 def compiler_caches(directory: Path) -> tuple[Area, ...]:
     """Return the caches of a group, which containers can write to."""
-    return tuple(Area(path) for path in sorted(directory.iterdir()) if path.name != NOTES)
+    return tuple(Area(path) for path in sorted(directory.iterdir()) if path.name != CHECKOUTS)

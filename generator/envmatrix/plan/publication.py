@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from envmatrix.lock.images_lock import ImagesLock, PublishedImage
 from envmatrix.plan.actions import DIGITS, FINGERPRINT_LABEL, Inputs
-from envmatrix.store.manifests import INDEX, MANIFEST, canonical
+from envmatrix.registry.manifests import INDEX, MANIFEST, canonical
 
 
 def image_tag(inputs: Inputs) -> str:

@@ -13,11 +13,11 @@ from envmatrix.lock.model import FILE, Lock
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import Index
 from envmatrix.publishing.cosign import Cosign
+from envmatrix.registry.client import Registry
+from envmatrix.registry.manifests import Manifest
 from envmatrix.render.provenance import PROVENANCE, BuildMetadata, statement
 from envmatrix.render.sbom import CYCLONEDX, SPDX, bill_of_materials, cyclonedx, spdx
 from envmatrix.store.artifacts import sha256_of
-from envmatrix.store.manifests import Manifest
-from envmatrix.store.registry import Registry
 from envmatrix.vcs.git import commit_of
 
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from envmatrix.engine.transfer import absence_message
 from envmatrix.errors import Absent, ConfigurationError, EnvmatrixError, LookupFailed, Problem
 from envmatrix.matrix.model import Signer
-from envmatrix.store.registry import is_loopback, registry
+from envmatrix.registry.client import is_loopback, open_registry
 
 _HINT = "install it: on Debian 13, `apt install cosign`"
 
@@ -135,7 +135,7 @@ def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
     https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
     """
     repository, _, digest = image.partition("@")
-    with registry(repository) as client:
+    with open_registry(repository) as client:
         if client.digest(digest) is None:
             raise _absence(image)
         for row in client.referrers(digest):

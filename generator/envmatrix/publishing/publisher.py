@@ -4,7 +4,6 @@ its images are there, from whatever machines."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console, Display
 from envmatrix.engine import image_store
 from envmatrix.engine.transfer import Transfer, sweep_names
-from envmatrix.errors import Absent, EnvmatrixError, LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.images_lock import PublishedImage, PublishedIndex
-from envmatrix.machine.cache import exclusive
+from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Existing, Inputs
 from envmatrix.plan.publication import Index, image_tag, index_document
+from envmatrix.registry.client import Registry
+from envmatrix.registry.manifests import INDEX, Manifest
 from envmatrix.store.image_ids import Made
-from envmatrix.store.manifests import INDEX, Manifest
-from envmatrix.store.registry import Registry
 
 if TYPE_CHECKING:
     import docker
@@ -79,28 +78,23 @@ class Publisher:
         complete = [
             index for index in indexes if not missing & {item.reference for item in index.images}
         ]
-        with ThreadPoolExecutor(jobs) as pool:
-            return dict(zip(complete, pool.map(self._publish_index, complete), strict=True))
+        published = run_parallel(self._publish_index, complete, jobs)
+        return dict(zip(complete, published, strict=True))
 
     def _push(self, inputs: Inputs, display: Display) -> None:
         """Push, unless somebody did meanwhile: a tag with a fingerprint never moves."""
-        name, tag = str(inputs.image), image_tag(inputs)
-        with exclusive(image_store.lock_of(self.cache, f"{self.registry.repository}:{tag}")):
+        name, repository, tag = str(inputs.image), self.registry.repository, image_tag(inputs)
+        with image_store.locked(self.cache, f"{repository}:{tag}", name, self.console):
             if self.registry.digest(tag):
                 self.console.say(f"reuse    {name}: another process pushed it meanwhile")
                 return
-            display.started(name, "push", self.registry.repository)
-            try:
+            with display.job(name, "push", repository, "pushed"):
                 Transfer(self.client, self.cache).push(
                     inputs.reference,
-                    self.registry.repository,
+                    repository,
                     tag,
                     lambda text, *counts: display.step(name, text, *counts),
                 )
-            except EnvmatrixError:
-                display.finished(name, "failed")
-                raise
-            display.finished(name, "pushed")
 
     def _publish_index(self, index: Index) -> PublishedIndex:
         """Put the index under both its tags; the one with its fingerprint never moves."""

@@ -1,1 +1,1 @@
-"""Artifacts on this machine: where each origin lives, and files kept by their sha256."""
+"""Files kept by their sha256 on this machine: downloads, mirrors, and the store."""

@@ -6,14 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-import httpx
-
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.lock.versions import DebianVersion
+from envmatrix.machine.http import hint_of, message_of
 
-_REFUSED = {401, 403, 407}
-GONE = frozenset({404, 410})
 _SHOWN = 3
 
 
@@ -58,42 +55,6 @@ class FailedAttempts:
             message = f"{_describe(artifact)} was not downloaded"
             raise LookupFailed(message, details=self.details, hint=hint)
         return GoneFile(artifact, self)
-
-
-def message_of(error: Exception) -> str:
-    """Return the status of a response, or the reason why there is none."""
-    if isinstance(error, httpx.HTTPStatusError):
-        response = error.response
-        return f"{response.status_code} {response.reason_phrase}".strip()
-    return str(error) or type(error).__name__
-
-
-def is_absence(error: Exception) -> bool:
-    """Return whether a server answered that it does not have the file."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in GONE
-    return isinstance(error, Absent)
-
-
-def hint_of(errors: Sequence[Exception], otherwise: str | None = None) -> str | None:
-    """Return a hint for the errors of servers; `otherwise` where all are absences."""
-    causes = [*errors, *(error.__cause__ for error in errors)]
-    codes = {
-        cause.response.status_code for cause in causes if isinstance(cause, httpx.HTTPStatusError)
-    }
-    if codes & _REFUSED:
-        return (
-            "a login is missing or wrong: apt's auth.conf, ~/.netrc, or user and password in the "
-            "URL of pip's index or of [mirrors] in your configuration have it"
-        )
-    if any(isinstance(cause, httpx.TransportError) for cause in causes):
-        return (
-            "is the network there, and the proxy right? see `apt-config dump Acquire`, "
-            "`pip config list` and $https_proxy"
-        )
-    if codes - GONE:
-        return "the server fails: try again later"
-    return otherwise
 
 
 def all_gone(gone: Sequence[GoneFile], offered: Callable[[Artifact], str]) -> Absent:

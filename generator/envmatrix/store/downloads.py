@@ -8,10 +8,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 from urllib.parse import quote, unquote, urljoin
 
 import httpx
@@ -21,26 +19,19 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.machine.configuration import NVIDIA, PYPI
+from envmatrix.machine.http import hint_of, is_absence, message_of, retry_request
 from envmatrix.machine.origins import Origins
+from envmatrix.parallel import run_parallel
 from envmatrix.store.artifacts import Store
 from envmatrix.store.download_failures import (
     FailedAttempts,
     GoneFile,
     WrongContent,
     all_gone,
-    hint_of,
-    is_absence,
-    message_of,
     newest,
 )
 
-_Result = TypeVar("_Result")
-
 JOBS = 6
-ATTEMPTS = 4
-_BACKOFF_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 60.0
-_WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
 # Limits of responses in memory, in bytes.
 _MOST_OF_A_PAGE, _MOST_OF_A_LISTING = 1 << 28, 1 << 22
@@ -84,24 +75,19 @@ class Fetcher:
         """Download all `artifacts` that the store lacks, verified. LookupFailed names all files
         that are gone; it is raised at once where a server cannot be reached."""
         self._stop.clear()
-        with ThreadPoolExecutor(JOBS) as pool:
-            verified = dict(zip(artifacts, pool.map(self._store.verified, artifacts), strict=True))
-            missing = [artifact for artifact, is_stored in verified.items() if not is_stored]
-            total = sum(artifact.size for artifact in missing)
-            with progress.task("download", total=total, unit="bytes") as advance:
-                futures = [pool.submit(self._fetch_one, item, advance) for item in missing]
-                try:
-                    wait(futures, return_when=FIRST_EXCEPTION)
-                finally:
-                    self._stop.set()
-                    for future in futures:
-                        future.cancel()
-        failures = [
-            error for future in futures if not future.cancelled() if (error := future.exception())
+        verified = run_parallel(self._store.verified, artifacts, JOBS)
+        missing = [
+            item for item, is_stored in zip(artifacts, verified, strict=True) if not is_stored
         ]
-        for failure in sorted(failures, key=lambda error: isinstance(error, Stopped)):
-            raise failure
-        if gone := [*filter(None, (future.result() for future in futures))]:
+        total = sum(artifact.size for artifact in missing)
+        with progress.task("download", total=total, unit="bytes") as advance:
+            results = run_parallel(
+                lambda item: self._fetch_one(item, advance),
+                missing,
+                JOBS,
+                on_failure=lambda _: self._stop.set(),
+            )
+        if gone := [*filter(None, results)]:
             raise all_gone(gone, self._newest_version)
 
     def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> GoneFile | None:
@@ -201,7 +187,7 @@ class Fetcher:
                 advance(-received)
                 raise
 
-        persistently(once, self._sleep)
+        retry_request(once, self._sleep)
 
     def _write(self, chunks: Iterator[bytes], artifact: Artifact, partial: Path) -> Iterator[int]:
         digest = hashlib.sha256()
@@ -227,38 +213,6 @@ class Fetcher:
             raise Stopped
 
 
-def persistently(
-    action: Callable[[], _Result],
-    sleep: Callable[[float], None],
-    attempts: int = ATTEMPTS,
-    passes: Callable[[Exception], bool] = lambda _: False,
-) -> _Result:
-    """Return the result of `action`, repeated on transient errors and on errors that `passes`
-    accepts, after the pause that a server asks for, else with exponential backoff."""
-    for attempt in range(1, attempts):
-        try:
-            return action()
-        except (WrongContent, httpx.HTTPError) as error:
-            if not _is_worth_a_retry(error) and not passes(error):
-                raise
-            sleep(max(_BACKOFF_SECONDS * 2**attempt, _retry_after(error)))
-    return action()
-
-
-def _retry_after(error: Exception) -> float:
-    """Return the pause in seconds of a `Retry-After` header, up to a limit."""
-    if not isinstance(error, httpx.HTTPStatusError):
-        return 0
-    header = error.response.headers.get("Retry-After", "")
-    return min(float(header), _LONGEST_PAUSE_SECONDS) if header.isdecimal() else 0
-
-
-def _is_worth_a_retry(error: Exception) -> bool:
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in _WORTH_A_RETRY
-    return isinstance(error, httpx.TransportError)
-
-
 def read(
     client: httpx.Client,
     bases: Sequence[str],
@@ -270,7 +224,7 @@ def read(
     for base in bases:
         url = f"{base}/{path}"
         try:
-            return persistently(lambda: _body(client, url)[1], sleep)  # noqa: B023
+            return retry_request(lambda: _body(client, url)[1], sleep)  # noqa: B023
         except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
             failed.add(url, error)
     if all(map(is_absence, failed.errors)):
@@ -384,7 +338,7 @@ def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) 
     artifact = Artifact(URL, url, "", "", 0, sha256)
     try:
         with store.incoming(artifact) as partial:
-            actual, size = persistently(lambda: once(partial), time.sleep)
+            actual, size = retry_request(lambda: once(partial), time.sleep)
             if actual == sha256:
                 store.keep(artifact, partial)
             return actual, size
@@ -394,14 +348,3 @@ def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) 
             raise Absent(f"its server has no `{url}` ({message_of(error)})", hint=hint) from error
         message = f"`{url}` was not downloaded: {message_of(error)}"
         raise LookupFailed(message, hint=hint_of([error])) from error
-
-
-@contextmanager
-def http_client(origins: Origins | None = None) -> Iterator[httpx.Client]:
-    """Yield a client that reaches each server like apt and pip on this machine."""
-    from envmatrix.machine.access import Route
-
-    route = Route((origins or Origins()).access)
-    timeout = httpx.Timeout(30, connect=10)
-    with httpx.Client(transport=route, timeout=timeout, follow_redirects=True) as client:
-        yield client

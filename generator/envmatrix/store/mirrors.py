@@ -16,10 +16,10 @@ from typing import Protocol
 
 from envmatrix.errors import Absent, ConfigurationError, Problem
 from envmatrix.machine.configuration import configured_mirror, user_configuration
+from envmatrix.registry.client import Registry, open_registry
+from envmatrix.registry.manifests import EMPTY, MANIFEST, Manifest, canonical
 from envmatrix.store.artifacts import Content, Store, link_or_copy
 from envmatrix.store.downloads import Mirror
-from envmatrix.store.manifests import EMPTY, MANIFEST, Manifest, canonical
-from envmatrix.store.registry import Registry, registry
 
 SCHEME = "oci://"
 
@@ -116,7 +116,7 @@ def mirror_at(place: str) -> Iterator[WritableMirror]:
         if "/" not in repository.strip("/"):
             hint = f"write `{SCHEME}registry.example/team/files`"
             raise ConfigurationError(Problem(f"`{place}` names no repository", hint=hint))
-        with registry(repository) as client:
+        with open_registry(repository) as client:
             yield RegistryMirror(client)
     else:
         yield DirectoryMirror(Path(place).expanduser())

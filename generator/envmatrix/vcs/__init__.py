@@ -1,1 +1,1 @@
-"""Version control: the own repository, and source trees of libraries."""
+"""Version control: the own repository, and source trees of libraries, unpacked or checked out."""

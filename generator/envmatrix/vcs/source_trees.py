@@ -18,9 +18,9 @@ from envmatrix.errors import LookupFailed
 from envmatrix.lock.libraries import CHANGELIST, COMMIT, SUBMODULE
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.machine.cache import exclusive
-from envmatrix.store.archives import check_links, unpack, unpack_wheel
 from envmatrix.store.artifacts import Store
 from envmatrix.vcs import perforce, remote_git
+from envmatrix.vcs.archives import check_links, unpack, unpack_wheel
 
 _COMMITS = "commits.json"
 _COMPONENT = re.compile(r"\.orig(?:-([\w-]+))?\.tar\.\w+$")

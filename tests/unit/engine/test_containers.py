@@ -4,7 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from tests.fakes import Client
 
 from envmatrix.confined import Area
 from envmatrix.engine import containers
+from envmatrix.engine.container_user import ContainerUser
 from envmatrix.engine.containers import (
     _OWNER,
     ContainerSpec,
@@ -24,7 +24,6 @@ from envmatrix.engine.containers import (
     options,
     sweep,
 )
-from envmatrix.machine.users import Person
 
 # The kernel may give a signal for a process to any thread of it.
 PROGRAM = """
@@ -111,11 +110,14 @@ def test_directories_of_any_name_are_mounted_and_only_areas_can_be_written() -> 
     assert all(its["Type"] == "bind" for its in options(SPEC)["mounts"])
 
 
-def test_containers_have_no_proxies_a_locale_a_user_and_a_host_that_resolves() -> None:
+def test_containers_have_a_locale_a_user_and_a_host_that_resolves() -> None:
     found = options(SPEC)
-    assert found["use_config_proxy"] is False
     assert {"LANG": "C.UTF-8", "HOME": "/tmp", "A": "1"}.items() <= found["environment"].items()
-    assert found["environment"]["USER"] == found["environment"]["LOGNAME"] == Person.calling().name
+    assert (
+        found["environment"]["USER"]
+        == found["environment"]["LOGNAME"]
+        == ContainerUser.calling().name
+    )
     assert found["extra_hosts"] == {found["hostname"]: "127.0.0.1"}
 
 
@@ -138,11 +140,11 @@ def test_what_a_library_says_of_its_environment_counts() -> None:
 
 @pytest.mark.parametrize(("uid", "gid"), [(12345, 12345), (1000, 100), (1000, 0), (65534, 65534)])
 def test_a_user_that_no_image_has_is_one_that_containers_know(uid: int, gid: int) -> None:
-    entries = Person(uid, gid).entries()
+    entries = ContainerUser(uid, gid).entries()
     users = [row.split(":") for row in entries["/etc/passwd"].splitlines()]
     groups = [row.split(":") for row in entries["/etc/group"].splitlines()]
     (own,) = [row for row in users if row[2] == str(uid)]
-    assert own[0] == Person(uid, gid).name
+    assert own[0] == ContainerUser(uid, gid).name
     assert [row for row in groups if row[2] == str(gid)]
     assert {len(row) for row in users} == {7}
     assert {len(row) for row in groups} == {4}
@@ -150,12 +152,7 @@ def test_a_user_that_no_image_has_is_one_that_containers_know(uid: int, gid: int
 
 
 def test_root_is_whom_the_image_says() -> None:
-    assert Person(0, 0).entries() == {}
-
-
-def feed(*chunks: tuple[int, bytes]) -> Iterator[tuple[bytes | None, bytes | None]]:
-    for stream, chunk in chunks:
-        yield (chunk, None) if stream == 0 else (None, chunk)
+    assert ContainerUser(0, 0).entries() == {}
 
 
 class FakeStopped:
@@ -175,10 +172,10 @@ def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
     monkeypatch.setattr(containers, "_MOST_STDOUT", 100)
     stopped = FakeStopped()
     heard: list[int] = []
-    printed = feed((1, b"x" * 1000), *[(0, b"y" * 60)] * 100)
+    printed = [(1, b"x" * 1000), *[(0, b"y" * 60)] * 100]
 
     kept = containers._follow(
-        printed,
+        iter(printed),
         lambda stream, _: heard.append(stream),
         stopped,  # type: ignore[arg-type]
         keeps_stdout=True,

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import Client
 
 from envmatrix.engine.inventory import give_up, stored_things
-from envmatrix.machine.checkouts import remember
+from envmatrix.machine.cache import record_checkout
 from envmatrix.machine.trust import group_of
 from envmatrix.plan.garbage import Thing
 
@@ -31,7 +31,7 @@ def group(tmp_path: Path) -> Path:
     directory = group_of(tmp_path / "checkout", {}).directory(tmp_path)
     (directory / "ccache/0").mkdir(parents=True)
     (directory / "ccache/0/object").write_bytes(b"x" * 10)
-    remember(directory, tmp_path / "checkout")
+    record_checkout(directory, tmp_path / "checkout")
     return directory
 
 

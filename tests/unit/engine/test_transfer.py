@@ -11,12 +11,18 @@ import docker
 import pytest
 from tests.fakes import Client
 
-from envmatrix.engine import events
-from envmatrix.engine.transfer import ATTEMPTS, PATIENCE_SECONDS, Transfer, sweep_names
+from envmatrix.engine import docker_client
+from envmatrix.engine.transfer import (
+    PATIENCE_SECONDS,
+    Transfer,
+    leftover_names,
+    record_name,
+    sweep_names,
+)
 from envmatrix.errors import Absent, EngineError
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
-from envmatrix.store.temporary_names import leftover_names, record_name
+from envmatrix.retries import ATTEMPTS
 
 INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
 DIGEST = f"registry.example/team/images@sha256:{'12' * 32}"
@@ -206,7 +212,7 @@ def test_an_engine_that_says_nothing_is_given_up(
         yield from ()
 
     monkeypatch.setattr(engine, "push", silent)
-    monkeypatch.setattr(events, "_PARTING_SECONDS", 0.01)
+    monkeypatch.setattr(docker_client, "_PARTING_SECONDS", 0.01)
     client = cast("docker.DockerClient", engine)
     impatient = Transfer(client, tmp_path, 0.01, lambda _: None, engine.clock)
 

@@ -13,8 +13,8 @@ from tests.loopback import Handler, serving
 
 from envmatrix.errors import LookupFailed
 from envmatrix.machine.access import Access, Login, Route, apt_settings, logins, pip_settings
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
-from envmatrix.store.downloads import http_client
 
 PROXY, OTHER = "http://proxy.example:3128", "http://other.example:3128"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.machine.checkouts import remember
+from envmatrix.machine.cache import record_checkout
 from envmatrix.machine.configuration import configured_trust
 from envmatrix.machine.trust import compiler_caches, directories, group_of, is_needed
 
@@ -79,7 +79,7 @@ def used_by(tmp_path: Path, *roots: Path) -> Path:
     group = group_of(tmp_path / "any", {}).directory(tmp_path / "cache")
     (group / "ccache").mkdir(parents=True)
     for root in roots:
-        remember(group, root)
+        record_checkout(group, root)
     return group
 
 

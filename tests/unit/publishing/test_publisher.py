@@ -19,8 +19,8 @@ from envmatrix.images.model import Image
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs, Local
 from envmatrix.plan.publication import Index, image_tag, indexes_of
 from envmatrix.publishing.publisher import Publisher
+from envmatrix.registry.manifests import INDEX, MANIFEST, Manifest, canonical, digest_of
 from envmatrix.store.image_ids import Made
-from envmatrix.store.manifests import INDEX, MANIFEST, Manifest, canonical, digest_of
 
 AMD64 = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "")
 ARM64 = replace(AMD64, image=replace(AMD64.image, arch="arm64"), fingerprint="cd" * 32)

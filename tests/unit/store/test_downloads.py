@@ -23,15 +23,9 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.machine.access import Access
 from envmatrix.machine.origins import Origins
+from envmatrix.retries import ATTEMPTS
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import (
-    ATTEMPTS,
-    Fetcher,
-    index_entry,
-    index_files,
-    measure_download,
-    read,
-)
+from envmatrix.store.downloads import Fetcher, index_entry, index_files, measure_download, read
 
 BASES = ("http://first.example/debian", "http://second.example/debian")
 FILES = "http://files.example"

@@ -25,14 +25,14 @@ _GROUPS = {0: "root:x:0:", 1: "daemon:x:1:", 2: "bin:x:2:", 65534: "nogroup:x:65
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class ContainerUser:
     """A user and its group, by their numbers."""
 
     uid: int
     gid: int
 
     @classmethod
-    def calling(cls) -> Person:
+    def calling(cls) -> ContainerUser:
         return cls(os.getuid(), os.getgid())
 
     @property

@@ -9,9 +9,9 @@ import pytest
 from tests.servers import REPOSITORY, Answer, Server
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.store.downloads import ATTEMPTS
-from envmatrix.store.manifests import MANIFEST, Manifest, digest_of
-from envmatrix.store.registry import Registry, is_loopback
+from envmatrix.registry.client import Registry, is_loopback
+from envmatrix.registry.manifests import MANIFEST, Manifest, digest_of
+from envmatrix.retries import ATTEMPTS
 
 ONE = Manifest(MANIFEST, b'{"one": 1}')
 

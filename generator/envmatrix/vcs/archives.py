@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.store.archive_entries import ArchiveEntry, BadArchive, EntryKind, entries
+from envmatrix.vcs.archive_entries import ArchiveEntry, BadArchive, EntryKind, entries
 
 Name = tuple[str, ...]
 

@@ -13,7 +13,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,9 +21,9 @@ from typing import IO, Any, TypeVar
 import httpx
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.store.download_failures import GONE
-from envmatrix.store.downloads import ATTEMPTS, persistently
-from envmatrix.store.manifests import EMPTY, INDEX, MANIFEST, Manifest, canonical, digest_of
+from envmatrix.machine.http import GONE, retry_request
+from envmatrix.parallel import run_parallel
+from envmatrix.registry.manifests import EMPTY, INDEX, MANIFEST, Manifest, canonical, digest_of
 
 _Result = TypeVar("_Result")
 
@@ -76,22 +75,8 @@ class Registry:
 
     def digests(self, references: Sequence[str]) -> dict[str, str]:
         """Return tag or digest -> digest of the existing `references`, looked up in parallel."""
-        failed = threading.Event()
-
-        def look_up(reference: str) -> str | None:
-            if failed.is_set():
-                return None
-            try:
-                return self.digest(reference)
-            except LookupFailed:
-                failed.set()
-                raise
-
-        with ThreadPoolExecutor(_JOBS) as pool:
-            digests = pool.map(look_up, references)
-            return {
-                name: digest for name, digest in zip(references, digests, strict=True) if digest
-            }
+        digests = run_parallel(self.digest, references, _JOBS)
+        return {name: digest for name, digest in zip(references, digests, strict=True) if digest}
 
     def digests_of(self, tags: Mapping[str, str], *, is_its_own: bool) -> dict[str, str]:
         """Return tag -> digest of existing `tags`: tag -> its digest, or the tag where unknown.
@@ -141,17 +126,15 @@ class Registry:
             self._check(manifest.content, expected or response.headers.get("Docker-Content-Digest"))
             return manifest
 
-        return self._persistently(read)
+        return self._retry(read)
 
     def tags(self) -> frozenset[str] | None:
         """Return all tags; None where the registry does not list them, or has too many."""
         tags: set[str] = set()
-        url = self._persistently(
-            lambda: httpx.URL(f"{self._root()}/tags/list", params={"n": _TAGS})
-        )
+        url = self._retry(lambda: httpx.URL(f"{self._root()}/tags/list", params={"n": _TAGS}))
         for _ in range(_PAGES):
             try:
-                response = self._persistently(partial(self._once, "GET", url))
+                response = self._retry(partial(self._once, "GET", url))
             except LookupFailed as error:
                 if isinstance(error.__cause__, httpx.HTTPStatusError):
                     return None
@@ -175,7 +158,7 @@ class Registry:
             self._check(response.content, digest)
             return response.content
 
-        return self._persistently(read)
+        return self._retry(read)
 
     def has_blob(self, digest: str) -> bool:
         return self._ask("HEAD", f"blobs/{digest}").status_code == httpx.codes.OK
@@ -199,13 +182,13 @@ class Registry:
             url = f"{self._root()}/manifests/{reference}"
             return self._once("PUT", url, headers=headers, content=manifest.content)
 
-        return self._persistently(put, passes=_is_unsettled)
+        return self._retry(put, is_transient=_is_unsettled)
 
     def put_blob(self, content: bytes, media_type: str) -> dict[str, Any]:
         """Put `content` unless it exists; return its descriptor."""
         digest = digest_of(content)
         if not self.has_blob(digest):
-            self._persistently(lambda: self._upload(digest, content))
+            self._retry(lambda: self._upload(digest, content))
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
     def put_file(self, file: Path, digest: str) -> None:
@@ -216,7 +199,7 @@ class Registry:
                 self._upload(digest, content, file.stat().st_size)
 
         if not self.has_blob(digest):
-            self._persistently(upload)
+            self._retry(upload)
 
     def _upload(self, digest: str, content: bytes | IO[bytes], size: int | None = None) -> None:
         place = self._once("POST", f"{self._root()}/blobs/uploads/").headers["Location"]
@@ -260,14 +243,13 @@ class Registry:
         if digest and digest != digest_of(content):
             raise httpx.RemoteProtocolError(f"gave {digest_of(content)} for {digest}")
 
-    def _persistently(
+    def _retry(
         self,
         action: Callable[[], _Result],
-        attempts: int = ATTEMPTS,
-        passes: Callable[[Exception], bool] = lambda _: False,
+        is_transient: Callable[[Exception], bool] = lambda _: False,
     ) -> _Result:
         try:
-            return persistently(action, self._sleep, attempts, passes)
+            return retry_request(action, self._sleep, is_transient)
         except (httpx.HTTPError, httpx.InvalidURL, KeyError) as error:
             raise self._lookup_error(error) from error
 
@@ -293,7 +275,7 @@ class Registry:
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Return the response of an idempotent request, repeated on errors."""
-        return self._persistently(lambda: self._once(method, f"{self._root()}/{path}", **options))
+        return self._retry(lambda: self._once(method, f"{self._root()}/{path}", **options))
 
     def _once(self, method: str, url: str | httpx.URL, **options: Any) -> httpx.Response:
         """Return the response, authorised if needed; `not found` is one for GET and HEAD."""
@@ -380,7 +362,7 @@ def _basic(account: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def registry(repository: str) -> Iterator[Registry]:
+def open_registry(repository: str) -> Iterator[Registry]:
     """Yield a client with the trusted certificates of this machine and its engine."""
     timeout = httpx.Timeout(30, connect=5)
     verify = _trust(repository.partition("/")[0])

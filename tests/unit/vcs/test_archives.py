@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from tests.archives import entry, hard_link, link, tar, zipped
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.store import archive_entries, archives
-from envmatrix.store.archives import unpack, unpack_wheel
+from envmatrix.vcs import archive_entries, archives
+from envmatrix.vcs.archives import unpack, unpack_wheel
 
 
 def patched(content: bytes, position: int, value: bytes) -> bytes:

@@ -1,0 +1,199 @@
+"""The client of the container engine, docker-py, with a remedy for each of its peculiarities.
+
+Other modules use the client as its documentation says.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from importlib import import_module
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, cast
+
+from envmatrix.engine.error_texts import JOIN_GROUP, refuses_user
+from envmatrix.errors import EngineError
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container
+
+Event = Mapping[str, Any]
+
+# The client's own limit is a minute, but an engine that unpacks a layer says nothing until it is
+# done: https://github.com/docker/docker-py/issues/2097
+_SILENCE_SECONDS = 1800
+# How long to wait for the end of a request; one without a response cannot be cancelled.
+_PARTING_SECONDS = 1.0
+
+_SET_UP = "set one up: `envmatrix doctor --fix`"
+
+# The variables of https://docs.docker.com/engine/cli/proxy/.
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+PROXY_VARIABLES = (*map(str.upper, _PROXIES), *_PROXIES)
+
+# A signal that does nothing but wake a thread.
+_WAKE = signal.SIGURG
+
+
+@contextmanager
+def connect() -> Iterator[docker.DockerClient]:
+    """Yield a client of the engine that the environment names; EngineError where none answers."""
+    import docker  # 0.2 s that listing and explaining never pay
+
+    try:
+        client = docker.from_env(environment=dict(os.environ), timeout=_SILENCE_SECONDS)
+    except docker.errors.DockerException as error:
+        raise no_answer(str(error)) from error
+    try:
+        yield client
+    except docker.errors.DockerException as error:
+        raise EngineError(f"the container engine failed: {error}") from error
+    finally:
+        client.close()
+
+
+def import_in_background() -> None:
+    """Import docker-py while programs are waited for."""
+    threading.Thread(target=import_module, args=("docker",)).start()
+
+
+def no_answer(message: str) -> EngineError:
+    hint = JOIN_GROUP if refuses_user(message) else _SET_UP
+    return EngineError(f"no container engine answers: {message}", hint=hint)
+
+
+def missing_program() -> EngineError:
+    return EngineError("`docker` is missing", hint=_SET_UP)
+
+
+def without_proxies(option: str) -> Sequence[str]:
+    """Return arguments of the program `docker` that unset all proxies: `env` of a container,
+    `build-arg` of a build. Like docker-py, it passes those of its configuration on."""
+    return tuple(f"--{option}={name}=" for name in PROXY_VARIABLES)
+
+
+@contextmanager
+def temporary_container(
+    client: docker.DockerClient, image: str, **options: Any
+) -> Iterator[Container]:
+    """Create a container, not started yet, that is removed after the block.
+
+    It has none of the proxies in the configuration of Docker's client, which docker-py passes on
+    by default (https://github.com/docker/docker-py/pull/2332): they may have passwords, and are
+    unreachable without a network.
+    """
+    from docker.errors import DockerException
+
+    # Its name is ours, so that it can be removed while it is being created.
+    name = f"envmatrix-{uuid.uuid4().hex[:12]}"
+    try:
+        try:
+            container = client.containers.create(
+                image, name=name, use_config_proxy=False, **options
+            )
+        except DockerException as error:
+            raise EngineError(f"no container of `{image}` can be made: {error}") from error
+        yield container
+    finally:
+        with suppress(DockerException, OSError):  # an engine that is gone keeps nothing running
+            client.api.remove_container(name, force=True)
+
+
+def containers_with(client: docker.DockerClient, label: str) -> Sequence[Container]:
+    """Return all containers with a label.
+
+    Each is inspected after the list was read, which fails for those that end meanwhile:
+    https://github.com/docker/docker-py/issues/1485
+    """
+    return client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+
+
+@contextmanager
+def attach(
+    client: docker.DockerClient, container: Container
+) -> Iterator[Iterator[tuple[int, bytes]]]:
+    """Attach to a container; yield its output as it comes: 0 for standard output or 1 for standard
+    error, and some bytes."""
+    stream = client.api.attach(str(container.id), stdout=True, stderr=True, stream=True, demux=True)
+    # The stream's own `close` leaves the connection open:
+    # https://github.com/docker/docker-py/issues/3282
+    with closing(stream._response):  # type: ignore[attr-defined]
+        yield _split(stream)
+
+
+def _split(
+    chunks: Iterable[tuple[bytes | None, bytes | None]],
+) -> Iterator[tuple[int, bytes]]:
+    for pair in chunks:
+        for stream, chunk in enumerate(pair):
+            if chunk:
+                yield stream, chunk
+
+
+def follow_events(
+    client: docker.DockerClient,
+    request: Callable[[], Iterable[Event]],
+    patience: Callable[[], float],
+) -> Generator[Event, None, None]:
+    """Yield the events of `request`, a streaming request of `client`.
+
+    TimeoutError where none comes within the seconds that `patience` returns at that moment. The
+    request ends with the iteration: docker-py has no way to cancel a push or a pull, so the
+    connection of its response is shut down.
+    """
+    events: SimpleQueue[Event | Exception | None] = SimpleQueue()
+    responses: list[Any] = []
+
+    def read() -> None:
+        try:
+            for event in request():
+                events.put(event)
+        except Exception as error:
+            events.put(error)
+        events.put(None)
+
+    def note(response: Any, *_: Any, **__: Any) -> None:
+        if threading.get_ident() == reader.ident:
+            responses.append(response)
+
+    reader = threading.Thread(target=read, daemon=True)
+    client.api.hooks["response"].append(note)
+    reader.start()
+    try:
+        while (event := _next(events, patience())) is not None:
+            yield event
+    finally:
+        client.api.hooks["response"].remove(note)
+        for response in responses:
+            with suppress(ValueError, RuntimeError):  # it has ended already
+                response.raw.shutdown()
+        reader.join(_PARTING_SECONDS)
+
+
+def _next(events: SimpleQueue[Event | Exception | None], seconds: float) -> Event | None:
+    try:
+        event = events.get(timeout=seconds)
+    except Empty as error:
+        raise TimeoutError from error
+    if isinstance(event, Exception):
+        raise event
+    return event
+
+
+def waker_of_main_thread() -> Callable[[], None]:
+    """Return a function that wakes the main thread, so that it handles the signals of the program.
+
+    docker-py waits for output without a limit of time. Handlers run in the main thread only: a
+    signal that came just before it began to wait, or that the kernel gave to another thread, is
+    handled when something else wakes it.
+    https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers
+    """
+    main_thread = cast("int", threading.main_thread().ident)
+    if threading.get_ident() == main_thread:
+        signal.signal(_WAKE, lambda *_: None)
+    return lambda: signal.pthread_kill(main_thread, _WAKE)

@@ -1,0 +1,1 @@
+"""Registries of images: manifests, and a client of the OCI distribution API."""

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
+
+import docker
+import pytest
+from docker.utils.proxy import ProxyConfig
+from tests.docker_api import DockerApi
+
+from envmatrix.engine.containers import ContainerSpec, options
+from envmatrix.engine.docker_client import (
+    PROXY_VARIABLES,
+    attach,
+    connect,
+    containers_with,
+    temporary_container,
+    without_proxies,
+)
+from envmatrix.errors import EngineError
+
+CONTAINER = {"Id": "c1", "Config": {"Labels": {"of": "us"}}}
+ANSWERS: dict[str, object] = {
+    "POST /containers/create": CONTAINER,
+    "GET /containers/c1/json": CONTAINER,
+}
+
+
+def removals(api: DockerApi) -> list[str]:
+    return [action for action in api.actions if action.startswith("DELETE /containers/envmatrix-")]
+
+
+class AnyRemoval(dict[str, object]):
+    """Answers, also to the removal of a container with any name."""
+
+    def __missing__(self, action: str) -> object:
+        assert action.startswith("DELETE /containers/envmatrix-")
+        return {}
+
+
+def test_a_temporary_container_is_removed_by_its_own_name() -> None:
+    api = DockerApi(AnyRemoval(ANSWERS))
+    with temporary_container(api.client(), "image", command=["true"]) as container:
+        assert container.id == "c1"
+    assert f"name={removals(api)[0].rpartition('/')[2]}" in api.requests[0].query
+    assert api.requests[-1].query == "v=False&link=False&force=True"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EngineError])
+def test_a_temporary_container_is_removed_after_any_error(error: type[BaseException]) -> None:
+    api = DockerApi(AnyRemoval(ANSWERS))
+    with pytest.raises(error), temporary_container(api.client(), "image"):
+        raise error("in the block")
+    assert len(removals(api)) == 1
+
+
+def test_a_container_that_is_not_created_is_an_error_and_removed_all_the_same() -> None:
+    api = DockerApi(AnyRemoval({"POST /containers/create": 404}))
+    with (
+        pytest.raises(EngineError, match="no container of `image` can be made"),
+        temporary_container(api.client(), "image"),
+    ):
+        pass
+    assert len(removals(api)) == 1
+
+
+def test_an_engine_that_is_gone_meanwhile_does_not_hide_the_error() -> None:
+    api = DockerApi(ANSWERS)
+
+    def lose_engine() -> None:
+        with temporary_container(api.client(), "image"):
+            api.is_gone = True
+            raise EngineError("in the block")
+
+    with pytest.raises(EngineError, match="in the block"):
+        lose_engine()
+
+
+def test_containers_have_no_proxies_of_the_configuration_of_dockers_client() -> None:
+    api = DockerApi(AnyRemoval(ANSWERS))
+    client = api.client()
+    proxies = ProxyConfig(http="http://user:secret@proxy")
+    client.api._proxy_configs = proxies  # type: ignore[attr-defined]
+    spec = ContainerSpec("image", "linux/amd64", ["true"], [])
+    with temporary_container(client, spec.image, **options(spec)):
+        pass
+    assert api.requests[0].body["Image"] == "image"
+    assert "proxy" not in str(api.requests[0].body).lower()
+
+
+def test_programs_of_docker_unset_all_proxies_in_both_cases() -> None:
+    assert {"--env=HTTPS_PROXY=", "--env=no_proxy="} <= {*without_proxies("env")}
+    assert len(PROXY_VARIABLES) == 10
+
+
+def test_a_container_that_ends_while_all_are_listed_is_left_out() -> None:
+    rows = [{"Id": "c1"}, {"Id": "c2"}]
+    api = DockerApi({**ANSWERS, "GET /containers/json": rows, "GET /containers/c2/json": 404})
+    assert [item.id for item in containers_with(api.client(), "of")] == ["c1"]
+    assert "%22label%22%3A+%5B%22of%22%5D" in api.requests[0].query
+
+
+@dataclass
+class Stream:
+    """The output of a container as docker-py has it."""
+
+    chunks: list[tuple[bytes | None, bytes | None]]
+    _response: Any = field(default_factory=lambda: SimpleNamespace(is_closed=False))
+
+    def __post_init__(self) -> None:
+        self._response.close = lambda: setattr(self._response, "is_closed", True)
+
+    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        return iter(self.chunks)
+
+
+def test_output_is_split_by_stream_and_its_connection_closed() -> None:
+    stream = Stream([(b"a", None), (None, b"b"), (b"", None), (b"c", b"d")])
+    api = SimpleNamespace(attach=lambda *_, **__: stream)
+    client = cast("docker.DockerClient", SimpleNamespace(api=api))
+    with attach(client, cast("Any", SimpleNamespace(id="c1"))) as output:
+        assert [*output] == [(0, b"a"), (1, b"b"), (0, b"c"), (1, b"d")]
+        assert not stream._response.is_closed
+    assert stream._response.is_closed
+
+
+def test_an_engine_that_does_not_answer_is_an_error_with_a_hint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(**_: object) -> NoReturn:
+        raise docker.errors.DockerException("connection refused")
+
+    monkeypatch.setattr(docker, "from_env", refuse)
+    with pytest.raises(EngineError, match="no container engine answers") as caught, connect():
+        pass
+    assert "envmatrix doctor" in str(caught.value.hint)
+
+
+def test_errors_of_the_engine_are_no_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = DockerApi(ANSWERS).client()
+    monkeypatch.setattr(docker, "from_env", lambda **_: client)
+    with pytest.raises(EngineError, match="the container engine failed: disk full"), connect():
+        raise docker.errors.APIError("disk full")

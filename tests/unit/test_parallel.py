@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from envmatrix.parallel import run_parallel
+
+
+def test_results_are_in_the_order_of_the_items() -> None:
+    def wait_longer_for_smaller(number: int) -> int:
+        time.sleep(0.01 * (3 - number))
+        return number * 2
+
+    assert run_parallel(wait_longer_for_smaller, range(3), 3) == (0, 2, 4)
+    assert run_parallel(wait_longer_for_smaller, (), 3) == ()
+
+
+def test_no_more_items_than_jobs_run_at_once() -> None:
+    both = threading.Barrier(2, timeout=10)
+    assert run_parallel(lambda _: both.wait() in (0, 1), range(4), 2) == (True,) * 4
+
+
+def test_a_failure_cancels_what_has_not_begun() -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        if number == 0:
+            raise ValueError("broken")
+        time.sleep(0.001)
+
+    with pytest.raises(ValueError, match="broken"):
+        run_parallel(work, range(10_000), 1)
+    assert len(begun) < 10_000
+
+
+def test_a_failure_is_raised_once_what_runs_has_ended_at_its_request() -> None:
+    stop, ended = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+
+    def work(is_broken: bool) -> None:
+        if is_broken:
+            raise ValueError("broken")
+        assert stop.wait(10)
+        ended.set()
+
+    def end(error: BaseException) -> None:
+        failures.append(error)
+        stop.set()
+
+    with pytest.raises(ValueError, match="broken") as caught:
+        run_parallel(work, (False, True), 2, end)
+    assert ended.is_set()
+    assert failures == [caught.value]
