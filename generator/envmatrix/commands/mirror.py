@@ -19,7 +19,7 @@ from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Content, Store
 from envmatrix.store.downloads import Fetcher
-from envmatrix.store.mirrors import WritableMirror, mirror_at, mirror_of_user
+from envmatrix.store.mirrors import WritableMirror, mirror_of_user, open_mirror
 
 
 @click.command(epilog="Example: envmatrix mirror /srv/envmatrix --select cuda12-aarch64")
@@ -38,7 +38,7 @@ def command(
     """
     workspace = Workspace.here()
     sets = _sets(workspace, patterns)
-    with mirror_at(target) as mirror:
+    with open_mirror(target) as mirror:
         groups = {key: list(package_set.artifacts) for key, package_set in sets.items()}
         files = {file.sha256: file for group in groups.values() for file in group}
         missing = [file for file in files.values() if not mirror.has(file)]

@@ -23,6 +23,7 @@ from envmatrix.console import Console
 from envmatrix.engine import docker_client, image_store
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.targets import MACHINES
+from envmatrix.files import new_directory
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.host import BINFMT, ID_PACKAGE
@@ -134,7 +135,7 @@ def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path
     if not shutil.which("mmdebstrap"):
         raise EngineError("`mmdebstrap` is missing", hint="install it: `envmatrix doctor --fix`")
     with (
-        _making(directory, package_set, epoch) as rootfs,
+        _new_layout(directory, package_set, epoch) as rootfs,
         _repository(store, package_set) as repository,
     ):
         _mmdebstrap(package_set, epoch, repository, rootfs)
@@ -146,7 +147,7 @@ def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) 
         return False
     sha256 = package_set.diff_id.removeprefix("sha256:")
     try:
-        with _making(directory, package_set, epoch) as rootfs:
+        with _new_layout(directory, package_set, epoch) as rootfs:
             with rootfs.open("wb") as layer:
                 for chunk in mirror.read(sha256):
                     layer.write(chunk)
@@ -158,20 +159,13 @@ def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) 
 
 
 @contextmanager
-def _making(directory: Path, package_set: PackageSet, epoch: int) -> Iterator[Path]:
+def _new_layout(directory: Path, package_set: PackageSet, epoch: int) -> Iterator[Path]:
     """Yield the path of the layer's tar; convert it to the layout at `directory` at the end."""
-    # The caller holds the base's lock: leftovers are of a process that was killed.
-    scratch = directory.with_suffix(".making")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        rootfs = scratch / "layer.tar"
+    with new_directory(directory) as layout:
+        layout.mkdir()
+        rootfs = layout / "layer.tar"
         yield rootfs
-        layout = scratch / "layout"
         _write_layout(layout, rootfs, package_set.request.arch, epoch)
-        layout.rename(directory)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: Path) -> None:

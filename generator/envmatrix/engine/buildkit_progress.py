@@ -14,7 +14,7 @@ from typing import Any
 _LAST_LINES = 25
 # Steps that may fail: the build continues without the layers of that cache.
 _CACHE = "importing cache manifest from "
-_NO_CACHE = re.compile(r"WARNING: local cache import at (?P<place>\S+) not found due to err: ")
+_NO_CACHE = re.compile(r"WARNING: local cache import at (?P<cache>\S+) not found due to err: ")
 
 _IMPORTANT = re.compile(r"^\[(?!internal)")
 
@@ -79,7 +79,7 @@ class BuildProgress:
         steps = self.steps.values()
         errors = [step.error for step in steps if step.error and step.name.startswith(_CACHE)]
         lines = (line for line in self.other_lines if _NO_CACHE.match(line))
-        return (*errors, *(_NO_CACHE.sub(r"\g<place>: ", line) for line in lines))
+        return (*errors, *(_NO_CACHE.sub(r"\g<cache>: ", line) for line in lines))
 
     def _vertex(self, vertex: Any) -> None:
         step = self.steps.setdefault(vertex["digest"], BuildStep(str(vertex["name"])))

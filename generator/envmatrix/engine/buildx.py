@@ -85,9 +85,9 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
 
 def missing_caches(build: Build) -> Iterator[str]:
     """Yield a message for each directory of `cache_from` without a cache of this image."""
-    for place in build.means.cache_from:
-        if not place.startswith(_SCHEME) and not _is_cache(Path(place, _cache_of(build.image))):
-            yield f"`{place}` has none"
+    for cache in build.means.cache_from:
+        if not cache.startswith(_SCHEME) and not _is_cache(Path(cache, _cache_of(build.image))):
+            yield f"`{cache}` has none"
 
 
 def _cache_of(image: Image) -> str:
@@ -101,16 +101,16 @@ def _is_cache(directory: Path) -> bool:
 
 def _caches(build: Build) -> Iterator[str]:
     name = _cache_of(build.image)
-    for place in build.means.cache_from:
-        if place.startswith(_SCHEME):
-            yield f"--cache-from=type=registry,ref={place.removeprefix(_SCHEME)}:{name}"
-        elif _is_cache(Path(place, name)):  # BuildKit fails where there is none yet
-            yield f"--cache-from={_csv('type=local', f'src={Path(place, name)}')}"
-    for place in build.means.cache_to:
-        if place.startswith(_SCHEME):
-            target = f"type=registry,ref={place.removeprefix(_SCHEME)}:{name},image-manifest=true"
+    for cache in build.means.cache_from:
+        if cache.startswith(_SCHEME):
+            yield f"--cache-from=type=registry,ref={cache.removeprefix(_SCHEME)}:{name}"
+        elif _is_cache(Path(cache, name)):  # BuildKit fails where there is none yet
+            yield f"--cache-from={_csv('type=local', f'src={Path(cache, name)}')}"
+    for cache in build.means.cache_to:
+        if cache.startswith(_SCHEME):
+            target = f"type=registry,ref={cache.removeprefix(_SCHEME)}:{name},image-manifest=true"
         else:
-            target = _csv("type=local", f"dest={Path(place, name)}")
+            target = _csv("type=local", f"dest={Path(cache, name)}")
         yield f"--cache-to={target},mode=max,oci-mediatypes=true,compression=zstd"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console
 from envmatrix.engine import docker_client
 from envmatrix.machine.cache import exclusive
+from envmatrix.machine.processes import complete
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Local
 
@@ -44,7 +44,7 @@ def local_images(references: Sequence[str]) -> dict[str, Local]:
 def _inspect(references: Sequence[str]) -> dict[str, Local]:
     command = ["docker", "image", "inspect", f"--format={_FORMAT}", *references]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = complete(command)
     except FileNotFoundError as error:
         raise docker_client.missing_program() from error
     errors = [line for line in done.stderr.splitlines() if line and "No such image" not in line]

@@ -26,7 +26,7 @@ def run(
     """Return the stdout of `command`, given `stdin`; raise `failing` with the end of its stderr
     where it is missing, fails or takes longer than `seconds`."""
     try:
-        done = _run(command, environment, stdin, seconds)
+        done = complete(command, environment, stdin, seconds)
     except FileNotFoundError as error:
         raise failing(
             f"`{command[0]}` is missing", hint=hint or "see `envmatrix doctor`"
@@ -45,13 +45,14 @@ def run(
     return done.stdout
 
 
-def _run(
+def complete(
     command: Sequence[str],
-    environment: Mapping[str, str] | None,
-    stdin: str,
-    seconds: float | None,
+    environment: Mapping[str, str] | None = None,
+    stdin: str = "",
+    seconds: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run in its own session: nothing prompts on the terminal, and child processes end with it."""
+    """Run `command` to its end, whatever its exit code, in a session of its own: nothing prompts on
+    the terminal, and child processes end with it."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

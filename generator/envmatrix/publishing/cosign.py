@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from envmatrix.engine.transfer import absence_message
 from envmatrix.errors import Absent, ConfigurationError, EnvmatrixError, LookupFailed, Problem
+from envmatrix.machine.processes import complete
 from envmatrix.matrix.model import Signer
 from envmatrix.registry.client import is_loopback, open_registry
 
@@ -115,16 +116,9 @@ class Cosign:
         """Run `cosign`; the last of `arguments` is an image."""
         host = arguments[-1].partition("/")[0]
         loopback = ["--allow-http-registry", "--allow-insecure-registry"]
+        command = ["cosign", verb, *(loopback if is_loopback(host) else []), *arguments]
         try:
-            return subprocess.run(
-                ["cosign", verb, *(loopback if is_loopback(host) else []), *arguments],
-                env={**os.environ, "COSIGN_EXPERIMENTAL": "1"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-            )
+            return complete(command, {**os.environ, "COSIGN_EXPERIMENTAL": "1"})
         except FileNotFoundError as error:
             raise EnvmatrixError("`cosign` is missing", hint=_HINT) from error
 

@@ -202,8 +202,8 @@ class Registry:
             self._retry(upload)
 
     def _upload(self, digest: str, content: bytes | IO[bytes], size: int | None = None) -> None:
-        place = self._once("POST", f"{self._root()}/blobs/uploads/").headers["Location"]
-        url = httpx.URL(f"{self._root()}/").join(place).copy_merge_params({"digest": digest})
+        location = self._once("POST", f"{self._root()}/blobs/uploads/").headers["Location"]
+        url = httpx.URL(f"{self._root()}/").join(location).copy_merge_params({"digest": digest})
         headers = {} if size is None else {"Content-Length": str(size)}
         self._once("PUT", url, content=content, headers=headers)
 

@@ -28,26 +28,28 @@ class GoneFile:
 
 @dataclass
 class FailedAttempts:
-    """Failed attempts: URLs, each with its error."""
+    """Locations, empty where unknown, each with the error of the attempt to download from it."""
 
-    places: list[str] = field(default_factory=list)
-    errors: list[Exception] = field(default_factory=list)
+    rows: list[tuple[str, Exception]] = field(default_factory=list)
 
-    def add(self, place: str, error: Exception) -> None:
-        self.places.append(place)
-        self.errors.append(error)
+    def add(self, location: str, error: Exception) -> None:
+        self.rows.append((location, error))
+
+    @property
+    def errors(self) -> tuple[Exception, ...]:
+        return tuple(error for _, error in self.rows)
 
     @property
     def details(self) -> tuple[str, ...]:
-        rows = zip(self.places, self.errors, strict=True)
         return tuple(
-            f"{place}: {message_of(error)}" if place else message_of(error) for place, error in rows
+            f"{location}: {message_of(error)}" if location else message_of(error)
+            for location, error in self.rows
         )
 
     @property
     def directories(self) -> tuple[str, ...]:
-        """The directories of the URLs."""
-        return tuple(place.rpartition("/")[0] or place for place in self.places if place)
+        """The directories of the locations."""
+        return tuple(url.rpartition("/")[0] or url for url, _ in self.rows if url)
 
     def end(self, artifact: Artifact) -> GoneFile:
         """Return the file as gone; LookupFailed where a server that may have it did not answer."""
@@ -75,8 +77,8 @@ def all_gone(gone: Sequence[GoneFile], offered: Callable[[Artifact], str]) -> Ab
         now = offered(artifact)
         offer = f"; {now} is offered now" if now else ""
         details.append(f"`{artifact.name}` {artifact.version}{offer}")
-    places = dict.fromkeys(place for file in files for place in file.attempts.directories)
-    details += [f"looked for in {place}" for place in [*places][:_SHOWN]]
+    locations = dict.fromkeys(location for file in files for location in file.attempts.directories)
+    details += [f"looked for in {location}" for location in [*locations][:_SHOWN]]
     return Absent(
         f"no server has {len(files)} files of the lock any more",
         details=details,

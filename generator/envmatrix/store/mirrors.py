@@ -109,28 +109,28 @@ def _descriptor(content: Content) -> Mapping[str, object]:
 
 
 @contextmanager
-def mirror_at(place: str) -> Iterator[WritableMirror]:
-    """Yield the mirror at `place`: a directory, or `oci://` and a repository."""
-    if place.startswith(SCHEME):
-        repository = place.removeprefix(SCHEME)
+def open_mirror(location: str) -> Iterator[WritableMirror]:
+    """Yield the mirror at `location`: a directory, or `oci://` and a repository."""
+    if location.startswith(SCHEME):
+        repository = location.removeprefix(SCHEME)
         if "/" not in repository.strip("/"):
             hint = f"write `{SCHEME}registry.example/team/files`"
-            raise ConfigurationError(Problem(f"`{place}` names no repository", hint=hint))
+            raise ConfigurationError(Problem(f"`{location}` names no repository", hint=hint))
         with open_registry(repository) as client:
             yield RegistryMirror(client)
     else:
-        yield DirectoryMirror(Path(place).expanduser())
+        yield DirectoryMirror(Path(location).expanduser())
 
 
 @contextmanager
 def mirror_of_user() -> Iterator[Mirror | None]:
     """Yield the mirror of $ENVMATRIX_MIRROR, else of the user's configuration, if any."""
-    place = os.environ.get("ENVMATRIX_MIRROR") or configured_mirror(user_configuration())
-    if place is None:
+    location = os.environ.get("ENVMATRIX_MIRROR") or configured_mirror(user_configuration())
+    if location is None:
         yield None
         return
-    if not place.startswith(SCHEME) and not Path(place).expanduser().is_dir():
+    if not location.startswith(SCHEME) and not Path(location).expanduser().is_dir():
         hint = f"it is what $ENVMATRIX_MIRROR or `mirror` in `{user_configuration()}` names"
-        raise ConfigurationError(Problem(f"the mirror `{place}` is no directory", hint=hint))
-    with mirror_at(place) as mirror:
+        raise ConfigurationError(Problem(f"the mirror `{location}` is no directory", hint=hint))
+    with open_mirror(location) as mirror:
         yield mirror

@@ -111,25 +111,25 @@ class _Links(dict[Name, str]):
 
     def _is_inside(self, name: Name, target: str, top: Name) -> bool:
         """Return whether a link, followed like the kernel through the others, stays below `top`."""
-        place, ahead = list(name[:-1]), target.split("/")[::-1]
+        path, rest = list(name[:-1]), target.split("/")[::-1]
         followed = 0
-        while ahead:
+        while rest:
             self._steps += 1
             if self._steps > _MOST_STEPS:
                 raise BadArchive("its links lead through each other too often")
-            part = ahead.pop()
+            part = rest.pop()
             if part == "..":
-                if len(place) <= len(top):
+                if len(path) <= len(top):
                     return False
-                place.pop()
+                path.pop()
             elif part not in ("", "."):
-                place.append(part)
-                if (through := self.get(tuple(place))) is not None:
-                    place.pop()
+                path.append(part)
+                if (through := self.get(tuple(path))) is not None:
+                    path.pop()
                     followed += 1
                     if followed > _MOST_LINKS_FOLLOWED:  # realpath takes the rest for what it says
-                        return not ahead
-                    ahead += through.split("/")[::-1]
+                        return not rest
+                    rest += through.split("/")[::-1]
         return True
 
 
@@ -137,11 +137,11 @@ class _Tree:
     """A directory that is filled from an archive. Links are in it only at the end."""
 
     def __init__(
-        self, directory: Path, archive: Path, place: Callable[[Name], Name] = _unchanged
+        self, directory: Path, archive: Path, installed: Callable[[Name], Name] = _unchanged
     ) -> None:
         self._directory = directory
         self._archive = archive
-        self._place = place
+        self._installed = installed
         self._links = _Links()
 
     def __enter__(self) -> _Tree:
@@ -180,7 +180,7 @@ class _Tree:
         return (name,) if stat.S_ISDIR(os.lstat(name, dir_fd=self._root).st_mode) else ()
 
     def _add(self, entry: ArchiveEntry) -> None:
-        name = self._place(_name(entry.name))
+        name = self._installed(_name(entry.name))
         if not name:
             if entry.kind is not EntryKind.DIRECTORY:
                 raise BadArchive(f"{_quote(entry.name)} is no name of a file")

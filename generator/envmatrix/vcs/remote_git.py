@@ -182,10 +182,10 @@ def _check_out(repository: _Repository, commit: str, target: Path) -> Iterator[t
     shutil.rmtree(target / ".git")
     for submodule, pinned in submodules:
         yield f"{SUBMODULE}{submodule.path}", pinned
-        place = target / submodule.path.removeprefix(f"{repository.path}/")
-        if place.resolve() != target.resolve() / place.relative_to(target):
+        directory = target / submodule.path.removeprefix(f"{repository.path}/")
+        if directory.resolve() != target.resolve() / directory.relative_to(target):
             raise LookupFailed(f"{submodule} is a link or lies behind one")
-        yield from _check_out(submodule, pinned, place)
+        yield from _check_out(submodule, pinned, directory)
 
 
 def _fetch(repository: _Repository, commit: str, target: Path) -> None:
@@ -306,10 +306,10 @@ def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> No
                 details=error.details,
                 hint=error.hint,
             ) from error
-        place = _LFS_DIRECTORY.search(environment)
+        lfs = _LFS_DIRECTORY.search(environment)
         for name, pointer in pointers.items():
             sha256 = pointer.sha256
-            file = Path(place[1] if place else "", sha256[:2], sha256[2:4], sha256)
+            file = Path(lfs[1] if lfs else "", sha256[:2], sha256[2:4], sha256)
             if not file.is_file() or sha256_of(file) != sha256:
                 raise LookupFailed(f"`{name}` of {repository} is not what its git LFS pointer says")
             tree.copy(file, name, mode=pointer.mode)

@@ -9,12 +9,12 @@ import filecmp
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from envmatrix.errors import LookupFailed
+from envmatrix.files import new_directory
 from envmatrix.lock.libraries import CHANGELIST, COMMIT, SUBMODULE
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.machine.cache import exclusive
@@ -41,9 +41,9 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
     """Return the directory of a locked source, fetched if missing; its artifacts are in the store
     already."""
     request = source.request
-    place, version = request.packages
+    location, revision = request.packages
     if request.resolver == "git":
-        checkout = _checkout_directory(cache, place, source.versions[COMMIT])
+        checkout = _checkout_directory(cache, location, source.versions[COMMIT])
         _check_submodules(source, json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
         return checkout / "tree"
     if request.resolver == "perforce":
@@ -51,7 +51,7 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
         return _cached_directory(
             cache,
             f"perforce-{changelist}",
-            lambda target: perforce.sync(place, version, changelist, target),
+            lambda target: perforce.sync(location, revision, changelist, target),
         )
     digest = hashlib.sha256(
         " ".join(artifact.sha256 for artifact in source.artifacts).encode()
@@ -100,18 +100,11 @@ def unpack_wheels(files: Sequence[Path], target: Path) -> None:
 def _cached_directory(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     """Return the directory `name` of the cache, made by the first process that needs it."""
     directory = cache / "sources" / name
-    if directory.is_dir():
-        return directory
-    with exclusive(cache / "sources" / f"{name}.lock"):
-        if directory.is_dir():
-            return directory
-        scratch = directory.with_name(f"{name}.part")
-        shutil.rmtree(scratch, ignore_errors=True)
-        try:
-            make(scratch)
-            scratch.rename(directory)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    if not directory.is_dir():
+        with exclusive(cache / "sources" / f"{name}.lock"):
+            if not directory.is_dir():
+                with new_directory(directory) as scratch:
+                    make(scratch)
     return directory
 
 
