@@ -14,7 +14,7 @@ from envmatrix.lock.requests import drift
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.plan.matrix_diff import State
-from envmatrix.vcs.git import check_out
+from envmatrix.vcs.git import export_files
 
 
 def states(workspace: Workspace, revision: str, console: Console) -> tuple[State, State]:
@@ -34,7 +34,7 @@ def _committed(root: Path, revision: str) -> State:
     files = (MATRIX, OVERLAYS, FLAVOURS, FILE)
     with TemporaryDirectory(prefix="envmatrix-diff-") as scratch:
         directory = Path(scratch)
-        check_out(root, revision, files, directory)
+        export_files(root, revision, files, directory)
         try:
             return State(load_matrix(directory), load(directory))
         except ConfigurationError as error:

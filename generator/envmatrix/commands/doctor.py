@@ -13,7 +13,7 @@ from textwrap import indent
 import click
 
 from envmatrix.console import Console, output, output_json
-from envmatrix.doctor.diagnosis import Finding, RepairStep, diagnose, plan_fixes
+from envmatrix.doctor.diagnosis import HostCheck, RepairStep, diagnose, plan_fixes
 from envmatrix.errors import EngineError
 from envmatrix.machine import host
 from envmatrix.machine.host import HostFacts
@@ -64,18 +64,18 @@ def _repair() -> HostFacts:
     return _facts()
 
 
-def _require(findings: Sequence[Finding]) -> None:
+def _require(findings: Sequence[HostCheck]) -> None:
     missing = [finding for finding in findings if finding.required and not finding.ok]
     if missing:
         summary = ", ".join(f"`{finding.name}` {finding.message}" for finding in missing)
         raise EngineError(f"this machine cannot build images: {summary}", hint=missing[0].hint)
 
 
-def _table(findings: Sequence[Finding]) -> str:
+def _table(findings: Sequence[HostCheck]) -> str:
     return "\n".join(line for finding in findings for line in _rows(finding))
 
 
-def _rows(finding: Finding) -> tuple[str, ...]:
+def _rows(finding: HostCheck) -> tuple[str, ...]:
     state = "ok" if finding.ok else "missing" if finding.required else "optional"
     row = f"{state:<9} {finding.name:<16} {finding.message}"
     return (row, f"{'':<26} hint: {finding.hint}") if finding.hint else (row,)
@@ -86,7 +86,7 @@ def _shown(step: RepairStep) -> str:
     return f"{step.words}\n    $ {shlex.join(step.argv)}\n{text}".rstrip()
 
 
-def _json(findings: Sequence[Finding], steps: Sequence[RepairStep]) -> str:
+def _json(findings: Sequence[HostCheck], steps: Sequence[RepairStep]) -> str:
     shown = [
         {"name": f.name, "ok": f.ok, "required": f.required, "message": f.message, "hint": f.hint}
         for f in findings

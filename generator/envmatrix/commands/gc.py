@@ -20,7 +20,7 @@ from envmatrix.files import text_of
 from envmatrix.lock.model import FILE, load
 from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
 from envmatrix.plan.garbage import Thing, Used, garbage, used_by
-from envmatrix.vcs.git import check_out
+from envmatrix.vcs.git import export_files
 
 _EXCLUDED = (
     "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
@@ -100,7 +100,7 @@ def _used(roots: Iterable[Path]) -> Used:
 
 def _used_at(root: Path, revision: str) -> Used:
     with TemporaryDirectory(prefix="envmatrix-") as scratch:
-        check_out(root, revision, [FILE, DOCKERFILES], Path(scratch))
+        export_files(root, revision, [FILE, DOCKERFILES], Path(scratch))
         return _used_in(Path(scratch))
 
 
@@ -113,7 +113,7 @@ def _used_in(root: Path) -> Used:
         lock,
         texts,
         [context_name(package_set.artifacts) for package_set in package_sets],
-        [bases.identity(base, lock.epoch) for base in package_sets if base.diff_id],
+        [bases.base_identity(base, lock.epoch) for base in package_sets if base.diff_id],
     )
 
 

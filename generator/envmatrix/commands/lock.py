@@ -31,7 +31,13 @@ from envmatrix.machine.processes import run
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, index_entry, index_files, measure_download, read
+from envmatrix.store.downloads import (
+    Fetcher,
+    fetch_bytes,
+    index_entry,
+    index_files,
+    measure_download,
+)
 from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.unfinished_locks import UnfinishedLock
 from envmatrix.vcs import source_trees
@@ -108,13 +114,13 @@ def command(
             return index_entry(client, origins.pypi_indexes, artifact)
 
         pip = Pip(lambda argv: run(argv, failing=LookupFailed), look_up)
-        redist = Redist(lambda path: read(client, origins.nvidia, path))
+        redist = Redist(lambda path: fetch_bytes(client, origins.nvidia, path))
         nvidia_apt = NvidiaApt(
             Path(apt),
             matrix.facts.nvidia_repositories,
             origins.nvidia[0],
             origins.nvidia_keyring,
-            lambda path: read(client, origins.nvidia[:1], path),
+            lambda path: fetch_bytes(client, origins.nvidia[:1], path),
             on_host,
             redist.versions,
         )
@@ -123,7 +129,7 @@ def command(
             matrix.facts.nvidia_repositories,
             origins.nvidia[0],
             origins.nvidia_keyring,
-            lambda path: read(client, origins.nvidia[:1], path),
+            lambda path: fetch_bytes(client, origins.nvidia[:1], path),
             redist.versions,
         )
         libraries = Libraries(

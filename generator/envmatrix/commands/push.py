@@ -52,7 +52,7 @@ def command(
     machine; `images.lock.json` lists them by digest. A bill of materials and a provenance
     statement are published with each image.
     """
-    from envmatrix.publishing.attestations import Accompaniment, build_metadata
+    from envmatrix.publishing.attestations import AttestationPublisher, build_metadata
     from envmatrix.publishing.publisher import Publisher
     from envmatrix.registry.client import open_registry
 
@@ -64,7 +64,7 @@ def command(
     inputs = workspace.plan(workspace.images_of_hosts(patterns))
     indexes = indexes_of(inputs)
     with docker_client.connect() as client, open_registry(repository) as remote:
-        accompaniment = Accompaniment(
+        attestations = AttestationPublisher(
             remote,
             workspace.environments(image.image.environment for image in inputs),
             workspace.lock,
@@ -72,7 +72,7 @@ def command(
             cosign,
         )
         publisher = Publisher(
-            client, remote, cache_directory(), Made.of_user(), accompaniment.publish, console
+            client, remote, cache_directory(), Made.of_user(), attestations.publish, console
         )
         survey = publisher.survey(indexes)
         if dry_run:

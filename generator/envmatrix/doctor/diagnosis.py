@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from envmatrix.engine.error_texts import JOIN_GROUP, refuses_user
 from envmatrix.facts.model import load_facts
+from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
 from envmatrix.machine.host import (
     BINFMT,
     DAEMON_CONFIGURATION,
@@ -19,6 +19,7 @@ from envmatrix.machine.host import (
     ID_PACKAGE,
     Engine,
     HostFacts,
+    emulation_handler,
     foreign_to,
 )
 
@@ -34,13 +35,15 @@ _GIVE_IDS = "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-16553
 
 APT_SOURCE = "/etc/apt/sources.list.d/envmatrix-engine.sources"
 APT_PREFERENCES = "/etc/apt/preferences.d/envmatrix-engine"
+# Debian 12 takes its engine from the next release.
+_NEWER_SUITE = "trixie"
 PINS = f"""\
 Package: *
-Pin: release n=trixie
+Pin: release n={_NEWER_SUITE}
 Pin-Priority: -10
 
 Package: {" ".join(NEWER_PACKAGES)}
-Pin: release n=trixie
+Pin: release n={_NEWER_SUITE}
 Pin-Priority: 900
 """
 
@@ -66,7 +69,7 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HostCheck:
     name: str
     ok: bool
     message: str
@@ -75,7 +78,7 @@ class Finding:
     fix: Fix | None = None
 
 
-def diagnose(facts: HostFacts) -> tuple[Finding, ...]:
+def diagnose(facts: HostFacts) -> tuple[HostCheck, ...]:
     findings = [_client(facts), _buildx(facts), _engine(facts)]
     if facts.docker.engine:
         findings += [_image_store(facts.docker.engine), _cdi(facts.docker.engine)]
@@ -95,7 +98,7 @@ def plan_fixes(facts: HostFacts) -> tuple[RepairStep, ...]:
     )
 
 
-def _with_remedy(facts: HostFacts, finding: Finding) -> Finding:
+def _with_remedy(facts: HostFacts, finding: HostCheck) -> HostCheck:
     """Keep a fix only where it can be applied; else the hint says what to do by hand."""
     if finding.fix is None or (finding.fix.packages and not facts.can_install):
         return replace(finding, fix=None)
@@ -104,10 +107,10 @@ def _with_remedy(facts: HostFacts, finding: Finding) -> Finding:
     return replace(finding, hint="run `envmatrix doctor --fix`")
 
 
-def _client(facts: HostFacts) -> Finding:
+def _client(facts: HostFacts) -> HostCheck:
     if facts.docker.client:
-        return Finding("docker client", True, f"{facts.docker.client} ({facts.clients[0]})")
-    return Finding(
+        return HostCheck("docker client", True, f"{facts.docker.client} ({facts.clients[0]})")
+    return HostCheck(
         "docker client",
         False,
         "not installed",
@@ -116,25 +119,25 @@ def _client(facts: HostFacts) -> Finding:
     )
 
 
-def _buildx(facts: HostFacts) -> Finding:
+def _buildx(facts: HostFacts) -> HostCheck:
     version, hint = facts.docker.buildx, f"install Docker buildx {MINIMUM_BUILDX} or newer"
     if version:
         return _check_version("buildx", version, MINIMUM_BUILDX, hint)
     if facts.docker.client and facts.has_buildx_plugin:
         message = f"installed, but `{facts.clients[0]}` does not find it"
         hint = "remove that client, or put a newer one before it on PATH"
-        return Finding("buildx", False, message, hint)
-    return Finding("buildx", False, "not installed", hint, fix=Fix(packages=CLIENT_PACKAGES))
+        return HostCheck("buildx", False, message, hint)
+    return HostCheck("buildx", False, "not installed", hint, fix=Fix(packages=CLIENT_PACKAGES))
 
 
-def _engine(facts: HostFacts) -> Finding:
+def _engine(facts: HostFacts) -> HostCheck:
     upgrade = f"install Docker Engine {MINIMUM_ENGINE} or newer"
     if engine := facts.docker.engine:
         return _check_version("engine", engine.version, MINIMUM_ENGINE, upgrade)
     if message_and_hint := _unusable(facts):
-        return Finding("engine", False, *message_and_hint)
+        return HostCheck("engine", False, *message_and_hint)
     message = "not running" if facts.dockerd else "not installed"
-    return Finding("engine", False, message, hint=upgrade, fix=_engine_fix(facts))
+    return HostCheck("engine", False, message, hint=upgrade, fix=_engine_fix(facts))
 
 
 def _unusable(facts: HostFacts) -> tuple[str, str] | None:
@@ -159,65 +162,65 @@ def _engine_fix(facts: HostFacts) -> Fix:
     )
 
 
-def _image_store(engine: Engine) -> Finding:
+def _image_store(engine: Engine) -> HostCheck:
     if engine.has_containerd_store:
-        return Finding("image store", True, "containerd")
+        return HostCheck("image store", True, "containerd")
     hint = _enable_feature("containerd-snapshotter")
-    return Finding("image store", False, "the engine does not use containerd's", hint)
+    return HostCheck("image store", False, "the engine does not use containerd's", hint)
 
 
-def _cdi(engine: Engine) -> Finding:
+def _cdi(engine: Engine) -> HostCheck:
     message = "enabled" if engine.has_cdi else "not enabled: no GPU reaches a container this way"
     hint = "" if engine.has_cdi else _enable_feature("cdi")
-    return Finding("device interface", engine.has_cdi, message, hint, required=False)
+    return HostCheck("device interface", engine.has_cdi, message, hint, required=False)
 
 
 def _enable_feature(name: str) -> str:
     return f'set `{{"features": {{"{name}": true}}}}` in {DAEMON_CONFIGURATION} and restart it'
 
 
-def _program(facts: HostFacts, name: str) -> Finding:
+def _program(facts: HostFacts, name: str) -> HostCheck:
     if name in facts.programs:
-        return Finding(name, True, "installed", required=False)
+        return HostCheck(name, True, "installed", required=False)
     message = "not installed: only bases from a registry can be used"
-    return Finding(name, False, message, f"install {name}", False, Fix(packages=(name,)))
+    return HostCheck(name, False, message, f"install {name}", False, Fix(packages=(name,)))
 
 
-def _subordinate_ids(facts: HostFacts) -> Iterator[Finding]:
+def _subordinate_ids(facts: HostFacts) -> Iterator[HostCheck]:
     """Check the prerequisites of mmdebstrap for users other than root."""
     if facts.privilege == "root":
         return
     message = "not installed: without root only bases from a registry can be used"
     if "newuidmap" not in facts.programs:
         fix = Fix(packages=(ID_PACKAGE,))
-        yield Finding(ID_PACKAGE, False, message, f"install {ID_PACKAGE}", False, fix)
+        yield HostCheck(ID_PACKAGE, False, message, f"install {ID_PACKAGE}", False, fix)
     elif not facts.has_subordinate_ids:
         message = "this user has no 65536 ids in /etc/subuid and /etc/subgid: no base can be made"
-        yield Finding(ID_PACKAGE, False, message, f"run `{_GIVE_IDS}`", required=False)
+        yield HostCheck(ID_PACKAGE, False, message, f"run `{_GIVE_IDS}`", required=False)
     else:
-        yield Finding(ID_PACKAGE, True, "installed", required=False)
+        yield HostCheck(ID_PACKAGE, True, "installed", required=False)
 
 
-def _emulation(facts: HostFacts) -> Iterator[Finding]:
+def _emulation(facts: HostFacts) -> Iterator[HostCheck]:
     foreign = foreign_to(facts.architecture)
     if foreign is None:
         return
     if facts.emulation is None:
         message = f"{foreign} programs do not run here"
         hint = f"install and register qemu-user-static for {foreign}"
-        yield Finding("emulation", False, message, hint, False, _emulation_fix(facts, foreign))
+        yield HostCheck("emulation", False, message, hint, False, _emulation_fix(facts, foreign))
     elif "F" not in facts.emulation:
         message = f"{foreign} programs do not run in containers: registered without flag F"
-        hint = f"register {BINFMT}/qemu-{foreign} again with flag F"
-        yield Finding("emulation", False, message, hint, required=False)
+        hint = f"register {emulation_handler(foreign)} again with flag F"
+        yield HostCheck("emulation", False, message, hint, required=False)
     else:
-        yield Finding("emulation", True, foreign, required=False)
+        yield HostCheck("emulation", True, foreign, required=False)
 
 
-def _check_version(name: str, version: str, minimum: str, hint: str) -> Finding:
+def _check_version(name: str, version: str, minimum: str, hint: str) -> HostCheck:
     if _at_least(version, minimum):
-        return Finding(name, True, version)
-    return Finding(name, False, f"{version} is older than {minimum}", hint)
+        return HostCheck(name, True, version)
+    return HostCheck(name, False, f"{version} is older than {minimum}", hint)
 
 
 def _at_least(version: str, minimum: str) -> bool:
@@ -232,7 +235,7 @@ def _installation(facts: HostFacts, packages: tuple[str, ...]) -> Iterator[Repai
     newer = facts.os_release == 12 and not set(packages).isdisjoint(NEWER_PACKAGES)
     if newer:
         yield _write(facts, APT_PREFERENCES, PINS)
-        yield _write(facts, APT_SOURCE, _trixie(facts.mirror))
+        yield _write(facts, APT_SOURCE, _newer_source(facts.mirror))
     apt = (*facts.as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q")
     options = ("-y", "--no-remove", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300")
     yield RepairStep("updating apt's package lists", (*apt, "update"))
@@ -241,9 +244,9 @@ def _installation(facts: HostFacts, packages: tuple[str, ...]) -> Iterator[Repai
     yield RepairStep(words, (*apt, "install", *options, *packages))
 
 
-def _trixie(mirror: str | None) -> str:
+def _newer_source(mirror: str | None) -> str:
     keyring = load_facts().distributions["debian"].keyring
-    lines = ("Types: deb", f"URIs: {mirror}", "Suites: trixie", "Components: main")
+    lines = ("Types: deb", f"URIs: {mirror}", f"Suites: {_NEWER_SUITE}", "Components: main")
     return "\n".join((*lines, f"Signed-By: {keyring}", ""))
 
 
@@ -276,7 +279,7 @@ def _emulation_fix(facts: HostFacts, foreign: str) -> Fix:
             RepairStep(
                 f"registering QEMU for {foreign}",
                 (*facts.as_root, *write),
-                unless=f"{BINFMT}/qemu-{foreign}",
+                unless=str(emulation_handler(foreign)),
             ),
         ),
     )

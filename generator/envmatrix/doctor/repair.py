@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.doctor.diagnosis import RepairStep
-from envmatrix.engine.error_texts import refuses_user
 from envmatrix.errors import EngineError
+from envmatrix.machine.error_texts import refuses_user
 from envmatrix.machine.host import daemon_pid, docker_info, root_path
 
 START_SECONDS = 60

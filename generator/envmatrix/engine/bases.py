@@ -26,7 +26,7 @@ from envmatrix.facts.targets import MACHINES
 from envmatrix.files import new_directory
 from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.machine.cache import exclusive
-from envmatrix.machine.host import BINFMT, ID_PACKAGE
+from envmatrix.machine.host import ID_PACKAGE, emulation_handler
 from envmatrix.machine.processes import run
 from envmatrix.store.artifacts import Store, link_or_copy, sha256_of
 from envmatrix.store.downloads import Mirror
@@ -94,7 +94,7 @@ def base_layout(
     Raises EngineError where mmdebstrap is missing or fails, and where the result is not the
     one that the lock names.
     """
-    directory = cache / "bases" / identity(package_set, epoch)
+    directory = cache / "bases" / base_identity(package_set, epoch)
     with exclusive(directory.with_suffix(".lock")):
         if not (directory / "index.json").is_file():
             request = package_set.request
@@ -117,7 +117,7 @@ def base_layout(
     return layout
 
 
-def identity(package_set: PackageSet, epoch: int) -> str:
+def base_identity(package_set: PackageSet, epoch: int) -> str:
     """Return the name of the base's directory in the cache."""
     request = package_set.request
     files = [item.sha256 for item in package_set.artifacts]
@@ -200,7 +200,7 @@ def _is_without_root(error: EngineError) -> bool:
 def _foreign(arch: str) -> str:
     return (
         f"programs of {arch} have to run here: for those of another architecture "
-        f"`{BINFMT}/qemu-{MACHINES[arch].qemu}` must be registered, with flag F"
+        f"`{emulation_handler(MACHINES[arch].qemu)}` must be registered, with flag F"
     )
 
 
@@ -279,7 +279,7 @@ def _rfc3339(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def load(layout: BaseLayout, image: str, records: Made) -> None:
+def load_base(layout: BaseLayout, image: str, records: Made) -> None:
     """Load the base into the engine as `image`, and record its id in `records`."""
     before = image_store.local_images([image])
     _load(layout, image)

@@ -121,7 +121,7 @@ class Builder:
             self.cache, self.store, package_set, self.lock.epoch, self.console, self.fetcher.mirror
         )
         if self.means.builder is None:
-            bases.load(layout, base.image, self.records)
+            bases.load_base(layout, base.image, self.records)
         return layout
 
     def _run(

@@ -15,9 +15,9 @@ from typing import IO
 
 from envmatrix.engine import docker_client
 from envmatrix.engine.buildkit_progress import BuildProgress
-from envmatrix.engine.error_texts import refusal
 from envmatrix.errors import Absent, EngineError, EnvmatrixError
 from envmatrix.images.model import Image
+from envmatrix.machine.error_texts import refusal
 from envmatrix.machine.processes import run
 
 _SCHEME = "oci://"

@@ -15,8 +15,8 @@ from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
-from envmatrix.engine.error_texts import JOIN_GROUP, refuses_user
 from envmatrix.errors import EngineError
+from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
 
 if TYPE_CHECKING:
     import docker

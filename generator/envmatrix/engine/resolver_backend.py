@@ -13,7 +13,6 @@ from pathlib import Path
 from envmatrix.console import Console
 from envmatrix.engine import bases, docker_client
 from envmatrix.engine.bases import BaseLayout
-from envmatrix.engine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import Archive
@@ -25,10 +24,11 @@ from envmatrix.lock.resolution import BaseState
 from envmatrix.lock.resolvers.apt import Apt, Run
 from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
 from envmatrix.lock.resolvers.zypper import Zypper
+from envmatrix.machine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, read
+from envmatrix.store.downloads import Fetcher, fetch_bytes
 from envmatrix.store.image_ids import Made
 
 _OTHERWISE = "is the mirror reachable, and the name right?"
@@ -96,7 +96,7 @@ class LocalBackend:
             return self.apt_of_host(suite, arch).release_time
         repositories = self._repositories(suite, arch)
         return release_time(
-            repositories, lambda path: read(self.fetcher.client, [repositories.mirror], path)
+            repositories, lambda path: fetch_bytes(self.fetcher.client, [repositories.mirror], path)
         )
 
     def _repositories(self, suite: str, arch: str) -> Repositories:
@@ -127,7 +127,7 @@ class LocalBackend:
         """Return the engine's name of a base, which `base` built before; load it first."""
         if base not in self._images:
             layout, self._images[base] = self._layouts[base]
-            bases.load(layout, self._images[base], Made(self.cache / "made"))
+            bases.load_base(layout, self._images[base], Made(self.cache / "made"))
         return self._images[base]
 
     def _image(self, key: str, request: Request) -> BaseState:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from envmatrix.console import amount_of
 from envmatrix.engine.docker_client import Event, follow_events
-from envmatrix.engine.error_texts import refusal
 from envmatrix.errors import Absent, EngineError
 from envmatrix.files import write_whole
 from envmatrix.machine.cache import exclusive
+from envmatrix.machine.error_texts import refusal
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 from envmatrix.retries import retry
 

@@ -259,7 +259,7 @@ def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
-class Route(httpx.BaseTransport):
+class AccessTransport(httpx.BaseTransport):
     """A transport that sends each request by the proxy and certificates of its host."""
 
     def __init__(self, access: Access) -> None:

@@ -100,6 +100,11 @@ def foreign_to(architecture: str) -> str | None:
     return others[0] if len(others) < len(MACHINES) else None
 
 
+def emulation_handler(machine: str) -> Path:
+    """Return the kernel's file of the QEMU that is registered for a machine, by QEMU's name."""
+    return Path(BINFMT, f"qemu-{machine}")
+
+
 def root_path(environment: Mapping[str, str]) -> str:
     """Return PATH with the directories of system daemons, which a user's often lacks."""
     return f"{environment.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
@@ -129,7 +134,7 @@ def probe_host(environment: Mapping[str, str]) -> HostFacts:
         daemon_pid=daemon_pid(),
         has_daemon_configuration=Path(DAEMON_CONFIGURATION).exists(),
         programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=path)),
-        emulation=_emulation_flags(Path(BINFMT, f"qemu-{foreign}")),
+        emulation=_emulation_flags(emulation_handler(foreign)),
         has_emulation_rule=Path(EMULATION_RULE.format(foreign)).exists(),
         has_subordinate_ids=all(map(_has_subordinate_ids, SUBORDINATE_IDS)),
     )

@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx
 
 from envmatrix.errors import Absent
-from envmatrix.machine.access import Route
+from envmatrix.machine.access import AccessTransport
 from envmatrix.machine.origins import Origins
 from envmatrix.retries import retry
 
@@ -24,7 +24,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 @contextmanager
 def http_client(origins: Origins | None = None) -> Iterator[httpx.Client]:
     """Yield a client that reaches each server like apt and pip on this machine."""
-    route = Route((origins or Origins()).access)
+    route = AccessTransport((origins or Origins()).access)
     timeout = httpx.Timeout(30, connect=10)
     with httpx.Client(transport=route, timeout=timeout, follow_redirects=True) as client:
         yield client

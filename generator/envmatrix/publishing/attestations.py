@@ -22,7 +22,7 @@ from envmatrix.vcs.git import commit_of
 
 
 @dataclass(frozen=True, slots=True)
-class Accompaniment:
+class AttestationPublisher:
     """Publishes the documents of images. `environments` by name; without `cosign`, nothing is
     signed."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FOREIGN = "somebody pushed another image under its name; remove it from the registry"
 
 # Publishes what goes with an index: its images' manifests by architecture, and its own.
-Accompany = Callable[[Index, Mapping[str, Manifest], Manifest], None]
+PublishDocuments = Callable[[Index, Mapping[str, Manifest], Manifest], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Publisher:
     registry: Registry
     cache: Path
     records: Made
-    accompany: Accompany
+    publish_documents: PublishDocuments
     console: Console
 
     def survey(self, indexes: Sequence[Index]) -> Survey:
@@ -107,7 +107,7 @@ class Publisher:
             self.registry.put_manifest(index.tag, published)
             self.console.say(f"publish  {index.tag}: {', '.join(by_arch)}")
         manifests = {arch: manifest for arch, (_, manifest) in parts.items()}
-        self.accompany(index, manifests, published)
+        self.publish_documents(index, manifests, published)
         if self.registry.digest(index.moving_tag) != published.digest:
             self.registry.put_manifest(index.moving_tag, published)
         return PublishedIndex(

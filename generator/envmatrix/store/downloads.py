@@ -213,7 +213,7 @@ class Fetcher:
             raise Stopped
 
 
-def read(
+def fetch_bytes(
     client: httpx.Client,
     bases: Sequence[str],
     path: str,

@@ -76,7 +76,7 @@ class ArchiveEntry:
         return self.content.read(size) if self.content else b""
 
 
-def entries(file: Path) -> Iterator[ArchiveEntry]:
+def read_entries(file: Path) -> Iterator[ArchiveEntry]:
     """Yield the entries of an archive in order; each is read before the next."""
     size = file.stat().st_size
     limit = min(max(_BYTES, size * _RATIO), _MOST_BYTES)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.vcs.archive_entries import ArchiveEntry, BadArchive, EntryKind, entries
+from envmatrix.vcs.archive_entries import ArchiveEntry, BadArchive, EntryKind, read_entries
 
 Name = tuple[str, ...]
 
@@ -159,7 +159,7 @@ class _Tree:
         size = self._archive.stat().st_size
         most = min(max(_FILES, size // _BYTES_OF_A_FILE), _MOST_FILES)
         count = 0
-        for count, entry in enumerate(entries(self._archive), 1):
+        for count, entry in enumerate(read_entries(self._archive), 1):
             if count > most:
                 raise BadArchive(f"it has more than {most} files")
             self._add(entry)

@@ -12,7 +12,7 @@ from envmatrix.files import readable_text
 from envmatrix.machine.processes import run
 
 
-def check_out(root: Path, revision: str, paths: Iterable[str], target: Path) -> None:
+def export_files(root: Path, revision: str, paths: Iterable[str], target: Path) -> None:
     """Write the files below `paths` that are committed at `revision` to `target`."""
     commit = _commit(root, revision)
     names = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", *paths)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from envmatrix.confined import Area, Directory, Refused
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.libraries import COMMIT, SUBMODULE
+from envmatrix.machine.error_texts import UNREACHABLE
 from envmatrix.machine.processes import run
 from envmatrix.store.artifacts import sha256_of
 
@@ -66,8 +67,8 @@ _REFUSED = (
     r"|permission denied \(|access denied|error: 40[13]\b"
 )
 _UNREACHABLE = (
-    r"could ?n[o']t resolve|connection refused|timed out|unreachable|no route to host|proxy"
-    r"|unable to connect|(failed|could not) to? ?connect|connection (was )?(reset|closed)|too slow"
+    rf"{UNREACHABLE}|proxy|too slow"
+    r"|(failed|could not) to? ?connect|connection (was )?(reset|closed)"
 )
 _ABSENT = "is not there, or you may not read it"
 _OF_OTHER_KIND = "is of a kind that git does not take from others"

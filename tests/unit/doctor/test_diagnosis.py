@@ -5,7 +5,7 @@ import pytest
 from envmatrix.doctor.diagnosis import (
     APT_PREFERENCES,
     APT_SOURCE,
-    Finding,
+    HostCheck,
     RepairStep,
     diagnose,
     plan_fixes,
@@ -47,7 +47,7 @@ BARE = replace(
 STOPPED = replace(READY, docker=Docker("26.1.5", "0.13.1", error="Cannot connect"))
 
 
-def finding(facts: HostFacts, name: str) -> Finding:
+def finding(facts: HostFacts, name: str) -> HostCheck:
     return next(finding for finding in diagnose(facts) if finding.name == name)
 
 
@@ -191,7 +191,7 @@ def test_an_engine_that_is_there_is_never_started_again(facts: HostFacts, messag
 def test_a_stale_client_that_hides_the_plugin_is_named() -> None:
     docker = replace(READY.docker, buildx=None)
     facts = replace(READY, docker=docker, clients=("/usr/local/bin/docker", "/usr/bin/docker"))
-    assert finding(facts, "buildx") == Finding(
+    assert finding(facts, "buildx") == HostCheck(
         "buildx",
         False,
         "installed, but `/usr/local/bin/docker` does not find it",

@@ -12,7 +12,14 @@ import pytest
 from tests.loopback import Handler, serving
 
 from envmatrix.errors import LookupFailed
-from envmatrix.machine.access import Access, Login, Route, apt_settings, logins, pip_settings
+from envmatrix.machine.access import (
+    Access,
+    AccessTransport,
+    Login,
+    apt_settings,
+    logins,
+    pip_settings,
+)
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 
@@ -185,7 +192,7 @@ def test_the_client_goes_by_the_proxy_and_with_the_login() -> None:
         found = access(
             f'Acquire::http::Proxy "{proxy}";\n', urls=("http://me:secret@deb.example/debian",)
         )
-        with httpx.Client(transport=Route(found)) as client:
+        with httpx.Client(transport=AccessTransport(found)) as client:
             assert client.get("http://deb.example/debian/x").text == "ok"
             assert client.get("http://you:else@deb.example/y").text == "ok"
     assert asked == [
@@ -202,7 +209,7 @@ def basic(user: str, password: str) -> str:
 def test_a_proxy_that_is_not_supported_is_told(proxy: str) -> None:
     found = access(environment={"http_proxy": proxy})
     with (
-        httpx.Client(transport=Route(found)) as client,
+        httpx.Client(transport=AccessTransport(found)) as client,
         pytest.raises(LookupFailed, match="is not supported"),
     ):
         client.get("http://h.example")

@@ -25,7 +25,13 @@ from envmatrix.machine.access import Access
 from envmatrix.machine.origins import Origins
 from envmatrix.retries import ATTEMPTS
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, index_entry, index_files, measure_download, read
+from envmatrix.store.downloads import (
+    Fetcher,
+    fetch_bytes,
+    index_entry,
+    index_files,
+    measure_download,
+)
 
 BASES = ("http://first.example/debian", "http://second.example/debian")
 FILES = "http://files.example"
@@ -556,7 +562,7 @@ def test_a_killed_download_leaves_nothing_that_the_next_one_trusts(
 
 def reading(answer: Answer, pauses: list[float]) -> bytes:
     with httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True) as client:
-        return read(client, BASES, "cuda/redist/", pauses.append)
+        return fetch_bytes(client, BASES, "cuda/redist/", pauses.append)
 
 
 def test_a_listing_is_read_from_the_first_mirror_that_has_it() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from envmatrix.engine import image_store, resolver_backend
-from envmatrix.engine.error_texts import JOIN_GROUP, refusal, refuses_user
 from envmatrix.errors import EngineError, LookupFailed
+from envmatrix.machine.error_texts import JOIN_GROUP, refusal, refuses_user
 
 SOCKET = (
     "permission denied while trying to connect to the Docker daemon socket at "

@@ -1,5 +1,5 @@
-"""Classification of the error messages of apt, Docker and BuildKit: absent, login needed, or server
-unreachable; and of Docker where the engine refuses this user."""
+"""Classification of the error messages of programs: of apt, Docker and BuildKit where a server is
+unreachable, needs a login or lacks something, and of Docker where the engine refuses this user."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ Refusal = Literal["absent", "login", "unreachable"]
 # The remedy where the engine refuses a user.
 JOIN_GROUP = "run `sudo usermod -aG docker $USER` and log in again"
 
+UNREACHABLE = (
+    r"could ?n[o']t (resolve|connect)|unable to connect|temporary failure|no such host"
+    r"|connection (refused|reset|timed out)|unreachable|no route to host|timeout|timed out"
+    r"|deadline exceeded"
+)
+
 # The first match counts: a registry says of a private image that it may not exist.
 _WORDS: Mapping[Refusal, str] = {
     "login": r"(?<!permission )denied|unauthorized|authentication",
-    "unreachable": r"could ?n[o']t (resolve|connect)|unable to connect|temporary failure"
-    r"|no such host|connection (refused|reset|timed out)|unreachable|no route to host|timeout"
-    r"|timed out|deadline exceeded",
+    "unreachable": UNREACHABLE,
     "absent": r"\b(404|410) +(not found|gone)\b|(status|error|code):? (404|410)\b"
     r"|(manifest|name) unknown|resolve .*not found|does not have a release file",
 }
