@@ -25,20 +25,15 @@ from envmatrix.lock.resolvers.pip import Pip
 from envmatrix.lock.resolvers.redist import Redist
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.host import host_arch
-from envmatrix.machine.http import http_client
+from envmatrix.machine.http import fetch_bytes, http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import (
-    Fetcher,
-    fetch_bytes,
-    index_entry,
-    index_files,
-    measure_download,
-)
+from envmatrix.store.downloads import Fetcher, measure_download
 from envmatrix.store.mirrors import mirror_of_user
+from envmatrix.store.package_index import index_entry, index_files
 from envmatrix.store.unfinished_locks import UnfinishedLock
 from envmatrix.vcs import source_trees
 

@@ -20,7 +20,8 @@ from envmatrix.machine.host import host_arch
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, index_files
+from envmatrix.store.downloads import Fetcher
+from envmatrix.store.package_index import index_files
 
 _MOST_NAMED = 3
 

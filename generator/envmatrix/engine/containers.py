@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,6 +73,12 @@ class Limits:
     memory: int | None = None
     free_disk: int | None = None
     shared_memory: int | None = None
+
+    def exceeded(self, seconds: float, free_disk: float) -> Stop | None:
+        """Return the limit that a container exceeds after `seconds` on disks with `free_disk`."""
+        if self.seconds is not None and seconds > self.seconds:
+            return "timeout"
+        return "disk" if self.free_disk is not None and free_disk < self.free_disk else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,18 +236,16 @@ def _watch(container: Container, spec: ContainerSpec) -> Iterator[_Stopped]:
     done = threading.Event()
     limits = spec.limits
     written = [str(mount.source) for mount in spec.mounts if not mount.read_only]
+    disks = written if limits.free_disk is not None else ()
     wake = docker_client.waker_of_main_thread()
 
     def watch() -> None:
         started = time.monotonic()
         while not done.wait(_LOOK_SECONDS):
             wake()
-            if limits.seconds is not None and time.monotonic() - started > limits.seconds:
-                stopped.stop("timeout")
-            elif limits.free_disk is not None and any(
-                shutil.disk_usage(directory).free < limits.free_disk for directory in written
-            ):
-                stopped.stop("disk")
+            free = min((shutil.disk_usage(directory).free for directory in disks), default=inf)
+            if reason := limits.exceeded(time.monotonic() - started, free):
+                stopped.stop(reason)
             if stopped.reason:
                 return
 

@@ -25,10 +25,11 @@ from envmatrix.lock.resolvers.apt import Apt, Run
 from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
 from envmatrix.lock.resolvers.zypper import Zypper
 from envmatrix.machine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
+from envmatrix.machine.http import fetch_bytes
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, fetch_bytes
+from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_ids import Made
 
 _OTHERWISE = "is the mirror reachable, and the name right?"

@@ -1,15 +1,18 @@
-"""Requests to servers: the client, which errors are worth a repetition, and what they mean."""
+"""Requests to servers: the client, which errors are worth a repetition, and messages for them."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import httpx
 
-from envmatrix.errors import Absent
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.machine.access import AccessTransport
+from envmatrix.machine.configuration import NVIDIA
 from envmatrix.machine.origins import Origins
 from envmatrix.retries import retry
 
@@ -19,6 +22,9 @@ GONE = frozenset({404, 410})
 _REFUSED = {401, 403, 407}
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_PAUSE_SECONDS = 60.0
+_CHUNK = 1 << 20
+# The limit of a response in memory, in bytes.
+_MOST_BYTES = 1 << 28
 
 
 @contextmanager
@@ -90,3 +96,69 @@ def hint_of(errors: Sequence[Exception]) -> str | None:
             "`pip config list` and $https_proxy"
         )
     return "the server fails: try again later" if codes - GONE else None
+
+
+class WrongContent(Exception):
+    """A location has other content than expected; another one may have the right one."""
+
+
+@dataclass
+class FailedAttempts:
+    """Locations, empty where unknown, each with the error of the attempt to download from it."""
+
+    rows: list[tuple[str, Exception]] = field(default_factory=list)
+
+    def add(self, location: str, error: Exception) -> None:
+        self.rows.append((location, error))
+
+    @property
+    def errors(self) -> tuple[Exception, ...]:
+        return tuple(error for _, error in self.rows)
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        return tuple(
+            f"{location}: {message_of(error)}" if location else message_of(error)
+            for location, error in self.rows
+        )
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories of the locations."""
+        return tuple(url.rpartition("/")[0] or url for url, _ in self.rows if url)
+
+
+def fetch_bytes(
+    client: httpx.Client,
+    bases: Sequence[str],
+    path: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bytes:
+    """Return the bytes at `path` of the first of `bases` that has it, else raise LookupFailed."""
+    failed = FailedAttempts()
+    for base in bases:
+        url = f"{base}/{path}"
+        try:
+            return retry_request(lambda: read_body(client, url)[1], sleep)  # noqa: B023
+        except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
+            failed.add(url, error)
+    if all(map(is_absence, failed.errors)):
+        hint = f"mirrors go under [mirrors] {NVIDIA} in your configuration"
+        raise Absent(f"no server has `{path}`", details=failed.details, hint=hint)
+    raise LookupFailed(
+        f"`{path}` cannot be read", details=failed.details, hint=hint_of(failed.errors)
+    )
+
+
+def read_body(
+    client: httpx.Client, url: str, *, accept: str = "*/*", most: int = _MOST_BYTES
+) -> tuple[httpx.URL, bytes]:
+    """Return the final URL and the content; WrongContent where it has more bytes than `most`."""
+    content = bytearray()
+    with client.stream("GET", url, headers={"Accept": accept}) as response:
+        response.raise_for_status()
+        for chunk in response.iter_bytes(_CHUNK):
+            content += chunk
+            if len(content) > most:
+                raise WrongContent(f"it has more than {most >> 20} MiB")
+    return response.url, bytes(content)

@@ -4,18 +4,14 @@ on how they failed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.lock.versions import DebianVersion
-from envmatrix.machine.http import hint_of, message_of
+from envmatrix.machine.http import FailedAttempts, hint_of
 
 _SHOWN = 3
-
-
-class WrongContent(Exception):
-    """A location has other content than the lock names; another one may have the right one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +22,12 @@ class GoneFile:
     attempts: FailedAttempts
 
 
-@dataclass
-class FailedAttempts:
-    """Locations, empty where unknown, each with the error of the attempt to download from it."""
-
-    rows: list[tuple[str, Exception]] = field(default_factory=list)
-
-    def add(self, location: str, error: Exception) -> None:
-        self.rows.append((location, error))
-
-    @property
-    def errors(self) -> tuple[Exception, ...]:
-        return tuple(error for _, error in self.rows)
-
-    @property
-    def details(self) -> tuple[str, ...]:
-        return tuple(
-            f"{location}: {message_of(error)}" if location else message_of(error)
-            for location, error in self.rows
-        )
-
-    @property
-    def directories(self) -> tuple[str, ...]:
-        """The directories of the locations."""
-        return tuple(url.rpartition("/")[0] or url for url, _ in self.rows if url)
-
-    def end(self, artifact: Artifact) -> GoneFile:
-        """Return the file as gone; LookupFailed where a server that may have it did not answer."""
-        if hint := hint_of(self.errors):
-            message = f"{_describe(artifact)} was not downloaded"
-            raise LookupFailed(message, details=self.details, hint=hint)
-        return GoneFile(artifact, self)
+def gone_file(artifact: Artifact, attempts: FailedAttempts) -> GoneFile:
+    """Return the file as gone; LookupFailed where a server that may have it did not answer."""
+    if hint := hint_of(attempts.errors):
+        message = f"{_describe(artifact)} was not downloaded"
+        raise LookupFailed(message, details=attempts.details, hint=hint)
+    return GoneFile(artifact, attempts)
 
 
 def all_gone(gone: Sequence[GoneFile], offered: Callable[[Artifact], str]) -> Absent:

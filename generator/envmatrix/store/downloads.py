@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, unquote
 
 import httpx
 
 from envmatrix.console import Meter
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import URL, Artifact
-from envmatrix.machine.configuration import NVIDIA, PYPI
-from envmatrix.machine.http import hint_of, is_absence, message_of, retry_request
+from envmatrix.machine.configuration import PYPI
+from envmatrix.machine.http import (
+    FailedAttempts,
+    WrongContent,
+    hint_of,
+    is_absence,
+    message_of,
+    read_body,
+    retry_request,
+)
 from envmatrix.machine.origins import Origins
 from envmatrix.parallel import run_parallel
 from envmatrix.store.artifacts import Store
-from envmatrix.store.download_failures import (
-    FailedAttempts,
-    GoneFile,
-    WrongContent,
-    all_gone,
-    newest,
-)
+from envmatrix.store.download_failures import GoneFile, all_gone, gone_file, newest
+from envmatrix.store.package_index import index_entry, index_files
 
 JOBS = 6
 _CHUNK = 1 << 20
-# Limits of responses in memory, in bytes.
-_MOST_OF_A_PAGE, _MOST_OF_A_LISTING = 1 << 28, 1 << 22
+# The limit of a directory listing in memory, in bytes.
+_MOST_OF_A_LISTING = 1 << 22
 
 
 class Mirror(Protocol):
@@ -107,7 +108,7 @@ class Fetcher:
                 else:
                     self._store.keep(artifact, partial)
                     return None
-            return failed.end(artifact)
+            return gone_file(artifact, failed)
 
     def _fetch_from_mirror(
         self,
@@ -151,7 +152,7 @@ class Fetcher:
                 return newest(file.name.split("-")[1] for file in files if file.name.count("-") > 1)
             folder = quote(artifact.path.rpartition("/")[0], safe="/~+:")
             (base, *_) = self._origins.files(artifact.origin)
-            _, page = _body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
+            _, page = read_body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
         except (LookupFailed, httpx.HTTPError, httpx.InvalidURL, WrongContent):
             return ""
         pattern = rf'href="(?:[^"]*/)?{re.escape(artifact.name)}_([^_"/]+)_[^"/]*\.deb"'
@@ -211,114 +212,6 @@ class Fetcher:
     def _check_stop(self) -> None:
         if self._stop.is_set():
             raise Stopped
-
-
-def fetch_bytes(
-    client: httpx.Client,
-    bases: Sequence[str],
-    path: str,
-    sleep: Callable[[float], None] = time.sleep,
-) -> bytes:
-    """Return the bytes at `path` of the first of `bases` that has it, else raise LookupFailed."""
-    failed = FailedAttempts()
-    for base in bases:
-        url = f"{base}/{path}"
-        try:
-            return retry_request(lambda: _body(client, url)[1], sleep)  # noqa: B023
-        except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
-            failed.add(url, error)
-    if all(map(is_absence, failed.errors)):
-        hint = f"mirrors go under [mirrors] {NVIDIA} in your configuration"
-        raise Absent(f"no server has `{path}`", details=failed.details, hint=hint)
-    raise LookupFailed(
-        f"`{path}` cannot be read", details=failed.details, hint=hint_of(failed.errors)
-    )
-
-
-def _body(
-    client: httpx.Client, url: str, *, accept: str = "*/*", most: int = _MOST_OF_A_PAGE
-) -> tuple[httpx.URL, bytes]:
-    """Return the final URL and the content; WrongContent where it has more bytes than `most`."""
-    content = bytearray()
-    with client.stream("GET", url, headers={"Accept": accept}) as response:
-        response.raise_for_status()
-        for chunk in response.iter_bytes(_CHUNK):
-            content += chunk
-            if len(content) > most:
-                raise WrongContent(f"it has more than {most >> 20} MiB")
-    return response.url, bytes(content)
-
-
-def index_files(
-    client: httpx.Client, indexes: Sequence[str], project: str
-) -> tuple[IndexFile, ...]:
-    """Return the files of a project in all `indexes`, by PyPI's JSON simple API (PEP 691, PEP 700);
-    Absent where none has the project."""
-    files, failures = _list_files(client, indexes, project)
-    if not files and failures:
-        raise _unlisted_error(project, failures)
-    return files
-
-
-def _list_files(
-    client: httpx.Client, indexes: Sequence[str], project: str
-) -> tuple[tuple[IndexFile, ...], Sequence[LookupFailed]]:
-    """Return the files of a project, and the errors of the indexes that list none."""
-    files: list[IndexFile] = []
-    failures: list[LookupFailed] = []
-    for index in indexes:
-        try:
-            files += _index_files(client, f"{index}/{project}/")
-        except LookupFailed as error:
-            failures.append(error)
-    return tuple(files), failures
-
-
-def _unlisted_error(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:
-    """Return the error for a project that no index lists, Absent where all indexes answered."""
-    for error in failures:
-        if not isinstance(error, Absent):
-            return error
-    return Absent(
-        f"the index has no project `{project}`",
-        details=[error.message for error in failures],
-        hint="is its name right? an index that has it goes into your configuration as [mirrors] "
-        "pypi-index, or into pip's",
-    )
-
-
-def _index_files(client: httpx.Client, page: str) -> Iterator[IndexFile]:
-    try:
-        url, content = _body(client, page, accept="application/vnd.pypi.simple.v1+json")
-        for file in json.loads(content)["files"]:
-            yield IndexFile(
-                str(file.get("filename", "")),
-                urljoin(str(url.copy_with(userinfo=b"")), file["url"]),
-                file.get("hashes", {}).get("sha256", ""),
-                int(file.get("size") or 0),
-                bool(file.get("yanked")),
-            )
-    except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
-        kind = Absent if is_absence(error) else LookupFailed
-        raise kind(f"{page}: {message_of(error)}", hint=hint_of([error])) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise LookupFailed(
-            f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
-        ) from error
-
-
-def index_entry(
-    client: httpx.Client, indexes: Sequence[str], artifact: Artifact
-) -> tuple[str, int]:
-    """Return URL and size in bytes of `artifact` in package indexes."""
-    files, failures = _list_files(client, indexes, artifact.name)
-    for file in files:
-        if file.sha256 == artifact.sha256:
-            return file.url, file.size
-    if failures and (not files or not all(map(is_absence, failures))):
-        raise _unlisted_error(artifact.name, failures)
-    pages = ", ".join(f"{index}/{artifact.name}/" for index in indexes)
-    raise Absent(f"{pages} lists no file with sha256 {artifact.sha256}")
 
 
 def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) -> tuple[str, int]:

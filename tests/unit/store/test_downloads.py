@@ -22,16 +22,12 @@ from tests.loopback import Handler, serving
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.machine.access import Access
+from envmatrix.machine.http import fetch_bytes
 from envmatrix.machine.origins import Origins
 from envmatrix.retries import ATTEMPTS
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import (
-    Fetcher,
-    fetch_bytes,
-    index_entry,
-    index_files,
-    measure_download,
-)
+from envmatrix.store.downloads import Fetcher, measure_download
+from envmatrix.store.package_index import index_entry, index_files
 
 BASES = ("http://first.example/debian", "http://second.example/debian")
 FILES = "http://files.example"
