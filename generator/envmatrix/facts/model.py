@@ -215,7 +215,7 @@ class Facts:
 
 @cache
 def load_facts() -> Facts:
-    """Return the facts from `envmatrix/data`."""
+    """Return the facts from `envmatrix/facts/data`."""
     cudnn = mapping("cudnn.yaml")
     families = {name: parse_family(name, row) for name, row in mapping("families.yaml").items()}
     systems = {

@@ -185,7 +185,7 @@ def _parts(rows: Mapping[str, Any]) -> Mapping[str, Recipe]:
 
 
 def _read(name: str) -> Any:
-    text = resources.files("envmatrix").joinpath("data", name).read_text("utf-8")
+    text = resources.files("envmatrix").joinpath("facts/data", name).read_text("utf-8")
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # both build only strings
     return yaml.load(text, Loader=loader)  # noqa: S506
 

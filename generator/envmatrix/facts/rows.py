@@ -10,11 +10,11 @@ from envmatrix.documents import parse_document
 
 Row = Mapping[str, str]
 
-_DATA = Path(__file__).parent.parent / "data"
+_DATA = Path(__file__).parent / "data"
 
 
 def read_data(name: str) -> object:
-    return parse_document((_DATA / name).read_bytes(), f"envmatrix/data/{name}").plain()
+    return parse_document((_DATA / name).read_bytes(), f"envmatrix/facts/data/{name}").plain()
 
 
 def mapping(name: str) -> Mapping[str, Mapping[str, object]]:

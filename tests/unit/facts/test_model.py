@@ -38,7 +38,7 @@ def rows(value: object) -> Iterator[dict[str, object]]:
 
 @pytest.mark.parametrize("name", FACT_FILES)
 def test_every_row_names_its_source(name: str) -> None:
-    content = files("envmatrix").joinpath("data", f"{name}.yaml").read_bytes()
+    content = files("envmatrix").joinpath("facts/data", f"{name}.yaml").read_bytes()
     found = list(rows(parse_document(content, name).plain()))
     assert found
     for row in found:

@@ -148,7 +148,7 @@ def test_a_patch_is_refused_where_the_image_tells_none() -> None:
 
 def test_every_component_that_can_be_listed_is_known_by_files() -> None:
     assert set(markers()) == {*load_facts().listable, "cudnn"}
-    content = resources.files("envmatrix").joinpath("data/markers.yaml").read_bytes()
+    content = resources.files("envmatrix").joinpath("facts/data/markers.yaml").read_bytes()
     rows = cast("dict[str, dict[str, str]]", parse_document(content, "markers.yaml").plain())
     assert all(row["files"] and row["ref"] for row in rows.values())
 

@@ -260,7 +260,7 @@ def test_the_packages_of_a_release_are_those_of_the_published_dockerfiles(releas
 
 def as_rpm() -> Recipes:
     """The recipes of a source of rpm packages that is like NVIDIA's of .deb packages."""
-    text = files("envmatrix").joinpath("data/components.yaml").read_text("utf-8")
+    text = files("envmatrix").joinpath("facts/data/components.yaml").read_text("utf-8")
     document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
     both = {"nvidia-apt": document["nvidia-apt"]}
     both["rpm"] = {"like": "nvidia-apt", "words": {"11.8": RPM}}
