@@ -25,8 +25,8 @@ from envmatrix.app.library_sources import source_tree
 from envmatrix.console import Console
 from envmatrix.lock.libraries import source_set
 from envmatrix.lock.model import load
+from envmatrix.matrix.library import Library
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.matrix.model import Library
 from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.buildsystems import DEPS, GRAPH
 from envmatrix.sessions.test_dependencies import (

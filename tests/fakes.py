@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 from urllib.parse import quote
 
 from packaging.requirements import Requirement
@@ -34,6 +34,7 @@ from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.resolvers.pip import Pip
 from envmatrix.lock.resolvers.redist import PLATFORMS, Redist
 from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.library import SOURCE_KINDS, LibrarySource
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 
@@ -406,3 +407,8 @@ def lock_of(
     resolver = resolver_of(FakeBackend(scratch, archive or Archive()), index)
     requests, cells = all_requests(matrix, shipped_recipes())
     return resolver.resolve(requests, cells, previous, upgrade_rule(upgrade, previous))
+
+
+def library_source(kind: str, place: str, pin: str) -> LibrarySource:
+    keys: dict[str, Any] = {kind: place, SOURCE_KINDS[kind]: pin}
+    return LibrarySource(**keys)

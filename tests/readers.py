@@ -29,7 +29,7 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.registry.client import Registry
 from envmatrix.results.journal import replay
 from envmatrix.results.records import Part, line_of
-from envmatrix.results.waiver_file import load_waivers
+from envmatrix.results.waivers import load_waivers
 from envmatrix.sessions import binaries, fatbins, junit, outcomes, steps, test_dependencies
 from envmatrix.sessions.analysis import analysers, baselines
 from envmatrix.sessions.analysis.findings import Finding

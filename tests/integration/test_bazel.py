@@ -13,8 +13,8 @@ from tests.integration.conftest import CELL, ROOT
 from envmatrix.console import Console
 from envmatrix.images.model import images_of
 from envmatrix.machine.origins import Origins
+from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.matrix.model import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.execution import Execution
 from envmatrix.sessions.runner import Runner

@@ -30,6 +30,7 @@ LAYERS = (
     "console",
     "documents",
     "suggestions",
+    "schema",
     "facts",
     "matrix",
     "machine",
@@ -58,6 +59,7 @@ PURE = {
     "lock.model",
     "lock.requests",
     "lock.resolution",
+    "schema",
     "facts",
     "images",
     "plan",
@@ -192,14 +194,14 @@ def is_into_a_file(call: ast.Call) -> bool:
 @pytest.mark.parametrize(
     ("module", "others"),
     [
-        ("sessions.registration", {"docker", "jinja2", "pydantic", "yaml"}),
-        ("commands.run", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy"}),
-        ("commands.plan", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy"}),
+        ("sessions.registration", {"docker", "jinja2", "yaml"}),
+        ("commands.run", {"docker", "httpx", "jinja2", "sqlalchemy"}),
+        ("commands.plan", {"docker", "httpx", "jinja2", "sqlalchemy"}),
         (
             "commands.run",
             {f"envmatrix.{name}" for name in ("lock.requests", "images.environments")},
         ),
-        ("cli", {"docker", "httpx", "jinja2", "pydantic", "sqlalchemy", "yaml"}),
+        ("cli", {"docker", "httpx", "jinja2", "sqlalchemy", "yaml"}),
     ],
 )
 def test_what_has_to_start_soon_loads_nothing_that_it_may_not_need(

@@ -21,10 +21,11 @@ from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
 from envmatrix.lock.model import FILE
-from envmatrix.matrix import schema
+from envmatrix.matrix import contents, library, model
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix
 from envmatrix.matrix.selection import short_names
+from envmatrix.schema.shapes import table_of
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {"build", "dist", "golden", "node_modules"}
@@ -40,20 +41,20 @@ MENTION = re.compile(r"`(envmatrix [^`]+)`")
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 
 TABLES = (
-    schema.MatrixFile,
-    schema.Axes,
-    schema.Include,
-    schema.Exclude,
-    schema.Defaults,
-    schema.Alias,
-    schema.LibraryEntry,
-    schema.LibrarySource,
-    schema.LibraryBuild,
-    schema.LibraryTest,
-    schema.Tier,
-    schema.AxisChanges,
-    schema.OverlayFile,
-    schema.FlavourFile,
+    contents.MatrixFile,
+    contents.Axes,
+    contents.Include,
+    contents.Exclude,
+    model.NameDefaults,
+    model.CellAlias,
+    library.Library,
+    library.LibrarySource,
+    library.LibraryBuild,
+    library.LibraryTest,
+    contents.Tier,
+    contents.AxisChanges,
+    contents.OverlayFile,
+    contents.FlavourFile,
 )
 
 
@@ -177,7 +178,9 @@ def test_the_readme_lists_every_exit_code() -> None:
     )
 
 
-@pytest.mark.parametrize("key", sorted({name for table in TABLES for name in table.model_fields}))
+@pytest.mark.parametrize(
+    "key", sorted({name for table in TABLES for name in table_of(table).shapes})
+)
 def test_every_key_of_the_matrix_is_documented(key: str) -> None:
     pages = (Path("docs/matrix.md"), Path("docs/libraries.md"))
     assert any(re.search(rf"`(\w+\.)?{key}\b[^`]*`", text_of(page)) for page in pages)

@@ -20,7 +20,7 @@ from envmatrix.machine import configuration
 from envmatrix.machine.access import Access
 from envmatrix.machine.origins import apt_sources
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.results.waiver_file import load_waivers
+from envmatrix.results.waivers import load_waivers
 from envmatrix.sessions.analysis.baselines import load_baseline
 from envmatrix.vcs.git import absent_submodules
 

@@ -11,8 +11,9 @@ from tests.fakes import lock_of
 
 from envmatrix.app.consumers import CONSUMERS, ConsumerRequest, files
 from envmatrix.app.workspace import Workspace
-from envmatrix.commands.generate import SCHEMAS, outputs
+from envmatrix.commands.generate import outputs
 from envmatrix.lock.model import FILE, dumps
+from envmatrix.matrix.contents import json_schemas
 from envmatrix.matrix.loading import load_matrix
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -38,7 +39,7 @@ def test_the_lock(case: Path, tmp_path: Path, *, update_golden: bool) -> None:
 def test_the_generated_files(case: Path, *, update_golden: bool) -> None:
     # The schema is the same for every repository; this one has it at its root.
     workspace = Workspace(case)
-    found = {path: text for path, text in outputs(workspace).items() if path not in SCHEMAS}
+    found = {path: text for path, text in outputs(workspace).items() if path not in json_schemas()}
     if [*workspace.published]:
         for consumer in CONSUMERS:
             found |= files(workspace, ConsumerRequest(consumer))

@@ -10,7 +10,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.model import Library
+from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
 from envmatrix.plan.matrix_diff import State, changes, library_change, source_change
 from envmatrix.sessions.test_dependencies import is_ignored, of_library

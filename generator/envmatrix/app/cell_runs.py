@@ -27,7 +27,7 @@ from envmatrix.machine.configuration import configured_trust, user_configuration
 from envmatrix.machine.host import available_memory, host_arch, processors
 from envmatrix.machine.trust import VARIABLE, TrustGroup, group_of
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.model import Library
+from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import find_cell
 from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder, record_run
@@ -127,7 +127,7 @@ class CellSession:
 
     @cached_property
     def waivers(self) -> tuple[Waiver, ...]:
-        from envmatrix.results.waiver_file import load_waivers  # pydantic
+        from envmatrix.results.waivers import load_waivers
 
         return load_waivers(self.workspace.root)
 

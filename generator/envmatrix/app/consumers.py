@@ -128,7 +128,7 @@ def _github(workspace: Workspace, request: ConsumerRequest) -> Files:
     published = {name for name, _, _ in workspace.published}
     if missing := [cell.id for cell in cells if cell.environment not in published]:
         raise _unpublished(missing)
-    host = "amd64" if registry is None or "amd64" in registry.hosts else registry.hosts[0]
+    host = "amd64" if registry is None or "amd64" in registry.platforms else registry.platforms[0]
     jobs = [github.Job(cell.id, _is_emulated(cell.arch, host)) for cell in cells]
     place = next(index.repository for _, _, index in workspace.published).partition("/")[0]
     signed = workspace.signer is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envmatrix.app.workspace import Workspace
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.model import Library
+from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
 
 

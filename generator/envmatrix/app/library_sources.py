@@ -11,7 +11,7 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
 from envmatrix.lock.model import PackageSet
 from envmatrix.machine.cache import cache_directory
-from envmatrix.matrix.model import Library
+from envmatrix.matrix.library import Library
 from envmatrix.results.records import Revision
 from envmatrix.store.artifacts import Store
 from envmatrix.vcs import source_trees
@@ -48,7 +48,7 @@ def revision(workspace: Workspace, library: Library) -> Revision:
     assert library.source is not None  # noqa: S101 -- only for locked sources
     locked = workspace.lock.sets[source_set(library)]
     versions = [artifact.version for artifact in locked.artifacts]
-    return Revision(locked.versions.get(COMMIT) or min(versions, default=library.source.version))
+    return Revision(locked.versions.get(COMMIT) or min(versions, default=library.source.pin))
 
 
 def _fetch(package_set: PackageSet, console: Console) -> PackageSet:

@@ -50,7 +50,7 @@ class Workspace:
         return self._cached("lock", self._lock_identity, self._load_lock)
 
     def _load_matrix(self) -> Matrix:
-        from envmatrix.matrix.loading import load_matrix  # pydantic
+        from envmatrix.matrix.loading import load_matrix  # not when the cache answers
 
         return load_matrix(self.root)
 
@@ -78,7 +78,7 @@ class Workspace:
         repository = os.environ.get("ENVMATRIX_REGISTRY")
         if not repository:
             return self.matrix.registry.repository if self.matrix.registry else None
-        from envmatrix.matrix.scalars import REPOSITORY  # pydantic
+        from envmatrix.matrix.scalars import REPOSITORY
 
         if not re.fullmatch(REPOSITORY, repository):
             hint = "write for example `registry.example/team/images`, without a tag"
@@ -152,7 +152,7 @@ class Workspace:
     def images_of_hosts(self, patterns: Sequence[str]) -> tuple[Image, ...]:
         """Return the images to publish: all that the registry's hosts need for the environments of
         the selected cells."""
-        hosts = self.matrix.registry.hosts if self.matrix.registry else (host_arch(),)
+        hosts = self.matrix.registry.platforms if self.matrix.registry else (host_arch(),)
         names = {cell.environment for cell in self.cells(patterns)}
         cells = [cell for cell in self.matrix.cells if cell.environment in names]
         groups = (images_of(*pair) for pair in product(cells, hosts) if can_compile_on(*pair))

@@ -16,14 +16,8 @@ from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
 from envmatrix.files import write_whole
 from envmatrix.images.dockerfile import dockerfile
-from envmatrix.matrix.json_schema import json_schema
-from envmatrix.matrix.schema import MatrixFile, OverlayFile, Table
+from envmatrix.matrix.contents import json_schemas
 from envmatrix.text import one_line
-
-SCHEMAS: Mapping[str, type[Table]] = {
-    "matrix.schema.json": MatrixFile,
-    "matrix.d.schema.json": OverlayFile,
-}
 
 
 @click.group(invoke_without_command=True, epilog="Example: envmatrix generate --check")
@@ -103,10 +97,9 @@ def outputs(workspace: Workspace) -> Mapping[str, str]:
         f"{DOCKERFILES}/{environment.name}/Dockerfile": dockerfile(environment)
         for environment in workspace.environments(names).values()
     }
-    schemas = {
-        name: json.dumps(json_schema(model), indent=2) + "\n" for name, model in SCHEMAS.items()
+    return rendered | {
+        name: json.dumps(schema, indent=2) + "\n" for name, schema in json_schemas().items()
     }
-    return rendered | schemas
 
 
 def _text(file: Path) -> str | None:

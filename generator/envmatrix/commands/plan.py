@@ -42,7 +42,7 @@ def command(
         raise click.UsageError("--tier and --diff show different things; give one of them")
     workspace = Workspace.here()
     if revision is not None:
-        from envmatrix.commands import plan_diff  # pydantic
+        from envmatrix.commands import plan_diff
 
         plan_diff.show_diff(workspace, revision, patterns, console, as_json=as_json)
         return

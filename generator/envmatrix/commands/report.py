@@ -22,7 +22,7 @@ from envmatrix.results.location import Location
 from envmatrix.results.report import Scope, compose
 from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
 from envmatrix.results.summary import Report
-from envmatrix.results.waiver_file import load_waivers
+from envmatrix.results.waivers import load_waivers
 from envmatrix.suggestions import did_you_mean
 from envmatrix.vcs.git import commit_time
 

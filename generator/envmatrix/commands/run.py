@@ -19,7 +19,7 @@ from envmatrix.commands.cell_work import for_each, skip
 from envmatrix.console import Console, output
 from envmatrix.engine import containers, docker_client
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
-from envmatrix.matrix.model import Library
+from envmatrix.matrix.library import Library
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.sessions import steps

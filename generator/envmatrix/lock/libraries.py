@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from envmatrix.errors import Absent, ConfigurationError, LookupFailed
 from envmatrix.lock.model import URL, Artifact, PackageSet, Request
 from envmatrix.lock.resolvers.pip import ORIGIN, path_in_index
-from envmatrix.matrix.model import Library, LibrarySource
+from envmatrix.matrix.library import Library, LibrarySource
 
 COMMIT, CHANGELIST = "commit", "changelist"
 # Prefix of the keys of submodules' commits, before their paths.
@@ -140,4 +140,4 @@ def wheels_prefix(library: Library) -> str:
 def source_request(source: LibrarySource, suite: str | None) -> Request:
     """Return the request for a source; `suite` is only for source packages of Debian."""
     resolver = _KINDS.get(source.kind, source.kind)
-    return Request(resolver, ANY, (source.place, source.version), suite)
+    return Request(resolver, ANY, (source.place, source.pin), suite)

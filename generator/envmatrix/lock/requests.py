@@ -13,7 +13,8 @@ from envmatrix.lock.cuda_sources import SOURCES
 from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.model import Lock, Request
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.model import ANALYSIS, COMPAT, Library, Matrix
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
 from envmatrix.matrix.selection import is_for
 from envmatrix.matrix.subject import IMAGE
 
@@ -137,7 +138,7 @@ def _library_requests(matrix: Matrix) -> dict[str, Request]:
     requests: dict[str, Request] = {}
     for library in matrix.libraries:
         if source := library.source:
-            suite = matrix.facts.os[source.version].suite if source.kind == "debian" else None
+            suite = matrix.facts.os[source.pin].suite if source.kind == "debian" else None
             requests[source_set(library)] = source_request(source, suite)
         for cell in matrix.cells if library.requires else ():
             if is_for(library, cell, matrix):

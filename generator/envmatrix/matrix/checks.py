@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from envmatrix.documents import Document, Location
@@ -10,17 +10,14 @@ from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.cells import ARCHES, AXES, Candidate
-from envmatrix.matrix.model import Budget, CellAlias, Matrix, NameDefaults, SourceRule
-from envmatrix.matrix.schema import MatrixFile, Tier
+from envmatrix.matrix.contents import MatrixFile, Tier
+from envmatrix.matrix.model import SOURCE_AXES, Budget, CellAlias, Matrix, NameDefaults, SourceRule
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
 from envmatrix.matrix.short_names import alias_cells, generated_names
 from envmatrix.matrix.subject import IMAGE
 from envmatrix.matrix.tiers import always_cells
 from envmatrix.suggestions import did_you_mean
-
-# The axes that a rule under `sources` can match.
-SOURCE_AXES = ("cuda", "os", "arch")
 
 _AXIS_NOUNS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
 
@@ -134,8 +131,8 @@ def alias_value_problems(source: Source) -> Iterator[Problem]:
     listed = {axis: source.listed_values(axis) for axis in AXES}
     for name, alias in source.contents.aliases.items():
         for axis in AXES:
-            value = None if (axis, alias.cudnn) == ("cudnn", "none") else getattr(alias, axis)
-            yield from _missing_on_axis(source, axis, value, ("aliases", name, axis), listed[axis])
+            location = ("aliases", name, axis)
+            yield from _missing_on_axis(source, axis, getattr(alias, axis), location, listed[axis])
 
 
 def target_problems(matrix: Matrix) -> Iterator[Problem]:
@@ -183,7 +180,7 @@ def sm_problems(source: Source, cells: Sequence[Candidate]) -> Iterator[Problem]
 
 def alias_problems(
     source: Source,
-    aliases: dict[str, CellAlias],
+    aliases: Mapping[str, CellAlias],
     defaults: NameDefaults,
     cells: Sequence[Candidate],
 ) -> Iterator[Problem]:
@@ -227,8 +224,8 @@ def _budget_problems(source: Source, pr: Budget, nightly: Budget) -> Iterator[Pr
         least, count = getattr(pr, key), getattr(nightly, key)
         if count < least:
             message = f"tier `nightly` has `{key}: {count}`, fewer than the {least} of `pr`"
-            stated = source.contents.tiers.get("nightly", Tier()).model_fields_set
-            tier = "nightly" if key in stated else "pr"
+            stated = getattr(source.contents.tiers.get("nightly", Tier()), key)
+            tier = "pr" if stated is None else "nightly"
             yield Problem(message, source.document.position("tiers", tier, key))
 
 

@@ -9,34 +9,22 @@ from itertools import chain, product
 from envmatrix.documents import Document
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import Facts
-from envmatrix.facts.targets import docker_arch
-from envmatrix.matrix import checks, libraries
+from envmatrix.matrix import checks, library_checks
 from envmatrix.matrix.cells import AXES, Candidate, Cell, Toolchain, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Impossible, check
+from envmatrix.matrix.contents import Exclude, MatrixFile, OverlayFile, Tier, TierName
 from envmatrix.matrix.flavours import components_of_images
 from envmatrix.matrix.model import (
     COMPAT,
     Budget,
-    CellAlias,
     Exclusion,
     Flavour,
     Matrix,
-    NameDefaults,
-    Publication,
-    Signer,
     SourceRule,
     source_rule,
 )
 from envmatrix.matrix.overlays import merge
-from envmatrix.matrix.schema import (
-    Exclude,
-    MatrixFile,
-    OverlayFile,
-    RegistryEntry,
-    Tier,
-    TierName,
-)
 from envmatrix.matrix.selectors import resolve_selectors
 from envmatrix.matrix.validation import Reading, read_document
 
@@ -79,7 +67,7 @@ def expand(
     if reading.contents is None:
         raise ConfigurationError(*_sorted_problems(reading.problems))
     source = Source(reading.contents, reading.document, facts)
-    cells = _Cells(_source_rules(source), _components(source, flavours))
+    cells = _Cells(source.contents.sources, _components(source, flavours))
     _fill(cells, source)
     reasons = {
         migration.document.file: migration.contents.reason
@@ -119,14 +107,14 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from checks.base_problems(source)
     yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
     yield from checks.image_problems(source, matrix)
-    yield from libraries.library_problems(source, matrix)
+    yield from library_checks.library_problems(source, matrix)
     yield from checks.target_problems(matrix)
     yield from checks.sm_problems(source, cells)
     yield from checks.tier_problems(source, matrix)
     wrong_values = list(checks.alias_value_problems(source))
     yield from wrong_values
     if not wrong_values:
-        yield from checks.alias_problems(source, dict(matrix.aliases), matrix.defaults, cells)
+        yield from checks.alias_problems(source, matrix.aliases, matrix.defaults, cells)
 
 
 def _sorted_problems(problems: tuple[Problem, ...]) -> list[Problem]:
@@ -144,16 +132,13 @@ def _matrix(
         sources=cells.sources,
         require_cuda=contents.policy.require_cuda,
         cuda_compat=contents.policy.cuda_compat == "on",
-        registry=_publication(contents.registry),
+        registry=contents.registry,
         axes={axis: source.listed_values(axis) for axis in AXES},
-        defaults=NameDefaults(os=contents.defaults.os, arch=contents.defaults.arch),
-        aliases={
-            name: CellAlias(alias.cuda, _cudnn(alias.cudnn), alias.os, alias.arch)
-            for name, alias in contents.aliases.items()
-        },
+        defaults=contents.defaults,
+        aliases=contents.aliases,
         sm=contents.sm,
         bases=contents.bases,
-        libraries=libraries.parse_libraries(source),
+        libraries=tuple(library for _, library in sorted(contents.libraries.items())),
         components=cells.components,
         tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,
@@ -162,20 +147,11 @@ def _matrix(
     )
 
 
-def _publication(entry: RegistryEntry | None) -> Publication | None:
-    if entry is None:
-        return None
-    is_signed = entry.key or entry.identity
-    signer = Signer(entry.key, entry.identity, entry.issuer) if is_signed else None
-    hosts = tuple(docker_arch(arch) for arch in dict.fromkeys(entry.hosts))
-    return Publication(entry.repository, hosts, signer)
-
-
 def _budget(name: TierName, source: Source) -> Budget:
     entry, default = source.contents.tiers.get(name, Tier()), _BUDGETS[name]
     return Budget(
-        jobs=int(entry.jobs or default.jobs),
-        gpu_jobs=int(entry.gpu_jobs or default.gpu_jobs),
+        jobs=default.jobs if entry.jobs is None else entry.jobs,
+        gpu_jobs=default.gpu_jobs if entry.gpu_jobs is None else entry.gpu_jobs,
         always=entry.always,
     )
 
@@ -221,18 +197,6 @@ def _check(candidate: Candidate, source: Source, cells: _Cells) -> Toolchain | I
     cuda = replace(verdict.cuda, image=rule.image) if rule else verdict.cuda
     sm = tuple(sm for sm in source.contents.sm if sm in verdict.sm)
     return replace(verdict, cuda=cuda, sm=sm)
-
-
-def _source_rules(source: Source) -> tuple[SourceRule, ...]:
-    """Return the rules of the file, each with the axes that it has values for."""
-    return tuple(
-        SourceRule(
-            rule.source,
-            {axis: values for axis in checks.SOURCE_AXES if (values := getattr(rule, axis))},
-            rule.image,
-        )
-        for rule in source.contents.sources
-    )
 
 
 def _product(source: Source) -> Iterator[tuple[Candidate, Position]]:

@@ -12,8 +12,8 @@ from envmatrix.errors import Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.checks import component_problems
+from envmatrix.matrix.contents import FlavourFile
 from envmatrix.matrix.model import ANALYSIS, OF_TARGET, Flavour, Matrix
-from envmatrix.matrix.schema import FlavourFile
 from envmatrix.matrix.validation import Reading, read_document
 from envmatrix.suggestions import did_you_mean
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import ClassVar, Literal
 
 from envmatrix.errors import Position
 from envmatrix.facts.model import Facts
-from envmatrix.facts.targets import TARGETS, docker_arch, package_triplet
+from envmatrix.facts.targets import docker_arch, package_triplet
 from envmatrix.matrix.cells import Candidate, Cell
+from envmatrix.matrix.library import Library, words_without
+from envmatrix.matrix.scalars import (
+    Arch,
+    CudnnOfCell,
+    ImageByDigest,
+    InsidePath,
+    OneOrMore,
+    Release,
+    Releases,
+    Repository,
+    Some,
+    Text,
+    Url,
+    Word,
+)
+from envmatrix.schema.key_rules import Apart, ByTag, KeyRule, TagCase, Together
 
 # The component of `policy: {cuda_compat: on}`.
 COMPAT = "compat"
@@ -34,17 +49,47 @@ class Exclusion:
     ref: str | None = None
 
 
+# The axes that a rule under `sources` can match.
+SOURCE_AXES = ("cuda", "os", "arch")
+
+CudaSource = Literal[
+    "debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"
+]
+
+
 @dataclass(frozen=True, slots=True)
 class SourceRule:
-    """The cells that have one of the values on each of `axes` take their CUDA from `source`: out
-    of `image`, by digest, where that is `image`."""
+    """Where the CUDA of some cells comes from; an axis left out means all its values. `image`
+    has it, beside the operating system, where `source` is `image`."""
 
-    source: str
-    axes: Mapping[str, tuple[str, ...]]
-    image: str | None = None
+    KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
+        ByTag(
+            "source",
+            None,
+            (
+                TagCase(
+                    ("image",),
+                    needs={"image": "source `image` needs `image`, which has CUDA"},
+                    hint="name one by digest: `image: name@sha256:...`",
+                ),
+                TagCase(
+                    words_without(CudaSource, "image"),
+                    lacks={"image": "`image` has no meaning for source `{tag}`"},
+                    hint="remove it, or say `source: image`",
+                ),
+            ),
+        ),
+    )
+
+    source: CudaSource
+    image: ImageByDigest | None = None
+    cuda: OneOrMore[Releases] | None = None
+    os: OneOrMore[Word] | None = None
+    arch: OneOrMore[Word] | None = None
 
     def holds(self, cell: Candidate) -> bool:
-        return all(getattr(cell, axis) in values for axis, values in self.axes.items())
+        rows = ((getattr(self, axis), getattr(cell, axis)) for axis in SOURCE_AXES)
+        return all(values is None or value in values for values, value in rows)
 
 
 def source_rule(cell: Candidate, rules: Iterable[SourceRule]) -> SourceRule | None:
@@ -61,18 +106,18 @@ def named_source(cell: Candidate, rules: Iterable[SourceRule]) -> str | None:
 class NameDefaults:
     """The values that short names leave out."""
 
-    os: str | None = None
-    arch: str | None = None
+    os: Word | None = None
+    arch: Arch | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CellAlias:
-    """The cell that a short name stands for; `os` and `arch` may be left to the defaults."""
+    """The cell that a short name stands for; an axis left out is filled as in any short name."""
 
-    cuda: str
-    cudnn: str | None = None
-    os: str | None = None
-    arch: str | None = None
+    cuda: Release
+    cudnn: CudnnOfCell | None = None
+    os: Word | None = None
+    arch: Arch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,142 +142,29 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """The repository of images, the hosts that they are made for (Docker's names of
-    architectures), and who signs them, if anybody."""
+    """The repository of images, the hosts that they are made for, and who has to have signed what
+    is pulled: the holder of a key, or an identity that an issuer vouches for."""
 
-    repository: str
-    hosts: tuple[str, ...]
-    signer: Signer | None = None
+    KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
+        Together(("identity", "issuer"), "an identity is worth what its issuer vouches for"),
+        Apart(("key", "identity")),
+    )
 
-
-@dataclass(frozen=True, slots=True)
-class LibrarySource:
-    """The source of a library. `kind` is `git`, `perforce`, `sdist`, `debian` or `archive`; `place`
-    its URL, depot path or name; `version` a revision, changelist, version, suite or sha256."""
-
-    kind: str
-    place: str
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryBuild:
-    """The build of a library. `options` and `targets` are the build system's own; `commands` those
-    of a script. `requires` are wheels to build with. `job_memory` is what one job may take, in MB,
-    `timeout` in seconds."""
-
-    system: str = "cmake"
-    preset: str | None = None
-    options: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    job_memory: int = 2000
-    timeout: int = 14_400
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryTest:
-    """The tests of a library. `run` are programs, commands or paths, by framework; `gpu` globs of
-    tests that need a GPU, `ignore` of files that no test depends on; `retries` how often a test
-    that fails is tried again; `timeout` of all tests together, in seconds."""
-
-    framework: str = "ctest"
-    run: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    gpu: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    retries: int = 0
-    timeout: int = 3600
-
-
-# Keys of `build` and `test` whose texts are each passed to programs as one argument.
-TEXTS = ("options", "targets", "commands", "run")
-
-# Frameworks whose tests are programs that the build makes.
-OF_PROGRAMS = ("googletest", "catch2")
-
-# The default test framework of build systems.
-_OWN_FRAMEWORK = {"cmake": "ctest", "meson": "meson", "bazel": "bazel"}
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A library. `path` is within `source`, or without one within the repository; `cells` are globs
-    of those that it is for, all without any. `chooses_sm` says that it is meant to have code for
-    other GPUs than the matrix asks for; `trust` is a group of libraries that share no objects with
-    others; `shm` is how much memory its processes may share, in MB; `position` is where a file says
-    its `path`."""
-
-    name: str
-    path: str = "."
-    source: LibrarySource | None = None
-    build: LibraryBuild = LibraryBuild()
-    test: LibraryTest | None = None
-    benchmark: str | None = None
-    artifacts: tuple[str, ...] = ()
-    components: tuple[str, ...] = ()
-    cells: tuple[str, ...] = ()
-    cuda: Literal["toolkit", "none"] = "toolkit"
-    chooses_sm: bool = False
-    trust: str | None = None
-    shm: int | None = None
-    position: Position | None = field(default=None, compare=False)
-
-    def suits(self, arch: str) -> bool:
-        """Return whether it can be compiled for a target; those without CUDA suit `cuda: none`."""
-        return self.cuda == "none" or TARGETS[arch].cuda is not None
+    repository: Repository
+    hosts: Some[Literal["x86_64", "aarch64"]] = ("x86_64",)
+    key: InsidePath | None = None
+    identity: Text | None = None
+    issuer: Url | None = None
 
     @property
-    def tests(self) -> LibraryTest | None:
-        """Its tests, or the default ones of its build system; None where it has none."""
-        own = _OWN_FRAMEWORK.get(self.build.system)
-        declared = self.test or (LibraryTest(own) if own else None)
-        return None if self.is_only_compiled else declared
+    def platforms(self) -> tuple[str, ...]:
+        """The hosts by Docker's names of architectures."""
+        return tuple(docker_arch(arch) for arch in dict.fromkeys(self.hosts))
 
     @property
-    def is_only_compiled(self) -> bool:
-        """Return whether it declares that it has no tests: `test: none`."""
-        return self.test is not None and self.test.framework == "none"
-
-    def with_sm(self, sm: Sequence[str]) -> Library:
-        """Return the library with GPU architectures in place of `{sm}` and other placeholders."""
-        build = _with_sm(self.build, sm)
-        return replace(self, build=build, test=self.test and _with_sm(self.test, sm))
-
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """The wheels that it is built and tested with; a Python library has its frontend as
-        well."""
-        frontend = ("build",) if self.build.system == "python" else ()
-        return (*frontend, *self.build.requires, *(self.test.requires if self.test else ()))
-
-
-# Formats of GPU architectures: CMake, lists with commas, PyTorch, nvcc.
-_SM_FORMS: Mapping[str, Callable[[Sequence[str]], str]] = {
-    "{sm}": ";".join,
-    "{sm,}": ",".join,
-    "{sm.}": lambda sm: ";".join(re.sub(r"^(\d+)(\d)", r"\1.\2", name) for name in sm),
-    "{gencode}": lambda sm: " ".join(f"-gencode=arch=compute_{name},code=sm_{name}" for name in sm),
-}
-# `${sm}` is a variable of a shell's or of Make's own.
-_SM = re.compile(rf"(?<!\$)({'|'.join(map(re.escape, _SM_FORMS))})")
-
-_Options = TypeVar("_Options", LibraryBuild, LibraryTest)
-
-
-def _with_sm(table: _Options, sm: Sequence[str]) -> _Options:
-    def fill(text: str) -> str:
-        return _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)
-
-    texts: dict[str, Any] = {
-        name: tuple(map(fill, getattr(table, name))) for name in TEXTS if hasattr(table, name)
-    }
-    environment = {name: fill(text) for name, text in table.environment.items()}
-    return replace(table, environment=environment, **texts)
+    def signer(self) -> Signer | None:
+        is_signed = self.key or self.identity
+        return Signer(self.key, self.identity, self.issuer) if is_signed else None
 
 
 @dataclass(frozen=True, slots=True)

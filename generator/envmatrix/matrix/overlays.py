@@ -9,7 +9,6 @@ from functools import reduce
 from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import Problem
 from envmatrix.matrix.cells import AXES
-from envmatrix.matrix.schema import Axes
 from envmatrix.matrix.selectors import quote_release
 from envmatrix.suggestions import did_you_mean
 
@@ -82,8 +81,7 @@ def _values(root: Node, axis: str, change: Node) -> tuple[Node, ...]:
     """Return the values of an axis, or its default, which only cuDNN has."""
     values = _descendant(root, "axes", axis)
     if values is None:
-        default = Axes.model_fields[axis].default
-        return tuple(Node(value, change.mark) for value in default)
+        return (Node("none", change.mark),) if axis == "cudnn" else ()
     return _items(values)
 
 

@@ -13,7 +13,8 @@ from envmatrix.facts.versions import version_key
 from envmatrix.matrix import short_names as names
 from envmatrix.matrix.cells import AXES, Candidate, Cell, parse_cell, sort_key
 from envmatrix.matrix.compatibility import Verdict, trace
-from envmatrix.matrix.model import Exclusion, Library, Matrix, named_source
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Exclusion, Matrix, named_source
 from envmatrix.suggestions import did_you_mean
 
 NOT_LISTED = "not listed in matrix.yaml"

@@ -10,7 +10,8 @@ from typing import Literal
 from envmatrix.lock.libraries import source_set, wheels_prefix
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.matrix.cells import AXES, Cell, sort_key
-from envmatrix.matrix.model import Exclusion, Library, Matrix
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Exclusion, Matrix
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Waivers of failures, each with an owner, a bug and a day of expiry. Pure."""
+"""Waivers of failures, each with an owner, a bug and a day of expiry: waivers.yaml."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
 
-from envmatrix.errors import Position
+from envmatrix.documents import load_document
+from envmatrix.errors import ConfigurationError, Position
+from envmatrix.matrix.scalars import Some, Text
+from envmatrix.matrix.validation import read_document
+from envmatrix.schema.constraints import Place
+
+FILE = "waivers.yaml"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
-    """`test` matches the names of tests, and of steps that failed as `step:compile`."""
+    """A failure that fails nothing until its day has passed. `test` matches the names of tests, and
+    of steps that failed as `step:compile`; names may be globs."""
 
-    test: str
-    library: str
-    cell: str
-    owner: str
-    bug: str
+    test: Text
+    library: Text = "*"
+    cell: Text = "*"
+    owner: Text
+    bug: Text
     expires: date
-    position: Position
+    position: Annotated[Position, Place()]
 
     def covers(self, library: str, cell: str, test: str) -> bool:
         return all(
@@ -30,6 +39,24 @@ class Waiver:
 
     def has_expired(self, today: date) -> bool:
         return today > self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class WaiverFile:
+    """The waivers of a repository."""
+
+    version: Literal["1"]
+    waivers: Some[Waiver]
+
+
+def load_waivers(root: Path) -> tuple[Waiver, ...]:
+    """Return the waivers of the repository in the file's order; none without a file."""
+    if not (root / FILE).exists():
+        return ()
+    reading = read_document(WaiverFile, load_document(root / FILE, FILE))
+    if reading.problems or reading.contents is None:
+        raise ConfigurationError(*reading.problems)
+    return reading.contents.waivers
 
 
 def waiver_of(

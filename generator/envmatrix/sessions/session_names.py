@@ -26,7 +26,7 @@ def session_names(root: Path) -> SessionNames:
 
 
 def _read(root: Path) -> SessionNames:
-    from envmatrix.matrix.loading import load_matrix  # pydantic: not when the cache answers
+    from envmatrix.matrix.loading import load_matrix  # not when the cache answers
     from envmatrix.matrix.selection import is_for, short_names
 
     matrix = load_matrix(root)

@@ -15,7 +15,7 @@ from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.model import Library
+from envmatrix.matrix.library import Library
 
 if TYPE_CHECKING:
     from docker.types import DeviceRequest

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import SKIPPED, EnvmatrixError
-from envmatrix.matrix.model import OF_PROGRAMS, LibraryTest
+from envmatrix.matrix.library import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, steps, verdicts
 from envmatrix.sessions.batches import REPORTS, Batch, Framework, listed_names
 from envmatrix.sessions.buildsystems import SITE

@@ -3,13 +3,12 @@ from __future__ import annotations
 from typing import NoReturn
 
 import pytest
-from tests.fakes import artifact
+from tests.fakes import artifact, library_source
 
 from envmatrix.errors import LookupFailed
 from envmatrix.lock.libraries import IndexFile, Libraries, source_request
 from envmatrix.lock.model import URL, Request, dumps, loads
 from envmatrix.lock.model import Lock as LockFile
-from envmatrix.matrix.model import LibrarySource
 
 FILES = (
     IndexFile("lib-1.0.tar.gz", "https://mirror.example/packages/a/lib-1.0.tar.gz", "a" * 64, 7),
@@ -30,7 +29,7 @@ def libraries(**answers: object) -> Libraries:
 
 
 def request(kind: str, place: str, version: str, suite: str | None = None) -> Request:
-    return source_request(LibrarySource(kind, place, version), suite)
+    return source_request(library_source(kind, place, version), suite)
 
 
 def test_a_source_distribution_is_the_one_of_the_version() -> None:

@@ -10,7 +10,8 @@ from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.model import load_facts
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest, Matrix
+from envmatrix.matrix.library import Library, LibraryBuild, LibrarySource, LibraryTest
+from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import is_for
 
 HEAD = """\
@@ -48,7 +49,7 @@ def test_what_an_entry_says_is_what_the_library_has() -> None:
         " build: {system: python, requires: [x>=1], job_memory: 500, timeout: 60},"
         " test: {framework: pytest, run: [tests], retries: 2, requires: [pytest]}}"
     ).libraries
-    assert library.source == LibrarySource("sdist", "a", "1.0")
+    assert library.source == LibrarySource(sdist="a", version="1.0")
     assert library.path == "native"
     assert (library.build.job_memory, library.build.timeout) == (500, 60)
     assert library.tests is not None
@@ -93,7 +94,9 @@ def test_patterns_of_artifacts_are_kept_in_their_shortest_form() -> None:
 )
 def test_gpu_architectures_are_written_for_those_who_read_them(text: str, written: str) -> None:
     build = LibraryBuild("script", options=(text,), commands=(text,), environment={"A": text})
-    library = Library("a", build=build, test=LibraryTest(run=(text,), environment={"B": text}))
+    library = Library(
+        "a", build=build, test=LibraryTest("ctest", run=(text,), environment={"B": text})
+    )
     found = library.with_sm(["75", "90a"])
     assert (found.build.options, found.build.commands) == ((written,), (written,))
     assert found.build.environment == {"A": written}
@@ -260,7 +263,7 @@ def test_what_is_wrong_is_told_with_its_place(entry: str, said: str) -> None:
 )
 def test_a_repository_may_be_anywhere_that_git_reads_itself(url: str) -> None:
     (library,) = matrix(f'{{source: {{git: "{url}", revision: r}}}}').libraries
-    assert library.source == LibrarySource("git", url, "r")
+    assert library.source == LibrarySource(git=url, revision="r")
 
 
 @pytest.mark.parametrize(

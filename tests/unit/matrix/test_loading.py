@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,11 +30,6 @@ def test_the_problems_of_all_files_are_told_in_one_run(tmp_path: Path) -> None:
 def test_a_repository_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"`matrix.yaml` does not exist"):
         load_matrix(tmp_path)
-
-
-def test_cells_alone_bring_no_pydantic() -> None:
-    code = "import sys, envmatrix.matrix.cells; sys.exit('pydantic' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

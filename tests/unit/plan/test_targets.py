@@ -15,7 +15,8 @@ from envmatrix.images.environments import Environment, environments
 from envmatrix.images.fingerprint import stage_hashes
 from envmatrix.images.model import images_of, lacks_cross
 from envmatrix.lock.model import Lock
-from envmatrix.matrix.model import Library, Matrix
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Matrix
 from envmatrix.sessions import steps
 from envmatrix.sessions.steps import BuildContext
 

@@ -18,9 +18,19 @@ from envmatrix.sessions.outcomes import Measurement
 DAY = 86_400.0
 OTHER = "cuda12.4-debian12-x86_64"
 WAIVER = Waiver(
-    "gpu_*", "*", "*", "ana", "BUG-1", date(2026, 6, 30), Position("waivers.yaml", 3, 5)
+    test="gpu_*",
+    owner="ana",
+    bug="BUG-1",
+    expires=date(2026, 6, 30),
+    position=Position("waivers.yaml", 3, 5),
 )
-OLD = Waiver("x", "*", "*", "bo", "BUG-2", date(2020, 1, 1), Position("waivers.yaml", 4, 5))
+OLD = Waiver(
+    test="x",
+    owner="bo",
+    bug="BUG-2",
+    expires=date(2020, 1, 1),
+    position=Position("waivers.yaml", 4, 5),
+)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tests.unit.prompt import Prompt
 from tests.unit.results.examples import CELL, record
 
+from envmatrix.errors import Position
 from envmatrix.results import tables
 from envmatrix.results.database import connect
 from envmatrix.results.report import Scope
@@ -135,7 +136,13 @@ def test_pages_are_written_in_their_directory_only(
 
 
 def test_each_page_is_served_under_its_link(store: Path) -> None:
-    waiver = Waiver("*", "*", "*", "ana", "javascript:alert(1)", date(2999, 1, 1), None)  # type: ignore[arg-type]
+    waiver = Waiver(
+        test="*",
+        owner="ana",
+        bug="javascript:alert(1)",
+        expires=date(2999, 1, 1),
+        position=Position("waivers.yaml", 1, 1),
+    )
     with connect(store) as database, database.reading() as connection:
         site = Site(connection, Scope(date(2026, 1, 1), 1e9, (waiver,)))
         paths = list(site.paths())

@@ -65,7 +65,15 @@ def test_a_library_is_as_bad_as_the_worst_of_its_runs() -> None:
 
 def waiver(test: str, *, library: str = "*", cell: str = "*", day: str = "2026-06-30") -> Waiver:
     where = Position("waivers.yaml", 3, 5)
-    return Waiver(test, library, cell, "ana", "BUG-1", date.fromisoformat(day), where)
+    return Waiver(
+        test=test,
+        library=library,
+        cell=cell,
+        owner="ana",
+        bug="BUG-1",
+        expires=date.fromisoformat(day),
+        position=where,
+    )
 
 
 def failures(its: Record, *waivers: Waiver) -> dict[str, Waiver | None]:

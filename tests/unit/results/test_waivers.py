@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.results.waiver_file import FILE, load_waivers
+from envmatrix.results.waivers import FILE, load_waivers
 
 GOOD = """\
 version: "1"

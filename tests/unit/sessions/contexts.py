@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from envmatrix.images.model import CompilerCache, images_of
+from envmatrix.matrix.library import Library, LibraryBuild, LibrarySource, LibraryTest
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.matrix.model import Library, LibraryBuild, LibrarySource, LibraryTest
 from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.steps import BuildContext
 
 ROOT = Path(__file__).parents[3]
-SDIST = LibrarySource("sdist", "lib", "1.0")
+SDIST = LibrarySource(sdist="lib", version="1.0")
 
 
 def build_context(

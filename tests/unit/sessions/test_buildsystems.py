@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.sessions.contexts import SDIST, build_context
 
 from envmatrix.images.model import CompilerCache
-from envmatrix.matrix.model import LibraryBuild, LibrarySource
+from envmatrix.matrix.library import LibraryBuild, LibrarySource
 from envmatrix.sessions import buildsystems, steps
 from envmatrix.sessions.buildsystems import Command, commands
 from envmatrix.sessions.steps import jobs_for
@@ -146,7 +146,7 @@ def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> Non
 
 
 def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
-    git = LibrarySource("git", "https://git.example/lib", "v1")
+    git = LibrarySource(git="https://git.example/lib", revision="v1")
     plain, locked = build_context(), build_context(source=git)
     others = [
         plain,

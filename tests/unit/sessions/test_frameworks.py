@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.sessions.contexts import build_context
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.matrix.model import LibraryBuild
+from envmatrix.matrix.library import LibraryBuild
 from envmatrix.sessions.batches import Batch, listed_names
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.junit import Case

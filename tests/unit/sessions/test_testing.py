@@ -14,7 +14,7 @@ from tests.unit.sessions.contexts import build_context
 from envmatrix.console import Console
 from envmatrix.engine.containers import ContainerResult, ContainerSpec
 from envmatrix.errors import EnvmatrixError
-from envmatrix.matrix.model import LibraryTest
+from envmatrix.matrix.library import LibraryTest
 from envmatrix.sessions.runner import Output, Runner, StepFailed
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.testing import Testing, TestRequest, TestRun
@@ -61,10 +61,10 @@ def ctest_in(
     reports: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
 ) -> Testing:
-    ours = replace(build_context(test=LibraryTest()), root=root)
+    ours = replace(build_context(test=LibraryTest("ctest")), root=root)
     client = cast("docker.DockerClient", None)
     runner = OfCTest(client, ours, Console(), listed=listed, printed=printed, reports=reports)
-    return Testing(runner, LibraryTest(options=options), ())
+    return Testing(runner, LibraryTest("ctest", options=options), ())
 
 
 def listing(*names: str) -> ContainerResult:
@@ -255,7 +255,7 @@ class OfOne(Runner):
 def test_a_command_is_told_by_its_exit_code(
     tmp_path: Path, status: int, lines: tuple[str, ...], state: str
 ) -> None:
-    ours = replace(build_context(test=LibraryTest()), root=tmp_path)
+    ours = replace(build_context(test=LibraryTest("ctest")), root=tmp_path)
     client = cast("docker.DockerClient", None)
     runner = OfOne(client, ours, Console(), ended=Output(ContainerResult(status), lines, "test"))
     run = Testing(runner, LibraryTest("commands", run=("a",)), ()).run(TestRequest())

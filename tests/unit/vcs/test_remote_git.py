@@ -15,7 +15,7 @@ from tests.repositories import UNCONFIGURED, committed, files_of, git, head
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.libraries import source_request
 from envmatrix.lock.model import PackageSet
-from envmatrix.matrix.model import LibrarySource
+from envmatrix.matrix.library import LibrarySource
 from envmatrix.store.artifacts import Store
 from envmatrix.vcs import remote_git as engine
 from envmatrix.vcs import source_trees
@@ -125,7 +125,7 @@ def test_submodules_come_along_and_are_in_the_lock(nested: Path, tmp_path: Path,
         "submodule third party/m/deps/inner": head(tmp_path / "inner"),
     }
     locked = PackageSet(
-        source_request(LibrarySource("git", str(nested), "main"), None), (), versions=found
+        source_request(LibrarySource(git=str(nested), revision="main"), None), (), versions=found
     )
     tree = source_trees.tree(tmp_path / "cache", Store(tmp_path / "store"), locked)
     assert {name: text for name, text in files_of(tree).items() if name != ".gitmodules"} == {

@@ -9,12 +9,13 @@ from typing import NoReturn
 import httpx
 import pytest
 from tests.archives import entry, link, tar, zipped
+from tests.fakes import library_source
 from tests.repositories import committed, files_of, git, head
 
 from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.lock.libraries import Libraries, source_request
 from envmatrix.lock.model import Artifact, PackageSet
-from envmatrix.matrix.model import LibrarySource
+from envmatrix.matrix.library import LibrarySource
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import measure_download
 from envmatrix.vcs import git as own_repository
@@ -41,7 +42,7 @@ def kept(store: Store, name: str, content: bytes) -> Artifact:
 
 
 def source(*artifacts: Artifact, kind: str = "debian") -> PackageSet:
-    return PackageSet(source_request(LibrarySource(kind, "lib", "1"), "s"), artifacts)
+    return PackageSet(source_request(library_source(kind, "lib", "1"), "s"), artifacts)
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def locked(content: bytes, cache: Path) -> PackageSet:
             partial(measure_download, client, store), partial(source_trees.tree, cache, store),
         )  # fmt: skip
         return libraries.resolve(
-            source_request(LibrarySource("archive", "https://h.example/lib.tgz", digest), None)
+            source_request(LibrarySource(archive="https://h.example/lib.tgz", sha256=digest), None)
         )
 
 

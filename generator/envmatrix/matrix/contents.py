@@ -1,0 +1,148 @@
+"""The contents of matrix.yaml, of matrix.d/*.yaml and of envs/*.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, TypeVar
+
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import CellAlias, NameDefaults, Publication, SourceRule
+from envmatrix.matrix.scalars import (
+    Arch,
+    Count,
+    CountOrZero,
+    ImageByDigest,
+    Name,
+    OneOrMore,
+    PackageOf,
+    Release,
+    Releases,
+    Sm,
+    Some,
+    Text,
+    VersionOrNone,
+    Word,
+)
+from envmatrix.schema.json_schema import json_schema
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axes:
+    """The values whose product are the cells."""
+
+    cuda: Some[Releases]
+    cudnn: Some[VersionOrNone] = ("none",)
+    os: Some[Word]
+    arch: Some[Arch]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Include:
+    """A cell added outside of the product."""
+
+    cuda: Release
+    cudnn: VersionOrNone = "none"
+    os: Word
+    arch: Arch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclude:
+    """Cells of the product that are not wanted; an axis left out means all its values."""
+
+    cuda: OneOrMore[Releases] | None = None
+    cudnn: OneOrMore[VersionOrNone] | None = None
+    os: OneOrMore[Word] | None = None
+    arch: OneOrMore[Word] | None = None
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What images demand of the machines that they run on, and bring for them."""
+
+    require_cuda: Literal["off", "major", "release"] = "off"
+    cuda_compat: Literal["off", "on"] = "off"
+
+
+TierName: TypeAlias = Literal["pr", "nightly"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """The budget of the cells that run on an occasion; a number left out is the built-in one."""
+
+    jobs: Count | None = None
+    gpu_jobs: CountOrZero | None = None
+    always: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What a matrix file has and an overlay adds to."""
+
+    version: Literal["1"]
+    include: tuple[Include, ...] = ()
+    exclude: tuple[Exclude, ...] = ()
+    aliases: Mapping[Name, CellAlias] = field(default_factory=dict)
+    bases: Mapping[Word, ImageByDigest] = field(default_factory=dict)
+    libraries: Mapping[Name, Library] = field(default_factory=dict)
+    tiers: Mapping[TierName, Tier] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixFile(_Parts):
+    """The environments to build and the libraries to build in them."""
+
+    axes: Axes
+    sources: tuple[SourceRule, ...] = ()
+    policy: Policy = Policy()
+    registry: Publication | None = None
+    defaults: NameDefaults = field(default_factory=NameDefaults)
+    sm: Some[Sm]
+
+
+_Change = Mapping[Literal["add", "remove"], tuple[_Item, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxisChanges:
+    """The values that axes gain and lose."""
+
+    cuda: _Change[Releases] = field(default_factory=dict)
+    cudnn: _Change[VersionOrNone] = field(default_factory=dict)
+    os: _Change[Word] = field(default_factory=dict)
+    arch: _Change[Arch] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlayFile(_Parts):
+    """What one migration changes of matrix.yaml."""
+
+    reason: Text
+    axes: AxisChanges = field(default_factory=AxisChanges)
+    sources: tuple[SourceRule, ...] | None = None
+    policy: Policy | None = None
+    defaults: NameDefaults | None = None
+    sm: Some[Sm] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlavourFile:
+    """One flavour of image, in envs/<flavour>.yaml."""
+
+    flavour: Name
+    extends: Name | None = None
+    components: tuple[Name, ...] = ()
+    packages: tuple[PackageOf, ...] = ()
+    families: Mapping[Literal["rpm", "zypper"], tuple[PackageOf, ...]] = field(default_factory=dict)
+
+
+def json_schemas() -> Mapping[str, Mapping[str, object]]:
+    """Return the JSON Schemas by file; that of overlays has references into that of the matrix."""
+    matrix = "matrix.schema.json"
+    overlay = json_schema(OverlayFile, "matrix.d/*.yaml", base=(matrix, MatrixFile))
+    return {matrix: json_schema(MatrixFile, "matrix.yaml"), "matrix.d.schema.json": overlay}

@@ -1,0 +1,281 @@
+"""Libraries, as matrix files declare them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
+
+from envmatrix.errors import Position
+from envmatrix.facts.targets import TARGETS
+from envmatrix.matrix.scalars import (
+    Count,
+    CountOrZero,
+    DepotPath,
+    GitUrl,
+    InsideGlob,
+    InsidePath,
+    Name,
+    OneOrMore,
+    PackageName,
+    Project,
+    Sha256,
+    Text,
+    Url,
+    Value,
+    Variable,
+    Word,
+)
+from envmatrix.schema.constraints import Key, Place, Shorthand
+from envmatrix.schema.key_rules import AnyOf, ByTag, KeyRule, OneOf, TagCase
+
+# Kind of source -> the key of its version.
+SOURCE_KINDS = {
+    "git": "revision",
+    "perforce": "changelist",
+    "sdist": "version",
+    "debian": "suite",
+    "archive": "sha256",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibrarySource:
+    """The source of a library that is not in the repository: one of a git repository at a
+    `revision`, a depot path at a `changelist`, a source distribution of a `version`, a source
+    package of a `suite`, or an archive of a `sha256`."""
+
+    KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (OneOf(SOURCE_KINDS),)
+
+    git: GitUrl | None = None
+    revision: Text | None = None
+    perforce: DepotPath | None = None
+    changelist: Count | None = None
+    sdist: Project | None = None
+    version: Text | None = None
+    debian: PackageName | None = None
+    suite: Word | None = None
+    archive: Url | None = None
+    sha256: Sha256 | None = None
+
+    @property
+    def kind(self) -> str:
+        """`git`, `perforce`, `sdist`, `debian` or `archive`."""
+        return next(kind for kind in SOURCE_KINDS if getattr(self, kind))
+
+    @property
+    def place(self) -> str:
+        """Its URL, depot path or name."""
+        return str(getattr(self, self.kind))
+
+    @property
+    def pin(self) -> str:
+        """Its revision, changelist, version, suite or sha256."""
+        return str(getattr(self, SOURCE_KINDS[self.kind]))
+
+
+BuildSystem: TypeAlias = Literal["cmake", "make", "meson", "bazel", "python", "script"]
+TestFramework: TypeAlias = Literal[
+    "ctest", "googletest", "catch2", "pytest", "meson", "bazel", "commands", "none"
+]
+
+
+def words_without(kinds: Any, *left_out: str) -> tuple[str, ...]:
+    """Return the words of a `Literal` without some of them."""
+    return tuple(word for word in get_args(kinds) if word not in left_out)
+
+
+_COMMANDS = "`build.commands` are what the system `script` runs"
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryBuild:
+    """The build of a library. `options` and `targets` are the build system's own; `commands` those
+    of a script. `requires` are wheels to build with. `job_memory` is what one job may take, in MB,
+    `timeout` in seconds."""
+
+    KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
+        ByTag(
+            "system",
+            "cmake",
+            (
+                TagCase(
+                    words_without(BuildSystem, "cmake"),
+                    lacks={"preset": "a `preset` is CMake's, not one of system `{tag}`"},
+                ),
+                TagCase(("script",), needs={"commands": f"{_COMMANDS}: it needs them"}),
+                TagCase(
+                    words_without(BuildSystem, "script"),
+                    lacks={"commands": f"{_COMMANDS}, not `{{tag}}`"},
+                ),
+            ),
+        ),
+    )
+
+    system: BuildSystem = "cmake"
+    preset: Text | None = None
+    options: tuple[Text, ...] = ()
+    targets: tuple[Text, ...] = ()
+    commands: tuple[Text, ...] = ()
+    requires: tuple[Text, ...] = ()
+    environment: Mapping[Variable, Value] = field(default_factory=dict)
+    job_memory: Count = 2000
+    timeout: Count = 14_400
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryTest:
+    """The tests of a library. `run` are programs, commands or paths, by framework; `gpu` globs of
+    tests that need a GPU, `ignore` of files that no test depends on; `retries` how often a test
+    that fails is tried again; `timeout` of all tests together, in seconds."""
+
+    KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
+        ByTag(
+            "framework",
+            None,
+            (
+                TagCase(
+                    ("googletest", "catch2", "commands"),
+                    needs={"run": "`{tag}` needs `run`: what to run as the tests"},
+                ),
+                TagCase(
+                    ("none",),
+                    lacks={
+                        key: f"the library has no tests, so `{key}` means nothing"
+                        for key in (
+                            *("run", "options", "requires", "environment"),
+                            *("gpu", "ignore", "retries", "timeout"),
+                        )
+                    },
+                    hint="write `test: none` alone",
+                ),
+            ),
+        ),
+    )
+
+    framework: TestFramework
+    run: tuple[Text, ...] = ()
+    options: tuple[Text, ...] = ()
+    requires: tuple[Text, ...] = ()
+    environment: Mapping[Variable, Value] = field(default_factory=dict)
+    gpu: tuple[Text, ...] = ()
+    ignore: tuple[Text, ...] = ()
+    retries: CountOrZero = 0
+    timeout: Count = 3600
+
+
+_NO_TESTS = Shorthand(
+    "none", "framework", "must be a mapping, or `none` for a library without tests"
+)
+
+# Keys of `build` and `test` whose texts are each passed to programs as one argument.
+TEXTS = ("options", "targets", "commands", "run")
+
+# Frameworks whose tests are programs that the build makes.
+OF_PROGRAMS = ("googletest", "catch2")
+
+# The default test framework of build systems.
+_OWN_FRAMEWORK: Mapping[BuildSystem, TestFramework] = {
+    "cmake": "ctest",
+    "meson": "meson",
+    "bazel": "bazel",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library. `path` is within `source`, or without one within the repository; `cells` are globs
+    of those that it is for, all without any. `sm: own` says that it is meant to have code for other
+    GPUs than the matrix asks for; `trust` is a group of libraries that share no objects with
+    others; `shm` is how much memory its processes may share, in MB; `position` is where a file says
+    its `path`."""
+
+    KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
+        AnyOf(
+            ("path", "source"),
+            "does not say where the library is",
+            "give the `path` of it in the repository, or its `source`",
+        ),
+        ByTag(
+            "cuda",
+            "toolkit",
+            (
+                TagCase(
+                    ("none",),
+                    lacks={"components": "the library needs no CUDA, and has `components` of it"},
+                ),
+            ),
+        ),
+    )
+
+    name: Annotated[str, Key()]
+    path: InsidePath = "."
+    source: LibrarySource | None = None
+    build: LibraryBuild = LibraryBuild()
+    test: Annotated[LibraryTest, _NO_TESTS] | None = None
+    benchmark: InsidePath | None = None
+    artifacts: tuple[InsideGlob, ...] = ()
+    components: tuple[Name, ...] = ()
+    cells: OneOrMore[Text] = ()
+    cuda: Literal["toolkit", "none"] = "toolkit"
+    sm: Literal["own"] | None = None
+    trust: Name | None = None
+    shm: Count | None = None
+    position: Annotated[Position | None, Place("path")] = field(default=None, compare=False)
+
+    @property
+    def chooses_sm(self) -> bool:
+        return self.sm == "own"
+
+    def suits(self, arch: str) -> bool:
+        """Return whether it can be compiled for a target; those without CUDA suit `cuda: none`."""
+        return self.cuda == "none" or TARGETS[arch].cuda is not None
+
+    @property
+    def tests(self) -> LibraryTest | None:
+        """Its tests, or the default ones of its build system; None where it has none."""
+        own = _OWN_FRAMEWORK.get(self.build.system)
+        declared = self.test or (LibraryTest(own) if own else None)
+        return None if self.is_only_compiled else declared
+
+    @property
+    def is_only_compiled(self) -> bool:
+        """Return whether it declares that it has no tests: `test: none`."""
+        return self.test is not None and self.test.framework == "none"
+
+    def with_sm(self, sm: Sequence[str]) -> Library:
+        """Return the library with GPU architectures in place of `{sm}` and other placeholders."""
+        build = _with_sm(self.build, sm)
+        return replace(self, build=build, test=self.test and _with_sm(self.test, sm))
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The wheels that it is built and tested with; a Python library has its frontend as
+        well."""
+        frontend = ("build",) if self.build.system == "python" else ()
+        return (*frontend, *self.build.requires, *(self.test.requires if self.test else ()))
+
+
+# Formats of GPU architectures: CMake, lists with commas, PyTorch, nvcc.
+_SM_FORMS: Mapping[str, Callable[[Sequence[str]], str]] = {
+    "{sm}": ";".join,
+    "{sm,}": ",".join,
+    "{sm.}": lambda sm: ";".join(re.sub(r"^(\d+)(\d)", r"\1.\2", name) for name in sm),
+    "{gencode}": lambda sm: " ".join(f"-gencode=arch=compute_{name},code=sm_{name}" for name in sm),
+}
+# `${sm}` is a variable of a shell's or of Make's own.
+_SM = re.compile(rf"(?<!\$)({'|'.join(map(re.escape, _SM_FORMS))})")
+
+_Options = TypeVar("_Options", LibraryBuild, LibraryTest)
+
+
+def _with_sm(table: _Options, sm: Sequence[str]) -> _Options:
+    def fill(text: str) -> str:
+        return _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)
+
+    texts: dict[str, Any] = {
+        name: tuple(map(fill, getattr(table, name))) for name in TEXTS if hasattr(table, name)
+    }
+    environment = {name: fill(text) for name, text in table.environment.items()}
+    return replace(table, environment=environment, **texts)

@@ -1,0 +1,107 @@
+"""Constraints in annotations of dataclasses: each converts values of a file, and says the same in
+JSON Schema. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+# Characters of an invalid text in a message.
+_MOST_SHOWN = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar:
+    """A kind of text. `convert` returns its value, or raises ValueError with the complaint;
+    `schema` is the same in JSON Schema, as far as it can be, as the definition `name`; `hint`
+    suggests another text."""
+
+    name: str
+    convert: Callable[[str], object]
+    schema: Mapping[str, object]
+    hint: Callable[[str], str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NonEmpty:
+    """A list with at least one item."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneOrMany:
+    """A list whose only item may stand alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shorthand:
+    """A word that stands for the table with its text under `key`; `meaning` explains it."""
+
+    word: str
+    key: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A field that holds the key of its table in the mapping around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A field that holds the position of the table, or of its key `key`."""
+
+    key: str = ""
+
+
+def pattern(
+    name: str, expression: str, expected: str, hint: Callable[[str], str | None] | None = None
+) -> Scalar:
+    """Return the texts that match an expression; `expected` describes them."""
+
+    def convert(text: str) -> str:
+        # `$` matches before a newline at the end as well.
+        if re.search(expression, text) and not text.endswith("\n"):
+            return text
+        raise ValueError(f"must be {expected}, not {shown(text)}")
+
+    return Scalar(name, convert, {"type": "string", "pattern": expression}, hint)
+
+
+def number(name: str, least: int, most: int) -> Scalar:
+    """Return the numbers from `least` to `most`, quoted or not."""
+
+    def convert(text: str) -> int:
+        if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0"):
+            value = int(text) if len(text) <= len(str(most)) else most + 1
+            if least <= value <= most:
+                return value
+        raise ValueError(f"must be a number from {least} to {most}, not {shown(text)}")
+
+    digits = len(str(most)) - 1
+    positive = rf"[1-9][0-9]{{0,{digits}}}"
+    expression = f"^{positive}$" if least else f"^(0|{positive})$"
+    integer = {"type": "integer", "minimum": least, "maximum": most}
+    return Scalar(name, convert, {"anyOf": [integer, {"type": "string", "pattern": expression}]})
+
+
+def checked(
+    name: str, check: Callable[[str], object], schema: Mapping[str, object] | None = None
+) -> Scalar:
+    """Return the texts that `check` accepts; its ValueError is the complaint, without the text."""
+
+    def convert(text: str) -> object:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise ValueError(f"{error}: {shown(text)}") from None
+
+    return Scalar(name, convert, {"type": "string", **(schema or {})})
+
+
+def shown(value: object) -> str:
+    """Return an invalid value for a message: quoted and shortened, or the kind of it."""
+    if isinstance(value, str):
+        text = " ".join(value.split())
+        return f"`{text[:_MOST_SHOWN]}...`" if len(text) > _MOST_SHOWN else f"`{text}`"
+    return "a mapping" if isinstance(value, Mapping) else "a list"

@@ -1,0 +1,209 @@
+"""Values of declared types, decoded from documents: the annotations of dataclasses are the schema
+of files. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Literal, TypeVar, cast
+
+from envmatrix.documents import Document, Location, Node
+from envmatrix.errors import ConfigurationError, Position, Problem
+from envmatrix.schema.constraints import NonEmpty, OneOrMany, Scalar, Shorthand, shown
+from envmatrix.schema.shapes import Shape, shape_of, table_of
+from envmatrix.suggestions import did_you_mean
+
+_Value = TypeVar("_Value")
+
+# Rows of other files by their type and name: where a value has such a type, the file names the row.
+Rows = Mapping[type, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A problem that leaves the value at `location` without meaning."""
+
+    location: Location
+    problem: Problem
+    is_missing: bool = False
+
+
+def decode(kind: type[_Value], document: Document) -> tuple[_Value | None, tuple[Fault, ...]]:
+    """Return the content of a file as a dataclass, and all faults; no content if there are any."""
+    decoder = _Decoder(document)
+    value = decoder.value(shape_of(cast("Hashable", kind)), document.root, ())
+    return (None if decoder.faults else value), tuple(decoder.faults)
+
+
+def decode_all(annotation: Any, document: Document, rows: Rows | None = None) -> Any:
+    """Return the content of a file as what `annotation` says. Raise ConfigurationError with all
+    problems."""
+    decoder = _Decoder(document, rows or {})
+    value = decoder.value(shape_of(annotation), document.root, ())
+    problems = (*document.problems, *(fault.problem for fault in decoder.faults))
+    if problems:
+        raise ConfigurationError(*problems)
+    return value
+
+
+def dotted(location: Location) -> str:
+    """Return a location as text: `exclude[0].cuda`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return text.removeprefix(".")
+
+
+def expected_words(words: tuple[str, ...]) -> str:
+    """Return words as a list in a sentence: `a`, `b` or `c`."""
+    quoted = [f"`{word}`" for word in words]
+    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"must be `true` or `false`, not {shown(text)}")
+    return text == "true"
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f"must be a number, not {shown(text)}") from None
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"must be a day such as `2027-01-31`: {shown(text)}") from None
+
+
+_CONVERSIONS: Mapping[type, Callable[[str], object]] = {
+    str: str,
+    bool: _boolean,
+    int: _integer,
+    date: _day,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoder:
+    document: Document
+    rows: Rows = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def value(self, shape: Shape, node: Node, location: Location) -> Any:
+        """Return the value of a node, or None after adding its faults."""
+        if node.content is None:
+            return self._fault(location, "needs a value", self.document.key_position(*location))
+        if shape.is_table:
+            return self._table(shape, node, location)
+        if shape.kind is tuple:
+            return self._items(shape, node, location)
+        if shape.kind is Mapping:
+            return self._entries(shape, node, location)
+        return self._scalar(shape, node, location)
+
+    def _table(self, shape: Shape, node: Node, location: Location) -> Any:
+        content, word = node.content, shape.constraint(Shorthand)
+        if isinstance(content, str) and shape.kind in self.rows:
+            return self._row(self.rows[shape.kind], content, location)
+        if isinstance(content, str) and word:
+            if content == word.word:
+                return shape.kind(**{word.key: content})
+            return self._fault(location, f"{word.meaning}: {shown(content)}")
+        if not isinstance(content, Mapping):
+            return self._fault(location, "must be a mapping")
+        table, before = table_of(shape.kind), len(self.faults)
+        values: dict[str, Any] = {}
+        for name, inner in table.shapes.items():
+            if name in content:
+                values[name] = self.value(inner, content[name], (*location, name))
+            elif name in table.required:
+                self._missing((*location, name), node)
+        for name in content:
+            if name not in table.shapes:
+                self._unknown((*location, name), table.shapes)
+        if table.key:
+            values[table.key] = str(location[-1])
+        if table.place:
+            name, key = table.place
+            values[name] = (content.get(key) or node).position
+        return shape.kind(**values) if len(self.faults) == before else None
+
+    def _items(self, shape: Shape, node: Node, location: Location) -> Any:
+        content = node.content
+        if isinstance(content, str) and OneOrMany() in shape.constraints:
+            content = (node,)
+        if not isinstance(content, tuple):
+            return self._fault(location, "must be a list")
+        if not content and NonEmpty() in shape.constraints:
+            return self._fault(location, "must not be empty")
+        shapes = [shape_of(each) for each in shape.arguments if each is not Ellipsis]
+        if Ellipsis in shape.arguments:
+            shapes *= len(content)
+        if len(shapes) != len(content):
+            return self._fault(location, f"must have {len(shapes)} items")
+        pairs = enumerate(zip(shapes, content, strict=True))
+        return tuple(self.value(inner, item, (*location, index)) for index, (inner, item) in pairs)
+
+    def _entries(self, shape: Shape, node: Node, location: Location) -> Any:
+        if not isinstance(node.content, Mapping):
+            return self._fault(location, "must be a mapping")
+        of_keys, of_values = map(shape_of, shape.arguments)
+        return {
+            self._text(of_keys, key, (*location, key), is_key=True): self.value(
+                of_values, child, (*location, key)
+            )
+            for key, child in node.content.items()
+        }
+
+    def _scalar(self, shape: Shape, node: Node, location: Location) -> Any:
+        if shape.kind is not Literal and not isinstance(node.content, str):
+            return self._fault(location, "must be text")
+        return self._text(shape, node.content, location)
+
+    def _text(self, shape: Shape, text: Any, location: Location, *, is_key: bool = False) -> Any:
+        position = self.document.key_position(*location) if is_key else None
+        if shape.kind is Literal:
+            if text in shape.arguments:
+                return text
+            complaint = f"must be {expected_words(shape.arguments)}, not {shown(text)}"
+            self._fault(location, complaint, position)
+            return None
+        scalar = shape.constraint(Scalar)
+        try:
+            return scalar.convert(text) if scalar else _CONVERSIONS[shape.kind](text)
+        except ValueError as error:
+            hint = scalar.hint(text) if scalar and scalar.hint else None
+            self._fault(location, str(error), position, hint)
+            return None
+
+    def _row(self, rows: Mapping[str, object], name: str, location: Location) -> object:
+        if name in rows:
+            return rows[name]
+        hint = did_you_mean(name, rows)
+        self._fault(location, f"names no row: {shown(name)}", hint=hint)
+        return None
+
+    def _missing(self, location: Location, node: Node) -> None:
+        problem = Problem(f"`{dotted(location)}` is missing", node.position)
+        self.faults.append(Fault(location, problem, is_missing=True))
+
+    def _unknown(self, location: Location, keys: Mapping[str, object]) -> None:
+        hint = did_you_mean(str(location[-1]), keys)
+        position = self.document.key_position(*location)
+        problem = Problem(f"unknown key `{dotted(location)}`", position, hint)
+        self.faults.append(Fault(location, problem))
+
+    def _fault(
+        self,
+        location: Location,
+        complaint: str,
+        position: Position | None = None,
+        hint: str | None = None,
+    ) -> None:
+        name = dotted(location) or "the file"
+        where = position or self.document.position(*location)
+        self.faults.append(Fault(location, Problem(f"`{name}` {complaint}", where, hint)))

@@ -1,0 +1,78 @@
+"""JSON Schemas of files, for editors, from the annotations of their dataclasses. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from envmatrix.schema.constraints import NonEmpty, OneOrMany, Scalar, Shorthand
+from envmatrix.schema.shapes import Shape, shape_of, table_of
+
+Schema = dict[str, Any]
+
+
+def json_schema(kind: type, title: str, base: tuple[str, type] | None = None) -> Schema:
+    """Return the JSON Schema of a file, as strict as `decode`. Definitions that a schema `base` has
+    as well, that of a dataclass in another file, are references into that file."""
+    file, other = base or ("", None)
+    shared = _Writer().schema(other, "")["$defs"] if other else {}
+    return _Writer(file, shared).schema(kind, title)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    file_of_shared: str = ""
+    shared: Mapping[str, Schema] = field(default_factory=dict)
+    definitions: dict[str, Schema] = field(default_factory=dict)
+
+    def schema(self, kind: type, title: str) -> Schema:
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": title,
+            **self._table(kind),
+            "$defs": dict(sorted(self.definitions.items())),
+        }
+
+    def value(self, shape: Shape) -> Schema:
+        scalar, word = shape.constraint(Scalar), shape.constraint(Shorthand)
+        if scalar:
+            return self._reference(scalar.name, lambda: dict(scalar.schema))
+        if shape.is_table:
+            reference = self._reference(shape.kind.__name__, lambda: self._table(shape.kind))
+            return {"anyOf": [{"const": word.word}, reference]} if word else reference
+        if shape.kind is tuple:
+            return self._list(shape)
+        if shape.kind is Literal:
+            return {"enum": [*shape.arguments]}
+        if shape.kind is Mapping:
+            keys, values = (self.value(shape_of(each)) for each in shape.arguments)
+            return {"type": "object", "propertyNames": keys, "additionalProperties": values}
+        return {"type": "string"}
+
+    def _list(self, shape: Shape) -> Schema:
+        items = self.value(shape_of(shape.arguments[0]))
+        least = {"minItems": 1} if NonEmpty() in shape.constraints else {}
+        schema = {"type": "array", "items": items, **least}
+        return {"anyOf": [items, schema]} if OneOrMany() in shape.constraints else schema
+
+    def _table(self, kind: Any) -> Schema:
+        table = table_of(kind)
+        properties = {name: self.value(shape) for name, shape in table.shapes.items()}
+        required = [name for name in table.shapes if name in table.required]
+        rules = [dict(rule.schema()) for rule in getattr(kind, "KEY_RULES", ())]
+        return {
+            "description": " ".join(kind.__doc__.split()),
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": False,
+            **({"required": required} if required else {}),
+            **({"allOf": rules} if rules else {}),
+        }
+
+    def _reference(self, name: str, make: Callable[[], Schema]) -> Schema:
+        if name in self.shared:
+            return {"$ref": f"{self.file_of_shared}#/$defs/{name}"}
+        if name not in self.definitions:
+            self.definitions[name] = make()
+        return {"$ref": f"#/$defs/{name}"}
