@@ -1,0 +1,262 @@
+"""How many types and functions does a cell pass through until its first container starts?
+
+`envmatrix run compile` of a cell, with an engine that has its images and starts no container:
+  warm  with all that is remembered of the repository
+  cold  without: the matrix is expanded, and the lock and the Dockerfile are compared with it
+A type of the package counts if one of its objects is the cell or has it, its id or its environment
+in a field or a collection; a function if it takes an object that is made for the cell alone, not
+for all cells. Targets: 12 types; 35 functions warm, 65 cold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+
+ROOT = Path(__file__).parents[1]
+CELL = "cuda13.5-debian12-x86_64"
+PACKAGE = "envmatrix"
+# The function that starts a container.
+_START = f"{PACKAGE}.engine.containers.run"
+_DEPTH = 4
+
+
+@dataclass
+class Trace:
+    """Types and functions through which a cell passes, each with its module."""
+
+    cell: str
+    types: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+    is_over: bool = False
+
+    def hear(self, frame: FrameType, event: str, _argument: object) -> None:
+        code, module = frame.f_code, str(frame.f_globals.get("__name__"))
+        is_own = module.startswith(PACKAGE) and not code.co_name.startswith(("<", "__"))
+        if event != "call" or self.is_over or not is_own:
+            return
+        name = f"{module}.{code.co_qualname}"
+        self.is_over = name == _START
+        count = code.co_argcount + code.co_kwonlyargcount
+        arguments = [frame.f_locals.get(word) for word in code.co_varnames[:count]]
+        self.types.update(*(self.types_of(argument) for argument in arguments))
+        if any(map(self.is_of_cell, arguments)):
+            self.functions.add(name)
+
+    def types_of(self, value: object, depth: int = _DEPTH) -> set[str]:
+        """Return the types of an object and of what is in it that have the cell."""
+        if not depth or not is_own(value):
+            return set()
+        items = [item for field in fields_of(value) for item in items_of(field)]
+        types = set().union(*(self.types_of(item, depth - 1) for item in items))
+        if types or any(map(self._names_cell, items)):
+            types.add(f"{type(value).__module__}.{type(value).__qualname__}")
+        return types
+
+    def is_of_cell(self, value: object, depth: int = _DEPTH) -> bool:
+        """Return whether an object is made for the cell, not for a collection of cells."""
+        if self._names_cell(value) or not depth or not is_own(value):
+            return self._names_cell(value) and depth < _DEPTH
+        return any(self.is_of_cell(item, depth - 1) for item in fields_of(value))
+
+    def _names_cell(self, value: object) -> bool:
+        return isinstance(value, str) and value in (self.cell, self.cell.rpartition("-")[0])
+
+
+def is_own(value: object) -> bool:
+    return type(value).__module__.startswith(PACKAGE)
+
+
+def fields_of(value: object) -> list[object]:
+    names = [*getattr(value, "__dict__", ()), *slots_of(type(value))]
+    fields = [getattr(value, name, None) for name in names]
+    # A cell has nothing but its axes: its id is made of them.
+    return [*fields, str(value)] if "arch" in names and hasattr(value, "environment") else fields
+
+
+def items_of(value: object) -> list[object]:
+    match value:
+        case dict():
+            return [*value, *value.values()]
+        case tuple() | list() | set() | frozenset():
+            return [*value]
+    return [value]
+
+
+@lru_cache(maxsize=None)
+def slots_of(kind: type) -> tuple[str, ...]:
+    return tuple(name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
+
+
+class Engine(socketserver.ThreadingUnixStreamServer):
+    """An engine with `images`, by name; it creates no container."""
+
+    daemon_threads = True
+
+    def __init__(self, socket: Path) -> None:
+        self.images: dict[str, str] = {}
+        super().__init__(str(socket), _Request)
+
+
+class _Request(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def address_string(self) -> str:
+        return "client"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer(200, b"")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._answer(500, b'{"message": "no container starts here"}')
+
+    do_DELETE = do_POST
+
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Engine)
+        path = self.path.partition("?")[0]
+        if path.endswith("/version"):
+            self._json({"ApiVersion": "1.43", "Version": "24.0", "Arch": "amd64", "Os": "linux"})
+        elif path.endswith("/containers/json"):
+            self._json([])
+        elif path.endswith("/info"):
+            self._json({})
+        elif image := self.server.images.get(path.partition("/images/")[2].removesuffix("/json")):
+            names = [name for name, other in self.server.images.items() if other == image]
+            self._json({"Id": image, "RepoTags": names, "Config": {"Labels": {}}})
+        else:
+            self._answer(404, b'{"message": "No such image"}')
+
+    def _json(self, document: object) -> None:
+        self._answer(200, json.dumps(document).encode())
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Api-Version", "1.43")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+@contextmanager
+def engine(socket: Path) -> Iterator[Engine]:
+    with Engine(socket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cell", default=CELL)
+    parser.add_argument("--list", action="store_true", help="show the types and functions")
+    parser.add_argument("--trace", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.trace:
+        _trace(options.cell)
+        return
+    with TemporaryDirectory(prefix="envmatrix-path-") as scratch:
+        warm, cold = _measure(options.cell, Path(scratch))
+    print("| | types | functions |\n|---|---:|---:|")
+    for name, trace in (("warm", warm), ("cold", cold)):
+        print(f"| {name} | {len(trace['types'])} | {len(trace['functions'])} |")
+    for name in (*warm["types"], *cold["functions"]) if options.list else ():
+        print(name if name in warm["types"] or name in warm["functions"] else f"{name} (cold)")
+
+
+def _measure(cell: str, scratch: Path) -> tuple[Mapping[str, list[str]], Mapping[str, list[str]]]:
+    repository, cache = _copy(scratch / "repository"), scratch / "cache"
+    with engine(scratch / "engine.sock") as server:
+        variables = {
+            "ENVMATRIX_CACHE": str(cache),
+            "DOCKER_HOST": f"unix://{scratch / 'engine.sock'}",
+            "DOCKER_CONFIG": str(scratch / "docker"),
+        }
+        run = _runner(repository, {**os.environ, **variables})
+        rows = json.loads(run("-m", PACKAGE, "plan", "--json", "--select", cell))
+        for row in rows:
+            name = row["image"]
+            server.images |= dict.fromkeys((name, name.rpartition("-")[0]), _id(name))
+            _note(cache / "made", row["fingerprint"], _id(name))
+        for directory in cache.iterdir():
+            if directory.name != "made":
+                shutil.rmtree(directory)
+        trace = [str(Path(__file__).resolve()), "--trace", "--cell", cell]
+        cold, warm = json.loads(run(*trace)), json.loads(run(*trace))
+        return warm, cold
+
+
+def _note(directory: Path, fingerprint: str, image_id: str) -> None:
+    from envmatrix.store.image_ids import Made
+
+    Made(directory).note(fingerprint, image_id, is_ours=True)
+
+
+def _id(name: str) -> str:
+    return f"sha256:{sha256(name.encode()).hexdigest()}"
+
+
+def _copy(directory: Path) -> Path:
+    """Copy what a repository consists of."""
+    directory.mkdir()
+    shutil.copy(ROOT / "matrix.yaml", directory)
+    shutil.copy(ROOT / "matrix.lock.json", directory)
+    for name in ("envs", "dockerfiles", "examples"):
+        shutil.copytree(ROOT / name, directory / name)
+    return directory
+
+
+def _runner(directory: Path, environment: Mapping[str, str]) -> Callable[..., str]:
+    def run(*arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        return subprocess.run(
+            command, cwd=directory, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    return run
+
+
+def _trace(cell: str) -> None:
+    """Run the command in this process; print what the cell passes through."""
+    from envmatrix.cli import main
+
+    trace = Trace(cell)
+    threading.setprofile(trace.hear)
+    sys.setprofile(trace.hear)
+    try:
+        main(["run", "compile", cell, "--quiet"])
+    except SystemExit:
+        pass
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    if not trace.is_over:
+        sys.exit("no container was about to start")
+    print(json.dumps({"types": sorted(trace.types), "functions": sorted(trace.functions)}))
+
+
+if __name__ == "__main__":
+    main()
