@@ -28,27 +28,27 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
 
 
-# Integration tests that take a third of the time of all.
-_LONG = ("faults", "roundtrip", "rpm_family")
+# Two tests at a time, by the groups of tests/scheduling.py and in their order.
+_TWO_AT_A_TIME = ("--numprocesses=2", "--no-loadscope-reorder")
 
 
 @nox.session(default=False)
 def tests(session: nox.Session) -> None:
     """Lint, types, unit and integration tests with real cells, but for the longest."""
-    without = (f"--ignore=tests/integration/test_{name}.py" for name in _LONG)
-    _test(session, *without)
+    _test(session, "-m", "not long")
 
 
 @nox.session(name="tests-all", default=False)
 def tests_all(session: nox.Session) -> None:
-    """Everything in `tests`, and the longest: faults, a round trip, the rpm and zypper families."""
+    """Everything in `tests`, and the longest: all faults, all round trips, all signatures."""
     _test(session)
 
 
 def _test(session: nox.Session, *options: str) -> None:
     lint(session)
     _make_room(session)
-    session.run("pytest", "tests/unit", "tests/integration", *options, *session.posargs)
+    paths = ("tests/integration", "tests/unit")
+    session.run("pytest", *_TWO_AT_A_TIME, *paths, *options, *session.posargs)
 
 
 def _install_test_tools(session: nox.Session) -> None:
@@ -88,7 +88,7 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """The fast tests: offline, no container engine."""
     _install_test_tools(session)
-    session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", *_TWO_AT_A_TIME, "tests/unit", *session.posargs)
 
 
 @nox.session(default=False)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import settings
+from tests.scheduling import Groups
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("envmatrix", deadline=None)
@@ -28,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the tables of docs/discovery.md anew; review the diff",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    return Groups(config, log)
 
 
 @pytest.fixture

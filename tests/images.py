@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 
 import docker
 
+from envmatrix.machine.cache import cache_directory, exclusive
+
 
 def build_once(name: str, dockerfile: str, files: Mapping[str, bytes] | None = None) -> str:
     """An image of a Dockerfile with `files` beside it, made once for this machine:
@@ -21,12 +23,12 @@ def build_once(name: str, dockerfile: str, files: Mapping[str, bytes] | None = N
     inputs = {**(files or {}), "Dockerfile": dockerfile.encode()}
     digest = hashlib.sha256(repr(sorted(inputs.items())).encode()).hexdigest()
     reference = f"{name}:{digest[:12]}"
-    present = _docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", name).split()
-    if reference in present:
-        return reference
-    if present:
-        _docker("image", "rm", "--force", *present)
-    build(reference, inputs)
+    with exclusive(cache_directory() / "tests/images.lock"):
+        present = _docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", name).split()
+        if reference not in present:
+            if present:
+                _docker("image", "rm", "--force", *present)
+            build(reference, inputs)
     return reference
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +18,11 @@ import docker
 import pytest
 from tests import registries, tools
 from tests.engines import Engine, second_engine
+from tests.outputs import machine_of
 
 from envmatrix.images.environments import base_image
 from envmatrix.lock import images_lock, model
+from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.machine.origins import Origins
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +45,40 @@ sm: ["75", "80", "86", "90", "100", "120"]
 registry: {{repository: registry.example/team/images}}
 """
 
+# The library of this repository, without its tests and its benchmark: half of what is compiled.
+VECTOROPS = """\
+vectorops:
+    path: examples/vectorops
+    build: {options: [-DBUILD_TESTING=OFF, -DVECTOROPS_BUILD_BENCHMARKS=OFF]}
+    artifacts: ["libvectorops.so*"]
+"""
+
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
 Envmatrix = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def is_here(item: pytest.Item) -> bool:
+    return Path(__file__).parent in item.path.parents
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if not is_here(item):
+        return (yield)
+    with turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextmanager
+def turn(*, alone: bool) -> Iterator[None]:
+    """Wait until no other integration test of this user runs, or none that has to be alone. Who
+    waits is next."""
+    directory = cache_directory() / "tests"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "running").open("a") as running:
+        with exclusive(directory / "next"):
+            fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @dataclass
@@ -105,6 +141,29 @@ class Checkout:
     @property
     def published(self) -> images_lock.ImagesLock:
         return images_lock.load(self.root)
+
+
+@dataclass
+class Project(Checkout):
+    """A repository with a matrix of its own, on a machine with a configuration of its own."""
+
+    def configure(self, text: str) -> None:
+        file = Path(self.variables["XDG_CONFIG_HOME"]) / "envmatrix/config.toml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def ask_for(self, matrix: str) -> None:
+        (self.root / "matrix.yaml").write_text(matrix)
+
+    def lock(self) -> None:
+        """Lock what the matrix asks for, and generate it."""
+        self.run("lock")
+        self.run("generate")
+
+    def machines(self, cell: str) -> set[str | None]:
+        """Return for which machines `vectorops` is compiled in a cell."""
+        files = (self.root / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
+        return {machine_of(file) for file in files if not file.is_symlink()}
 
 
 @pytest.fixture(scope="session")
@@ -174,6 +233,20 @@ def template(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def checkout(template: Path, tmp_path: Path) -> Checkout:
     return Checkout(shutil.copytree(template, tmp_path / "checkout"))
+
+
+@pytest.fixture
+def project(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Project]:
+    """A project without a matrix yet, whose images are removed at the end."""
+    root = tmp_path / "repository"
+    for name in ("envs", "examples"):
+        shutil.copytree(ROOT / name, root / name)
+    shutil.copy(ROOT / model.FILE, root)
+    variables = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "TMPDIR": str(tmp_path)}
+    yield Project(root, variables)
+    for directory in root.glob("dockerfiles/*"):
+        for image in engine.images.list(f"envmatrix/{directory.name}"):
+            engine.images.remove(str(image.id), force=True)
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ libraries:
 
 @pytest.fixture(scope="module")
 def examined(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    checkout = Checkout(shutil.copytree(template, tmp_path_factory.mktemp("analysis") / "its"))
+    checkout = Checkout(shutil.copytree(template, tmp_path_factory.mktemp("analysis") / "checkout"))
     for library, files in {"a": FILES, "threads": THREADS, "m": MESON}.items():
         (checkout.root / library).mkdir()
         for name, text in files.items():

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import docker
-from tests.integration.conftest import ROOT, Envmatrix
+from tests.integration.conftest import Project
 from tests.layout import check_files
 from tests.outputs import cases_of
-
-from envmatrix.lock import model
 
 # The compiler of the repository's own 13.5 under another name, so that the images of its cells
 # are left alone. Three wheels are new: 58 MB of NVRTC, 13 MB of CUPTI and a header of NVML.
@@ -92,26 +87,22 @@ def _libraries(engine: docker.DockerClient, flavour: str) -> set[str]:
 
 
 def test_a_library_links_and_loads_the_components_that_it_names(
-    envmatrix: Envmatrix, engine: docker.DockerClient, tmp_path: Path
+    engine: docker.DockerClient, project: Project
 ) -> None:
-    shutil.copytree(ROOT / "envs", tmp_path / "envs")
-    shutil.copy(ROOT / model.FILE, tmp_path)
     for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (project.root / name).parent.mkdir(exist_ok=True)
+        (project.root / name).write_text(text)
 
-    envmatrix("lock", cwd=tmp_path)
-    envmatrix("generate", cwd=tmp_path)
-    envmatrix("run", "test", CELL, "--library", "jit", cwd=tmp_path)
-    borrowed = envmatrix("run", "compile", CELL, "--library", "borrows", cwd=tmp_path, expect=2)
-
-    linked = envmatrix("run", "compile", CELL, "--library", "links", cwd=tmp_path, expect=2)
+    project.lock()
+    project.run("run", "test", CELL, "--library", "jit")
+    borrowed = project.run("run", "compile", CELL, "--library", "borrows", expect=2)
+    linked = project.run("run", "compile", CELL, "--library", "links", expect=2)
 
     assert "`links` uses `libnvrtc.so.13` of the component `nvrtc`" in linked.stderr
     for component in ("cupti", "nvml", "nvrtc"):
         assert f"of the component `{component}`, which is there for other" in borrowed.stderr
     states = {
-        case.name: case.state for case in cases_of(tmp_path / "build" / CELL / "jit/junit.xml")
+        case.name: case.state for case in cases_of(project.root / "build" / CELL / "jit/junit.xml")
     }
     # The driver's libraries are not in an image: where no GPU is, such a program is not loaded.
     assert states == {"compiles_at_run_time": "passed", "asks_the_driver": "skipped"}

@@ -32,6 +32,8 @@ from envmatrix.plan.actions import Inputs
 from envmatrix.registry.client import open_registry as client_of
 from envmatrix.store.artifacts import sha256_of
 
+pytestmark = pytest.mark.alone
+
 BLOBS = "/blobs/"
 UPLOADS = "/blobs/uploads/"
 MANIFESTS = "/manifests/"

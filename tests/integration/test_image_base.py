@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import docker
 import pytest
-from tests.integration.conftest import ROOT, Envmatrix
+from tests.images import pushed
+from tests.integration.conftest import Project
+
+from envmatrix.lock import model
 
 # A release of its own: the images of the repository's matrix keep their names.
 ENVIRONMENT = "cuda13.4-debian12"
@@ -26,28 +26,20 @@ bases:
 @pytest.fixture
 def image(engine: docker.DockerClient, base: str, registry: str) -> str:
     """The base, pushed; its name by digest."""
-    name = f"{registry}/debian"
-    engine.images.get(base).tag(name, "12")
-    output = engine.images.push(name, "12")
-    assert "error" not in output, output
-    digest = engine.images.get(f"{name}:12").attrs["RepoDigests"][0].split("@")[1]
-    engine.images.remove(f"{name}:12")
-    return f"{name}@{digest}"
+    engine.images.get(base).tag(f"{registry}/debian", "12")
+    return pushed(engine, f"{registry}/debian:12")
 
 
 def test_an_environment_is_built_on_an_image_by_digest(
-    envmatrix: Envmatrix, engine: docker.DockerClient, base: str, image: str, tmp_path: Path
+    engine: docker.DockerClient, base: str, image: str, project: Project
 ) -> None:
-    shutil.copytree(ROOT / "envs", tmp_path / "envs")
-    (tmp_path / "matrix.yaml").write_text(MATRIX.format(image=image))
+    (project.root / model.FILE).unlink()
+    project.ask_for(MATRIX.format(image=image))
 
-    envmatrix("lock", cwd=tmp_path)
-    envmatrix("generate", cwd=tmp_path)
-    envmatrix("build", cwd=tmp_path)
+    project.lock()
+    project.run("build")
 
-    dockerfile = (tmp_path / f"dockerfiles/{ENVIRONMENT}/Dockerfile").read_text()
+    dockerfile = (project.root / f"dockerfiles/{ENVIRONMENT}/Dockerfile").read_text()
     assert f"FROM --platform=linux/amd64 {image} AS base-amd64" in dockerfile
     layers = engine.images.get(f"envmatrix/{ENVIRONMENT}:runtime-amd64").attrs["RootFS"]["Layers"]
     assert layers[0] == engine.images.get(base).attrs["RootFS"]["Layers"][0]
-    for flavour in ("runtime", "devel"):
-        engine.images.remove(f"envmatrix/{ENVIRONMENT}:{flavour}-amd64", force=True)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import docker
 import pytest
 from tests.images import build, pushed
 from tests.integration.conftest import CELL as CELL_OF_ALL
-from tests.integration.conftest import ROOT, Envmatrix
-from tests.outputs import machine_of
+from tests.integration.conftest import Project
 
 from envmatrix.lock import model
 
@@ -32,7 +29,11 @@ sources:
   - {{source: image, image: "{image}"}}
 sm: ["90"]
 libraries:
-  vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"], components: [{more}]}}
+  vectorops:
+    path: examples/vectorops
+    build: {{options: [-DBUILD_TESTING=OFF, -DVECTOROPS_BUILD_BENCHMARKS=OFF]}}
+    artifacts: ["libvectorops.so*"]
+    components: [{more}]
 """
 
 MAKER = f"envmatrix/{CELL_OF_ALL.removesuffix('-x86_64')}:devel-amd64"
@@ -47,8 +48,6 @@ COPY --from=maker /usr/local/ /usr/local/
 RUN rm -f /usr/local/bin/* && cd /usr/local/cuda && touch bin/nvcc include/*.h lib64/* && {TELL}
 ENTRYPOINT ["/bin/echo", "banner"]
 """
-
-Project = Callable[..., Path]
 
 
 def published(engine: docker.DockerClient, name: str, dockerfile: str) -> str:
@@ -74,21 +73,10 @@ def whole(engine: docker.DockerClient, image: str) -> Iterator[str]:
     engine.images.remove(reference, force=True)
 
 
-@pytest.fixture
-def project(engine: docker.DockerClient, image: str, tmp_path: Path) -> Iterator[Project]:
-    """A repository whose CUDA is in the image."""
-
-    def make(**changes: str) -> Path:
-        values = {"release": RELEASE, "os": "debian12", "cudnn": "none", "more": "", "image": image}
-        for name in ("envs", "examples"):
-            shutil.copytree(ROOT / name, tmp_path / name, dirs_exist_ok=True)
-        shutil.copy(ROOT / model.FILE, tmp_path)
-        (tmp_path / "matrix.yaml").write_text(MATRIX.format(**{**values, **changes}))
-        return tmp_path
-
-    yield make
-    for image_left in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
-        engine.images.remove(str(image_left.id), force=True)
+def ask_for(project: Project, image: str, **changes: str) -> None:
+    """Ask for a cell whose CUDA is in the image, but for some changes."""
+    values = {"release": RELEASE, "os": "debian12", "cudnn": "none", "more": "", "image": image}
+    project.ask_for(MATRIX.format(**{**values, **changes}))
 
 
 def layers(engine: docker.DockerClient, image: str) -> list[str]:
@@ -104,19 +92,17 @@ def files_of_cuda(engine: docker.DockerClient, image: str) -> set[str]:
 
 
 def test_what_an_image_has_is_found_and_used_as_it_is(
-    envmatrix: Envmatrix, engine: docker.DockerClient, image: str, project: Project
+    engine: docker.DockerClient, image: str, project: Project
 ) -> None:
-    root = project()
-    envmatrix("lock", cwd=root)
-    envmatrix("generate", cwd=root)
-    done = envmatrix("run", "compile", CELL, cwd=root)
+    ask_for(project, image)
+    project.lock()
+    done = project.run("run", "compile", CELL)
 
     digits = image.partition("sha256:")[2][:12]
-    versions = model.load(root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
+    versions = model.load(project.root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
     assert versions == {"cuda": RELEASE, "cccl": "", "cudart": "13", "nvcc": ""}
     assert "banner" not in done.stdout
-    files = (root / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
-    assert {machine_of(file) for file in files if not file.is_symlink()} == {"x86_64"}
+    assert project.machines(CELL) == {"x86_64"}
 
     devel = f"envmatrix/{ENVIRONMENT}:devel-amd64"
     own = layers(engine, image)
@@ -125,31 +111,29 @@ def test_what_an_image_has_is_found_and_used_as_it_is(
 
 
 def test_what_is_built_on_an_image_is_known_explained_and_reproduced(
-    envmatrix: Envmatrix, project: Project
+    image: str, project: Project
 ) -> None:
-    root = project()
-    envmatrix("lock", cwd=root)
-    envmatrix("lock", "--check", cwd=root)
-    envmatrix("generate", cwd=root)
-    envmatrix("build", cwd=root)
+    ask_for(project, image)
+    project.lock()
+    project.run("lock", "--check")
+    project.run("build")
 
-    rows = json.loads(envmatrix("plan", "--json", cwd=root).stdout)
-    verified = json.loads(envmatrix("verify", CELL, "--json", cwd=root).stdout)
+    rows = json.loads(project.run("plan", "--json").stdout)
+    verified = json.loads(project.run("verify", CELL, "--json").stdout)
 
     assert [row["action"] for row in rows] == ["reuse", "reuse"]
     assert [row["differences"] for row in verified] == [[], []]
-    assert "an image in which" in envmatrix("why", CELL, cwd=root).stdout
+    assert "an image in which" in project.run("why", CELL).stdout
 
 
 def test_what_an_image_has_of_the_system_is_not_installed_again(
-    envmatrix: Envmatrix, project: Project, whole: str
+    project: Project, whole: str
 ) -> None:
-    root = project(image=whole)
-    envmatrix("lock", cwd=root)
-    envmatrix("generate", cwd=root)
-    envmatrix("run", "compile", CELL, cwd=root)
+    ask_for(project, whole)
+    project.lock()
+    project.run("run", "compile", CELL)
 
-    lock = model.load(root)
+    lock = model.load(project.root)
     # What examines code comes on top, in an image of its own.
     own = [key for key in lock.cells[CELL] if "-analysis-" not in key]
     assert lock.artifacts(own) == ()
@@ -171,10 +155,10 @@ def test_what_an_image_has_of_the_system_is_not_installed_again(
     ],
 )
 def test_an_image_that_is_something_else_is_refused_and_says_what(
-    envmatrix: Envmatrix, image: str, project: Project, changes: dict[str, str], problems: list[str]
+    image: str, project: Project, changes: dict[str, str], problems: list[str]
 ) -> None:
-    root = project(**changes)
-    done = envmatrix("lock", cwd=root, expect=5)
+    ask_for(project, image, **changes)
+    done = project.run("lock", expect=5)
     assert f"the image `{image}` for amd64 is not what the matrix asks for" in done.stderr
     for problem in problems:
         assert problem in done.stderr

@@ -26,6 +26,10 @@ from tests.integration.conftest import CELL, CROSSED, Checkout
 from tests.loopback import Files, serving
 from tests.repositories import commit, committed, git, head
 
+# The cells of all tests under another name: their images have more packages here.
+RELEASE = "13.5.0"
+NATIVE, CROSS = (cell.replace("13.5", RELEASE) for cell in (CELL, CROSSED))
+
 ADD = "int add(int a, int b) { return a + b; }\n"
 FILES = {
     "gtest/CMakeLists.txt": """\
@@ -252,7 +256,8 @@ def workshop(
     archive: tuple[str, str],
 ) -> Checkout:
     """A checkout with a library of each kind, locked, and tested once."""
-    checkout = Checkout(shutil.copytree(template, tmp_path_factory.mktemp("libraries") / "its"))
+    root = shutil.copytree(template, tmp_path_factory.mktemp("libraries") / "workshop")
+    checkout = Checkout(root)
     for name, text in FILES.items():
         file = checkout.root / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -260,12 +265,13 @@ def workshop(
     for name, packages in PACKAGES.items():
         file = checkout.root / f"envs/{name}.yaml"
         file.write_text(re.sub(r"(?m)^packages: \[", f"packages: [{packages}, ", file.read_text()))
-    with (checkout.root / "matrix.yaml").open("a") as matrix:
-        matrix.write(yaml.safe_dump({"libraries": libraries(git_server, archive)}, width=1000))
+    matrix = root / "matrix.yaml"
+    text = yaml.safe_dump({"libraries": libraries(git_server, archive)}, width=1000)
+    matrix.write_text(matrix.read_text().replace('"13.5"', f'"{RELEASE}"') + text)
     checkout.run("lock")
     checkout.run("generate")
     subprocess.run(
-        [sys.executable, "-m", "envmatrix", "run", "test", CELL], cwd=checkout.root, check=False
+        [sys.executable, "-m", "envmatrix", "run", "test", NATIVE], cwd=checkout.root, check=False
     )
     return checkout
 
@@ -313,7 +319,7 @@ def test_each_kind_is_built_and_its_tests_are_told_one_by_one(
 @pytest.mark.parametrize("library", ["gtest", "catch", "meson", "python"])
 def test_what_failed_is_tried_again_alone(workshop: Checkout, library: str) -> None:
     options = ("--library", library, "--retries", "1")
-    done = workshop.run("run", "test", CELL, *options, expect=1)
+    done = workshop.run("run", "test", NATIVE, *options, expect=1)
     assert len(re.findall(r"(?m)^failed ", done.stdout)) == 1
     assert f"1 of {COUNTS[library]} tests of `{library}`" in done.stderr
 
@@ -322,7 +328,7 @@ def test_what_failed_is_tried_again_alone(workshop: Checkout, library: str) -> N
 def test_shards_list_and_share_the_tests_of_a_framework(workshop: Checkout, library: str) -> None:
     names: list[str] = []
     for part in ("1/2", "2/2"):
-        command = [sys.executable, "-m", "envmatrix", "run", "test", CELL]
+        command = [sys.executable, "-m", "envmatrix", "run", "test", NATIVE]
         options = ["--library", library, "--shard", part]
         done = subprocess.run(
             [*command, *options], cwd=workshop.root, capture_output=True, text=True, check=False
@@ -345,7 +351,7 @@ def test_a_tag_is_locked_as_the_commits_that_it_meant(
 @pytest.fixture
 def copied(workshop: Checkout, tmp_path: Path) -> Checkout:
     """The workshop again, to be changed."""
-    return Checkout(shutil.copytree(workshop.root, tmp_path / "its", symlinks=True))
+    return Checkout(shutil.copytree(workshop.root, tmp_path / "workshop", symlinks=True))
 
 
 def test_an_archive_that_is_not_what_the_matrix_says_is_refused(
@@ -366,37 +372,44 @@ def test_a_revision_that_is_not_there_is_named(copied: Checkout) -> None:
     assert "has no branch or tag `v9`" in copied.run("lock", expect=5).stderr
 
 
-def test_a_wheel_is_crossed_and_named_so(copied: Checkout) -> None:
-    copied.add_aarch64()
-    artifacts = copied.run("run", "compile", CROSSED, "--library", "extension").stdout
+@pytest.fixture(scope="module")
+def crossed(workshop: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The workshop again, for a second architecture too."""
+    root = tmp_path_factory.mktemp("crossed") / "workshop"
+    checkout = Checkout(shutil.copytree(workshop.root, root, symlinks=True))
+    checkout.add_aarch64()
+    return checkout
+
+
+def test_a_wheel_is_crossed_and_named_so(crossed: Checkout) -> None:
+    artifacts = crossed.run("run", "compile", CROSS, "--library", "extension").stdout
     assert re.search(r"/libkernels\.so +aarch64 ", artifacts)
     assert "/doubling-1.0-cp311-cp311-linux_aarch64.whl " in artifacts
-    message = copied.run("run", "compile", CROSSED, "--library", "python", expect=1).stderr
+    message = crossed.run("run", "compile", CROSS, "--library", "python", expect=1).stderr
     assert "includes `Python.h`" in message
     assert "--emulate" in message
 
 
 @pytest.mark.parametrize("library", ["python", "extension"])
 def test_equal_sources_become_equal_wheels(copied: Checkout, library: str) -> None:
-    tree = copied.root / "build" / CELL / library / "devel"
+    tree = copied.root / "build" / NATIVE / library / "devel"
     (before,) = tree.glob("wheels/*.whl")
     first = before.read_bytes()
     _as_if_copied(copied, library, tree)
 
-    copied.run("run", "compile", CELL, "--library", library)
+    copied.run("run", "compile", NATIVE, "--library", library)
 
     assert before.read_bytes() == first
 
 
-def test_equal_sources_become_equal_wheels_for_another_architecture(copied: Checkout) -> None:
-    copied.add_aarch64()
-    tree = copied.root / "build" / CROSSED / "extension/cross"
+def test_equal_sources_become_equal_wheels_for_another_architecture(crossed: Checkout) -> None:
+    tree = crossed.root / "build" / CROSS / "extension/cross"
     wheels = []
     for _ in range(2):
-        copied.run("run", "compile", CROSSED, "--library", "extension")
+        crossed.run("run", "compile", CROSS, "--library", "extension")
         (wheel,) = tree.glob("wheels/*.whl")
         wheels.append((wheel.name, wheel.read_bytes()))
-        _as_if_copied(copied, "extension", tree)
+        _as_if_copied(crossed, "extension", tree)
 
     assert wheels[0] == wheels[1]
     name, content = wheels[0]
@@ -427,8 +440,8 @@ def test_equal_sources_become_equal_objects(copied: Checkout) -> None:
     (copied.root / "matrix.yaml").write_text(yaml.safe_dump(matrix))
     objects = set()
     for _ in range(2):
-        copied.run("run", "compile", CELL, "--library", "objects")
-        tree = copied.root / "build" / CELL / "objects/devel"
+        copied.run("run", "compile", NATIVE, "--library", "objects")
+        tree = copied.root / "build" / NATIVE / "objects/devel"
         objects.add((tree / "kernels.o").read_bytes())
         shutil.rmtree(tree)
     assert len(objects) == 1
@@ -466,7 +479,7 @@ def depot() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def shapes(template: Path, tmp_path_factory: pytest.TempPathFactory, depot: str) -> Checkout:
     """A checkout with a library in a depot, at one changelist, tested and committed."""
-    root = shutil.copytree(template, tmp_path_factory.mktemp("depot") / "its")
+    root = shutil.copytree(template, tmp_path_factory.mktemp("depot") / "checkout")
     enviro = str(root.parent / "enviro")  # where the client keeps what it learns of servers
     checkout = Checkout(root, {"P4PORT": depot, "P4USER": "me", "P4ENVIRO": enviro})
     library = {

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.integration.conftest import ROOT, Envmatrix
+from tests.integration.conftest import VECTOROPS, Project
 from tests.loopback import Files, serving
 from tests.openpgp import Key
-from tests.outputs import machine_of
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.facts.model import load_facts
@@ -41,8 +40,7 @@ sources:
   - {{source: nvidia-apt}}
 sm: ["90"]
 libraries:
-  vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"]}}
-"""
+  {VECTOROPS}"""
 
 REPOSITORIES = {"amd64": "x86_64", "arm64": "sbsa"}
 TARGETS = {"amd64": "x86_64-linux", "arm64": "sbsa-linux"}
@@ -125,48 +123,29 @@ def server(engine: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     shutil.rmtree(root)
 
 
-@pytest.fixture
-def repository(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository of the matrix above, on a machine that has NVIDIA's packages on loopback."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    _configure(tmp_path, server.address)
-    root = tmp_path / "repository"
-    shutil.copytree(ROOT / "envs", root / "envs")
-    shutil.copytree(ROOT / "examples", root / "examples")
-    shutil.copy(ROOT / model.FILE, root)
-    (root / "matrix.yaml").write_text(MATRIX)
-    return root
-
-
-def _configure(home: Path, address: str, key: Key | None = None) -> None:
-    """The mirror is at `address`; with a `key` it signs with that."""
-    file = home / "config/envmatrix/config.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
+def configure(project: Project, address: str, key: Key | None = None) -> None:
+    """Ask for the packages at the mirror `address`, which signs with `key`, if any."""
+    project.ask_for(MATRIX)
     text = f'[mirrors]\nnvidia = ["{address}"]\n'
     if key:
-        (home / "a key.pub").write_bytes(key.public)
-        text += f'[keyrings]\nnvidia = "{home}/a key.pub"\n'
-    file.write_text(text)
+        file = project.root.parent / "a key.pub"
+        file.write_bytes(key.public)
+        text += f'[keyrings]\nnvidia = "{file}"\n'
+    project.configure(text)
 
 
 def test_cells_are_built_from_packages_and_compile_the_library(
-    envmatrix: Envmatrix, server: Server, repository: Path
+    server: Server, project: Project
 ) -> None:
     server.sign(OURS)
-    _configure(repository.parent, server.address, OURS)
+    configure(project, server.address, OURS)
 
-    envmatrix("lock", cwd=repository)
-    envmatrix("generate", cwd=repository)
+    project.lock()
     for cell in CELLS:
-        envmatrix("run", "compile", cell, cwd=repository)
+        project.run("run", "compile", cell)
 
-    machines = {}
-    for cell in CELLS:
-        files = (repository / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-        machines[cell] = {machine_of(file) for file in files if not file.is_symlink()}
-    assert machines == {CELLS[0]: {"x86_64"}, CELLS[1]: {"aarch64"}}
-    paths = {item.path for item in model.load(repository).artifacts() if item.origin == "nvidia"}
+    assert [project.machines(cell) for cell in CELLS] == [{"x86_64"}, {"aarch64"}]
+    paths = {item.path for item in model.load(project.root).artifacts() if item.origin == "nvidia"}
     assert f"cuda/repos/debian12/x86_64/cuda-nvcc-13-2_{RELEASE}.51-1_amd64.deb" in paths
     assert f"cuda/repos/debian12/sbsa/cuda-cudart-13-2_{RELEASE}.51-1_arm64.deb" in paths
 
@@ -182,35 +161,32 @@ def test_cells_are_built_from_packages_and_compile_the_library(
     ids=["expired", "another", "unsigned", "not-nvidia's"],
 )
 def test_a_repository_without_the_right_signature_is_not_taken(
-    envmatrix: Envmatrix,
     server: Server,
-    repository: Path,
+    project: Project,
     signer: Key | None,
     accepted: Key | None,
     reason: str,
     hint: str,
 ) -> None:
     server.sign(signer)
-    _configure(repository.parent, server.address, accepted)
+    configure(project, server.address, accepted)
 
-    message = _refusal(envmatrix, repository)
+    message = _refusal(project)
 
     assert re.search(reason, message)
     assert "error: apt does not take `cuda/repos/debian12/" in message
     assert hint in message
 
 
-def test_half_a_list_of_packages_is_not_taken(
-    envmatrix: Envmatrix, server: Server, repository: Path
-) -> None:
+def test_half_a_list_of_packages_is_not_taken(server: Server, project: Project) -> None:
     server.sign(OURS)
-    _configure(repository.parent, server.address, OURS)
+    configure(project, server.address, OURS)
     lists = {directory / "Packages": b"" for directory in server.directories}
     for file in lists:
         lists[file] = file.read_bytes()
         file.write_bytes(lists[file][:100])
 
-    message = _refusal(envmatrix, repository)
+    message = _refusal(project)
 
     for file, content in lists.items():
         file.write_bytes(content)
@@ -218,30 +194,25 @@ def test_half_a_list_of_packages_is_not_taken(
     assert "it must be whole" in message
 
 
-def test_a_mirror_without_the_repository_is_told(
-    envmatrix: Envmatrix, server: Server, repository: Path
-) -> None:
-    _configure(repository.parent, f"{server.address}/elsewhere")
-    message = _refusal(envmatrix, repository)
+def test_a_mirror_without_the_repository_is_told(server: Server, project: Project) -> None:
+    configure(project, f"{server.address}/elsewhere")
+    message = _refusal(project)
     assert re.search(r"`cuda/repos/debian12/\w+/3bf863cc.pub`", message)
     assert "no server has" in message
     assert "404" in message
 
 
-def test_a_mirror_that_fails_is_told(
-    envmatrix: Envmatrix, server: Server, repository: Path
-) -> None:
-    _configure(repository.parent, f"{server.address}/broken", OURS)
-    message = _refusal(envmatrix, repository)
+def test_a_mirror_that_fails_is_told(server: Server, project: Project) -> None:
+    configure(project, f"{server.address}/broken", OURS)
+    message = _refusal(project)
     assert "500" in message
     assert "error: apt does not take `cuda/repos/debian12/" in message
 
 
-def _refusal(envmatrix: Envmatrix, repository: Path) -> str:
+def _refusal(project: Project) -> str:
     """Return what `lock` says when it fails, which leaves nothing behind."""
-    before = (repository / model.FILE).read_bytes()
-    message = envmatrix("lock", cwd=repository, expect=5).stderr
-    assert "Traceback" not in message
-    assert (repository / model.FILE).read_bytes() == before
-    assert not [*repository.parent.glob("envmatrix-*")]
+    before = (project.root / model.FILE).read_bytes()
+    message = project.run("lock", expect=5).stderr
+    assert (project.root / model.FILE).read_bytes() == before
+    assert not [*project.root.parent.glob("envmatrix-*")]
     return message

@@ -49,8 +49,10 @@ def write(arguments: tuple[str, int]) -> None:
 
 
 def test_many_writers_at_once_lose_nothing(url: str) -> None:
-    pool = multiprocessing.get_context("fork").Pool(WRITERS)
-    with pool:
+    # A process with threads, as those of pytest may be, must not fork; the server for that may.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with context.Pool(WRITERS) as pool:
         pool.map(write, [(url, writer) for writer in range(WRITERS)], chunksize=1)
 
     with connect(url) as database, database.reading() as connection:

@@ -13,16 +13,14 @@ import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
 from tests import wheels
 from tests.archives import entry, tar
-from tests.integration.conftest import ROOT, Envmatrix
+from tests.integration.conftest import VECTOROPS, Project
 from tests.loopback import Files, serving
-from tests.outputs import machine_of
 
 from envmatrix.lock import model
 from envmatrix.store.artifacts import Store
@@ -42,8 +40,8 @@ sources:
   - {{source: redist}}
 sm: ["90"]
 libraries:
-  vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"]}}
-"""
+  {VECTOROPS}"""
+MIRROR = '[mirrors]\nnvidia = ["{}"]\n'
 
 # Archive -> the wheel that holds its files, and where in it.
 ARCHIVES = {
@@ -113,51 +111,17 @@ def redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-Repository = Callable[[str], Path]
-
-
-@pytest.fixture
-def repository(
-    envmatrix: Envmatrix,
-    engine: docker.DockerClient,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Repository]:
-    """A repository of the matrix above, locked and generated on a machine that has NVIDIA's
-    archives at an address."""
-
-    def make(address: str) -> Path:
-        home = tmp_path / "config/envmatrix"
-        home.mkdir(parents=True)
-        (home / "config.toml").write_text(f'[mirrors]\nnvidia = ["{address}"]\n')
-        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-        root = tmp_path / "repository"
-        shutil.copytree(ROOT / "envs", root / "envs")
-        shutil.copytree(ROOT / "examples", root / "examples")
-        shutil.copy(ROOT / model.FILE, root)
-        (root / "matrix.yaml").write_text(MATRIX)
-        envmatrix("lock", cwd=root)
-        envmatrix("generate", cwd=root)
-        return root
-
-    yield make
-    for image in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
-        engine.images.remove(str(image.id), force=True)
-
-
 def test_cells_are_built_from_archives_and_compile_the_library(
-    envmatrix: Envmatrix, redist: Path, repository: Repository
+    redist: Path, project: Project
 ) -> None:
     with serving(Files.below(redist)) as address:
-        root = repository(address)
+        project.configure(MIRROR.format(address))
+        project.ask_for(MATRIX)
+        project.lock()
         for cell in CELLS:
-            envmatrix("run", "compile", cell, cwd=root)
+            project.run("run", "compile", cell)
 
-    machines = {}
-    for cell in CELLS:
-        files = (root / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-        machines[cell] = {machine_of(file) for file in files if not file.is_symlink()}
-    assert machines == {CELLS[0]: {"x86_64"}, CELLS[1]: {"aarch64"}}
+    assert [project.machines(cell) for cell in CELLS] == [{"x86_64"}, {"aarch64"}]
 
 
 @pytest.fixture
@@ -172,21 +136,21 @@ def rewrite(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
-def test_an_archive_that_is_not_the_manifests_is_refused(
-    envmatrix: Envmatrix, other: Path, repository: Repository
-) -> None:
+def test_an_archive_that_is_not_the_manifests_is_refused(other: Path, project: Project) -> None:
     with serving(Files.below(other.parents[1])) as address:
-        root = repository(address)
+        project.configure(MIRROR.format(address))
+        project.ask_for(MATRIX)
+        project.lock()
         (archive,) = (
             item
-            for item in model.load(root).artifacts()
+            for item in model.load(project.root).artifacts()
             if item.name == "libnvvm" and "x86_64" in item.path
         )
         file = other.parents[1] / archive.path
         rewrite(file, file.read_bytes()[:-1] + b"?")
         Store.of_user().path(archive).unlink(missing_ok=True)
 
-        done = envmatrix("build", "--force", "--select", CELLS[0], cwd=root, expect=5)
+        done = project.run("build", "--force", "--select", CELLS[0], expect=5)
 
     assert f"`{archive.filename}`" in done.stderr
     assert "the lock names" in done.stderr
@@ -194,7 +158,7 @@ def test_an_archive_that_is_not_the_manifests_is_refused(
 
 
 def test_an_archive_that_climbs_out_of_its_directory_is_refused(
-    envmatrix: Envmatrix, engine: docker.DockerClient, other: Path, repository: Repository
+    engine: docker.DockerClient, other: Path, project: Project
 ) -> None:
     (manifest,) = other.glob("redistrib_*.json")
     document = json.loads(manifest.read_text())
@@ -205,7 +169,10 @@ def test_an_archive_that_climbs_out_of_its_directory_is_refused(
     rewrite(manifest, json.dumps(document).encode())
 
     with serving(Files.below(other.parents[1])) as address:
-        done = envmatrix("build", "--select", CELLS[0], cwd=repository(address), expect=6)
+        project.configure(MIRROR.format(address))
+        project.ask_for(MATRIX)
+        project.lock()
+        done = project.run("build", "--select", CELLS[0], expect=6)
 
     assert "Member name contains '..'" in done.stderr
     assert not engine.images.list(f"envmatrix/{ENVIRONMENT}:runtime-amd64")

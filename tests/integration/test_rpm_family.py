@@ -19,10 +19,9 @@ from pathlib import Path
 import docker
 import pytest
 from tests.images import build_once, pushed
-from tests.integration.conftest import ROOT, Envmatrix
+from tests.integration.conftest import ROOT, VECTOROPS, Project
 from tests.loopback import Files, serving
 from tests.openpgp import Key
-from tests.outputs import machine_of
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.facts.model import load_facts
@@ -35,33 +34,22 @@ RELEASE = "13.2"
 SUSE = "cuda13.5-opensuse16"
 ENVIRONMENT = f"cuda{RELEASE}-rockylinux9"
 CELL = f"{ENVIRONMENT}-x86_64"
-MATRIX = """\
+NVIDIAS = "sources:\n  - {source: nvidia-dnf}\n"
+
+
+def matrix(release: str, system: str, image: str, sources: str = "") -> str:
+    return f"""\
 version: "1"
 axes:
   cuda: ["{release}"]
-  os: [rockylinux9]
+  os: [{system}]
   arch: [x86_64]
 bases:
-  rockylinux9: {image}
-sources:
-  - {{source: nvidia-dnf}}
-sm: ["90"]
+  {system}: {image}
+{sources}sm: ["90"]
 libraries:
-  vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"]}}
-"""
+  {VECTOROPS}"""
 
-SUSE_MATRIX = """\
-version: "1"
-axes:
-  cuda: ["13.5"]
-  os: [opensuse16]
-  arch: [x86_64]
-bases:
-  opensuse16: {image}
-sm: ["90"]
-libraries:
-  vectorops: {{path: examples/vectorops, artifacts: ["libvectorops.so*"]}}
-"""
 
 CREATED = 1767225600  # 2026-01-01
 NVIDIA = load_facts().nvidia_repositories["rhel9"]
@@ -194,84 +182,71 @@ def _nvidia_trees(directory: Path) -> None:
 
 
 @pytest.fixture
-def repository(image: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository of the matrix above, on a machine that has all of it on loopback."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    root = tmp_path / "repository"
-    shutil.copytree(ROOT / "envs", root / "envs")
-    shutil.copytree(ROOT / "examples", root / "examples")
-    (root / "matrix.yaml").write_text(MATRIX.format(release=RELEASE, image=image))
-    _configure(tmp_path, server)
-    return root
+def rocky(project: Project, image: str, server: Server) -> Project:
+    """A project of Rocky Linux, on a machine that has all of it on loopback."""
+    (project.root / model.FILE).unlink()
+    project.ask_for(matrix(RELEASE, "rockylinux9", image, NVIDIAS))
+    configure(project, server)
+    return project
 
 
-def _configure(home: Path, server: Server, key: Key | None = OURS, nvidia: str = "nvidia") -> None:
-    """Where the mirrors are; that of NVIDIA signs with `key`, if any."""
-    file = home / "config/envmatrix/config.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    text = (
-        f'[mirrors]\nrocky = ["{server.address}/rocky"]\nopensuse = ["{server.address}/opensuse"]\n'
-    )
-    text += f'nvidia = ["{server.address}/{nvidia}"]\n'
+def configure(
+    project: Project, server: Server, key: Key | None = OURS, nvidia: str = "nvidia"
+) -> None:
+    """Name the mirrors; that of NVIDIA signs with `key`, if any."""
+    text = "[mirrors]\n"
+    for origin, path in (("rocky", "rocky"), ("opensuse", "opensuse"), ("nvidia", nvidia)):
+        text += f'{origin} = ["{server.address}/{path}"]\n'
     if key:
-        (home / "a key.pub").write_bytes(key.public)
-        text += f'[keyrings]\nnvidia = "{home}/a key.pub"\n'
-    file.write_text(text)
+        file = project.root.parent / "a key.pub"
+        file.write_bytes(key.public)
+        text += f'[keyrings]\nnvidia = "{file}"\n'
+    project.configure(text)
 
 
 def test_a_cell_is_locked_built_twice_alike_and_compiles_the_library(
-    envmatrix: Envmatrix, engine: docker.DockerClient, server: Server, repository: Path
+    server: Server, rocky: Project
 ) -> None:
     server.sign(OURS)
 
-    envmatrix("lock", cwd=repository)
-    envmatrix("generate", cwd=repository)
-    envmatrix("run", "compile", CELL, cwd=repository)
+    rocky.lock()
+    rocky.run("run", "compile", CELL)
 
-    files = (repository / "build" / CELL / "vectorops").glob("*/libvectorops.so.*")
-    assert {machine_of(file) for file in files if not file.is_symlink()} == {"x86_64"}
-    paths = {item.path for item in model.load(repository).artifacts()}
+    assert rocky.machines(CELL) == {"x86_64"}
+    paths = {item.path for item in model.load(rocky.root).artifacts()}
     assert f"cuda/repos/rhel9/x86_64/cuda-nvcc-13-2-{RELEASE}.51-1.x86_64.rpm" in paths
     assert "9/BaseOS/x86_64/os/gcc-toolset-14-gcc-c++-1.0-1.x86_64.rpm" in paths
-    envmatrix("run", "test", CELL, cwd=repository)
-    verified = envmatrix("verify", "--json", ENVIRONMENT, cwd=repository).stdout
-    assert json.loads(verified)
-    for flavour in ("runtime", "devel"):
-        engine.images.remove(f"envmatrix/{ENVIRONMENT}:{flavour}-amd64", force=True)
+    rocky.run("run", "test", CELL)
+    assert json.loads(rocky.run("verify", "--json", ENVIRONMENT).stdout)
 
 
 @pytest.fixture
-def suse(repository: Path, image: str) -> Path:
-    (repository / "matrix.yaml").write_text(SUSE_MATRIX.format(image=image))
-    return repository
+def suse(rocky: Project, image: str) -> Project:
+    rocky.ask_for(matrix("13.5", "opensuse16", image))
+    return rocky
 
 
 def test_a_cell_of_opensuse_is_locked_built_twice_alike_and_compiles_the_library(
-    envmatrix: Envmatrix, engine: docker.DockerClient, server: Server, suse: Path
+    server: Server, suse: Project
 ) -> None:
     server.sign(OURS, server.suse)
     cell = f"{SUSE}-x86_64"
 
-    envmatrix("lock", cwd=suse)
-    envmatrix("generate", cwd=suse)
-    envmatrix("run", "compile", cell, cwd=suse)
+    suse.lock()
+    suse.run("run", "compile", cell)
 
-    files = (suse / "build" / cell / "vectorops").glob("*/libvectorops.so.*")
-    assert {machine_of(file) for file in files if not file.is_symlink()} == {"x86_64"}
-    paths = {item.path for item in model.load(suse).artifacts()}
+    assert suse.machines(cell) == {"x86_64"}
+    paths = {item.path for item in model.load(suse.root).artifacts()}
     assert "distribution/leap/16.0/repo/oss/gcc15-c++-1.0-1.x86_64.rpm" in paths
-    envmatrix("verify", SUSE, cwd=suse)
-    for flavour in ("runtime", "devel"):
-        engine.images.remove(f"envmatrix/{SUSE}:{flavour}-amd64", force=True)
+    suse.run("verify", SUSE)
 
 
 @pytest.mark.parametrize("signer", [OTHER, None], ids=["another", "unsigned"])
 def test_an_archive_that_the_base_has_no_key_of_is_not_taken(
-    envmatrix: Envmatrix, server: Server, suse: Path, signer: Key | None
+    server: Server, suse: Project, signer: Key | None
 ) -> None:
     server.sign(signer, server.suse)
-    message = _refusal(envmatrix, suse)
+    message = _refusal(suse)
     assert re.search("[Ss]ignature|unsigned|not signed", message), message
 
 
@@ -281,27 +256,24 @@ def test_an_archive_that_the_base_has_no_key_of_is_not_taken(
     ids=["expired", "another", "unsigned"],
 )
 def test_a_repository_without_the_right_signature_is_not_taken(
-    envmatrix: Envmatrix,
     server: Server,
-    repository: Path,
+    rocky: Project,
     signer: Key | None,
     accepted: Key,
 ) -> None:
     server.sign(signer)
-    _configure(repository.parent, server, accepted)
+    configure(rocky, server, accepted)
 
-    message = _refusal(envmatrix, repository)
+    message = _refusal(rocky)
 
     assert "does not take `cuda/repos/rhel9/x86_64`" in message
     assert "signed with the key in `" in message
 
 
-def test_another_key_than_nvidias_is_not_taken(
-    envmatrix: Envmatrix, server: Server, repository: Path
-) -> None:
+def test_another_key_than_nvidias_is_not_taken(server: Server, rocky: Project) -> None:
     server.sign(OTHER)
-    _configure(repository.parent, server, None)
-    message = _refusal(envmatrix, repository)
+    configure(rocky, server, None)
+    message = _refusal(rocky)
     sha256 = hashlib.sha256(OTHER.public).hexdigest()
     assert (
         f"`cuda/repos/rhel9/x86_64/D42D0685.pub` is not NVIDIA's key: its sha256 is {sha256}"
@@ -310,30 +282,27 @@ def test_another_key_than_nvidias_is_not_taken(
 
 
 @pytest.mark.parametrize("mirror", ["elsewhere", "broken", "endless"])
-def test_a_mirror_that_fails_is_told(
-    envmatrix: Envmatrix, server: Server, repository: Path, mirror: str
-) -> None:
-    _configure(repository.parent, server, nvidia=f"{mirror}/nvidia")
-    message = _refusal(envmatrix, repository)
+def test_a_mirror_that_fails_is_told(server: Server, rocky: Project, mirror: str) -> None:
+    configure(rocky, server, nvidia=f"{mirror}/nvidia")
+    message = _refusal(rocky)
     assert "does not take `cuda/repos/rhel9/x86_64`" in message
     assert "it must be whole" in message
 
 
-def test_half_an_index_is_not_taken(envmatrix: Envmatrix, server: Server, repository: Path) -> None:
+def test_half_an_index_is_not_taken(server: Server, rocky: Project) -> None:
     server.sign(OURS)
     (primary,) = (server.nvidia / "repodata").glob("*-primary.xml.*")
     whole = primary.read_bytes()
     primary.unlink()
     primary.write_bytes(whole[:100])
-    message = _refusal(envmatrix, repository)
+    message = _refusal(rocky)
     primary.write_bytes(whole)
     assert "does not take `cuda/repos/rhel9/x86_64`" in message
 
 
-def _refusal(envmatrix: Envmatrix, repository: Path) -> str:
+def _refusal(project: Project) -> str:
     """Return what `lock` says when it fails, which leaves nothing behind."""
-    message = envmatrix("lock", cwd=repository, expect=5).stderr
-    assert "Traceback" not in message
-    assert not (repository / model.FILE).exists()
-    assert not [*repository.parent.glob("envmatrix-*")]
+    message = project.run("lock", expect=5).stderr
+    assert not (project.root / model.FILE).exists()
+    assert not [*project.root.parent.glob("envmatrix-*")]
     return message

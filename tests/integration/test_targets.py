@@ -8,14 +8,14 @@ import json
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import docker
 import pytest
 from tests.fakes import Silent
-from tests.integration.conftest import ROOT, Envmatrix
+from tests.integration.conftest import ROOT, VECTOROPS, Project
 from tests.loopback import Files, serving
 from tests.outputs import cases_of, machine_of
 
@@ -151,50 +151,22 @@ def jetson_redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-Repository = Callable[..., Path]
-
-
-@pytest.fixture
-def repository(
-    envmatrix: Envmatrix,
-    engine: docker.DockerClient,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Repository]:
-    """A repository with one cell, locked and generated on a machine with a configuration."""
-
-    def make(arch: str, library: str, configuration: str = "", package: str = "file") -> Path:
-        home = tmp_path / "config/envmatrix"
-        home.mkdir(parents=True)
-        (home / "config.toml").write_text(configuration)
-        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-        root = tmp_path / "repository"
-        shutil.copytree(ROOT / "envs", root / "envs")
-        devel = root / "envs/devel.yaml"
-        devel.write_text(devel.read_text().replace("file,", f"{package},"))
-        shutil.copytree(ROOT / "examples", root / "examples")
-        shutil.copy(ROOT / model.FILE, root)
-        text = MATRIX.format(release=RELEASE, arch=arch, library=library)
-        (root / "matrix.yaml").write_text(text)
-        envmatrix("lock", cwd=root)
-        envmatrix("generate", cwd=root)
-        return root
-
-    yield make
-    for image in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
-        engine.images.remove(str(image.id), force=True)
+def lock(project: Project, arch: str, library: str) -> None:
+    project.ask_for(MATRIX.format(release=RELEASE, arch=arch, library=library))
+    project.lock()
 
 
 def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
-    envmatrix: Envmatrix, engine: docker.DockerClient, jetson_redist: Path, repository: Repository
+    engine: docker.DockerClient, jetson_redist: Path, project: Project
 ) -> None:
     cell = f"{ENVIRONMENT}-jetson"
-    library = 'vectorops: {path: examples/vectorops, artifacts: ["libvectorops.so*"]}'
+    library = VECTOROPS.replace("-DBUILD_TESTING=OFF, ", "")
     with serving(Files.below(jetson_redist)) as address:
-        root = repository("jetson", library, f'[mirrors]\nnvidia = ["{address}"]\n')
-        envmatrix("run", "test", cell, cwd=root)
+        project.configure(f'[mirrors]\nnvidia = ["{address}"]\n')
+        lock(project, "jetson", library)
+        project.run("run", "test", cell)
 
-    build = root / "build" / cell / "vectorops"
+    build = project.root / "build" / cell / "vectorops"
     libraries = [file for file in build.glob("cross-jetson/libvectorops.so*") if file.is_file()]
     assert {machine_of(file) for file in libraries} == {"aarch64"}
     states = {case.name: case.state for case in cases_of(build / "junit.xml")}
@@ -215,17 +187,14 @@ def test_a_jetson_cell_compiles_with_its_own_libraries_and_its_tests_run(
 HOSTINFO = "hostinfo: {{path: examples/hostinfo, cuda: none, artifacts: {artifacts}}}"
 
 
-def test_a_windows_cell_compiles_and_its_tests_run_under_wine(
-    envmatrix: Envmatrix, repository: Repository
-) -> None:
+def test_a_windows_cell_compiles_and_its_tests_run_under_wine(project: Project) -> None:
     cell = f"{ENVIRONMENT}-windows"
-    library = HOSTINFO.format(artifacts='["bin/*.dll", "bin/*.exe"]')
-    root = repository("windows", library)
+    lock(project, "windows", HOSTINFO.format(artifacts='["bin/*.dll", "bin/*.exe"]'))
 
-    done = envmatrix("run", "test", cell, cwd=root)
+    done = project.run("run", "test", cell)
 
     assert "x86_64-windows" in done.stdout
-    build = root / "build" / cell / "hostinfo"
+    build = project.root / "build" / cell / "hostinfo"
     programs = [machine_of(file) for file in build.glob("cross-windows/bin/*")]
     assert programs == ["x86_64-windows"] * 2, "a library and a test"
     assert [(case.name, case.state) for case in cases_of(build / "junit.xml")] == [
@@ -251,11 +220,7 @@ SDKS = {
 
 @pytest.mark.parametrize("target", SDKS)
 def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
-    target: str,
-    envmatrix: Envmatrix,
-    engine: docker.DockerClient,
-    repository: Repository,
-    tmp_path: Path,
+    target: str, engine: docker.DockerClient, project: Project, tmp_path: Path
 ) -> None:
     directory, compilers = SDKS[target]
     sdk = tmp_path / "sdk"
@@ -264,13 +229,15 @@ def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
         (sdk / directory / name).write_text(STUB.format(compiler=compiler))
         (sdk / directory / name).chmod(0o755)
     cell = f"{ENVIRONMENT}-{target}"
-    library = HOSTINFO.format(artifacts='["libhostinfo.so*"]')
-    root = repository(target, library, f'[sdks]\n{target} = "{sdk}"\n', "g++-12-aarch64-linux-gnu")
+    devel = project.root / "envs/devel.yaml"
+    devel.write_text(devel.read_text().replace("file,", "g++-12-aarch64-linux-gnu,"))
+    project.configure(f'[sdks]\n{target} = "{sdk}"\n')
+    lock(project, target, HOSTINFO.format(artifacts='["libhostinfo.so*"]'))
 
-    done = envmatrix("run", "test", cell, cwd=root, expect=77)
+    done = project.run("run", "test", cell, expect=77)
 
     assert "hardware of its own" in done.stderr
-    artifact = root / "build" / cell / f"hostinfo/cross-{target}/libhostinfo.so"
+    artifact = project.root / "build" / cell / f"hostinfo/cross-{target}/libhostinfo.so"
     assert machine_of(artifact) == "aarch64"
     names = set(files_of(engine, f"envmatrix/{ENVIRONMENT}:cross-{target}-amd64"))
     assert "usr/local/share/toolchain.cmake" in names
@@ -289,12 +256,10 @@ def files_of(engine: docker.DockerClient, image: str) -> Iterator[str]:
         container.remove()
 
 
-def test_a_missing_sdk_is_told_with_what_to_write_where(
-    envmatrix: Envmatrix, repository: Repository
-) -> None:
-    root = repository("qnx", HOSTINFO.format(artifacts='["libhostinfo.so*"]'))
+def test_a_missing_sdk_is_told_with_what_to_write_where(project: Project) -> None:
+    lock(project, "qnx", HOSTINFO.format(artifacts='["libhostinfo.so*"]'))
 
-    done = envmatrix("run", "compile", f"{ENVIRONMENT}-qnx", cwd=root, expect=2)
+    done = project.run("run", "compile", f"{ENVIRONMENT}-qnx", expect=2)
 
     assert "nothing on this machine says where the SDK `qnx` is" in done.stderr
     assert "config.toml" in done.stderr
