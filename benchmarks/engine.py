@@ -16,6 +16,7 @@ from benchmarks.timing import ROOT
 from envmatrix.app.workspace import Workspace
 from envmatrix.engine.buildx import Build
 from envmatrix.images.environments import Environment, FileStage
+from envmatrix.images.stages import SCRIPTS
 from envmatrix.machine.host import host_arch
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store, link_or_copy
@@ -51,7 +52,7 @@ def host_base() -> str:
 
 def file_stages(environment: Environment, inputs: Inputs) -> tuple[FileStage, ...]:
     """Return the stages of locked files that the image is built from."""
-    names = {*inputs.stages, f"unpacker-files-{host_arch()}"}
+    names = {*inputs.contents.stages, f"unpacker-files-{host_arch()}"}
     return tuple(stage for stage in environment.files if stage.stage in names)
 
 
@@ -63,20 +64,21 @@ def build(
     BuildKit caches sent files by the Dockerfile's path: a new directory has no cache.
     """
     directory.mkdir(parents=True)
-    store, source = Store.of_user(), Workspace(ROOT).dockerfile(environment.name)
+    store, source = Store.of_user(), Workspace(ROOT).dockerfiles
     stages = file_stages(environment, inputs)
     for stage in stages:
         context = directory / "files" / stage.stage
         context.mkdir(parents=True)
         for artifact in stage.artifacts:
             link_or_copy(store.path(artifact), context / artifact.filename)
-    recipe = directory / "recipe" / "Dockerfile"
-    recipe.parent.mkdir()
-    shutil.copy(source, recipe)
+    recipe = directory / "recipe"
+    for name in (environment.name, SCRIPTS):
+        shutil.copytree(source / name, recipe / name)
     return Build(
         image=inputs.image,
         epoch=environment.epoch,
-        dockerfile=recipe,
+        dockerfile=recipe / environment.name / "Dockerfile",
+        context=recipe,
         contexts={stage.stage: directory / "files" / stage.stage for stage in stages},
         labels=inputs.labels,
         names=(reference,),

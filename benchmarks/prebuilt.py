@@ -151,7 +151,9 @@ def _build_command(inputs: Inputs, scratch: Path) -> Sequence[str]:
     (directory / "Dockerfile").write_text(
         f"FROM scratch AS {inputs.image.flavour}\nLABEL its={json.dumps(inputs.fingerprint)}\n"
     )
-    build = Build(inputs.image, 0, directory / "Dockerfile", {}, inputs.labels, _names(inputs))
+    build = Build(
+        inputs.image, 0, directory / "Dockerfile", directory, {}, inputs.labels, _names(inputs)
+    )
     return command(build, scratch / "metadata.json")
 
 

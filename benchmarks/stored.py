@@ -185,7 +185,7 @@ def _layers(environment: Environment, inputs: Inputs) -> Mapping[Layer, Sequence
     layers: dict[Layer, Sequence[Artifact]] = {}
     before: set[Artifact] = set()
     for stage in environment.files:
-        if stage.stage in inputs.stages and not stage.stage.startswith("unpacker-"):
+        if stage.stage in inputs.contents.stages and not stage.stage.startswith("unpacker-"):
             layer = (environment.name, stage.stage)
             layers[layer] = [item for item in stage.artifacts if item not in before]
             before.update(stage.artifacts)

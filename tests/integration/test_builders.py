@@ -105,7 +105,16 @@ def test_without_the_cache_that_was_to_be_read_images_are_built(
     dockerfile.write_text("FROM scratch AS tiny\nCOPY Dockerfile /\n")
     places = (str(tmp_path / "layers"),)
     image = Image("test-caches", "tiny", "amd64")
-    build = Build(image, 0, dockerfile, {}, {}, (image.reference,), means=Means(cache_to=places))
+    build = Build(
+        image,
+        0,
+        dockerfile,
+        dockerfile.parent,
+        {},
+        {},
+        (image.reference,),
+        means=Means(cache_to=places),
+    )
     Buildx().build(build, BuildProgress())
     (cache,) = Path(*places).iterdir()
     harm(cache)

@@ -23,7 +23,7 @@ IMAGE = Image("test", "broken", "amd64")
 def build_of(tmp_path: Path, base: str, step: str) -> Build:
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text(f"FROM {base} AS broken\nRUN --network=none {step}\n")
-    return Build(IMAGE, 0, dockerfile, {}, {}, (IMAGE.reference,), no_cache=True)
+    return Build(IMAGE, 0, dockerfile, tmp_path, {}, {}, (IMAGE.reference,), no_cache=True)
 
 
 def test_a_failing_step_is_named_with_its_last_lines(tmp_path: Path, base: str) -> None:
@@ -78,7 +78,7 @@ def test_no_build_and_no_container_has_the_proxies_of_dockers_client(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     name = "envmatrix-test/proxies:runtime-amd64"
     image = Image("proxies", "runtime", "amd64")
-    build = Build(image, 1, tmp_path / "Dockerfile", {}, {}, (name,), no_cache=True)
+    build = Build(image, 1, tmp_path / "Dockerfile", tmp_path, {}, {}, (name,), no_cache=True)
 
     Buildx().build(build, BuildProgress())
 

@@ -26,6 +26,7 @@ from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EngineError, LookupFailed
+from envmatrix.images.contents import Contents
 from envmatrix.images.model import Image
 from envmatrix.machine.cache import cache_directory
 from envmatrix.plan.actions import Inputs
@@ -81,7 +82,7 @@ def tiny(base: str, engine: docker.DockerClient, tmp_path: Path) -> Iterator[Tin
 
 
 def tiny_inputs() -> Inputs:
-    return Inputs(Image("test-faults", "tiny", "amd64"), os.urandom(32).hex(), {}, "")
+    return Inputs(Image("test-faults", "tiny", "amd64"), os.urandom(32).hex(), Contents(0, {}))
 
 
 def build(inputs: Inputs, directory: Path, names: tuple[str, ...] = ()) -> None:
@@ -90,7 +91,9 @@ def build(inputs: Inputs, directory: Path, names: tuple[str, ...] = ()) -> None:
     dockerfile = directory / "Dockerfile"
     dockerfile.write_text("FROM scratch AS tiny\nCOPY data /data\n")
     names = names or (inputs.reference, inputs.image.reference)
-    Buildx().build(Build(inputs.image, 0, dockerfile, {}, inputs.labels, names), BuildProgress())
+    Buildx().build(
+        Build(inputs.image, 0, dockerfile, directory, {}, inputs.labels, names), BuildProgress()
+    )
 
 
 @pytest.fixture

@@ -1,8 +1,13 @@
-"""Every generated file of small repositories, byte for byte: `pytest --update-golden` writes
-them anew. The matrix.lock.json of a case is what locking finds in the world of the fakes."""
+"""Generated files of small repositories, as text: `pytest --update-golden` writes them anew.
+
+A case has no lock, which is what locking finds in the world of the fakes. Dockerfiles and scripts
+are as short as they can be read: an instruction or a command is a line, and so are all downloads of
+a stage. Heads and scripts of the package are left out, and toolchains except for one case.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,14 +15,16 @@ import pytest
 from tests.fakes import lock_of
 
 from envmatrix.app.consumers import CONSUMERS, ConsumerRequest, files
-from envmatrix.app.workspace import Workspace
+from envmatrix.app.workspace import DOCKERFILES, Workspace
 from envmatrix.commands.generate import outputs
+from envmatrix.images import scripts
 from envmatrix.lock.model import FILE, dumps
 from envmatrix.matrix.contents import json_schemas
 from envmatrix.matrix.loading import load_matrix
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(file.parent.name for file in GOLDEN.glob("*/matrix.yaml"))
+SHARED = {file.name for file in Path(scripts.__file__).parent.glob("templates/scripts/*")}
 
 
 @pytest.fixture(params=CASES)
@@ -25,34 +32,64 @@ def case(request: pytest.FixtureRequest) -> Path:
     return GOLDEN / str(request.param)
 
 
+@pytest.fixture
+def workspace(case: Path, tmp_path: Path) -> Workspace:
+    root = tmp_path / "repository"
+    shutil.copytree(case, root, ignore=shutil.ignore_patterns("expected"))
+    lock = lock_of(load_matrix(root), tmp_path / "scratch")
+    (root / FILE).write_text(dumps(lock), encoding="utf-8")
+    return Workspace(root)
+
+
 def test_there_are_cases() -> None:
     assert CASES
 
 
-def test_the_lock(case: Path, tmp_path: Path, *, update_golden: bool) -> None:
-    text = dumps(lock_of(load_matrix(case), tmp_path))
-    if update_golden:
-        (case / FILE).write_text(text, encoding="utf-8")
-    assert (case / FILE).read_text(encoding="utf-8") == text
-
-
-def test_the_generated_files(case: Path, *, update_golden: bool) -> None:
-    # The schema is the same for every repository; this one has it at its root.
-    workspace = Workspace(case)
-    found = {path: text for path, text in outputs(workspace).items() if path not in json_schemas()}
+def texts_of(workspace: Workspace, case: Path) -> dict[str, str]:
+    """The generated files by path, as a case has them."""
+    texts = {**outputs(workspace)}
     if [*workspace.published]:
         for consumer in CONSUMERS:
-            found |= files(workspace, ConsumerRequest(consumer))
+            texts |= files(workspace, ConsumerRequest(consumer))
+    own = (path for path in texts if path not in json_schemas() and is_own(Path(path), case))
+    return {
+        path: compact(texts[path]) if path.startswith(DOCKERFILES) else texts[path] for path in own
+    }
+
+
+def is_own(path: Path, case: Path) -> bool:
+    is_toolchain = path.suffix in {".cmake", ".ini"}
+    return path.name not in SHARED and not (is_toolchain and case.name != "targets")
+
+
+def compact(text: str) -> str:
+    head, _, rest = text.partition("\n\n")
+    text = rest if head.startswith("# GENERATED") else text
+    text = re.sub(r" \\\n *", " ", text).replace("\\\n", "")
+    text = re.sub(r"^ADD --checksum=\S+ ", "ADD ", text, flags=re.MULTILINE)
+    return text.replace(" /\nADD ", " ")
+
+
+def test_the_generated_files(case: Path, workspace: Workspace, *, update_golden: bool) -> None:
+    texts = texts_of(workspace, case)
     expected = case / "expected"
     if update_golden:
         shutil.rmtree(expected, ignore_errors=True)
-        for path, text in found.items():
+        for path, text in texts.items():
             (expected / path).parent.mkdir(parents=True, exist_ok=True)
             (expected / path).write_text(text, encoding="utf-8")
-    there = {file for file in expected.rglob("*") if file.is_file()}
-    assert {str(file.relative_to(expected)) for file in there} == set(found)
-    for path, text in found.items():
+    stored = {file for file in expected.rglob("*") if file.is_file()}
+    assert {str(file.relative_to(expected)) for file in stored} == set(texts)
+    for path, text in texts.items():
         assert (expected / path).read_text(encoding="utf-8") == text, path
+
+
+def test_the_scripts_of_the_package_are_generated_as_they_are(workspace: Workspace) -> None:
+    directory = Path(scripts.__file__).parent / "templates/scripts"
+    shared = {path: text for path, text in outputs(workspace).items() if Path(path).name in SHARED}
+    assert shared
+    for path, text in shared.items():
+        assert text == (directory / Path(path).name).read_text(encoding="utf-8")
 
 
 def test_a_case_says_what_its_matrix_says(case: Path) -> None:

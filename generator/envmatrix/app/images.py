@@ -14,7 +14,7 @@ from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import FILE
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
-from envmatrix.store.built_images import Recipes
+from envmatrix.store.built_images import BuildRecords
 from envmatrix.store.image_ids import Made
 
 # How many images are built at once by default.
@@ -43,7 +43,7 @@ def plan_actions(
             )
             remote = find_published(workspace, missing, console) if pull else {}
         local = {**existing.local, **previous.result()}
-        existing = Existing(local, own_images.has, remote, Recipes.of_user().find)
+        existing = Existing(local, own_images.has, remote, BuildRecords.of_user().find)
     return decide(inputs, existing, force=force)
 
 
@@ -103,7 +103,7 @@ def provide(
             Order(
                 environments[action.image.environment],
                 action.inputs,
-                workspace.dockerfile(action.image.environment),
+                workspace.dockerfiles,
                 (action.inputs.reference, action.image.reference),
                 action.reason,
                 anew=action.rebuild,

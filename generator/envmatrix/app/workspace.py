@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.images.model import CompilerCache, Image, can_compile_on, images_of
+from envmatrix.images.stages import SCRIPTS
 from envmatrix.lock.model import FILE, Lock, load
 from envmatrix.machine.disk_cache import cached_value, identity
 from envmatrix.machine.host import host_arch
@@ -24,6 +26,7 @@ from envmatrix.plan.actions import Inputs, inputs_of
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipes
+    from envmatrix.images.definition import Definition
     from envmatrix.images.environments import Environment
     from envmatrix.lock.images_lock import ImagesLock
 
@@ -137,8 +140,16 @@ class Workspace:
 
         return self._cached(f"cache {cell.id} {image}", self._lock_identity, compute)
 
-    def dockerfile(self, environment: str) -> Path:
-        return self.root / DOCKERFILES / environment / "Dockerfile"
+    @property
+    def dockerfiles(self) -> Path:
+        """The directory of the generated Dockerfiles and their scripts, and the build context."""
+        return self.root / DOCKERFILES
+
+    def definitions(self, names: Iterable[str]) -> Iterator[Definition]:
+        """Yield the definitions of the images of the named environments."""
+        from envmatrix.images.definition import definition_of
+
+        yield from map(definition_of, self.environments(names).values())
 
     def images(
         self, patterns: Sequence[str], *, tier: str | None = None, emulate: bool = False
@@ -168,24 +179,33 @@ class Workspace:
     def _inputs(
         self, name: str, environments: Callable[[], Mapping[str, Environment]]
     ) -> Mapping[Image, Inputs]:
-        """Return the inputs of all images of an environment; raise OutOfDate if its Dockerfile is
-        out of date with the lock."""
-        file = self.dockerfile(name)
+        """Return the inputs of all images of an environment; raise OutOfDate if a generated file of
+        it is out of date with the lock."""
 
         def compute() -> Mapping[Image, Inputs]:
-            from envmatrix.images.dockerfile import dockerfile
+            from envmatrix.images.definition import definition_of
+            from envmatrix.images.dockerfile import generated_files
 
-            environment = environments()[name]
-            text = dockerfile(environment)
-            if not file.is_file() or file.read_bytes() != text.encode():
+            definition = definition_of(environments()[name])
+            files = {path: text.encode() for path, text in generated_files(definition).items()}
+            self._check_generated(files)
+            hashes = {path: sha256(content).hexdigest() for path, content in files.items()}
+            return {
+                image: inputs_of(image, definition.contents(image.flavour, image.arch), hashes)
+                for image in definition.environment.images
+            }
+
+        files = (self.dockerfiles / name / "Dockerfile", *self.dockerfiles.glob(f"{SCRIPTS}/*"))
+        return self._cached(f"inputs {name}", self._lock_identity + identity(files), compute)
+
+    def _check_generated(self, files: Mapping[str, bytes]) -> None:
+        for path, content in files.items():
+            file = self.dockerfiles / path
+            if not file.is_file() or file.read_bytes() != content:
                 raise OutOfDate(
                     f"`{file.relative_to(self.root)}` is not what the lock says",
                     hint="write it: `envmatrix generate`",
                 )
-            return {image: inputs_of(image, text) for image in environment.images}
-
-        key = self._lock_identity + identity([file])
-        return self._cached(f"inputs {name}", key, compute)
 
     def cells(self, patterns: Sequence[str], tier: str | None = None) -> tuple[Cell, ...]:
         cells = select(self.matrix, patterns)

@@ -9,16 +9,16 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from envmatrix.app.workspace import DOCKERFILES, find_repository
+from envmatrix.app.workspace import Workspace, find_repository
 from envmatrix.commands import options
 from envmatrix.console import Console, amount_of, output
 from envmatrix.engine import bases, docker_client, inventory
 from envmatrix.engine.builder import context_name
 from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
-from envmatrix.files import text_of
-from envmatrix.lock.model import FILE, load
+from envmatrix.lock.model import FILE
 from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
+from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.plan.garbage import Thing, Used, garbage, used_by
 from envmatrix.vcs.git import export_files
 
@@ -45,9 +45,9 @@ def command(
 ) -> None:
     """Remove images and files that no lock on this machine needs any more.
 
-    Keep everything that the lock and the Dockerfiles of this repository name, and those of every
-    other repository that was locked, built or pulled for with this cache. Remove nothing that
-    envmatrix did not make, and no image made with another cache.
+    Keep everything that the lock of this repository needs, and those of every other repository that
+    was locked, built or pulled for with this cache. Remove nothing that envmatrix did not make, and
+    no image made with another cache.
     """
     root, cache = find_repository(), cache_directory()
     checkouts = recorded_checkouts(cache)
@@ -100,18 +100,18 @@ def _used(roots: Iterable[Path]) -> Used:
 
 def _used_at(root: Path, revision: str) -> Used:
     with TemporaryDirectory(prefix="envmatrix-") as scratch:
-        export_files(root, revision, [FILE, DOCKERFILES], Path(scratch))
+        export_files(root, revision, [MATRIX, OVERLAYS, FLAVOURS, FILE], Path(scratch))
         return _used_in(Path(scratch))
 
 
 def _used_in(root: Path) -> Used:
-    lock = load(root)
-    files = (root / DOCKERFILES).glob("*/Dockerfile")
-    texts = [text_of(file, str(file.relative_to(root))) for file in files]
+    workspace = Workspace(root)
+    lock = workspace.lock
+    names = {cell.environment for cell in workspace.matrix.cells}
     package_sets = lock.sets.values()
     return used_by(
         lock,
-        texts,
+        workspace.definitions(names),
         [context_name(package_set.artifacts) for package_set in package_sets],
         [bases.base_identity(base, lock.epoch) for base in package_sets if base.diff_id],
     )

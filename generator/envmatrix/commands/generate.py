@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,7 +15,8 @@ from envmatrix.commands import options
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
 from envmatrix.files import write_whole
-from envmatrix.images.dockerfile import dockerfile
+from envmatrix.images.dockerfile import generated_files
+from envmatrix.images.stages import SCRIPTS
 from envmatrix.matrix.contents import json_schemas
 from envmatrix.text import one_line
 
@@ -25,8 +26,8 @@ from envmatrix.text import one_line
 @options.verbosity
 @click.pass_context
 def command(context: click.Context, *, check: bool, console: Console) -> None:
-    """Write a Dockerfile for every environment, and the JSON Schemas of matrix files. Update files
-    for consumers that were generated before."""
+    """Write a Dockerfile for every environment, the scripts for them, and the JSON Schemas of
+    matrix files. Update files for consumers that were generated before."""
     if context.invoked_subcommand:
         if check:
             raise click.UsageError(
@@ -94,8 +95,9 @@ def outputs(workspace: Workspace) -> Mapping[str, str]:
     """Return every generated file: path within the repository -> text."""
     names = {cell.environment for cell in workspace.matrix.cells}
     rendered = {
-        f"{DOCKERFILES}/{environment.name}/Dockerfile": dockerfile(environment)
-        for environment in workspace.environments(names).values()
+        f"{DOCKERFILES}/{path}": text
+        for definition in workspace.definitions(names)
+        for path, text in generated_files(definition).items()
     }
     return rendered | {
         name: json.dumps(schema, indent=2) + "\n" for name, schema in json_schemas().items()
@@ -107,12 +109,13 @@ def _text(file: Path) -> str | None:
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
 
-def _stale(root: Path, paths: Iterable[str]) -> Iterable[str]:
-    """Yield the directories of removed environments: `dockerfiles/` has nothing else."""
-    names = {Path(path).parts[1] for path in paths if path.startswith(DOCKERFILES)}
-    for directory in (root / DOCKERFILES).glob("*/"):
-        if directory.name not in names:
-            yield f"{DOCKERFILES}/{directory.name}"
+def _stale(root: Path, paths: Collection[str]) -> Iterable[str]:
+    """Yield the directories of removed environments, and unused scripts: `dockerfiles/` has nothing
+    else."""
+    directories = {str(Path(path).parent) for path in paths}
+    for pattern, current in (("*/", directories), (f"{SCRIPTS}/*", paths)):
+        stored = (str(path.relative_to(root)) for path in (root / DOCKERFILES).glob(pattern))
+        yield from (path for path in stored if path not in current)
 
 
 def _report_drift(changed: Iterable[str], stale: Iterable[str]) -> None:

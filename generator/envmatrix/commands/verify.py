@@ -141,7 +141,7 @@ def _rebuild_order(workspace: Workspace, environment: Environment, inputs: Input
     return Order(
         environment,
         inputs,
-        workspace.dockerfile(environment.name),
+        workspace.dockerfiles,
         (f"{inputs.reference}{_SUFFIX}",),
         "again, without a cache",
         anew=True,

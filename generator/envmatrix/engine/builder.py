@@ -15,6 +15,7 @@ from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
 from envmatrix.engine.transfer import sweep_names
+from envmatrix.images.contents import dumps
 from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
@@ -24,7 +25,7 @@ from envmatrix.machine.origins import Origins
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store, link_or_copy
-from envmatrix.store.built_images import Recipes
+from envmatrix.store.built_images import BuildRecords
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_ids import Made
 from envmatrix.store.mirrors import mirror_of_user
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An image to build: its Dockerfile, the reason, and its names, of which the first is unique.
-    `anew`: build even where another process built it meanwhile."""
+    """An image to build: its Dockerfile in `context`, the directory of generated files; the reason;
+    and its names, of which the first is unique. `anew`: build even where another process built it
+    meanwhile."""
 
     environment: Environment
     inputs: Inputs
-    dockerfile: Path
+    context: Path
     names: tuple[str, ...]
     reason: str
     anew: bool = False
@@ -60,7 +62,7 @@ class Builder:
     client: docker.DockerClient
     cache: Path
     store: Store
-    recipes: Recipes
+    build_records: BuildRecords
     records: Made
     fetcher: Fetcher
     lock: Lock
@@ -89,7 +91,7 @@ class Builder:
         return tuple(
             stage
             for stage in order.environment.files
-            if stage.stage in order.inputs.stages or stage.stage.startswith(unpackers)
+            if stage.stage in order.inputs.contents.stages or stage.stage.startswith(unpackers)
         )
 
     def bases(self, orders: Iterable[Order]) -> tuple[BaseStage, ...]:
@@ -160,7 +162,8 @@ class Builder:
         return Build(
             order.image,
             order.environment.epoch,
-            order.dockerfile,
+            order.context / order.environment.name / "Dockerfile",
+            order.context,
             contexts,
             order.inputs.labels,
             order.names,
@@ -189,7 +192,7 @@ class Builder:
                 if order.reference == order.inputs.reference:
                     now = image_store.digest(self.client, order.reference)
                     self.records.note(fingerprint, now, is_ours=before is None)
-                self.recipes.keep(fingerprint, order.inputs.dockerfile)
+                self.build_records.keep(fingerprint, dumps(order.inputs.contents))
             return digest
 
     def _context(self, stage: FileStage) -> Path:
@@ -229,7 +232,7 @@ def local_builder(lock: Lock, console: Console, means: Means | None = None) -> I
             client,
             cache_directory(),
             store,
-            Recipes.of_user(),
+            BuildRecords.of_user(),
             Made.of_user(),
             fetcher,
             lock,

@@ -42,12 +42,14 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One image to build. `contexts` replace the Dockerfile's stages and bases of those names;
-    `epoch` becomes the time of creation, in seconds; `names` are the names of the result."""
+    """One image to build. `context` has the files that the Dockerfile names; `contexts` replace its
+    stages and bases of those names; `epoch` becomes the time of creation, in seconds; `names` are
+    the names of the result."""
 
     image: Image
     epoch: int
     dockerfile: Path
+    context: Path
     contexts: Mapping[str, Path | str]
     labels: Mapping[str, str]
     names: tuple[str, ...]
@@ -79,7 +81,7 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
         *contexts,
         *labels,
         f'--output={kind},"name={",".join(build.names)}",{_EXPORT}',
-        str(build.dockerfile.parent),
+        str(build.context),
     ]
 
 

@@ -13,7 +13,6 @@ from envmatrix.confined import Area, Refused
 from envmatrix.machine import trust
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import Kind, Thing
-from envmatrix.store.built_images import Recipes
 from envmatrix.store.image_ids import Made
 
 if TYPE_CHECKING:
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
 _OURS = "envmatrix/"
 _BASES = "envmatrix/base:"
+
+# Dockerfiles of images, by fingerprint.
+_OLD_RECORDS = "recipes"
 
 
 def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
@@ -30,7 +32,8 @@ def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     images = tuple(_images(client))
     yield from _files("artifact", (cache / "artifacts/sha256").glob("*/*"), now)
     yield from _files("partial file", (cache / "artifacts/partial").glob("*"), now)
-    yield from _files("recipe", (cache / "recipes").glob("*/*"), now)
+    for directory in ("built", _OLD_RECORDS):
+        yield from _files("build record", (cache / directory).glob("*/*"), now)
     yield from _files("context", (cache / "contexts").glob("*/"), now)
     yield from _files("base", (cache / "bases").glob("*/"), now)
     yield from _files("venv", _abandoned_venvs(cache), now)
@@ -44,10 +47,10 @@ def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
 
 def _is_of(cache: Path, records: Made, key: str, image_id: str) -> bool:
     """Return whether an image of the engine belongs to `cache`. Older versions of envmatrix kept
-    recipes, but no records of images."""
+    Dockerfiles of images, but no ids."""
     is_ours = records.is_ours(key)
     if is_ours is None:
-        return Recipes(cache / "recipes").find(key) is not None
+        return (cache / _OLD_RECORDS / key[:2] / key).is_file()
     return is_ours and records.has(key, image_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from posixpath import dirname
@@ -30,14 +30,25 @@ class Unpacking:
             text for text in every if not any(_covers(top + other, top + text) for other in every)
         )
 
+    @property
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Yield each directory with a pattern, after `=` if another pattern unpacks its files."""
+        left = set(self.patterns)
+        for directory, patterns in self.places:
+            for text in patterns:
+                yield directory, text if text in left else f"={text}"
+                left.discard(text)
+
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A stage that assembles files under `root` for one layer. `stubs` are made of the headers in
-    it, for CUDA's `target`. `library_directory` and `pkgconfig_directory` are default directories
-    of linkers and of pkg-config, in which its libraries are exposed."""
+    """A stage that assembles files under `root` for one layer; `script` is the name of its program.
+    `stubs` are made of the headers in it, for CUDA's `target`. `library_directory` and
+    `pkgconfig_directory` are default directories of linkers and of pkg-config, in which its
+    libraries are exposed."""
 
     stage: str
+    script: str
     files: str
     root: str
     unpackings: tuple[Unpacking, ...]

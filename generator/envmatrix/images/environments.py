@@ -79,9 +79,19 @@ class Environment:
     has_analysis: bool = False
 
     @property
+    def summary(self) -> str:
+        """What its images have, without the operating system."""
+        cudnn = f", cuDNN {self.cudnn}" if self.cudnn else ""
+        return f"CUDA {self.cuda}{cudnn}, GCC {self.gcc}"
+
+    @property
     def is_on_image(self) -> bool:
         """Return whether a base is a third-party image."""
         return not all(base.is_bootstrapped for base in self.bases)
+
+    @property
+    def has_bootstrapped_base(self) -> bool:
+        return any(base.is_bootstrapped for base in self.bases)
 
 
 def base_image(key: str, request: Request, diff_id: str | None) -> str:
@@ -119,9 +129,10 @@ class _PlanInputs:
 def _environment(name: str, cells: tuple[Cell, ...], inputs: _PlanInputs) -> Environment:
     first = cells[0]
     targets = {cell.arch: TARGETS[cell.arch] for cell in cells}
-    crossed = [cell for cell in cells if cell.is_crossed]
+    in_order = sorted(cells, key=lambda cell: [*TARGETS].index(cell.arch))
+    crossed = [cell for cell in in_order if cell.is_crossed]
     stages = _Stages(inputs, next((cell for cell in cells if cell.arch == CROSS_HOST), None))
-    for cell in cells:
+    for cell in in_order:
         if targets[cell.arch].machine:
             stages.add_os(cell, cell.arch)
         if targets[cell.arch].cuda and not cell.toolchain.cuda.image:
@@ -131,10 +142,7 @@ def _environment(name: str, cells: tuple[Cell, ...], inputs: _PlanInputs) -> Env
     if not crossed and not first.toolchain.cuda.image:
         stages.add_build_host(first, CROSS_HOST)
     arches = tuple(sorted({str(target.machine) for target in targets.values() if target.is_native}))
-    crosses = tuple(
-        stages.cross_of(cell)
-        for cell in sorted(crossed, key=lambda cell: [*TARGETS].index(cell.arch))
-    )
+    crosses = tuple(map(stages.cross_of, crossed))
     flavours = (*_NATIVE, *([ANALYSIS] if inputs.matrix.has_analysis(first) else []))
     return Environment(
         name=name,
@@ -201,9 +209,9 @@ class _Stages:
             if self._matrix.has_analysis(cell):
                 self._add_files(f"analysis-files-{machine}", keys.analysis)
         if keys.cross:
-            self._add_files(f"cross{row.suffix}-files", keys.cross)
+            self._add_files(f"cross{row.suffix}-files-{machine}", keys.cross)
         if keys.emulator:
-            self._add_files(f"runtime{row.suffix}-files", keys.emulator)
+            self._add_files(f"runtime{row.suffix}-files-{row.machine}", keys.emulator)
 
     def add_build_host(self, cell: Cell, arch: str) -> None:
         """Add the base and the unpackers of a build host of `arch`."""
@@ -266,9 +274,10 @@ class _Stages:
         key = toolkit_set(cell, part, arch)
         is_tools = part == "tools" and arch == CROSS_HOST
         stage = self.tools_of(cell) if is_tools else f"cuda-{part}-{TARGETS[arch].key}"
-        self._add_files(f"{stage}-files", key)
+        files = stage.replace(f"cuda-{part}", f"cuda-{part}-files", 1)
+        self._add_files(files, key)
         recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
-        tree = self._tree(stage, f"{stage}-files", key, cell, arch, recipes)
+        tree = self._tree(stage, key, files, key, cell, arch, recipes)
         root, target = tree.root, TARGETS[arch].cuda
         if part == "runtime":
             root_link = {
@@ -289,12 +298,15 @@ class _Stages:
     def _add_cudnn(self, cell: Cell) -> None:
         arch, key = cell.arch, cudnn_set(cell, cell.arch)
         name = TARGETS[arch].key
-        files = f"cudnn-{name}-files"
+        files = f"cudnn-files-{name}"
         self._add_files(files, key)
         recipes = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cudnn))
+        start = key.removesuffix(f"-{name}")
         for part in ("runtime", "devel"):
             stage = f"cudnn-{part}-{name}"
-            self.trees[stage] = self._tree(stage, files, key, cell, arch, (recipes[part],))
+            self.trees[stage] = self._tree(
+                stage, f"{start}-{part}-{name}", files, key, cell, arch, (recipes[part],)
+            )
 
     def _words(self, cell: Cell, arch: str) -> Mapping[str, str]:
         row = TARGETS[arch]
@@ -316,6 +328,7 @@ class _Stages:
     def _tree(
         self,
         stage: str,
+        script: str,
         files: str,
         key: str,
         cell: Cell,
@@ -334,6 +347,7 @@ class _Stages:
             tree_key,
             Tree(
                 stage=stage,
+                script=f"{script}.{family.installer}.sh",
                 files=files,
                 root=root,
                 unpackings=unpackings(recipes, filenames, words, locate),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envmatrix.images.fingerprint import fingerprint, stage_hashes
+from envmatrix.images.contents import Contents, loads
 from envmatrix.images.model import Image
 from envmatrix.plan.image_diff import differences
 
@@ -22,13 +22,13 @@ _MAX_NAMED = 4
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """An image and its identity before it is built: the Dockerfile, and the hashes of the stages
-    that it depends on, by name."""
+    """An image and its identity before it is built: its contents; `files` are the sha256 (hex) of
+    the generated files that define it."""
 
     image: Image
     fingerprint: str
-    stages: Mapping[str, str] = field(compare=False)
-    dockerfile: str = field(compare=False, repr=False)
+    contents: Contents = field(compare=False, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def reference(self) -> str:
@@ -37,7 +37,7 @@ class Inputs:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        short = {name: digest[:DIGITS] for name, digest in self.stages.items()}
+        short = {name: digest[:DIGITS] for name, digest in self.contents.hashes.items()}
         return {
             FINGERPRINT_LABEL: self.fingerprint,
             STAGES_LABEL: json.dumps(short, sort_keys=True, separators=(",", ":")),
@@ -74,13 +74,13 @@ class Local:
 class Existing:
     """The existing images. `local`: reference -> image of the engine; `is_built_from` takes a
     fingerprint and the id of an image, and tells whether the image was built from these inputs;
-    `published`: fingerprint -> image of the registry, by digest; `recipe` returns the Dockerfile of
-    a fingerprint that was built or pulled on this machine."""
+    `published`: fingerprint -> image of the registry, by digest; `record` returns the contents
+    of a fingerprint that was built or pulled on this machine, as JSON."""
 
     local: Mapping[str, Local]
     is_built_from: Callable[[str, str], bool]
     published: Mapping[str, str] = field(default_factory=dict)
-    recipe: Callable[[str], str | None] = lambda _: None
+    record: Callable[[str], str | None] = lambda _: None
 
     def has(self, inputs: Inputs) -> bool:
         return self._is(inputs.reference, inputs)
@@ -94,9 +94,8 @@ class Existing:
         return image is not None and self.is_built_from(inputs.fingerprint, image.id)
 
 
-def inputs_of(image: Image, dockerfile: str) -> Inputs:
-    hashes = stage_hashes(dockerfile, image.flavour, image.arch)
-    return Inputs(image, fingerprint(hashes, image.arch), hashes, dockerfile)
+def inputs_of(image: Image, contents: Contents, files: Mapping[str, str] | None = None) -> Inputs:
+    return Inputs(image, contents.fingerprint(image.arch), contents, files or {})
 
 
 def decide(
@@ -128,11 +127,11 @@ def _reason(inputs: Inputs, existing: Existing) -> str:
     last = labels.get(FINGERPRINT_LABEL, "")
     if last == inputs.fingerprint:
         return "its name by fingerprint is gone"
-    recipe = existing.recipe(last)
-    if recipe is None:
+    before = loads(existing.record(last) or "")
+    if before is None:
         changed = _changed_stages(inputs, labels.get(STAGES_LABEL, "{}"))
     else:
-        changed = differences(recipe, inputs.dockerfile, inputs.image.flavour, inputs.image.arch)
+        changed = differences(before, inputs.contents)
     if not changed:
         return "built another way, by another envmatrix"
     more = f" and {len(changed) - _MAX_NAMED} more" if len(changed) > _MAX_NAMED else ""
@@ -140,12 +139,12 @@ def _reason(inputs: Inputs, existing: Existing) -> str:
 
 
 def _changed_stages(inputs: Inputs, label: str) -> tuple[str, ...]:
-    """Return the stages that changed according to a label, for images without a recipe."""
+    """Return the stages that changed according to a label, for images without a record."""
     try:
         before = json.loads(label)
     except ValueError:
         before = None
     before = before if isinstance(before, dict) else {}
-    now = {name: digest[:DIGITS] for name, digest in inputs.stages.items()}
+    now = {name: digest[:DIGITS] for name, digest in inputs.contents.hashes.items()}
     changed = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
     return tuple(sorted(f"`{name or 'epoch'}`" for name in changed))

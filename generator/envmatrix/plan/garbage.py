@@ -8,15 +8,15 @@ from itertools import product
 from typing import Literal
 
 from envmatrix.facts.targets import MACHINES
+from envmatrix.images.definition import Definition
 from envmatrix.images.environments import base_image
-from envmatrix.images.fingerprint import fingerprint, stage_hashes, stages
 from envmatrix.lock.model import Lock
 
 Kind = Literal[
     "image",
     "base image",
     "base",
-    "recipe",
+    "build record",
     "note",
     "artifact",
     "context",
@@ -43,7 +43,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """The keys, by kind, that locks and Dockerfiles need."""
+    """The keys, by kind, that locks need."""
 
     keys: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
 
@@ -60,16 +60,16 @@ class Used:
 
 def used_by(
     lock: Lock,
-    dockerfiles: Iterable[str],
+    definitions: Iterable[Definition],
     contexts: Iterable[str],
     bases: Iterable[str],
 ) -> Used:
     """Return what a repository needs; `contexts` and `bases` are the names of its directories in
     the cache. Every stage counts as an image for every architecture, which is a superset."""
     images = frozenset(
-        fingerprint(stage_hashes(text, stage, arch), arch)
-        for text in dockerfiles
-        for stage, arch in product(stages(text), MACHINES)
+        definition.contents(stage, arch).fingerprint(arch)
+        for definition in definitions
+        for stage, arch in product(definition.stages, MACHINES)
     )
     base_images = frozenset(
         base_image(key, package_set.request, package_set.diff_id)
@@ -79,7 +79,7 @@ def used_by(
     return Used(
         {
             "image": images,
-            "recipe": images,
+            "build record": images,
             "note": images | base_images,
             "artifact": frozenset(item.sha256 for item in lock.artifacts()),
             "context": frozenset(contexts),

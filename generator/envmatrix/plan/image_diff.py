@@ -1,59 +1,48 @@
-"""The differences between the Dockerfile that an image was built from and the current one. Pure."""
+"""The differences between the contents that an image was built from and the current ones. Pure."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 
-from envmatrix.images.fingerprint import stage_hashes, stages
+from envmatrix.images.contents import Contents, Package, StageContents
 
-_ADD = re.compile(r"(?m)^ADD --checksum=sha256:(?P<sha256>\S+) \S*?(?P<file>[^/\s]+) /$")
-_FROM = re.compile(r"(?m)^FROM \S+ (?P<image>\S+) AS (?P<name>base-\S+)$")
-_EPOCH = re.compile(r"(?m)^ARG SOURCE_DATE_EPOCH=(?P<epoch>\d+)$")
-# name_version_arch.deb, name-version-tags.whl, name-version-release.arch.rpm
-_NAMES = (
-    re.compile(r"(?P<name>[^_]+)_(?P<version>[^_]+)_[^_]+\.deb"),
-    re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)-.+\.whl"),
-    re.compile(r"(?P<name>.+)-(?P<version>[^-]+-[^-]+)\.[^.]+\.rpm"),
-)
+Stages = Mapping[str, StageContents]
 
 
-def differences(before: str, after: str, flavour: str, arch: str) -> tuple[str, ...]:
-    """Return what changed for the image of `flavour` and `arch`, the most relevant first."""
-    was, now = stage_hashes(before, flavour, arch), stage_hashes(after, flavour, arch)
-    changed = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
-    old, new = _texts(before, changed), _texts(after, changed)
-    changes = [*_epochs(old, new), *_bases(old, new), *_files(old, new)]
-    steps = sorted(name for name in changed if _steps(old.get(name)) != _steps(new.get(name)))
-    return (*changes, *(f"steps of `{name}`" for name in steps))
+def differences(before: Contents, after: Contents) -> tuple[str, ...]:
+    """Return what changed, the most relevant first."""
+    names = before.stages.keys() | after.stages.keys()
+    changed = {name for name in names if before.stages.get(name) != after.stages.get(name)}
+    was = {name: stage for name, stage in before.stages.items() if name in changed}
+    now = {name: stage for name, stage in after.stages.items() if name in changed}
+    epochs = [f"epoch {before.epoch} → {after.epoch}"] if before.epoch != after.epoch else []
+    return (*epochs, *_bases(was, now), *_packages(was, now), *_steps(was, now))
 
 
-def _texts(dockerfile: str, names: set[str]) -> Mapping[str, str]:
-    return {name: stage.text for name, stage in stages(dockerfile).items() if name in names}
+def _bases(was: Stages, now: Stages) -> Iterator[str]:
+    for name in sorted(was.keys() & now.keys()):
+        if was[name].base != now[name].base:
+            yield f"base {was[name].base} → {now[name].base}"
 
 
-def _epochs(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    was, now = (_EPOCH.search(texts.get("", "")) for texts in (old, new))
-    if was and now and was["epoch"] != now["epoch"]:
-        yield f"epoch {was['epoch']} → {now['epoch']}"
+def _packages(was: Stages, now: Stages) -> Iterator[str]:
+    old, new = (
+        _by_name(package for stage in stages.values() for package in stage.packages)
+        for stages in (was, now)
+    )
+    for name in sorted(old.keys() | new.keys()):
+        removed = sorted(old.get(name, set()) - new.get(name, set()))
+        added = sorted(new.get(name, set()) - old.get(name, set()))
+        for pair in zip_longest(removed, added):
+            yield _describe_change(name, *(file.version if file else None for file in pair))
 
 
-def _bases(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    for name in sorted(old.keys() & new.keys()):
-        was, now = _FROM.search(old[name]), _FROM.search(new[name])
-        if was and now and was["image"] != now["image"]:
-            yield f"base {was['image']} → {now['image']}"
-
-
-def _files(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    was, now = (_packages("\n".join(texts.values())) for texts in (old, new))
-    for name in sorted(was.keys() | now.keys()):
-        for removed, added in zip_longest(
-            sorted(was.get(name, set()) - now.get(name, set())),
-            sorted(now.get(name, set()) - was.get(name, set())),
-        ):
-            yield _describe_change(name, removed and removed[0], added and added[0])
+def _by_name(packages: Iterable[Package]) -> Mapping[str, set[Package]]:
+    by_name: dict[str, set[Package]] = {}
+    for package in packages:
+        by_name.setdefault(package.name, set()).add(package)
+    return by_name
 
 
 def _describe_change(name: str, was: str | None, now: str | None) -> str:
@@ -64,19 +53,9 @@ def _describe_change(name: str, was: str | None, now: str | None) -> str:
     return f"`{name}` {was} → {now}" if was != now else f"`{name}` {now}: another file"
 
 
-def _packages(text: str) -> Mapping[str, set[tuple[str, str]]]:
-    """Return the versions by name, each with the sha256 (hex) of the file."""
-    versions: dict[str, set[tuple[str, str]]] = {}
-    for row in _ADD.finditer(text):
-        matches = (pattern.fullmatch(row["file"]) for pattern in _NAMES)
-        match = next(filter(None, matches), None)
-        name, version = (match["name"], match["version"]) if match else (row["file"], "")
-        versions.setdefault(name, set()).add((version, row["sha256"]))
-    return versions
-
-
-def _steps(text: str | None) -> str:
-    """Return the text of a stage without files, bases and the epoch."""
-    for pattern in (_ADD, _FROM, _EPOCH):
-        text = pattern.sub("", text or "")
-    return "\n".join(filter(None, (text or "").splitlines()))
+def _steps(was: Stages, now: Stages) -> Iterator[str]:
+    """Yield the stages with other steps, without those whose base changed."""
+    for name in sorted(was.keys() | now.keys()):
+        old, new = was.get(name, StageContents("")), now.get(name, StageContents(""))
+        if old.steps != new.steps and old.base == new.base:
+            yield f"steps of `{name}`"

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console, Display
 from envmatrix.engine import docker_client, image_store
 from envmatrix.engine.transfer import Transfer, sweep_names
+from envmatrix.images.contents import dumps
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Action
-from envmatrix.store.built_images import Recipes
+from envmatrix.store.built_images import BuildRecords
 from envmatrix.store.image_ids import Made
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Verify = Callable[[str], None]
 class Puller:
     client: docker.DockerClient
     cache: Path
-    recipes: Recipes
+    build_records: BuildRecords
     records: Made
     verify: Verify | None
     console: Console
@@ -54,11 +55,12 @@ class Puller:
                 )
                 now = image_store.digest(self.client, inputs.reference)
                 self.records.note(inputs.fingerprint, now, is_ours=before is None)
-                self.recipes.keep(inputs.fingerprint, inputs.dockerfile)
+                self.build_records.keep(inputs.fingerprint, dumps(inputs.contents))
 
 
 @contextmanager
 def local_puller(verify: Verify | None, console: Console) -> Iterator[Puller]:
     """Yield a puller for this machine's engine."""
     with docker_client.connect() as client:
-        yield Puller(client, cache_directory(), Recipes.of_user(), Made.of_user(), verify, console)
+        records = BuildRecords.of_user()
+        yield Puller(client, cache_directory(), records, Made.of_user(), verify, console)

@@ -5,7 +5,6 @@ https://slsa.dev/spec/v1.0/provenance
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from envmatrix.plan.actions import Inputs
@@ -60,7 +59,7 @@ def _predicate(bill: Bill, inputs: Inputs, metadata: BuildMetadata) -> dict[str,
             "resolvedDependencies": [
                 *commit,
                 _resource("matrix.lock.json", metadata.lock),
-                _resource("Dockerfile", hashlib.sha256(inputs.dockerfile.encode()).hexdigest()),
+                *(_resource(name, digest) for name, digest in inputs.files.items()),
                 *base,
                 *(
                     {"uri": package.url, "digest": {"sha256": package.artifact.sha256}}

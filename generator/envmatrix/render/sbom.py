@@ -49,7 +49,7 @@ class Bill:
 def bill_of_materials(environment: Environment, inputs: Inputs, lock: Lock) -> Bill:
     """Return the bill of an image: its base, and the files of the stages that it depends on."""
     base = next(row for row in environment.bases if row.arch == inputs.image.arch)
-    stages = [stage for stage in environment.files if stage.stage in inputs.stages]
+    stages = [stage for stage in environment.files if stage.stage in inputs.contents.stages]
     files = {*lock.sets[base.key].artifacts} if base.is_bootstrapped else set()
     files |= {artifact for stage in stages for artifact in stage.artifacts}
     return Bill(

@@ -1,32 +1,34 @@
-"""The Dockerfiles of built images, by fingerprint, with which a plan names the changed packages."""
+"""Records of the contents of built and pulled images, by fingerprint: a plan compares with them."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.files import write_whole
+from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Recipes:
+class BuildRecords:
     root: Path
 
     @classmethod
-    def of_user(cls) -> Recipes:
-        return cls(cache_directory() / "recipes")
+    def of_user(cls) -> BuildRecords:
+        return cls(cache_directory() / "built")
 
     def path(self, fingerprint: str) -> Path:
         return self.root / fingerprint[:2] / fingerprint
 
     def find(self, fingerprint: str) -> str | None:
-        try:
-            return self.path(fingerprint).read_text(encoding="utf-8")
-        except OSError:
+        """Return the record of an image, as JSON; None without one. A fingerprint may be the label
+        of any image."""
+        if not _FINGERPRINT.fullmatch(fingerprint):
             return None
+        return readable_text(self.path(fingerprint)) or None
 
-    def keep(self, fingerprint: str, dockerfile: str) -> None:
-        file = self.path(fingerprint)
-        if not file.is_file():
-            write_whole(file, dockerfile.encode())
+    def keep(self, fingerprint: str, record: str) -> None:
+        write_whole(self.path(fingerprint), record.encode())

@@ -15,13 +15,19 @@ IMAGE = Image("cuda13.5-debian12", "devel", "amd64")
 
 
 def build(means: Means) -> Build:
-    return Build(IMAGE, 1, Path("/r/Dockerfile"), {}, {}, ("name",), means=means)
+    return Build(IMAGE, 1, Path("/r/a/Dockerfile"), Path("/r"), {}, {}, ("name",), means=means)
 
 
 def test_a_build_gets_no_proxies_of_dockers_client() -> None:
     words = command(build(Means()), Path("/m"))
     for name in ("HTTP_PROXY", "https_proxy", "all_proxy", "NO_PROXY", "ftp_proxy"):
         assert f"--build-arg={name}=" in words
+
+
+def test_a_dockerfile_is_built_with_the_files_beside_its_directory() -> None:
+    words = command(build(Means()), Path("/m"))
+    assert "--file=/r/a/Dockerfile" in words
+    assert words[-1] == "/r"
 
 
 @pytest.mark.parametrize("name", ["plain", "with, comma", 'with "quotes"', "a\nb", "ü:x"])

@@ -37,8 +37,8 @@ def test_a_cell_with_cuda_from_elsewhere_crosses_with_the_compiler_from_there(
     lock = lock_of(matrix, tmp_path / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
     files = {its.stage: its.artifacts for its in environment.files}
-    assert {its.origin for its in files["cuda-tools-amd64-files"]} == {"pypi"}
-    assert {its.origin for its in files["cuda-tools-amd64-for-arm64-files"]} == {"nvidia"}
+    assert {its.origin for its in files["cuda-tools-files-amd64"]} == {"pypi"}
+    assert {its.origin for its in files["cuda-tools-files-amd64-for-arm64"]} == {"nvidia"}
     (cross,) = environment.crosses
     assert cross.tools == "cuda-tools-amd64-for-arm64"
 
@@ -78,9 +78,9 @@ def test_the_stages_of_one_architecture(planned: dict[str, Environment]) -> None
         "unpacker-files-amd64",
         "runtime-files-amd64",
         "devel-files-amd64",
-        "cuda-runtime-amd64-files",
-        "cuda-devel-amd64-files",
-        "cuda-tools-amd64-files",
+        "cuda-runtime-files-amd64",
+        "cuda-devel-files-amd64",
+        "cuda-tools-files-amd64",
     ]
     assert [tree.stage for tree in planned[ONE].trees] == [
         "cuda-runtime-amd64",
@@ -106,7 +106,7 @@ def test_where_cuda_is_in_an_image_nothing_of_it_is_a_stage(
     _, environment = on_image
     assert environment.trees == ()
     assert [stage.stage for stage in environment.files] == [
-        f"{flavour}-files-{arch}" for arch in ("arm64", "amd64") for flavour in ("runtime", "devel")
+        f"{flavour}-files-{arch}" for arch in ("amd64", "arm64") for flavour in ("runtime", "devel")
     ]
     assert environment.is_on_image
     assert shown(environment.images) == [
@@ -209,7 +209,16 @@ def test_no_pattern_is_asked_for_that_another_one_takes(
     file: str, patterns: tuple[str, ...]
 ) -> None:
     places = (("bin", ("bin/*",)), ("nvvm", ("nvvm/bin/*", "nvvm/libdevice/*")))
-    assert Unpacking(file, places).patterns == patterns
+    unpacking = Unpacking(file, places)
+    assert unpacking.patterns == patterns
+    placed = {pattern.removeprefix("=") for _, pattern in unpacking.pairs}
+    assert placed == {"bin/*", "nvvm/bin/*", "nvvm/libdevice/*"}
+    assert tuple(text for _, text in unpacking.pairs if not text.startswith("=")) == patterns
+
+
+def test_a_pattern_for_two_directories_is_unpacked_once() -> None:
+    pairs = Unpacking("a.deb", (("include", ("a/*",)), ("lib", ("a/*",)))).pairs
+    assert [*pairs] == [("include", "a/*"), ("lib", "=a/*")]
 
 
 def test_only_the_tools_of_the_compiler_run_on_the_host(planned: dict[str, Environment]) -> None:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 
+from envmatrix.images.contents import Contents, Package, StageContents, dumps
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import (
     FINGERPRINT_LABEL,
@@ -17,17 +19,19 @@ from envmatrix.plan.actions import (
 )
 
 IMAGE = Image("cuda13.0-debian12", "runtime", "amd64")
-TEXT = """\
-ARG SOURCE_DATE_EPOCH=1
-FROM scratch AS files
-ADD a /
-FROM files AS runtime
-"""
+BASE = {"files": StageContents("f", packages=(Package("a", "1", "0"),))}
+CONTENTS = Contents(1, {**BASE, "runtime": StageContents("r")})
 
 
 @pytest.fixture
 def inputs() -> Inputs:
-    return inputs_of(IMAGE, TEXT)
+    return inputs_of(IMAGE, CONTENTS)
+
+
+def repinned(contents: Contents) -> Contents:
+    """Return contents with other bytes for a package of a stage."""
+    files = StageContents("f", packages=(Package("a", "1", "1"),))
+    return replace(contents, stages={**contents.stages, "files": files})
 
 
 def made(labels: Mapping[str, str]) -> Callable[[str, str], bool]:
@@ -35,8 +39,10 @@ def made(labels: Mapping[str, str]) -> Callable[[str, str], bool]:
     return lambda fingerprint, _: labels.get(FINGERPRINT_LABEL) == fingerprint
 
 
-def reason(text: str, labels: dict[str, str] | None, *, force: bool = False) -> tuple[str, str]:
-    inputs = inputs_of(IMAGE, text)
+def reason(
+    contents: Contents, labels: dict[str, str] | None, *, force: bool = False
+) -> tuple[str, str]:
+    inputs = inputs_of(IMAGE, contents)
     local = {} if labels is None else {IMAGE.reference: Local("id", labels)}
     if labels and labels.get(FINGERPRINT_LABEL) == inputs.fingerprint:
         local[inputs.reference] = Local("id", labels)
@@ -46,11 +52,11 @@ def reason(text: str, labels: dict[str, str] | None, *, force: bool = False) -> 
 
 
 def test_an_image_that_is_nowhere_is_built() -> None:
-    assert reason(TEXT, None) == ("build", "never built here")
+    assert reason(CONTENTS, None) == ("build", "never built here")
 
 
 def test_an_image_of_the_same_inputs_is_reused(inputs: Inputs) -> None:
-    assert reason(TEXT, dict(inputs.labels)) == ("reuse", "up to date")
+    assert reason(CONTENTS, dict(inputs.labels)) == ("reuse", "up to date")
 
 
 @pytest.mark.parametrize("others", [{}, {FINGERPRINT_LABEL: "0" * 64}])
@@ -100,50 +106,72 @@ def test_a_newest_name_that_a_derived_image_has_is_taken_back(inputs: Inputs) ->
 
 
 def test_force_builds_what_is_up_to_date(inputs: Inputs) -> None:
-    assert reason(TEXT, dict(inputs.labels), force=True) == ("build", "asked for by --force")
+    assert reason(CONTENTS, dict(inputs.labels), force=True) == ("build", "asked for by --force")
 
 
 def test_a_change_says_more_than_force(inputs: Inputs) -> None:
-    text = TEXT.replace("ADD a", "ADD b")
-    assert reason(text, dict(inputs.labels), force=True) == ("build", "changed: `files`")
+    assert reason(repinned(CONTENTS), dict(inputs.labels), force=True) == (
+        "build",
+        "changed: `files`",
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "changes"),
+    ("contents", "changes"),
     [
-        (TEXT.replace("ADD a", "ADD b"), "changed: `files`"),
-        (TEXT.replace("EPOCH=1", "EPOCH=2"), "changed: `epoch`"),
-        (TEXT + "COPY --from=more / /\nFROM scratch AS more\n", "changed: `more`, `runtime`"),
+        (repinned(CONTENTS), "changed: `files`"),
+        (replace(CONTENTS, epoch=2), "changed: `epoch`"),
+        (
+            Contents(1, {**BASE, "runtime": StageContents("o"), "more": StageContents("m")}),
+            "changed: `more`, `runtime`",
+        ),
     ],
 )
-def test_the_reason_names_the_stages_that_changed(inputs: Inputs, text: str, changes: str) -> None:
-    assert reason(text, dict(inputs.labels)) == ("build", changes)
+def test_the_reason_names_the_stages_that_changed(
+    inputs: Inputs, contents: Contents, changes: str
+) -> None:
+    assert reason(contents, dict(inputs.labels)) == ("build", changes)
 
 
 def test_many_changes_are_counted() -> None:
-    before = "".join(f"FROM scratch AS s{n}\nADD a /\n" for n in range(7))
-    copies = "".join(f"COPY --from=s{n} / /\n" for n in range(7))
-    text = f"{before}FROM scratch AS runtime\n{copies}"
-    labels = dict(inputs_of(IMAGE, text).labels)
-    assert reason(text.replace("ADD a", "ADD b"), labels) == (
+    before = Contents(1, {f"s{n}": StageContents("a") for n in range(7)})
+    after = Contents(1, {f"s{n}": StageContents("b") for n in range(7)})
+    assert reason(after, dict(inputs_of(IMAGE, before).labels)) == (
         "build",
         "changed: `s0`, `s1`, `s2`, `s3` and 3 more",
     )
 
 
+@pytest.mark.parametrize(
+    ("record", "changes"),
+    [
+        (dumps(CONTENTS), "changed: `a` 1: another file"),
+        ("FROM scratch AS files\n", "changed: `files`"),
+        (None, "changed: `files`"),
+    ],
+)
+def test_the_record_of_an_image_tells_which_package_changed(
+    inputs: Inputs, record: str | None, changes: str
+) -> None:
+    local = {IMAGE.reference: Local("id", inputs.labels)}
+    existing = Existing(local, lambda *_: False, record=lambda _: record)
+    (action,) = decide([inputs_of(IMAGE, repinned(CONTENTS))], existing)
+    assert action.reason == changes
+
+
 @pytest.mark.parametrize("label", ["", "no json", "[1]", "{}"])
 def test_an_image_of_unknown_making_is_built(label: str) -> None:
     labels = {FINGERPRINT_LABEL: "other", STAGES_LABEL: label}
-    assert reason(TEXT, labels) == ("build", "changed: `epoch`, `files`, `runtime`")
+    assert reason(CONTENTS, labels) == ("build", "changed: `epoch`, `files`, `runtime`")
 
 
 def test_equal_stages_built_another_way_are_told_apart(inputs: Inputs) -> None:
     labels = dict(inputs.labels) | {FINGERPRINT_LABEL: "of another envmatrix"}
-    assert reason(TEXT, labels) == ("build", "built another way, by another envmatrix")
+    assert reason(CONTENTS, labels) == ("build", "built another way, by another envmatrix")
 
 
 def test_the_labels_hold_what_a_reason_needs_and_no_more(inputs: Inputs) -> None:
     assert set(inputs.labels) == {FINGERPRINT_LABEL, STAGES_LABEL}
     assert inputs.labels[FINGERPRINT_LABEL] == inputs.fingerprint
     short = json.loads(inputs.labels[STAGES_LABEL])
-    assert short == {name: digest[:12] for name, digest in inputs.stages.items()}
+    assert short == {name: digest[:12] for name, digest in inputs.contents.hashes.items()}

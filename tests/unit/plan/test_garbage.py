@@ -1,19 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import MACHINES
-from envmatrix.images.dockerfile import dockerfile
+from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import environments
-from envmatrix.images.model import Image
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Matrix
 from envmatrix.plan.actions import inputs_of
 from envmatrix.plan.garbage import GRACE_SECONDS, Kind, Thing, Used, garbage, used_by
 
-KINDS: tuple[Kind, ...] = ("image", "base", "recipe", "artifact", "context")
+KINDS: tuple[Kind, ...] = ("image", "base", "build record", "artifact", "context")
 
 keys = st.sampled_from("abcdef")
 things = st.builds(
@@ -35,15 +36,17 @@ def test_nothing_that_is_used_or_young_is_garbage_and_all_else_is(
 
 def test_what_a_repository_needs_is_all_that_its_plan_names(matrix: Matrix, lock: Lock) -> None:
     planned = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    texts = {its.name: dockerfile(its) for its in planned}
+    definitions = [definition_of(environment) for environment in planned]
 
-    used = used_by(lock, texts.values(), ["context"], ["base"])
+    used = used_by(lock, definitions, ["context"], ["base"])
 
-    for environment in planned:
+    for definition in definitions:
+        environment = definition.environment
         for image in environment.images:
-            key = inputs_of(image, texts[environment.name]).fingerprint
+            contents = definition.contents(image.flavour, image.arch)
+            key = inputs_of(image, contents).fingerprint
             assert used.has(Thing("image", key, 0, 0))
-            assert used.has(Thing("recipe", key, 0, 0))
+            assert used.has(Thing("build record", key, 0, 0))
         for base in environment.bases:
             assert used.has(Thing("base image", base.image, 0, 0))
         for item in (item for stage in environment.files for item in stage.artifacts):
@@ -53,21 +56,25 @@ def test_what_a_repository_needs_is_all_that_its_plan_names(matrix: Matrix, lock
     assert not used.has(Thing("partial file", "any", 0, 0))
 
 
+def definition_in(matrix: Matrix, lock: Lock) -> Definition:
+    environment, *_ = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return definition_of(environment)
+
+
 def test_images_of_every_architecture_are_kept(matrix: Matrix, lock: Lock) -> None:
-    (environment, *_) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    text = dockerfile(environment)
-    used = used_by(lock, [text], [], [])
+    definition = definition_in(matrix, lock)
+    used = used_by(lock, [definition], [], [])
     for arch in MACHINES:
-        key = inputs_of(Image(environment.name, "runtime", arch), text).fingerprint
+        key = definition.contents("runtime", arch).fingerprint(arch)
         assert used.has(Thing("image", key, 0, 0))
 
 
 def test_another_lock_needs_other_images(matrix: Matrix, lock: Lock) -> None:
-    (environment, *_) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    text = dockerfile(environment)
-    image = environment.images[0]
-    before = inputs_of(image, text).fingerprint
-    other = text.replace(f"SOURCE_DATE_EPOCH={lock.epoch}", f"SOURCE_DATE_EPOCH={lock.epoch + 1}")
-    assert other != text
+    definition = definition_in(matrix, lock)
+    image = definition.environment.images[0]
+    before = definition.contents(image.flavour, image.arch).fingerprint(image.arch)
+    other = replace(lock, epoch=lock.epoch + 1)
 
-    assert not used_by(lock, [other], [], []).has(Thing("image", before, 0, 0))
+    used = used_by(other, [definition_in(matrix, other)], [], [])
+
+    assert not used.has(Thing("image", before, 0, 0))

@@ -1,56 +1,61 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from envmatrix.images.contents import Contents, Package, StageContents
 from envmatrix.plan.image_diff import differences
 
-FILES = "FROM scratch AS files-amd64\n"
-DEB = "ADD --checksum=sha256:{} ${{DEBIAN}}/pool/g++-13_13.3.0-{}_amd64.deb /\n"
-WHEEL = "ADD --checksum=sha256:{} ${{PYPI}}/nvidia_cuda_nvcc-13.0.{}-py3-none-any.whl /\n"
-RPM = "ADD --checksum=sha256:{} ${{ROCKY}}/gcc-11.5.0-{}.el9.x86_64.rpm /\n"
+OLD = Package("g++-13", "13.3.0-6", "a")
 
 
-def dockerfile(
-    files: str = "", *, base: str = "one", epoch: int = 1, steps: str = "RUN x\n"
-) -> str:
-    return (
-        f"ARG SOURCE_DATE_EPOCH={epoch}\n"
-        f"FROM --platform=linux/amd64 {base} AS base-amd64\n"
-        f"{FILES}{files}"
-        f"FROM base-${{TARGETARCH}} AS runtime\n"
-        f"RUN --mount=from=files-${{TARGETARCH}},target=/files true\n{steps}"
-        "FROM runtime AS devel\nRUN y\n"
-    )
+def contents(
+    *packages: Package, base: str = "one", epoch: int = 1, steps: str = "x", files: str = "f"
+) -> Contents:
+    stages = {
+        "base-amd64": StageContents(base, base),
+        "files-amd64": StageContents(files, packages=packages),
+        "runtime": StageContents(steps),
+    }
+    return Contents(epoch, stages)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "change"),
     [
-        (DEB.format("a", 6), DEB.format("b", 7), "`g++-13` 13.3.0-6 → 13.3.0-7"),
-        (DEB.format("a", 6), DEB.format("b", 6), "`g++-13` 13.3.0-6: another file"),
-        (WHEEL.format("a", 39), WHEEL.format("b", 48), "`nvidia_cuda_nvcc` 13.0.39 → 13.0.48"),
-        (RPM.format("a", 1), RPM.format("b", 2), "`gcc` 11.5.0-1.el9 → 11.5.0-2.el9"),
-        ("", DEB.format("a", 6), "`g++-13` 13.3.0-6 added"),
-        (DEB.format("a", 6), "", "`g++-13` 13.3.0-6 removed"),
+        ([OLD], [Package("g++-13", "13.3.0-7", "b")], "`g++-13` 13.3.0-6 → 13.3.0-7"),
+        ([OLD], [Package("g++-13", "13.3.0-6", "b")], "`g++-13` 13.3.0-6: another file"),
+        ([], [OLD], "`g++-13` 13.3.0-6 added"),
+        ([OLD], [], "`g++-13` 13.3.0-6 removed"),
     ],
 )
-def test_a_changed_file_is_told_by_its_package(before: str, after: str, told: str) -> None:
-    assert differences(dockerfile(before), dockerfile(after), "runtime", "amd64") == (told,)
+def test_a_changed_file_is_told_by_its_package(
+    before: Sequence[Package], after: Sequence[Package], change: str
+) -> None:
+    assert differences(contents(*before), contents(*after)) == (change,)
 
 
 def test_bases_epochs_and_steps_are_told() -> None:
-    was, now = dockerfile(), dockerfile(base="two", epoch=2, steps="RUN z\n")
-
-    assert differences(was, now, "runtime", "amd64") == (
+    assert differences(contents(), contents(base="two", epoch=2, steps="y")) == (
         "epoch 1 → 2",
         "base one → two",
         "steps of `runtime`",
     )
 
 
-def test_what_the_image_does_not_depend_on_is_no_difference() -> None:
-    was, now = dockerfile(), dockerfile().replace("RUN y", "RUN other")
+def test_a_file_that_an_unchanged_stage_has_as_well_is_told_where_it_changed() -> None:
+    more = {"more": StageContents("m", packages=(OLD,))}
+    before, after = contents(OLD), contents()
+    was, now = (Contents(1, {**its.stages, **more}) for its in (before, after))
+    assert differences(was, now) == ("`g++-13` 13.3.0-6 removed",)
 
-    assert differences(was, now, "runtime", "amd64") == ()
-    assert differences(was, now, "devel", "amd64") == ("steps of `devel`",)
-    assert differences(was, was, "devel", "amd64") == ()
+
+def test_equal_contents_have_no_difference() -> None:
+    assert differences(contents(OLD), contents(OLD)) == ()
+
+
+def test_stages_that_come_and_go_are_told_by_their_steps() -> None:
+    before = contents()
+    after = Contents(1, {**before.stages, "devel": StageContents("z")})
+    assert differences(before, after) == differences(after, before) == ("steps of `devel`",)

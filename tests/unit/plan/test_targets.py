@@ -10,9 +10,8 @@ from tests.fakes import cell_of, lock_of, matrix_of
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import TARGETS
-from envmatrix.images.dockerfile import dockerfile
+from envmatrix.images.definition import definition_of
 from envmatrix.images.environments import Environment, environments
-from envmatrix.images.fingerprint import stage_hashes
 from envmatrix.images.model import images_of, lacks_cross
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.library import Library
@@ -83,8 +82,9 @@ def test_a_target_is_compiled_across_on_x86_64_alone(
 
 
 def test_jetson_and_servers_have_nothing_of_cuda_in_common(environment: Environment) -> None:
+    definition = definition_of(environment)
     hashes = {
-        image.flavour: stage_hashes(dockerfile(environment), image.flavour, image.arch)
+        image.flavour: definition.contents(image.flavour, image.arch).stages
         for image in environment.images
         if image.flavour.startswith("cross")
     }
@@ -118,8 +118,7 @@ def test_a_matrix_without_servers_has_no_image_of_one(tmp_path: Path) -> None:
     assert names == {
         "cross-jetson", "runtime-jetson", "cross-windows", "runtime-windows", "cross-drive",
     }  # fmt: skip
-    assert "AS devel\n" not in dockerfile(environment)
-    assert "cuda-tools-arm64" not in dockerfile(environment)
+    assert not {"devel", "cuda-tools-arm64"} & definition_of(environment).stages.keys()
 
 
 def test_an_sdk_is_mounted_where_it_can_only_be_read_and_only_to_compile(matrix: Matrix) -> None:

@@ -12,13 +12,14 @@ from tests.fakes import Client
 
 from envmatrix.console import Console
 from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.images.contents import Contents, dumps
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Action, Inputs
 from envmatrix.publishing.puller import Puller, Verify
-from envmatrix.store.built_images import Recipes
+from envmatrix.store.built_images import BuildRecords
 from envmatrix.store.image_ids import Made
 
-INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, {}, "FROM scratch")
+INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, Contents(1, {}))
 OTHER = replace(INPUTS, image=replace(INPUTS.image, flavour="devel"), fingerprint="cd" * 32)
 
 
@@ -66,19 +67,19 @@ def engine() -> Engine:
 
 
 def puller(engine: Engine, tmp_path: Path, verify: Verify | None = None) -> Puller:
-    recipes, made = Recipes(tmp_path / "recipes"), Made(tmp_path / "made")
+    records, made = BuildRecords(tmp_path / "built"), Made(tmp_path / "made")
     client = cast("docker.DockerClient", engine)
-    return Puller(client, tmp_path, recipes, made, verify, Console(-1))
+    return Puller(client, tmp_path, records, made, verify, Console(-1))
 
 
-def test_what_is_pulled_is_named_and_its_recipe_kept(engine: Engine, tmp_path: Path) -> None:
+def test_what_is_pulled_is_named_and_its_contents_recorded(engine: Engine, tmp_path: Path) -> None:
     its = puller(engine, tmp_path)
 
     its.pull([action(INPUTS), action(OTHER)], 2)
 
     expected = {name for one in (INPUTS, OTHER) for name in (one.reference, one.image.reference)}
     assert engine.names.keys() == expected
-    assert its.recipes.find(INPUTS.fingerprint) == INPUTS.dockerfile
+    assert its.build_records.find(INPUTS.fingerprint) == dumps(INPUTS.contents)
 
 
 def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path)
 
     assert asked == [action(INPUTS).published]
     assert (engine.pulled, engine.names) == ([], {})
-    assert its.recipes.find(INPUTS.fingerprint) is None
+    assert its.build_records.find(INPUTS.fingerprint) is None
 
 
 def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 from tests.fakes import artifact, lock_of, matrix_of
 
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.images.dockerfile import dockerfile
+from envmatrix.images.definition import definition_of
 from envmatrix.images.environments import Environment, environments
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
@@ -37,7 +37,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Lock
 
 def of(planned: tuple[Environment, Lock], flavour: str, arch: str = "amd64") -> tuple[Bill, Inputs]:
     environment, lock = planned
-    inputs = inputs_of(Image(NAME, flavour, arch), dockerfile(environment))
+    inputs = inputs_of(
+        Image(NAME, flavour, arch),
+        definition_of(environment).contents(flavour, arch),
+        {"scripts/tree.sh": "34" * 32},
+    )
     return bill_of_materials(environment, inputs, lock), inputs
 
 
@@ -142,4 +146,5 @@ def test_provenance_names_all_that_went_in(planned: tuple[Environment, Lock]) ->
         {"name": "registry.example/team/images", "digest": {"sha256": "12" * 32}}
     ]
     assert all(package.artifact.sha256 in text for package in its.packages)
+    assert json.dumps({"name": "scripts/tree.sh", "digest": {"sha256": "34" * 32}}) in text
     assert all(word in text for word in (made.lock, str(made.commit), str(made.run), "linux/arm64"))

@@ -1,0 +1,4 @@
+. /scripts/tree.sh
+take nvidia_cudnn_cu13-9.28.1.4-py3-none-manylinux_2_27_aarch64.whl \
+  /usr/lib/aarch64-linux-gnu 'nvidia/cudnn/lib/libcudnn*.so.*'
+finish

@@ -1,0 +1,105 @@
+"""The contents of an image before it is built, and their fingerprint: a hash of the stages, scripts
+and files that it depends on. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from envmatrix.images.stages import Add, Stage
+
+# The version of building and exporting: raise it when a change of these changes images.
+_BUILD = 3
+
+# The version of the JSON document.
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """A file of the lock, by its sha256 (hex)."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StageContents:
+    """The contents of a stage: the sha256 (hex) of its steps, the image below it if there is one,
+    and its files."""
+
+    steps: str
+    base: str = ""
+    packages: tuple[Package, ...] = ()
+
+    @cached_property
+    def sha256(self) -> str:
+        return _sha256(self.steps, self.base, *(package.sha256 for package in self.packages))
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The contents of an image: the stages that it depends on, by name. `epoch` is the
+    SOURCE_DATE_EPOCH of its layers."""
+
+    epoch: int
+    stages: Mapping[str, StageContents] = field(hash=False)
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """The sha256 (hex) of each stage by name; that of the epoch is under ""."""
+        stages = {name: stage.sha256 for name, stage in sorted(self.stages.items())}
+        return {"": _sha256(str(self.epoch)), **stages}
+
+    def fingerprint(self, arch: str) -> str:
+        rows = (f"{name} {digest}" for name, digest in self.hashes.items())
+        return _sha256(f"{_BUILD} linux/{arch}", *rows)
+
+
+def stage_contents(stage: Stage) -> StageContents:
+    steps = [str(step) for step in stage.instructions if not isinstance(step, Add)]
+    base = stage.parent if stage.platform else ""
+    return StageContents(
+        _sha256("" if base else stage.parent, *steps, *(script.text for script in stage.scripts)),
+        base,
+        tuple(Package(item.name, item.version, item.sha256) for item in stage.artifacts),
+    )
+
+
+def _sha256(*rows: str) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def dumps(contents: Contents) -> str:
+    """Return contents as JSON; equal contents are equal texts."""
+    stages = {
+        name: {
+            "steps": stage.steps,
+            "base": stage.base,
+            "packages": [[file.name, file.version, file.sha256] for file in stage.packages],
+        }
+        for name, stage in sorted(contents.stages.items())
+    }
+    return json.dumps({"version": _VERSION, "epoch": contents.epoch, "stages": stages}) + "\n"
+
+
+def loads(text: str) -> Contents | None:
+    """Return the contents in a JSON document; None for another version and anything else."""
+    try:
+        document = json.loads(text)
+        if document["version"] != _VERSION:
+            return None
+        stages = {name: _loaded_stage(row) for name, row in document["stages"].items()}
+        return Contents(int(document["epoch"]), stages)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+
+
+def _loaded_stage(row: Any) -> StageContents:
+    packages = tuple(Package(*map(str, package)) for package in row["packages"])
+    return StageContents(str(row["steps"]), str(row["base"]), packages)

@@ -1,0 +1,316 @@
+"""The definition of an environment's images: stages of a Dockerfile, and their scripts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+from envmatrix.images.contents import Contents, StageContents, stage_contents
+from envmatrix.images.cross_images import Cross
+from envmatrix.images.cross_toolchain import links
+from envmatrix.images.cuda_layers import Tree
+from envmatrix.images.environments import BaseStage, Environment, FileStage
+from envmatrix.images.scripts import rendered, script, toolchain
+from envmatrix.images.stages import (
+    Add,
+    Copy,
+    Instruction,
+    Mount,
+    Run,
+    Script,
+    Stage,
+    assignments,
+    dependencies,
+    mirror_argument,
+)
+from envmatrix.images.variables import (
+    cross_variables,
+    devel_variables,
+    runtime_variables,
+    target_runtime_variables,
+)
+
+_EPOCH = "ARG SOURCE_DATE_EPOCH"
+_LABEL = "org.opencontainers.image"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The stages of an environment, by name in the order of its Dockerfile."""
+
+    environment: Environment
+    stages: Mapping[str, Stage]
+
+    @property
+    def scripts(self) -> Mapping[str, str]:
+        """The texts of the scripts by name."""
+        scripts = (script for stage in self.stages.values() for script in stage.scripts)
+        return {script.name: script.text for script in scripts}
+
+    def contents(self, target: str, arch: str) -> Contents:
+        """Return the contents of a stage for an architecture (Docker's name)."""
+        names = dependencies(self.stages, target, arch)
+        stages = {name: self._stage_contents[name] for name in names}
+        return Contents(self.environment.epoch, stages)
+
+    @cached_property
+    def _stage_contents(self) -> Mapping[str, StageContents]:
+        return {name: stage_contents(stage) for name, stage in self.stages.items()}
+
+
+def definition_of(environment: Environment) -> Definition:
+    return Definition(environment, {stage.name: stage for stage in _stages(environment)})
+
+
+def _stages(environment: Environment) -> Iterator[Stage]:
+    yield from _section("Base images", map(_base, environment.bases))
+    yield from _section("Files of the lock", _downloads(environment))
+    if environment.trees:
+        yield from _section("Unpackers of the build host", _unpackers(environment))
+        yield from _section("CUDA: one layer each", map(_tree, environment.trees))
+    yield from _section("Stages for the architecture of the image", _aliases(environment))
+    yield from _section("Packages of the operating system", _os_stages(environment))
+    yield from _section("Libraries of the driver to link with", _stub_stages(environment))
+    if environment.arches:
+        yield from _section("Images", _native_images(environment))
+    for cross in environment.crosses:
+        title = f"Images for {cross.target.name}"
+        yield from _section(title, _target_images(environment, cross))
+
+
+def _section(comment: str, stages: Iterable[Stage]) -> Iterator[Stage]:
+    """Yield the stages, with a comment above the first."""
+    for number, stage in enumerate(stages):
+        yield stage if number else replace(stage, comment=comment)
+
+
+def _base(base: BaseStage) -> Stage:
+    name, _, digest = base.image.partition("@")
+    values = {"name": name, **({"digest": digest} if digest else {})}
+    labels = assignments("LABEL", {f"{_LABEL}.base.{key}": value for key, value in values.items()})
+    return Stage(base.stage, base.image, (labels,), platform=f"linux/{base.arch}")
+
+
+def _downloads(environment: Environment) -> Iterator[Stage]:
+    """Yield the stages of files; stages have the arguments of the stage that they begin with."""
+    yield Stage("files", "scratch", tuple(f"ARG {name}" for name in mirror_arguments(environment)))
+    for stage in environment.files:
+        yield from _file_stages(stage)
+
+
+def mirror_arguments(environment: Environment) -> list[str]:
+    """Return the build arguments for mirrors of the environment's files, sorted."""
+    origins = {item.origin for stage in environment.files for item in stage.artifacts}
+    return sorted(map(mirror_argument, origins))
+
+
+# Environments share most file stages and trees.
+@cache
+def _file_stages(stage: FileStage) -> tuple[Stage, ...]:
+    parts = [tuple(map(Add, group)) for group in stage.groups]
+    if len(parts) <= 1:
+        return (Stage(stage.stage, "files", parts[0] if parts else ()),)
+    names = [f"{stage.stage}-{number}" for number in range(1, len(parts) + 1)]
+    stages = (Stage(name, "files", part) for name, part in zip(names, parts, strict=True))
+    return (*stages, Stage(stage.stage, "scratch", tuple(map(Copy, names))))
+
+
+def _unpackers(environment: Environment) -> Iterator[Stage]:
+    yield Stage("unpacker-files", "unpacker-files-${BUILDARCH}")
+    unpack = script(f"unpack.{environment.installer}.sh", "unpack.sh")
+    run = Run("sh /scripts/unpack.sh", (Mount("unpacker-files", "/files"),), (unpack,))
+    root = f"ARG CUDA_ROOT={environment.trees[0].root}"
+    yield Stage("unpack", "base-${BUILDARCH}", (_EPOCH, root, run))
+
+
+@cache
+def _tree(tree: Tree) -> Stage:
+    """Return the stage that assembles a tree, without emulation."""
+    own = Script(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")
+    scripts = (own, script("tree.sh"), *([script("nvcc.profile")] if tree.profile else []))
+    run = Run("sh /scripts/cuda.sh", (Mount(tree.files, "/files"),), scripts)
+    return Stage(tree.stage, "unpack", (run,))
+
+
+def _aliases(environment: Environment) -> Iterator[Stage]:
+    """Yield the stages of the image's own architecture, without it in their names."""
+    names = ["runtime-files", "devel-files"]
+    names += ["analysis-files"] if environment.has_analysis else []
+    if environment.arches and environment.trees:
+        names += ["cuda-runtime", "cuda-devel", "cuda-tools"]
+        names += ["cuda-compat"] if environment.compat else []
+        names += ["cudnn-runtime", "cudnn-devel"] if environment.cudnn else []
+    yield from (Stage(name, f"{name}-${{TARGETARCH}}") for name in names)
+
+
+def _os_stages(environment: Environment) -> Iterator[Stage]:
+    """Yield the stages that install packages: each flavour over the one that it extends."""
+    version = assignments("LABEL", {f"{_LABEL}.version": environment.cuda})
+    start = ("ENTRYPOINT []", 'CMD ["/bin/bash"]') if environment.is_on_image else ()
+    runtime = (_EPOCH, _install(environment, "runtime-files"), version, *start)
+    yield Stage("runtime-os", "base-${TARGETARCH}", runtime)
+    devel = _install(environment, "devel-files", _compilers(environment))
+    yield Stage("devel-os", "runtime-os", (devel,))
+    for cross in environment.crosses:
+        yield Stage(f"{cross.name}-os", "devel-os", (_configure(environment, cross),))
+
+
+def _compilers(environment: Environment) -> Mapping[str, str]:
+    """Return the usual names of compilers with the programs of the environment, without those that
+    have the usual name."""
+    compiler = environment.compiler
+    names = {"cc": compiler.cc, "gcc": compiler.cc, "c++": compiler.cxx, "g++": compiler.cxx}
+    return {name: program for name, program in names.items() if name != program}
+
+
+def _install(
+    environment: Environment, files: str, programs: Mapping[str, str] | None = None
+) -> Run:
+    """Return the step that installs packages, with links to programs."""
+    install = script(f"install.{environment.installer}.sh", "install.sh")
+    options = ["--over-image"] if environment.is_on_image else []
+    words = [*options, *(f"{name}={program}" for name, program in (programs or {}).items())]
+    command = " \\\n      ".join(["sh /scripts/install.sh", *words])
+    return Run(command, (Mount(files, "/files"),), (install,))
+
+
+def _configure(environment: Environment, cross: Cross) -> Run:
+    """Return the step that installs the compiler of a target and configures build systems."""
+    install = _install(environment, f"{cross.name}-files-{cross.host}", links(cross))
+    program = rendered("cross.j2", cross=cross, install=install.program)
+    emulated = [script("emulated.ini")] if cross.target.triplet else []
+    scripts = (*toolchain(cross), *emulated)
+    if not cross.has_packages:
+        return Run(program, (), scripts)
+    return Run(program, install.mounts, (*install.scripts, *scripts))
+
+
+def _stub_stages(environment: Environment) -> Iterator[Stage]:
+    """Yield the stages that make libraries of the driver to link with: where programs run, they
+    come with the driver."""
+    rows = [(arch, arch, "devel-os", environment.compiler.cc) for arch in environment.arches]
+    rows += [
+        (cross.name, cross.target.key, f"{cross.name}-os", cross.c) for cross in environment.crosses
+    ]
+    for name, key, parent, compiler in rows:
+        if tree := _tree_with_stubs(environment, key):
+            run = _make_stubs(tree, environment.epoch, compiler)
+            root = f"ARG CUDA_ROOT={tree.root}"
+            yield Stage(f"cuda-stubs-{name}", parent, (root, run))
+    if _has_stubs(environment):
+        yield Stage("cuda-stubs", "cuda-stubs-${TARGETARCH}")
+
+
+def _has_stubs(environment: Environment) -> bool:
+    return any(_tree_with_stubs(environment, arch) for arch in environment.arches)
+
+
+def _tree_with_stubs(environment: Environment, key: str) -> Tree | None:
+    """Return the tree whose headers declare the libraries of the driver for a target."""
+    trees = (tree for tree in environment.trees if tree.stubs)
+    return next((tree for tree in trees if tree.stage == f"cuda-devel-{key}"), None)
+
+
+def _make_stubs(tree: Tree, epoch: int, compiler: str) -> Run:
+    text = rendered("stubs.j2", tree=tree)
+    own = Script(tree.script.replace("-devel-", "-stubs-"), text, "cuda.sh")
+    headers = Mount(tree.stage, "/cuda", f"{_directory(epoch)}{tree.root}")
+    scripts = (own, script("stubs.sh"), script("tree.sh"))
+    return Run(f"sh /scripts/cuda.sh {compiler}", (headers,), scripts)
+
+
+def _directory(epoch: int) -> str:
+    """Return the directory of a tree in its stage, as tree.sh names it."""
+    return f"/tree-{epoch}"
+
+
+def _native_images(environment: Environment) -> Iterator[Stage]:
+    trees = _trees_of(environment)
+    devel = (*trees.devel, *(["cuda-stubs"] if _has_stubs(environment) else []))
+    yield Stage(
+        "runtime",
+        "runtime-os",
+        (
+            *_copies(environment, trees.runtime),
+            _labels(environment, "runtime", "Runs programs compiled"),
+            assignments("ENV", runtime_variables(environment)),
+        ),
+    )
+    yield Stage(
+        "devel",
+        "devel-os",
+        (
+            *_copies(environment, devel),
+            _labels(environment, "devel", "Compiles programs"),
+            assignments("ENV", devel_variables(environment)),
+        ),
+    )
+    if environment.has_analysis:
+        install = _install(environment, "analysis-files")
+        labels = _labels(environment, "analysis", "Analyses code")
+        yield Stage("analysis", "devel", (install, labels))
+
+
+def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
+    """Yield the images that compile for a target, and run its programs."""
+    target, trees = cross.target, _trees_of(environment)
+    if not target.cuda:
+        trees = _Trees()
+    devel = [*(f"{tree}-{target.key}" for tree in trees.devel[:-1])]
+    devel += [cross.tools] if trees.devel else []
+    devel += [f"cuda-stubs-{cross.name}"] if _tree_with_stubs(environment, target.key) else []
+    yield Stage(
+        cross.name,
+        f"{cross.name}-os",
+        (
+            *_copies(environment, devel),
+            _labels(environment, cross.name, f"Compiles for {target.name}"),
+            assignments("ENV", cross_variables(environment, cross)),
+        ),
+    )
+    if cross.runtime:
+        files = f"{cross.runtime}-files-{target.machine}"
+        runtime = [f"{tree}-{target.key}" for tree in trees.runtime]
+        yield Stage(
+            cross.runtime,
+            "runtime-os",
+            (
+                *([_install(environment, files)] if target.packages.get("runtime") else []),
+                *_copies(environment, runtime),
+                _labels(environment, cross.runtime, f"Runs programs of {target.name} compiled"),
+                assignments("ENV", target_runtime_variables(environment, cross)),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    """The trees of images, those that change least first; none if their base has CUDA."""
+
+    runtime: tuple[str, ...] = ()
+    devel: tuple[str, ...] = ()
+
+
+def _trees_of(environment: Environment) -> _Trees:
+    if not environment.trees:
+        return _Trees()
+    cudnn = ("cudnn-runtime", "cudnn-devel") if environment.cudnn else ()
+    compat = ("cuda-compat",) if environment.compat else ()
+    return _Trees(
+        ("cuda-runtime", *cudnn[:1], *compat),
+        ("cuda-runtime", *cudnn, "cuda-devel", "cuda-tools"),
+    )
+
+
+def _copies(environment: Environment, trees: Iterable[str]) -> Iterator[Instruction]:
+    source = f"{_directory(environment.epoch)}/"
+    yield from (Copy(tree, source, is_linked=True) for tree in trees)
+
+
+def _labels(environment: Environment, flavour: str, purpose: str) -> str:
+    values = {
+        "title": f"{environment.name}:{flavour}",
+        "description": f"{purpose} with {environment.summary}",
+    }
+    return assignments("LABEL", {f"{_LABEL}.{name}": text for name, text in values.items()})

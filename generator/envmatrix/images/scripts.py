@@ -1,0 +1,53 @@
+"""Scripts of the steps in Dockerfiles, and files of toolchains: templates and files of the package.
+Pure."""
+
+from __future__ import annotations
+
+import shlex
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment as Jinja
+from jinja2 import PackageLoader, StrictUndefined
+
+from envmatrix.images.cross_images import Cross
+from envmatrix.images.cross_toolchain import HOST_TRIPLET
+from envmatrix.images.stages import Script
+
+
+@cache
+def _jinja() -> Jinja:
+    jinja = Jinja(
+        loader=PackageLoader("envmatrix.images"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 -- Dockerfiles, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    jinja.filters["quote"] = shlex.quote
+    return jinja
+
+
+def rendered(template: str, **values: object) -> str:
+    """Return the text of a template."""
+    return _jinja().get_template(template).render(**values)
+
+
+@cache
+def script(name: str, target: str | None = None) -> Script:
+    """Return a script that is the same in every repository."""
+    file = files("envmatrix.images").joinpath("templates/scripts", name)
+    return Script(name, file.read_text("utf-8"), target or name)
+
+
+def toolchain(cross: Cross) -> tuple[Script, ...]:
+    """Return the files that configure CMake and Meson for a target and its compiler."""
+    return tuple(
+        Script(
+            f"{cross.target.name}-gcc{cross.gcc}.{kind}",
+            rendered(f"toolchain.{kind}.j2", cross=cross, host_triplet=HOST_TRIPLET),
+            f"toolchain.{kind}",
+        )
+        for kind in ("cmake", "ini")
+    )

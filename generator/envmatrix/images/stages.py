@@ -1,0 +1,166 @@
+"""Stages of a Dockerfile as values: their instructions, and what these depend on. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from envmatrix.lock.model import Artifact
+
+# The directory of scripts in the build context and in steps.
+SCRIPTS = "scripts"
+
+_LINE = 118
+_CONTINUED = "\\\n    "
+_PLAIN = re.compile(r"[\w./:,+=@%-]*")
+_SPECIAL = re.compile(r'[\\"$]')
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Download a file of the lock."""
+
+    artifact: Artifact
+
+    def __str__(self) -> str:
+        source = f"${{{mirror_argument(self.artifact.origin)}}}/{self.artifact.path}"
+        return f"ADD --checksum=sha256:{self.artifact.sha256} \\\n    {source} /"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy the content of a directory of a stage, as a layer that does not depend on those below
+    it if `is_linked`."""
+
+    stage: str
+    source: str = "/"
+    is_linked: bool = False
+
+    def __str__(self) -> str:
+        return f"COPY {'--link ' if self.is_linked else ''}--from={self.stage} {self.source} /"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A read-only mount of a stage, or of a `source` in it."""
+
+    stage: str
+    target: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        source = f",source={self.source}" if self.source else ""
+        return f"--mount=type=bind,from={self.stage}{source},target={self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A file of the build context; `target` is its name in steps, which have it in `/scripts`."""
+
+    name: str
+    text: str
+    target: str
+
+    def __str__(self) -> str:
+        source, target = (f"{SCRIPTS}/{name}" for name in (self.name, self.target))
+        return f"--mount=type=bind,source={source},target=/{target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run a shell program without a network: lines, or a single command without a line's end."""
+
+    program: str
+    mounts: tuple[Mount, ...] = ()
+    scripts: tuple[Script, ...] = ()
+
+    def __str__(self) -> str:
+        is_document = self.program.endswith("\n")
+        program = f"<<'EOF'\n{self.program}EOF" if is_document else self.program
+        return _lines(["RUN --network=none", *map(str, (*self.mounts, *self.scripts)), program])
+
+
+# Any other instruction is text, because it depends on no stage.
+Instruction = Add | Copy | Run | str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. `parent` is a stage, or an image if there is a `platform`; names of stages may
+    have ${TARGETARCH} or ${BUILDARCH} in them. `comment` stands above it."""
+
+    name: str
+    parent: str
+    instructions: tuple[Instruction, ...] = ()
+    platform: str = ""
+    comment: str = ""
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The names of the stages that it depends on."""
+        parents = () if self.platform else (self.parent,)
+        return (*parents, *(name for step in self.instructions for name in _uses(step)))
+
+    @property
+    def scripts(self) -> tuple[Script, ...]:
+        runs = (step for step in self.instructions if isinstance(step, Run))
+        return tuple(script for run in runs for script in run.scripts)
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        return tuple(step.artifact for step in self.instructions if isinstance(step, Add))
+
+    @cached_property
+    def text(self) -> str:
+        """The stage in a Dockerfile."""
+        platform = f"--platform={self.platform} " if self.platform else ""
+        head = f"FROM {platform}{self.parent} AS {self.name}"
+        return "".join(f"{line}\n" for line in (head, *map(str, self.instructions)))
+
+
+def _uses(instruction: Instruction) -> Iterator[str]:
+    match instruction:
+        case Copy(stage):
+            yield stage
+        case Run(mounts=mounts):
+            yield from (mount.stage for mount in mounts)
+
+
+def dependencies(stages: Mapping[str, Stage], target: str, arch: str) -> Mapping[str, Stage]:
+    """Return the stages that `target` for `arch` depends on, itself included, by name.
+
+    Those of the build host (`BUILDARCH`) are left out: they only unpack.
+    """
+    reached: dict[str, Stage] = {}
+    names = [target]
+    while names:
+        stage = stages.get(names.pop().replace("${TARGETARCH}", arch))
+        if stage is not None and stage.name not in reached:
+            reached[stage.name] = stage
+            names += stage.uses
+    return reached
+
+
+def mirror_argument(origin: str) -> str:
+    """Return the build argument for the mirror of an origin: `UBUNTU_PORTS_MIRROR`."""
+    return f"{origin.upper().replace('-', '_')}_MIRROR"
+
+
+def assignments(keyword: str, values: Mapping[str, str]) -> str:
+    """Return an instruction that sets values (`ENV`, `LABEL`): one in a line, sorted by name."""
+    rows = (_assignment(name, value) for name, value in sorted(values.items()))
+    return f"{keyword} {_lines(rows)}"
+
+
+def _assignment(name: str, value: str) -> str:
+    if not _PLAIN.fullmatch(value):
+        value = '"' + _SPECIAL.sub(r"\\\g<0>", value) + '"'
+    line = f"{name}={value}"
+    # What continues a value begins in the first column: spaces would be part of it.
+    return line if len(line) < _LINE else line.replace(":", ":\\\n")
+
+
+def _lines(parts: Iterable[str]) -> str:
+    return f" {_CONTINUED}".join(parts)

@@ -1,0 +1,1 @@
+for file in /files/*.deb; do dpkg-deb -x "$file" / || exit; done

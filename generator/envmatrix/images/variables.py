@@ -1,0 +1,84 @@
+"""The environment variables of images. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from envmatrix.images.cross_images import Cross
+from envmatrix.images.cross_toolchain import variables
+from envmatrix.images.environments import Environment
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CUDA = "/usr/local/cuda"
+
+# glibc has this locale without packages; without it, file names that are not ASCII are bytes.
+_LOCALE = {"LANG": "C.UTF-8"}
+
+
+def runtime_variables(environment: Environment) -> Mapping[str, str]:
+    """Return the variables of an image with CUDA to run programs in."""
+    compat = f"{_CUDA}/compat:" if environment.compat else ""
+    return {
+        **_LOCALE,
+        **_driver_variables(environment),
+        "CUDA_HOME": _CUDA,
+        "CUDA_PATH": _CUDA,
+        "CUDA_VERSION": environment.cuda,
+        "LD_LIBRARY_PATH": f"{compat}{_CUDA}/lib64",
+    }
+
+
+def devel_variables(environment: Environment) -> Mapping[str, str]:
+    compiler = environment.compiler
+    return {
+        **_LOCALE,
+        **_driver_variables(environment),
+        **_cuda_variables(environment, compiler.cxx),
+        "CC": compiler.cc,
+        "CXX": compiler.cxx,
+        "LD_LIBRARY_PATH": f"{_CUDA}/lib64",
+        # The directory with stubs of the driver's libraries. CMake reads it as well, and so leaves
+        # it out of the RUNPATH of programs.
+        "LIBRARY_PATH": f"{_CUDA}/lib64/stubs",
+    }
+
+
+def cross_variables(environment: Environment, cross: Cross) -> Mapping[str, str]:
+    """Return the variables of the cross image of a target. LIBRARY_PATH is left out: a cross gcc
+    ignores it, and the native one would link with libraries of the target."""
+    values = {**_LOCALE, **variables(environment, cross)}
+    if cross.target.cuda:
+        values |= {**_cuda_variables(environment, cross.cxx), "NVCC_CCBIN": cross.cxx}
+    return values
+
+
+def target_runtime_variables(environment: Environment, cross: Cross) -> Mapping[str, str]:
+    """Return the variables of the separate runtime image of a target."""
+    if cross.target.cuda:
+        return runtime_variables(environment)
+    return {**_LOCALE, **cross.target.environment.get("runtime", {})}
+
+
+def _driver_variables(environment: Environment) -> Mapping[str, str]:
+    """Return the variables that NVIDIA's container runtime reads."""
+    require = environment.requirement
+    return {
+        "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
+        "NVIDIA_VISIBLE_DEVICES": "all",
+        **({"NVIDIA_REQUIRE_CUDA": require} if require else {}),
+    }
+
+
+def _cuda_variables(environment: Environment, host_compiler: str) -> Mapping[str, str]:
+    """Return the variables by which build systems find CUDA and its default architectures."""
+    return {
+        "CUDAARCHS": ";".join(environment.sm),
+        "CUDACXX": f"{_CUDA}/bin/nvcc",
+        "CUDAHOSTCXX": host_compiler,
+        "CUDA_HOME": _CUDA,
+        # CMake's FindCUDA, which is older than the directory of stubs, finds the driver by it.
+        "CUDA_LIB_PATH": f"{_CUDA}/lib64/stubs",
+        "CUDA_PATH": _CUDA,
+        "CUDA_VERSION": environment.cuda,
+        "PATH": f"{_CUDA}/bin:{_PATH}",
+    }

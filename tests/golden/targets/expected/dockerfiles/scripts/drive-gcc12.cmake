@@ -1,0 +1,13 @@
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+file(GLOB toolchain /opt/drive/toolchains/aarch64--glibc--*/bin)
+set(CMAKE_C_COMPILER ${toolchain}/aarch64-buildroot-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER ${toolchain}/aarch64-buildroot-linux-gnu-g++)
+set(CMAKE_FIND_ROOT_PATH /opt/drive/drive-linux/filesystem/targetfs)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+# Tests are listed when they run, in the image that runs them.
+set(CMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE PRE_TEST)
+set(CMAKE_CATCH_DISCOVER_TESTS_DISCOVERY_MODE PRE_TEST)
