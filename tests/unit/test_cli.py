@@ -291,7 +291,14 @@ def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked:
     assert envmatrix("generate", "--check").status == 0
 
 
-@pytest.mark.parametrize("name", ["dockerfiles/cuda13.0-debian12/Dockerfile", "matrix.schema.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dockerfiles/cuda13.0-debian12/Dockerfile",
+        "dockerfiles/scripts/tree.sh",
+        "matrix.schema.json",
+    ],
+)
 def test_a_generated_file_of_any_bytes_differs(envmatrix: Prompt, locked: Path, name: str) -> None:
     assert envmatrix("generate").status == 0
     (locked / name).write_bytes(b"\xff\xfe")
@@ -306,10 +313,27 @@ def test_what_is_no_longer_in_the_matrix_is_stale_and_removed(
     assert envmatrix("generate").status == 0
     old = locked / "dockerfiles/cuda1.0-debian1"
     old.mkdir()
+    script = locked / "dockerfiles/scripts/cuda1.0-devel-amd64.sh"
+    script.write_text("")
     answer = envmatrix("generate", "--check")
-    assert (answer.status, "`dockerfiles/cuda1.0-debian1` is stale" in answer.err) == (4, True)
+    assert answer.status == 4
+    assert "`dockerfiles/cuda1.0-debian1` is stale" in answer.err
+    assert "`dockerfiles/scripts/cuda1.0-devel-amd64.sh` is stale" in answer.err
     assert envmatrix("generate").status == 0
     assert not old.exists()
+    assert not script.exists()
+    assert envmatrix("generate", "--check").status == 0
+
+
+@pytest.mark.parametrize("name", ["cuda13.0-debian12/Dockerfile", "scripts/install.deb.sh"])
+def test_a_plan_needs_the_files_that_are_generated(
+    envmatrix: Prompt, locked: Path, name: str
+) -> None:
+    assert envmatrix("generate").status == 0
+    (locked / "dockerfiles" / name).write_text("# changed by hand\n")
+    answer = envmatrix("plan")
+    assert (answer.status, answer.out) == (4, "")
+    assert f"`dockerfiles/{name}` is not what the lock says" in answer.err
 
 
 @pytest.mark.usefixtures("repository")

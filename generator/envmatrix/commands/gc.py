@@ -93,7 +93,7 @@ def _used(roots: Iterable[Path]) -> Used:
         except EnvmatrixError as error:
             raise EnvmatrixError(
                 f"what `{root}` needs cannot be told, so nothing is removed: {error.message}",
-                hint="mend its lock, or remove that repository",
+                hint="bring its lock up to date, or remove that repository",
             ) from error
     return used
 

@@ -15,7 +15,7 @@ from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
 from envmatrix.engine.transfer import sweep_names
-from envmatrix.images.contents import dumps
+from envmatrix.images.contents import record_of
 from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
@@ -192,7 +192,7 @@ class Builder:
                 if order.reference == order.inputs.reference:
                     now = image_store.digest(self.client, order.reference)
                     self.records.note(fingerprint, now, is_ours=before is None)
-                self.build_records.keep(fingerprint, dumps(order.inputs.contents))
+                self.build_records.keep(fingerprint, record_of(order.inputs.contents))
             return digest
 
     def _context(self, stage: FileStage) -> Path:

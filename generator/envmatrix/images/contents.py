@@ -20,7 +20,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Package:
+class StagePackage:
     """A file of the lock, by its sha256 (hex)."""
 
     name: str
@@ -35,7 +35,7 @@ class StageContents:
 
     steps: str
     base: str = ""
-    packages: tuple[Package, ...] = ()
+    packages: tuple[StagePackage, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -43,7 +43,7 @@ class StageContents:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ImageContents:
     """The contents of an image: the stages that it depends on, by name. `epoch` is the
     SOURCE_DATE_EPOCH of its layers."""
 
@@ -67,7 +67,7 @@ def stage_contents(stage: Stage) -> StageContents:
     return StageContents(
         _sha256("" if base else stage.parent, *steps, *(script.text for script in stage.scripts)),
         base,
-        tuple(Package(item.name, item.version, item.sha256) for item in stage.artifacts),
+        tuple(StagePackage(item.name, item.version, item.sha256) for item in stage.artifacts),
     )
 
 
@@ -75,7 +75,7 @@ def _sha256(*rows: str) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def dumps(contents: Contents) -> str:
+def record_of(contents: ImageContents) -> str:
     """Return contents as JSON; equal contents are equal texts."""
     stages = {
         name: {
@@ -88,18 +88,18 @@ def dumps(contents: Contents) -> str:
     return json.dumps({"version": _VERSION, "epoch": contents.epoch, "stages": stages}) + "\n"
 
 
-def loads(text: str) -> Contents | None:
+def contents_in(text: str) -> ImageContents | None:
     """Return the contents in a JSON document; None for another version and anything else."""
     try:
         document = json.loads(text)
         if document["version"] != _VERSION:
             return None
         stages = {name: _loaded_stage(row) for name, row in document["stages"].items()}
-        return Contents(int(document["epoch"]), stages)
+        return ImageContents(int(document["epoch"]), stages)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None
 
 
 def _loaded_stage(row: Any) -> StageContents:
-    packages = tuple(Package(*map(str, package)) for package in row["packages"])
+    packages = tuple(StagePackage(*map(str, package)) for package in row["packages"])
     return StageContents(str(row["steps"]), str(row["base"]), packages)

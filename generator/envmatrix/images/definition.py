@@ -6,22 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-from envmatrix.images.contents import Contents, StageContents, stage_contents
+from envmatrix.images.contents import ImageContents, StageContents, stage_contents
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cross_toolchain import links
 from envmatrix.images.cuda_layers import Tree
 from envmatrix.images.environments import BaseStage, Environment, FileStage
-from envmatrix.images.scripts import rendered, script, toolchain
+from envmatrix.images.scripts import rendered, shared_script, toolchain_files
 from envmatrix.images.stages import (
     Add,
+    BindMount,
     Copy,
     Instruction,
-    Mount,
-    Run,
     Script,
     Stage,
+    Step,
     assignments,
-    dependencies,
+    dependencies_of,
     mirror_argument,
 )
 from envmatrix.images.variables import (
@@ -48,11 +48,11 @@ class Definition:
         scripts = (script for stage in self.stages.values() for script in stage.scripts)
         return {script.name: script.text for script in scripts}
 
-    def contents(self, target: str, arch: str) -> Contents:
+    def contents(self, target: str, arch: str) -> ImageContents:
         """Return the contents of a stage for an architecture (Docker's name)."""
-        names = dependencies(self.stages, target, arch)
+        names = dependencies_of(self.stages, target, arch)
         stages = {name: self._stage_contents[name] for name in names}
-        return Contents(self.environment.epoch, stages)
+        return ImageContents(self.environment.epoch, stages)
 
     @cached_property
     def _stage_contents(self) -> Mapping[str, StageContents]:
@@ -118,8 +118,8 @@ def _file_stages(stage: FileStage) -> tuple[Stage, ...]:
 
 def _unpackers(environment: Environment) -> Iterator[Stage]:
     yield Stage("unpacker-files", "unpacker-files-${BUILDARCH}")
-    unpack = script(f"unpack.{environment.installer}.sh", "unpack.sh")
-    run = Run("sh /scripts/unpack.sh", (Mount("unpacker-files", "/files"),), (unpack,))
+    unpack = shared_script(f"unpack.{environment.installer}.sh", "unpack.sh")
+    run = Step("sh /scripts/unpack.sh", (BindMount("unpacker-files", "/files"),), (unpack,))
     root = f"ARG CUDA_ROOT={environment.trees[0].root}"
     yield Stage("unpack", "base-${BUILDARCH}", (_EPOCH, root, run))
 
@@ -128,8 +128,12 @@ def _unpackers(environment: Environment) -> Iterator[Stage]:
 def _tree(tree: Tree) -> Stage:
     """Return the stage that assembles a tree, without emulation."""
     own = Script(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")
-    scripts = (own, script("tree.sh"), *([script("nvcc.profile")] if tree.profile else []))
-    run = Run("sh /scripts/cuda.sh", (Mount(tree.files, "/files"),), scripts)
+    scripts = (
+        own,
+        shared_script("tree.sh"),
+        *([shared_script("nvcc.profile")] if tree.profile else []),
+    )
+    run = Step("sh /scripts/cuda.sh", (BindMount(tree.files, "/files"),), scripts)
     return Stage(tree.stage, "unpack", (run,))
 
 
@@ -166,24 +170,24 @@ def _compilers(environment: Environment) -> Mapping[str, str]:
 
 def _install(
     environment: Environment, files: str, programs: Mapping[str, str] | None = None
-) -> Run:
+) -> Step:
     """Return the step that installs packages, with links to programs."""
-    install = script(f"install.{environment.installer}.sh", "install.sh")
+    install = shared_script(f"install.{environment.installer}.sh", "install.sh")
     options = ["--over-image"] if environment.is_on_image else []
     words = [*options, *(f"{name}={program}" for name, program in (programs or {}).items())]
     command = " \\\n      ".join(["sh /scripts/install.sh", *words])
-    return Run(command, (Mount(files, "/files"),), (install,))
+    return Step(command, (BindMount(files, "/files"),), (install,))
 
 
-def _configure(environment: Environment, cross: Cross) -> Run:
+def _configure(environment: Environment, cross: Cross) -> Step:
     """Return the step that installs the compiler of a target and configures build systems."""
     install = _install(environment, f"{cross.name}-files-{cross.host}", links(cross))
     program = rendered("cross.j2", cross=cross, install=install.program)
-    emulated = [script("emulated.ini")] if cross.target.triplet else []
-    scripts = (*toolchain(cross), *emulated)
+    emulated = [shared_script("emulated.ini")] if cross.target.triplet else []
+    scripts = (*toolchain_files(cross), *emulated)
     if not cross.has_packages:
-        return Run(program, (), scripts)
-    return Run(program, install.mounts, (*install.scripts, *scripts))
+        return Step(program, (), scripts)
+    return Step(program, install.mounts, (*install.scripts, *scripts))
 
 
 def _stub_stages(environment: Environment) -> Iterator[Stage]:
@@ -212,12 +216,12 @@ def _tree_with_stubs(environment: Environment, key: str) -> Tree | None:
     return next((tree for tree in trees if tree.stage == f"cuda-devel-{key}"), None)
 
 
-def _make_stubs(tree: Tree, epoch: int, compiler: str) -> Run:
+def _make_stubs(tree: Tree, epoch: int, compiler: str) -> Step:
     text = rendered("stubs.j2", tree=tree)
     own = Script(tree.script.replace("-devel-", "-stubs-"), text, "cuda.sh")
-    headers = Mount(tree.stage, "/cuda", f"{_directory(epoch)}{tree.root}")
-    scripts = (own, script("stubs.sh"), script("tree.sh"))
-    return Run(f"sh /scripts/cuda.sh {compiler}", (headers,), scripts)
+    headers = BindMount(tree.stage, "/cuda", f"{_directory(epoch)}{tree.root}")
+    scripts = (own, shared_script("stubs.sh"), shared_script("tree.sh"))
+    return Step(f"sh /scripts/cuda.sh {compiler}", (headers,), scripts)
 
 
 def _directory(epoch: int) -> str:

@@ -80,7 +80,7 @@ class Environment:
 
     @property
     def summary(self) -> str:
-        """What its images have, without the operating system."""
+        """The toolchain of its images, as text."""
         cudnn = f", cuDNN {self.cudnn}" if self.cudnn else ""
         return f"CUDA {self.cuda}{cudnn}, GCC {self.gcc}"
 

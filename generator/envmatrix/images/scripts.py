@@ -35,13 +35,13 @@ def rendered(template: str, **values: object) -> str:
 
 
 @cache
-def script(name: str, target: str | None = None) -> Script:
+def shared_script(name: str, target: str | None = None) -> Script:
     """Return a script that is the same in every repository."""
     file = files("envmatrix.images").joinpath("templates/scripts", name)
     return Script(name, file.read_text("utf-8"), target or name)
 
 
-def toolchain(cross: Cross) -> tuple[Script, ...]:
+def toolchain_files(cross: Cross) -> tuple[Script, ...]:
     """Return the files that configure CMake and Meson for a target and its compiler."""
     return tuple(
         Script(

@@ -43,7 +43,7 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
+class BindMount:
     """A read-only mount of a stage, or of a `source` in it."""
 
     stage: str
@@ -69,11 +69,11 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Step:
     """Run a shell program without a network: lines, or a single command without a line's end."""
 
     program: str
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[BindMount, ...] = ()
     scripts: tuple[Script, ...] = ()
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class Run:
 
 
 # Any other instruction is text, because it depends on no stage.
-Instruction = Add | Copy | Run | str
+Instruction = Add | Copy | Step | str
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Stage:
 
     @property
     def scripts(self) -> tuple[Script, ...]:
-        runs = (step for step in self.instructions if isinstance(step, Run))
+        runs = (step for step in self.instructions if isinstance(step, Step))
         return tuple(script for run in runs for script in run.scripts)
 
     @property
@@ -124,11 +124,11 @@ def _uses(instruction: Instruction) -> Iterator[str]:
     match instruction:
         case Copy(stage):
             yield stage
-        case Run(mounts=mounts):
+        case Step(mounts=mounts):
             yield from (mount.stage for mount in mounts)
 
 
-def dependencies(stages: Mapping[str, Stage], target: str, arch: str) -> Mapping[str, Stage]:
+def dependencies_of(stages: Mapping[str, Stage], target: str, arch: str) -> Mapping[str, Stage]:
     """Return the stages that `target` for `arch` depends on, itself included, by name.
 
     Those of the build host (`BUILDARCH`) are left out: they only unpack.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envmatrix.images.contents import Contents, loads
+from envmatrix.images.contents import ImageContents, contents_in
 from envmatrix.images.model import Image
 from envmatrix.plan.image_diff import differences
 
@@ -27,7 +27,7 @@ class Inputs:
 
     image: Image
     fingerprint: str
-    contents: Contents = field(compare=False, repr=False)
+    contents: ImageContents = field(compare=False, repr=False)
     files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -94,7 +94,9 @@ class Existing:
         return image is not None and self.is_built_from(inputs.fingerprint, image.id)
 
 
-def inputs_of(image: Image, contents: Contents, files: Mapping[str, str] | None = None) -> Inputs:
+def inputs_of(
+    image: Image, contents: ImageContents, files: Mapping[str, str] | None = None
+) -> Inputs:
     return Inputs(image, contents.fingerprint(image.arch), contents, files or {})
 
 
@@ -127,7 +129,7 @@ def _reason(inputs: Inputs, existing: Existing) -> str:
     last = labels.get(FINGERPRINT_LABEL, "")
     if last == inputs.fingerprint:
         return "its name by fingerprint is gone"
-    before = loads(existing.record(last) or "")
+    before = contents_in(existing.record(last) or "")
     if before is None:
         changed = _changed_stages(inputs, labels.get(STAGES_LABEL, "{}"))
     else:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 
-from envmatrix.images.contents import Contents, Package, StageContents
+from envmatrix.images.contents import ImageContents, StageContents, StagePackage
 
 Stages = Mapping[str, StageContents]
 
 
-def differences(before: Contents, after: Contents) -> tuple[str, ...]:
+def differences(before: ImageContents, after: ImageContents) -> tuple[str, ...]:
     """Return what changed, the most relevant first."""
     names = before.stages.keys() | after.stages.keys()
     changed = {name for name in names if before.stages.get(name) != after.stages.get(name)}
@@ -38,8 +38,8 @@ def _packages(was: Stages, now: Stages) -> Iterator[str]:
             yield _describe_change(name, *(file.version if file else None for file in pair))
 
 
-def _by_name(packages: Iterable[Package]) -> Mapping[str, set[Package]]:
-    by_name: dict[str, set[Package]] = {}
+def _by_name(packages: Iterable[StagePackage]) -> Mapping[str, set[StagePackage]]:
+    by_name: dict[str, set[StagePackage]] = {}
     for package in packages:
         by_name.setdefault(package.name, set()).add(package)
     return by_name

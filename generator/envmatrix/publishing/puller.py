@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console, Display
 from envmatrix.engine import docker_client, image_store
 from envmatrix.engine.transfer import Transfer, sweep_names
-from envmatrix.images.contents import dumps
+from envmatrix.images.contents import record_of
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Action
@@ -55,7 +55,7 @@ class Puller:
                 )
                 now = image_store.digest(self.client, inputs.reference)
                 self.records.note(inputs.fingerprint, now, is_ours=before is None)
-                self.build_records.keep(inputs.fingerprint, dumps(inputs.contents))
+                self.build_records.keep(inputs.fingerprint, record_of(inputs.contents))
 
 
 @contextmanager

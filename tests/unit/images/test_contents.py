@@ -13,16 +13,16 @@ from tests.unit.conftest import AXES
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.contents import (
-    Contents,
-    Package,
+    ImageContents,
     StageContents,
-    dumps,
-    loads,
+    StagePackage,
+    contents_in,
+    record_of,
     stage_contents,
 )
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import environments
-from envmatrix.images.stages import Add, Run, Script, Stage
+from envmatrix.images.stages import Add, Script, Stage, Step
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
@@ -46,8 +46,8 @@ def fingerprints(matrix: Matrix, lock: Lock) -> Mapping[str, str]:
     }
 
 
-def replace_script(stage: Stage, text: str) -> Run:
-    (run,) = (step for step in stage.instructions if isinstance(step, Run))
+def replace_script(stage: Stage, text: str) -> Step:
+    (run,) = (step for step in stage.instructions if isinstance(step, Step))
     return replace(run, scripts=(replace(run.scripts[0], text=text),))
 
 
@@ -140,19 +140,19 @@ def test_the_build_host_does_not_count(matrix: Matrix, lock: Lock) -> None:
 
 
 def test_equal_stages_are_other_images_on_another_architecture() -> None:
-    contents = Contents(1, {"a": StageContents("0")})
+    contents = ImageContents(1, {"a": StageContents("0")})
     assert contents.fingerprint("amd64") != contents.fingerprint("arm64")
 
 
 def test_the_order_of_stages_changes_nothing() -> None:
     one, two = StageContents("1"), StageContents("2")
-    contents = (Contents(1, {"a": one, "b": two}), Contents(1, {"b": two, "a": one}))
+    contents = (ImageContents(1, {"a": one, "b": two}), ImageContents(1, {"b": two, "a": one}))
     assert len({its.fingerprint("amd64") for its in contents}) == 1
 
 
 SCRIPT = Script("install.deb.sh", "true\n", "install.sh")
 FILES = Stage("files-amd64", "files", (Add(artifact("a")), Add(artifact("b"))))
-STEPS = Stage("runtime", "base", (Run("sh /scripts/install.sh", scripts=(SCRIPT,)), "ENV A=1"))
+STEPS = Stage("runtime", "base", (Step("sh /scripts/install.sh", scripts=(SCRIPT,)), "ENV A=1"))
 BASE = Stage("base", "image@sha256:1", platform="linux/amd64")
 
 
@@ -189,14 +189,14 @@ def test_only_files_and_the_base_are_told_apart_from_steps() -> None:
 
 names = st.text()
 stages = st.builds(
-    StageContents, names, names, st.lists(st.builds(Package, names, names, names)).map(tuple)
+    StageContents, names, names, st.lists(st.builds(StagePackage, names, names, names)).map(tuple)
 )
-contents = st.builds(Contents, st.integers(min_value=0), st.dictionaries(names, stages))
+contents = st.builds(ImageContents, st.integers(min_value=0), st.dictionaries(names, stages))
 
 
 @given(contents)
-def test_a_record_says_what_the_contents_are(its: Contents) -> None:
-    assert loads(dumps(its)) == its
+def test_a_record_says_what_the_contents_are(its: ImageContents) -> None:
+    assert contents_in(record_of(its)) == its
 
 
 json_values = st.recursive(
@@ -220,10 +220,10 @@ records = st.fixed_dictionaries(
 
 @given(st.text() | (json_values | records).map(json.dumps))
 def test_a_record_that_something_else_wrote_is_read_or_ignored(text: str) -> None:
-    found = loads(text)
-    assert found is None or loads(dumps(found)) == found
+    found = contents_in(text)
+    assert found is None or contents_in(record_of(found)) == found
 
 
 def test_a_record_of_another_version_is_ignored() -> None:
-    text = dumps(Contents(1, {})).replace('"version": 1', '"version": 2')
-    assert loads(text) is None
+    text = record_of(ImageContents(1, {})).replace('"version": 1', '"version": 2')
+    assert contents_in(text) is None

@@ -12,7 +12,7 @@ from envmatrix.images.cross_images import Cross
 from envmatrix.images.cross_toolchain import links, variables
 from envmatrix.images.definition import definition_of
 from envmatrix.images.environments import Environment, environments
-from envmatrix.images.scripts import toolchain
+from envmatrix.images.scripts import toolchain_files
 from envmatrix.matrix.loading import load_matrix
 
 AXES = """\
@@ -71,7 +71,7 @@ def test_pkg_config_looks_nowhere_that_the_build_machine_has_its_libraries(
 
 
 def test_cmake_ignores_the_libraries_of_the_build_machine(environment: Environment) -> None:
-    text = toolchain(crosses(environment)["aarch64"])[0].text
+    text = toolchain_files(crosses(environment)["aarch64"])[0].text
     ignored = re.findall(r"set\(CMAKE_SYSTEM_IGNORE_PATH\n +([^)]*)\)", text)
     assert ignored
     assert {"/usr/lib/x86_64-linux-gnu"} <= set(ignored[0].split())
@@ -79,7 +79,7 @@ def test_cmake_ignores_the_libraries_of_the_build_machine(environment: Environme
 
 def test_tests_of_every_target_are_listed_when_they_run(environment: Environment) -> None:
     mode = "set(CMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE PRE_TEST)"
-    assert all(mode in toolchain(cross)[0].text for cross in environment.crosses)
+    assert all(mode in toolchain_files(cross)[0].text for cross in environment.crosses)
 
 
 def test_wheels_have_the_platform_of_the_target_and_extensions_its_suffix(

@@ -20,7 +20,7 @@ from envmatrix.images.cuda_layers import Tree, Unpacking
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.dockerfile import dockerfile, generated_files
 from envmatrix.images.environments import BaseStage, Environment, FileStage, environments
-from envmatrix.images.stages import Copy, Run, mirror_argument
+from envmatrix.images.stages import Copy, Step, mirror_argument
 from envmatrix.lock.model import Artifact
 
 AXES = """\
@@ -61,9 +61,9 @@ def steps(text: str, instruction: str) -> list[str]:
     return re.findall(rf"^{instruction} (?:.*\\\n)*.*$", text, re.MULTILINE)
 
 
-def runs(definition: Definition) -> list[Run]:
+def runs(definition: Definition) -> list[Step]:
     stages = definition.stages.values()
-    return [step for stage in stages for step in stage.instructions if isinstance(step, Run)]
+    return [step for stage in stages for step in stage.instructions if isinstance(step, Step)]
 
 
 def test_it_says_who_wrote_it_and_asks_no_other_frontend(text: str) -> None:
@@ -331,7 +331,7 @@ def commands_of(text: str) -> list[list[str]]:
 
 def shell(program: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run tree.sh and a program after it, with the directories of a step below `cwd`."""
-    text = scripts.script("tree.sh").text + program
+    text = scripts.shared_script("tree.sh").text + program
     for directory in ("/files", "/unpacked", "/tree-"):
         text = text.replace(f"{directory}/", f"{cwd}{directory}/")
         text = re.sub(rf"(?<![\w}}]){directory}(?=[\s$])", f"{cwd}{directory}", text)
@@ -376,7 +376,7 @@ PROGRAMS = sorted(
 @pytest.mark.parametrize("program", ["sh", "dash", "bash"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_scripts_are_good_for_every_shell(program: str, name: str) -> None:
-    text = scripts.script(name).text
+    text = scripts.shared_script(name).text
     try:
         checked = subprocess.run([program, "-n"], input=text, capture_output=True, text=True)
     except FileNotFoundError:

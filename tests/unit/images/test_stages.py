@@ -7,13 +7,13 @@ from tests.fakes import artifact
 
 from envmatrix.images.stages import (
     Add,
+    BindMount,
     Copy,
-    Mount,
-    Run,
     Script,
     Stage,
+    Step,
     assignments,
-    dependencies,
+    dependencies_of,
     mirror_argument,
 )
 
@@ -38,7 +38,7 @@ def test_a_base_has_the_platform_that_it_is_for() -> None:
 
 
 def test_a_run_has_no_network_and_an_option_in_each_line() -> None:
-    run = Run("sh /scripts/install.sh", (Mount("files", "/files"),), (INSTALL,))
+    run = Step("sh /scripts/install.sh", (BindMount("files", "/files"),), (INSTALL,))
     assert str(run).splitlines() == [
         "RUN --network=none \\",
         "    --mount=type=bind,from=files,target=/files \\",
@@ -48,7 +48,7 @@ def test_a_run_has_no_network_and_an_option_in_each_line() -> None:
 
 
 def test_several_commands_are_a_document() -> None:
-    assert str(Run("a\nb\n", (Mount("x", "/y", "/z"),))) == (
+    assert str(Step("a\nb\n", (BindMount("x", "/y", "/z"),))) == (
         "RUN --network=none \\\n"
         "    --mount=type=bind,from=x,source=/z,target=/y \\\n"
         "    <<'EOF'\na\nb\nEOF"
@@ -80,7 +80,7 @@ def test_values_are_one_in_a_line_and_a_long_one_is_broken_at_colons() -> None:
 
 
 def test_a_stage_uses_its_parent_its_mounts_and_what_it_copies() -> None:
-    run = Run("true", (Mount("mounted", "/x"), Mount("other", "/y")), (INSTALL,))
+    run = Step("true", (BindMount("mounted", "/x"), BindMount("other", "/y")), (INSTALL,))
     stage = Stage("last", "base", (run, Copy("copied"), "ENV A=1"))
     assert stage.uses == ("base", "mounted", "other", "copied")
     assert stage.scripts == (INSTALL,)
@@ -97,10 +97,10 @@ def test_dependencies_are_those_of_the_architecture_without_the_build_hosts() ->
         Stage("devel", "runtime"),
     ]
     by_name = {stage.name: stage for stage in stages}
-    assert dependencies(by_name, "runtime", "arm64").keys() == {
+    assert dependencies_of(by_name, "runtime", "arm64").keys() == {
         "runtime", "base-arm64", "tree", "unpack",
     }  # fmt: skip
-    assert dependencies(by_name, "absent", "arm64") == {}
+    assert dependencies_of(by_name, "absent", "arm64") == {}
 
 
 def test_the_argument_of_an_origin_has_its_name() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from envmatrix.images.contents import Contents, Package, StageContents, dumps
+from envmatrix.images.contents import ImageContents, StageContents, StagePackage, record_of
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import (
     FINGERPRINT_LABEL,
@@ -19,8 +19,8 @@ from envmatrix.plan.actions import (
 )
 
 IMAGE = Image("cuda13.0-debian12", "runtime", "amd64")
-BASE = {"files": StageContents("f", packages=(Package("a", "1", "0"),))}
-CONTENTS = Contents(1, {**BASE, "runtime": StageContents("r")})
+BASE = {"files": StageContents("f", packages=(StagePackage("a", "1", "0"),))}
+CONTENTS = ImageContents(1, {**BASE, "runtime": StageContents("r")})
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def inputs() -> Inputs:
     return inputs_of(IMAGE, CONTENTS)
 
 
-def repinned(contents: Contents) -> Contents:
+def repinned(contents: ImageContents) -> ImageContents:
     """Return contents with other bytes for a package of a stage."""
-    files = StageContents("f", packages=(Package("a", "1", "1"),))
+    files = StageContents("f", packages=(StagePackage("a", "1", "1"),))
     return replace(contents, stages={**contents.stages, "files": files})
 
 
@@ -40,7 +40,7 @@ def made(labels: Mapping[str, str]) -> Callable[[str, str], bool]:
 
 
 def reason(
-    contents: Contents, labels: dict[str, str] | None, *, force: bool = False
+    contents: ImageContents, labels: dict[str, str] | None, *, force: bool = False
 ) -> tuple[str, str]:
     inputs = inputs_of(IMAGE, contents)
     local = {} if labels is None else {IMAGE.reference: Local("id", labels)}
@@ -122,20 +122,20 @@ def test_a_change_says_more_than_force(inputs: Inputs) -> None:
         (repinned(CONTENTS), "changed: `files`"),
         (replace(CONTENTS, epoch=2), "changed: `epoch`"),
         (
-            Contents(1, {**BASE, "runtime": StageContents("o"), "more": StageContents("m")}),
+            ImageContents(1, {**BASE, "runtime": StageContents("o"), "more": StageContents("m")}),
             "changed: `more`, `runtime`",
         ),
     ],
 )
 def test_the_reason_names_the_stages_that_changed(
-    inputs: Inputs, contents: Contents, changes: str
+    inputs: Inputs, contents: ImageContents, changes: str
 ) -> None:
     assert reason(contents, dict(inputs.labels)) == ("build", changes)
 
 
 def test_many_changes_are_counted() -> None:
-    before = Contents(1, {f"s{n}": StageContents("a") for n in range(7)})
-    after = Contents(1, {f"s{n}": StageContents("b") for n in range(7)})
+    before = ImageContents(1, {f"s{n}": StageContents("a") for n in range(7)})
+    after = ImageContents(1, {f"s{n}": StageContents("b") for n in range(7)})
     assert reason(after, dict(inputs_of(IMAGE, before).labels)) == (
         "build",
         "changed: `s0`, `s1`, `s2`, `s3` and 3 more",
@@ -145,7 +145,7 @@ def test_many_changes_are_counted() -> None:
 @pytest.mark.parametrize(
     ("record", "changes"),
     [
-        (dumps(CONTENTS), "changed: `a` 1: another file"),
+        (record_of(CONTENTS), "changed: `a` 1: another file"),
         ("FROM scratch AS files\n", "changed: `files`"),
         (None, "changed: `files`"),
     ],

@@ -4,34 +4,34 @@ from collections.abc import Sequence
 
 import pytest
 
-from envmatrix.images.contents import Contents, Package, StageContents
+from envmatrix.images.contents import ImageContents, StageContents, StagePackage
 from envmatrix.plan.image_diff import differences
 
-OLD = Package("g++-13", "13.3.0-6", "a")
+OLD = StagePackage("g++-13", "13.3.0-6", "a")
 
 
 def contents(
-    *packages: Package, base: str = "one", epoch: int = 1, steps: str = "x", files: str = "f"
-) -> Contents:
+    *packages: StagePackage, base: str = "one", epoch: int = 1, steps: str = "x", files: str = "f"
+) -> ImageContents:
     stages = {
         "base-amd64": StageContents(base, base),
         "files-amd64": StageContents(files, packages=packages),
         "runtime": StageContents(steps),
     }
-    return Contents(epoch, stages)
+    return ImageContents(epoch, stages)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "change"),
     [
-        ([OLD], [Package("g++-13", "13.3.0-7", "b")], "`g++-13` 13.3.0-6 → 13.3.0-7"),
-        ([OLD], [Package("g++-13", "13.3.0-6", "b")], "`g++-13` 13.3.0-6: another file"),
+        ([OLD], [StagePackage("g++-13", "13.3.0-7", "b")], "`g++-13` 13.3.0-6 → 13.3.0-7"),
+        ([OLD], [StagePackage("g++-13", "13.3.0-6", "b")], "`g++-13` 13.3.0-6: another file"),
         ([], [OLD], "`g++-13` 13.3.0-6 added"),
         ([OLD], [], "`g++-13` 13.3.0-6 removed"),
     ],
 )
 def test_a_changed_file_is_told_by_its_package(
-    before: Sequence[Package], after: Sequence[Package], change: str
+    before: Sequence[StagePackage], after: Sequence[StagePackage], change: str
 ) -> None:
     assert differences(contents(*before), contents(*after)) == (change,)
 
@@ -47,7 +47,7 @@ def test_bases_epochs_and_steps_are_told() -> None:
 def test_a_file_that_an_unchanged_stage_has_as_well_is_told_where_it_changed() -> None:
     more = {"more": StageContents("m", packages=(OLD,))}
     before, after = contents(OLD), contents()
-    was, now = (Contents(1, {**its.stages, **more}) for its in (before, after))
+    was, now = (ImageContents(1, {**its.stages, **more}) for its in (before, after))
     assert differences(was, now) == ("`g++-13` 13.3.0-6 removed",)
 
 
@@ -57,5 +57,5 @@ def test_equal_contents_have_no_difference() -> None:
 
 def test_stages_that_come_and_go_are_told_by_their_steps() -> None:
     before = contents()
-    after = Contents(1, {**before.stages, "devel": StageContents("z")})
+    after = ImageContents(1, {**before.stages, "devel": StageContents("z")})
     assert differences(before, after) == differences(after, before) == ("steps of `devel`",)
