@@ -17,7 +17,7 @@ import yaml
 from benchmarks import timing
 
 from envmatrix.confined import Area
-from envmatrix.sessions import outcomes
+from envmatrix.sessions.compilation import cache_hits
 
 CELL = "cuda13.5-debian12-x86_64"
 WITH_CUDNN = "cuda13.5-cudnn9.28-debian12-x86_64"
@@ -74,7 +74,7 @@ def _row(name: str, root: Path, cell: str, cache: Path) -> list[str]:
     command = [*timing.ENVMATRIX, "run", "compile", cell]
     usage = timing.run(command, root, {"ENVMATRIX_CACHE": str(cache)})
     with Area(root / "build" / cell / LIBRARY / "devel").opened() as directory:
-        hits, compilations = outcomes.cache_hits(directory)
+        hits, compilations = cache_hits(directory)
     return [name, timing.seconds(usage.wall), f"{compilations.value}", f"{hits.value:.1f} %"]
 
 

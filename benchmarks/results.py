@@ -20,10 +20,11 @@ from tempfile import TemporaryDirectory
 from benchmarks import timing
 
 from envmatrix.results.database import connect
-from envmatrix.results.records import End, Product, Record, Revision, Run
+from envmatrix.results.records import End, Record, Revision, Run
 from envmatrix.results.report import Scope, compose
 from envmatrix.results.site import Site
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+from envmatrix.sessions.products import Product
 
 LIBRARIES, CELLS, RUNS, TESTS = 5, 20, 100, 100
 BASE = "one SQL query"

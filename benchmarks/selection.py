@@ -28,7 +28,7 @@ from envmatrix.lock.model import load
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
-from envmatrix.sessions.buildsystems import DEPS, GRAPH
+from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH
 from envmatrix.sessions.test_dependencies import (
     Dependencies,
     build_of,

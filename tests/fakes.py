@@ -6,18 +6,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Self
 from urllib.parse import quote
 
 from packaging.requirements import Requirement
 
+from envmatrix.confined import Area
 from envmatrix.console import Advance
-from envmatrix.errors import LookupFailed
+from envmatrix.engine.tasks import OnOutput, Task, TaskResult
+from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.systems import NvidiaRepository
@@ -37,6 +39,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import SOURCE_KINDS, LibrarySource
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
+from envmatrix.sessions.context import BUILD
 
 MIRRORS = "http://mirror.example"
 NVIDIA_MIRROR = f"{MIRRORS}/nvidia"
@@ -95,6 +98,53 @@ class Client:
     @property
     def images(self) -> Self:
         return self
+
+
+# What a container does: it may write to the outputs of its task.
+Program = Callable[[Task, OnOutput], TaskResult]
+
+# Of Linux, for one argument.
+_LONGEST_ARGUMENT = 131_071
+
+
+@dataclass
+class FakeExecutor:
+    """Runs `program` where an engine runs a container, and rejects what that rejects: inputs that
+    do not exist, two mounts in one place, words that no program can get."""
+
+    program: Program = lambda _task, _on_output: TaskResult(0)
+    tasks: list[Task] = field(default_factory=list)
+
+    def run(self, task: Task, on_output: OnOutput) -> TaskResult:
+        self.tasks.append(task)
+        if reason := _rejection(task):
+            raise EngineError(f"no container of `{task.image}` can be made: {reason}")
+        for area in task.outputs:
+            with area.opened():
+                pass
+        result = self.program(task, on_output)
+        return result if task.keeps_stdout else replace(result, stdout="")
+
+
+def _rejection(task: Task) -> str | None:
+    targets = [mount.target for mount in task.mounts]
+    if len(set(targets)) < len(targets):
+        return "duplicate mount point"
+    if not all(map(PurePosixPath.is_absolute, map(PurePosixPath, (*targets, task.directory)))):
+        return "a path is not absolute"
+    inputs = (mount.source for mount in task.mounts if isinstance(mount.source, Path))
+    if missing := [source for source in inputs if not source.exists()]:
+        return f"bind source path does not exist: {missing[0]}"
+    words = [*task.command, *(f"{name}={value}" for name, value in task.environment.items())]
+    if any("\0" in word or len(word.encode()) > _LONGEST_ARGUMENT for word in words):
+        return "argument list too long, or a null byte"
+    return None if task.command else "no command specified"
+
+
+def build_directory(task: Task) -> Area:
+    (area,) = (mount.source for mount in task.mounts if mount.target == BUILD)
+    assert isinstance(area, Area)
+    return area
 
 
 @dataclass

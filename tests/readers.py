@@ -30,8 +30,16 @@ from envmatrix.registry.client import Registry
 from envmatrix.results.journal import replay
 from envmatrix.results.records import Part, line_of
 from envmatrix.results.waivers import load_waivers
-from envmatrix.sessions import binaries, fatbins, junit, outcomes, steps, test_dependencies
-from envmatrix.sessions.analysis import analysers, baselines
+from envmatrix.sessions import binaries, compilation, fatbins, junit, outcomes, test_dependencies
+from envmatrix.sessions.analysis import baselines
+from envmatrix.sessions.analysis.analysers import (
+    abi,
+    clang_tidy,
+    coverage,
+    cppcheck,
+    licences,
+    sanitizers,
+)
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step
 from envmatrix.vcs import archives
@@ -355,7 +363,7 @@ def readers() -> Sequence[Reader]:
         Reader(
             "compilations",
             [b"hit /build/a.o\nmiss /build/b.o\nuncached /build/c.o (-flto)\n"],
-            _made(steps.COMPILATIONS, outcomes.cache_hits),
+            _made(compilation.COMPILATIONS, compilation.cache_hits),
         ),
         Reader("machine of a file", [X86, archive(member("a.o/", X86))], _opened(binaries.machine)),
         Reader(
@@ -369,24 +377,26 @@ def readers() -> Sequence[Reader]:
         Reader(
             "clang-tidy",
             [b"/source/a.cpp:1:2: warning: no [bugprone-a]\n"],
-            _lines(analysers.of_clang_tidy),
+            _lines(clang_tidy.parse_clang_tidy),
         ),
-        Reader("Cppcheck", [_CPPCHECK], _text(lambda text: list(analysers.of_cppcheck(text)))),
+        Reader("Cppcheck", [_CPPCHECK], _text(lambda text: list(cppcheck.parse_cppcheck(text)))),
         Reader(
-            "sanitizer", [_SANITIZER], _lines(lambda lines: analysers.of_sanitizer("asan", lines))
+            "sanitizer",
+            [_SANITIZER],
+            _lines(lambda lines: sanitizers.parse_sanitizer("AddressSanitizer", lines)),
         ),
         Reader(
             "abidiff",
             [b"1 Removed function:\n  [D] 'function void f()'    {_Z1fv}\n"],
-            _lines(lambda lines: analysers.of_abidiff("libx.so", lines)),
+            _lines(lambda lines: abi.parse_abidiff("libx.so", lines)),
         ),
         Reader(
             "licences",
             [b"libx.so\tlibx\tMIT\nliby.so\t?\t\n"],
-            _text(analysers.licences_by_package),
+            _text(licences.licences_by_package),
         ),
-        Reader("gcov", [_json(gcov)], _lines(lambda lines: analysers.tracefile(lines, bool))),
-        Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(analysers.line_rate)),
+        Reader("gcov", [_json(gcov)], _lines(lambda lines: coverage.tracefile(lines, bool))),
+        Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(coverage.line_rate)),
         Reader(
             "baseline",
             [_json(_BASELINE)],

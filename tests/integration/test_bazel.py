@@ -11,15 +11,17 @@ import pytest
 from tests.integration.conftest import CELL, ROOT
 
 from envmatrix.console import Console
+from envmatrix.engine.containers import Containers
 from envmatrix.images.model import images_of
 from envmatrix.machine.origins import Origins
 from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
-from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
+from envmatrix.sessions.compilation import compile_library
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
-from envmatrix.sessions.steps import BuildContext
 from envmatrix.sessions.testing import Testing, TestRequest
 
 IMAGE = "envmatrix-test/bazel"
@@ -74,7 +76,7 @@ def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def execution(engine: docker.DockerClient, image: str, tmp_path: Path) -> Execution:
+def runner(engine: docker.DockerClient, image: str, tmp_path: Path) -> Runner:
     for name, text in FILES.items():
         file = tmp_path / "lib" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +94,7 @@ def execution(engine: docker.DockerClient, image: str, tmp_path: Path) -> Execut
     context = BuildContext(
         cell=cell,
         library=library,
+        system=BUILD_SYSTEMS["bazel"],
         root=tmp_path,
         source=tmp_path / "lib",
         caches=tmp_path,
@@ -99,23 +102,24 @@ def execution(engine: docker.DockerClient, image: str, tmp_path: Path) -> Execut
         runtime=runtime,
         names=dict.fromkeys((compiler, runtime), image),
         host_arch="amd64",
+        jobs=2,
     )
-    return Execution(Runner(engine, context, Console(), None), 2)
+    return Runner(Containers(engine), context, Console())
 
 
-def test_bazel_builds_and_its_tests_are_told_one_by_one(execution: Execution) -> None:
-    (artifact,) = execution.compile()
-    assert (artifact.path.name, artifact.machine) == ("libplane.so", "x86_64")
+def test_bazel_builds_and_its_tests_are_told_one_by_one(runner: Runner) -> None:
+    (product,) = compile_library(runner)
+    assert (product.name, product.machine) == ("libplane.so", "x86_64")
 
-    tests = execution.context.library.tests
+    tests = runner.context.library.tests
     assert tests is not None
-    result = Testing(execution.runner, tests, ()).run(TestRequest(()))
+    result = Testing(runner, tests, None).run(TestRequest(()))
     states = {outcome.name: outcome.state for outcome in result.outcomes}
     # Bazel calls every other exit code than 0 an error; a program that ends with 1 has a verdict.
     assert states == {"//shapes:area": "passed", "//shapes:wrong": "failed"}
 
     for number in (1, 2):
-        part = Testing(execution.runner, tests, ()).run(TestRequest((), Shard(number, 2)))
+        part = Testing(runner, tests, None).run(TestRequest((), Shard(number, 2)))
         assert len(part.outcomes) == 1
-    with execution.context.build.opened() as build:
+    with runner.context.build.opened() as build:
         build.clear()

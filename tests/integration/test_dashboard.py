@@ -16,8 +16,8 @@ from tests.unit.results.examples import record
 
 from envmatrix.machine.origins import Origins
 from envmatrix.results.database import connect
-from envmatrix.results.records import Product
 from envmatrix.sessions.outcomes import Measurement, Step
+from envmatrix.sessions.products import Product
 
 CELLS = ("cuda12.4-debian12-x86_64", "cuda13.5-debian12-aarch64", "cuda13.5-debian12-x86_64")
 # To be looked at; nothing compares them.

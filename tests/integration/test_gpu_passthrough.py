@@ -11,8 +11,9 @@ import docker
 import pytest
 from tests.integration.conftest import Envmatrix
 
-from envmatrix.engine import containers, gpu
-from envmatrix.engine.containers import ContainerSpec, Limits
+from envmatrix.engine import gpu
+from envmatrix.engine.containers import Containers
+from envmatrix.engine.tasks import Gpus, Limits, Task
 
 KIND = "example.com/gpu"
 SPECIFICATIONS = Path("/var/run/cdi")
@@ -58,14 +59,12 @@ def test_a_cdi_device_reaches_the_container(
 ) -> None:
     envmatrix("build", "--select", CELL)
     chosen = gpu.choose(gpu.probe_gpu(engine), f"{KIND}=all")
-    assert isinstance(chosen, gpu.Passthrough)
+    assert isinstance(chosen, Gpus)
     script = "echo $EXAMPLE_GPU; test -c /dev/example-gpu && cat /usr/lib/libcuda.so.1"
-    spec = ContainerSpec(
-        IMAGE, "linux/amd64", ["sh", "-c", script], [], devices=[gpu.request(chosen)]
-    )
+    task = Task(IMAGE, "linux/amd64", ["sh", "-c", script], [], gpus=chosen)
     pieces: list[bytes] = []
 
-    ended = containers.run(engine, spec, lambda _stream, printed: pieces.append(printed))
+    ended = Containers(engine).run(task, lambda _stream, printed: pieces.append(printed))
     assert ended.status == 0
     assert b"".join(pieces).splitlines() == [b"present", b"a driver library"]
 
@@ -89,9 +88,9 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     engine: docker.DockerClient, envmatrix: Envmatrix
 ) -> None:
     envmatrix("build", "--select", CELL)
-    spec = ContainerSpec(IMAGE, "linux/amd64", ["sleep", "60"], [], limits=Limits(seconds=1))
+    task = Task(IMAGE, "linux/amd64", ["sleep", "60"], [], limits=Limits(seconds=1))
 
-    assert containers.run(engine, spec, lambda _stream, _printed: None).status == 124
+    assert Containers(engine).run(task, lambda _stream, _printed: None).status == 124
     there = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
     assert [
         container for container in there if container.attrs["Args"][-2:] == ["sleep", "60"]

@@ -15,7 +15,7 @@ import pytest
 
 import envmatrix
 from envmatrix.confined import Area
-from envmatrix.engine.containers import Mount
+from envmatrix.engine.tasks import Mount
 
 PACKAGE = Path(envmatrix.__file__).parent
 
@@ -55,6 +55,7 @@ LAYERS = (
 # Decide from values alone; what they need of the world is handed in.
 PURE = {
     "text",
+    "engine.tasks",
     "lock.cuda_in_image",
     "lock.model",
     "lock.requests",
@@ -69,13 +70,17 @@ PURE = {
     "results.records",
     "results.summary",
     "results.tables",
-    "sessions.batches",
     "sessions.buildsystems",
+    "sessions.context",
     "sessions.failure_causes",
+    "sessions.failures",
     "sessions.analysis.findings",
+    "sessions.analysis.sarif",
     "sessions.frameworks",
+    "sessions.scripts",
     "sessions.sharding",
-    "sessions.steps",
+    "sessions.tasks",
+    "sessions.wheels",
     "matrix",
 }
 
@@ -255,7 +260,7 @@ def is_use_of_area(node: ast.AST) -> bool:
 PLACES = {
     "vcs.remote_git": ("Area(target)",),
     "machine.trust": ("Area(path)",),
-    "sessions.steps": ("Area(", "self.build.surroundings"),
+    "sessions.context": ("Area(", "self.build.surroundings"),
 }
 
 

@@ -17,7 +17,9 @@ from envmatrix.app.images import BUILDS_AT_ONCE, plan_actions, provide
 from envmatrix.app.libraries import libraries_of
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine import containers, docker_client
+from envmatrix.engine import docker_client
+from envmatrix.engine.containers import Containers, sweep
+from envmatrix.engine.tasks import Executor, Gpus
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS, docker_arch
@@ -32,15 +34,12 @@ from envmatrix.matrix.selection import find_cell
 from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder, record_run
 from envmatrix.results.records import Revision, Run
-from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
+from envmatrix.sessions.context import BuildContext, jobs_for
 from envmatrix.sessions.runner import Runner
-from envmatrix.sessions.steps import BuildContext, jobs_for
 from envmatrix.vcs import git
 
 if TYPE_CHECKING:
-    import docker
-    from docker.types import DeviceRequest
-
     from envmatrix.results.waivers import Waiver
 
 # Memory that is left to the rest of the machine, in bytes.
@@ -145,9 +144,11 @@ class CellSession:
             return queries.durations(connection, library.name, self.cell.id, before)
 
     def context(self, library: Library) -> BuildContext:
+        memory, build = self._memory(), library.build
         return BuildContext(
             cell=self.cell,
             library=library.with_sm(self.cell.toolchain.sm),
+            system=BUILD_SYSTEMS[build.system],
             root=self.workspace.root,
             source=self._source(library),
             caches=self._trust.register(cache_directory(), self.workspace.root, library.trust),
@@ -158,6 +159,9 @@ class CellSession:
             cache=self._cache,
             requires=self._requires(library),
             sdk=self._sdk(),
+            borrowed=self.workspace.matrix.borrowed_components(self.cell, library),
+            jobs=jobs_for(processors(), memory, build.job_memory, self.cell_options.jobs),
+            memory=memory,
         )
 
     @cached_property
@@ -203,14 +207,12 @@ class CellSession:
         return library_sources.wheels(self.workspace, library, system, arches, self.console)
 
     @contextmanager
-    def record(
-        self, library: Library, verb: str, part: Part
-    ) -> Iterator[tuple[Execution, Recorder]]:
-        """Open the execution of the work on a library, and its recorder."""
+    def record(self, library: Library, verb: str, part: Part) -> Iterator[tuple[Runner, Recorder]]:
+        """Open the runner of the work on a library, and its recorder."""
         image, revision = self.names[self.compiler], self._revision(library)
         context = self.context(library)
         with docker_client.connect() as client, lock_build(context, verb, self.console):
-            containers.sweep(client)
+            sweep(client)
             run = Run(
                 id=str(uuid.uuid4()),
                 library=library.name,
@@ -225,31 +227,22 @@ class CellSession:
                 extent=part.extent,
             )
             with record_run(self.location, run) as recorder:
-                execution = self._execution(client, context, recorder)
-                execution.runner.clear_privileges()  # of a run that was killed
+                runner = self._runner(Containers(client), context, recorder)
+                runner.clear_privileges()  # of a run that was killed
                 try:
-                    yield execution, recorder
+                    yield runner, recorder
                 finally:
-                    execution.runner.clear_privileges()
+                    runner.clear_privileges()
 
-    def _execution(
-        self, client: docker.DockerClient, context: BuildContext, recorder: Recorder
-    ) -> Execution:
-        memory = self._memory()
-        jobs = jobs_for(
-            processors(), memory, context.library.build.job_memory, self.cell_options.jobs
-        )
-        runner = Runner(
-            client,
+    def _runner(self, executor: Executor, context: BuildContext, recorder: Recorder) -> Runner:
+        return Runner(
+            executor,
             context,
             self.console,
-            memory,
             on_step=recorder.add_step,
             component_of=self._missing_component,
             absent_submodules=lambda: _missing_submodules(context.library, self.workspace.root),
-            borrowed=self.workspace.matrix.borrowed_components(self.cell, context.library),
         )
-        return Execution(runner, jobs)
 
     def _memory(self) -> int | None:
         """Return the memory limit of a container, in bytes: the option, or what is available."""
@@ -329,11 +322,12 @@ def lock_build(context: BuildContext, verb: str, console: Console) -> Iterator[N
         yield
 
 
-def devices_of(execution: Execution) -> Sequence[DeviceRequest]:
-    """Return the GPU for tests, if the machine has one and the tests run natively."""
+def gpus_of(context: BuildContext) -> Gpus | None:
+    """Return the GPUs for tests, if the machine has any and the tests run natively."""
     from envmatrix.engine import gpu
 
-    device = gpu.choose(gpu.probe_gpu(execution.runner.client))
-    if isinstance(device, gpu.NoGpu) or execution.context.is_emulated:
-        return ()
-    return (gpu.request(device),)
+    if context.is_emulated:
+        return None
+    with docker_client.connect() as client:
+        gpus = gpu.choose(gpu.probe_gpu(client))
+    return None if isinstance(gpus, gpu.NoGpu) else gpus

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from envmatrix.app.affected import compare_revision
 from envmatrix.app.cell_runs import CellSession
@@ -11,14 +11,14 @@ from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
-from envmatrix.sessions.execution import Execution
+from envmatrix.sessions.compilation import ninja_files
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
 from envmatrix.sessions.test_dependencies import (
     Selection,
     Test,
     build_of,
     dependencies,
-    listed_tests,
     of_library,
     selection,
 )
@@ -28,44 +28,43 @@ from envmatrix.vcs.git import changed_files
 from envmatrix.vcs.source_trees import differing_files
 
 
-def select_tests(
-    session: CellSession, execution: Execution, testing: Testing, since: str
-) -> Selection:
+def select_tests(session: CellSession, testing: Testing, since: str) -> Selection:
     """Select the tests of a compiled library that the changes since a revision affect."""
-    files, reason = _changed_files(session, execution, since)
+    files, reason = _changed_files(session, testing.runner.context, since)
     if reason:
         return Selection(None, reason)
-    return select_by_files(execution, testing, files)
+    return select_by_files(testing, files)
 
 
-def select_by_files(execution: Execution, testing: Testing, files: Sequence[str]) -> Selection:
+def select_by_files(testing: Testing, files: Sequence[str]) -> Selection:
     """Select the tests that changes of the library's files affect."""
-    ninja = execution.ninja_files()
-    if testing.tests.framework != "ctest" or not ninja:
+    context, parse = testing.runner.context, testing.framework.parse_tests
+    ninja = ninja_files(context)
+    if parse is None or not ninja:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
     try:
-        tests = _list_tests(testing)
+        tests = _list_tests(testing, parse)
     except EnvmatrixError as error:
         return Selection(None, error.message)
-    graph = dependencies(build_of(*ninja), tests, execution.context.tree)
+    graph = dependencies(build_of(*ninja), tests, context.tree)
     return selection(graph, files, testing.tests.ignore)
 
 
-def _list_tests(testing: Testing) -> tuple[Test, ...]:
-    """List the tests with CTest where they run; raise EnvmatrixError if it fails."""
+def _list_tests(testing: Testing, parse: Callable[[str], Sequence[Test]]) -> tuple[Test, ...]:
+    """List the tests where they run; raise EnvmatrixError if it fails."""
     tests: list[Test] = []
     for _, listing in testing.listings():
         testing.runner.check(listing)
-        tests += listed_tests(listing.ended.stdout)
+        tests += parse(listing.result.stdout)
     return tuple(tests)
 
 
 def _changed_files(
-    session: CellSession, execution: Execution, since: str
+    session: CellSession, context: BuildContext, since: str
 ) -> tuple[Sequence[str], str | None]:
     """Return the files of the library that changed, or why selection by files is not possible. The
     files of a locked source are compared between the lock at the revision and the lock now."""
-    library, root = execution.context.library, session.workspace.root
+    library, root = context.library, session.workspace.root
     diff = compare_revision(session.workspace, since, session.console)
     reason = diff.reason_for(library, session.cell)
     if reason or diff.states is None:
@@ -76,7 +75,7 @@ def _changed_files(
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
     before = source_tree(locked, session.console)
-    return of_library(differing_files(before, execution.context.source), library.path), None
+    return of_library(differing_files(before, context.source), library.path), None
 
 
 def explain(selection: Selection, console: Console, *, every_test: bool) -> None:

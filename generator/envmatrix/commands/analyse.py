@@ -8,21 +8,21 @@ from collections.abc import Sequence
 
 import click
 
-from envmatrix.app.cell_runs import CellOptions, CellSession, devices_of
+from envmatrix.app.cell_runs import CellOptions, CellSession, gpus_of
 from envmatrix.commands import options
 from envmatrix.commands.cell_work import for_each
 from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.recorder import Recorder
-from envmatrix.sessions.analysis.analysers import VARIANTS
+from envmatrix.sessions.analysis.analysers import ANALYSERS
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.analysis.running import SARIF, Analysis
-from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.runner import Skipped, StepFailed
+from envmatrix.sessions.failures import Skipped, StepFailed
+from envmatrix.sessions.runner import Runner
 from envmatrix.text import one_line
 
 # The default kinds of analysis, which apply to every library.
-_DEFAULT_KINDS = ("coverage", "clang-tidy", "cppcheck", "asan", "ubsan", "abi", "size", "licences")
+_DEFAULT_KINDS = tuple(kind for kind, analyser in ANALYSERS.items() if analyser.is_default)
 # More than these are counted, not shown.
 _MOST = 50
 
@@ -34,7 +34,7 @@ _MOST = 50
     "--only",
     "kinds",
     multiple=True,
-    type=click.Choice([*VARIANTS]),
+    type=click.Choice([*ANALYSERS]),
     help=f"Only this; {', '.join(_DEFAULT_KINDS)} by default.",
 )
 @click.option("--update-baseline", is_flag=True, help="Accept all findings; commit baselines/.")
@@ -54,19 +54,19 @@ def command(
         CellOptions(name, library, emulate=False, jobs=jobs, memory=None), console
     )
 
-    def analyse(execution: Execution, recorder: Recorder) -> None:
-        analysis = Analysis.of(execution, devices_of(execution))
+    def analyse(runner: Runner, recorder: Recorder) -> None:
+        analysis = Analysis.of(runner, gpus_of(runner.context))
         failures = _examine_all(analysis, kinds or _DEFAULT_KINDS, console)
         recorder.add_measurements(analysis.measurements)
         findings = analysis.compare_with_baseline()
         recorder.add_findings(findings)
         if update_baseline:
             analysis.accept()
-        _print(analysis, findings, execution)
+        _print(analysis, findings, runner)
         if failures:
             raise failures[0]
         if not update_baseline:
-            _require_none([finding for finding in findings if finding.is_new], execution)
+            _require_none([finding for finding in findings if finding.is_new], runner)
 
     for_each(session, "analyse", analyse)
 
@@ -87,7 +87,7 @@ def _examine_all(
     return failures
 
 
-def _print(analysis: Analysis, findings: Sequence[Finding], execution: Execution) -> None:
+def _print(analysis: Analysis, findings: Sequence[Finding], runner: Runner) -> None:
     for measurement in analysis.measurements:
         output(f"{measurement.name}: {measurement.value:.4g} {measurement.unit}")
     new = [finding for finding in findings if finding.is_new]
@@ -98,14 +98,14 @@ def _print(analysis: Analysis, findings: Sequence[Finding], execution: Execution
         output(f"and {len(new) - _MOST} more")
     counts = Counter(finding.tool for finding in findings)
     shown = ", ".join(f"{count} of {tool}" for tool, count in sorted(counts.items())) or "nothing"
-    sarif = os.path.relpath(execution.context.directory / SARIF)
+    sarif = os.path.relpath(runner.context.directory / SARIF)
     output(f"found {shown}; {len(new)} new; {sarif}")
 
 
-def _require_none(new: Sequence[Finding], execution: Execution) -> None:
+def _require_none(new: Sequence[Finding], runner: Runner) -> None:
     if not new:
         return
-    context = execution.context
+    context = runner.context
     raise StepFailed(
         1,
         "product",

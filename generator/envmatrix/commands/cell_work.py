@@ -10,12 +10,12 @@ from envmatrix.app.cell_runs import WHOLE, CellSession, Part
 from envmatrix.console import Console
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.results.recorder import Recorder
-from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.runner import Skipped
+from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.runner import Runner
 
 
 def for_each(
-    session: CellSession, verb: str, work: Callable[[Execution, Recorder], None], part: Part = WHOLE
+    session: CellSession, verb: str, work: Callable[[Runner, Recorder], None], part: Part = WHOLE
 ) -> None:
     """Do and record `work` for every library, even if one fails; raise the first failure at the
     end."""
@@ -23,8 +23,8 @@ def for_each(
     skipped: list[Skipped] = []
     for library in session.libraries:
         try:
-            with session.record(library, verb, part) as (execution, recorder):
-                work(execution, recorder)
+            with session.record(library, verb, part) as (runner, recorder):
+                work(runner, recorder)
         except Skipped as error:
             skipped.append(error)
         except EnvmatrixError as error:

@@ -13,26 +13,30 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from envmatrix.app.cell_runs import CellOptions, CellSession, Part, devices_of, lock_build
+from envmatrix.app.cell_runs import CellOptions, CellSession, Part, gpus_of, lock_build
 from envmatrix.commands import options
 from envmatrix.commands.cell_work import for_each, skip
 from envmatrix.console import Console, output
-from envmatrix.engine import containers, docker_client
+from envmatrix.engine import docker_client
+from envmatrix.engine.containers import Containers
+from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.matrix.library import Library
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
-from envmatrix.sessions import steps
-from envmatrix.sessions.execution import Execution, begin_anew
-from envmatrix.sessions.fatbins import device_code, difference, is_probe
-from envmatrix.sessions.outcomes import COUNTED, Artifact, TestOutcome
-from envmatrix.sessions.runner import Skipped, clear_privileges
-from envmatrix.sessions.steps import BuildContext
+from envmatrix.sessions import tasks
+from envmatrix.sessions.benchmark import measure
+from envmatrix.sessions.buildsystems.cmake import is_probe
+from envmatrix.sessions.compilation import begin_anew, cache_hits, compile_library
+from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.fatbins import device_code, difference
+from envmatrix.sessions.outcomes import COUNTED, TestOutcome
+from envmatrix.sessions.products import Product
+from envmatrix.sessions.runner import Runner, clear_privileges
 from envmatrix.text import one_line
 
 if TYPE_CHECKING:
-    from docker.types import DeviceRequest
-
     from envmatrix.results.waivers import Waiver
     from envmatrix.sessions.testing import TestRun
 
@@ -166,24 +170,24 @@ def test_command(
     if arguments:
         _check_arguments(session.libraries)
 
-    def test(execution: Execution, recorder: Recorder) -> None:
-        _compile(execution, recorder)
-        library = execution.context.library
+    def test(runner: Runner, recorder: Recorder) -> None:
+        _compile(runner, recorder)
+        library = runner.context.library
         if library.is_only_compiled:
-            execution.context.junit.unlink(missing_ok=True)
+            runner.context.junit.unlink(missing_ok=True)
             output(f"no tests: `{library.name}` has `test: none`")
             return
         if library.tests is None:
             raise Skipped(f"library `{library.name}` has no `test` in matrix.yaml")
-        if execution.context.runtime is None:
+        if runner.context.runtime is None:
             raise Skipped(
                 f"`{cell_options.name}` is compiled; its tests run on hardware of its own only"
             )
         durations = session.durations(library) if part else {}
-        testing = Testing(execution.runner, library.tests, devices_of(execution))
+        testing = Testing(runner, library.tests, gpus_of(runner.context))
         selection = None
         if since is not None:
-            selection = test_selection.select_tests(session, execution, testing, since)
+            selection = test_selection.select_tests(session, testing, since)
         if selection is not None:
             test_selection.explain(selection, console, every_test=explain)
         tests = None if selection is None or shadow else selection.tests
@@ -193,7 +197,7 @@ def test_command(
         _print_outcomes(run)
         if selection is not None and shadow:
             recorder.add_measurements(test_selection.shadow(selection, run.outcomes, console))
-        _judge(run, execution, session.waivers)
+        _judge(run, runner, session.waivers)
 
     extent = ARGUMENTS if arguments else SINCE if since is not None and not shadow else ""
     for_each(session, "test", test, Part(str(part or ""), extent))
@@ -216,19 +220,19 @@ def perf_command(
     from envmatrix.engine import gpu
 
     with docker_client.connect() as client:
-        gpu_device = gpu.choose(gpu.probe_gpu(client), device)
-    if isinstance(gpu_device, gpu.NoGpu):
-        skip(f"no GPU for `{cell_options.name}`: {gpu_device.reason}")
+        gpus = gpu.choose(gpu.probe_gpu(client), device)
+    if isinstance(gpus, gpu.NoGpu):
+        skip(f"no GPU for `{cell_options.name}`: {gpus.reason}")
     session = CellSession.of(cell_options, console)
 
-    def measure(execution: Execution, recorder: Recorder) -> None:
-        if execution.context.is_emulated:
+    def measure_library(runner: Runner, recorder: Recorder) -> None:
+        if runner.context.is_emulated:
             here = "a machine of its own architecture"
             raise Skipped(f"`{cell_options.name}` can be measured only on {here}")
-        _compile(execution, recorder)
-        _measure(execution, recorder, gpu.request(gpu_device), arguments, as_json=as_json)
+        _compile(runner, recorder)
+        _measure(runner, recorder, gpus, arguments, as_json=as_json)
 
-    for_each(session, "perf", measure, Part(extent=ARGUMENTS if arguments else ""))
+    for_each(session, "perf", measure_library, Part(extent=ARGUMENTS if arguments else ""))
 
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
@@ -243,7 +247,7 @@ def shell_command(*, cell_options: CellOptions, console: Console) -> None:
     context = session.context(session.libraries[0])
     with docker_client.connect() as client, lock_build(context, "shell", console):
         begin_anew(context, console)
-        status = containers.shell(client, steps.shell(context))
+        status = Containers(client).run_at_terminal(tasks.shell(context))
         clear_privileges(context, [context.build], console)
     sys.exit(status)
 
@@ -258,24 +262,25 @@ def _check_arguments(libraries: Sequence[Library]) -> None:
         )
 
 
-def _compile(execution: Execution, recorder: Recorder) -> None:
-    products = execution.compile()
-    build = execution.context.build
+def _compile(runner: Runner, recorder: Recorder) -> None:
+    products = compile_library(runner)
+    build = runner.context.build
     recorder.add_products(products, build.name)
-    recorder.add_measurements(execution.cache_hits())
+    with build.opened() as directory:
+        recorder.add_measurements(cache_hits(directory))
     for product in products:
         output(f"{build.shown(product.path)}  {product.machine or 'data'}  {product.size} bytes")
-    if not execution.context.library.chooses_sm:
-        _warn_of_architectures(products, execution)
+    if not runner.context.library.chooses_sm:
+        _warn_of_architectures(products, runner)
 
 
-def _warn_of_architectures(products: Sequence[Artifact], execution: Execution) -> None:
+def _warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:
     """Warn of each file with code for other GPUs than `sm` of the matrix."""
-    context, console = execution.context, execution.runner.console
+    context, console = runner.context, runner.console
     mismatches = []
     with context.build.opened() as build:
         for path in (product.path for product in products if not is_probe(product.path)):
-            with build.open(str(path)) as handle:
+            with build.open(path) as handle:
                 words = difference(device_code(handle), context.cell.toolchain.sm)
             if words:
                 mismatches.append((path, words))
@@ -299,11 +304,11 @@ def _print_outcomes(run: TestRun) -> None:
     output(f"{summary or 'no test'}; {_shown(run.junit)}")
 
 
-def _judge(run: TestRun, execution: Execution, waivers: Sequence[Waiver]) -> None:
+def _judge(run: TestRun, runner: Runner, waivers: Sequence[Waiver]) -> None:
     """Raise for failures that are not waived, and Skipped if no test could run."""
-    context = execution.context
+    context = runner.context
     if run.failure:
-        if not _are_waived(run.outcomes, context, waivers, execution.runner.console):
+        if not _are_waived(run.outcomes, context, waivers, runner.console):
             raise run.failure
     elif run.outcomes and all(outcome.state == "skipped" for outcome in run.outcomes):
         raise Skipped(f"no test of `{context.library.name}` could run in `{context.cell.id}`")
@@ -330,14 +335,14 @@ def _are_waived(
 
 
 def _measure(
-    execution: Execution,
+    runner: Runner,
     recorder: Recorder,
-    device: DeviceRequest,
+    gpus: Gpus,
     arguments: Sequence[str],
     *,
     as_json: bool,
 ) -> None:
-    measurements = execution.measure(device, arguments)
+    measurements = measure(runner, gpus, arguments)
     recorder.add_measurements(measurements)
     if as_json:
         options.print_json([asdict(item) for item in measurements])

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from envmatrix.confined import entries
@@ -50,7 +50,7 @@ class Area:
         """The parent directory, which no container writes to."""
         return self._path.parent
 
-    def shown(self, name: PurePosixPath) -> str:
+    def shown(self, name: str) -> str:
         """Return the path of an entry, for messages."""
         return os.path.relpath(self._path / name)
 

@@ -9,30 +9,26 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from envmatrix.confined import Area
-from envmatrix.engine import docker_client
+from envmatrix.engine import docker_client, gpu
 from envmatrix.engine.container_user import ContainerUser
+from envmatrix.engine.tasks import TIMED_OUT, Mount, OnOutput, Stop, Task, TaskResult
 from envmatrix.errors import EngineError
 
 if TYPE_CHECKING:
     import docker
     import docker.types
     from docker.models.containers import Container
-    from docker.types import DeviceRequest
 
 _LABEL = "envmatrix.run"
 # The process that waits for a container: its machine, its id and its start time.
 _OWNER = "envmatrix.owner"
-# The exit code of a program that was stopped at its time limit, as of coreutils' `timeout`.
-TIMED_OUT = 124
-
 # The limit of standard output kept in memory, in bytes.
 _MOST_STDOUT = 64 << 20
 # How long the remaining output of a killed container is read.
@@ -45,126 +41,67 @@ _SHARED_MEMORY = 1 << 30
 _MOST_PROCESSES = 16_384
 _LOOK_SECONDS = 0.5
 
-Stop = Literal["timeout", "disk", "output"]
-# Called with the output of a container as it comes: 0 for standard output or 1 for standard error,
-# and some bytes.
-OnOutput = Callable[[int, bytes], None]
-
 
 @dataclass(frozen=True, slots=True)
-class Mount:
-    """A file or directory at `target` in a container; only areas are writable."""
+class Containers:
+    """Executes tasks on the local engine, in a container each."""
 
-    source: Path | Area
-    target: str
+    client: docker.DockerClient
 
-    @property
-    def read_only(self) -> bool:
-        return not isinstance(self.source, Area)
+    def run(self, task: Task, on_output: OnOutput) -> TaskResult:
+        from docker.errors import DockerException
 
+        try:
+            with (
+                _create(self.client, task) as container,
+                docker_client.attach(self.client, container) as output,
+                _watch(container, task) as stopped,
+            ):
+                container.start()
+                stdout = _follow(output, on_output, stopped, keeps_stdout=task.keeps_stdout)
+                status = int(container.wait()["StatusCode"])
+                container.reload()
+            out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
+            status = TIMED_OUT if stopped.reason == "timeout" else status
+            return TaskResult(status, stdout, stopped.reason, out_of_memory)
+        except (DockerException, OSError) as error:
+            raise EngineError(f"the container of `{task.image}` failed: {error}") from error
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of a container: seconds, bytes of memory, and bytes that have to stay free on disks
-    that it writes to; None is unlimited. `shared_memory` is the size of /dev/shm in bytes, half of
-    `memory` where None."""
-
-    seconds: float | None = None
-    memory: int | None = None
-    free_disk: int | None = None
-    shared_memory: int | None = None
-
-    def exceeded(self, seconds: float, free_disk: float) -> Stop | None:
-        """Return the limit that a container exceeds after `seconds` on disks with `free_disk`."""
-        if self.seconds is not None and seconds > self.seconds:
-            return "timeout"
-        return "disk" if self.free_disk is not None and free_disk < self.free_disk else None
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """A program to run and everything that it may access."""
-
-    image: str
-    platform: str
-    command: Sequence[str]
-    mounts: Sequence[Mount]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    directory: str = "/"
-    devices: Sequence[DeviceRequest] = ()
-    limits: Limits = Limits()
-    keeps_stdout: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerResult:
-    """The end of a container. `stdout` is empty unless the specification has `keeps_stdout`;
-    `stopped` is the limit at which it was killed; `out_of_memory`: the kernel killed a process."""
-
-    status: int
-    stdout: str = ""
-    stopped: Stop | None = None
-    out_of_memory: bool = False
-
-
-def run(client: docker.DockerClient, spec: ContainerSpec, on_output: OnOutput) -> ContainerResult:
-    """Run `spec.command` to its end and pass its output to `on_output`. Child processes end too.
-    EngineError where the container cannot start or the engine fails."""
-    from docker.errors import DockerException
-
-    try:
-        with (
-            _create(client, spec) as container,
-            docker_client.attach(client, container) as output,
-            _watch(container, spec) as stopped,
-        ):
-            container.start()
-            stdout = _follow(output, on_output, stopped, keeps_stdout=spec.keeps_stdout)
-            status = int(container.wait()["StatusCode"])
-            container.reload()
-        out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
-        status = TIMED_OUT if stopped.reason == "timeout" else status
-        return ContainerResult(status, stdout, stopped.reason, out_of_memory)
-    except (DockerException, OSError) as error:
-        raise EngineError(f"the container of `{spec.image}` failed: {error}") from error
-
-
-def shell(client: docker.DockerClient, spec: ContainerSpec) -> int:
-    """Run `spec.command` at this terminal in a container like those of `run`; return its status."""
-    with _create(client, spec, tty=True, stdin_open=True) as container:
-        program = ["docker", "start", "--attach", "--interactive", str(container.name)]
-        return subprocess.call(program)
+    def run_at_terminal(self, task: Task) -> int:
+        """Run a task at this terminal, in a container like any other; return its status."""
+        with _create(self.client, task, tty=True, stdin_open=True) as container:
+            program = ["docker", "start", "--attach", "--interactive", str(container.name)]
+            return subprocess.call(program)
 
 
 def _create(
-    client: docker.DockerClient, spec: ContainerSpec, **more: bool
+    client: docker.DockerClient, task: Task, **more: bool
 ) -> AbstractContextManager[Container]:
-    for mount in spec.mounts:
-        if isinstance(mount.source, Area):
-            with mount.source.opened():
-                pass  # created where it does not exist
-    return docker_client.temporary_container(client, spec.image, **options(spec), **more)
+    for area in task.outputs:
+        with area.opened():
+            pass  # created where it does not exist
+    return docker_client.temporary_container(client, task.image, **options(task), **more)
 
 
-def options(spec: ContainerSpec) -> dict[str, Any]:
+def options(task: Task) -> dict[str, Any]:
     """Return the engine's options of a container that a library's programs run in."""
     from docker.types import Mount as Bind
 
     user = ContainerUser.calling()
-    mounts = [*spec.mounts, *(Mount(file, target) for target, file in user.files().items())]
-    memory = spec.limits.memory
-    shared = spec.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY)
+    mounts = [*task.mounts, *(Mount(file, target) for target, file in user.files().items())]
+    memory = task.limits.memory
+    shared = task.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY)
     return {
-        "platform": spec.platform,
-        "command": list(spec.command),
+        "platform": task.platform,
+        "command": list(task.command),
         "environment": {
             "HOME": user.home,
             "USER": user.name,
             "LOGNAME": user.name,
             "LANG": "C.UTF-8",
-            **spec.environment,
+            **task.environment,
         },
-        "working_dir": spec.directory,
+        "working_dir": task.directory,
         "mounts": [
             Bind(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
             for mount in mounts
@@ -183,7 +120,7 @@ def options(spec: ContainerSpec) -> dict[str, Any]:
         "labels": {_LABEL: "1", _OWNER: _owner(os.getpid())},
         # It is read as it comes, so the engine need not keep it as well.
         "log_config": {"type": "none"},
-        "device_requests": list(spec.devices),
+        "device_requests": [gpu.request(task.gpus)] if task.gpus else [],
         **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
     }
 
@@ -229,14 +166,13 @@ def _follow(
 
 
 @contextmanager
-def _watch(container: Container, spec: ContainerSpec) -> Iterator[_Stopped]:
+def _watch(container: Container, task: Task) -> Iterator[_Stopped]:
     """Kill the container at a limit while the block runs; signals to this program are handled
     meanwhile."""
     stopped = _Stopped(container)
     done = threading.Event()
-    limits = spec.limits
-    written = [str(mount.source) for mount in spec.mounts if not mount.read_only]
-    disks = written if limits.free_disk is not None else ()
+    limits = task.limits
+    disks = list(map(str, task.outputs)) if limits.free_disk is not None else ()
     wake = docker_client.waker_of_main_thread()
 
     def watch() -> None:

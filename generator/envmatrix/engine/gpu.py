@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from envmatrix.engine.tasks import Gpus
+
 if TYPE_CHECKING:
     import docker
     from docker.types import DeviceRequest
@@ -28,20 +30,11 @@ class GpuFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Passthrough:
-    """A way to pass GPUs: `method` is `cdi` with the qualified `device`, or `gpus` (docker's
-    `--gpus all`)."""
-
-    method: str
-    device: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class NoGpu:
     reason: str
 
 
-def choose(facts: GpuFacts, device: str | None = None) -> Passthrough | NoGpu:
+def choose(facts: GpuFacts, device: str | None = None) -> Gpus | NoGpu:
     """Return CDI where the engine has the kind, else `--gpus`, else the missing component.
 
     `device` is a qualified CDI name (`vendor.com/class=name`) that a person asked for.
@@ -49,12 +42,12 @@ def choose(facts: GpuFacts, device: str | None = None) -> Passthrough | NoGpu:
     name = f"{NVIDIA}=all" if device is None else device
     kind = name.split("=")[0]
     if facts.engine_has_cdi and kind in facts.kinds:
-        return Passthrough("cdi", name)
+        return Gpus(name)
     if device is not None:
         kinds = ", ".join(sorted(facts.kinds)) or "none"
         return NoGpu(f"the engine has no CDI device of kind `{kind}`; it knows {kinds}")
     if "nvidia" in facts.runtimes and facts.has_driver:
-        return Passthrough("gpus")
+        return Gpus()
     return NoGpu(_missing(facts))
 
 
@@ -71,11 +64,12 @@ def _missing(facts: GpuFacts) -> str:
     return f"no CDI specification is of kind `{NVIDIA}`: run `nvidia-ctk cdi generate`"
 
 
-def request(passthrough: Passthrough) -> DeviceRequest:
+def request(gpus: Gpus) -> DeviceRequest:
+    """Return the engine's request for GPUs: by CDI, or as `docker run --gpus all` has it."""
     from docker.types import DeviceRequest
 
-    if passthrough.method == "cdi":
-        return DeviceRequest(driver="cdi", device_ids=[passthrough.device])
+    if gpus.device is not None:
+        return DeviceRequest(driver="cdi", device_ids=[gpus.device])
     return DeviceRequest(count=-1, capabilities=[["gpu"]])
 
 

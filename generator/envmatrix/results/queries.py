@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import sqlalchemy as sa
 
 from envmatrix.results.database import LONGEST_TEXT, unpack_text
-from envmatrix.results.records import ARGUMENTS, SINCE, End, Product, Revision, Run, check
+from envmatrix.results.records import ARGUMENTS, SINCE, End, Revision, Run, check
 from envmatrix.results.row_validation import check_texts, valid_rows
 from envmatrix.results.tables import (
     REMARKABLE,
@@ -27,6 +27,7 @@ from envmatrix.results.tables import (
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
+from envmatrix.sessions.products import Product
 
 # Runs without arguments for the framework, which are comparable with others.
 _COMPARABLE = runs.c.extent != ARGUMENTS

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from envmatrix.errors import Absent, ConfigurationError, EngineError, EnvmatrixError, LookupFailed
 from envmatrix.results.journal import Journal, open_journal
 from envmatrix.results.location import Location
-from envmatrix.results.records import BAD, End, Product, Run
+from envmatrix.results.records import BAD, End, Run
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.failure_causes import Cause
-from envmatrix.sessions.outcomes import Artifact, Measurement, State, Step, TestOutcome
-from envmatrix.sessions.runner import Skipped, StepFailed
+from envmatrix.sessions.failures import Skipped, StepFailed
+from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+from envmatrix.sessions.products import Product
 from envmatrix.text import redacted
 
 
@@ -47,15 +48,10 @@ class Recorder:
     def add_findings(self, findings: Sequence[Finding]) -> None:
         self.journal.write(*findings)
 
-    def add_products(self, artifacts: Sequence[Artifact], directory: str) -> None:
-        """Write artifacts of the build directory of this name."""
+    def add_products(self, products: Sequence[Product], directory: str) -> None:
+        """Write products of the build directory of this name."""
         self.journal.write(
-            *(
-                Product(
-                    f"{directory}/{artifact.path}", artifact.machine, artifact.size, artifact.sha256
-                )
-                for artifact in artifacts
-            )
+            *(replace(product, path=f"{directory}/{product.path}") for product in products)
         )
 
 

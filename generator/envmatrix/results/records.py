@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+from envmatrix.sessions.products import Product
 
 BAD: frozenset[State] = frozenset({"failed", "errored", "killed"})
 
@@ -71,16 +72,6 @@ class Run:
     host: str = ""
     shard: str = ""
     extent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """A file that a run built; `path` within the library's build directory, `size` in bytes."""
-
-    path: str
-    machine: str | None
-    size: int
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from envmatrix.results import queries, summary
 from envmatrix.results.queries import StoredRun
-from envmatrix.results.records import BAD, Product
+from envmatrix.results.records import BAD
 from envmatrix.results.row_validation import invalid_row_counts
 from envmatrix.results.summary import Failure, Report, ReportEntry
 from envmatrix.results.waivers import Waiver
-from envmatrix.sessions.analysis.analysers import COVERAGE
-from envmatrix.sessions.outcomes import State, TestOutcome
+from envmatrix.sessions.outcomes import COVERAGE, State, TestOutcome
+from envmatrix.sessions.products import Product
 
 _HISTORY = 200
 _TIMES = 30

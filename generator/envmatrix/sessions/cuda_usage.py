@@ -1,4 +1,4 @@
-"""Headers and libraries of CUDA that a build used, by the files that it left."""
+"""Components of CUDA that a build used, by the headers and libraries that its files name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from envmatrix.confined import Directory, Refused
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.lock.cuda_in_image import component_of
 from envmatrix.sessions import binaries
-from envmatrix.sessions.buildsystems import DEPS, GRAPH
+from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH
+from envmatrix.sessions.context import BuildContext
 
 # Files of Ninja, CMake and compilers that name headers and libraries.
 _TEXTS = (GRAPH, DEPS, "**/build.ninja", "**/*.d", "**/link.txt")
@@ -22,6 +25,29 @@ _FILE = re.compile(
 )
 # A library that a linker looks for.
 _LINKED = re.compile(r"(?<!\S)-l([\w+-]+)(?!\S)")
+
+
+def check_components(context: BuildContext) -> None:
+    """Raise where a build used a component that its image has for other libraries only."""
+    with context.build.opened() as build:
+        sources = used_names(build)
+    undeclared: dict[str, Problem] = {}
+    for file in sorted(sources):
+        component = component_of(file)
+        if component is not None and component in context.borrowed:
+            problem = _undeclared_problem(context, component, file, sources[file])
+            undeclared.setdefault(component, problem)
+    if undeclared:
+        raise ConfigurationError(*(undeclared[name] for name in sorted(undeclared)))
+
+
+def _undeclared_problem(context: BuildContext, component: str, file: str, evidence: str) -> Problem:
+    return Problem(
+        f"library `{context.library.name}` uses `{file}` of the component `{component}`, which is "
+        "there for other libraries only",
+        hint=f"add it to the library: `components: [{component}]`; "
+        f"`{context.build.shown(evidence)}` tells that it is used",
+    )
 
 
 def used_names(build: Directory) -> Mapping[str, str]:

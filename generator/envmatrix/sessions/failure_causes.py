@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -129,6 +129,34 @@ _PROGRAM = re.compile(r"\(find_program\): Could not find \w+ using the following
 
 # Error of a compiler: earlier lines are not the cause.
 _REFUSED = re.compile(r"^\S+[:(]\d+(?::\d+)?\)?: error\b")
+
+
+def judge_missing(
+    lines: Iterable[str], component_of: Callable[[str], str | None]
+) -> Judgement | None:
+    """Return the judgement for errors about a component that images lack, by its headers and
+    libraries; None for other errors."""
+    for name in missing_names(lines):
+        if component := component_of(name):
+            return Judgement(
+                "environment",
+                f"it needs `{name}`, which is of the component `{component}`",
+                f"add it to the library: `components: [{component}]`",
+            )
+    return None
+
+
+def judge_submodules(lines: Sequence[str], absent: Iterable[str]) -> Judgement | None:
+    """Return the judgement for output that names a submodule that is absent."""
+    for path in absent:
+        name = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-])")
+        if any(map(name.search, lines)):
+            return Judgement(
+                "environment",
+                f"the submodule `{path}` is not checked out",
+                "check it out: `git submodule update --init --recursive`",
+            )
+    return None
 
 
 def judge(lines: Sequence[str]) -> Judgement:

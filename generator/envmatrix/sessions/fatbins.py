@@ -5,12 +5,10 @@ has a limit."""
 from __future__ import annotations
 
 import os
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import PurePath
 from typing import IO
 
 # A container: magic, version, size of this header, size of what follows. `fatbinary` writes it, and
@@ -21,9 +19,6 @@ _MAGIC = struct.pack("<IHH", 0xBA55ED50, 1, _CONTAINER.size)
 _IMAGE = struct.Struct("<HHIQ")
 _ARCHITECTURE, _SHORTEST = 28, 32
 _PTX, _SASS = 1, 2
-
-# CMake's compiler checks, which are no outputs of the library.
-_PROBE = re.compile(r"(?:^|/)CMakeFiles/(?:\d[^/]*/CompilerId|CMakeScratch/|CMakeTmp/)")
 
 _CHUNK = 1 << 20
 # Beyond these nothing is looked at: the largest libraries of CUDA have some thousand containers.
@@ -38,11 +33,6 @@ class DeviceCode:
 
     sass: frozenset[int] = frozenset()
     ptx: frozenset[int] = frozenset()
-
-
-def is_probe(path: PurePath) -> bool:
-    """Return whether a file of a build directory is from one of CMake's own test compilations."""
-    return _PROBE.search(path.as_posix()) is not None
 
 
 def device_code(handle: IO[bytes]) -> DeviceCode:

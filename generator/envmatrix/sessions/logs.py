@@ -98,3 +98,12 @@ def lines_of(file: Path) -> Iterator[str]:
     with file.open("rb") as handle:
         while line := handle.readline(_PIECE):
             yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+_NINJA = re.compile(r"\[(\d+)/(\d+)\]")
+
+
+def ninja_progress(line: str) -> tuple[int, int]:
+    """Parse the completed and total steps of ninja's output: `[3/20] ...`."""
+    match = _NINJA.match(line)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

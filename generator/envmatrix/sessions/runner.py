@@ -1,33 +1,26 @@
-"""Runs the steps of a session, one container each; keeps their logs, and explains failures."""
+"""Runs the tasks of a session, keeps the logs of their steps, and explains failures."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from envmatrix.confined import Area, Refused
 from envmatrix.console import Console, Display
-from envmatrix.engine import containers
-from envmatrix.engine.containers import ContainerResult, ContainerSpec, Limits
-from envmatrix.errors import SKIPPED, EngineError, EnvmatrixError
-from envmatrix.sessions import failure_causes, steps
-from envmatrix.sessions.buildsystems import BEGIN
-from envmatrix.sessions.failure_causes import Cause
-from envmatrix.sessions.logs import Log
+from envmatrix.engine.tasks import Executor, Task
+from envmatrix.errors import EngineError
+from envmatrix.sessions import failure_causes, failures
+from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failure_causes import Judgement
+from envmatrix.sessions.failures import StepFailed
+from envmatrix.sessions.logs import Log, ninja_progress
 from envmatrix.sessions.outcomes import Step
-from envmatrix.sessions.steps import BuildContext
+from envmatrix.sessions.scripts import BEGIN
+from envmatrix.sessions.tasks import CompletedTask
 
-if TYPE_CHECKING:
-    import docker
-
-SHOWN_LINES = 60
-# Free space that a container has to leave on its disk, in bytes.
-FREE_DISK = 2 << 30
-# Attempts at a step, where the engine fails.
-_ENGINE_ATTEMPTS = 2
+# Attempts at a task, where the executor fails.
+_ATTEMPTS = 2
 # As much of a line as is shown.
 _LONGEST_SHOWN = 4096
 
@@ -38,164 +31,73 @@ _WITHOUT_NETWORK = ("configure", "compile")
 _OF_WAITING = (b"etry", b"spurious")
 
 
-class StepFailed(EnvmatrixError):
-    """Failure of a program in the container; the session ends with its exit code."""
-
-    def __init__(
-        self, status: int, cause: Cause, message: str, hint: str, details: Sequence[str]
-    ) -> None:
-        super().__init__(message, hint=hint, details=details)
-        # The program's own, not one of ours; but what failed was never skipped.
-        self.exit_code = 1 if status == SKIPPED else status  # type: ignore[misc]
-        self.cause = cause
-
-
-class OutOfMemory(StepFailed):
-    """Failure of a program that the kernel ended, because the container had no more memory."""
-
-
-class Skipped(EnvmatrixError):
-    """Session that cannot run here, with the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Result of a container, with the last output of its last step, and the name of that step."""
-
-    ended: ContainerResult
-    lines: tuple[str, ...]
-    step: str
-
-
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runner of steps for one library in one cell. `memory` is the limit of a container, and
-    `free_disk` the space that it has to leave, both in bytes; `on_step` is called with each step
-    that ended; `component_of` returns the component of CUDA that has a header or library, where
-    images lack it; `borrowed` are the components that images have for other libraries;
-    `absent_submodules` returns the submodules of the source that are not checked out, by their path
-    in it."""
+    """Runner of the tasks of one library in one cell. `on_step` is called with each step that
+    ended; `component_of` returns the component of CUDA that has a header or library, where images
+    lack it; `absent_submodules` returns the submodules of the source that are not checked out, by
+    their path in it."""
 
-    client: docker.DockerClient
+    executor: Executor
     context: BuildContext
     console: Console
-    memory: int | None = None
-    free_disk: int = FREE_DISK
     on_step: Callable[[Step], None] = lambda _step: None
     component_of: Callable[[str], str | None] = lambda _name: None
-    borrowed: Collection[str] = ()
     absent_submodules: Callable[[], Sequence[str]] = tuple
     # The build directories that containers wrote to.
     written: set[Area] = field(default_factory=set)
 
-    def output(
-        self, step: str, spec: ContainerSpec, timeout: float | None, *, then: str | None = None
-    ) -> Output:
-        """Run a step in a container, or one and `then` another, which has the standard error to
-        itself. Output goes to the log of the step, and to the screen with -v. A failure of the
-        engine, not of the program, is retried once."""
-        limits = Limits(timeout, self.memory, self.free_disk, self.context.shared_memory)
-        steps_of_it = (step, then) if then else (step,)
-        for attempt in range(1, _ENGINE_ATTEMPTS + 1):
+    def run(self, task: Task, *steps: str) -> CompletedTask:
+        """Run a task of one step, or of two, of which the second has the standard error to itself.
+        Output goes to the log of the step, and to the screen with -v. A failure of the executor,
+        not of the program, is retried once."""
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._once(steps_of_it, replace(spec, limits=limits))
+                return self._run_once(task, steps)
             except EngineError as error:
-                if attempt == _ENGINE_ATTEMPTS:
+                if attempt == _ATTEMPTS:
                     raise
-                self.console.warn(f"{error.message}; trying {step} again")
+                self.console.warn(f"{error.message}; trying {steps[0]} again")
         raise AssertionError("unreachable")
 
-    def _once(self, names: Sequence[str], spec: ContainerSpec) -> Output:
+    def _run_once(self, task: Task, steps: Sequence[str]) -> CompletedTask:
         self.written.add(self.context.build)
-        with self.console.display() as display, _Stages(self, display, names) as stages:
+        with self.console.display() as display, _Steps(self, display, steps) as running:
             try:
-                ended = containers.run(self.client, spec, stages.hear)
+                result = self.executor.run(task, running.hear)
             except _AsksAgain:
-                lines, step = stages.end(1)
-                raise self._without_network(step, lines) from None
-            return Output(ended, *stages.end(ended.status))
+                lines, step = running.end(1)
+                raise failures.without_network(self.context, step, lines) from None
+            return CompletedTask(task, result, *running.end(result.status))
 
     def clear_privileges(self) -> None:
         """Remove privileges from files that containers wrote, and from the compiler cache."""
         clear_privileges(self.context, self.written, self.console)
 
-    def check(self, output: Output) -> None:
-        if output.ended.status:
-            raise self.failure(output)
+    def check(self, completed: CompletedTask) -> None:
+        if completed.status:
+            raise self.failure(completed)
 
-    def failure(self, output: Output) -> StepFailed:
-        from envmatrix.sessions.verdicts import describe_status
-
-        context, ended, step = self.context, output.ended, output.step
-        where, shell, details = self._where(step), self.hint(step), output.lines[-SHOWN_LINES:]
-        if ended.out_of_memory and ended.status:
-            limit = f"the {self.memory >> 20} MB" if self.memory else "the memory"
-            message = f"{where} took more than {limit} that there are, and was killed"
-            hint = f"{shell}; fewer jobs: `-j 1`, or a larger `build.job_memory`"
-            return OutOfMemory(ended.status, "environment", message, hint, details)
-        if ended.stopped == "timeout":
-            limits = context.library.tests if step == "test" else context.library.build
-            seconds = limits.timeout if limits else 0
-            message = f"{where} went on for more than {seconds} s, and was killed with all it began"
-            hint = f"{shell}; `timeout` in matrix.yaml is the limit"
-            return StepFailed(ended.status, "product", message, hint, details)
-        if ended.stopped == "disk":
-            with context.build.opened() as build:
+    def failure(self, completed: CompletedTask) -> StepFailed:
+        """Return the failure of a task; what filled the disk is removed."""
+        if completed.result.stopped == "disk":
+            with self.context.build.opened() as build:
                 build.clear()
-            message = f"{where} filled the disk, and was killed; what it wrote is removed"
-            hint = "`df` says what is free, `envmatrix gc --dry-run` what could be"
-            return StepFailed(ended.status, "environment", message, hint, details)
-        if ended.stopped == "output":
-            message = f"{where} printed more than a result has, and was killed"
-            hint = f"{shell}; its standard output is read as its result"
-            return StepFailed(ended.status, "product", message, hint, details)
-        judgement = self._judge(output.lines)
-        reason = f": {judgement.message}" if judgement.message else ""
-        message = f"{where} failed with {describe_status(ended.status)}{reason}"
-        hint = "; ".join(filter(None, (judgement.hint, shell)))
-        return StepFailed(ended.status, judgement.cause, message, hint, details)
+        if failure := failures.limit_reached(self.context, completed):
+            return failure
+        return failures.program_failed(self.context, completed, self._judge(completed.lines))
 
-    def _without_network(self, step: str, lines: Sequence[str]) -> StepFailed:
-        """Return the failure of a step that retries network requests without a network."""
-        message = f"{self._where(step)} was ended: {failure_causes.NO_NETWORK}"
-        hint = f"{failure_causes.VENDOR}; {self.hint(step)}"
-        return StepFailed(1, "environment", message, hint, lines[-SHOWN_LINES:])
-
-    def _where(self, step: str) -> str:
-        return f"{step} of `{self.context.library.name}` in `{self.context.cell.id}`"
-
-    def hint(self, step: str) -> str:
-        """Name the log, and the command that opens a shell to reproduce the failure."""
-        context = self.context
-        return (
-            f"the log is {context.log(step)}; a shell in the container that compiles it: "
-            f"`{context.shell}`"
-        )
-
-    def judge_missing(self, lines: Iterable[str]) -> failure_causes.Judgement | None:
+    def judge_missing(self, lines: Iterable[str]) -> Judgement | None:
         """Return the judgement for errors about a component that images lack; None for other
         errors."""
-        for name in failure_causes.missing_names(lines):
-            if component := self.component_of(name):
-                return failure_causes.Judgement(
-                    "environment",
-                    f"it needs `{name}`, which is of the component `{component}`",
-                    f"add it to the library: `components: [{component}]`",
-                )
-        return None
+        return failure_causes.judge_missing(lines, self.component_of)
 
-    def _judge(self, lines: Sequence[str]) -> failure_causes.Judgement:
-        if judgement := self.judge_missing(lines):
-            return judgement
-        for path in self.absent_submodules():
-            named = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-])")
-            if any(map(named.search, lines)):
-                return failure_causes.Judgement(
-                    "environment",
-                    f"the submodule `{path}` is not checked out",
-                    "check it out: `git submodule update --init --recursive`",
-                )
-        return failure_causes.judge(lines)
+    def _judge(self, lines: Sequence[str]) -> Judgement:
+        return (
+            self.judge_missing(lines)
+            or failure_causes.judge_submodules(lines, self.absent_submodules())
+            or failure_causes.judge(lines)
+        )
 
 
 def clear_privileges(context: BuildContext, written: Iterable[Area], console: Console) -> None:
@@ -216,7 +118,7 @@ class _AsksAgain(Exception):
     """Program that waits for a network."""
 
 
-class _Stages:
+class _Steps:
     """Steps of a container: of two, the first writes to the standard output alone, the second to
     the standard error. So the output of one step cannot pass for that of another, even if the last
     output of the first is late."""
@@ -225,31 +127,31 @@ class _Stages:
         self._runner = runner
         self._display = display
         self._names = names
-        self._stages = [_Stage(runner, display, names[0])]
+        self._steps = [_StepOutput(runner, display, names[0])]
 
-    def __enter__(self) -> _Stages:
+    def __enter__(self) -> _Steps:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stage in self._stages:
-            stage.log.close()
+        for step in self._steps:
+            step.log.close()
 
     def hear(self, stream: int, printed: bytes) -> None:
         number = stream if len(self._names) > 1 else 0
-        if number == len(self._stages):
-            self._stages[-1].end(0)
-            self._stages.append(_Stage(self._runner, self._display, self._names[number]))
+        if number == len(self._steps):
+            self._steps[-1].end(0)
+            self._steps.append(_StepOutput(self._runner, self._display, self._names[number]))
             printed = printed.removeprefix(BEGIN)
-        self._stages[number].hear(printed)
+        self._steps[number].hear(printed)
 
     def end(self, status: int) -> tuple[tuple[str, ...], str]:
         """End the last step; return its last lines and its name."""
-        last = self._stages[-1]
+        last = self._steps[-1]
         last.end(status)
         return last.log.end, last.step
 
 
-class _Stage:
+class _StepOutput:
     """One step: its log, its time, and its display."""
 
     def __init__(self, runner: Runner, display: Display, step: str) -> None:
@@ -278,7 +180,7 @@ class _Stage:
         for line in shown:
             shown_line = line[:_LONGEST_SHOWN].decode("utf-8", "replace").rstrip("\r")
             self._display.log(self.step, shown_line)
-            self._display.step(self.step, shown_line, *steps.ninja_progress(shown_line))
+            self._display.step(self.step, shown_line, *ninja_progress(shown_line))
 
     def end(self, status: int) -> None:
         self._is_over = True

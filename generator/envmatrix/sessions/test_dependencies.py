@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from envmatrix.errors import EnvmatrixError
+from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.outcomes import bounded
-from envmatrix.sessions.steps import BUILD
 
 _NODE = re.compile(r'^"(0x\w+)" \[label="(.*?)"')
 _EDGE = re.compile(r'^"(0x\w+)" -> "(0x\w+)"(?: \[label="[^"]*"\]| \[(arrowhead[^\]]*)\])?')

@@ -6,21 +6,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.matrix.library import OF_PROGRAMS, LibraryTest
-from envmatrix.sessions import junit, outcomes, steps, verdicts
-from envmatrix.sessions.batches import REPORTS, Batch, Framework, listed_names
-from envmatrix.sessions.buildsystems import SITE
+from envmatrix.sessions import junit, outcomes, tasks, verdicts
+from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.failure_causes import Judgement
+from envmatrix.sessions.failures import SHOWN_LINES, StepFailed, step_hint
 from envmatrix.sessions.frameworks import FRAMEWORKS
+from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, listed_names
 from envmatrix.sessions.outcomes import TestOutcome
-from envmatrix.sessions.runner import SHOWN_LINES, Output, Runner, StepFailed
+from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard, select_shard
-
-if TYPE_CHECKING:
-    from docker.types import DeviceRequest
+from envmatrix.sessions.tasks import CompletedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +61,13 @@ class TestRequest:
 
 @dataclass(frozen=True, slots=True)
 class Testing:
-    """Tests of the runner's library, on `devices`."""
+    """Tests of the runner's library, with `gpus` if there are any."""
 
     __test__ = False
 
     runner: Runner
     tests: LibraryTest
-    devices: Sequence[DeviceRequest]
+    gpus: Gpus | None
 
     def run(self, request: TestRequest) -> TestRun:
         """Run the tests; failures are in the result, with the error to raise for them."""
@@ -100,23 +99,23 @@ class Testing:
         return TestRun(tuple(tests), file, failure)
 
     @property
-    def _framework(self) -> Framework:
+    def framework(self) -> Framework:
         return FRAMEWORKS[self.tests.framework]
 
-    def listings(self) -> Iterator[tuple[Batch, Output]]:
+    def listings(self) -> Iterator[tuple[Batch, CompletedTask]]:
         """Yield the framework's list of tests of each program."""
-        for batch in self._framework.listing(self.runner.context, self._programs()):
-            yield batch, self._output("list", batch, keeps_stdout=True)
+        for batch in self.framework.listing(Invocation(self.runner.context, self._programs())):
+            yield batch, self._run("list", batch, keeps_stdout=True)
 
     def _shard(self, shard: Shard, durations: Mapping[str, float]) -> tuple[str, ...]:
         """Return the tests of a shard, of those that the framework lists."""
         test_names: list[str] = []
-        for batch, output in self.listings():
-            if self._lacks_driver(batch, output):
+        for batch, completed in self.listings():
+            if self._lacks_driver(batch, completed):
                 test_names.append(batch.program)
                 continue
-            self.runner.check(output)
-            test_names += listed_names(self._framework, batch, output.ended.stdout)
+            self.runner.check(completed)
+            test_names += listed_names(self.framework, batch, completed.result.stdout)
         if not test_names:
             raise self._no_test(f"{self.tests.framework} lists no test", "list")
         return select_shard(test_names, durations, shard)
@@ -137,7 +136,7 @@ class Testing:
                 f"the build made no test program `{', '.join(self.tests.run)}`",
                 hint="compare `test.run` in matrix.yaml with what the build writes",
             )
-        return tuple(f"{steps.BUILD}/{name}" for name in inside)
+        return tuple(f"{BUILD}/{name}" for name in inside)
 
     def _run_tests(
         self,
@@ -154,8 +153,8 @@ class Testing:
         failure: EnvmatrixError | None = None
         ending: EnvmatrixError | None = None
         options = (*self.tests.options, *arguments)
-        context = self.runner.context
-        batches = self._framework.running(context, self._programs(), selected, options)
+        invocation = Invocation(self.runner.context, self._programs(), selected, options)
+        batches = self.framework.running(invocation)
         tells_missing = tells_missing and not self._narrows(arguments)
         for batch in batches:
             result = self._run_batch(batch, tells_missing=tells_missing)
@@ -170,7 +169,7 @@ class Testing:
 
     def _narrows(self, arguments: Sequence[str]) -> bool:
         """Return whether the framework has options that leave out tests, or end early."""
-        return self._framework.narrows((*self.tests.options, *arguments))
+        return self.framework.narrows((*self.tests.options, *arguments))
 
     def _missing_outcome(self, name: str) -> TestOutcome:
         message = f"did not run: {self.tests.framework} was asked for it, and reports nothing of it"
@@ -181,52 +180,52 @@ class Testing:
             for stale in build.files([batch.report]) if batch.report else ():
                 build.remove(stale.name)  # a report of an earlier run
         start = time.monotonic()
-        output = self._output("test", batch)
+        completed = self._run("test", batch)
         seconds = time.monotonic() - start
-        if output.ended.out_of_memory or output.ended.stopped:
-            error: EnvmatrixError = self.runner.failure(output)
+        if completed.result.out_of_memory or completed.result.stopped:
+            error: EnvmatrixError = self.runner.failure(completed)
             return _Result([self._lost_tests(batch, seconds, error)], error)
         if batch.report is None:
-            return _Result([self._by_status(batch.program, output, seconds)])
+            return _Result([self._by_status(batch.program, completed, seconds)])
         try:
-            reported, is_excused = self._read_reports(batch, batch.report, output.lines)
+            reported, is_excused = self._read_reports(batch, batch.report, completed.lines)
         except EnvmatrixError as broken:
-            if self._lacks_driver(batch, output):
-                return _Result([self._by_status(batch.program, output, seconds)])
-            error = self.runner.failure(output) if output.ended.status else broken
+            if self._lacks_driver(batch, completed):
+                return _Result([self._by_status(batch.program, completed, seconds)])
+            error = self.runner.failure(completed) if completed.status else broken
             return _Result([self._lost_tests(batch, seconds, error)], error)
         if tells_missing and batch.tests:
-            missing = self._framework.missing(batch.tests, {outcome.name for outcome in reported})
+            missing = self.framework.missing(batch.tests, {outcome.name for outcome in reported})
             reported += map(self._missing_outcome, missing)
         if any(outcome.state in verdicts.BAD for outcome in reported):
             return _Result(
-                reported, self._failure_of_tests(reported, output.ended.status or 1, output.lines)
+                reported, self._failure_of_tests(reported, completed.status or 1, completed.lines)
             )
-        if output.ended.status and (not is_excused or verdicts.is_crash(output.ended.status)):
-            return _Result(reported, ending=self.runner.failure(output))
+        if completed.status and (not is_excused or verdicts.is_crash(completed.status)):
+            return _Result(reported, ending=self.runner.failure(completed))
         return _Result(reported)
 
     def _excuse(self, outcome: TestOutcome, *, lacks_driver: bool) -> TestOutcome:
         """Skip, without a GPU, a failed test that needs one, or a program that cannot be loaded
         without its driver."""
-        if self.devices:
+        if self.gpus:
             return outcome
         if lacks_driver:
             message = f"{verdicts.NEEDS_DRIVER}: {outcome.message}"
             return replace(outcome, state="skipped", message=message)
         return verdicts.excuse_outcome(outcome, self.tests.gpu, "no GPU")
 
-    def _lacks_driver(self, batch: Batch, output: Output) -> bool:
+    def _lacks_driver(self, batch: Batch, completed: CompletedTask) -> bool:
         """Return whether a program cannot list its tests, as there is no GPU and no driver."""
-        if self.devices or not batch.program:
+        if self.gpus or not batch.program:
             return False
         return verdicts.lacks_driver(
-            _outcome_of_program(batch.program, output, 0.0), status=output.ended.status
+            _outcome_of_program(batch.program, completed, 0.0), status=completed.status
         )
 
-    def _by_status(self, name: str, output: Output, seconds: float) -> TestOutcome:
+    def _by_status(self, name: str, completed: CompletedTask, seconds: float) -> TestOutcome:
         """Return the outcome of a program that is one test."""
-        status, outcome = output.ended.status, _outcome_of_program(name, output, seconds)
+        status, outcome = completed.status, _outcome_of_program(name, completed, seconds)
         if outcome.state != "failed":
             return outcome
         lacks_driver = verdicts.lacks_driver(outcome, status=status)
@@ -252,7 +251,7 @@ class Testing:
         judgement = self.runner.judge_missing(lines_of_errors) or Judgement("product")
         cause = judgement.cause if len(errored) == len(bad) else "product"
         message = ": ".join(filter(None, (message, judgement.message)))
-        hint = "; ".join(filter(None, (judgement.hint, self.runner.hint("test"))))
+        hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))
         return _TestsFailed(status, cause, message, hint, lines[-SHOWN_LINES:])
 
     def _read_reports(
@@ -260,8 +259,8 @@ class Testing:
     ) -> tuple[list[TestOutcome], bool]:
         """Parse the JUnit files of a program, with the framework's names; return the outcomes, and
         whether any of them is excused."""
-        endings = self._framework.endings(lines)
-        tells_why = self._framework.tells_why
+        endings = self.framework.endings(lines)
+        tells_why = self.framework.tells_why
         results: list[TestOutcome] = []
         is_excused = False
         top = f"{report.partition('/')[0]}/"
@@ -274,7 +273,7 @@ class Testing:
                 )
             for file in files:
                 for case in junit.read(build, file.name):
-                    name = self._framework.name(batch, case, file.name.removeprefix(top))
+                    name = self.framework.name_of(batch, case, file.name.removeprefix(top))
                     outcome = TestOutcome(
                         name, case.state, case.seconds, case.message, output=case.output
                     )
@@ -287,21 +286,25 @@ class Testing:
                     results.append(excused_outcome)
         return list(outcomes.worst_by_name(results)), is_excused
 
-    def _output(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> Output:
+    def _run(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> CompletedTask:
         context = self.runner.context
-        path = {"PYTHONPATH": f"{steps.BUILD}/{SITE}:{steps.REQUIRES}"}
-        is_python = context.library.build.system == "python" or self.tests.framework == "pytest"
-        environment = path if is_python else {}
-        container = steps.compiler if batch.needs_compiler else steps.runtime
-        spec = container(context, batch.argv, environment, directory=batch.directory)
-        spec = replace(spec, devices=self.devices, keeps_stdout=keeps_stdout)
-        return self.runner.output(step, spec, self.tests.timeout)
+        in_image = tasks.in_compiler if batch.needs_compiler else tasks.in_runtime
+        task = tasks.with_timeout(in_image(context, batch.argv), self.tests.timeout)
+        own = {**context.system.test_environment, **self.framework.environment}
+        task = replace(
+            task,
+            environment={**task.environment, **own},
+            directory=batch.directory,
+            gpus=self.gpus,
+            keeps_stdout=keeps_stdout,
+        )
+        return self.runner.run(task, step)
 
 
-def _outcome_of_program(name: str, output: Output, seconds: float) -> TestOutcome:
+def _outcome_of_program(name: str, completed: CompletedTask, seconds: float) -> TestOutcome:
     """Return the outcome of a program that is one test, as far as its exit code determines it."""
-    status, message = output.ended.status, "".join(output.lines[-1:])
-    printed = junit.cut("\n".join(output.lines), junit.PRINTED)
+    status, message = completed.status, "".join(completed.lines[-1:])
+    printed = junit.cut("\n".join(completed.lines), junit.PRINTED)
     if status == SKIPPED:
         return TestOutcome(name, "skipped", seconds, message, output=printed)
     return TestOutcome(name, "failed" if status else "passed", seconds, output=printed)

@@ -8,8 +8,7 @@ from tests.unit.sessions.test_test_dependencies import DEPS, GRAPH
 from tests.unit.sessions.test_testing import ctest_in
 
 from envmatrix.app.test_selection import select_by_files
-from envmatrix.engine.containers import ContainerResult
-from envmatrix.sessions.execution import Execution
+from envmatrix.engine.tasks import TaskResult
 from envmatrix.sessions.test_dependencies import Selection
 
 LISTED = """\
@@ -22,31 +21,31 @@ LISTED = """\
 """
 
 
-def selected(root: Path, listed: ContainerResult, *, by_ninja: bool = True) -> Selection:
+def selected(root: Path, listed: TaskResult, *, by_ninja: bool = True) -> Selection:
     testing = ctest_in(root, listed)
     with testing.runner.context.build.opened() as build:
         for name, text in {"ninja.graph": GRAPH, "ninja.deps": DEPS}.items() if by_ninja else ():
             build.write(name, text.encode())
-    return select_by_files(Execution(testing.runner, 1), testing, ["tests/t.cpp"])
+    return select_by_files(testing, ["tests/t.cpp"])
 
 
 def test_tests_are_those_that_ctest_lists(tmp_path: Path) -> None:
-    assert selected(tmp_path, ContainerResult(0, LISTED)).tests == {
+    assert selected(tmp_path, TaskResult(0, LISTED)).tests == {
         "t": "depends on `tests/t.cpp`",
         "later": "depends on the test `t`",
     }
 
 
 def test_all_tests_run_where_ctest_lists_none(tmp_path: Path) -> None:
-    failed = selected(tmp_path, ContainerResult(1, LISTED))
+    failed = selected(tmp_path, TaskResult(1, LISTED))
     assert failed.tests is None
     assert failed.reason.startswith("list of `")
-    unreadable = selected(tmp_path, ContainerResult(0, "no list"))
+    unreadable = selected(tmp_path, TaskResult(0, "no list"))
     assert unreadable.tests is None
     assert unreadable.reason.startswith("the list of tests of `ctest` cannot be read: ")
 
 
 def test_all_tests_run_where_ninja_did_not_build(tmp_path: Path) -> None:
-    found = selected(tmp_path, ContainerResult(0, LISTED), by_ninja=False)
+    found = selected(tmp_path, TaskResult(0, LISTED), by_ninja=False)
     assert found.reason == "only builds with ninja and CTest tell what tests depend on"
     assert found.tests is None

@@ -15,24 +15,18 @@ from tests.fakes import Client
 from envmatrix.confined import Area
 from envmatrix.engine import containers
 from envmatrix.engine.container_user import ContainerUser
-from envmatrix.engine.containers import (
-    _OWNER,
-    ContainerSpec,
-    Limits,
-    Mount,
-    _owner,
-    options,
-    sweep,
-)
+from envmatrix.engine.containers import _OWNER, _owner, options, sweep
+from envmatrix.engine.tasks import Gpus, Limits, Mount, Task
 
 # The kernel may give a signal for a process to any thread of it.
 PROGRAM = """
 import select, signal, threading
-from envmatrix.engine.containers import ContainerSpec, _watch
+from envmatrix.engine.containers import _watch
+from envmatrix.engine.tasks import Task
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
-    with _watch(None, ContainerSpec("image", "linux/amd64", [], [])):
+    with _watch(None, Task("image", "linux/amd64", [], [])):
         (watcher,) = set(threading.enumerate()) - {threading.main_thread()}
         told = (watcher.ident, signal.SIGTERM)
         threading.Timer(0.1, signal.pthread_kill, told).start()
@@ -94,7 +88,7 @@ def test_only_containers_of_processes_that_can_be_seen_are_swept(
     assert bool(engine.removed) == is_swept
 
 
-SPEC = ContainerSpec(
+TASK = Task(
     "image",
     "linux/amd64",
     ["true"],
@@ -104,14 +98,14 @@ SPEC = ContainerSpec(
 
 
 def test_directories_of_any_name_are_mounted_and_only_areas_can_be_written() -> None:
-    mounts = {its["Target"]: (its["Source"], its["ReadOnly"]) for its in options(SPEC)["mounts"]}
+    mounts = {its["Target"]: (its["Source"], its["ReadOnly"]) for its in options(TASK)["mounts"]}
     assert mounts["/src"] == ('/with:colon, "quote"\n/ü', True)
     assert mounts["/build"] == ("/b:c", False)
-    assert all(its["Type"] == "bind" for its in options(SPEC)["mounts"])
+    assert all(its["Type"] == "bind" for its in options(TASK)["mounts"])
 
 
 def test_containers_have_a_locale_a_user_and_a_host_that_resolves() -> None:
-    found = options(SPEC)
+    found = options(TASK)
     assert {"LANG": "C.UTF-8", "HOME": "/tmp", "A": "1"}.items() <= found["environment"].items()
     assert (
         found["environment"]["USER"]
@@ -130,12 +124,12 @@ def test_containers_have_a_locale_a_user_and_a_host_that_resolves() -> None:
     ],
 )
 def test_memory_is_shared_as_the_library_says_or_half_of_it(limits: Limits, shared: int) -> None:
-    assert options(replace(SPEC, limits=limits))["shm_size"] == shared
+    assert options(replace(TASK, limits=limits))["shm_size"] == shared
 
 
 def test_what_a_library_says_of_its_environment_counts() -> None:
-    spec = replace(SPEC, environment={"LANG": "C", "USER": "x"})
-    assert {"LANG": "C", "USER": "x"}.items() <= options(spec)["environment"].items()
+    task = replace(TASK, environment={"LANG": "C", "USER": "x"})
+    assert {"LANG": "C", "USER": "x"}.items() <= options(task)["environment"].items()
 
 
 @pytest.mark.parametrize(("uid", "gid"), [(12345, 12345), (1000, 100), (1000, 0), (65534, 65534)])
@@ -183,3 +177,17 @@ def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
 
     assert (stopped.reason, len(kept)) == ("output", 120)
     assert heard == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "requests"),
+    [
+        (None, []),
+        (Gpus("nvidia.com/gpu=0"), [("cdi", 0, ["nvidia.com/gpu=0"], [])]),
+        (Gpus(), [("", -1, [], [["gpu"]])]),
+    ],
+    ids=["none", "by CDI", "all"],
+)
+def test_a_container_has_the_gpus_of_its_task(gpus: Gpus | None, requests: list[object]) -> None:
+    asked = options(replace(TASK, gpus=gpus))["device_requests"]
+    assert [tuple(request.values())[:4] for request in asked] == requests

@@ -10,7 +10,7 @@ import pytest
 from docker.utils.proxy import ProxyConfig
 from tests.docker_api import DockerApi
 
-from envmatrix.engine.containers import ContainerSpec, options
+from envmatrix.engine.containers import options
 from envmatrix.engine.docker_client import (
     PROXY_VARIABLES,
     attach,
@@ -19,6 +19,7 @@ from envmatrix.engine.docker_client import (
     temporary_container,
     without_proxies,
 )
+from envmatrix.engine.tasks import Task
 from envmatrix.errors import EngineError
 
 CONTAINER = {"Id": "c1", "Config": {"Labels": {"of": "us"}}}
@@ -83,7 +84,7 @@ def test_containers_have_no_proxies_of_the_configuration_of_dockers_client() -> 
     client = api.client()
     proxies = ProxyConfig(http="http://user:secret@proxy")
     client.api._proxy_configs = proxies  # type: ignore[attr-defined]
-    spec = ContainerSpec("image", "linux/amd64", ["true"], [])
+    spec = Task("image", "linux/amd64", ["true"], [])
     with temporary_container(client, spec.image, **options(spec)):
         pass
     assert api.requests[0].body["Image"] == "image"

@@ -16,8 +16,9 @@ from envmatrix.images.model import images_of, lacks_cross
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
-from envmatrix.sessions import steps
-from envmatrix.sessions.steps import BuildContext
+from envmatrix.sessions import tasks
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
+from envmatrix.sessions.context import BuildContext
 
 ENVIRONMENT = "cuda12.6-debian12"
 
@@ -54,7 +55,19 @@ def place_of(matrix: Matrix, arch: str, sdk: Path | None = None) -> BuildContext
     here = Path("/repository")
     runtime = next(iter(others), None)
     names = {image: str(image) for image in (compiler, runtime) if image}
-    return BuildContext(cell, library, here, here, here, compiler, runtime, names, "amd64", sdk=sdk)
+    return BuildContext(
+        cell,
+        library,
+        BUILD_SYSTEMS["cmake"],
+        here,
+        here,
+        here,
+        compiler,
+        runtime,
+        names,
+        "amd64",
+        sdk=sdk,
+    )
 
 
 @pytest.mark.parametrize("arch", IMAGES)
@@ -123,7 +136,7 @@ def test_a_matrix_without_servers_has_no_image_of_one(tmp_path: Path) -> None:
 
 def test_an_sdk_is_mounted_where_it_can_only_be_read_and_only_to_compile(matrix: Matrix) -> None:
     context = place_of(matrix, "qnx", Path("/licensed"))
-    for spec in (steps.compiler(context, ["cmake"]), steps.shell(context)):
+    for spec in (tasks.in_compiler(context, ["cmake"]), tasks.shell(context)):
         (mount,) = (its for its in spec.mounts if its.target == "/opt/qnx")
         assert (mount.source, mount.read_only) == (Path("/licensed"), True)
 

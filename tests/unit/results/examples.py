@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from envmatrix.results.records import End, Product, Record, Revision, Run
+from envmatrix.results.records import End, Record, Revision, Run
 from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+from envmatrix.sessions.products import Product
 
 CELL = "cuda13.0-debian12-x86_64"
 

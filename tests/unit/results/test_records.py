@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.results.examples import record, run
 
-from envmatrix.results.records import End, InvalidRecord, Part, Product, Record, line_of, record_of
+from envmatrix.results.records import End, InvalidRecord, Part, Record, line_of, record_of
 from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
+from envmatrix.sessions.products import Product
 
 
 def parts(its: Record) -> list[Part]:

@@ -19,8 +19,9 @@ from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.results import queries, tables
 from envmatrix.results.database import SCHEMA, Database, connect
 from envmatrix.results.queries import Flake
-from envmatrix.results.records import Product, Record
+from envmatrix.results.records import Record
 from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
+from envmatrix.sessions.products import Product
 
 ROOT = Path(__file__).parents[3]
 OTHER = "cuda12.4-debian12-x86_64"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from envmatrix.images.model import CompilerCache, images_of
 from envmatrix.matrix.library import Library, LibraryBuild, LibrarySource, LibraryTest
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
-from envmatrix.sessions.steps import BuildContext
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
+from envmatrix.sessions.context import BuildContext
 
 ROOT = Path(__file__).parents[3]
 SDIST = LibrarySource(sdist="lib", version="1.0")
@@ -30,6 +32,7 @@ def build_context(
     return BuildContext(
         cell=planned,
         library=library,
+        system=BUILD_SYSTEMS[library.build.system],
         root=Path("/repository"),
         source=Path("/tree"),
         caches=Path("/cache"),
@@ -39,4 +42,18 @@ def build_context(
         host_arch="amd64",
         cache=cache,
         requires={"amd64": Path("/wheels")},
+    )
+
+
+def context_in(root: Path, context: BuildContext | None = None) -> BuildContext:
+    """Return a context whose directories exist, below `root`."""
+    directories = {name: root / name for name in ("repository", "tree", "cache", "wheels")}
+    for directory in directories.values():
+        directory.mkdir(parents=True, exist_ok=True)
+    return replace(
+        context or build_context(),
+        root=directories["repository"],
+        source=directories["tree"],
+        caches=directories["cache"],
+        requires={"amd64": directories["wheels"]},
     )

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,14 +13,22 @@ from hypothesis import strategies as st
 from tests.unit.sessions.contexts import SDIST, build_context
 
 from envmatrix.images.model import CompilerCache
+from envmatrix.matrix.library import BuildSystem as SystemName
 from envmatrix.matrix.library import LibraryBuild, LibrarySource
-from envmatrix.sessions import buildsystems, steps
-from envmatrix.sessions.buildsystems import Command, commands
-from envmatrix.sessions.steps import jobs_for
+from envmatrix.matrix.library import TestFramework as FrameworkName
+from envmatrix.sessions import scripts, tasks
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
+from envmatrix.sessions.buildsystems.cmake import ONE_TRY, is_probe
+from envmatrix.sessions.context import BuildContext, Command, Variant, jobs_for
+from envmatrix.sessions.frameworks import FRAMEWORKS
+
+
+def commands(context: BuildContext, jobs: int = 7) -> Sequence[Command]:
+    return context.system.commands(replace(context, jobs=jobs))
 
 
 def words(build: LibraryBuild, **others: object) -> list[str]:
-    found = commands(build_context(build, **others), 7)  # type: ignore[arg-type]
+    found = commands(build_context(build, **others))  # type: ignore[arg-type]
     return [f"{its.step}: {' '.join(its.argv)} in {its.directory}" for its in found]
 
 
@@ -30,7 +40,7 @@ def test_cmake_takes_a_preset_or_ninja_and_a_release() -> None:
 
 
 def test_cmake_builds_targets_with_so_many_jobs() -> None:
-    (_, compiled) = commands(build_context(LibraryBuild(targets=("a", "b"))), 7)
+    (_, compiled) = commands(build_context(LibraryBuild(targets=("a", "b"))))
     assert list(compiled.argv[-4:]) == ["7", "--target", "a", "b"]
 
 
@@ -51,10 +61,10 @@ def test_a_download_is_tried_once(tmp_path: Path, generator: str) -> None:
     build = tmp_path / "a build"
     subprocess.run(["cmake", "-G", generator, "-S", tmp_path, "-B", build], check=True)
 
-    (_, compiled) = commands(build_context(LibraryBuild()), 1)
-    assert buildsystems.ONE_TRY in compiled.argv[2]
+    (_, compiled) = commands(build_context(LibraryBuild()))
+    assert ONE_TRY in compiled.argv[2]
     for _ in range(2):
-        subprocess.run(["sh", "-euc", buildsystems.ONE_TRY], cwd=build, check=True)
+        subprocess.run(["sh", "-euc", ONE_TRY], cwd=build, check=True)
     done = subprocess.run(
         ["cmake", "--build", build], capture_output=True, text=True, timeout=60, check=False
     )
@@ -72,7 +82,7 @@ def test_no_other_file_is_changed_for_a_download(tmp_path: Path) -> None:
         (tmp_path / name).write_text(said)
     (tmp_path / "e-stamp/download-link.cmake").symlink_to("../outside")
 
-    subprocess.run(["sh", "-euc", buildsystems.ONE_TRY], cwd=tmp_path, check=True)
+    subprocess.run(["sh", "-euc", ONE_TRY], cwd=tmp_path, check=True)
 
     assert "0" in (tmp_path / "sub/e-stamp/download-e.cmake").read_text()
     assert all((tmp_path / name).read_text() == said for name in others)
@@ -103,18 +113,18 @@ def test_a_source_of_its_own_is_built_in_a_directory_of_it() -> None:
 
 
 def test_a_python_package_becomes_a_wheel_of_what_is_locked() -> None:
-    (found,) = commands(build_context(LibraryBuild("python", options=("a=b",))), 7)
+    (found,) = commands(build_context(LibraryBuild("python", options=("a=b",))))
     assert "--no-isolation" in found.argv
     assert "--config-setting=a=b" in found.argv
     assert found.environment["MAX_JOBS"] == "7"
-    spec = steps.compiler(build_context(), found.argv)
+    spec = tasks.in_compiler(build_context(), found.argv)
     assert spec.environment["PYTHONPATH"] == "/requires"
 
 
 def test_a_wheel_has_no_time_and_no_name_of_chance_unless_the_library_says_so() -> None:
     own = {"SOURCE_DATE_EPOCH": "1700000000"}
-    (usual,) = commands(build_context(LibraryBuild("python")), 7)
-    (said,) = commands(build_context(LibraryBuild("python", environment=own)), 7)
+    (usual,) = commands(build_context(LibraryBuild("python")))
+    (said,) = commands(build_context(LibraryBuild("python", environment=own)))
     assert usual.environment["SOURCE_DATE_EPOCH"] == "315532800"
     assert usual.environment["SKBUILD_BUILD_DIR"] == "/build/skbuild"
     assert "SOURCE_DATE_EPOCH" not in said.environment
@@ -122,7 +132,7 @@ def test_a_wheel_has_no_time_and_no_name_of_chance_unless_the_library_says_so() 
 
 def test_a_wheel_has_the_platform_that_it_is_crossed_to() -> None:
     native, crossed = (
-        commands(build_context(LibraryBuild("python"), cell=f"cuda13.5-debian12-{arch}"), 7)[
+        commands(build_context(LibraryBuild("python"), cell=f"cuda13.5-debian12-{arch}"))[
             0
         ].environment
         for arch in ("x86_64", "aarch64")
@@ -137,7 +147,7 @@ def test_bazel_keeps_everything_in_the_build_directory() -> None:
 
 
 def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> None:
-    spec = steps.compiler(build_context(), ["true"])
+    spec = tasks.in_compiler(build_context(), ["true"])
     read_only = {mount.target: mount.read_only for mount in spec.mounts}
     assert read_only == {"/src": True, "/build": False, "/requires": True} | {
         "/ccache": False,
@@ -163,7 +173,7 @@ def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
 
 @pytest.mark.parametrize("name", ["ccache", "sccache"])
 def test_compilers_are_called_through_the_launcher(name: str) -> None:
-    spec = steps.compiler(build_context(cache=CompilerCache(name, "0123")), ["true"])
+    spec = tasks.in_compiler(build_context(cache=CompilerCache(name, "0123")), ["true"])
     (mount,) = (mount for mount in spec.mounts if mount.target == "/opt/envmatrix")
     launcher = spec.environment["CMAKE_CUDA_COMPILER_LAUNCHER"]
     assert isinstance(mount.source, Path)
@@ -171,18 +181,18 @@ def test_compilers_are_called_through_the_launcher(name: str) -> None:
     assert spec.environment["ENVMATRIX_COMPILER_CACHE"] == name
     assert spec.environment["ENVMATRIX_TOOLCHAIN"] == "0123"
     only_c = CompilerCache(name, "0123", ("C",))
-    found = steps.compiler(build_context(cache=only_c), ["true"]).environment
+    found = tasks.in_compiler(build_context(cache=only_c), ["true"]).environment
     assert "CMAKE_CUDA_COMPILER_LAUNCHER" not in found
 
 
 def test_without_a_compiler_cache_there_is_no_launcher() -> None:
-    spec = steps.compiler(build_context(cache=None), ["true"])
+    spec = tasks.in_compiler(build_context(cache=None), ["true"])
     assert not any("LAUNCHER" in name for name in spec.environment)
     assert "/opt/envmatrix" not in {mount.target for mount in spec.mounts}
 
 
 def test_no_variable_of_a_build_configures_ccache() -> None:
-    found = steps.compiler(build_context(), ["true"]).environment
+    found = tasks.in_compiler(build_context(), ["true"]).environment
     assert not [name for name in found if "CCACHE_" in name.replace("COMPILER_CACHE", "")]
 
 
@@ -198,9 +208,9 @@ def test_no_variable_of_a_build_configures_ccache() -> None:
 def test_flags_for_nvcc_are_combined(own: dict[str, str], expected: str) -> None:
     for of in (
         build_context(LibraryBuild(environment=own)),
-        replace(build_context(), variant=steps.Variant("sanitized", own)),
+        replace(build_context(), variant=Variant("sanitized", own)),
     ):
-        found = steps.compiler(of, ["true"]).environment
+        found = tasks.in_compiler(of, ["true"]).environment
         assert found["NVCC_APPEND_FLAGS"] == expected
         assert found.items() >= {**own, "NVCC_APPEND_FLAGS": expected}.items()
 
@@ -208,7 +218,7 @@ def test_flags_for_nvcc_are_combined(own: dict[str, str], expected: str) -> None
 def test_an_old_nvcc_keeps_its_own_flags_alone() -> None:
     old = build_context(LibraryBuild(environment={"NVCC_APPEND_FLAGS": "-DA"}))
     cell = replace(old.cell, cuda="11.1")
-    found = steps.compiler(replace(old, cell=cell), ["true"]).environment
+    found = tasks.in_compiler(replace(old, cell=cell), ["true"]).environment
     assert found["NVCC_APPEND_FLAGS"] == "-DA"
 
 
@@ -231,7 +241,7 @@ def test_jobs_fit_into_memory_and_there_is_always_one(
 def test_a_script_does_the_same_however_long_it_is(text: str) -> None:
     short = subprocess.run(["sh", "-euc", text], capture_output=True, check=False)
     for padding in (0, 200_000):
-        command = buildsystems.shell_command(f"{'# é' + 'x' * padding}\n{text}")
+        command = scripts.shell_arguments(f"{'# é' + 'x' * padding}\n{text}")
         assert max(len(word.encode()) for word in command) < 131_072
         long = subprocess.run(command, capture_output=True, check=False)
         assert (long.returncode, long.stdout) == (short.returncode, short.stdout)
@@ -245,14 +255,35 @@ def test_commands_are_one_script_and_each_step_has_a_stream_of_its_own() -> None
         Command("compile", ["false"], "/"),
         Command("compile", ["echo", "never"], "/"),
     ]
-    text = buildsystems.script(found).replace("cd /build", "cd /")
+    text = scripts.join_commands(found).replace("cd /build", "cd /")
     done = subprocess.run(["sh", "-euc", text], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("a b|$x|", "\nit's\n")
     assert done.returncode == 1
     done = subprocess.run(
-        ["sh", "-euc", buildsystems.script([Command("configure", ["false"], "/"), *found])],
+        ["sh", "-euc", scripts.join_commands([Command("configure", ["false"], "/"), *found])],
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "is_own"),
+    [
+        ("CMakeFiles/3.25.1/CompilerIdCUDA/tmp/a_dlink.o", True),
+        ("sub/build/CMakeFiles/4.0.2/CompilerIdCXX/a.out", True),
+        ("CMakeFiles/CMakeScratch/TryCompile-x/a.o", True),
+        ("CMakeFiles/a.dir/a.cu.o", False),
+        ("CMakeFiles/3.25.1/a.dir/a.cu.o", False),
+        ("CMakeFiles/3d.dir/a.cu.o", False),
+        ("NoCMakeFiles/CMakeScratch/a.o", False),
+    ],
+)
+def test_what_cmake_compiles_for_itself_is_known_by_its_place(path: str, *, is_own: bool) -> None:
+    assert is_probe(path) == is_own
+
+
+def test_every_system_and_framework_of_matrix_yaml_is_registered() -> None:
+    assert set(get_args(SystemName)) == set(BUILD_SYSTEMS)
+    assert set(get_args(FrameworkName)) == {*FRAMEWORKS, "none"}

@@ -3,21 +3,17 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
 
 import pytest
+from tests.fakes import FakeExecutor
 from tests.unit.sessions.contexts import build_context
 
 from envmatrix.commands.run import _warn_of_architectures
 from envmatrix.console import Console
-from envmatrix.sessions.execution import Execution
-from envmatrix.sessions.fatbins import DeviceCode, device_code, difference, is_probe
-from envmatrix.sessions.outcomes import Artifact
+from envmatrix.sessions.fatbins import DeviceCode, device_code, difference
+from envmatrix.sessions.products import Product
 from envmatrix.sessions.runner import Runner
-
-if TYPE_CHECKING:
-    import docker
 
 PTX, SASS = 1, 2
 
@@ -91,21 +87,6 @@ def test_what_is_other_than_asked_for_is_told(
     assert difference(found, ["75", "90a"]) == words
 
 
-@pytest.mark.parametrize(
-    ("path", "is_own"),
-    [
-        ("CMakeFiles/3.25.1/CompilerIdCUDA/tmp/a_dlink.o", True),
-        ("sub/build/CMakeFiles/4.0.2/CompilerIdCXX/a.out", True),
-        ("CMakeFiles/CMakeScratch/TryCompile-x/a.o", True),
-        ("CMakeFiles/a.dir/a.cu.o", False),
-        ("CMakeFiles/3.25.1/a.dir/a.cu.o", False),
-        ("NoCMakeFiles/CMakeScratch/a.o", False),
-    ],
-)
-def test_what_cmake_compiles_for_itself_is_known_by_its_place(path: str, *, is_own: bool) -> None:
-    assert is_probe(PurePosixPath(path)) == is_own
-
-
 def test_what_cmake_compiles_for_itself_is_not_compared_with_sm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,11 +96,9 @@ def test_what_cmake_compiles_for_itself_is_not_compared_with_sm(
         file = here.directory / here.build.name / name
         file.parent.mkdir(parents=True)
         file.write_bytes(container(image(SASS, 52)))
-        found.append(Artifact(PurePosixPath(name), "x86_64", file.stat().st_size))
+        found.append(Product(name, "x86_64", file.stat().st_size))
 
-    _warn_of_architectures(
-        found, Execution(Runner(cast("docker.DockerClient", None), here, Console()), 1)
-    )
+    _warn_of_architectures(found, Runner(FakeExecutor(), here, Console()))
 
     said = capsys.readouterr().err
     assert "a.cu.o` has other GPU code" in said

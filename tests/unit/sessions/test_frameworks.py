@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from tests.unit.sessions.contexts import build_context
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.library import LibraryBuild
-from envmatrix.sessions.batches import Batch, listed_names
 from envmatrix.sessions.frameworks import FRAMEWORKS
+from envmatrix.sessions.frameworks.base import Batch, Invocation, listed_names
 from envmatrix.sessions.junit import Case
 
 CONTEXT = build_context(LibraryBuild())
@@ -28,8 +29,17 @@ def listed(framework: str, text: str, program: str = "/build/tests/a_test") -> t
     )
 
 
+def running(
+    framework: str,
+    run: Sequence[str] = (),
+    wanted: Sequence[str] | None = None,
+    arguments: Sequence[str] = (),
+) -> Sequence[Batch]:
+    return FRAMEWORKS[framework].running(Invocation(CONTEXT, run, wanted, arguments))
+
+
 def argv(framework: str, wanted: list[str] | None, *programs: str) -> list[list[str]]:
-    batches = FRAMEWORKS[framework].running(CONTEXT, programs, wanted, ["--more"])
+    batches = running(framework, programs, wanted, ["--more"])
     return [list(batch.argv) for batch in batches]
 
 
@@ -54,7 +64,7 @@ def test_googletest_tests_go_by_program_suite_and_name() -> None:
         "a_test:Sizes/Gemm.Multiplies/0",
     )
     batch = Batch(["/build/tests/a_test"], "r", label="a_test")
-    told = FRAMEWORKS["googletest"].name(batch, case("Scales", "Axpy"), "r")
+    told = FRAMEWORKS["googletest"].name_of(batch, case("Scales", "Axpy"), "r")
     assert told == "a_test:Axpy.Scales"
 
 
@@ -71,7 +81,7 @@ def test_catch2_tests_go_without_their_sections() -> None:
         "a_test:vectors add",
         "a_test:matrix, dense",
     )
-    name = FRAMEWORKS["catch2"].name
+    name = FRAMEWORKS["catch2"].name_of
     batch = Batch(["/build/a_test"], "r", label="a_test")
     assert name(batch, case("vectors add/of zeros", "a_test.global"), "r") == "a_test:vectors add"
 
@@ -105,7 +115,7 @@ def catch2_listing(directory: Path, program: str) -> subprocess.CompletedProcess
     file = directory / "a_test"
     file.write_text(program)
     file.chmod(0o755)
-    (batch,) = FRAMEWORKS["catch2"].listing(CONTEXT, [str(file)])
+    (batch,) = FRAMEWORKS["catch2"].listing(Invocation(CONTEXT, [str(file)]))
     return subprocess.run(batch.argv, capture_output=True, text=True, check=False)
 
 
@@ -177,7 +187,7 @@ def test_pytest_tests_go_by_their_node_ids() -> None:
     shown = "tests/test_a.py::TestB::test_c[1]\ntests/test_a.py::test_d\n\n2 tests collected\n"
     ids = listed("pytest", shown)
     assert ids == ("tests/test_a.py::TestB::test_c[1]", "tests/test_a.py::test_d")
-    name = FRAMEWORKS["pytest"].name
+    name = FRAMEWORKS["pytest"].name_of
     batch = Batch(["python3"], "r")
     found = case("test_c[1]", "tests.test_a.TestB", "tests/test_a.py")
     assert name(batch, found, "r") == ids[0]
@@ -194,19 +204,18 @@ def test_pytest_does_not_import_from_where_it_is_started() -> None:
 
 
 def test_each_command_is_a_test() -> None:
-    framework = FRAMEWORKS["commands"]
-    batches = framework.running(CONTEXT, ["a --b", "c"], ["c"], [])
+    batches = running("commands", ["a --b", "c"], ["c"], [])
     assert [(batch.program, batch.argv[-1]) for batch in batches] == [("c", "c")]
-    (every, _) = framework.running(CONTEXT, ["a --b", "c"], None, ["x y"])
+    (every, _) = running("commands", ["a --b", "c"], None, ["x y"])
     assert every.argv[-1] == "a --b 'x y'"
 
 
 def test_bazel_tests_go_by_their_labels() -> None:
     assert listed("bazel", "//a:b\n//c/d:e\nLoading: 0 packages\n") == ("//a:b", "//c/d:e")
-    name = FRAMEWORKS["bazel"].name
+    name = FRAMEWORKS["bazel"].name_of
     assert name(Batch(["bazel"], "r"), case("c/d/e"), "c/d/e/test.xml") == "//c/d:e"
     assert name(Batch(["bazel"], "r"), case("Suite.x"), "a/b/test.xml") == "//a:b Suite.x"
-    (batch,) = FRAMEWORKS["bazel"].running(CONTEXT, [], ["//a:b"], [])
+    (batch,) = running("bazel", [], ["//a:b"], [])
     assert batch.needs_compiler
     assert batch.argv[-1] == "//a:b"
 
@@ -228,7 +237,7 @@ LONGEST_ARGUMENT = 128 << 10
 def test_names_that_are_too_many_for_one_command_line_are_all_in_several(framework: str) -> None:
     prefix = {"bazel": "//", "catch2": "a:", "googletest": "a:"}.get(framework, "")
     wanted = [f"{prefix}{name}" for name in MANY]
-    batches = FRAMEWORKS[framework].running(CONTEXT, ["/build/a"], wanted, ["--more"])
+    batches = running(framework, ["/build/a"], wanted, ["--more"])
     assert len(batches) > 1
     assert [name for batch in batches for name in batch.tests] == wanted
     for batch in batches:
@@ -256,14 +265,14 @@ def test_no_expression_is_too_big_for_cmake(wanted: list[str]) -> None:
 def test_programs_of_one_base_name_are_told_apart_by_their_paths() -> None:
     programs = ["/build/a/t", "/build/b/t", "/build/b/u"]
     for framework, listing in (("googletest", "S.\n  a\n"), ("catch2", "S.a\n")):
-        batches = FRAMEWORKS[framework].listing(CONTEXT, programs)
+        batches = FRAMEWORKS[framework].listing(Invocation(CONTEXT, programs))
         told = [listed_names(FRAMEWORKS[framework], batch, listing) for batch in batches]
         assert told == [("a/t:S.a",), ("b/t:S.a",), ("u:S.a",)]
     runs = argv("googletest", ["b/t:S.a", "u:S.a"], *programs)
     assert [run[0] for run in runs] == ["/build/b/t", "/build/b/u"]
-    every = FRAMEWORKS["googletest"].running(CONTEXT, programs, None, [])
+    every = running("googletest", programs, None, [])
     assert len({batch.report for batch in every}) == 3
-    assert FRAMEWORKS["googletest"].name(every[0], case("a", "S"), "r") == "a/t:S.a"
+    assert FRAMEWORKS["googletest"].name_of(every[0], case("a", "S"), "r") == "a/t:S.a"
 
 
 def test_a_program_itself_is_wanted_with_all_its_tests() -> None:
@@ -320,8 +329,8 @@ def test_some_options_leave_out_tests(framework: str, option: str, *, narrows: b
 
 
 def test_bazel_runs_the_target_of_a_case_and_tells_parts_of_one_as_one() -> None:
-    (batch,) = FRAMEWORKS["bazel"].running(CONTEXT, [], ["//a:b S.x", "//a:b S.y"], [])
+    (batch,) = running("bazel", [], ["//a:b S.x", "//a:b S.y"], [])
     assert batch.argv[-1] == "//a:b"
     assert batch.argv.count("//a:b") == 1
-    name = FRAMEWORKS["bazel"].name(batch, case("S.x"), "a/b/shard_1_of_2/test.xml")
+    name = FRAMEWORKS["bazel"].name_of(batch, case("S.x"), "a/b/shard_1_of_2/test.xml")
     assert name == "//a:b S.x"

@@ -6,18 +6,21 @@ from __future__ import annotations
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import pytest
-from tests.unit.sessions.contexts import build_context
+from tests.fakes import FakeExecutor, Program, build_directory
+from tests.unit.sessions.contexts import build_context, context_in
 
 from envmatrix.console import Console
+from envmatrix.engine.tasks import OnOutput, Task, TaskResult
+from envmatrix.errors import SKIPPED, EngineError
 from envmatrix.images.model import images_of
+from envmatrix.sessions import tasks
+from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failures import StepFailed, step_hint
+from envmatrix.sessions.outcomes import Step
 from envmatrix.sessions.runner import Runner, clear_privileges
-from envmatrix.sessions.steps import BuildContext
-
-if TYPE_CHECKING:
-    import docker
 
 
 @pytest.fixture
@@ -80,5 +83,139 @@ def test_a_failure_names_the_shell_of_its_library_in_its_container(
     here = build_context(cell=cell)
     compiler, *_ = images_of(here.cell, "amd64", emulate=emulate)
     here = replace(here, compiler=compiler)
-    hint = Runner(cast("docker.DockerClient", None), here, Console()).hint("compile")
+    hint = step_hint(here, "compile")
     assert f"`envmatrix run shell {cell} --library lib{option}`" in hint
+
+
+def runner_of(root: Path, program: Program, **more: Any) -> Runner:
+    return Runner(FakeExecutor(program), context_in(root), Console(-1), **more)
+
+
+def printing(*chunks: tuple[int, str], status: int = 0) -> Program:
+    """Return a program that prints chunks, each to a stream, and ends with a status."""
+
+    def program(_task: Task, on_output: OnOutput) -> TaskResult:
+        for stream, text in chunks:
+            on_output(stream, text.encode())
+        return TaskResult(status)
+
+    return program
+
+
+def task_of(runner: Runner) -> Task:
+    return tasks.in_compiler(runner.context, ["true"])
+
+
+def test_each_of_two_steps_has_its_own_log_status_and_last_lines(tmp_path: Path) -> None:
+    steps: list[Step] = []
+    program = printing((0, "-- found nvcc\n"), (1, "\n[1/2] a.o\n"), (0, "late\n"), status=2)
+    runner = runner_of(tmp_path, program, on_step=steps.append)
+    completed = runner.run(task_of(runner), "configure", "compile")
+    assert (completed.step, completed.status, completed.lines) == ("compile", 2, ("[1/2] a.o",))
+    assert [(step.name, step.status) for step in steps] == [("configure", 0), ("compile", 2)]
+    assert runner.context.log("configure").read_text() == "-- found nvcc\nlate\n"
+    assert runner.context.log("compile").read_text() == "[1/2] a.o\n"
+
+
+def test_an_engine_that_fails_is_tried_once_more(tmp_path: Path) -> None:
+    attempts: list[int] = []
+
+    def program(_task: Task, _on_output: OnOutput) -> TaskResult:
+        attempts.append(1)
+        if len(attempts) < 2:
+            raise EngineError("it went away")
+        return TaskResult(0)
+
+    runner = runner_of(tmp_path, program)
+    assert runner.run(task_of(runner), "compile").status == 0
+    context = replace(runner.context, source=tmp_path / "missing")
+    with pytest.raises(EngineError, match="bind source path does not exist"):
+        runner.run(tasks.in_compiler(context, ["true"]), "compile")
+    assert len(attempts) == 2
+
+
+RETRIES = "-- Retry after 5 seconds (attempt #2) ...\n"
+
+
+def test_a_step_that_waits_for_a_network_is_ended(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, printing((0, RETRIES), (0, "never\n")))
+    with pytest.raises(StepFailed, match="was ended: it asks for a network") as error:
+        runner.run(task_of(runner), "configure")
+    assert error.value.details == (RETRIES.strip(),)
+    # What tests print is theirs.
+    assert runner.run(task_of(runner), "test").status == 0
+
+
+@pytest.mark.parametrize(
+    ("result", "message", "cause"),
+    [
+        (TaskResult(124, stopped="timeout"), "went on for more than 14400 s", "product"),
+        (TaskResult(137, stopped="disk"), "filled the disk", "environment"),
+        (TaskResult(137, stopped="output"), "printed more than a result has", "product"),
+        (TaskResult(137, out_of_memory=True), "more than the 1024 MB", "environment"),
+        (TaskResult(3), "failed with exit code 3", "product"),
+        (TaskResult(139), r"failed with exit code 139 \(SIGSEGV\)", "product"),
+    ],
+)
+def test_a_failure_says_how_the_program_ended_and_whose_it_is(
+    tmp_path: Path, result: TaskResult, message: str, cause: str
+) -> None:
+    runner = runner_of(tmp_path, lambda _task, _on_output: result)
+    runner = replace(runner, context=replace(runner.context, memory=1 << 30))
+    with pytest.raises(StepFailed, match=f"^compile of `lib` in `.*` .*{message}") as error:
+        runner.check(runner.run(task_of(runner), "compile"))
+    assert error.value.cause == cause
+    assert error.value.exit_code == result.status
+
+
+def test_a_failure_is_never_taken_for_a_test_that_was_skipped(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, lambda _task, _on_output: TaskResult(SKIPPED))
+    failure = runner.failure(runner.run(task_of(runner), "compile"))
+    assert failure.exit_code == 1
+
+
+def test_what_filled_the_disk_is_removed(tmp_path: Path) -> None:
+    def program(task: Task, _on_output: OnOutput) -> TaskResult:
+        with build_directory(task).opened() as build:
+            build.write("huge", b"x")
+        return TaskResult(137, stopped="disk")
+
+    runner = runner_of(tmp_path, program)
+    runner.failure(runner.run(task_of(runner), "compile"))
+    with runner.context.build.opened() as build:
+        assert build.is_empty
+
+
+@pytest.mark.parametrize(
+    ("printed", "hint"),
+    [
+        ("a.cpp:1:10: fatal error: cublas.h: No such file or directory", "`components: [cublas]`"),
+        ("CMake Error: third/party has no CMakeLists.txt", "git submodule update"),
+        ("third/party-2 failed", "the log is "),
+    ],
+    ids=["component", "submodule", "neither"],
+)
+def test_a_failure_names_what_is_missing(tmp_path: Path, printed: str, hint: str) -> None:
+    runner = runner_of(
+        tmp_path,
+        printing((0, printed), status=1),
+        component_of={"cublas.h": "cublas"}.get,
+        absent_submodules=lambda: ["third/party"],
+    )
+    failure = runner.failure(runner.run(task_of(runner), "compile"))
+    assert (failure.hint or "").startswith(("add it", "check it out", "the log is"))
+    assert hint in (failure.hint or "")
+
+
+def test_containers_leave_no_privileges(tmp_path: Path) -> None:
+    def program(task: Task, _on_output: OnOutput) -> TaskResult:
+        file = Path(str(build_directory(task))) / "program"
+        file.touch()
+        file.chmod(0o6755)
+        return TaskResult(0)
+
+    runner = runner_of(tmp_path, program)
+    runner.run(task_of(runner), "compile")
+    runner.clear_privileges()
+    file = Path(str(runner.context.build)) / "program"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o755

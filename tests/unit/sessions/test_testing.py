@@ -6,69 +6,67 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import pytest
-from tests.unit.sessions.contexts import build_context
+from tests.fakes import FakeExecutor, Program, build_directory
+from tests.unit.sessions.contexts import build_context, context_in
 
 from envmatrix.console import Console
-from envmatrix.engine.containers import ContainerResult, ContainerSpec
+from envmatrix.engine.tasks import Gpus, OnOutput, Task, TaskResult
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.library import LibraryTest
-from envmatrix.sessions.runner import Output, Runner, StepFailed
+from envmatrix.sessions.failures import StepFailed
+from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.testing import Testing, TestRequest, TestRun
 
-if TYPE_CHECKING:
-    import docker
-
-EMPTY = ContainerResult(0, '{"tests": []}')
+EMPTY = TaskResult(0, '{"tests": []}')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfCTest(Runner):
+@dataclass
+class OfCTest:
     """Lists what it is given, and reports the next of `reports`, no test where there is none.
     With `obeys` the tests that are wanted as well; `first` is what the first ends with."""
 
-    listed: ContainerResult
+    listed: TaskResult
     printed: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
     obeys: bool = False
     first: int = 0
     commands: list[Sequence[str]] = field(default_factory=list)
 
-    def output(
-        self, step: str, spec: ContainerSpec, timeout: float | None, *, then: str | None = None
-    ) -> Output:
-        if step == "list":
-            return Output(self.listed, self.printed, step)
-        with self.context.build.opened() as build:
-            report = dict(enumerate(self.reports)).get(len(self.commands), "")
-            report += "".join(map(case, wanted(spec.command))) if self.obeys else ""
+    def __call__(self, task: Task, on_output: OnOutput) -> TaskResult:
+        if "--show-only=json-v1" in task.command:
+            for line in self.printed:
+                on_output(1, f"{line}\n".encode())
+            return self.listed
+        report = dict(enumerate(self.reports)).get(len(self.commands), "")
+        report += "".join(map(case, wanted(task.command))) if self.obeys else ""
+        with build_directory(task).opened() as build:
             build.write("reports/ctest.xml", f"<testsuite>{report}</testsuite>".encode())
-        self.commands.append(spec.command)
-        return Output(
-            ContainerResult(8 if "fail" in report else 0 if self.commands[1:] else self.first),
-            (),
-            step,
-        )
+        self.commands.append(task.command)
+        return TaskResult(8 if "fail" in report else 0 if self.commands[1:] else self.first)
+
+
+def with_program(root: Path, program: Program, test: LibraryTest) -> Testing:
+    context = context_in(root, build_context(test=test))
+    return Testing(Runner(FakeExecutor(program), context, Console()), test, None)
 
 
 def ctest_in(
     root: Path,
-    listed: ContainerResult,
+    listed: TaskResult,
     printed: tuple[str, ...] = (),
     reports: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
 ) -> Testing:
-    ours = replace(build_context(test=LibraryTest("ctest")), root=root)
-    client = cast("docker.DockerClient", None)
-    runner = OfCTest(client, ours, Console(), listed=listed, printed=printed, reports=reports)
-    return Testing(runner, LibraryTest("ctest", options=options), ())
+    return with_program(
+        root, OfCTest(listed, printed, reports), LibraryTest("ctest", options=options)
+    )
 
 
-def listing(*names: str) -> ContainerResult:
-    return ContainerResult(0, json.dumps({"tests": [{"name": name} for name in names]}))
+def listing(*names: str) -> TaskResult:
+    return TaskResult(0, json.dumps({"tests": [{"name": name} for name in names]}))
 
 
 def case(name: str, status: str = "run", printed: str = "") -> str:
@@ -105,7 +103,7 @@ def test_no_shard_of_a_library_without_tests_passes(tmp_path: Path, index: int) 
 
 
 def test_a_shard_passes_where_all_tests_are_in_others(tmp_path: Path) -> None:
-    tests = ctest_in(tmp_path, ContainerResult(0, '{"tests": [{"name": "a"}]}'))
+    tests = ctest_in(tmp_path, TaskResult(0, '{"tests": [{"name": "a"}]}'))
     run = tests.run(TestRequest(shard=Shard(2, 2)))
     assert (run.outcomes, run.failure) == ((), None)
 
@@ -117,7 +115,7 @@ def test_a_change_that_reaches_no_test_passes(tmp_path: Path) -> None:
 
 def test_a_program_that_cannot_list_its_tests_is_an_error(tmp_path: Path) -> None:
     printed = ("a_test: error while loading shared libraries: libx.so: cannot open it",)
-    tests = ctest_in(tmp_path, ContainerResult(127), printed)
+    tests = ctest_in(tmp_path, TaskResult(127), printed)
     with pytest.raises(StepFailed, match=r"list of `lib` in .* failed with exit code 127") as error:
         tests.run(TestRequest(shard=Shard(1, 2)))
     assert error.value.details == printed
@@ -169,19 +167,19 @@ def test_a_shard_of_many_tests_runs_them_all(tmp_path: Path) -> None:
     """In several programs, which may all run what a fixture needs."""
     names = [f"some.fairly_long_test_name_of_a_suite_number_{number:04}" for number in range(500)]
     fixture = case("fixture"), case("fixture", "fail"), case("fixture")
-    tests = ctest_in(tmp_path, listing(*names), reports=fixture)
-    runner = replace(cast("OfCTest", tests.runner), obeys=True)
-    run = replace(tests, runner=runner).run(TestRequest(shard=Shard(1, 1)))
-    assert len(runner.commands) == 2
+    ctest = OfCTest(listing(*names), reports=fixture, obeys=True)
+    run = with_program(tmp_path, ctest, LibraryTest("ctest")).run(TestRequest(shard=Shard(1, 1)))
+    assert len(ctest.commands) == 2
     assert states(run) == {**dict.fromkeys(names, "passed"), "fixture": "failed"}
 
 
 def test_a_bad_ending_outlasts_tests_that_pass_when_tried_again(tmp_path: Path) -> None:
     """Of a program all of whose tests passed, beside one that had a flaky test."""
     names = [f"some.fairly_long_test_name_of_a_suite_number_{number:04}" for number in range(500)]
-    tests = ctest_in(tmp_path, listing(*names), reports=("", case(names[-1], "fail")))
-    runner = replace(cast("OfCTest", tests.runner), obeys=True, first=3)
-    run = replace(tests, runner=runner).run(TestRequest(shard=Shard(1, 1), retries=1))
+    reports = ("", case(names[-1], "fail"))
+    ctest = OfCTest(listing(*names), reports=reports, obeys=True, first=3)
+    tests = with_program(tmp_path, ctest, LibraryTest("ctest"))
+    run = tests.run(TestRequest(shard=Shard(1, 1), retries=1))
     assert states(run) == {**dict.fromkeys(names, "passed"), names[-1]: "flaky"}
     assert run.failure is not None
     assert run.failure.exit_code == 3
@@ -231,18 +229,6 @@ def test_no_test_that_lacks_the_driver_hides_one_that_failed(
     assert (run.failure is None) == (state == "skipped")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfOne(Runner):
-    """Runs programs that end so, and write no report."""
-
-    ended: Output
-
-    def output(
-        self, step: str, spec: ContainerSpec, timeout: float | None, *, then: str | None = None
-    ) -> Output:
-        return replace(self.ended, step=step)
-
-
 @pytest.mark.parametrize(
     ("status", "lines", "state"),
     [
@@ -255,8 +241,39 @@ class OfOne(Runner):
 def test_a_command_is_told_by_its_exit_code(
     tmp_path: Path, status: int, lines: tuple[str, ...], state: str
 ) -> None:
-    ours = replace(build_context(test=LibraryTest("ctest")), root=tmp_path)
-    client = cast("docker.DockerClient", None)
-    runner = OfOne(client, ours, Console(), ended=Output(ContainerResult(status), lines, "test"))
-    run = Testing(runner, LibraryTest("commands", run=("a",)), ()).run(TestRequest())
+    def program(_task: Task, on_output: OnOutput) -> TaskResult:
+        on_output(0, "\n".join(lines).encode())
+        return TaskResult(status)
+
+    run = with_program(tmp_path, program, LibraryTest("commands", run=("a",))).run(TestRequest())
     assert states(run) == {"a": state}
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (TaskResult(124, stopped="timeout"), "test of `lib` in `.*` went on for more than 60 s"),
+        (TaskResult(137, out_of_memory=True), "took more than the memory"),
+    ],
+)
+def test_tests_that_are_killed_at_a_limit_are_one_error(
+    tmp_path: Path, result: TaskResult, message: str
+) -> None:
+    tests = with_program(
+        tmp_path, lambda _task, _on_output: result, LibraryTest("ctest", timeout=60)
+    )
+    run = tests.run(TestRequest())
+    assert states(run) == {"ctest": "errored"}
+    with pytest.raises(StepFailed, match=message):
+        raise run.failure or AssertionError
+
+
+def test_tests_have_the_gpus_the_time_and_the_wheels_that_they_need(tmp_path: Path) -> None:
+    test = LibraryTest("pytest", timeout=60)
+    tests = with_program(tmp_path, lambda _task, _on_output: TaskResult(0), test)
+    replace(tests, gpus=Gpus("nvidia.com/gpu=0")).run(TestRequest())
+    assert isinstance(tests.runner.executor, FakeExecutor)
+    (task,) = tests.runner.executor.tasks
+    assert (task.gpus, task.limits.seconds) == (Gpus("nvidia.com/gpu=0"), 60)
+    assert task.environment["PYTHONPATH"] == "/build/site:/requires"
+    assert task.directory == "/src"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.files import text_of, write_whole
+from envmatrix.sessions.analysis.findings import Finding
 
 DIRECTORY = "baselines"
 
@@ -22,6 +23,18 @@ class Baseline:
     findings: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     licences: tuple[str, ...] | None = None
+
+    def updated(self, findings: Iterable[Finding], others: Baseline) -> Baseline:
+        """Return the baseline that accepts findings, and the sizes and licences of `others`."""
+        identities = {finding.identity for finding in findings}
+        return Baseline(
+            tuple(sorted({*self.findings, *identities})),
+            {**self.sizes, **others.sizes},
+            self.licences if others.licences is None else others.licences,
+        )
+
+
+NOTHING = Baseline()
 
 
 def file_of(root: Path, library: str) -> Path:

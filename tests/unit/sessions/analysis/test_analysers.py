@@ -5,8 +5,15 @@ import json
 import pytest
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.sessions.analysis import analysers
+from envmatrix.sessions.analysis.analysers.abi import parse_abidiff
+from envmatrix.sessions.analysis.analysers.clang_tidy import parse_clang_tidy
+from envmatrix.sessions.analysis.analysers.coverage import tracefile
+from envmatrix.sessions.analysis.analysers.cppcheck import parse_cppcheck
+from envmatrix.sessions.analysis.analysers.licences import licences_by_package, new_licences
+from envmatrix.sessions.analysis.analysers.sanitizers import parse_sanitizer
+from envmatrix.sessions.analysis.analysers.size import grown_files
 from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.analysis.sarif import sarif
 
 # As clang-tidy 14 prints it through run-clang-tidy, colours and all.
 TIDY = """\
@@ -40,7 +47,7 @@ TSAN = "SUMMARY: ThreadSanitizer: data race /src/a.cpp:12 in worker()"
 
 def test_clang_tidy_tells_of_the_librarys_own_files() -> None:
     found = [(its.file, its.line, its.rule, its.level) for its in
-             analysers.of_clang_tidy(TIDY.splitlines())]  # fmt: skip
+             parse_clang_tidy(TIDY.splitlines())]  # fmt: skip
     assert found == [
         ("a.cpp", 47, "bugprone-easily-swappable-parameters", "warning"),
         ("b.cpp", 3, "clang-diagnostic-error", "error"),
@@ -49,21 +56,21 @@ def test_clang_tidy_tells_of_the_librarys_own_files() -> None:
 
 
 def test_cppcheck_tells_of_the_librarys_own_files() -> None:
-    found = list(analysers.of_cppcheck(CPPCHECK))
+    found = list(parse_cppcheck(CPPCHECK))
     message = "Null pointer dereference: p"
     assert found == [Finding("cppcheck", "nullPointer", message, "a.cpp", 9, "error")]
     with pytest.raises(EnvmatrixError, match="no XML"):
-        list(analysers.of_cppcheck("<results"))
+        list(parse_cppcheck("<results"))
 
 
 def test_sanitizers_tell_what_and_where() -> None:
-    first, second = analysers.of_sanitizer("asan", ASAN.splitlines())
+    first, second = parse_sanitizer("AddressSanitizer", ASAN.splitlines())
     assert (first.rule, first.file, first.line) == ("heap-buffer-overflow", "tests/a.cpp", 5)
     assert first.message == "heap-buffer-overflow in main"
     assert second.rule == "leak"
-    (found,) = analysers.of_sanitizer("ubsan", [UBSAN])
+    (found,) = parse_sanitizer("UndefinedBehaviorSanitizer", [UBSAN])
     assert (found.rule, found.file, found.line) == ("signed integer overflow", "a.cpp", 3)
-    (found,) = analysers.of_sanitizer("tsan", [TSAN])
+    (found,) = parse_sanitizer("ThreadSanitizer", [TSAN])
     assert (found.tool, found.rule, found.line) == ("ThreadSanitizer", "data race", 12)
 
 
@@ -72,8 +79,8 @@ def test_a_place_is_told_from_the_build_directory_too() -> None:
         "SUMMARY: AddressSanitizer: heap-buffer-overflow ../src/m.cpp:3 in past(int)",
         "../src/m.cpp:4:9: runtime error: load of address 0x55762abe37d4 with insufficient space",
     ]
-    (beyond,) = analysers.of_sanitizer("asan", lines[:1])
-    (load,) = analysers.of_sanitizer("ubsan", lines[1:])
+    (beyond,) = parse_sanitizer("AddressSanitizer", lines[:1])
+    (load,) = parse_sanitizer("UndefinedBehaviorSanitizer", lines[1:])
     assert (beyond.file, beyond.line, beyond.rule) == ("m.cpp", 3, "heap-buffer-overflow")
     assert (load.file, load.line) == ("m.cpp", 4)
     assert load.rule == "load of address 0 with insufficient space"
@@ -87,7 +94,7 @@ def test_abidiff_tells_what_breaks_and_what_was_only_added() -> None:
         "  [C] 'function void h(S*)' at a.cpp:1:1 has some indirect sub-type changes:",
         "Functions changes summary: 1 Removed, 1 Changed, 1 Added functions",
     ]
-    found = [(its.message, its.level) for its in analysers.of_abidiff("libx.so", printed)]
+    found = [(its.message, its.level) for its in parse_abidiff("libx.so", printed)]
     assert found == [
         ("function int f(int) is removed", "error"),
         ("function int g() is added", "note"),
@@ -99,21 +106,21 @@ def test_abidiff_tells_what_breaks_and_what_was_only_added() -> None:
 def test_a_file_that_grows_much_is_told() -> None:
     before = {"a": 100_000, "b": 100_000, "c": 1_000, "gone": 5}
     now = {"a": 110_000, "b": 104_000, "c": 4_000, "new": 9}
-    assert [its.file for its in analysers.of_sizes(before, now)] == ["a"]
+    assert [its.file for its in grown_files(before, now)] == ["a"]
 
 
 def test_a_licence_that_was_not_accepted_is_told() -> None:
-    linked = analysers.licences_by_package(
+    linked = licences_by_package(
         "libm.so.6\tlibc6\tLGPL-2.1\nlibx.so\t?\t?\nlibm.so.6\tlibc6\tGPL-2\n"
     )
     assert linked == {"libc6": ("LGPL-2.1", "GPL-2"), "libx.so": ("?",)}
-    found = [its.rule for its in analysers.of_licences(["LGPL-2.1"], linked)]
+    found = [its.rule for its in new_licences(["LGPL-2.1"], linked)]
     assert found == ["GPL-2", "?"]
-    assert list(analysers.of_licences(None, linked)) == []
+    assert list(new_licences(None, linked)) == []
 
 
 def test_sarif_has_a_run_for_each_tool_and_places_in_the_repository() -> None:
-    document = analysers.sarif(
+    document = sarif(
         [Finding("t", "r", "m", "a.cpp", 1), Finding("u", "s", "n", is_new=False)], "libs/a"
     )
     first, second = document["runs"]
@@ -135,7 +142,7 @@ def test_counts_of_one_line_in_several_programs_are_added() -> None:
         gcov("a.cpp", (1, 1), (3, 0)),
         gcov("/usr/include/x.h", (1, 1)),
     ]
-    trace = analysers.tracefile(documents, lambda name: name == "a.cpp")
+    trace = tracefile(documents, lambda name: name == "a.cpp")
     (file,) = trace["files"]
     assert [(line["line_number"], line["count"]) for line in file["lines"]] == [
         (1, 3),
@@ -143,4 +150,4 @@ def test_counts_of_one_line_in_several_programs_are_added() -> None:
         (3, 0),
     ]
     with pytest.raises(EnvmatrixError, match="gcov"):
-        analysers.tracefile(["{"], lambda _name: True)
+        tracefile(["{"], lambda _name: True)

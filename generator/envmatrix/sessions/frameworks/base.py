@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Protocol
 
 from envmatrix.errors import EnvmatrixError
+from envmatrix.sessions.context import BUILD, BuildContext
 from envmatrix.sessions.junit import LONGEST_NAME, Case
 from envmatrix.sessions.outcomes import bounded
-from envmatrix.sessions.steps import BUILD, BuildContext
+from envmatrix.sessions.test_dependencies import Test
 
 # Where frameworks write their reports, in the build directory.
 REPORTS = "reports"
@@ -105,25 +108,55 @@ def missing_tests_by(
     return [name for name in missing_tests(expected, reported) if key_of(name) not in keys]
 
 
-@dataclass(frozen=True, slots=True)
-class Framework:
-    """Interface to a test framework. `listing` prints what `names` parses; `running` takes the
-    selected names, None for all; `name` is the name of a case in both. Programs are those that the
-    library's `run` matches. `endings` parses from the output how test programs ended abnormally;
-    `tells_why` if messages in reports describe the failure. `missing` returns the selected tests
-    that were not reported; `narrowing` matches the framework's own options that leave out tests or
-    end early."""
+def in_program(batch: Batch, name: str) -> str:
+    return f"{batch.label}:{name}"
 
-    listing: Callable[[BuildContext, Sequence[str]], Sequence[Batch]]
-    names: Callable[[Batch, str], Iterable[str]]
-    running: Callable[
-        [BuildContext, Sequence[str], Sequence[str] | None, Sequence[str]], Sequence[Batch]
-    ]
-    name: Callable[[Batch, Case, str], str]
-    endings: Callable[[Iterable[str]], Mapping[str, str]] = lambda _lines: {}
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a framework is started with: the library's `run`, or the programs that it matches; the
+    names of the `selected` tests, None for all; and options."""
+
+    context: BuildContext
+    run: Sequence[str] = ()
+    selected: Sequence[str] | None = None
+    arguments: Sequence[str] = ()
+
+
+class Framework(Protocol):
+    """A test framework: how it lists its tests, runs some of them, and names them. `tells_why` if
+    messages in reports describe the failure; `narrowing` matches the framework's own options that
+    leave out tests or end early; `environment` are variables that it needs; `tracing_command` runs
+    all tests below a tool that follows processes, if one can; `parse_tests` parses from a listing
+    what tests depend on, where that tells it."""
+
     tells_why: bool = False
-    missing: Callable[[Sequence[str], Collection[str]], Sequence[str]] = missing_tests
     narrowing: str = ""
+    environment: Mapping[str, str] = MappingProxyType({})
+    tracing_command: Sequence[str] = ()
+    parse_tests: Callable[[str], tuple[Test, ...]] | None = None
+
+    def listing(self, invocation: Invocation) -> Sequence[Batch]:
+        """Return the commands that list the tests."""
+
+    def names(self, batch: Batch, text: str) -> Iterable[str]:
+        """Parse the names of tests from the output of a listing; errors of any kind are those of
+        malformed output."""
+
+    def running(self, invocation: Invocation) -> Sequence[Batch]:
+        """Return the commands that run the selected tests."""
+
+    def name_of(self, batch: Batch, case: Case, file: str) -> str:
+        """Return the name in listings of a case in the report `file`."""
+        return case.name
+
+    def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
+        """Parse from the output how test programs ended abnormally, by the names of their cases."""
+        return {}
+
+    def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
+        """Return the `expected` tests that were not reported."""
+        return missing_tests(expected, reported)
 
     def narrows(self, options: Iterable[str]) -> bool:
         return bool(self.narrowing) and any(re.match(self.narrowing, option) for option in options)

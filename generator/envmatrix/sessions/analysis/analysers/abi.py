@@ -1,0 +1,81 @@
+"""libabigail: changes of the ABI of shared libraries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from envmatrix.errors import EnvmatrixError
+from envmatrix.files import write_whole
+from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
+from envmatrix.sessions.analysis.baselines import abi_of
+from envmatrix.sessions.analysis.findings import Finding, Level
+from envmatrix.sessions.context import BUILD
+from envmatrix.sessions.logs import lines_of
+from envmatrix.sessions.products import Product
+
+# Where ABIs are written, in the build directory.
+_ABI = "abi"
+# abidiff's bit for a usage or other error; the others say what changed.
+_ABIDIFF_ERROR = 3
+
+
+class AbiDiff(Analyser):
+    has_own_baseline = True
+
+    def examine(self, build: AnalysedBuild) -> Examination:
+        with build.context.build.opened() as directory:
+            directory.make_directory(_ABI)
+        return Examination(
+            [item for library in _shared_libraries(build) for item in _compare(build, library)]
+        )
+
+    def accept(self, build: AnalysedBuild) -> None:
+        for library in _shared_libraries(build):
+            file = f"{_ABI}/{library.name}"
+            with build.context.build.opened() as directory:
+                if directory.has(file):
+                    write_whole(_baseline_file(build, library), directory.read(file))
+
+
+def _shared_libraries(build: AnalysedBuild) -> list[Product]:
+    return [item for item in build.products if item.machine and ".so" in item.name]
+
+
+def _baseline_file(build: AnalysedBuild, library: Product) -> Path:
+    context = build.context
+    return abi_of(context.root, context.library.name, context.cell.id, library.name)
+
+
+def _compare(build: AnalysedBuild, library: Product) -> Iterator[Finding]:
+    name, current = library.name, f"{BUILD}/{_ABI}/{library.name}"
+    dump = ["abidw", "--out-file", current, f"{BUILD}/{library.path}"]
+    status, log = build.run_program("abi", dump)
+    if status:
+        raise EnvmatrixError(f"abidw cannot read `{name}`", hint=f"the log is {log}")
+    baseline_file = _baseline_file(build, library)
+    if not baseline_file.exists():
+        return
+    with build.context.build.opened() as directory:
+        directory.copy(baseline_file, f"{_ABI}/{name}.known")
+    status, log = build.run_program("abi", ["abidiff", f"{current}.known", current])
+    if status & _ABIDIFF_ERROR:
+        raise EnvmatrixError(f"abidiff cannot compare `{name}`", hint=f"the log is {log}")
+    yield from parse_abidiff(name, lines_of(log))
+
+
+# Quoted with its declaration, or by its symbol alone where there is no debug information.
+_CHANGE = re.compile(r"^\s*\[(?P<kind>[ACDM])\] (?:'(?P<what>.*)'|(?P<symbol>\S+))")
+_WORDS = {"A": "added", "C": "changed", "D": "removed", "M": "changed"}
+
+
+def parse_abidiff(name: str, lines: Iterable[str]) -> Iterator[Finding]:
+    """Parse the output of abidiff for a library; an added symbol is a note, as it breaks no
+    user."""
+    for line in lines:
+        if match := _CHANGE.match(line):
+            word = _WORDS[match["kind"]]
+            level: Level = "note" if word == "added" else "error"
+            symbol = match["what"] or match["symbol"]
+            yield Finding("abidiff", word, f"{symbol} is {word}", name, 0, level)

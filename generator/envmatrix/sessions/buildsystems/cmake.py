@@ -1,0 +1,59 @@
+"""CMake. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command
+
+# FetchContent says at once that it waits for a network, unless the project wants it quiet. A cache
+# that is loaded first warns of no variable that is not used.
+_CONFIGURE = """
+echo 'set(FETCHCONTENT_QUIET OFF CACHE BOOL "")' >/tmp/initial.cmake
+exec cmake -C /tmp/initial.cmake "$@"
+"""
+
+# The scripts of ExternalProject try a download five times more, for 85 s, which ninja shows only
+# when they end. Without a network the first try tells all.
+ONE_TRY = """
+find . -type f -path '*-stamp/download-*.cmake' -exec \\
+  sed -i 's/^set(retry_number [0-9]*)$/set(retry_number 0)/' {} + 2>/dev/null || :
+"""
+
+# Compiles, and has ninja write down what it knows then, without a container more.
+GRAPH, DEPS = "ninja.graph", "ninja.deps"
+_COMPILE = f"""
+jobs=$1; shift
+{ONE_TRY}
+cmake --build {BUILD} --parallel "$jobs" "$@"
+if [ -f build.ninja ]; then
+  ninja -t graph >{GRAPH}
+  ninja -t deps >{DEPS}
+fi
+"""
+_DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
+
+
+class Cmake(BuildSystem):
+    def commands(self, context: BuildContext) -> Sequence[Command]:
+        build = context.library.build
+        base = ["--preset", build.preset] if build.preset else _DEFAULTS
+        # The flags of a variant are all that counts, and tools want to know how files are compiled.
+        variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+        options = (*build.options, *(variant if context.variant.name else ()))
+        targets = ["--target", *build.targets] if build.targets else []
+        argv = ["sh", "-euc", _CONFIGURE, "cmake", "-S", context.tree, "-B", BUILD, *base, *options]
+        return (
+            Command("configure", argv),
+            Command("compile", ["sh", "-euc", _COMPILE, "sh", str(context.jobs), *targets]),
+        )
+
+
+# Compilations that check the compiler, under names that are new each time.
+_PROBE = re.compile(r"(?:^|/)CMakeFiles/(?:\d[^/]*/CompilerId|CMakeScratch/|CMakeTmp/)")
+
+
+def is_probe(path: str) -> bool:
+    """Return whether a file of a build directory is from one of CMake's own test compilations."""
+    return _PROBE.search(path) is not None

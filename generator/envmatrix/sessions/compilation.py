@@ -1,0 +1,125 @@
+"""Compiles a library in its cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from envmatrix.confined import Directory, Refused
+from envmatrix.console import Console
+from envmatrix.errors import EnvmatrixError
+from envmatrix.files import readable_text, write_whole
+from envmatrix.sessions import scripts, tasks
+from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
+from envmatrix.sessions.context import COPY, BuildContext
+from envmatrix.sessions.failures import OutOfMemory
+from envmatrix.sessions.outcomes import Measurement
+from envmatrix.sessions.products import (
+    Product,
+    check_machine,
+    find_products,
+    kinds_of_entries,
+    no_product,
+)
+from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.source_sync import update
+from envmatrix.sessions.tasks import CompletedTask
+from envmatrix.sessions.wheels import UNPACK_WHEELS
+
+# Hits and misses of the compiler cache by compilation, written by the launcher.
+COMPILATIONS = "compilations.log"
+
+
+def compile_library(runner: Runner) -> tuple[Product, ...]:
+    """Configure and compile the library; return its products, which are for the cell's
+    architecture."""
+    _prepare(runner.context, runner.console)
+    _compile(runner)
+    if runner.context.borrowed:
+        from envmatrix.sessions import cuda_usage
+
+        cuda_usage.check_components(runner.context)
+    products = _products(runner.context)
+    check_machine(products, runner.context.target.binary)
+    return products
+
+
+def ninja_files(context: BuildContext) -> tuple[str, str] | None:
+    """Return ninja's dependency graph and depfile contents; None where ninja built nothing."""
+    with context.build.opened() as build:
+        try:
+            return build.text(GRAPH), build.text(DEPS)
+        except Refused:
+            return None
+
+
+def begin_anew(context: BuildContext, console: Console) -> None:
+    """Clear the build directory where it was made of another image, source or options."""
+    record_file = context.beside("made-of")
+    recorded = readable_text(record_file)
+    with context.build.opened() as build:
+        if recorded != context.made_of and not build.is_empty:
+            console.say(f"clear    {context.build.name}: made of another image, source or options")
+            record_file.unlink(missing_ok=True)
+            build.clear()
+    write_whole(record_file, context.made_of.encode())
+
+
+def _prepare(context: BuildContext, console: Console) -> None:
+    begin_anew(context, console)
+    with context.build.opened() as build:
+        build.remove(COMPILATIONS)
+        if context.system.copies_source:
+            update(context.source, build, COPY, context.beside("copied"))
+
+
+def _compile(runner: Runner) -> None:
+    """Compile, with fewer jobs where memory does not suffice."""
+    context = runner.context
+    while True:
+        try:
+            runner.check(_run_commands(runner, context))
+            return
+        except OutOfMemory as error:
+            if context.jobs == 1:
+                raise
+            context = replace(context, jobs=context.jobs // 2)
+            runner.console.warn(f"{error.message}; going on with {context.jobs} at once")
+
+
+def _run_commands(runner: Runner, context: BuildContext) -> CompletedTask:
+    """Run all commands in one container: starting one takes longer than some commands."""
+    commands = context.system.commands(context)
+    script = scripts.join_commands([*commands, UNPACK_WHEELS])
+    steps = dict.fromkeys(command.step for command in commands)
+    return runner.run(tasks.in_compiler(context, scripts.shell_arguments(script)), *steps)
+
+
+def _products(context: BuildContext) -> tuple[Product, ...]:
+    """Return the files that match the library's `artifacts`, or those that its build system makes;
+    a library without either has no products."""
+    patterns = context.library.artifacts
+    with context.build.opened() as build:
+        products = find_products(build, patterns or context.system.products)
+        if patterns and not products:
+            raise no_product(patterns, kinds_of_entries(build))
+    if context.system.products and not products:
+        raise EnvmatrixError(f"the build made no {context.system.product}")
+    return products
+
+
+def cache_hits(build: Directory) -> tuple[Measurement, ...]:
+    """Return the hit rate of the compiler cache, in percent, and the number of compilations;
+    nothing where nothing was compiled."""
+    try:
+        text = build.text(COMPILATIONS)
+    except Refused:
+        return ()
+    rows = [line.split(" ", 1) for line in text.splitlines() if " " in line]
+    results = [result for result, output in rows if not is_probe(output)]
+    if not results:
+        return ()
+    hits = 100 * results.count("hit") / len(results)
+    return (
+        Measurement("compiler cache hits", hits, "%", "higher"),
+        Measurement("compilations", len(results), "files", "lower"),
+    )

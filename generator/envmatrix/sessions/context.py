@@ -1,0 +1,173 @@
+"""Inputs of the build of a library in a cell, from which everything that runs there is decided.
+Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from envmatrix.confined import Area
+from envmatrix.facts.targets import TARGETS, Target
+from envmatrix.images.model import CompilerCache, Image
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.library import Library
+
+SOURCE = "/src"
+BUILD = "/build"
+CCACHE = "/ccache"
+# Programs of ours that run in containers: what calls compilers through the cache.
+PROGRAMS = "/opt/envmatrix"
+LAUNCHER = f"{PROGRAMS}/compile-cached"
+# Where wheels are that a library is built or tested with, and where its own copy of its source is,
+# if its build system writes among the sources.
+REQUIRES = "/requires"
+COPY = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Alternative build of a library: under its `name`, with these variables."""
+
+    name: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+PLAIN = Variant()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One program of a step, run in `directory` of the container."""
+
+    step: str
+    argv: Sequence[str]
+    directory: str = BUILD
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class BuildSystem(Protocol):
+    """A build system: how it configures and compiles a library. `copies_source` if it writes among
+    the sources, so that it gets a copy of them; `products` are the patterns of what it builds where
+    the library has no `artifacts`, each called a `product`; `test_environment` are variables with
+    which tests find them."""
+
+    copies_source: bool = False
+    products: Sequence[str] = ()
+    product: str = "artifact"
+    test_environment: Mapping[str, str] = MappingProxyType({})
+
+    def commands(self, context: BuildContext) -> Sequence[Command]:
+        """Return the commands that configure and compile a library, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """A library in a cell on this machine: its build `system`, its directories, and the images that
+    it is built and run in; `names` are their names in the engine. `source` is its tree, `requires`
+    the directories of wheels by Docker's name of the architecture. `cache` is the compiler cache
+    that images have, if any, and `caches` the directory of the caches of the library's trust group;
+    `sdk` the directory of the licensed SDK that its target needs, if it needs one; `borrowed` the
+    components that images have for other libraries. `jobs` compilations run at once; `memory` is
+    the limit of a container, in bytes."""
+
+    cell: Cell
+    library: Library
+    system: BuildSystem
+    root: Path
+    source: Path
+    caches: Path
+    compiler: Image
+    runtime: Image | None
+    names: Mapping[Image, str]
+    host_arch: str
+    cache: CompilerCache | None = None
+    requires: Mapping[str, Path] = field(default_factory=dict)
+    sdk: Path | None = None
+    borrowed: Collection[str] = ()
+    variant: Variant = PLAIN
+    jobs: int = 1
+    memory: int | None = None
+
+    @property
+    def target(self) -> Target:
+        return TARGETS[self.cell.arch]
+
+    @property
+    def directory(self) -> Path:
+        return self.root / "build" / self.cell.id / self.library.name
+
+    @property
+    def build(self) -> Area:
+        """The build directory, one for each way to compile."""
+        native = self.compiler.arch == self.host_arch
+        name = self.compiler.flavour if native else "emulated"
+        return Area(self.directory / "-".join(filter(None, (name, self.variant.name))))
+
+    @property
+    def compiler_cache(self) -> Area | None:
+        """The directory of the compiler cache, which other libraries write to as well."""
+        return Area(self.caches / self.cache.name) if self.cache else None
+
+    @property
+    def shell(self) -> str:
+        """The command that opens a shell in the container that compiles."""
+        emulate = "" if self.compiler.arch == self.host_arch else " --emulate"
+        return f"envmatrix run shell {self.cell.id} --library {self.library.name}{emulate}"
+
+    @property
+    def made_of(self) -> str:
+        """Inputs of the build directory, except files of the repository itself. Build systems
+        compare times, which do not show that a compiler or source was exchanged."""
+        library = self.library
+        source = self.source.name if library.source else ""
+        requires = [f"{arch} {path.name}" for arch, path in sorted(self.requires.items())]
+        sm = self.cell.toolchain.sm
+        launcher = self.cache and LAUNCHER  # CMake keeps it
+        inputs = (source, *requires, library.build, sm, self.variant, launcher)
+        lines = (self.names[self.compiler], *inputs)
+        return "".join(f"{line}\n" for line in lines)
+
+    @property
+    def is_emulated(self) -> bool:
+        """True if compiled programs run here under emulation only, if at all."""
+        native = self.runtime is not None and self.runtime.arch == self.host_arch
+        return not native or self.target.emulator is not None
+
+    @property
+    def path(self) -> str:
+        """Path of the library in its source."""
+        return self.library.path if self.library.source else "."
+
+    @property
+    def tree(self) -> str:
+        """Directory of the library, or of its copy, in its containers."""
+        source = f"{BUILD}/{COPY}" if self.system.copies_source else SOURCE
+        return posixpath.normpath(f"{source}/{self.path}")
+
+    def beside(self, kind: str) -> Path:
+        """Return a file about the build directory that containers cannot reach."""
+        return self.build.surroundings / f"{self.build.name}.{kind}"
+
+    def log(self, step: str) -> Path:
+        return self._named(f"{step}.log")
+
+    @property
+    def junit(self) -> Path:
+        """The JUnit file of test results."""
+        return self._named("junit.xml")
+
+    def _named(self, name: str) -> Path:
+        """Return a file beside the build directory; a variant has files of its own."""
+        return self.directory / "-".join(filter(None, (self.variant.name, name)))
+
+
+def jobs_for(processors: int, memory: int | None, job_memory: int, requested: int | None) -> int:
+    """Return the number of parallel compilations: as requested, but no more than fit in memory, in
+    bytes, at `job_memory` MB each; at least one."""
+    most = requested or processors
+    room = most if memory is None else memory // (job_memory * 10**6)
+    return max(1, min(most, room))

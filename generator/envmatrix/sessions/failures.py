@@ -1,0 +1,91 @@
+"""Failures of the steps of a session: their messages, hints and causes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envmatrix.errors import SKIPPED, EnvmatrixError
+from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failure_causes import NO_NETWORK, VENDOR, Cause, Judgement
+from envmatrix.sessions.tasks import CompletedTask
+
+SHOWN_LINES = 60
+
+
+class StepFailed(EnvmatrixError):
+    """Failure of a program in the container; the session ends with its exit code."""
+
+    def __init__(
+        self, status: int, cause: Cause, message: str, hint: str, details: Sequence[str]
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        # The program's own, not one of ours; but what failed was never skipped.
+        self.exit_code = 1 if status == SKIPPED else status  # type: ignore[misc]
+        self.cause = cause
+
+
+class OutOfMemory(StepFailed):
+    """Failure of a program that the kernel ended, because the container had no more memory."""
+
+
+class Skipped(EnvmatrixError):
+    """Session that cannot run here, with the reason."""
+
+
+def step_hint(context: BuildContext, step: str) -> str:
+    """Name the log, and the command that opens a shell to reproduce the failure."""
+    return (
+        f"the log is {context.log(step)}; a shell in the container that compiles it: "
+        f"`{context.shell}`"
+    )
+
+
+def limit_reached(context: BuildContext, completed: CompletedTask) -> StepFailed | None:
+    """Return the failure of a step that was killed at a limit; None where none was reached."""
+    result, limits = completed.result, completed.task.limits
+    where, shell = _where(context, completed.step), step_hint(context, completed.step)
+    details = completed.lines[-SHOWN_LINES:]
+    if result.out_of_memory and result.status:
+        limit = f"the {limits.memory >> 20} MB" if limits.memory else "the memory"
+        message = f"{where} took more than {limit} that there are, and was killed"
+        hint = f"{shell}; fewer jobs: `-j 1`, or a larger `build.job_memory`"
+        return OutOfMemory(result.status, "environment", message, hint, details)
+    if result.stopped == "timeout":
+        message = (
+            f"{where} went on for more than {limits.seconds} s, and was killed with all it began"
+        )
+        hint = f"{shell}; `timeout` in matrix.yaml is the limit"
+        return StepFailed(result.status, "product", message, hint, details)
+    if result.stopped == "disk":
+        message = f"{where} filled the disk, and was killed; what it wrote is removed"
+        hint = "`df` says what is free, `envmatrix gc --dry-run` what could be"
+        return StepFailed(result.status, "environment", message, hint, details)
+    if result.stopped == "output":
+        message = f"{where} printed more than a result has, and was killed"
+        hint = f"{shell}; its standard output is read as its result"
+        return StepFailed(result.status, "product", message, hint, details)
+    return None
+
+
+def program_failed(
+    context: BuildContext, completed: CompletedTask, judgement: Judgement
+) -> StepFailed:
+    """Return the failure of a step whose program ended by itself."""
+    from envmatrix.sessions.verdicts import describe_status
+
+    step, status = completed.step, completed.status
+    reason = f": {judgement.message}" if judgement.message else ""
+    message = f"{_where(context, step)} failed with {describe_status(status)}{reason}"
+    hint = "; ".join(filter(None, (judgement.hint, step_hint(context, step))))
+    return StepFailed(status, judgement.cause, message, hint, completed.lines[-SHOWN_LINES:])
+
+
+def without_network(context: BuildContext, step: str, lines: Sequence[str]) -> StepFailed:
+    """Return the failure of a step that retries network requests without a network."""
+    message = f"{_where(context, step)} was ended: {NO_NETWORK}"
+    hint = f"{VENDOR}; {step_hint(context, step)}"
+    return StepFailed(1, "environment", message, hint, lines[-SHOWN_LINES:])
+
+
+def _where(context: BuildContext, step: str) -> str:
+    return f"{step} of `{context.library.name}` in `{context.cell.id}`"

@@ -1,0 +1,63 @@
+"""Tests of Bazel. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from envmatrix.sessions.buildsystems.bazel import BAZEL, bazel
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, missing_tests_by, parts
+from envmatrix.sessions.junit import Case
+
+# Path components of the parts of a target that Bazel runs several times.
+_BAZEL_PART = re.compile(r"(?:_?(?:shard|run)_\d+_of_\d+)+")
+
+
+class BazelTest(Framework):
+    narrowing = (
+        "--(?:test_.*filter|build_tests_only|build_tag_filters|config|notest_keep_going)"
+        "|--test_keep_going=|--nokeep_going|-//"
+    )
+
+    def listing(self, invocation: Invocation) -> Sequence[Batch]:
+        query = f"tests({' + '.join(invocation.run or ('//...',))})"
+        argv = [*BAZEL, "query", *invocation.context.library.build.options, query]
+        return (Batch(argv, None, directory=invocation.context.tree, needs_compiler=True),)
+
+    def names(self, batch: Batch, text: str) -> Iterable[str]:
+        return (line for line in text.splitlines() if line.startswith("//"))
+
+    def running(self, invocation: Invocation) -> Sequence[Batch]:
+        argv = [*bazel("test"), "--test_output=errors"]
+        options = [*invocation.context.library.build.options, *invocation.arguments]
+        report = "bazel-testlogs/**/test.xml"
+        batch = Batch([*argv, *options], report, "", invocation.context.tree, needs_compiler=True)
+        if invocation.selected is None:
+            return (replace(batch, argv=[*batch.argv, *(invocation.run or ("//...",))]),)
+        target_labels = dict.fromkeys(map(_bazel_label, invocation.selected))
+        return [
+            replace(batch, argv=[*batch.argv, *part], tests=part) for part in parts(target_labels)
+        ]
+
+    def name_of(self, batch: Batch, case: Case, file: str) -> str:
+        """Return the target of a report, `//package:target`, with the case in it where that has a
+        name."""
+        *directories, last, _ = PurePosixPath(file).parts
+        if not _BAZEL_PART.fullmatch(last):
+            directories.append(last)
+        *package, target = directories
+        label = f"//{'/'.join(package)}:{target}"
+        return label if case.name.endswith(target) else f"{label} {case.name}"
+
+    def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
+        # A package and a target in it are one path in a report.
+        return missing_tests_by(
+            lambda name: _bazel_label(name).replace(":", "/"), expected, reported
+        )
+
+
+def _bazel_label(name: str) -> str:
+    """Return the target of a case: Bazel can run only whole targets."""
+    return name.partition(" ")[0]

@@ -1,0 +1,59 @@
+"""CTest. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from envmatrix.sessions.context import BUILD
+from envmatrix.sessions.frameworks.base import (
+    EXPRESSION,
+    Batch,
+    Framework,
+    Invocation,
+    parts,
+    report_of,
+)
+from envmatrix.sessions.test_dependencies import listed_tests
+
+# The list at the end, `2 - name (SEGFAULT)`; its JUnit file has nothing of it.
+_CTEST_ENDING = re.compile(r"^\s*\d+ - (.+) \(([^()]+)\)(?: +[\w ]+)?$")
+
+
+class Ctest(Framework):
+    narrowing = (
+        "-(?:[RELIUN]|LE)$|--(?:tests-|exclude-|label-|union|rerun-failed|stop-|show-only|preset)"
+    )
+    tracing_command = ("ctest", "--test-dir", BUILD)
+    parse_tests = staticmethod(listed_tests)
+
+    def listing(self, invocation: Invocation) -> Sequence[Batch]:
+        return (Batch(["ctest", "--test-dir", BUILD, "--show-only=json-v1"], None),)
+
+    def names(self, batch: Batch, text: str) -> Iterable[str]:
+        return (test["name"] for test in json.loads(text)["tests"])
+
+    def running(self, invocation: Invocation) -> Sequence[Batch]:
+        report = report_of("ctest")
+        argv = ["ctest", "--test-dir", BUILD, "--output-on-failure", "--output-junit"]
+        argv += [f"{BUILD}/{report}"]
+        if invocation.selected is None:
+            return (Batch([*argv, *invocation.arguments], report),)
+        return [
+            Batch([*argv, "-R", _in_cmake(part), *invocation.arguments], report, tests=part)
+            for part in parts(invocation.selected, EXPRESSION, _escape)
+        ]
+
+    def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
+        rows = (match for line in lines if (match := _CTEST_ENDING.match(line)))
+        return {match[1]: match[2] for match in rows if match[2] not in ("Failed", "Disabled")}
+
+
+def _in_cmake(names: Sequence[str]) -> str:
+    return f"^({'|'.join(map(_escape, names))})$"
+
+
+def _escape(name: str) -> str:
+    """Escape a name for a regular expression of CMake, which has few special characters."""
+    return re.sub(r"([][\\.*+?^$()|])", r"\\\1", name)

@@ -1,0 +1,49 @@
+"""Tests of Meson. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from envmatrix.sessions.context import BUILD
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, missing_tests, parts
+
+# `2/5 suite / name  FAIL  0.01s  killed by signal 11 SIGSEGV`; its JUnit file has nothing of it.
+_MESON_ENDING = re.compile(
+    r"^\s*\d+/\d+ (?:.* / )?(\S.*?) +(?:ERROR|FAIL|TIMEOUT) +[\d.]+s +"
+    r"(killed by signal .*|exit status 12[67])"
+)
+
+
+class MesonTest(Framework):
+    narrowing = "--(?:suite|no-suite|maxfail|slice|setup|list)"
+
+    def listing(self, invocation: Invocation) -> Sequence[Batch]:
+        return (Batch(["meson", "introspect", "--tests", BUILD], None),)
+
+    def names(self, batch: Batch, text: str) -> Iterable[str]:
+        return (test["name"] for test in json.loads(text))
+
+    def running(self, invocation: Invocation) -> Sequence[Batch]:
+        argv = [
+            "meson",
+            "test",
+            "-C",
+            BUILD,
+            "--no-rebuild",
+            "--print-errorlogs",
+            *invocation.arguments,
+        ]
+        report = "meson-logs/testlog.junit.xml"
+        if invocation.selected is None:
+            return (Batch(argv, report),)
+        return [Batch([*argv, *part], report, tests=part) for part in parts(invocation.selected)]
+
+    def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
+        rows = (match for line in lines if (match := _MESON_ENDING.match(line)))
+        return {match[1]: match[2].strip() for match in rows}
+
+    def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
+        """Return nothing where reports have subtests, which have names of their own."""
+        return missing_tests(expected, reported) if set(reported) <= set(expected) else ()

@@ -1,0 +1,75 @@
+"""pytest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from envmatrix.sessions.context import BUILD
+from envmatrix.sessions.frameworks.base import (
+    Batch,
+    Framework,
+    Invocation,
+    missing_tests_by,
+    parts,
+    report_of,
+)
+from envmatrix.sessions.junit import Case
+from envmatrix.sessions.wheels import PYTHON_PATH
+
+# Without the directory that it is started in before all others: that has the sources, and what
+# was compiled of them lies elsewhere.
+_PYTEST = ("python3", "-P", "-m", "pytest", "-p", "no:cacheprovider")
+
+
+class Pytest(Framework):
+    tells_why = True
+    narrowing = (
+        "-[vqsl]*[kmx]|--(?:exitfirst|maxfail|deselect|ignore|lf|last-failed|sw|stepwise"
+        "|co|collect-only)"
+    )
+    environment = PYTHON_PATH
+
+    def listing(self, invocation: Invocation) -> Sequence[Batch]:
+        argv = [*_PYTEST, "--collect-only", "--quiet", *invocation.run]
+        return (Batch(argv, None, directory=invocation.context.tree),)
+
+    def names(self, batch: Batch, text: str) -> Iterable[str]:
+        return (line for line in text.splitlines() if "::" in line)
+
+    def running(self, invocation: Invocation) -> Sequence[Batch]:
+        report = report_of("pytest")
+        argv = [
+            *_PYTEST,
+            f"--junitxml={BUILD}/{report}",
+            "-o",
+            "junit_family=xunit1",
+            *invocation.arguments,
+        ]
+        if invocation.selected is None:
+            return (Batch([*argv, *invocation.run], report, directory=invocation.context.tree),)
+        return [
+            Batch([*argv, *part], report, directory=invocation.context.tree, tests=part)
+            for part in parts(invocation.selected)
+        ]
+
+    def name_of(self, batch: Batch, case: Case, file: str) -> str:
+        """Return the node id: a file, classes, a function."""
+        if not case.classname:  # a file that cannot be collected
+            return f"{case.name.replace('.', '/')}.py"
+        module = case.file.removesuffix(".py").replace("/", ".")
+        if not case.file or not f"{case.classname}.".startswith(f"{module}."):
+            # Imported by the file that it is collected in, which the class name tells.
+            return f"{case.classname.replace('.', '/')}.py::{case.name}"
+        classes = case.classname.removeprefix(module).strip(".")
+        inner = classes.split(".") if classes else []
+        return "::".join([case.file, *inner, case.name])
+
+    def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
+        return missing_tests_by(_dotted_name, expected, reported)
+
+
+def _dotted_name(name: str) -> str:
+    """Return a node id with one separator for files and classes: reports do not always distinguish
+    them."""
+    path, bracket, parameters = name.partition("[")
+    return path.replace(".py::", ".").replace("::", ".").replace("/", ".") + bracket + parameters

@@ -1,0 +1,157 @@
+"""Tasks of a session: what runs in the containers of a library in its cell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from envmatrix.confined import Area
+from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
+from envmatrix.facts.versions import version_key
+from envmatrix.images.model import Image
+from envmatrix.sessions.context import (
+    BUILD,
+    CCACHE,
+    LAUNCHER,
+    PROGRAMS,
+    REQUIRES,
+    SOURCE,
+    BuildContext,
+)
+
+# Free space that a container has to leave on its disk, in bytes.
+FREE_DISK = 2 << 30
+# The first release whose reference has `--objdir-as-tempdir`.
+_WITH_OBJECT_DIRECTORY = (11, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedTask:
+    """A task that ended, with the last output of its last step, and the name of that step."""
+
+    task: Task
+    result: TaskResult
+    lines: tuple[str, ...]
+    step: str
+
+    @property
+    def status(self) -> int:
+        return self.result.status
+
+
+def benchmark(context: BuildContext, gpus: Gpus, arguments: Sequence[str]) -> Task:
+    task = in_runtime(context, [f"{BUILD}/{context.library.benchmark}", *arguments])
+    return replace(task, gpus=gpus, keeps_stdout=True)
+
+
+def shell(context: BuildContext) -> Task:
+    """Return a shell where a library compiles; its user ends it, not a limit."""
+    limits = Limits(shared_memory=_shared_memory(context))
+    return replace(in_compiler(context, ["bash"]), limits=limits)
+
+
+def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
+    """Return a task with the compilers: it configures, compiles or examines a library."""
+    sdk = [Mount(context.sdk, f"/opt/{context.target.sdk}")] if context.sdk else []
+    cache = _cache_mounts(context.compiler_cache) if context.compiler_cache else []
+    return Task(
+        image=context.names[context.compiler],
+        platform=context.compiler.platform,
+        command=command,
+        mounts=[*_mounts(context, context.compiler), *cache, *sdk],
+        environment=_with_equal_objects(
+            context,
+            {
+                **_cache_variables(context),
+                **_requires_variables(context, context.compiler),
+                **context.library.build.environment,
+                **context.variant.environment,
+            },
+        ),
+        directory=BUILD,
+        limits=_limits(context),
+    )
+
+
+def in_runtime(context: BuildContext, command: Sequence[str]) -> Task:
+    """Return a task without compilers: it runs the tests or the benchmark of a library."""
+    assert context.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
+    tests = context.library.tests
+    return Task(
+        image=context.names[context.runtime],
+        platform=context.runtime.platform,
+        command=command,
+        mounts=_mounts(context, context.runtime),
+        environment={
+            **_requires_variables(context, context.runtime),
+            **(tests.environment if tests else {}),
+            **context.variant.environment,
+        },
+        directory=BUILD,
+        limits=_limits(context),
+    )
+
+
+def with_timeout(task: Task, seconds: float | None) -> Task:
+    return replace(task, limits=replace(task.limits, seconds=seconds))
+
+
+def _limits(context: BuildContext) -> Limits:
+    timeout = context.library.build.timeout
+    return Limits(timeout, context.memory, FREE_DISK, _shared_memory(context))
+
+
+def _shared_memory(context: BuildContext) -> int | None:
+    """Return the shared memory of the library's processes, in bytes, where it configures it."""
+    return context.library.shm * 10**6 if context.library.shm else None
+
+
+def _mounts(context: BuildContext, image: Image) -> list[Mount]:
+    requires = context.requires.get(image.arch)
+    return [
+        Mount(context.source, SOURCE),
+        Mount(context.build, BUILD),
+        *([Mount(requires, REQUIRES)] if requires else []),
+    ]
+
+
+def _requires_variables(context: BuildContext, image: Image) -> Mapping[str, str]:
+    return {"PYTHONPATH": REQUIRES} if image.arch in context.requires else {}
+
+
+# Keeps nvcc's temporary files beside the object.
+_OBJECT_DIRECTORY = ("--objdir-as-tempdir", "-objtemp")
+
+
+def _with_equal_objects(context: BuildContext, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Add the variables that make objects reproducible: they contain the names of nvcc's temporary
+    files, which are random unless the files are beside the object. The library's own flags for
+    nvcc's command line are kept."""
+    flags = environment.get("NVCC_APPEND_FLAGS", "")
+    is_old = version_key(context.cell.cuda) < _WITH_OBJECT_DIRECTORY
+    if is_old or not set(flags.split()).isdisjoint(_OBJECT_DIRECTORY):
+        return environment
+    return {**environment, "NVCC_APPEND_FLAGS": f"{flags} {_OBJECT_DIRECTORY[0]}".strip()}
+
+
+def _cache_mounts(cache: Area) -> list[Mount]:
+    programs = Path(__file__).parent / "launcher"
+    return [Mount(cache, CCACHE), Mount(programs, PROGRAMS)]
+
+
+def _cache_variables(context: BuildContext) -> Mapping[str, str]:
+    """Return the variables with which CMake calls compilers by the launcher, which decides what is
+    part of the cache's key. The launcher configures the cache: ccache and sccache read none of
+    these."""
+    if context.cache is None:
+        return {}
+    launchers = {
+        f"CMAKE_{language}_COMPILER_LAUNCHER": LAUNCHER for language in context.cache.languages
+    }
+    return {
+        "ENVMATRIX_COMPILER_CACHE": context.cache.name,
+        "ENVMATRIX_TOOLCHAIN": context.cache.toolchain,
+        "ENVMATRIX_IMAGE": context.names[context.compiler],
+        **launchers,
+    }

@@ -1,0 +1,175 @@
+"""How a library is compiled: what runs, with how many jobs, and what it leaves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from tests.fakes import FakeExecutor, build_directory
+from tests.unit.sessions.contexts import build_context, context_in
+from tests.unit.sessions.test_binaries import elf
+
+from envmatrix.confined import Area
+from envmatrix.console import Console
+from envmatrix.engine.tasks import OnOutput, Task, TaskResult
+from envmatrix.errors import ConfigurationError, EnvmatrixError
+from envmatrix.matrix.library import LibraryBuild
+from envmatrix.sessions.compilation import begin_anew, cache_hits, compile_library, ninja_files
+from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failures import OutOfMemory
+from envmatrix.sessions.outcomes import Measurement
+from envmatrix.sessions.runner import Runner
+
+LIBRARY = elf(62)
+
+
+def runner_of(
+    root: Path,
+    build: LibraryBuild | None = None,
+    *,
+    artifacts: tuple[str, ...] = (),
+    results: Sequence[TaskResult] = (),
+    files: Mapping[str, bytes] = MappingProxyType({}),
+) -> Runner:
+    """Return a runner whose build writes `files`, and ends with one result after the other."""
+    context = context_in(root, build_context(build))
+    context = replace(context, library=replace(context.library, artifacts=artifacts))
+    remaining = iter(results)
+
+    def compile_files(task: Task, _on_output: OnOutput) -> TaskResult:
+        with build_directory(task).opened() as directory:
+            for name, content in files.items():
+                directory.write(name, content)
+        return next(remaining, TaskResult(0))
+
+    return Runner(FakeExecutor(compile_files), context, Console(-1))
+
+
+def executor_of(runner: Runner) -> FakeExecutor:
+    assert isinstance(runner.executor, FakeExecutor)
+    return runner.executor
+
+
+def test_products_are_the_artifacts_that_were_compiled(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, artifacts=("*.so",), files={"libx.so": LIBRARY, "notes": b"x"})
+    (product,) = compile_library(runner)
+    assert (product.path, product.machine, product.size) == ("libx.so", "x86_64", len(LIBRARY))
+    (task,) = executor_of(runner).tasks
+    assert task.limits.seconds == runner.context.library.build.timeout
+
+
+def test_artifacts_that_were_not_compiled_are_an_error(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, artifacts=("lib/libx.so",), files={"libx.so": LIBRARY})
+    with pytest.raises(EnvmatrixError, match="none of the library's `artifacts`") as error:
+        compile_library(runner)
+    assert "did you mean `libx.so`?" in str(error.value.hint)
+
+
+def test_a_product_for_another_machine_is_an_error(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, artifacts=("*.so",), files={"libx.so": elf(183)})
+    with pytest.raises(EnvmatrixError, match=r"`libx\.so` is for aarch64"):
+        compile_library(runner)
+
+
+def test_a_python_library_has_its_wheels_for_products(tmp_path: Path) -> None:
+    build = LibraryBuild("python")
+    runner = runner_of(tmp_path / "some", build, files={"wheels/a-1-py3-none-any.whl": b"x"})
+    assert [product.name for product in compile_library(runner)] == ["a-1-py3-none-any.whl"]
+    with pytest.raises(EnvmatrixError, match="the build made no wheel"):
+        compile_library(runner_of(tmp_path / "none", build))
+
+
+def test_a_library_without_artifacts_has_no_products(tmp_path: Path) -> None:
+    assert compile_library(runner_of(tmp_path, files={"libx.so": LIBRARY})) == ()
+
+
+KILLED = TaskResult(137, out_of_memory=True)
+
+
+def test_a_build_that_lacks_memory_goes_on_with_half_the_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = runner_of(tmp_path, LibraryBuild("make"), results=(KILLED, KILLED))
+    context = replace(runner.context, jobs=8, memory=1 << 30)
+    runner = replace(runner, context=context, console=Console())
+    assert compile_library(runner) == ()
+    commands = ["".join(task.command) for task in executor_of(runner).tasks]
+    assert [re.findall(r"make -j(\d)", text) for text in commands] == [["8"], ["4"], ["2"]]
+    assert "took more than the 1024 MB that there are" in capsys.readouterr().err
+
+
+def test_a_build_with_one_job_that_lacks_memory_fails(tmp_path: Path) -> None:
+    with pytest.raises(OutOfMemory, match="took more than the memory that there are"):
+        compile_library(runner_of(tmp_path, results=(KILLED,)))
+
+
+def test_a_component_for_other_libraries_is_not_used(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, files={"ninja.graph": b"-lcublas", "ninja.deps": b""})
+    borrowed = replace(runner, context=replace(runner.context, borrowed=("cublas",)))
+    assert compile_library(runner) == ()
+    with pytest.raises(ConfigurationError, match="uses `libcublas` of the component `cublas`"):
+        compile_library(borrowed)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> BuildContext:
+    return context_in(tmp_path)
+
+
+def test_a_build_directory_of_other_inputs_is_cleared(
+    context: BuildContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin_anew(context, Console())
+    with context.build.opened() as build:
+        build.write("a.o", b"x")
+    begin_anew(context, Console())
+    with context.build.opened() as build:
+        assert build.has("a.o")
+    begin_anew(replace(context, names=dict.fromkeys(context.names, "another")), Console())
+    with context.build.opened() as build:
+        assert build.is_empty
+    assert capsys.readouterr().err.count("made of another image, source or options") == 1
+
+
+def test_ninja_tells_its_graph_where_it_built(context: BuildContext) -> None:
+    assert ninja_files(context) is None
+    with context.build.opened() as build:
+        build.write("ninja.graph", b"graph")
+        build.write("ninja.deps", b"deps")
+    assert ninja_files(context) == ("graph", "deps")
+
+
+def hits_in(path: Path) -> tuple[Measurement, ...]:
+    with Area(path).opened() as build:
+        return cache_hits(build)
+
+
+# As the launcher writes it.
+COMPILATIONS = """\
+miss /build/CMakeFiles/CMakeScratch/TryCompile-y1Ks2N/CMakeFiles/cmTC_7ef.dir/src.cxx.o
+uncached /build/CMakeFiles/3.25.1/CompilerIdCUDA/a.o (it names no output)
+hit /build/CMakeFiles/lib.dir/src/axpy.cu.o
+hit /build/CMakeFiles/lib.dir/src/gemm.cu.o
+miss /build/CMakeFiles/lib.dir/src/softmax.cu.o
+uncached /build/CMakeFiles/lib.dir/src/blob.c.o (its assembler reads /src/blob.bin)
+"""
+
+
+def test_hits_are_of_the_library_and_not_of_what_cmake_tries(tmp_path: Path) -> None:
+    (tmp_path / "compilations.log").write_text(COMPILATIONS)
+    assert [(its.name, round(its.value)) for its in hits_in(tmp_path)] == [
+        ("compiler cache hits", 50),
+        ("compilations", 4),
+    ]
+
+
+def test_a_build_that_compiled_nothing_has_no_hits(tmp_path: Path) -> None:
+    assert hits_in(tmp_path) == ()
+    (tmp_path / "compilations.log").write_text("")
+    assert hits_in(tmp_path) == ()
+    (tmp_path / "compilations.log").write_bytes(b"\xff\x00 \n\nhit")
+    assert hits_in(tmp_path)[0].value == 0

@@ -1,0 +1,56 @@
+"""What runs in containers, as values: the image, what is mounted, and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from tests.unit.sessions.contexts import build_context
+
+from envmatrix.engine.tasks import Gpus, Limits, Task
+from envmatrix.matrix.library import LibraryBuild, LibraryTest
+from envmatrix.sessions import tasks
+from envmatrix.sessions.context import BuildContext
+
+CONTEXT = replace(build_context(LibraryBuild(timeout=60)), memory=1 << 30)
+
+
+@pytest.mark.parametrize("in_image", [tasks.in_compiler, tasks.in_runtime])
+def test_a_task_has_the_limits_of_its_library_and_machine(
+    in_image: Callable[[BuildContext, Sequence[str]], Task],
+) -> None:
+    task = in_image(CONTEXT, ["true"])
+    assert task.limits == Limits(60, 1 << 30, tasks.FREE_DISK, None)
+    assert tasks.with_timeout(task, 5).limits == replace(task.limits, seconds=5)
+    library = replace(CONTEXT.library, shm=64)
+    shared = in_image(replace(CONTEXT, library=library), ["true"]).limits.shared_memory
+    assert shared == 64 * 10**6
+
+
+def test_a_shell_is_ended_by_its_user() -> None:
+    task = tasks.shell(CONTEXT)
+    assert task.limits == Limits()
+    assert task.command == ["bash"]
+    assert task.mounts == tasks.in_compiler(CONTEXT, []).mounts
+
+
+def test_compilers_write_to_the_build_directory_and_the_cache_and_tests_to_the_first() -> None:
+    cache = CONTEXT.compiler_cache
+    assert tasks.in_compiler(CONTEXT, []).outputs == (CONTEXT.build, cache)
+    assert tasks.in_runtime(CONTEXT, []).outputs == (CONTEXT.build,)
+
+
+def test_a_benchmark_has_gpus_and_its_output_is_its_result() -> None:
+    context = replace(CONTEXT, library=replace(CONTEXT.library, benchmark="bench"))
+    task = tasks.benchmark(context, Gpus("nvidia.com/gpu=0"), ["--quick"])
+    assert task.command == ["/build/bench", "--quick"]
+    assert (task.gpus, task.keeps_stdout) == (Gpus("nvidia.com/gpu=0"), True)
+    assert task.image == context.names[context.runtime or context.compiler]
+
+
+def test_variables_of_tests_are_not_those_of_the_build() -> None:
+    build = LibraryBuild(environment={"A": "build"})
+    context = build_context(build, LibraryTest("ctest", environment={"A": "test"}))
+    assert tasks.in_compiler(context, []).environment["A"] == "build"
+    assert tasks.in_runtime(context, []).environment["A"] == "test"
