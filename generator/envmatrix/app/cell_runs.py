@@ -36,7 +36,7 @@ from envmatrix.results.recorder import Recorder, record_run
 from envmatrix.results.records import Revision, Run
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.context import BuildContext, jobs_for
-from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.runner import Runner, clear_privileges
 from envmatrix.vcs import git
 
 if TYPE_CHECKING:
@@ -228,11 +228,11 @@ class CellSession:
             )
             with record_run(self.location, run) as recorder:
                 runner = self._runner(Containers(client), context, recorder)
-                runner.clear_privileges()  # of a run that was killed
+                clear_privileges(context, (), self.console)  # of a run that was killed
                 try:
                     yield runner, recorder
                 finally:
-                    runner.clear_privileges()
+                    clear_privileges(context, runner.written, self.console)
 
     def _runner(self, executor: Executor, context: BuildContext, recorder: Recorder) -> Runner:
         return Runner(

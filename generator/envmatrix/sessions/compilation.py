@@ -22,7 +22,6 @@ from envmatrix.sessions.products import (
 )
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.source_sync import update
-from envmatrix.sessions.tasks import CompletedTask
 from envmatrix.sessions.wheels import UNPACK_WHEELS
 
 # Hits and misses of the compiler cache by compilation, written by the launcher.
@@ -32,15 +31,18 @@ COMPILATIONS = "compilations.log"
 def compile_library(runner: Runner) -> tuple[Product, ...]:
     """Configure and compile the library; return its products, which are for the cell's
     architecture."""
-    _prepare(runner.context, runner.console)
+    context = runner.context
+    begin_anew(context, runner.console)
+    with context.build.opened() as build:
+        build.remove(COMPILATIONS)
+        if context.system.copies_source:
+            update(context.source, build, COPY, context.beside("copied"))
     _compile(runner)
-    if runner.context.borrowed:
+    if context.borrowed:
         from envmatrix.sessions import cuda_usage
 
-        cuda_usage.check_components(runner.context)
-    products = _products(runner.context)
-    check_machine(products, runner.context.target.binary)
-    return products
+        cuda_usage.check_components(context)
+    return _products(context)
 
 
 def ninja_files(context: BuildContext) -> tuple[str, str] | None:
@@ -64,34 +66,23 @@ def begin_anew(context: BuildContext, console: Console) -> None:
     write_whole(record_file, context.made_of.encode())
 
 
-def _prepare(context: BuildContext, console: Console) -> None:
-    begin_anew(context, console)
-    with context.build.opened() as build:
-        build.remove(COMPILATIONS)
-        if context.system.copies_source:
-            update(context.source, build, COPY, context.beside("copied"))
-
-
 def _compile(runner: Runner) -> None:
-    """Compile, with fewer jobs where memory does not suffice."""
+    """Run all commands in one container: starting one takes longer than some commands. Do so with
+    fewer jobs where memory does not suffice."""
     context = runner.context
     while True:
+        commands = context.system.commands(context)
+        script = scripts.join_commands([*commands, UNPACK_WHEELS])
+        steps = dict.fromkeys(command.step for command in commands)
+        task = tasks.in_compiler(context, scripts.shell_arguments(script))
         try:
-            runner.check(_run_commands(runner, context))
+            runner.check(runner.run(task, *steps))
             return
         except OutOfMemory as error:
             if context.jobs == 1:
                 raise
             context = replace(context, jobs=context.jobs // 2)
             runner.console.warn(f"{error.message}; going on with {context.jobs} at once")
-
-
-def _run_commands(runner: Runner, context: BuildContext) -> CompletedTask:
-    """Run all commands in one container: starting one takes longer than some commands."""
-    commands = context.system.commands(context)
-    script = scripts.join_commands([*commands, UNPACK_WHEELS])
-    steps = dict.fromkeys(command.step for command in commands)
-    return runner.run(tasks.in_compiler(context, scripts.shell_arguments(script)), *steps)
 
 
 def _products(context: BuildContext) -> tuple[Product, ...]:
@@ -104,6 +95,7 @@ def _products(context: BuildContext) -> tuple[Product, ...]:
             raise no_product(patterns, kinds_of_entries(build))
     if context.system.products and not products:
         raise EnvmatrixError(f"the build made no {context.system.product}")
+    check_machine(products, context.target.binary)
     return products
 
 

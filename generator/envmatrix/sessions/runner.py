@@ -70,10 +70,6 @@ class Runner:
                 raise failures.without_network(self.context, step, lines) from None
             return CompletedTask(task, result, *running.end(result.status))
 
-    def clear_privileges(self) -> None:
-        """Remove privileges from files that containers wrote, and from the compiler cache."""
-        clear_privileges(self.context, self.written, self.console)
-
     def check(self, completed: CompletedTask) -> None:
         if completed.status:
             raise self.failure(completed)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envmatrix.confined import Area
 from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import Image
@@ -47,77 +46,63 @@ def benchmark(context: BuildContext, gpus: Gpus, arguments: Sequence[str]) -> Ta
 
 def shell(context: BuildContext) -> Task:
     """Return a shell where a library compiles; its user ends it, not a limit."""
-    limits = Limits(shared_memory=_shared_memory(context))
-    return replace(in_compiler(context, ["bash"]), limits=limits)
+    task = in_compiler(context, ["bash"])
+    return replace(task, limits=Limits(shared_memory=task.limits.shared_memory))
 
 
 def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
-    """Return a task with the compilers: it configures, compiles or examines a library."""
-    sdk = [Mount(context.sdk, f"/opt/{context.target.sdk}")] if context.sdk else []
-    cache = _cache_mounts(context.compiler_cache) if context.compiler_cache else []
-    return Task(
-        image=context.names[context.compiler],
-        platform=context.compiler.platform,
-        command=command,
-        mounts=[*_mounts(context, context.compiler), *cache, *sdk],
-        environment=_with_equal_objects(
-            context,
-            {
-                **_cache_variables(context),
-                **_requires_variables(context, context.compiler),
-                **context.library.build.environment,
-                **context.variant.environment,
-            },
-        ),
-        directory=BUILD,
-        limits=_limits(context),
+    """Return a task with compilers: it configures, compiles or examines a library."""
+    task = _task(context, context.compiler, command)
+    programs = Path(__file__).parent / "launcher"
+    cache = context.compiler_cache
+    mounts = [Mount(cache, CCACHE), Mount(programs, PROGRAMS)] if cache else []
+    mounts += [Mount(context.sdk, f"/opt/{context.target.sdk}")] if context.sdk else []
+    environment = {
+        **_cache_variables(context),
+        **task.environment,
+        **context.library.build.environment,
+        **context.variant.environment,
+    }
+    return replace(
+        task,
+        mounts=[*task.mounts, *mounts],
+        environment=_with_equal_objects(context, environment),
     )
 
 
 def in_runtime(context: BuildContext, command: Sequence[str]) -> Task:
     """Return a task without compilers: it runs the tests or the benchmark of a library."""
     assert context.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
+    task = _task(context, context.runtime, command)
     tests = context.library.tests
-    return Task(
-        image=context.names[context.runtime],
-        platform=context.runtime.platform,
-        command=command,
-        mounts=_mounts(context, context.runtime),
-        environment={
-            **_requires_variables(context, context.runtime),
-            **(tests.environment if tests else {}),
-            **context.variant.environment,
-        },
-        directory=BUILD,
-        limits=_limits(context),
-    )
+    environment = {**task.environment, **(tests.environment if tests else {})}
+    return replace(task, environment={**environment, **context.variant.environment})
 
 
 def with_timeout(task: Task, seconds: float | None) -> Task:
     return replace(task, limits=replace(task.limits, seconds=seconds))
 
 
-def _limits(context: BuildContext) -> Limits:
-    timeout = context.library.build.timeout
-    return Limits(timeout, context.memory, FREE_DISK, _shared_memory(context))
-
-
-def _shared_memory(context: BuildContext) -> int | None:
-    """Return the shared memory of the library's processes, in bytes, where it configures it."""
-    return context.library.shm * 10**6 if context.library.shm else None
-
-
-def _mounts(context: BuildContext, image: Image) -> list[Mount]:
-    requires = context.requires.get(image.arch)
-    return [
-        Mount(context.source, SOURCE),
-        Mount(context.build, BUILD),
-        *([Mount(requires, REQUIRES)] if requires else []),
-    ]
-
-
-def _requires_variables(context: BuildContext, image: Image) -> Mapping[str, str]:
-    return {"PYTHONPATH": REQUIRES} if image.arch in context.requires else {}
+def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
+    library, wheels = context.library, context.requires.get(image.arch)
+    return Task(
+        image=context.names[image],
+        platform=image.platform,
+        command=command,
+        mounts=[
+            Mount(context.source, SOURCE),
+            Mount(context.build, BUILD),
+            *([Mount(wheels, REQUIRES)] if wheels else []),
+        ],
+        environment={"PYTHONPATH": REQUIRES} if wheels else {},
+        directory=BUILD,
+        limits=Limits(
+            library.build.timeout,
+            context.memory,
+            FREE_DISK,
+            library.shm * 10**6 if library.shm else None,
+        ),
+    )
 
 
 # Keeps nvcc's temporary files beside the object.
@@ -133,11 +118,6 @@ def _with_equal_objects(context: BuildContext, environment: Mapping[str, str]) -
     if is_old or not set(flags.split()).isdisjoint(_OBJECT_DIRECTORY):
         return environment
     return {**environment, "NVCC_APPEND_FLAGS": f"{flags} {_OBJECT_DIRECTORY[0]}".strip()}
-
-
-def _cache_mounts(cache: Area) -> list[Mount]:
-    programs = Path(__file__).parent / "launcher"
-    return [Mount(cache, CCACHE), Mount(programs, PROGRAMS)]
 
 
 def _cache_variables(context: BuildContext) -> Mapping[str, str]:

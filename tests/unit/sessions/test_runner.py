@@ -216,6 +216,6 @@ def test_containers_leave_no_privileges(tmp_path: Path) -> None:
 
     runner = runner_of(tmp_path, program)
     runner.run(task_of(runner), "compile")
-    runner.clear_privileges()
+    clear_privileges(runner.context, runner.written, runner.console)
     file = Path(str(runner.context.build)) / "program"
     assert stat.S_IMODE(file.stat().st_mode) == 0o755
