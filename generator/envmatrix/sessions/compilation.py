@@ -8,7 +8,7 @@ from envmatrix.confined import Directory, Refused
 from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import readable_text, write_whole
-from envmatrix.sessions import scripts, tasks
+from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
 from envmatrix.sessions.context import COPY, BuildContext
 from envmatrix.sessions.failures import OutOfMemory
@@ -22,7 +22,6 @@ from envmatrix.sessions.products import (
 )
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.source_sync import update
-from envmatrix.sessions.wheels import UNPACK_WHEELS
 
 # Hits and misses of the compiler cache by compilation, written by the launcher.
 COMPILATIONS = "compilations.log"
@@ -67,14 +66,10 @@ def begin_anew(context: BuildContext, console: Console) -> None:
 
 
 def _compile(runner: Runner) -> None:
-    """Run all commands in one container: starting one takes longer than some commands. Do so with
-    fewer jobs where memory does not suffice."""
+    """Compile, with fewer jobs where memory does not suffice."""
     context = runner.context
     while True:
-        commands = context.system.commands(context)
-        script = scripts.join_commands([*commands, UNPACK_WHEELS])
-        steps = dict.fromkeys(command.step for command in commands)
-        task = tasks.in_compiler(context, scripts.shell_arguments(script))
+        task, steps = tasks.compilation(context)
         try:
             runner.check(runner.run(task, *steps))
             return

@@ -6,7 +6,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
@@ -34,6 +34,14 @@ class Variant:
 
     name: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def with_flags(cls, name: str, flags: str, **others: str) -> Variant:
+        """Return a variant with flags of the host compiler, also below nvcc, and of the linker, in
+        variables that CMake, Meson, Make and setuptools read."""
+        variables = dict.fromkeys(("CFLAGS", "CXXFLAGS", "LDFLAGS"), flags)
+        below = f"-Xcompiler={','.join(flags.split())}"
+        return cls(name, {**variables, "CUDAFLAGS": below, **others})
 
 
 PLAIN = Variant()
@@ -171,3 +179,15 @@ def jobs_for(processors: int, memory: int | None, job_memory: int, requested: in
     most = requested or processors
     room = most if memory is None else memory // (job_memory * 10**6)
     return max(1, min(most, room))
+
+
+def source_path(file: str) -> str | None:
+    """Return the path of a library's file in its source; None for any other file. Meson has
+    compilers name files relative to the build directory."""
+    file = posixpath.normpath(posixpath.join(BUILD, file))
+    for root in (f"{BUILD}/{COPY}", SOURCE):
+        try:
+            return PurePosixPath(file).relative_to(root).as_posix()
+        except ValueError:
+            continue
+    return None

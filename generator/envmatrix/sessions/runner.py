@@ -16,8 +16,7 @@ from envmatrix.sessions.failure_causes import Judgement
 from envmatrix.sessions.failures import StepFailed
 from envmatrix.sessions.logs import Log, ninja_progress
 from envmatrix.sessions.outcomes import Step
-from envmatrix.sessions.scripts import BEGIN
-from envmatrix.sessions.tasks import CompletedTask
+from envmatrix.sessions.tasks import BEGIN, CompletedTask
 
 # Attempts at a task, where the executor fails.
 _ATTEMPTS = 2

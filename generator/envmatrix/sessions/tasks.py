@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
@@ -17,7 +20,9 @@ from envmatrix.sessions.context import (
     REQUIRES,
     SOURCE,
     BuildContext,
+    Command,
 )
+from envmatrix.sessions.wheels import UNPACK_WHEELS
 
 # Free space that a container has to leave on its disk, in bytes.
 FREE_DISK = 2 << 30
@@ -37,6 +42,15 @@ class CompletedTask:
     @property
     def status(self) -> int:
         return self.result.status
+
+
+def compilation(context: BuildContext) -> tuple[Task, tuple[str, ...]]:
+    """Return the task that configures and compiles a library, and its steps: all in one container,
+    as starting one takes longer than some commands."""
+    commands = context.system.commands(context)
+    script = join_commands([*commands, UNPACK_WHEELS])
+    steps = dict.fromkeys(command.step for command in commands)
+    return in_compiler(context, shell_arguments(script)), tuple(steps)
 
 
 def benchmark(context: BuildContext, gpus: Gpus, arguments: Sequence[str]) -> Task:
@@ -135,3 +149,39 @@ def _cache_variables(context: BuildContext) -> Mapping[str, str]:
         "ENVMATRIX_IMAGE": context.names[context.compiler],
         **launchers,
     }
+
+
+# First output of the shell of a second step, to its standard error.
+BEGIN = b"\n"
+
+
+def join_commands(commands: Sequence[Command]) -> str:
+    """Join commands into a script that stops at the first failure. The first step prints to the
+    standard output, the second to the standard error, and neither to both."""
+    groups = [(step, tuple(rows)) for step, rows in groupby(commands, attrgetter("step"))]
+    first, *others = (_group(rows) for _, rows in groups)
+    assert len(others) <= 1  # noqa: S101 -- a container has two streams
+    return "\n".join((f"{first} 2>&1", *(f"echo >&2\n{second} >&2" for second in others)))
+
+
+# The shell puts together what is too long for one argument.
+_WHOLE = 'IFS=; whole="$*"; unset IFS; set --; eval "$whole"'
+# Characters, of four bytes at most; an argument may have 131,071 bytes.
+_PART = 32_000
+
+
+def shell_arguments(text: str) -> Sequence[str]:
+    """Return the argument vector that runs a script with `sh`, however long it is."""
+    parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
+    return ["sh", "-euc", _WHOLE, "sh", *parts]
+
+
+def _group(commands: Iterable[Command]) -> str:
+    lines = "\n".join(map(_line, commands))
+    return f"{{\n{lines}\n}}"
+
+
+def _line(command: Command) -> str:
+    rows = command.environment.items()
+    variables = "".join(f"{name}={shlex.quote(value)} " for name, value in rows)
+    return f"cd {shlex.quote(command.directory)}\n{variables}{shlex.join(command.argv)}"

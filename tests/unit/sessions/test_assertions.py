@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envmatrix.sessions.assertions import failed_assertion
+from envmatrix.sessions.verdicts import failed_assertion
 
 GOOGLETEST = """\
 [ RUN      ] Add.Fails

@@ -16,7 +16,7 @@ from envmatrix.images.model import CompilerCache
 from envmatrix.matrix.library import BuildSystem as SystemName
 from envmatrix.matrix.library import LibraryBuild, LibrarySource
 from envmatrix.matrix.library import TestFramework as FrameworkName
-from envmatrix.sessions import scripts, tasks
+from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.buildsystems.cmake import ONE_TRY, is_probe
 from envmatrix.sessions.context import BuildContext, Command, Variant, jobs_for
@@ -241,7 +241,7 @@ def test_jobs_fit_into_memory_and_there_is_always_one(
 def test_a_script_does_the_same_however_long_it_is(text: str) -> None:
     short = subprocess.run(["sh", "-euc", text], capture_output=True, check=False)
     for padding in (0, 200_000):
-        command = scripts.shell_arguments(f"{'# é' + 'x' * padding}\n{text}")
+        command = tasks.shell_arguments(f"{'# é' + 'x' * padding}\n{text}")
         assert max(len(word.encode()) for word in command) < 131_072
         long = subprocess.run(command, capture_output=True, check=False)
         assert (long.returncode, long.stdout) == (short.returncode, short.stdout)
@@ -255,12 +255,12 @@ def test_commands_are_one_script_and_each_step_has_a_stream_of_its_own() -> None
         Command("compile", ["false"], "/"),
         Command("compile", ["echo", "never"], "/"),
     ]
-    text = scripts.join_commands(found).replace("cd /build", "cd /")
+    text = tasks.join_commands(found).replace("cd /build", "cd /")
     done = subprocess.run(["sh", "-euc", text], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("a b|$x|", "\nit's\n")
     assert done.returncode == 1
     done = subprocess.run(
-        ["sh", "-euc", scripts.join_commands([Command("configure", ["false"], "/"), *found])],
+        ["sh", "-euc", tasks.join_commands([Command("configure", ["false"], "/"), *found])],
         capture_output=True,
         text=True,
         check=False,

@@ -10,8 +10,7 @@ from envmatrix.engine.tasks import Gpus
 from envmatrix.sessions.analysis.analysers import ANALYSERS
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Examination
 from envmatrix.sessions.analysis.baselines import Baseline, load_baseline, save_baseline
-from envmatrix.sessions.analysis.findings import Finding, compare_findings
-from envmatrix.sessions.analysis.sarif import sarif
+from envmatrix.sessions.analysis.findings import Finding, compare_findings, sarif
 from envmatrix.sessions.compilation import compile_library
 from envmatrix.sessions.context import Variant
 from envmatrix.sessions.outcomes import Measurement

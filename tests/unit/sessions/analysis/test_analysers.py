@@ -12,8 +12,7 @@ from envmatrix.sessions.analysis.analysers.cppcheck import parse_cppcheck
 from envmatrix.sessions.analysis.analysers.licences import licences_by_package, new_licences
 from envmatrix.sessions.analysis.analysers.sanitizers import parse_sanitizer
 from envmatrix.sessions.analysis.analysers.size import grown_files
-from envmatrix.sessions.analysis.findings import Finding
-from envmatrix.sessions.analysis.sarif import sarif
+from envmatrix.sessions.analysis.findings import Finding, sarif
 
 # As clang-tidy 14 prints it through run-clang-tidy, colours and all.
 TIDY = """\

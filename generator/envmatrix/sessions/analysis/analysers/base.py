@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from envmatrix.engine.tasks import Gpus
 from envmatrix.sessions import tasks
 from envmatrix.sessions.analysis.baselines import NOTHING, Baseline
 from envmatrix.sessions.analysis.findings import Finding
-from envmatrix.sessions.context import BUILD, COPY, PLAIN, SOURCE, BuildContext, Variant
+from envmatrix.sessions.context import PLAIN, BuildContext, Variant
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
 from envmatrix.sessions.products import Product
@@ -84,27 +83,3 @@ class Analyser(Protocol):
     def accept(self, build: AnalysedBuild) -> None:
         """Save what it compares the next build with, unless that is in `Examination.accepted`."""
         return
-
-
-def compiler_flags(host: str) -> Mapping[str, str]:
-    """Return the variables that CMake, Meson, Make and setuptools read: flags of the host compiler,
-    also below nvcc, and of the linker."""
-    below = ",".join(host.split())
-    return {
-        "CFLAGS": host,
-        "CXXFLAGS": host,
-        "CUDAFLAGS": f"-Xcompiler={below}",
-        "LDFLAGS": host,
-    }
-
-
-def source_path(file: str) -> str | None:
-    """Return the path of a library's file in its source; None for any other file. Meson has
-    compilers name files relative to the build directory."""
-    file = posixpath.normpath(posixpath.join(BUILD, file))
-    for root in (f"{BUILD}/{COPY}", SOURCE):
-        try:
-            return PurePosixPath(file).relative_to(root).as_posix()
-        except ValueError:
-            continue
-    return None

@@ -6,15 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.sessions.analysis.analysers.base import (
-    STATIC,
-    AnalysedBuild,
-    Analyser,
-    Examination,
-    source_path,
-)
+from envmatrix.sessions.analysis.analysers.base import STATIC, AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, Level
-from envmatrix.sessions.context import BUILD, BuildContext
+from envmatrix.sessions.context import BUILD, BuildContext, source_path
 from envmatrix.sessions.logs import lines_of, plain
 
 

@@ -13,14 +13,8 @@ from typing import Any
 from envmatrix.confined import Directory
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import tasks
-from envmatrix.sessions.analysis.analysers.base import (
-    AnalysedBuild,
-    Analyser,
-    Examination,
-    compiler_flags,
-    source_path,
-)
-from envmatrix.sessions.context import BUILD, Variant
+from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
+from envmatrix.sessions.context import BUILD, Variant, source_path
 from envmatrix.sessions.outcomes import COVERAGE, Measurement
 
 _FILE = "coverage.json"
@@ -43,7 +37,7 @@ gcovr --root "$root" "$@" --xml coverage.xml --html-details index.html
 
 
 class LineCoverage(Analyser):
-    variant = Variant("coverage", compiler_flags("--coverage -O0 -g"))
+    variant = Variant.with_flags("coverage", "--coverage -O0 -g")
 
     def examine(self, build: AnalysedBuild) -> Examination:
         context = build.context

@@ -7,15 +7,9 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.sessions.analysis.analysers.base import (
-    STATIC,
-    AnalysedBuild,
-    Analyser,
-    Examination,
-    source_path,
-)
+from envmatrix.sessions.analysis.analysers.base import STATIC, AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, Level
-from envmatrix.sessions.context import BUILD, BuildContext
+from envmatrix.sessions.context import BUILD, BuildContext, source_path
 
 
 class Cppcheck(Analyser):

@@ -6,15 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from envmatrix.sessions.analysis.analysers.base import (
-    AnalysedBuild,
-    Analyser,
-    Examination,
-    compiler_flags,
-    source_path,
-)
+from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, without_numbers
-from envmatrix.sessions.context import Variant
+from envmatrix.sessions.context import Variant, source_path
 from envmatrix.sessions.logs import lines_of, plain
 
 
@@ -30,28 +24,28 @@ class Sanitizer(Analyser):
         return Examination([item for text in lines for item in parse_sanitizer(self.tool, text)])
 
 
-def _variant(name: str, flags: str, **options: str) -> Variant:
-    return Variant(name, {**compiler_flags(f"{flags} -O1 -g"), **options})
-
-
 ASAN = Sanitizer(
     "AddressSanitizer",
-    _variant(
+    Variant.with_flags(
         "asan",
-        "-fsanitize=address -fno-omit-frame-pointer",
+        "-fsanitize=address -fno-omit-frame-pointer -O1 -g",
         # CUDA maps memory where AddressSanitizer would not have it.
         ASAN_OPTIONS="protect_shadow_gap=0:detect_leaks=1",
     ),
 )
 UBSAN = Sanitizer(
     "UndefinedBehaviorSanitizer",
-    _variant(
+    Variant.with_flags(
         "ubsan",
-        "-fsanitize=undefined -fno-sanitize-recover=undefined",
+        "-fsanitize=undefined -fno-sanitize-recover=undefined -O1 -g",
         UBSAN_OPTIONS="print_stacktrace=1",
     ),
 )
-TSAN = Sanitizer("ThreadSanitizer", _variant("tsan", "-fsanitize=thread"), is_default=False)
+TSAN = Sanitizer(
+    "ThreadSanitizer",
+    Variant.with_flags("tsan", "-fsanitize=thread -O1 -g"),
+    is_default=False,
+)
 
 _SUMMARY = re.compile(
     r"SUMMARY: (?P<tool>Address|Thread|Leak|UndefinedBehavior)Sanitizer: "
