@@ -156,7 +156,7 @@ class Archive:
     depends: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEPENDS)
     released: str = "Thu, 01 Jan 2026 00:00:00 UTC"
     independent: frozenset[str] = frozenset()
-    asked: list[tuple[str, ...]] = field(default_factory=list)
+    commands: list[tuple[str, ...]] = field(default_factory=list)
 
     def run(self, command: Sequence[str]) -> str:
         options = dict(
@@ -171,7 +171,7 @@ class Archive:
             (lists / "archive_InRelease").write_text(f"Origin: Debian\nDate: {self.released}\n")
             return ""
         home = Path(options["Dir::State"])
-        self.asked.append((home.name, verb, *rest))
+        self.commands.append((home.name, verb, *rest))
         pinned = dict(name.split("=") for name in rest if "=" in name and not name.endswith("*"))
         names = {name.split("=")[0] for name in rest}
         if verb == "install":
@@ -216,12 +216,12 @@ class Index:
     """What `pip install --report` would say of an index with one release of `cuda-toolkit`."""
 
     toolkit: Mapping[str, str] = field(default_factory=lambda: TOOLKIT)
-    asked: list[tuple[str, ...]] = field(default_factory=list)
+    requirements: list[tuple[str, ...]] = field(default_factory=list)
 
     def run(self, command: Sequence[str]) -> str:
         machine = "x86_64" if "manylinux2014_x86_64" in command else "aarch64"
         texts = command[command.index("--report") + 2 :]
-        self.asked.append(tuple(texts))
+        self.requirements.append(tuple(texts))
         return json.dumps({"install": [self._row(Requirement(text), machine) for text in texts]})
 
     def _row(self, requirement: Requirement, machine: str) -> dict[str, object]:
@@ -319,7 +319,7 @@ class FakeBackend:
     archive: Archive
     host_arch: str = "amd64"
     contents: ImageContents = field(default_factory=with_cuda)
-    made: list[tuple[str, int]] = field(default_factory=list)
+    bases: list[tuple[str, int]] = field(default_factory=list)
     homes: list[str] = field(default_factory=list)
 
     def apt_of_host(self, suite: str, arch: str, *foreign: str) -> Apt:
@@ -353,7 +353,7 @@ class FakeBackend:
         return 1767225600
 
     def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState:
-        self.made.append((key, epoch))
+        self.bases.append((key, epoch))
         if package_set.request.resolver == "image":
             return BaseState(None, "Package: libuv1\n")
         names = [item.name for item in package_set.artifacts]

@@ -11,15 +11,15 @@ UNCONFIGURED = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 _SETTINGS = ("user.name=t", "user.email=t@t.example", "protocol.file.allow=always")
 
 
-def git(directory: Path, *arguments: str, given: str = "") -> str:
-    """Run git with `given` on stdin, and return what it prints."""
+def git(directory: Path, *arguments: str, stdin: str = "") -> str:
+    """Run git with `stdin` as its input, and return what it prints."""
     settings = (word for setting in _SETTINGS for word in ("-c", setting))
     done = subprocess.run(
         ["git", "-C", str(directory), *settings, *arguments],
         check=True,
         capture_output=True,
         text=True,
-        input=given,
+        input=stdin,
         env={**os.environ, **UNCONFIGURED},
     )
     return done.stdout.strip()

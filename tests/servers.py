@@ -23,12 +23,12 @@ class Server:
     has_referrers: bool = False
     manifests: dict[str, Manifest] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
     account: Mapping[str, str] | None = None
 
     def respond(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(f"{request.method} {request.url.path}")
+        self.requests.append(f"{request.method} {request.url.path}")
         response = self.answer(request)
         if response is not None:
             return response

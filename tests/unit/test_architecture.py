@@ -18,6 +18,8 @@ from envmatrix.confined import Area
 from envmatrix.engine.tasks import Mount
 
 PACKAGE = Path(envmatrix.__file__).parent
+UNIT = Path(__file__).parent
+REPOSITORY = UNIT.parents[1]
 
 # Each may import those before it, and itself.
 LAYERS = (
@@ -376,8 +378,19 @@ def docstrings_of_functions(tree: ast.AST) -> Iterator[str]:
             yield text
 
 
-@pytest.mark.parametrize("module", ALL)
-def test_names_and_docstrings_say_what_things_are(module: str) -> None:
-    assert not VAGUE_NAMES.intersection(names_bound_in(TREES[module]))
-    beginnings = {text.split()[0] for text in docstrings_of_functions(TREES[module])}
+# Whose names and docstrings are looked at: all but unit tests.
+WRITTEN = [
+    *FILES.values(),
+    *(file for file in (REPOSITORY / "tests").rglob("*.py") if UNIT not in file.parents),
+    *(REPOSITORY / "benchmarks").glob("*.py"),
+]
+
+
+@pytest.mark.parametrize(
+    "file", sorted(WRITTEN), ids=lambda file: str(file.relative_to(REPOSITORY))
+)
+def test_names_and_docstrings_say_what_things_are(file: Path) -> None:
+    tree = ast.parse(file.read_text("utf-8"))
+    assert not VAGUE_NAMES.intersection(names_bound_in(tree))
+    beginnings = {text.split()[0] for text in docstrings_of_functions(tree)}
     assert not beginnings & VAGUE_BEGINNINGS

@@ -307,7 +307,7 @@ def test_a_cell_of_a_patch_is_locked_in_the_published_versions(tmp_path: Path) -
     )
     resolver.resolve(*all_requests(matrix, shipped_recipes()), None, upgrade_rule(None, None))
 
-    asked = {text for home, _, *texts in archive.asked if "nvidia" in home for text in texts}
+    asked = {text for home, _, *texts in archive.commands if "nvidia" in home for text in texts}
     published = {
         f"{wanted(release, name, '-dev')}={version}-1"
         for name, version in PUBLISHED[release].items()

@@ -97,7 +97,7 @@ def test_packages_are_resolved_together_with_those_below_them(
 ) -> None:
     archive = Archive()
     lock_of(matrix, tmp_path, archive=archive)
-    assert ("bookworm-amd64", "install", "cmake", "g++-12", "ninja-build") in archive.asked
+    assert ("bookworm-amd64", "install", "cmake", "g++-12", "ninja-build") in archive.commands
 
 
 def test_a_base_is_its_layer(lock: Lock) -> None:
@@ -116,7 +116,7 @@ def test_apt_runs_in_a_base_of_this_machine(matrix: Matrix, tmp_path: Path, host
     requests, cells = all_requests(matrix, shipped_recipes())
     resolver_of(backend).resolve(requests, cells, None, upgrade_rule(None, None))
     assert set(backend.homes) == {f"debian12-{host}-base"}
-    assert len(backend.made) == 2
+    assert len(backend.bases) == 2
 
 
 def test_the_lock_does_not_depend_on_the_machine(
@@ -143,7 +143,7 @@ def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Pa
         resolver_of(backend).resolve(requests, cells, None, upgrade_rule(None, None))
 
     assert [its.partition(":")[0] for its in caught.value.details] == ["library `a`", "library `b`"]
-    assert (backend.made, archive.asked) == ([], [])
+    assert (backend.bases, archive.commands) == ([], [])
 
 
 def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: 
     resolver.pip = replace(resolver.pip, run=gone)
     with pytest.raises(LookupFailed, match="the index has none"):
         resolver.resolve(requests, cells, None, upgrade_rule(None, None))
-    assert backend.made == []
+    assert backend.bases == []
 
 
 class OutOfNetwork(Archive):
@@ -166,7 +166,7 @@ class OutOfNetwork(Archive):
     lasts = 5
 
     def run(self, command: Sequence[str]) -> str:
-        if len(self.asked) >= self.lasts:
+        if len(self.commands) >= self.lasts:
             raise LookupFailed("the mirror went away")
         return super().run(command)
 
@@ -193,7 +193,7 @@ def test_what_was_found_before_a_failure_is_not_looked_up_again(
     assert dumps(again) == dumps(lock)
     whole = Archive()
     lock_of(matrix, tmp_path / "c", archive=whole)
-    assert len(archive.asked) + failing.lasts <= len(whole.asked) + 1
+    assert len(archive.commands) + failing.lasts <= len(whole.commands) + 1
 
 
 def test_what_was_found_for_another_request_is_looked_up_again(
@@ -207,7 +207,7 @@ def test_what_was_found_for_another_request_is_looked_up_again(
     resolver = resolver_of(FakeBackend(tmp_path, archive))
     again = resolver.resolve(requests, cells, None, upgrade_rule(None, None), begun)
     assert dumps(again) == dumps(lock)
-    assert archive.asked
+    assert archive.commands
 
 
 def test_the_same_world_gives_the_same_bytes(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_what_is_locked_stays_whatever_the_world_offers(
     archive, index = Archive(versions={"cmake": "2.0-1"}, released=LATER), Index(toolkit={})
     again = lock_of(matrix, tmp_path, archive=archive, index=index, previous=lock)
     assert dumps(again) == dumps(lock)
-    assert (archive.asked, index.asked) == ([], [])
+    assert (archive.commands, index.requirements) == ([], [])
 
 
 def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path:
     archive = Archive(versions={"cmake": "2.0-1"}, released=LATER)
     again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets, {}))
     assert dumps(again) == dumps(lock)
-    assert archive.asked == []
+    assert archive.commands == []
 
 
 def test_a_file_in_two_archives_is_locked_once_and_stays_below(tmp_path: Path) -> None:

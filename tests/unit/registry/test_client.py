@@ -36,7 +36,7 @@ def test_of_many_only_those_that_are_listed_are_looked_up() -> None:
     with server.client() as client:
         assert client.digests_of(many(), is_its_own=True) == {"tag3": ONE.digest}
 
-    assert server.asked == [
+    assert server.requests == [
         "GET /v2/team/images/tags/list",
         "HEAD /v2/team/images/manifests/tag3",
     ]
@@ -52,7 +52,7 @@ def test_a_listed_tag_is_what_it_was_known_to_be_in_this_repository(
         found = client.digests_of(many(known={"tag3": ONE.digest}), is_its_own=is_its_own)
 
     assert found == {"tag3": ONE.digest}
-    assert len(server.asked) == 1 + looked_up
+    assert len(server.requests) == 1 + looked_up
 
 
 def test_what_is_known_by_digest_is_found_without_its_tag() -> None:
@@ -101,7 +101,7 @@ def test_a_repository_that_nobody_pushed_to_has_no_tags() -> None:
 
     with server.client() as client:
         assert client.digests_of(many(), is_its_own=True) == {}
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_blobs_and_manifests_are_there_once_put() -> None:
         assert b"".join(client.stream(descriptor["digest"])) == b"text"
         assert client.digest("tag") == ONE.digest
     assert descriptor == {"mediaType": "text/plain", "digest": digest_of(b"text"), "size": 4}
-    assert sum(line.startswith("POST") for line in server.asked) == 1
+    assert sum(line.startswith("POST") for line in server.requests) == 1
 
 
 @pytest.mark.parametrize("has_referrers", [True, False])
@@ -220,7 +220,7 @@ def test_who_is_asked_for_credentials_gives_those_of_docker(
             return
         assert client.digest("a") == ONE.digest
         assert client.digest("a") == ONE.digest
-    assert server.asked.count("GET /token") + server.asked.count("POST /token") == (
+    assert server.requests.count("GET /token") + server.requests.count("POST /token") == (
         1 if kind == "Bearer" else 0
     )
 
@@ -242,7 +242,7 @@ def test_only_what_may_pass_is_asked_again(
     with server.client() as client, pytest.raises(LookupFailed) as caught:
         client.digest("a")
 
-    assert len(server.asked) == asked
+    assert len(server.requests) == asked
     assert all(its >= pause for its in server.pauses)
     assert REPOSITORY in caught.value.message
 
@@ -256,7 +256,7 @@ def test_a_manifest_is_put_again_while_a_blob_of_it_is_not_seen(code: str, asked
     with server.client() as client, pytest.raises(LookupFailed, match="answers 400"):
         client.put_manifest("tag", ONE)
 
-    assert len(server.asked) == asked
+    assert len(server.requests) == asked
 
 
 def test_bytes_that_are_not_those_of_the_digest_are_refused() -> None:

@@ -145,9 +145,9 @@ def test_a_submodule_that_is_a_link_as_well_is_not_checked_out(tmp_path: Path) -
     outer = committed(tmp_path / "outer", {"outer": "o"})
     git(outer, "submodule", "--quiet", "add", "../victim", "s")
     committed(outer)
-    target = git(outer, "hash-object", "-w", "--stdin", given=str(victim))
+    target = git(outer, "hash-object", "-w", "--stdin", stdin=str(victim))
     entries = git(outer, "ls-tree", "HEAD")
-    tree = git(outer, "mktree", given=f"{entries}\n120000 blob {target}\ts\n")  # git takes it
+    tree = git(outer, "mktree", stdin=f"{entries}\n120000 blob {target}\ts\n")  # git takes it
     git(outer, "update-ref", "HEAD", git(outer, "commit-tree", "-m", "hostile", tree))
     with pytest.raises(LookupFailed, match=r"submodule `s`.* is a link"):
         source_trees.commits(tmp_path / "cache", str(outer), "main")
@@ -337,7 +337,7 @@ def test_nothing_is_written_behind_a_link_where_git_lfs_has_a_file(
     stored(large, CONTENT)
     victim = tmp_path / "victim"
     victim.mkdir()
-    link = git(large, "hash-object", "-w", "--stdin", given=str(victim))
+    link = git(large, "hash-object", "-w", "--stdin", stdin=str(victim))
     raw = ("git", "-C", str(large), "cat-file", "tree", "HEAD^{tree}")
     entries = subprocess.run(raw, check=True, capture_output=True).stdout
     write = ("git", "-C", str(large), "hash-object", "-t", "tree", "-w", "--literally", "--stdin")

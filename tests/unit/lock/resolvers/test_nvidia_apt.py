@@ -44,7 +44,7 @@ def test_a_mirror_with_a_key_of_its_own_is_taken_with_that(tmp_path: Path) -> No
 def asked_for(directory: Path, *packages: str) -> list[str]:
     archive = Archive()
     nvidia_apt(directory, archive).resolve(packages, "debian12", "amd64")
-    ((home, verb, *asked),) = archive.asked
+    ((home, verb, *asked),) = archive.commands
     assert (home, verb) == ("nvidia-debian12-amd64", "download")
     return asked
 

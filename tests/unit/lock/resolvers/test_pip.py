@@ -21,19 +21,19 @@ def test_a_component_of_a_release_is_pinned_as_the_meta_package_of_the_release_h
     index = Index()
     found = index.pip.resolve(["nvidia-cuda-nvcc@13.0", "nvidia-cuda-runtime@13.0"], "amd64")
     assert versions(found) == {"nvidia-cuda-nvcc": "13.0.88", "nvidia-cuda-runtime": "13.0.96"}
-    assert index.asked[0] == ("cuda-toolkit==13.0.*",)
+    assert index.requirements[0] == ("cuda-toolkit==13.0.*",)
 
 
 def test_a_component_that_the_meta_package_does_not_know_is_the_newest_of_the_release() -> None:
     index = Index()
     index.pip.resolve(["nvidia-new@13.0"], "amd64")
-    assert index.asked[1] == ("nvidia-new==13.0.*",)
+    assert index.requirements[1] == ("nvidia-new==13.0.*",)
 
 
 def test_a_requirement_is_asked_for_as_it_is() -> None:
     index = Index()
     found = index.pip.resolve(["nvidia-cudnn-cu13==9.28.*"], "arm64")
-    assert index.asked == [("nvidia-cudnn-cu13==9.28.*",)]
+    assert index.requirements == [("nvidia-cudnn-cu13==9.28.*",)]
     assert versions(found) == {"nvidia-cudnn-cu13": "9.28.0"}
 
 
