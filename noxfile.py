@@ -40,7 +40,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="tests-all", default=False)
 def tests_all(session: nox.Session) -> None:
-    """Everything in `tests`, and the longest: all faults, all round trips, all signatures."""
+    """Everything in `tests`, and what takes minutes to try it in another way."""
     _test(session)
 
 

@@ -302,6 +302,7 @@ def at_once(*actions: Callable[[], object]) -> list[object]:
         return [future.result() for future in [pool.submit(action) for action in actions]]
 
 
+@pytest.mark.long
 def test_two_that_push_the_same_share_the_work(checkout: Checkout, own: RealRegistry) -> None:
     checkout.use(own.repository("shared"))
 
@@ -312,6 +313,7 @@ def test_two_that_push_the_same_share_the_work(checkout: Checkout, own: RealRegi
     checkout.run("images", "check")
 
 
+@pytest.mark.long
 def test_two_that_pull_the_same_share_the_work(
     checkout: Checkout, registry: str, other: Engine
 ) -> None:
@@ -327,6 +329,7 @@ def test_two_that_pull_the_same_share_the_work(
     other.run("image", "rm", *names_in(other))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ["push", "pull"])
 def test_who_is_killed_in_the_middle_leaves_nothing_half_done(
     checkout: Checkout, own: RealRegistry, other: Engine, verb: str
@@ -359,6 +362,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_build_outlives_kills_of_itself_and_of_the_engine(
     checkout: Checkout, engine: docker.DockerClient, tmp_path: Path
 ) -> None:
@@ -386,6 +390,7 @@ def test_a_build_outlives_kills_of_itself_and_of_the_engine(
             assert id_in(mortal, name) == engine.images.get(name).id
 
 
+@pytest.mark.long
 def test_a_full_disk_of_the_engine_is_told(checkout: Checkout) -> None:
     with second_engine(disk="200m") as small:
         checkout.variables["DOCKER_HOST"] = small.address

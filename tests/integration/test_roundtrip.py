@@ -40,7 +40,7 @@ def wipe(other: Engine) -> None:
         other.run("image", "rm", "--force", *shown)
 
 
-@pytest.mark.parametrize("kind", ["directory", "registry"])
+@pytest.mark.parametrize("kind", ["directory", pytest.param("registry", marks=pytest.mark.long)])
 def test_what_is_published_is_made_again_from_a_mirror(
     signed: Checkout, registry: str, other: Engine, place: Path, kind: str
 ) -> None:
@@ -75,6 +75,7 @@ def test_what_is_published_is_made_again_from_a_mirror(
     wipe(other)
 
 
+@pytest.mark.long
 def test_a_mirror_is_checked_and_what_it_lacks_is_named(
     checkout: Checkout, other: Engine, place: Path
 ) -> None:

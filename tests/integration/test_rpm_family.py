@@ -226,6 +226,7 @@ def suse(rocky: Project, image: str) -> Project:
     return rocky
 
 
+@pytest.mark.long
 def test_a_cell_of_opensuse_is_locked_built_twice_alike_and_compiles_the_library(
     server: Server, suse: Project
 ) -> None:
