@@ -34,6 +34,14 @@ from envmatrix.images.variables import (
 _EPOCH = "ARG SOURCE_DATE_EPOCH"
 _LABEL = "org.opencontainers.image"
 
+# What images are for, by the first word of their flavours.
+_PURPOSES = {
+    "runtime": "Runs programs compiled",
+    "devel": "Compiles programs",
+    "cross": "Cross-compiles programs",
+    "analysis": "Analyses programs compiled",
+}
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -128,11 +136,8 @@ def _unpackers(environment: Environment) -> Iterator[Stage]:
 def _tree(tree: Tree) -> Stage:
     """Return the stage that assembles a tree, without emulation."""
     own = Script(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")
-    scripts = (
-        own,
-        shared_script("tree.sh"),
-        *([shared_script("nvcc.profile")] if tree.profile else []),
-    )
+    names = ["tree.sh", *(["nvcc.profile"] if tree.profile else [])]
+    scripts = (own, *map(shared_script, names))
     run = Step("sh /scripts/cuda.sh", (BindMount(tree.files, "/files"),), scripts)
     return Stage(tree.stage, "unpack", (run,))
 
@@ -232,60 +237,48 @@ def _directory(epoch: int) -> str:
 def _native_images(environment: Environment) -> Iterator[Stage]:
     trees = _trees_of(environment)
     devel = (*trees.devel, *(["cuda-stubs"] if _has_stubs(environment) else []))
-    yield Stage(
-        "runtime",
-        "runtime-os",
-        (
-            *_copies(environment, trees.runtime),
-            _labels(environment, "runtime", "Runs programs compiled"),
-            assignments("ENV", runtime_variables(environment)),
-        ),
-    )
-    yield Stage(
-        "devel",
-        "devel-os",
-        (
-            *_copies(environment, devel),
-            _labels(environment, "devel", "Compiles programs"),
-            assignments("ENV", devel_variables(environment)),
-        ),
-    )
+    steps = _image(environment, "runtime", trees.runtime, runtime_variables(environment))
+    yield Stage("runtime", "runtime-os", steps)
+    steps = _image(environment, "devel", devel, devel_variables(environment))
+    yield Stage("devel", "devel-os", steps)
     if environment.has_analysis:
         install = _install(environment, "analysis-files")
-        labels = _labels(environment, "analysis", "Analyses code")
-        yield Stage("analysis", "devel", (install, labels))
+        yield Stage("analysis", "devel", (install, _labels(environment, "analysis")))
 
 
 def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
     """Yield the images that compile for a target, and run its programs."""
-    target, trees = cross.target, _trees_of(environment)
-    if not target.cuda:
-        trees = _Trees()
-    devel = [*(f"{tree}-{target.key}" for tree in trees.devel[:-1])]
+    key, runtime = cross.target.key, cross.runtime
+    trees = _trees_of(environment) if cross.target.cuda else _Trees()
+    devel = [f"{tree}-{key}" for tree in trees.devel[:-1]]
     devel += [cross.tools] if trees.devel else []
-    devel += [f"cuda-stubs-{cross.name}"] if _tree_with_stubs(environment, target.key) else []
-    yield Stage(
-        cross.name,
-        f"{cross.name}-os",
-        (
-            *_copies(environment, devel),
-            _labels(environment, cross.name, f"Compiles for {target.name}"),
-            assignments("ENV", cross_variables(environment, cross)),
-        ),
-    )
-    if cross.runtime:
-        files = f"{cross.runtime}-files-{target.machine}"
-        runtime = [f"{tree}-{target.key}" for tree in trees.runtime]
-        yield Stage(
-            cross.runtime,
-            "runtime-os",
-            (
-                *([_install(environment, files)] if target.packages.get("runtime") else []),
-                *_copies(environment, runtime),
-                _labels(environment, cross.runtime, f"Runs programs of {target.name} compiled"),
-                assignments("ENV", target_runtime_variables(environment, cross)),
-            ),
-        )
+    devel += [f"cuda-stubs-{cross.name}"] if _tree_with_stubs(environment, key) else []
+    steps = _image(environment, cross.name, devel, cross_variables(environment, cross))
+    yield Stage(cross.name, f"{cross.name}-os", steps)
+    if runtime:
+        own = [f"{tree}-{key}" for tree in trees.runtime]
+        steps = _image(environment, runtime, own, target_runtime_variables(environment, cross))
+        install = _install(environment, f"{runtime}-files-{cross.target.machine}")
+        packages = [install] if cross.target.packages.get("runtime") else []
+        yield Stage(runtime, "runtime-os", (*packages, *steps))
+
+
+def _image(
+    environment: Environment, flavour: str, trees: Iterable[str], variables: Mapping[str, str]
+) -> tuple[Instruction, ...]:
+    """Return the instructions that add trees, labels and variables."""
+    source = f"{_directory(environment.epoch)}/"
+    copies = (Copy(tree, source, is_linked=True) for tree in trees)
+    return (*copies, _labels(environment, flavour), assignments("ENV", variables))
+
+
+def _labels(environment: Environment, flavour: str) -> str:
+    purpose = _PURPOSES[flavour.partition("-")[0]]
+    values = {
+        "title": f"{environment.name}:{flavour}",
+        "description": f"{purpose} with {environment.summary}",
+    }
+    return assignments("LABEL", {f"{_LABEL}.{name}": text for name, text in values.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,16 +298,3 @@ def _trees_of(environment: Environment) -> _Trees:
         ("cuda-runtime", *cudnn[:1], *compat),
         ("cuda-runtime", *cudnn, "cuda-devel", "cuda-tools"),
     )
-
-
-def _copies(environment: Environment, trees: Iterable[str]) -> Iterator[Instruction]:
-    source = f"{_directory(environment.epoch)}/"
-    yield from (Copy(tree, source, is_linked=True) for tree in trees)
-
-
-def _labels(environment: Environment, flavour: str, purpose: str) -> str:
-    values = {
-        "title": f"{environment.name}:{flavour}",
-        "description": f"{purpose} with {environment.summary}",
-    }
-    return assignments("LABEL", {f"{_LABEL}.{name}": text for name, text in values.items()})
