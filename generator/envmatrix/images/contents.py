@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -77,15 +77,7 @@ def _sha256(*rows: str) -> str:
 
 def record_of(contents: ImageContents) -> str:
     """Return contents as JSON; equal contents are equal texts."""
-    stages = {
-        name: {
-            "steps": stage.steps,
-            "base": stage.base,
-            "packages": [[file.name, file.version, file.sha256] for file in stage.packages],
-        }
-        for name, stage in sorted(contents.stages.items())
-    }
-    return json.dumps({"version": _VERSION, "epoch": contents.epoch, "stages": stages}) + "\n"
+    return json.dumps({"version": _VERSION, **asdict(contents)}, sort_keys=True) + "\n"
 
 
 def contents_in(text: str) -> ImageContents | None:
@@ -94,12 +86,13 @@ def contents_in(text: str) -> ImageContents | None:
         document = json.loads(text)
         if document["version"] != _VERSION:
             return None
-        stages = {name: _loaded_stage(row) for name, row in document["stages"].items()}
+        stages = {name: _stage_in(row) for name, row in document["stages"].items()}
         return ImageContents(int(document["epoch"]), stages)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None
 
 
-def _loaded_stage(row: Any) -> StageContents:
-    packages = tuple(StagePackage(*map(str, package)) for package in row["packages"])
-    return StageContents(str(row["steps"]), str(row["base"]), packages)
+def _stage_in(row: Any) -> StageContents:
+    words = ("name", "version", "sha256")
+    packages = (StagePackage(*(str(file[word]) for word in words)) for file in row["packages"])
+    return StageContents(str(row["steps"]), str(row["base"]), tuple(packages))

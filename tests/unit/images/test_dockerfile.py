@@ -15,6 +15,7 @@ from tests.fakes import artifact, lock_of, matrix_of
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.systems import Compiler
+from envmatrix.facts.targets import TARGETS
 from envmatrix.images import scripts
 from envmatrix.images.cuda_layers import Tree, Unpacking
 from envmatrix.images.definition import Definition, definition_of
@@ -177,9 +178,15 @@ def test_the_generated_files_are_all_that_the_steps_need(definition: Definition)
     assert paths == {f"{definition.environment.name}/Dockerfile", *mounted}
 
 
-def test_scripts_of_one_name_are_one_script(definitions: dict[str, Definition]) -> None:
+def test_scripts_of_one_name_are_one_script(
+    definitions: dict[str, Definition], tmp_path: Path
+) -> None:
+    axes = f'cuda: ["12.6"]\nos: [debian12, ubuntu22.04]\narch: [{", ".join(TARGETS)}]'
+    matrix = matrix_of(tmp_path / "repository", axes)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    of_targets = environments(matrix, lock, shipped_recipes(), matrix.cells)
     texts: dict[str, str] = {}
-    for definition in definitions.values():
+    for definition in (*definitions.values(), *map(definition_of, of_targets)):
         for name, text in definition.scripts.items():
             assert texts.setdefault(name, text) == text, name
 
