@@ -16,10 +16,18 @@ from envmatrix.engine import bases, docker_client, inventory
 from envmatrix.engine.builder import context_name
 from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
-from envmatrix.lock.model import FILE
+from envmatrix.lock.model import FILE, Lock, load
 from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
-from envmatrix.plan.garbage import Thing, Used, garbage, used_by
+from envmatrix.plan.garbage import (
+    Thing,
+    Used,
+    garbage,
+    images_made_of,
+    planned_images,
+    used_by,
+)
+from envmatrix.store.built_images import BuildRecords
 from envmatrix.vcs.git import export_files
 
 _EXCLUDED = (
@@ -93,7 +101,7 @@ def _used(roots: Iterable[Path]) -> Used:
         except EnvmatrixError as error:
             raise EnvmatrixError(
                 f"what `{root}` needs cannot be told, so nothing is removed: {error.message}",
-                hint="bring its lock up to date, or remove that repository",
+                hint="mend its lock, or remove that repository",
             ) from error
     return used
 
@@ -105,16 +113,25 @@ def _used_at(root: Path, revision: str) -> Used:
 
 
 def _used_in(root: Path) -> Used:
-    workspace = Workspace(root)
-    lock = workspace.lock
-    names = {cell.environment for cell in workspace.matrix.cells}
+    lock = load(root)
     package_sets = lock.sets.values()
     return used_by(
         lock,
-        workspace.definitions(names),
+        _images_of(root, lock),
         [context_name(package_set.artifacts) for package_set in package_sets],
         [bases.base_identity(base, lock.epoch) for base in package_sets if base.diff_id],
     )
+
+
+def _images_of(root: Path, lock: Lock) -> frozenset[str]:
+    """Return the fingerprints of the images that a repository needs: where its matrix is being
+    edited, of all that have only files of its lock."""
+    workspace = Workspace(root)
+    try:
+        names = {cell.environment for cell in workspace.matrix.cells} if workspace.lock else set()
+        return planned_images(workspace.definitions(names))
+    except EnvmatrixError:
+        return images_made_of(lock, BuildRecords.of_user().records())
 
 
 def _show(things: Sequence[Thing], *, as_json: bool) -> None:

@@ -189,10 +189,10 @@ class Builder:
                 digest = buildx.build(build, progress)
                 for reason in (*missing, *progress.unread_caches()):
                     self.console.warn(f"{name}: no layers from a cache: {reason}")
+                self.build_records.keep(fingerprint, record_of(order.inputs.contents))
                 if order.reference == order.inputs.reference:
                     now = image_store.digest(self.client, order.reference)
                     self.records.note(fingerprint, now, is_ours=before is None)
-                self.build_records.keep(fingerprint, record_of(order.inputs.contents))
             return digest
 
     def _context(self, stage: FileStage) -> Path:

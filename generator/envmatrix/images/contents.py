@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -55,6 +55,10 @@ class ImageContents:
         """The sha256 (hex) of each stage by name; that of the epoch is under ""."""
         stages = {name: stage.sha256 for name, stage in sorted(self.stages.items())}
         return {"": _sha256(str(self.epoch)), **stages}
+
+    @property
+    def packages(self) -> Iterator[StagePackage]:
+        return (package for stage in self.stages.values() for package in stage.packages)
 
     def fingerprint(self, arch: str) -> str:
         rows = (f"{name} {digest}" for name, digest in self.hashes.items())

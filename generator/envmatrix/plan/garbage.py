@@ -8,6 +8,7 @@ from itertools import product
 from typing import Literal
 
 from envmatrix.facts.targets import MACHINES
+from envmatrix.images.contents import contents_in
 from envmatrix.images.definition import Definition
 from envmatrix.images.environments import base_image
 from envmatrix.lock.model import Lock
@@ -58,19 +59,33 @@ class Used:
         return thing.key in self.keys.get(thing.kind, ())
 
 
-def used_by(
-    lock: Lock,
-    definitions: Iterable[Definition],
-    contexts: Iterable[str],
-    bases: Iterable[str],
-) -> Used:
-    """Return what a repository needs; `contexts` and `bases` are the names of its directories in
-    the cache. Every stage counts as an image for every architecture, which is a superset."""
-    images = frozenset(
+def planned_images(definitions: Iterable[Definition]) -> frozenset[str]:
+    """Return the fingerprints of images; every stage counts as one for every architecture, which is
+    a superset."""
+    return frozenset(
         definition.contents(stage, arch).fingerprint(arch)
         for definition in definitions
         for stage, arch in product(definition.stages, MACHINES)
     )
+
+
+def images_made_of(lock: Lock, records: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Return the fingerprints of the recorded images that have only files of a lock. That is a
+    superset of the images that it was, is and may be built for."""
+    files = {item.sha256 for item in lock.artifacts()}
+    images = ((fingerprint, contents_in(text)) for fingerprint, text in records)
+    return frozenset(
+        fingerprint
+        for fingerprint, contents in images
+        if contents and all(package.sha256 in files for package in contents.packages)
+    )
+
+
+def used_by(
+    lock: Lock, images: frozenset[str], contexts: Iterable[str], bases: Iterable[str]
+) -> Used:
+    """Return what a repository needs; `images` are fingerprints, `contexts` and `bases` names
+    of its directories in the cache."""
     base_images = frozenset(
         base_image(key, package_set.request, package_set.diff_id)
         for key, package_set in lock.sets.items()

@@ -53,9 +53,9 @@ class Puller:
                 Transfer(self.client, self.cache).pull(
                     published, inputs, lambda text, *counts: display.step(name, text, *counts)
                 )
+                self.build_records.keep(inputs.fingerprint, record_of(inputs.contents))
                 now = image_store.digest(self.client, inputs.reference)
                 self.records.note(inputs.fingerprint, now, is_ours=before is None)
-                self.build_records.keep(inputs.fingerprint, record_of(inputs.contents))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,11 @@ class BuildRecords:
         if not _FINGERPRINT.fullmatch(fingerprint):
             return None
         return readable_text(self.path(fingerprint)) or None
+
+    def records(self) -> Iterator[tuple[str, str]]:
+        """Yield the fingerprint and the record of each image."""
+        for file in sorted(self.root.glob("*/*")):
+            yield file.name, readable_text(file)
 
     def keep(self, fingerprint: str, record: str) -> None:
         write_whole(self.path(fingerprint), record.encode())

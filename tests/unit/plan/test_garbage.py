@@ -7,12 +7,22 @@ from hypothesis import strategies as st
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import MACHINES
+from envmatrix.images.contents import StageContents, StagePackage, record_of
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import environments
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Matrix
 from envmatrix.plan.actions import inputs_of
-from envmatrix.plan.garbage import GRACE_SECONDS, Kind, Thing, Used, garbage, used_by
+from envmatrix.plan.garbage import (
+    GRACE_SECONDS,
+    Kind,
+    Thing,
+    Used,
+    garbage,
+    images_made_of,
+    planned_images,
+    used_by,
+)
 
 KINDS: tuple[Kind, ...] = ("image", "base", "build record", "artifact", "context")
 
@@ -38,7 +48,7 @@ def test_what_a_repository_needs_is_all_that_its_plan_names(matrix: Matrix, lock
     planned = environments(matrix, lock, shipped_recipes(), matrix.cells)
     definitions = [definition_of(environment) for environment in planned]
 
-    used = used_by(lock, definitions, ["context"], ["base"])
+    used = used_by(lock, planned_images(definitions), ["context"], ["base"])
 
     for definition in definitions:
         environment = definition.environment
@@ -63,10 +73,10 @@ def definition_in(matrix: Matrix, lock: Lock) -> Definition:
 
 def test_images_of_every_architecture_are_kept(matrix: Matrix, lock: Lock) -> None:
     definition = definition_in(matrix, lock)
-    used = used_by(lock, [definition], [], [])
+    images = planned_images([definition])
     for arch in MACHINES:
         key = definition.contents("runtime", arch).fingerprint(arch)
-        assert used.has(Thing("image", key, 0, 0))
+        assert key in images
 
 
 def test_another_lock_needs_other_images(matrix: Matrix, lock: Lock) -> None:
@@ -75,6 +85,18 @@ def test_another_lock_needs_other_images(matrix: Matrix, lock: Lock) -> None:
     before = definition.contents(image.flavour, image.arch).fingerprint(image.arch)
     other = replace(lock, epoch=lock.epoch + 1)
 
-    used = used_by(other, [definition_in(matrix, other)], [], [])
+    assert before not in planned_images([definition_in(matrix, other)])
 
-    assert not used.has(Thing("image", before, 0, 0))
+
+def test_images_of_files_that_are_locked_may_be_needed(matrix: Matrix, lock: Lock) -> None:
+    contents = definition_in(matrix, lock).contents("devel", "amd64")
+    files = {item.sha256 for item in lock.artifacts()}
+    other = StageContents("", packages=(StagePackage("a", "1", "f" * 64),))
+    assert "f" * 64 not in files
+    records = {
+        "locked": record_of(contents),
+        "steps": record_of(replace(contents, stages={**contents.stages, "x": StageContents("y")})),
+        "other": record_of(replace(contents, stages={**contents.stages, "x": other})),
+        "damaged": "{",
+    }
+    assert images_made_of(lock, records.items()) == {"locked", "steps"}

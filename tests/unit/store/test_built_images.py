@@ -22,6 +22,12 @@ def test_a_record_is_what_was_kept_last(records: BuildRecords) -> None:
         assert records.find(FINGERPRINT) == text
 
 
+def test_all_records_are_told_by_their_fingerprints(records: BuildRecords) -> None:
+    for digit in "ba":
+        records.keep(digit * 64, digit)
+    assert [*records.records()] == [("a" * 64, "a"), ("b" * 64, "b")]
+
+
 @pytest.mark.parametrize("label", ["", "../secret", "ab" * 31, "AB" * 32, "/etc/passwd"])
 def test_a_label_that_is_no_fingerprint_names_no_file(records: BuildRecords, label: str) -> None:
     records.root.mkdir()
