@@ -22,6 +22,7 @@ from tests.unit.sessions.test_fatbins import BOTH
 from envmatrix.app import consumers
 from envmatrix.confined import Area, Directory
 from envmatrix.engine.buildkit_progress import BuildProgress
+from envmatrix.images import contents
 from envmatrix.lock import cuda_in_image, images_lock, model
 from envmatrix.lock.resolvers import dnf
 from envmatrix.machine import configuration, host
@@ -305,6 +306,11 @@ _WORKFLOW = (
 _DEVCONTAINER = f"// {consumers.ConsumerRequest('devcontainer').banner}\n{{}}\n".encode()
 
 
+def _build_record() -> bytes:
+    stage = contents.StageContents("ab" * 32, "", (contents.StagePackage("a", "1", "cd" * 32),))
+    return contents.record_of(contents.ImageContents(1, {"files": stage})).encode()
+
+
 def _json(document: object) -> bytes:
     return json.dumps(document).encode()
 
@@ -349,6 +355,7 @@ def readers() -> Sequence[Reader]:
             [_json({"version": 1, "environments": {"cuda12.4-debian12": {"devel": _IMAGE}}})],
             _file(images_lock.FILE, images_lock.load),
         ),
+        Reader("build record", [_build_record()], _text(contents.contents_in)),
         Reader("waivers.yaml", [_WAIVERS], _file("waivers.yaml", load_waivers)),
         Reader("config.toml", [_CONFIGURATION], _file("config.toml", _configuration)),
         Reader("journal", [_lines_of_a_journal()], _file(f"{record(1).run.id}.jsonl", _journal)),

@@ -17,9 +17,9 @@ from envmatrix.images.stages import (
     BindMount,
     Copy,
     Instruction,
+    RunStep,
     Script,
     Stage,
-    Step,
     assignments,
     dependencies_of,
     mirror_argument,
@@ -127,7 +127,7 @@ def _file_stages(stage: FileStage) -> tuple[Stage, ...]:
 def _unpackers(environment: Environment) -> Iterator[Stage]:
     yield Stage("unpacker-files", "unpacker-files-${BUILDARCH}")
     unpack = shared_script(f"unpack.{environment.installer}.sh", "unpack.sh")
-    run = Step("sh /scripts/unpack.sh", (BindMount("unpacker-files", "/files"),), (unpack,))
+    run = RunStep("sh /scripts/unpack.sh", (BindMount("unpacker-files", "/files"),), (unpack,))
     root = f"ARG CUDA_ROOT={environment.trees[0].root}"
     yield Stage("unpack", "base-${BUILDARCH}", (_EPOCH, root, run))
 
@@ -138,7 +138,7 @@ def _tree(tree: Tree) -> Stage:
     own = Script(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")
     names = ["tree.sh", *(["nvcc.profile"] if tree.profile else [])]
     scripts = (own, *map(shared_script, names))
-    run = Step("sh /scripts/cuda.sh", (BindMount(tree.files, "/files"),), scripts)
+    run = RunStep("sh /scripts/cuda.sh", (BindMount(tree.files, "/files"),), scripts)
     return Stage(tree.stage, "unpack", (run,))
 
 
@@ -175,24 +175,24 @@ def _compilers(environment: Environment) -> Mapping[str, str]:
 
 def _install(
     environment: Environment, files: str, programs: Mapping[str, str] | None = None
-) -> Step:
+) -> RunStep:
     """Return the step that installs packages, with links to programs."""
     install = shared_script(f"install.{environment.installer}.sh", "install.sh")
     options = ["--over-image"] if environment.is_on_image else []
     words = [*options, *(f"{name}={program}" for name, program in (programs or {}).items())]
     command = " \\\n      ".join(["sh /scripts/install.sh", *words])
-    return Step(command, (BindMount(files, "/files"),), (install,))
+    return RunStep(command, (BindMount(files, "/files"),), (install,))
 
 
-def _configure(environment: Environment, cross: Cross) -> Step:
+def _configure(environment: Environment, cross: Cross) -> RunStep:
     """Return the step that installs the compiler of a target and configures build systems."""
     install = _install(environment, f"{cross.name}-files-{cross.host}", links(cross))
     program = rendered("cross.j2", cross=cross, install=install.program)
     emulated = [shared_script("emulated.ini")] if cross.target.triplet else []
     scripts = (*toolchain_files(cross), *emulated)
     if not cross.has_packages:
-        return Step(program, (), scripts)
-    return Step(program, install.mounts, (*install.scripts, *scripts))
+        return RunStep(program, (), scripts)
+    return RunStep(program, install.mounts, (*install.scripts, *scripts))
 
 
 def _stub_stages(environment: Environment) -> Iterator[Stage]:
@@ -221,12 +221,12 @@ def _tree_with_stubs(environment: Environment, key: str) -> Tree | None:
     return next((tree for tree in trees if tree.stage == f"cuda-devel-{key}"), None)
 
 
-def _make_stubs(tree: Tree, epoch: int, compiler: str) -> Step:
+def _make_stubs(tree: Tree, epoch: int, compiler: str) -> RunStep:
     text = rendered("stubs.j2", tree=tree)
     own = Script(tree.script.replace("-devel-", "-stubs-"), text, "cuda.sh")
     headers = BindMount(tree.stage, "/cuda", f"{_directory(epoch)}{tree.root}")
     scripts = (own, shared_script("stubs.sh"), shared_script("tree.sh"))
-    return Step(f"sh /scripts/cuda.sh {compiler}", (headers,), scripts)
+    return RunStep(f"sh /scripts/cuda.sh {compiler}", (headers,), scripts)
 
 
 def _directory(epoch: int) -> str:

@@ -185,6 +185,17 @@ def _images(environment: str, cross: Cross) -> Iterator[Image]:
         yield Image(environment, cross.runtime, str(cross.target.machine))
 
 
+@dataclass(frozen=True, slots=True)
+class _TreeRequest:
+    """A tree to plan: its stage, its script, the stage and the set of its files, its recipes."""
+
+    stage: str
+    script: str
+    files: str
+    key: str
+    recipes: tuple[Recipe, ...]
+
+
 class _Stages:
     """Collects the stages of one environment, each once."""
 
@@ -271,17 +282,16 @@ class _Stages:
         self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)
 
     def _add_part(self, cell: Cell, part: str, arch: str, components: tuple[str, ...]) -> None:
-        key = toolkit_set(cell, part, arch)
+        key, target = toolkit_set(cell, part, arch), TARGETS[arch].cuda
         is_tools = part == "tools" and arch == CROSS_HOST
         stage = self.tools_of(cell) if is_tools else f"cuda-{part}-{TARGETS[arch].key}"
         files = stage.replace(f"cuda-{part}", f"cuda-{part}-files", 1)
         self._add_files(files, key)
         recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
-        tree = self._tree(stage, key, files, key, cell, arch, recipes)
-        root, target = tree.root, TARGETS[arch].cuda
+        tree = self._tree(_TreeRequest(stage, key, files, key, recipes), cell, arch)
         if part == "runtime":
             root_link = {
-                "/usr/local/cuda": root.rsplit("/", 1)[-1],
+                "/usr/local/cuda": tree.root.rsplit("/", 1)[-1],
                 "lib64": f"targets/{target}/lib",
             }
             tree = with_links(tree, root_link | {"lib": "lib64"})
@@ -296,17 +306,15 @@ class _Stages:
         self.trees[stage] = tree
 
     def _add_cudnn(self, cell: Cell) -> None:
-        arch, key = cell.arch, cudnn_set(cell, cell.arch)
-        name = TARGETS[arch].key
+        key, name = cudnn_set(cell, cell.arch), TARGETS[cell.arch].key
         files = f"cudnn-files-{name}"
         self._add_files(files, key)
         recipes = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cudnn))
         start = key.removesuffix(f"-{name}")
         for part in ("runtime", "devel"):
-            stage = f"cudnn-{part}-{name}"
-            self.trees[stage] = self._tree(
-                stage, f"{start}-{part}-{name}", files, key, cell, arch, (recipes[part],)
-            )
+            stage, script = f"cudnn-{part}-{name}", f"{start}-{part}-{name}"
+            request = _TreeRequest(stage, script, files, key, (recipes[part],))
+            self.trees[stage] = self._tree(request, cell, cell.arch)
 
     def _words(self, cell: Cell, arch: str) -> Mapping[str, str]:
         row = TARGETS[arch]
@@ -325,30 +333,21 @@ class _Stages:
 
         return locate
 
-    def _tree(
-        self,
-        stage: str,
-        script: str,
-        files: str,
-        key: str,
-        cell: Cell,
-        arch: str,
-        recipes: tuple[Recipe, ...],
-    ) -> Tree:
+    def _tree(self, request: _TreeRequest, cell: Cell, arch: str) -> Tree:
         root = f"/usr/local/cuda-{cell.cuda}"
-        family = self._matrix.facts.os[cell.os].family
-        tree_key = (stage, key, f"{family.installer} {root}")
+        installer = self._matrix.facts.os[cell.os].family.installer
+        tree_key = (request.stage, request.key, f"{installer} {root}")
         if shared := self._shared_trees.get(tree_key):
             return shared
-        words = self._words(cell, arch)
+        words, recipes = self._words(cell, arch), request.recipes
         locate = self._locator(cell, words)
-        filenames = {item.name: item.filename for item in self._lock.sets[key].artifacts}
+        filenames = {item.name: item.filename for item in self._lock.sets[request.key].artifacts}
         return self._shared_trees.setdefault(
             tree_key,
             Tree(
-                stage=stage,
-                script=f"{script}.{family.installer}.sh",
-                files=files,
+                stage=request.stage,
+                script=f"{request.script}.{installer}.sh",
+                files=request.files,
                 root=root,
                 unpackings=unpackings(recipes, filenames, words, locate),
                 drop=tuple(text.format_map(words) for text in paths_to_drop(recipes)),

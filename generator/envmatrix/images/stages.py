@@ -69,7 +69,7 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RunStep:
     """Run a shell program without a network: lines, or a single command without a line's end."""
 
     program: str
@@ -83,7 +83,7 @@ class Step:
 
 
 # Any other instruction is text, because it depends on no stage.
-Instruction = Add | Copy | Step | str
+Instruction = Add | Copy | RunStep | str
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Stage:
 
     @property
     def scripts(self) -> tuple[Script, ...]:
-        runs = (step for step in self.instructions if isinstance(step, Step))
+        runs = (step for step in self.instructions if isinstance(step, RunStep))
         return tuple(script for run in runs for script in run.scripts)
 
     @property
@@ -124,7 +124,7 @@ def _uses(instruction: Instruction) -> Iterator[str]:
     match instruction:
         case Copy(stage):
             yield stage
-        case Step(mounts=mounts):
+        case RunStep(mounts=mounts):
             yield from (mount.stage for mount in mounts)
 
 

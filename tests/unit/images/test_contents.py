@@ -22,7 +22,7 @@ from envmatrix.images.contents import (
 )
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import environments
-from envmatrix.images.stages import Add, Script, Stage, Step
+from envmatrix.images.stages import Add, RunStep, Script, Stage
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
@@ -46,8 +46,8 @@ def fingerprints(matrix: Matrix, lock: Lock) -> Mapping[str, str]:
     }
 
 
-def replace_script(stage: Stage, text: str) -> Step:
-    (run,) = (step for step in stage.instructions if isinstance(step, Step))
+def replace_script(stage: Stage, text: str) -> RunStep:
+    (run,) = (step for step in stage.instructions if isinstance(step, RunStep))
     return replace(run, scripts=(replace(run.scripts[0], text=text),))
 
 
@@ -152,7 +152,7 @@ def test_the_order_of_stages_changes_nothing() -> None:
 
 SCRIPT = Script("install.deb.sh", "true\n", "install.sh")
 FILES = Stage("files-amd64", "files", (Add(artifact("a")), Add(artifact("b"))))
-STEPS = Stage("runtime", "base", (Step("sh /scripts/install.sh", scripts=(SCRIPT,)), "ENV A=1"))
+STEPS = Stage("runtime", "base", (RunStep("sh /scripts/install.sh", scripts=(SCRIPT,)), "ENV A=1"))
 BASE = Stage("base", "image@sha256:1", platform="linux/amd64")
 
 

@@ -21,7 +21,7 @@ from envmatrix.images.cuda_layers import Tree, Unpacking
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.dockerfile import dockerfile, generated_files
 from envmatrix.images.environments import BaseStage, Environment, FileStage, environments
-from envmatrix.images.stages import Copy, Step, mirror_argument
+from envmatrix.images.stages import Copy, RunStep, mirror_argument
 from envmatrix.lock.model import Artifact
 
 AXES = """\
@@ -62,9 +62,9 @@ def steps(text: str, instruction: str) -> list[str]:
     return re.findall(rf"^{instruction} (?:.*\\\n)*.*$", text, re.MULTILINE)
 
 
-def runs(definition: Definition) -> list[Step]:
+def runs(definition: Definition) -> list[RunStep]:
     stages = definition.stages.values()
-    return [step for stage in stages for step in stage.instructions if isinstance(step, Step)]
+    return [step for stage in stages for step in stage.instructions if isinstance(step, RunStep)]
 
 
 def test_it_says_who_wrote_it_and_asks_no_other_frontend(text: str) -> None:

@@ -9,9 +9,9 @@ from envmatrix.images.stages import (
     Add,
     BindMount,
     Copy,
+    RunStep,
     Script,
     Stage,
-    Step,
     assignments,
     dependencies_of,
     mirror_argument,
@@ -38,7 +38,7 @@ def test_a_base_has_the_platform_that_it_is_for() -> None:
 
 
 def test_a_run_has_no_network_and_an_option_in_each_line() -> None:
-    run = Step("sh /scripts/install.sh", (BindMount("files", "/files"),), (INSTALL,))
+    run = RunStep("sh /scripts/install.sh", (BindMount("files", "/files"),), (INSTALL,))
     assert str(run).splitlines() == [
         "RUN --network=none \\",
         "    --mount=type=bind,from=files,target=/files \\",
@@ -48,7 +48,7 @@ def test_a_run_has_no_network_and_an_option_in_each_line() -> None:
 
 
 def test_several_commands_are_a_document() -> None:
-    assert str(Step("a\nb\n", (BindMount("x", "/y", "/z"),))) == (
+    assert str(RunStep("a\nb\n", (BindMount("x", "/y", "/z"),))) == (
         "RUN --network=none \\\n"
         "    --mount=type=bind,from=x,source=/z,target=/y \\\n"
         "    <<'EOF'\na\nb\nEOF"
@@ -80,7 +80,7 @@ def test_values_are_one_in_a_line_and_a_long_one_is_broken_at_colons() -> None:
 
 
 def test_a_stage_uses_its_parent_its_mounts_and_what_it_copies() -> None:
-    run = Step("true", (BindMount("mounted", "/x"), BindMount("other", "/y")), (INSTALL,))
+    run = RunStep("true", (BindMount("mounted", "/x"), BindMount("other", "/y")), (INSTALL,))
     stage = Stage("last", "base", (run, Copy("copied"), "ENV A=1"))
     assert stage.uses == ("base", "mounted", "other", "copied")
     assert stage.scripts == (INSTALL,)
