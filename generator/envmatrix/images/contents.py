@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from envmatrix.images.stages import Add, Stage
+from envmatrix.images.stages import Add, Argument, Stage
 
 # The version of building and exporting: raise it when a change of these changes images.
 _BUILD = 3
@@ -66,7 +66,7 @@ class ImageContents:
 
 
 def stage_contents(stage: Stage) -> StageContents:
-    steps = [str(step) for step in stage.instructions if not isinstance(step, Add)]
+    steps = [str(step) for step in stage.instructions if not isinstance(step, (Add, Argument))]
     base = stage.parent if stage.platform else ""
     return StageContents(
         _sha256("" if base else stage.parent, *steps, *(script.text for script in stage.scripts)),

@@ -14,6 +14,7 @@ from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.scripts import rendered, shared_script, toolchain_files
 from envmatrix.images.stages import (
     Add,
+    Argument,
     BindMount,
     Copy,
     Instruction,
@@ -31,7 +32,7 @@ from envmatrix.images.variables import (
     target_runtime_variables,
 )
 
-_EPOCH = "ARG SOURCE_DATE_EPOCH"
+_EPOCH = Argument("SOURCE_DATE_EPOCH")
 _LABEL = "org.opencontainers.image"
 
 # What images are for, by the first word of their flavours.
@@ -102,7 +103,7 @@ def _base(base: BaseStage) -> Stage:
 
 def _downloads(environment: Environment) -> Iterator[Stage]:
     """Yield the stages of files; stages have the arguments of the stage that they begin with."""
-    yield Stage("files", "scratch", tuple(f"ARG {name}" for name in mirror_arguments(environment)))
+    yield Stage("files", "scratch", tuple(map(Argument, mirror_arguments(environment))))
     for stage in environment.files:
         yield from _file_stages(stage)
 

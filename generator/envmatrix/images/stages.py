@@ -30,6 +30,16 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
+class Argument:
+    """Take an argument of the build: a mirror, or the epoch. It is no content of the stage."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"ARG {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Copy:
     """Copy the content of a directory of a stage, as a layer that does not depend on those below
     it if `is_linked`."""
@@ -83,7 +93,7 @@ class RunStep:
 
 
 # Any other instruction is text, because it depends on no stage.
-Instruction = Add | Copy | RunStep | str
+Instruction = Add | Argument | Copy | RunStep | str
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from envmatrix.images.contents import (
     stage_contents,
 )
 from envmatrix.images.definition import Definition, definition_of
-from envmatrix.images.environments import environments
-from envmatrix.images.stages import Add, RunStep, Script, Stage
+from envmatrix.images.environments import FileStage, environments
+from envmatrix.images.stages import Add, Argument, RunStep, Script, Stage
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
@@ -132,6 +132,15 @@ def test_another_library_or_another_cell_changes_nothing(
     assert fingerprints(more, after) == fingerprints(matrix, lock)
 
 
+def test_files_from_elsewhere_change_no_image_without_them(matrix: Matrix, lock: Lock) -> None:
+    before = definition_in(matrix, lock)
+    more = FileStage("more", (replace(artifact("a"), origin="elsewhere"),))
+    environment = before.environment
+    after = definition_of(replace(environment, files=(*environment.files, more)))
+    assert "ARG ELSEWHERE_MIRROR" in after.stages["files"].text
+    assert after.contents("devel", "amd64") == before.contents("devel", "amd64")
+
+
 def test_the_build_host_does_not_count(matrix: Matrix, lock: Lock) -> None:
     stages = definition_in(matrix, lock).contents("runtime", "arm64").stages.keys()
     assert not [name for name in stages if name.startswith("unpacker-files-")]
@@ -174,6 +183,7 @@ def test_files_steps_scripts_and_bases_change_a_stage(before: Stage, after: Stag
     ("before", "after"),
     [
         (FILES, replace(FILES, comment="a remark")),
+        (FILES, replace(FILES, instructions=(Argument("A_MIRROR"), *FILES.instructions))),
         (FILES, replace(FILES, instructions=(*map(moved, FILES.artifacts),))),
     ],
 )

@@ -7,6 +7,7 @@ from tests.fakes import artifact
 
 from envmatrix.images.stages import (
     Add,
+    Argument,
     BindMount,
     Copy,
     RunStep,
@@ -22,7 +23,7 @@ INSTALL = Script("install.deb.sh", "true\n", "install.sh")
 
 
 def test_a_stage_is_an_instruction_after_the_other() -> None:
-    stage = Stage("files", "scratch", ("ARG A", Add(FILE)), comment="not in its text")
+    stage = Stage("files", "scratch", (Argument("A"), Add(FILE)), comment="not in its text")
     assert stage.text == (
         "FROM scratch AS files\n"
         "ARG A\n"
