@@ -20,11 +20,12 @@ from envmatrix.confined import Area
 from envmatrix.console import Advance
 from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import EngineError, LookupFailed
+from envmatrix.facts.components import markers
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.systems import NvidiaRepository
 from envmatrix.facts.targets import MACHINES
-from envmatrix.lock.cuda_in_image import ImageContents, markers
+from envmatrix.lock.cuda_in_image import ImageContents
 from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import Artifact, Lock, PackageSet
 from envmatrix.lock.requests import all_requests
@@ -298,7 +299,9 @@ def with_cuda(
 ) -> ImageContents:
     """Return what an image of NVIDIA's says of itself; its libraries are of version 1.2.3."""
     patterns = [
-        text for name in (*components, *(["cudnn"] if cudnn else ())) for text in markers()[name]
+        text
+        for name in (*components, *(["cudnn"] if cudnn else ()))
+        for text in markers()[name].files
     ]
     tree = [text.replace(".so.*", ".so.1.2.3").replace("*", "") for text in patterns]
     names = ("CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL")

@@ -12,7 +12,8 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from envmatrix.facts.model import CudaRelease, load_facts
+from envmatrix.facts.cuda import CudaRelease
+from envmatrix.facts.model import load_facts
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
@@ -101,4 +102,4 @@ def test_the_newest_host_compilers_are_those_of_the_header(
     [gcc] = re.findall(r"^#if __GNUC__ > (\d+)", header, re.MULTILINE)
     # Before Clang itself stand those that pass for it and have a check of their own.
     *_, refused = re.findall(r"^#if \(__clang_major__ >= (\d+)\)", header, re.MULTILINE)
-    assert (gcc, str(int(refused) - 1)) == (release.gcc_max, release.clang_max)
+    assert (gcc, str(int(refused) - 1)) == (release.host.gcc_max, release.host.clang_max)

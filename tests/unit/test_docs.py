@@ -16,7 +16,8 @@ from tests.unit.test_architecture import LAYERS
 from envmatrix import cli
 from envmatrix.commands import plan_tier
 from envmatrix.errors import SKIPPED, EnvmatrixError
-from envmatrix.facts.model import Component, Facts, load_facts
+from envmatrix.facts.components import Component
+from envmatrix.facts.model import Facts, load_facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key

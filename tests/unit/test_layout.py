@@ -32,7 +32,7 @@ def puts(recipe: Recipe, path: str) -> bool:
     file = path.replace("*", "1")
     if any(fnmatchcase(file, text) for text in recipe.drop):
         return False
-    stubs = (its.library.removesuffix(".1") for its in recipe.stubs)
+    stubs = (its.library.removesuffix(".1") for its in recipe.stubs.values())
     made = {*recipe.links, *(f"{LINKS['lib64']}/stubs/{name}" for name in stubs)}
     if recipe.profile:
         made.add("bin/nvcc.profile")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from envmatrix.files import write_whole
 from envmatrix.images.dockerfile import generated_files
 from envmatrix.images.stages import SCRIPTS
 from envmatrix.matrix.contents import json_schemas
+from envmatrix.schema.json_schema import dumped
 from envmatrix.text import one_line
 
 
@@ -99,9 +99,7 @@ def outputs(workspace: Workspace) -> Mapping[str, str]:
         for definition in workspace.definitions(names)
         for path, text in generated_files(definition).items()
     }
-    return rendered | {
-        name: json.dumps(schema, indent=2) + "\n" for name, schema in json_schemas().items()
-    }
+    return rendered | {name: dumped(schema) + "\n" for name, schema in json_schemas().items()}
 
 
 def _text(file: Path) -> str | None:

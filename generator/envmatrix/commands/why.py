@@ -10,7 +10,7 @@ import click
 from envmatrix.app.workspace import find_repository
 from envmatrix.commands import options
 from envmatrix.console import Console, output
-from envmatrix.facts.model import CudaRelease
+from envmatrix.facts.cuda import CudaRelease
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import Explanation, explain
@@ -60,10 +60,10 @@ def _row(
 
 
 def _release_row(release: CudaRelease) -> dict[str, object]:
-    driver = release.driver
+    driver, host = release.driver, release.host
     return {
         "driver": {"minimum": driver.minimum, "shipped": driver.shipped, "ref": driver.ref},
-        "clang": {"min": release.clang_min, "max": release.clang_max, "ref": release.host_ref},
+        "clang": {"min": host.clang_min, "max": host.clang_max, "ref": host.ref},
         "sm": {"known": list(release.sm), "ref": release.sm_ref},
     }
 
@@ -108,11 +108,11 @@ def _lines(
 
 
 def _release_lines(release: CudaRelease) -> Iterator[str]:
-    driver = release.driver
+    driver, host = release.driver, release.host
     shipped = f"; the release ships {driver.shipped}" if driver.shipped else ""
     yield (
         f"  driver {driver.minimum} or later: "
         f"minor-version compatibility of CUDA {release.major}{shipped}"
     )
-    yield f"  Clang {release.clang_min} to {release.clang_max}"
+    yield f"  Clang {host.clang_min} to {host.clang_max}"
     yield f"  GPU architectures {', '.join(release.sm)}"

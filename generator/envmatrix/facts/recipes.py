@@ -1,4 +1,4 @@
-"""Recipes that turn each source's packages into a component's files: `data/components.yaml`, typed,
+"""Recipes that turn each source's packages into a component's files: `facts/data/components.yaml`,
 with the versions of products that no release of CUDA pins."""
 
 from __future__ import annotations
@@ -7,12 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
-from typing import Any
+from typing import Annotated
 
-import yaml
-
+from envmatrix.facts.loading import read_facts
 from envmatrix.facts.versions import in_range, version_key
+from envmatrix.schema.constraints import Mark
 
 # The end of the name of a package of one CUDA release.
 _RELEASE_SUFFIX = re.compile(r"(-\{dev\})?-\{dashed\}$")
@@ -23,7 +22,7 @@ class Stub:
     """A driver library without a stub in a source. The generated stub has the functions that those
     `headers` that exist declare; each returns `answer`."""
 
-    library: str
+    library: Annotated[str, Mark.KEY]
     headers: tuple[str, ...]
     answer: str
 
@@ -32,11 +31,15 @@ class Stub:
 class Recipe:
     """One part of one component. Texts contain `{words}` of the release and the target."""
 
-    take: Mapping[str, Mapping[str, tuple[str, ...]]]
+    take: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     profile: str = ""
-    stubs: tuple[Stub, ...] = ()
+    stubs: Mapping[str, Stub] = field(default_factory=dict)
+
+    def changed_by(self, later: Recipe) -> Recipe:
+        """Return the recipe with the files of a later version, if it names any, and its links."""
+        return replace(self, take=later.take or self.take, links={**self.links, **later.links})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,110 +100,78 @@ class Recipes:
         return words
 
 
+@dataclass(frozen=True, slots=True)
+class SourceRecipes:
+    """The recipes of a source. One that is `like` another has its words and recipes as well; with
+    `crossed` components, only theirs, of packages for cross compiling."""
+
+    like: str | None = None
+    crossed: tuple[str, ...] = ()
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    components: Mapping[str, Mapping[str, Recipe]] = field(default_factory=dict)
+    cudnn: Mapping[str, Mapping[str, Recipe]] = field(default_factory=dict)
+
+
 @cache
 def shipped_recipes() -> Recipes:
     products = {
-        name: tuple(ProductRelease(**row) for row in _read(f"{name}.yaml"))
+        name: read_facts(f"{name}.yaml", tuple[ProductRelease, ...])
         for name in ("cutensor", "nccl", "tensorrt")
     }
-    return replace(recipes_of(_read("components.yaml")), products=products)
+    return recipes_of(read_facts("components.yaml", Mapping[str, SourceRecipes]), products)
 
 
-def recipes_of(document: Mapping[str, Any]) -> Recipes:
-    """Return the recipes of a document such as `components.yaml`."""
-    sources = {source: _merged_rows(source, document) for source in document}
+def recipes_of(
+    sources: Mapping[str, SourceRecipes],
+    products: Mapping[str, tuple[ProductRelease, ...]] | None = None,
+) -> Recipes:
+    """Return the recipes of sources, each with those of the source that it is `like`."""
+    complete = {name: _complete(source, sources) for name, source in sources.items()}
     return Recipes(
-        parts={
-            source: {
-                component: _parts(parts)
-                for component, parts in rows.items()
-                if component not in ("words", "cudnn")
-            }
-            for source, rows in sources.items()
-        },
+        parts={name: source.components for name, source in complete.items()},
         cudnn={
-            source: {first: _parts(parts) for first, parts in _by_version(rows["cudnn"]).items()}
-            for source, rows in sources.items()
-            if "cudnn" in rows
+            name: _by_version(source.cudnn) for name, source in complete.items() if source.cudnn
         },
-        words={source: rows.get("words", {}) for source, rows in sources.items()},
+        words={name: source.words for name, source in complete.items()},
+        products=products or {},
     )
 
 
-def _merged_rows(source: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the rows of a source, merged over those of the source that it is `like`."""
-    rows = dict(document[source])
-    if "like" not in rows:
-        return rows
-    like = _merged_rows(rows.pop("like"), document)
-    words, own = like.get("words", {}), rows.get("words", {})
-    both = {first: {**words.get(first, {}), **own.get(first, {})} for first in {*words, *own}}
-    whole = {**like, **rows, "words": both}
-    return _with_cross_packages(whole.pop("crossed"), whole) if "crossed" in whole else whole
-
-
-def _with_cross_packages(components: Sequence[str], rows: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the rows of some components, with packages for cross compiling."""
-
-    def part(name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        take = row["take"].items()
-        crossed = {
-            _RELEASE_SUFFIX.sub("-cross-{cross}-{dashed}", package): places
-            for package, places in take
-        }
-        return row if name == "tools" else {**row, "take": crossed}
-
-    parts = {
-        component: {name: part(name, row) for name, row in rows[component].items()}
-        for component in components
+def _complete(own: SourceRecipes, sources: Mapping[str, SourceRecipes]) -> SourceRecipes:
+    """Return the recipes of a source, over those of the source that it is `like`."""
+    if own.like is None:
+        return own
+    like = _complete(sources[own.like], sources)
+    words = {
+        first: {**like.words.get(first, {}), **own.words.get(first, {})}
+        for first in {*like.words, *own.words}
     }
-    return {**parts, "words": rows["words"]}
+    components = {**like.components, **own.components}
+    if own.crossed:
+        crossed = {name: _crossed(components[name]) for name in own.crossed}
+        return SourceRecipes(words=words, components=crossed)
+    return SourceRecipes(words=words, components=components, cudnn=own.cudnn or like.cudnn)
 
 
-def _by_version(rows: Mapping[str, Any]) -> Mapping[str, Any]:
+def _crossed(parts: Mapping[str, Recipe]) -> Mapping[str, Recipe]:
+    """Return the recipes of a component with packages for cross compiling, but for its tools."""
+
+    def crossed(recipe: Recipe) -> Recipe:
+        take = {
+            _RELEASE_SUFFIX.sub("-cross-{cross}-{dashed}", package): places
+            for package, places in recipe.take.items()
+        }
+        return replace(recipe, take=take)
+
+    return {name: part if name == "tools" else crossed(part) for name, part in parts.items()}
+
+
+def _by_version(rows: Mapping[str, Mapping[str, Recipe]]) -> Mapping[str, Mapping[str, Recipe]]:
     """Return the complete recipes of cuDNN by the first version that uses them."""
-    if "runtime" in rows:
-        return {"0": rows}
-    recipes: dict[str, Any] = {}
-    before: Mapping[str, Any] = {}
+    recipes: dict[str, Mapping[str, Recipe]] = {}
+    before: Mapping[str, Recipe] = {}
     for first in sorted(rows, key=version_key):
         own = rows[first]
-        recipes[first] = before = own if "runtime" in own else _with_changes(before, own)
+        changed = {name: part.changed_by(own.get(name, Recipe())) for name, part in before.items()}
+        recipes[first] = before = own if "runtime" in own else changed
     return recipes
-
-
-def _with_changes(before: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parts of the version `before`, overridden by those of a later one."""
-
-    def part(name: str) -> Mapping[str, Any]:
-        row = own.get(name, {})
-        links = {**before[name].get("links", {}), **row.get("links", {})}
-        return {**before[name], **row, "links": links}
-
-    return {name: part(name) for name in before}
-
-
-def _parts(rows: Mapping[str, Any]) -> Mapping[str, Recipe]:
-    return {part: _recipe(row) for part, row in rows.items()}
-
-
-def _read(name: str) -> Any:
-    text = resources.files("envmatrix").joinpath("facts/data", name).read_text("utf-8")
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # both build only strings
-    return yaml.load(text, Loader=loader)  # noqa: S506
-
-
-def _recipe(row: Any) -> Recipe:
-    return Recipe(
-        take={
-            package: {directory: tuple(patterns) for directory, patterns in places.items()}
-            for package, places in row["take"].items()
-        },
-        drop=tuple(row.get("drop", ())),
-        links=row.get("links", {}),
-        profile=row.get("profile", ""),
-        stubs=tuple(
-            Stub(library, tuple(of["headers"]), of["answer"])
-            for library, of in row.get("stubs", {}).items()
-        ),
-    )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, cast
+from typing import Annotated
 
-from envmatrix.facts.rows import Row, texts
-from envmatrix.facts.targets import docker_arch
+from envmatrix.schema.constraints import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Family:
     directories of Debian in recipes to those of this family.
     """
 
-    name: str
+    name: Annotated[str, Mark.KEY]
     installer: str
     resolver: str
     unpackers: tuple[str, ...]
@@ -59,7 +58,7 @@ class Distribution:
     `{releasever}` and `{arch}`, for other families.
     """
 
-    name: str
+    name: Annotated[str, Mark.KEY]
     origins: tuple[str, ...]
     ref: str = ""
     compiler: Compiler | None = None
@@ -89,89 +88,31 @@ class NvidiaRepository:
 
     suite: str
     key: str
+    ref: str
     fingerprint: str | None = None
     sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingSystem:
-    """An operating system. `origins` maps architectures that are not in its distribution's first
-    archive to their archive. `suite` is the name of its release in locks; `own_gcc` the major whose
-    packages have no number; `python` the release of its own Python, if it is known.
+    """An operating system. `origins` maps architectures (Docker's names) that are not in its
+    distribution's first archive to their archive. `suite` is the name of its release in locks;
+    `own_gcc` the major whose packages have no number; `python` the release of its own Python, if it
+    is known.
     """
 
-    name: str
+    name: Annotated[str, Mark.KEY]
     family: Family
     distribution: str
     suite: str
-    origins: Mapping[str, str]
     glibc: str
     gcc: tuple[str, ...]
     cross_gcc: Mapping[str, tuple[str, ...]]
     ref: str
-    eol: EndOfLife | None
-    nvidia_repository: NvidiaRepository | None
+    origins: Mapping[str, str] = field(default_factory=dict)
+    eol: EndOfLife | None = None
+    nvidia_repository: NvidiaRepository | None = None
     releasever: str | None = None
     own_gcc: str | None = None
     repositories: tuple[str, ...] | None = None
     python: str | None = None
-
-
-def parse_family(name: str, row: Mapping[str, object]) -> Family:
-    return Family(
-        name=name,
-        installer=str(row["installer"]),
-        resolver=str(row["resolver"]),
-        unpackers=texts(row["unpackers"]),
-        directories=cast("Row", row["directories"]),
-        bootstrapped=row["bootstrapped"] == "yes",
-        ref=str(row["ref"]),
-    )
-
-
-def parse_operating_system(
-    name: str, row: Mapping[str, object], families: Mapping[str, Family]
-) -> OperatingSystem:
-    cross = cast("Mapping[str, object]", row["cross_gcc"])
-    origins = cast("Row", row.get("origins", {}))
-    fields = cast("Row", row)
-    return OperatingSystem(
-        name=name,
-        family=families[fields["family"]],
-        distribution=fields["distribution"],
-        suite=fields.get("suite", name),
-        origins={docker_arch(arch): origin for arch, origin in origins.items()},
-        glibc=fields["glibc"],
-        gcc=texts(row["gcc"]),
-        cross_gcc={arch: texts(majors) for arch, majors in cross.items()},
-        ref=fields["ref"],
-        eol=parse_end_of_life(row),
-        nvidia_repository=NvidiaRepository(**cast("Row", row["nvidia_repository"]))
-        if "nvidia_repository" in row
-        else None,
-        releasever=fields.get("releasever"),
-        own_gcc=fields.get("own_gcc"),
-        repositories=texts(row["repositories"]) if "repositories" in row else None,
-        python=fields.get("python"),
-    )
-
-
-def parse_distribution(name: str, row: Mapping[str, object]) -> Distribution:
-    lists = {key: texts(row[key]) for key in ("origins", "sections", "repositories") if key in row}
-    compilers = {
-        key: Compiler(**cast("Row", row[key])) for key in ("compiler", "own_compiler") if key in row
-    }
-    others = {key: value for key, value in row.items() if key not in {*lists, *compilers}}
-    return Distribution(name=name, **cast("dict[str, Any]", {**others, **lists, **compilers}))
-
-
-def parse_end_of_life(row: Mapping[str, object]) -> EndOfLife | None:
-    if "eol" not in row:
-        return None
-    eol = cast("Row", row["eol"])
-    return EndOfLife(
-        support=date.fromisoformat(eol["support"]),
-        ref=str(row["eol_ref"]),
-        lts=date.fromisoformat(eol["lts"]) if "lts" in eol else None,
-        replacement=eol.get("replacement"),
-    )

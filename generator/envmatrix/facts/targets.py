@@ -1,12 +1,13 @@
-"""Compilation targets: the values of the axis `arch`, from `data/targets.yaml`."""
+"""Compilation targets: the values of the axis `arch`, from `facts/data/targets.yaml`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Annotated, Literal
 
-from envmatrix.facts.rows import mapping
+from envmatrix.facts.loading import read_facts
+from envmatrix.schema.constraints import Mark
 
 # The architecture whose machines cross-compile for the others.
 CROSS_HOST = "x86_64"
@@ -22,8 +23,8 @@ class Last:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """The names of an architecture in other systems. `elf` is the byte order (a character of
+class Architecture:
+    """An architecture by its names in other systems. `elf` is the byte order (a character of
     `struct`) and the machine number; `coff` the machine number."""
 
     docker: str
@@ -42,7 +43,7 @@ class Names:
 class Target:
     """One row of targets.yaml, whose head explains the fields."""
 
-    name: str
+    name: Annotated[str, Mark.KEY]
     crossed: Literal["no", "also", "only"]
     system: str
     processor: str
@@ -52,7 +53,7 @@ class Target:
     cuda: str | None = None
     host_only: str | None = None
     redist: str | None = None
-    names: Names | None = None
+    architecture: Architecture | None = None
     last: Last | None = None
     triplet: str = ""
     prefix: str = ""
@@ -85,37 +86,20 @@ class Target:
         return "" if self.is_native else f"-{self.name}"
 
 
-def _target(name: str, row: Mapping[str, Any]) -> Target:
-    fields = {key: value for key, value in row.items() if key != "last_ref"}
-    if "last" in row:
-        fields["last"] = Last(**row["last"], ref=row["last_ref"])
-    if "names" in row:
-        fields["names"] = _names(row["machine"], **row["names"])
-    packages = cast("Mapping[str, Sequence[str]]", row.get("packages", {}))
-    fields["packages"] = {flavour: tuple(names) for flavour, names in packages.items()}
-    fields["cmake"] = tuple(row.get("cmake", ()))
-    return Target(name, **fields)
-
-
-def _names(docker: str, elf: str, coff: str | None = None, **others: str) -> Names:
-    order, number = elf.split()
-    return Names(docker, elf=(order, int(number)), coff=int(coff, 16) if coff else None, **others)
-
-
-TARGETS: Mapping[str, Target] = {
-    name: _target(name, row) for name, row in mapping("targets.yaml").items()
-}
+TARGETS: Mapping[str, Target] = read_facts("targets.yaml", Mapping[str, Target])
 
 # The architectures that have machines of their own, by Docker's names.
-MACHINES: Mapping[str, Names] = {
-    row.names.docker: row.names for row in TARGETS.values() if row.names
+MACHINES: Mapping[str, Architecture] = {
+    target.architecture.docker: target.architecture
+    for target in TARGETS.values()
+    if target.architecture
 }
 
 
-def machine_called(**name: object) -> Names | None:
+def machine_called(**name: object) -> Architecture | None:
     """Return the architecture with a name, `machine_called(uname="aarch64")`; None if unknown."""
     ((system, value),) = name.items()
-    return next((names for names in MACHINES.values() if getattr(names, system) == value), None)
+    return next((each for each in MACHINES.values() if getattr(each, system) == value), None)
 
 
 def docker_arch(arch: str) -> str:

@@ -358,6 +358,6 @@ class _Stages:
                 ),
                 profile=any(recipe.profile.format_map(words) for recipe in recipes),
                 target=words["target"],
-                stubs=tuple(stub for recipe in recipes for stub in recipe.stubs),
+                stubs=tuple(stub for recipe in recipes for stub in recipe.stubs.values()),
             ),
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cache
 
 from envmatrix.errors import LookupFailed
-from envmatrix.facts.rows import mapping, texts
+from envmatrix.facts.components import markers
 from envmatrix.lock.model import Request
 
 # The shell script that lists an image's contents. Links are followed, so a file is listed under
@@ -102,7 +102,7 @@ def component_versions(
         assert match is not None  # noqa: S101 -- requests are made by `lock.sources`
         name, version = match["name"], match["version"]
         problems += _version_problems(name, version, contents)
-        missing = [pattern for pattern in markers()[name] if not contents.matching(pattern)]
+        missing = [pattern for pattern in markers()[name].files if not contents.matching(pattern)]
         if missing:
             problems.append(
                 f"component `{name}` is not in it: there is no `{'`, no `'.join(missing)}`"
@@ -131,24 +131,18 @@ def _version_problems(name: str, version: str, contents: ImageContents) -> Itera
 
 def _version_of(component: str, contents: ImageContents) -> str:
     """Return the longest version in a library's file name: libcudart.so.12.4.127."""
-    pattern = next((text for text in markers()[component] if text.endswith(".so.*")), None)
+    pattern = next((text for text in markers()[component].files if text.endswith(".so.*")), None)
     names = contents.matching(pattern) if pattern else []
     return max((name.rpartition(".so.")[2] for name in names), key=len, default="")
-
-
-@cache
-def markers() -> Mapping[str, Sequence[str]]:
-    """Map each component to the files that identify it."""
-    return {name: texts(row["files"]) for name, row in mapping("markers.yaml").items()}
 
 
 def component_of(file: str) -> str | None:
     """Return the component of a header, library or CMake target by its name or directory, if any:
     `curand_kernel.h`, `cublasLt`, `thrust/sort.h`."""
     directory, _, name = file.rpartition("/")
-    for component, files in markers().items():
-        for marker in files:
-            marker_directory, _, marker_name = marker.rpartition("/")
+    for component, marker in markers().items():
+        for pattern in marker.files:
+            marker_directory, _, marker_name = pattern.rpartition("/")
             if name == marker_name or (directory and marker_directory.endswith(directory)):
                 return component
     word = name.removeprefix("lib").lower()
@@ -163,9 +157,8 @@ def component_of(file: str) -> str | None:
 @cache
 def _beginnings() -> Mapping[str, str]:
     """Map prefixes of headers, libraries and CMake targets to their component."""
-    rows = mapping("markers.yaml")
     return {
         beginning: component
-        for component, row in rows.items()
-        for beginning in (component, *texts(row.get("names", [])))
+        for component, marker in markers().items()
+        for beginning in (component, *marker.names)
     }

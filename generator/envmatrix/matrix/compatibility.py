@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from envmatrix.facts.model import Facts, Package
+from envmatrix.facts.cuda import Package
+from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import CROSS_HOST
 from envmatrix.facts.versions import in_range, version_key
 from envmatrix.matrix.cells import ARCHES, Candidate, CudaSource, Toolchain
@@ -169,10 +170,10 @@ def cuda_arch(subject: Subject) -> Verdict:
 def host_compiler(subject: Subject) -> Verdict:
     release, os = subject.release, subject.os
     explanation = (
-        f"CUDA {release.release} takes GCC {release.gcc_min} to {release.gcc_max}; "
+        f"CUDA {release.release} takes GCC {release.host.gcc_min} to {release.host.gcc_max}; "
         f"{os.name} has {_listed(subject.available_gcc)}"
     )
-    ref = f"{release.host_ref}; {os.ref}"
+    ref = f"{release.host.ref}; {os.ref}"
     return Verdict("host-compiler", bool(subject.host_compilers), explanation, ref)
 
 

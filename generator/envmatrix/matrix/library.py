@@ -27,7 +27,7 @@ from envmatrix.matrix.scalars import (
     Variable,
     Word,
 )
-from envmatrix.schema.constraints import Key, Place, Shorthand
+from envmatrix.schema.constraints import Mark, Place, Shorthand
 from envmatrix.schema.key_rules import AnyOf, ByTag, KeyRule, OneOf, TagCase
 
 # Kind of source -> the key of its version.
@@ -209,7 +209,7 @@ class Library:
         ),
     )
 
-    name: Annotated[str, Key()]
+    name: Annotated[str, Mark.KEY]
     path: InsidePath = "."
     source: LibrarySource | None = None
     build: LibraryBuild = LibraryBuild()

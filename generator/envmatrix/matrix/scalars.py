@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from envmatrix.matrix.cells import ARCHES
 from envmatrix.matrix.selectors import suggest_selector
-from envmatrix.schema.constraints import NonEmpty, OneOrMany, Scalar, checked, number, pattern
+from envmatrix.schema.constraints import Mark, Scalar, checked, number, pattern
 
 _NUMBER = "(0|[1-9][0-9]*)"
 _RELEASE = rf"^(latest|oldest|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
@@ -183,5 +183,5 @@ InsideGlob = Annotated[
 ]
 
 _Item = TypeVar("_Item")
-Some = Annotated[tuple[_Item, ...], NonEmpty()]
-OneOrMore = Annotated[tuple[_Item, ...], NonEmpty(), OneOrMany()]
+Some = Annotated[tuple[_Item, ...], Mark.NON_EMPTY]
+OneOrMore = Annotated[tuple[_Item, ...], Mark.NON_EMPTY, Mark.ONE_OR_MANY]

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from envmatrix.facts.model import Absence, CudaRelease, CudnnProject, CudnnSupport, Facts, Package
+from envmatrix.facts.components import Absence
+from envmatrix.facts.cuda import CudaRelease, Package
+from envmatrix.facts.cudnn import CudnnProject, CudnnSupport
+from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.facts.versions import in_range, version_key
@@ -57,7 +60,9 @@ class Subject:
         release, others = self.release.release, self.release.packages
         glibc = min((package.glibc for package in others), key=version_key, default="0")
         ref = "; ".join(package.ref for package in others if package.glibc == glibc)
-        return Package(IMAGE, None, release, release, glibc, ARCHES, ref)
+        return Package(
+            source=IMAGE, first=release, last=release, glibc=glibc, arches=ARCHES, ref=ref
+        )
 
     @property
     def has_patch(self) -> bool:
@@ -88,25 +93,25 @@ class Subject:
 
     @property
     def host_compilers(self) -> list[str]:
-        oldest, newest = int(self.release.gcc_min), int(self.release.gcc_max)
+        oldest, newest = int(self.release.host.gcc_min), int(self.release.host.gcc_max)
         return [major for major in self.available_gcc if oldest <= int(major) <= newest]
 
     @property
     def cudnn_support(self) -> list[CudnnSupport]:
         release = self.release.release
         either = (release, self.release.major)
-        return [row for row in self.facts.cudnn_support if row.cuda in either]
+        return [row for row in self.facts.cudnn.support if row.cuda in either]
 
     @property
     def cudnn_source(self) -> str:
         """The source of the toolkit if it has cuDNN, as an image may; else the wheels."""
-        sources = {IMAGE, *(row.source for row in self.facts.cudnn_projects)}
+        sources = {IMAGE, *(row.source for row in self.facts.cudnn.projects)}
         return next((row.source for row in self.packages[:1] if row.source in sources), "pypi")
 
     @property
     def cudnn_projects(self) -> list[CudnnProject]:
         key = (self.cudnn_source, self.release.major)
-        return [row for row in self.facts.cudnn_projects if (row.source, row.cuda) == key]
+        return [row for row in self.facts.cudnn.projects if (row.source, row.cuda) == key]
 
     @property
     def cudnn_project(self) -> CudnnProject | None:

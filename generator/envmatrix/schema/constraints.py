@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
 
 # Characters of an invalid text in a message.
 _MOST_SHOWN = 200
@@ -23,18 +25,16 @@ class Scalar:
     hint: Callable[[str], str | None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NonEmpty:
-    """A list with at least one item."""
+class Mark(Enum):
+    """Constraints of lists, and fields of tables that no key of the file sets."""
+
+    NON_EMPTY = auto()
+    ONE_OR_MANY = auto()  # the only item may stand alone
+    KEY = auto()  # the key of the table in the mapping around it
+    DERIVED = auto()  # follows from other files
 
 
-@dataclass(frozen=True, slots=True)
-class OneOrMany:
-    """A list whose only item may stand alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shorthand:
+class Shorthand(NamedTuple):
     """A word that stands for the table with its text under `key`; `meaning` explains it."""
 
     word: str
@@ -42,13 +42,7 @@ class Shorthand:
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A field that holds the key of its table in the mapping around it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A field that holds the position of the table, or of its key `key`."""
 
     key: str = ""

@@ -4,13 +4,12 @@ of files. Pure."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import ConfigurationError, Position, Problem
-from envmatrix.schema.constraints import NonEmpty, OneOrMany, Scalar, Shorthand, shown
+from envmatrix.schema.constraints import Mark, Scalar, Shorthand, shown
 from envmatrix.schema.shapes import Shape, shape_of, table_of
 from envmatrix.suggestions import did_you_mean
 
@@ -20,8 +19,7 @@ _Value = TypeVar("_Value")
 Rows = Mapping[type, Mapping[str, object]]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """A problem that leaves the value at `location` without meaning."""
 
     location: Location
@@ -39,7 +37,7 @@ def decode(kind: type[_Value], document: Document) -> tuple[_Value | None, tuple
 def decode_all(annotation: Any, document: Document, rows: Rows | None = None) -> Any:
     """Return the content of a file as what `annotation` says. Raise ConfigurationError with all
     problems."""
-    decoder = _Decoder(document, rows or {})
+    decoder = _Decoder(document, rows)
     value = decoder.value(shape_of(annotation), document.root, ())
     problems = (*document.problems, *(fault.problem for fault in decoder.faults))
     if problems:
@@ -87,11 +85,11 @@ _CONVERSIONS: Mapping[type, Callable[[str], object]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class _Decoder:
-    document: Document
-    rows: Rows = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    def __init__(self, document: Document, rows: Rows | None = None) -> None:
+        self.document = document
+        self.rows = rows or {}
+        self.faults: list[Fault] = []
 
     def value(self, shape: Shape, node: Node, location: Location) -> Any:
         """Return the value of a node, or None after adding its faults."""
@@ -134,11 +132,11 @@ class _Decoder:
 
     def _items(self, shape: Shape, node: Node, location: Location) -> Any:
         content = node.content
-        if isinstance(content, str) and OneOrMany() in shape.constraints:
+        if isinstance(content, str) and Mark.ONE_OR_MANY in shape.constraints:
             content = (node,)
         if not isinstance(content, tuple):
             return self._fault(location, "must be a list")
-        if not content and NonEmpty() in shape.constraints:
+        if not content and Mark.NON_EMPTY in shape.constraints:
             return self._fault(location, "must not be empty")
         shapes = [shape_of(each) for each in shape.arguments if each is not Ellipsis]
         if Ellipsis in shape.arguments:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from envmatrix.schema.constraints import NonEmpty, OneOrMany, Scalar, Shorthand
+from envmatrix.schema.constraints import Mark, Scalar, Shorthand
 from envmatrix.schema.shapes import Shape, shape_of, table_of
 
 Schema = dict[str, Any]
+
+# Characters of a value that stays in one line.
+_LINE = 80
 
 
 def json_schema(kind: type, title: str, base: tuple[str, type] | None = None) -> Schema:
@@ -18,6 +22,21 @@ def json_schema(kind: type, title: str, base: tuple[str, type] | None = None) ->
     file, other = base or ("", None)
     shared = _Writer().schema(other, "")["$defs"] if other else {}
     return _Writer(file, shared).schema(kind, title)
+
+
+def dumped(value: object, indent: str = "") -> str:
+    """Return JSON in which whatever fits into a line is one."""
+    flat = json.dumps(value)
+    if len(flat) <= _LINE or not isinstance(value, (dict, list)):
+        return flat
+    inner = f"{indent}  "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {dumped(item, inner)}" for key, item in value.items()]
+    else:
+        items = [dumped(item, inner) for item in value]
+    separator = f",\n{inner}"
+    first, last = flat[0], flat[-1]
+    return f"{first}\n{inner}{separator.join(items)}\n{indent}{last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +71,9 @@ class _Writer:
 
     def _list(self, shape: Shape) -> Schema:
         items = self.value(shape_of(shape.arguments[0]))
-        least = {"minItems": 1} if NonEmpty() in shape.constraints else {}
+        least = {"minItems": 1} if Mark.NON_EMPTY in shape.constraints else {}
         schema = {"type": "array", "items": items, **least}
-        return {"anyOf": [items, schema]} if OneOrMany() in shape.constraints else schema
+        return {"anyOf": [items, schema]} if Mark.ONE_OR_MANY in shape.constraints else schema
 
     def _table(self, kind: Any) -> Schema:
         table = table_of(kind)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Schema = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """A violation of a rule; `key` is the key of the table that is wrong, if one is."""
 
     message: str
@@ -25,8 +23,7 @@ class KeyRule(Protocol):
     def violations(self, table: Mapping[str, object]) -> Iterator[Violation]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(NamedTuple):
     """Exactly one kind is present, with the key of its version, and without those of other
     kinds."""
 
@@ -58,19 +55,17 @@ class OneOf:
                 yield Violation(f"has `{kind}`, which `{key}` is not for", key)
 
 
-@dataclass(frozen=True, slots=True)
-class TagCase:
+class TagCase(NamedTuple):
     """Where a tag has one of `values`, the keys of `needs` are present and not empty, and those of
     `lacks` are absent: key -> message."""
 
     values: tuple[str, ...]
-    needs: Mapping[str, str] = field(default_factory=dict)
-    lacks: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = {}
+    lacks: Mapping[str, str] = {}
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ByTag:
+class ByTag(NamedTuple):
     """Keys that depend on the value of another one, `tag`. `otherwise` is its value if it is
     absent; with None, no case applies then."""
 
@@ -103,8 +98,7 @@ class ByTag:
                     yield Violation(message.format(tag=value), key, case.hint)
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(NamedTuple):
     """At least one of the keys is present."""
 
     keys: tuple[str, ...]
@@ -119,8 +113,7 @@ class AnyOf:
             yield Violation(self.message, None, self.hint)
 
 
-@dataclass(frozen=True, slots=True)
-class Together:
+class Together(NamedTuple):
     """Both keys are present, or none."""
 
     keys: tuple[str, str]
@@ -136,8 +129,7 @@ class Together:
             yield Violation(f"needs both `{first}` and `{second}`, or neither", None, self.hint)
 
 
-@dataclass(frozen=True, slots=True)
-class Apart:
+class Apart(NamedTuple):
     """At most one of the keys is present."""
 
     keys: tuple[str, str]

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from envmatrix.schema.constraints import Key, Place
+from envmatrix.schema.constraints import Mark, Place
 
 _Constraint = TypeVar("_Constraint")
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """The type of a value: `kind` is a dataclass, `tuple`, `Mapping`, `Literal` or a scalar type,
     `arguments` the types or words in it."""
 
@@ -31,8 +39,7 @@ class Shape:
         return next(matching, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """The keys of a dataclass with their shapes; the fields `key` and of `place` are set by
     the decoder."""
 
@@ -60,9 +67,10 @@ def table_of(kind: type) -> Table:
     """Return the keys of a dataclass, from its annotations."""
     hints = get_type_hints(kind, include_extras=True)
     shapes = {field.name: shape_of(hints[field.name]) for field in fields(kind)}
-    keys = [name for name, shape in shapes.items() if shape.constraint(Key)]
+    keys = [name for name, shape in shapes.items() if Mark.KEY in shape.constraints]
     places = {name: place for name, shape in shapes.items() if (place := shape.constraint(Place))}
-    listed = [field for field in fields(kind) if field.name not in (*keys, *places)]
+    derived = [name for name, shape in shapes.items() if Mark.DERIVED in shape.constraints]
+    listed = [field for field in fields(kind) if field.name not in (*keys, *places, *derived)]
     return Table(
         shapes={field.name: shapes[field.name] for field in listed},
         required=frozenset(field.name for field in listed if _is_required(field)),

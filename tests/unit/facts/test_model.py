@@ -10,7 +10,6 @@ from envmatrix.facts.model import Facts
 from envmatrix.facts.versions import in_range, version_key
 from envmatrix.lock.cuda_sources import SOURCES
 
-# cuda.yaml has references that hold until another one is given: see below.
 FACT_FILES = [
     "absences",
     "component_names",
@@ -44,12 +43,12 @@ def test_every_row_names_its_source(name: str) -> None:
     for row in found:
         assert row.get("ref"), row
         for key in ("eol", "nvidia_repository"):
-            assert key not in row or row.get(f"{key}_ref"), row
+            assert dict(row.get(key, {"ref": "none"}))["ref"], row  # type: ignore[call-overload]
 
 
 def test_every_release_says_where_what_it_says_was_learnt(facts: Facts) -> None:
     for release in facts.cuda.values():
-        assert release.host_ref
+        assert release.host.ref
         assert release.sm_ref
         assert release.driver.ref
         assert release.eol is None or release.eol.ref
@@ -120,15 +119,22 @@ def test_a_system_that_is_not_bootstrapped_has_repositories_and_compilers(facts:
 
 def test_no_release_takes_an_older_compiler_than_the_one_before(facts: Facts) -> None:
     releases = list(facts.cuda.values())
-    newest = [(int(release.gcc_max), int(release.clang_max)) for release in releases]
+    newest = [(int(release.host.gcc_max), int(release.host.clang_max)) for release in releases]
     assert newest == sorted(newest)
     assert [r.release for r in releases] == sorted(facts.cuda, key=version_key)
 
 
+def test_gpu_architectures_are_in_order(facts: Facts) -> None:
+    """`90` before `90a` before `100`."""
+    for release in facts.cuda.values():
+        names = sorted(release.sm, key=lambda name: (int(name.rstrip("af")), name))
+        assert [*release.sm] == names
+
+
 def test_a_range_of_compilers_and_of_drivers_begins_before_it_ends(facts: Facts) -> None:
     for release in facts.cuda.values():
-        assert int(release.gcc_min) <= int(release.gcc_max), release.release
-        assert int(release.clang_min) <= int(release.clang_max), release.release
+        assert int(release.host.gcc_min) <= int(release.host.gcc_max), release.release
+        assert int(release.host.clang_min) <= int(release.host.clang_max), release.release
         shipped = release.driver.shipped or release.driver.minimum
         assert version_key(release.driver.minimum) <= version_key(shipped), release.release
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
+from envmatrix.documents import parse_document
 from envmatrix.facts.model import load_facts
-from envmatrix.facts.recipes import Recipe, recipes_of, shipped_recipes
+from envmatrix.facts.recipes import Recipe, SourceRecipes, recipes_of, shipped_recipes
 from envmatrix.facts.versions import version_key
+from envmatrix.schema.decoding import decode_all
 
 FACTS, RECIPES = load_facts(), shipped_recipes()
 
@@ -59,7 +61,7 @@ def test_a_recipe_knows_its_words_for_every_release_of_its_source() -> None:
 
 
 def test_a_source_has_the_recipes_of_each_cudnn_that_it_is_said_to_have() -> None:
-    for row in FACTS.cudnn_projects:
+    for row in FACTS.cudnn.projects:
         words = {**OF_A_CELL, **RECIPES.words_of(row.source, f"{row.cuda}.9")}
         for version in filter(None, (row.first, row.last)):
             found = RECIPES.of_cudnn(row.source, version)
@@ -77,22 +79,23 @@ def test_the_headers_of_cudnn_are_in_a_package_of_their_own_since_9_10() -> None
     assert of("9.10.2") == of("9.14") == ["libcudnn9-headers-cuda-{major}={cudnn_pin}"]
 
 
-LIKE = {
-    "apt": {
-        "words": {"12.0": {"dev": "dev", "lib": "usr/lib"}, "13.0": {"nvvm": "libnvvm"}},
-        "cudart": {"devel": {"take": {"cudart-{dev}": {"lib": ["{lib}/*"]}}}},
-        "nvml": {"devel": {"take": {"nvml": {"lib": ["*"]}}}},
-    },
-    "dnf": {
-        "like": "apt",
-        "words": {"12.0": {"dev": "devel"}, "12.4": {"lib": "usr/lib64"}},
-        "nvml": {"devel": {"take": {"nvml-rpm": {"lib": ["*"]}}}},
-    },
-}
+LIKE = b"""
+apt:
+  words: {"12.0": {dev: dev, lib: usr/lib}, "13.0": {nvvm: libnvvm}}
+  components:
+    cudart: {devel: {take: {"cudart-{dev}": {lib: ["{lib}/*"]}}}}
+    nvml: {devel: {take: {nvml: {lib: ["*"]}}}}
+dnf:
+  like: apt
+  words: {"12.0": {dev: devel}, "12.4": {lib: usr/lib64}}
+  components:
+    nvml: {devel: {take: {nvml-rpm: {lib: ["*"]}}}}
+"""
 
 
 def test_a_source_that_is_like_another_says_what_differs() -> None:
-    found = recipes_of(LIKE)
+    document = parse_document(LIKE, "components.yaml")
+    found = recipes_of(decode_all(Mapping[str, SourceRecipes], document))
     assert found.parts["dnf"]["cudart"] == found.parts["apt"]["cudart"]
     assert [*found.parts["dnf"]["nvml"]["devel"].take] == ["nvml-rpm"]
     assert found.words_of("dnf", "12.0") == {"dev": "devel", "lib": "usr/lib"}

@@ -35,6 +35,10 @@ def test_a_target_has_cuda_or_says_why_not(target: Target) -> None:
     assert (target.cuda is None) == (target.host_only is not None)
 
 
+def test_an_architecture_is_that_of_its_machine(target: Target) -> None:
+    assert target.architecture is None or target.architecture.docker == target.machine
+
+
 def test_files_and_images_of_two_targets_are_never_one() -> None:
     assert len({target.key for target in TARGETS.values()}) == len(TARGETS)
     crossed = [target.suffix for target in TARGETS.values() if target.crossed != "no"]

@@ -16,13 +16,13 @@ from tests.fakes import with_cuda
 
 from envmatrix.documents import parse_document
 from envmatrix.errors import LookupFailed
+from envmatrix.facts.components import markers
 from envmatrix.facts.model import load_facts
 from envmatrix.lock.cuda_in_image import (
     PROBE,
     ImageContents,
     component_of,
     component_versions,
-    markers,
     parse_contents,
 )
 from envmatrix.lock.model import Request

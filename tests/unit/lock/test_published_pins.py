@@ -9,19 +9,20 @@ kept of them is written down as well: pkgs/development/cuda-modules/_cuda/manife
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
-import yaml
 from tests.fakes import Archive, FakeBackend, matrix_of, nvidia_apt, resolver_of
 
 from envmatrix.errors import LookupFailed
-from envmatrix.facts.recipes import Recipes, recipes_of, shipped_recipes
+from envmatrix.facts.components import manifest_names
+from envmatrix.facts.loading import read_facts
+from envmatrix.facts.recipes import Recipes, SourceRecipes, recipes_of, shipped_recipes
 from envmatrix.lock.requests import all_requests, words_of
 from envmatrix.lock.resolution import upgrade_rule
-from envmatrix.lock.resolvers.pins import Manifest, pins, shipped_versions
+from envmatrix.lock.resolvers.pins import Manifest, pins
 from envmatrix.lock.resolvers.redist import Redist
 from envmatrix.matrix.cells import Cell, CudaSource, Toolchain
 
@@ -260,11 +261,10 @@ def test_the_packages_of_a_release_are_those_of_the_published_dockerfiles(releas
 
 def as_rpm() -> Recipes:
     """The recipes of a source of rpm packages that is like NVIDIA's of .deb packages."""
-    text = files("envmatrix").joinpath("facts/data/components.yaml").read_text("utf-8")
-    document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
-    both = {"nvidia-apt": document["nvidia-apt"]}
-    both["rpm"] = {"like": "nvidia-apt", "words": {"11.8": RPM}}
-    return replace(recipes_of(both), products=shipped_recipes().products)
+    shipped = read_facts("components.yaml", Mapping[str, SourceRecipes])
+    rpm = SourceRecipes(like="nvidia-apt", words={"11.8": RPM})
+    both = {"nvidia-apt": shipped["nvidia-apt"], "rpm": rpm}
+    return recipes_of(both, shipped_recipes().products)
 
 
 def companions(release: str, cudnn: str, recipes: Recipes, source: str) -> list[str]:
@@ -330,7 +330,7 @@ def test_every_package_of_a_release_is_known_by_a_name_in_its_manifest() -> None
                 for package in recipe.take:
                     if "=" not in package:
                         text = package.format_map(words).removesuffix("-0-0").removesuffix("-dev")
-                        assert text in shipped_versions()
+                        assert text in manifest_names()
 
 
 def test_a_package_of_no_known_version_is_refused_in_a_patch() -> None:

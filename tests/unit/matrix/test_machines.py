@@ -13,7 +13,7 @@ import pytest
 
 import envmatrix
 from envmatrix.facts.model import Facts
-from envmatrix.facts.targets import MACHINES, TARGETS, Names, machine_called
+from envmatrix.facts.targets import MACHINES, TARGETS, Architecture, machine_called
 from envmatrix.lock import model
 
 ROOT = Path(__file__).parents[3]
@@ -32,8 +32,8 @@ KNOWN = {
 
 
 @pytest.fixture(params=MACHINES.values(), ids=lambda its: its.docker)
-def machine(request: pytest.FixtureRequest) -> Names:
-    found: Names = request.param
+def machine(request: pytest.FixtureRequest) -> Architecture:
+    found: Architecture = request.param
     return found
 
 
@@ -42,8 +42,8 @@ def test_every_machine_of_a_target_has_names() -> None:
     assert KNOWN.keys() == MACHINES.keys()
 
 
-def test_names_are_those_that_their_owners_gave(machine: Names) -> None:
-    row = next(its for its in TARGETS.values() if its.names is machine)
+def test_names_are_those_that_their_owners_gave(machine: Architecture) -> None:
+    row = next(its for its in TARGETS.values() if its.architecture is machine)
     found = (machine.debian, machine.rpm, machine.wheel, row.triplet, machine.elf[1])
     assert found == KNOWN[machine.docker]
     assert row.processor == machine.uname, "CMake takes it from uname"
@@ -58,7 +58,7 @@ def test_no_two_machines_have_one_name(kind: str) -> None:
     assert machine_called(**{kind: "vax"}) is None
 
 
-def test_qemu_runs_what_has_the_number_of_the_machine(machine: Names) -> None:
+def test_qemu_runs_what_has_the_number_of_the_machine(machine: Architecture) -> None:
     """Its packages register it by the bytes that an ELF header begins with."""
     file = BINFMT / f"qemu-{machine.qemu}.conf"
     if not BINFMT.is_dir() or not any(BINFMT.glob("qemu-*")):
@@ -71,7 +71,7 @@ def test_qemu_runs_what_has_the_number_of_the_machine(machine: Names) -> None:
     assert struct.unpack_from(f"{order}H", header, 18) == (number,)
 
 
-def test_the_numbers_are_those_of_the_c_library(machine: Names) -> None:
+def test_the_numbers_are_those_of_the_c_library(machine: Architecture) -> None:
     if not ELF_HEADER.is_file():
         pytest.skip("no headers of the C library here")
     names = {"amd64": "EM_X86_64", "arm64": "EM_AARCH64", "ppc64le": "EM_PPC64"}

@@ -1,7 +1,7 @@
 """Versions of NVIDIA's packages that a request pins. Pure.
 
 The packages of a release have versions of their own: `libcusparse-12-4` of CUDA 12.4.1 is
-12.3.1.170. The release's manifest has them, under names that `data/versions.yaml` says.
+12.3.1.170. The release's manifest has them, under names that `facts/data/versions.yaml` says.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import cast
 
 from envmatrix.errors import LookupFailed
-from envmatrix.facts.rows import read_data
+from envmatrix.facts.components import manifest_names
 
 # Name in the manifest of a CUDA release -> version, and where that manifest is.
 Manifest = tuple[str, Mapping[str, str]]
@@ -62,10 +60,10 @@ def _pin(text: str, manifest: Callable[[str], Manifest]) -> Pin:
         name, _, version = text.partition("=")
         return Pin(name, version)
     name, _, release = text.partition("@")
-    names = _names(name, release) if release.count(".") == _WHOLE else ["newest"]
-    if names == ["newest"]:
+    names = _names(name, release) if release.count(".") == _WHOLE else ("newest",)
+    if names == ("newest",):
         return Pin(name)
-    if names == ["release"]:
+    if names == ("release",):
         return Pin(name, f"{release}{_REVISION}")
     file, versions = manifest(release)
     shipped = next((versions[key] for key in names if key in versions), None)
@@ -76,7 +74,7 @@ def _pin(text: str, manifest: Callable[[str], Manifest]) -> Pin:
 
 def _names(name: str, release: str) -> Sequence[str]:
     try:
-        return shipped_versions()[_base(name)]
+        return manifest_names()[_base(name)]
     except KeyError as error:
         raise LookupFailed(
             f"it is not known whose version `{name}` has in CUDA {release}",
@@ -88,9 +86,3 @@ def _base(name: str) -> str:
     """Return a package name without `-dev`, `-devel` or `-cross-sbsa` and the release."""
     parts = _PARTS.fullmatch(name)
     return parts["name"] if parts else name
-
-
-@cache
-def shipped_versions() -> Mapping[str, Sequence[str]]:
-    """Return `data/versions.yaml`: package -> names in the manifest, `release` or `newest`."""
-    return cast("Mapping[str, Sequence[str]]", read_data("versions.yaml"))

@@ -105,7 +105,7 @@ KNOWN = hashlib.sha256(KEY.replace(b"Version: GnuPG v2\n", b"")).hexdigest()
 
 @pytest.mark.parametrize("known", [KNOWN, digest("another")])
 def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, known: str) -> None:
-    repositories = {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", sha256=known)}
+    repositories = {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", "Dockerfiles", sha256=known)}
     nvidia = NvidiaDnf(
         tmp_path,
         repositories,
@@ -159,7 +159,7 @@ def test_what_dnf_lacks_is_not_told_as_a_wrong_signature(
 ) -> None:
     nvidia = NvidiaDnf(
         tmp_path,
-        {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", sha256=KNOWN)},
+        {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", "Dockerfiles", sha256=KNOWN)},
         "http://mirror.example",
         None,
         lambda _path: KEY,
