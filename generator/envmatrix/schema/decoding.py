@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.schema.constraints import Mark, Scalar, Shorthand, shown
-from envmatrix.schema.shapes import Shape, shape_of, table_of
+from envmatrix.schema.shapes import Shape, Table, shape_of, table_of
 from envmatrix.suggestions import did_you_mean
 
 _Value = TypeVar("_Value")
@@ -104,20 +104,23 @@ class _Decoder:
         return self._scalar(shape, node, location)
 
     def _table(self, shape: Shape, node: Node, location: Location) -> Any:
-        content, word = node.content, shape.constraint(Shorthand)
-        if isinstance(content, str) and shape.kind in self.rows:
+        content, shorthand = node.content, shape.constraint(Shorthand)
+        if shape.kind in self.rows:
             return self._row(self.rows[shape.kind], content, location)
-        if isinstance(content, str) and word:
-            if content == word.word:
-                return shape.kind(**{word.key: content})
-            return self._fault(location, f"{word.meaning}: {shown(content)}")
-        if not isinstance(content, Mapping):
+        if isinstance(content, Mapping):
+            return self._fields(table_of(shape.kind), shape.kind, node, location)
+        if not isinstance(content, str) or not shorthand:
             return self._fault(location, "must be a mapping")
-        table, before = table_of(shape.kind), len(self.faults)
+        if content != shorthand.word:
+            return self._fault(location, f"{shorthand.meaning}: {shown(content)}")
+        return shape.kind(**{shorthand.key: content})
+
+    def _fields(self, table: Table, kind: Any, node: Node, location: Location) -> Any:
+        content, before = cast("Mapping[str, Node]", node.content), len(self.faults)
         values: dict[str, Any] = {}
-        for name, inner in table.shapes.items():
+        for name, shape in table.shapes.items():
             if name in content:
-                values[name] = self.value(inner, content[name], (*location, name))
+                values[name] = self.value(shape, content[name], (*location, name))
             elif name in table.required:
                 self._missing((*location, name), node)
         for name in content:
@@ -128,7 +131,7 @@ class _Decoder:
         if table.place:
             name, key = table.place
             values[name] = (content.get(key) or node).position
-        return shape.kind(**values) if len(self.faults) == before else None
+        return kind(**values) if len(self.faults) == before else None
 
     def _items(self, shape: Shape, node: Node, location: Location) -> Any:
         content = node.content
@@ -178,11 +181,11 @@ class _Decoder:
             self._fault(location, str(error), position, hint)
             return None
 
-    def _row(self, rows: Mapping[str, object], name: str, location: Location) -> object:
-        if name in rows:
+    def _row(self, rows: Mapping[str, object], name: object, location: Location) -> object:
+        if isinstance(name, str) and name in rows:
             return rows[name]
-        hint = did_you_mean(name, rows)
-        self._fault(location, f"names no row: {shown(name)}", hint=hint)
+        hint = did_you_mean(name, rows) if isinstance(name, str) else None
+        self._fault(location, f"must name a row, not {shown(name)}", hint=hint)
         return None
 
     def _missing(self, location: Location, node: Node) -> None:
