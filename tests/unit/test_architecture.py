@@ -82,6 +82,8 @@ PURE = {
     "sessions.tasks",
     "sessions.wheels",
     "matrix",
+    "machine.error_texts",
+    "retries",
 }
 
 OUTSIDE = {

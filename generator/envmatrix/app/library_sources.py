@@ -37,7 +37,9 @@ def wheels(
     """Return the directory of a library's wheels for each architecture, by Docker's name."""
     store, sets = Store.of_user(), workspace.lock.sets
     return {
-        arch: source_trees.wheels(cache_directory(), store, _fetch(package_set, console).artifacts)
+        arch: source_trees.wheel_directory(
+            cache_directory(), store, _fetch(package_set, console).artifacts
+        )
         for arch in sorted(arches)
         for package_set in [sets[wheels_set(library, os, arch)]]
     }

@@ -16,7 +16,7 @@ from envmatrix.commands import options
 from envmatrix.console import Console, output
 from envmatrix.engine import bases
 from envmatrix.engine.builder import Builder, Order, local_builder
-from envmatrix.engine.image_comparison import contents, differences
+from envmatrix.engine.image_comparison import contents, image_differences
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EnvmatrixError
 from envmatrix.images.environments import Environment
@@ -121,7 +121,7 @@ def _compare(builder: Builder, order: Order, reference: str) -> Comparison:
             digest=image.digest,
             rebuilt_digest=contents(builder.client, order.reference).digest,
             layers=image.layers,
-            differences=differences(builder.client, reference, order.reference),
+            differences=image_differences(builder.client, reference, order.reference),
         )
 
 

@@ -32,7 +32,7 @@ def contents(client: docker.DockerClient, reference: str) -> Contents:
     return Contents(tuple(attributes["RootFS"]["Layers"]), config, attributes["Id"])
 
 
-def differences(client: docker.DockerClient, image: str, other: str) -> tuple[str, ...]:
+def image_differences(client: docker.DockerClient, image: str, other: str) -> tuple[str, ...]:
     """Return descriptions of the differences between two images; empty where they are equal."""
     first, second = contents(client, image), contents(client, other)
     problems = [

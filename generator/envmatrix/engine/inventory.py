@@ -64,7 +64,7 @@ def _abandoned_venvs(cache: Path) -> Iterator[Path]:
 
 def _compiler_caches(cache: Path, now: float) -> Iterator[Thing]:
     """Yield compiler caches of trust groups whose checkouts no longer exist."""
-    for directory in trust.directories(cache):
+    for directory in trust.group_directories(cache):
         if not trust.is_needed(directory):
             size = sum(map(_size_of_area, trust.compiler_caches(directory)))
             age = now - directory.stat().st_mtime

@@ -62,7 +62,7 @@ def group_of(
     return TrustGroup(_REPOSITORY, str(root))
 
 
-def directories(cache: Path) -> Iterator[Path]:
+def group_directories(cache: Path) -> Iterator[Path]:
     """Yield the directories of the compiler caches of all groups, of every layout."""
     yield from sorted(path for path in cache.glob("objects-*/*") if path.is_dir())
 

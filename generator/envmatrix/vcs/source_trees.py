@@ -82,7 +82,7 @@ def _are_same(first: Path, second: Path) -> bool:
     return filecmp.cmp(first, second, shallow=False)
 
 
-def wheels(cache: Path, store: Store, artifacts: Sequence[Artifact]) -> Path:
+def wheel_directory(cache: Path, store: Store, artifacts: Sequence[Artifact]) -> Path:
     """Return a directory for PYTHONPATH with the modules of wheels."""
     digest = hashlib.sha256(" ".join(sorted(it.sha256 for it in artifacts)).encode()).hexdigest()
     files = [store.path(artifact) for artifact in artifacts]

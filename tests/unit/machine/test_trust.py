@@ -8,7 +8,7 @@ import pytest
 from envmatrix.errors import ConfigurationError
 from envmatrix.machine.cache import record_checkout
 from envmatrix.machine.configuration import configured_trust
-from envmatrix.machine.trust import compiler_caches, directories, group_of, is_needed
+from envmatrix.machine.trust import compiler_caches, group_directories, group_of, is_needed
 
 CACHE = Path("/cache")
 
@@ -102,9 +102,9 @@ def test_a_checkout_is_noted_where_its_group_is_its_own(tmp_path: Path) -> None:
     own = group_of(root, {})
     assert own.register(cache, root) == own.directory(cache)
     assert own.register(cache, root, "vendor") == own.directory(cache, "vendor")
-    assert not any(map(is_needed, directories(cache)))
+    assert not any(map(is_needed, group_directories(cache)))
     root.mkdir()
-    assert [is_needed(its) for its in directories(cache)] == [True, True]
+    assert [is_needed(its) for its in group_directories(cache)] == [True, True]
 
 
 def test_a_group_with_a_name_is_needed_whatever_checkouts_are_gone(tmp_path: Path) -> None:
@@ -116,4 +116,4 @@ def test_a_group_with_a_name_is_needed_whatever_checkouts_are_gone(tmp_path: Pat
 def test_the_notes_of_a_group_are_no_cache_of_it(tmp_path: Path) -> None:
     group = used_by(tmp_path, tmp_path / "one")
     assert [its.name for its in compiler_caches(group)] == ["ccache"]
-    assert [*directories(tmp_path / "cache")] == [group]
+    assert [*group_directories(tmp_path / "cache")] == [group]

@@ -115,7 +115,7 @@ def test_no_link_of_a_wheel_leads_out_through_one_of_another(tmp_path: Path, sto
         kept(store, "b.whl", linked({"out": "back/.."})),
     )
     with pytest.raises(ConfigurationError, match="the link `top/out` leads out of it"):
-        source_trees.wheels(tmp_path, store, found)
+        source_trees.wheel_directory(tmp_path, store, found)
     assert not list(tmp_path.rglob("out"))
 
 
@@ -125,7 +125,7 @@ def test_a_link_of_a_wheel_is_judged_as_it_is_written(tmp_path: Path, store: Sto
         kept(store, "b.whl", linked({"out": "one//."})),  # realpath says / of this circle
     )
     with pytest.raises(ConfigurationError, match="leads out of it"):
-        source_trees.wheels(tmp_path, store, found)
+        source_trees.wheel_directory(tmp_path, store, found)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_tree_is_made_once(tmp_path: Path, store: Store) -> None:
 
 def test_wheels_are_what_python_finds(tmp_path: Path, store: Store) -> None:
     wheel = zip_of({"mod.py": "", "x-1.data/purelib/pure.py": "", "x-1.data/platlib/c.so": ""})
-    tree = source_trees.wheels(tmp_path, store, [kept(store, "x.whl", wheel)])
+    tree = source_trees.wheel_directory(tmp_path, store, [kept(store, "x.whl", wheel)])
     assert {"mod.py", "pure.py", "c.so"} <= set(files_of(tree))
 
 
