@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,9 +30,17 @@ class ApiRequest:
     body: Any
 
 
+@dataclass(frozen=True)
+class Failure:
+    """An answer that is an error."""
+
+    status: int
+    message: str = "it failed"
+
+
 @dataclass
 class DockerApi(BaseAdapter):
-    """Answers by action: a document, bytes, or the status of an error; `is_gone`: none any more."""
+    """Answers by action: a document, bytes or a failure; `is_gone`: there are none any more."""
 
     answers: Mapping[str, object]
     requests: list[ApiRequest] = field(default_factory=list)
@@ -59,14 +68,20 @@ class DockerApi(BaseAdapter):
         pass
 
 
+class _Body(BytesIO):
+    """The body of a response, with the socket that docker-py looks for below it."""
+
+    fp = SimpleNamespace(raw=SimpleNamespace())
+
+
 def _response(request: PreparedRequest, answer: object) -> Response:
     response = Response()
     response.request = request
     response.url = str(request.url)
     response.status_code = 200
-    if isinstance(answer, int):
-        response.status_code = answer
-        answer = {"message": f"error {answer}"}
+    if isinstance(answer, Failure):
+        response.status_code = answer.status
+        answer = {"message": answer.message}
     content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    response.raw = HTTPResponse(BytesIO(content), preload_content=False)
+    response.raw = HTTPResponse(_Body(content), preload_content=False)
     return response

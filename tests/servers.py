@@ -59,7 +59,7 @@ class Server:
         if kind == "referrers" and self.has_referrers:
             by_digest = {manifest.digest: manifest for manifest in self.manifests.values()}
             rows = [
-                {"digest": digest}
+                {"digest": digest, "artifactType": manifest.document.get("artifactType")}
                 for digest, manifest in by_digest.items()
                 if manifest.document.get("subject", {}).get("digest") == name
             ]

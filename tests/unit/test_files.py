@@ -14,7 +14,7 @@ import pytest
 from envmatrix.commands.gc import _used_in
 from envmatrix.confined import Area
 from envmatrix.errors import ConfigurationError
-from envmatrix.files import read_regular, readable_text, text_of, write_whole
+from envmatrix.files import new_directory, read_regular, readable_text, text_of, write_whole
 from envmatrix.lock import images_lock, model
 from envmatrix.machine import configuration
 from envmatrix.machine.access import Access
@@ -153,3 +153,29 @@ def test_why_a_file_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match="`bytes` is not UTF-8"):
         text_of(tmp_path / "bytes", "bytes")
+
+
+def test_a_new_directory_has_its_name_only_once_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "cache/tree"
+    (tmp_path / "cache/tree.part/left").mkdir(parents=True)  # by a process that was killed
+    with new_directory(target) as scratch:
+        assert not scratch.exists()
+        scratch.mkdir()
+        (scratch / "file").write_text("text")
+        assert not target.exists()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "cache",
+        "cache/tree",
+        "cache/tree/file",
+    ]
+
+
+def test_a_directory_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        with new_directory(tmp_path / "tree") as scratch:
+            scratch.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert [*tmp_path.iterdir()] == []

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.fakes import artifact
 
-from envmatrix.engine.bases import bootstrap
-from envmatrix.errors import EngineError
+from envmatrix.console import Console
+from envmatrix.engine.bases import (
+    BaseLayout,
+    adopt,
+    base_identity,
+    base_layout,
+    bootstrap,
+    load_base,
+)
+from envmatrix.errors import Absent, EngineError
 from envmatrix.lock.model import PackageSet, Request
 from envmatrix.store.artifacts import Store
+from envmatrix.store.image_ids import Made
 
 
 @pytest.mark.parametrize(
@@ -32,3 +48,126 @@ def test_what_mmdebstrap_lacks_is_told_with_its_remedy(
     assert hint in str(told.value.hint)
     assert told.value.details == (said,)
     assert not (tmp_path / "base").exists()
+
+
+def tar(files: dict[str, str]) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return target.getvalue()
+
+
+LAYER = tar({"./var/lib/dpkg/status": "Package: base-files\n"})
+SHA256 = hashlib.sha256(LAYER).hexdigest()
+BASE = PackageSet(
+    Request("bootstrap", "amd64", ("apt",), "bookworm"),
+    (artifact("apt"),),
+    diff_id=f"sha256:{SHA256}",
+)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A mirror with one file for everything, or none."""
+
+    content: bytes | None = LAYER
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        if self.content is None:
+            raise Absent(f"the mirror does not have {sha256}")
+        yield self.content
+
+
+def test_a_base_depends_on_its_packages_their_system_and_the_epoch() -> None:
+    others = (
+        replace(BASE, artifacts=(artifact("apt", "2.0"),)),
+        replace(BASE, request=replace(BASE.request, arch="arm64")),
+        replace(BASE, request=replace(BASE.request, suite="trixie")),
+    )
+    identities = {base_identity(base, 1) for base in (BASE, *others)} | {base_identity(BASE, 2)}
+    assert len(identities) == 5
+    assert base_identity(replace(BASE, diff_id=None), 1) == base_identity(BASE, 1)
+
+
+def test_a_layer_of_a_mirror_becomes_an_image_of_one_layer(tmp_path: Path) -> None:
+    directory = tmp_path / "bases/base"
+    assert adopt(Mirror(), BASE, 1, directory)
+    layout = BaseLayout(directory, f"sha256:{SHA256}")
+    assert layout.layer.read_bytes() == LAYER
+    assert layout.read("var/lib/dpkg/status") == "Package: base-files\n"
+    manifest, _, digest = layout.context.rpartition("@sha256:")
+    assert manifest == f"oci-layout://{directory}"
+    document = json.loads((directory / "blobs/sha256" / digest).read_text())
+    assert [row["digest"] for row in document["layers"]] == [f"sha256:{SHA256}"]
+    config = directory / "blobs/sha256" / document["config"]["digest"].removeprefix("sha256:")
+    assert json.loads(config.read_text())["created"] == "1970-01-01T00:00:01Z"
+    assert [file.name for file in directory.parent.iterdir()] == ["base"]
+
+
+@pytest.mark.parametrize("mirror", [Mirror(None), Mirror(LAYER + b"!")], ids=["none", "another"])
+def test_another_layer_of_a_mirror_leaves_nothing(mirror: Mirror, tmp_path: Path) -> None:
+    assert not adopt(mirror, BASE, 1, tmp_path / "bases/base")
+    assert [*(tmp_path / "bases").iterdir()] == []
+
+
+def test_a_base_that_is_not_locked_is_in_no_mirror(tmp_path: Path) -> None:
+    assert not adopt(Mirror(), replace(BASE, diff_id=None), 1, tmp_path / "base")
+
+
+def test_a_cached_base_is_taken_only_if_it_is_the_locked_one(tmp_path: Path) -> None:
+    store, console = Store(tmp_path / "store"), Console(-1)
+    layout = base_layout(tmp_path, store, BASE, 1, console, Mirror())
+    assert base_layout(tmp_path, store, BASE, 1, console) == layout
+    with pytest.raises(EngineError, match="came out as"):
+        base_layout(tmp_path, store, replace(BASE, diff_id="sha256:0"), 1, console)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a program `docker`: what it loads is in `loaded`; it inspects an image once
+    one is loaded, and fails with the text of `error`, if any."""
+    directory = tmp_path / "engine"
+    directory.mkdir()
+    program = directory / "docker"
+    program.write_text(
+        """#!/bin/sh
+cd "${0%/*}"
+if [ "$1" = load ]; then
+    [ ! -e error ] || { cat error; exit 1; }
+    cat > loaded
+elif [ -e loaded ]; then
+    echo '[["envmatrix/base:x"], "sha256:image", null]'
+fi
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=":")
+    return directory
+
+
+def test_a_base_is_loaded_under_its_name_and_its_id_recorded(engine: Path, tmp_path: Path) -> None:
+    layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Console(-1), Mirror())
+    records = Made(tmp_path / "made")
+    load_base(layout, "envmatrix/base:x", records)
+    with tarfile.open(engine / "loaded") as archive:
+        member = archive.extractfile("index.json")
+        assert member
+        (manifest,) = json.loads(member.read())["manifests"]
+        assert f"blobs/sha256/{SHA256}" in archive.getnames()
+    name = {"io.containerd.image.name": "docker.io/envmatrix/base:x"}
+    assert manifest["annotations"] == name
+    assert records.has("envmatrix/base:x", "sha256:image")
+    assert records.is_ours("envmatrix/base:x")
+
+
+def test_a_base_that_is_not_loaded_is_an_error_with_what_docker_says(
+    engine: Path, tmp_path: Path
+) -> None:
+    layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Console(-1), Mirror())
+    (engine / "error").write_text("no space left on device\n")
+    with pytest.raises(EngineError, match="does not load the base") as caught:
+        load_base(layout, "envmatrix/base:x", Made(tmp_path / "made"))
+    assert caught.value.details == ("no space left on device",)

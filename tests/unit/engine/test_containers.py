@@ -4,6 +4,8 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +18,8 @@ from envmatrix.confined import Area
 from envmatrix.engine import containers
 from envmatrix.engine.container_user import ContainerUser
 from envmatrix.engine.containers import _OWNER, _owner, options, sweep
-from envmatrix.engine.tasks import Gpus, Limits, Mount, Task
+from envmatrix.engine.tasks import TIMED_OUT, Gpus, Limits, Mount, Task, TaskResult
+from envmatrix.errors import EngineError
 
 # The kernel may give a signal for a process to any thread of it.
 PROGRAM = """
@@ -191,3 +194,131 @@ def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
 def test_a_container_has_the_gpus_of_its_task(gpus: Gpus | None, requests: list[object]) -> None:
     asked = options(replace(TASK, gpus=gpus))["device_requests"]
     assert [tuple(request.values())[:4] for request in asked] == requests
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds", "free_disk", "reason"),
+    [
+        (Limits(), 1e9, 0, None),
+        (Limits(seconds=60), 60, 0, None),
+        (Limits(seconds=60), 61, 0, "timeout"),
+        (Limits(free_disk=100), 1e9, 100, None),
+        (Limits(free_disk=100), 1e9, 99, "disk"),
+        (Limits(seconds=60, free_disk=100), 61, 99, "timeout"),
+    ],
+)
+def test_the_limit_that_a_container_exceeds_is_named(
+    limits: Limits, seconds: float, free_disk: float, reason: str | None
+) -> None:
+    assert limits.exceeded(seconds, free_disk) == reason
+
+
+@dataclass
+class Running(Client):
+    """An engine with a container that prints `chunks`, and ends with `status`."""
+
+    chunks: list[tuple[bytes | None, bytes | None]]
+    status: int = 0
+    error: Exception | None = None
+    events: list[str] = field(default_factory=list)
+    id: str = "c1"
+
+    @property
+    def containers(self) -> Running:
+        return self
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return {"State": {"OOMKilled": self.status == 137}}
+
+    def create(self, image: str, **_: object) -> Running:
+        self.events.append("create")
+        return self
+
+    def attach(self, container: str, **_: object) -> Running:
+        self.events.append("attach")
+        return self
+
+    @property
+    def _response(self) -> Running:
+        return self
+
+    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        return iter(self.chunks)
+
+    def close(self) -> None:
+        self.events.append("close")
+
+    def start(self) -> None:
+        self.events.append("start")
+        if self.error:
+            raise self.error
+
+    def wait(self) -> dict[str, int]:
+        return {"StatusCode": self.status}
+
+    def reload(self) -> None: ...
+
+    def kill(self) -> None:
+        self.events.append("kill")
+
+    def remove_container(self, name: str, *, force: bool) -> None:
+        self.events.append("remove")
+
+
+ATTENDED = ["create", "attach", "start", "close", "remove"]
+
+
+def run(engine: Running, task: Task) -> tuple[TaskResult, list[tuple[int, bytes]]]:
+    output: list[tuple[int, bytes]] = []
+    client = cast("docker.DockerClient", engine)
+    result = containers.Containers(client).run(task, lambda *chunk: output.append(chunk))
+    return result, output
+
+
+PLAIN = replace(TASK, mounts=())
+
+
+def test_output_is_passed_on_from_its_beginning_and_nothing_is_left() -> None:
+    engine = Running([(b"out", None), (None, b"err")], status=3)
+    result, output = run(engine, PLAIN)
+    assert result == TaskResult(3)
+    assert output == [(0, b"out"), (1, b"err")]
+    assert engine.events == ATTENDED
+
+
+def test_standard_output_is_returned_where_it_is_kept() -> None:
+    engine = Running([(b"a\xff", None), (None, b"err"), (b"b", None)])
+    result, _ = run(engine, replace(PLAIN, keeps_stdout=True))
+    assert result.stdout == "a\ufffdb"
+
+
+def test_a_program_that_the_kernel_killed_for_its_memory_says_so() -> None:
+    result, _ = run(Running([], status=137), PLAIN)
+    assert result == TaskResult(137, out_of_memory=True)
+
+
+def test_a_container_that_does_not_start_is_an_error_and_removed() -> None:
+    engine = Running([], error=docker.errors.APIError("no such program"))
+    with pytest.raises(EngineError, match="the container of `image` failed: no such program"):
+        run(engine, PLAIN)
+    assert engine.events == ATTENDED
+
+
+def test_a_program_beyond_its_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "_LOOK_SECONDS", 0.001)
+
+    class Endless(Running):
+        def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+            while "kill" not in self.events:
+                time.sleep(0.001)
+                yield b"x", None
+
+    engine = Endless([], status=137)
+    result, _ = run(engine, replace(PLAIN, limits=Limits(seconds=0.01)))
+    assert (result.status, result.stopped) == (TIMED_OUT, "timeout")
+
+
+def test_areas_exist_before_they_are_mounted(tmp_path: Path) -> None:
+    run(Running([]), replace(PLAIN, mounts=[Mount(Area(tmp_path / "build"), "/build")]))
+    assert (tmp_path / "build").is_dir()

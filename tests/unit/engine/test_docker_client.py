@@ -8,7 +8,7 @@ from typing import Any, NoReturn, cast
 import docker
 import pytest
 from docker.utils.proxy import ProxyConfig
-from tests.docker_api import DockerApi
+from tests.docker_api import DockerApi, Failure
 
 from envmatrix.engine.containers import options
 from envmatrix.engine.docker_client import (
@@ -58,7 +58,7 @@ def test_a_temporary_container_is_removed_after_any_error(error: type[BaseExcept
 
 
 def test_a_container_that_is_not_created_is_an_error_and_removed_all_the_same() -> None:
-    api = DockerApi(AnyRemoval({"POST /containers/create": 404}))
+    api = DockerApi(AnyRemoval({"POST /containers/create": Failure(404)}))
     with (
         pytest.raises(EngineError, match="no container of `image` can be made"),
         temporary_container(api.client(), "image"),
@@ -84,8 +84,8 @@ def test_containers_have_no_proxies_of_the_configuration_of_dockers_client() -> 
     client = api.client()
     proxies = ProxyConfig(http="http://user:secret@proxy")
     client.api._proxy_configs = proxies  # type: ignore[attr-defined]
-    spec = Task("image", "linux/amd64", ["true"], [])
-    with temporary_container(client, spec.image, **options(spec)):
+    task = Task("image", "linux/amd64", ["true"], [])
+    with temporary_container(client, task.image, **options(task)):
         pass
     assert api.requests[0].body["Image"] == "image"
     assert "proxy" not in str(api.requests[0].body).lower()
@@ -98,7 +98,9 @@ def test_programs_of_docker_unset_all_proxies_in_both_cases() -> None:
 
 def test_a_container_that_ends_while_all_are_listed_is_left_out() -> None:
     rows = [{"Id": "c1"}, {"Id": "c2"}]
-    api = DockerApi({**ANSWERS, "GET /containers/json": rows, "GET /containers/c2/json": 404})
+    api = DockerApi(
+        {**ANSWERS, "GET /containers/json": rows, "GET /containers/c2/json": Failure(404)}
+    )
     assert [item.id for item in containers_with(api.client(), "of")] == ["c1"]
     assert "%22label%22%3A+%5B%22of%22%5D" in api.requests[0].query
 

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.docker_api import DockerApi, Failure
+from tests.fakes import lock_of, matrix_of
+
+from envmatrix.console import Console
+from envmatrix.engine.builder import Builder, Order, context_name
+from envmatrix.errors import EngineError
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.images.contents import ImageContents, StageContents
+from envmatrix.images.environments import Environment, FileStage, environments
+from envmatrix.images.model import Image
+from envmatrix.lock.model import Artifact, Lock
+from envmatrix.machine.origins import Origins
+from envmatrix.plan.actions import Inputs
+from envmatrix.store.artifacts import Store
+from envmatrix.store.built_images import BuildRecords
+from envmatrix.store.downloads import Fetcher
+from envmatrix.store.image_ids import Made
+
+TEXT = b"the bytes of a package"
+PACKAGE = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())
+
+# Builds every image except those whose flavour is in the file `broken`.
+BUILDX = """#!/bin/sh
+directory=${0%/*}
+[ "$1" = buildx ] || exit 0
+for word; do
+    case $word in
+        --metadata-file=*) metadata=${word#*=} ;;
+        --target=*) target=${word#*=} ;;
+    esac
+done
+echo "$@" >> "$directory/builds"
+grep -sqx "$target" "$directory/broken" && { echo "no space left" >&2; exit 1; }
+printf '{"containerimage.digest": "sha256:%s"}' "$target" > "$metadata"
+"""
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a program `docker` that builds."""
+    directory = tmp_path / "docker"
+    directory.mkdir()
+    (directory / "docker").write_text(BUILDX)
+    (directory / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=":")
+    return directory
+
+
+def builds(docker: Path) -> list[list[str]]:
+    file = docker / "builds"
+    return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@pytest.fixture
+def lock_and_environment(tmp_path: Path) -> tuple[Lock, Environment]:
+    axes = 'os: [debian12]\narch: [x86_64]\ncuda: ["13.0"]'
+    matrix = matrix_of(tmp_path / "repository", axes)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return lock, replace(environment, bases=(), files=())
+
+
+Make = Callable[..., Builder]
+
+
+@pytest.fixture
+def make_builder(tmp_path: Path, lock_and_environment: tuple[Lock, Environment]) -> Make:
+    def make(ids: Mapping[str, str]) -> Builder:
+        """Return a builder with an engine whose images have `ids`."""
+        answers: dict[str, object] = {
+            f"GET /images/{name}/json": {"Id": image_id} for name, image_id in ids.items()
+        }
+        client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(404)))
+        store = Store(tmp_path / "store")
+        origins = Origins(tmp_path / "config.toml", {}, tmp_path, ("", ""))
+        return Builder(
+            DockerApi(Images(answers)).client(),
+            tmp_path / "cache",
+            store,
+            BuildRecords(tmp_path / "built"),
+            Made(tmp_path / "made"),
+            Fetcher(store, origins, client),
+            lock_and_environment[0],
+            Console(),
+            "amd64",
+        )
+
+    return make
+
+
+class Images(dict[str, object]):
+    """Answers; other images do not exist."""
+
+    def __missing__(self, action: str) -> object:
+        return Failure(404, "No such image")
+
+
+def order_of(environment: Environment, flavour: str = "runtime", **more: Any) -> Order:
+    image = Image(environment.name, flavour, "amd64")
+    contents = ImageContents(1, {name: StageContents("1") for name in ("s", flavour)})
+    inputs = Inputs(image, contents.fingerprint("amd64"), contents)
+    names = (inputs.reference, image.reference)
+    return Order(environment, inputs, Path("/r"), names, "not built yet", **more)
+
+
+def test_images_are_built_and_recorded_by_their_ids(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    orders = [order_of(lock_and_environment[1], flavour) for flavour in ("runtime", "devel")]
+    builder = make_builder({orders[0].reference: "sha256:made"})
+    digests = builder.build(orders, 2)
+    assert digests == {orders[0].reference: "sha256:runtime", orders[1].reference: "sha256:devel"}
+    assert builder.records.has(orders[0].inputs.fingerprint, "sha256:made")
+    assert builder.build_records.find(orders[1].inputs.fingerprint)
+
+
+def test_nothing_is_done_for_no_orders(docker: Path, make_builder: Make) -> None:
+    assert make_builder({}).build([], 2) == {}
+    assert builds(docker) == []
+
+
+def test_what_another_process_built_meanwhile_is_reused(
+    docker: Path,
+    make_builder: Make,
+    lock_and_environment: tuple[Lock, Environment],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    order = order_of(lock_and_environment[1])
+    builder = make_builder({order.reference: "sha256:made"})
+    builder.records.note(order.inputs.fingerprint, "sha256:made", is_ours=True)
+    assert builder.build([order], 1) == {order.reference: "sha256:made"}
+    assert builds(docker) == []
+    assert "built by another process meanwhile" in capsys.readouterr().err
+
+
+def test_an_image_is_built_anew_where_that_is_the_order(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    order = order_of(lock_and_environment[1], anew=True, no_cache=True)
+    builder = make_builder({order.reference: "sha256:made"})
+    builder.records.note(order.inputs.fingerprint, "sha256:made", is_ours=True)
+    assert builder.build([order], 1) == {order.reference: "sha256:runtime"}
+    assert "--no-cache" in builds(docker)[0]
+
+
+def test_an_image_of_the_name_that_nobody_built_here_is_replaced(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    order = order_of(lock_and_environment[1])
+    builder = make_builder({order.reference: "sha256:of-somebody"})
+    builder.build([order], 1)
+    assert len(builds(docker)) == 1
+    assert not builder.records.is_ours(order.inputs.fingerprint)
+
+
+def test_after_a_failure_nothing_more_is_built(
+    docker: Path,
+    make_builder: Make,
+    lock_and_environment: tuple[Lock, Environment],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flavours = [f"runtime-{number}" for number in range(50)]
+    orders = [order_of(lock_and_environment[1], flavour) for flavour in flavours]
+    (docker / "broken").write_text("".join(f"{flavour}\n" for flavour in flavours))
+    builder = make_builder({})
+    with pytest.raises(EngineError, match="was not built") as caught:
+        builder.build(orders, 1)
+    assert [*caught.value.details] == ["no space left"]
+    assert len(builds(docker)) < len(orders)
+    assert not builder.build_records.find(orders[0].inputs.fingerprint)
+    assert "failed   " in capsys.readouterr().err
+
+
+def test_builds_get_their_files_by_links_to_the_store(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    environment = replace(lock_and_environment[1], files=(FileStage("s", (PACKAGE,)),))
+    builder = make_builder({})
+    with builder.store.incoming(PACKAGE) as partial:
+        partial.write_bytes(TEXT)
+        builder.store.keep(PACKAGE, partial)
+    context = builder.cache / "contexts" / context_name([PACKAGE])
+    context.mkdir(parents=True)
+    (context / "a_1.deb").write_text("damaged")
+    builder.build([order_of(environment)], 1)
+    assert (context / "a_1.deb").samefile(builder.store.path(PACKAGE))
+    assert f"--build-context=s={context}" in builds(docker)[0]
+
+
+def test_files_of_stages_that_no_image_depends_on_are_not_needed(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    environment = replace(lock_and_environment[1], files=(FileStage("another", (PACKAGE,)),))
+    builder = make_builder({})
+    builder.build([order_of(environment)], 1)
+    assert "--build-context" not in " ".join(builds(docker)[0])
+    assert not builder.store.has(PACKAGE)
+
+
+def test_contexts_are_named_by_their_files() -> None:
+    other = replace(PACKAGE, sha256="0" * 64)
+    assert context_name([PACKAGE]) != context_name([PACKAGE, other]) != context_name([other])

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from tests.servers import Server
+
+from envmatrix.errors import Absent, ConfigurationError
+from envmatrix.lock.model import Artifact
+from envmatrix.store.mirrors import DirectoryMirror, RegistryMirror, mirror_of_user, open_mirror
+
+TEXT = b"the bytes of a package"
+ITEM = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a_1.deb"
+    path.write_bytes(TEXT)
+    return path
+
+
+def test_a_directory_has_what_was_put_into_it(file: Path, tmp_path: Path) -> None:
+    mirror = DirectoryMirror(tmp_path / "mirror")
+    assert not mirror.has(ITEM)
+    mirror.put(ITEM, file)
+    assert mirror.has(ITEM)
+    assert b"".join(mirror.read(ITEM.sha256)) == TEXT
+    assert file.read_bytes() == TEXT
+
+
+def test_a_directory_does_not_offer_a_damaged_file(file: Path, tmp_path: Path) -> None:
+    mirror = DirectoryMirror(tmp_path / "mirror")
+    mirror.put(ITEM, file)
+    (path,) = (tmp_path / "mirror/sha256").glob("*/*")
+    path.chmod(0o644)
+    path.write_bytes(TEXT.swapcase())
+    assert not mirror.has(ITEM)
+
+
+def test_what_a_directory_lacks_is_absent(tmp_path: Path) -> None:
+    with pytest.raises(Absent, match="does not have it"):
+        next(DirectoryMirror(tmp_path).read(ITEM.sha256))
+
+
+def test_a_registry_has_files_as_blobs_and_a_manifest_that_names_them(file: Path) -> None:
+    server = Server()
+    with server.client() as registry:
+        mirror = RegistryMirror(registry)
+        assert not mirror.has(ITEM)
+        mirror.put(ITEM, file)
+        assert mirror.has(ITEM)
+        assert b"".join(mirror.read(ITEM.sha256)) == TEXT
+        mirror.name([ITEM])
+    (tag,) = (name for name in server.manifests if name.startswith("files-"))
+    (layer,) = json.loads(server.manifests[tag].content)["layers"]
+    assert layer["digest"] == f"sha256:{ITEM.sha256}"
+    assert layer["annotations"] == {"org.opencontainers.image.title": "a_1.deb"}
+
+
+def test_the_manifest_of_files_does_not_depend_on_their_order() -> None:
+    other = Artifact("debian", "pool/b_1.deb", "b", "1", 1, "0" * 64)
+    server = Server()
+    with server.client() as registry:
+        RegistryMirror(registry).name([ITEM, other])
+        RegistryMirror(registry).name([other, ITEM])
+    assert len([name for name in server.manifests if name.startswith("files-")]) == 1
+
+
+def test_a_registry_without_a_repository_is_no_mirror() -> None:
+    with (
+        pytest.raises(ConfigurationError, match="names no repository"),
+        open_mirror("oci://registry.example"),
+    ):
+        pass
+
+
+def test_the_environment_names_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVMATRIX_MIRROR", str(tmp_path))
+    with mirror_of_user() as mirror:
+        assert mirror == DirectoryMirror(tmp_path)
+
+
+def test_a_mirror_that_is_no_directory_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVMATRIX_MIRROR", str(tmp_path / "absent"))
+    with pytest.raises(ConfigurationError, match="is no directory") as caught, mirror_of_user():
+        pass
+    assert "$ENVMATRIX_MIRROR" in str(caught.value.problems[0].hint)
+
+
+def test_without_a_mirror_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ENVMATRIX_MIRROR", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with mirror_of_user() as mirror:
+        assert mirror is None
