@@ -15,7 +15,7 @@ from tests.engines import Engine, second_engine
 from tests.integration.conftest import CROSSED, ENVIRONMENT, Checkout
 
 from envmatrix.engine.buildkit_progress import BuildProgress
-from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
+from envmatrix.engine.buildx import Build, BuildOptions, Buildx, missing_caches
 from envmatrix.images.model import Image
 
 NAMES = [f"envmatrix/{ENVIRONMENT}:{flavour}-amd64" for flavour in ("runtime", "devel")]
@@ -121,13 +121,13 @@ def test_without_the_cache_that_was_to_be_read_images_are_built(
         {},
         {},
         (image.reference,),
-        means=Means(cache_to=places),
+        options=BuildOptions(cache_to=places),
     )
     Buildx().build(build, BuildProgress())
     (cache,) = Path(*places).iterdir()
     harm(cache)
 
-    again, progress = replace(build, means=Means(cache_from=places)), BuildProgress()
+    again, progress = replace(build, options=BuildOptions(cache_from=places)), BuildProgress()
     missing = [*missing_caches(again)]
     Buildx().build(again, progress)
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import image_store
-from envmatrix.engine.buildx import Means
+from envmatrix.engine.buildx import BuildOptions
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import FILE
@@ -76,7 +76,7 @@ def provide(
     actions: Sequence[Action],
     jobs: int,
     console: Console,
-    means: Means | None = None,
+    build_options: BuildOptions | None = None,
 ) -> None:
     """Carry out `actions`; give images that are up to date their current names."""
     record_checkout(cache_directory(), workspace.root)
@@ -110,7 +110,7 @@ def provide(
             )
             for action in builds
         ]
-        with local_builder(workspace.lock, console, means) as builder:
+        with local_builder(workspace.lock, console, build_options) as builder:
             builder.build(orders, jobs)
 
 

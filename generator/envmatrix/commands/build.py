@@ -72,11 +72,11 @@ def command(
         if not as_json:
             show_actions(actions)
         return
-    from envmatrix.engine.buildx import Means
+    from envmatrix.engine.buildx import BuildOptions
 
     other_builder = None if builder == "default" else builder
-    means = Means(other_builder, tuple(cache_from), tuple(cache_to))
-    provide(workspace, actions, jobs, console, means)
+    build_options = BuildOptions(other_builder, tuple(cache_from), tuple(cache_to))
+    provide(workspace, actions, jobs, console, build_options)
 
 
 def action_row(action: Action) -> dict[str, object]:

@@ -13,7 +13,7 @@ from envmatrix.console import Console, Display
 from envmatrix.engine import bases, docker_client, image_store
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildkit_progress import BuildProgress
-from envmatrix.engine.buildx import Build, Buildx, Means, missing_caches
+from envmatrix.engine.buildx import Build, BuildOptions, Buildx, missing_caches
 from envmatrix.engine.transfer import sweep_names
 from envmatrix.images.contents import record_of
 from envmatrix.images.environments import BaseStage, Environment, FileStage
@@ -68,7 +68,7 @@ class Builder:
     lock: Lock
     console: Console
     host_arch: str
-    means: Means = field(default_factory=Means)
+    options: BuildOptions = field(default_factory=BuildOptions)
 
     def build(self, orders: Sequence[Order], jobs: int) -> Mapping[str, str]:
         """Build all `orders` and return reference -> digest; the first failure is raised after
@@ -87,7 +87,7 @@ class Builder:
     def _file_stages(self, order: Order) -> tuple[FileStage, ...]:
         """Return the stages that the image depends on and the unpackers of files: of this machine's
         architecture, or of any where the builder is elsewhere."""
-        unpackers = "unpacker-files-" + ("" if self.means.builder else self.host_arch)
+        unpackers = "unpacker-files-" + ("" if self.options.builder else self.host_arch)
         return tuple(
             stage
             for stage in order.environment.files
@@ -103,7 +103,7 @@ class Builder:
             needed |= {
                 base.key: base
                 for base in order.environment.bases
-                if base.arch in arches or self.means.builder
+                if base.arch in arches or self.options.builder
             }
         return tuple(base for base in needed.values() if base.is_bootstrapped)
 
@@ -113,7 +113,7 @@ class Builder:
         existing = image_store.local_images([base.image for base in needed])
         for base in needed:
             image = existing.get(base.image)
-            if self.means.builder or not (image and self.records.has(base.image, image.id)):
+            if self.options.builder or not (image and self.records.has(base.image, image.id)):
                 yield base
 
     def _prepare_base(self, base: BaseStage) -> BaseLayout:
@@ -122,7 +122,7 @@ class Builder:
         layout = bases.base_layout(
             self.cache, self.store, package_set, self.lock.epoch, self.console, self.fetcher.mirror
         )
-        if self.means.builder is None:
+        if self.options.builder is None:
             bases.load_base(layout, base.image, self.records)
         return layout
 
@@ -153,7 +153,7 @@ class Builder:
         self, order: Order, stages: Sequence[FileStage], layouts: Mapping[str, BaseLayout]
     ) -> Build:
         contexts: dict[str, Path | str] = {stage.stage: self._context(stage) for stage in stages}
-        if self.means.builder:
+        if self.options.builder:
             contexts |= {
                 base.image: layouts[base.image].context
                 for base in order.environment.bases
@@ -168,7 +168,7 @@ class Builder:
             order.inputs.labels,
             order.names,
             order.no_cache,
-            self.means,
+            self.options,
         )
 
     def _build_one(self, buildx: Buildx, build: Build, order: Order, display: Display) -> str:
@@ -219,8 +219,10 @@ def context_name(artifacts: Sequence[Artifact]) -> str:
 
 
 @contextmanager
-def local_builder(lock: Lock, console: Console, means: Means | None = None) -> Iterator[Builder]:
-    """Yield a builder with this machine's engine, cache and mirrors, by `means`."""
+def local_builder(
+    lock: Lock, console: Console, options: BuildOptions | None = None
+) -> Iterator[Builder]:
+    """Yield a builder with this machine's engine, cache and mirrors, with `options`."""
     store, origins = Store.of_user(), Origins()
     with (
         docker_client.connect() as client,
@@ -238,5 +240,5 @@ def local_builder(lock: Lock, console: Console, means: Means | None = None) -> I
             lock,
             console,
             image_store.architecture(client),
-            means or Means(),
+            options or BuildOptions(),
         )

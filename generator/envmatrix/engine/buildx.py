@@ -30,7 +30,7 @@ _EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class BuildOptions:
     """Options of builds. `builder` is buildx's name of a builder other than this engine;
     intermediate layers are read from `cache_from` and written to `cache_to`: each a directory, or
     `oci://` and a repository of a registry."""
@@ -54,7 +54,7 @@ class Build:
     labels: Mapping[str, str]
     names: tuple[str, ...]
     no_cache: bool = False
-    means: Means = field(default_factory=Means)
+    options: BuildOptions = field(default_factory=BuildOptions)
 
 
 def command(build: Build, metadata: Path, archive: Path | None = None) -> list[str]:
@@ -76,7 +76,7 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
         "--provenance=false",
         "--sbom=false",
         *(["--no-cache"] if build.no_cache else []),
-        *([f"--builder={build.means.builder}"] if build.means.builder else []),
+        *([f"--builder={build.options.builder}"] if build.options.builder else []),
         *_caches(build),
         *contexts,
         *labels,
@@ -87,7 +87,7 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
 
 def missing_caches(build: Build) -> Iterator[str]:
     """Yield a message for each directory of `cache_from` without a cache of this image."""
-    for cache in build.means.cache_from:
+    for cache in build.options.cache_from:
         if not cache.startswith(_SCHEME) and not _is_cache(Path(cache, _cache_of(build.image))):
             yield f"`{cache}` has none"
 
@@ -103,12 +103,12 @@ def _is_cache(directory: Path) -> bool:
 
 def _caches(build: Build) -> Iterator[str]:
     name = _cache_of(build.image)
-    for cache in build.means.cache_from:
+    for cache in build.options.cache_from:
         if cache.startswith(_SCHEME):
             yield f"--cache-from=type=registry,ref={cache.removeprefix(_SCHEME)}:{name}"
         elif _is_cache(Path(cache, name)):  # BuildKit fails where there is none yet
             yield f"--cache-from={_csv('type=local', f'src={Path(cache, name)}')}"
-    for cache in build.means.cache_to:
+    for cache in build.options.cache_to:
         if cache.startswith(_SCHEME):
             target = f"type=registry,ref={cache.removeprefix(_SCHEME)}:{name},image-manifest=true"
         else:
@@ -133,7 +133,7 @@ class Buildx:
         that its registry does not have."""
         with TemporaryDirectory(prefix="envmatrix-") as scratch:
             metadata = Path(scratch) / "metadata.json"
-            archive = Path(scratch) / "image.tar" if build.means.builder else None
+            archive = Path(scratch) / "image.tar" if build.options.builder else None
             with self._start(command(build, metadata, archive)) as process:
                 for line in _stderr(process):
                     progress.feed(line)

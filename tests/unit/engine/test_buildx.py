@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 
 from envmatrix.engine.buildkit_progress import BuildProgress
-from envmatrix.engine.buildx import Build, Means, _error, command
+from envmatrix.engine.buildx import Build, BuildOptions, _error, command
 from envmatrix.errors import Absent
 from envmatrix.images.model import Image
 
 IMAGE = Image("cuda13.5-debian12", "devel", "amd64")
 
 
-def build(means: Means) -> Build:
-    return Build(IMAGE, 1, Path("/r/a/Dockerfile"), Path("/r"), {}, {}, ("name",), means=means)
+def build(options: BuildOptions) -> Build:
+    return Build(IMAGE, 1, Path("/r/a/Dockerfile"), Path("/r"), {}, {}, ("name",), options=options)
 
 
 def test_a_build_gets_no_proxies_of_dockers_client() -> None:
-    words = command(build(Means()), Path("/m"))
+    words = command(build(BuildOptions()), Path("/m"))
     for name in ("HTTP_PROXY", "https_proxy", "all_proxy", "NO_PROXY", "ftp_proxy"):
         assert f"--build-arg={name}=" in words
 
 
 def test_a_dockerfile_is_built_with_the_files_beside_its_directory() -> None:
-    words = command(build(Means()), Path("/m"))
+    words = command(build(BuildOptions()), Path("/m"))
     assert "--file=/r/a/Dockerfile" in words
     assert words[-1] == "/r"
 
@@ -33,7 +33,7 @@ def test_a_dockerfile_is_built_with_the_files_beside_its_directory() -> None:
 @pytest.mark.parametrize("name", ["plain", "with, comma", 'with "quotes"', "a\nb", "ü:x"])
 def test_directories_of_any_name_are_written_to(name: str) -> None:
     place = f"/d/{name}"
-    words = command(build(Means(cache_to=(place,))), Path("/m"), Path(f"/d/{name}/a.tar"))
+    words = command(build(BuildOptions(cache_to=(place,))), Path("/m"), Path(f"/d/{name}/a.tar"))
     found = {
         key: next(csv.reader([value], strict=True))
         for key, _, value in (word.partition("=") for word in words)
@@ -56,7 +56,7 @@ def test_a_base_that_its_registry_has_not_is_told_as_that(said: str, is_absent: 
     progress = BuildProgress()
     name = "[internal] load metadata for a.example/b@sha256:1"
     progress.feed(json.dumps({"vertexes": [{"digest": "1", "name": name, "error": said}]}))
-    error = _error(build(Means()), progress)
+    error = _error(build(BuildOptions()), progress)
     assert isinstance(error, Absent) == is_absent
     assert "a.example/b@sha256:1" in error.message
     assert error.details == (said,)
