@@ -78,6 +78,16 @@ class HostCheck:
     fix: Fix | None = None
 
 
+def _passed(name: str, message: str, *, required: bool = True) -> HostCheck:
+    return HostCheck(name, ok=True, message=message, required=required)
+
+
+def _failed(
+    name: str, message: str, hint: str = "", *, required: bool = True, fix: Fix | None = None
+) -> HostCheck:
+    return HostCheck(name, ok=False, message=message, hint=hint, required=required, fix=fix)
+
+
 def diagnose(facts: HostFacts) -> tuple[HostCheck, ...]:
     findings = [_client(facts), _buildx(facts), _engine(facts)]
     if facts.docker.engine:
@@ -109,14 +119,9 @@ def _with_remedy(facts: HostFacts, finding: HostCheck) -> HostCheck:
 
 def _client(facts: HostFacts) -> HostCheck:
     if facts.docker.client:
-        return HostCheck("docker client", True, f"{facts.docker.client} ({facts.clients[0]})")
-    return HostCheck(
-        "docker client",
-        False,
-        "not installed",
-        hint="install Docker's command-line client",
-        fix=Fix(packages=CLIENT_PACKAGES),
-    )
+        return _passed("docker client", f"{facts.docker.client} ({facts.clients[0]})")
+    hint = "install Docker's command-line client"
+    return _failed("docker client", "not installed", hint, fix=Fix(packages=CLIENT_PACKAGES))
 
 
 def _buildx(facts: HostFacts) -> HostCheck:
@@ -126,8 +131,8 @@ def _buildx(facts: HostFacts) -> HostCheck:
     if facts.docker.client and facts.has_buildx_plugin:
         message = f"installed, but `{facts.clients[0]}` does not find it"
         hint = "remove that client, or put a newer one before it on PATH"
-        return HostCheck("buildx", False, message, hint)
-    return HostCheck("buildx", False, "not installed", hint, fix=Fix(packages=CLIENT_PACKAGES))
+        return _failed("buildx", message, hint)
+    return _failed("buildx", "not installed", hint, fix=Fix(packages=CLIENT_PACKAGES))
 
 
 def _engine(facts: HostFacts) -> HostCheck:
@@ -135,9 +140,9 @@ def _engine(facts: HostFacts) -> HostCheck:
     if engine := facts.docker.engine:
         return _check_version("engine", engine.version, MINIMUM_ENGINE, upgrade)
     if message_and_hint := _unusable(facts):
-        return HostCheck("engine", False, *message_and_hint)
+        return _failed("engine", *message_and_hint)
     message = "not running" if facts.dockerd else "not installed"
-    return HostCheck("engine", False, message, hint=upgrade, fix=_engine_fix(facts))
+    return _failed("engine", message, hint=upgrade, fix=_engine_fix(facts))
 
 
 def _unusable(facts: HostFacts) -> tuple[str, str] | None:
@@ -164,15 +169,16 @@ def _engine_fix(facts: HostFacts) -> Fix:
 
 def _image_store(engine: Engine) -> HostCheck:
     if engine.has_containerd_store:
-        return HostCheck("image store", True, "containerd")
+        return _passed("image store", "containerd")
     hint = _enable_feature("containerd-snapshotter")
-    return HostCheck("image store", False, "the engine does not use containerd's", hint)
+    return _failed("image store", "the engine does not use containerd's", hint)
 
 
 def _cdi(engine: Engine) -> HostCheck:
-    message = "enabled" if engine.has_cdi else "not enabled: no GPU reaches a container this way"
-    hint = "" if engine.has_cdi else _enable_feature("cdi")
-    return HostCheck("device interface", engine.has_cdi, message, hint, required=False)
+    if engine.has_cdi:
+        return _passed("device interface", "enabled", required=False)
+    message = "not enabled: no GPU reaches a container this way"
+    return _failed("device interface", message, _enable_feature("cdi"), required=False)
 
 
 def _enable_feature(name: str) -> str:
@@ -181,9 +187,9 @@ def _enable_feature(name: str) -> str:
 
 def _program(facts: HostFacts, name: str) -> HostCheck:
     if name in facts.programs:
-        return HostCheck(name, True, "installed", required=False)
+        return _passed(name, "installed", required=False)
     message = "not installed: only bases from a registry can be used"
-    return HostCheck(name, False, message, f"install {name}", False, Fix(packages=(name,)))
+    return _failed(name, message, f"install {name}", required=False, fix=Fix(packages=(name,)))
 
 
 def _subordinate_ids(facts: HostFacts) -> Iterator[HostCheck]:
@@ -193,12 +199,12 @@ def _subordinate_ids(facts: HostFacts) -> Iterator[HostCheck]:
     message = "not installed: without root only bases from a registry can be used"
     if "newuidmap" not in facts.programs:
         fix = Fix(packages=(ID_PACKAGE,))
-        yield HostCheck(ID_PACKAGE, False, message, f"install {ID_PACKAGE}", False, fix)
+        yield _failed(ID_PACKAGE, message, f"install {ID_PACKAGE}", required=False, fix=fix)
     elif not facts.has_subordinate_ids:
         message = "this user has no 65536 ids in /etc/subuid and /etc/subgid: no base can be made"
-        yield HostCheck(ID_PACKAGE, False, message, f"run `{_GIVE_IDS}`", required=False)
+        yield _failed(ID_PACKAGE, message, f"run `{_GIVE_IDS}`", required=False)
     else:
-        yield HostCheck(ID_PACKAGE, True, "installed", required=False)
+        yield _passed(ID_PACKAGE, "installed", required=False)
 
 
 def _emulation(facts: HostFacts) -> Iterator[HostCheck]:
@@ -208,19 +214,21 @@ def _emulation(facts: HostFacts) -> Iterator[HostCheck]:
     if facts.emulation is None:
         message = f"{foreign} programs do not run here"
         hint = f"install and register qemu-user-static for {foreign}"
-        yield HostCheck("emulation", False, message, hint, False, _emulation_fix(facts, foreign))
+        yield _failed(
+            "emulation", message, hint, required=False, fix=_emulation_fix(facts, foreign)
+        )
     elif "F" not in facts.emulation:
         message = f"{foreign} programs do not run in containers: registered without flag F"
         hint = f"register {emulation_handler(foreign)} again with flag F"
-        yield HostCheck("emulation", False, message, hint, required=False)
+        yield _failed("emulation", message, hint, required=False)
     else:
-        yield HostCheck("emulation", True, foreign, required=False)
+        yield _passed("emulation", foreign, required=False)
 
 
 def _check_version(name: str, version: str, minimum: str, hint: str) -> HostCheck:
     if _at_least(version, minimum):
-        return HostCheck(name, True, version)
-    return HostCheck(name, False, f"{version} is older than {minimum}", hint)
+        return _passed(name, version)
+    return _failed(name, f"{version} is older than {minimum}", hint)
 
 
 def _at_least(version: str, minimum: str) -> bool:

@@ -142,9 +142,9 @@ def follow_events(
 ) -> Generator[Event, None, None]:
     """Yield the events of `request`, a streaming request of `client`.
 
-    TimeoutError where none comes within the seconds that `patience` returns at that moment. The
-    request ends with the iteration: docker-py has no way to cancel a push or a pull, so the
-    connection of its response is shut down.
+    EngineError where it fails, TimeoutError where no event comes within the seconds that `patience`
+    returns at that moment. The request ends with the iteration: docker-py has no way to cancel a
+    push or a pull, so the connection of its response is shut down.
     """
     events: SimpleQueue[Event | Exception | None] = SimpleQueue()
     responses: list[Any] = []
@@ -181,8 +181,20 @@ def _next(events: SimpleQueue[Event | Exception | None], seconds: float) -> Even
     except Empty as error:
         raise TimeoutError from error
     if isinstance(event, Exception):
-        raise event
+        raise _request_error(event) from event
     return event
+
+
+def _request_error(error: Exception) -> Exception:
+    """Return an error of a request as EngineError: docker-py passes those of requests on."""
+    import docker
+    import requests
+
+    if isinstance(error, docker.errors.APIError):
+        return EngineError(str(error.explanation or error))
+    if isinstance(error, requests.RequestException):
+        return EngineError(f"the engine went away: {error}")
+    return error
 
 
 def waker_of_main_thread() -> Callable[[], None]:

@@ -196,9 +196,6 @@ class Transfer:
         self, verb: str, request: Callable[[], Iterable[Event]], on_progress: OnProgress
     ) -> None:
         """Carry out `request` once; EngineError with its first error."""
-        import docker
-        import requests
-
         layers = _Layers(moved=self.clock())
         errors: list[str] = []
         try:
@@ -211,10 +208,8 @@ class Transfer:
                     layers.show(verb, on_progress)
                     if now - layers.moved > self._patience(layers):
                         raise TimeoutError
-        except docker.errors.APIError as error:
-            errors.append(str(error.explanation or error))
-        except requests.RequestException as error:
-            errors.append(f"the engine went away: {error}")
+        except EngineError as error:
+            errors.append(error.message)
         except TimeoutError:
             errors.append(f"nothing moved for {self._patience(layers):.0f} s")
         if errors:
