@@ -18,8 +18,6 @@ from envmatrix.sessions.logs import Log, ninja_progress
 from envmatrix.sessions.outcomes import Step
 from envmatrix.sessions.tasks import BEGIN, CompletedTask
 
-# Attempts at a task, where the executor fails.
-_ATTEMPTS = 2
 # As much of a line as is shown.
 _LONGEST_SHOWN = 4096
 
@@ -50,14 +48,11 @@ class Runner:
         """Run a task of one step, or of two, of which the second has the standard error to itself.
         Output goes to the log of the step, and to the screen with -v. A failure of the executor,
         not of the program, is retried once."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return self._run_once(task, steps)
-            except EngineError as error:
-                if attempt == _ATTEMPTS:
-                    raise
-                self.console.warn(f"{error.message}; trying {steps[0]} again")
-        raise AssertionError("unreachable")
+        try:
+            return self._run_once(task, steps)
+        except EngineError as error:
+            self.console.warn(f"{error.message}; trying {steps[0]} again")
+        return self._run_once(task, steps)
 
     def _run_once(self, task: Task, steps: Sequence[str]) -> CompletedTask:
         self.written.add(self.context.build)
