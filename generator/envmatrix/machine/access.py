@@ -4,14 +4,12 @@ apt and pip, the environment and ~/.netrc."""
 from __future__ import annotations
 
 import ast
-import base64
 import os
 import re
 import shutil
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -257,62 +255,3 @@ def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
-
-
-class AccessTransport(httpx.BaseTransport):
-    """A transport that sends each request by the proxy and certificates of its host."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._transports: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
-        self._making = threading.Lock()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._sign(request)
-        proxy, is_trusted = self._access.proxy(request.url), self._access.is_trusted(request.url)
-        way = (proxy, is_trusted)
-        with self._making:
-            if way not in self._transports:
-                self._transports[way] = self._transport(proxy, is_trusted=is_trusted)
-        return self._transports[way].handle_request(request)
-
-    def _sign(self, request: httpx.Request) -> None:
-        """Add the login for the server. The password of a user without one is in a keyring."""
-        user, _, password = _credentials(request)
-        if not user and not password:
-            user, password = self._access.login(request.url) or ("", "")
-        if user and not password:
-            password = self._access.password(request.url, user) or ""
-        if user:
-            request.headers["Authorization"] = _basic(user, password)
-
-    def _transport(self, proxy: str | None, *, is_trusted: bool) -> httpx.HTTPTransport:
-        try:
-            proxy_url = (
-                httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
-            )
-            return httpx.HTTPTransport(
-                verify=False if is_trusted else self._access.context, proxy=proxy_url
-            )
-        except (ValueError, ImportError, httpx.InvalidURL) as error:
-            raise LookupFailed(
-                f"the proxy `{proxy}` is not supported: {error}",
-                hint="HTTP proxies are; see `apt-config dump Acquire`, `pip config list` and "
-                "$https_proxy",
-            ) from error
-
-    def close(self) -> None:
-        for transport in self._transports.values():
-            transport.close()
-
-
-def _basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def _credentials(request: httpx.Request) -> tuple[str, str, str]:
-    header = request.headers.get("Authorization", "")
-    try:
-        return base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
-    except ValueError:
-        return "", "", header

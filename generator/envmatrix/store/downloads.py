@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import threading
@@ -102,7 +103,8 @@ class Fetcher:
                 return None
             for url in self._locations(artifact, failed):
                 try:
-                    self._download(url, artifact, partial, advance)
+                    chunks = functools.partial(_stream, self.client, url)
+                    self._take(chunks, artifact, partial, advance)
                 except (WrongContent, httpx.HTTPError, httpx.InvalidURL) as error:
                     failed.add(url, error)
                 else:
@@ -160,16 +162,6 @@ class Fetcher:
             unquote(version) for version in re.findall(pattern, page.decode("utf-8", "replace"))
         )
 
-    def _download(
-        self, url: str, artifact: Artifact, partial: Path, advance: Callable[[int], None]
-    ) -> None:
-        def chunks() -> Iterator[bytes]:
-            with self.client.stream("GET", url) as response:
-                response.raise_for_status()
-                yield from response.iter_bytes(_CHUNK)
-
-        self._take(chunks, artifact, partial, advance)
-
     def _take(
         self,
         chunks: Callable[[], Iterator[bytes]],
@@ -214,15 +206,20 @@ class Fetcher:
             raise Stopped
 
 
+def _stream(client: httpx.Client, url: str) -> Iterator[bytes]:
+    with client.stream("GET", url) as response:
+        response.raise_for_status()
+        yield from response.iter_bytes(_CHUNK)
+
+
 def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) -> tuple[str, int]:
     """Return the sha256 and the size in bytes of the file at `url`; keep it in `store` where it has
     the expected `sha256`."""
 
     def once(partial: Path) -> tuple[str, int]:
         digest, size = hashlib.sha256(), 0
-        with client.stream("GET", url) as response, partial.open("wb") as file:
-            response.raise_for_status()
-            for chunk in response.iter_bytes(_CHUNK):
+        with partial.open("wb") as file:
+            for chunk in _stream(client, url):
                 digest.update(chunk)
                 size += len(chunk)
                 file.write(chunk)

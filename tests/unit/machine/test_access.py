@@ -14,13 +14,12 @@ from tests.loopback import Handler, serving
 from envmatrix.errors import LookupFailed
 from envmatrix.machine.access import (
     Access,
-    AccessTransport,
     Login,
     apt_settings,
     logins,
     pip_settings,
 )
-from envmatrix.machine.http import http_client
+from envmatrix.machine.http import AccessTransport, http_client
 from envmatrix.machine.origins import Origins
 
 PROXY, OTHER = "http://proxy.example:3128", "http://other.example:3128"
