@@ -16,6 +16,7 @@ from envmatrix.commands import options
 from envmatrix.console import Console, output
 from envmatrix.engine import bases
 from envmatrix.engine.builder import Builder, Order, local_builder
+from envmatrix.engine.docker_client import all_images
 from envmatrix.engine.image_comparison import contents, image_differences
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EnvmatrixError
@@ -156,7 +157,7 @@ def _rebuild(builder: Builder, orders: Sequence[Order], jobs: int) -> Iterator[N
         builder.build(orders, jobs)
         yield
     finally:
-        existing = {tag for image in builder.client.images.list() for tag in image.tags}
+        existing = {tag for image in all_images(builder.client) for tag in image.tags}
         for order in orders:
             if order.reference in existing:
                 builder.client.images.remove(order.reference, force=True)

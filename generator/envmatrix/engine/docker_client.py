@@ -21,6 +21,7 @@ from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
+    from docker.models.images import Image
 
 Event = Mapping[str, Any]
 
@@ -102,6 +103,19 @@ def temporary_container(
     finally:
         with suppress(DockerException, OSError):  # an engine that is gone keeps nothing running
             client.api.remove_container(name, force=True)
+
+
+def all_images(client: docker.DockerClient) -> Iterator[Image]:
+    """Yield the images of the engine.
+
+    docker-py's own list inspects each as well, but fails for one that is removed meanwhile:
+    https://github.com/docker/docker-py/issues/2341
+    """
+    from docker.errors import ImageNotFound
+
+    for row in client.api.images():
+        with suppress(ImageNotFound):
+            yield client.images.get(row["Id"])
 
 
 def containers_with(client: docker.DockerClient, label: str) -> Sequence[Container]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.confined import Area, Refused
+from envmatrix.engine import docker_client
 from envmatrix.machine import trust
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import Kind, Thing
@@ -95,7 +96,7 @@ def _size(path: Path) -> int:
 
 def _images(client: docker.DockerClient) -> Iterator[tuple[Thing, str]]:
     """Yield images of any age with the engine's ids: builds are recorded before they begin."""
-    for image in client.images.list():
+    for image in docker_client.all_images(client):
         names = tuple(sorted(tag for tag in image.tags if tag.startswith(_OURS)))
         size = int(image.attrs["Size"])
         for name in names:

@@ -13,6 +13,7 @@ from tests.docker_api import DockerApi, Failure
 from envmatrix.engine.containers import options
 from envmatrix.engine.docker_client import (
     PROXY_VARIABLES,
+    all_images,
     attach,
     connect,
     containers_with,
@@ -103,6 +104,17 @@ def test_a_container_that_ends_while_all_are_listed_is_left_out() -> None:
     )
     assert [item.id for item in containers_with(api.client(), "of")] == ["c1"]
     assert "%22label%22%3A+%5B%22of%22%5D" in api.requests[0].query
+
+
+def test_an_image_that_is_removed_while_all_are_listed_is_left_out() -> None:
+    api = DockerApi(
+        {
+            "GET /images/json": [{"Id": "sha256:1"}, {"Id": "sha256:2"}],
+            "GET /images/sha256:1/json": Failure(404, "No such image: sha256:1"),
+            "GET /images/sha256:2/json": {"Id": "sha256:2"},
+        }
+    )
+    assert [image.id for image in all_images(api.client())] == ["sha256:2"]
 
 
 @dataclass

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
-import docker
 import pytest
-from tests.fakes import Client
+from tests.docker_api import DockerApi
 
 from envmatrix.engine.inventory import give_up, stored_things
 from envmatrix.machine.cache import record_checkout
 from envmatrix.machine.trust import group_of
+from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import Thing
+from envmatrix.store.image_ids import Made
 
-
-class Engine(Client):
-    """An engine without images."""
-
-    def list(self) -> tuple[()]:
-        return ()
-
-
-ENGINE = cast("docker.DockerClient", Engine())
+ENGINE = DockerApi({"GET /images/json": []}).client()
 
 
 @pytest.fixture
@@ -65,3 +57,25 @@ def test_a_checkout_that_comes_back_keeps_its_compiler_cache(group: Path, tmp_pa
     (tmp_path / "checkout").mkdir()
     assert give_up(thing, tmp_path, ENGINE) == "a checkout uses it"
     assert (group / "ccache/0/object").exists()
+
+
+def image(name: str, fingerprint: str | None = None) -> dict[str, object]:
+    labels = {FINGERPRINT_LABEL: fingerprint} if fingerprint else None
+    return {"Id": f"sha256:{name}", "RepoTags": [name], "Size": 7, "Config": {"Labels": labels}}
+
+
+def test_images_of_this_cache_are_listed_and_others_left_alone(tmp_path: Path) -> None:
+    fingerprint, other = "ab" * 32, "cd" * 32
+    images = [
+        image("envmatrix/cuda13.0:runtime", fingerprint),
+        image("envmatrix/cuda13.0:devel", other),
+        image("envmatrix/base:debian12"),
+        image("registry.example/a:b", fingerprint),
+    ]
+    records = Made(tmp_path / "made")
+    records.note(fingerprint, "sha256:envmatrix/cuda13.0:runtime", is_ours=True)
+    records.note("envmatrix/base:debian12", "sha256:another", is_ours=True)
+    answers = {f"GET /images/{row['Id']}/json": row for row in images}
+    api = DockerApi({"GET /images/json": [{"Id": row["Id"]} for row in images], **answers})
+    listed = [thing for thing in stored_things(tmp_path, api.client()) if "image" in thing.kind]
+    assert [(thing.kind, thing.key, thing.size) for thing in listed] == [("image", fingerprint, 7)]
