@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,9 +21,10 @@ def run_parallel(
     After the first failure, which may be an interruption, no more items begin, and `on_failure` is
     called with it: it may end those that run. The failure is raised once they have ended.
     """
+    futures: list[Future[R]] = []
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(function, item) for item in items]
         try:
+            futures.extend(pool.submit(function, item) for item in items)
             for future in as_completed(futures):
                 future.result()
         except BaseException as error:

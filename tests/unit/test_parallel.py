@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -54,3 +55,19 @@ def test_a_failure_is_raised_once_what_runs_has_ended_at_its_request() -> None:
         run_parallel(work, (False, True), 2, end)
     assert ended.is_set()
     assert failures == [caught.value]
+
+
+def test_an_interruption_while_work_is_handed_out_cancels_the_rest() -> None:
+    begun: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        yield from range(100)
+        raise KeyboardInterrupt
+
+    def work(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_parallel(work, numbers(), 1)
+    assert len(begun) < 100

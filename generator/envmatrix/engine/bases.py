@@ -28,6 +28,7 @@ from envmatrix.lock.model import Artifact, PackageSet
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.host import ID_PACKAGE, emulation_handler
 from envmatrix.machine.processes import run
+from envmatrix.registry.manifests import CONFIG, LAYER, MANIFEST
 from envmatrix.store.artifacts import Store, link_or_copy, sha256_of
 from envmatrix.store.downloads import Mirror
 from envmatrix.store.image_ids import Made
@@ -246,19 +247,14 @@ def _write_layout(layout: Path, rootfs: Path, arch: str, epoch: int) -> None:
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
         "history": [{"created": _rfc3339(epoch), "created_by": "mmdebstrap"}],
     }
-    media = "application/vnd.oci.image"
     manifest = {
         "schemaVersion": 2,
-        "mediaType": f"{media}.manifest.v1+json",
-        "config": _blob(blobs, config) | {"mediaType": f"{media}.config.v1+json"},
-        "layers": [
-            {"mediaType": f"{media}.layer.v1.tar", "digest": f"sha256:{layer}", "size": size}
-        ],
+        "mediaType": MANIFEST,
+        "config": _blob(blobs, config) | {"mediaType": CONFIG},
+        "layers": [{"mediaType": LAYER, "digest": f"sha256:{layer}", "size": size}],
     }
-    entry = _blob(blobs, manifest) | {
-        "mediaType": manifest["mediaType"],
-        "platform": {"architecture": arch, "os": "linux"},
-    }
+    platform = {"architecture": arch, "os": "linux"}
+    entry = _blob(blobs, manifest) | {"mediaType": MANIFEST, "platform": platform}
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     index = {
         "schemaVersion": 2,

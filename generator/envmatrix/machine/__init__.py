@@ -1,1 +1,1 @@
-"""This machine: its configuration, where origins are, its cache directory and its programs."""
+"""This machine: configuration, origins and access to servers, the cache directory, programs."""
