@@ -63,17 +63,19 @@ LINKS = {
 EMPTY = {"cuda_cudart": "lib/stubs/libcuda.so"}
 EMPTY |= {package.replace("-", "_"): file for package, file in wheels.EMPTY.items()}
 PLATFORMS = {"amd64": "linux-x86_64", "arm64": "linux-sbsa"}
+# Parts with what runs on the machine that compiles, which is never one of aarch64 here.
+OF_HOST = ("bin/", "nvvm/")
 
 
-def _archive(name: str, wheel: Path, top: str) -> bytes:
-    """The wheel's files as NVIDIA packs them, below one directory."""
+def _archive(name: str, wheel: Path, top: str, parts: tuple[str, ...]) -> bytes:
+    """These parts of the wheel as NVIDIA packs them, below one directory."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz", preset=0) as archive:
         with zipfile.ZipFile(wheel) as files:
             for entry in files.infolist():
                 inside = entry.filename.partition("nvidia/cu13/")[2]
                 inside = wheels.MOVED.get(inside, inside)
-                if inside.startswith(ARCHIVES[name][1]):
+                if inside.startswith(parts):
                     member = tarfile.TarInfo(f"{top}/{inside}")
                     member.size = entry.file_size
                     archive.addfile(member, files.open(entry))
@@ -93,11 +95,12 @@ def redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("nvidia")
     directory = root / "cuda/redist"
     manifest: dict[str, object] = {"release_label": f"{RELEASE}.0", "release_product": "cuda"}
-    for name, (wheel, _) in ARCHIVES.items():
+    for name, (wheel, parts) in ARCHIVES.items():
         row: dict[str, object] = {"name": name, "version": f"{RELEASE}.51"}
         for arch, platform in PLATFORMS.items():
             top = f"{name}-{platform}-{row['version']}-archive"
-            content = _archive(name, files[wheel, arch], top)
+            included = parts if arch == "amd64" else tuple({*parts} - {*OF_HOST})
+            content = _archive(name, files[wheel, arch], top, included)
             path = f"{name}/{platform}/{top}.tar.xz"
             (directory / path).parent.mkdir(parents=True)
             (directory / path).write_bytes(content)

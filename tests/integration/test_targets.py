@@ -218,7 +218,7 @@ SDKS = {
 }
 
 
-@pytest.mark.parametrize("target", SDKS)
+@pytest.mark.parametrize("target", ["qnx", pytest.param("drive", marks=pytest.mark.long)])
 def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
     target: str, engine: docker.DockerClient, project: Project, tmp_path: Path
 ) -> None:
