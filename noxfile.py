@@ -28,8 +28,8 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
 
 
-# Two tests at a time, by the groups of tests/scheduling.py and in their order.
-_TWO_AT_A_TIME = ("--numprocesses=2", "--no-loadscope-reorder")
+# Two tests at a time, by the groups of tests/scheduling.py.
+_TWO_AT_A_TIME = "--numprocesses=2"
 
 
 @nox.session(default=False)
@@ -47,8 +47,9 @@ def tests_all(session: nox.Session) -> None:
 def _test(session: nox.Session, *options: str) -> None:
     lint(session)
     _make_room(session)
-    paths = ("tests/integration", "tests/unit")
-    session.run("pytest", *_TWO_AT_A_TIME, *paths, *options, *session.posargs)
+    # In this order: unit tests are what is left for the process that is done first.
+    paths = ("--no-loadscope-reorder", "tests/integration", "tests/unit")
+    session.run("pytest", _TWO_AT_A_TIME, *paths, *options, *session.posargs)
 
 
 def _install_test_tools(session: nox.Session) -> None:
@@ -88,7 +89,7 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """The fast tests: offline, no container engine."""
     _install_test_tools(session)
-    session.run("pytest", *_TWO_AT_A_TIME, "tests/unit", *session.posargs)
+    session.run("pytest", _TWO_AT_A_TIME, "tests/unit", *session.posargs)
 
 
 @nox.session(default=False)
