@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -83,7 +83,7 @@ def is_own(value: object) -> bool:
 
 
 def fields_of(value: object) -> list[object]:
-    names = [*getattr(value, "__dict__", ()), *slots_of(type(value))]
+    names = [*getattr(value, "__dict__", ()), *slots_of(type(value))]  # type: ignore[arg-type]
     fields = [getattr(value, name, None) for name in names]
     # A cell has nothing but its axes: its id is made of them.
     return [*fields, str(value)] if "arch" in names and hasattr(value, "environment") else fields
@@ -98,7 +98,7 @@ def items_of(value: object) -> list[object]:
     return [value]
 
 
-@lru_cache(maxsize=None)
+@cache
 def slots_of(kind: type) -> tuple[str, ...]:
     return tuple(name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
 
@@ -129,7 +129,7 @@ class _Request(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._answer(500, b'{"message": "no container starts here"}')
 
-    do_DELETE = do_POST
+    do_DELETE = do_POST  # noqa: N815 -- as http.server calls it
 
     def do_GET(self) -> None:
         assert isinstance(self.server, Engine)
