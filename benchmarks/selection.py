@@ -31,7 +31,7 @@ from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH
 from envmatrix.sessions.test_dependencies import (
     Dependencies,
-    build_of,
+    parse_ninja,
     dependencies,
     listed_tests,
     of_library,
@@ -60,7 +60,7 @@ def main() -> None:
     (library,) = (item for item in matrix.libraries if item.name == options.library)
     build = root / "build" / find_cell(matrix, CELL).id / library.name / "devel"
     tests = listed_tests((build.parent / "list.log").read_text())
-    graph = build_of((build / GRAPH).read_text(), (build / DEPS).read_text())
+    graph = parse_ninja((build / GRAPH).read_text(), (build / DEPS).read_text())
     reach = dependencies(graph, tests, "/src")
     files_by_test = reach.files
     durations = {case.name: case.seconds for case in cases_of(build.parent / "junit.xml")}

@@ -131,14 +131,14 @@ def _progress(text: str) -> object:
 
 def _graph(text: str) -> object:
     graph, _, deps = text.partition("====\n")
-    build = test_dependencies.build_of(graph, deps)
+    build = test_dependencies.parse_ninja(graph, deps)
     return test_dependencies.dependencies(
         build, [test_dependencies.Test("t", ["/build/a_test"])], "/source"
     )
 
 
 def _ctest(text: str) -> object:
-    build = test_dependencies.Build({"t6": frozenset({"t6.o"})}, {})
+    build = test_dependencies.NinjaGraph({"t6": frozenset({"t6.o"})}, {})
     return test_dependencies.dependencies(build, test_dependencies.listed_tests(text), "/src")
 
 

@@ -17,9 +17,9 @@ from envmatrix.sessions.outcomes import Measurement, TestOutcome
 from envmatrix.sessions.test_dependencies import (
     Selection,
     Test,
-    build_of,
     dependencies,
     of_library,
+    parse_ninja,
     selection,
 )
 from envmatrix.sessions.testing import Testing
@@ -46,7 +46,7 @@ def select_by_files(testing: Testing, files: Sequence[str]) -> Selection:
         tests = _list_tests(testing, parse)
     except EnvmatrixError as error:
         return Selection(None, error.message)
-    graph = dependencies(build_of(*ninja), tests, context.tree)
+    graph = dependencies(parse_ninja(*ninja), tests, context.tree)
     return selection(graph, files, testing.tests.ignore)
 
 

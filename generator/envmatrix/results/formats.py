@@ -10,7 +10,7 @@ from typing import Any
 from envmatrix.console import amount_of
 from envmatrix.results.summary import Failure, Origin, Report, ReportEntry, revision_text
 from envmatrix.results.waivers import Waiver
-from envmatrix.sessions.junit import printable
+from envmatrix.sessions.junit import xml_safe
 from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.text import one_line
 
@@ -175,18 +175,16 @@ def junit(report: Report) -> str:
         ]
         suite = ElementTree.SubElement(root, "testsuite", _suite(entry, failures))
         for failure in failures:
-            case = {"name": printable(failure.name), "classname": f"{entry.library}.{entry.cell}"}
+            case = {"name": xml_safe(failure.name), "classname": f"{entry.library}.{entry.cell}"}
             element = ElementTree.SubElement(suite, "testcase", case)
             if failure.waiver:
                 ElementTree.SubElement(element, "skipped", message=waiver_text(failure.waiver))
             else:
                 kind = "failure" if failure.state == "failed" else "error"
                 problem = ElementTree.SubElement(
-                    element, kind, message=printable(failure.message[:500])
+                    element, kind, message=xml_safe(failure.message[:500])
                 )
-                problem.text = printable(
-                    f"{failure.message}\n{origin_text(failure.origin)}".strip()
-                )
+                problem.text = xml_safe(f"{failure.message}\n{origin_text(failure.origin)}".strip())
         if not failures:
             case = {"name": "all", "classname": f"{entry.library}.{entry.cell}"}
             case["time"] = f"{entry.seconds:.3f}"

@@ -195,15 +195,15 @@ def write(file: Path, suite: str, outcomes: Sequence[TestOutcome]) -> None:
     element = ElementTree.SubElement(root, "testsuite", attributes)
     for outcome in outcomes:
         case_attributes = {
-            "name": printable(outcome.name),
+            "name": xml_safe(outcome.name),
             "classname": suite,
             "time": f"{outcome.seconds:.3f}",
         }
         case = ElementTree.SubElement(element, "testcase", case_attributes)
         if tag := _TAGS.get(outcome.state):
-            ElementTree.SubElement(case, tag, message=printable(outcome.message))
+            ElementTree.SubElement(case, tag, message=xml_safe(outcome.message))
         if outcome.output:
-            ElementTree.SubElement(case, "system-out").text = printable(outcome.output)
+            ElementTree.SubElement(case, "system-out").text = xml_safe(outcome.output)
     ElementTree.indent(root)
     text = ElementTree.tostring(root, "unicode")
     file.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n', encoding="utf-8")
@@ -223,6 +223,6 @@ _TAGS = {
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def printable(text: str) -> str:
+def xml_safe(text: str) -> str:
     """Replace characters that XML 1.0 does not allow."""
     return _UNFIT.sub("\ufffd", text)

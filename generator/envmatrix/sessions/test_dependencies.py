@@ -20,7 +20,7 @@ _OBJECT = re.compile(r"^(\S.*): #deps \d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class NinjaGraph:
     """Dependency graph of ninja: the inputs of each output, and the files that compilations
     read."""
 
@@ -40,7 +40,7 @@ class Build:
         return frozenset(reached)
 
 
-def build_of(graph: str, deps: str) -> Build:
+def parse_ninja(graph: str, deps: str) -> NinjaGraph:
     """Parse the output of `ninja -t graph` and `ninja -t deps`. Edges with several inputs are nodes
     of their own in the graph, and are left out; an order-only edge is no dependency."""
     names: dict[str, str] = {}
@@ -54,7 +54,7 @@ def build_of(graph: str, deps: str) -> Build:
         name: frozenset(names[source] for source in _files_before(into, names, key))
         for key, name in names.items()
     }
-    return Build(inputs, _parse_deps(deps))
+    return NinjaGraph(inputs, _parse_deps(deps))
 
 
 def _files_before(
@@ -188,7 +188,7 @@ class Dependencies:
     compiled: Collection[str]
 
 
-def dependencies(build: Build, tests: Iterable[Test], tree: str) -> Dependencies:
+def dependencies(graph: NinjaGraph, tests: Iterable[Test], tree: str) -> Dependencies:
     """Return the dependencies of tests in a build: the files that their programs and other outputs
     they name are made of, and the files that they name. The files of a test whose program is not an
     output of the build are unknown."""
@@ -198,19 +198,19 @@ def dependencies(build: Build, tests: Iterable[Test], tree: str) -> Dependencies
     objects: set[str] = set()
     for test in tests:
         earlier.setdefault(test.name, set()).update(test.earlier)
-        if not test.command or not build.reaches(_output(test.command[0])):
+        if not test.command or not graph.reaches(_output(test.command[0])):
             unknown.add(test.name)
             continue
         paths = test.paths()
         reached = {
-            name for path in paths for name in (_output(path), *build.reaches(_output(path)))
+            name for path in paths for name in (_output(path), *graph.reaches(_output(path)))
         }
-        objects |= reached & build.sources.keys()
+        objects |= reached & graph.sources.keys()
         files.setdefault(test.name, set()).update(_all_inside(reached | paths, tree))
     return Dependencies(
         {name: paths for name, paths in files.items() if name not in unknown},
         earlier,
-        _all_inside((file for output in objects for file in build.reaches(output)), tree),
+        _all_inside((file for output in objects for file in graph.reaches(output)), tree),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envmatrix.sessions.test_dependencies import Build
+from envmatrix.sessions.test_dependencies import NinjaGraph
 
 # Without line breaks and backtraces. CTest adds what follows from fixtures to DEPENDS.
 CTEST = """\
@@ -43,7 +43,7 @@ CTEST = """\
 """
 # Each program is linked of one object, and the plugin as well.
 _PROGRAMS = ("setup", "cleanup", "t1", "t2", "t6", "t7", "t12", "t13", "libplugin.so")
-BUILD = Build(
+BUILD = NinjaGraph(
     {name: frozenset({f"{name}.o"}) for name in _PROGRAMS},
     {f"{name}.o": frozenset({f"/src/{name.partition('.')[0]}.cpp"}) for name in _PROGRAMS},
 )

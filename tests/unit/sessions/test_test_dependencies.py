@@ -9,14 +9,14 @@ from tests.unit.sessions.ctest import BUILD, CTEST
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.test_dependencies import (
-    Build,
     Dependencies,
+    NinjaGraph,
     Selection,
     Test,
-    build_of,
     dependencies,
     listed_tests,
     of_library,
+    parse_ninja,
     selection,
 )
 
@@ -63,7 +63,7 @@ FOREIGN = Test("foreign", ["/usr/bin/python3", "/src/check.py"])
 
 
 def test_a_test_depends_on_what_its_program_is_made_of() -> None:
-    found = dependencies(build_of(GRAPH, DEPS), TESTS, "/src")
+    found = dependencies(parse_ninja(GRAPH, DEPS), TESTS, "/src")
     assert set(found.files) == {"t", "elf"}
     made = {"include/x.cuh", "include/x.h", "src/x.cu", "tests/t.cpp"}
     assert found.files["t"] == made
@@ -71,7 +71,7 @@ def test_a_test_depends_on_what_its_program_is_made_of() -> None:
 
 
 def test_a_test_depends_on_files_that_its_command_names() -> None:
-    found = dependencies(build_of(GRAPH, DEPS), TESTS, "/src")
+    found = dependencies(parse_ninja(GRAPH, DEPS), TESTS, "/src")
     assert "data/expected.txt" in found.files["elf"]
 
 
@@ -88,11 +88,13 @@ def test_a_test_depends_on_files_that_its_command_names() -> None:
 )
 def test_a_file_is_named_in_any_part_of_a_word(word: str) -> None:
     test = Test("t", ["/build/tests/t", word], "/src/data")
-    assert "only/ordered.txt" in dependencies(build_of(GRAPH, DEPS), [test], "/src").files["t"]
+    assert "only/ordered.txt" in dependencies(parse_ninja(GRAPH, DEPS), [test], "/src").files["t"]
 
 
 def test_what_is_an_input_of_no_compilation_is_not_compiled() -> None:
-    build = Build({"t": frozenset({"t.o", "copy.txt"}), "copy.txt": frozenset({"/src/d.txt"})}, {})
+    build = NinjaGraph(
+        {"t": frozenset({"t.o", "copy.txt"}), "copy.txt": frozenset({"/src/d.txt"})}, {}
+    )
     found = dependencies(build, [Test("t", ["/build/t"])], "/src")
     assert "d.txt" in found.files["t"]
     assert "d.txt" not in found.compiled
@@ -100,7 +102,7 @@ def test_what_is_an_input_of_no_compilation_is_not_compiled() -> None:
 
 def test_what_a_source_is_generated_of_is_compiled() -> None:
     inputs = {"t": frozenset({"t.o"}), "x.cpp": frozenset({"/src/x.in"})}
-    build = Build(inputs, {"t.o": frozenset({"x.cpp"})})
+    build = NinjaGraph(inputs, {"t.o": frozenset({"x.cpp"})})
     assert dependencies(build, [Test("t", ["/build/t"])], "/src").compiled == {"x.in"}
 
 
@@ -111,14 +113,14 @@ def test_what_runs_a_program_that_was_crossed_is_not_the_program() -> None:
 
 
 def test_nothing_is_known_of_a_program_from_elsewhere() -> None:
-    found = dependencies(build_of(GRAPH, DEPS), (*TESTS, FOREIGN), "/src")
+    found = dependencies(parse_ninja(GRAPH, DEPS), (*TESTS, FOREIGN), "/src")
     assert "foreign" not in found.files
     assert selection(found, ["src/x.cu"]).tests is None
 
 
 def test_nothing_is_known_of_a_test_whose_program_does_not_exist() -> None:
     (test,) = listed_tests('{"tests": [{"name": "t", "properties": []}]}')
-    assert "t" not in dependencies(build_of(GRAPH, DEPS), [test], "/src").files
+    assert "t" not in dependencies(parse_ninja(GRAPH, DEPS), [test], "/src").files
 
 
 def test_tests_of_one_name_are_one_test() -> None:
