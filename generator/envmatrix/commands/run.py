@@ -25,7 +25,6 @@ from envmatrix.matrix.library import Library
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.sessions import tasks
-from envmatrix.sessions.benchmark import measure
 from envmatrix.sessions.buildsystems.cmake import is_probe
 from envmatrix.sessions.compilation import begin_anew, cache_hits, compile_library
 from envmatrix.sessions.context import BuildContext
@@ -225,14 +224,14 @@ def perf_command(
         skip(f"no GPU for `{cell_options.name}`: {gpus.reason}")
     session = CellSession.of(cell_options, console)
 
-    def measure_library(runner: Runner, recorder: Recorder) -> None:
+    def measure(runner: Runner, recorder: Recorder) -> None:
         if runner.context.is_emulated:
             here = "a machine of its own architecture"
             raise Skipped(f"`{cell_options.name}` can be measured only on {here}")
         _compile(runner, recorder)
         _measure(runner, recorder, gpus, arguments, as_json=as_json)
 
-    for_each(session, "perf", measure_library, Part(extent=ARGUMENTS if arguments else ""))
+    for_each(session, "perf", measure, Part(extent=ARGUMENTS if arguments else ""))
 
 
 @command.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
@@ -342,7 +341,9 @@ def _measure(
     *,
     as_json: bool,
 ) -> None:
-    measurements = measure(runner, gpus, arguments)
+    from envmatrix.sessions import benchmark
+
+    measurements = benchmark.measure(runner, gpus, arguments)
     recorder.add_measurements(measurements)
     if as_json:
         options.print_json([asdict(item) for item in measurements])

@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envmatrix.engine import docker_client, gpu
+from envmatrix.engine import docker_client
 from envmatrix.engine.container_user import ContainerUser
 from envmatrix.engine.tasks import TIMED_OUT, Mount, OnOutput, Stop, Task, TaskResult
 from envmatrix.errors import EngineError
@@ -86,6 +86,8 @@ def _create(
 def options(task: Task) -> dict[str, Any]:
     """Return the engine's options of a container that a library's programs run in."""
     from docker.types import Mount as Bind
+
+    from envmatrix.engine import gpu
 
     user = ContainerUser.calling()
     mounts = [*task.mounts, *(Mount(file, target) for target, file in user.files().items())]

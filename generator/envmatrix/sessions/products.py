@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
@@ -124,6 +123,8 @@ def no_product(patterns: Sequence[str], entries: Mapping[str, Kind]) -> Envmatri
 def _hints(
     patterns: Iterable[str], entries: Mapping[str, Kind], products: Sequence[str]
 ) -> Iterator[str]:
+    from difflib import get_close_matches  # not where nothing is wrong
+
     for pattern in patterns:
         name = PurePosixPath(pattern).name
         elsewhere = [file for file in products if fnmatchcase(PurePosixPath(file).name, name)]
