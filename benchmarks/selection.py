@@ -31,10 +31,10 @@ from envmatrix.matrix.selection import find_cell
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH
 from envmatrix.sessions.test_dependencies import (
     Dependencies,
-    parse_ninja,
     dependencies,
     listed_tests,
     of_library,
+    parse_ninja,
     selection,
 )
 from envmatrix.vcs.source_trees import differing_files
