@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.commands.gc import _used_in
+from envmatrix.app.workspace import Workspace
 from envmatrix.confined import Area
-from envmatrix.errors import ConfigurationError
+from envmatrix.errors import ConfigurationError, OutOfDate
 from envmatrix.files import new_directory, read_regular, readable_text, text_of, write_whole
+from envmatrix.images.model import Image
 from envmatrix.lock import images_lock, model
 from envmatrix.machine import configuration
 from envmatrix.machine.access import Access
@@ -25,6 +26,7 @@ from envmatrix.sessions.analysis.baselines import load_baseline
 from envmatrix.vcs.git import absent_submodules
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = "cuda13.5-debian12"
 
 
 def listening(file: Path) -> None:
@@ -53,7 +55,6 @@ READERS: dict[str, Callable[[Path], object]] = {
     "images.lock.json": images_lock.load,
     "waivers.yaml": load_waivers,
     "baselines/lib.json": lambda root: load_baseline(root, "lib", "cell"),
-    "dockerfiles/x/Dockerfile": _used_in,
     **{
         f"{read.__name__}/config.toml": lambda root, read=read: read(  # type: ignore[misc]
             root / read.__name__ / "config.toml"
@@ -103,6 +104,19 @@ def test_what_is_no_file_is_refused_by_name(repository: Path, name: str, kind: s
         READERS[name](repository)
     (message,) = {str(problem) for problem in refused.value.problems if "read" in str(problem)}
     assert message.endswith(f"{name}` cannot be read: it is no regular file")
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("name", [f"{ENVIRONMENT}/Dockerfile", "scripts/tree.sh"])
+def test_what_is_no_generated_file_is_out_of_date(repository: Path, name: str, kind: str) -> None:
+    shutil.copytree(ROOT / "dockerfiles", repository / "dockerfiles")
+    image = Image(ENVIRONMENT, "runtime", "amd64")
+    assert Workspace(repository).plan([image])
+    file = repository / "dockerfiles" / name
+    file.unlink()
+    NO_FILES[kind](file)
+    with pytest.raises(OutOfDate, match=f"`dockerfiles/{name}` is not what the lock says"):
+        Workspace(repository).plan([image])
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
