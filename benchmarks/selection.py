@@ -32,8 +32,8 @@ from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH
 from envmatrix.sessions.test_dependencies import (
     Dependencies,
     dependencies,
+    files_of_library,
     listed_tests,
-    of_library,
     parse_ninja,
     selection,
 )
@@ -78,7 +78,7 @@ def main() -> None:
 def _median(files: set[str], files_by_test: FilesByTest) -> str:
     """Return the source file with the median number of tests that are made of it."""
     ranked = sorted(
-        files, key=lambda name: (sum(name in made_of for made_of in files_by_test.values()), name)
+        files, key=lambda name: (sum(name in inputs for inputs in files_by_test.values()), name)
     )
     sources = [name for name in ranked if name.endswith((".c", ".cpp", ".cu"))]
     return sources[len(sources) // 2]
@@ -118,7 +118,7 @@ def _print_commits(library: Library, reach: Dependencies) -> None:
     rows = []
     for commit in _git("log", "--format=%h", "--", library.path).split():
         changed = _git("show", "--format=", "--name-only", commit).split("\n")
-        files, _ = of_library(list(filter(None, changed)), library.path)
+        files, _ = files_of_library(list(filter(None, changed)), library.path)
         selected = selection(reach, files, ["*.md"])
         total = len(reach.earlier)
         count = total if selected.tests is None else len(selected.tests)
@@ -129,12 +129,12 @@ def _print_commits(library: Library, reach: Dependencies) -> None:
 def _print_files(
     description: str, files: set[str], files_by_test: FilesByTest, durations: Mapping[str, float]
 ) -> None:
-    relevant = sorted(files & {name for made_of in files_by_test.values() for name in made_of})
+    relevant = sorted(files & {name for inputs in files_by_test.values() for name in inputs})
     print(f"of {len(files)} files {description}, tests are made of {len(relevant)}; one reaches")
     for unit, weights in {"tests": dict.fromkeys(files_by_test, 1.0), "seconds": durations}.items():
         whole = sum(weights.get(test, 0) for test in files_by_test)
         shares = [
-            sum(weights.get(test, 0) for test, made_of in files_by_test.items() if name in made_of)
+            sum(weights.get(test, 0) for test, inputs in files_by_test.items() if name in inputs)
             for name in relevant
         ]
         share = (

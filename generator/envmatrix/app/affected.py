@@ -13,7 +13,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
 from envmatrix.plan.matrix_diff import State, changes, library_change, source_change
-from envmatrix.sessions.test_dependencies import is_ignored, of_library
+from envmatrix.sessions.test_dependencies import files_of_library, is_ignored
 from envmatrix.vcs.git import changed_files
 
 
@@ -79,7 +79,9 @@ def _source_reason(library: Library, files: Sequence[str], diff: RevisionDiff) -
     if library.source is not None:
         return source_change(library, *diff.states) if diff.states else None
     ignored = library.tests.ignore if library.tests else ()
-    relevant = [file for file in of_library(files, library.path) if not is_ignored(file, ignored)]
+    relevant = [
+        file for file in files_of_library(files, library.path) if not is_ignored(file, ignored)
+    ]
     if not relevant:
         return None
     more = f" and {len(relevant) - 1} more" if len(relevant) > 1 else ""

@@ -18,7 +18,7 @@ from envmatrix.sessions.test_dependencies import (
     Selection,
     Test,
     dependencies,
-    of_library,
+    files_of_library,
     parse_ninja,
     selection,
 )
@@ -70,12 +70,12 @@ def _changed_files(
     if reason or diff.states is None:
         return (), reason
     if library.source is None:
-        return of_library(changed_files(root, since), library.path), None
+        return files_of_library(changed_files(root, since), library.path), None
     locked = diff.states[0].lock.sets.get(source_set(library))
     if locked is None:
         return (), f"the lock at `{since}` does not have its source"
     before = source_tree(locked, session.console)
-    return of_library(differing_files(before, context.source), library.path), None
+    return files_of_library(differing_files(before, context.source), library.path), None
 
 
 def explain(selection: Selection, console: Console, *, every_test: bool) -> None:

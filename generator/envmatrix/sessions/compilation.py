@@ -58,11 +58,11 @@ def begin_anew(context: BuildContext, console: Console) -> None:
     record_file = context.beside("made-of")
     recorded = readable_text(record_file)
     with context.build.opened() as build:
-        if recorded != context.made_of and not build.is_empty:
+        if recorded != context.inputs and not build.is_empty:
             console.say(f"clear    {context.build.name}: made of another image, source or options")
             record_file.unlink(missing_ok=True)
             build.clear()
-    write_whole(record_file, context.made_of.encode())
+    write_whole(record_file, context.inputs.encode())
 
 
 def _compile(runner: Runner) -> None:

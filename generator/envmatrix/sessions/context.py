@@ -127,7 +127,7 @@ class BuildContext:
         return f"envmatrix run shell {self.cell.id} --library {self.library.name}{emulate}"
 
     @property
-    def made_of(self) -> str:
+    def inputs(self) -> str:
         """Inputs of the build directory, except files of the repository itself. Build systems
         compare times, which do not show that a compiler or source was exchanged."""
         library = self.library

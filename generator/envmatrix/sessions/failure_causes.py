@@ -176,7 +176,7 @@ def judge(lines: Sequence[str]) -> Judgement:
 
 # What programs say before they wait, to ask again what no network can answer: CMake for over a
 # minute, pip for half of one.
-_ASKS_AGAIN = re.compile(
+_RETRY = re.compile(
     r"^\s*-- Retry after \d+ seconds \(attempt"
     r"|Retrying \(Retry\(total=\d+.*(?:NewConnectionError|NameResolutionError|ConnectTimeout)"
     r"|^(?:Warning: )?(?:Problem: |Transient problem: ).*[Ww]ill retry in \d+ second"
@@ -184,9 +184,9 @@ _ASKS_AGAIN = re.compile(
 )
 
 
-def asks_again(line: str) -> bool:
+def retries_request(line: str) -> bool:
     """Return whether a line says that a program will retry a network request."""
-    return len(line) < _LONGEST_LINE and _ASKS_AGAIN.search(line) is not None
+    return len(line) < _LONGEST_LINE and _RETRY.search(line) is not None
 
 
 # A library by its path: of the image, not of the library's own directories.

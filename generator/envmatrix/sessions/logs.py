@@ -93,7 +93,7 @@ def plain(line: str) -> str:
     return _COLOUR.sub("", line)
 
 
-def lines_of(file: Path) -> Iterator[str]:
+def read_lines(file: Path) -> Iterator[str]:
     """Yield the lines of a log; a very long line in pieces."""
     with file.open("rb") as handle:
         while line := handle.readline(_PIECE):

@@ -23,9 +23,9 @@ _LONGEST_SHOWN = 4096
 
 
 # Steps that download nothing: what they need is in the image, the source and the wheels.
-_WITHOUT_NETWORK = ("configure", "compile")
+_OFFLINE_STEPS = ("configure", "compile")
 # One of these is in every line that says so: not every line of a flood is looked at.
-_OF_WAITING = (b"etry", b"spurious")
+_RETRY_WORDS = (b"etry", b"spurious")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Runner:
         self.written.add(self.context.build)
         with self.console.display() as display, _Steps(self, display, steps) as running:
             try:
-                result = self.executor.run(task, running.hear)
-            except _AsksAgain:
+                result = self.executor.run(task, running.add_output)
+            except _WaitsForNetwork:
                 lines, step = running.end(1)
                 raise failures.without_network(self.context, step, lines) from None
             return CompletedTask(task, result, *running.end(result.status))
@@ -104,7 +104,7 @@ def clear_privileges(context: BuildContext, written: Iterable[Area], console: Co
             directory.clear_privileges()
 
 
-class _AsksAgain(Exception):
+class _WaitsForNetwork(Exception):
     """Program that waits for a network."""
 
 
@@ -126,13 +126,13 @@ class _Steps:
         for step in self._steps:
             step.log.close()
 
-    def hear(self, stream: int, printed: bytes) -> None:
+    def add_output(self, stream: int, printed: bytes) -> None:
         number = stream if len(self._names) > 1 else 0
         if number == len(self._steps):
             self._steps[-1].end(0)
             self._steps.append(_StepOutput(self._runner, self._display, self._names[number]))
             printed = printed.removeprefix(BEGIN)
-        self._steps[number].hear(printed)
+        self._steps[number].add_output(printed)
 
     def end(self, status: int) -> tuple[tuple[str, ...], str]:
         """End the last step; return its last lines and its name."""
@@ -153,18 +153,18 @@ class _StepOutput:
         display.started(step, "run", f"{runner.context.library.name} in {runner.context.cell.id}")
         self._is_over = False
 
-    def hear(self, printed: bytes) -> None:
+    def add_output(self, printed: bytes) -> None:
         self.log.add(printed)
         if self._is_over:
             return
         text = self._rest + printed
         *lines, rest = text.split(b"\n")
         self._rest = rest[-_LONGEST_SHOWN:]
-        may_wait = self.step in _WITHOUT_NETWORK and any(word in text for word in _OF_WAITING)
+        may_wait = self.step in _OFFLINE_STEPS and any(word in text for word in _RETRY_WORDS)
         if may_wait and any(
-            failure_causes.asks_again(line.decode("utf-8", "replace")) for line in lines
+            failure_causes.retries_request(line.decode("utf-8", "replace")) for line in lines
         ):
-            raise _AsksAgain
+            raise _WaitsForNetwork
         # Of what comes at once only the last line would be seen anyway.
         shown = lines if self._runner.console.verbosity > 0 else lines[-1:]
         for line in shown:

@@ -281,7 +281,7 @@ def is_ignored(file: str, globs: Sequence[str]) -> bool:
     return any(PurePosixPath(file).match(glob) for glob in globs)
 
 
-def of_library(changed: Sequence[str], path: str) -> tuple[str, ...]:
+def files_of_library(changed: Sequence[str], path: str) -> tuple[str, ...]:
     """Return the changed files below a library's `path`, relative to it. Other files do not affect
     the library: they are not mounted."""
     return tuple(file for name in changed if (file := _inside(name, path)))

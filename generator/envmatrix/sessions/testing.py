@@ -83,12 +83,12 @@ class Testing:
             failed = [outcome.name for outcome in result.outcomes if outcome.state in verdicts.BAD]
             if not failed:
                 break
-            retried = self._run_tests(failed, request.arguments, tells_missing=False)
+            retried = self._run_tests(failed, request.arguments, reports_missing=False)
             merged = outcomes.merge_retries(result.outcomes, retried.outcomes)
             result = _Result(merged, retried.failure, result.ending or retried.ending)
         tests, failure = result.outcomes, result.failure or result.ending
-        is_nothing = selected is not None and (not selected or self._narrows(request.arguments))
-        if not tests and failure is None and not is_nothing:
+        is_empty = selected is not None and (not selected or self._narrows(request.arguments))
+        if not tests and failure is None and not is_empty:
             failure = self._no_test("no test ran", "test")
         file = context.junit
         junit.write(file, f"{context.library.name}.{context.cell.id}", tests)
@@ -143,10 +143,10 @@ class Testing:
         selected: Sequence[str] | None,
         arguments: Sequence[str],
         *,
-        tells_missing: bool = True,
+        reports_missing: bool = True,
     ) -> _Result:
-        """Run the `selected` tests, all where it is None. With `tells_missing`, selected tests that
-        did not run are errors, unless the framework has options that leave out some."""
+        """Run the `selected` tests, all where it is None. With `reports_missing`, those that did
+        not run are errors, unless the framework has options that leave out some."""
         if selected is not None and not selected:
             return _Result(())
         results: list[TestOutcome] = []
@@ -155,12 +155,12 @@ class Testing:
         options = (*self.tests.options, *arguments)
         invocation = Invocation(self.runner.context, self._programs(), selected, options)
         batches = self.framework.running(invocation)
-        tells_missing = tells_missing and not self._narrows(arguments)
+        reports_missing = reports_missing and not self._narrows(arguments)
         for batch in batches:
-            result = self._run_batch(batch, tells_missing=tells_missing)
+            result = self._run_batch(batch, reports_missing=reports_missing)
             results += result.outcomes
             failure, ending = failure or result.failure, ending or result.ending
-        if tells_missing:
+        if reports_missing:
             started = {name for batch in batches for name in (batch.program, *batch.tests)}
             results += map(
                 self._missing_outcome, (name for name in selected or () if name not in started)
@@ -175,7 +175,7 @@ class Testing:
         message = f"did not run: {self.tests.framework} was asked for it, and reports nothing of it"
         return TestOutcome(name, "errored", 0.0, message)
 
-    def _run_batch(self, batch: Batch, *, tells_missing: bool) -> _Result:
+    def _run_batch(self, batch: Batch, *, reports_missing: bool) -> _Result:
         with self.runner.context.build.opened() as build:
             for stale in build.files([batch.report]) if batch.report else ():
                 build.remove(stale.name)  # a report of an earlier run
@@ -194,7 +194,7 @@ class Testing:
                 return _Result([self._by_status(batch.program, completed, seconds)])
             error = self.runner.failure(completed) if completed.status else broken
             return _Result([self._lost_tests(batch, seconds, error)], error)
-        if tells_missing and batch.tests:
+        if reports_missing and batch.tests:
             missing = self.framework.missing(batch.tests, {outcome.name for outcome in reported})
             reported += map(self._missing_outcome, missing)
         if any(outcome.state in verdicts.BAD for outcome in reported):
@@ -229,7 +229,7 @@ class Testing:
         if outcome.state != "failed":
             return outcome
         lacks_driver = verdicts.lacks_driver(outcome, status=status)
-        classified = verdicts.by_status(name, status, seconds, outcome.output)
+        classified = verdicts.outcome_by_status(name, status, seconds, outcome.output)
         return self._excuse(classified, lacks_driver=lacks_driver)
 
     def _lost_tests(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:

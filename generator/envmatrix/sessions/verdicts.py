@@ -107,7 +107,7 @@ def classify_outcome(
         outcome = replace(outcome, state="failed", message=describe_status(status))
     own_message = outcome.message if tells_why else ""
     reason = own_message or failed_assertion(outcome.output)
-    is_verdict = reason is not None and not _gets_to_none(reason)
+    is_verdict = reason is not None and not _reached_no_verdict(reason)
     if ending and not (is_verdict and "abort" in ending.lower()):
         message = f"{ending}: {reason or _last_words(outcome.output)}".rstrip(": ")
         return replace(outcome, state="errored", message=shorten(message))
@@ -117,14 +117,14 @@ def classify_outcome(
     # Another exit code than theirs is that of a program that went on.
     went_on = status is not None and len(lines) > 1
     last_word = reason or next(
-        filter(_NO_WORK.search if went_on else _gets_to_none, lines[-_LAST_LINES:]), None
+        filter(_NO_WORK.search if went_on else _reached_no_verdict, lines[-_LAST_LINES:]), None
     )
     if last_word is not None:
         return replace(outcome, state="errored", message=shorten(last_word))
     return replace(outcome, message=shorten(outcome.message or "".join(lines[-1:])))
 
 
-def by_status(name: str, status: int, seconds: float, output: str) -> TestOutcome:
+def outcome_by_status(name: str, status: int, seconds: float, output: str) -> TestOutcome:
     """Return the outcome of a program that is one test and did not exit with 0."""
     outcome = TestOutcome(name, "failed", seconds, output=output)
     if is_crash(status):
@@ -135,7 +135,7 @@ def by_status(name: str, status: int, seconds: float, output: str) -> TestOutcom
     )
 
 
-def _gets_to_none(line: str) -> bool:
+def _reached_no_verdict(line: str) -> bool:
     """Return whether a line is the last output of a program that reached no verdict."""
     return bool(_NO_START.search(line) or _NO_WORK.search(line))
 

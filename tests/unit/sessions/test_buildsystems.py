@@ -166,9 +166,9 @@ def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
         replace(locked, source=Path("/another")),
         replace(plain, requires={"amd64": Path("/another")}),
     ]
-    assert len({its.made_of for its in others}) == len(others)
+    assert len({its.inputs for its in others}) == len(others)
     # What changes in the repository is for build systems to see.
-    assert replace(plain, source=Path("/another")).made_of == plain.made_of
+    assert replace(plain, source=Path("/another")).inputs == plain.inputs
 
 
 @pytest.mark.parametrize("name", ["ccache", "sccache"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envmatrix.lock.cuda_in_image import component_of
-from envmatrix.sessions.failure_causes import asks_again, judge, missing_names
+from envmatrix.sessions.failure_causes import judge, missing_names, retries_request
 
 
 @pytest.mark.parametrize(
@@ -285,4 +285,4 @@ def test_a_hostile_line_is_read_in_time(piece: str) -> None:
     ],
 )  # fmt: skip
 def test_a_program_that_waits_for_a_network_says_so(line: str, *, is_hopeless: bool) -> None:
-    assert asks_again(line) == is_hopeless
+    assert retries_request(line) == is_hopeless

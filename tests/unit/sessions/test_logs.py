@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from envmatrix.sessions import logs
-from envmatrix.sessions.logs import Log, lines_of
+from envmatrix.sessions.logs import Log, read_lines
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_no_log_is_larger_than_32_mb_whatever_is_printed(tmp_path: Path, piece: 
 def test_a_very_long_line_of_a_log_is_read_in_pieces(tmp_path: Path) -> None:
     file = tmp_path / "b.log"
     file.write_bytes(b"x" * 200_000 + b"\nlast\xff\n")
-    lines = list(lines_of(file))
+    lines = list(read_lines(file))
     assert max(map(len, lines)) <= 65_536
     assert "".join(lines[:-1]) == "x" * 200_000
     assert lines[-1] == "last\ufffd"

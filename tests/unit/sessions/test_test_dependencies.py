@@ -14,8 +14,8 @@ from envmatrix.sessions.test_dependencies import (
     Selection,
     Test,
     dependencies,
+    files_of_library,
     listed_tests,
-    of_library,
     parse_ninja,
     selection,
 )
@@ -256,5 +256,5 @@ def test_where_there_is_no_telling_everything_runs() -> None:
 
 def test_files_of_the_repository_reach_a_library_below_its_path_only() -> None:
     changed = ["README.md", "libs/a/src/x.cu", "libs/ab/y.cu"]
-    assert of_library(changed, "libs/a") == ("src/x.cu",)
-    assert of_library(changed, ".") == tuple(changed)
+    assert files_of_library(changed, "libs/a") == ("src/x.cu",)
+    assert files_of_library(changed, ".") == tuple(changed)

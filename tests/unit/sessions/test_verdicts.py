@@ -106,7 +106,7 @@ def test_what_is_not_bad_stays_as_it_is(state: State) -> None:
 def test_an_exit_code_tells_what_a_program_came_to(
     status: int, output: str, state: State, message: str
 ) -> None:
-    found = verdicts.by_status("a", status, 1.0, output)
+    found = verdicts.outcome_by_status("a", status, 1.0, output)
     assert found.state == state
     assert message in found.message
 
@@ -243,8 +243,8 @@ def test_a_test_of_python_that_imports_what_needs_the_driver_lacks_it() -> None:
 @pytest.mark.parametrize("last", [LOADER.format("libx.so"), "sh: 1: x: not found"])
 def test_a_program_that_went_on_after_another_was_not_found_failed(last: str) -> None:
     printed = f"FAIL: expected 1, got 2\n{last}\n"
-    assert verdicts.by_status("a", 1, 1.0, printed).state == "failed"
-    assert verdicts.by_status("a", 127, 1.0, printed).state == "errored"
+    assert verdicts.outcome_by_status("a", 1, 1.0, printed).state == "failed"
+    assert verdicts.outcome_by_status("a", 127, 1.0, printed).state == "errored"
 
 
 def test_a_test_that_speaks_as_bazel_does_is_not_of_bazel() -> None:

@@ -37,12 +37,12 @@ class Baseline:
 NOTHING = Baseline()
 
 
-def file_of(root: Path, library: str) -> Path:
+def baseline_file(root: Path, library: str) -> Path:
     """Return the file of a library's baselines, which is to be committed."""
     return root / DIRECTORY / f"{library}.json"
 
 
-def abi_of(root: Path, library: str, cell: str, name: str) -> Path:
+def abi_file(root: Path, library: str, cell: str, name: str) -> Path:
     """Return the file that describes the ABI of a shared library, which is to be committed."""
     return root / DIRECTORY / library / cell / f"{name}.abi"
 
@@ -66,11 +66,11 @@ def save_baseline(root: Path, library: str, cell: str, baseline: Baseline) -> No
     """Replace the baseline of this cell only."""
     document = {**_document(root, library), cell: asdict(baseline)}
     text = json.dumps(document, indent=2, sort_keys=True) + "\n"
-    write_whole(file_of(root, library), text.encode())
+    write_whole(baseline_file(root, library), text.encode())
 
 
 def _document(root: Path, library: str) -> dict[str, Any]:
-    file = file_of(root, library)
+    file = baseline_file(root, library)
     try:
         document = json.loads(text_of(file, str(file.relative_to(root))))
     except FileNotFoundError:
@@ -83,6 +83,6 @@ def _document(root: Path, library: str) -> dict[str, Any]:
 
 
 def _broken(root: Path, library: str, reason: object) -> ConfigurationError:
-    name = file_of(root, library).relative_to(root)
+    name = baseline_file(root, library).relative_to(root)
     hint = "restore it from version control, or remove it and run with `--update-baseline`"
     return ConfigurationError(Problem(f"`{name}` is no baseline: {reason}", hint=hint))

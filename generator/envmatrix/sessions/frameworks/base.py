@@ -40,8 +40,12 @@ class Batch:
     label: str = ""
     tests: Sequence[str] = ()
 
+    def qualified_name(self, name: str) -> str:
+        """Return the name of a test of its program, of which each may have one of this name."""
+        return f"{self.label}:{name}"
 
-def parts(
+
+def chunks(
     names: Iterable[str], most: int = ARGUMENT, spelled: Callable[[str], str] = str
 ) -> Iterator[tuple[str, ...]]:
     """Split `names` into parts of at most `most` bytes as they are `spelled`; a longer name has its
@@ -70,46 +74,24 @@ def labels(programs: Sequence[str]) -> Mapping[str, str]:
     }
 
 
-def of_programs(
+def program_batches(
     programs: Sequence[str], selected: Sequence[str] | None
 ) -> Iterator[tuple[Batch, Sequence[str] | None]]:
     """Yield each program with parts of its selected tests, without the programs that have none;
     None stands for all tests, also where the program itself is selected."""
     for program, label in labels(programs).items():
-        batch = Batch([program], report_of(label), program, label=label)
+        batch = Batch([program], report_path(label), program, label=label)
         if selected is None or program in selected:
             yield batch, None
             continue
         prefix = f"{label}:"
         own_names = (name.removeprefix(prefix) for name in selected if name.startswith(prefix))
-        for part in parts(own_names):
+        for part in chunks(own_names):
             yield replace(batch, tests=[f"{prefix}{name}" for name in part]), part
 
 
-def report_of(label: str) -> str:
+def report_path(label: str) -> str:
     return f"{REPORTS}/{label.replace('/', '_')}.xml"
-
-
-def missing_tests(expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
-    """Return the `expected` tests that were not reported, where a report has their names
-    unchanged."""
-    return [
-        name
-        for name in expected
-        if name not in reported and name.isprintable() and len(name) <= LONGEST_NAME
-    ]
-
-
-def missing_tests_by(
-    key_of: Callable[[str], str], expected: Sequence[str], reported: Collection[str]
-) -> Sequence[str]:
-    """Do the same, comparing by `key_of`: for names that differ between lists and reports."""
-    keys = set(map(key_of, reported))
-    return [name for name in missing_tests(expected, reported) if key_of(name) not in keys]
-
-
-def in_program(batch: Batch, name: str) -> str:
-    return f"{batch.label}:{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +136,18 @@ class Framework(Protocol):
         """Parse from the output how test programs ended abnormally, by the names of their cases."""
         return {}
 
+    def key_of(self, name: str) -> str:
+        """Return what a test's names in lists and in reports have in common."""
+        return name
+
     def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
-        """Return the `expected` tests that were not reported."""
-        return missing_tests(expected, reported)
+        """Return the `expected` tests that were not reported, as far as reports keep names."""
+        keys = set(map(self.key_of, reported))
+        return [
+            name
+            for name in expected
+            if self.key_of(name) not in keys and name.isprintable() and len(name) <= LONGEST_NAME
+        ]
 
     def narrows(self, options: Iterable[str]) -> bool:
         return bool(self.narrowing) and any(re.match(self.narrowing, option) for option in options)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from envmatrix.sessions.buildsystems.bazel import BAZEL, bazel
-from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, missing_tests_by, parts
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, chunks
 from envmatrix.sessions.junit import Case
 
 # Path components of the parts of a target that Bazel runs several times.
@@ -38,7 +38,7 @@ class BazelTest(Framework):
             return (replace(batch, argv=[*batch.argv, *(invocation.run or ("//...",))]),)
         target_labels = dict.fromkeys(map(_bazel_label, invocation.selected))
         return [
-            replace(batch, argv=[*batch.argv, *part], tests=part) for part in parts(target_labels)
+            replace(batch, argv=[*batch.argv, *part], tests=part) for part in chunks(target_labels)
         ]
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:
@@ -51,11 +51,9 @@ class BazelTest(Framework):
         label = f"//{'/'.join(package)}:{target}"
         return label if case.name.endswith(target) else f"{label} {case.name}"
 
-    def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
+    def key_of(self, name: str) -> str:
         # A package and a target in it are one path in a report.
-        return missing_tests_by(
-            lambda name: _bazel_label(name).replace(":", "/"), expected, reported
-        )
+        return _bazel_label(name).replace(":", "/")
 
 
 def _bazel_label(name: str) -> str:

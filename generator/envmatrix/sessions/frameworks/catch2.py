@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, in_program, of_programs
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, program_batches
 from envmatrix.sessions.junit import Case
 
 # Version 2 ends with the number of tests, version 3 has another option for it. What can do neither,
@@ -26,16 +26,16 @@ class Catch2(Framework):
     def listing(self, invocation: Invocation) -> Sequence[Batch]:
         return [
             replace(batch, argv=["sh", "-c", _CATCH2_LIST, "sh", *batch.argv], report=None)
-            for batch, _ in of_programs(invocation.run, None)
+            for batch, _ in program_batches(invocation.run, None)
         ]
 
     def names(self, batch: Batch, text: str) -> Iterable[str]:
         lines = (line.strip() for line in text.splitlines())
-        return (in_program(batch, line) for line in lines if line)
+        return (batch.qualified_name(line) for line in lines if line)
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
         batches = []
-        for batch, names in of_programs(invocation.run, invocation.selected):
+        for batch, names in program_batches(invocation.run, invocation.selected):
             report = ["--reporter", "junit", "--out", f"{BUILD}/{batch.report}"]
             filters = [] if names is None else [",".join(map(_in_catch2, names))]
             batches.append(
@@ -46,7 +46,7 @@ class Catch2(Framework):
     def name_of(self, batch: Batch, case: Case, file: str) -> str:
         """Return the name of a test, without those of its sections."""
         name = case.classname if case.name == "root" else case.name.partition("/")[0]
-        return in_program(batch, name)
+        return batch.qualified_name(name)
 
     def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
         """Return nothing where any test was reported: a report leaves out tests without

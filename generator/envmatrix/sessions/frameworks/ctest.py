@@ -12,8 +12,8 @@ from envmatrix.sessions.frameworks.base import (
     Batch,
     Framework,
     Invocation,
-    parts,
-    report_of,
+    chunks,
+    report_path,
 )
 from envmatrix.sessions.test_dependencies import listed_tests
 
@@ -35,14 +35,14 @@ class Ctest(Framework):
         return (test["name"] for test in json.loads(text)["tests"])
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
-        report = report_of("ctest")
+        report = report_path("ctest")
         argv = ["ctest", "--test-dir", BUILD, "--output-on-failure", "--output-junit"]
         argv += [f"{BUILD}/{report}"]
         if invocation.selected is None:
             return (Batch([*argv, *invocation.arguments], report),)
         return [
             Batch([*argv, "-R", _in_cmake(part), *invocation.arguments], report, tests=part)
-            for part in parts(invocation.selected, EXPRESSION, _escape)
+            for part in chunks(invocation.selected, EXPRESSION, _escape)
         ]
 
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, in_program, of_programs
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, program_batches
 from envmatrix.sessions.junit import Case
 
 
@@ -17,7 +17,7 @@ class GoogleTest(Framework):
     def listing(self, invocation: Invocation) -> Sequence[Batch]:
         return [
             replace(batch, argv=[*batch.argv, "--gtest_list_tests"], report=None)
-            for batch, _ in of_programs(invocation.run, None)
+            for batch, _ in program_batches(invocation.run, None)
         ]
 
     def names(self, batch: Batch, text: str) -> Iterable[str]:
@@ -27,11 +27,11 @@ class GoogleTest(Framework):
             if word.endswith(".") and not line.startswith(" "):
                 suite = word
             elif suite and line.startswith("  ") and word:
-                yield in_program(batch, f"{suite}{word.strip()}")
+                yield batch.qualified_name(f"{suite}{word.strip()}")
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
         batches = []
-        for batch, names in of_programs(invocation.run, invocation.selected):
+        for batch, names in program_batches(invocation.run, invocation.selected):
             report = f"--gtest_output=xml:{BUILD}/{batch.report}"
             filters = [] if names is None else [f"--gtest_filter={':'.join(names)}"]
             batches.append(
@@ -40,4 +40,4 @@ class GoogleTest(Framework):
         return batches
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:
-        return in_program(batch, f"{case.classname}.{case.name}")
+        return batch.qualified_name(f"{case.classname}.{case.name}")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, missing_tests, parts
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, chunks
 
 # `2/5 suite / name  FAIL  0.01s  killed by signal 11 SIGSEGV`; its JUnit file has nothing of it.
 _MESON_ENDING = re.compile(
@@ -38,7 +38,7 @@ class MesonTest(Framework):
         report = "meson-logs/testlog.junit.xml"
         if invocation.selected is None:
             return (Batch(argv, report),)
-        return [Batch([*argv, *part], report, tests=part) for part in parts(invocation.selected)]
+        return [Batch([*argv, *part], report, tests=part) for part in chunks(invocation.selected)]
 
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
         rows = (match for line in lines if (match := _MESON_ENDING.match(line)))
@@ -46,4 +46,4 @@ class MesonTest(Framework):
 
     def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
         """Return nothing where reports have subtests, which have names of their own."""
-        return missing_tests(expected, reported) if set(reported) <= set(expected) else ()
+        return super().missing(expected, reported) if set(reported) <= set(expected) else ()

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.frameworks.base import (
-    Batch,
-    Framework,
-    Invocation,
-    missing_tests_by,
-    parts,
-    report_of,
-)
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, chunks, report_path
 from envmatrix.sessions.junit import Case
 from envmatrix.sessions.wheels import PYTHON_PATH
 
@@ -37,7 +30,7 @@ class Pytest(Framework):
         return (line for line in text.splitlines() if "::" in line)
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
-        report = report_of("pytest")
+        report = report_path("pytest")
         argv = [
             *_PYTEST,
             f"--junitxml={BUILD}/{report}",
@@ -49,7 +42,7 @@ class Pytest(Framework):
             return (Batch([*argv, *invocation.run], report, directory=invocation.context.tree),)
         return [
             Batch([*argv, *part], report, directory=invocation.context.tree, tests=part)
-            for part in parts(invocation.selected)
+            for part in chunks(invocation.selected)
         ]
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:
@@ -64,12 +57,9 @@ class Pytest(Framework):
         inner = classes.split(".") if classes else []
         return "::".join([case.file, *inner, case.name])
 
-    def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
-        return missing_tests_by(_dotted_name, expected, reported)
-
-
-def _dotted_name(name: str) -> str:
-    """Return a node id with one separator for files and classes: reports do not always distinguish
-    them."""
-    path, bracket, parameters = name.partition("[")
-    return path.replace(".py::", ".").replace("::", ".").replace("/", ".") + bracket + parameters
+    def key_of(self, name: str) -> str:
+        """Return a node id with one separator for files and classes: reports do not always
+        distinguish them."""
+        path, bracket, parameters = name.partition("[")
+        module = path.replace(".py::", ".").replace("::", ".").replace("/", ".")
+        return f"{module}{bracket}{parameters}"

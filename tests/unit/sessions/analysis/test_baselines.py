@@ -5,11 +5,16 @@ from pathlib import Path
 import pytest
 
 from envmatrix.errors import ConfigurationError
-from envmatrix.sessions.analysis.baselines import Baseline, file_of, load_baseline, save_baseline
+from envmatrix.sessions.analysis.baselines import (
+    Baseline,
+    baseline_file,
+    load_baseline,
+    save_baseline,
+)
 
 
 def write(root: Path, text: str) -> None:
-    file = file_of(root, "lib")
+    file = baseline_file(root, "lib")
     file.parent.mkdir()
     file.write_text(text)
 

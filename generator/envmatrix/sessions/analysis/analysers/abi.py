@@ -9,10 +9,10 @@ from pathlib import Path
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import write_whole
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
-from envmatrix.sessions.analysis.baselines import abi_of
+from envmatrix.sessions.analysis.baselines import abi_file
 from envmatrix.sessions.analysis.findings import Finding, Level
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.logs import lines_of
+from envmatrix.sessions.logs import read_lines
 from envmatrix.sessions.products import Product
 
 # Where ABIs are written, in the build directory.
@@ -45,7 +45,7 @@ def _shared_libraries(build: AnalysedBuild) -> list[Product]:
 
 def _baseline_file(build: AnalysedBuild, library: Product) -> Path:
     context = build.context
-    return abi_of(context.root, context.library.name, context.cell.id, library.name)
+    return abi_file(context.root, context.library.name, context.cell.id, library.name)
 
 
 def _compare(build: AnalysedBuild, library: Product) -> Iterator[Finding]:
@@ -62,7 +62,7 @@ def _compare(build: AnalysedBuild, library: Product) -> Iterator[Finding]:
     status, log = build.run_program("abi", ["abidiff", f"{current}.known", current])
     if status & _ABIDIFF_ERROR:
         raise EnvmatrixError(f"abidiff cannot compare `{name}`", hint=f"the log is {log}")
-    yield from parse_abidiff(name, lines_of(log))
+    yield from parse_abidiff(name, read_lines(log))
 
 
 # Quoted with its declaration, or by its symbol alone where there is no debug information.

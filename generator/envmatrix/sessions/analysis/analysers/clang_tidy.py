@@ -9,7 +9,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.analysis.analysers.base import STATIC, AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, Level
 from envmatrix.sessions.context import BUILD, BuildContext, source_path
-from envmatrix.sessions.logs import lines_of, plain
+from envmatrix.sessions.logs import plain, read_lines
 
 
 class ClangTidy(Analyser):
@@ -18,7 +18,7 @@ class ClangTidy(Analyser):
     def examine(self, build: AnalysedBuild) -> Examination:
         build.require_compile_commands("clang-tidy")
         status, log = build.run_program("clang-tidy", _command(build.context))
-        findings = list(parse_clang_tidy(lines_of(log)))
+        findings = list(parse_clang_tidy(read_lines(log)))
         if status and not any(finding.level == "error" for finding in findings):
             raise EnvmatrixError("clang-tidy failed", hint=f"the log is {log}")
         return Examination(findings)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, without_numbers
 from envmatrix.sessions.context import Variant, source_path
-from envmatrix.sessions.logs import lines_of, plain
+from envmatrix.sessions.logs import plain, read_lines
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Sanitizer(Analyser):
 
     def examine(self, build: AnalysedBuild) -> Examination:
         outputs = [outcome.output.splitlines() for outcome in build.run_tests()]
-        lines = [*outputs, lines_of(build.context.log("test"))]
+        lines = [*outputs, read_lines(build.context.log("test"))]
         return Examination([item for text in lines for item in parse_sanitizer(self.tool, text)])
 
 
