@@ -26,7 +26,7 @@ from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems.cmake import is_probe
-from envmatrix.sessions.compilation import begin_anew, cache_hits, compile_library
+from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.fatbins import device_code, difference
@@ -245,7 +245,7 @@ def shell_command(*, cell_options: CellOptions, console: Console) -> None:
         )
     context = session.context(session.libraries[0])
     with docker_client.connect() as client, lock_build(context, "shell", console):
-        begin_anew(context, console)
+        clear_outdated(context, console)
         status = Containers(client).run_at_terminal(tasks.shell(context))
         clear_privileges(context, [context.build], console)
     sys.exit(status)

@@ -31,7 +31,7 @@ def compile_library(runner: Runner) -> tuple[Product, ...]:
     """Configure and compile the library; return its products, which are for the cell's
     architecture."""
     context = runner.context
-    begin_anew(context, runner.console)
+    clear_outdated(context, runner.console)
     with context.build.opened() as build:
         build.remove(COMPILATIONS)
         if context.system.copies_source:
@@ -53,7 +53,7 @@ def ninja_files(context: BuildContext) -> tuple[str, str] | None:
             return None
 
 
-def begin_anew(context: BuildContext, console: Console) -> None:
+def clear_outdated(context: BuildContext, console: Console) -> None:
     """Clear the build directory where it was made of another image, source or options."""
     record_file = context.beside("made-of")
     recorded = readable_text(record_file)

@@ -18,7 +18,7 @@ from envmatrix.console import Console
 from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.library import LibraryBuild
-from envmatrix.sessions.compilation import begin_anew, cache_hits, compile_library, ninja_files
+from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library, ninja_files
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import OutOfMemory
 from envmatrix.sessions.outcomes import Measurement
@@ -123,13 +123,13 @@ def context(tmp_path: Path) -> BuildContext:
 def test_a_build_directory_of_other_inputs_is_cleared(
     context: BuildContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begin_anew(context, Console())
+    clear_outdated(context, Console())
     with context.build.opened() as build:
         build.write("a.o", b"x")
-    begin_anew(context, Console())
+    clear_outdated(context, Console())
     with context.build.opened() as build:
         assert build.has("a.o")
-    begin_anew(replace(context, names=dict.fromkeys(context.names, "another")), Console())
+    clear_outdated(replace(context, names=dict.fromkeys(context.names, "another")), Console())
     with context.build.opened() as build:
         assert build.is_empty
     assert capsys.readouterr().err.count("made of another image, source or options") == 1
