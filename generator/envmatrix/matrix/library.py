@@ -75,8 +75,8 @@ class LibrarySource:
         return str(getattr(self, SOURCE_KINDS[self.kind]))
 
 
-BuildSystem: TypeAlias = Literal["cmake", "make", "meson", "bazel", "python", "script"]
-TestFramework: TypeAlias = Literal[
+BuildSystemName: TypeAlias = Literal["cmake", "make", "meson", "bazel", "python", "script"]
+TestFrameworkName: TypeAlias = Literal[
     "ctest", "googletest", "catch2", "pytest", "meson", "bazel", "commands", "none"
 ]
 
@@ -101,19 +101,19 @@ class LibraryBuild:
             "cmake",
             (
                 TagCase(
-                    words_without(BuildSystem, "cmake"),
+                    words_without(BuildSystemName, "cmake"),
                     lacks={"preset": "a `preset` is CMake's, not one of system `{tag}`"},
                 ),
                 TagCase(("script",), needs={"commands": f"{_COMMANDS}: it needs them"}),
                 TagCase(
-                    words_without(BuildSystem, "script"),
+                    words_without(BuildSystemName, "script"),
                     lacks={"commands": f"{_COMMANDS}, not `{{tag}}`"},
                 ),
             ),
         ),
     )
 
-    system: BuildSystem = "cmake"
+    system: BuildSystemName = "cmake"
     preset: Text | None = None
     options: tuple[Text, ...] = ()
     targets: tuple[Text, ...] = ()
@@ -154,7 +154,7 @@ class LibraryTest:
         ),
     )
 
-    framework: TestFramework
+    framework: TestFrameworkName
     run: tuple[Text, ...] = ()
     options: tuple[Text, ...] = ()
     requires: tuple[Text, ...] = ()
@@ -176,7 +176,7 @@ TEXTS = ("options", "targets", "commands", "run")
 OF_PROGRAMS = ("googletest", "catch2")
 
 # The default test framework of build systems.
-_OWN_FRAMEWORK: Mapping[BuildSystem, TestFramework] = {
+_OWN_FRAMEWORK: Mapping[BuildSystemName, TestFrameworkName] = {
     "cmake": "ctest",
     "meson": "meson",
     "bazel": "bazel",

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from tests.unit.sessions.contexts import SDIST, build_context
 
 from envmatrix.images.model import CompilerCache
-from envmatrix.matrix.library import BuildSystem as SystemName
-from envmatrix.matrix.library import LibraryBuild, LibrarySource
-from envmatrix.matrix.library import TestFramework as FrameworkName
+from envmatrix.matrix.library import (
+    BuildSystemName,
+    LibraryBuild,
+    LibrarySource,
+    TestFrameworkName,
+)
 from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.buildsystems.cmake import ONE_TRY, is_probe
@@ -285,5 +288,5 @@ def test_what_cmake_compiles_for_itself_is_known_by_its_place(path: str, *, is_o
 
 
 def test_every_system_and_framework_of_matrix_yaml_is_registered() -> None:
-    assert set(get_args(SystemName)) == set(BUILD_SYSTEMS)
-    assert set(get_args(FrameworkName)) == {*FRAMEWORKS, "none"}
+    assert set(get_args(BuildSystemName)) == set(BUILD_SYSTEMS)
+    assert set(get_args(TestFrameworkName)) == {*FRAMEWORKS, "none"}
