@@ -9,7 +9,7 @@ from envmatrix.sessions.buildsystems.cmake import Cmake
 from envmatrix.sessions.buildsystems.make import Make
 from envmatrix.sessions.buildsystems.meson import Meson
 from envmatrix.sessions.buildsystems.python import Python
-from envmatrix.sessions.buildsystems.script import Script
+from envmatrix.sessions.buildsystems.script import ScriptBuild
 from envmatrix.sessions.context import BuildSystem
 
 # By their names in matrix.yaml.
@@ -19,5 +19,5 @@ BUILD_SYSTEMS: Mapping[str, BuildSystem] = {
     "make": Make(),
     "meson": Meson(),
     "python": Python(),
-    "script": Script(),
+    "script": ScriptBuild(),
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from envmatrix.sessions.context import BuildContext, BuildSystem, Command
 
 
-class Script(BuildSystem):
+class ScriptBuild(BuildSystem):
     copies_source = True
 
     def commands(self, context: BuildContext) -> Sequence[Command]:
