@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
+from envmatrix.files import readable_text
 from envmatrix.images.model import CompilerCache, Image, can_compile_on, images_of
 from envmatrix.images.stages import SCRIPTS
 from envmatrix.lock.model import FILE, Lock, load
@@ -187,9 +188,9 @@ class Workspace:
             from envmatrix.images.dockerfile import generated_files
 
             definition = definition_of(environments()[name])
-            files = {path: text.encode() for path, text in generated_files(definition).items()}
-            self._check_generated(files)
-            hashes = {path: sha256(content).hexdigest() for path, content in files.items()}
+            texts = generated_files(definition)
+            self._check_generated(texts)
+            hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
             return {
                 image: inputs_of(image, definition.contents(image.flavour, image.arch), hashes)
                 for image in definition.environment.images
@@ -198,10 +199,10 @@ class Workspace:
         files = (self.dockerfiles / name / "Dockerfile", *self.dockerfiles.glob(f"{SCRIPTS}/*"))
         return self._cached(f"inputs {name}", self._lock_identity + identity(files), compute)
 
-    def _check_generated(self, files: Mapping[str, bytes]) -> None:
-        for path, content in files.items():
+    def _check_generated(self, texts: Mapping[str, str]) -> None:
+        for path, text in texts.items():
             file = self.dockerfiles / path
-            if not file.is_file() or file.read_bytes() != content:
+            if readable_text(file) != text:
                 raise OutOfDate(
                     f"`{file.relative_to(self.root)}` is not what the lock says",
                     hint="write it: `envmatrix generate`",
