@@ -308,7 +308,7 @@ _DEVCONTAINER = f"// {consumers.ConsumerRequest('devcontainer').banner}\n{{}}\n"
 
 def _build_record() -> bytes:
     stage = contents.StageContents("ab" * 32, "", (contents.StagePackage("a", "1", "cd" * 32),))
-    return contents.record_of(contents.ImageContents(1, {"files": stage})).encode()
+    return contents.build_record(contents.BuildContents(1, {"files": stage})).encode()
 
 
 def _json(document: object) -> bytes:

@@ -26,7 +26,7 @@ from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, Buildx
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EngineError, LookupFailed
-from envmatrix.images.contents import ImageContents
+from envmatrix.images.contents import BuildContents
 from envmatrix.images.model import Image
 from envmatrix.machine.cache import cache_directory
 from envmatrix.plan.actions import Inputs
@@ -82,7 +82,7 @@ def tiny(base: str, engine: docker.DockerClient, tmp_path: Path) -> Iterator[Tin
 
 
 def tiny_inputs() -> Inputs:
-    return Inputs(Image("test-faults", "tiny", "amd64"), os.urandom(32).hex(), ImageContents(0, {}))
+    return Inputs(Image("test-faults", "tiny", "amd64"), os.urandom(32).hex(), BuildContents(0, {}))
 
 
 def build(inputs: Inputs, directory: Path, names: tuple[str, ...] = ()) -> None:

@@ -15,7 +15,7 @@ from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, BuildOptions, Buildx, missing_caches
 from envmatrix.engine.transfer import sweep_names
-from envmatrix.images.contents import record_of
+from envmatrix.images.contents import build_record
 from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
@@ -189,7 +189,7 @@ class Builder:
                 digest = buildx.build(build, progress)
                 for reason in (*missing, *progress.unread_caches()):
                     self.console.warn(f"{name}: no layers from a cache: {reason}")
-                self.build_records.keep(fingerprint, record_of(order.inputs.contents))
+                self.build_records.keep(fingerprint, build_record(order.inputs.contents))
                 if order.reference == order.inputs.reference:
                     now = image_store.digest(self.client, order.reference)
                     self.records.note(fingerprint, now, is_ours=before is None)

@@ -43,7 +43,7 @@ class StageContents:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageContents:
+class BuildContents:
     """The contents of an image: the stages that it depends on, by name. `epoch` is the
     SOURCE_DATE_EPOCH of its layers."""
 
@@ -79,19 +79,19 @@ def _sha256(*rows: str) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def record_of(contents: ImageContents) -> str:
+def build_record(contents: BuildContents) -> str:
     """Return contents as JSON; equal contents are equal texts."""
     return json.dumps({"version": _VERSION, **asdict(contents)}, sort_keys=True) + "\n"
 
 
-def contents_in(text: str) -> ImageContents | None:
+def contents_in(text: str) -> BuildContents | None:
     """Return the contents in a JSON document; None for another version and anything else."""
     try:
         document = json.loads(text)
         if document["version"] != _VERSION:
             return None
         stages = {name: _stage_in(row) for name, row in document["stages"].items()}
-        return ImageContents(int(document["epoch"]), stages)
+        return BuildContents(int(document["epoch"]), stages)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-from envmatrix.images.contents import ImageContents, StageContents, stage_contents
+from envmatrix.images.contents import BuildContents, StageContents, stage_contents
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cross_toolchain import links
 from envmatrix.images.cuda_layers import Tree
@@ -19,8 +19,8 @@ from envmatrix.images.stages import (
     Copy,
     Instruction,
     RunStep,
-    Script,
     Stage,
+    StepScript,
     assignments,
     dependencies_of,
     mirror_argument,
@@ -57,11 +57,11 @@ class Definition:
         scripts = (script for stage in self.stages.values() for script in stage.scripts)
         return {script.name: script.text for script in scripts}
 
-    def contents(self, target: str, arch: str) -> ImageContents:
+    def contents(self, target: str, arch: str) -> BuildContents:
         """Return the contents of a stage for an architecture (Docker's name)."""
         names = dependencies_of(self.stages, target, arch)
         stages = {name: self._stage_contents[name] for name in names}
-        return ImageContents(self.environment.epoch, stages)
+        return BuildContents(self.environment.epoch, stages)
 
     @cached_property
     def _stage_contents(self) -> Mapping[str, StageContents]:
@@ -136,7 +136,7 @@ def _unpackers(environment: Environment) -> Iterator[Stage]:
 @cache
 def _tree(tree: Tree) -> Stage:
     """Return the stage that assembles a tree, without emulation."""
-    own = Script(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")
+    own = StepScript(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")
     names = ["tree.sh", *(["nvcc.profile"] if tree.profile else [])]
     scripts = (own, *map(shared_script, names))
     run = RunStep("sh /scripts/cuda.sh", (BindMount(tree.files, "/files"),), scripts)
@@ -224,7 +224,7 @@ def _tree_with_stubs(environment: Environment, key: str) -> Tree | None:
 
 def _make_stubs(tree: Tree, epoch: int, compiler: str) -> RunStep:
     text = rendered("stubs.j2", tree=tree)
-    own = Script(tree.script.replace("-devel-", "-stubs-"), text, "cuda.sh")
+    own = StepScript(tree.script.replace("-devel-", "-stubs-"), text, "cuda.sh")
     headers = BindMount(tree.stage, "/cuda", f"{_directory(epoch)}{tree.root}")
     scripts = (own, shared_script("stubs.sh"), shared_script("tree.sh"))
     return RunStep(f"sh /scripts/cuda.sh {compiler}", (headers,), scripts)

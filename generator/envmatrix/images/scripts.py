@@ -12,7 +12,7 @@ from jinja2 import PackageLoader, StrictUndefined
 
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cross_toolchain import HOST_TRIPLET
-from envmatrix.images.stages import Script
+from envmatrix.images.stages import StepScript
 
 
 @cache
@@ -35,16 +35,16 @@ def rendered(template: str, **values: object) -> str:
 
 
 @cache
-def shared_script(name: str, target: str | None = None) -> Script:
+def shared_script(name: str, target: str | None = None) -> StepScript:
     """Return a script that is the same in every repository."""
     file = files("envmatrix.images").joinpath("templates/scripts", name)
-    return Script(name, file.read_text("utf-8"), target or name)
+    return StepScript(name, file.read_text("utf-8"), target or name)
 
 
-def toolchain_files(cross: Cross) -> tuple[Script, ...]:
+def toolchain_files(cross: Cross) -> tuple[StepScript, ...]:
     """Return the files that configure CMake and Meson for a target and its compiler."""
     return tuple(
-        Script(
+        StepScript(
             f"{cross.target.name}-gcc{cross.gcc}.{kind}",
             rendered(f"toolchain.{kind}.j2", cross=cross, host_triplet=HOST_TRIPLET),
             f"toolchain.{kind}",

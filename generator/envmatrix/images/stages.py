@@ -66,7 +66,7 @@ class BindMount:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class StepScript:
     """A file of the build context; `target` is its name in steps, which have it in `/scripts`."""
 
     name: str
@@ -84,7 +84,7 @@ class RunStep:
 
     program: str
     mounts: tuple[BindMount, ...] = ()
-    scripts: tuple[Script, ...] = ()
+    scripts: tuple[StepScript, ...] = ()
 
     def __str__(self) -> str:
         is_document = self.program.endswith("\n")
@@ -114,7 +114,7 @@ class Stage:
         return (*parents, *(name for step in self.instructions for name in _uses(step)))
 
     @property
-    def scripts(self) -> tuple[Script, ...]:
+    def scripts(self) -> tuple[StepScript, ...]:
         runs = (step for step in self.instructions if isinstance(step, RunStep))
         return tuple(script for run in runs for script in run.scripts)
 

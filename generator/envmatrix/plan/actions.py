@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envmatrix.images.contents import ImageContents, contents_in
+from envmatrix.images.contents import BuildContents, contents_in
 from envmatrix.images.model import Image
 from envmatrix.plan.image_diff import differences
 
@@ -27,7 +27,7 @@ class Inputs:
 
     image: Image
     fingerprint: str
-    contents: ImageContents = field(compare=False, repr=False)
+    contents: BuildContents = field(compare=False, repr=False)
     files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -95,7 +95,7 @@ class Existing:
 
 
 def inputs_of(
-    image: Image, contents: ImageContents, files: Mapping[str, str] | None = None
+    image: Image, contents: BuildContents, files: Mapping[str, str] | None = None
 ) -> Inputs:
     return Inputs(image, contents.fingerprint(image.arch), contents, files or {})
 

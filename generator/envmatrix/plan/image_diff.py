@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 
-from envmatrix.images.contents import ImageContents, StageContents, StagePackage
+from envmatrix.images.contents import BuildContents, StageContents, StagePackage
 
 Stages = Mapping[str, StageContents]
 
 
-def differences(before: ImageContents, after: ImageContents) -> tuple[str, ...]:
+def differences(before: BuildContents, after: BuildContents) -> tuple[str, ...]:
     """Return what changed, the most relevant first."""
     names = before.stages.keys() | after.stages.keys()
     changed = {name for name in names if before.stages.get(name) != after.stages.get(name)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from envmatrix.console import Console, Display
 from envmatrix.engine import docker_client, image_store
 from envmatrix.engine.transfer import Transfer, sweep_names
-from envmatrix.images.contents import record_of
+from envmatrix.images.contents import build_record
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Action
@@ -53,7 +53,7 @@ class Puller:
                 Transfer(self.client, self.cache).pull(
                     published, inputs, lambda text, *counts: display.step(name, text, *counts)
                 )
-                self.build_records.keep(inputs.fingerprint, record_of(inputs.contents))
+                self.build_records.keep(inputs.fingerprint, build_record(inputs.contents))
                 now = image_store.digest(self.client, inputs.reference)
                 self.records.note(inputs.fingerprint, now, is_ours=before is None)
 

@@ -15,7 +15,7 @@ from envmatrix.console import Console
 from envmatrix.engine.builder import Builder, Order, context_name
 from envmatrix.errors import EngineError
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.images.contents import ImageContents, StageContents
+from envmatrix.images.contents import BuildContents, StageContents
 from envmatrix.images.environments import Environment, FileStage, environments
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
@@ -107,7 +107,7 @@ class Images(dict[str, object]):
 
 def order_of(environment: Environment, flavour: str = "runtime", **more: Any) -> Order:
     image = Image(environment.name, flavour, "amd64")
-    contents = ImageContents(1, {name: StageContents("1") for name in ("s", flavour)})
+    contents = BuildContents(1, {name: StageContents("1") for name in ("s", flavour)})
     inputs = Inputs(image, contents.fingerprint("amd64"), contents)
     names = (inputs.reference, image.reference)
     return Order(environment, inputs, Path("/r"), names, "not built yet", **more)

@@ -20,12 +20,12 @@ from envmatrix.engine.transfer import (
     sweep_names,
 )
 from envmatrix.errors import Absent, EngineError
-from envmatrix.images.contents import ImageContents
+from envmatrix.images.contents import BuildContents
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
 from envmatrix.retries import ATTEMPTS
 
-INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, ImageContents(1, {}))
+INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, BuildContents(1, {}))
 DIGEST = f"registry.example/team/images@sha256:{'12' * 32}"
 
 Events = list[Mapping[str, Any]]

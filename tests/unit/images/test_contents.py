@@ -13,16 +13,16 @@ from tests.unit.conftest import AXES
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.contents import (
-    ImageContents,
+    BuildContents,
     StageContents,
     StagePackage,
+    build_record,
     contents_in,
-    record_of,
     stage_contents,
 )
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import FileStage, environments
-from envmatrix.images.stages import Add, Argument, RunStep, Script, Stage
+from envmatrix.images.stages import Add, Argument, RunStep, Stage, StepScript
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
@@ -149,17 +149,17 @@ def test_the_build_host_does_not_count(matrix: Matrix, lock: Lock) -> None:
 
 
 def test_equal_stages_are_other_images_on_another_architecture() -> None:
-    contents = ImageContents(1, {"a": StageContents("0")})
+    contents = BuildContents(1, {"a": StageContents("0")})
     assert contents.fingerprint("amd64") != contents.fingerprint("arm64")
 
 
 def test_the_order_of_stages_changes_nothing() -> None:
     one, two = StageContents("1"), StageContents("2")
-    contents = (ImageContents(1, {"a": one, "b": two}), ImageContents(1, {"b": two, "a": one}))
+    contents = (BuildContents(1, {"a": one, "b": two}), BuildContents(1, {"b": two, "a": one}))
     assert len({its.fingerprint("amd64") for its in contents}) == 1
 
 
-SCRIPT = Script("install.deb.sh", "true\n", "install.sh")
+SCRIPT = StepScript("install.deb.sh", "true\n", "install.sh")
 FILES = Stage("files-amd64", "files", (Add(artifact("a")), Add(artifact("b"))))
 STEPS = Stage("runtime", "base", (RunStep("sh /scripts/install.sh", scripts=(SCRIPT,)), "ENV A=1"))
 BASE = Stage("base", "image@sha256:1", platform="linux/amd64")
@@ -201,12 +201,12 @@ names = st.text()
 stages = st.builds(
     StageContents, names, names, st.lists(st.builds(StagePackage, names, names, names)).map(tuple)
 )
-contents = st.builds(ImageContents, st.integers(min_value=0), st.dictionaries(names, stages))
+contents = st.builds(BuildContents, st.integers(min_value=0), st.dictionaries(names, stages))
 
 
 @given(contents)
-def test_a_record_says_what_the_contents_are(its: ImageContents) -> None:
-    assert contents_in(record_of(its)) == its
+def test_a_record_says_what_the_contents_are(its: BuildContents) -> None:
+    assert contents_in(build_record(its)) == its
 
 
 json_values = st.recursive(
@@ -231,9 +231,9 @@ records = st.fixed_dictionaries(
 @given(st.text() | (json_values | records).map(json.dumps))
 def test_a_record_that_something_else_wrote_is_read_or_ignored(text: str) -> None:
     found = contents_in(text)
-    assert found is None or contents_in(record_of(found)) == found
+    assert found is None or contents_in(build_record(found)) == found
 
 
 def test_a_record_of_another_version_is_ignored() -> None:
-    text = record_of(ImageContents(1, {})).replace('"version": 1', '"version": 2')
+    text = build_record(BuildContents(1, {})).replace('"version": 1', '"version": 2')
     assert contents_in(text) is None

@@ -11,15 +11,15 @@ from envmatrix.images.stages import (
     BindMount,
     Copy,
     RunStep,
-    Script,
     Stage,
+    StepScript,
     assignments,
     dependencies_of,
     mirror_argument,
 )
 
 FILE = replace(artifact("a"), origin="ubuntu-ports", path="pool/a.deb", sha256="1" * 64)
-INSTALL = Script("install.deb.sh", "true\n", "install.sh")
+INSTALL = StepScript("install.deb.sh", "true\n", "install.sh")
 
 
 def test_a_stage_is_an_instruction_after_the_other() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from envmatrix.images.contents import ImageContents, StageContents, StagePackage, record_of
+from envmatrix.images.contents import BuildContents, StageContents, StagePackage, build_record
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import (
     FINGERPRINT_LABEL,
@@ -20,7 +20,7 @@ from envmatrix.plan.actions import (
 
 IMAGE = Image("cuda13.0-debian12", "runtime", "amd64")
 BASE = {"files": StageContents("f", packages=(StagePackage("a", "1", "0"),))}
-CONTENTS = ImageContents(1, {**BASE, "runtime": StageContents("r")})
+CONTENTS = BuildContents(1, {**BASE, "runtime": StageContents("r")})
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def inputs() -> Inputs:
     return inputs_of(IMAGE, CONTENTS)
 
 
-def repinned(contents: ImageContents) -> ImageContents:
+def repinned(contents: BuildContents) -> BuildContents:
     """Return contents with other bytes for a package of a stage."""
     files = StageContents("f", packages=(StagePackage("a", "1", "1"),))
     return replace(contents, stages={**contents.stages, "files": files})
@@ -40,7 +40,7 @@ def made(labels: Mapping[str, str]) -> Callable[[str, str], bool]:
 
 
 def reason(
-    contents: ImageContents, labels: dict[str, str] | None, *, force: bool = False
+    contents: BuildContents, labels: dict[str, str] | None, *, force: bool = False
 ) -> tuple[str, str]:
     inputs = inputs_of(IMAGE, contents)
     local = {} if labels is None else {IMAGE.reference: Local("id", labels)}
@@ -122,20 +122,20 @@ def test_a_change_says_more_than_force(inputs: Inputs) -> None:
         (repinned(CONTENTS), "changed: `files`"),
         (replace(CONTENTS, epoch=2), "changed: `epoch`"),
         (
-            ImageContents(1, {**BASE, "runtime": StageContents("o"), "more": StageContents("m")}),
+            BuildContents(1, {**BASE, "runtime": StageContents("o"), "more": StageContents("m")}),
             "changed: `more`, `runtime`",
         ),
     ],
 )
 def test_the_reason_names_the_stages_that_changed(
-    inputs: Inputs, contents: ImageContents, changes: str
+    inputs: Inputs, contents: BuildContents, changes: str
 ) -> None:
     assert reason(contents, dict(inputs.labels)) == ("build", changes)
 
 
 def test_many_changes_are_counted() -> None:
-    before = ImageContents(1, {f"s{n}": StageContents("a") for n in range(7)})
-    after = ImageContents(1, {f"s{n}": StageContents("b") for n in range(7)})
+    before = BuildContents(1, {f"s{n}": StageContents("a") for n in range(7)})
+    after = BuildContents(1, {f"s{n}": StageContents("b") for n in range(7)})
     assert reason(after, dict(inputs_of(IMAGE, before).labels)) == (
         "build",
         "changed: `s0`, `s1`, `s2`, `s3` and 3 more",
@@ -145,7 +145,7 @@ def test_many_changes_are_counted() -> None:
 @pytest.mark.parametrize(
     ("record", "changes"),
     [
-        (record_of(CONTENTS), "changed: `a` 1: another file"),
+        (build_record(CONTENTS), "changed: `a` 1: another file"),
         ("FROM scratch AS files\n", "changed: `files`"),
         (None, "changed: `files`"),
     ],

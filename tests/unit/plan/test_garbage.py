@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import MACHINES
-from envmatrix.images.contents import StageContents, StagePackage, record_of
+from envmatrix.images.contents import StageContents, StagePackage, build_record
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import environments
 from envmatrix.lock.model import Lock
@@ -94,9 +94,11 @@ def test_images_of_files_that_are_locked_may_be_needed(matrix: Matrix, lock: Loc
     other = StageContents("", packages=(StagePackage("a", "1", "f" * 64),))
     assert "f" * 64 not in files
     records = {
-        "locked": record_of(contents),
-        "steps": record_of(replace(contents, stages={**contents.stages, "x": StageContents("y")})),
-        "other": record_of(replace(contents, stages={**contents.stages, "x": other})),
+        "locked": build_record(contents),
+        "steps": build_record(
+            replace(contents, stages={**contents.stages, "x": StageContents("y")})
+        ),
+        "other": build_record(replace(contents, stages={**contents.stages, "x": other})),
         "damaged": "{",
     }
     assert images_made_of(lock, records.items()) == {"locked", "steps"}

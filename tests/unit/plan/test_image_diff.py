@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from envmatrix.images.contents import ImageContents, StageContents, StagePackage
+from envmatrix.images.contents import BuildContents, StageContents, StagePackage
 from envmatrix.plan.image_diff import differences
 
 OLD = StagePackage("g++-13", "13.3.0-6", "a")
@@ -12,13 +12,13 @@ OLD = StagePackage("g++-13", "13.3.0-6", "a")
 
 def contents(
     *packages: StagePackage, base: str = "one", epoch: int = 1, steps: str = "x", files: str = "f"
-) -> ImageContents:
+) -> BuildContents:
     stages = {
         "base-amd64": StageContents(base, base),
         "files-amd64": StageContents(files, packages=packages),
         "runtime": StageContents(steps),
     }
-    return ImageContents(epoch, stages)
+    return BuildContents(epoch, stages)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_bases_epochs_and_steps_are_told() -> None:
 def test_a_file_that_an_unchanged_stage_has_as_well_is_told_where_it_changed() -> None:
     more = {"more": StageContents("m", packages=(OLD,))}
     before, after = contents(OLD), contents()
-    was, now = (ImageContents(1, {**its.stages, **more}) for its in (before, after))
+    was, now = (BuildContents(1, {**its.stages, **more}) for its in (before, after))
     assert differences(was, now) == ("`g++-13` 13.3.0-6 removed",)
 
 
@@ -57,5 +57,5 @@ def test_equal_contents_have_no_difference() -> None:
 
 def test_stages_that_come_and_go_are_told_by_their_steps() -> None:
     before = contents()
-    after = ImageContents(1, {**before.stages, "devel": StageContents("z")})
+    after = BuildContents(1, {**before.stages, "devel": StageContents("z")})
     assert differences(before, after) == differences(after, before) == ("steps of `devel`",)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.images.contents import ImageContents
+from envmatrix.images.contents import BuildContents
 from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import ImagesLock, PublishedImage, PublishedIndex
 from envmatrix.plan.actions import Inputs
@@ -16,7 +16,7 @@ ENVIRONMENT = "cuda13.0-debian12"
 
 
 def inputs(flavour: str, arch: str, fingerprint: str = "ab" * 32) -> Inputs:
-    return Inputs(Image(ENVIRONMENT, flavour, arch), fingerprint, ImageContents(1, {}))
+    return Inputs(Image(ENVIRONMENT, flavour, arch), fingerprint, BuildContents(1, {}))
 
 
 some = st.lists(

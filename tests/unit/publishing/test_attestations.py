@@ -12,7 +12,7 @@ from tests.fakes import lock_of, matrix_of
 from tests.servers import REPOSITORY, Server
 
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.images.contents import ImageContents
+from envmatrix.images.contents import BuildContents
 from envmatrix.images.environments import environments
 from envmatrix.lock.model import FILE
 from envmatrix.plan.actions import Inputs
@@ -58,7 +58,7 @@ def world_of(server: Server, root: Path, cosign: Signatures | None = None) -> It
     lock = lock_of(matrix, root)
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
     image = next(image for image in environment.images if image.flavour == "runtime")
-    (index,) = indexes_of([Inputs(image, "ab" * 32, ImageContents(1, {}))])
+    (index,) = indexes_of([Inputs(image, "ab" * 32, BuildContents(1, {}))])
     manifest = Manifest(MANIFEST, canonical({"layers": []}))
     whole = Manifest(INDEX, canonical({"manifests": [manifest.descriptor]}))
     server.manifests |= {manifest.digest: manifest, whole.digest: whole}

@@ -15,7 +15,7 @@ from tests.servers import Server
 from envmatrix.console import Console
 from envmatrix.engine import image_store
 from envmatrix.errors import LookupFailed
-from envmatrix.images.contents import ImageContents
+from envmatrix.images.contents import BuildContents
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs, Local
 from envmatrix.plan.publication import Index, image_tag, indexes_of
@@ -23,7 +23,7 @@ from envmatrix.publishing.publisher import Publisher
 from envmatrix.registry.manifests import INDEX, MANIFEST, Manifest, canonical, digest_of
 from envmatrix.store.image_ids import Made
 
-AMD64 = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, ImageContents(1, {}))
+AMD64 = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, BuildContents(1, {}))
 ARM64 = replace(AMD64, image=replace(AMD64.image, arch="arm64"), fingerprint="cd" * 32)
 (WHOLE,) = indexes_of([AMD64, ARM64])
 

@@ -12,14 +12,14 @@ from tests.fakes import Client
 
 from envmatrix.console import Console
 from envmatrix.errors import EngineError, EnvmatrixError
-from envmatrix.images.contents import ImageContents, record_of
+from envmatrix.images.contents import BuildContents, build_record
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Action, Inputs
 from envmatrix.publishing.puller import Puller, Verify
 from envmatrix.store.built_images import BuildRecords
 from envmatrix.store.image_ids import Made
 
-INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, ImageContents(1, {}))
+INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, BuildContents(1, {}))
 OTHER = replace(INPUTS, image=replace(INPUTS.image, flavour="devel"), fingerprint="cd" * 32)
 
 
@@ -79,7 +79,7 @@ def test_what_is_pulled_is_named_and_its_contents_recorded(engine: Engine, tmp_p
 
     expected = {name for one in (INPUTS, OTHER) for name in (one.reference, one.image.reference)}
     assert engine.names.keys() == expected
-    assert its.build_records.find(INPUTS.fingerprint) == record_of(INPUTS.contents)
+    assert its.build_records.find(INPUTS.fingerprint) == build_record(INPUTS.contents)
 
 
 def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path) -> None:
