@@ -55,7 +55,7 @@ TABLES = (
     contents.Tier,
     contents.AxisChanges,
     contents.OverlayFile,
-    contents.FlavourFile,
+    model.Flavour,
 )
 
 

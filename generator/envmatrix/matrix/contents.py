@@ -1,4 +1,4 @@
-"""The contents of matrix.yaml, of matrix.d/*.yaml and of envs/*.yaml."""
+"""The contents of matrix.yaml and of matrix.d/*.yaml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from envmatrix.matrix.scalars import (
     ImageByDigest,
     Name,
     OneOrMore,
-    PackageOf,
     Release,
     Releases,
     Sm,
@@ -81,7 +80,7 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
+class _SharedKeys:
     """What a matrix file has and an overlay adds to."""
 
     version: Literal["1"]
@@ -94,7 +93,7 @@ class _Parts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatrixFile(_Parts):
+class MatrixFile(_SharedKeys):
     """The environments to build and the libraries to build in them."""
 
     axes: Axes
@@ -119,7 +118,7 @@ class AxisChanges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverlayFile(_Parts):
+class OverlayFile(_SharedKeys):
     """What one migration changes of matrix.yaml."""
 
     reason: Text
@@ -128,17 +127,6 @@ class OverlayFile(_Parts):
     policy: Policy | None = None
     defaults: NameDefaults | None = None
     sm: Some[Sm] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlavourFile:
-    """One flavour of image, in envs/<flavour>.yaml."""
-
-    flavour: Name
-    extends: Name | None = None
-    components: tuple[Name, ...] = ()
-    packages: tuple[PackageOf, ...] = ()
-    families: Mapping[Literal["rpm", "zypper"], tuple[PackageOf, ...]] = field(default_factory=dict)
 
 
 def json_schemas() -> Mapping[str, Mapping[str, object]]:

@@ -12,7 +12,6 @@ from envmatrix.errors import Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.checks import component_problems
-from envmatrix.matrix.contents import FlavourFile
 from envmatrix.matrix.model import ANALYSIS, OF_TARGET, Flavour, Matrix
 from envmatrix.matrix.validation import Reading, read_document
 from envmatrix.suggestions import did_you_mean
@@ -49,10 +48,10 @@ def read_flavours(
 ) -> tuple[dict[str, Flavour], list[Problem]]:
     """Return the flavours by name, each after the one it extends, and all problems; no flavours if
     there are problems."""
-    readings = [read_document(FlavourFile, document) for document in documents]
+    readings = [read_document(Flavour, document) for document in documents]
     problems = [problem for reading in readings for problem in reading.problems]
     flavours = {
-        reading.contents.flavour: _flavour(reading.contents)
+        reading.contents.flavour: reading.contents
         for reading in readings
         if reading.contents is not None
     }
@@ -77,7 +76,7 @@ def required_flavour_problems(
         if flavour.extends != parent:
             must = f"must extend `{parent}`" if parent else "must extend no other"
             yield Problem(f"flavour `{name}` {must}", documents_by_name[name].position("extends"))
-        if not flavour.packages["deb"]:
+        if not flavour.packages:
             position = documents_by_name[name].key_position("packages")
             yield Problem(f"flavour `{name}` needs at least one of `packages`", position)
 
@@ -88,7 +87,7 @@ def family_problems(matrix: Matrix, documents: Sequence[Document]) -> Iterator[P
     systems = {matrix.facts.os[os].family.name: os for os in reversed(matrix.axes["os"])}
     for family, os in sorted(systems.items()):
         for name in ("runtime", "devel"):
-            if not matrix.flavours[name].packages.get(family):
+            if not matrix.flavours[name].packages_of(family):
                 yield Problem(
                     f"flavour `{name}` has no packages of the family `{family}` for `{os}`",
                     documents_by_name[name].position(),
@@ -100,12 +99,6 @@ def components_of_images(flavours: Mapping[str, Flavour]) -> Iterator[str]:
     for name in IMAGES:
         if flavour := flavours.get(name):
             yield from flavour.components
-
-
-def _flavour(contents: FlavourFile) -> Flavour:
-    other_families = {str(family): packages for family, packages in contents.families.items()}
-    packages = {"deb": contents.packages, **other_families}
-    return Flavour(contents.flavour, contents.components, packages, contents.extends)
 
 
 def _by_extension(flavours: Mapping[str, Flavour]) -> dict[str, Flavour]:
@@ -126,8 +119,8 @@ def _ancestors(name: str, flavours: Mapping[str, Flavour]) -> Iterator[str]:
 
 
 def _problems(
-    contents: FlavourFile,
-    reading: Reading[FlavourFile],
+    contents: Flavour,
+    reading: Reading[Flavour],
     flavours: Mapping[str, Flavour],
     facts: Facts,
 ) -> Iterator[Problem]:
@@ -152,7 +145,7 @@ def _problems(
                 )
 
 
-def _name_problems(contents: FlavourFile, document: Document) -> Iterator[Problem]:
+def _name_problems(contents: Flavour, document: Document) -> Iterator[Problem]:
     stem = PurePosixPath(document.file).stem
     if contents.flavour != stem:
         message = f"flavour `{contents.flavour}` is described in a file called `{stem}`"
@@ -160,7 +153,7 @@ def _name_problems(contents: FlavourFile, document: Document) -> Iterator[Proble
 
 
 def _extension_problems(
-    contents: FlavourFile, document: Document, flavours: Mapping[str, Flavour]
+    contents: Flavour, document: Document, flavours: Mapping[str, Flavour]
 ) -> Iterator[Problem]:
     if contents.extends is None:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -17,7 +17,9 @@ from envmatrix.matrix.scalars import (
     CudnnOfCell,
     ImageByDigest,
     InsidePath,
+    Name,
     OneOrMore,
+    PackageOf,
     Release,
     Releases,
     Repository,
@@ -52,7 +54,7 @@ class Exclusion:
 # The axes that a rule under `sources` can match.
 SOURCE_AXES = ("cuda", "os", "arch")
 
-CudaSource = Literal[
+SourceName = Literal[
     "debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"
 ]
 
@@ -73,7 +75,7 @@ class SourceRule:
                     hint="name one by digest: `image: name@sha256:...`",
                 ),
                 TagCase(
-                    words_without(CudaSource, "image"),
+                    words_without(SourceName, "image"),
                     lacks={"image": "`image` has no meaning for source `{tag}`"},
                     hint="remove it, or say `source: image`",
                 ),
@@ -81,7 +83,7 @@ class SourceRule:
         ),
     )
 
-    source: CudaSource
+    source: SourceName
     image: ImageByDigest | None = None
     cuda: OneOrMore[Releases] | None = None
     os: OneOrMore[Word] | None = None
@@ -169,12 +171,19 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """The contents of an image beside those of the flavour it extends; `packages` by family."""
+    """The contents of an image beside those of the flavour it extends; `packages` are those of the
+    family deb."""
 
-    name: str
-    components: tuple[str, ...]
-    packages: Mapping[str, tuple[str, ...]]
-    extends: str | None
+    flavour: Name
+    extends: Name | None = None
+    components: tuple[Name, ...] = ()
+    packages: tuple[PackageOf, ...] = ()
+    families: Mapping[Literal["rpm", "zypper"], tuple[PackageOf, ...]] = field(default_factory=dict)
+
+    def packages_of(self, family: str) -> tuple[str, ...]:
+        if family == "deb":
+            return self.packages
+        return next((names for name, names in self.families.items() if name == family), ())
 
     def packages_for(
         self, family: str, *, gcc: str, arch: str, compiler: str = ""
@@ -182,16 +191,14 @@ class Flavour:
         """Return the package names of a family for a host compiler, whose package is `compiler`,
         and a target architecture, without the suffix of packages of the target."""
         values = {"gcc": gcc, "triplet": package_triplet(arch), "compiler": compiler}
-        names = (name.removesuffix(OF_TARGET) for name in self.packages[family])
+        names = (name.removesuffix(OF_TARGET) for name in self.packages_of(family))
         return tuple(name.format_map(values) for name in names)
 
     def filter_packages(self, *, of_target: bool) -> Flavour:
-        """Return a copy with only the packages that are, or are not, of the target."""
-        packages = {
-            family: tuple(name for name in names if name.endswith(OF_TARGET) is of_target)
-            for family, names in self.packages.items()
-        }
-        return replace(self, packages=packages)
+        """Return a copy with only the packages that are, or are not, of the target; only the family
+        deb has packages of the target."""
+        packages = tuple(name for name in self.packages if name.endswith(OF_TARGET) is of_target)
+        return replace(self, packages=packages, families={} if of_target else self.families)
 
 
 # Compared by identity, so that lookups can be cached per matrix.
@@ -249,7 +256,7 @@ class Matrix:
     def has_analysis(self, cell: Cell) -> bool:
         """Return whether the cell has an image for code analysis."""
         family = self.facts.os[cell.os].family.name
-        return ANALYSIS in self.flavours and bool(self.flavours[ANALYSIS].packages.get(family))
+        return ANALYSIS in self.flavours and bool(self.flavours[ANALYSIS].packages_of(family))
 
     def components_of(self, cell: Cell, flavour: str) -> tuple[str, ...]:
         """Return the components that a flavour and the libraries ask for, with dependencies."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 # Characters of an invalid text in a message.
 _MOST_SHOWN = 200
@@ -62,21 +62,14 @@ def pattern(
     return Scalar(name, convert, {"type": "string", "pattern": expression}, hint)
 
 
-def number(name: str, least: int, most: int) -> Scalar:
-    """Return the numbers from `least` to `most`, quoted or not."""
-
-    def convert(text: str) -> int:
-        if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0"):
-            value = int(text) if len(text) <= len(str(most)) else most + 1
-            if least <= value <= most:
-                return value
-        raise ValueError(f"must be a number from {least} to {most}, not {shown(text)}")
-
-    digits = len(str(most)) - 1
-    positive = rf"[1-9][0-9]{{0,{digits}}}"
+def number(name: str, least: Literal[0, 1], most: int) -> Scalar:
+    """Return the numbers from `least` to `most`, quoted or not. `most` has only nines."""
+    positive = f"[1-9][0-9]{{0,{len(str(most)) - 1}}}"
     expression = f"^{positive}$" if least else f"^(0|{positive})$"
+    text = pattern(name, expression, f"a number from {least} to {most}")
     integer = {"type": "integer", "minimum": least, "maximum": most}
-    return Scalar(name, convert, {"anyOf": [integer, {"type": "string", "pattern": expression}]})
+    schema = {"anyOf": [integer, text.schema]}
+    return replace(text, convert=lambda value: int(str(text.convert(value))), schema=schema)
 
 
 def checked(
