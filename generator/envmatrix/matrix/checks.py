@@ -11,7 +11,7 @@ from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.cells import ARCHES, AXES, Candidate
 from envmatrix.matrix.contents import MatrixFile, Tier
-from envmatrix.matrix.model import SOURCE_AXES, Budget, CellAlias, Matrix, NameDefaults, SourceRule
+from envmatrix.matrix.model import Budget, CellAlias, Matrix, NameDefaults, SourceRule
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
 from envmatrix.matrix.short_names import alias_cells, generated_names
@@ -38,6 +38,10 @@ class Source:
         """Return all values of an axis: of the product, then of the included cells."""
         included = (getattr(include, axis) for include in self.contents.include)
         return tuple(dict.fromkeys((*self.values(axis), *included)))
+
+    @property
+    def listed(self) -> Mapping[str, tuple[str, ...]]:
+        return {axis: self.listed_values(axis) for axis in AXES}
 
     def is_known(self, axis: str, value: str) -> bool:
         if axis == "cuda":
@@ -66,19 +70,14 @@ def include_problems(source: Source) -> Iterator[Problem]:
 
 
 def exclude_problems(source: Source) -> Iterator[Problem]:
+    values = {axis: source.values(axis) for axis in AXES}
     for index, exclude in enumerate(source.contents.exclude):
-        for axis in AXES:
-            for item, value in enumerate(getattr(exclude, axis) or ()):
-                location = ("exclude", index, axis, item)
-                yield from _missing_on_axis(source, axis, value, location, source.values(axis))
+        yield from _missing_on_axes(source, exclude, ("exclude", index), values)
 
 
 def default_problems(source: Source) -> Iterator[Problem]:
-    for axis in ("os", "arch"):
-        value = getattr(source.contents.defaults, axis)
-        yield from _missing_on_axis(
-            source, axis, value, ("defaults", axis), source.listed_values(axis)
-        )
+    defaults = source.contents.defaults
+    yield from _missing_on_axes(source, defaults, ("defaults",), source.listed)
 
 
 def base_problems(source: Source) -> Iterator[Problem]:
@@ -93,9 +92,9 @@ def source_problems(
     source: Source, rules: Sequence[SourceRule], cells: Sequence[Candidate]
 ) -> Iterator[Problem]:
     """Yield values that are on no axis, and rules that apply to no cell left by those before."""
-    undecided = list(cells)
+    undecided, listed = list(cells), source.listed
     for index, rule in enumerate(rules):
-        wrong = list(_missing_on_axes(source, index))
+        wrong = list(_missing_on_axes(source, rule, ("sources", index), listed))
         left = [cell for cell in undecided if not rule.holds(cell)]
         if not wrong and len(left) == len(undecided):
             message = "names the source of no cell that has none yet"
@@ -120,19 +119,10 @@ def image_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             yield Problem(message, source.document.position("sources", rule), hint)
 
 
-def _missing_on_axes(source: Source, rule: int) -> Iterator[Problem]:
-    for axis in SOURCE_AXES:
-        for item, value in enumerate(getattr(source.contents.sources[rule], axis) or ()):
-            location = ("sources", rule, axis, item)
-            yield from _missing_on_axis(source, axis, value, location, source.listed_values(axis))
-
-
 def alias_value_problems(source: Source) -> Iterator[Problem]:
-    listed = {axis: source.listed_values(axis) for axis in AXES}
+    listed = source.listed
     for name, alias in source.contents.aliases.items():
-        for axis in AXES:
-            location = ("aliases", name, axis)
-            yield from _missing_on_axis(source, axis, getattr(alias, axis), location, listed[axis])
+        yield from _missing_on_axes(source, alias, ("aliases", name), listed)
 
 
 def target_problems(matrix: Matrix) -> Iterator[Problem]:
@@ -272,13 +262,25 @@ def _unknown_value(source: Source, axis: str, value: str, location: Location) ->
         yield Problem(message, position, did_you_mean(value, source.valid_values(axis)))
 
 
-def _missing_on_axis(
-    source: Source, axis: str, value: str | None, location: Location, listed: Sequence[str]
+def _missing_on_axes(
+    source: Source, table: object, location: Location, listed: Mapping[str, Sequence[str]]
 ) -> Iterator[Problem]:
-    position = source.document.position(*location)
-    if value is not None and is_selector(value):
-        yield unmatched_selector_problem(value, position, source.facts)
-    elif value is not None and value not in listed:
-        quoted = quote_release(value, source.document.selector(*location))
-        message = f"axis `{axis}` has no value {quoted}"
-        yield Problem(message, position, did_you_mean(value, listed))
+    """Yield the values of a table that axes do not have, or that are selectors of nothing."""
+    for axis, value, place in _axis_values(table, location):
+        position = source.document.position(*place)
+        if is_selector(value):
+            yield unmatched_selector_problem(value, position, source.facts)
+        elif value not in listed[axis]:
+            quoted = quote_release(value, source.document.selector(*place))
+            message = f"axis `{axis}` has no value {quoted}"
+            yield Problem(message, position, did_you_mean(value, listed[axis]))
+
+
+def _axis_values(table: object, location: Location) -> Iterator[tuple[str, str, Location]]:
+    """Yield the values of the axes in a table, each with its axis and its location."""
+    for axis in AXES:
+        value = getattr(table, axis, None)
+        if isinstance(value, str):
+            yield axis, value, (*location, axis)
+        else:
+            yield from ((axis, item, (*location, axis, i)) for i, item in enumerate(value or ()))

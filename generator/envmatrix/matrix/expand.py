@@ -133,7 +133,7 @@ def _matrix(
         require_cuda=contents.policy.require_cuda,
         cuda_compat=contents.policy.cuda_compat == "on",
         registry=contents.registry,
-        axes={axis: source.listed_values(axis) for axis in AXES},
+        axes=source.listed,
         defaults=contents.defaults,
         aliases=contents.aliases,
         sm=contents.sm,

@@ -52,7 +52,7 @@ class Exclusion:
 
 
 # The axes that a rule under `sources` can match.
-SOURCE_AXES = ("cuda", "os", "arch")
+_SOURCE_AXES = ("cuda", "os", "arch")
 
 SourceName = Literal[
     "debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"
@@ -90,7 +90,7 @@ class SourceRule:
     arch: OneOrMore[Word] | None = None
 
     def holds(self, cell: Candidate) -> bool:
-        rows = ((getattr(self, axis), getattr(cell, axis)) for axis in SOURCE_AXES)
+        rows = ((getattr(self, axis), getattr(cell, axis)) for axis in _SOURCE_AXES)
         return all(values is None or value in values for values, value in rows)
 
 
