@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 from envmatrix.confined import Area
 from envmatrix.console import Advance
+from envmatrix.documents import Node
 from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.components import markers
@@ -465,3 +466,10 @@ def lock_of(
 def library_source(kind: str, place: str, pin: str) -> LibrarySource:
     keys: dict[str, Any] = {kind: place, SOURCE_KINDS[kind]: pin}
     return LibrarySource(**keys)
+
+
+def plain(node: Node) -> Any:
+    """The value of a node without positions."""
+    if isinstance(node.content, Mapping):
+        return {key: plain(child) for key, child in node.content.items()}
+    return [*map(plain, node.content)] if isinstance(node.content, tuple) else node.content

@@ -20,7 +20,6 @@ except ImportError:  # PyYAML without libyaml: the same events, more slowly
 Location: TypeAlias = tuple[str | int, ...]
 # A file, and a line and a column that count from 0.
 Mark: TypeAlias = tuple[str, int, int]
-Plain: TypeAlias = "str | list[Plain] | dict[str, Plain] | None"
 
 # A limit for expanded aliases, far above the size of real files.
 _MOST_VALUES = 500_000
@@ -62,13 +61,6 @@ class Node:
         if isinstance(self.content, tuple) and isinstance(step, int):
             return self.content[step] if step < len(self.content) else None
         return None
-
-    def plain(self) -> Plain:
-        if isinstance(self.content, Mapping):
-            return {key: node.plain() for key, node in self.content.items()}
-        if isinstance(self.content, tuple):
-            return [node.plain() for node in self.content]
-        return self.content
 
     def without(self, locations: Collection[Location]) -> Node:
         """Return a copy without the values at `locations`; the others keep their positions."""
@@ -130,9 +122,6 @@ class Document:
     file: str
     root: Node
     problems: tuple[Problem, ...] = ()
-
-    def plain(self) -> Plain:
-        return self.root.plain()
 
     def position(self, *location: str | int) -> Position:
         """Return the position of the value at `location`, or else of the nearest value around

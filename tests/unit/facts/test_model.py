@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 
 import pytest
+from tests.fakes import plain
 
 from envmatrix.documents import parse_document
 from envmatrix.facts.model import Facts
@@ -38,7 +39,7 @@ def rows(value: object) -> Iterator[dict[str, object]]:
 @pytest.mark.parametrize("name", FACT_FILES)
 def test_every_row_names_its_source(name: str) -> None:
     content = files("envmatrix").joinpath("facts/data", f"{name}.yaml").read_bytes()
-    found = list(rows(parse_document(content, name).plain()))
+    found = list(rows(plain(parse_document(content, name).root)))
     assert found
     for row in found:
         assert row.get("ref"), row

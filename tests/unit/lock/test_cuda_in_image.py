@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes import with_cuda
+from tests.fakes import plain, with_cuda
 
 from envmatrix.documents import parse_document
 from envmatrix.errors import LookupFailed
@@ -149,7 +149,7 @@ def test_a_patch_is_refused_where_the_image_tells_none() -> None:
 def test_every_component_that_can_be_listed_is_known_by_files() -> None:
     assert set(markers()) == {*load_facts().listable, "cudnn"}
     content = resources.files("envmatrix").joinpath("facts/data/markers.yaml").read_bytes()
-    rows = cast("dict[str, dict[str, str]]", parse_document(content, "markers.yaml").plain())
+    rows = cast("dict[str, dict[str, str]]", plain(parse_document(content, "markers.yaml").root))
     assert all(row["files"] and row["ref"] for row in rows.values())
 
 
