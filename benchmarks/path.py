@@ -14,19 +14,20 @@ import argparse
 import json
 import os
 import shutil
-import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from hashlib import sha256
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+
+from tests.fake_engine import fake_engine, image_id
+
+from envmatrix.app.workspace import Workspace
+from envmatrix.cli import main as envmatrix
+from envmatrix.store.image_ids import Made
 
 ROOT = Path(__file__).parents[1]
 CELL = "cuda13.5-debian12-x86_64"
@@ -83,7 +84,7 @@ def is_own(value: object) -> bool:
 
 
 def fields_of(value: object) -> list[object]:
-    names = [*getattr(value, "__dict__", ()), *slots_of(type(value))]  # type: ignore[arg-type]
+    names = [*getattr(value, "__dict__", ()), *slots_of(value)]
     fields = [getattr(value, name, None) for name in names]
     # A cell has nothing but its axes: its id is made of them.
     return [*fields, str(value)] if "arch" in names and hasattr(value, "environment") else fields
@@ -98,73 +99,8 @@ def items_of(value: object) -> list[object]:
     return [value]
 
 
-@cache
-def slots_of(kind: type) -> tuple[str, ...]:
-    return tuple(name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
-
-
-class Engine(socketserver.ThreadingUnixStreamServer):
-    """An engine with `images`, by name; it creates no container."""
-
-    daemon_threads = True
-
-    def __init__(self, socket: Path) -> None:
-        self.images: dict[str, str] = {}
-        super().__init__(str(socket), _Request)
-
-
-class _Request(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def address_string(self) -> str:
-        return "client"
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self._answer(200, b"")
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._answer(500, b'{"message": "no container starts here"}')
-
-    do_DELETE = do_POST  # noqa: N815 -- as http.server calls it
-
-    def do_GET(self) -> None:
-        assert isinstance(self.server, Engine)
-        path = self.path.partition("?")[0]
-        if path.endswith("/version"):
-            self._json({"ApiVersion": "1.43", "Version": "24.0", "Arch": "amd64", "Os": "linux"})
-        elif path.endswith("/containers/json"):
-            self._json([])
-        elif path.endswith("/info"):
-            self._json({})
-        elif image := self.server.images.get(path.partition("/images/")[2].removesuffix("/json")):
-            names = [name for name, other in self.server.images.items() if other == image]
-            self._json({"Id": image, "RepoTags": names, "Config": {"Labels": {}}})
-        else:
-            self._answer(404, b'{"message": "No such image"}')
-
-    def _json(self, document: object) -> None:
-        self._answer(200, json.dumps(document).encode())
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Api-Version", "1.43")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-
-@contextmanager
-def engine(socket: Path) -> Iterator[Engine]:
-    with Engine(socket) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+def slots_of(value: object) -> tuple[str, ...]:
+    return tuple(name for base in type(value).__mro__ for name in getattr(base, "__slots__", ()))
 
 
 def main() -> None:
@@ -189,34 +125,18 @@ def main() -> None:
 
 def _measure(cell: str, scratch: Path) -> tuple[Mapping[str, list[str]], Mapping[str, list[str]]]:
     repository, cache = _copy(scratch / "repository"), scratch / "cache"
-    with engine(scratch / "engine.sock") as server:
-        variables = {
-            "ENVMATRIX_CACHE": str(cache),
-            "DOCKER_HOST": f"unix://{scratch / 'engine.sock'}",
-            "DOCKER_CONFIG": str(scratch / "docker"),
-        }
-        run = _runner(repository, {**os.environ, **variables})
-        rows = json.loads(run("-m", PACKAGE, "plan", "--json", "--select", cell))
-        for row in rows:
-            name = row["image"]
-            server.images |= dict.fromkeys((name, name.rpartition("-")[0]), _id(name))
-            _note(cache / "made", row["fingerprint"], _id(name))
-        for directory in cache.iterdir():
-            if directory.name != "made":
-                shutil.rmtree(directory)
-        trace = [str(Path(__file__).resolve()), "--trace", "--cell", cell]
+    workspace, records = Workspace(repository), Made(cache / "made")
+    images = workspace.plan(workspace.images([cell]))
+    for image in images:
+        records.note(image.fingerprint, image_id(image.reference), is_ours=True)
+    directory = scratch / "engine"
+    with fake_engine(directory, [image.reference for image in images]) as variables:
+        path = f"{directory}:{os.environ['PATH']}"
+        cache_variables = {"ENVMATRIX_CACHE": str(cache), "PATH": path}
+        run = _runner(repository, {**os.environ, **variables, **cache_variables})
+        trace = ("-m", "benchmarks.path", "--trace", "--cell", cell)
         cold, warm = json.loads(run(*trace)), json.loads(run(*trace))
         return warm, cold
-
-
-def _note(directory: Path, fingerprint: str, image_id: str) -> None:
-    from envmatrix.store.image_ids import Made
-
-    Made(directory).note(fingerprint, image_id, is_ours=True)
-
-
-def _id(name: str) -> str:
-    return f"sha256:{sha256(name.encode()).hexdigest()}"
 
 
 def _copy(directory: Path) -> Path:
@@ -230,6 +150,8 @@ def _copy(directory: Path) -> Path:
 
 
 def _runner(directory: Path, environment: Mapping[str, str]) -> Callable[..., str]:
+    environment = {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+
     def run(*arguments: str) -> str:
         command = [sys.executable, *arguments]
         return subprocess.run(
@@ -241,13 +163,11 @@ def _runner(directory: Path, environment: Mapping[str, str]) -> Callable[..., st
 
 def _trace(cell: str) -> None:
     """Run the command in this process; print what the cell passes through."""
-    from envmatrix.cli import main
-
     trace = Trace(cell)
     threading.setprofile(trace.hear)
     sys.setprofile(trace.hear)
     try:
-        main(["run", "compile", cell, "--quiet"])
+        envmatrix(["run", "compile", cell, "--quiet"])
     except SystemExit:
         pass
     finally:
