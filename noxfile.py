@@ -16,7 +16,7 @@ import nox
 
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.sessions.registration import add_sessions, is_skip
-from envmatrix.sessions.session_names import session_names
+from envmatrix.sessions.session_names import libraries_by_cell
 
 ROOT = Path(__file__).parent
 
@@ -152,7 +152,7 @@ def matrix(session: nox.Session) -> None:
     own.add_argument("--tier")
     options, arguments = own.parse_known_args(session.posargs)
     failed = []
-    for cell in _cells_of(options.tier, session) if options.tier else session_names(ROOT).cells:
+    for cell in _cells_of(options.tier, session) if options.tier else libraries_by_cell(ROOT):
         try:
             session.run("envmatrix", "run", "test", cell, *arguments)
         except nox.command.CommandFailed as error:

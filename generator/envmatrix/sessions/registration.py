@@ -10,13 +10,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nox
 
 from envmatrix.errors import SKIPPED
-from envmatrix.sessions.session_names import SessionNames, session_names
+from envmatrix.sessions.session_names import cells_by_name, libraries_by_cell
 
 # Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
 VERBS = {
@@ -36,11 +36,12 @@ def add_sessions(root: Path) -> None:
     """Register the sessions of every cell of `root`'s matrix, by its id and its short names, and of
     each library in cells with several."""
     os.chdir(root)
-    names = session_names(root)
-    for name, cell in {**names.all, **_missing_cells(sys.argv[1:], names)}.items():
+    cells, shared_cells = cells_by_name(root), [*_shared_cells(libraries_by_cell(root))]
+    names = {*cells, *(f"{cell}-{library}" for library, cell in shared_cells)}
+    for name, cell in {**cells, **_missing_cells(sys.argv[1:], names)}.items():
         for prefix, (verb, text) in VERBS.items():
             _add(f"{prefix}-{name}", (verb, cell), text.format(cell=cell))
-    for library, cell in _shared_cells(names):
+    for library, cell in shared_cells:
         for prefix, (verb, text) in _LIBRARY_VERBS.items():
             arguments = (verb, cell, "--library", library)
             _add(f"{prefix}-{cell}-{library}", arguments, text.format(cell=cell, library=library))
@@ -53,8 +54,9 @@ def is_skip(error: nox.command.CommandFailed) -> bool:
     return str(error.reason).endswith(f" {SKIPPED}")
 
 
-def _shared_cells(names: SessionNames) -> Iterator[tuple[str, str]]:
-    for cell, libraries in names.libraries.items():
+def _shared_cells(libraries_of: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Yield each library of each cell with several, and the cell."""
+    for cell, libraries in libraries_of.items():
         if len(libraries) > 1:
             yield from ((library, cell) for library in libraries)
 
@@ -74,12 +76,7 @@ def _add(name: str, arguments: Iterable[str], text: str) -> None:
     nox.session(name=name, default=False, venv_backend="none")(run)
 
 
-def _missing_cells(arguments: list[str], names: SessionNames) -> Mapping[str, str]:
+def _missing_cells(arguments: Sequence[str], names: Collection[str]) -> Mapping[str, str]:
     """Return requested cells that do not exist: `envmatrix run` explains why, nox cannot."""
-    of_libraries = {f"{cell}-{library}" for library, cell in _shared_cells(names)}
     words = (word.partition("-") for word in arguments)
-    return {
-        name: name
-        for prefix, _, name in words
-        if prefix in VERBS and name not in names.all and name not in of_libraries
-    }
+    return {name: name for prefix, _, name in words if prefix in VERBS and name not in names}

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.machine.disk_cache import cached_value, identity
 from envmatrix.matrix.files import files_of
 
 
-@dataclass(frozen=True, slots=True)
-class SessionNames:
-    """Names of sessions: `cells` are the ids; `all` maps ids and short names to ids; `libraries`
-    are those of each cell."""
-
-    cells: tuple[str, ...]
-    all: Mapping[str, str]
-    libraries: Mapping[str, Sequence[str]]
+def libraries_by_cell(root: Path) -> Mapping[str, Sequence[str]]:
+    """Return the names of the libraries of each cell, by its id; from the cache if no file of the
+    matrix changed."""
+    return _names(root)[1]
 
 
-def session_names(root: Path) -> SessionNames:
-    """Return the names of a matrix, from the cache if none of its files changed."""
+def cells_by_name(root: Path) -> Mapping[str, str]:
+    """Return the ids of cells by id and by short name, likewise."""
+    return _names(root)[0]
+
+
+def _names(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
     return cached_value(f"{root.resolve()} names", identity(files_of(root)), lambda: _read(root))
 
 
-def _read(root: Path) -> SessionNames:
+def _read(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
     from envmatrix.matrix.loading import load_matrix  # not when the cache answers
     from envmatrix.matrix.selection import is_for, short_names
 
     matrix = load_matrix(root)
-    cells = tuple(cell.id for cell in matrix.cells)
     short_ids = {name: cell.id for name, cell in short_names(matrix).items()}
     libraries = {
         cell.id: [library.name for library in matrix.libraries if is_for(library, cell, matrix)]
         for cell in matrix.cells
     }
-    return SessionNames(cells, {**short_ids, **dict(zip(cells, cells, strict=True))}, libraries)
+    return {**short_ids, **{name: name for name in libraries}}, libraries
