@@ -260,16 +260,15 @@ class Matrix:
 
     def components_of(self, cell: Cell, flavour: str) -> tuple[str, ...]:
         """Return the components that a flavour and the libraries ask for, with dependencies."""
-        return self._components(cell, flavour, self.libraries)
+        return self._components(cell.cuda, flavour, self.libraries)
 
     def borrowed_components(self, cell: Cell, library: Library) -> frozenset[str]:
         """Return the components of the devel image that only other libraries asked for."""
-        own = self._components(cell, "devel", (library,))
-        return frozenset(self.components_of(cell, "devel")) - frozenset(own)
+        own = self._components(cell.cuda, "devel", (library,))
+        every = self._components(cell.cuda, "devel", self.libraries)
+        return frozenset(every) - frozenset(own)
 
-    def _components(
-        self, cell: Cell, flavour: str, libraries: Iterable[Library]
-    ) -> tuple[str, ...]:
+    def _components(self, cuda: str, flavour: str, libraries: Iterable[Library]) -> tuple[str, ...]:
         requested = [name for step in self.lineage(flavour) for name in step.components]
         requested += [name for library in libraries for name in library.components]
-        return self.facts.with_needs(requested, cell.cuda)
+        return self.facts.with_needs(requested, cuda)

@@ -121,7 +121,7 @@ def _present_reason(matrix: Matrix, cell: Cell) -> str:
 
 
 def _cell(matrix: Matrix, name: str) -> Cell | None:
-    return short_names(matrix).get(name) or matrix.by_id.get(name)
+    return matrix.by_id.get(name) or short_names(matrix).get(name)
 
 
 def _absent_cell(matrix: Matrix, name: str) -> Candidate | None:
