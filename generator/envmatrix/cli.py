@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import errno
 import gc
-import importlib
 import io
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from envmatrix import __version__
+from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError, InternalError, Problem
 
@@ -62,18 +62,8 @@ VERBS = {
 }
 
 
-class Verbs(click.Group):
-    """The group of all verbs; `envmatrix --help` imports none, a verb only itself."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        command = importlib.import_module(f"envmatrix.commands.{cmd_name}").command
-        assert isinstance(command, click.Command)  # noqa: S101
-        return command
+class AllVerbs(Verbs):
+    """The group of all verbs; `envmatrix --help` imports none."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
@@ -94,7 +84,9 @@ class Verbs(click.Group):
 
 
 @click.command(
-    cls=Verbs,
+    cls=AllVerbs,
+    package="envmatrix.commands",
+    names=tuple(VERBS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: envmatrix why cuda12.4-debian13-aarch64",
 )

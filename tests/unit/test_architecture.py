@@ -202,10 +202,10 @@ def is_into_a_file(call: ast.Call) -> bool:
     ("module", "others"),
     [
         ("sessions.registration", {"docker", "jinja2", "yaml"}),
-        ("commands.run", {"docker", "httpx", "jinja2", "sqlalchemy"}),
+        ("commands.run.test", {"docker", "httpx", "jinja2", "sqlalchemy"}),
         ("commands.plan", {"docker", "httpx", "jinja2", "sqlalchemy"}),
         (
-            "commands.run",
+            "commands.run.test",
             {f"envmatrix.{name}" for name in ("lock.requests", "images.environments")},
         ),
         ("cli", {"docker", "httpx", "jinja2", "sqlalchemy", "yaml"}),
@@ -349,6 +349,44 @@ def test_who_would_pass_proxies_on_is_found(text: str) -> None:
 def test_only_the_command_line_ends_the_program(module: str) -> None:
     if module not in {"cli", "__main__"} and not module.startswith("commands."):
         assert calls(module, "sys.exit") == []
+
+
+APP = [name for name in ALL if name.partition(".")[0] == "app"]
+COMMANDS = [name for name in ALL if name.startswith("commands.")]
+# Of `commands`, what verbs share.
+SHARED = {"commands.display", "commands.options", "commands.verbs"}
+# What use cases talk to, and commands do not.
+SERVICES = {"docker", "httpx", "sqlalchemy"}
+
+
+@pytest.mark.parametrize("module", APP)
+def test_use_cases_know_nothing_of_the_command_line(module: str) -> None:
+    packages = {name.partition(".")[0] for name in imports(ast.walk(TREES[module]))}
+    assert "click" not in packages
+
+
+def verbs_of(module: str) -> list[str]:
+    """The functions of a module that are click's commands."""
+    return [
+        node.name
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.FunctionDef)
+        and any(
+            ast.unparse(decorator).partition("(")[0].endswith((".command", ".group"))
+            for decorator in node.decorator_list
+        )
+    ]
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_each_file_of_commands_defines_one_verb(module: str) -> None:
+    assert verbs_of(module) == ([] if module in SHARED else ["command"])
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_commands_talk_to_no_service_themselves(module: str) -> None:
+    packages = {name.partition(".")[0] for name in imports(ast.walk(TREES[module]))}
+    assert packages.isdisjoint(SERVICES)
 
 
 @pytest.mark.parametrize("module", ALL)

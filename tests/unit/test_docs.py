@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.unit.prompt import Prompt
 from tests.unit.test_architecture import LAYERS
 
 from envmatrix import cli
-from envmatrix.commands import plan_tier
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.facts.components import Component
 from envmatrix.facts.model import Facts, load_facts
@@ -318,10 +318,10 @@ def systems_table(facts: Facts) -> str:
 
 
 def test_the_coverage_of_the_largest_example_is_documented(
-    capsys: pytest.CaptureFixture[str],
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan_tier.show_tier(load_matrix(ROOT / "examples/nvidia-cuda"), "pr", [], as_json=False)
-    lines = capsys.readouterr().out.splitlines()
+    monkeypatch.chdir(ROOT / "examples/nvidia-cuda")
+    lines = envmatrix("plan", "--tier", "pr").out.splitlines()
     pairs = next(index for index, line in enumerate(lines) if re.match(r"\d+ of", line))
     shown = [*lines[:4], "...", *lines[pairs - 1 : pairs + 3], "..."]
     assert marked("docs/matrix.md", "coverage") == "\n".join(["```", *shown, "```"])

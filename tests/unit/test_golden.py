@@ -15,8 +15,8 @@ import pytest
 from tests.fakes import lock_of
 
 from envmatrix.app.consumers import CONSUMERS, ConsumerRequest, files
+from envmatrix.app.generated_files import outputs
 from envmatrix.app.workspace import DOCKERFILES, Workspace
-from envmatrix.commands.generate import outputs
 from envmatrix.images import scripts
 from envmatrix.lock.model import FILE, dumps
 from envmatrix.matrix.contents import json_schemas

@@ -19,28 +19,28 @@ from envmatrix.vcs.git import changed_files
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """A library in a cell that a change reaches, and why."""
+    """A library in a cell, and why a change reaches it; None if it does not."""
 
     library: str
     cell: str
-    reason: str
+    reason: str | None
 
 
-def pairs(workspace: Workspace, cells: Sequence[Cell]) -> Iterator[tuple[Library, Cell]]:
+def _pairs(workspace: Workspace, cells: Sequence[Cell]) -> Iterator[tuple[Library, Cell]]:
     matrix, libraries = workspace.matrix, workspace.matrix.libraries
     for cell in cells:
         yield from ((library, cell) for library in libraries if is_for(library, cell, matrix))
 
 
-def affected_pairs(
-    workspace: Workspace, cells: Sequence[Cell], since: str, console: Console
+def pairs_since(
+    workspace: Workspace, patterns: Sequence[str], since: str, console: Console
 ) -> Iterator[Affected]:
+    """Yield every library in every selected cell, with the reason if changes affect it."""
     files = changed_files(workspace.root, since)
     diff = compare_revision(workspace, since, console)
-    for library, cell in pairs(workspace, cells):
+    for library, cell in _pairs(workspace, workspace.cells(patterns)):
         reason = diff.reason_for(library, cell) or _source_reason(library, files, diff)
-        if reason:
-            yield Affected(library.name, cell.id, reason)
+        yield Affected(library.name, cell.id, reason)
 
 
 @dataclass(frozen=True, slots=True)

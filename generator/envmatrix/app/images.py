@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine import image_store
+from envmatrix.engine import docker_client, image_store
 from envmatrix.engine.buildx import BuildOptions
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.images.model import Image
@@ -45,6 +45,16 @@ def plan_actions(
         local = {**existing.local, **previous.result()}
         existing = Existing(local, own_images.has, remote, BuildRecords.of_user().find)
     return decide(inputs, existing, force=force)
+
+
+def provide_images(
+    workspace: Workspace, required: Sequence[Image], console: Console
+) -> Mapping[Image, str]:
+    """Pull or build the images that are missing; return the engine's name of each."""
+    docker_client.import_in_background()
+    actions = plan_actions(workspace, required, console)
+    provide(workspace, actions, BUILDS_AT_ONCE, console)
+    return {action.inputs.image: action.inputs.reference for action in actions}
 
 
 def find_published(
@@ -135,3 +145,24 @@ def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Ma
             hint="build and publish them: `envmatrix build`, `envmatrix push`",
         )
     return references
+
+
+def plan_pulls(
+    workspace: Workspace, patterns: Sequence[str], tier: str | None
+) -> tuple[Action, ...]:
+    """Plan to pull each missing image by digest; raise OutOfDate if one is not published."""
+    required = workspace.plan(workspace.images(patterns, tier=tier))
+    existing = Existing(
+        image_store.local_images([inputs.reference for inputs in required]), Made.of_user().has
+    )
+    references = published_references(
+        workspace, [inputs for inputs in required if not existing.has(inputs)]
+    )
+
+    def action(inputs: Inputs) -> Action:
+        if inputs not in references:
+            is_current = existing.has_current_name(inputs)
+            return Action(inputs, "reuse", "up to date", is_current=is_current)
+        return Action(inputs, "pull", f"as `{FILE}` names it", references[inputs])
+
+    return tuple(action(inputs) for inputs in required)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from envmatrix.app.workspace import Workspace
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.cells import Cell
@@ -12,7 +14,11 @@ from envmatrix.matrix.selection import is_for
 def libraries_of(workspace: Workspace, name: str | None, cell: Cell) -> tuple[Library, ...]:
     """Return the named library, or all for the cell; raise ConfigurationError if there is none or
     its directory is missing."""
-    libraries = _select(workspace, name, cell)
+    matrix = workspace.matrix
+    for_cell = tuple(library for library in matrix.libraries if is_for(library, cell, matrix))
+    libraries = tuple(library for library in for_cell if name in (None, library.name))
+    if not libraries:
+        raise ConfigurationError(_no_library(name, matrix.libraries, cell))
     problems = [
         Problem(
             f"library `{library.name}`: there is no directory `{library.path}`",
@@ -27,28 +33,19 @@ def libraries_of(workspace: Workspace, name: str | None, cell: Cell) -> tuple[Li
     return libraries
 
 
-def _select(workspace: Workspace, name: str | None, cell: Cell) -> tuple[Library, ...]:
-    libraries = workspace.matrix.libraries
-    for_cell = tuple(library for library in libraries if is_for(library, cell, workspace.matrix))
-    if name is None and for_cell:
-        return for_cell
-    selected = tuple(library for library in libraries if library.name == name)
-    if not selected:
-        names = ", ".join(f"`{library.name}`" for library in libraries) or "none"
-        raise ConfigurationError(_no_library(name, names, cell))
-    if not selected[0].suits(cell.arch):
-        message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
-        hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
-        raise ConfigurationError(Problem(message, hint=hint))
-    if selected[0] not in for_cell:
-        message = f"library `{name}` is not for `{cell.id}`"
-        raise ConfigurationError(Problem(message, hint="its `cells` in matrix.yaml say which"))
-    return selected
-
-
-def _no_library(name: str | None, names: str, cell: Cell) -> Problem:
-    if name is not None:
-        return Problem(f"matrix.yaml has no library `{name}`", hint=f"it has {names}")
-    if names == "none":
+def _no_library(name: str | None, libraries: Sequence[Library], cell: Cell) -> Problem:
+    """Return why there is no library of this name, or none at all, for a cell."""
+    names = ", ".join(f"`{library.name}`" for library in libraries)
+    named = next((library for library in libraries if library.name == name), None)
+    if named is None and name is not None:
+        hint = f"it has {names or 'none'}"
+        return Problem(f"matrix.yaml has no library `{name}`", hint=hint)
+    if not libraries:
         return Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")
-    return Problem(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {names}")
+    if named is None:
+        return Problem(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {names}")
+    if not named.suits(cell.arch):
+        message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
+        return Problem(message, hint="if it needs none, say so in matrix.yaml: `cuda: none`")
+    message = f"library `{name}` is not for `{cell.id}`"
+    return Problem(message, hint="its `cells` in matrix.yaml say which")

@@ -17,32 +17,31 @@ from envmatrix.store.artifacts import Store
 from envmatrix.vcs import source_trees
 
 
-def source_directory(workspace: Workspace, library: Library, console: Console) -> Path:
-    """Return the directory of a library's locked source."""
-    directory = source_tree(workspace.lock.sets[source_set(library)], console)
-    if not (directory / library.path).is_dir():
-        message = f"the source of `{library.name}` has no directory `{library.path}`"
-        raise ConfigurationError(Problem(message, library.position, "correct its `path`"))
-    return directory
+def fetch(
+    workspace: Workspace, library: Library, os: str, arches: Iterable[str], console: Console
+) -> tuple[Path, Mapping[str, Path]]:
+    """Return the directory of a library's source, and those of its wheels for each architecture of
+    images, by Docker's name."""
+    source = workspace.root / library.path
+    if library.source is not None:
+        source = source_tree(workspace.lock.sets[source_set(library)], console)
+        if not (source / library.path).is_dir():
+            message = f"the source of `{library.name}` has no directory `{library.path}`"
+            raise ConfigurationError(Problem(message, library.position, "correct its `path`"))
+    sets, cache = workspace.lock.sets, cache_directory()
+    wheels = {
+        arch: source_trees.wheel_directory(
+            cache, Store.of_user(), _fetch(sets[key], console).artifacts
+        )
+        for arch in (sorted(arches) if library.requires else ())
+        for key in [wheels_set(library, os, arch)]
+    }
+    return source, wheels
 
 
 def source_tree(package_set: PackageSet, console: Console) -> Path:
     """Return the directory of a source, of the repository's lock or of another one."""
     return source_trees.tree(cache_directory(), Store.of_user(), _fetch(package_set, console))
-
-
-def wheels(
-    workspace: Workspace, library: Library, os: str, arches: Iterable[str], console: Console
-) -> Mapping[str, Path]:
-    """Return the directory of a library's wheels for each architecture, by Docker's name."""
-    store, sets = Store.of_user(), workspace.lock.sets
-    return {
-        arch: source_trees.wheel_directory(
-            cache_directory(), store, _fetch(package_set, console).artifacts
-        )
-        for arch in sorted(arches)
-        for package_set in [sets[wheels_set(library, os, arch)]]
-    }
 
 
 def revision(workspace: Workspace, library: Library) -> Revision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,13 +14,26 @@ from envmatrix.lock.model import FILE, load
 from envmatrix.lock.requests import drift
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.plan.matrix_diff import State
+from envmatrix.matrix.selection import select_in_any
+from envmatrix.plan.matrix_diff import Change, State, changes
 from envmatrix.vcs.git import export_files
 
 
 def states(workspace: Workspace, revision: str, console: Console) -> tuple[State, State]:
     """Return the states of a revision and of the working tree."""
     return _committed(workspace.root, revision), _present(workspace, console)
+
+
+def changes_since(
+    workspace: Workspace, revision: str, patterns: Sequence[str], console: Console
+) -> tuple[Change, ...]:
+    """Return which of the cells that `patterns` select on either side come, go or change."""
+    before, after = states(workspace, revision, console)
+    rows = changes(before, after)
+    if not patterns:
+        return rows
+    selected = select_in_any([after.matrix, before.matrix], patterns)
+    return tuple(change for change in rows if change.cell in selected)
 
 
 def _present(workspace: Workspace, console: Console) -> State:

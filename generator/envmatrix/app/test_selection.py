@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from envmatrix.app.affected import compare_revision
-from envmatrix.app.cell_runs import CellSession
+from envmatrix.app.cell_session import CellSession
 from envmatrix.app.library_sources import source_tree
-from envmatrix.console import Console, output
+from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
@@ -76,14 +76,6 @@ def _changed_files(
         return (), f"the lock at `{since}` does not have its source"
     before = source_tree(locked, session.console)
     return files_of_library(differing_files(before, context.source), library.path), None
-
-
-def explain(selection: Selection, console: Console, *, every_test: bool) -> None:
-    """Show how many tests are run, and with `every_test` why each is."""
-    count = "all tests" if selection.tests is None else f"{len(selection.tests)} tests"
-    console.say(f"select   {count}: {selection.reason}")
-    for name, reason in sorted((selection.tests or {}).items()) if every_test else ():
-        output(f"selected {one_line(name)}: {one_line(reason)}")
 
 
 def missed_failures(

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from envmatrix.app.affected import affected_pairs, pairs
+from envmatrix.app.affected import pairs_since
 from envmatrix.app.workspace import Workspace
-from envmatrix.commands import options
+from envmatrix.commands import display, options
 from envmatrix.console import Console, output
 
 
@@ -26,18 +26,14 @@ def command(
 
     If the changes cannot be determined, show all of them.
     """
-    workspace = Workspace.here()
-    chosen = workspace.cells(patterns)
-    affected = list(affected_pairs(workspace, chosen, since, console))
+    pairs = list(pairs_since(Workspace.here(), patterns, since, console))
+    affected = [pair for pair in pairs if pair.reason]
     if as_json:
-        options.print_json([asdict(pair) for pair in affected])
+        display.print_json([asdict(pair) for pair in affected])
         return
     for pair in affected:
         output(f"affected {pair.library} in {pair.cell}: {pair.reason}")
-    affected_names = {(pair.library, pair.cell) for pair in affected}
-    places = list(pairs(workspace, chosen))
-    if explain:
-        for library, cell in places:
-            if (library.name, cell.id) not in affected_names:
-                output(f"left out {library.name} in {cell.id}: nothing of it changed")
-    console.say(f"{len(affected)} of {len(places)} libraries in cells are affected")
+    for pair in pairs if explain else ():
+        if not pair.reason:
+            output(f"left out {pair.library} in {pair.cell}: nothing of it changed")
+    console.say(f"{len(affected)} of {len(pairs)} libraries in cells are affected")

@@ -8,9 +8,8 @@ import click
 
 from envmatrix.app.images import plan_actions, provide
 from envmatrix.app.workspace import Workspace
-from envmatrix.commands import options
-from envmatrix.console import Console, output
-from envmatrix.plan.actions import Action
+from envmatrix.commands import display, options
+from envmatrix.console import Console
 
 
 @click.command(epilog="Example: envmatrix build --select cuda12-aarch64")
@@ -66,30 +65,12 @@ def command(
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
     required = workspace.images(patterns, tier=tier, emulate=emulate)
     actions = plan_actions(workspace, required, console, force=force, pull=pull)
-    if as_json:
-        options.print_json([action_row(action) for action in actions])
+    if as_json or dry_run:
+        display.show_actions(actions, as_json=as_json)
     if dry_run:
-        if not as_json:
-            show_actions(actions)
         return
     from envmatrix.engine.buildx import BuildOptions
 
     other_builder = None if builder == "default" else builder
     build_options = BuildOptions(other_builder, tuple(cache_from), tuple(cache_to))
     provide(workspace, actions, jobs, console, build_options)
-
-
-def action_row(action: Action) -> dict[str, object]:
-    row: dict[str, object] = {
-        "image": action.inputs.reference,
-        "platform": action.image.platform,
-        "action": action.verb,
-        "reason": action.reason,
-        "fingerprint": action.inputs.fingerprint,
-    }
-    return row | ({"published": action.published} if action.published else {})
-
-
-def show_actions(actions: Sequence[Action]) -> None:
-    for action in actions:
-        output(f"{action.verb:8} {action.image}: {action.reason}")

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Sequence
+from functools import partial
 
 import click
 
-from envmatrix.app.workspace import Workspace, find_repository
-from envmatrix.commands import options
+from envmatrix.app.garbage import collect_garbage
+from envmatrix.app.workspace import find_repository
+from envmatrix.commands import display, options
 from envmatrix.console import Console, amount_of, output
-from envmatrix.engine import bases, docker_client, inventory
-from envmatrix.engine.builder import context_name
-from envmatrix.engine.transfer import sweep_names
-from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
-from envmatrix.lock.model import FILE, Lock, load
-from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
-from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
-from envmatrix.plan.garbage import (
-    Thing,
-    Used,
-    garbage,
-    images_made_of,
-    planned_images,
-    used_by,
-)
-from envmatrix.store.built_images import BuildRecords
-from envmatrix.vcs.git import export_files
-
-_EXCLUDED = (
-    "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
-    "compiler caches that a checkout uses, which limit themselves"
-)
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.plan.garbage import Thing
 
 
 @click.command(epilog="Example: envmatrix gc --keep v1.2 --dry-run")
@@ -57,87 +37,20 @@ def command(
     was locked, built or pulled for with this cache. Remove nothing that envmatrix did not make, and
     no image made with another cache.
     """
-    root, cache = find_repository(), cache_directory()
-    checkouts = recorded_checkouts(cache)
-    if not checkouts:
-        console.say(
-            f"`{cache}` does not know which repositories use it, so nothing is removed; "
-            "`envmatrix build` in each of them tells it"
-        )
-        _show((), as_json=as_json)
-        return
-    removed = [path for path in checkouts if not path.is_dir()]
-    used = _used([root, *(path for path in checkouts if path not in removed)])
-    for revision in revisions:
-        used |= _used_at(root, revision)
-    with docker_client.connect() as client:
-        if not dry_run:
-            sweep_names(client, cache)
-        things = garbage(inventory.stored_things(cache, client), used)
-        for path in removed:
-            console.warn(f"`{path}` is gone, and what only it needed is not kept")
-        _show(things, as_json=as_json)
-        console.say(_EXCLUDED)
-        if dry_run or not things:
-            return
-        if not yes:
-            _confirm()
-        failures = [
-            (thing, reason)
-            for thing in things
-            if (reason := inventory.give_up(thing, cache, client))
-        ]
-    for path in removed:
-        forget_checkout(cache, path)
-    for thing, reason in failures:
-        console.warn(f"{thing.names[0]} stays: {reason}")
-
-
-def _used(roots: Iterable[Path]) -> Used:
-    used = Used()
-    for root in roots:
-        try:
-            used |= _used_in(root)
-        except EnvmatrixError as error:
-            raise EnvmatrixError(
-                f"what `{root}` needs cannot be told, so nothing is removed: {error.message}",
-                hint="mend its lock, or remove that repository",
-            ) from error
-    return used
-
-
-def _used_at(root: Path, revision: str) -> Used:
-    with TemporaryDirectory(prefix="envmatrix-") as scratch:
-        export_files(root, revision, [MATRIX, OVERLAYS, FLAVOURS, FILE], Path(scratch))
-        return _used_in(Path(scratch))
-
-
-def _used_in(root: Path) -> Used:
-    lock = load(root)
-    package_sets = lock.sets.values()
-    return used_by(
-        lock,
-        _images_of(root, lock),
-        [context_name(package_set.artifacts) for package_set in package_sets],
-        [bases.base_identity(base, lock.epoch) for base in package_sets if base.diff_id],
+    collect_garbage(
+        find_repository(),
+        revisions,
+        console,
+        show=partial(_show, as_json=as_json),
+        confirm=(lambda: None) if yes else _confirm,
+        dry_run=dry_run,
     )
-
-
-def _images_of(root: Path, lock: Lock) -> frozenset[str]:
-    """Return the fingerprints of the images that a repository needs: where its matrix is being
-    edited, of all that have only files of its lock."""
-    workspace = Workspace(root)
-    try:
-        names = {cell.environment for cell in workspace.matrix.cells} if workspace.lock else set()
-        return planned_images(workspace.definitions(names))
-    except EnvmatrixError:
-        return images_made_of(lock, BuildRecords.of_user().records())
 
 
 def _show(things: Sequence[Thing], *, as_json: bool) -> None:
     if as_json:
         rows = [{"kind": thing.kind, "names": thing.names, "bytes": thing.size} for thing in things]
-        options.print_json(rows)
+        display.print_json(rows)
         return
     for kind in dict.fromkeys(thing.kind for thing in things):
         group = [thing for thing in things if thing.kind == kind]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 
+from envmatrix.app.audit import audit_lock, require_good
 from envmatrix.app.workspace import find_repository
-from envmatrix.commands import lock_audit, options
-from envmatrix.console import Console
+from envmatrix.commands import display, options
+from envmatrix.console import Console, output
 from envmatrix.engine.resolver_backend import LocalBackend, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.files import write_whole
+from envmatrix.lock.audit import Audit
 from envmatrix.lock.libraries import Libraries
 from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
 from envmatrix.lock.requests import all_requests, drift
@@ -36,6 +39,8 @@ from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.package_index import index_entry, index_files
 from envmatrix.store.unfinished_locks import UnfinishedLock
 from envmatrix.vcs import source_trees
+
+_MOST_NAMED = 3
 
 
 @click.command(epilog="Example: envmatrix lock --upgrade g++-12")
@@ -76,7 +81,9 @@ def command(
         if previous is None:
             _require_current(None, ())
         else:
-            lock_audit.show_audit(previous, matrix.facts, console, as_json=as_json)
+            result = audit_lock(previous, matrix.facts, console)
+            _show_audit(result, as_json=as_json)
+            require_good(result)
         return
     if check:
         _require_current(previous, drift(previous, matrix, shipped_recipes()) if previous else ())
@@ -173,3 +180,32 @@ def _write(file: Path, lock: Lock, console: Console) -> None:
         f"`{FILE}`: {len(lock.cells)} cells, {len(lock.sets)} sets, "
         f"{len(lock.artifacts())} artifacts"
     )
+
+
+def _show_audit(result: Audit, *, as_json: bool) -> None:
+    if not as_json:
+        output("\n".join(_audit_lines(result)))
+        return
+    display.print_json(
+        {
+            "audited": result.audited,
+            "findings": [asdict(finding) for finding in result.findings],
+            "not_audited": dict(result.not_audited),
+            "failed": list(result.failed),
+        }
+    )
+
+
+def _audit_lines(result: Audit) -> list[str]:
+    lines = [
+        f"{finding.state:10} {finding.package} {finding.version} ({finding.arch}, {finding.where})"
+        + (f": {finding.offered} is offered" if finding.offered else ": nothing is offered")
+        for finding in result.findings
+    ]
+    reasons: dict[str, list[str]] = {}
+    for key, reason in result.not_audited.items():
+        reasons.setdefault(reason, []).append(key)
+    for reason, keys in reasons.items():
+        more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
+        lines.append(f"not asked  {', '.join(keys[:_MOST_NAMED])}{more}: {reason}")
+    return [*lines, f"{result.audited} packages were audited, {len(result.findings)} findings"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from envmatrix.app.workspace import Workspace
-from envmatrix.commands import options
+from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.errors import ConfigurationError, Problem
@@ -63,7 +63,7 @@ def command(
                     layers = [*_layers(workspace, fetcher, sets[key], mirror, console)]
                     mirror.name([*group, *layers])
     if as_json:
-        options.print_json(report)
+        display.print_json(report)
         return
     verb = "lacks" if dry_run else "got"
     console.say(f"`{target}` {verb} {report['lacking']} of {report['files']} files")

@@ -1,9 +1,8 @@
-"""Options and functions that verbs share: repository, selection, and output."""
+"""Options that verbs share, and the day that the command line was called on."""
 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, TypeVar, cast
@@ -11,10 +10,13 @@ from typing import Any, TypeVar, cast
 import click
 
 from envmatrix.app.images import BUILDS_AT_ONCE
-from envmatrix.console import Console, output_json
+from envmatrix.console import Console
 from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import TIERS, Candidate
 from envmatrix.matrix.lifetime import lifetimes
+
+# 1 PB: more is a typing error, and beyond what the engine accepts.
+_MOST_MEMORY = 10**9
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -59,6 +61,54 @@ def verbosity(command: Decorated) -> Decorated:
     return cast("Decorated", with_console)
 
 
+def cell(command: Decorated) -> Decorated:
+    """Add CELL and the options of all verbs that work in it; the command gets `CellArguments`, and
+    a `console`."""
+    decorated = verbosity(command)
+    for option in (
+        click.option(
+            "--memory",
+            metavar="MB",
+            type=click.IntRange(64, _MOST_MEMORY),
+            help="The memory limit of a container; all that is available by default.",
+        ),
+        click.option(
+            "--jobs",
+            "-j",
+            type=click.IntRange(1, 1024),
+            help="Compile N at once; by default as many as processors and memory allow.",
+        ),
+        click.option("--emulate", is_flag=True, help="Compile under emulation."),
+        click.option("--library", metavar="NAME", help="Only this library."),
+        click.argument("name", metavar="CELL"),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+class Passing(click.Command):
+    """A verb that passes on what follows `--`, as `arguments`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own_args, passed_args = args, []
+        if "--" in args:
+            separator = args.index("--")
+            own_args, passed_args = args[:separator], args[separator + 1 :]
+        try:
+            rest = super().parse_args(ctx, own_args)
+        except click.UsageError as error:
+            if isinstance(error, click.BadParameter):
+                raise
+            message = error.format_message().rstrip(".")
+            explained = f"{message}; what is for the program that is run follows `--`"
+            raise click.UsageError(explained, ctx) from error
+        ctx.params["arguments"] = tuple(passed_args)
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENT...]"]
+
+
 def today() -> date:
     """Return the date that the command line passed to the verb."""
     day = click.get_current_context().find_object(date)
@@ -71,7 +121,3 @@ def warn_of_ends(cells: Sequence[Candidate], facts: Facts, console: Console) -> 
     for lifetime in lifetimes(cells, facts):
         if warning := lifetime.warning(today()):
             console.warn(warning)
-
-
-def print_json(document: object) -> None:
-    output_json(json.dumps(document, indent=2))

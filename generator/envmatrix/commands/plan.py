@@ -3,15 +3,18 @@ revision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
 from envmatrix.app.images import plan_actions
 from envmatrix.app.workspace import Workspace
-from envmatrix.commands import options, plan_tier
-from envmatrix.commands.build import action_row, show_actions
-from envmatrix.console import Console
+from envmatrix.commands import display, options
+from envmatrix.console import Console, output
+from envmatrix.matrix.tiers import Choice, TierCells, choices_among, tier_of
+from envmatrix.plan.matrix_diff import Change
+
+_MOST_REASONS = 5
 
 
 @click.command(epilog="Example: envmatrix plan --select 'cuda13*' --json")
@@ -42,16 +45,68 @@ def command(
         raise click.UsageError("--tier and --diff show different things; give one of them")
     workspace = Workspace.here()
     if revision is not None:
-        from envmatrix.commands import plan_diff
+        from envmatrix.app.states import changes_since
 
-        plan_diff.show_diff(workspace, revision, patterns, console, as_json=as_json)
+        changes = changes_since(workspace, revision, patterns, console)
+        _show_changes(changes, revision, as_json=as_json)
         return
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
     if tier is not None:
-        plan_tier.show_tier(workspace.matrix, tier, patterns, as_json=as_json)
+        tier_cells = tier_of(workspace.matrix, tier)
+        choices = choices_among(tier_cells, workspace.cells(patterns))
+        _show_tier(tier_cells, choices, as_json=as_json)
         return
     actions = plan_actions(workspace, workspace.images(patterns), console)
+    display.show_actions(actions, as_json=as_json)
+
+
+def _show_changes(changes: Sequence[Change], revision: str, *, as_json: bool) -> None:
     if as_json:
-        options.print_json([action_row(action) for action in actions])
+        rows = [
+            {"cell": change.cell.id, "change": change.verb, "reasons": list(change.reasons)}
+            for change in changes
+        ]
+        display.print_json(rows)
     else:
-        show_actions(actions)
+        lines = [_change_line(change) for change in changes]
+        output("\n".join(lines or [f"no cell comes, goes or changes since `{revision}`"]))
+
+
+def _change_line(change: Change) -> str:
+    more = len(change.reasons) - _MOST_REASONS
+    shown = [*change.reasons[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])]
+    return f"{change.verb:8} {change.cell}: {'; '.join(shown)}"
+
+
+def _show_tier(tier: TierCells, choices: Sequence[Choice], *, as_json: bool) -> None:
+    if as_json:
+        display.print_json(_tier_row(tier, choices))
+    else:
+        output("\n".join(_tier_lines(tier, choices)))
+
+
+def _tier_row(tier: TierCells, choices: Sequence[Choice]) -> dict[str, object]:
+    return {
+        "tier": tier.name,
+        "cells": [
+            {"cell": choice.cell.id, "reason": choice.reason, "gpu": choice.gpu}
+            for choice in choices
+        ],
+        "coverage": {
+            coverage.of: {
+                "covered": coverage.covered,
+                "total": coverage.total,
+                "uncovered": [dict(combination) for combination in coverage.uncovered],
+            }
+            for coverage in tier.coverage
+        },
+    }
+
+
+def _tier_lines(tier: TierCells, choices: Sequence[Choice]) -> Iterator[str]:
+    for choice in choices:
+        yield f"{choice.cell.id}: {choice.reason}{', with a GPU' if choice.gpu else ''}"
+    for coverage in tier.coverage:
+        yield f"{coverage.covered} of {coverage.total} {coverage.of}"
+        for combination in coverage.uncovered:
+            yield f"uncovered: {', '.join(' '.join(part) for part in combination)}"

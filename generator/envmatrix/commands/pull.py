@@ -6,15 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from envmatrix.app.images import provide, published_references
+from envmatrix.app.images import plan_pulls, provide
 from envmatrix.app.workspace import Workspace
-from envmatrix.commands import options
-from envmatrix.commands.build import action_row, show_actions
+from envmatrix.commands import display, options
 from envmatrix.console import Console
-from envmatrix.engine import image_store
-from envmatrix.lock.images_lock import FILE
-from envmatrix.plan.actions import Action, Existing, Inputs
-from envmatrix.store.image_ids import Made
 
 
 @click.command(epilog="Example: envmatrix pull --select cuda12-aarch64 --verify")
@@ -42,29 +37,8 @@ def command(
     workspace = Workspace.here()
     if verify:
         workspace.require_signer()
-    actions = _pulls(workspace, patterns, tier)
-    if as_json:
-        options.print_json([action_row(action) for action in actions])
-    elif dry_run:
-        show_actions(actions)
+    actions = plan_pulls(workspace, patterns, tier)
+    if as_json or dry_run:
+        display.show_actions(actions, as_json=as_json)
     if not dry_run:
         provide(workspace, actions, jobs, console)
-
-
-def _pulls(workspace: Workspace, patterns: Sequence[str], tier: str | None) -> tuple[Action, ...]:
-    """Plan to pull each missing image by digest; raise OutOfDate if one is not published."""
-    required = workspace.plan(workspace.images(patterns, tier=tier))
-    existing = Existing(
-        image_store.local_images([inputs.reference for inputs in required]), Made.of_user().has
-    )
-    references = published_references(
-        workspace, [inputs for inputs in required if not existing.has(inputs)]
-    )
-
-    def action(inputs: Inputs) -> Action:
-        if inputs not in references:
-            is_current = existing.has_current_name(inputs)
-            return Action(inputs, "reuse", "up to date", is_current=is_current)
-        return Action(inputs, "pull", f"as `{FILE}` names it", references[inputs])
-
-    return tuple(action(inputs) for inputs in required)

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
-from datetime import time as midnight
 from pathlib import Path
 
 import click
 
+from envmatrix.app.reports import compose_report, scope_of, write_dashboard
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.console import Console, output, output_json
-from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.results import formats
-from envmatrix.results.journal import count_journals
-from envmatrix.results.location import Location
-from envmatrix.results.report import Scope, compose
-from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
 from envmatrix.results.summary import Report
-from envmatrix.results.waivers import load_waivers
-from envmatrix.suggestions import did_you_mean
-from envmatrix.vcs.git import commit_time
 
 # The file that marks a directory with a dashboard.
-MARKER = "index.html"
 # Size of a page's beginning that names its generator, in bytes.
-_HEAD = 1_000
 
 
 @click.command(epilog="Example: envmatrix report --since origin/main")
@@ -62,9 +49,9 @@ def command(
     """Show the newest result of every library in every cell: failures, since when and whether they
     are waived; flaky tests; and what became slower."""
     workspace = Workspace.here()
-    scope = scope_of(workspace, patterns, libraries, since)
+    scope = scope_of(workspace, patterns, libraries, since, options.today())
     if html is not None:
-        _write(html, workspace, scope, console)
+        output(str(write_dashboard(html, workspace, scope, console)))
         return
     report = compose_report(workspace, scope, console)
     (output_json if style == "json" else output)(_PRINTERS[style](report))
@@ -72,99 +59,6 @@ def command(
         console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
     if check and report.unwaived:
         raise click.exceptions.Exit(1)
-
-
-def scope_of(
-    workspace: Workspace,
-    patterns: Sequence[str],
-    libraries: Sequence[str],
-    since: str | None = None,
-) -> Scope:
-    """Return the scope of a report; raise ConfigurationError for an unknown library."""
-    names = [library.name for library in workspace.matrix.libraries]
-    for name in libraries:
-        if name not in names:
-            hint = did_you_mean(name, names) or f"it has {', '.join(names) or 'none'}"
-            raise ConfigurationError(Problem(f"matrix.yaml has no library `{name}`", hint=hint))
-    cells = {cell.id for cell in workspace.cells(patterns)} if patterns else None
-    return Scope(
-        today=options.today(),
-        now=time.time(),
-        waivers=load_waivers(workspace.root),
-        libraries=set(libraries) or None,
-        cells=cells,
-        since=None if since is None else _moment(workspace.root, since),
-        since_name=since,
-    )
-
-
-def compose_report(workspace: Workspace, scope: Scope, console: Console) -> Report:
-    """Compose the report, including runs that ended and were not stored yet."""
-    location = Location.of(workspace.root)
-    with location.open_store(console.warn) as database, database.reading() as connection:
-        return compose(connection, scope, count_journals(location.journals))
-
-
-def _write(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> None:
-    """Write the dashboard as static pages; remove an earlier dashboard from `directory`."""
-    location = Location.of(workspace.root)
-    with location.open_store(console.warn) as database, database.reading() as connection:
-        cells = tuple(cell.id for cell in workspace.matrix.cells)
-        site = Site(connection, scope, cells, count_journals(location.journals))
-        paths = list(site.paths())
-        _clear(directory)
-        with console.task("pages", total=len(paths), unit="pages") as advance:
-            for path in paths:
-                if page := site.page(path):  # else all its runs are invalid
-                    _write_new(directory / path, page.encode("utf-8", "replace"))
-                advance(1)
-    for name in ASSETS:
-        _write_new(directory / name, asset(name))
-    output(str(directory / MARKER))
-
-
-def _clear(directory: Path) -> None:
-    """Make `directory`, and remove from it what an earlier dashboard wrote there."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        names = {file.name for file in directory.iterdir()}
-    except OSError as error:
-        raise ConfigurationError(
-            Problem(f"`{directory}` cannot be a directory: {error.strerror}")
-        ) from error
-    if names and not _is_dashboard(directory / MARKER):
-        raise ConfigurationError(
-            Problem(f"`{directory}` has files that are no dashboard", hint="name another directory")
-        )
-    for name in names & {MARKER, *ASSETS, "cell", "run"}:
-        file = directory / name
-        if file.is_dir() and not file.is_symlink():
-            shutil.rmtree(file)
-        else:
-            file.unlink()
-
-
-def _is_dashboard(index: Path) -> bool:
-    """Return True if a file is the first page of a dashboard that this tool wrote."""
-    if index.is_symlink() or not index.is_file():
-        return False
-    with index.open("rb") as handle:
-        return GENERATOR.encode() in handle.read(_HEAD)
-
-
-def _write_new(file: Path, content: bytes) -> None:
-    """Write a new file; raise FileExistsError if it exists, even as a link."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("xb") as handle:
-        handle.write(content)
-
-
-def _moment(root: Path, since: str) -> float:
-    """Return the start of a day, or the commit time of a revision, in seconds since 1970."""
-    try:
-        return datetime.combine(date.fromisoformat(since), midnight()).timestamp()
-    except ValueError:
-        return commit_time(root, since)
 
 
 def _json(report: Report) -> str:

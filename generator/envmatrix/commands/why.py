@@ -8,7 +8,7 @@ from datetime import date
 import click
 
 from envmatrix.app.workspace import find_repository
-from envmatrix.commands import options
+from envmatrix.commands import display, options
 from envmatrix.console import Console, output
 from envmatrix.facts.cuda import CudaRelease
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
@@ -30,7 +30,7 @@ def command(*, cell: str, as_json: bool, console: Console) -> None:
     ends = lifetimes([explanation.cell], matrix.facts)
     options.warn_of_ends([explanation.cell], matrix.facts, console)
     if as_json:
-        options.print_json({**_row(explanation, release, ends), "tiers": list(tiers)})
+        display.print_json({**_row(explanation, release, ends), "tiers": list(tiers)})
     else:
         output("\n".join(_lines(explanation, tiers, release, ends)))
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fakes import artifact, digest
 from tests.loopback import Handler, serving
 
-from envmatrix.commands.lock_audit import offers_in, show_audit
+from envmatrix.app.audit import audit_lock, offers_in, require_good
 from envmatrix.console import Console
 from envmatrix.errors import Absent, LookupFailed, OutOfDate
 from envmatrix.facts.model import load_facts
@@ -209,17 +209,19 @@ class Index(Handler):
 
 
 def test_the_index_is_asked_for_each_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     with serving(Index) as url:
         (tmp_path / "envmatrix").mkdir()
         (tmp_path / "envmatrix/config.toml").write_text(f'[mirrors]\npypi-index = "{url}/simple"\n')
-        with pytest.raises(OutOfDate):
-            show_audit(lock_of(a=of_index(WHEEL)), load_facts(), Console(), as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert found["failed"] == []
-    assert [(its["state"], its["offered"]) for its in found["findings"]] == [("gone", "13.5.38")]
+        result = audit_lock(lock_of(a=of_index(WHEEL)), load_facts(), Console())
+    assert result.failed == ()
+    assert [(finding.state, finding.offered) for finding in result.findings] == [
+        ("gone", "13.5.38")
+    ]
+    with pytest.raises(OutOfDate):
+        require_good(result)
 
 
 SHOWN = """\

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes import FakeExecutor
 from tests.unit.sessions.contexts import build_context
 
-from envmatrix.commands.run import _warn_of_architectures
+from envmatrix.app.compilation import warn_of_architectures
 from envmatrix.console import Console
 from envmatrix.sessions.fatbins import DeviceCode, device_code, difference
 from envmatrix.sessions.products import Product
@@ -98,7 +98,7 @@ def test_what_cmake_compiles_for_itself_is_not_compared_with_sm(
         file.write_bytes(container(image(SASS, 52)))
         found.append(Product(name, "x86_64", file.stat().st_size))
 
-    _warn_of_architectures(found, Runner(FakeExecutor(), here, Console()))
+    warn_of_architectures(found, Runner(FakeExecutor(), here, Console()))
 
     said = capsys.readouterr().err
     assert "a.cu.o` has other GPU code" in said

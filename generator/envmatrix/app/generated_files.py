@@ -1,4 +1,4 @@
-"""`envmatrix generate`: write the committed files from the lock, hermetically."""
+"""The committed files that are generated: written, and compared with what the lock says."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import click
-
 from envmatrix.app import consumers
+from envmatrix.app.consumers import ConsumerRequest
 from envmatrix.app.workspace import DOCKERFILES, Workspace
-from envmatrix.commands import options
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
 from envmatrix.files import write_whole
@@ -21,27 +19,9 @@ from envmatrix.schema.json_schema import dumped
 from envmatrix.text import one_line
 
 
-@click.group(invoke_without_command=True, epilog="Example: envmatrix generate --check")
-@click.option("--check", is_flag=True, help="Write nothing; exit with 4 if a file would change.")
-@options.verbosity
-@click.pass_context
-def command(context: click.Context, *, check: bool, console: Console) -> None:
-    """Write a Dockerfile for every environment, the scripts for them, and the JSON Schemas of
-    matrix files. Update files for consumers that were generated before."""
-    if context.invoked_subcommand:
-        if check:
-            raise click.UsageError(
-                f"--check is for all generated files; leave out `{context.invoked_subcommand}`"
-            )
-        return
-    workspace = Workspace.here()
-    texts = {**outputs(workspace), **consumers.current_files(workspace)}
-    changed = sorted(path for path, text in texts.items() if _text(workspace.root / path) != text)
-    stale = sorted([*_stale(workspace.root, texts), *consumers.stale_files(workspace.root, texts)])
-    if check:
-        _report_drift(changed, stale)
-        console.say(f"{len(texts)} generated files are up to date")
-        return
+def write_generated(workspace: Workspace, console: Console) -> None:
+    """Write the generated files that changed, and remove those that are stale."""
+    texts, changed, stale = _compare(workspace)
     _write(workspace.root, {path: texts[path] for path in changed}, console)
     for path in stale:
         _remove(workspace.root / path)
@@ -50,30 +30,34 @@ def command(context: click.Context, *, check: bool, console: Console) -> None:
         console.say(f"{len(texts)} generated files are up to date")
 
 
-@command.command(
-    "devcontainer", epilog="Example: envmatrix generate devcontainer --select cuda12-aarch64"
-)
-@options.select
-@options.verbosity
-def devcontainer_command(*, patterns: Sequence[str], console: Console) -> None:
-    """Write `.devcontainer/<environment>` for the selected cells, with the published image."""
-    _generate(consumers.ConsumerRequest("devcontainer", tuple(patterns)), console)
+def check_generated(workspace: Workspace, console: Console) -> None:
+    """Raise OutOfDate if a generated file would change."""
+    texts, changed, stale = _compare(workspace)
+    details = [f"`{one_line(path)}` differs" for path in changed] + [
+        f"`{one_line(path)}` is stale" for path in stale
+    ]
+    if details:
+        raise OutOfDate(
+            "generated files are out of date",
+            details=details,
+            hint="write them: `envmatrix generate`",
+        )
+    console.say(f"{len(texts)} generated files are up to date")
 
 
-@command.command("github", epilog="Example: envmatrix generate github --tier pr")
-@options.select
-@options.tier
-@options.verbosity
-def github_command(*, patterns: Sequence[str], tier: str | None, console: Console) -> None:
-    """Write a workflow of GitHub Actions that tests the selected cells in published images."""
-    _generate(consumers.ConsumerRequest("github", tuple(patterns), tier), console)
-
-
-def _generate(request: consumers.ConsumerRequest, console: Console) -> None:
-    workspace = Workspace.here()
+def write_consumer(workspace: Workspace, request: ConsumerRequest, console: Console) -> None:
+    """Write the files of a consumer of published images."""
     texts = consumers.files(workspace, request)
     consumers.check_free(workspace.root, texts)
     _write(workspace.root, texts, console)
+
+
+def _compare(workspace: Workspace) -> tuple[Mapping[str, str], Sequence[str], Sequence[str]]:
+    """Return the text of every generated file, and the paths of those that changed or are stale."""
+    root, texts = workspace.root, {**outputs(workspace), **consumers.current_files(workspace)}
+    changed = sorted(path for path, text in texts.items() if _text(root / path) != text)
+    stale = sorted([*_stale(root, texts), *consumers.stale_files(root, texts)])
+    return texts, changed, stale
 
 
 def _write(root: Path, texts: Mapping[str, str], console: Console) -> None:
@@ -114,15 +98,3 @@ def _stale(root: Path, paths: Collection[str]) -> Iterable[str]:
     for pattern, current in (("*/", directories), (f"{SCRIPTS}/*", paths)):
         stored = (str(path.relative_to(root)) for path in (root / DOCKERFILES).glob(pattern))
         yield from (path for path in stored if path not in current)
-
-
-def _report_drift(changed: Iterable[str], stale: Iterable[str]) -> None:
-    details = [f"`{one_line(path)}` differs" for path in changed] + [
-        f"`{one_line(path)}` is stale" for path in stale
-    ]
-    if details:
-        raise OutOfDate(
-            "generated files are out of date",
-            details=details,
-            hint="write them: `envmatrix generate`",
-        )

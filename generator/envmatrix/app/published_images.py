@@ -1,61 +1,22 @@
-"""`envmatrix images`: list and check published images."""
+"""Check the published images that `images.lock.json` names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-import click
 
 from envmatrix.app.workspace import Workspace
-from envmatrix.commands import options
-from envmatrix.console import Console, output
 from envmatrix.errors import EnvmatrixError, OutOfDate
 from envmatrix.lock.images_lock import FILE, PublishedIndex
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.publication import indexes_of
-
-if TYPE_CHECKING:
-    from envmatrix.registry.client import Registry
+from envmatrix.registry.client import Registry
 
 
-@click.group(epilog="Example: envmatrix images check")
-def command() -> None:
-    """List and check the published images of `images.lock.json`."""
-
-
-@command.command("list", epilog="Example: envmatrix images list --json")
-@options.as_json
-def list_command(*, as_json: bool) -> None:
-    """List the image of every flavour, by digest."""
-    rows = [*Workspace.here().published]
-    if as_json:
-        options.print_json(
-            [
-                {
-                    "environment": environment,
-                    "flavour": flavour,
-                    "image": index.reference,
-                    "platforms": [f"linux/{arch}" for arch in sorted(index.images)],
-                }
-                for environment, flavour, index in rows
-            ]
-        )
-        return
-    for environment, flavour, index in rows:
-        output(f"{environment} {flavour} {index.reference} {','.join(sorted(index.images))}")
-
-
-@command.command("check", epilog="Example: envmatrix images check")
-@options.verbosity
-def check_command(*, console: Console) -> None:
-    """Check that every image of `images.lock.json` exists in the registry with its platforms.
-
-    Exit with 1 if the registry lacks one, with 4 if one has other inputs than the lock.
-    """
+def check_published(workspace: Workspace) -> int:
+    """Return the number of images. Raise EnvmatrixError if the registry lacks one, and OutOfDate if
+    one has other inputs than the lock."""
     from envmatrix.registry.client import open_registry
 
-    workspace = Workspace.here()
     rows = [*workspace.published]
     if not rows:
         raise OutOfDate(f"there is no image in `{FILE}`", hint="publish some: `envmatrix push`")
@@ -78,7 +39,7 @@ def check_command(*, console: Console) -> None:
             details=stale,
             hint="publish those of this one: `envmatrix build`, `envmatrix push`",
         )
-    console.say(f"{len(rows)} images are published as `{FILE}` names them")
+    return len(rows)
 
 
 def _problems(remote: Registry, index: PublishedIndex) -> Iterator[str]:

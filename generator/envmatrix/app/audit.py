@@ -1,14 +1,12 @@
-"""`envmatrix lock --audit`: locked packages with updates, and withdrawn ones."""
+"""Audit the lock: locked packages with updates, and withdrawn ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from envmatrix.commands import options
-from envmatrix.console import Console, output
+from envmatrix.console import Console
 from envmatrix.engine.resolver_backend import LocalBackend
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.facts.model import Facts
@@ -23,12 +21,9 @@ from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.package_index import index_files
 
-_MOST_NAMED = 3
 
-
-def show_audit(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> None:
-    """Print the audit of locked packages; raise LookupFailed if a source could not be read, and
-    OutOfDate if a finding is urgent."""
+def audit_lock(lock: Lock, facts: Facts, console: Console) -> Audit:
+    """Compare locked packages with what archives and the package index offer now."""
     origins, store = Origins(), Store.of_user()
     with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client(origins) as client:
         backend = LocalBackend(
@@ -45,18 +40,11 @@ def show_audit(lock: Lock, facts: Facts, console: Console, *, as_json: bool) -> 
         def of_index(project: str) -> Sequence[Offer]:
             return offers_in(index_files(client, origins.pypi_indexes, project))
 
-        result = audit(lock, Archives(of_suite, of_security, of_index))
-    if as_json:
-        options.print_json(
-            {
-                "audited": result.audited,
-                "findings": [asdict(finding) for finding in result.findings],
-                "not_audited": dict(result.not_audited),
-                "failed": list(result.failed),
-            }
-        )
-    else:
-        output("\n".join(_lines(result)))
+        return audit(lock, Archives(of_suite, of_security, of_index))
+
+
+def require_good(result: Audit) -> None:
+    """Raise LookupFailed if a source could not be read, and OutOfDate if a finding is urgent."""
     if result.failed:
         raise LookupFailed(
             "not everything could be audited",
@@ -91,18 +79,3 @@ def offers_in(files: Sequence[IndexFile]) -> Sequence[Offer]:
             continue
         offers.append(Offer(str(version), file.sha256, file.is_yanked))
     return offers
-
-
-def _lines(result: Audit) -> list[str]:
-    lines = [
-        f"{finding.state:10} {finding.package} {finding.version} ({finding.arch}, {finding.where})"
-        + (f": {finding.offered} is offered" if finding.offered else ": nothing is offered")
-        for finding in result.findings
-    ]
-    reasons: dict[str, list[str]] = {}
-    for key, reason in result.not_audited.items():
-        reasons.setdefault(reason, []).append(key)
-    for reason, keys in reasons.items():
-        more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
-        lines.append(f"not asked  {', '.join(keys[:_MOST_NAMED])}{more}: {reason}")
-    return [*lines, f"{result.audited} packages were audited, {len(result.findings)} findings"]

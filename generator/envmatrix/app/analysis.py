@@ -1,0 +1,91 @@
+"""Analyse the libraries of a cell, and compare the findings with their baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmatrix.app.cell_session import CellSession
+from envmatrix.app.library_runs import gpus_of, run_each_library
+from envmatrix.console import Console
+from envmatrix.errors import EnvmatrixError
+from envmatrix.results.recorder import Recorder
+from envmatrix.sessions.analysis.analysers import ANALYSERS
+from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.analysis.running import SARIF, Analysis
+from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failures import Skipped, StepFailed
+from envmatrix.sessions.outcomes import Measurement
+from envmatrix.sessions.runner import Runner
+
+# The default kinds of analysis, which apply to every library.
+DEFAULT_KINDS = tuple(kind for kind, analyser in ANALYSERS.items() if analyser.is_default)
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisReport:
+    """The results of the analysis of a library; `sarif` is the file with all findings."""
+
+    measurements: Sequence[Measurement]
+    findings: Sequence[Finding]
+    sarif: Path
+
+    @property
+    def new(self) -> Sequence[Finding]:
+        return [finding for finding in self.findings if finding.is_new]
+
+
+def analyse_libraries(
+    session: CellSession,
+    kinds: Sequence[str],
+    show: Callable[[AnalysisReport], None],
+    *,
+    update_baseline: bool,
+) -> int:
+    """Analyse each library, and show its report; return the exit code. A finding that is not in
+    the baseline is a failure, unless the baseline is updated."""
+
+    def analyse(runner: Runner, recorder: Recorder) -> None:
+        analysis = Analysis.of(runner, gpus_of(runner.context))
+        failures = _examine_all(analysis, kinds or DEFAULT_KINDS, session.console)
+        recorder.add_measurements(analysis.measurements)
+        findings = analysis.compare_with_baseline()
+        recorder.add_findings(findings)
+        if update_baseline:
+            analysis.accept()
+        sarif = runner.context.directory / SARIF
+        report = AnalysisReport(analysis.measurements, findings, sarif)
+        show(report)
+        if failures:
+            raise failures[0]
+        if report.new and not update_baseline:
+            raise _new_findings(len(report.new), runner.context)
+
+    return run_each_library(session, "analyse", analyse)
+
+
+def _examine_all(
+    analysis: Analysis, kinds: Sequence[str], console: Console
+) -> list[EnvmatrixError]:
+    """Run every kind of analysis, even if one fails; return the failures."""
+    failures = []
+    for kind in kinds:
+        try:
+            analysis.examine(kind)
+        except Skipped as error:
+            console.say(f"skipped  {kind}: {error.message}")
+        except EnvmatrixError as error:
+            console.error(error)
+            failures.append(error)
+    return failures
+
+
+def _new_findings(count: int, context: BuildContext) -> StepFailed:
+    return StepFailed(
+        1,
+        "product",
+        f"{count} new findings in `{context.library.name}` in `{context.cell.id}`",
+        "mend them, or accept them: `--update-baseline`",
+        (),
+    )

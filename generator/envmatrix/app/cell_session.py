@@ -1,0 +1,104 @@
+"""A cell with the libraries to work on, and its images, which exist in the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+from envmatrix.app.images import provide_images
+from envmatrix.app.libraries import libraries_of
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.facts.targets import TARGETS, docker_arch
+from envmatrix.images.model import CompilerCache, Image, analysis_image, images_of, lacks_cross
+from envmatrix.machine.host import host_arch
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.selection import find_cell
+
+
+class CellArguments(TypedDict):
+    """The arguments of verbs that work in a cell; `memory` is a container's limit, in MB."""
+
+    name: str
+    library: str | None
+    emulate: bool
+    jobs: int | None
+    memory: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellSession:
+    """A cell, the libraries to work on, and its images; `names` are their names in the engine, and
+    `cache` is the compiler cache that they have, if any. `jobs` and `memory`, in MB, are limits of
+    the user's."""
+
+    workspace: Workspace
+    cell: Cell
+    libraries: tuple[Library, ...]
+    compiler: Image
+    runtime: Image | None
+    names: Mapping[Image, str]
+    cache: CompilerCache | None
+    jobs: int | None
+    memory: int | None
+    console: Console
+
+
+def open_session(
+    console: Console, *, only_compiler: bool = False, **arguments: Unpack[CellArguments]
+) -> CellSession:
+    """Return the session of a cell with its images; without the runtime image if
+    `only_compiler`."""
+    workspace, emulate = Workspace.here(), arguments["emulate"]
+    cell, machine = find_cell(workspace.matrix, arguments["name"]), host_arch()
+    if lacks_cross(cell, machine) and not emulate:
+        raise EnvmatrixError(
+            f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own "
+            "architecture, or its system has no cross compiler",
+            hint="compile it under emulation: `--emulate`",
+        )
+    libraries = libraries_of(workspace, arguments["library"], cell)
+    compiler, *others = images_of(cell, machine, emulate=emulate)
+    runtime = next(iter(others), None)
+    names = provide_images(workspace, [compiler] if only_compiler else [compiler, *others], console)
+    cache = _compiler_cache(workspace, cell, compiler, console)
+    jobs, memory = arguments["jobs"], arguments["memory"]
+    return CellSession(
+        workspace, cell, libraries, compiler, runtime, names, cache, jobs, memory, console
+    )
+
+
+def open_analysis(
+    name: str, library: str | None, jobs: int | None, console: Console
+) -> CellSession:
+    """Return the session of a cell with its analysis image, which has the cell's own
+    architecture."""
+    workspace = Workspace.here()
+    cell = find_cell(workspace.matrix, name)
+    if not workspace.matrix.has_analysis(cell):
+        hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
+        raise ConfigurationError(Problem("there is no flavour `analysis`", hint=hint))
+    if docker_arch(cell.arch) != host_arch():
+        raise EnvmatrixError(
+            f"`{cell.id}` can be examined only on a machine of its own architecture",
+            hint="examine a cell of this machine's: most findings are the same",
+        )
+    libraries = libraries_of(workspace, library, cell)
+    image = analysis_image(cell)
+    names = provide_images(workspace, [image], console)
+    cache = _compiler_cache(workspace, cell, image, console)
+    return CellSession(workspace, cell, libraries, image, image, names, cache, jobs, None, console)
+
+
+def _compiler_cache(
+    workspace: Workspace, cell: Cell, image: Image, console: Console
+) -> CompilerCache | None:
+    """Return the compiler cache of an image; warn if CUDA is compiled without it."""
+    cache = workspace.compiler_cache(cell, image)
+    if cache and "CUDA" not in cache.languages and TARGETS[cell.arch].cuda:
+        message = f"{cache.name} of `{cell.id}` cannot reproduce the objects of nvcc"
+        console.warn(f"{message}: CUDA is compiled without it; use ccache")
+    return cache

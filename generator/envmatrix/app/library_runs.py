@@ -1,0 +1,248 @@
+"""Runs of libraries in a cell, one after the other: prepared, locked, and recorded."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from envmatrix.app.cell_session import CellSession
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine import docker_client
+from envmatrix.engine.containers import Containers, sweep
+from envmatrix.engine.tasks import Gpus
+from envmatrix.errors import SKIPPED, EnvmatrixError
+from envmatrix.facts.targets import TARGETS
+from envmatrix.machine.cache import cache_directory, exclusive
+from envmatrix.machine.configuration import configured_trust, user_configuration
+from envmatrix.machine.host import available_memory, host_arch, processors
+from envmatrix.machine.trust import VARIABLE, group_of
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Matrix
+from envmatrix.results.location import Location
+from envmatrix.results.recorder import Recorder, record_run
+from envmatrix.results.records import Revision, Run
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
+from envmatrix.sessions.context import BuildContext, jobs_for
+from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.runner import Runner, clear_privileges
+from envmatrix.vcs import git
+
+# Memory that is left to the rest of the machine, in bytes.
+_SPARED_MEMORY = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of the tests to run, as records have it; all tests by default."""
+
+    shard: str = ""
+    extent: str = ""
+
+
+WHOLE = Part()
+
+
+def run_each_library(
+    session: CellSession,
+    verb: str,
+    work: Callable[[Runner, Recorder], None],
+    part: Part = WHOLE,
+) -> int:
+    """Do and record `work` for every library, even if one fails; return the exit code. Of several
+    libraries each failure is shown; that of a single one is raised."""
+    failure: EnvmatrixError | None = None
+    skipped: list[Skipped] = []
+    for library in session.libraries:
+        try:
+            with _recorded(session, library, verb, part) as (runner, recorder):
+                work(runner, recorder)
+        except Skipped as error:
+            skipped.append(error)
+        except EnvmatrixError as error:
+            if len(session.libraries) > 1:
+                session.console.error(error)
+            failure = failure or error
+    _keep_results(session.workspace.root, session.console)
+    if failure is not None:
+        if len(session.libraries) > 1:
+            return failure.exit_code
+        raise failure
+    if len(skipped) == len(session.libraries):
+        return skip("; ".join(error.message for error in skipped))
+    for reason in skipped:
+        session.console.say(f"skipped: {reason.message}")
+    return 0
+
+
+def skip(reason: str) -> int:
+    """Say why nothing could run, also with --quiet; return the exit code of that."""
+    Console().say(f"skipped: {reason}")
+    return SKIPPED
+
+
+@contextmanager
+def _recorded(
+    session: CellSession, library: Library, verb: str, part: Part
+) -> Iterator[tuple[Runner, Recorder]]:
+    """Open the runner of the work on a library, and its recorder."""
+    image, root = session.names[session.compiler], session.workspace.root
+    revision, context = revision_of(session.workspace, library), build_context(session, library)
+    with docker_client.connect() as client, lock_build(context, verb, session.console):
+        sweep(client)
+        run = Run(
+            id=str(uuid.uuid4()),
+            library=library.name,
+            cell=session.cell.id,
+            verb=verb,
+            started=time.time(),
+            revision=revision,
+            image=image,
+            digest=str(client.images.get(image).id),
+            host=platform.node(),
+            shard=part.shard,
+            extent=part.extent,
+        )
+        with record_run(Location.of(root), run) as recorder:
+            runner = Runner(
+                Containers(client),
+                context,
+                session.console,
+                on_step=recorder.add_step,
+                component_of=partial(_missing_component, session.workspace.matrix, session.cell),
+                absent_submodules=lambda: _missing_submodules(library, root),
+            )
+            clear_privileges(context, (), session.console)  # of a run that was killed
+            try:
+                yield runner, recorder
+            finally:
+                clear_privileges(context, runner.written, session.console)
+
+
+def build_context(session: CellSession, library: Library) -> BuildContext:
+    """Fetch the source and the wheels of a library; return the inputs of its build."""
+    root, cell = session.workspace.root, session.cell
+    source: Path = root / library.path
+    requires: Mapping[str, Path] = {}
+    if library.source is not None or library.requires:
+        from envmatrix.app import library_sources
+
+        arches = {image.arch for image in (session.compiler, session.runtime) if image}
+        source, requires = library_sources.fetch(
+            session.workspace, library, cell.os, arches, session.console
+        )
+    memory = _memory_limit(session.memory)
+    trust = group_of(root, configured_trust(user_configuration()), os.environ.get(VARIABLE))
+    return BuildContext(
+        cell=cell,
+        library=library.with_sm(cell.toolchain.sm),
+        system=BUILD_SYSTEMS[library.build.system],
+        root=root,
+        source=source,
+        caches=trust.register(cache_directory(), root, library.trust),
+        compiler=session.compiler,
+        runtime=session.runtime,
+        names=session.names,
+        host_arch=host_arch(),
+        cache=session.cache,
+        requires=requires,
+        sdk=_sdk(TARGETS[cell.arch].sdk),
+        borrowed=session.workspace.matrix.borrowed_components(cell, library),
+        jobs=jobs_for(processors(), memory, library.build.job_memory, session.jobs),
+        memory=memory,
+    )
+
+
+@contextmanager
+def lock_build(context: BuildContext, verb: str, console: Console) -> Iterator[None]:
+    """Lock a library in a cell against other processes; wait for one that works on it."""
+    file = context.directory / ".lock"
+
+    def report_wait() -> None:
+        owner = file.read_text("utf-8", "replace").strip() or "another process"
+        console.say(f"wait     for {owner}, which works on `{context.library.name}` in this cell")
+
+    with exclusive(file, report_wait):
+        file.write_text(f"`envmatrix run {verb}`, process {os.getpid()}\n", encoding="utf-8")
+        yield
+
+
+def revision_of(workspace: Workspace, library: Library) -> Revision:
+    """Return the revision of a library's source."""
+    if library.source is None:
+        checkout = git.checkout_of(workspace.root / library.path)
+        if checkout is None:
+            return Revision("")
+        return Revision(checkout.commit, checkout.branch, checkout.committed)
+    from envmatrix.app import library_sources
+
+    return library_sources.revision(workspace, library)
+
+
+def gpus_of(context: BuildContext) -> Gpus | None:
+    """Return the GPUs for tests, if the machine has any and the tests run natively."""
+    from envmatrix.engine import gpu
+
+    if context.is_emulated:
+        return None
+    with docker_client.connect() as client:
+        gpus = gpu.choose(gpu.probe_gpu(client))
+    return None if isinstance(gpus, gpu.NoGpu) else gpus
+
+
+def _sdk(name: str | None) -> Path | None:
+    """Return the directory of a licensed SDK."""
+    if name is None:
+        return None
+    from envmatrix.machine.origins import Origins
+
+    return Origins().sdk(name)
+
+
+def _memory_limit(megabytes: int | None) -> int | None:
+    """Return the memory limit of a container, in bytes: as given, or what is available."""
+    if megabytes:
+        return megabytes * 10**6
+    available = available_memory()
+    return max(available - _SPARED_MEMORY, _SPARED_MEMORY) if available else None
+
+
+def _missing_component(matrix: Matrix, cell: Cell, file: str) -> str | None:
+    """Return the component that has a file, if the cell's images do not have it, and the source of
+    the cell's CUDA has it with all its dependencies."""
+    from envmatrix.lock.cuda_in_image import component_of
+
+    component, facts = component_of(file), matrix.facts
+    if component is None or component not in facts.listable:
+        return None
+    release = facts.release(cell.cuda)
+    if release is None or component in matrix.components_of(cell, "devel"):
+        return None
+    source = cell.toolchain.cuda.source
+    required = facts.with_needs([component], release.release)
+    is_absent = any(facts.absence(name, source, release.release) for name in required)
+    return None if is_absent else component
+
+
+def _missing_submodules(library: Library, root: Path) -> Sequence[str]:
+    """Return the submodules in the tree of a library that are not checked out, by their path in
+    it; none of a locked source, which has all of its submodules."""
+    if library.source is not None:
+        return ()
+    return git.absent_submodules(root, root / library.path)
+
+
+def _keep_results(root: Path, console: Console) -> None:
+    """Move recorded runs into the store; if that fails, they stay in the journal."""
+    try:
+        Location.of(root).keep(console.warn)
+    except EnvmatrixError as error:
+        console.warn(f"{error.message}; {error.hint}" if error.hint else error.message)

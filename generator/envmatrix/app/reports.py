@@ -1,0 +1,151 @@
+"""Reports about results: their scope, what they are composed of, and the dashboard."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime
+from datetime import time as midnight
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.results.journal import count_journals
+from envmatrix.results.location import Location
+from envmatrix.results.report import Scope, compose
+from envmatrix.results.server import server
+from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
+from envmatrix.results.summary import Report
+from envmatrix.results.waivers import load_waivers
+from envmatrix.suggestions import did_you_mean
+from envmatrix.vcs.git import commit_time
+
+MARKER = "index.html"
+
+
+_HEAD = 1_000
+
+
+def scope_of(
+    workspace: Workspace,
+    patterns: Sequence[str],
+    libraries: Sequence[str],
+    since: str | None,
+    today: date,
+) -> Scope:
+    """Return the scope of a report; raise ConfigurationError for an unknown library."""
+    names = [library.name for library in workspace.matrix.libraries]
+    for name in libraries:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"it has {', '.join(names) or 'none'}"
+            raise ConfigurationError(Problem(f"matrix.yaml has no library `{name}`", hint=hint))
+    cells = {cell.id for cell in workspace.cells(patterns)} if patterns else None
+    return Scope(
+        today=today,
+        now=time.time(),
+        waivers=load_waivers(workspace.root),
+        libraries=set(libraries) or None,
+        cells=cells,
+        since=None if since is None else _moment(workspace.root, since),
+        since_name=since,
+    )
+
+
+def compose_report(workspace: Workspace, scope: Scope, console: Console) -> Report:
+    """Compose the report, including runs that ended and were not stored yet."""
+    location = Location.of(workspace.root)
+    with location.open_store(console.warn) as database, database.reading() as connection:
+        return compose(connection, scope, count_journals(location.journals))
+
+
+def write_dashboard(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> Path:
+    """Write the dashboard as static pages; remove an earlier dashboard from `directory`. Return
+    its first page."""
+    location = Location.of(workspace.root)
+    with location.open_store(console.warn) as database, database.reading() as connection:
+        cells = tuple(cell.id for cell in workspace.matrix.cells)
+        site = Site(connection, scope, cells, count_journals(location.journals))
+        paths = list(site.paths())
+        _clear(directory)
+        with console.task("pages", total=len(paths), unit="pages") as advance:
+            for path in paths:
+                if page := site.page(path):  # else all its runs are invalid
+                    _write_new(directory / path, page.encode("utf-8", "replace"))
+                advance(1)
+    for name in ASSETS:
+        _write_new(directory / name, asset(name))
+    return directory / MARKER
+
+
+def _clear(directory: Path) -> None:
+    """Make `directory`, and remove from it what an earlier dashboard wrote there."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        names = {file.name for file in directory.iterdir()}
+    except OSError as error:
+        raise ConfigurationError(
+            Problem(f"`{directory}` cannot be a directory: {error.strerror}")
+        ) from error
+    if names and not _is_dashboard(directory / MARKER):
+        raise ConfigurationError(
+            Problem(f"`{directory}` has files that are no dashboard", hint="name another directory")
+        )
+    for name in names & {MARKER, *ASSETS, "cell", "run"}:
+        file = directory / name
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file)
+        else:
+            file.unlink()
+
+
+def _is_dashboard(index: Path) -> bool:
+    """Return True if a file is the first page of a dashboard that this tool wrote."""
+    if index.is_symlink() or not index.is_file():
+        return False
+    with index.open("rb") as handle:
+        return GENERATOR.encode() in handle.read(_HEAD)
+
+
+def _write_new(file: Path, content: bytes) -> None:
+    """Write a new file; raise FileExistsError if it exists, even as a link."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("xb") as handle:
+        handle.write(content)
+
+
+def _moment(root: Path, since: str) -> float:
+    """Return the start of a day, or the commit time of a revision, in seconds since 1970."""
+    try:
+        return datetime.combine(date.fromisoformat(since), midnight()).timestamp()
+    except ValueError:
+        return commit_time(root, since)
+
+
+@contextmanager
+def open_dashboard(
+    workspace: Workspace, scope: Scope, port: int, console: Console
+) -> Iterator[ThreadingHTTPServer]:
+    """Open the server of the dashboard; each of its pages shows the current results."""
+    location = Location.of(workspace.root)
+    cells = tuple(cell.id for cell in workspace.matrix.cells)
+    with location.open_store(console.warn) as database:
+
+        def page(path: str) -> str | None:
+            location.replay(database, console.warn)
+            with database.reading() as connection:
+                now = replace(scope, now=time.time())
+                return Site(connection, now, cells, count_journals(location.journals)).page(path)
+
+        try:
+            serving = server(port, page)
+        except OSError as error:
+            raise EnvmatrixError(
+                f"port {port} cannot be had: {error.strerror}", hint="name another: `--port 0`"
+            ) from error
+        with serving:
+            yield serving

@@ -1,0 +1,158 @@
+"""Compile and test the libraries of a cell: all tests, a shard, or those that a change affects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache, partial
+
+from envmatrix.app.cell_session import CellSession
+from envmatrix.app.compilation import Compilation, compile_recorded
+from envmatrix.app.library_runs import Part, gpus_of, revision_of, run_each_library
+from envmatrix.console import Console
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.matrix.library import Library
+from envmatrix.results.location import Location
+from envmatrix.results.recorder import Recorder
+from envmatrix.results.records import ARGUMENTS, BAD, SINCE
+from envmatrix.results.waivers import Waiver, load_waivers, waiver_of
+from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.sharding import Shard
+from envmatrix.sessions.test_dependencies import Selection
+from envmatrix.sessions.testing import Testing, TestRequest, TestRun
+from envmatrix.text import one_line
+from envmatrix.vcs import git
+
+# Shows the products, the selected tests, their outcomes, or why there are none.
+Show = Callable[[Compilation | Selection | TestRun | str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TestOptions:
+    """The tests to run, and how: a `shard`; those that changes `since` a revision affect, which a
+    `shadow` run only reports; `arguments` of the framework."""
+
+    __test__ = False  # pytest: this is no test class
+
+    shard: Shard | None = None
+    retries: int | None = None
+    since: str | None = None
+    shadow: bool = False
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def part(self) -> Part:
+        is_selected = self.since is not None and not self.shadow
+        extent = ARGUMENTS if self.arguments else SINCE if is_selected else ""
+        return Part(str(self.shard or ""), extent)
+
+
+def test_libraries(session: CellSession, options: TestOptions, today: date, show: Show) -> int:
+    """Compile and test each library, and show the results; return the exit code."""
+    if options.arguments:
+        _require_tests(session.libraries)
+    waivers = cache(partial(_load_waivers, session))
+
+    def test(runner: Runner, recorder: Recorder) -> None:
+        compile_recorded(runner, recorder, show)
+        run = _test(session, options, runner, recorder, show)
+        if run is not None:
+            _judge(run, runner, waivers(), today)
+
+    return run_each_library(session, "test", test, options.part)
+
+
+def _require_tests(libraries: Sequence[Library]) -> None:
+    """Raise ConfigurationError if no library has tests that could take arguments."""
+    if all(library.tests is None for library in libraries):
+        names = ", ".join(f"`{library.name}`" for library in libraries)
+        hint = "leave out what follows `--`"
+        raise ConfigurationError(
+            Problem(f"arguments are for a test framework, and {names} has no tests", hint=hint)
+        )
+
+
+def _test(
+    session: CellSession,
+    options: TestOptions,
+    runner: Runner,
+    recorder: Recorder,
+    show: Show,
+) -> TestRun | None:
+    """Run and record the tests of a compiled library; None if it declares that it has none."""
+    context = runner.context
+    if context.library.is_only_compiled:
+        context.junit.unlink(missing_ok=True)
+        show(f"no tests: `{context.library.name}` has `test: none`")
+        return None
+    if context.library.tests is None:
+        raise Skipped(f"library `{context.library.name}` has no `test` in matrix.yaml")
+    if context.runtime is None:
+        raise Skipped(f"`{context.cell.id}` is compiled; its tests run on hardware of its own only")
+    durations = _durations(session, context.library) if options.shard else {}
+    testing = Testing(runner, context.library.tests, gpus_of(context))
+    selection = None
+    if options.since is not None:
+        from envmatrix.app.test_selection import select_tests
+
+        selection = select_tests(session, testing, options.since)
+        show(selection)
+    tests = None if selection is None or options.shadow else selection.tests
+    only = None if tests is None else tuple(tests)
+    run = testing.run(
+        TestRequest(options.arguments, options.shard, durations, options.retries, only)
+    )
+    recorder.add_tests(run.outcomes)
+    show(run)
+    if selection is not None and options.shadow:
+        from envmatrix.app.test_selection import shadow
+
+        recorder.add_measurements(shadow(selection, run.outcomes, session.console))
+    return run
+
+
+def _durations(session: CellSession, library: Library) -> Mapping[str, float]:
+    """Return the durations of a library's tests, in seconds, from runs before the revision was
+    committed: so shards that run one after the other use the same."""
+    from envmatrix.results import queries  # SQLAlchemy
+
+    root = session.workspace.root
+    checkout = git.checkout_of(root)
+    before = revision_of(session.workspace, library).committed or (
+        checkout.committed if checkout else 0.0
+    )
+    location = Location.of(root)
+    with location.open_store(session.console.warn) as database, database.reading() as connection:
+        return queries.durations(connection, library.name, session.cell.id, before)
+
+
+def _load_waivers(session: CellSession) -> tuple[Waiver, ...]:
+    return load_waivers(session.workspace.root)
+
+
+def _judge(run: TestRun, runner: Runner, waivers: Sequence[Waiver], today: date) -> None:
+    """Raise for failures that are not waived, and Skipped if no test could run."""
+    context = runner.context
+    if run.failure:
+        if not are_waived(run, context, waivers, today, runner.console):
+            raise run.failure
+    elif run.outcomes and all(outcome.state == "skipped" for outcome in run.outcomes):
+        raise Skipped(f"no test of `{context.library.name}` could run in `{context.cell.id}`")
+
+
+def are_waived(
+    run: TestRun, context: BuildContext, waivers: Sequence[Waiver], today: date, console: Console
+) -> bool:
+    """Return True if every failure is waived; warn of each waiver."""
+    failures = [outcome for outcome in run.outcomes if outcome.state in BAD]
+    library, cell = context.library.name, context.cell.id
+    matches = [waiver_of(waivers, library, cell, failure.name, today) for failure in failures]
+    for outcome, waiver in zip(failures, matches, strict=True):
+        if waiver is not None:
+            console.warn(
+                f"`{one_line(outcome.name)}` fails, and is waived: {waiver.bug}, {waiver.owner}"
+            )
+    return bool(failures) and all(matches)

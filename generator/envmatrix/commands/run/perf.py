@@ -1,0 +1,53 @@
+"""`envmatrix run perf`: measure libraries in a cell, with a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Unpack
+
+import click
+
+from envmatrix.app.cell_session import CellArguments, open_session
+from envmatrix.app.compilation import Compilation
+from envmatrix.app.library_runs import skip
+from envmatrix.app.measurement import choose_gpu, measure_libraries
+from envmatrix.commands import options
+from envmatrix.commands.display import print_json, show_products
+from envmatrix.console import Console, output
+from envmatrix.engine.gpu import NoGpu
+from envmatrix.sessions.outcomes import Measurement
+
+
+@click.command("perf", cls=options.Passing, epilog="Example: envmatrix run perf cuda13-x86_64")
+@options.cell
+@click.option("--device", metavar="NAME", help="A qualified CDI device, such as nvidia.com/gpu=0.")
+@options.as_json
+def command(
+    *,
+    device: str | None,
+    as_json: bool,
+    arguments: Sequence[str],
+    console: Console,
+    **cell: Unpack[CellArguments],
+) -> int:
+    """Run the benchmark in CELL with a GPU; without a GPU, exit with 77 and say what is missing.
+    ARGUMENTs go to the benchmark."""
+    gpu = choose_gpu(device)
+    if isinstance(gpu, NoGpu):
+        return skip(f"no GPU for `{cell['name']}`: {gpu.reason}")
+
+    def show(result: Compilation | Sequence[Measurement]) -> None:
+        if isinstance(result, Compilation):
+            show_products(result)
+        elif as_json:
+            print_json([asdict(item) for item in result])
+        else:
+            _show_measurements(result)
+
+    return measure_libraries(open_session(console, **cell), gpu, arguments, show)
+
+
+def _show_measurements(measurements: Sequence[Measurement]) -> None:
+    for item in measurements:
+        output(f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)")

@@ -1,0 +1,156 @@
+"""`envmatrix run` as far as the engine, which has all images and starts no container."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.fake_engine import NO_CONTAINER, fake_engine, image_id
+from tests.fakes import lock_of, write_repository
+from tests.unit.prompt import Prompt
+
+from envmatrix.app.cell_session import CellArguments, open_session
+from envmatrix.app.generated_files import outputs
+from envmatrix.app.library_runs import build_context
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.errors import EngineError
+from envmatrix.lock.model import FILE, dumps
+from envmatrix.machine.cache import cache_directory
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.store.image_ids import Made
+
+AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
+CELL = "cuda13.0-debian12-x86_64"
+ONE = "libraries: {first: {path: first}}\n"
+TWO = "libraries: {first: {path: first}, second: {path: second}}\n"
+
+
+def repository(root: Path, scratch: Path, rest: str) -> Workspace:
+    write_repository(root, AXES, rest)
+    for name in ("first", "second"):
+        (root / name).mkdir()
+    (root / FILE).write_text(dumps(lock_of(load_matrix(root), scratch)))
+    workspace = Workspace(root)
+    for path, text in outputs(workspace).items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return workspace
+
+
+@pytest.fixture
+def libraries(request: pytest.FixtureRequest) -> str:
+    return str(getattr(request, "param", ONE))
+
+
+@pytest.fixture
+def engine(libraries: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A repository whose images are in the engine, made by this cache."""
+    workspace = repository(tmp_path / "repository", tmp_path / "scratch", libraries)
+    monkeypatch.chdir(workspace.root)
+    inputs = workspace.plan(workspace.images([CELL]))
+    for image in inputs:
+        records = Made(cache_directory() / "made")
+        records.note(image.fingerprint, image_id(image.reference), is_ours=True)
+    directory = tmp_path / "engine"
+    with fake_engine(directory, [image.reference for image in inputs]) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+        yield workspace
+
+
+def arguments(name: str = CELL, library: str | None = None) -> CellArguments:
+    return {"name": name, "library": library, "emulate": False, "jobs": 3, "memory": 64_000}
+
+
+def journals(workspace: Workspace) -> list[str]:
+    return [file.read_text() for file in (workspace.root / ".envmatrix/journals").glob("*")]
+
+
+def test_a_session_has_the_names_of_its_images(engine: Workspace) -> None:
+    session = open_session(Console(), **arguments("cuda13.0-x86_64"))
+    assert (session.cell.id, [library.name for library in session.libraries]) == (CELL, ["first"])
+    assert session.names.keys() == {session.compiler, session.runtime}
+    assert session.names[session.compiler].startswith(f"{session.compiler.reference}-")
+
+
+def test_a_session_that_only_compiles_needs_no_other_image(engine: Workspace) -> None:
+    session = open_session(Console(), only_compiler=True, **arguments())
+    assert [*session.names] == [session.compiler]
+    assert session.runtime is not None
+
+
+def test_limits_of_the_user_become_those_of_the_build(engine: Workspace) -> None:
+    session = open_session(Console(), **arguments())
+    context = build_context(session, session.libraries[0])
+    assert (context.jobs, context.memory) == (3, 64_000 * 10**6)
+    assert context.source == engine.root / "first"
+    assert context.library.name == "first"
+
+
+def test_the_failure_of_a_single_library_is_shown_once_and_recorded(
+    envmatrix: Prompt, engine: Workspace
+) -> None:
+    answer = envmatrix("run", "compile", CELL)
+    assert answer.status == EngineError.exit_code
+    assert answer.err.count("error: ") == 1
+    assert NO_CONTAINER in answer.err
+    (journal,) = journals(engine)
+    assert '"infrastructure"' in journal
+
+
+@pytest.mark.parametrize("libraries", [TWO], indirect=True)
+def test_every_library_is_tried_even_if_one_fails(envmatrix: Prompt, engine: Workspace) -> None:
+    answer = envmatrix("run", "compile", CELL)
+    assert answer.status == EngineError.exit_code
+    assert answer.err.count("error: ") == 2
+    assert len(journals(engine)) == 2
+
+
+@pytest.mark.parametrize("libraries", [TWO], indirect=True)
+def test_a_named_library_is_the_only_one(envmatrix: Prompt, engine: Workspace) -> None:
+    envmatrix("run", "compile", CELL, "--library", "second")
+    (journal,) = journals(engine)
+    assert '"second"' in journal
+
+
+def test_a_shell_needs_a_terminal(envmatrix: Prompt, engine: Workspace) -> None:
+    answer = envmatrix("run", "shell", CELL)
+    assert answer.err.splitlines()[-2:] == [
+        "error: a shell needs a terminal",
+        "hint: run it from one, or use `run compile`",
+    ]
+
+
+def test_without_a_gpu_nothing_is_measured(envmatrix: Prompt, engine: Workspace) -> None:
+    answer = envmatrix("run", "perf", CELL, "--device", "example.com/none=0")
+    assert answer.status == 77
+    assert answer.err.startswith(f"skipped: no GPU for `{CELL}`: ")
+    assert not (engine.root / ".envmatrix").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shadow"], "`--shadow` is about `--since REV`, which is not given"),
+        (["--explain"], "`--explain` is about `--since REV`, which is not given"),
+    ],
+)
+def test_options_about_changes_need_a_revision(
+    envmatrix: Prompt, engine: Workspace, options: list[str], message: str
+) -> None:
+    answer = envmatrix("run", "test", CELL, *options)
+    assert (answer.status, answer.err.splitlines()[0]) == (2, f"error: {message}")
+
+
+def test_arguments_need_a_library_with_tests(envmatrix: Prompt, engine: Workspace) -> None:
+    matrix = engine.root / "matrix.yaml"
+    matrix.write_text(matrix.read_text().replace("{path: first}", "{path: first, test: none}"))
+    answer = envmatrix("run", "test", CELL, "--", "-L", "host")
+    assert answer.err.splitlines()[-2:] == [
+        "error: arguments are for a test framework, and `first` has no tests",
+        "hint: leave out what follows `--`",
+    ]
