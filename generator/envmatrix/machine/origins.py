@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from envmatrix.deb822 import paragraphs
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.systems import Distribution
@@ -93,12 +94,8 @@ def apt_sources(directory: Path) -> tuple[AptSource, ...]:
 
 
 def parse_deb822(text: str) -> Iterator[AptSource]:
-    without_comments = re.sub(r"^#.*\n?", "", text, flags=re.MULTILINE)
-    for stanza in re.split(r"\n\s*\n", without_comments):
-        fields = {
-            name.lower(): value.split()
-            for name, value in re.findall(r"^([\w-]+):(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
-        }
+    for paragraph in paragraphs(text, "a file of apt's sources"):
+        fields = {name.lower(): value.split() for name, value in paragraph.items()}
         if "deb" not in fields.get("types", ()) or fields.get("enabled") in (["no"], ["false"]):
             continue
         yield from _sources(

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from envmatrix.deb822 import version_key
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
-from envmatrix.lock.versions import DebianVersion
 from envmatrix.machine.http import FailedAttempts, hint_of
 
 _SHOWN = 3
@@ -73,4 +73,4 @@ def _hint(names: Sequence[str], artifact: Artifact, what: str) -> str:
 
 def newest(versions: Iterable[str]) -> str:
     """Return the newest of Debian's versions; empty for none."""
-    return max(versions, key=DebianVersion, default="")
+    return max(versions, key=version_key, default="")
