@@ -21,7 +21,7 @@ from benchmarks import engine, timing
 from envmatrix.app.workspace import Workspace
 from envmatrix.engine.buildx import command
 from envmatrix.images.environments import Environment
-from envmatrix.lock.model import PackageSet
+from envmatrix.lock.model import BaseRequest, PackageSet, SystemRequest
 from envmatrix.machine.origins import Origins
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store
@@ -116,7 +116,8 @@ def _build_ordinary(environment: Environment, directory: Path) -> timing.Usage:
 
 
 def _suite(environment: Environment) -> str | None:
-    return Workspace(timing.ROOT).lock.sets[environment.bases[0].key].request.suite
+    request = Workspace(timing.ROOT).lock.sets[environment.bases[0].key].request
+    return request.suite if isinstance(request, BaseRequest) else None
 
 
 def _dockerfile(environment: Environment) -> str:
@@ -124,9 +125,14 @@ def _dockerfile(environment: Environment) -> str:
     arch = environment.images[0].arch
     base = next(base for base in environment.bases if base.arch == arch)
     start = base.key.removesuffix("-base")
+    requests = (
+        sets[f"{start}-{part}"].request for part in ("runtime", f"devel-gcc{environment.gcc}")
+    )
     packages = [
-        *sets[f"{start}-runtime"].request.packages,
-        *sets[f"{start}-devel-gcc{environment.gcc}"].request.packages,
+        str(package)
+        for request in requests
+        if isinstance(request, SystemRequest)
+        for package in request.packages
     ]
     parts = (
         sets[f"cuda{environment.cuda}-{part}-{arch}"] for part in ("runtime", "devel", "tools")

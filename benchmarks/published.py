@@ -11,12 +11,13 @@ NVIDIA makes its images of has 16,251.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import synthetic, timing
+
+from envmatrix.matrix.loading import load_matrix
 
 EXAMPLE = timing.ROOT / "examples/nvidia-cuda"
 
@@ -48,13 +49,13 @@ _HEADER = ["cells", "Dockerfiles", *(f"`{verb}`" for verb in VERBS), "peak RSS",
 
 def _row(directory: Path, rounds: timing.Rounds) -> list[str]:
     """Return the table's cells; times are CPU seconds."""
-    lock = json.loads((directory / "matrix.lock.json").read_bytes())
+    matrix = load_matrix(directory)
     lines = sum(
         len(file.read_text("utf-8").splitlines())
         for file in (EXAMPLE / "matrix.yaml", *(EXAMPLE / "envs").glob("*.yaml"))
     )
     return [
-        f"{len(lock['cells']):,}",
+        f"{len(matrix.cells):,}",
         f"{len(list(directory.glob('dockerfiles/*/Dockerfile'))):,}",
         *(timing.seconds(timing.cpu(rounds[verb])) for verb in VERBS),
         timing.megabytes(timing.peak(rounds["generate --check"])),

@@ -10,13 +10,14 @@ the time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import synthetic, timing
+
+from envmatrix.matrix.loading import load_matrix
 
 VERBS = {"why": ["why", "cuda13.0-debian12-x86_64"], "generate": ["generate", "--check"]}
 
@@ -48,12 +49,12 @@ def _rows(repositories: Mapping[int, Path], rounds: timing.Rounds) -> Sequence[S
     """Return the table's cells; times are CPU seconds."""
     rows = []
     for cells, directory in repositories.items():
-        lock = json.loads((directory / "matrix.lock.json").read_bytes())
+        matrix = load_matrix(directory)
         why, generate, half = f"why {cells}", f"generate {cells}", f"generate {cells // 2}"
         growth = timing.ratio(rounds, generate, half, of="cpu") if half in rounds else None
         rows.append(
             [
-                f"{len(lock['cells']):,}",
+                f"{len(matrix.cells):,}",
                 f"{len(list(directory.glob('dockerfiles/*/Dockerfile'))):,}",
                 timing.seconds(timing.cpu(rounds[why])),
                 timing.seconds(timing.cpu(rounds[generate])),

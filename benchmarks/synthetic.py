@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,8 +17,23 @@ from pathlib import Path
 import yaml
 from benchmarks.timing import ENVMATRIX, ROOT, run
 
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.lock.model import FILE, Artifact, Lock, PackageSet, Request, dumps, load
+from envmatrix.lock.lock_file import FILE, dumps, load
+from envmatrix.lock.model import (
+    Artifact,
+    BootstrapRequest,
+    ImageRequest,
+    InImageRequest,
+    Lock,
+    PackageSet,
+    ReleaseRequest,
+    RepositoryRequest,
+    Request,
+    SourceRequest,
+    SystemRequest,
+    WheelsRequest,
+)
 from envmatrix.lock.requests import all_requests
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
@@ -79,29 +93,31 @@ def _matrix(directory: Path, versions: int) -> Matrix:
 def _lock(matrix: Matrix) -> Lock:
     """Return a lock with the project's package sets, and invented ones for all other requests."""
     own = load(ROOT)
-    requests, cells = all_requests(matrix, shipped_recipes())
-    sets = {
-        key: own.sets.get(key) or _package_set(key, request) for key, request in requests.items()
-    }
-    return Lock(own.epoch, sets, cells)
+    requests = all_requests(matrix, shipped_recipes())
+    return Lock(
+        own.epoch,
+        {key: own.sets.get(key) or _package_set(key, request) for key, request in requests.items()},
+    )
 
 
 def _package_set(key: str, request: Request) -> PackageSet:
-    if request.resolver == "image":
+    if isinstance(request, ImageRequest | InImageRequest | WheelsRequest | SourceRequest):
         return PackageSet(request, ())
-    names = [text for text in request.packages if not text.startswith("?")]
-    if request.is_base or request.below:
-        names += [f"{key}-{number}" for number in range(_DEPENDENCIES)]
-    diff_id = f"sha256:{_digest(key)}" if request.is_base else None
-    return PackageSet(request, tuple(_wheel(text, request.arch) for text in names), diff_id)
+    packages = [package for package in request.packages if not package.name.startswith("?")]
+    if isinstance(request, BootstrapRequest | SystemRequest):
+        packages += [PackageSpec(f"{key}-{number}") for number in range(_DEPENDENCIES)]
+    release = request.release if isinstance(request, ReleaseRequest | RepositoryRequest) else ""
+    diff_id = f"sha256:{_digest(key)}" if isinstance(request, BootstrapRequest) else None
+    wheels = (_wheel(package, release, request.arch) for package in packages)
+    return PackageSet(request, tuple(wheels), diff_id)
 
 
-def _wheel(requirement: str, arch: str) -> Artifact:
-    name, _, version = re.sub(r"[=@]+", " ", requirement).rstrip(".*").partition(" ")
-    digest = _digest(f"{requirement} {arch}")
-    file = f"{name.replace('-', '_')}-{version}.0.48-py3-none-manylinux_2_27_{arch}.whl"
+def _wheel(package: PackageSpec, release: str, arch: str) -> Artifact:
+    version = f"{(package.version or release).removesuffix('.*')}.0.48"
+    digest = _digest(f"{package} {version} {arch}")
+    file = f"{package.name.replace('-', '_')}-{version}-py3-none-manylinux_2_27_{arch}.whl"
     path = f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{file}"
-    return Artifact("pypi", path, name, f"{version}.0.48", 650_000_000, digest)
+    return Artifact("pypi", path, package.name, version, 650_000_000, digest)
 
 
 def _digest(text: str) -> str:

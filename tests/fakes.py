@@ -23,20 +23,23 @@ from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.components import markers
 from envmatrix.facts.model import load_facts
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.systems import NvidiaRepository
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.cuda_in_image import ImageContents
-from envmatrix.lock.libraries import Libraries
-from envmatrix.lock.model import Artifact, Lock, PackageSet
+from envmatrix.lock.model import Artifact, ImageRequest, Lock, PackageSet, ReleaseRequest
 from envmatrix.lock.requests import all_requests
-from envmatrix.lock.resolution import BaseState, Resolver, upgrade_rule
+from envmatrix.lock.resolution import Resolution, upgrade_rule
 from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
+from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
 from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.resolvers.pip import Pip
+from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.redist import PLATFORMS, Redist
+from envmatrix.lock.resolvers.registry import Services, resolvers_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import SOURCE_KINDS, LibrarySource
 from envmatrix.matrix.loading import load_matrix
@@ -237,9 +240,10 @@ class Index:
         name = f"{wheel.name.replace('-', '_')}-{wheel.version}-py3-none-any.whl"
         return f"https://files.mirror.example/packages/{wheel.sha256[:2]}/{name}", len(name)
 
-    @property
-    def pip(self) -> Pip:
-        return Pip(self.run, self.look_up)
+    def resolve(self, arch: str, *packages: str, release: str = "") -> tuple[Artifact, ...]:
+        specs = tuple(map(PackageSpec.parse, packages))
+        request = ReleaseRequest("pip", arch, specs, release)
+        return Pip(self.run, self.look_up).resolve(request, None).artifacts
 
 
 def manifest(version: str, *names: str, variant: str | None = None) -> dict[str, object]:
@@ -358,7 +362,7 @@ class FakeBackend:
 
     def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState:
         self.bases.append((key, epoch))
-        if package_set.request.resolver == "image":
+        if isinstance(package_set.request, ImageRequest):
             return BaseState(None, "Package: libuv1\n")
         names = [item.name for item in package_set.artifacts]
         layer = digest(str(epoch), *(item.sha256 for item in package_set.artifacts))
@@ -397,36 +401,49 @@ class DnfWithAnyKey(NvidiaDnf):
     """NVIDIA's repositories, whose key is not looked at."""
 
     def _key(self, repository: NvidiaRepository, path: str) -> bytes:
-        return self.read(path)
+        return self.mirror.read(path)
 
 
 def nvidia_apt(directory: Path, archive: Archive, keyring: Path | None = None) -> NvidiaApt:
     """NVIDIA's repositories at the mirror of `archive`, each with a key."""
-    repositories = load_facts().nvidia_repositories
     return NvidiaApt(
-        directory,
-        repositories,
-        NVIDIA_MIRROR,
-        keyring,
-        lambda _path: KEY,
-        archive.run,
+        load_facts().nvidia_repositories,
+        NvidiaMirror(NVIDIA_MIRROR, keyring, lambda _path: KEY),
         Nvidia().redist.versions,
+        directory,
+        archive.run,
     )
 
 
-def resolver_of(backend: FakeBackend, index: Index | None = None) -> Resolver:
-    apt = nvidia_apt(backend.directory, backend.archive)
+def services_of(backend: FakeBackend, index: Index | None = None) -> Services:
+    """Return look-ups that know NVIDIA's archives and `index`, and of sources commits only."""
+    index = index or Index()
+    return Services(
+        load_facts(),
+        backend.directory,
+        apt=backend.archive.run,
+        pip=index.run,
+        wheel=index.look_up,
+        index=_nothing,
+        archives=Nvidia().read,
+        nvidia=NvidiaMirror(NVIDIA_MIRROR, None, lambda _path: KEY),
+        commits=_commits,
+        depot=_nothing,
+        measure=_nothing,
+        unpack=_nothing,
+    )
+
+
+def resolution_of(backend: FakeBackend, services: Services | None = None) -> Resolution:
     facts = load_facts()
     dnf = DnfWithAnyKey(
-        backend.directory,
         facts.nvidia_repositories,
-        NVIDIA_MIRROR,
-        None,
-        lambda _path: KEY,
+        NvidiaMirror(NVIDIA_MIRROR, None, lambda _path: KEY),
         Nvidia().redist.versions,
+        backend.directory,
     )
-    pip = (index or Index()).pip
-    return Resolver(backend, pip, Nvidia().redist, apt, dnf, NO_LIBRARIES, facts, Silent())
+    resolvers = resolvers_of(services or services_of(backend))
+    return Resolution({**resolvers, "nvidia-dnf": dnf.resolve}, backend, facts, Silent())
 
 
 def _nothing(*_: object) -> NoReturn:
@@ -437,15 +454,16 @@ def _commits(*revision: str) -> dict[str, str]:
     return {"commit": hashlib.sha1(repr(revision).encode(), usedforsecurity=False).hexdigest()}
 
 
-NO_LIBRARIES = Libraries(_nothing, _nothing, _commits, _nothing, _nothing, _nothing)
-
-
 class Silent:
     """A meter that shows nothing."""
 
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
         yield lambda _amount: None
+
+
+def with_set(lock: Lock, key: str, package_set: PackageSet) -> Lock:
+    return replace(lock, sets={**lock.sets, key: package_set})
 
 
 def lock_of(
@@ -458,9 +476,10 @@ def lock_of(
     upgrade: Sequence[str] | None = None,
 ) -> Lock:
     """Return what `envmatrix lock` makes of `matrix` in the world of the fakes."""
-    resolver = resolver_of(FakeBackend(scratch, archive or Archive()), index)
-    requests, cells = all_requests(matrix, shipped_recipes())
-    return resolver.resolve(requests, cells, previous, upgrade_rule(upgrade, previous))
+    backend = FakeBackend(scratch, archive or Archive())
+    requests = all_requests(matrix, shipped_recipes())
+    resolution = resolution_of(backend, services_of(backend, index))
+    return resolution.resolve(requests, previous, upgrade_rule(upgrade, previous))
 
 
 def library_source(kind: str, place: str, pin: str) -> LibrarySource:

@@ -75,9 +75,7 @@ def userland(lock: Lock, arch: str, home: Path) -> Userland:
     _unpack(lock, key, arch, home / "indexes", packages)
     _install(arch, home / "site")
     base = lock.sets[key]
-    (home / "Dockerfile").write_text(
-        f"FROM {base_image(key, base.request, base.diff_id)}\nCOPY packages/ /\n"
-    )
+    (home / "Dockerfile").write_text(f"FROM {base_image(key, base)}\nCOPY packages/ /\n")
     (home / ".dockerignore").write_text("*\n!packages\n")
     name = f"test/userland:{arch}"
     build = ["docker", "build", "--quiet", f"--platform=linux/{arch}", f"--tag={name}", str(home)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.fakes import Silent
 
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 from envmatrix.lock.model import Artifact
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
@@ -47,7 +47,7 @@ def toolkit_wheels(*arches: str) -> Mapping[tuple[str, str], Path]:
     """The wheels of CUDA 13.5 by name and architecture, by Docker's name; fetched if need be."""
     wheels = {
         (item.name, package_set.request.arch): item
-        for key, package_set in model.load(ROOT).sets.items()
+        for key, package_set in lock_file.load(ROOT).sets.items()
         if key.startswith("cuda13.5-pypi") and package_set.request.arch in arches
         for item in package_set.artifacts
     }

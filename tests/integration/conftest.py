@@ -21,7 +21,7 @@ from tests.engines import Engine, second_engine
 from tests.outputs import machine_of
 
 from envmatrix.images.environments import base_image
-from envmatrix.lock import images_lock, model
+from envmatrix.lock import images_lock, lock_file
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.machine.origins import Origins
 
@@ -201,8 +201,8 @@ def envmatrix(engine: docker.DockerClient) -> Envmatrix:
 def base(envmatrix: Envmatrix) -> str:
     """The name of a bootstrapped base that is in the engine's store."""
     envmatrix("build", "--select", CELL)
-    lock = model.load(ROOT)
-    return base_image(BASE, lock.sets[BASE].request, lock.sets[BASE].diff_id)
+    lock = lock_file.load(ROOT)
+    return base_image(BASE, lock.sets[BASE])
 
 
 @pytest.fixture(scope="session")
@@ -241,7 +241,7 @@ def project(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Project]:
     root = tmp_path / "repository"
     for name in ("envs", "examples"):
         shutil.copytree(ROOT / name, root / name)
-    shutil.copy(ROOT / model.FILE, root)
+    shutil.copy(ROOT / lock_file.FILE, root)
     variables = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "TMPDIR": str(tmp_path)}
     yield Project(root, variables)
     for directory in root.glob("dockerfiles/*"):

@@ -13,7 +13,7 @@ from tests.integration.conftest import CROSSED, ENVIRONMENT, ROOT, Envmatrix
 from tests.outputs import machine_of
 from tests.userlands import Userland, userland
 
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("AARCH64_HOST") != "1", reason="takes long: `nox -s aarch64-host`"
@@ -54,10 +54,10 @@ def host(envmatrix: Envmatrix, tmp_path_factory: pytest.TempPathFactory) -> User
     """An aarch64 machine with a repository; its images are built before, by the same engine."""
     home = tmp_path_factory.mktemp("host")
     envmatrix("build", "--select", CROSSED, "--emulate")
-    machine = userland(model.load(ROOT), "arm64", home)
+    machine = userland(lock_file.load(ROOT), "arm64", home)
     root = home / "repository"
     shutil.copytree(ROOT / "envs", root / "envs")
-    shutil.copy(ROOT / model.FILE, root)
+    shutil.copy(ROOT / lock_file.FILE, root)
     (root / "matrix.yaml").write_text(MATRIX)
     (root / "tiny").mkdir()
     for name, text in FILES.items():

@@ -13,7 +13,8 @@ from tests.engines import Engine
 from tests.integration.conftest import ENVIRONMENT, Checkout
 from tests.repositories import committed
 
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
+from envmatrix.lock.model import Artifact
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import GRACE_SECONDS
 from envmatrix.store.image_ids import Made
@@ -26,9 +27,9 @@ def age(directory: Path) -> None:
         os.utime(path, (LONG_AGO, LONG_AGO))
 
 
-def package_of(root: Path) -> model.Artifact:
+def package_of(root: Path) -> Artifact:
     """One that is no base's: those cannot be changed by hand."""
-    return model.load(root).sets["debian12-amd64-runtime"].artifacts[0]
+    return lock_file.load(root).sets["debian12-amd64-runtime"].artifacts[0]
 
 
 @pytest.fixture

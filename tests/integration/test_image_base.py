@@ -7,7 +7,7 @@ import pytest
 from tests.images import pushed
 from tests.integration.conftest import Project
 
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 
 # A release of its own: the images of the repository's matrix keep their names.
 ENVIRONMENT = "cuda13.4-debian12"
@@ -33,7 +33,7 @@ def image(engine: docker.DockerClient, base: str, registry: str) -> str:
 def test_an_environment_is_built_on_an_image_by_digest(
     engine: docker.DockerClient, base: str, image: str, project: Project
 ) -> None:
-    (project.root / model.FILE).unlink()
+    (project.root / lock_file.FILE).unlink()
     project.ask_for(MATRIX.format(image=image))
 
     project.lock()

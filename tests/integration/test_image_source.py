@@ -11,7 +11,10 @@ from tests.images import build, pushed
 from tests.integration.conftest import CELL as CELL_OF_ALL
 from tests.integration.conftest import Project
 
-from envmatrix.lock import model
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.lock import lock_file
+from envmatrix.lock.requests import sets_of
+from envmatrix.matrix.loading import load_matrix
 
 # The image's CUDA is 13.5 of the repository's own cell, under another name, so that the images of
 # that cell are left alone.
@@ -99,7 +102,7 @@ def test_what_an_image_has_is_found_and_used_as_it_is(
     done = project.run("run", "compile", CELL)
 
     digits = image.partition("sha256:")[2][:12]
-    versions = model.load(project.root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
+    versions = lock_file.load(project.root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
     assert versions == {"cuda": RELEASE, "cccl": "", "cudart": "13", "nvcc": ""}
     assert "banner" not in done.stdout
     assert project.machines(CELL) == {"x86_64"}
@@ -133,9 +136,11 @@ def test_what_an_image_has_of_the_system_is_not_installed_again(
     project.lock()
     project.run("run", "compile", CELL)
 
-    lock = model.load(project.root)
+    lock = lock_file.load(project.root)
     # What examines code comes on top, in an image of its own.
-    own = [key for key in lock.cells[CELL] if "-analysis-" not in key]
+    matrix = load_matrix(project.root)
+    keys = sets_of([matrix.by_id[CELL]], matrix, shipped_recipes())
+    own = [key for key in keys if "-analysis-" not in key]
     assert lock.artifacts(own) == ()
 
 

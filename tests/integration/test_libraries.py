@@ -344,7 +344,7 @@ def test_a_tag_is_locked_as_the_commits_that_it_meant(
     workshop: Checkout, results: dict[str, Any], git_server: tuple[str, Mapping[str, str]]
 ) -> None:
     lock = json.loads((workshop.root / "matrix.lock.json").read_text())
-    assert lock["sets"]["library-git"]["found"] == git_server[1]
+    assert lock["sets"]["library-git"]["versions"] == git_server[1]
     assert results["git"]["revision"]["id"] == git_server[1]["commit"]
 
 

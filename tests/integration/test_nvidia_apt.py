@@ -23,7 +23,7 @@ from tests.openpgp import Key
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.facts.model import load_facts
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
 # those of 13.5.
@@ -145,7 +145,9 @@ def test_cells_are_built_from_packages_and_compile_the_library(
         project.run("run", "compile", cell)
 
     assert [project.machines(cell) for cell in CELLS] == [{"x86_64"}, {"aarch64"}]
-    paths = {item.path for item in model.load(project.root).artifacts() if item.origin == "nvidia"}
+    paths = {
+        item.path for item in lock_file.load(project.root).artifacts() if item.origin == "nvidia"
+    }
     assert f"cuda/repos/debian12/x86_64/cuda-nvcc-13-2_{RELEASE}.51-1_amd64.deb" in paths
     assert f"cuda/repos/debian12/sbsa/cuda-cudart-13-2_{RELEASE}.51-1_arm64.deb" in paths
 
@@ -211,8 +213,8 @@ def test_a_mirror_that_fails_is_told(server: Server, project: Project) -> None:
 
 def _refusal(project: Project) -> str:
     """Return what `lock` says when it fails, which leaves nothing behind."""
-    before = (project.root / model.FILE).read_bytes()
+    before = (project.root / lock_file.FILE).read_bytes()
     message = project.run("lock", expect=5).stderr
-    assert (project.root / model.FILE).read_bytes() == before
+    assert (project.root / lock_file.FILE).read_bytes() == before
     assert not [*project.root.parent.glob("envmatrix-*")]
     return message

@@ -16,6 +16,9 @@ from tests.openpgp import Key
 from envmatrix.engine.resolver_backend import on_host
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import load_facts
+from envmatrix.facts.packages import PackageSpec
+from envmatrix.lock.model import RepositoryRequest
+from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
 
 pytestmark = pytest.mark.skipif(
@@ -72,45 +75,50 @@ def apt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NvidiaApt]:
     with serving(Files.below(root / "server")) as address:
         nvidia = Nvidia({"cuda": RELEASES})
         yield NvidiaApt(
-            root / "apt",
             load_facts().nvidia_repositories,
-            address,
-            keyring,
-            nvidia.read,
-            on_host,
+            NvidiaMirror(address, keyring, nvidia.read),
             nvidia.redist.versions,
+            root / "apt",
+            on_host,
         )
 
 
+def request(release: str, *packages: str) -> RepositoryRequest:
+    specs = tuple(map(PackageSpec.parse, packages))
+    return RepositoryRequest("nvidia-apt", "amd64", "debian12", specs, release)
+
+
 @pytest.mark.parametrize(
-    ("pattern", "version"),
+    ("pattern", "release", "version"),
     [
-        ("libcusparse-12-4@12.4", "12.3.2.1-1"),
-        ("libcusparse-12-4@12.4.0", "12.3.0.142-1"),
-        ("libcusparse-12-4@12.4.1", "12.3.1.170-1"),
-        ("libcudnn8=8.9.6.*+cuda11.8", "8.9.6.50-1+cuda11.8"),
-        ("libcudnn8=8.9.6.50-1+cuda12.2", "8.9.6.50-1+cuda12.2"),
-        ("libcudnn9-cuda-12=9.1.*", "9.1.1.17-1"),
-        ("libcudnn9-cuda-12=9.1.0.70-1", "9.1.0.70-1"),
-        ("libnccl2=2.21.5-1+cuda12.4", "2.21.5-1+cuda12.4"),
+        ("libcusparse-12-4", "12.4", "12.3.2.1-1"),
+        ("libcusparse-12-4", "12.4.0", "12.3.0.142-1"),
+        ("libcusparse-12-4", "12.4.1", "12.3.1.170-1"),
+        ("libcudnn8=8.9.6.*+cuda11.8", "", "8.9.6.50-1+cuda11.8"),
+        ("libcudnn8=8.9.6.50-1+cuda12.2", "", "8.9.6.50-1+cuda12.2"),
+        ("libcudnn9-cuda-12=9.1.*", "", "9.1.1.17-1"),
+        ("libcudnn9-cuda-12=9.1.0.70-1", "", "9.1.0.70-1"),
+        ("libnccl2=2.21.5-1+cuda12.4", "", "2.21.5-1+cuda12.4"),
     ],
 )
 def test_apt_finds_the_version_that_is_asked_for(
-    apt: NvidiaApt, pattern: str, version: str
+    apt: NvidiaApt, pattern: str, release: str, version: str
 ) -> None:
-    (artifact,) = apt.resolve([pattern], "debian12", "amd64")
+    (artifact,) = apt.resolve(request(release, pattern), None).artifacts
     assert artifact.version == version
 
 
 @pytest.mark.parametrize(
-    ("pattern", "missing"),
+    ("pattern", "release", "missing"),
     [
-        ("libcusparse-12-4@12.4.9", "libcusparse-12-4=12.3.9.9-1"),
-        ("libnvinfer10=10.16.1.11-1+cuda12.9", "libnvinfer10=10.16.1.11-1+cuda12.9"),
+        ("libcusparse-12-4", "12.4.9", "libcusparse-12-4=12.3.9.9-1"),
+        ("libnvinfer10=10.16.1.11-1+cuda12.9", "", "libnvinfer10=10.16.1.11-1+cuda12.9"),
     ],
 )
-def test_what_apt_does_not_find_is_told(apt: NvidiaApt, pattern: str, missing: str) -> None:
+def test_what_apt_does_not_find_is_told(
+    apt: NvidiaApt, pattern: str, release: str, missing: str
+) -> None:
     with pytest.raises(LookupFailed) as caught:
-        apt.resolve(["libnccl2=2.21.5-1+cuda12.4", pattern], "debian12", "amd64")
+        apt.resolve(request(release, "libnccl2=2.21.5-1+cuda12.4", pattern), None)
     assert caught.value.message == f"`{REPOSITORY}` does not have `{missing}`"
     assert caught.value.details

@@ -22,7 +22,7 @@ from tests.archives import entry, tar
 from tests.integration.conftest import VECTOROPS, Project
 from tests.loopback import Files, serving
 
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 from envmatrix.store.artifacts import Store
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
@@ -146,7 +146,7 @@ def test_an_archive_that_is_not_the_manifests_is_refused(other: Path, project: P
         project.lock()
         (archive,) = (
             item
-            for item in model.load(project.root).artifacts()
+            for item in lock_file.load(project.root).artifacts()
             if item.name == "libnvvm" and "x86_64" in item.path
         )
         file = other.parents[1] / archive.path

@@ -11,7 +11,7 @@ import pytest
 from tests.engines import Engine
 from tests.integration.conftest import CELL, Checkout
 
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 from envmatrix.store.artifacts import sha256_of
 
 
@@ -81,7 +81,7 @@ def test_a_mirror_is_checked_and_what_it_lacks_is_named(
 ) -> None:
     wipe(other)
     checkout.run("mirror", str(place / "mirror"))
-    item = model.load(checkout.root).artifacts()[0]
+    item = lock_file.load(checkout.root).artifacts()[0]
     file = place / "mirror/sha256" / item.sha256[:2] / item.sha256
     file.chmod(0o644)
     file.write_bytes(b"x" * item.size)

@@ -25,7 +25,7 @@ from tests.openpgp import Key
 from tests.wheels import PACKAGES, toolkit_wheels, unpack_package
 
 from envmatrix.facts.model import load_facts
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 from envmatrix.machine.origins import Origins
 
 # A release of its own: the images of the repository's matrix keep their names. The files are
@@ -184,7 +184,7 @@ def _nvidia_trees(directory: Path) -> None:
 @pytest.fixture
 def rocky(project: Project, image: str, server: Server) -> Project:
     """A project of Rocky Linux, on a machine that has all of it on loopback."""
-    (project.root / model.FILE).unlink()
+    (project.root / lock_file.FILE).unlink()
     project.ask_for(matrix(RELEASE, "rockylinux9", image, NVIDIAS))
     configure(project, server)
     return project
@@ -213,7 +213,7 @@ def test_a_cell_is_locked_built_twice_alike_and_compiles_the_library(
     rocky.run("run", "compile", CELL)
 
     assert rocky.machines(CELL) == {"x86_64"}
-    paths = {item.path for item in model.load(rocky.root).artifacts()}
+    paths = {item.path for item in lock_file.load(rocky.root).artifacts()}
     assert f"cuda/repos/rhel9/x86_64/cuda-nvcc-13-2-{RELEASE}.51-1.x86_64.rpm" in paths
     assert "9/BaseOS/x86_64/os/gcc-toolset-14-gcc-c++-1.0-1.x86_64.rpm" in paths
     rocky.run("run", "test", CELL)
@@ -237,7 +237,7 @@ def test_a_cell_of_opensuse_is_locked_built_twice_alike_and_compiles_the_library
     suse.run("run", "compile", cell)
 
     assert suse.machines(cell) == {"x86_64"}
-    paths = {item.path for item in model.load(suse.root).artifacts()}
+    paths = {item.path for item in lock_file.load(suse.root).artifacts()}
     assert "distribution/leap/16.0/repo/oss/gcc15-c++-1.0-1.x86_64.rpm" in paths
     suse.run("verify", SUSE)
 
@@ -304,6 +304,6 @@ def test_half_an_index_is_not_taken(server: Server, rocky: Project) -> None:
 def _refusal(project: Project) -> str:
     """Return what `lock` says when it fails, which leaves nothing behind."""
     message = project.run("lock", expect=5).stderr
-    assert not (project.root / model.FILE).exists()
+    assert not (project.root / lock_file.FILE).exists()
     assert not [*project.root.parent.glob("envmatrix-*")]
     return message

@@ -19,7 +19,7 @@ from tests.integration.conftest import ROOT, VECTOROPS, Project
 from tests.loopback import Files, serving
 from tests.outputs import cases_of, machine_of
 
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Store
@@ -120,7 +120,7 @@ def _archive(unpacked: Path, top: str, places: dict[str, tuple[str, ...]]) -> by
 @pytest.fixture(scope="session")
 def jetson_redist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make what `https://developer.download.nvidia.com/compute` has, for one release."""
-    sets = model.load(ROOT).sets
+    sets = lock_file.load(ROOT).sets
     scratch = tmp_path_factory.mktemp("unpacked")
     for part in ("tools-amd64", "devel-arm64", "runtime-arm64"):
         files = sets[f"cuda12.4-debian-{part}"].artifacts

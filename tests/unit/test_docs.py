@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -18,10 +19,12 @@ from envmatrix import cli
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.facts.components import Component
 from envmatrix.facts.model import Facts, load_facts
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
-from envmatrix.lock.model import FILE
+from envmatrix.lock.lock_file import FILE
+from envmatrix.lock.model import REQUESTS
 from envmatrix.matrix import contents, library, model
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix
@@ -194,11 +197,11 @@ def test_every_target_is_documented() -> None:
 
 def test_every_field_of_the_lock_is_documented() -> None:
     document = json.loads((ROOT / FILE).read_text(encoding="utf-8"))
-    fields = set(document)
-    for table in ("sets", "artifacts"):
-        fields |= {name for row in document[table].values() for name in row}
+    names = {*document, *document["columns"], *(row.name for row in fields(PackageSpec))}
+    names |= {name for row in document["sets"].values() for name in row}
+    names |= {row.name for kind in REQUESTS.values() for row in fields(kind)}
     page = text_of(Path("docs/lock.md"))
-    assert [name for name in sorted(fields) if f"| `{name}` |" not in page] == []
+    assert [name for name in sorted(names) if f"| `{name}` |" not in page] == []
 
 
 def test_every_package_is_in_the_picture_of_the_layers() -> None:

@@ -16,7 +16,7 @@ from envmatrix.confined import Area
 from envmatrix.errors import ConfigurationError, OutOfDate
 from envmatrix.files import new_directory, read_regular, readable_text, text_of, write_whole
 from envmatrix.images.model import Image
-from envmatrix.lock import images_lock, model
+from envmatrix.lock import images_lock, lock_file
 from envmatrix.machine import configuration
 from envmatrix.machine.access import Access
 from envmatrix.machine.origins import apt_sources
@@ -51,7 +51,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "matrix.yaml": load_matrix,
     "matrix.d/x.yaml": load_matrix,
     "envs/devel.yaml": load_matrix,
-    "matrix.lock.json": model.load,
+    "matrix.lock.json": lock_file.load,
     "images.lock.json": images_lock.load,
     "waivers.yaml": load_waivers,
     "baselines/lib.json": lambda root: load_baseline(root, "lib", "cell"),

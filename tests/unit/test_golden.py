@@ -18,7 +18,7 @@ from envmatrix.app.consumers import CONSUMERS, ConsumerRequest, files
 from envmatrix.app.generated_files import outputs
 from envmatrix.app.workspace import DOCKERFILES, Workspace
 from envmatrix.images import scripts
-from envmatrix.lock.model import FILE, dumps
+from envmatrix.lock.lock_file import FILE, dumps
 from envmatrix.matrix.contents import json_schemas
 from envmatrix.matrix.loading import load_matrix
 

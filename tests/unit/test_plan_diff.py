@@ -11,7 +11,7 @@ from tests.fakes import Archive, lock_of, write_repository
 from tests.repositories import commit, committed
 from tests.unit.prompt import Prompt
 
-from envmatrix.lock.model import dumps
+from envmatrix.lock.lock_file import dumps
 from envmatrix.matrix.loading import load_matrix
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")

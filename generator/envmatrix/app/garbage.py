@@ -12,7 +12,8 @@ from envmatrix.engine import bases, docker_client, inventory
 from envmatrix.engine.builder import context_name
 from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import EnvmatrixError
-from envmatrix.lock.model import FILE, Lock, load
+from envmatrix.lock.lock_file import FILE, load
+from envmatrix.lock.model import Lock
 from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.plan.garbage import Thing, Used, garbage, images_made_of, planned_images, used_by

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
-from envmatrix.lock.model import FILE, load
+from envmatrix.lock.lock_file import FILE, load
 from envmatrix.lock.requests import drift
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.matrix.loading import load_matrix

@@ -16,7 +16,8 @@ from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.files import readable_text
 from envmatrix.images.model import CompilerCache, Image, can_compile_on, images_of
 from envmatrix.images.stages import SCRIPTS
-from envmatrix.lock.model import FILE, Lock, load
+from envmatrix.lock.lock_file import FILE, load
+from envmatrix.lock.model import Lock
 from envmatrix.machine.disk_cache import cached_value, identity
 from envmatrix.machine.host import host_arch
 from envmatrix.matrix.cells import Cell

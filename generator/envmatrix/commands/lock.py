@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,17 +17,16 @@ from envmatrix.commands import display, options
 from envmatrix.console import Console, output
 from envmatrix.engine.resolver_backend import LocalBackend, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.facts.model import Facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.files import write_whole
 from envmatrix.lock.audit import Audit
-from envmatrix.lock.libraries import Libraries
-from envmatrix.lock.model import FILE, Artifact, Lock, dumps, load
+from envmatrix.lock.lock_file import FILE, dumps, load
+from envmatrix.lock.model import Lock
 from envmatrix.lock.requests import all_requests, drift
-from envmatrix.lock.resolution import Resolver, upgrade_rule
-from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
-from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
-from envmatrix.lock.resolvers.pip import Pip
-from envmatrix.lock.resolvers.redist import Redist
+from envmatrix.lock.resolution import Resolution, upgrade_rule
+from envmatrix.lock.resolvers.nvidia import NvidiaMirror
+from envmatrix.lock.resolvers.registry import Services, resolvers_of
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.host import host_arch
 from envmatrix.machine.http import fetch_bytes, http_client
@@ -89,7 +90,7 @@ def command(
         _require_current(previous, drift(previous, matrix, shipped_recipes()) if previous else ())
         console.say(f"`{FILE}` is up to date with `{MATRIX}`")
         return
-    requests, cells = all_requests(matrix, shipped_recipes())
+    requests = all_requests(matrix, shipped_recipes())
     record_checkout(cache_directory(), root)
     upgraded = names if upgrade else None
     rule = upgrade_rule(upgraded, previous)
@@ -99,55 +100,45 @@ def command(
     resolved = journal.find()
     if resolved:
         console.say("resuming: what the last run resolved before it failed is kept")
-    origins = Origins()
+    with _resolution(matrix.facts, console) as resolution:
+        lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
+    _write(root / FILE, lock, len(matrix.cells), console)
+    journal.forget()
+
+
+@contextmanager
+def _resolution(facts: Facts, console: Console) -> Iterator[Resolution]:
+    """Yield a resolution that looks up with the programs and mirrors of this machine."""
+    origins, store = Origins(), Store.of_user()
     with (
-        TemporaryDirectory(prefix="envmatrix-apt-") as apt,
+        TemporaryDirectory(prefix="envmatrix-apt-") as name,
         http_client(origins) as client,
         mirror_of_user() as mirror,
     ):
-        store = Store.of_user()
+        directory = Path(name)
         fetcher = Fetcher(store, origins, client, mirror=mirror)
         backend = LocalBackend(
-            Path(apt), cache_directory(), store, fetcher, console, matrix.facts, origins,
-            host_arch(),
-        )  # fmt: skip
-
-        def look_up(artifact: Artifact) -> tuple[str, int]:
-            return index_entry(client, origins.pypi_indexes, artifact)
-
-        pip = Pip(lambda argv: run(argv, failing=LookupFailed), look_up)
-        redist = Redist(lambda path: fetch_bytes(client, origins.nvidia, path))
-        nvidia_apt = NvidiaApt(
-            Path(apt),
-            matrix.facts.nvidia_repositories,
-            origins.nvidia[0],
-            origins.nvidia_keyring,
-            lambda path: fetch_bytes(client, origins.nvidia[:1], path),
-            on_host,
-            redist.versions,
+            directory, cache_directory(), store, fetcher, console, facts, origins, host_arch()
         )
-        nvidia_dnf = NvidiaDnf(
-            Path(apt) / "nvidia-keys",
-            matrix.facts.nvidia_repositories,
-            origins.nvidia[0],
-            origins.nvidia_keyring,
-            lambda path: fetch_bytes(client, origins.nvidia[:1], path),
-            redist.versions,
+        services = Services(
+            facts,
+            directory,
+            apt=on_host,
+            pip=lambda argv: run(argv, failing=LookupFailed),
+            wheel=lambda artifact: index_entry(client, origins.pypi_indexes, artifact),
+            index=lambda project: index_files(client, origins.pypi_indexes, project),
+            archives=lambda path: fetch_bytes(client, origins.nvidia, path),
+            nvidia=NvidiaMirror(
+                origins.nvidia[0],
+                origins.nvidia_keyring,
+                lambda path: fetch_bytes(client, origins.nvidia[:1], path),
+            ),
+            commits=partial(source_trees.commits, cache_directory()),
+            depot=source_trees.depot,
+            measure=partial(measure_download, client, store),
+            unpack=partial(source_trees.tree, cache_directory(), store),
         )
-        libraries = Libraries(
-            lambda project: index_files(client, origins.pypi_indexes, project),
-            lambda suite, package: backend.apt_of_host(suite, backend.host_arch).sources(package),
-            partial(source_trees.commits, cache_directory()),
-            source_trees.depot,
-            partial(measure_download, client, store),
-            partial(source_trees.tree, cache_directory(), store),
-        )
-        resolver = Resolver(
-            backend, pip, redist, nvidia_apt, nvidia_dnf, libraries, matrix.facts, console
-        )
-        lock = resolver.resolve(requests, cells, previous, rule, resolved, journal.keep)
-    _write(root / FILE, lock, console)
-    journal.forget()
+        yield Resolution(resolvers_of(services), backend, facts, console)
 
 
 def _check_options(names: tuple[str, ...], *, check: bool, upgrade: bool, audit: bool) -> None:
@@ -170,15 +161,14 @@ def _require_current(previous: Lock | None, drifted: tuple[str, ...]) -> None:
         )
 
 
-def _write(file: Path, lock: Lock, console: Console) -> None:
+def _write(file: Path, lock: Lock, cells: int, console: Console) -> None:
     text = dumps(lock)
     if file.exists() and file.read_text(encoding="utf-8") == text:
         console.say(f"`{FILE}` is up to date")
         return
     write_whole(file, text.encode())
     console.say(
-        f"`{FILE}`: {len(lock.cells)} cells, {len(lock.sets)} sets, "
-        f"{len(lock.artifacts())} artifacts"
+        f"`{FILE}`: {cells} cells, {len(lock.sets)} sets, {len(lock.artifacts())} artifacts"
     )
 
 

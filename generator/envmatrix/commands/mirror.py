@@ -13,7 +13,8 @@ from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.model import PackageSet
+from envmatrix.lock.model import BootstrapRequest, ImageRequest, PackageSet, sets_below
+from envmatrix.lock.requests import sets_of
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
@@ -73,16 +74,17 @@ def _sets(workspace: Workspace, patterns: Sequence[str]) -> dict[str, PackageSet
     """Return the package sets of the selected cells and those below them; raise ConfigurationError
     if one is an image."""
     lock = workspace.lock
-    keys = {key for cell in workspace.cells(patterns) for key in lock.cells[cell.id]}
-    keys |= {below for key in keys for below in lock.sets[key].request.below}
+    cells = [workspace.matrix.by_id[cell.id] for cell in workspace.cells(patterns)]
+    keys = sets_of(cells, workspace.matrix, workspace.recipes)
+    keys |= {below for key in keys for below in sets_below(lock.sets[key].request)}
     sets = {key: lock.sets[key] for key in sorted(keys)}
     problems = [
         Problem(
-            f"`{key}` is the image `{package_set.request.packages[0]}`, which is not made of files",
+            f"`{key}` is the image `{package_set.request.image}`, which is not made of files",
             hint="copy it with a tool for images; and `--select` the other cells",
         )
         for key, package_set in sets.items()
-        if package_set.request.resolver == "image"
+        if isinstance(package_set.request, ImageRequest)
     ]
     if problems:
         raise ConfigurationError(*problems)
@@ -106,7 +108,8 @@ def _layers(
     console: Console,
 ) -> Iterator[Content]:
     """Copy the layer of a base into `mirror`, and yield it; yield nothing for other sets."""
-    if package_set.diff_id is None:
+    request = package_set.request
+    if package_set.diff_id is None or not isinstance(request, BootstrapRequest):
         return
     fetcher.fetch(package_set.artifacts, console)
     layout = bases.base_layout(
@@ -114,7 +117,6 @@ def _layers(
     )
     layer: Path = layout.layer
     sha256 = layout.diff_id.removeprefix("sha256:")
-    request = package_set.request
     file = _Layer(f"{request.suite}-{request.arch}.tar", sha256, layer.stat().st_size)
     if not mirror.has(file):
         mirror.put(file, layer)

@@ -24,7 +24,7 @@ from envmatrix.engine import docker_client, image_store
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.targets import MACHINES
 from envmatrix.files import new_directory
-from envmatrix.lock.model import Artifact, PackageSet
+from envmatrix.lock.model import Artifact, BootstrapRequest, PackageSet
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.host import ID_PACKAGE, emulation_handler
 from envmatrix.machine.processes import run
@@ -98,7 +98,7 @@ def base_layout(
     directory = cache / "bases" / base_identity(package_set, epoch)
     with exclusive(directory.with_suffix(".lock")):
         if not (directory / "index.json").is_file():
-            request = package_set.request
+            request = _request_of(package_set)
             name = f"{request.suite}-{request.arch}"
             with console.display() as display:
                 if mirror and adopt(mirror, package_set, epoch, directory):
@@ -110,7 +110,7 @@ def base_layout(
     layout = BaseLayout(directory, _diff_id(directory))
     if package_set.diff_id not in (None, layout.diff_id):
         raise EngineError(
-            f"the base of {package_set.request.suite} for {package_set.request.arch} came out "
+            f"the base of {_request_of(package_set).suite} for {package_set.request.arch} came out "
             f"as {layout.diff_id}, the lock names {package_set.diff_id}",
             hint="another mmdebstrap may make another base: compare its version, or lock anew "
             "with `envmatrix lock --upgrade`",
@@ -118,9 +118,14 @@ def base_layout(
     return layout
 
 
+def _request_of(base: PackageSet) -> BootstrapRequest:
+    assert isinstance(base.request, BootstrapRequest)  # noqa: S101 -- others are not bootstrapped
+    return base.request
+
+
 def base_identity(package_set: PackageSet, epoch: int) -> str:
     """Return the name of the base's directory in the cache."""
-    request = package_set.request
+    request = _request_of(package_set)
     files = [item.sha256 for item in package_set.artifacts]
     text = json.dumps([_RECIPE, epoch, request.suite, request.arch, _DPKG_OPTIONS, files])
     return hashlib.sha256(text.encode()).hexdigest()
@@ -170,7 +175,7 @@ def _new_layout(directory: Path, package_set: PackageSet, epoch: int) -> Iterato
 
 
 def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: Path) -> None:
-    request = package_set.request
+    request = _request_of(package_set)
     options = [f"--dpkgopt={line}" for line in _DPKG_OPTIONS]
     forgotten = " ".join(f'"$1"/etc/{name}' for name in _FORGOTTEN)
     command = [
@@ -181,7 +186,7 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
         '--aptopt=APT::Install-Recommends "false"',
         *options,
         f"--customize-hook=rm -f {forgotten}",
-        str(request.suite),
+        request.suite,
         str(rootfs),
         f"deb [trusted=yes] copy:{repository} ./",
     ]
@@ -215,7 +220,7 @@ def _repository(store: Store, package_set: PackageSet) -> Iterator[Path]:
             link_or_copy(store.path(artifact), directory / artifact.filename)
         packages = "\n".join(_stanza(directory, item) for item in package_set.artifacts)
         (directory / "Packages").write_text(packages)
-        (directory / "Release").write_text(_release(str(package_set.request.suite), packages))
+        (directory / "Release").write_text(_release(_request_of(package_set).suite, packages))
         yield directory
 
 

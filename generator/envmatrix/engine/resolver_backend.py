@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import struct
 import subprocess
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envmatrix.console import Console
+from envmatrix.deb822 import paragraphs
 from envmatrix.engine import bases, docker_client
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.errors import Absent, LookupFailed
@@ -19,10 +19,10 @@ from envmatrix.facts.systems import Archive
 from envmatrix.facts.targets import MACHINES, machine_called
 from envmatrix.images.environments import base_image
 from envmatrix.lock.cuda_in_image import PROBE, ImageContents, parse_contents
-from envmatrix.lock.model import PackageSet, Request
-from envmatrix.lock.resolution import BaseState
+from envmatrix.lock.model import ImageRequest, PackageSet
 from envmatrix.lock.resolvers.apt import Apt, Run
 from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
+from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.zypper import Zypper
 from envmatrix.machine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
 from envmatrix.machine.http import fetch_bytes
@@ -49,8 +49,6 @@ _MANAGERS: Mapping[str, Callable[[Path, Repositories, Run], PackageManager]] = {
 
 # The field of an ELF header that names its machine.
 _ELF_MACHINE = struct.Struct("<18xH")
-
-_LIBC_ARCHITECTURE = re.compile(r"^Package: libc6\n(?:.+\n)*?Architecture: (\S+)", re.MULTILINE)
 
 
 @dataclass
@@ -114,11 +112,11 @@ class LocalBackend:
         )
 
     def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState:
-        if package_set.request.resolver == "image":
+        if isinstance(package_set.request, ImageRequest):
             return self._image(key, package_set.request)
         self.fetcher.fetch(package_set.artifacts, self.console)
         layout = bases.base_layout(self.cache, self.store, package_set, epoch, self.console)
-        self._layouts[key] = layout, base_image(key, package_set.request, layout.diff_id)
+        self._layouts[key] = layout, base_image(key, replace(package_set, diff_id=layout.diff_id))
         return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
     def contents_of(self, image: str, arch: str) -> ImageContents:
@@ -131,11 +129,11 @@ class LocalBackend:
             bases.load_base(layout, self._images[base], Made(self.cache / "made"))
         return self._images[base]
 
-    def _image(self, key: str, request: Request) -> BaseState:
-        (image,) = request.packages
+    def _image(self, key: str, request: ImageRequest) -> BaseState:
+        image = request.image
         _pull(image, request.arch)
         self._images[key] = image
-        self._families[key] = self.facts.of_suite(request.suite or "").family.name
+        self._families[key] = self.facts.of_suite(request.suite).family.name
         if self._families[key] != "deb":
             return BaseState(None, str(self._rpm_database(key, image, request.arch)))
         status = run_in_image(image, request.arch, "cat", "/var/lib/dpkg/status")
@@ -259,9 +257,16 @@ def check_architecture(image: str, arch: str, status: str) -> None:
 
     An engine may run the image of another architecture than the one it was asked for.
     """
-    match = _LIBC_ARCHITECTURE.search(status)
-    machine = machine_called(debian=match[1]) if match else MACHINES[arch]
-    _refuse_other_architecture(image, arch, machine.docker if machine else str(match and match[1]))
+    name = next(
+        (
+            fields.get("Architecture", "")
+            for fields in paragraphs(status, f"the dpkg database of `{image}`")
+            if fields.get("Package") == "libc6"
+        ),
+        MACHINES[arch].debian,
+    )
+    machine = machine_called(debian=name)
+    _refuse_other_architecture(image, arch, machine.docker if machine else name)
 
 
 def _refuse_other_architecture(image: str, arch: str, image_arch: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.images.model import CompilerCache, Image
-from envmatrix.lock.model import Artifact, Lock
+from envmatrix.lock.model import Artifact, ImageRequest, Lock
 from envmatrix.lock.requests import os_sets, toolkit_set
 from envmatrix.matrix.cells import Cell
 
@@ -60,8 +60,8 @@ def _arches(cell: Cell, image: Image) -> tuple[str, str | None]:
 def _inputs(cell: Cell, image: Image, lock: Lock) -> Iterator[str]:
     arch, target = _arches(cell, image)
     base = lock.sets[os_sets(cell, arch, target).base].request
-    if base.resolver == "image":
-        yield from base.packages
+    if isinstance(base, ImageRequest):
+        yield base.image
     packages = _packages(cell, image, lock)
     yield from (item.sha256 for item in packages if _COMPILERS.match(item.name))
     if not cell.toolchain.cuda.image and TARGETS[cell.arch].cuda:

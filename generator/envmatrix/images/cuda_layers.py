@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from posixpath import dirname
 from typing import TYPE_CHECKING
+
+from envmatrix.facts.packages import PackageSpec
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Stub
@@ -86,18 +87,13 @@ def unpackings(
     """Return the unpacking of each file, once for all components in it."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
-        file = filenames[_package(package.format_map(words))]
+        file = filenames[PackageSpec.parse(package.format_map(words)).name]
         targets = files.setdefault(file, {})
         for directory, patterns in places.items():
             texts = (text.format_map(words) for text in patterns)
             target = locate(directory)
             targets[target] = _without_covered((*targets.get(target, ()), *texts))
     return tuple(Unpacking(file, tuple(places.items())) for file, places in files.items())
-
-
-def _package(text: str) -> str:
-    """Return the package name of `cutensor/libcutensor:cuda12@2.3.1` or `libnccl2=2.21.5-1`."""
-    return re.split("[=@:]", text, maxsplit=1)[0].rpartition("/")[2]
 
 
 def _without_covered(patterns: tuple[str, ...]) -> tuple[str, ...]:

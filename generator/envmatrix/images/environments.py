@@ -13,7 +13,14 @@ from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import Tree, paths_to_drop, unpackings, with_links
 from envmatrix.images.model import Image
-from envmatrix.lock.model import Artifact, Lock, Request
+from envmatrix.lock.model import (
+    Artifact,
+    BootstrapRequest,
+    ImageRequest,
+    Lock,
+    PackageSet,
+    SystemRequest,
+)
 from envmatrix.lock.requests import OsSets, cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
@@ -94,12 +101,13 @@ class Environment:
         return any(base.is_bootstrapped for base in self.bases)
 
 
-def base_image(key: str, request: Request, diff_id: str | None) -> str:
+def base_image(key: str, base: PackageSet) -> str:
     """Return the image of the base locked under `key` (`debian12-amd64-base`): one by digest, or
     the local name of a bootstrapped one."""
-    if request.resolver == "image" or diff_id is None:
-        return request.packages[0]
-    return f"envmatrix/base:{key.removesuffix('-base')}-{diff_id.removeprefix('sha256:')[:12]}"
+    if isinstance(base.request, ImageRequest):
+        return base.request.image
+    layer = str(base.diff_id).removeprefix("sha256:")
+    return f"envmatrix/base:{key.removesuffix('-base')}-{layer[:12]}"
 
 
 def environments(
@@ -260,6 +268,7 @@ class _Stages:
         target = TARGETS[cell.arch]
         key = os_sets(cell, CROSS_HOST, target.name).cross
         files = self._lock.sets[key].artifacts if key else ()
+        request = self._lock.sets[key].request if key else None
         own = [
             artifact for artifact in files if artifact.filename.endswith(f"_{target.machine}.deb")
         ]
@@ -268,14 +277,14 @@ class _Stages:
             cell.toolchain.gcc,
             docker_arch(CROSS_HOST),
             self.tools_of(cell),
-            foreign=self._lock.sets[key].request.foreign if key else (),
+            foreign=request.foreign if isinstance(request, SystemRequest) else (),
             has_python=any(_PYTHON.fullmatch(artifact.name) for artifact in own),
         )
 
     def _add_base(self, keys: OsSets, arch: str) -> None:
         locked = self._lock.sets[keys.base]
-        image = base_image(keys.base, locked.request, locked.diff_id)
-        is_bootstrapped = locked.request.resolver == "bootstrap"
+        image = base_image(keys.base, locked)
+        is_bootstrapped = isinstance(locked.request, BootstrapRequest)
         self.bases[keys.base] = BaseStage(keys.base, f"base-{arch}", arch, image, is_bootstrapped)
 
     def _add_files(self, stage: str, key: str) -> None:

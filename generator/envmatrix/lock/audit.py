@@ -8,21 +8,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from envmatrix.deb822 import paragraphs, version_key
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import machine_called
-from envmatrix.lock.model import Artifact, Lock, PackageSet
-from envmatrix.lock.versions import DebianVersion
+from envmatrix.lock.model import (
+    Artifact,
+    BootstrapRequest,
+    Lock,
+    PackageSet,
+    Request,
+    SystemRequest,
+)
 
 State = Literal["security", "gone", "yanked", "superseded"]
 
-_FIELD = re.compile(r"^(Package|Version|SHA256): (\S+)", re.MULTILINE)
 _DEB = re.compile(r"_(?P<arch>[a-z0-9]+)\.deb$")
 
 # States to act on at once: a fix is missing, or the package may soon be unavailable.
 URGENT: frozenset[State] = frozenset({"security", "gone", "yanked"})
 
-_DEBIAN = frozenset({"bootstrap", "apt", "apt-files"})
-_PYTHON = frozenset({"pip", "wheels", "sdist"})
 _NOT_AUDITED = {
     "image": "an image by digest: ask whoever publishes it",
     "in-image": "what is in an image by digest: ask whoever publishes it",
@@ -116,16 +120,27 @@ def audit(lock: Lock, archives: Archives) -> Audit:
 def offers_of(shown: str) -> Offers:
     """Parse the offers out of stanzas of `apt-cache show`."""
     offers: dict[str, list[Offer]] = {}
-    for stanza in shown.split("\n\n"):
-        fields = dict(_FIELD.findall(stanza))
-        if {"Package", "Version", "SHA256"} <= fields.keys():
+    for fields in paragraphs(shown, "the output of `apt-cache show`"):
+        if {"Package", "Version", "SHA256"} <= {*fields}:
             offer = Offer(fields["Version"], fields["SHA256"])
             offers.setdefault(fields["Package"], []).append(offer)
     return offers
 
 
 def _is_audited(package_set: PackageSet) -> bool:
-    return package_set.request.resolver in _DEBIAN | _PYTHON
+    return _suite_of(package_set.request) is not None or _is_in_index(package_set.request)
+
+
+def _suite_of(request: Request) -> str | None:
+    """Return the suite of packages of the deb family; None for other requests."""
+    match request:
+        case BootstrapRequest() | SystemRequest(resolver="apt" | "apt-files"):
+            return request.suite
+    return None
+
+
+def _is_in_index(request: Request) -> bool:
+    return request.resolver in ("pip", "wheels", "sdist")
 
 
 def _suite_findings(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[AuditFinding]:
@@ -167,11 +182,12 @@ def _suites(lock: Lock) -> Mapping[tuple[str, str], Mapping[Artifact, tuple[str,
     have packages of another architecture than its own."""
     suites: dict[tuple[str, str], dict[Artifact, tuple[str, ...]]] = {}
     for key, package_set in sorted(lock.sets.items()):
-        for item in package_set.artifacts if package_set.request.resolver in _DEBIAN else ():
+        suite = _suite_of(package_set.request)
+        for item in package_set.artifacts if suite else ():
             match = _DEB.search(item.filename)
             machine = machine_called(debian=match["arch"]) if match else None
             arch = machine.docker if machine else package_set.request.arch
-            packages = suites.setdefault((str(package_set.request.suite), arch), {})
+            packages = suites.setdefault((str(suite), arch), {})
             packages[item] = (*packages.get(item, ()), key)
     return suites
 
@@ -179,7 +195,7 @@ def _suites(lock: Lock) -> Mapping[tuple[str, str], Mapping[Artifact, tuple[str,
 def _projects(lock: Lock) -> Mapping[str, Mapping[Artifact, tuple[str, tuple[str, ...]]]]:
     projects: dict[str, dict[Artifact, tuple[str, tuple[str, ...]]]] = {}
     for key, package_set in sorted(lock.sets.items()):
-        if package_set.request.resolver in _PYTHON:
+        if _is_in_index(package_set.request):
             for item in package_set.artifacts:
                 files = projects.setdefault(item.name, {})
                 _, keys = files.get(item, (package_set.request.arch, ()))
@@ -188,7 +204,7 @@ def _projects(lock: Lock) -> Mapping[str, Mapping[Artifact, tuple[str, tuple[str
 
 
 def _newest(offers: Iterable[Offer]) -> Offer | None:
-    return max(offers, key=lambda offer: DebianVersion(offer.version), default=None)
+    return max(offers, key=lambda offer: version_key(offer.version), default=None)
 
 
 def _suite_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
@@ -196,14 +212,14 @@ def _suite_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str |
     offered = newest.version if newest else None
     if not any(item.sha256 == offer.sha256 for offer in offers):
         return "gone", offered
-    if newest and DebianVersion(newest.version) > DebianVersion(item.version):
+    if newest and version_key(newest.version) > version_key(item.version):
         return "superseded", offered
     return None
 
 
 def _security_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
     newest = _newest(offers)
-    if newest and DebianVersion(newest.version) > DebianVersion(item.version):
+    if newest and version_key(newest.version) > version_key(item.version):
         return "security", newest.version
     return None
 

@@ -11,7 +11,7 @@ from functools import cache
 
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.components import markers
-from envmatrix.lock.model import Request
+from envmatrix.lock.model import ImageRequest, InImageRequest
 
 # The shell script that lists an image's contents. Links are followed, so a file is listed under
 # every path to it: /usr/local/cuda/include may be a link, as /usr/local/cuda itself is.
@@ -31,7 +31,6 @@ _PLACES = {
     "include": (f"{_CUDA}/include", "/usr/include", "/usr/include/*-linux-gnu"),
     "lib": (f"{_CUDA}/lib64", "/usr/lib/*-linux-gnu", "/usr/lib64"),
 }
-_COMPONENT = re.compile(r"(?P<name>[\w-]+)==(?P<version>[\d.]+)\.\*")
 _HINT = "name another image, or another `source` for these cells, under `sources` in matrix.yaml"
 
 
@@ -89,7 +88,7 @@ def _release(version_json: str, number: int) -> str:
 
 
 def component_versions(
-    request: Request, base: Request, contents: ImageContents
+    request: InImageRequest, base: ImageRequest, contents: ImageContents
 ) -> Mapping[str, str]:
     """Return the version of each component of `request`, "" where no file names it.
 
@@ -97,11 +96,8 @@ def component_versions(
     """
     versions: dict[str, str] = {}
     problems = [*_os_problems(base, contents)]
-    for text in request.packages:
-        match = _COMPONENT.fullmatch(text)
-        assert match is not None  # noqa: S101 -- requests are made by `lock.sources`
-        name, version = match["name"], match["version"]
-        problems += _version_problems(name, version, contents)
+    for name in request.components:
+        problems += _version_problems(name, request.version, contents)
         missing = [pattern for pattern in markers()[name].files if not contents.matching(pattern)]
         if missing:
             problems.append(
@@ -109,12 +105,12 @@ def component_versions(
             )
         versions[name] = contents.cudnn if name == "cudnn" else _version_of(name, contents)
     if problems:
-        message = f"the image `{base.packages[0]}` for {base.arch} is not what the matrix asks for"
+        message = f"the image `{base.image}` for {base.arch} is not what the matrix asks for"
         raise LookupFailed(message, details=tuple(dict.fromkeys(problems)), hint=_HINT)
     return versions if "cudnn" in versions else {"cuda": contents.cuda, **versions}
 
 
-def _os_problems(base: Request, contents: ImageContents) -> Iterator[str]:
+def _os_problems(base: ImageRequest, contents: ImageContents) -> Iterator[str]:
     suite = contents.os.get("VERSION_CODENAME", "")
     if suite != base.suite:
         name = contents.os.get("PRETTY_NAME") or "unknown"

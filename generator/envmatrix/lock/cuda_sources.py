@@ -1,57 +1,60 @@
-"""Sources of CUDA's parts, and the requests for them. Pure."""
+"""Sources of CUDA's parts, and the request to each. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from envmatrix.matrix.subject import IMAGE
+from envmatrix.facts.packages import PackageSpec
+from envmatrix.lock.model import ReleaseRequest, RepositoryRequest, Request, SystemRequest
 
 
 @dataclass(frozen=True, slots=True)
-class CudaSource:
-    """`package` and `cudnn` format the text of a request: from a package's name and the CUDA
-    release; from its name, cuDNN's version and CUDA's major. `has_suite`: packages differ by
-    suite; `names_suite`: several suites have one release; `crosses`: packages for the target are in
-    a repository for cross compiling."""
+class CudaPart:
+    """Packages of a part of CUDA, or of cuDNN. `suite` is of Debian or a repository of NVIDIA's;
+    `cross` is the target, if the part is of one and not of a build host."""
 
-    resolver: str
-    package: Callable[[str, str], str]
-    cudnn: Callable[[str, str, str], str] | None = None
-    has_suite: bool = False
-    names_suite: bool = False
-    crosses: bool = False
+    arch: str
+    release: str
+    packages: tuple[PackageSpec, ...]
+    suite: str | None
+    cross: str = ""
+
+    @property
+    def pinning_release(self) -> str:
+        """The release that versions come from; empty if every package has a version."""
+        return "" if all(package.version for package in self.packages) else self.release
 
 
-_NVIDIA = CudaSource(
-    "nvidia-apt",
-    # cuDNN, NCCL and TensorRT have versions of their own, which the recipe gives.
-    lambda name, release: name if "=" in name else f"{name}@{release}",
-    lambda name, _version, _major: name,
-    has_suite=True,
-    names_suite=True,
-)
+def _of_debian(part: CudaPart) -> Request:
+    return SystemRequest("apt-files", part.arch, str(part.suite), part.packages)
 
-SOURCES = {
-    "debian": CudaSource("apt-files", lambda name, _release: name, has_suite=True),
-    "pypi": CudaSource(
-        "pip",
-        # NCCL has versions of its own, which no release of CUDA pins.
-        lambda name, release: name if "==" in name else f"{name}@{release}",
-        lambda name, version, _major: f"{name}=={version}.*",
-    ),
-    "redist": CudaSource(
-        "redist",
-        # cuTENSOR is a product beside CUDA, with releases of its own.
-        lambda name, release: name if "@" in name else f"cuda/{name}@{release}",
-        lambda name, version, major: f"cudnn/{name}:cuda{major}@{version}",
-    ),
-    "nvidia-apt": _NVIDIA,
-    "nvidia-dnf": replace(_NVIDIA, resolver="nvidia-dnf"),
-    "nvidia-cross": replace(_NVIDIA, crosses=True),
-    IMAGE: CudaSource(
-        "in-image",
-        lambda name, release: f"{name}=={release}.*",
-        lambda name, version, _major: f"{name}=={version}.*",
-    ),
+
+def _of_release(resolver: str) -> Callable[[CudaPart], Request]:
+    return lambda part: ReleaseRequest(resolver, part.arch, part.packages, part.pinning_release)
+
+
+def _of_repository(resolver: str, *, crosses: bool = False) -> Callable[[CudaPart], Request]:
+    """Return the function for a repository, which may have packages for cross compiling."""
+    return lambda part: RepositoryRequest(
+        resolver,
+        part.arch,
+        str(part.suite),
+        part.packages,
+        part.pinning_release,
+        part.cross if crosses else "",
+    )
+
+
+# What requests the packages of each source; `image` has components instead.
+SOURCES: Mapping[str, Callable[[CudaPart], Request]] = {
+    "debian": _of_debian,
+    "pypi": _of_release("pip"),
+    "redist": _of_release("redist"),
+    "nvidia-apt": _of_repository("nvidia-apt"),
+    "nvidia-dnf": _of_repository("nvidia-dnf"),
+    "nvidia-cross": _of_repository("nvidia-apt", crosses=True),
 }
+
+# Sources with a repository for each suite, so that sets of several suites are of one release.
+OF_SUITES = frozenset({"nvidia-apt", "nvidia-dnf", "nvidia-cross"})

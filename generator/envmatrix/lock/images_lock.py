@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
 from envmatrix.files import text_of, write_whole
+from envmatrix.lock.strict_json import FileFormat, mapping, matching, sequence, text
 
 FILE = "images.lock.json"
 VERSION = 1
@@ -104,27 +104,9 @@ def dumps(lock: ImagesLock) -> str:
     return json.dumps({"version": VERSION, "environments": rows}, indent=2) + "\n"
 
 
-def loads(text: str, file: str = FILE) -> ImagesLock:
+def loads(content: str) -> ImagesLock:
     """Raise ConfigurationError if the text is not such a lock, OutOfDate for another version."""
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        where = Position(file, error.lineno, error.colno)
-        raise ConfigurationError(Problem(f"not JSON: {error.msg}", where, _HINT)) from error
-    except (ValueError, RecursionError) as error:
-        raise _no_lock(file, error) from error
-    try:
-        if document["version"] != VERSION:
-            raise OutOfDate(
-                f"`{file}` has version {document['version']}, this envmatrix reads {VERSION}",
-                hint=_HINT,
-            )
-        rows = document["environments"].items()
-        return ImagesLock({name: _flavours(flavours) for name, flavours in rows})
-    except KeyError as error:
-        raise _no_lock(file, f"missing key {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise _no_lock(file, error) from error
+    return _FORMAT.loads(content)
 
 
 def load(root: Path) -> ImagesLock:
@@ -140,35 +122,33 @@ def save(lock: ImagesLock, root: Path) -> None:
     write_whole(root / FILE, dumps(lock).encode())
 
 
-def _no_lock(file: str, why: object) -> ConfigurationError:
-    return ConfigurationError(Problem(f"`{file}` is not a lock of images: {why}", hint=_HINT))
+def _read(document: Any) -> ImagesLock:
+    rows = mapping(document["environments"]).items()
+    return ImagesLock({name: _flavours(flavours) for name, flavours in rows})
 
 
-def _flavours(rows: Any) -> Mapping[str, PublishedIndex]:
-    return {flavour: _index(row) for flavour, row in rows.items()}
+def _flavours(rows: object) -> Mapping[str, PublishedIndex]:
+    return {flavour: _index(row) for flavour, row in mapping(rows).items()}
 
 
 def _index(row: Any) -> PublishedIndex:
-    repository, _, digest = row["image"].partition("@")
+    repository, _, digest = text(row["image"]).partition("@")
     images = {
         platform.removeprefix("linux/"): PublishedImage(
-            _matching(_DIGEST, image["digest"]),
-            _matching(_FINGERPRINT, image["fingerprint"]),
-            tuple(_matching(_DIGEST, diff_id) for diff_id in image["diff_ids"]),
+            matching(_DIGEST, image["digest"]),
+            matching(_FINGERPRINT, image["fingerprint"]),
+            tuple(matching(_DIGEST, diff_id) for diff_id in sequence(image["diff_ids"])),
         )
-        for platform, image in row["platforms"].items()
+        for platform, image in mapping(row["platforms"]).items()
     }
     if not images:
         raise ValueError(f"{row['image']!r} has no platform")
     return PublishedIndex(
-        _matching(_REPOSITORY, repository),
-        _matching(_DIGEST, digest),
-        _matching(_FINGERPRINT, row["fingerprint"]),
+        matching(_REPOSITORY, repository),
+        matching(_DIGEST, digest),
+        matching(_FINGERPRINT, row["fingerprint"]),
         images,
     )
 
 
-def _matching(pattern: re.Pattern[str], value: object) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValueError(f"{value!r} does not match {pattern.pattern}")
-    return value
+_FORMAT = FileFormat(FILE, "a lock of images", _HINT, {VERSION: _read})

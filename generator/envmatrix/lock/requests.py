@@ -7,22 +7,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
-from envmatrix.lock.cuda_sources import SOURCES
+from envmatrix.lock.cuda_sources import OF_SUITES, SOURCES, CudaPart
 from envmatrix.lock.libraries import source_request, source_set, wheels_set
-from envmatrix.lock.model import Lock, Request
+from envmatrix.lock.model import (
+    BootstrapRequest,
+    ImageRequest,
+    InImageRequest,
+    Lock,
+    Request,
+    SystemRequest,
+    WheelsRequest,
+    describe,
+)
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
 from envmatrix.matrix.selection import is_for
-from envmatrix.matrix.subject import IMAGE
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Recipes
 
 # Always in a base that is bootstrapped, whatever is built on it.
-_BASE_PACKAGES = ("?essential", "apt")
+_BASE_PACKAGES = (PackageSpec("?essential"), PackageSpec("apt"))
 # Of an image's digest, in the keys of the sets over it.
 _DIGEST_DIGITS = 12
 # The flavour whose components a part of the toolkit is of.
@@ -72,13 +81,13 @@ def _start(cell: Cell, arch: str) -> str:
 
 def toolkit_set(cell: Cell, part: str, arch: str) -> str:
     origin = cell.toolchain.cuda
-    suite = f"-{origin.suite}" if SOURCES[origin.source].names_suite else ""
+    suite = f"-{origin.suite}" if origin.source in OF_SUITES else ""
     return f"cuda{cell.cuda}-{origin.source}{suite}-{part}-{TARGETS[arch].key}"
 
 
 def cudnn_set(cell: Cell, arch: str) -> str:
     source, major = str(cell.toolchain.cudnn_source), cell.cuda.split(".")[0]
-    suite = f"-{cell.toolchain.cuda.suite}" if SOURCES[source].names_suite else ""
+    suite = f"-{cell.toolchain.cuda.suite}" if source in OF_SUITES else ""
     return f"cudnn{cell.cudnn}-{source}{suite}-cuda{major}-{TARGETS[arch].key}"
 
 
@@ -93,6 +102,7 @@ def words_of(cell: Cell, recipes: Recipes) -> Mapping[str, str]:
         "dashed": f"{major}-{minor}",
         "major": major,
         "cross": TARGETS[cell.arch].cross,
+        "cudnn": cudnn,
         "cudnn_major": cudnn.split(".")[0],
         "cudnn_pin": f"{cudnn}-1" if cudnn.count(".") == _WHOLE_CUDNN else f"{cudnn}.*",
         **recipe_words,
@@ -117,19 +127,19 @@ def requests_of(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Reque
     return requests
 
 
-def all_requests(
-    matrix: Matrix, recipes: Recipes
-) -> tuple[dict[str, Request], dict[str, tuple[str, ...]]]:
-    """Return the requests of the whole matrix, and the keys that each cell uses."""
+def sets_of(cells: Iterable[Cell], matrix: Matrix, recipes: Recipes) -> set[str]:
+    """Return the keys of the sets in the images of some cells."""
+    return {key for cell in cells for key in requests_of(cell, matrix, recipes)}
+
+
+def all_requests(matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
+    """Return the requests of the whole matrix."""
     if problems := [*_missing_bases(matrix)]:
         raise ConfigurationError(*problems)
     requests: dict[str, Request] = {}
-    cells: dict[str, tuple[str, ...]] = {}
     for cell in matrix.cells:
-        own = requests_of(cell, matrix, recipes)
-        requests |= own
-        cells[cell.id] = tuple(sorted(own))
-    return requests | _library_requests(matrix), cells
+        requests |= requests_of(cell, matrix, recipes)
+    return requests | _library_requests(matrix)
 
 
 def _library_requests(matrix: Matrix) -> dict[str, Request]:
@@ -153,7 +163,7 @@ def _wheel_requests(library: Library, cell: Cell, matrix: Matrix) -> dict[str, R
     arches = sorted({arch for arch in (machine, host) if arch})
     requirements = tuple(sorted(set(library.requires)))
     return {
-        wheels_set(library, os.name, arch): Request("wheels", arch, requirements, os.suite)
+        wheels_set(library, os.name, arch): WheelsRequest(arch, os.suite, requirements)
         for arch in arches
     }
 
@@ -172,30 +182,15 @@ def _missing_bases(matrix: Matrix) -> Iterator[Problem]:
 
 def drift(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
     """Describe where `lock` is out of date with `matrix`; empty if it is up to date."""
-    requests, cells = all_requests(matrix, recipes)
+    requests = all_requests(matrix, recipes)
     differences = [f"`{key}` is not locked" for key in requests.keys() - lock.sets.keys()]
     differences += [f"`{key}` is no longer used" for key in lock.sets.keys() - requests.keys()]
     differences += [
-        f"`{key}` asks for {_request_text(request)}, "
-        f"the lock has {_request_text(lock.sets[key].request)}"
+        f"`{key}` asks for {describe(request)}, the lock has {describe(lock.sets[key].request)}"
         for key, request in requests.items()
         if key in lock.sets and lock.sets[key].request != request
     ]
-    differences += [
-        f"`{key}` does not say what its layer was made of"
-        for key in requests.keys() & lock.sets.keys()
-        if not lock.sets[key].is_sealed
-    ]
-    differences += [
-        f"cell `{cell}` changed"
-        for cell in cells.keys() | lock.cells.keys()
-        if cells.get(cell) != lock.cells.get(cell)
-    ]
     return tuple(sorted(differences))
-
-
-def _request_text(request: Request) -> str:
-    return " ".join(filter(None, (request.resolver, request.suite, *request.packages)))
 
 
 def _os_requests(
@@ -244,34 +239,34 @@ def _unpacking_requests(cell: Cell, matrix: Matrix, arch: str) -> dict[str, Requ
     }
 
 
-def _os_request(os: OperatingSystem, arch: str, packages: Iterable[str], *below: str) -> Request:
-    names = tuple(sorted({*packages}))
-    return Request(os.family.resolver, docker_arch(arch), names, os.suite, below)
+def _os_request(
+    os: OperatingSystem, arch: str, packages: Iterable[str], *below: str
+) -> SystemRequest:
+    """Return the request for packages as flavours name them: `zlib1g-dev:arm64`."""
+    names = (text.partition(":") for text in {*packages})
+    specs = tuple(sorted(PackageSpec(name, arch=of_arch) for name, _, of_arch in names))
+    return SystemRequest(os.family.resolver, docker_arch(arch), os.suite, specs, below)
 
 
 def _base_request(cell: Cell, matrix: Matrix, arch: str) -> Request:
     suite = matrix.facts.os[cell.os].suite
     image = cell.toolchain.cuda.image or matrix.bases.get(cell.os)
     if image:
-        return Request("image", arch, (image,), suite)
-    return Request("bootstrap", arch, _BASE_PACKAGES, suite)
+        return ImageRequest(arch, suite, image)
+    return BootstrapRequest(arch, suite, _BASE_PACKAGES)
 
 
 def _image_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
     """Return the requests for what the cell's image must have: CUDA's components, and cuDNN."""
-    source, arch, release = SOURCES[IMAGE], cell.arch, cell.cuda
-    assert source.cudnn is not None  # noqa: S101 -- images may have it
-    base, start = os_sets(cell, arch).base, _start(cell, arch)
-    components = matrix.components_of(cell, "devel")
-    components_by_set = {
-        f"cuda{release}": tuple(source.package(name, release) for name in components)
+    arch, release, cudnn = docker_arch(cell.arch), cell.cuda, cell.cudnn
+    base, start = os_sets(cell, cell.arch).base, _start(cell, cell.arch)
+    components = tuple(matrix.components_of(cell, "devel"))
+    requests: dict[str, Request] = {
+        f"{start}-cuda{release}": InImageRequest(arch, release, components, base)
     }
-    if cudnn := cell.cudnn:
-        components_by_set[f"cudnn{cudnn}"] = (source.cudnn("cudnn", cudnn, release.split(".")[0]),)
-    return {
-        f"{start}-{product}": Request(source.resolver, docker_arch(arch), names, below=(base,))
-        for product, names in components_by_set.items()
-    }
+    if cudnn:
+        requests[f"{start}-cudnn{cudnn}"] = InImageRequest(arch, cudnn, ("cudnn",), base)
+    return requests
 
 
 def _toolkit_requests(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
@@ -287,31 +282,27 @@ def _toolkit_requests(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str,
 
 
 def _toolkit_request(cell: Cell, matrix: Matrix, recipes: Recipes, part: str, arch: str) -> Request:
-    origin = cell.toolchain.cuda
-    source = SOURCES[origin.source]
+    source = cell.toolchain.cuda.source
     components = (COMPAT,) if part == "compat" else matrix.components_of(cell, _FLAVOUR[part])
-    names = _packages(recipes.of(origin.source, components, part), words_of(cell, recipes))
-    packages = tuple(source.package(name, cell.cuda) for name in names)
-    suite = origin.suite if source.has_suite else None
-    if source.crosses and part in ("runtime", "devel"):
-        suite = f"{suite}/cross-linux-{TARGETS[arch].cross}"
-    return Request(source.resolver, TARGETS[arch].key, packages, suite)
+    packages = _packages(recipes.of(source, components, part), words_of(cell, recipes))
+    cross = TARGETS[arch].cross if part in ("runtime", "devel") else ""
+    return _cuda_request(cell, source, arch, packages, cross)
 
 
 def _cudnn_request(cell: Cell, recipes: Recipes) -> Request:
-    name = str(cell.toolchain.cudnn_source)
-    source = SOURCES[name]
-    assert source.cudnn is not None  # noqa: S101 -- only such a source is a cell's cuDNN source
-    version, major = str(cell.cudnn), cell.cuda.split(".")[0]
-    names = _packages(recipes.of_cudnn(name, version).values(), words_of(cell, recipes))
-    packages = tuple(source.cudnn(package, version, major) for package in names)
-    suite = cell.toolchain.cuda.suite if source.names_suite else None
-    return Request(source.resolver, TARGETS[cell.arch].key, packages, suite)
+    source = str(cell.toolchain.cudnn_source)
+    rows = recipes.of_cudnn(source, str(cell.cudnn)).values()
+    packages = _packages(rows, words_of(cell, recipes))
+    return _cuda_request(cell, source, cell.arch, packages)
 
 
-def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[str, ...]:
-    return _fill((name for recipe in recipes for name in recipe.take), words)
+def _cuda_request(
+    cell: Cell, source: str, arch: str, packages: tuple[PackageSpec, ...], cross: str = ""
+) -> Request:
+    suite = cell.toolchain.cuda.suite
+    return SOURCES[source](CudaPart(TARGETS[arch].key, cell.cuda, packages, suite, cross))
 
 
-def _fill(texts: Iterable[str], words: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(sorted({text.format_map(words) for text in texts}))
+def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[PackageSpec, ...]:
+    names = {name.format_map(words) for recipe in recipes for name in recipe.take}
+    return tuple(sorted(map(PackageSpec.parse, names)))

@@ -11,7 +11,7 @@ from envmatrix.facts.targets import MACHINES
 from envmatrix.images.contents import contents_in
 from envmatrix.images.definition import Definition
 from envmatrix.images.environments import base_image
-from envmatrix.lock.model import Lock
+from envmatrix.lock.model import BaseRequest, Lock
 
 Kind = Literal[
     "image",
@@ -87,9 +87,9 @@ def used_by(
     """Return what a repository needs; `images` are fingerprints, `contexts` and `bases` names
     of its directories in the cache."""
     base_images = frozenset(
-        base_image(key, package_set.request, package_set.diff_id)
+        base_image(key, package_set)
         for key, package_set in lock.sets.items()
-        if package_set.request.is_base
+        if isinstance(package_set.request, BaseRequest)
     )
     return Used(
         {

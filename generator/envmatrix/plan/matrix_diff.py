@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.libraries import source_set, wheels_prefix
-from envmatrix.lock.model import Artifact, Lock, PackageSet
+from envmatrix.lock.model import Artifact, Lock, PackageSet, describe
+from envmatrix.lock.requests import sets_of
 from envmatrix.matrix.cells import AXES, Cell, sort_key
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Exclusion, Matrix
+
+_Files = Mapping[str, set[Artifact]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class State:
         excluded = [exclusion.cell for exclusion in self.matrix.exclusions]
         product = [*excluded, *(cell for cell in self.matrix.cells if not cell.included)]
         return {axis: {getattr(cell, axis) for cell in product} for axis in AXES}
+
+    def keys_of(self, planned: Cell) -> set[str]:
+        """Return the keys of a cell's sets, which a lock that is out of date may lack."""
+        return sets_of([planned], self.matrix, shipped_recipes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,8 @@ def source_change(library: Library, before: State, after: State) -> str | None:
     was, now = before.lock.sets.get(key), after.lock.sets.get(key)
     if was is None or now is None or was == now:
         return None
-    return f"its source {' '.join(was.request.packages)} -> {' '.join(now.request.packages)}"
+    old, new = (describe(source.request).partition(" ")[2] for source in (was, now))
+    return f"its source {old} -> {new}"
 
 
 def _wheels(library: Library, lock: Lock) -> Mapping[str, PackageSet]:
@@ -121,12 +130,15 @@ def _differences(old: Cell, new: Cell, before: State, after: State) -> Iterator[
     for trait in was:
         if was[trait] != now[trait]:
             yield f"`{trait}` {was[trait]} -> {now[trait]}"
-    if old.id in before.lock.cells and new.id in after.lock.cells:
-        yield from _lock_differences(new.id, before.lock, after.lock)
-    elif old.id in before.lock.cells:
-        yield "no longer locked"
-    elif new.id in after.lock.cells:
+    old_keys, new_keys = before.keys_of(old), after.keys_of(new)
+    if old_keys.isdisjoint(before.lock.sets) and not new_keys.isdisjoint(after.lock.sets):
         yield "now locked"
+    elif new_keys.isdisjoint(after.lock.sets) and not old_keys.isdisjoint(before.lock.sets):
+        yield "no longer locked"
+    elif old_keys <= before.lock.sets.keys() and new_keys <= after.lock.sets.keys():
+        if before.lock.epoch != after.lock.epoch:
+            yield f"`epoch` {before.lock.epoch} -> {after.lock.epoch}"
+        yield from _file_differences(_files(old_keys, before.lock), _files(new_keys, after.lock))
 
 
 def _traits(cell: Cell, matrix: Matrix) -> Mapping[str, str]:
@@ -139,10 +151,7 @@ def _traits(cell: Cell, matrix: Matrix) -> Mapping[str, str]:
     }
 
 
-def _lock_differences(cell: str, before: Lock, after: Lock) -> Iterator[str]:
-    if before.epoch != after.epoch:
-        yield f"`epoch` {before.epoch} -> {after.epoch}"
-    was, now = _files(cell, before), _files(cell, after)
+def _file_differences(was: _Files, now: _Files) -> Iterator[str]:
     for name in sorted(was.keys() & now.keys()):
         if was[name] != now[name]:
             yield f"`{name}` {_versions(was[name], now[name])}"
@@ -150,9 +159,9 @@ def _lock_differences(cell: str, before: Lock, after: Lock) -> Iterator[str]:
     yield from (f"-`{name}`" for name in sorted(was.keys() - now.keys()))
 
 
-def _files(cell: str, lock: Lock) -> Mapping[str, set[Artifact]]:
+def _files(keys: Iterable[str], lock: Lock) -> _Files:
     files: dict[str, set[Artifact]] = {}
-    for key in lock.cells[cell]:
+    for key in keys:
         for artifact in lock.sets[key].artifacts:
             files.setdefault(artifact.name, set()).add(artifact)
     return files

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.images.environments import Environment
-from envmatrix.lock.model import FILE, Lock
+from envmatrix.lock.lock_file import FILE
+from envmatrix.lock.model import Lock
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import Index
 from envmatrix.publishing.cosign import Cosign

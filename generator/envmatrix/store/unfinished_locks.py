@@ -10,7 +10,8 @@ from pathlib import Path
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import write_whole
-from envmatrix.lock.model import Lock, dumps, loads
+from envmatrix.lock.lock_file import dumps, loads
+from envmatrix.lock.model import Lock
 
 # Older results may differ from those of a new `envmatrix lock`.
 _LONGEST_SECONDS = 24 * 3600.0

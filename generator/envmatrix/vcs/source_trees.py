@@ -16,7 +16,7 @@ from typing import cast
 from envmatrix.errors import LookupFailed
 from envmatrix.files import new_directory
 from envmatrix.lock.libraries import CHANGELIST, COMMIT, SUBMODULE
-from envmatrix.lock.model import Artifact, PackageSet
+from envmatrix.lock.model import Artifact, PackageSet, SourceRequest
 from envmatrix.machine.cache import exclusive
 from envmatrix.store.artifacts import Store
 from envmatrix.vcs import perforce, remote_git
@@ -40,19 +40,19 @@ depot = perforce.depot
 def tree(cache: Path, store: Store, source: PackageSet) -> Path:
     """Return the directory of a locked source, fetched if missing; its artifacts are in the store
     already."""
-    request = source.request
-    location, revision = request.packages
-    if request.resolver == "git":
-        checkout = _checkout_directory(cache, location, source.versions[COMMIT])
-        _check_submodules(source, json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
-        return checkout / "tree"
-    if request.resolver == "perforce":
-        changelist = source.versions[CHANGELIST]
-        return _cached_directory(
-            cache,
-            f"perforce-{changelist}",
-            lambda target: perforce.sync(location, revision, changelist, target),
-        )
+    match source.request:
+        case SourceRequest(resolver="git", place=url):
+            checkout = _checkout_directory(cache, url, source.versions[COMMIT])
+            commits_of_tree = json.loads((checkout / _COMMITS).read_text(encoding="utf-8"))
+            _check_submodules(url, source.versions, commits_of_tree)
+            return checkout / "tree"
+        case SourceRequest(resolver="perforce", place=path, pin=pin):
+            changelist = source.versions[CHANGELIST]
+            return _cached_directory(
+                cache,
+                f"perforce-{changelist}",
+                lambda target: perforce.sync(path, pin, changelist, target),
+            )
     digest = hashlib.sha256(
         " ".join(artifact.sha256 for artifact in source.artifacts).encode()
     ).hexdigest()
@@ -119,12 +119,14 @@ def _checkout_directory(cache: Path, url: str, commit: str) -> Path:
     return _cached_directory(cache, f"checkout-{commit}", make)
 
 
-def _check_submodules(source: PackageSet, commits_of_tree: Mapping[str, str]) -> None:
-    has_any = any(name.startswith(SUBMODULE) for name in source.versions)
-    if has_any and source.versions != commits_of_tree:  # a lock of before names none
-        names = sorted({name for name, _ in source.versions.items() ^ commits_of_tree.items()})
+def _check_submodules(
+    url: str, locked: Mapping[str, str], commits_of_tree: Mapping[str, str]
+) -> None:
+    has_any = any(name.startswith(SUBMODULE) for name in locked)
+    if has_any and locked != commits_of_tree:  # a lock of before names none
+        names = sorted({name for name, _ in locked.items() ^ commits_of_tree.items()})
         raise LookupFailed(
-            f"`{source.request.packages[0]}` is not what was locked: {', '.join(names)}",
+            f"`{url}` is not what was locked: {', '.join(names)}",
             hint="lock it again: `envmatrix lock`",
         )
 

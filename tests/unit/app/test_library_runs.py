@@ -17,7 +17,7 @@ from envmatrix.app.library_runs import build_context
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import EngineError
-from envmatrix.lock.model import FILE, dumps
+from envmatrix.lock.lock_file import FILE, dumps
 from envmatrix.machine.cache import cache_directory
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.store.image_ids import Made

@@ -23,7 +23,8 @@ from envmatrix.engine.bases import (
     load_base,
 )
 from envmatrix.errors import Absent, EngineError
-from envmatrix.lock.model import PackageSet, Request
+from envmatrix.facts.packages import PackageSpec
+from envmatrix.lock.model import BootstrapRequest, PackageSet
 from envmatrix.store.artifacts import Store
 from envmatrix.store.image_ids import Made
 
@@ -42,7 +43,7 @@ def test_what_mmdebstrap_lacks_is_told_with_its_remedy(
     program.write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    base = PackageSet(Request("bootstrap", "arm64", ("apt",), "bookworm"), ())
+    base = PackageSet(BootstrapRequest("arm64", "bookworm", (PackageSpec("apt"),)), ())
     with pytest.raises(EngineError, match="`mmdebstrap` failed with exit code 1") as told:
         bootstrap(Store(tmp_path / "store"), base, 0, tmp_path / "base")
     assert hint in str(told.value.hint)
@@ -62,8 +63,9 @@ def tar(files: dict[str, str]) -> bytes:
 
 LAYER = tar({"./var/lib/dpkg/status": "Package: base-files\n"})
 SHA256 = hashlib.sha256(LAYER).hexdigest()
+REQUEST = BootstrapRequest("amd64", "bookworm", (PackageSpec("apt"),))
 BASE = PackageSet(
-    Request("bootstrap", "amd64", ("apt",), "bookworm"),
+    REQUEST,
     (artifact("apt"),),
     diff_id=f"sha256:{SHA256}",
 )
@@ -84,8 +86,8 @@ class Mirror:
 def test_a_base_depends_on_its_packages_their_system_and_the_epoch() -> None:
     others = (
         replace(BASE, artifacts=(artifact("apt", "2.0"),)),
-        replace(BASE, request=replace(BASE.request, arch="arm64")),
-        replace(BASE, request=replace(BASE.request, suite="trixie")),
+        replace(BASE, request=replace(REQUEST, arch="arm64")),
+        replace(BASE, request=replace(REQUEST, suite="trixie")),
     )
     identities = {base_identity(base, 1) for base in (BASE, *others)} | {base_identity(BASE, 2)}
     assert len(identities) == 5

@@ -41,7 +41,18 @@ def test_a_source_has_recipes_of_the_components_that_it_is_said_to_have(source: 
 
 # What follows from a cell, not from a release.
 OF_A_CELL = dict.fromkeys(
-    ["cross", "cudnn_major", "cudnn_pin", "dashed", "major", "release", "target", "triplet"], "x"
+    [
+        "cross",
+        "cudnn",
+        "cudnn_major",
+        "cudnn_pin",
+        "dashed",
+        "major",
+        "release",
+        "target",
+        "triplet",
+    ],
+    "x",
 )
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from envmatrix.images.compiler_cache import compiler_cache, toolchain
 from envmatrix.images.model import CompilerCache, images_of
-from envmatrix.lock.model import Lock, load
+from envmatrix.lock.lock_file import load
+from envmatrix.lock.model import Lock
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
 

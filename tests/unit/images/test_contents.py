@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes import artifact, lock_of, write_repository
+from tests.fakes import artifact, lock_of, with_set, write_repository
 from tests.unit.conftest import AXES
 
 from envmatrix.facts.recipes import shipped_recipes
@@ -62,7 +62,7 @@ def repinned(lock: Lock, key: str, name: str) -> Lock:
     artifacts = tuple(
         replace(item, sha256="f" * 64) if item.name == name else item for item in its.artifacts
     )
-    return lock.with_set(key, replace(its, artifacts=artifacts))
+    return with_set(lock, key, replace(its, artifacts=artifacts))
 
 
 def changed(matrix: Matrix, before: Lock, after: Lock) -> set[str]:
@@ -112,7 +112,7 @@ def test_another_file_changes_the_images_that_hold_it(
 def test_another_base_changes_all_that_is_built_on_it(
     matrix: Matrix, lock: Lock, key: str, images: set[str]
 ) -> None:
-    other = lock.with_set(key, replace(lock.sets[key], diff_id=f"sha256:{'f' * 64}"))
+    other = with_set(lock, key, replace(lock.sets[key], diff_id=f"sha256:{'f' * 64}"))
     assert changed(matrix, lock, other) == images
 
 

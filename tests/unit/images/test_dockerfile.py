@@ -22,7 +22,7 @@ from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.dockerfile import dockerfile, generated_files
 from envmatrix.images.environments import BaseStage, Environment, FileStage, environments
 from envmatrix.images.stages import Copy, RunStep, mirror_argument
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.model import Artifact, describe
 
 AXES = """\
 cuda: ["12.4", "13.0"]
@@ -261,8 +261,8 @@ def test_forward_compatibility_is_in_the_runtime_image_alone(tmp_path: Path) -> 
         assert "compat 'usr/local/cuda-*/compat/*'" in script
     for flavour in ("devel", "cross"):
         assert "compat" not in found[flavour].text
-    assert {its.request.packages for key, its in lock.sets.items() if "-compat-" in key} == {
-        ("cuda-compat-13-2@13.2",)
+    assert {describe(its.request) for key, its in lock.sets.items() if "-compat-" in key} == {
+        "nvidia-apt debian13 cuda-compat-13-2 13.2"
     }
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fakes import artifact, cell_of, lock_of, matrix_of
+from tests.fakes import artifact, cell_of, lock_of, matrix_of, with_set
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.cuda_layers import Unpacking
 from envmatrix.images.environments import Environment, FileStage, environments
 from envmatrix.images.model import Image, images_of, lacks_cross
-from envmatrix.lock.model import Lock, PackageSet, Request
+from envmatrix.lock.model import ImageRequest, Lock, PackageSet
 from envmatrix.matrix.model import Matrix
 
 
@@ -144,8 +144,8 @@ def test_an_image_by_digest_is_named_as_it_is(
 ) -> None:
     image = f"debian@sha256:{'1' * 64}"
     (base,) = planned[ONE].bases
-    request = Request("image", "amd64", (image,), "trixie")
-    other = lock.with_set(base.key, PackageSet(request, ()))
+    request = ImageRequest("amd64", "trixie", image)
+    other = with_set(lock, base.key, PackageSet(request, ()))
     cells = [cell_of(matrix, f"{ONE}-x86_64")]
     (environment,) = environments(matrix, other, shipped_recipes(), cells)
     assert [its.image for its in environment.bases] == [image]

@@ -14,15 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fakes import Archive, FakeBackend, matrix_of, nvidia_apt, resolver_of
+from tests.fakes import Archive, FakeBackend, matrix_of, nvidia_apt, resolution_of
 
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.components import manifest_names
 from envmatrix.facts.loading import read_facts
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import Recipes, SourceRecipes, recipes_of, shipped_recipes
 from envmatrix.lock.requests import all_requests, words_of
 from envmatrix.lock.resolution import upgrade_rule
-from envmatrix.lock.resolvers.pins import Manifest, pins
+from envmatrix.lock.resolvers.nvidia import Manifest, pins, rpm_name
 from envmatrix.lock.resolvers.redist import Redist
 from envmatrix.matrix.cells import Cell, CudaSource, Toolchain
 
@@ -255,8 +256,9 @@ def test_the_packages_of_a_release_are_those_of_the_published_dockerfiles(releas
     for name, version in PUBLISHED[release].items():
         for dev in ("-dev", "-devel"):
             package = wanted(release, name, dev)
-            (pin,) = pins([f"{package}@{release}"], known.versions)
-            assert (pin.deb, pin.rpm) == (f"{package}={version}-1", f"{package}-{version}-1")
+            (pin,) = pins([PackageSpec(package)], release, known.versions)
+            assert str(pin) == f"{package}={version}-1"
+            assert rpm_name(pin) == f"{package}-{version}-1"
 
 
 def as_rpm() -> Recipes:
@@ -267,13 +269,14 @@ def as_rpm() -> Recipes:
     return recipes_of(both, shipped_recipes().products)
 
 
-def companions(release: str, cudnn: str, recipes: Recipes, source: str) -> list[str]:
+def companions(release: str, cudnn: str, recipes: Recipes, source: str) -> list[PackageSpec]:
     """cuDNN and NCCL of a cell, as its recipes ask for them."""
     toolchain = Toolchain("12", CudaSource(source, None), None, source, ())
     words = words_of(Cell(release, cudnn, "debian12", "x86_64", toolchain), recipes)
     found = [*recipes.of_cudnn(source, cudnn).values()]
     found += recipes.of(source, ("nccl",), "runtime")
-    return [package.format_map(words) for recipe in found for package in recipe.take]
+    names = (package.format_map(words) for recipe in found for package in recipe.take)
+    return [PackageSpec.parse(name) for name in names]
 
 
 @pytest.mark.parametrize("release", COMPANIONS)
@@ -282,11 +285,11 @@ def test_cudnn_and_nccl_are_those_of_the_published_dockerfiles(release: str) -> 
     no_manifest: Manifest = ("", {})
 
     asked = companions(release, cudnn, shipped_recipes(), "nvidia-apt")
-    found = {pin.deb for pin in pins(asked, lambda _release: no_manifest)}
+    found = {str(pin) for pin in pins(asked, release, lambda _release: no_manifest)}
     assert {*debs, f"libnccl2={nccl}"} <= found
 
     asked = companions(release, cudnn, as_rpm(), "rpm")
-    found = {pin.rpm for pin in pins(asked, lambda _release: no_manifest)}
+    found = {rpm_name(pin) for pin in pins(asked, release, lambda _release: no_manifest)}
     assert {*rpms, f"libnccl-{nccl}"} <= found
 
 
@@ -301,11 +304,11 @@ def test_a_cell_of_a_patch_is_locked_in_the_published_versions(tmp_path: Path) -
         tmp_path / "repository", axes, f"sources: [{{source: nvidia-apt}}]\n{LIBRARY}"
     )
     archive = Archive()
-    resolver = resolver_of(FakeBackend(tmp_path / "home", archive))
-    resolver.nvidia_apt = replace(
-        nvidia_apt(tmp_path / "home", archive), manifest=known.versions, _apts={}
-    )
-    resolver.resolve(*all_requests(matrix, shipped_recipes()), None, upgrade_rule(None, None))
+    resolution = resolution_of(FakeBackend(tmp_path / "home", archive))
+    apt = replace(nvidia_apt(tmp_path / "home", archive), manifest=known.versions, _apts={})
+    resolution = replace(resolution, resolvers={**resolution.resolvers, "nvidia-apt": apt.resolve})
+    requests = all_requests(matrix, shipped_recipes())
+    resolution.resolve(requests, None, upgrade_rule(None, None))
 
     asked = {text for home, _, *texts in archive.commands if "nvidia" in home for text in texts}
     published = {
@@ -336,4 +339,4 @@ def test_every_package_of_a_release_is_known_by_a_name_in_its_manifest() -> None
 def test_a_package_of_no_known_version_is_refused_in_a_patch() -> None:
     no_manifest: Manifest = ("", {})
     with pytest.raises(LookupFailed, match="whose version `cuda-thrust-11-3` has in CUDA"):
-        pins(["cuda-thrust-11-3@11.3.1"], lambda _release: no_manifest)
+        pins([PackageSpec("cuda-thrust-11-3")], "11.3.1", lambda _release: no_manifest)

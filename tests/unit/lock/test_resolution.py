@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fakes import Archive, FakeBackend, Index, lock_of, matrix_of, resolver_of
+from tests.fakes import Archive, FakeBackend, Index, lock_of, matrix_of, resolution_of, services_of
 
 from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.lock.model import Lock, PackageSet, Request, dumps, loads
+from envmatrix.lock.lock_file import dumps, loads
+from envmatrix.lock.model import REQUESTS, ImageRequest, Lock, PackageSet, SystemRequest
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import upgrade_rule
+from envmatrix.lock.resolvers.registry import resolvers_of
 from envmatrix.matrix.model import Matrix
 
 AXES = """\
@@ -61,7 +64,7 @@ def test_an_image_as_a_base_is_its_digest_and_what_it_holds(tmp_path: Path) -> N
     matrix = matrix_of(tmp_path / "repository", AXES, rest)
     lock = lock_of(matrix, tmp_path / "scratch")
     base = lock.sets["debian12-amd64-base"]
-    assert base == PackageSet(Request("image", "amd64", (image,), "bookworm"), ())
+    assert base == PackageSet(ImageRequest("amd64", "bookworm", image), ())
     assert names(lock, "debian12-amd64-runtime") == ["cmake"]
     again = lock_of(matrix, tmp_path / "again", previous=lock)
     assert dumps(again) == dumps(lock)
@@ -113,8 +116,8 @@ def test_the_epoch_is_the_date_of_the_newest_suite(lock: Lock) -> None:
 @pytest.mark.parametrize("host", ["amd64", "arm64"])
 def test_apt_runs_in_a_base_of_this_machine(matrix: Matrix, tmp_path: Path, host: str) -> None:
     backend = FakeBackend(tmp_path, Archive(), host)
-    requests, cells = all_requests(matrix, shipped_recipes())
-    resolver_of(backend).resolve(requests, cells, None, upgrade_rule(None, None))
+    requests = all_requests(matrix, shipped_recipes())
+    resolution_of(backend).resolve(requests, None, upgrade_rule(None, None))
     assert set(backend.homes) == {f"debian12-{host}-base"}
     assert len(backend.bases) == 2
 
@@ -122,9 +125,9 @@ def test_apt_runs_in_a_base_of_this_machine(matrix: Matrix, tmp_path: Path, host
 def test_the_lock_does_not_depend_on_the_machine(
     matrix: Matrix, lock: Lock, tmp_path: Path
 ) -> None:
-    requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = resolver_of(FakeBackend(tmp_path, Archive(), "arm64"))
-    assert dumps(resolver.resolve(requests, cells, None, upgrade_rule(None, None))) == dumps(lock)
+    requests = all_requests(matrix, shipped_recipes())
+    resolution = resolution_of(FakeBackend(tmp_path, Archive(), "arm64"))
+    assert dumps(resolution.resolve(requests, None, upgrade_rule(None, None))) == dumps(lock)
 
 
 SOURCES = (
@@ -137,10 +140,10 @@ SOURCES = (
 def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Path) -> None:
     matrix = matrix_of(tmp_path / "repository", AXES, SOURCES)
     backend = FakeBackend(tmp_path / "scratch", archive := Archive())
-    requests, cells = all_requests(matrix, shipped_recipes())
+    requests = all_requests(matrix, shipped_recipes())
 
     with pytest.raises(LookupFailed, match="2 sources of libraries cannot be had") as caught:
-        resolver_of(backend).resolve(requests, cells, None, upgrade_rule(None, None))
+        resolution_of(backend).resolve(requests, None, upgrade_rule(None, None))
 
     assert [its.partition(":")[0] for its in caught.value.details] == ["library `a`", "library `b`"]
     assert (backend.bases, archive.commands) == ([], [])
@@ -148,15 +151,14 @@ def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Pa
 
 def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: Path) -> None:
     backend = FakeBackend(tmp_path, Archive())
-    requests, cells = all_requests(matrix, shipped_recipes())
-    resolver = resolver_of(backend)
+    requests = all_requests(matrix, shipped_recipes())
 
     def gone(_: Sequence[str]) -> str:
         raise LookupFailed("the index has none")
 
-    resolver.pip = replace(resolver.pip, run=gone)
+    resolution = resolution_of(backend, replace(services_of(backend), pip=gone))
     with pytest.raises(LookupFailed, match="the index has none"):
-        resolver.resolve(requests, cells, None, upgrade_rule(None, None))
+        resolution.resolve(requests, None, upgrade_rule(None, None))
     assert backend.bases == []
 
 
@@ -174,13 +176,13 @@ class OutOfNetwork(Archive):
 def test_what_was_found_before_a_failure_is_not_looked_up_again(
     matrix: Matrix, lock: Lock, tmp_path: Path
 ) -> None:
-    requests, cells = all_requests(matrix, shipped_recipes())
+    requests = all_requests(matrix, shipped_recipes())
     rule = upgrade_rule(None, None)
     begun: list[Lock] = []
     failing = OutOfNetwork()
     with pytest.raises(LookupFailed, match="went away"):
-        resolver_of(FakeBackend(tmp_path / "a", failing)).resolve(
-            requests, cells, None, rule, None, begun.append
+        resolution_of(FakeBackend(tmp_path / "a", failing)).resolve(
+            requests, None, rule, None, begun.append
         )
     found = loads(dumps(begun[-1]))
     assert found.sets.keys() < requests.keys()
@@ -188,7 +190,7 @@ def test_what_was_found_before_a_failure_is_not_looked_up_again(
 
     archive = Archive(released=LATER)
     backend = FakeBackend(tmp_path / "b", archive)
-    again = resolver_of(backend).resolve(requests, cells, None, rule, found)
+    again = resolution_of(backend).resolve(requests, None, rule, found)
 
     assert dumps(again) == dumps(lock)
     whole = Archive()
@@ -199,15 +201,22 @@ def test_what_was_found_before_a_failure_is_not_looked_up_again(
 def test_what_was_found_for_another_request_is_looked_up_again(
     matrix: Matrix, lock: Lock, tmp_path: Path
 ) -> None:
-    requests, cells = all_requests(matrix, shipped_recipes())
+    requests = all_requests(matrix, shipped_recipes())
     key = "debian12-amd64-runtime"
-    stale = replace(lock.sets[key], request=replace(lock.sets[key].request, packages=("curl",)))
+    curl = (PackageSpec("curl"),)
+    request = SystemRequest("apt", "amd64", "bookworm", curl, ("debian12-amd64-base",))
+    stale = replace(lock.sets[key], request=request)
     begun = Lock(lock.epoch, {**lock.sets, key: stale})
     archive = Archive()
-    resolver = resolver_of(FakeBackend(tmp_path, archive))
-    again = resolver.resolve(requests, cells, None, upgrade_rule(None, None), begun)
+    resolution = resolution_of(FakeBackend(tmp_path, archive))
+    again = resolution.resolve(requests, None, upgrade_rule(None, None), begun)
     assert dumps(again) == dumps(lock)
     assert archive.commands
+
+
+def test_every_kind_of_request_has_a_resolver(tmp_path: Path) -> None:
+    services = services_of(FakeBackend(tmp_path, Archive()))
+    assert resolvers_of(services).keys() == REQUESTS.keys()
 
 
 def test_the_same_world_gives_the_same_bytes(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
@@ -226,7 +235,7 @@ def test_what_is_locked_stays_whatever_the_world_offers(
 def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
     sets = {key: its for key, its in lock.sets.items() if key != "cuda13.0-pypi-runtime-arm64"}
     archive = Archive(versions={"cmake": "2.0-1"}, released=LATER)
-    again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets, {}))
+    again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets))
     assert dumps(again) == dumps(lock)
     assert archive.commands == []
 
@@ -239,14 +248,14 @@ def test_a_file_in_two_archives_is_locked_once_and_stays_below(tmp_path: Path) -
     written = loads(text)
     assert [its.origin for its in written.artifacts() if its.name == "libuv1"] == ["ubuntu"]
     sets = {key: its for key, its in written.sets.items() if "-devel-gcc" not in key}
-    kept = Lock(written.epoch, sets, {})
+    kept = Lock(written.epoch, sets)
     again = lock_of(matrix, tmp_path / "again", archive=archive, previous=kept)
     assert names(again, "ubuntu24.04-arm64-devel-gcc13") == ["g++-13", "ninja-build"]
     assert dumps(again) == text
 
 
 def test_what_is_no_longer_asked_for_is_dropped(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
-    old = lock.with_set("old", lock.sets["debian12-amd64-runtime"])
+    old = Lock(lock.epoch, {**lock.sets, "old": lock.sets["debian12-amd64-runtime"]})
     assert dumps(lock_of(matrix, tmp_path, previous=old)) == dumps(lock)
 
 

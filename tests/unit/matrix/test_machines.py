@@ -14,7 +14,7 @@ import pytest
 import envmatrix
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import MACHINES, TARGETS, Architecture, machine_called
-from envmatrix.lock import model
+from envmatrix.lock import lock_file
 
 ROOT = Path(__file__).parents[3]
 BINFMT = Path("/usr/lib/binfmt.d")
@@ -104,7 +104,7 @@ def test_a_source_of_cuda_for_ppc64le_ends_where_the_manifests_do(facts: Facts) 
 
 def test_files_of_the_lock_are_named_so() -> None:
     """The file names of packages and wheels, as archives and the index have them."""
-    lock = model.load(ROOT)
+    lock = lock_file.load(ROOT)
     for key, its in lock.sets.items():
         if its.request.arch not in MACHINES:
             continue

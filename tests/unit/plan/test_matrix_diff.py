@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from tests.fakes import Archive, lock_of, matrix_of
+from tests.fakes import Archive, lock_of, matrix_of, with_set
 
 from envmatrix.lock.model import Lock
 from envmatrix.matrix.model import Exclusion
@@ -128,7 +128,7 @@ def test_other_files_of_one_version_are_told(state: States) -> None:
     (key,) = (key for key in before.lock.sets if key.endswith("-unpackers"))
     unzip, *others = before.lock.sets[key].artifacts
     other = replace(before.lock.sets[key], artifacts=(replace(unzip, sha256="0" * 64), *others))
-    after = State(before.matrix, before.lock.with_set(key, other))
+    after = State(before.matrix, with_set(before.lock, key, other))
     assert {reasons for _, _, reasons in told(before, after)} == {("`unzip` 1.0-1: other files",)}
 
 

@@ -14,6 +14,7 @@ from envmatrix.images.definition import definition_of
 from envmatrix.images.environments import Environment, environments
 from envmatrix.images.model import images_of, lacks_cross
 from envmatrix.lock.model import Lock
+from envmatrix.lock.requests import sets_of
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
 from envmatrix.sessions import tasks
@@ -113,13 +114,14 @@ def test_jetson_has_the_archives_of_jetson(lock: Lock) -> None:
     assert platforms == {"linux-aarch64"}
 
 
-def test_a_target_without_cuda_locks_what_it_compiles_with(lock: Lock) -> None:
-    host = ["base", "devel-gcc12", "runtime", "unpackers"]
-    assert lock.cells[f"{ENVIRONMENT}-qnx"] == tuple(f"debian12-amd64-{name}" for name in host)
-    assert lock.cells[f"{ENVIRONMENT}-windows"] == tuple(
-        f"debian12-amd64-{name}"
-        for name in sorted([*host, "cross-gcc12-windows", "runtime-windows"])
-    )
+def test_a_target_without_cuda_locks_what_it_compiles_with(matrix: Matrix) -> None:
+    host = {f"debian12-amd64-{name}" for name in ("base", "devel-gcc12", "runtime", "unpackers")}
+    own = {f"debian12-amd64-{name}" for name in ("cross-gcc12-windows", "runtime-windows")}
+    sets = {
+        name: sets_of([matrix.by_id[f"{ENVIRONMENT}-{name}"]], matrix, shipped_recipes())
+        for name in ("qnx", "windows")
+    }
+    assert sets == {"qnx": host, "windows": host | own}
 
 
 def test_a_matrix_without_servers_has_no_image_of_one(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.servers import REPOSITORY, Server
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.contents import BuildContents
 from envmatrix.images.environments import environments
-from envmatrix.lock.model import FILE
+from envmatrix.lock.lock_file import FILE
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import Index, indexes_of
 from envmatrix.publishing.attestations import AttestationPublisher, build_metadata

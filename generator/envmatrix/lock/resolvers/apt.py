@@ -10,6 +10,7 @@ from pathlib import Path
 from posixpath import normpath
 from urllib.parse import unquote
 
+from envmatrix.deb822 import paragraphs
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.systems import Archive
 from envmatrix.facts.targets import MACHINES
@@ -72,11 +73,13 @@ class Apt:
     def release_time(self) -> int:
         """When the suite last changed, by its Release file, in seconds since 1970."""
         dates = [
-            re.search(r"^Date: (.+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
+            fields["Date"]
             for file in (self.directory / "lists").glob("*Release")
+            for fields in paragraphs(file.read_text("utf-8", "replace"), f"`{file.name}`")
+            if "Date" in fields
         ]
         try:
-            return max(int(parsedate_to_datetime(date[1]).timestamp()) for date in dates if date)
+            return max(int(parsedate_to_datetime(date).timestamp()) for date in dates)
         except ValueError as error:
             suite = self.archive.suite
             raise LookupFailed(f"there is no date in the Release file of {suite}") from error

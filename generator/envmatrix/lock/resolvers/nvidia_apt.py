@@ -13,9 +13,9 @@ from pathlib import Path
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.systems import Archive, Distribution, NvidiaRepository
 from envmatrix.facts.targets import MACHINES
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.model import PackageSet, RepositoryRequest
 from envmatrix.lock.resolvers.apt import Apt, Run
-from envmatrix.lock.resolvers.pins import Manifest, missing_packages_error, pins
+from envmatrix.lock.resolvers.nvidia import Manifest, NvidiaMirror, missing_packages_error, pins
 from envmatrix.lock.resolvers.redist import ORIGIN
 
 # apt's "Version '1-1' for 'name' was not found" and "Unable to locate package name".
@@ -37,39 +37,33 @@ class FlatApt(Apt):
 
 @dataclass(frozen=True)
 class NvidiaApt:
-    """Repositories by name, at `mirror`; apt's indexes are stored in `directory`.
+    """Repositories by name; apt's indexes are stored in `directory`. `manifest` returns the
+    versions of a CUDA release."""
 
-    `read` returns the bytes at a path of the mirror or raises LookupFailed. `keyring` is the key
-    file of a mirror that signs repositories itself. `manifest` returns the versions of a CUDA
-    release.
-    """
-
-    directory: Path
     repositories: Mapping[str, NvidiaRepository]
-    mirror: str
-    keyring: Path | None
-    read: Callable[[str], bytes]
-    run: Run
+    mirror: NvidiaMirror
     manifest: Callable[[str], Manifest]
-    _apts: dict[tuple[str, str], Apt] = field(default_factory=dict)
+    directory: Path
+    run: Run
+    _apts: dict[tuple[str, str, str], Apt] = field(default_factory=dict)
 
-    def resolve(self, packages: Sequence[str], name: str, arch: str) -> tuple[Artifact, ...]:
-        """Return `packages`, as `pins` parses them, from the repository `name`, or from its
-        directory for cross compiling: `ubuntu2204/cross-linux-sbsa`."""
-        names = [pin.deb for pin in pins(packages, self.manifest)]
-        if (name, arch) not in self._apts:
-            self._apts[name, arch] = self._apt(name, arch)
-        apt = self._apts[name, arch]
+    def resolve(self, request: RepositoryRequest, _sets: object) -> PackageSet:
+        names = [str(pin) for pin in pins(request.packages, request.release, self.manifest)]
+        key = request.repository, request.cross, request.arch
+        if key not in self._apts:
+            self._apts[key] = self._apt(*key)
+        apt = self._apts[key]
         try:
-            return apt.exactly(names)
+            return PackageSet(request, apt.exactly(names))
         except LookupFailed as error:
             raise _absence_error(apt.archive.suite, names, error) from None
 
-    def _apt(self, name: str, arch: str) -> Apt:
-        suite, _, cross = name.partition("/")
-        repository = self.repositories[suite]
-        directory = self.directory / f"nvidia-{name.replace('/', '-')}-{arch}"
-        path = f"cuda/repos/{suite}/{cross or MACHINES[arch].nvidia}"
+    def _apt(self, name: str, cross: str, arch: str) -> Apt:
+        repository = self.repositories[name]
+        section = f"cross-linux-{cross}" if cross else MACHINES[arch].nvidia
+        path = f"cuda/repos/{name}/{section}"
+        own = f"{name}-{section}" if cross else name
+        directory = self.directory / f"nvidia-{own}-{arch}"
         key, signer = self._key(repository, path)
         # apt tells the two forms of a key apart by the file's name.
         file = directory / ("key.asc" if _ARMOR in key else "key.gpg")
@@ -79,7 +73,7 @@ class NvidiaApt:
         nvidia = Distribution(ORIGIN, (ORIGIN,), keyring=signed_by)
         # What is for cross compiling is for all architectures, of which apt has to know one.
         archive = Archive(nvidia, ORIGIN, path, "arm64" if cross else arch)
-        apt = FlatApt(directory, archive, self.mirror, self.run)
+        apt = FlatApt(directory, archive, self.mirror.url, self.run)
         try:
             apt.update()
         except LookupFailed as error:
@@ -88,14 +82,14 @@ class NvidiaApt:
 
     def _key(self, repository: NvidiaRepository, path: str) -> tuple[bytes, Sequence[str]]:
         """Return a key, and its required fingerprint unless the user configured the key."""
-        if self.keyring:
-            return self.keyring.read_bytes(), ()
-        return self.read(f"{path}/{repository.key}"), (str(repository.fingerprint),)
+        if keyring := self.mirror.keyring:
+            return keyring.read_bytes(), ()
+        return self.mirror.read(f"{path}/{repository.key}"), (str(repository.fingerprint),)
 
     def _refused(self, path: str, signer: Sequence[str], error: LookupFailed) -> LookupFailed:
-        key = f"NVIDIA's key {signer[0]}" if signer else f"the key in `{self.keyring}`"
+        key = " ".join([self.mirror.signer, *signer])
         return LookupFailed(
-            f"apt does not take `{path}` from {self.mirror}",
+            f"apt does not take `{path}` from {self.mirror.url}",
             details=error.details,
             hint=f"it must be whole and signed with {key}; what a mirror signs with instead is "
             "named under [keyrings] nvidia in your configuration",

@@ -14,9 +14,16 @@ from pathlib import Path
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.systems import NvidiaRepository
 from envmatrix.facts.targets import MACHINES
-from envmatrix.lock.model import Artifact
-from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
-from envmatrix.lock.resolvers.pins import Manifest, missing_packages_error, pins
+from envmatrix.lock.model import PackageSet, RepositoryRequest
+from envmatrix.lock.resolvers.dnf import Repositories
+from envmatrix.lock.resolvers.nvidia import (
+    Manifest,
+    NvidiaMirror,
+    missing_packages_error,
+    pins,
+    rpm_name,
+)
+from envmatrix.lock.resolvers.protocol import ResolvedSets
 from envmatrix.lock.resolvers.redist import ORIGIN
 
 # The line that NVIDIA's own images remove from the key before they compare it.
@@ -25,39 +32,34 @@ _VERSION = re.compile(rb"^Version.*\n", re.MULTILINE)
 
 @dataclass(frozen=True)
 class NvidiaDnf:
-    """Repositories by name, at `mirror`; the keys are stored in `directory`.
+    """Repositories by name; the keys are stored in `directory`. `manifest` returns the versions of
+    a CUDA release."""
 
-    `read` returns the bytes at a path of the mirror or raises LookupFailed. `keyring` is the key
-    file of a mirror that signs repositories itself. `manifest` returns the versions of a CUDA
-    release.
-    """
-
-    directory: Path
     repositories: Mapping[str, NvidiaRepository]
-    mirror: str
-    keyring: Path | None
-    read: Callable[[str], bytes]
+    mirror: NvidiaMirror
     manifest: Callable[[str], Manifest]
+    directory: Path
+
+    def resolve(self, request: RepositoryRequest, sets: ResolvedSets) -> PackageSet:
+        home = sets.home(request.repository)
+        repository = self.repository(request.repository, request.arch)
+        manager = sets.backend.rpm_manager_in_base(home, repository)
+        packages = pins(request.packages, request.release, self.manifest)
+        names = [rpm_name(package) for package in packages]
+        try:
+            return PackageSet(request, manager.exactly(names))
+        except LookupFailed as error:
+            raise self._refused(names, repository, error) from error
 
     def repository(self, name: str, arch: str) -> Repositories:
         path = f"cuda/repos/{name}/{MACHINES[arch].nvidia}"
-        key = (
-            self.keyring.read_bytes() if self.keyring else self._key(self.repositories[name], path)
-        )
+        keyring = self.mirror.keyring
+        key = keyring.read_bytes() if keyring else self._key(self.repositories[name], path)
         self.directory.mkdir(parents=True, exist_ok=True)
         file = self.directory / f"{name}.pub"
         file.write_bytes(key)
-        return Repositories(f"nvidia-{name}-{arch}", ORIGIN, self.mirror, (path,), arch, "", file)
-
-    def resolve(
-        self, packages: Sequence[str], manager: PackageManager, repository: Repositories
-    ) -> tuple[Artifact, ...]:
-        """Return `packages`, as `pins` parses them, that `manager` finds in `repository`."""
-        names = [pin.rpm for pin in pins(packages, self.manifest)]
-        try:
-            return manager.exactly(names)
-        except LookupFailed as error:
-            raise self._refused(names, repository, error) from error
+        url = self.mirror.url
+        return Repositories(f"nvidia-{name}-{arch}", ORIGIN, url, (path,), arch, "", file)
 
     def _refused(
         self, names: Sequence[str], repository: Repositories, error: LookupFailed
@@ -67,16 +69,16 @@ class NvidiaDnf:
         ]
         if missing:
             return missing_packages_error(repository.paths[0], missing, error)
-        signer = f"the key in `{self.keyring}`" if self.keyring else "NVIDIA's key"
         return LookupFailed(
-            f"the base's package manager does not take `{repository.paths[0]}` from {self.mirror}",
+            f"the base's package manager does not take `{repository.paths[0]}` from "
+            f"{self.mirror.url}",
             details=error.details or [error.message],
-            hint=f"it must be whole and signed with {signer}; what a mirror signs with instead is "
-            "named under [keyrings] nvidia in your configuration",
+            hint=f"it must be whole and signed with {self.mirror.signer}; what a mirror signs with "
+            "instead is named under [keyrings] nvidia in your configuration",
         )
 
     def _key(self, repository: NvidiaRepository, path: str) -> bytes:
-        key = self.read(f"{path}/{repository.key}")
+        key = self.mirror.read(f"{path}/{repository.key}")
         digest = hashlib.sha256(_VERSION.sub(b"", key)).hexdigest()
         if digest != repository.sha256:
             raise LookupFailed(

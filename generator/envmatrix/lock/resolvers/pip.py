@@ -12,10 +12,11 @@ from urllib.parse import unquote, urlsplit
 
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import MACHINES
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.model import Artifact, PackageSet, ReleaseRequest, WheelsRequest
 
 if TYPE_CHECKING:
     from envmatrix.lock.resolvers.apt import Run
+    from envmatrix.lock.resolvers.protocol import ResolvedSets
 
 ORIGIN = "pypi"
 
@@ -44,23 +45,31 @@ class Pip:
     run: Run
     look_up: Callable[[Artifact], tuple[str, int]]
 
-    def resolve(self, packages: Sequence[str], arch: str) -> tuple[Artifact, ...]:
-        """Resolve `packages`: requirements, or `name@release` for that of a CUDA release."""
-        plain = [text for text in packages if "@" not in text]
-        of_release = [text.split("@") for text in packages if "@" in text]
-        for release in sorted({release for _, release in of_release}):
-            pins = self._pins(release, arch)
-            names = [name for name, other in of_release if other == release]
-            plain += [f"{name}{pins.get(name, f'=={release}.*')}" for name in names]
-        artifacts = tuple(sorted(self._wheels(plain, arch)))
+    def resolve(self, request: ReleaseRequest, _sets: object) -> PackageSet:
+        """Resolve packages; the meta package of the CUDA release pins those without a version."""
+        release, arch = request.release, request.arch
+        pins = self._pins(release, arch) if release else {}
+        requirements = [
+            f"{package.name}=={package.version}"
+            if package.version
+            else f"{package.name}{pins.get(package.name, f'=={release}.*')}"
+            for package in request.packages
+        ]
+        artifacts = tuple(sorted(self._wheels(requirements, arch)))
         _check_one_compiler(artifacts)
-        return artifacts
+        return PackageSet(request, artifacts)
 
-    def closure(
-        self, requirements: Sequence[str], arch: str, *, python: str, glibc: str
-    ) -> tuple[Artifact, ...]:
-        """Resolve `requirements` and their dependencies for a release of CPython and of glibc."""
-        return tuple(sorted(self._wheels(requirements, arch, _python_options(arch, python, glibc))))
+    def resolve_wheels(self, request: WheelsRequest, sets: ResolvedSets) -> PackageSet:
+        """Resolve requirements and their dependencies for the Python of an operating system."""
+        os = sets.facts.of_suite(request.suite)
+        if os.python is None:
+            raise LookupFailed(
+                f"it is not known which Python `{os.name}` has, so nothing `requires` wheels there",
+                hint="say in `cells` which cells the library is for",
+            )
+        options = _python_options(request.arch, os.python, os.glibc)
+        wheels = self._wheels(request.requirements, request.arch, options)
+        return PackageSet(request, tuple(sorted(wheels)))
 
     def _pins(self, release: str, arch: str) -> Mapping[str, str]:
         from packaging.requirements import Requirement

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from envmatrix.errors import LookupFailed
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.model import Artifact, PackageSet, ReleaseRequest
 
 ORIGIN = "nvidia"
 
@@ -23,7 +24,6 @@ ORIGIN = "nvidia"
 PLATFORMS = {target.key: target.redist for target in TARGETS.values() if target.redist}
 
 _MANIFEST = re.compile(r"redistrib_(\d+(?:\.\d+)*)\.json")
-_REQUEST = re.compile(r"(?P<product>\w+)/(?P<name>\w+)(?::(?P<variant>\w+))?@(?P<release>[\d.]+)")
 # The dots of a version that names its build: 9.1.0.70.
 _WHOLE = 3
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,10 +36,19 @@ class Redist:
     read: Callable[[str], bytes]
     _manifests: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
 
-    def resolve(self, packages: Sequence[str], arch: str) -> tuple[Artifact, ...]:
-        """Resolve `packages`: `product/name@release`, or `product/name:variant@release` if there
-        are archives for several CUDA majors. A release of two parts means its newest patch."""
-        return tuple(sorted({self._artifact(text, PLATFORMS[arch]) for text in packages}))
+    def resolve(self, request: ReleaseRequest, _sets: object) -> PackageSet:
+        """Resolve packages: those without a product are of the CUDA release, those with a variant
+        have archives for several CUDA majors. A version of two parts means its newest patch."""
+        artifacts = {
+            self._artifact(
+                package,
+                package.product or "cuda",
+                package.version or request.release,
+                PLATFORMS[request.arch],
+            )
+            for package in request.packages
+        }
+        return PackageSet(request, tuple(sorted(artifacts)))
 
     def versions(self, release: str) -> tuple[str, Mapping[str, str]]:
         """Return the manifest's path for a CUDA release, and the version of each name in it."""
@@ -47,28 +56,28 @@ class Redist:
         rows = ((name, row) for name, row in manifest.items() if isinstance(row, dict))
         return file, {name: str(row["version"]) for name, row in rows if "version" in row}
 
-    def _artifact(self, text: str, platform: str) -> Artifact:
-        request = _REQUEST.fullmatch(text)
-        assert request is not None  # noqa: S101 -- requests are made by `lock.sources`
-        product, name, variant = request["product"], request["name"], request["variant"]
-        file, manifest = self._manifest(product, request["release"])
+    def _artifact(
+        self, package: PackageSpec, product: str, release: str, platform: str
+    ) -> Artifact:
+        name, variant = package.name, package.variant
+        file, manifest = self._manifest(product, release)
+        if name not in manifest:
+            raise LookupFailed(f"`{file}` has no `{name}`")
         try:
             row = manifest[name]
-        except KeyError as error:
-            raise LookupFailed(f"`{file}` has no `{name}`") from error
-        if request["release"].count(".") == _WHOLE and row["version"] != request["release"]:
-            raise LookupFailed(f"`{file}` has `{name}` {row['version']}, not {request['release']}")
-        try:
+            version = str(row["version"])
             entry = row[platform][variant] if variant else row[platform]
-            path, size, sha256 = entry["relative_path"], int(entry["size"]), entry["sha256"]
+            path, size, sha256 = str(entry["relative_path"]), int(entry["size"]), entry["sha256"]
         except KeyError as error:
             missing = str(error).strip("'")
             raise LookupFailed(f"`{file}`: `{name}` for {platform} has no `{missing}`") from error
         except (TypeError, ValueError) as error:
             raise LookupFailed(f"`{file}`: `{name}` is not as expected: {error}") from error
-        if not _SHA256.fullmatch(sha256) or ".." in path.split("/") or path.startswith("/"):
+        if release.count(".") == _WHOLE and version != release:
+            raise LookupFailed(f"`{file}` has `{name}` {version}, not {release}")
+        if not _SHA256.fullmatch(str(sha256)) or ".." in path.split("/") or path.startswith("/"):
             raise LookupFailed(f"`{file}`: `{name}` names `{path}` with sha256 `{sha256}`")
-        return Artifact(ORIGIN, f"{product}/redist/{path}", name, row["version"], size, sha256)
+        return Artifact(ORIGIN, f"{product}/redist/{path}", name, version, size, sha256)
 
     def _manifest(self, product: str, release: str) -> tuple[str, Mapping[str, Any]]:
         if (product, release) not in self._manifests:

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.fakes import digest
+from tests.fakes import Archive, FakeBackend, digest
 
 from envmatrix.errors import LookupFailed
+from envmatrix.facts.model import load_facts
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.systems import NvidiaRepository
-from envmatrix.lock.model import Artifact
-from envmatrix.lock.resolvers.dnf import Dnf, Repositories, release_time
+from envmatrix.lock.model import Artifact, ImageRequest, PackageSet, RepositoryRequest
+from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
+from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
+from envmatrix.lock.resolvers.protocol import ResolvedSets
 from envmatrix.lock.resolvers.zypper import Zypper
 
 ITS = Repositories(
@@ -107,12 +111,10 @@ KNOWN = hashlib.sha256(KEY.replace(b"Version: GnuPG v2\n", b"")).hexdigest()
 def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, known: str) -> None:
     repositories = {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", "Dockerfiles", sha256=known)}
     nvidia = NvidiaDnf(
-        tmp_path,
         repositories,
-        "http://mirror.example",
-        None,
-        lambda _path: KEY,
+        NvidiaMirror("http://mirror.example", None, lambda _path: KEY),
         lambda release: (release, {}),
+        tmp_path,
     )
     if known == KNOWN:
         its = nvidia.repository("rhel9", "arm64")
@@ -126,10 +128,13 @@ def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, known: str) -> None:
 
 
 @dataclass
-class Refusing:
-    """A package manager that takes nothing, and says why."""
+class Refusing(FakeBackend):
+    """A backend whose package manager takes nothing, and says why."""
 
-    said: str
+    said: str = ""
+
+    def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager:
+        return self
 
     def closure(self, packages: Sequence[str], root: str) -> tuple[Artifact, ...]:
         raise LookupFailed("`dnf` failed", details=[self.said])
@@ -158,16 +163,17 @@ def test_what_dnf_lacks_is_not_told_as_a_wrong_signature(
     tmp_path: Path, said: str, known: dict[str, str], message: str
 ) -> None:
     nvidia = NvidiaDnf(
-        tmp_path,
         {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", "Dockerfiles", sha256=KNOWN)},
-        "http://mirror.example",
-        None,
-        lambda _path: KEY,
+        NvidiaMirror("http://mirror.example", None, lambda _path: KEY),
         lambda release: (f"redistrib_{release}.json", known),
+        tmp_path,
     )
-    its = nvidia.repository("rhel9", "amd64")
+    base = PackageSet(ImageRequest("amd64", "rockylinux9", "rocky@sha256:0"), ())
+    backend = Refusing(tmp_path, Archive(), said=said)
+    packages = (PackageSpec("libcublas-12-4"),)
+    request = RepositoryRequest("nvidia-dnf", "amd64", "rhel9", packages, "12.4.1")
     with pytest.raises(LookupFailed) as caught:
-        nvidia.resolve(["libcublas-12-4@12.4.1"], Refusing(said), its)
+        nvidia.resolve(request, ResolvedSets(backend, load_facts(), {"base": base}))
     assert message in caught.value.message
 
 

@@ -8,10 +8,18 @@ import pytest
 from tests.fakes import KEY, NVIDIA_MIRROR, Archive, lock_of, matrix_of, nvidia_apt
 
 from envmatrix.errors import LookupFailed
-from envmatrix.lock.model import Artifact
+from envmatrix.facts.packages import PackageSpec
+from envmatrix.lock.model import Artifact, RepositoryRequest
 
 SHA256 = "0123456789abcdef" * 4
-NVCC = ["cuda-nvcc-12-4@12.4"]
+
+
+def request(*packages: str, release: str = "", arch: str = "amd64") -> RepositoryRequest:
+    specs = tuple(map(PackageSpec.parse, packages))
+    return RepositoryRequest("nvidia-apt", arch, "debian12", specs, release)
+
+
+NVCC = request("cuda-nvcc-12-4", release="12.4")
 FINGERPRINT = "EB693B3035CD5710E231E123A4B469963BF863CC"
 
 
@@ -22,7 +30,8 @@ def test_a_repository_is_taken_with_nvidias_key_only(tmp_path: Path) -> None:
         asked.append(path)
         return KEY
 
-    replace(nvidia_apt(tmp_path, Archive()), read=read).resolve(NVCC, "debian12", "arm64")
+    apt = nvidia_apt(tmp_path, Archive())
+    replace(apt, mirror=replace(apt.mirror, read=read)).resolve(replace(NVCC, arch="arm64"), None)
 
     home = tmp_path / "nvidia-debian12-arm64"
     assert asked == ["cuda/repos/debian12/sbsa/3bf863cc.pub"]
@@ -35,15 +44,15 @@ def test_a_repository_is_taken_with_nvidias_key_only(tmp_path: Path) -> None:
 def test_a_mirror_with_a_key_of_its_own_is_taken_with_that(tmp_path: Path) -> None:
     keyring = tmp_path / "our key"
     keyring.write_bytes(b"\x99")
-    nvidia_apt(tmp_path, Archive(), keyring).resolve(NVCC, "debian12", "amd64")
+    nvidia_apt(tmp_path, Archive(), keyring).resolve(NVCC, None)
     home = tmp_path / "nvidia-debian12-amd64"
     assert (home / "key.gpg").read_bytes() == b"\x99"
     assert f"[signed-by={home}/key.gpg]" in (home / "sources.list").read_text()
 
 
-def asked_for(directory: Path, *packages: str) -> list[str]:
+def asked_for(directory: Path, *packages: str, release: str = "") -> list[str]:
     archive = Archive()
-    nvidia_apt(directory, archive).resolve(packages, "debian12", "amd64")
+    nvidia_apt(directory, archive).resolve(request(*packages, release=release), None)
     ((home, verb, *asked),) = archive.commands
     assert (home, verb) == ("nvidia-debian12-amd64", "download")
     return asked
@@ -51,17 +60,15 @@ def asked_for(directory: Path, *packages: str) -> list[str]:
 
 def test_of_a_release_of_two_parts_the_newest_is_asked_for(tmp_path: Path) -> None:
     # Versions need not be those of the release: libcusparse-12-4 is 12.3.1.170.
-    assert asked_for(tmp_path, "libcusparse-12-4@12.4", "cccl-13-3@13.3") == [
-        "libcusparse-12-4",
-        "cccl-13-3",
-    ]
+    names = ["libcusparse-12-4", "cuda-nvcc-12-4"]
+    assert asked_for(tmp_path, *names, release="12.4") == names
 
 
 def test_of_a_release_of_three_parts_the_manifests_versions_are_asked_for(tmp_path: Path) -> None:
-    assert asked_for(tmp_path, "cuda-nvcc-12-6@12.6.0", "cuda-cudart-dev-12-6@12.6.3") == [
-        "cuda-nvcc-12-6=12.6.20-1",
-        "cuda-cudart-dev-12-6=12.6.77-1",
-    ]
+    names = ("cuda-nvcc-12-6", "cuda-cudart-dev-12-6")
+    for release, version in {"12.6.0": "12.6.20-1", "12.6.3": "12.6.77-1"}.items():
+        wanted = [f"{name}={version}" for name in names]
+        assert asked_for(tmp_path / release, *names, release=release) == wanted
 
 
 def test_what_has_versions_of_its_own_is_asked_for_in_that(tmp_path: Path) -> None:
@@ -70,15 +77,17 @@ def test_what_has_versions_of_its_own_is_asked_for_in_that(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("package", "message", "hint"),
+    ("package", "release", "message", "hint"),
     [
         (
-            "cuda-nvcc-12-6@12.6.9",
+            "cuda-nvcc-12-6",
+            "12.6.9",
             "`cuda/redist/` has no manifest of release 12.6.9",
             "it has those of 12.6.0, 12.6.3",
         ),
         (
-            "libcublas-12-6@12.6.3",
+            "libcublas-12-6",
+            "12.6.3",
             (
                 "`cuda/redist/redistrib_12.6.3.json` has no `libcublas`, whose version "
                 "`libcublas-12-6` has"
@@ -88,10 +97,10 @@ def test_what_has_versions_of_its_own_is_asked_for_in_that(tmp_path: Path) -> No
     ],
 )
 def test_a_patch_that_no_manifest_tells_of_is_refused(
-    tmp_path: Path, package: str, message: str, hint: str | None
+    tmp_path: Path, package: str, release: str, message: str, hint: str | None
 ) -> None:
     with pytest.raises(LookupFailed) as caught:
-        asked_for(tmp_path, package)
+        asked_for(tmp_path, package, release=release)
     assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
@@ -105,7 +114,7 @@ def test_a_version_that_the_repository_has_not_is_told_with_it(tmp_path: Path) -
 
     apt = replace(nvidia_apt(tmp_path, Archive()), run=run)
     with pytest.raises(LookupFailed) as caught:
-        apt.resolve(["cuda-nvcc-12-6@12.6.0", "cuda-cudart-12-6@12.6.0"], "debian12", "amd64")
+        apt.resolve(request("cuda-nvcc-12-6", "cuda-cudart-12-6", release="12.6.0"), None)
     assert caught.value.message == (
         "`cuda/repos/debian12/x86_64` does not have `cuda-nvcc-12-6=12.6.20-1`"
     )
@@ -123,7 +132,7 @@ def test_an_index_is_read_once(tmp_path: Path) -> None:
 
     apt = replace(nvidia_apt(tmp_path, archive), run=run)
     for arch in ("amd64", "arm64", "amd64"):
-        apt.resolve(NVCC, "debian12", arch)
+        apt.resolve(replace(NVCC, arch=arch), None)
     assert len(updates) == 2
 
 
@@ -131,7 +140,7 @@ def test_a_package_is_found_below_the_origin(tmp_path: Path) -> None:
     directory, file = "cuda/repos/debian12/x86_64", "cuda-nvcc-12-4_12.4.131-1_amd64.deb"
     line = f"'{NVIDIA_MIRROR}/{directory}/./{file}' {file} 7 SHA256:{SHA256}"
     apt = replace(nvidia_apt(tmp_path, Archive()), run=lambda _command: line)
-    assert apt.resolve(NVCC, "debian12", "amd64") == (
+    assert apt.resolve(NVCC, None).artifacts == (
         Artifact("nvidia", f"{directory}/{file}", "cuda-nvcc-12-4", "12.4.131-1", 7, SHA256),
     )
 
@@ -141,9 +150,7 @@ def refusal(directory: Path, keyring: Path | None = None) -> LookupFailed:
         raise LookupFailed("`apt-get` failed", details=["E: The repository is not signed."])
 
     with pytest.raises(LookupFailed) as caught:
-        replace(nvidia_apt(directory, Archive(), keyring), run=run).resolve(
-            NVCC, "debian12", "amd64"
-        )
+        replace(nvidia_apt(directory, Archive(), keyring), run=run).resolve(NVCC, None)
     return caught.value
 
 

@@ -9,7 +9,8 @@ import pytest
 from tests.fakes import TOOLKIT, Index
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.lock.model import Artifact
+from envmatrix.facts.packages import PackageSpec
+from envmatrix.lock.model import Artifact, ReleaseRequest
 from envmatrix.lock.resolvers.pip import Pip
 
 
@@ -17,28 +18,32 @@ def versions(found: Sequence[Artifact]) -> dict[str, str]:
     return {item.name: item.version for item in found}
 
 
+def request(*names: str, arch: str = "amd64") -> ReleaseRequest:
+    return ReleaseRequest("pip", arch, tuple(PackageSpec(name, "1") for name in names))
+
+
 def test_a_component_of_a_release_is_pinned_as_the_meta_package_of_the_release_has_it() -> None:
     index = Index()
-    found = index.pip.resolve(["nvidia-cuda-nvcc@13.0", "nvidia-cuda-runtime@13.0"], "amd64")
+    found = index.resolve("amd64", "nvidia-cuda-nvcc", "nvidia-cuda-runtime", release="13.0")
     assert versions(found) == {"nvidia-cuda-nvcc": "13.0.88", "nvidia-cuda-runtime": "13.0.96"}
     assert index.requirements[0] == ("cuda-toolkit==13.0.*",)
 
 
 def test_a_component_that_the_meta_package_does_not_know_is_the_newest_of_the_release() -> None:
     index = Index()
-    index.pip.resolve(["nvidia-new@13.0"], "amd64")
+    index.resolve("amd64", "nvidia-new", release="13.0")
     assert index.requirements[1] == ("nvidia-new==13.0.*",)
 
 
 def test_a_requirement_is_asked_for_as_it_is() -> None:
     index = Index()
-    found = index.pip.resolve(["nvidia-cudnn-cu13==9.28.*"], "arm64")
+    found = index.resolve("arm64", "nvidia-cudnn-cu13=9.28.*")
     assert index.requirements == [("nvidia-cudnn-cu13==9.28.*",)]
     assert versions(found) == {"nvidia-cudnn-cu13": "9.28.0"}
 
 
 def test_the_path_is_what_every_mirror_has_and_the_size_the_index_tells() -> None:
-    (wheel,) = Index().pip.resolve(["nvidia-cudnn-cu13==9.28.*"], "amd64")
+    (wheel,) = Index().resolve("amd64", "nvidia-cudnn-cu13=9.28.*")
     assert wheel.origin == "pypi"
     assert wheel.path == f"packages/{wheel.sha256[:2]}/{wheel.filename}"
     assert wheel.filename == "nvidia_cudnn_cu13-9.28.0-py3-none-any.whl"
@@ -54,28 +59,28 @@ def test_the_path_is_what_every_mirror_has_and_the_size_the_index_tells() -> Non
 )
 def test_what_leads_to_the_files_of_a_mirror_is_left_out(url: str, path: str) -> None:
     pip = Pip(Index().run, lambda _wheel: (url, 1))
-    assert [wheel.path for wheel in pip.resolve(["n==1"], "amd64")] == [path]
+    assert [wheel.path for wheel in pip.resolve(request("n"), None).artifacts] == [path]
 
 
 def test_a_file_that_is_not_of_an_index_is_refused() -> None:
     pip = Pip(Index().run, lambda _wheel: ("https://mirror.example/c-1.whl", 1))
     with pytest.raises(LookupFailed, match="does not look like a file of a package index"):
-        pip.resolve(["n==1"], "amd64")
+        pip.resolve(request("n"), None)
 
 
 @pytest.mark.parametrize("skewed", ["nvidia-nvvm", "nvidia-cuda-crt"])
 def test_a_compiler_of_two_releases_is_refused(skewed: str) -> None:
     index = Index(toolkit=TOOLKIT | {skewed: "13.1.0"})
     with pytest.raises(LookupFailed) as caught:
-        index.pip.resolve(["nvidia-cuda-nvcc@13.0", f"{skewed}@13.0"], "amd64")
+        index.resolve("amd64", "nvidia-cuda-nvcc", skewed, release="13.0")
     assert f"{skewed} 13.1.0" in caught.value.message
     assert "nvidia-cuda-nvcc 13.0.88" in caught.value.message
 
 
 def test_the_libraries_may_be_newer_than_the_compiler() -> None:
     index = Index(toolkit=TOOLKIT | {"nvidia-cuda-cccl": "13.1.0"})
-    names = ["nvidia-cuda-nvcc@13.0", "nvidia-cuda-cccl@13.0"]
-    assert len(index.pip.resolve(names, "amd64")) == 2
+    names = ("nvidia-cuda-nvcc", "nvidia-cuda-cccl")
+    assert len(index.resolve("amd64", *names, release="13.0")) == 2
 
 
 @pytest.mark.parametrize(("arch", "machine"), [("amd64", "x86_64"), ("arm64", "aarch64")])
@@ -86,7 +91,7 @@ def test_pip_resolves_for_the_architecture_of_the_cell(arch: str, machine: str) 
         commands.append(command)
         return json.dumps({"install": []})
 
-    Pip(run, Index().look_up).resolve(["b==1", "a==1"], arch)
+    Pip(run, Index().look_up).resolve(request("b", "a", arch=arch), None)
     (command,) = commands
     platforms = [after for word, after in itertools.pairwise(command) if "plat" in word]
     assert platforms
@@ -121,6 +126,6 @@ def test_a_project_that_no_index_has_is_told_from_an_index_out_of_reach(
         raise LookupFailed("`pip` failed", details=said)
 
     with pytest.raises(LookupFailed, match=message) as told:
-        Pip(run, lambda _: ("", 0)).resolve(["nothing==1"], "amd64")
+        Pip(run, lambda _: ("", 0)).resolve(request("nothing"), None)
     assert isinstance(told.value, Absent) == is_absent
     assert told.value.details == tuple(said)

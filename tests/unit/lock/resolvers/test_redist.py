@@ -9,7 +9,9 @@ from tests.fakes import NVIDIA, Nvidia, manifest
 
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import load_facts
+from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.lock.model import Artifact, ReleaseRequest
 from envmatrix.lock.resolvers.redist import Redist
 
 # Manifests as NVIDIA publishes them, where this checkout has them beside it.
@@ -20,31 +22,36 @@ def of(**products: object) -> Redist:
     return Nvidia({**NVIDIA, **products}).redist  # type: ignore[dict-item]
 
 
+def resolved(redist: Redist, arch: str, text: str, release: str = "") -> tuple[Artifact, ...]:
+    request = ReleaseRequest("redist", arch, (PackageSpec.parse(text),), release)
+    return redist.resolve(request, None).artifacts
+
+
 def test_a_release_of_two_parts_means_its_newest_patch() -> None:
-    (found,) = Nvidia().redist.resolve(["cuda/cuda_nvcc@12.6"], "amd64")
+    (found,) = resolved(Nvidia().redist, "amd64", "cuda_nvcc", "12.6")
     name = "cuda_nvcc-linux-x86_64-12.6.77-archive.tar.xz"
     assert found.path == f"cuda/redist/cuda_nvcc/linux-x86_64/{name}"
     assert (found.origin, found.name, found.version) == ("nvidia", "cuda_nvcc", "12.6.77")
 
 
 def test_a_release_of_three_parts_means_itself() -> None:
-    (found,) = Nvidia().redist.resolve(["cuda/cuda_nvcc@12.6.0"], "amd64")
+    (found,) = resolved(Nvidia().redist, "amd64", "cuda_nvcc", "12.6.0")
     assert found.version == "12.6.20"
 
 
 def test_a_version_of_four_parts_is_in_the_manifest_of_three() -> None:
-    (found,) = Nvidia().redist.resolve(["cudnn/cudnn:cuda12@9.10.2.21"], "amd64")
+    (found,) = resolved(Nvidia().redist, "amd64", "cudnn/cudnn:cuda12=9.10.2.21")
     assert found.version == "9.10.2.21"
 
 
 def test_a_release_does_not_mean_a_longer_one() -> None:
     newer = {"12.6.1": manifest("12.6.68", "a"), "12.60.0": manifest("12.60.1", "a")}
-    (found,) = of(cuda=newer).resolve(["cuda/a@12.6"], "amd64")
+    (found,) = resolved(of(cuda=newer), "amd64", "a", "12.6")
     assert found.version == "12.6.68"
 
 
 def test_arm64_is_a_server_not_a_jetson() -> None:
-    (found,) = Nvidia().redist.resolve(["cuda/cuda_cudart@13.0"], "arm64")
+    (found,) = resolved(Nvidia().redist, "arm64", "cuda_cudart", "13.0")
     assert "/linux-sbsa/" in found.path
 
 
@@ -57,7 +64,8 @@ def test_a_manifest_is_read_once() -> None:
 
     redist = Redist(read)
     for arch in ("amd64", "arm64"):
-        redist.resolve(["cuda/cuda_nvcc@13.0", "cuda/libnvvm@13.0"], arch)
+        for name in ("cuda_nvcc", "libnvvm"):
+            resolved(redist, arch, name, "13.0")
     assert asked == ["cuda/redist/", "cuda/redist/redistrib_13.0.2.json"]
 
 
@@ -70,21 +78,21 @@ def changed(change: Callable[[dict[str, dict[str, object]]], object]) -> Redist:
 @pytest.mark.parametrize(
     ("redist", "asked", "message"),
     [
-        (of(), "cuda/cuda_nvcc@12.9", "`cuda/redist/` has no manifest of release 12.9"),
-        (of(), "cuda/cuda_gdb@12.6", "redistrib_12.6.3.json` has no `cuda_gdb`"),
+        (of(), "cuda/cuda_nvcc=12.9", "`cuda/redist/` has no manifest of release 12.9"),
+        (of(), "cuda/cuda_gdb=12.6", "redistrib_12.6.3.json` has no `cuda_gdb`"),
         (
             of(),
-            "cudnn/cudnn:cuda12@9.10.2.20",
+            "cudnn/cudnn:cuda12=9.10.2.20",
             "redistrib_9.10.2.json` has `cudnn` 9.10.2.21, not 9.10.2.20",
         ),
-        (of(), "cudnn/cudnn:cuda13@9.10", "`cudnn` for linux-x86_64 has no `cuda13`"),
-        (of(), "tensorrt/tensorrt@10.0", "`tensorrt/redist/` is nowhere to be had"),
-        (of(cuda={"1.0": []}), "cuda/part@1.0", "is not a manifest"),
-        (changed(lambda it: it["part"].pop("linux-x86_64")), "cuda/part@1.0", "`linux-x86_64`"),
-        (changed(lambda it: it.update(part=[])), "cuda/part@1.0", "is not as expected"),  # type: ignore[call-overload]
+        (of(), "cudnn/cudnn:cuda13=9.10", "`cudnn` for linux-x86_64 has no `cuda13`"),
+        (of(), "tensorrt/tensorrt=10.0", "`tensorrt/redist/` is nowhere to be had"),
+        (of(cuda={"1.0": []}), "cuda/part=1.0", "is not a manifest"),
+        (changed(lambda it: it["part"].pop("linux-x86_64")), "cuda/part=1.0", "`linux-x86_64`"),
+        (changed(lambda it: it.update(part=[])), "cuda/part=1.0", "is not as expected"),  # type: ignore[call-overload]
         (
             changed(lambda it: it["part"].update({"linux-x86_64": {"relative_path": "a"}})),
-            "cuda/part@1.0",
+            "cuda/part=1.0",
             "has no `size`",
         ),
         (
@@ -93,7 +101,7 @@ def changed(change: Callable[[dict[str, dict[str, object]]], object]) -> Redist:
                     {"linux-x86_64": {"relative_path": "../a", "size": "1", "sha256": "0" * 64}}
                 )
             ),
-            "cuda/part@1.0",
+            "cuda/part=1.0",
             "`part` names `../a`",
         ),
     ],
@@ -102,7 +110,7 @@ def test_what_is_not_there_is_refused_with_its_place(
     redist: Redist, asked: str, message: str
 ) -> None:
     with pytest.raises(LookupFailed) as caught:
-        redist.resolve([asked], "amd64")
+        resolved(redist, "amd64", asked)
     assert message in str(caught.value)
 
 
@@ -124,20 +132,20 @@ def read_published(wanted: str) -> bytes:
 @pytest.mark.parametrize(
     ("asked", "arch", "archive"),
     [
-        ("cuda/cuda_nvcc@12.4", "amd64", "cuda_nvcc-linux-x86_64-12.4.131-archive.tar.xz"),
-        ("cuda/cuda_cudart@11.8", "arm64", "cuda_cudart-linux-sbsa-11.8.89-archive.tar.xz"),
-        ("cudnn/cudnn:cuda12@9.1", "arm64", "cudnn-linux-sbsa-9.1.0.70_cuda12-archive.tar.xz"),
+        ("cuda/cuda_nvcc=12.4", "amd64", "cuda_nvcc-linux-x86_64-12.4.131-archive.tar.xz"),
+        ("cuda/cuda_cudart=11.8", "arm64", "cuda_cudart-linux-sbsa-11.8.89-archive.tar.xz"),
+        ("cudnn/cudnn:cuda12=9.1", "arm64", "cudnn-linux-sbsa-9.1.0.70_cuda12-archive.tar.xz"),
         (
-            "cudnn/cudnn:cuda12@9.1.0.70",
+            "cudnn/cudnn:cuda12=9.1.0.70",
             "amd64",
             "cudnn-linux-x86_64-9.1.0.70_cuda12-archive.tar.xz",
         ),
-        ("cutensor/libcutensor@2.0.2", "arm64", "libcutensor-linux-sbsa-2.0.2.5-archive.tar.xz"),
-        ("cudnn/cudnn:cuda11@8.9", "amd64", "cudnn-linux-x86_64-8.9.7.29_cuda11-archive.tar.xz"),
+        ("cutensor/libcutensor=2.0.2", "arm64", "libcutensor-linux-sbsa-2.0.2.5-archive.tar.xz"),
+        ("cudnn/cudnn:cuda11=8.9", "amd64", "cudnn-linux-x86_64-8.9.7.29_cuda11-archive.tar.xz"),
     ],
 )
 def test_published_manifests_are_read(asked: str, arch: str, archive: str) -> None:
-    (found,) = Redist(read_published).resolve([asked], arch)
+    (found,) = resolved(Redist(read_published), arch, asked)
     assert found.filename == archive
 
 
@@ -147,12 +155,12 @@ def test_published_manifests_are_read(asked: str, arch: str, archive: str) -> No
 def test_published_manifests_have_every_component(release: str, arch: str) -> None:
     recipes, facts = shipped_recipes(), load_facts()
     wanted = {
-        package.format_map(recipes.words_of("redist", release))
+        PackageSpec.parse(package.format_map(recipes.words_of("redist", release)))
         for component, parts in recipes.parts["redist"].items()
         if component != "cutensor" and not facts.absence(component, "redist", release)
         for recipe in parts.values()
         for package in recipe.take
     }
-    asked = [f"cuda/{package}@{release}" for package in sorted(wanted)]
-    found = Redist(read_published).resolve(asked, arch)
-    assert {item.name for item in found} == wanted
+    request = ReleaseRequest("redist", arch, tuple(wanted), release)
+    found = Redist(read_published).resolve(request, None).artifacts
+    assert {item.name for item in found} == {package.name for package in wanted}

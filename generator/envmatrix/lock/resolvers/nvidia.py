@@ -1,4 +1,4 @@
-"""Versions of NVIDIA's packages that a request pins. Pure.
+"""NVIDIA's repositories: where they are, and the versions that a request pins.
 
 The packages of a release have versions of their own: `libcusparse-12-4` of CUDA 12.4.1 is
 12.3.1.170. The release's manifest has them, under names that `facts/data/versions.yaml` says.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.components import manifest_names
+from envmatrix.facts.packages import PackageSpec
 
 # Name in the manifest of a CUDA release -> version, and where that manifest is.
 Manifest = tuple[str, Mapping[str, str]]
@@ -23,20 +25,18 @@ _WHOLE = 2
 _REVISION = "-1"
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """A package with version and revision; the newest one if `version` is None."""
+@dataclass(frozen=True)
+class NvidiaMirror:
+    """A mirror of NVIDIA's repositories. `read` returns the bytes at a path below its `url` or
+    raises LookupFailed; `keyring` is the key file of a mirror that signs them itself."""
 
-    name: str
-    version: str | None = None
-
-    @property
-    def deb(self) -> str:
-        return f"{self.name}={self.version}" if self.version else self.name
+    url: str
+    keyring: Path | None
+    read: Callable[[str], bytes]
 
     @property
-    def rpm(self) -> str:
-        return f"{self.name}-{self.version}" if self.version else self.name
+    def signer(self) -> str:
+        return f"the key in `{self.keyring}`" if self.keyring else "NVIDIA's key"
 
 
 def missing_packages_error(path: str, missing: Sequence[str], error: LookupFailed) -> LookupFailed:
@@ -49,27 +49,33 @@ def missing_packages_error(path: str, missing: Sequence[str], error: LookupFaile
     )
 
 
-def pins(packages: Sequence[str], manifest: Callable[[str], Manifest]) -> tuple[Pin, ...]:
-    """Parse `packages`: `name=version`, or `name@release` for the version in the `manifest` of a
-    release of three parts, or for the newest version of a release of two."""
-    return tuple(_pin(text, manifest) for text in packages)
+def pins(
+    packages: Sequence[PackageSpec], release: str, manifest: Callable[[str], Manifest]
+) -> list[PackageSpec]:
+    """Pin packages: one without a version has that of the `manifest` of a release of three parts,
+    or is the newest of a release of two."""
+    return [
+        replace(package, version=package.version or _version(package.name, release, manifest))
+        for package in packages
+    ]
 
 
-def _pin(text: str, manifest: Callable[[str], Manifest]) -> Pin:
-    if "=" in text:
-        name, _, version = text.partition("=")
-        return Pin(name, version)
-    name, _, release = text.partition("@")
+def rpm_name(package: PackageSpec) -> str:
+    return "-".join(filter(None, (package.name, package.version)))
+
+
+def _version(name: str, release: str, manifest: Callable[[str], Manifest]) -> str:
+    """Return version and revision of a package; empty for the newest."""
     names = _names(name, release) if release.count(".") == _WHOLE else ("newest",)
     if names == ("newest",):
-        return Pin(name)
+        return ""
     if names == ("release",):
-        return Pin(name, f"{release}{_REVISION}")
+        return f"{release}{_REVISION}"
     file, versions = manifest(release)
     shipped = next((versions[key] for key in names if key in versions), None)
     if shipped is None:
         raise LookupFailed(f"`{file}` has no `{names[0]}`, whose version `{name}` has")
-    return Pin(name, f"{shipped}{_REVISION}")
+    return f"{shipped}{_REVISION}"
 
 
 def _names(name: str, release: str) -> Sequence[str]:

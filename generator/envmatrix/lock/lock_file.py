@@ -1,0 +1,227 @@
+"""The lock file: each package set with its request and its artifacts, one per line.
+
+`dumps` is canonical: equal locks are equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, asdict, fields, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from envmatrix.errors import OutOfDate
+from envmatrix.facts.packages import PackageSpec
+from envmatrix.files import text_of
+from envmatrix.lock import version_1
+from envmatrix.lock.model import (
+    REQUESTS,
+    Artifact,
+    BootstrapRequest,
+    Lock,
+    PackageSet,
+    Request,
+    sets_below,
+)
+from envmatrix.lock.strict_json import (
+    FileFormat,
+    count,
+    mapping,
+    matching,
+    sequence,
+    text,
+    texts,
+    word,
+)
+
+FILE = "matrix.lock.json"
+VERSION = 2
+
+_HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix lock`"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+COLUMNS = ("name", "version", "path", "size", "sha256")
+
+
+def dumps(lock: Lock) -> str:
+    """Serialize with one artifact of a set per line, so that a changed pin is a changed line.
+
+    A file that is in several archives, as packages for all architectures are, has the first origin.
+    """
+    firsts = {item.sha256: item for item in reversed(lock.artifacts())}
+    head = {"version": VERSION, "epoch": lock.epoch, "columns": COLUMNS}
+    lines = [f' "{name}": {json.dumps(value)},\n' for name, value in head.items()]
+    sets = ",\n".join(
+        f"  {json.dumps(key)}: {_set_text(_canonical(lock.sets[key], firsts), lock.epoch)}"
+        for key in sorted(lock.sets)
+    )
+    return "".join(["{\n", *lines, ' "sets": {', f"\n{sets}\n " if sets else "", "}\n}\n"])
+
+
+def _canonical(package_set: PackageSet, firsts: Mapping[str, Artifact]) -> PackageSet:
+    artifacts = sorted(firsts[item.sha256] for item in package_set.artifacts)
+    return replace(package_set, artifacts=tuple(artifacts))
+
+
+def _set_text(package_set: PackageSet, epoch: int) -> str:
+    row: dict[str, object] = {"request": _request_row(package_set.request)}
+    if package_set.diff_id:
+        row |= {"diff_id": package_set.diff_id, "inputs": _seal(package_set, epoch)}
+    if package_set.versions:
+        row["versions"] = dict(sorted(package_set.versions.items()))
+    lines = [f'   "{name}": {json.dumps(value)}' for name, value in row.items()]
+    if package_set.artifacts:
+        groups = groupby(package_set.artifacts, key=lambda item: item.origin)
+        texts_of_origins = (_origin_text(origin, group) for origin, group in groups)
+        lines.append(f'   "artifacts": {{{", ".join(texts_of_origins)}}}')
+    return "{\n" + ",\n".join(lines) + "\n  }"
+
+
+def _origin_text(origin: str, artifacts: Iterable[Artifact]) -> str:
+    rows = (json.dumps([getattr(item, column) for column in COLUMNS]) for item in artifacts)
+    lines = ",\n".join(f"    {row}" for row in rows)
+    return f"{json.dumps(origin)}: [\n{lines}\n   ]"
+
+
+def _request_row(request: Request) -> dict[str, object]:
+    """Return the fields of a request, without those that are empty by default."""
+    values = ((row, getattr(request, row.name)) for row in fields(request))
+    return {row.name: _plain(value) for row, value in values if value or row.default is MISSING}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, PackageSpec):
+        selected = {name: part for name, part in asdict(value).items() if part}
+        return value.name if selected.keys() == {"name"} else selected
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _seal(package_set: PackageSet, epoch: int) -> str:
+    """Return the digest of a base's packages and layer: a Dockerfile names only the layer."""
+    request = package_set.request
+    assert isinstance(request, BootstrapRequest)  # noqa: S101 -- nothing else has a layer
+    files = [[item.name, item.version, item.size, item.sha256] for item in package_set.artifacts]
+    packages = [str(package) for package in request.packages]
+    content = [epoch, request.suite, request.arch, packages, package_set.diff_id, files]
+    return f"sha256:{hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
+
+
+def load(root: Path) -> Lock:
+    """Return the lock beside `matrix.yaml`; raise OutOfDate if it is missing."""
+    try:
+        content = text_of(root / FILE, FILE)
+    except FileNotFoundError as error:
+        raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`") from error
+    return loads(content)
+
+
+def loads(content: str) -> Lock:
+    """Raise ConfigurationError if the text is not a lock, OutOfDate for another version."""
+    return _FORMAT.loads(content)
+
+
+def _read(document: Any, *, is_sealed: bool = True) -> Lock:
+    if texts(document["columns"]) != COLUMNS:
+        raise ValueError(f"the columns must be {', '.join(COLUMNS)}")
+    rows = mapping(document["sets"])
+    lock = Lock(count(document["epoch"]), {key: _package_set(row) for key, row in rows.items()})
+    below = {key for package_set in lock.sets.values() for key in sets_below(package_set.request)}
+    if missing := below - lock.sets.keys():
+        raise ValueError(f"no set {min(missing)!r}")
+    artifacts = lock.artifacts()
+    if len({item.sha256 for item in artifacts}) < len(artifacts):
+        raise ValueError("a sha256 is of two different artifacts")
+    changed = [*_seal_problems(lock, rows, is_sealed=is_sealed)]
+    if changed:
+        raise OutOfDate(f"`{FILE}` was changed by hand", details=changed, hint=_HINT)
+    return lock
+
+
+def _seal_problems(lock: Lock, rows: Mapping[str, Any], *, is_sealed: bool) -> Iterator[str]:
+    """Yield the bases whose packages, layer or epoch changed since they were locked."""
+    for key, package_set in lock.sets.items():
+        seal = rows[key].get("inputs")
+        if package_set.diff_id is None or (seal is None and not is_sealed):
+            continue
+        if seal is None:
+            yield f"`{key}` does not say what its layer was made of"
+        elif seal != _seal(package_set, lock.epoch):
+            yield (
+                f"`{key}` is not what its layer was made of: a package, the layer or the epoch "
+                "changed"
+            )
+
+
+def _package_set(row: Any) -> PackageSet:
+    artifacts = (
+        _artifact(origin, item)
+        for origin, items in mapping(row.get("artifacts", {})).items()
+        for item in sequence(items)
+    )
+    request = _request(mapping(row["request"]))
+    if isinstance(request, BootstrapRequest) != ("diff_id" in row):
+        raise ValueError("a bootstrapped base has a `diff_id`, and no other set")
+    return PackageSet(
+        request,
+        tuple(sorted(artifacts)),
+        word(row["diff_id"]) if "diff_id" in row else None,
+        {name: text(version) for name, version in mapping(row.get("versions", {})).items()},
+    )
+
+
+def _artifact(origin: str, row: object) -> Artifact:
+    name, version, path, size, sha256 = sequence(row)
+    if ".." in text(path).split("/") or path.startswith("/"):
+        raise ValueError(f"the path {path!r} leaves its origin")
+    return Artifact(origin, path, text(name), text(version), count(size), matching(_SHA256, sha256))
+
+
+def _request(row: Mapping[str, Any]) -> Request:
+    name = word(row["resolver"])
+    if name not in REQUESTS:
+        raise ValueError(f"no resolver {name!r}")
+    return REQUESTS[name](**_fields(REQUESTS[name], row))
+
+
+def _fields(kind: type[Request | PackageSpec], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values for a dataclass; one that is empty by default may be left out."""
+    rows = {item.name: item for item in fields(kind)}
+    if unknown := row.keys() - rows.keys():
+        raise ValueError(f"unknown key {min(unknown)!r}")
+    required = [name for name, item in rows.items() if item.default is MISSING]
+    names = dict.fromkeys([*required, *row])
+    return {name: _READERS.get(name, word)(row[name]) for name in names}
+
+
+def _packages(value: object) -> tuple[PackageSpec, ...]:
+    return tuple(map(_package, sequence(value)))
+
+
+def _package(value: object) -> PackageSpec:
+    if isinstance(value, str):
+        return PackageSpec(word(value))
+    return PackageSpec(**_fields(PackageSpec, mapping(value)))
+
+
+# How the fields of a request are read that are not one word.
+_READERS: Mapping[str, Callable[[object], Any]] = {
+    "packages": _packages,
+    "below": texts,
+    "requirements": texts,
+    "components": texts,
+}
+
+_FORMAT = FileFormat(
+    FILE,
+    "a lock",
+    _HINT,
+    {
+        # Early locks of version 1 do not bind the layers of their bases.
+        1: lambda document: _read(version_1.upgraded(document), is_sealed=False),
+        VERSION: _read,
+    },
+)

@@ -1,0 +1,91 @@
+"""Sources of libraries, resolved to a commit, a changelist, or files by sha256."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from envmatrix.errors import Absent, ConfigurationError, LookupFailed
+from envmatrix.lock.libraries import CHANGELIST, IndexFile
+from envmatrix.lock.model import URL, Artifact, PackageSet, SourceRequest
+from envmatrix.lock.resolvers.pip import ORIGIN, path_in_index
+from envmatrix.lock.resolvers.protocol import ResolvedSets
+
+# Commits of a revision of a repository and of its submodules.
+Commits = Callable[[str, str], Mapping[str, str]]
+# A digest of a depot path at a changelist.
+Depot = Callable[[str, str], str]
+# The files of a project in the package index.
+Index = Callable[[str], Sequence[IndexFile]]
+
+
+def git(commits: Commits, request: SourceRequest, _sets: object) -> PackageSet:
+    return PackageSet(request, (), versions=commits(request.place, request.pin))
+
+
+def perforce(depot: Depot, request: SourceRequest, _sets: object) -> PackageSet:
+    return PackageSet(request, (), versions={CHANGELIST: depot(request.place, request.pin)})
+
+
+def sdist(index: Index, request: SourceRequest, _sets: object) -> PackageSet:
+    from packaging.utils import canonicalize_name
+
+    name, version = canonicalize_name(request.place), request.pin
+    files = index(name)
+    for file in files:
+        if _parse_sdist(file) == (name, version):
+            path = path_in_index(file.url)
+            artifact = Artifact(ORIGIN, path, name, version, file.size, file.sha256)
+            return PackageSet(request, (artifact,))
+    raise Absent(
+        f"the index has no source distribution of `{request.place}` {version}",
+        hint=f"it has {_versions(files)}",
+    )
+
+
+def debian_source(request: SourceRequest, sets: ResolvedSets) -> PackageSet:
+    apt = sets.backend.apt_of_host(request.pin, sets.backend.host_arch)
+    return PackageSet(request, apt.sources(request.place))
+
+
+@dataclass(frozen=True)
+class SourceArchive:
+    """`measure` returns sha256 and size in bytes of the content of a URL, which is stored if it has
+    the expected sha256; `unpack` unpacks a stored source, or raises ConfigurationError."""
+
+    measure: Callable[[str, str], tuple[str, int]]
+    unpack: Callable[[PackageSet], object]
+
+    def resolve(self, request: SourceRequest, _sets: object) -> PackageSet:
+        url, sha256 = request.place, request.pin
+        digest, size = self.measure(url, sha256)
+        if digest != sha256:
+            raise LookupFailed(
+                f"`{url}` has the sha256 {digest}, matrix.yaml says {sha256}",
+                hint="if it was meant to change, write the new one into matrix.yaml",
+            )
+        name = re.sub(r"[^\w.+-]", "-", url.rstrip("/").rpartition("/")[2])
+        source = PackageSet(request, (Artifact(URL, url, name, sha256[:12], size, sha256),))
+        try:
+            self.unpack(source)
+        except ConfigurationError as error:
+            hint = f"is `{url}` an archive of sources, and complete?"
+            raise LookupFailed(error.problems[0].message, hint=hint) from error
+        return source
+
+
+def _versions(files: Sequence[IndexFile]) -> str:
+    versions = [parsed[1] for file in files if (parsed := _parse_sdist(file))]
+    return ", ".join(versions[-8:]) or "none at all"
+
+
+def _parse_sdist(file: IndexFile) -> tuple[str, str] | None:
+    """Return project and version of a source distribution; None for any other file."""
+    from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+
+    try:
+        project, version = parse_sdist_filename(file.name)
+    except InvalidSdistFilename:
+        return None
+    return project, str(version)

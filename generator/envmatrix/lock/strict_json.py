@@ -1,0 +1,97 @@
+"""JSON files of a repository, read strictly: what is not as it must be is an error of the user's
+with its place or reason, never another value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat(Generic[T]):
+    """A file that is `noun`; `readers` convert the document of each version that is read, and
+    raise LookupError, TypeError, ValueError or AttributeError for one that is not valid."""
+
+    file: str
+    noun: str
+    hint: str
+    readers: Mapping[int, Callable[[Any], T]]
+
+    def loads(self, text: str) -> T:
+        """Raise ConfigurationError if the text is not such a file, OutOfDate for another
+        version."""
+        document = self._parse(text)
+        try:
+            version = document["version"]
+            if type(version) is not int or version not in self.readers:
+                newest = max(self.readers)
+                raise OutOfDate(
+                    f"`{self.file}` has version {version}, this envmatrix reads {newest}",
+                    hint=self.hint,
+                )
+            return self.readers[version](document)
+        except KeyError as error:
+            raise self._refusal(f"missing key {error}") from error
+        except (AttributeError, IndexError, RecursionError, TypeError, ValueError) as error:
+            raise self._refusal(error) from error
+
+    def _parse(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            where = Position(self.file, error.lineno, error.colno)
+            raise ConfigurationError(Problem(f"not JSON: {error.msg}", where, self.hint)) from error
+        except (ValueError, RecursionError) as error:  # a number or nesting beyond Python's limits
+            raise self._refusal(error) from error
+
+    def _refusal(self, why: object) -> ConfigurationError:
+        return ConfigurationError(
+            Problem(f"`{self.file}` is not {self.noun}: {why}", hint=self.hint)
+        )
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} must be text")
+    return value
+
+
+def word(value: object) -> str:
+    if not text(value):
+        raise ValueError(f"{value!r} must not be empty")
+    return text(value)
+
+
+def matching(pattern: re.Pattern[str], value: object) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(f"{value!r} does not match {pattern.pattern}")
+    return value
+
+
+def sequence(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} must be a list")
+    return value
+
+
+def texts(value: object) -> tuple[str, ...]:
+    return tuple(map(text, sequence(value)))
+
+
+def mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} must be a mapping")
+    return value
+
+
+def count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} must be a number from 0 on")
+    return value

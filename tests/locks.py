@@ -1,0 +1,70 @@
+"""A lock of version 1, with a request to every resolver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.fakes import artifact
+
+_BASE = {"resolver": "bootstrap", "suite": "bookworm", "arch": "amd64", "packages": ["?essential"]}
+_LAYER = {"diff_id": "sha256:1"}
+_SEAL = "sha256:b437630b8d9bff7f83a21d35f5e33aac30d1c56f77a3adb97c4bd6588774c53b"
+
+
+def _set(resolver: str, arch: str, *packages: str, **others: object) -> dict[str, object]:
+    return {
+        "resolver": resolver,
+        "arch": arch,
+        "packages": list(packages),
+        **others,
+        "artifacts": [],
+    }
+
+
+_APT, _WHEEL = artifact("apt"), artifact("n", origin="pypi")
+_OVER = {"suite": "bookworm", "below": ["base"]}
+
+OF_VERSION_1: dict[str, Any] = {
+    "version": 1,
+    "epoch": 1,
+    "cells": {"cuda13.0-debian12-x86_64": ["base", "wheels"]},
+    "sets": {
+        "base": {**_BASE, **_LAYER, "inputs": _SEAL, "artifacts": [f"apt 1.0 {_APT.sha256[:12]}"]},
+        "image": _set("image", "amd64", "debian@sha256:1", suite="bookworm"),
+        "over": _set("apt", "amd64", "cmake", "zlib1g-dev:arm64", **_OVER),
+        "rpms": _set("dnf", "amd64", "cmake", suite="rockylinux9", below=["image"]),
+        "files": _set("apt-files", "amd64", "libcub-dev", "libcudart12=12.4.*", suite="trixie"),
+        "pip": _set("pip", "amd64", "nvidia-nccl-cu13==2.*", "nvidia-nvvm@13.0"),
+        "cudnn": _set("pip", "amd64", "nvidia-cudnn-cu13==9.28.*"),
+        "redist": _set(
+            "redist", "amd64", "cuda/cuda_nvcc@12.6", "cutensor/libcutensor:cuda12@2.3.1"
+        ),
+        "redist-cudnn": _set("redist", "jetson", "cudnn/cudnn:cuda12@9.10.2.21"),
+        "nvidia": _set(
+            "nvidia-apt", "arm64", "cuda-nvcc-12-6@12.6.3", "libnccl2=2.21.5-1+cuda12.4",
+            suite="ubuntu2204",
+        ),
+        "crossed": _set(
+            "nvidia-apt", "arm64", "cuda-cccl-cross-sbsa-12-6@12.6",
+            suite="ubuntu2204/cross-linux-sbsa",
+        ),
+        "nvidia-rpms": _set("nvidia-dnf", "amd64", "cuda-nvcc-13-2@13.2", suite="rhel9"),
+        "inside": _set("in-image", "amd64", "cudart==12.4.*", "nvcc==12.4.*", below=["image"])
+        | {"found": {"cuda": "12.4.1", "cudart": "", "nvcc": ""}},
+        "wheels": _set("wheels", "amd64", "numpy>=2", suite="bookworm")
+        | {"artifacts": [f"n 1.0 {_WHEEL.sha256[:12]}"]},
+        "library-a": _set("git", "source", "https://h.example/a", "main")
+        | {"found": {"commit": "c"}},
+        "library-b": _set("debian-source", "source", "lib", "debian12", suite="bookworm"),
+    },
+    "artifacts": {
+        item.sha256: {
+            "origin": item.origin,
+            "path": item.path,
+            "name": item.name,
+            "version": item.version,
+            "size": item.size,
+        }
+        for item in (_APT, _WHEEL)
+    },
+}  # fmt: skip

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import Archive, FakeBackend, library_source
+
+from envmatrix.errors import LookupFailed
+from envmatrix.facts.model import load_facts
+from envmatrix.lock.libraries import IndexFile, source_request
+from envmatrix.lock.lock_file import dumps, loads
+from envmatrix.lock.model import URL, Lock, SourceRequest
+from envmatrix.lock.resolvers.apt import Apt
+from envmatrix.lock.resolvers.protocol import ResolvedSets
+from envmatrix.lock.resolvers.sources import SourceArchive, debian_source, git, perforce, sdist
+
+FILES = (
+    IndexFile("lib-1.0.tar.gz", "https://mirror.example/packages/a/lib-1.0.tar.gz", "a" * 64, 7),
+    IndexFile("lib-1.0-py3-none-any.whl", "https://mirror.example/packages/b/x.whl", "b" * 64, 8),
+    IndexFile("my_lib-2.0.zip", "https://mirror.example/packages/c/my_lib-2.0.zip", "c" * 64, 9),
+    IndexFile("no version", "https://mirror.example/packages/d", "d" * 64, 1),
+)
+
+
+ARCHIVE = SourceArchive(lambda _url, _sha256: ("e" * 64, 5), lambda _source: None)
+
+
+def request(kind: str, place: str, version: str, suite: str | None = None) -> SourceRequest:
+    return source_request(library_source(kind, place, version), suite)
+
+
+def test_a_source_distribution_is_the_one_of_the_version() -> None:
+    index = {"lib": FILES}.__getitem__
+    (its,) = sdist(index, request("sdist", "Lib", "1.0"), None).artifacts
+    assert (its.origin, its.path) == ("pypi", "packages/a/lib-1.0.tar.gz")
+    assert (its.name, its.version, its.size, its.sha256) == ("lib", "1.0", 7, "a" * 64)
+
+
+def test_a_name_is_the_same_however_it_is_written() -> None:
+    (its,) = sdist(lambda _: FILES, request("sdist", "My.Lib", "2.0"), None).artifacts
+    assert its.sha256 == "c" * 64
+
+
+def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(LookupFailed) as failed:
+        sdist(lambda _: FILES, request("sdist", "lib", "3.0"), None)
+    assert failed.value.hint == "it has 1.0, 2.0"
+
+
+def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
+    url = "https://h.example/x%20y.tgz?z"
+    (its,) = ARCHIVE.resolve(request("archive", url, "e" * 64), None).artifacts
+    assert (its.origin, its.path, its.size) == (URL, "https://h.example/x%20y.tgz?z", 5)
+    with pytest.raises(LookupFailed, match=r"has the sha256 e+, matrix.yaml says f+"):
+        ARCHIVE.resolve(request("archive", "https://h.example/x.tgz", "f" * 64), None)
+
+
+def test_commits_and_changelists_are_what_was_found() -> None:
+    found = git(lambda *revision: {"commit": " ".join(revision)}, request("git", "u", "main"), None)
+    assert found.versions == {"commit": "u main"}
+    found = perforce(lambda *_: "d", request("perforce", "//a", "7"), None)
+    assert found.versions == {"changelist": "d"}
+
+
+class OfSources(FakeBackend):
+    """A backend whose apt has the files of one source package of one suite."""
+
+    def apt_of_host(self, suite: str, arch: str, *foreign: str) -> Apt:
+        assert (suite, arch) == ("bookworm", self.host_arch)
+        apt = super().apt_of_host(suite, arch, *foreign)
+        return replace(apt, run=lambda _command: SOURCES.format(mirror=apt.mirror))
+
+
+SOURCES = """\
+'{{mirror}}/pool/lib_1-2.dsc' lib_1-2.dsc 5 SHA256:{}
+'{{mirror}}/pool/lib_1.tar.gz' lib_1.tar.gz 7 SHA256:{}
+""".format("a" * 64, "b" * 64)
+
+
+def test_a_source_package_is_of_its_suite(tmp_path: Path) -> None:
+    sets = ResolvedSets(OfSources(tmp_path, Archive()), load_facts(), {})
+    its = debian_source(request("debian", "lib", "debian12", "bookworm"), sets)
+    assert [item.filename for item in its.artifacts] == ["lib_1-2.dsc", "lib_1.tar.gz"]
+    assert its.request == SourceRequest("debian-source", "lib", "bookworm")
+
+
+def test_a_lock_with_sources_survives_being_written() -> None:
+    archive = request("archive", "https://h.example/x.tgz", "e" * 64)
+    repository = request("git", "https://h.example/b", "main")
+    sets = {
+        "library-a": ARCHIVE.resolve(archive, None),
+        "library-b": git(lambda *_: {"commit": "c" * 40}, repository, None),
+    }
+    lock = Lock(1, sets)
+    assert loads(dumps(lock)) == lock

@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import copy
+import json
+import random
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import artifact, digest, with_set
+from tests.locks import OF_VERSION_1
+
+from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate
+from envmatrix.facts.packages import PackageSpec
+from envmatrix.lock.lock_file import COLUMNS, FILE, dumps, load, loads
+from envmatrix.lock.model import (
+    REQUESTS,
+    Artifact,
+    BootstrapRequest,
+    InImageRequest,
+    Lock,
+    PackageSet,
+    ReleaseRequest,
+    Request,
+    SystemRequest,
+)
+
+CMAKE = PackageSpec("cmake")
+
+TINY = Lock(
+    epoch=1,
+    sets={
+        "over": PackageSet(
+            SystemRequest("apt", "amd64", "bookworm", (CMAKE,), ("base",)), (artifact("cmake"),)
+        ),
+        "base": PackageSet(
+            BootstrapRequest("amd64", "bookworm", (PackageSpec("apt"),)),
+            (artifact("apt"),),
+            "sha256:1",
+        ),
+        "there": PackageSet(
+            InImageRequest("amd64", "12.4", ("nvcc",), "base"),
+            (),
+            versions={"nvcc": "", "cuda": "12.4.1"},
+        ),
+        "wheels": PackageSet(
+            ReleaseRequest("pip", "arm64", (PackageSpec("m"), PackageSpec("n", "1.*")), "13.0"),
+            (artifact("n"), artifact("m", origin="pypi"), artifact("n", origin="pypi")),
+        ),
+    },
+)
+
+TEXT = f"""\
+{{
+ "version": 2,
+ "epoch": 1,
+ "columns": ["name", "version", "path", "size", "sha256"],
+ "sets": {{
+  "base": {{
+   "request": {{"resolver": "bootstrap", "arch": "amd64", "suite": "bookworm", \
+"packages": ["apt"]}},
+   "diff_id": "sha256:1",
+   "inputs": "sha256:b4e52ce96b64f99a0904bc02eeabc82f2a20e2314876905c417f5499d690253e",
+   "artifacts": {{"debian": [
+    ["apt", "1.0", "pool/apt_1.0_amd64.deb", 4, "{digest("apt", "1.0")}"]
+   ]}}
+  }},
+  "over": {{
+   "request": {{"resolver": "apt", "arch": "amd64", "suite": "bookworm", "packages": ["cmake"], \
+"below": ["base"]}},
+   "artifacts": {{"debian": [
+    ["cmake", "1.0", "pool/cmake_1.0_amd64.deb", 4, "{digest("cmake", "1.0")}"]
+   ]}}
+  }},
+  "there": {{
+   "request": {{"resolver": "in-image", "arch": "amd64", "version": "12.4", \
+"components": ["nvcc"], "base": "base"}},
+   "versions": {{"cuda": "12.4.1", "nvcc": ""}}
+  }},
+  "wheels": {{
+   "request": {{"resolver": "pip", "arch": "arm64", "packages": ["m", {{"name": "n", \
+"version": "1.*"}}], "release": "13.0"}},
+   "artifacts": {{"debian": [
+    ["n", "1.0", "pool/n_1.0_amd64.deb", 4, "{digest("n", "1.0")}"],
+    ["n", "1.0", "pool/n_1.0_amd64.deb", 4, "{digest("n", "1.0")}"]
+   ], "pypi": [
+    ["m", "1.0", "pool/m_1.0_amd64.deb", 4, "{digest("m", "1.0")}"]
+   ]}}
+  }}
+ }}
+}}
+"""
+
+
+def test_the_text_of_a_lock() -> None:
+    # A file in two archives has the first origin.
+    assert dumps(TINY) == TEXT
+
+
+def test_a_lock_of_nothing() -> None:
+    assert loads(dumps(Lock(0))) == Lock(0)
+
+
+WORDS = st.text(min_size=1, max_size=6)
+PACKAGES = st.lists(
+    st.builds(
+        PackageSpec,
+        WORDS,
+        *(st.just("") | WORDS for _ in range(4)),
+    ),
+    max_size=3,
+).map(lambda packages: tuple(sorted(packages)))
+TEXTS = st.lists(WORDS, max_size=3).map(tuple)
+
+
+@st.composite
+def requests(draw: st.DrawFn, below: tuple[str, ...]) -> Request:
+    name = draw(st.sampled_from([name for name in REQUESTS if below or name != "in-image"]))
+    kind = REQUESTS[name]
+    values: dict[str, object] = {"resolver": name}
+    for row in fields(kind):
+        match row.name:
+            case "resolver":
+                pass
+            case "packages":
+                values[row.name] = draw(PACKAGES)
+            case "requirements" | "components":
+                values[row.name] = draw(TEXTS)
+            case "below":
+                values[row.name] = below
+            case "base":
+                values[row.name] = below[0]
+            case _:
+                values[row.name] = draw(WORDS | st.just("") if row.default == "" else WORDS)
+    return kind(**values)  # type: ignore[arg-type]
+
+
+@st.composite
+def locks(draw: st.DrawFn) -> Lock:
+    known = [
+        Artifact(
+            draw(WORDS),
+            draw(WORDS.filter(lambda path: "/" not in path and path != "..")),
+            draw(WORDS),
+            draw(WORDS),
+            draw(st.integers(0, 2**40)),
+            digest(str(number)),
+        )
+        for number in range(draw(st.integers(1, 4)))
+    ]
+    names = draw(st.lists(WORDS, max_size=4, unique=True))
+    sets = {}
+    for place, name in enumerate(names):
+        request = draw(requests(tuple(names[:place])))
+        sets[name] = PackageSet(
+            request,
+            tuple(sorted(draw(st.lists(st.sampled_from(known), max_size=3)))),
+            draw(WORDS) if isinstance(request, BootstrapRequest) else None,
+            draw(st.dictionaries(WORDS, st.text(max_size=3), max_size=2)),
+        )
+    return Lock(draw(st.integers(0, 2**32)), sets)
+
+
+@given(locks())
+def test_a_lock_that_is_written_and_read_is_the_same_lock(lock: Lock) -> None:
+    assert loads(dumps(lock)) == lock
+    assert dumps(loads(dumps(lock))) == dumps(lock)
+
+
+@given(locks(), st.randoms())
+def test_equal_locks_are_equal_bytes(lock: Lock, order: random.Random) -> None:
+    sets = list(lock.sets.items())
+    order.shuffle(sets)
+    assert dumps(Lock(lock.epoch, dict(sets))) == dumps(lock)
+
+
+def test_a_changed_pin_is_one_changed_line_of_its_set() -> None:
+    other = with_set(TINY, "over", replace(TINY.sets["over"], artifacts=(artifact("cmake", "2"),)))
+    pairs = zip(dumps(TINY).splitlines(), dumps(other).splitlines(), strict=True)
+    assert len([old for old, new in pairs if old != new]) == 1
+
+
+def test_the_seed_of_hashes_does_not_reach_the_text(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from envmatrix.lock.lock_file import dumps
+from tests.fakes import lock_of, matrix_of
+axes = 'cuda: ["13.0"]\\nos: [debian12]\\narch: [x86_64, aarch64]'
+home = Path(sys.argv[2])
+print(dumps(lock_of(matrix_of(home / "repository", axes), home / "scratch")))
+"""
+    root = Path(__file__).parents[3]
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(root), str(tmp_path / seed)],
+            check=True,
+            capture_output=True,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(root / "generator")},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1
+
+
+def refusal(text: str) -> EnvmatrixError:
+    with pytest.raises((ConfigurationError, OutOfDate)) as caught:
+        loads(text)
+    return caught.value
+
+
+def changed(*path: str, value: object) -> str:
+    document = json.loads(dumps(TINY))
+    *parents, last = path
+    row = document
+    for key in parents:
+        row = row[key]
+    row[last] = value
+    return json.dumps(document)
+
+
+APT = digest("apt", "1.0")
+ROW = ["apt", "1.0", "pool/apt_1.0_amd64.deb", 4, APT]
+
+
+def with_apt(*row: object) -> str:
+    return changed("sets", "base", "artifacts", value={"debian": [row]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_apt(*ROW[:4], APT[:12] + "0" * 52),
+        with_apt(*ROW[:3], 5, APT),
+        with_apt("apt", "1.1", *ROW[2:]),
+        with_apt("dpkg", *ROW[1:]),
+        changed("sets", "base", "artifacts", value={}),
+        changed("sets", "base", "artifacts", value={"debian": [ROW, ROW]}),
+        changed("sets", "base", "diff_id", value="sha256:2"),
+        changed("sets", "base", "inputs", value="sha256:2"),
+        changed("sets", "base", "inputs", value=None),
+        changed("epoch", value=2),
+    ],
+)
+def test_a_base_that_is_not_what_its_layer_was_made_of_is_out_of_date(text: str) -> None:
+    assert text != dumps(TINY)
+    error = refusal(text)
+    assert isinstance(error, OutOfDate)
+    assert error.message == f"`{FILE}` was changed by hand"
+    (detail,) = error.details
+    assert detail.startswith(("`base` is not what its layer", "`base` does not say what its layer"))
+
+
+def test_text_that_is_no_json_is_refused_with_its_place() -> None:
+    text = dumps(TINY).replace('"epoch": 1,', '"epoch" 1,')
+    (problem,) = refusal(text).problems
+    assert str(problem) == f"{FILE}:3:10: not JSON: Expecting ':' delimiter"
+    assert problem.hint is not None
+    assert problem.hint.endswith("or remove it (`rm matrix.lock.json`) and run `envmatrix lock`")
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", True, [], None])
+def test_another_version_is_out_of_date(version: object) -> None:
+    assert isinstance(refusal(changed("version", value=version)), OutOfDate)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[]", "list indices"),
+        ("{}", "missing key 'version'"),
+        ('{"version": 2}', "missing key 'columns'"),
+        (f'{{"version": {"1" * 5000}}}', "Exceeds the limit"),
+        ("[" * 100_000, "recursion"),
+        (changed("columns", value=["name"]), "the columns must be name, version, path"),
+        (changed("sets", value=[]), "[] must be a mapping"),
+        (changed("epoch", value="1"), "'1' must be a number"),
+        (changed("epoch", value=1e999), "inf must be a number"),
+        (changed("epoch", value=-1), "-1 must be a number"),
+        (changed("epoch", value=True), "True must be a number"),
+        (changed("sets", "base", "request", value=[]), "[] must be a mapping"),
+        (changed("sets", "base", "request", "resolver", value="emerge"), "no resolver 'emerge'"),
+        (changed("sets", "base", "request", "mood", value="x"), "unknown key 'mood'"),
+        (changed("sets", "base", "request", "packages", value="apt"), "'apt' must be a list"),
+        (changed("sets", "base", "request", "packages", value=[1]), "1 must be a mapping"),
+        (changed("sets", "base", "request", "packages", value=[{"a": "b"}]), "unknown key 'a'"),
+        (changed("sets", "base", "request", "packages", value=[{}]), "missing key 'name'"),
+        (changed("sets", "base", "request", value={"resolver": "apt"}), "missing key 'arch'"),
+        (changed("sets", "base", "request", "suite", value=["x"]), "['x'] must be text"),
+        (changed("sets", "base", "request", "suite", value=""), "'' must not be empty"),
+        (changed("sets", "over", "request", "below", value=["gone"]), "no set 'gone'"),
+        (changed("sets", "base", "diff_id", value=5), "5 must be text"),
+        (changed("sets", "base", "diff_id", value=""), "'' must not be empty"),
+        (changed("sets", "over", "diff_id", value="x"), "a bootstrapped base has a `diff_id`"),
+        (with_apt("apt", "1.0"), "not enough values to unpack"),
+        (with_apt(*ROW, "x"), "too many values to unpack"),
+        (with_apt(*ROW[:4], "0" * 63), "does not match"),
+        (with_apt("apt", "1.0", "/etc", *ROW[3:]), "leaves its origin"),
+        (with_apt("apt", "1.0", "a/../b", *ROW[3:]), "leaves its origin"),
+        (with_apt(*ROW[:3], 1.5, APT), "1.5 must be a number"),
+        (dumps(TINY).replace('"pool/n_1.0_amd64.deb", 4', '"a", 4', 1), "two different artifacts"),
+    ],
+)
+def test_what_is_no_lock_is_refused_with_the_reason(text: str, why: str) -> None:
+    (problem,) = refusal(text).problems
+    assert problem.message.startswith(f"`{FILE}` is not a lock: ")
+    assert why in problem.message
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner)
+)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    pairs = list(value.items()) if isinstance(value, dict) else []
+    pairs += list(enumerate(value)) if isinstance(value, list) else []
+    return [path, *(deeper for key, item in pairs for deeper in places(item, (*path, key)))]
+
+
+DOCUMENTS = [json.loads(dumps(TINY)), OF_VERSION_1]
+
+
+@given(
+    st.sampled_from([(it, path) for it in DOCUMENTS for path in places(it)[1:]]),
+    st.none() | st.just(...) | VALUES,
+)
+def test_any_change_gives_a_lock_or_a_refusal(
+    place: tuple[dict[str, object], tuple[str | int, ...]], value: object
+) -> None:
+    original, path = place
+    document = copy.deepcopy(original)
+    row: Any = document
+    for key in path[:-1]:
+        row = row[key]
+    if value is ...:
+        del row[path[-1]]
+    else:
+        row[path[-1]] = value
+    read_or_refused(json.dumps(document))
+
+
+@given(st.integers(0, len(TEXT)), st.integers(0, 9), st.text(max_size=3))
+def test_any_damage_gives_a_lock_or_a_refusal(start: int, length: int, put: str) -> None:
+    text = dumps(TINY)
+    read_or_refused(text[:start] + put + text[start + length :])
+
+
+@given(st.sampled_from([1, 2]), VALUES, VALUES, VALUES)
+def test_any_document_gives_a_lock_or_a_refusal(
+    version: int, epoch: object, sets: object, rest: object
+) -> None:
+    document = {"version": version, "columns": COLUMNS, "epoch": epoch, "sets": sets}
+    read_or_refused(json.dumps({**document, "artifacts": rest}))
+    read_or_refused(json.dumps(rest))
+
+
+def read_or_refused(text: str) -> None:
+    try:
+        lock = loads(text)
+    except (ConfigurationError, OutOfDate):
+        return
+    assert loads(dumps(lock)) == lock
+
+
+def test_no_file_is_out_of_date(tmp_path: Path) -> None:
+    with pytest.raises(OutOfDate, match=r"there is no `matrix.lock.json`") as caught:
+        load(tmp_path)
+    assert caught.value.hint == "make it: `envmatrix lock`"
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="is not UTF-8"):
+        load(tmp_path)
