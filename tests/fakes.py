@@ -27,7 +27,7 @@ from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.systems import NvidiaRepository
 from envmatrix.facts.targets import MACHINES
-from envmatrix.lock.cuda_in_image import ImageContents
+from envmatrix.lock.cuda_in_image import ProbedImage
 from envmatrix.lock.model import Artifact, ImageRequest, Lock, PackageSet, ReleaseRequest
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import Resolution, upgrade_rule
@@ -301,7 +301,7 @@ def with_cuda(
     components: Sequence[str] = ("nvcc", "cudart", "cccl"),
     cudnn: tuple[int, ...] = (9, 10, 2),
     suite: str = "jammy",
-) -> ImageContents:
+) -> ProbedImage:
     """Return what an image of NVIDIA's says of itself; its libraries are of version 1.2.3."""
     patterns = [
         text
@@ -310,7 +310,7 @@ def with_cuda(
     ]
     tree = [text.replace(".so.*", ".so.1.2.3").replace("*", "") for text in patterns]
     names = ("CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL")
-    return ImageContents(
+    return ProbedImage(
         os={"VERSION_CODENAME": suite, "PRETTY_NAME": f"The {suite}"},
         numbers=dict(zip(names, cudnn, strict=False)),
         cuda=cuda,
@@ -326,7 +326,7 @@ class FakeBackend:
     directory: Path
     archive: Archive
     host_arch: str = "amd64"
-    contents: ImageContents = field(default_factory=with_cuda)
+    contents: ProbedImage = field(default_factory=with_cuda)
     bases: list[tuple[str, int]] = field(default_factory=list)
     homes: list[str] = field(default_factory=list)
 
@@ -368,7 +368,7 @@ class FakeBackend:
         layer = digest(str(epoch), *(item.sha256 for item in package_set.artifacts))
         return BaseState(f"sha256:{layer}", "".join(f"Package: {name}\n" for name in names))
 
-    def contents_of(self, image: str, arch: str) -> ImageContents:
+    def contents_of(self, image: str, arch: str) -> ProbedImage:
         return self.contents
 
 

@@ -27,7 +27,7 @@ def paragraphs(text: str, origin: str) -> Iterator[Mapping[str, str]]:
         raise LookupFailed(f"{origin} is not a control file of Debian's: {error}") from error
 
 
-def version_key(text: str) -> tuple[bool, NativeVersion]:
+def dpkg_key(text: str) -> tuple[bool, NativeVersion]:
     """Return a sort key: the order of dpkg, after whatever is not a version of Debian's."""
     from debian.debian_support import NativeVersion
 

@@ -66,7 +66,7 @@ PURE = {
     "lock.model",
     "lock.requests",
     "lock.resolution",
-    "lock.strict_json",
+    "lock.strict",
     "lock.version_1",
     "schema",
     "facts",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.deb822 import paragraphs, version_key
+from envmatrix.deb822 import dpkg_key, paragraphs
 from envmatrix.errors import LookupFailed
 
 STATUS = """\
@@ -88,7 +88,7 @@ versions = st.builds(
 
 @given(versions, versions)
 def test_versions_have_one_order(one: str, other: str) -> None:
-    first, second = version_key(one), version_key(other)
+    first, second = dpkg_key(one), dpkg_key(other)
     assert [first < second, first == second, first > second].count(True) == 1
     assert (first < second) == (second > first)
 
@@ -99,7 +99,7 @@ ORDER = ["1.0~rc1-1", "1.0", "1.0-1~bpo1", "1.0-1", "1.0-1+b1", "1.0-1.1", "1.0a
 
 def test_versions_are_in_the_order_of_the_policy() -> None:
     shuffled = [*ORDER[5:], *ORDER[:5]]
-    assert sorted(shuffled, key=version_key) == ORDER
+    assert sorted(shuffled, key=dpkg_key) == ORDER
 
 
 @pytest.mark.skipif(not shutil.which("dpkg"), reason="no dpkg here")
@@ -112,5 +112,5 @@ def test_versions_are_in_the_order_of_dpkg() -> None:
 
 @given(st.text() | st.sampled_from(["1" * 5000, "1_0", "1:", "\x00"]), versions)
 def test_whatever_is_no_version_is_below_all_versions(text: str, version: str) -> None:
-    is_version, _ = version_key(text)
-    assert is_version or version_key(text) < version_key(version)
+    is_version, _ = dpkg_key(text)
+    assert is_version or dpkg_key(text) < dpkg_key(version)

@@ -18,7 +18,7 @@ from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import Archive
 from envmatrix.facts.targets import MACHINES, machine_called
 from envmatrix.images.environments import base_image
-from envmatrix.lock.cuda_in_image import PROBE, ImageContents, parse_contents
+from envmatrix.lock.cuda_in_image import PROBE, ProbedImage, parse_contents
 from envmatrix.lock.model import ImageRequest, PackageSet
 from envmatrix.lock.resolvers.apt import Apt, Run
 from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
@@ -119,7 +119,7 @@ class LocalBackend:
         self._layouts[key] = layout, base_image(key, replace(package_set, diff_id=layout.diff_id))
         return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
-    def contents_of(self, image: str, arch: str) -> ImageContents:
+    def contents_of(self, image: str, arch: str) -> ProbedImage:
         return parse_contents(run_in_image(image, arch, "sh", "-c", PROBE))
 
     def _load_base(self, base: str) -> str:

@@ -15,7 +15,6 @@ from envmatrix.images.cuda_layers import Tree, paths_to_drop, unpackings, with_l
 from envmatrix.images.model import Image
 from envmatrix.lock.model import (
     Artifact,
-    BootstrapRequest,
     ImageRequest,
     Lock,
     PackageSet,
@@ -284,7 +283,7 @@ class _Stages:
     def _add_base(self, keys: OsSets, arch: str) -> None:
         locked = self._lock.sets[keys.base]
         image = base_image(keys.base, locked)
-        is_bootstrapped = isinstance(locked.request, BootstrapRequest)
+        is_bootstrapped = locked.diff_id is not None
         self.bases[keys.base] = BaseStage(keys.base, f"base-{arch}", arch, image, is_bootstrapped)
 
     def _add_files(self, stage: str, key: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from envmatrix.deb822 import paragraphs, version_key
+from envmatrix.deb822 import dpkg_key, paragraphs
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import machine_called
 from envmatrix.lock.model import (
@@ -204,7 +204,7 @@ def _projects(lock: Lock) -> Mapping[str, Mapping[Artifact, tuple[str, tuple[str
 
 
 def _newest(offers: Iterable[Offer]) -> Offer | None:
-    return max(offers, key=lambda offer: version_key(offer.version), default=None)
+    return max(offers, key=lambda offer: dpkg_key(offer.version), default=None)
 
 
 def _suite_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
@@ -212,14 +212,14 @@ def _suite_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str |
     offered = newest.version if newest else None
     if not any(item.sha256 == offer.sha256 for offer in offers):
         return "gone", offered
-    if newest and version_key(newest.version) > version_key(item.version):
+    if newest and dpkg_key(newest.version) > dpkg_key(item.version):
         return "superseded", offered
     return None
 
 
 def _security_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
     newest = _newest(offers)
-    if newest and version_key(newest.version) > version_key(item.version):
+    if newest and dpkg_key(newest.version) > dpkg_key(item.version):
         return "security", newest.version
     return None
 

@@ -35,7 +35,7 @@ _HINT = "name another image, or another `source` for these cells, under `sources
 
 
 @dataclass(frozen=True)
-class ImageContents:
+class ProbedImage:
     """Contents of an image. `os` and `numbers` are the definitions of os-release and of the
     headers; `cuda` is the release, if any."""
 
@@ -57,7 +57,7 @@ class ImageContents:
         return sorted(path for path in self.paths if expression.match(path))
 
 
-def parse_contents(printed: str) -> ImageContents:
+def parse_contents(printed: str) -> ProbedImage:
     """Parse the output of `PROBE`."""
     rows: dict[str, list[str]] = {"os": [], "json": [], "#define": [], "file": []}
     for line in printed.splitlines():
@@ -65,7 +65,7 @@ def parse_contents(printed: str) -> ImageContents:
         rows.setdefault(kind, []).append(rest)
     pairs = (line.partition("=") for line in rows["os"])
     numbers = {name: int(value) for name, value in map(_definition, rows["#define"]) if value}
-    return ImageContents(
+    return ProbedImage(
         os={name: value.strip("\"'") for name, _, value in pairs},
         numbers=numbers,
         cuda=_release("".join(rows["json"]), numbers.get("CUDA_VERSION", 0)),
@@ -88,7 +88,7 @@ def _release(version_json: str, number: int) -> str:
 
 
 def component_versions(
-    request: InImageRequest, base: ImageRequest, contents: ImageContents
+    request: InImageRequest, base: ImageRequest, contents: ProbedImage
 ) -> Mapping[str, str]:
     """Return the version of each component of `request`, "" where no file names it.
 
@@ -110,14 +110,14 @@ def component_versions(
     return versions if "cudnn" in versions else {"cuda": contents.cuda, **versions}
 
 
-def _os_problems(base: ImageRequest, contents: ImageContents) -> Iterator[str]:
+def _os_problems(base: ImageRequest, contents: ProbedImage) -> Iterator[str]:
     suite = contents.os.get("VERSION_CODENAME", "")
     if suite != base.suite:
         name = contents.os.get("PRETTY_NAME") or "unknown"
         yield f"its operating system is {name}, and its suite `{suite}`, not `{base.suite}`"
 
 
-def _version_problems(name: str, version: str, contents: ImageContents) -> Iterator[str]:
+def _version_problems(name: str, version: str, contents: ProbedImage) -> Iterator[str]:
     product, actual = ("cuDNN", contents.cudnn) if name == "cudnn" else ("CUDA", contents.cuda)
     if not actual:
         yield f"nothing in it tells a version of {product}"
@@ -125,7 +125,7 @@ def _version_problems(name: str, version: str, contents: ImageContents) -> Itera
         yield f"it has {product} {actual}, not {version}"
 
 
-def _version_of(component: str, contents: ImageContents) -> str:
+def _version_of(component: str, contents: ProbedImage) -> str:
     """Return the longest version in a library's file name: libcudart.so.12.4.127."""
     pattern = next((text for text in markers()[component].files if text.endswith(".so.*")), None)
     names = contents.matching(pattern) if pattern else []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from envmatrix.files import text_of, write_whole
-from envmatrix.lock.strict_json import FileFormat, mapping, matching, sequence, text
+from envmatrix.lock import strict
 
 FILE = "images.lock.json"
 VERSION = 1
@@ -123,32 +123,33 @@ def save(lock: ImagesLock, root: Path) -> None:
 
 
 def _read(document: Any) -> ImagesLock:
-    rows = mapping(document["environments"]).items()
+    rows = strict.mapping(document["environments"]).items()
     return ImagesLock({name: _flavours(flavours) for name, flavours in rows})
 
 
 def _flavours(rows: object) -> Mapping[str, PublishedIndex]:
-    return {flavour: _index(row) for flavour, row in mapping(rows).items()}
+    return {flavour: _index(row) for flavour, row in strict.mapping(rows).items()}
 
 
 def _index(row: Any) -> PublishedIndex:
-    repository, _, digest = text(row["image"]).partition("@")
-    images = {
-        platform.removeprefix("linux/"): PublishedImage(
-            matching(_DIGEST, image["digest"]),
-            matching(_FINGERPRINT, image["fingerprint"]),
-            tuple(matching(_DIGEST, diff_id) for diff_id in sequence(image["diff_ids"])),
-        )
-        for platform, image in mapping(row["platforms"]).items()
-    }
-    if not images:
+    repository, _, digest = strict.string(row["image"]).partition("@")
+    platforms = strict.mapping(row["platforms"]).items()
+    if not platforms:
         raise ValueError(f"{row['image']!r} has no platform")
     return PublishedIndex(
-        matching(_REPOSITORY, repository),
-        matching(_DIGEST, digest),
-        matching(_FINGERPRINT, row["fingerprint"]),
-        images,
+        strict.matching(_REPOSITORY, repository),
+        strict.matching(_DIGEST, digest),
+        strict.matching(_FINGERPRINT, row["fingerprint"]),
+        {name.removeprefix("linux/"): _image(image) for name, image in platforms},
     )
 
 
-_FORMAT = FileFormat(FILE, "a lock of images", _HINT, {VERSION: _read})
+def _image(row: Any) -> PublishedImage:
+    return PublishedImage(
+        strict.matching(_DIGEST, row["digest"]),
+        strict.matching(_FINGERPRINT, row["fingerprint"]),
+        tuple(strict.matching(_DIGEST, diff_id) for diff_id in strict.sequence(row["diff_ids"])),
+    )
+
+
+_FORMAT = strict.FileFormat(FILE, "a lock of images", _HINT, {VERSION: _read})

@@ -17,7 +17,7 @@ from typing import Any
 from envmatrix.errors import OutOfDate
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.files import text_of
-from envmatrix.lock import version_1
+from envmatrix.lock import strict, version_1
 from envmatrix.lock.model import (
     REQUESTS,
     Artifact,
@@ -26,16 +26,6 @@ from envmatrix.lock.model import (
     PackageSet,
     Request,
     sets_below,
-)
-from envmatrix.lock.strict_json import (
-    FileFormat,
-    count,
-    mapping,
-    matching,
-    sequence,
-    text,
-    texts,
-    word,
 )
 
 FILE = "matrix.lock.json"
@@ -125,12 +115,13 @@ def loads(content: str) -> Lock:
 
 
 def _read(document: Any, *, is_sealed: bool = True) -> Lock:
-    if texts(document["columns"]) != COLUMNS:
+    if strict.strings(document["columns"]) != COLUMNS:
         raise ValueError(f"the columns must be {', '.join(COLUMNS)}")
-    rows = mapping(document["sets"])
-    lock = Lock(count(document["epoch"]), {key: _package_set(row) for key, row in rows.items()})
-    below = {key for package_set in lock.sets.values() for key in sets_below(package_set.request)}
-    if missing := below - lock.sets.keys():
+    rows = strict.mapping(document["sets"])
+    sets = {key: _package_set(row) for key, row in rows.items()}
+    lock = Lock(strict.count(document["epoch"]), sets)
+    below = {key for package_set in sets.values() for key in sets_below(package_set.request)}
+    if missing := below - sets.keys():
         raise ValueError(f"no set {min(missing)!r}")
     artifacts = lock.artifacts()
     if len({item.sha256 for item in artifacts}) < len(artifacts):
@@ -159,29 +150,34 @@ def _seal_problems(lock: Lock, rows: Mapping[str, Any], *, is_sealed: bool) -> I
 def _package_set(row: Any) -> PackageSet:
     artifacts = (
         _artifact(origin, item)
-        for origin, items in mapping(row.get("artifacts", {})).items()
-        for item in sequence(items)
+        for origin, items in strict.mapping(row.get("artifacts", {})).items()
+        for item in strict.sequence(items)
     )
-    request = _request(mapping(row["request"]))
+    versions = strict.mapping(row.get("versions", {}))
+    request = _request(strict.mapping(row["request"]))
     if isinstance(request, BootstrapRequest) != ("diff_id" in row):
         raise ValueError("a bootstrapped base has a `diff_id`, and no other set")
     return PackageSet(
         request,
         tuple(sorted(artifacts)),
-        word(row["diff_id"]) if "diff_id" in row else None,
-        {name: text(version) for name, version in mapping(row.get("versions", {})).items()},
+        strict.word(row["diff_id"]) if "diff_id" in row else None,
+        {name: strict.string(version) for name, version in versions.items()},
     )
 
 
 def _artifact(origin: str, row: object) -> Artifact:
-    name, version, path, size, sha256 = sequence(row)
-    if ".." in text(path).split("/") or path.startswith("/"):
+    columns = strict.sequence(row)
+    if len(columns) != len(COLUMNS):
+        raise ValueError(f"{row!r} must have {len(COLUMNS)} columns")
+    name, version, path = map(strict.string, columns[:3])
+    if ".." in path.split("/") or path.startswith("/"):
         raise ValueError(f"the path {path!r} leaves its origin")
-    return Artifact(origin, path, text(name), text(version), count(size), matching(_SHA256, sha256))
+    size, sha256 = strict.count(columns[3]), strict.matching(_SHA256, columns[4])
+    return Artifact(origin, path, name, version, size, sha256)
 
 
 def _request(row: Mapping[str, Any]) -> Request:
-    name = word(row["resolver"])
+    name = strict.word(row["resolver"])
     if name not in REQUESTS:
         raise ValueError(f"no resolver {name!r}")
     return REQUESTS[name](**_fields(REQUESTS[name], row))
@@ -194,28 +190,28 @@ def _fields(kind: type[Request | PackageSpec], row: Mapping[str, Any]) -> dict[s
         raise ValueError(f"unknown key {min(unknown)!r}")
     required = [name for name, item in rows.items() if item.default is MISSING]
     names = dict.fromkeys([*required, *row])
-    return {name: _READERS.get(name, word)(row[name]) for name in names}
+    return {name: _READERS.get(name, strict.word)(row[name]) for name in names}
 
 
 def _packages(value: object) -> tuple[PackageSpec, ...]:
-    return tuple(map(_package, sequence(value)))
+    return tuple(map(_package, strict.sequence(value)))
 
 
 def _package(value: object) -> PackageSpec:
     if isinstance(value, str):
-        return PackageSpec(word(value))
-    return PackageSpec(**_fields(PackageSpec, mapping(value)))
+        return PackageSpec(strict.word(value))
+    return PackageSpec(**_fields(PackageSpec, strict.mapping(value)))
 
 
 # How the fields of a request are read that are not one word.
 _READERS: Mapping[str, Callable[[object], Any]] = {
     "packages": _packages,
-    "below": texts,
-    "requirements": texts,
-    "components": texts,
+    "below": strict.strings,
+    "requirements": strict.strings,
+    "components": strict.strings,
 }
 
-_FORMAT = FileFormat(
+_FORMAT = strict.FileFormat(
     FILE,
     "a lock",
     _HINT,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from envmatrix.lock.strict_json import mapping, text, texts
+from envmatrix.lock import strict
 
 # A package of a product with releases of its own, as cuDNN is; those of CUDA are without one now.
 _REDIST = re.compile(r"(?!cuda/)(?P<product>\w+)/(?P<name>\w+)(:(?P<variant>\w+))?@(?P<version>.+)")
@@ -20,9 +20,9 @@ def upgraded(document: Any) -> dict[str, object]:
     """Return the document of version 2; raise as `FileFormat.readers` do."""
     table = {
         f"{row['name']} {row['version']} {sha256[:12]}": (row["origin"], _columns(sha256, row))
-        for sha256, row in mapping(document["artifacts"]).items()
+        for sha256, row in strict.mapping(document["artifacts"]).items()
     }
-    rows = mapping(document["sets"]).items()
+    rows = strict.mapping(document["sets"]).items()
     return {
         "epoch": document["epoch"],
         "columns": ["name", "version", "path", "size", "sha256"],
@@ -36,9 +36,9 @@ def _columns(sha256: str, row: Any) -> list[object]:
 
 def _set(row: Any, table: Mapping[str, tuple[str, list[object]]]) -> dict[str, object]:
     artifacts: dict[str, list[object]] = {}
-    for reference in texts(row["artifacts"]):
+    for reference in strict.strings(row["artifacts"]):
         origin, columns = table[reference]
-        artifacts.setdefault(text(origin), []).append(columns)
+        artifacts.setdefault(strict.string(origin), []).append(columns)
     sealed = {name: row[name] for name in ("diff_id", "inputs") if name in row}
     return {
         "request": _request(row),
@@ -49,7 +49,7 @@ def _set(row: Any, table: Mapping[str, tuple[str, list[object]]]) -> dict[str, o
 
 
 def _request(row: Any) -> dict[str, object]:
-    packages = texts(row["packages"])
+    packages = strict.strings(row["packages"])
     fields = {name: row[name] for name in ("resolver", "arch", "suite", "below") if name in row}
     match fields["resolver"]:
         case "image":
@@ -65,7 +65,7 @@ def _request(row: Any) -> dict[str, object]:
             place, pin = packages
             return {"resolver": resolver, "place": place, "pin": row.get("suite", pin)}
         case "nvidia-apt" | "nvidia-dnf":
-            repository, _, directory = text(fields.pop("suite")).partition("/")
+            repository, _, directory = strict.string(fields.pop("suite")).partition("/")
             fields |= {"repository": repository}
             fields |= {"cross": directory.removeprefix("cross-linux-")} if directory else {}
     specs = [*map(_package, packages)]

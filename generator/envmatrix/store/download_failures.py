@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from envmatrix.deb822 import version_key
+from envmatrix.deb822 import dpkg_key
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.machine.http import FailedAttempts, hint_of
@@ -73,4 +73,4 @@ def _hint(names: Sequence[str], artifact: Artifact, what: str) -> str:
 
 def newest(versions: Iterable[str]) -> str:
     """Return the newest of Debian's versions; empty for none."""
-    return max(versions, key=version_key, default="")
+    return max(versions, key=dpkg_key, default="")

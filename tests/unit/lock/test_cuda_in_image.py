@@ -20,7 +20,7 @@ from envmatrix.facts.components import markers
 from envmatrix.facts.model import load_facts
 from envmatrix.lock.cuda_in_image import (
     PROBE,
-    ImageContents,
+    ProbedImage,
     component_of,
     component_versions,
     parse_contents,
@@ -35,7 +35,7 @@ def asked(*components: str, version: str = "12.4") -> InImageRequest:
     return InImageRequest("amd64", version, components, "base")
 
 
-def refusal(request: InImageRequest, contents: ImageContents) -> tuple[str, ...]:
+def refusal(request: InImageRequest, contents: ProbedImage) -> tuple[str, ...]:
     with pytest.raises(LookupFailed) as caught:
         component_versions(request, BASE, contents)
     assert BASE.image in caught.value.message
@@ -43,7 +43,7 @@ def refusal(request: InImageRequest, contents: ImageContents) -> tuple[str, ...]
     return caught.value.details
 
 
-def probed(root: Path, files: Mapping[str, str]) -> ImageContents:
+def probed(root: Path, files: Mapping[str, str]) -> ProbedImage:
     """What the probe says of a directory that stands for the root of an image."""
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def test_without_a_readable_version_json_the_header_tells_the_release(
 def test_an_image_with_nothing_says_nothing(tmp_path: Path) -> None:
     script = re.sub(r"(/etc/|/usr/)", rf"{tmp_path}\1", PROBE)
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    assert parse_contents(done.stdout) == ImageContents()
+    assert parse_contents(done.stdout) == ProbedImage()
 
 
 @given(st.text())

@@ -110,3 +110,26 @@ def test_what_is_no_such_lock_is_told(text: str, error: type[EnvmatrixError], sa
     (problem,) = caught.value.problems
     assert said in str(problem)
     assert "envmatrix push" in str(problem.hint)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(["image", "fingerprint", "platforms"])
+
+
+@given(st.dictionaries(KEYS, VALUES), VALUES)
+def test_any_document_gives_a_lock_or_a_refusal(changes: dict[str, object], value: object) -> None:
+    for text in (
+        row(**changes),
+        json.dumps(value),
+        json.dumps({"version": 1, "environments": value}),
+    ):
+        try:
+            lock = loads(text)
+        except (ConfigurationError, OutOfDate):
+            continue
+        assert dumps(loads(dumps(lock))) == dumps(lock)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from envmatrix.facts.model import Facts
-from envmatrix.lock.cuda_in_image import ImageContents
+from envmatrix.lock.cuda_in_image import ProbedImage
 from envmatrix.lock.model import BaseRequest, ImageRequest, PackageSet
 from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
@@ -34,7 +34,7 @@ class ResolverBackend(Protocol):
     def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager: ...
     def release_time(self, suite: str, arch: str) -> int: ...
     def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState: ...
-    def contents_of(self, image: str, arch: str) -> ImageContents: ...
+    def contents_of(self, image: str, arch: str) -> ProbedImage: ...
 
 
 @dataclass

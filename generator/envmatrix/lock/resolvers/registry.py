@@ -27,7 +27,13 @@ from envmatrix.lock.resolvers.sources import (
     perforce,
     sdist,
 )
-from envmatrix.lock.resolvers.system import apt_files, bootstrap, image, in_image, system_packages
+from envmatrix.lock.resolvers.system import (
+    apt_files,
+    bootstrapped_base,
+    image_base,
+    in_image,
+    system_packages,
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,8 @@ def resolvers_of(services: Services) -> Mapping[str, Resolver[Any]]:
     repositories = services.facts.nvidia_repositories
     nvidia = repositories, services.nvidia, redist.versions
     return {
-        "bootstrap": bootstrap,
-        "image": image,
+        "bootstrap": bootstrapped_base,
+        "image": image_base,
         "apt": system_packages,
         "dnf": system_packages,
         "zypper": system_packages,

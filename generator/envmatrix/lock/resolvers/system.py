@@ -13,12 +13,12 @@ from envmatrix.lock.model import (
 from envmatrix.lock.resolvers.protocol import ResolvedSets
 
 
-def bootstrap(request: BootstrapRequest, sets: ResolvedSets) -> PackageSet:
+def bootstrapped_base(request: BootstrapRequest, sets: ResolvedSets) -> PackageSet:
     apt = sets.backend.apt_of_host(request.suite, request.arch)
     return PackageSet(request, apt.closure([str(package) for package in request.packages]))
 
 
-def image(request: ImageRequest, _sets: ResolvedSets) -> PackageSet:
+def image_base(request: ImageRequest, _sets: ResolvedSets) -> PackageSet:
     return PackageSet(request, ())
 
 

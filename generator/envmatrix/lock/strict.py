@@ -57,16 +57,16 @@ class FileFormat(Generic[T]):
         )
 
 
-def text(value: object) -> str:
+def string(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} must be text")
     return value
 
 
 def word(value: object) -> str:
-    if not text(value):
-        raise ValueError(f"{value!r} must not be empty")
-    return text(value)
+    if value == "":
+        raise ValueError("'' must not be empty")
+    return string(value)
 
 
 def matching(pattern: re.Pattern[str], value: object) -> str:
@@ -81,8 +81,8 @@ def sequence(value: object) -> list[Any]:
     return value
 
 
-def texts(value: object) -> tuple[str, ...]:
-    return tuple(map(text, sequence(value)))
+def strings(value: object) -> tuple[str, ...]:
+    return tuple(map(string, sequence(value)))
 
 
 def mapping(value: object) -> dict[str, Any]:
