@@ -22,10 +22,11 @@ _WORKFLOW_COMMAND = re.compile(
 # Text that Buildkite interprets as the beginning of a group of lines, or as a command to open one.
 _GROUP = re.compile(r"^(?=(?:---|\+\+\+|~~~)(?:\s|$)|\^\^\^[ \t]+\+\+\+)", re.MULTILINE)
 
-# The part of a URL before its host; a password with a `/` that is not escaped as well.
+# The part of a URL before its host; a password with a `/` that is not escaped as well, unless it
+# reads as a port.
 _USERINFO = re.compile(
     r"(?P<scheme>[a-z][\w+.-]*)://"
-    r"(?P<userinfo>[^\s/?#:'\"`]*:(?!\d+(?:[/?#]|$))[^\s'\"`]*|[^\s/?#'\"`]*)@",
+    r"(?P<userinfo>[^\s/?#:'\"`]*:(?![0-9]+(?:[/?#]|$))[^\s'\"`]*|[^\s/?#'\"`]*)@",
     re.IGNORECASE,
 )
 # The user of these is often a token; that of `ssh://git@` or of a database is a name.

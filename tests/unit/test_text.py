@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from envmatrix.text import one_line, printable, redacted, safe, safe_json
@@ -134,6 +134,7 @@ def words(others: str) -> st.SearchStrategy[str]:
 )
 def test_no_password_of_a_url_survives(form: str, user: str, password: str) -> None:
     secret = f"{password}S3CR3T"
+    assume(not re.match(r"[0-9]+/", secret))  # `host:8080/path@x`
     assert "S3CR3T" not in redacted(f"said: {form.format(user, secret)} (1)")
 
 
