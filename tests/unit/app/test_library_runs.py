@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,4 +154,13 @@ def test_arguments_need_a_library_with_tests(envmatrix: Prompt, engine: Workspac
     assert answer.err.splitlines()[-2:] == [
         "error: arguments are for a test framework, and `first` has no tests",
         "hint: leave out what follows `--`",
+    ]
+
+
+def test_images_that_the_engine_has_are_reused(envmatrix: Prompt, engine: Workspace) -> None:
+    rows = json.loads(envmatrix("plan", "--select", CELL, "--json").out)
+    assert [(row["action"], row["reason"]) for row in rows] == [("reuse", "up to date")] * 2
+    assert envmatrix("build", "--select", CELL, "--dry-run").out.splitlines() == [
+        f"reuse    {engine.plan(engine.images([CELL]))[index].image}: up to date"
+        for index in range(2)
     ]
