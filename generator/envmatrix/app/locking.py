@@ -1,0 +1,119 @@
+"""Resolve what a matrix asks for, and write the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from envmatrix.console import Console
+from envmatrix.engine.resolver_backend import LocalBackend, on_host
+from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.facts.model import Facts
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.files import write_whole
+from envmatrix.lock.lock_file import FILE, dumps, load
+from envmatrix.lock.model import Lock
+from envmatrix.lock.requests import all_requests, drift
+from envmatrix.lock.resolution import Resolution, upgrade_rule
+from envmatrix.lock.resolvers.nvidia import NvidiaMirror
+from envmatrix.lock.resolvers.registry import Services, resolvers_of
+from envmatrix.machine.cache import cache_directory, record_checkout
+from envmatrix.machine.host import host_arch
+from envmatrix.machine.http import fetch_bytes, http_client
+from envmatrix.machine.origins import Origins
+from envmatrix.machine.processes import run
+from envmatrix.matrix.files import MATRIX
+from envmatrix.matrix.model import Matrix
+from envmatrix.store.artifacts import Store
+from envmatrix.store.downloads import Fetcher, measure_download
+from envmatrix.store.mirrors import mirror_of_user
+from envmatrix.store.package_index import index_entry, index_files
+from envmatrix.store.unfinished_locks import UnfinishedLock
+from envmatrix.vcs import source_trees
+
+
+def required_lock(root: Path) -> Lock:
+    """Return the lock, even if it is out of date; raise OutOfDate if there is none."""
+    if not (root / FILE).exists():
+        raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`")
+    return load(root)
+
+
+def require_current(root: Path, matrix: Matrix) -> None:
+    """Raise OutOfDate if there is no lock, or it is out of date with the matrix."""
+    if drifted := drift(required_lock(root), matrix, shipped_recipes()):
+        raise OutOfDate(
+            f"`{FILE}` is out of date with `{MATRIX}`",
+            details=drifted,
+            hint="bring it up to date: `envmatrix lock`",
+        )
+
+
+def update_lock(
+    root: Path, matrix: Matrix, upgraded: tuple[str, ...] | None, console: Console
+) -> None:
+    """Resolve all requests of the matrix and write the lock. Newer versions are taken of the
+    packages in `upgraded`, of all if it is empty, of none if it is None."""
+    previous = load(root) if (root / FILE).exists() else None
+    requests = all_requests(matrix, shipped_recipes())
+    record_checkout(cache_directory(), root)
+    rule = upgrade_rule(upgraded, previous)
+    journal = UnfinishedLock.of(
+        cache_directory(), root, dumps(previous) if previous else "", upgraded
+    )
+    resolved = journal.find()
+    if resolved:
+        console.say("resuming: what the last run resolved before it failed is kept")
+    with _resolution(matrix.facts, console) as resolution:
+        lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
+    _write(root / FILE, lock, len(matrix.cells), console)
+    journal.forget()
+
+
+@contextmanager
+def _resolution(facts: Facts, console: Console) -> Iterator[Resolution]:
+    """Yield a resolution that looks up with the programs and mirrors of this machine."""
+    origins, store = Origins(), Store.of_user()
+    with (
+        TemporaryDirectory(prefix="envmatrix-apt-") as name,
+        http_client(origins) as client,
+        mirror_of_user() as mirror,
+    ):
+        directory = Path(name)
+        fetcher = Fetcher(store, origins, client, mirror=mirror)
+        backend = LocalBackend(
+            directory, cache_directory(), store, fetcher, console, facts, origins, host_arch()
+        )
+        services = Services(
+            facts,
+            directory,
+            apt=on_host,
+            pip=lambda argv: run(argv, failing=LookupFailed),
+            wheel=lambda artifact: index_entry(client, origins.pypi_indexes, artifact),
+            index=lambda project: index_files(client, origins.pypi_indexes, project),
+            archives=lambda path: fetch_bytes(client, origins.nvidia, path),
+            nvidia=NvidiaMirror(
+                origins.nvidia[0],
+                origins.nvidia_keyring,
+                lambda path: fetch_bytes(client, origins.nvidia[:1], path),
+            ),
+            commits=partial(source_trees.commits, cache_directory()),
+            depot=source_trees.depot,
+            measure=partial(measure_download, client, store),
+            unpack=partial(source_trees.tree, cache_directory(), store),
+        )
+        yield Resolution(resolvers_of(services), backend, facts, console)
+
+
+def _write(file: Path, lock: Lock, cells: int, console: Console) -> None:
+    text = dumps(lock)
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        console.say(f"`{FILE}` is up to date")
+        return
+    write_whole(file, text.encode())
+    console.say(
+        f"`{FILE}`: {cells} cells, {len(lock.sets)} sets, {len(lock.artifacts())} artifacts"
+    )

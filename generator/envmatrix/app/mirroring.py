@@ -1,0 +1,105 @@
+"""Copy all files of the lock to one place, for machines without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine import bases
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.lock.model import BootstrapRequest, ImageRequest, PackageSet, sets_below
+from envmatrix.lock.requests import sets_of
+from envmatrix.machine.cache import cache_directory, record_checkout
+from envmatrix.machine.http import http_client
+from envmatrix.machine.origins import Origins
+from envmatrix.store.artifacts import Content, Store
+from envmatrix.store.downloads import Fetcher
+from envmatrix.store.mirrors import WritableMirror, mirror_of_user, open_mirror
+
+
+def mirror_files(
+    workspace: Workspace, patterns: Sequence[str], target: str, console: Console, *, dry_run: bool
+) -> Mapping[str, int]:
+    """Copy every file and base of the selected cells that a mirror lacks; return the numbers of
+    files and of bytes, and how many the mirror lacked."""
+    sets = _sets(workspace, patterns)
+    with open_mirror(target) as mirror:
+        groups = {key: list(package_set.artifacts) for key, package_set in sets.items()}
+        files = {file.sha256: file for group in groups.values() for file in group}
+        missing = [file for file in files.values() if not mirror.has(file)]
+        report = {
+            "files": len(files),
+            "bytes": sum(file.size for file in files.values()),
+            "lacking": len(missing),
+            "lacking_bytes": sum(file.size for file in missing),
+        }
+        if not dry_run:
+            record_checkout(cache_directory(), workspace.root)
+            store, origins = Store.of_user(), Origins()
+            with http_client(origins) as client, mirror_of_user() as source:
+                fetcher = Fetcher(store, origins, client, mirror=source, epoch=workspace.lock.epoch)
+                fetcher.fetch(sorted(missing), console)
+                total = report["lacking_bytes"]
+                with console.task("mirror", total=total, unit="bytes") as advance:
+                    for file in missing:
+                        mirror.put(file, store.path(file))
+                        advance(file.size)
+                for key, group in groups.items():
+                    layers = [*_layers(workspace, fetcher, sets[key], mirror, console)]
+                    mirror.name([*group, *layers])
+    return report
+
+
+def _sets(workspace: Workspace, patterns: Sequence[str]) -> dict[str, PackageSet]:
+    """Return the package sets of the selected cells and those below them; raise ConfigurationError
+    if one is an image."""
+    lock = workspace.lock
+    keys = sets_of(workspace.cells(patterns), workspace.matrix, workspace.recipes)
+    keys |= {below for key in keys for below in sets_below(lock.sets[key].request)}
+    sets = {key: lock.sets[key] for key in sorted(keys)}
+    problems = [
+        Problem(
+            f"`{key}` is the image `{package_set.request.image}`, which is not made of files",
+            hint="copy it with a tool for images; and `--select` the other cells",
+        )
+        for key, package_set in sets.items()
+        if isinstance(package_set.request, ImageRequest)
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return sets
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The layer of a base, as a file."""
+
+    filename: str
+    sha256: str
+    size: int
+
+
+def _layers(
+    workspace: Workspace,
+    fetcher: Fetcher,
+    package_set: PackageSet,
+    mirror: WritableMirror,
+    console: Console,
+) -> Iterator[Content]:
+    """Copy the layer of a base into `mirror`, and yield it; yield nothing for other sets."""
+    request = package_set.request
+    if package_set.diff_id is None or not isinstance(request, BootstrapRequest):
+        return
+    fetcher.fetch(package_set.artifacts, console)
+    layout = bases.base_layout(
+        cache_directory(), Store.of_user(), package_set, workspace.lock.epoch, console, mirror
+    )
+    layer: Path = layout.layer
+    sha256 = layout.diff_id.removeprefix("sha256:")
+    file = _Layer(f"{request.suite}-{request.arch}.tar", sha256, layer.stat().st_size)
+    if not mirror.has(file):
+        mirror.put(file, layer)
+    yield file
