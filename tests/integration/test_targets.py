@@ -36,7 +36,7 @@ axes:
   cuda: ["{release}"]
   os: [debian12]
   arch: [{arch}]
-sm: ["87", "90"]
+sm: ["87"]
 libraries:
   {library}
 """
