@@ -1,0 +1,47 @@
+"""An example that starts from the lock of this repository gets a lock and generated files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import docker
+import pytest
+from tests.integration.conftest import ROOT, Checkout
+
+from envmatrix.lock.model import FILE, load
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def example(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The example of other people's libraries, locked and generated as its README says."""
+    scratch = tmp_path_factory.mktemp("examples")
+    checkout = Checkout(shutil.copytree(ROOT / "examples/libraries", scratch / "libraries"))
+    shutil.copy(ROOT / FILE, checkout.root)
+    checkout.run("lock")
+    checkout.run("generate")
+    return checkout
+
+
+def test_sets_with_equal_requests_keep_the_versions_of_this_repository(example: Checkout) -> None:
+    own, locked = load(ROOT).sets, load(example.root).sets
+    shared = {
+        name for name in own.keys() & locked.keys() if own[name].request == locked[name].request
+    }
+    assert "debian12-amd64-base" in shared
+    assert [name for name in sorted(shared) if own[name] != locked[name]] == []
+
+
+def test_sources_and_wheels_of_its_libraries_are_locked(example: Checkout) -> None:
+    sets = load(example.root).sets
+    libraries = [name for name in sets if name.startswith("library-")]
+    assert len(libraries) == 6
+    assert all(sets[name].artifacts for name in libraries)
+
+
+def test_its_lock_and_generated_files_are_up_to_date(example: Checkout) -> None:
+    example.run("lock", "--check")
+    example.run("generate", "--check")
+    assert len([*Path(example.root, "dockerfiles").iterdir()]) == 3
