@@ -1,13 +1,13 @@
 """All errors that a user can cause, each with its exit code.
 
 EnvmatrixError            1  the work failed
-|-- ConfigurationError    2  matrix.yaml, envs/ or the command line is wrong
+|-- ConfigurationError    2  the matrix, `envs/`, the configuration or the command line is wrong
 |-- NothingSelected       3  the selection matches no cell
 |-- OutOfDate             4  the lock or a generated file does not match the matrix
 |-- LookupFailed          5  a resolver, a mirror or a download failed
 |   `-- Absent            5  a server answered that it does not have the resource
 |-- EngineError           6  the container engine is missing or failed
-`-- InternalError        70  a defect of envmatrix itself
+`-- InternalError        70  a defect of envmatrix; the message names a file with the traceback
 """
 
 from __future__ import annotations

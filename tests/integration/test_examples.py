@@ -9,7 +9,7 @@ import docker
 import pytest
 from tests.integration.conftest import ROOT, Checkout
 
-from envmatrix.lock.model import FILE, load
+from envmatrix.lock.lock_file import FILE, load
 
 pytestmark = pytest.mark.long
 

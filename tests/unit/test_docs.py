@@ -1,35 +1,41 @@
-"""The documentation is true: its commands parse, its links lead somewhere, and its tables are
-what the code says."""
+"""The documentation is true: its commands parse, its links lead somewhere, and its tables and
+messages are those of the code."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
-from tests.unit.prompt import Prompt
-from tests.unit.test_architecture import LAYERS
+from tests.tables import TABLES, keys, marked
+from tests.unit.test_architecture import FILES, LAYERS, TREES
 
 from envmatrix import cli
 from envmatrix.errors import SKIPPED, EnvmatrixError
-from envmatrix.facts.components import Component
-from envmatrix.facts.model import Facts, load_facts
+from envmatrix.facts.model import load_facts
 from envmatrix.facts.packages import PackageSpec
-from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import TARGETS
-from envmatrix.facts.versions import version_key
+from envmatrix.lock.audit import State
 from envmatrix.lock.lock_file import FILE
 from envmatrix.lock.model import REQUESTS
 from envmatrix.matrix import contents, library, model
+from envmatrix.matrix.cells import TIERS, Candidate
+from envmatrix.matrix.compatibility import trace
+from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.matrix.model import Exclusion, Matrix
+from envmatrix.matrix.model import Matrix, SourceName
 from envmatrix.matrix.selection import short_names
-from envmatrix.schema.shapes import table_of
+from envmatrix.schema.shapes import Shape, shape_of, table_of
+from envmatrix.sessions.analysis.analysers import ANALYSERS
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {"build", "dist", "golden", "node_modules"}
@@ -44,23 +50,6 @@ COMMAND = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S* )*(?:\./)?((?:envmatrix|noxw?) .*
 MENTION = re.compile(r"`(envmatrix [^`]+)`")
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 
-TABLES = (
-    contents.MatrixFile,
-    contents.Axes,
-    contents.Include,
-    contents.Exclude,
-    model.NameDefaults,
-    model.CellAlias,
-    library.Library,
-    library.LibrarySource,
-    library.LibraryBuild,
-    library.LibraryTest,
-    contents.Tier,
-    contents.AxisChanges,
-    contents.OverlayFile,
-    model.Flavour,
-)
-
 
 @pytest.fixture(scope="session")
 def matrix() -> Matrix:
@@ -69,13 +58,6 @@ def matrix() -> Matrix:
 
 def text_of(page: Path) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
-
-
-def marked(page: str, name: str) -> str:
-    """What stands between `<!-- name -->` and `<!-- /name -->`."""
-    found = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text_of(Path(page)), re.DOTALL)
-    assert found, f"{page} has no part `{name}`"
-    return found[1].strip()
 
 
 def blocks(page: Path) -> Iterator[str]:
@@ -165,7 +147,8 @@ def test_a_session_that_is_named_exists(
 
 @pytest.mark.parametrize("verb", sorted(cli.VERBS))
 def test_every_verb_has_an_example(verb: str) -> None:
-    assert any(arguments[:1] == (verb,) for _, arguments in examples("envmatrix"))
+    shown = [*examples("envmatrix"), *mentions()]
+    assert any(arguments[:1] == (verb,) for _, arguments in shown)
 
 
 def exit_codes(error: type[EnvmatrixError]) -> Iterator[int]:
@@ -175,38 +158,159 @@ def exit_codes(error: type[EnvmatrixError]) -> Iterator[int]:
             yield from exit_codes(kind)
 
 
-def test_the_readme_lists_every_exit_code() -> None:
-    rows = re.findall(r"^\| `?(\d+)`? \|", marked("README.md", "exit codes"), re.MULTILINE)
-    assert [int(row) for row in rows] == sorted(
-        {0, *exit_codes(EnvmatrixError), SKIPPED, cli.INTERRUPTED}
-    )
+def test_every_exit_code_is_explained() -> None:
+    rows = re.findall(r"(?m)^\| (\d+) \|", marked("README.md", "exit codes"))
+    assert {int(row) for row in rows} == {
+        *(0, SKIPPED, cli.INTERRUPTED),
+        *exit_codes(EnvmatrixError),
+    }
 
 
-@pytest.mark.parametrize(
-    "key", sorted({name for table in TABLES for name in table_of(table).shapes})
-)
+@pytest.mark.parametrize(("page", "name"), TABLES)
+def test_a_written_table_is_up_to_date(page: str, name: str) -> None:
+    assert marked(page, name) == TABLES[page, name](), "write it: `./noxw -s docs`"
+
+
+LOCK = json.loads((ROOT / FILE).read_text("utf-8"))
+
+
+def request_fields() -> set[str]:
+    kinds = (PackageSpec, *REQUESTS.values())
+    return {field.name for kind in kinds for field in fields(kind)} - {"name", "version"}
+
+
+def rules() -> set[str]:
+    """Return the names of the compatibility rules."""
+    cell = Candidate("12.4", "9.10", "debian12", "x86_64")
+    rules = ", ".join(verdict.rule for verdict in trace(cell, load_facts()))
+    return {"cuda", "os", *rules.split(", ")}
+
+
+# The names in the code that the first column of a table has.
+COLUMNS: Mapping[tuple[str, str], Callable[[], Iterable[str]]] = {
+    ("docs/matrix.md", "keys"): lambda: table_of(contents.MatrixFile).shapes,
+    ("docs/matrix.md", "overlay keys"): lambda: table_of(contents.OverlayFile).shapes,
+    ("docs/matrix.md", "tier keys"): lambda: table_of(contents.Tier).shapes,
+    ("docs/matrix.md", "flavour keys"): lambda: table_of(model.Flavour).shapes,
+    ("docs/matrix.md", "sources"): lambda: get_args(SourceName),
+    ("docs/matrix.md", "targets"): lambda: TARGETS,
+    ("docs/matrix.md", "tiers"): lambda: TIERS,
+    ("docs/matrix.md", "rules"): rules,
+    ("docs/lock.md", "lock fields"): lambda: LOCK,
+    # `versions` are of images and of sources, which this repository has not.
+    ("docs/lock.md", "set fields"): lambda: {"versions", *chain(*LOCK["sets"].values())},
+    ("docs/lock.md", "artifact columns"): lambda: LOCK["columns"],
+    ("docs/lock.md", "request fields"): request_fields,
+    ("docs/lock.md", "audit states"): lambda: get_args(State),
+    ("docs/libraries.md", "source kinds"): lambda: [*library.SOURCE_KINDS, "path"],
+    ("docs/libraries.md", "build systems"): lambda: get_args(library.BuildSystemName),
+    ("docs/libraries.md", "test frameworks"): lambda: (
+        name for name in get_args(library.TestFrameworkName) if name != "none"
+    ),
+    ("docs/analysis.md", "analyses"): lambda: ANALYSERS,
+    ("docs/images.md", "flavours"): lambda: [*IMAGES, "cross-<target>", "runtime-<target>"],
+}
+
+
+@pytest.mark.parametrize(("page", "name"), COLUMNS)
+def test_a_table_has_a_row_for_every_name_in_the_code(page: str, name: str) -> None:
+    assert sorted({*keys(page, name)}) == sorted(COLUMNS[page, name]())
+
+
+def test_names_in_the_code_that_the_design_mentions_exist() -> None:
+    text = text_of(Path("docs/design.md"))
+    dotted = re.findall(rf"`((?:{'|'.join(LAYERS)})(?:\.\w+)+)(?<!yaml|json)`", text)
+    assert len(dotted) > 20
+    assert [name for name in dotted if not is_in_code(name)] == []
+
+
+def is_in_code(name: str) -> bool:
+    """Return whether a dotted name is a module of the package, or is defined in one."""
+    module, _, member = name.rpartition(".")
+    text = FILES[module].read_text("utf-8") if module in FILES else ""
+    return name in FILES or bool(re.search(rf"(?m)^(?:class |def )?{member}\b", text))
+
+
+def keys_below(shape: Shape) -> Iterator[str]:
+    """Yield the keys of all tables in a value of a file."""
+    if shape.is_table:
+        for name, inner in table_of(shape.kind).shapes.items():
+            yield name
+            yield from keys_below(inner)
+    for argument in shape.arguments:
+        yield from keys_below(shape_of(argument))
+
+
+FILES_OF_USERS = (contents.MatrixFile, contents.OverlayFile, model.Flavour)
+KEYS = {key for kind in FILES_OF_USERS for key in keys_below(shape_of(kind))}
+
+
+@pytest.mark.parametrize("key", sorted(KEYS))
 def test_every_key_of_the_matrix_is_documented(key: str) -> None:
     pages = (Path("docs/matrix.md"), Path("docs/libraries.md"))
     assert any(re.search(rf"`(\w+\.)?{key}\b[^`]*`", text_of(page)) for page in pages)
 
 
-def test_every_target_is_documented() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", marked("docs/matrix.md", "targets"), re.MULTILINE)
-    assert rows[1:] == [*TARGETS], "below the head"
+def constants() -> Iterator[str]:
+    """Yield every string of the package, with `…` for what is formatted into it."""
+    for node in (node for tree in TREES.values() for node in ast.walk(tree)):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
-def test_every_field_of_the_lock_is_documented() -> None:
-    document = json.loads((ROOT / FILE).read_text(encoding="utf-8"))
-    names = {*document, *document["columns"], *(row.name for row in fields(PackageSpec))}
-    names |= {name for row in document["sets"].values() for name in row}
-    names |= {row.name for kind in REQUESTS.values() for row in fields(kind)}
-    page = text_of(Path("docs/lock.md"))
-    assert [name for name in sorted(names) if f"| `{name}` |" not in page] == []
+def test_every_environment_variable_is_documented() -> None:
+    names = {text for text in constants() if re.fullmatch("ENVMATRIX_[A-Z_]+", text)}
+    launcher = (
+        file.read_text("utf-8")
+        for file in (ROOT / "generator/envmatrix/sessions/launcher").iterdir()
+        if file.is_file()
+    )
+    internal = {name for text in launcher for name in re.findall("ENVMATRIX_[A-Z_]+", text)}
+    script = {*re.findall("ENVMATRIX_[A-Z_]+", (ROOT / "noxw").read_text("utf-8"))}
+    documented = [*keys("README.md", "environment variables")]
+    assert {name for name in documented if name.startswith("ENVMATRIX_")} == (
+        names - internal | script
+    )
 
 
-def test_every_package_is_in_the_picture_of_the_layers() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", marked("docs/design.md", "layers"), re.MULTILINE)
-    assert rows == [layer for layer in LAYERS if layer != "__main__"]
+def test_every_variable_of_images_is_documented() -> None:
+    documented = re.findall(r"`([A-Z_\d]+\*?)`", text_of(Path("docs/images.md")))
+    variables = {
+        name
+        for file in ROOT.glob("dockerfiles/*/Dockerfile")
+        for name in re.findall(r"(?m)^(?:ENV|   ) ([A-Z_\d]+)=", file.read_text("utf-8"))
+    }
+    assert "CUDACXX" in variables
+    assert [
+        name for name in sorted(variables) if not any(fnmatchcase(name, row) for row in documented)
+    ] == []
+
+
+# In examples of output: its lines up to the next message, without the position.
+MESSAGE = re.compile(r"(?m)^(?:error|hint|warning): (?:\S+:\d+:\d+: )?(.*(?:\n(?!\w+: ).+)*)")
+
+
+def messages() -> Iterator[str]:
+    """Yield the messages that pages quote, with `…` for what varies."""
+    for page in PAGES:
+        for _, code in FENCE.findall(text_of(page)):
+            yield from (" ".join(text.split()) for text in MESSAGE.findall(code))
+    for _, text in re.findall(r"(?m)^\| (`+) ?(.+?) ?\1 \|", marked("docs/images.md", "messages")):
+        yield text
+
+
+@pytest.mark.parametrize("message", [*messages()])
+def test_a_quoted_message_is_one_of_the_code(message: str) -> None:
+    def is_of(template: str) -> bool:
+        parts = [re.escape(part) for part in template.split("…")]
+        is_long = len(template) > 15
+        return message in template or (is_long and bool(re.search(".*".join(parts), message)))
+
+    assert any(is_of(" ".join(text.split())) for text in constants())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
@@ -219,6 +323,14 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
         assert file.exists(), f"{target} does not exist"
         if heading:
             assert heading in anchors(file.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = FENCE.sub("", text_of(page))
+    names = re.findall(r"`((?:[\w-]+/)+[\w.-]+\.(?:j2|py|sh|yaml))`", text)
+    roots = (ROOT, ROOT / page.parent, ROOT / "generator/envmatrix")
+    assert [name for name in names if not any((root / name).exists() for root in roots)] == []
 
 
 def anchors(text: str) -> set[str]:
@@ -267,104 +379,3 @@ def is_ours(file: Path) -> bool:
     return not any(
         part.startswith(".") or part in {"build", "dist", "__pycache__"} for part in parts
     )
-
-
-def test_the_components_and_their_sources_are_documented() -> None:
-    assert marked("docs/matrix.md", "components") == components_table(load_facts())
-
-
-def components_table(facts: Facts) -> str:
-    """Components by source, with what they need; what is lacking, with the reason below. An image
-    has what it has."""
-    sources = shipped_recipes().parts
-    notes: dict[str, int] = {}
-    lines = [
-        f"| component | {' | '.join(f'`{source}`' for source in sources)} | needs |",
-        f"| --- |{' --- |' * len(sources)} --- |",
-    ]
-    for component in facts.components.values():
-        there = [availability(facts, component.name, source, notes) for source in sources]
-        lines.append(f"| `{component.name}` | {' | '.join(there)} | {needs_of(component)} |")
-    return "\n".join([*lines, "", *(f"{number}. {text}." for text, number in notes.items())])
-
-
-def availability(facts: Facts, component: str, source: str, notes: dict[str, int]) -> str:
-    """`yes` where a source has a component in some release, and why it lacks it in others."""
-    found = [
-        facts.absence(component, source, release.release)
-        for release in facts.cuda.values()
-        if source in {package.source for package in release.packages}
-    ]
-    numbers = {notes.setdefault(its.reason, len(notes) + 1) for its in found if its}
-    return " ".join(["yes" if None in found else "—", *(f"({number})" for number in numbers)])
-
-
-def needs_of(component: Component) -> str:
-    rows = sorted(component.needs.items(), key=lambda row: version_key(row[0]))
-    return "; ".join(f"since {first} {', '.join(f'`{n}`' for n in names)}" for first, names in rows)
-
-
-def test_the_operating_systems_are_documented() -> None:
-    assert marked("docs/matrix.md", "systems") == systems_table(load_facts())
-
-
-def systems_table(facts: Facts) -> str:
-    lines = ["| name | packages | glibc | GCC | NVIDIA's repository |", "|---|---|---|---|---|"]
-    for os in facts.os.values():
-        first = facts.distributions[os.distribution].origins[0]
-        origins = dict.fromkeys([first, os.origins.get("arm64", first)])
-        repository = os.nvidia_repository.suite if os.nvidia_repository else ""
-        packages = f"{os.family.name}: {', '.join(f'`{name}`' for name in origins)}"
-        cells = (f"`{os.name}`", packages, os.glibc, ", ".join(os.gcc), repository)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def test_the_coverage_of_the_largest_example_is_documented(
-    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT / "examples/nvidia-cuda")
-    lines = envmatrix("plan", "--tier", "pr").out.splitlines()
-    pairs = next(index for index, line in enumerate(lines) if re.match(r"\d+ of", line))
-    shown = [*lines[:4], "...", *lines[pairs - 1 : pairs + 3], "..."]
-    assert marked("docs/matrix.md", "coverage") == "\n".join(["```", *shown, "```"])
-
-
-def test_the_readme_shows_the_cells_that_exist(matrix: Matrix) -> None:
-    assert marked("README.md", "cells") == grid(matrix)
-
-
-def grid(matrix: Matrix) -> str:
-    """CUDA by operating system and architecture; what cannot be, with the reason below."""
-    notes: dict[str, int] = {}
-    places = [(os, arch) for os in matrix.axes["os"] for arch in matrix.axes["arch"]]
-    rows = [
-        ["CUDA", *(f"{os}, {arch}" for os, arch in places)],
-        ["---"] * (len(places) + 1),
-        *([cuda, *(entry(matrix, cuda, *place, notes) for place in places)]
-          for cuda in matrix.axes["cuda"]),
-    ]  # fmt: skip
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, "", *(f"{number}. {reason}" for reason, number in notes.items())])
-
-
-def entry(matrix: Matrix, cuda: str, os: str, arch: str, notes: dict[str, int]) -> str:
-    """The host compiler and the cuDNN versions of one place of the grid, or what is in the way."""
-    place = (cuda, os, arch)
-    cells = [cell for cell in matrix.cells if (cell.cuda, cell.os, cell.arch) == place]
-    lacking = [
-        its for its in matrix.exclusions if (its.cell.cuda, its.cell.os, its.cell.arch) == place
-    ]
-    if not cells:
-        return f"— ({note(notes, lacking[0])})"
-    text = f"GCC {cells[0].toolchain.gcc}"
-    versions = [cell.cudnn for cell in cells if cell.cudnn]
-    if versions:
-        return f"{text}, cuDNN {', '.join(versions)}"
-    unpublished = [its for its in lacking if its.rule == "cudnn-arch"]
-    return f"{text} ({note(notes, unpublished[0])})" if unpublished else text
-
-
-def note(notes: dict[str, int], exclusion: Exclusion) -> int:
-    text = f"`{exclusion.rule}`: {exclusion.reason}."
-    return notes.setdefault(text, len(notes) + 1)

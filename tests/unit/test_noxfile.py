@@ -52,3 +52,23 @@ def test_a_noxfile_of_three_lines_is_enough_and_its_sessions_have_no_environment
         "run compile cuda12.4-debian12-aarch64"
     ]
     assert not (repository / ".nox").exists()
+
+
+def test_release_notes_are_the_section_of_a_version(tmp_path: Path) -> None:
+    (tmp_path / "noxfile.py").write_text(NOXFILE.read_text("utf-8"), encoding="utf-8")
+    for name in ("matrix.yaml", "envs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## 2.0, today\n\n- new\n\n## 1.0, then\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "nox",
+        "-f",
+        str(tmp_path / "noxfile.py"),
+        "-s",
+        "release-notes",
+    ]
+    done = subprocess.run([*command, "--", "2.0"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "## 2.0, today\n\n- new"

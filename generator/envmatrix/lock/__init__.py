@@ -1,1 +1,1 @@
-"""The lock: every package, wheel and base of every cell, by sha256."""
+"""The lock: every package, wheel and base of every cell, by sha256; requests and resolvers."""

@@ -1,1 +1,1 @@
-"""Plans of images: their contents, identities and actions."""
+"""Decisions: actions with reasons, changes since another state, publication, garbage."""

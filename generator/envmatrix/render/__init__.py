@@ -1,1 +1,1 @@
-"""Rendering of plans as text: one module per kind of generated file."""
+"""Rendered texts: bills of materials, provenance, and files for editors and CI."""

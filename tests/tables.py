@@ -1,0 +1,269 @@
+"""Tables of the documentation that repeat the code or its data.
+
+Each stands between `<!-- name -->` and `<!-- /name -->` in its page. `./noxw -s docs` writes them;
+tests/unit/test_docs.py checks that they are up to date.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import chdir, redirect_stdout
+from datetime import date
+from pathlib import Path
+from typing import get_args
+
+import click
+from tests.unit.test_architecture import LAYERS, TREES
+
+from envmatrix import cli, errors
+from envmatrix.facts.cuda import CudaRelease
+from envmatrix.facts.model import Facts, load_facts
+from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.facts.versions import version_key
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.model import Exclusion, Matrix, SourceName
+
+ROOT = Path(__file__).parents[1]
+
+Notes = dict[str, int]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def note(notes: Notes, text: str) -> str:
+    """Return the mark of a note, which is numbered where it is first used."""
+    return f"({notes.setdefault(text, len(notes) + 1)})"
+
+
+def with_notes(text: str, notes: Notes) -> str:
+    return "\n".join([text, "", *(f"{number}. {note}." for note, number in notes.items())])
+
+
+def verbs() -> str:
+    """Return the verbs of the command line, each with an example."""
+    return table(
+        ["verb", "what it does", "example"],
+        ([f"`{name}`", cli.VERBS[name], f"`{example(name)}`"] for name in sorted(cli.VERBS)),
+    )
+
+
+def example(verb: str) -> str:
+    command = cli.group.get_command(click.Context(cli.group), verb)
+    line = re.search("envmatrix .*", str(command and command.epilog))
+    assert line, f"the help of `{verb}` has no example"
+    return line[0]
+
+
+def exit_codes() -> str:
+    """Return the exit codes of the command line, as the docstring of `errors` explains them."""
+    meanings = {
+        0: "done",
+        errors.SKIPPED: "skipped: `run perf` without a GPU to measure on, or `run test` of a cell "
+        "whose programs run on hardware of their own only",
+        cli.INTERRUPTED: "interrupted",
+    }
+    for code, meaning in re.findall(r"\w +(\d+)  (.+)", str(errors.__doc__)):
+        meanings.setdefault(int(code), meaning)
+    return table(["code", "meaning"], ([str(code), meanings[code]] for code in sorted(meanings)))
+
+
+def sessions() -> str:
+    """Return the sessions of noxfile.py that are not of cells."""
+    tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return table(
+        ["session", "what it does"],
+        ([f"`{session_name(node)}`", summary(node)] for node in functions if node.decorator_list),
+    )
+
+
+def session_name(function: ast.FunctionDef) -> str:
+    (decorator,) = function.decorator_list
+    keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+    names = [ast.literal_eval(item.value) for item in keywords if item.arg == "name"]
+    return str([*names, function.name][0])
+
+
+def packages() -> str:
+    """Return the packages and modules of each layer, by their docstrings."""
+    return table(
+        ["package", "contents"],
+        ([f"`{layer}`", summary(TREES[layer])] for layer in LAYERS if layer != "__main__"),
+    )
+
+
+def summary(node: ast.Module | ast.FunctionDef) -> str:
+    """Return the first paragraph of a docstring, in one line."""
+    return " ".join(str(ast.get_docstring(node)).partition("\n\n")[0].split()).removesuffix(".")
+
+
+def grid() -> str:
+    """Return the cells of this repository: CUDA by operating system and architecture."""
+    matrix = load_matrix(ROOT)
+    notes: Notes = {}
+    places = [(os, arch) for os in matrix.axes["os"] for arch in matrix.axes["arch"]]
+    rows = [
+        [cuda, *(cells_at(matrix, (cuda, *place), notes) for place in places)]
+        for cuda in matrix.axes["cuda"]
+    ]
+    return with_notes(table(["CUDA", *map(", ".join, places)], rows), notes)
+
+
+def cells_at(matrix: Matrix, place: tuple[str, str, str], notes: Notes) -> str:
+    """Return the host compiler and the cuDNN versions of a place, or why no cell is there."""
+    cells = [cell for cell in matrix.cells if (cell.cuda, cell.os, cell.arch) == place]
+    exclusions = [
+        row for row in matrix.exclusions if (row.cell.cuda, row.cell.os, row.cell.arch) == place
+    ]
+    if not cells:
+        return f"— {note(notes, reason(exclusions[0]))}"
+    text = f"GCC {cells[0].toolchain.gcc}"
+    versions = [cell.cudnn for cell in cells if cell.cudnn]
+    if versions:
+        return f"{text}, cuDNN {', '.join(versions)}"
+    unpublished = [row for row in exclusions if row.rule == "cudnn-arch"]
+    return f"{text} {note(notes, reason(unpublished[0]))}" if unpublished else text
+
+
+def reason(exclusion: Exclusion) -> str:
+    return f"`{exclusion.rule}`: {exclusion.reason}"
+
+
+def systems() -> str:
+    """Return the operating systems with their packages and compilers."""
+    facts = load_facts()
+
+    def row(name: str) -> Sequence[str]:
+        os = facts.os[name]
+        first = facts.distributions[os.distribution].origins[0]
+        origins = dict.fromkeys([first, os.origins.get("arm64", first)])
+        repository = os.nvidia_repository.suite if os.nvidia_repository else ""
+        packages = f"{os.family.name}: {', '.join(f'`{origin}`' for origin in origins)}"
+        return f"`{name}`", packages, os.glibc, ", ".join(os.gcc), repository
+
+    return table(["name", "packages", "glibc", "GCC", "NVIDIA's repository"], map(row, facts.os))
+
+
+def releases() -> str:
+    """Return the CUDA releases of each source, by repository and target."""
+    facts = load_facts()
+    places = dict.fromkeys(
+        (package.source, package.suite)
+        for release in facts.cuda.values()
+        for package in release.packages
+    )
+    arches = ("x86_64", "aarch64", "ppc64le", "jetson")
+    order = get_args(SourceName)
+    rows = [
+        [f"`{source}`", suite or "", *(span(facts, source, suite, arch) for arch in arches)]
+        for source, suite in sorted(places, key=lambda row: (order.index(row[0]), row[1] or ""))
+    ]
+    return table(["source", "suite or repository", *(f"`{arch}`" for arch in arches)], rows)
+
+
+def span(facts: Facts, source: str, suite: str | None, arch: str) -> str:
+    """Return the releases that a repository has for a target, as a range."""
+
+    def has(release: CudaRelease) -> bool:
+        return any(
+            (package.source, package.suite) == (source, suite) and arch in package.arches
+            for package in release.packages
+        )
+
+    names = [name for name, release in facts.cuda.items() if has(release)]
+    if not names:
+        return "—"
+    *_, newest = facts.cuda
+    first, last = names[0], names[-1]
+    if last == newest:
+        return f"{first} and later"
+    return first if first == last else f"{first} to {last}"
+
+
+def components() -> str:
+    """Return the components of each source, and why others lack them."""
+    facts, sources = load_facts(), shipped_recipes().parts
+    notes: Notes = {}
+    rows = [
+        [
+            f"`{component.name}`",
+            *(availability(facts, component.name, source, notes) for source in sources),
+            needs(component.needs),
+        ]
+        for component in facts.components.values()
+    ]
+    head = ["component", *(f"`{source}`" for source in sources), "needs"]
+    return with_notes(table(head, rows), notes)
+
+
+def availability(facts: Facts, component: str, source: str, notes: Notes) -> str:
+    """Return `yes` if a source has a component in some release, and why it lacks it in others."""
+    absences = [
+        facts.absence(component, source, release.release)
+        for release in facts.cuda.values()
+        if source in {package.source for package in release.packages}
+    ]
+    marks = dict.fromkeys(note(notes, absence.reason) for absence in absences if absence)
+    return " ".join(["yes" if None in absences else "—", *marks])
+
+
+def needs(releases: Mapping[str, Sequence[str]]) -> str:
+    rows = sorted(releases.items(), key=lambda row: version_key(row[0]))
+    return "; ".join(f"since {first} {', '.join(f'`{n}`' for n in names)}" for first, names in rows)
+
+
+def coverage() -> str:
+    """Return the beginning and the end of the tier `pr` of the largest example."""
+    with chdir(ROOT / "examples/nvidia-cuda"), redirect_stdout(io.StringIO()) as printed:
+        cli.group.main(["plan", "--quiet", "--tier", "pr"], standalone_mode=False, obj=date.min)
+    lines = printed.getvalue().splitlines()
+    pairs = next(index for index, line in enumerate(lines) if re.match(r"\d+ of", line))
+    return "\n".join(["```", *lines[:4], "...", *lines[pairs - 1 : pairs + 3], "...", "```"])
+
+
+# The function that writes each table, by page and name.
+TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
+    ("README.md", "cells"): grid,
+    ("README.md", "verbs"): verbs,
+    ("README.md", "exit codes"): exit_codes,
+    ("CONTRIBUTING.md", "sessions"): sessions,
+    ("docs/design.md", "layers"): packages,
+    ("docs/matrix.md", "releases"): releases,
+    ("docs/matrix.md", "systems"): systems,
+    ("docs/matrix.md", "components"): components,
+    ("docs/matrix.md", "coverage"): coverage,
+}
+
+
+def marked(page: str, name: str) -> str:
+    """Return the table `name` of a page."""
+    pattern = rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->"
+    match = re.search(pattern, (ROOT / page).read_text("utf-8"), re.DOTALL)
+    assert match, f"{page} has no table `{name}`"
+    return match[1]
+
+
+def keys(page: str, name: str) -> Iterator[str]:
+    """Yield the code in the first cells of a table, below its head."""
+    for line in marked(page, name).splitlines()[2:]:
+        yield from re.findall("`([^`]+)`", line.split(" | ")[0])
+
+
+def main() -> None:
+    for (page, name), written in TABLES.items():
+        text = (ROOT / page).read_text("utf-8")
+        before, after = f"<!-- {name} -->\n{marked(page, name)}", f"<!-- {name} -->\n{written()}"
+        if before != after:
+            (ROOT / page).write_text(text.replace(before, after), encoding="utf-8")
+            print(f"wrote `{name}` of {page}")
+
+
+if __name__ == "__main__":
+    main()
