@@ -1,10 +1,14 @@
-"""A lock of version 1, with a request to every resolver."""
+"""Locks of version 1: one with a request to every resolver, and what another lock was there."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.fakes import artifact
+
+from envmatrix.lock.lock_file import dumps
+from envmatrix.lock.model import Artifact, Lock
 
 _BASE = {"resolver": "bootstrap", "suite": "bookworm", "arch": "amd64", "packages": ["?essential"]}
 _LAYER = {"diff_id": "sha256:1"}
@@ -19,6 +23,11 @@ def _set(resolver: str, arch: str, *packages: str, **others: object) -> dict[str
         **others,
         "artifacts": [],
     }
+
+
+def _row(item: Artifact) -> dict[str, object]:
+    names = ("origin", "path", "name", "version", "size")
+    return {name: getattr(item, name) for name in names}
 
 
 _APT, _WHEEL = artifact("apt"), artifact("n", origin="pypi")
@@ -58,13 +67,32 @@ OF_VERSION_1: dict[str, Any] = {
         "library-b": _set("debian-source", "source", "lib", "debian12", suite="bookworm"),
     },
     "artifacts": {
-        item.sha256: {
-            "origin": item.origin,
-            "path": item.path,
-            "name": item.name,
-            "version": item.version,
-            "size": item.size,
-        }
-        for item in (_APT, _WHEEL)
+        item.sha256: _row(item) for item in (_APT, _WHEEL)
     },
 }  # fmt: skip
+
+
+def of_version_1(lock: Lock) -> str:
+    """Return a lock of packages and wheels as version 1 had it, without what cells use."""
+    rows = json.loads(dumps(lock))["sets"]
+    sets = {
+        key: {
+            **_request(rows[key]["request"]),
+            **{name: rows[key][name] for name in ("diff_id", "inputs") if name in rows[key]},
+            "artifacts": [f"{it.name} {it.version} {it.sha256[:12]}" for it in its.artifacts],
+        }
+        for key, its in lock.sets.items()
+    }
+    artifacts = {item.sha256: _row(item) for item in lock.artifacts()}
+    document = {"version": 1, "epoch": lock.epoch, "cells": {}, "sets": sets}
+    return json.dumps({**document, "artifacts": artifacts})
+
+
+def _request(row: dict[str, Any]) -> dict[str, Any]:
+    release = row.pop("release", "")
+    texts = [
+        package if isinstance(package, str) else f"{package['name']}=={package['version']}"
+        for package in row["packages"]
+    ]
+    own = [text if "=" in text or not release else f"{text}@{release}" for text in texts]
+    return {**row, "packages": own}

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from tests.fakes import lock_of, write_repository
+from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
 from envmatrix.cli import VERBS, group
@@ -278,6 +279,19 @@ def test_a_lock_that_does_not_bind_its_bases_was_changed(envmatrix: Prompt, lock
 
     assert answer.status == 4
     assert "`debian12-amd64-base` does not say what its layer was made of" in answer.err
+
+
+def test_a_lock_of_version_1_is_taken_and_rewritten_without_a_lookup(
+    envmatrix: Prompt, locked: Path
+) -> None:
+    file = locked / "matrix.lock.json"
+    before = file.read_text()
+    file.write_text(of_version_1(loads(before)))
+    assert envmatrix("lock", "--check").status == 0
+    assert envmatrix("generate").status == 0
+    assert envmatrix("lock").status == 0
+    assert file.read_text() == before
+    assert envmatrix("generate", "--check").status == 0
 
 
 def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked: Path) -> None:
