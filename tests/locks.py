@@ -79,9 +79,9 @@ def of_version_1(lock: Lock) -> str:
         key: {
             **_request(rows[key]["request"]),
             **{name: rows[key][name] for name in ("diff_id", "inputs") if name in rows[key]},
-            "artifacts": [f"{it.name} {it.version} {it.sha256[:12]}" for it in its.artifacts],
+            "artifacts": [f"{it.name} {it.version} {it.sha256[:12]}" for it in locked.artifacts],
         }
-        for key, its in lock.sets.items()
+        for key, locked in lock.sets.items()
     }
     artifacts = {item.sha256: _row(item) for item in lock.artifacts()}
     document = {"version": 1, "epoch": lock.epoch, "cells": {}, "sets": sets}

@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 
 from envmatrix.console import Console
 from envmatrix.engine.resolver_backend import LocalBackend, on_host
-from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import Facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.files import write_whole
 from envmatrix.lock.lock_file import FILE, dumps, load
 from envmatrix.lock.model import Lock
-from envmatrix.lock.requests import all_requests, drift
+from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import Resolution, upgrade_rule
 from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.registry import Services, resolvers_of
@@ -25,7 +25,6 @@ from envmatrix.machine.host import host_arch
 from envmatrix.machine.http import fetch_bytes, http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
-from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.model import Matrix
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher, measure_download
@@ -33,23 +32,6 @@ from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.package_index import index_entry, index_files
 from envmatrix.store.unfinished_locks import UnfinishedLock
 from envmatrix.vcs import source_trees
-
-
-def required_lock(root: Path) -> Lock:
-    """Return the lock, even if it is out of date; raise OutOfDate if there is none."""
-    if not (root / FILE).exists():
-        raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`")
-    return load(root)
-
-
-def require_current(root: Path, matrix: Matrix) -> None:
-    """Raise OutOfDate if there is no lock, or it is out of date with the matrix."""
-    if drifted := drift(required_lock(root), matrix, shipped_recipes()):
-        raise OutOfDate(
-            f"`{FILE}` is out of date with `{MATRIX}`",
-            details=drifted,
-            hint="bring it up to date: `envmatrix lock`",
-        )
 
 
 def update_lock(

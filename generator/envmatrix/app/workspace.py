@@ -60,15 +60,10 @@ class Workspace:
         return load_matrix(self.root)
 
     def _load_lock(self) -> Lock:
-        from envmatrix.lock.requests import drift
+        from envmatrix.lock.requests import require_current
 
         lock = load(self.root)
-        if drifted := drift(lock, self.matrix, self.recipes):
-            raise OutOfDate(
-                f"`{FILE}` is out of date with `{MATRIX}`",
-                details=drifted,
-                hint="bring it up to date: `envmatrix lock`",
-            )
+        require_current(lock, self.matrix, self.recipes)
         return lock
 
     @cached_property

@@ -7,12 +7,14 @@ from dataclasses import asdict
 import click
 
 from envmatrix.app.audit import audit_lock, require_good
-from envmatrix.app.locking import require_current, required_lock, update_lock
+from envmatrix.app.locking import update_lock
 from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output
+from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.audit import Audit
-from envmatrix.lock.lock_file import FILE
+from envmatrix.lock.lock_file import FILE, load
+from envmatrix.lock.requests import require_current
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.loading import load_matrix
 
@@ -53,11 +55,11 @@ def command(
     matrix = load_matrix(root)
     options.warn_of_ends(matrix.cells, matrix.facts, console)
     if audit:
-        result = audit_lock(required_lock(root), matrix.facts, console)
+        result = audit_lock(load(root), matrix.facts, console)
         _show_audit(result, as_json=as_json)
         require_good(result)
     elif check:
-        require_current(root, matrix)
+        require_current(load(root), matrix, shipped_recipes())
         console.say(f"`{FILE}` is up to date with `{MATRIX}`")
     else:
         update_lock(root, matrix, names if upgrade else None, console)

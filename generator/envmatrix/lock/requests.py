@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.lock.cuda_sources import OF_SUITES, SOURCES, CudaPart
 from envmatrix.lock.libraries import source_request, source_set, wheels_set
+from envmatrix.lock.lock_file import FILE
 from envmatrix.lock.model import (
     BootstrapRequest,
     ImageRequest,
@@ -23,6 +24,7 @@ from envmatrix.lock.model import (
     describe,
 )
 from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
 from envmatrix.matrix.selection import is_for
@@ -191,6 +193,16 @@ def drift(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
         if key in lock.sets and lock.sets[key].request != request
     ]
     return tuple(sorted(differences))
+
+
+def require_current(lock: Lock, matrix: Matrix, recipes: Recipes) -> None:
+    """Raise OutOfDate with all differences if a lock is out of date with the matrix."""
+    if differences := drift(lock, matrix, recipes):
+        raise OutOfDate(
+            f"`{FILE}` is out of date with `{MATRIX}`",
+            details=differences,
+            hint="bring it up to date: `envmatrix lock`",
+        )
 
 
 def _os_requests(
