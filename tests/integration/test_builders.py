@@ -67,29 +67,23 @@ SETTING_UP = "Setting up "  # what dpkg says of each package
 MISSED = "no layers from a cache"
 
 
+@pytest.mark.parametrize("kind", ["directory", pytest.param("registry", marks=pytest.mark.long)])
 def test_layers_that_are_not_final_come_from_a_cache(
-    checkout: Checkout, registry: str, other: Engine, tmp_path: Path
+    checkout: Checkout, registry: str, other: Engine, third: Engine, tmp_path: Path, kind: str
 ) -> None:
-    """Kept in a directory and in a registry by one build; taken from each by another engine."""
+    cache = str(tmp_path / "layers") if kind == "directory" else f"oci://{registry}/layers"
     port = int(registry.rpartition(":")[2])
-    caches = (str(tmp_path / "layers"), f"oci://{registry}/layers")
-    options = [word for cache in caches for word in ("--cache-from", cache, "--cache-to", cache)]
     checkout.variables["DOCKER_HOST"] = other.address
     with other.reaching(port):
-        first = checkout.run("build", "--no-pull", "-v", *options).stderr
-    assert SETTING_UP in first
-    missed = [line for line in first.splitlines() if MISSED in line]
-    for cache in caches:
-        assert any(cache.removeprefix("oci://") in line for line in missed)
+        first = checkout.run("build", "--no-pull", "-v", "--cache-from", cache, "--cache-to", cache)
+    checkout.variables["DOCKER_HOST"] = third.address
+    with third.reaching(port):
+        again = checkout.run("build", "--no-pull", "-v", "--cache-from", cache)
 
-    for cache in caches:
-        with second_engine() as empty, empty.reaching(port):
-            checkout.variables["DOCKER_HOST"] = empty.address
-            again = checkout.run("build", "--no-pull", "-v", "--cache-from", cache).stderr
-            assert ids(empty) == ids(other)
-        assert SETTING_UP not in again
-        assert MISSED not in again
-    shutil.rmtree(tmp_path / "layers")
+    assert ids(third) == ids(other)
+    assert (SETTING_UP in first.stderr, SETTING_UP in again.stderr) == (True, False)
+    assert (MISSED in first.stderr, MISSED in again.stderr) == (True, False)
+    shutil.rmtree(tmp_path / "layers", ignore_errors=True)
 
 
 def _without_index(cache: Path) -> None:
