@@ -57,16 +57,16 @@ def audited(
     security: Sequence[Offer] = (),
     index: Sequence[Offer] = (),
 ) -> Audit:
-    def offers(found: Sequence[Offer]) -> Offers:
-        return {"cmake": found}
+    def offers(listed: Sequence[Offer]) -> Offers:
+        return {"cmake": listed}
 
     return audit(
         lock, Archives(lambda *_: offers(suite), lambda *_: offers(security), lambda _: index)
     )
 
 
-def states(found: Audit) -> list[tuple[str, str, str | None]]:
-    return [(its.state, its.where, its.offered) for its in found.findings]
+def states(result: Audit) -> list[tuple[str, str, str | None]]:
+    return [(finding.state, finding.where, finding.offered) for finding in result.findings]
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_a_package_of_a_suite_is_current_or_not(
     expected: list[tuple[str, str, str | None]],
     is_urgent: bool,
 ) -> None:
-    found = audited(
+    result = audited(
         lock_of(a=of_suite(CMAKE)),
-        [offer(CMAKE, its) for its in suite],
-        [offer(CMAKE, its) for its in security],
+        [offer(CMAKE, version) for version in suite],
+        [offer(CMAKE, version) for version in security],
     )
-    assert (states(found), found.is_urgent) == (expected, is_urgent)
-    assert found.audited == 1
+    assert (states(result), result.is_urgent) == (expected, is_urgent)
+    assert result.audited == 1
 
 
 def test_the_same_version_with_other_bytes_is_gone() -> None:
@@ -144,22 +144,22 @@ def test_a_package_of_several_sets_is_told_once_with_all_of_them() -> None:
 def test_a_wheel_is_current_or_not(
     listed: list[Offer], expected: list[tuple[str, str, str | None]], is_urgent: bool
 ) -> None:
-    found = audited(lock_of(a=of_index(WHEEL)), index=listed)
-    assert (states(found), found.is_urgent) == (expected, is_urgent)
+    result = audited(lock_of(a=of_index(WHEEL)), index=listed)
+    assert (states(result), result.is_urgent) == (expected, is_urgent)
 
 
 def test_a_package_of_another_architecture_is_asked_of_that_one() -> None:
     """A set for cross compiling has some."""
     foreign = replace(CMAKE, path="pool/cmake_3.25.1-1_arm64.deb")
-    asked: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
 
     def ask(suite: str, arch: str, _: Sequence[str]) -> Offers:
-        asked.append((suite, arch))
+        requests.append((suite, arch))
         return {"cmake": [offer(CMAKE)]}
 
-    found = audit(lock_of(a=of_suite(foreign)), Archives(ask, lambda *_: {}, lambda _: ()))
-    assert asked == [("bookworm", "arm64")]
-    assert found.findings == ()
+    result = audit(lock_of(a=of_suite(foreign)), Archives(ask, lambda *_: {}, lambda _: ()))
+    assert requests == [("bookworm", "arm64")]
+    assert result.findings == ()
 
 
 def test_what_cannot_be_compared_is_told_with_the_reason() -> None:
@@ -168,28 +168,28 @@ def test_what_cannot_be_compared_is_told_with_the_reason() -> None:
         redist=PackageSet(ReleaseRequest("redist", "amd64", X, "12.4"), (artifact("x"),)),
         source=PackageSet(SourceRequest("git", "u", "r"), ()),
     )
-    found = audited(lock)
-    assert set(found.not_audited) == {"base", "redist", "source"}
-    assert all(found.not_audited.values())
-    assert (found.audited, found.findings) == (0, ())
+    result = audited(lock)
+    assert set(result.not_audited) == {"base", "redist", "source"}
+    assert all(result.not_audited.values())
+    assert (result.audited, result.findings) == (0, ())
 
 
 def test_an_archive_that_cannot_be_read_is_told_and_the_others_are_asked() -> None:
-    def gone(*_: object) -> Offers:
+    def fail(*_: object) -> Offers:
         raise LookupFailed("no route")
 
-    archives = Archives(lambda *_: {"cmake": []}, gone, lambda _: [offer(WHEEL)])
-    found = audit(lock_of(a=of_suite(CMAKE), b=of_index(WHEEL)), archives)
-    assert found.failed == ("bookworm-security for amd64: no route",)
-    assert states(found) == [("gone", "bookworm", None)]
+    archives = Archives(lambda *_: {"cmake": []}, fail, lambda _: [offer(WHEEL)])
+    result = audit(lock_of(a=of_suite(CMAKE), b=of_index(WHEEL)), archives)
+    assert result.failed == ("bookworm-security for amd64: no route",)
+    assert states(result) == [("gone", "bookworm", None)]
 
 
 def test_files_of_a_project_that_the_index_has_no_more_are_gone() -> None:
     def none(_: str) -> NoReturn:
         raise Absent("the index has no project")
 
-    found = audit(lock_of(a=of_index(WHEEL)), Archives(lambda *_: {}, lambda *_: {}, none))
-    assert (states(found), found.failed) == ([("gone", "the index", None)], ())
+    result = audit(lock_of(a=of_index(WHEEL)), Archives(lambda *_: {}, lambda *_: {}, none))
+    assert (states(result), result.failed) == ([("gone", "the index", None)], ())
 
 
 def test_files_of_an_index_are_versions_with_their_bytes() -> None:
@@ -245,22 +245,22 @@ Package: virtual
 
 
 def test_apt_says_which_versions_a_suite_has(tmp_path: Path) -> None:
-    asked: list[Sequence[str]] = []
+    commands: list[Sequence[str]] = []
 
     def run(command: Sequence[str]) -> str:
-        asked.append(command)
+        commands.append(command)
         return SHOWN.format("1" * 64, "2" * 64)
 
     apt = Apt(tmp_path, load_facts().archive("bookworm", "ppc64le"), "http://mirror.example", run)
     assert offers_of(apt.show(["cmake", "virtual"])) == {
         "cmake": [Offer("3.25.1-1", "1" * 64), Offer("3.26-1", "2" * 64)]
     }
-    ((program, *arguments),) = asked
+    ((program, *arguments),) = commands
     assert (program, arguments[-3:]) == ("apt-cache", ["show", "cmake", "virtual"])
     assert "APT::Architecture=ppc64el" in arguments
     assert offers_of(apt.show([])) == {}
 
 
 def test_an_audit_of_nothing_finds_nothing() -> None:
-    found = audited(replace(lock_of()))
-    assert (found.audited, found.findings, found.failed) == (0, (), ())
+    result = audited(replace(lock_of()))
+    assert (result.audited, result.findings, result.failed) == (0, (), ())

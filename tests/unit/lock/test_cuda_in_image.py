@@ -31,7 +31,7 @@ BASE = ImageRequest("amd64", "jammy", f"nvidia/cuda@sha256:{'1' * 64}")
 CUDA = ("cccl", "cudart", "nvcc")
 
 
-def asked(*components: str, version: str = "12.4") -> InImageRequest:
+def request_for(*components: str, version: str = "12.4") -> InImageRequest:
     return InImageRequest("amd64", version, components, "base")
 
 
@@ -44,7 +44,7 @@ def refusal(request: InImageRequest, contents: ProbedImage) -> tuple[str, ...]:
 
 
 def probed(root: Path, files: Mapping[str, str]) -> ProbedImage:
-    """What the probe says of a directory that stands for the root of an image."""
+    """Probe a directory that stands for the root of an image."""
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
@@ -67,21 +67,21 @@ VERSION = '{\n  "cuda" : {\n    "name" : "CUDA SDK",\n    "version" : "12.4.1"\n
 
 
 def test_an_image_says_its_system_its_cuda_and_its_cudnn(tmp_path: Path) -> None:
-    found = probed(tmp_path, {**FILES, "usr/local/cuda-12.4/version.json": VERSION})
-    assert (found.cuda, found.cudnn) == ("12.4.1", "9.10.2")
-    assert found.os["VERSION_CODENAME"] == "jammy"
-    assert found.os["PRETTY_NAME"] == "Ubuntu 22.04.5 LTS"
-    assert found.matching("include/cuda.h") == ["/usr/local/cuda/include/cuda.h"]
+    contents = probed(tmp_path, {**FILES, "usr/local/cuda-12.4/version.json": VERSION})
+    assert (contents.cuda, contents.cudnn) == ("12.4.1", "9.10.2")
+    assert contents.os["VERSION_CODENAME"] == "jammy"
+    assert contents.os["PRETTY_NAME"] == "Ubuntu 22.04.5 LTS"
+    assert contents.matching("include/cuda.h") == ["/usr/local/cuda/include/cuda.h"]
     cudnn = "/usr/include/x86_64-linux-gnu/cudnn_version.h"
-    assert found.matching("include/cudnn_version.h") == [cudnn]
+    assert contents.matching("include/cudnn_version.h") == [cudnn]
 
 
 @pytest.mark.parametrize("version", ["", "no JSON", "[]", '{"cuda": 1}'])
 def test_without_a_readable_version_json_the_header_tells_the_release(
     tmp_path: Path, version: str
 ) -> None:
-    found = probed(tmp_path, {**FILES, "usr/local/cuda-12.4/version.json": version})
-    assert found.cuda == "12.4"
+    contents = probed(tmp_path, {**FILES, "usr/local/cuda-12.4/version.json": version})
+    assert contents.cuda == "12.4"
 
 
 def test_an_image_with_nothing_says_nothing(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_an_image_with_nothing_says_nothing(tmp_path: Path) -> None:
 
 
 @given(st.text())
-def test_whatever_an_image_prints_is_read(said: str) -> None:
-    parse_contents(said)
+def test_whatever_an_image_prints_is_read(text: str) -> None:
+    parse_contents(text)
 
 
 def test_what_is_found_has_its_version_where_a_file_tells_it() -> None:
-    found = component_versions(asked(*CUDA), BASE, with_cuda())
-    assert found == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
-    assert component_versions(asked("cudnn", version="9.10"), BASE, with_cuda()) == {
+    versions = component_versions(request_for(*CUDA), BASE, with_cuda())
+    assert versions == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
+    assert component_versions(request_for("cudnn", version="9.10"), BASE, with_cuda()) == {
         "cudnn": "9.10.2"
     }
 
@@ -109,19 +109,19 @@ def test_a_component_is_found_in_the_directories_of_the_system_too() -> None:
         *(f"/usr/lib/x86_64-linux-gnu/libnccl.so{n}" for n in ("", ".2")),
     }
     contents = replace(with_cuda(), paths=frozenset(paths))
-    assert component_versions(asked("nccl"), BASE, contents)["nccl"] == "2"
+    assert component_versions(request_for("nccl"), BASE, contents)["nccl"] == "2"
 
 
 def test_one_file_that_is_missing_is_a_component_that_is_missing() -> None:
     whole = with_cuda()
     for path in whole.paths:
         if "cudnn" not in path:
-            assert refusal(asked(*CUDA), replace(whole, paths=whole.paths - {path}))
+            assert refusal(request_for(*CUDA), replace(whole, paths=whole.paths - {path}))
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     contents = with_cuda("12.6.3", cudnn=(), suite="noble")
-    assert refusal(asked("cublas", *CUDA, "nvtx"), contents) == (
+    assert refusal(request_for("cublas", *CUDA, "nvtx"), contents) == (
         "its operating system is The noble, and its suite `noble`, not `jammy`",
         "it has CUDA 12.6.3, not 12.4",
         (
@@ -133,19 +133,19 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has", "wanted", "problem"),
+    ("has", "version", "problem"),
     [
         ((9, 10, 2), "9.1", "it has cuDNN 9.10.2, not 9.1"),
         ((9, 10, 2), "9.10.1", "it has cuDNN 9.10.2, not 9.10.1"),
         ((), "9.10", "nothing in it tells a version of cuDNN"),
     ],
 )
-def test_another_cudnn_is_refused(has: tuple[int, ...], wanted: str, problem: str) -> None:
-    assert refusal(asked("cudnn", version=wanted), with_cuda(cudnn=has))[0] == problem
+def test_another_cudnn_is_refused(has: tuple[int, ...], version: str, problem: str) -> None:
+    assert refusal(request_for("cudnn", version=version), with_cuda(cudnn=has))[0] == problem
 
 
 def test_a_patch_is_refused_where_the_image_tells_none() -> None:
-    assert refusal(asked("nvcc", version="12.4.1"), with_cuda("12.4")) == (
+    assert refusal(request_for("nvcc", version="12.4.1"), with_cuda("12.4")) == (
         "it has CUDA 12.4, not 12.4.1",
     )
 
@@ -194,7 +194,7 @@ TARGETS = {
 
 @pytest.mark.parametrize(
     ("target", "component"),
-    [(target, component) for component, them in TARGETS.items() for target in them.split()],
+    [(target, component) for component, targets in TARGETS.items() for target in targets.split()],
 )
 def test_a_target_of_cmake_is_of_a_component(target: str, component: str | None) -> None:
     assert component_of(target) == component
@@ -207,7 +207,9 @@ def test_the_targets_are_those_that_cmake_documents() -> None:
     text = subprocess.check_output([cmake, "--help-module", "FindCUDAToolkit"], text=True)
     documented = set(re.findall(r"``CUDA::(\w+)``", text))
     assert documented
-    assert documented - {target for them in TARGETS.values() for target in them.split()} == set()
+    assert (
+        documented - {target for targets in TARGETS.values() for target in targets.split()} == set()
+    )
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,16 @@ def test_a_lock_comes_back_as_it_was_and_equal_locks_are_equal_bytes(lock: Image
 
 
 @given(locks, locks)
-def test_what_is_published_now_stands_beside_what_was(one: ImagesLock, other: ImagesLock) -> None:
-    new = {(environment, flavour): index for environment, flavour, index in other}
+def test_what_is_published_now_stands_beside_what_was(
+    before: ImagesLock, after: ImagesLock
+) -> None:
+    new = {(environment, flavour): index for environment, flavour, index in after}
 
-    both = one.with_published(new, {"cuda12.4-debian12"})
+    both = before.with_published(new, {"cuda12.4-debian12"})
 
     assert set(both.environments) <= {"cuda12.4-debian12"}
     for environment, flavour, index in both:
-        assert index == (other.find(environment, flavour) or one.find(environment, flavour))
+        assert index == (after.find(environment, flavour) or before.find(environment, flavour))
 
 
 def test_consumers_are_given_digests(tmp_path: Path) -> None:
@@ -60,11 +62,11 @@ def test_consumers_are_given_digests(tmp_path: Path) -> None:
     index = PublishedIndex("registry.example/x", f"sha256:{'2' * 64}", "b" * 64, {"arm64": image})
     save(ImagesLock({"cuda12.4-debian12": {"devel": index}}), tmp_path)
 
-    found = load(tmp_path).find("cuda12.4-debian12", "devel")
+    published = load(tmp_path).find("cuda12.4-debian12", "devel")
 
-    assert found is not None
-    assert found.reference == f"registry.example/x@sha256:{'2' * 64}"
-    assert found.image("arm64") == f"registry.example/x@sha256:{'1' * 64}"
+    assert published is not None
+    assert published.reference == f"registry.example/x@sha256:{'2' * 64}"
+    assert published.image("arm64") == f"registry.example/x@sha256:{'1' * 64}"
     assert load(tmp_path).find_image("cuda12.4-debian12", "devel", "amd64") is None
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
@@ -90,7 +92,7 @@ def row(**changes: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "said"),
+    ("text", "error", "message"),
     [
         ("{\n 1}", ConfigurationError, f"{FILE}:2:2: not JSON"),
         ("[]", ConfigurationError, "is not a lock of images"),
@@ -103,12 +105,12 @@ def row(**changes: object) -> str:
         (row(platforms=7), ConfigurationError, "is not a lock of images"),
     ],
 )
-def test_what_is_no_such_lock_is_told(text: str, error: type[EnvmatrixError], said: str) -> None:
+def test_what_is_no_such_lock_is_told(text: str, error: type[EnvmatrixError], message: str) -> None:
     with pytest.raises(error) as caught:
         loads(text)
 
     (problem,) = caught.value.problems
-    assert said in str(problem)
+    assert message in str(problem)
     assert "envmatrix push" in str(problem.hint)
 
 

@@ -142,7 +142,7 @@ def requests(draw: st.DrawFn, below: tuple[str, ...]) -> Request:
 
 @st.composite
 def locks(draw: st.DrawFn) -> Lock:
-    known = [
+    artifacts = [
         Artifact(
             draw(WORDS),
             draw(WORDS.filter(lambda path: "/" not in path and path != "..")),
@@ -159,7 +159,7 @@ def locks(draw: st.DrawFn) -> Lock:
         request = draw(requests(tuple(names[:place])))
         sets[name] = PackageSet(
             request,
-            tuple(sorted(draw(st.lists(st.sampled_from(known), max_size=3)))),
+            tuple(sorted(draw(st.lists(st.sampled_from(artifacts), max_size=3)))),
             draw(WORDS) if isinstance(request, BootstrapRequest) else None,
             draw(st.dictionaries(WORDS, st.text(max_size=3), max_size=2)),
         )
@@ -329,7 +329,7 @@ DOCUMENTS = [json.loads(dumps(TINY)), OF_VERSION_1]
 
 
 @given(
-    st.sampled_from([(it, path) for it in DOCUMENTS for path in places(it)[1:]]),
+    st.sampled_from([(document, path) for document in DOCUMENTS for path in places(document)[1:]]),
     st.none() | st.just(...) | VALUES,
 )
 def test_any_change_gives_a_lock_or_a_refusal(
@@ -348,9 +348,9 @@ def test_any_change_gives_a_lock_or_a_refusal(
 
 
 @given(st.integers(0, len(TEXT)), st.integers(0, 9), st.text(max_size=3))
-def test_any_damage_gives_a_lock_or_a_refusal(start: int, length: int, put: str) -> None:
+def test_any_damage_gives_a_lock_or_a_refusal(start: int, length: int, insertion: str) -> None:
     text = dumps(TINY)
-    read_or_refused(text[:start] + put + text[start + length :])
+    read_or_refused(text[:start] + insertion + text[start + length :])
 
 
 @given(st.sampled_from([1, 2]), VALUES, VALUES, VALUES)

@@ -231,20 +231,22 @@ def redist(release: str) -> Redist:
     if (BESIDE / name).is_file():
         content = (BESIDE / name).read_bytes()
     elif release in KEPT:
-        content = json.dumps({key: {"version": its} for key, its in KEPT[release].items()}).encode()
+        content = json.dumps(
+            {key: {"version": version} for key, version in KEPT[release].items()}
+        ).encode()
     else:
         pytest.skip(f"there is no manifest of {release} beside this checkout")
-    known = {"cuda/redist/": name.encode(), f"cuda/redist/{name}": content}
+    files = {"cuda/redist/": name.encode(), f"cuda/redist/{name}": content}
 
     def read(path: str) -> bytes:
-        if path not in known:
+        if path not in files:
             raise LookupFailed(f"`{path}` is nowhere to be had")
-        return known[path]
+        return files[path]
 
     return Redist(read)
 
 
-def wanted(release: str, name: str, dev: str) -> str:
+def package_name(release: str, name: str, dev: str) -> str:
     """The package of a release by its family's name."""
     full = f"{name.removesuffix('-dev')}{dev}" if name.endswith("-dev") else name
     return f"{full}-{'-'.join(release.split('.')[:2])}"
@@ -252,11 +254,11 @@ def wanted(release: str, name: str, dev: str) -> str:
 
 @pytest.mark.parametrize("release", PUBLISHED)
 def test_the_packages_of_a_release_are_those_of_the_published_dockerfiles(release: str) -> None:
-    known = redist(release)
+    manifest = redist(release)
     for name, version in PUBLISHED[release].items():
         for dev in ("-dev", "-devel"):
-            package = wanted(release, name, dev)
-            (pin,) = pins([PackageSpec(package)], release, known.versions)
+            package = package_name(release, name, dev)
+            (pin,) = pins([PackageSpec(package)], release, manifest.versions)
             assert str(pin) == f"{package}={version}-1"
             assert rpm_name(pin) == f"{package}-{version}-1"
 
@@ -273,9 +275,9 @@ def companions(release: str, cudnn: str, recipes: Recipes, source: str) -> list[
     """cuDNN and NCCL of a cell, as its recipes ask for them."""
     toolchain = Toolchain("12", CudaSource(source, None), None, source, ())
     words = words_of(Cell(release, cudnn, "debian12", "x86_64", toolchain), recipes)
-    found = [*recipes.of_cudnn(source, cudnn).values()]
-    found += recipes.of(source, ("nccl",), "runtime")
-    names = (package.format_map(words) for recipe in found for package in recipe.take)
+    parts = [*recipes.of_cudnn(source, cudnn).values()]
+    parts += recipes.of(source, ("nccl",), "runtime")
+    names = (package.format_map(words) for recipe in parts for package in recipe.take)
     return [PackageSpec.parse(name) for name in names]
 
 
@@ -284,13 +286,13 @@ def test_cudnn_and_nccl_are_those_of_the_published_dockerfiles(release: str) -> 
     cudnn, debs, rpms, nccl = COMPANIONS[release]
     no_manifest: Manifest = ("", {})
 
-    asked = companions(release, cudnn, shipped_recipes(), "nvidia-apt")
-    found = {str(pin) for pin in pins(asked, release, lambda _release: no_manifest)}
-    assert {*debs, f"libnccl2={nccl}"} <= found
+    packages = companions(release, cudnn, shipped_recipes(), "nvidia-apt")
+    versions = {str(pin) for pin in pins(packages, release, lambda _release: no_manifest)}
+    assert {*debs, f"libnccl2={nccl}"} <= versions
 
-    asked = companions(release, cudnn, as_rpm(), "rpm")
-    found = {rpm_name(pin) for pin in pins(asked, release, lambda _release: no_manifest)}
-    assert {*rpms, f"libnccl-{nccl}"} <= found
+    packages = companions(release, cudnn, as_rpm(), "rpm")
+    versions = {rpm_name(pin) for pin in pins(packages, release, lambda _release: no_manifest)}
+    assert {*rpms, f"libnccl-{nccl}"} <= versions
 
 
 LIBRARY = "libraries: {a: {path: a, components: [npp, cusparse, nvtx, nvml, profiler, nccl]}}\n"
@@ -298,30 +300,30 @@ LIBRARY = "libraries: {a: {path: a, components: [npp, cusparse, nvtx, nvml, prof
 
 def test_a_cell_of_a_patch_is_locked_in_the_published_versions(tmp_path: Path) -> None:
     release, (cudnn, debs, _, nccl) = "12.4.1", COMPANIONS["12.4.1"]
-    known = redist(release)
+    manifest = redist(release)
     axes = f'cuda: ["{release}"]\ncudnn: ["{cudnn}"]\nos: [debian12]\narch: [x86_64]'
     matrix = matrix_of(
         tmp_path / "repository", axes, f"sources: [{{source: nvidia-apt}}]\n{LIBRARY}"
     )
     archive = Archive()
     resolution = resolution_of(FakeBackend(tmp_path / "home", archive))
-    apt = replace(nvidia_apt(tmp_path / "home", archive), manifest=known.versions, _apts={})
+    apt = replace(nvidia_apt(tmp_path / "home", archive), manifest=manifest.versions, _apts={})
     resolution = replace(resolution, resolvers={**resolution.resolvers, "nvidia-apt": apt.resolve})
     requests = all_requests(matrix, shipped_recipes())
     resolution.resolve(requests, None, upgrade_rule(None, None))
 
-    asked = {text for home, _, *texts in archive.commands if "nvidia" in home for text in texts}
+    packages = {text for home, _, *texts in archive.commands if "nvidia" in home for text in texts}
     published = {
-        f"{wanted(release, name, '-dev')}={version}-1"
+        f"{package_name(release, name, '-dev')}={version}-1"
         for name, version in PUBLISHED[release].items()
     }
-    whole = {text.split("=")[0] for text in asked}
-    assert {text for text in published if text.split("=")[0] in whole} <= asked
-    assert {*debs, f"libnccl2={nccl}"} <= asked
+    whole = {text.split("=")[0] for text in packages}
+    assert {text for text in published if text.split("=")[0] in whole} <= packages
+    assert {*debs, f"libnccl2={nccl}"} <= packages
     assert {
         f"{name}-12-4" for name in ("libnpp", "libcusparse", "cuda-nvtx", "cuda-nvml-dev")
     } <= whole
-    assert all("=" in text for text in asked)
+    assert all("=" in text for text in packages)
 
 
 def test_every_package_of_a_release_is_known_by_a_name_in_its_manifest() -> None:

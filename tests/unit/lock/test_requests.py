@@ -63,12 +63,12 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     return matrix_of(tmp_path_factory.mktemp("requests") / "repository", AXES)
 
 
-def asked(matrix: Matrix, cell: str) -> dict[str, Request]:
+def requests_in(matrix: Matrix, cell: str) -> dict[str, Request]:
     return requests_of(cell_of(matrix, cell), matrix, shipped_recipes())
 
 
 def test_what_an_x86_64_cell_asks_for(matrix: Matrix) -> None:
-    assert asked(matrix, "cuda13.0-debian12-x86_64") == {
+    assert requests_in(matrix, "cuda13.0-debian12-x86_64") == {
         **X86_64,
         "cuda13.0-pypi-runtime-amd64": ReleaseRequest(
             "pip", "amd64", specs("nvidia-cuda-runtime"), "13.0"
@@ -107,7 +107,7 @@ def on_images(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 def test_what_a_cell_asks_for_whose_cuda_is_in_an_image(on_images: Matrix) -> None:
     start = "debian12-amd64-0123456789ab"
     below = (f"{start}-base",)
-    assert asked(on_images, "cuda12.4-cudnn9.10-debian12-x86_64") == {
+    assert requests_in(on_images, "cuda12.4-cudnn9.10-debian12-x86_64") == {
         f"{start}-base": ImageRequest("amd64", "bookworm", IMAGE),
         f"{start}-runtime": packages("cmake", below=below),
         f"{start}-devel-gcc12": packages(
@@ -121,13 +121,13 @@ def test_what_a_cell_asks_for_whose_cuda_is_in_an_image(on_images: Matrix) -> No
 
 
 def test_cells_on_an_image_share_nothing_with_others(on_images: Matrix) -> None:
-    there = asked(on_images, "cuda12.4-debian12-aarch64")
-    assert not there.keys() & asked(on_images, "cuda13.0-debian12-aarch64").keys()
-    assert {its.arch for its in there.values()} == {"arm64"}
+    on_image = requests_in(on_images, "cuda12.4-debian12-aarch64")
+    assert not on_image.keys() & requests_in(on_images, "cuda13.0-debian12-aarch64").keys()
+    assert {request.arch for request in on_image.values()} == {"arm64"}
 
 
 def test_an_aarch64_cell_also_asks_for_what_crosses_to_it(matrix: Matrix) -> None:
-    requests = asked(matrix, "cuda13.0-debian12-aarch64")
+    requests = requests_in(matrix, "cuda13.0-debian12-aarch64")
     assert X86_64.items() <= requests.items()
     assert requests["debian12-amd64-cross-gcc12-arm64"] == packages(
         "g++-12-aarch64-linux-gnu",
@@ -145,7 +145,7 @@ def test_packages_of_the_target_are_the_image_s_own_and_in_a_cross_image_both(
     for name, package in {"devel": "zlib1g-dev:{target}", "cross": "libnuma-dev:arm64"}.items():
         file = root / f"envs/{name}.yaml"
         file.write_text(file.read_text().replace("packages: [", f'packages: ["{package}", '))
-    requests = asked(load_matrix(root), "cuda13.0-debian12-aarch64")
+    requests = requests_in(load_matrix(root), "cuda13.0-debian12-aarch64")
     for arch in ("amd64", "arm64"):
         own = requests[f"debian12-{arch}-devel-gcc12"]
         assert isinstance(own, SystemRequest)
@@ -162,22 +162,22 @@ def test_packages_of_the_target_are_the_image_s_own_and_in_a_cross_image_both(
 
 
 def test_cudnn_is_asked_for_by_its_major_of_cuda(matrix: Matrix) -> None:
-    requests = asked(matrix, "cuda13.0-cudnn9.28-debian12-aarch64")
+    requests = requests_in(matrix, "cuda13.0-cudnn9.28-debian12-aarch64")
     assert requests["cudnn9.28-pypi-cuda13-arm64"] == ReleaseRequest(
         "pip", "arm64", specs("nvidia-cudnn-cu13=9.28.*")
     )
 
 
 def test_a_toolkit_of_debian_is_files_of_the_suite_that_has_it(matrix: Matrix) -> None:
-    request = asked(matrix, "cuda12.4-debian12-x86_64")["cuda12.4-debian-runtime-amd64"]
+    request = requests_in(matrix, "cuda12.4-debian12-x86_64")["cuda12.4-debian-runtime-amd64"]
     assert request == SystemRequest("apt-files", "amd64", "trixie", specs("libcudart12=12.4.*"))
 
 
 def test_nvidias_packages_are_those_of_the_cells_system_and_of_one_release(tmp_path: Path) -> None:
     axes = 'cuda: ["13.2"]\nos: [debian12, debian13]\narch: [x86_64, aarch64]'
     matrix = matrix_of(tmp_path / "repository", axes, "sources: [{source: nvidia-apt}]\n")
-    requests = asked(matrix, "cuda13.2-debian13-aarch64")
-    assert {key: texts(its) for key, its in requests.items() if "nvidia-apt" in key} == {
+    requests = requests_in(matrix, "cuda13.2-debian13-aarch64")
+    assert {key: texts(request) for key, request in requests.items() if "nvidia-apt" in key} == {
         "cuda13.2-nvidia-apt-debian13-runtime-arm64": ("cuda-cudart-13-2",),
         "cuda13.2-nvidia-apt-debian13-devel-arm64": (
             "cuda-cccl-13-2",
@@ -216,8 +216,8 @@ def test_a_release_is_asked_for_no_package_that_came_later(
     root = write_repository(tmp_path / "repository", axes, "sources: [{source: nvidia-apt}]\n")
     text = (root / "matrix.yaml").read_text()
     (root / "matrix.yaml").write_text(text.replace('sm: ["90"]', 'sm: ["80"]'))
-    requests = asked(load_matrix(root), f"cuda{release}-ubuntu20.04-x86_64")
-    (tools,) = (its for key, its in requests.items() if key.endswith("tools-amd64"))
+    requests = requests_in(load_matrix(root), f"cuda{release}-ubuntu20.04-x86_64")
+    (tools,) = (request for key, request in requests.items() if key.endswith("tools-amd64"))
     dashed = release.replace(".", "-")
     assert f"cuda-nvdisasm-{dashed}" in texts(tools)
     assert (f"cuda-cuxxfilt-{dashed}" in texts(tools)) == has_cuxxfilt
@@ -226,16 +226,18 @@ def test_a_release_is_asked_for_no_package_that_came_later(
 def test_a_library_is_given_what_it_asks_for_and_what_that_needs(tmp_path: Path) -> None:
     libraries = "libraries: {a: {path: a, components: [cusparse, nccl]}, b: {path: b}}\n"
     matrix = matrix_of(tmp_path / "repository", AXES.replace('"12.4", ', ""), libraries)
-    requests = asked(matrix, "cuda13.0-debian12-x86_64")
-    wanted = {
+    requests = requests_in(matrix, "cuda13.0-debian12-x86_64")
+    expected = {
         "nvidia-cuda-runtime",
         "nvidia-cusparse",
         "nvidia-nccl-cu13=2.*",
         "nvidia-nvjitlink",
     }
-    assert set(texts(requests["cuda13.0-pypi-runtime-amd64"])) == wanted
-    assert wanted < set(texts(requests["cuda13.0-pypi-devel-amd64"]))
-    plain = asked(matrix_of(tmp_path / "plain", AXES.replace('"12.4", ', "")), matrix.cells[0].id)
+    assert set(texts(requests["cuda13.0-pypi-runtime-amd64"])) == expected
+    assert expected < set(texts(requests["cuda13.0-pypi-devel-amd64"]))
+    plain = requests_in(
+        matrix_of(tmp_path / "plain", AXES.replace('"12.4", ', "")), matrix.cells[0].id
+    )
     tools = "cuda13.0-pypi-tools-amd64"
     assert requests[tools] == plain[tools]
 
@@ -243,7 +245,7 @@ def test_a_library_is_given_what_it_asks_for_and_what_that_needs(tmp_path: Path)
 def test_static_libraries_are_for_compiling_only(tmp_path: Path) -> None:
     libraries = "libraries: {a: {path: a, components: [curand-static]}}\n"
     axes = AXES.replace('"12.4", "13.0"', '"12.6"').replace('"9.28"', '"9.10"')
-    requests = asked(
+    requests = requests_in(
         matrix_of(tmp_path / "repository", axes, libraries), "cuda12.6-debian12-x86_64"
     )
     shared = ("cuda_cudart", "libcurand")
@@ -257,7 +259,7 @@ def test_products_of_nvidias_archives_have_versions_and_variants_of_their_own(
 ) -> None:
     libraries = "libraries: {a: {path: a, components: [cutensor]}}\n"
     axes = AXES.replace('"12.4", "13.0"', '"12.6"').replace('"9.28"', '"9.10"')
-    requests = asked(
+    requests = requests_in(
         matrix_of(tmp_path / "repository", axes, f"sources: [{{source: redist}}]\n{libraries}"),
         "cuda12.6-cudnn9.10-debian12-x86_64",
     )
@@ -281,7 +283,7 @@ def test_the_sets_of_all_cells_are_all_sets(matrix: Matrix) -> None:
     recipes = shipped_recipes()
     assert sets_of(matrix.cells, matrix, recipes) == all_requests(matrix, recipes).keys()
     (cell,) = (cell for cell in matrix.cells if cell.id == "cuda13.0-debian12-x86_64")
-    assert sets_of([cell], matrix, recipes) == asked(matrix, cell.id).keys()
+    assert sets_of([cell], matrix, recipes) == requests_in(matrix, cell.id).keys()
 
 
 def test_a_lock_of_the_matrix_has_no_drift(matrix: Matrix, tmp_path: Path) -> None:

@@ -78,9 +78,9 @@ def test_what_is_found_in_an_image_is_locked_and_stays(tmp_path: Path) -> None:
     axes = 'cuda: ["12.4"]\nos: [ubuntu22.04]\narch: [x86_64, aarch64]'
     matrix = matrix_of(tmp_path / "repository", axes, RULE)
     lock = lock_of(matrix, tmp_path / "scratch")
-    found = lock.sets["ubuntu22.04-arm64-0123456789ab-cuda12.4"]
-    assert found.versions == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
-    assert found.artifacts == ()
+    package_set = lock.sets["ubuntu22.04-arm64-0123456789ab-cuda12.4"]
+    assert package_set.versions == {"cuda": "12.4.1", "cccl": "", "cudart": "1.2.3", "nvcc": ""}
+    assert package_set.artifacts == ()
     assert loads(dumps(lock)) == lock
     assert dumps(lock_of(matrix, tmp_path / "again", previous=lock)) == dumps(lock)
 
@@ -104,7 +104,9 @@ def test_packages_are_resolved_together_with_those_below_them(
 
 
 def test_a_base_is_its_layer(lock: Lock) -> None:
-    bases = {key: its.diff_id for key, its in lock.sets.items() if its.diff_id}
+    bases = {
+        key: package_set.diff_id for key, package_set in lock.sets.items() if package_set.diff_id
+    }
     assert set(bases) == {"debian12-amd64-base", "debian12-arm64-base"}
     assert len(set(bases.values())) == 2
 
@@ -145,7 +147,10 @@ def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Pa
     with pytest.raises(LookupFailed, match="2 sources of libraries cannot be had") as caught:
         resolution_of(backend).resolve(requests, None, upgrade_rule(None, None))
 
-    assert [its.partition(":")[0] for its in caught.value.details] == ["library `a`", "library `b`"]
+    assert [line.partition(":")[0] for line in caught.value.details] == [
+        "library `a`",
+        "library `b`",
+    ]
     assert (backend.bases, archive.commands) == ([], [])
 
 
@@ -153,10 +158,10 @@ def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: 
     backend = FakeBackend(tmp_path, Archive())
     requests = all_requests(matrix, shipped_recipes())
 
-    def gone(_: Sequence[str]) -> str:
+    def fail(_: Sequence[str]) -> str:
         raise LookupFailed("the index has none")
 
-    resolution = resolution_of(backend, replace(services_of(backend), pip=gone))
+    resolution = resolution_of(backend, replace(services_of(backend), pip=fail))
     with pytest.raises(LookupFailed, match="the index has none"):
         resolution.resolve(requests, None, upgrade_rule(None, None))
     assert backend.bases == []
@@ -178,19 +183,19 @@ def test_what_was_found_before_a_failure_is_not_looked_up_again(
 ) -> None:
     requests = all_requests(matrix, shipped_recipes())
     rule = upgrade_rule(None, None)
-    begun: list[Lock] = []
+    unfinished: list[Lock] = []
     failing = OutOfNetwork()
     with pytest.raises(LookupFailed, match="went away"):
         resolution_of(FakeBackend(tmp_path / "a", failing)).resolve(
-            requests, None, rule, None, begun.append
+            requests, None, rule, None, unfinished.append
         )
-    found = loads(dumps(begun[-1]))
-    assert found.sets.keys() < requests.keys()
-    assert any(its.diff_id for its in found.sets.values())
+    partial = loads(dumps(unfinished[-1]))
+    assert partial.sets.keys() < requests.keys()
+    assert any(package_set.diff_id for package_set in partial.sets.values())
 
     archive = Archive(released=LATER)
     backend = FakeBackend(tmp_path / "b", archive)
-    again = resolution_of(backend).resolve(requests, None, rule, found)
+    again = resolution_of(backend).resolve(requests, None, rule, partial)
 
     assert dumps(again) == dumps(lock)
     whole = Archive()
@@ -206,10 +211,10 @@ def test_what_was_found_for_another_request_is_looked_up_again(
     curl = (PackageSpec("curl"),)
     request = SystemRequest("apt", "amd64", "bookworm", curl, ("debian12-amd64-base",))
     stale = replace(lock.sets[key], request=request)
-    begun = Lock(lock.epoch, {**lock.sets, key: stale})
+    unfinished = Lock(lock.epoch, {**lock.sets, key: stale})
     archive = Archive()
     resolution = resolution_of(FakeBackend(tmp_path, archive))
-    again = resolution.resolve(requests, None, upgrade_rule(None, None), begun)
+    again = resolution.resolve(requests, None, upgrade_rule(None, None), unfinished)
     assert dumps(again) == dumps(lock)
     assert archive.commands
 
@@ -233,7 +238,11 @@ def test_what_is_locked_stays_whatever_the_world_offers(
 
 
 def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path: Path) -> None:
-    sets = {key: its for key, its in lock.sets.items() if key != "cuda13.0-pypi-runtime-arm64"}
+    sets = {
+        key: package_set
+        for key, package_set in lock.sets.items()
+        if key != "cuda13.0-pypi-runtime-arm64"
+    }
     archive = Archive(versions={"cmake": "2.0-1"}, released=LATER)
     again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets))
     assert dumps(again) == dumps(lock)
@@ -245,11 +254,11 @@ def test_a_file_in_two_archives_is_locked_once_and_stays_below(tmp_path: Path) -
     matrix = matrix_of(tmp_path / "repository", axes)
     archive = Archive(independent=frozenset({"libuv1"}))
     text = dumps(lock_of(matrix, tmp_path / "first", archive=archive))
-    written = loads(text)
-    assert [its.origin for its in written.artifacts() if its.name == "libuv1"] == ["ubuntu"]
-    sets = {key: its for key, its in written.sets.items() if "-devel-gcc" not in key}
-    kept = Lock(written.epoch, sets)
-    again = lock_of(matrix, tmp_path / "again", archive=archive, previous=kept)
+    lock = loads(text)
+    assert [item.origin for item in lock.artifacts() if item.name == "libuv1"] == ["ubuntu"]
+    sets = {key: package_set for key, package_set in lock.sets.items() if "-devel-gcc" not in key}
+    previous = Lock(lock.epoch, sets)
+    again = lock_of(matrix, tmp_path / "again", archive=archive, previous=previous)
     assert names(again, "ubuntu24.04-arm64-devel-gcc13") == ["g++-13", "ninja-build"]
     assert dumps(again) == text
 

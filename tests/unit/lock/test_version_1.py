@@ -77,7 +77,7 @@ REQUESTS = {
 
 def test_a_lock_of_version_1_keeps_every_request_and_pin() -> None:
     lock = loads(json.dumps(OF_VERSION_1))
-    assert {key: its.request for key, its in lock.sets.items()} == REQUESTS
+    assert {key: package_set.request for key, package_set in lock.sets.items()} == REQUESTS
     assert [item.name for item in lock.artifacts()] == ["apt", "n"]
     assert lock.sets["base"].diff_id == "sha256:1"
     assert lock.sets["inside"].versions == {"cuda": "12.4.1", "cudart": "", "nvcc": ""}

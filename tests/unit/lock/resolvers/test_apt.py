@@ -83,7 +83,9 @@ def test_two_architectures_are_read_from_the_archive_of_each(tmp_path: Path) -> 
         ["[arch=amd64", "http://mirror.example/ubuntu"],
         ["[arch=arm64", "http://mirror.example/ports"],
     ]
-    assert all("signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg]" in its for its in lines)
+    assert all(
+        "signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg]" in line for line in lines
+    )
 
 
 def test_a_package_of_another_architecture_is_of_the_archive_that_has_that(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_a_package_of_another_architecture_is_of_the_archive_that_has_that(tmp_p
         for archive, arch in (("ubuntu", "amd64"), ("ports", "arm64"))
     )
     apt, _ = with_arm64(tmp_path, *lines)
-    assert [(its.origin, its.filename) for its in apt.closure(["z", "z:arm64"])] == [
+    assert [(item.origin, item.filename) for item in apt.closure(["z", "z:arm64"])] == [
         ("ubuntu", "z_1_amd64.deb"),
         ("ubuntu-ports", "z_1_arm64.deb"),
     ]
@@ -103,8 +105,8 @@ def test_a_package_that_would_replace_the_one_of_the_image_is_refused(tmp_path: 
 
     def fail(command: Sequence[str]) -> str:
         assert "--no-remove" in command
-        said = "E: Packages need to be removed but remove is disabled."
-        raise LookupFailed("`apt-get install` failed", details=[said])
+        message = "E: Packages need to be removed but remove is disabled."
+        raise LookupFailed("`apt-get install` failed", details=[message])
 
     with pytest.raises(LookupFailed, match="tk:arm64 cannot be installed beside") as caught:
         replace(apt, run=fail).closure(["z", "tk:arm64"], "Package: z\n")

@@ -23,7 +23,7 @@ from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
 from envmatrix.lock.resolvers.protocol import ResolvedSets
 from envmatrix.lock.resolvers.zypper import Zypper
 
-ITS = Repositories(
+REPOSITORIES = Repositories(
     "rockylinux9-arm64", "rocky", "http://mirror.example", ("9/a/os", "9/b/os"), "arm64", "9"
 )
 GCC = {
@@ -41,13 +41,13 @@ REPOMD = """\
 
 
 def dnf_that_says(tmp_path: Path, *rows: object) -> tuple[Dnf, list[Sequence[str]]]:
-    asked: list[Sequence[str]] = []
+    commands: list[Sequence[str]] = []
 
     def run(command: Sequence[str]) -> str:
-        asked.append(command)
+        commands.append(command)
         return "".join(f"{json.dumps(row)}\n" for row in rows)
 
-    return Dnf(tmp_path / "dnf", ITS, run), asked
+    return Dnf(tmp_path / "dnf", REPOSITORIES, run), commands
 
 
 def test_a_package_lies_in_the_repository_that_has_it(tmp_path: Path) -> None:
@@ -58,11 +58,11 @@ def test_a_package_lies_in_the_repository_that_has_it(tmp_path: Path) -> None:
 
 
 def test_dnf_is_asked_for_the_architecture_and_the_repositories_alone(tmp_path: Path) -> None:
-    dnf, asked = dnf_that_says(tmp_path, GCC)
+    dnf, commands = dnf_that_says(tmp_path, GCC)
     dnf.closure(["gcc"], "/root")
-    wanted = json.loads(Path(asked[0][-1]).read_text())
-    assert (wanted["arch"], wanted["root"], wanted["packages"]) == ("aarch64", "/root", ["gcc"])
-    assert wanted["repositories"] == {
+    query = json.loads(Path(commands[0][-1]).read_text())
+    assert (query["arch"], query["root"], query["packages"]) == ("aarch64", "/root", ["gcc"])
+    assert query["repositories"] == {
         "rockylinux9-arm64-1": "http://mirror.example/9/a/os",
         "rockylinux9-arm64-2": "http://mirror.example/9/b/os",
     }
@@ -76,7 +76,7 @@ def test_a_base_may_have_all_that_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
         ({"path": "../../../etc/passwd"}, "which is outside of it"),
         ({"sha256": ""}, "has no sha256"),
@@ -84,43 +84,45 @@ def test_a_base_may_have_all_that_is_asked_for(tmp_path: Path) -> None:
     ],
 )
 def test_what_an_index_may_not_say_is_refused(
-    tmp_path: Path, change: dict[str, object], said: str
+    tmp_path: Path, change: dict[str, object], problem: str
 ) -> None:
     dnf, _ = dnf_that_says(tmp_path, {**GCC, **change})
-    with pytest.raises(LookupFailed, match=said):
+    with pytest.raises(LookupFailed, match=problem):
         dnf.closure(["gcc"], "/root")
 
 
 def test_an_archive_is_as_old_as_the_newest_of_its_indexes() -> None:
     indexes = {"9/a/os": 100, "9/b/os": 300}
-    read = {f"{path}/repodata/repomd.xml": REPOMD.format(it) for path, it in indexes.items()}
-    assert release_time(ITS, lambda path: read[path].encode()) == 300
+    files = {f"{path}/repodata/repomd.xml": REPOMD.format(time) for path, time in indexes.items()}
+    assert release_time(REPOSITORIES, lambda path: files[path].encode()) == 300
 
 
 @pytest.mark.parametrize("text", ["", "<repomd/>", REPOMD.format("yesterday")])
 def test_an_index_without_a_date_is_told(text: str) -> None:
     with pytest.raises(LookupFailed, match=r"`9/a/os/repodata/repomd\.xml` has no date"):
-        release_time(ITS, lambda _path: text.encode())
+        release_time(REPOSITORIES, lambda _path: text.encode())
 
 
 KEY = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nVersion: GnuPG v2\n\nkey\n"
 KNOWN = hashlib.sha256(KEY.replace(b"Version: GnuPG v2\n", b"")).hexdigest()
 
 
-@pytest.mark.parametrize("known", [KNOWN, digest("another")])
-def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, known: str) -> None:
-    repositories = {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", "Dockerfiles", sha256=known)}
+@pytest.mark.parametrize("sha256", [KNOWN, digest("another")])
+def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, sha256: str) -> None:
+    repositories = {
+        "rhel9": NvidiaRepository("rhel9", "D42D0685.pub", "Dockerfiles", sha256=sha256)
+    }
     nvidia = NvidiaDnf(
         repositories,
         NvidiaMirror("http://mirror.example", None, lambda _path: KEY),
         lambda release: (release, {}),
         tmp_path,
     )
-    if known == KNOWN:
-        its = nvidia.repository("rhel9", "arm64")
-        assert its.paths == ("cuda/repos/rhel9/sbsa",)
-        assert its.key
-        assert its.key.read_bytes() == KEY
+    if sha256 == KNOWN:
+        repository = nvidia.repository("rhel9", "arm64")
+        assert repository.paths == ("cuda/repos/rhel9/sbsa",)
+        assert repository.key
+        assert repository.key.read_bytes() == KEY
     else:
         with pytest.raises(LookupFailed, match="is not NVIDIA's key") as error:
             nvidia.repository("rhel9", "arm64")
@@ -131,20 +133,20 @@ def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, known: str) -> None:
 class Refusing(FakeBackend):
     """A backend whose package manager takes nothing, and says why."""
 
-    said: str = ""
+    output: str = ""
 
     def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager:
         return self
 
     def closure(self, packages: Sequence[str], root: str) -> tuple[Artifact, ...]:
-        raise LookupFailed("`dnf` failed", details=[self.said])
+        raise LookupFailed("`dnf` failed", details=[self.output])
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
         return self.closure(packages, "")
 
 
 @pytest.mark.parametrize(
-    ("said", "known", "message"),
+    ("output", "versions", "message"),
     [
         (
             "dnf: no package matches: libcublas-12-4-12.4.5.8-1",
@@ -160,16 +162,16 @@ class Refusing(FakeBackend):
     ],
 )
 def test_what_dnf_lacks_is_not_told_as_a_wrong_signature(
-    tmp_path: Path, said: str, known: dict[str, str], message: str
+    tmp_path: Path, output: str, versions: dict[str, str], message: str
 ) -> None:
     nvidia = NvidiaDnf(
         {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", "Dockerfiles", sha256=KNOWN)},
         NvidiaMirror("http://mirror.example", None, lambda _path: KEY),
-        lambda release: (f"redistrib_{release}.json", known),
+        lambda release: (f"redistrib_{release}.json", versions),
         tmp_path,
     )
     base = PackageSet(ImageRequest("amd64", "rockylinux9", "rocky@sha256:0"), ())
-    backend = Refusing(tmp_path, Archive(), said=said)
+    backend = Refusing(tmp_path, Archive(), output=output)
     packages = (PackageSpec("libcublas-12-4"),)
     request = RepositoryRequest("nvidia-dnf", "amd64", "rhel9", packages, "12.4.1")
     with pytest.raises(LookupFailed) as caught:
@@ -191,7 +193,9 @@ PRIMARY = """\
 
 
 def zypper(tmp_path: Path, summary: str = SUMMARY) -> Zypper:
-    its = Repositories("opensuse16", "opensuse", "http://mirror.example", ("oss",), "amd64", "16.0")
+    repositories = Repositories(
+        "opensuse16", "opensuse", "http://mirror.example", ("oss",), "amd64", "16.0"
+    )
 
     def run(command: Sequence[str]) -> str:
         if "refresh" in command:
@@ -200,7 +204,7 @@ def zypper(tmp_path: Path, summary: str = SUMMARY) -> Zypper:
             index.write_bytes(gzip.compress(PRIMARY.format(digest("gcc")).encode()))
         return summary if "install" in command else ""
 
-    return Zypper(tmp_path / "zypper", its, run)
+    return Zypper(tmp_path / "zypper", repositories, run)
 
 
 def test_zyppers_answer_is_looked_up_in_its_indexes(tmp_path: Path) -> None:
@@ -210,11 +214,11 @@ def test_zyppers_answer_is_looked_up_in_its_indexes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("summary", "said"),
+    ("summary", "problem"),
     [(SUMMARY.replace("15.2-1", "15.3-1"), r"no index has .*gcc15-c\+\+"), ("", "is not XML")],
 )
 def test_an_answer_of_zypper_that_no_index_knows_is_told(
-    tmp_path: Path, summary: str, said: str
+    tmp_path: Path, summary: str, problem: str
 ) -> None:
-    with pytest.raises(LookupFailed, match=said):
+    with pytest.raises(LookupFailed, match=problem):
         zypper(tmp_path, summary).closure(["gcc15-c++"], "/root")

@@ -24,17 +24,17 @@ FINGERPRINT = "EB693B3035CD5710E231E123A4B469963BF863CC"
 
 
 def test_a_repository_is_taken_with_nvidias_key_only(tmp_path: Path) -> None:
-    asked: list[str] = []
+    paths: list[str] = []
 
     def read(path: str) -> bytes:
-        asked.append(path)
+        paths.append(path)
         return KEY
 
     apt = nvidia_apt(tmp_path, Archive())
     replace(apt, mirror=replace(apt.mirror, read=read)).resolve(replace(NVCC, arch="arm64"), None)
 
     home = tmp_path / "nvidia-debian12-arm64"
-    assert asked == ["cuda/repos/debian12/sbsa/3bf863cc.pub"]
+    assert paths == ["cuda/repos/debian12/sbsa/3bf863cc.pub"]
     assert (home / "key.asc").read_bytes() == KEY
     where = f"{NVIDIA_MIRROR}/cuda/repos/debian12/sbsa/ /"
     line = f"deb [signed-by={home}/key.asc,{FINGERPRINT}] {where}\n"
@@ -50,30 +50,30 @@ def test_a_mirror_with_a_key_of_its_own_is_taken_with_that(tmp_path: Path) -> No
     assert f"[signed-by={home}/key.gpg]" in (home / "sources.list").read_text()
 
 
-def asked_for(directory: Path, *packages: str, release: str = "") -> list[str]:
+def downloads_of(directory: Path, *packages: str, release: str = "") -> list[str]:
     archive = Archive()
     nvidia_apt(directory, archive).resolve(request(*packages, release=release), None)
-    ((home, verb, *asked),) = archive.commands
+    ((home, verb, *arguments),) = archive.commands
     assert (home, verb) == ("nvidia-debian12-amd64", "download")
-    return asked
+    return arguments
 
 
 def test_of_a_release_of_two_parts_the_newest_is_asked_for(tmp_path: Path) -> None:
     # Versions need not be those of the release: libcusparse-12-4 is 12.3.1.170.
     names = ["libcusparse-12-4", "cuda-nvcc-12-4"]
-    assert asked_for(tmp_path, *names, release="12.4") == names
+    assert downloads_of(tmp_path, *names, release="12.4") == names
 
 
 def test_of_a_release_of_three_parts_the_manifests_versions_are_asked_for(tmp_path: Path) -> None:
     names = ("cuda-nvcc-12-6", "cuda-cudart-dev-12-6")
     for release, version in {"12.6.0": "12.6.20-1", "12.6.3": "12.6.77-1"}.items():
-        wanted = [f"{name}={version}" for name in names]
-        assert asked_for(tmp_path / release, *names, release=release) == wanted
+        expected = [f"{name}={version}" for name in names]
+        assert downloads_of(tmp_path / release, *names, release=release) == expected
 
 
 def test_what_has_versions_of_its_own_is_asked_for_in_that(tmp_path: Path) -> None:
-    wanted = ["libnccl2=2.21.5-1+cuda12.4", "libcudnn9-cuda-12=9.1.*"]
-    assert asked_for(tmp_path, *wanted) == wanted
+    packages = ["libnccl2=2.21.5-1+cuda12.4", "libcudnn9-cuda-12=9.1.*"]
+    assert downloads_of(tmp_path, *packages) == packages
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,16 @@ def test_a_patch_that_no_manifest_tells_of_is_refused(
     tmp_path: Path, package: str, release: str, message: str, hint: str | None
 ) -> None:
     with pytest.raises(LookupFailed) as caught:
-        asked_for(tmp_path, package, release=release)
+        downloads_of(tmp_path, package, release=release)
     assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
 def test_a_version_that_the_repository_has_not_is_told_with_it(tmp_path: Path) -> None:
-    said = ["E: Version '12.6.20-1' for 'cuda-nvcc-12-6' was not found"]
+    details = ["E: Version '12.6.20-1' for 'cuda-nvcc-12-6' was not found"]
 
     def run(command: Sequence[str]) -> str:
         if "download" in command:
-            raise LookupFailed("`apt-get` failed with exit code 100", details=said)
+            raise LookupFailed("`apt-get` failed with exit code 100", details=details)
         return Archive().run(command)
 
     apt = replace(nvidia_apt(tmp_path, Archive()), run=run)
@@ -118,7 +118,7 @@ def test_a_version_that_the_repository_has_not_is_told_with_it(tmp_path: Path) -
     assert caught.value.message == (
         "`cuda/repos/debian12/x86_64` does not have `cuda-nvcc-12-6=12.6.20-1`"
     )
-    assert list(caught.value.details) == said
+    assert list(caught.value.details) == details
     assert str(caught.value.hint).startswith("a release of two parts is the newest patch")
 
 
@@ -173,11 +173,11 @@ def test_packages_for_cross_compiling_are_in_a_directory_of_their_own(tmp_path: 
     matrix = matrix_of(tmp_path / "repository", axes, "sources: [{source: nvidia-cross}]\n")
     lock = lock_of(matrix, tmp_path / "scratch")
     sets = {
-        key.rpartition("-ubuntu2204-")[2]: its.artifacts
-        for key, its in lock.sets.items()
+        key.rpartition("-ubuntu2204-")[2]: package_set.artifacts
+        for key, package_set in lock.sets.items()
         if "nvidia-cross" in key
     }
-    paths = {part: {its.path.rpartition("/pool/")[0] for its in sets[part]} for part in sets}
+    paths = {part: {item.path.rpartition("/pool/")[0] for item in sets[part]} for part in sets}
     cross = {"cuda/repos/ubuntu2204/cross-linux-sbsa"}
     assert paths == {
         "runtime-arm64": cross,

@@ -14,8 +14,8 @@ from envmatrix.lock.model import Artifact, ReleaseRequest
 from envmatrix.lock.resolvers.pip import Pip
 
 
-def versions(found: Sequence[Artifact]) -> dict[str, str]:
-    return {item.name: item.version for item in found}
+def versions(artifacts: Sequence[Artifact]) -> dict[str, str]:
+    return {item.name: item.version for item in artifacts}
 
 
 def request(*names: str, arch: str = "amd64") -> ReleaseRequest:
@@ -24,8 +24,8 @@ def request(*names: str, arch: str = "amd64") -> ReleaseRequest:
 
 def test_a_component_of_a_release_is_pinned_as_the_meta_package_of_the_release_has_it() -> None:
     index = Index()
-    found = index.resolve("amd64", "nvidia-cuda-nvcc", "nvidia-cuda-runtime", release="13.0")
-    assert versions(found) == {"nvidia-cuda-nvcc": "13.0.88", "nvidia-cuda-runtime": "13.0.96"}
+    artifacts = index.resolve("amd64", "nvidia-cuda-nvcc", "nvidia-cuda-runtime", release="13.0")
+    assert versions(artifacts) == {"nvidia-cuda-nvcc": "13.0.88", "nvidia-cuda-runtime": "13.0.96"}
     assert index.requirements[0] == ("cuda-toolkit==13.0.*",)
 
 
@@ -37,9 +37,9 @@ def test_a_component_that_the_meta_package_does_not_know_is_the_newest_of_the_re
 
 def test_a_requirement_is_asked_for_as_it_is() -> None:
     index = Index()
-    found = index.resolve("arm64", "nvidia-cudnn-cu13=9.28.*")
+    artifacts = index.resolve("arm64", "nvidia-cudnn-cu13=9.28.*")
     assert index.requirements == [("nvidia-cudnn-cu13==9.28.*",)]
-    assert versions(found) == {"nvidia-cudnn-cu13": "9.28.0"}
+    assert versions(artifacts) == {"nvidia-cudnn-cu13": "9.28.0"}
 
 
 def test_the_path_is_what_every_mirror_has_and_the_size_the_index_tells() -> None:
@@ -112,7 +112,7 @@ LACKING = (
 
 
 @pytest.mark.parametrize(
-    ("said", "is_absent", "message"),
+    ("output", "is_absent", "message"),
     [
         (LACKING, True, "the index has no `nothing`, or no wheel of it"),
         ((RETRIES, *LACKING), False, "pip reaches no index"),
@@ -120,12 +120,12 @@ LACKING = (
     ],
 )
 def test_a_project_that_no_index_has_is_told_from_an_index_out_of_reach(
-    said: Sequence[str], is_absent: bool, message: str
+    output: Sequence[str], is_absent: bool, message: str
 ) -> None:
     def run(_: Sequence[str]) -> NoReturn:
-        raise LookupFailed("`pip` failed", details=said)
+        raise LookupFailed("`pip` failed", details=output)
 
-    with pytest.raises(LookupFailed, match=message) as told:
+    with pytest.raises(LookupFailed, match=message) as caught:
         Pip(run, lambda _: ("", 0)).resolve(request("nothing"), None)
-    assert isinstance(told.value, Absent) == is_absent
-    assert told.value.details == tuple(said)
+    assert isinstance(caught.value, Absent) == is_absent
+    assert caught.value.details == tuple(output)

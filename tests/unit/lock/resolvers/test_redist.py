@@ -28,45 +28,45 @@ def resolved(redist: Redist, arch: str, text: str, release: str = "") -> tuple[A
 
 
 def test_a_release_of_two_parts_means_its_newest_patch() -> None:
-    (found,) = resolved(Nvidia().redist, "amd64", "cuda_nvcc", "12.6")
+    (item,) = resolved(Nvidia().redist, "amd64", "cuda_nvcc", "12.6")
     name = "cuda_nvcc-linux-x86_64-12.6.77-archive.tar.xz"
-    assert found.path == f"cuda/redist/cuda_nvcc/linux-x86_64/{name}"
-    assert (found.origin, found.name, found.version) == ("nvidia", "cuda_nvcc", "12.6.77")
+    assert item.path == f"cuda/redist/cuda_nvcc/linux-x86_64/{name}"
+    assert (item.origin, item.name, item.version) == ("nvidia", "cuda_nvcc", "12.6.77")
 
 
 def test_a_release_of_three_parts_means_itself() -> None:
-    (found,) = resolved(Nvidia().redist, "amd64", "cuda_nvcc", "12.6.0")
-    assert found.version == "12.6.20"
+    (item,) = resolved(Nvidia().redist, "amd64", "cuda_nvcc", "12.6.0")
+    assert item.version == "12.6.20"
 
 
 def test_a_version_of_four_parts_is_in_the_manifest_of_three() -> None:
-    (found,) = resolved(Nvidia().redist, "amd64", "cudnn/cudnn:cuda12=9.10.2.21")
-    assert found.version == "9.10.2.21"
+    (item,) = resolved(Nvidia().redist, "amd64", "cudnn/cudnn:cuda12=9.10.2.21")
+    assert item.version == "9.10.2.21"
 
 
 def test_a_release_does_not_mean_a_longer_one() -> None:
     newer = {"12.6.1": manifest("12.6.68", "a"), "12.60.0": manifest("12.60.1", "a")}
-    (found,) = resolved(of(cuda=newer), "amd64", "a", "12.6")
-    assert found.version == "12.6.68"
+    (item,) = resolved(of(cuda=newer), "amd64", "a", "12.6")
+    assert item.version == "12.6.68"
 
 
 def test_arm64_is_a_server_not_a_jetson() -> None:
-    (found,) = resolved(Nvidia().redist, "arm64", "cuda_cudart", "13.0")
-    assert "/linux-sbsa/" in found.path
+    (item,) = resolved(Nvidia().redist, "arm64", "cuda_cudart", "13.0")
+    assert "/linux-sbsa/" in item.path
 
 
 def test_a_manifest_is_read_once() -> None:
-    asked: list[str] = []
+    paths: list[str] = []
 
     def read(path: str) -> bytes:
-        asked.append(path)
+        paths.append(path)
         return Nvidia().read(path)
 
     redist = Redist(read)
     for arch in ("amd64", "arm64"):
         for name in ("cuda_nvcc", "libnvvm"):
             resolved(redist, arch, name, "13.0")
-    assert asked == ["cuda/redist/", "cuda/redist/redistrib_13.0.2.json"]
+    assert paths == ["cuda/redist/", "cuda/redist/redistrib_13.0.2.json"]
 
 
 def changed(change: Callable[[dict[str, dict[str, object]]], object]) -> Redist:
@@ -76,7 +76,7 @@ def changed(change: Callable[[dict[str, dict[str, object]]], object]) -> Redist:
 
 
 @pytest.mark.parametrize(
-    ("redist", "asked", "message"),
+    ("redist", "package", "message"),
     [
         (of(), "cuda/cuda_nvcc=12.9", "`cuda/redist/` has no manifest of release 12.9"),
         (of(), "cuda/cuda_gdb=12.6", "redistrib_12.6.3.json` has no `cuda_gdb`"),
@@ -88,16 +88,22 @@ def changed(change: Callable[[dict[str, dict[str, object]]], object]) -> Redist:
         (of(), "cudnn/cudnn:cuda13=9.10", "`cudnn` for linux-x86_64 has no `cuda13`"),
         (of(), "tensorrt/tensorrt=10.0", "`tensorrt/redist/` is nowhere to be had"),
         (of(cuda={"1.0": []}), "cuda/part=1.0", "is not a manifest"),
-        (changed(lambda it: it["part"].pop("linux-x86_64")), "cuda/part=1.0", "`linux-x86_64`"),
-        (changed(lambda it: it.update(part=[])), "cuda/part=1.0", "is not as expected"),  # type: ignore[call-overload]
         (
-            changed(lambda it: it["part"].update({"linux-x86_64": {"relative_path": "a"}})),
+            changed(lambda document: document["part"].pop("linux-x86_64")),
+            "cuda/part=1.0",
+            "`linux-x86_64`",
+        ),
+        (changed(lambda document: document.update(part=[])), "cuda/part=1.0", "is not as expected"),  # type: ignore[call-overload]
+        (
+            changed(
+                lambda document: document["part"].update({"linux-x86_64": {"relative_path": "a"}})
+            ),
             "cuda/part=1.0",
             "has no `size`",
         ),
         (
             changed(
-                lambda it: it["part"].update(
+                lambda document: document["part"].update(
                     {"linux-x86_64": {"relative_path": "../a", "size": "1", "sha256": "0" * 64}}
                 )
             ),
@@ -107,10 +113,10 @@ def changed(change: Callable[[dict[str, dict[str, object]]], object]) -> Redist:
     ],
 )
 def test_what_is_not_there_is_refused_with_its_place(
-    redist: Redist, asked: str, message: str
+    redist: Redist, package: str, message: str
 ) -> None:
     with pytest.raises(LookupFailed) as caught:
-        resolved(redist, "amd64", asked)
+        resolved(redist, "amd64", package)
     assert message in str(caught.value)
 
 
@@ -119,8 +125,8 @@ published = pytest.mark.skipif(
 )
 
 
-def read_published(wanted: str) -> bytes:
-    product, _, file = wanted.partition("/redist/")
+def read_published(path: str) -> bytes:
+    product, _, file = path.partition("/redist/")
     directory = PUBLISHED / product
     if not file:
         return " ".join(item.name for item in directory.iterdir()).encode()
@@ -130,7 +136,7 @@ def read_published(wanted: str) -> bytes:
 
 @published
 @pytest.mark.parametrize(
-    ("asked", "arch", "archive"),
+    ("package", "arch", "archive"),
     [
         ("cuda/cuda_nvcc=12.4", "amd64", "cuda_nvcc-linux-x86_64-12.4.131-archive.tar.xz"),
         ("cuda/cuda_cudart=11.8", "arm64", "cuda_cudart-linux-sbsa-11.8.89-archive.tar.xz"),
@@ -144,9 +150,9 @@ def read_published(wanted: str) -> bytes:
         ("cudnn/cudnn:cuda11=8.9", "amd64", "cudnn-linux-x86_64-8.9.7.29_cuda11-archive.tar.xz"),
     ],
 )
-def test_published_manifests_are_read(asked: str, arch: str, archive: str) -> None:
-    (found,) = resolved(Redist(read_published), arch, asked)
-    assert found.filename == archive
+def test_published_manifests_are_read(package: str, arch: str, archive: str) -> None:
+    (item,) = resolved(Redist(read_published), arch, package)
+    assert item.filename == archive
 
 
 @published
@@ -154,13 +160,13 @@ def test_published_manifests_are_read(asked: str, arch: str, archive: str) -> No
 @pytest.mark.parametrize("release", ["11.8", "12.2", "12.4", "12.5"])
 def test_published_manifests_have_every_component(release: str, arch: str) -> None:
     recipes, facts = shipped_recipes(), load_facts()
-    wanted = {
+    packages = {
         PackageSpec.parse(package.format_map(recipes.words_of("redist", release)))
         for component, parts in recipes.parts["redist"].items()
         if component != "cutensor" and not facts.absence(component, "redist", release)
         for recipe in parts.values()
         for package in recipe.take
     }
-    request = ReleaseRequest("redist", arch, tuple(wanted), release)
-    found = Redist(read_published).resolve(request, None).artifacts
-    assert {item.name for item in found} == {package.name for package in wanted}
+    request = ReleaseRequest("redist", arch, tuple(packages), release)
+    artifacts = Redist(read_published).resolve(request, None).artifacts
+    assert {item.name for item in artifacts} == {package.name for package in packages}

@@ -32,14 +32,14 @@ def request(kind: str, place: str, version: str, suite: str | None = None) -> So
 
 def test_a_source_distribution_is_the_one_of_the_version() -> None:
     index = {"lib": FILES}.__getitem__
-    (its,) = sdist(index, request("sdist", "Lib", "1.0"), None).artifacts
-    assert (its.origin, its.path) == ("pypi", "packages/a/lib-1.0.tar.gz")
-    assert (its.name, its.version, its.size, its.sha256) == ("lib", "1.0", 7, "a" * 64)
+    (item,) = sdist(index, request("sdist", "Lib", "1.0"), None).artifacts
+    assert (item.origin, item.path) == ("pypi", "packages/a/lib-1.0.tar.gz")
+    assert (item.name, item.version, item.size, item.sha256) == ("lib", "1.0", 7, "a" * 64)
 
 
 def test_a_name_is_the_same_however_it_is_written() -> None:
-    (its,) = sdist(lambda _: FILES, request("sdist", "My.Lib", "2.0"), None).artifacts
-    assert its.sha256 == "c" * 64
+    (item,) = sdist(lambda _: FILES, request("sdist", "My.Lib", "2.0"), None).artifacts
+    assert item.sha256 == "c" * 64
 
 
 def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
@@ -50,17 +50,19 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
 
 def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
     url = "https://h.example/x%20y.tgz?z"
-    (its,) = ARCHIVE.resolve(request("archive", url, "e" * 64), None).artifacts
-    assert (its.origin, its.path, its.size) == (URL, "https://h.example/x%20y.tgz?z", 5)
+    (item,) = ARCHIVE.resolve(request("archive", url, "e" * 64), None).artifacts
+    assert (item.origin, item.path, item.size) == (URL, "https://h.example/x%20y.tgz?z", 5)
     with pytest.raises(LookupFailed, match=r"has the sha256 e+, matrix.yaml says f+"):
         ARCHIVE.resolve(request("archive", "https://h.example/x.tgz", "f" * 64), None)
 
 
 def test_commits_and_changelists_are_what_was_found() -> None:
-    found = git(lambda *revision: {"commit": " ".join(revision)}, request("git", "u", "main"), None)
-    assert found.versions == {"commit": "u main"}
-    found = perforce(lambda *_: "d", request("perforce", "//a", "7"), None)
-    assert found.versions == {"changelist": "d"}
+    package_set = git(
+        lambda *revision: {"commit": " ".join(revision)}, request("git", "u", "main"), None
+    )
+    assert package_set.versions == {"commit": "u main"}
+    package_set = perforce(lambda *_: "d", request("perforce", "//a", "7"), None)
+    assert package_set.versions == {"changelist": "d"}
 
 
 class OfSources(FakeBackend):
@@ -80,9 +82,9 @@ SOURCES = """\
 
 def test_a_source_package_is_of_its_suite(tmp_path: Path) -> None:
     sets = ResolvedSets(OfSources(tmp_path, Archive()), load_facts(), {})
-    its = debian_source(request("debian", "lib", "debian12", "bookworm"), sets)
-    assert [item.filename for item in its.artifacts] == ["lib_1-2.dsc", "lib_1.tar.gz"]
-    assert its.request == SourceRequest("debian-source", "lib", "bookworm")
+    package_set = debian_source(request("debian", "lib", "debian12", "bookworm"), sets)
+    assert [item.filename for item in package_set.artifacts] == ["lib_1-2.dsc", "lib_1.tar.gz"]
+    assert package_set.request == SourceRequest("debian-source", "lib", "bookworm")
 
 
 def test_a_lock_with_sources_survives_being_written() -> None:
