@@ -39,9 +39,9 @@ def rows(value: object) -> Iterator[dict[str, object]]:
 @pytest.mark.parametrize("name", FACT_FILES)
 def test_every_row_names_its_source(name: str) -> None:
     content = files("envmatrix").joinpath("facts/data", f"{name}.yaml").read_bytes()
-    found = list(rows(plain(parse_document(content, name).root)))
-    assert found
-    for row in found:
+    entries = list(rows(plain(parse_document(content, name).root)))
+    assert entries
+    for row in entries:
         assert row.get("ref"), row
         for key in ("eol", "nvidia_repository"):
             assert dict(row.get(key, {"ref": "none"}))["ref"], row  # type: ignore[call-overload]
@@ -90,7 +90,9 @@ def test_a_repository_of_nvidia_has_a_key_and_an_operating_system(facts: Facts) 
         if package.source in {"nvidia-apt", "nvidia-dnf"}
     }
     assert suites == set(facts.nvidia_repositories)
-    for package in (its for release in facts.cuda.values() for its in release.packages if its.os):
+    for package in (
+        package for release in facts.cuda.values() for package in release.packages if package.os
+    ):
         repository = facts.os[package.os or ""].nvidia_repository
         assert repository is not None
         assert package.suite == repository.suite
@@ -150,10 +152,10 @@ def test_a_release_that_ends_ships_the_driver_whose_branch_does(facts: Facts) ->
 
 
 def test_a_replacement_is_known_and_outlives_what_it_replaces(facts: Facts) -> None:
-    for known in (facts.cuda, facts.os):
-        for name, row in known.items():
+    for table in (facts.cuda, facts.os):
+        for name, row in table.items():
             if row.eol and row.eol.replacement:
-                later = known[row.eol.replacement].eol
+                later = table[row.eol.replacement].eol
                 assert not later or later.support > row.eol.support, name
 
 
@@ -193,9 +195,9 @@ def test_a_component_needs_components_that_are_known(facts: Facts) -> None:
 def test_where_a_component_is_there_is_also_what_it_needs(facts: Facts) -> None:
     for release in facts.cuda.values():
         for source in {package.source for package in release.packages}:
-            there = {n for n in facts.listable if not facts.absence(n, source, release.release)}
-            for name in there:
-                assert set(facts.with_needs([name], release.release)) <= there, (name, source)
+            available = {n for n in facts.listable if not facts.absence(n, source, release.release)}
+            for name in available:
+                assert set(facts.with_needs([name], release.release)) <= available, (name, source)
 
 
 def test_a_component_brings_what_it_needs_and_what_that_needs(facts: Facts) -> None:
@@ -215,5 +217,5 @@ def test_an_absence_is_of_something_known_and_contradicts_no_source(facts: Facts
 
 
 def test_a_repository_of_nvidia_is_for_every_system_that_has_it(facts: Facts) -> None:
-    found = {its.os for its in facts.cuda["13.0"].packages if its.suite == "rhel9"}
-    assert found == {"rockylinux9", "rhel9", "ubi9", "oraclelinux9"}
+    systems = {package.os for package in facts.cuda["13.0"].packages if package.suite == "rhel9"}
+    assert systems == {"rockylinux9", "rhel9", "ubi9", "oraclelinux9"}

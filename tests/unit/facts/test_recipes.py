@@ -29,14 +29,16 @@ def recipes() -> Iterator[tuple[str, str, str, Recipe]]:
 def patterns(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Each directory with a pattern of what goes there."""
     for places in recipe.take.values():
-        for directory, found in places.items():
-            yield from ((directory, pattern) for pattern in found)
+        for directory, globs in places.items():
+            yield from ((directory, pattern) for pattern in globs)
 
 
 @pytest.mark.parametrize("source", RECIPES.parts)
 def test_a_source_has_recipes_of_the_components_that_it_is_said_to_have(source: str) -> None:
-    said = {its.name for its in FACTS.components.values() if source in its.sources}
-    assert RECIPES.parts[source].keys() == said
+    names = {
+        component.name for component in FACTS.components.values() if source in component.sources
+    }
+    assert RECIPES.parts[source].keys() == names
 
 
 # What follows from a cell, not from a release.
@@ -57,15 +59,15 @@ OF_A_CELL = dict.fromkeys(
 
 
 def texts(recipe: Recipe) -> list[str]:
-    found = [*recipe.take, *recipe.drop, *recipe.links, *recipe.links.values(), recipe.profile]
-    return found + [text for pair in patterns(recipe) for text in pair]
+    fields = [*recipe.take, *recipe.drop, *recipe.links, *recipe.links.values(), recipe.profile]
+    return fields + [text for pair in patterns(recipe) for text in pair]
 
 
 def test_a_recipe_knows_its_words_for_every_release_of_its_source() -> None:
     for source, component, _, recipe in recipes():
         for release in FACTS.cuda.values():
-            known = any(package.source == source for package in release.packages)
-            if known and not FACTS.absence(component, source, release.release):
+            is_packaged = any(package.source == source for package in release.packages)
+            if is_packaged and not FACTS.absence(component, source, release.release):
                 words = {**OF_A_CELL, **RECIPES.words_of(source, release.release)}
                 for text in texts(recipe):
                     assert text.format_map(words) is not None, component
@@ -75,9 +77,9 @@ def test_a_source_has_the_recipes_of_each_cudnn_that_it_is_said_to_have() -> Non
     for row in FACTS.cudnn.projects:
         words = {**OF_A_CELL, **RECIPES.words_of(row.source, f"{row.cuda}.9")}
         for version in filter(None, (row.first, row.last)):
-            found = RECIPES.of_cudnn(row.source, version)
-            assert {*found} == {"runtime", "devel"}
-            for recipe in found.values():
+            parts = RECIPES.of_cudnn(row.source, version)
+            assert {*parts} == {"runtime", "devel"}
+            for recipe in parts.values():
                 assert all(text.format_map(words) for text in texts(recipe) if text)
 
 
@@ -106,12 +108,12 @@ dnf:
 
 def test_a_source_that_is_like_another_says_what_differs() -> None:
     document = parse_document(LIKE, "components.yaml")
-    found = recipes_of(decode_all(Mapping[str, SourceRecipes], document))
-    assert found.parts["dnf"]["cudart"] == found.parts["apt"]["cudart"]
-    assert [*found.parts["dnf"]["nvml"]["devel"].take] == ["nvml-rpm"]
-    assert found.words_of("dnf", "12.0") == {"dev": "devel", "lib": "usr/lib"}
-    assert found.words_of("dnf", "13.0") == {"dev": "devel", "lib": "usr/lib64", "nvvm": "libnvvm"}
-    assert found.words_of("apt", "13.0") == {"dev": "dev", "lib": "usr/lib", "nvvm": "libnvvm"}
+    result = recipes_of(decode_all(Mapping[str, SourceRecipes], document))
+    assert result.parts["dnf"]["cudart"] == result.parts["apt"]["cudart"]
+    assert [*result.parts["dnf"]["nvml"]["devel"].take] == ["nvml-rpm"]
+    assert result.words_of("dnf", "12.0") == {"dev": "devel", "lib": "usr/lib"}
+    assert result.words_of("dnf", "13.0") == {"dev": "devel", "lib": "usr/lib64", "nvvm": "libnvvm"}
+    assert result.words_of("apt", "13.0") == {"dev": "dev", "lib": "usr/lib", "nvvm": "libnvvm"}
 
 
 def test_nvidias_packages_are_named_as_its_rpm_packages_but_for_words() -> None:
@@ -190,14 +192,14 @@ def test_the_libraries_of_cudnn_are_linked_with_by_their_names() -> None:
 
 def test_the_cuda_runtime_of_debian_leaves_the_headers_of_others_to_them() -> None:
     dropped = RECIPES.parts["debian"]["cudart"]["devel"].drop
-    taken = {
+    headers = {
         f"{directory}/{pattern.rsplit('/', 1)[-1]}"
         for source, component, _, recipe in recipes()
         if source == "debian" and component not in {"cudart", "profiler"}
         for package, places in recipe.take.items()
         if package.startswith("nvidia-cuda-dev")
-        for directory, found in places.items()
+        for directory, globs in places.items()
         if directory.endswith("/include")
-        for pattern in found
+        for pattern in globs
     }
-    assert taken <= set(dropped)
+    assert headers <= set(dropped)

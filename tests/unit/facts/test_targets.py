@@ -16,8 +16,8 @@ from envmatrix.matrix.model import Matrix
 
 @pytest.fixture(params=TARGETS.values(), ids=str)
 def target(request: pytest.FixtureRequest) -> Target:
-    found: Target = request.param
-    return found
+    target: Target = request.param
+    return target
 
 
 def verdict(cell_id: str, facts: Facts, source: str | None = None) -> Toolchain | Impossible:
@@ -73,9 +73,9 @@ def test_a_target_with_an_sdk_brings_no_compiler_of_its_own(target: Target) -> N
 def test_a_cell_beyond_servers_has_a_toolchain(
     facts: Facts, cell_id: str, gcc: str, source: str
 ) -> None:
-    found = verdict(cell_id, facts)
-    assert isinstance(found, Toolchain), found
-    assert (found.gcc, found.cuda.source) == (gcc, source)
+    toolchain = verdict(cell_id, facts)
+    assert isinstance(toolchain, Toolchain), toolchain
+    assert (toolchain.gcc, toolchain.cuda.source) == (gcc, source)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_a_cell_beyond_servers_has_a_toolchain(
 def test_a_cell_beyond_servers_that_cannot_exist_says_why(
     facts: Facts, cell_id: str, source: str | None, rule: str, reason: str
 ) -> None:
-    found = verdict(cell_id, facts, source)
-    assert isinstance(found, Impossible), found
-    assert found.rule == rule
-    assert reason in found.reason
-    assert found.ref
+    refusal = verdict(cell_id, facts, source)
+    assert isinstance(refusal, Impossible), refusal
+    assert refusal.rule == rule
+    assert reason in refusal.reason
+    assert refusal.ref
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ def test_a_cell_says_which_machines_compile_for_it(
 
 
 def test_an_image_of_l4t_is_for_its_own_architecture(facts: Facts) -> None:
-    found = verdict("cuda12.4-ubuntu22.04-jetson", facts, "image")
-    assert isinstance(found, Impossible)
-    assert found.rule == "target"
-    assert found.reason.endswith("an image of L4T is one of `aarch64`")
+    refusal = verdict("cuda12.4-ubuntu22.04-jetson", facts, "image")
+    assert isinstance(refusal, Impossible)
+    assert refusal.rule == "target"
+    assert refusal.reason.endswith("an image of L4T is one of `aarch64`")
 
 
 def test_a_cell_without_cuda_is_asked_for_none_and_says_why(facts: Facts) -> None:

@@ -256,8 +256,8 @@ def test_a_cell_whose_components_cannot_all_be_had_cannot_exist(
 
 
 def test_a_component_without_a_recipe_is_absent_from_that_source(facts: Facts) -> None:
-    gone = replace(facts.components["npp"], sources=("redist",))
-    without = replace(facts, components={**facts.components, "npp": gone})
+    npp = replace(facts.components["npp"], sources=("redist",))
+    without = replace(facts, components={**facts.components, "npp": npp})
     cell = parse_cell("cuda13.0-debian12-x86_64")
     assert cell
     verdict = check(cell, without, "pypi", ("npp",))
@@ -268,8 +268,10 @@ def test_a_component_without_a_recipe_is_absent_from_that_source(facts: Facts) -
 def test_a_trace_names_the_components_with_what_they_need(facts: Facts) -> None:
     cell = parse_cell("cuda12.4-debian12-x86_64")
     assert cell
-    told = {its.rule: its.explanation for its in trace(cell, facts, components=("cusparse",))}
-    assert told["components"] == "from debian: cusparse, nvjitlink"
+    explanations = {
+        step.rule: step.explanation for step in trace(cell, facts, components=("cusparse",))
+    }
+    assert explanations["components"] == "from debian: cusparse, nvjitlink"
 
 
 def test_a_trace_tells_every_rule_also_after_one_that_failed(facts: Facts) -> None:

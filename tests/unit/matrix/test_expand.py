@@ -61,8 +61,8 @@ def test_every_cell_of_the_product_is_planned_or_excluded_with_a_reason(shipped:
 
 
 def test_a_cell_takes_the_gpu_architectures_its_cuda_knows(matrix_of: MatrixOf) -> None:
-    taken = {p.cuda: p.toolchain.sm for p in matrix_of('sm: ["90", "90a", "37"]\n').cells}
-    assert taken == {"11.8": ("90", "37"), "12.4": ("90", "90a")}
+    architectures = {p.cuda: p.toolchain.sm for p in matrix_of('sm: ["90", "90a", "37"]\n').cells}
+    assert architectures == {"11.8": ("90", "37"), "12.4": ("90", "90a")}
 
 
 def test_an_exclude_takes_a_value_a_list_or_nothing_per_axis(matrix_of: MatrixOf) -> None:
@@ -314,8 +314,8 @@ sources:
 
 def test_the_first_rule_that_holds_names_a_cells_source(matrix_of: MatrixOf) -> None:
     matrix = matrix_of(SOURCES)
-    found = {planned.id: planned.toolchain.cuda.source for planned in matrix.cells}
-    assert found == {
+    sources = {planned.id: planned.toolchain.cuda.source for planned in matrix.cells}
+    assert sources == {
         "cuda11.8-debian12-aarch64": "redist",
         "cuda11.8-debian12-x86_64": "redist",
         "cuda12.4-debian12-aarch64": "debian",
@@ -326,7 +326,7 @@ def test_the_first_rule_that_holds_names_a_cells_source(matrix_of: MatrixOf) -> 
 
 def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> None:
     matrix = matrix_of('sources: [{source: pypi, cuda: "12.4"}]\n')
-    reasons = {its.reason for its in matrix.exclusions if its.cell.cuda == "12.4"}
+    reasons = {exclusion.reason for exclusion in matrix.exclusions if exclusion.cell.cuda == "12.4"}
     assert reasons == {
         "CUDA 12.4 comes from debian, redist, nvidia-apt for debian12; the matrix names pypi",
         "CUDA 12.4 comes from debian, redist; the matrix names pypi",
@@ -351,7 +351,7 @@ def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> 
 def test_a_mistake_in_a_rule_is_told(matrix_of: MatrixOf, rule: str, problem: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         matrix_of(f"sources: [{rule}]\n")
-    assert f"matrix.yaml:{problem}" in [str(it) for it in caught.value.problems]
+    assert f"matrix.yaml:{problem}" in list(map(str, caught.value.problems))
 
 
 CUDA_IMAGE = f"nvidia/cuda@sha256:{'1' * 64}"
@@ -359,9 +359,9 @@ CUDA_IMAGE = f"nvidia/cuda@sha256:{'1' * 64}"
 
 def test_an_image_may_be_the_source_of_a_release(matrix_of: MatrixOf) -> None:
     matrix = matrix_of(f"sources: [{{source: image, image: '{CUDA_IMAGE}', cuda: '12.4'}}]\n")
-    found = {planned.cuda: planned.toolchain.cuda for planned in matrix.cells}
-    assert (found["12.4"].source, found["12.4"].image) == ("image", CUDA_IMAGE)
-    assert found["11.8"].image is None
+    sources = {planned.cuda: planned.toolchain.cuda for planned in matrix.cells}
+    assert (sources["12.4"].source, sources["12.4"].image) == ("image", CUDA_IMAGE)
+    assert sources["11.8"].image is None
 
 
 @pytest.mark.parametrize(
@@ -395,8 +395,8 @@ def test_an_image_may_be_the_source_of_a_release(matrix_of: MatrixOf) -> None:
 def test_a_mistake_in_a_rule_with_an_image_is_told(
     matrix_of: MatrixOf, rules: str, problem: str, hint: str | None
 ) -> None:
-    found = problems_of(matrix_of, f"sources: [{rules}]\n")
-    assert (f"matrix.yaml:{problem}", hint) in found
+    problems = problems_of(matrix_of, f"sources: [{rules}]\n")
+    assert (f"matrix.yaml:{problem}", hint) in problems
 
 
 def test_a_cell_whose_source_lacks_what_a_library_wants_is_left_out(
@@ -404,7 +404,9 @@ def test_a_cell_whose_source_lacks_what_a_library_wants_is_left_out(
 ) -> None:
     matrix = matrix_of("libraries: {a: {path: a, components: [nvjitlink]}}\n")
     assert {cell.cuda for cell in matrix.cells} == {"12.4"}
-    rules = {its.cell.id: (its.rule, its.reason) for its in matrix.exclusions}
+    rules = {
+        exclusion.cell.id: (exclusion.rule, exclusion.reason) for exclusion in matrix.exclusions
+    }
     assert rules["cuda11.8-debian12-aarch64"] == (
         "components",
         "component `nvjitlink` is not in CUDA 11.8: it is new in CUDA 12",

@@ -104,9 +104,11 @@ def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) 
 def test_a_mistake_in_a_flavour_is_told(
     facts: Facts, text: str, problem: str, hint: str | None
 ) -> None:
-    found = problems_of(facts, a=text)
-    assert [(message.split(": ", 1)[1], told) for message, told in found] == [(problem, hint)]
-    assert found[0][0].startswith("envs/a.yaml:")
+    problems = problems_of(facts, a=text)
+    assert [(message.split(": ", 1)[1], advice) for message, advice in problems] == [
+        (problem, hint)
+    ]
+    assert problems[0][0].startswith("envs/a.yaml:")
 
 
 @pytest.mark.parametrize("package", ["zlib1g-dev:arm64", "zlib1g-dev:amd64", "zlib1g-dev:{target}"])
@@ -123,8 +125,8 @@ def test_the_architectures_that_a_cross_flavour_may_name_are_listed(facts: Facts
 
 
 def test_flavours_that_extend_each_other_are_refused(facts: Facts) -> None:
-    found = problems_of(facts, a="flavour: a\nextends: b", b="flavour: b\nextends: a")
-    assert [message for message, _ in found] == [
+    problems = problems_of(facts, a="flavour: a\nextends: b", b="flavour: b\nextends: a")
+    assert [message for message, _ in problems] == [
         "envs/a.yaml:2:10: flavour `a` extends itself",
         "envs/b.yaml:2:10: flavour `b` extends itself",
     ]

@@ -25,26 +25,29 @@ libraries:
 ARCHIVE = "`libraries.a.source.archive` must be a URL that begins with"
 
 
-def matrix(entry: str) -> Matrix:
+def matrix_with(entry: str) -> Matrix:
     text = f"{HEAD}  a: {entry}\n"
     return expand(parse_document(text.encode(), "matrix.yaml"), load_facts(), {})
 
 
 def problems(entry: str) -> list[str]:
     with pytest.raises(ConfigurationError) as wrong:
-        matrix(entry)
-    return [f"{its} ({its.hint})" if its.hint else str(its) for its in wrong.value.problems]
+        matrix_with(entry)
+    return [
+        f"{problem} ({problem.hint})" if problem.hint else str(problem)
+        for problem in wrong.value.problems
+    ]
 
 
 def test_a_library_of_the_repository_is_built_with_cmake_and_tested_with_ctest() -> None:
-    (library,) = matrix("{path: libs/a}").libraries
+    (library,) = matrix_with("{path: libs/a}").libraries
     assert library.build == LibraryBuild()
     assert library.tests == LibraryTest("ctest")
     assert library.source is None
 
 
 def test_what_an_entry_says_is_what_the_library_has() -> None:
-    (library,) = matrix(
+    (library,) = matrix_with(
         "{source: {sdist: a, version: 1.0}, path: native,"
         " build: {system: python, requires: [x>=1], job_memory: 500, timeout: 60},"
         " test: {framework: pytest, run: [tests], retries: 2, requires: [pytest]}}"
@@ -62,25 +65,27 @@ def test_what_an_entry_says_is_what_the_library_has() -> None:
     [("meson", "meson"), ("bazel", "bazel"), ("make", None), ("python", None)],
 )
 def test_a_build_system_has_its_own_tests_or_none(system: str, framework: str | None) -> None:
-    (library,) = matrix(f"{{path: a, build: {{system: {system}}}}}").libraries
+    (library,) = matrix_with(f"{{path: a, build: {{system: {system}}}}}").libraries
     assert (library.tests.framework if library.tests else None) == framework
 
 
 def test_a_library_may_say_that_it_has_no_tests() -> None:
-    (library,) = matrix("{path: a, test: none}").libraries
+    (library,) = matrix_with("{path: a, test: none}").libraries
     assert library.is_only_compiled
     assert library.tests is None
-    (other,) = matrix("{path: a}").libraries
+    (other,) = matrix_with("{path: a}").libraries
     assert not other.is_only_compiled
 
 
 def test_patterns_of_artifacts_are_kept_in_their_shortest_form() -> None:
-    (library,) = matrix("{path: a, artifacts: [./x.so, lib//*.so, '**/./**/**/*.a']}").libraries
+    (library,) = matrix_with(
+        "{path: a, artifacts: [./x.so, lib//*.so, '**/./**/**/*.a']}"
+    ).libraries
     assert library.artifacts == ("x.so", "lib/*.so", "**/*.a")
 
 
 @pytest.mark.parametrize(
-    ("text", "written"),
+    ("text", "expected"),
     [
         ("-DARCHS={sm}", "-DARCHS=75;90a"),
         ("{sm,}", "75,90a"),
@@ -92,28 +97,28 @@ def test_patterns_of_artifacts_are_kept_in_their_shortest_form() -> None:
         ("${sm} $(sm) {a,b} {smart} {} {", "${sm} $(sm) {a,b} {smart} {} {"),
     ],
 )
-def test_gpu_architectures_are_written_for_those_who_read_them(text: str, written: str) -> None:
+def test_gpu_architectures_are_written_for_those_who_read_them(text: str, expected: str) -> None:
     build = LibraryBuild("script", options=(text,), commands=(text,), environment={"A": text})
     library = Library(
         "a", build=build, test=LibraryTest("ctest", run=(text,), environment={"B": text})
     )
-    found = library.with_sm(["75", "90a"])
-    assert (found.build.options, found.build.commands) == ((written,), (written,))
-    assert found.build.environment == {"A": written}
-    assert found.test is not None
-    assert (found.test.run, found.test.environment) == ((written,), {"B": written})
+    result = library.with_sm(["75", "90a"])
+    assert (result.build.options, result.build.commands) == ((expected,), (expected,))
+    assert result.build.environment == {"A": expected}
+    assert result.test is not None
+    assert (result.test.run, result.test.environment) == ((expected,), {"B": expected})
 
 
 def test_a_library_may_choose_its_gpu_architectures() -> None:
-    (library,) = matrix("{path: a, sm: own}").libraries
+    (library,) = matrix_with("{path: a, sm: own}").libraries
     assert library.chooses_sm
-    assert any("must be `own`" in its for its in problems("{path: a, sm: ['75']}"))
+    assert any("must be `own`" in problem for problem in problems("{path: a, sm: ['75']}"))
 
 
 def test_a_library_is_for_the_cells_that_it_names() -> None:
-    its = matrix('{path: a, cells: "*-aarch64"}')
-    (library,) = its.libraries
-    assert [cell.id for cell in its.cells if is_for(library, cell, its)] == [
+    matrix = matrix_with('{path: a, cells: "*-aarch64"}')
+    (library,) = matrix.libraries
+    assert [cell.id for cell in matrix.cells if is_for(library, cell, matrix)] == [
         "cuda13.0-debian12-aarch64"
     ]
 
@@ -136,7 +141,7 @@ LONGEST = "x" * 131_000
     ],
 )
 def test_a_text_that_no_program_can_be_given_is_told_with_its_place(entry: str) -> None:
-    matrix(entry % LONGEST)
+    matrix_with(entry % LONGEST)
     (problem,) = problems(entry % f"{LONGEST}x")
     assert problem.startswith(f"matrix.yaml:5:{column(entry)}: ")
     assert "of library `a` has a text of 131001 bytes" in problem
@@ -151,7 +156,7 @@ def column(entry: str) -> int:
 def test_a_variable_is_as_long_as_its_name_and_its_value(table: str) -> None:
     entry = f"{{path: a, {table}: {{framework: ctest, environment: {{NAME: %s}}}}}}"
     entry = entry.replace("framework: ctest, ", "") if table == "build" else entry
-    matrix(entry % LONGEST[5:])
+    matrix_with(entry % LONGEST[5:])
     (problem,) = problems(entry % LONGEST[4:])
     assert f"`{table}.environment` of library `a` has a text of 131001 bytes" in problem
     assert problem.startswith(f"matrix.yaml:5:{column(entry)}: ")
@@ -172,7 +177,7 @@ def test_what_may_be_given_is_what_linux_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ("{build: {}}", "matrix.yaml:5:3: `libraries.a`: does not say where the library is"),
         ("{source: {}}", "must have one of `git`, `perforce`"),
@@ -253,8 +258,8 @@ def test_what_may_be_given_is_what_linux_takes() -> None:
         ("{path: a, test: {framework: none, run: [x]}}", "has no tests, so `run` means nothing"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(entry: str, said: str) -> None:
-    assert any(said in problem for problem in problems(entry)), problems(entry)
+def test_what_is_wrong_is_told_with_its_place(entry: str, message: str) -> None:
+    assert any(message in problem for problem in problems(entry)), problems(entry)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +267,7 @@ def test_what_is_wrong_is_told_with_its_place(entry: str, said: str) -> None:
     ["https://h/a", "ssh://git@h/a", "git@h:a", "[::1]:a", "file:///a", "/a", "../a", "u@h:a::b"],
 )
 def test_a_repository_may_be_anywhere_that_git_reads_itself(url: str) -> None:
-    (library,) = matrix(f'{{source: {{git: "{url}", revision: r}}}}').libraries
+    (library,) = matrix_with(f'{{source: {{git: "{url}", revision: r}}}}').libraries
     assert library.source == LibrarySource(git=url, revision="r")
 
 
@@ -284,9 +289,9 @@ def test_what_only_other_libraries_asked_for_is_borrowed(tmp_path: Path) -> None
         "libraries:\n  a: {path: a, components: [cublas]}\n  b: {path: b, components: [curand]}\n"
     )
     axes = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64]'
-    its = matrix_of(tmp_path / "repository", axes, libraries)
-    a, b = its.libraries
-    (cell,) = its.cells
-    assert "curand" in its.borrowed_components(cell, a)
-    assert "cublas" in its.borrowed_components(cell, b)
-    assert not {"cublas", "nvcc", "cudart"} & its.borrowed_components(cell, a)
+    matrix = matrix_of(tmp_path / "repository", axes, libraries)
+    a, b = matrix.libraries
+    (cell,) = matrix.cells
+    assert "curand" in matrix.borrowed_components(cell, a)
+    assert "cublas" in matrix.borrowed_components(cell, b)
+    assert not {"cublas", "nvcc", "cudart"} & matrix.borrowed_components(cell, a)

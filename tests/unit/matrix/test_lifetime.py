@@ -40,14 +40,14 @@ def test_an_end_is_told_180_days_before_and_from_then_on(
 
 
 def test_a_warning_names_the_lts_while_it_lasts_and_the_replacement() -> None:
-    told = lifetime(LTS, "debian13")
+    row = lifetime(LTS, "debian13")
     text = "debian12: no security support since 2026-07-11"
-    assert told.warning(LTS) == f"{text} (LTS until 2028-06-30); replacement: debian13"
-    assert told.warning(LTS + DAY) == f"{text}; replacement: debian13"
+    assert row.warning(LTS) == f"{text} (LTS until 2028-06-30); replacement: debian13"
+    assert row.warning(LTS + DAY) == f"{text}; replacement: debian13"
 
 
 def test_each_system_and_release_is_told_once(facts: Facts) -> None:
-    found = lifetimes(
+    rows = lifetimes(
         cells(
             "cuda12.4-debian12-x86_64",
             "cuda12.4-debian12-aarch64",
@@ -56,7 +56,7 @@ def test_each_system_and_release_is_told_once(facts: Facts) -> None:
         ),
         facts,
     )
-    assert [its.name for its in found] == ["debian12", "debian13", "CUDA 12.4", "CUDA 13.0"]
+    assert [row.name for row in rows] == ["debian12", "debian13", "CUDA 12.4", "CUDA 13.0"]
 
 
 def test_a_release_ends_with_the_driver_branch_that_it_ships(facts: Facts) -> None:

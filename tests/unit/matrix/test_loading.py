@@ -49,8 +49,8 @@ def test_flavours_that_can_make_no_image_are_refused(
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
         load_matrix(root)
-    (found,) = map(str, caught.value.problems)
-    assert problem in found
+    (message,) = map(str, caught.value.problems)
+    assert problem in message
 
 
 def test_the_hints_for_flavours_that_are_not_there_are_enough_of_them(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_the_hints_for_flavours_that_are_not_there_are_enough_of_them(tmp_path: 
     (root / "envs").mkdir()
     for problem in caught.value.problems:
         assert problem.hint
-        written = re.search(r"in `(envs/\w+\.yaml)`, for example: `(.*)`$", problem.hint)
-        assert written, problem
-        (root / written[1]).write_text(written[2])
+        example = re.search(r"in `(envs/\w+\.yaml)`, for example: `(.*)`$", problem.hint)
+        assert example, problem
+        (root / example[1]).write_text(example[2])
 
     assert load_matrix(root).cells

@@ -31,28 +31,28 @@ KNOWN = {
 }
 
 
-@pytest.fixture(params=MACHINES.values(), ids=lambda its: its.docker)
+@pytest.fixture(params=MACHINES.values(), ids=lambda machine: machine.docker)
 def machine(request: pytest.FixtureRequest) -> Architecture:
-    found: Architecture = request.param
-    return found
+    machine: Architecture = request.param
+    return machine
 
 
 def test_every_machine_of_a_target_has_names() -> None:
-    assert {its.machine for its in TARGETS.values() if its.machine} == MACHINES.keys()
+    assert {target.machine for target in TARGETS.values() if target.machine} == MACHINES.keys()
     assert KNOWN.keys() == MACHINES.keys()
 
 
 def test_names_are_those_that_their_owners_gave(machine: Architecture) -> None:
-    row = next(its for its in TARGETS.values() if its.architecture is machine)
-    found = (machine.debian, machine.rpm, machine.wheel, row.triplet, machine.elf[1])
-    assert found == KNOWN[machine.docker]
+    row = next(target for target in TARGETS.values() if target.architecture is machine)
+    names = (machine.debian, machine.rpm, machine.wheel, row.triplet, machine.elf[1])
+    assert names == KNOWN[machine.docker]
     assert row.processor == machine.uname, "CMake takes it from uname"
     assert row.binary == machine.uname
 
 
 @pytest.mark.parametrize("kind", ["docker", "debian", "rpm", "wheel", "nvidia", "qemu", "uname"])
 def test_no_two_machines_have_one_name(kind: str) -> None:
-    names = [getattr(its, kind) for its in MACHINES.values()]
+    names = [getattr(machine, kind) for machine in MACHINES.values()]
     assert len({*names}) == len(names)
     assert [machine_called(**{kind: name}) for name in names] == [*MACHINES.values()]
     assert machine_called(**{kind: "vax"}) is None
@@ -75,9 +75,9 @@ def test_the_numbers_are_those_of_the_c_library(machine: Architecture) -> None:
     if not ELF_HEADER.is_file():
         pytest.skip("no headers of the C library here")
     names = {"amd64": "EM_X86_64", "arm64": "EM_AARCH64", "ppc64le": "EM_PPC64"}
-    found = re.search(rf"#define {names[machine.docker]}\s+(\d+)", ELF_HEADER.read_text("utf-8"))
-    assert found
-    assert int(found[1]) == machine.elf[1]
+    match = re.search(rf"#define {names[machine.docker]}\s+(\d+)", ELF_HEADER.read_text("utf-8"))
+    assert match
+    assert int(match[1]) == machine.elf[1]
 
 
 def test_platforms_of_archives_are_those_of_published_manifests() -> None:
@@ -86,7 +86,7 @@ def test_platforms_of_archives_are_those_of_published_manifests() -> None:
         pytest.skip("no published manifests beside this checkout")
     rows = (row for file in files for row in json.loads(file.read_text("utf-8")).values())
     published = {key for row in rows if isinstance(row, dict) for key in row}
-    assert {its.redist for its in TARGETS.values() if its.redist} <= published
+    assert {target.redist for target in TARGETS.values() if target.redist} <= published
 
 
 def test_a_source_of_cuda_for_ppc64le_ends_where_the_manifests_do(facts: Facts) -> None:
@@ -96,25 +96,25 @@ def test_a_source_of_cuda_for_ppc64le_ends_where_the_manifests_do(facts: Facts) 
     for file in files:
         release = ".".join(file.stem.removeprefix("redistrib_").split(".")[:2])
         has_nvcc = "linux-ppc64le" in json.loads(file.read_text("utf-8"))["cuda_nvcc"]
-        known = facts.release(release)
-        assert known
-        sources = {its.source for its in known.packages if "ppc64le" in its.arches}
+        row = facts.release(release)
+        assert row
+        sources = {package.source for package in row.packages if "ppc64le" in package.arches}
         assert ("redist" in sources) == has_nvcc, file.name
 
 
 def test_files_of_the_lock_are_named_so() -> None:
     """The file names of packages and wheels, as archives and the index have them."""
     lock = lock_file.load(ROOT)
-    for key, its in lock.sets.items():
-        if its.request.arch not in MACHINES:
+    for key, package_set in lock.sets.items():
+        if package_set.request.arch not in MACHINES:
             continue
-        names = MACHINES[its.request.arch]
-        for item in its.artifacts:
+        names = MACHINES[package_set.request.arch]
+        for item in package_set.artifacts:
             if item.filename.endswith(".deb"):
                 # A cross compiler's set may have packages of what it compiles for.
                 arches = {re.findall(r"_([a-z0-9]+)\.deb$", item.filename)[0]}
-                known = {"all", *(other.debian for other in MACHINES.values())}
-                assert arches <= known, key
+                allowed = {"all", *(other.debian for other in MACHINES.values())}
+                assert arches <= allowed, key
             if item.filename.endswith(".whl") and not item.filename.endswith("-any.whl"):
                 assert item.filename.removesuffix(".whl").endswith(names.wheel), key
 
@@ -122,8 +122,8 @@ def test_files_of_the_lock_are_named_so() -> None:
 def names_in(tree: ast.AST) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
-            keys = {it.value for it in node.keys if isinstance(it, ast.Constant)}
-            if len(keys & ({*MACHINES} | {its.uname for its in MACHINES.values()})) > 1:
+            keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+            if len(keys & ({*MACHINES} | {machine.uname for machine in MACHINES.values()})) > 1:
                 yield node.lineno
 
 

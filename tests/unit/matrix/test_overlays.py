@@ -88,7 +88,7 @@ libraries: {{a: {{path: new}}, b: {{path: b}}}}
     assert ids(matrix) == ["cuda13.0-debian12-x86_64", "cuda13.0-debian13-x86_64"]
     assert find_cell(matrix, "mine-x86_64").id == "cuda13.0-debian13-x86_64"
     assert matrix.bases == {"debian12": image}
-    assert [(it.name, it.path) for it in matrix.libraries] == [
+    assert [(library.name, library.path) for library in matrix.libraries] == [
         ("a", "new"),
         ("b", "b"),
         ("c", "c"),
@@ -226,18 +226,18 @@ def test_why_names_the_overlay_and_its_reason() -> None:
 def test_a_mistake_in_an_overlay_is_told_with_its_place_there(
     overlay: str, problem: str, hint: str | None
 ) -> None:
-    found = problems_of(overlay)
+    problems = problems_of(overlay)
     assert any(
-        message.startswith(f"matrix.d/a.yaml:{problem}") and (its or "").startswith(hint or "")
-        for message, its in found
-    ), found
+        message.startswith(f"matrix.d/a.yaml:{problem}") and (advice or "").startswith(hint or "")
+        for message, advice in problems
+    ), problems
 
 
 def test_the_mistakes_of_all_files_are_told_in_one_run() -> None:
-    found = problems_of(
+    problems = problems_of(
         "colour: red\n", 'axes: {cuda: {remove: ["9.9"]}}\n', rest="defaults: {os: debian31}\n"
     )
-    assert [message for message, _ in found] == [
+    assert [message for message, _ in problems] == [
         "matrix.d/a.yaml:3:1: unknown key `colour`",
         "matrix.d/b.yaml:3:24: axis `cuda` has no value `9.9` to remove",
         "matrix.yaml:7:16: axis `os` has no value `debian31`",
@@ -306,14 +306,14 @@ def test_an_overlay_makes_of_one_axis_what_another_file_says(
     overlay = json.dumps(
         {"version": "1", "reason": "r", "axes": {"cuda": {"add": add, "remove": remove}}}
     )
-    one = expand(
+    overlaid = expand(
         parse_document(text(before), "matrix.yaml"),
         load_facts(),
         {},
         [parse_document(overlay.encode(), "o")],
     )
-    other = expand(parse_document(text(after), "matrix.yaml"), load_facts(), {})
-    assert ids(one) == ids(other)
+    rewritten = expand(parse_document(text(after), "matrix.yaml"), load_facts(), {})
+    assert ids(overlaid) == ids(rewritten)
 
 
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64]'

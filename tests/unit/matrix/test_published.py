@@ -85,8 +85,8 @@ def test_each_of_them_takes_cuda_from_nvidias_repository_for_its_system(matrix: 
 
 
 def test_what_was_not_published_is_left_out_with_a_reason(matrix: Matrix) -> None:
-    assert {its.rule for its in matrix.exclusions} == {"source", "arch", "exclude"}
-    assert all(its.reason for its in matrix.exclusions)
+    assert {exclusion.rule for exclusion in matrix.exclusions} == {"source", "arch", "exclude"}
+    assert all(exclusion.reason for exclusion in matrix.exclusions)
 
 
 def test_nearly_every_release_on_a_system_needs_a_job_of_its_own(matrix: Matrix) -> None:

@@ -63,9 +63,9 @@ numbers = of("1", "0", "999999", "1000000", "x", 1, 0, 1000000, -1)
 
 def table(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Some of the keys, each with a value that is mostly of its kind, and now and then another."""
-    known = st.fixed_dictionaries({}, optional={k: s | anything for k, s in keys.items()})
+    fields = st.fixed_dictionaries({}, optional={k: s | anything for k, s in keys.items()})
     more = st.dictionaries(of("sytem", "unknown"), texts, max_size=1)
-    return st.one_of(known, known, known, st.builds(lambda a, b: {**a, **b}, known, more))
+    return st.one_of(fields, fields, fields, st.builds(lambda a, b: {**a, **b}, fields, more))
 
 
 axes = table(cuda=texts, cudnn=texts, os=texts, arch=of("x86_64", "aarch64"), reason=texts)
@@ -117,13 +117,13 @@ PARTS = {
 
 def agree(model: type, document: dict[str, Any]) -> None:
     text = yaml.safe_dump(document)
-    told = [
-        str(its)
-        for its in read_document(model, parse_document(text.encode(), "matrix.yaml")).problems
+    lines = [
+        str(problem)
+        for problem in read_document(model, parse_document(text.encode(), "matrix.yaml")).problems
     ]
     wrong = [error.message for error in SCHEMAS[model].iter_errors(document)]
-    assert bool(told) == bool(wrong), f"{text}\n{told}\n{wrong}"
-    for line in told:
+    assert bool(lines) == bool(wrong), f"{text}\n{lines}\n{wrong}"
+    for line in lines:
         assert re.match(r"matrix\.yaml:\d+:\d+: ", line), line
         assert not re.search(r"[\[{]'|<[a-z]+ |\bNone\b|'>", line), f"a repr of Python: {line}"
 
@@ -151,13 +151,15 @@ def problems(entry: str) -> list[str]:
     head = yaml.safe_dump(HEAD[MatrixFile])
     text = f"{head}libraries:\n  a: {entry}\n"
     return [
-        str(its)
-        for its in read_document(MatrixFile, parse_document(text.encode(), "matrix.yaml")).problems
+        str(problem)
+        for problem in read_document(
+            MatrixFile, parse_document(text.encode(), "matrix.yaml")
+        ).problems
     ]
 
 
 def test_all_mistakes_of_an_entry_are_told_at_once_each_with_its_place() -> None:
-    told = problems(
+    lines = problems(
         "{source: {git: u, sdist: s, sha256: xyz}, build: {system: make, preset: p, commands: [x],"
         " timeout: x, jobs: 1}, test: {framework: commands, retries: x}, cuda: none,"
         " components: [cublas], artifacts: [/a], benchmark: ../b}"
@@ -175,12 +177,12 @@ def test_all_mistakes_of_an_entry_are_told_at_once_each_with_its_place() -> None
         "`libraries.a.artifacts[0]` must be a relative path",
         "`libraries.a.benchmark` must be a relative path",
     ):
-        assert len([line for line in told if words in line]) == 1, (words, told)
-    assert len(told) == 11
+        assert len([line for line in lines if words in line]) == 1, (words, lines)
+    assert len(lines) == 11
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "words"),
     [
         ("{path: }", "needs a value"),
         ("{path: a, build: {system: [cmake]}}", "not a list"),
@@ -191,7 +193,7 @@ def test_all_mistakes_of_an_entry_are_told_at_once_each_with_its_place() -> None
         ("[a]", "`libraries.a` must be a mapping"),
     ],
 )
-def test_what_is_of_the_wrong_kind_is_called_by_its_name(entry: str, said: str) -> None:
-    told = problems(entry)
-    assert any(said in line for line in told), told
-    assert not any("None" in line or "{'" in line or "['" in line for line in told), told
+def test_what_is_of_the_wrong_kind_is_called_by_its_name(entry: str, words: str) -> None:
+    lines = problems(entry)
+    assert any(words in line for line in lines), lines
+    assert not any("None" in line or "{'" in line or "['" in line for line in lines), lines

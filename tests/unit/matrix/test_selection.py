@@ -161,5 +161,5 @@ def test_a_cell_that_nobody_listed_is_explained_by_the_same_rules(shipped: Matri
 
 
 def test_no_short_name_is_an_id_or_an_environment(shipped: Matrix) -> None:
-    taken = {n for p in shipped.cells for n in (p.id, p.environment)}
-    assert not taken & set(short_names(shipped))
+    names = {n for p in shipped.cells for n in (p.id, p.environment)}
+    assert not names & set(short_names(shipped))

@@ -18,8 +18,8 @@ from envmatrix.matrix.selectors import is_selector, match_releases
 MatrixOf = Callable[..., Matrix]
 
 
-def known(*complete: str) -> Facts:
-    """What is known of CUDA, where only the releases in `complete` have packages.
+def facts_with(*complete: str) -> Facts:
+    """Return facts of CUDA, where only the releases in `complete` have packages.
 
     Each has the packages of 13.0, so that its cells can exist.
     """
@@ -36,7 +36,7 @@ def known(*complete: str) -> Facts:
     return replace(facts, cuda=releases)
 
 
-FACTS = known("11.8", "12.4", "12.9", "13.0")
+FACTS = facts_with("11.8", "12.4", "12.9", "13.0")
 
 
 @pytest.fixture
@@ -80,13 +80,13 @@ def test_a_selector_stands_for_releases_that_a_source_has_in_full(
 
 
 def test_a_new_release_moves_what_selectors_stand_for(matrix_of: MatrixOf) -> None:
-    later = known("11.8", "12.4", "12.9", "12.10", "13.0", "13.1")
+    later = facts_with("11.8", "12.4", "12.9", "12.10", "13.0", "13.1")
     cells = matrix_of("[12.x, latest]", "", later).cells
     assert [planned.cuda for planned in cells] == ["12.10", "13.1"]
 
 
 def test_the_only_release_is_both_the_oldest_and_the_latest(matrix_of: MatrixOf) -> None:
-    cells = matrix_of("[minmax]", "", known("13.0")).cells
+    cells = matrix_of("[minmax]", "", facts_with("13.0")).cells
     assert [planned.cuda for planned in cells] == ["13.0"]
 
 
@@ -168,7 +168,7 @@ def test_a_release_that_is_not_on_the_axis_is_told_with_what_means_it(
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("text", "meant"),
     [
         ("12x", "12.x"),
         ("13.*", "13.x"),
@@ -181,9 +181,9 @@ def test_a_release_that_is_not_on_the_axis_is_told_with_what_means_it(
     ],
 )
 def test_what_is_almost_a_selector_is_told_with_it(
-    matrix_of: MatrixOf, written: str, meant: str
+    matrix_of: MatrixOf, text: str, meant: str
 ) -> None:
-    ((message, hint),) = problems_of(matrix_of, f'["12.4", "{written}"]')
+    ((message, hint),) = problems_of(matrix_of, f'["12.4", "{text}"]')
     assert message.startswith("matrix.yaml:3:18: `axes.cuda[1]` must be a version such as `12.4`")
     assert hint == f"did you mean `{meant}`?"
 
@@ -197,7 +197,7 @@ def test_two_releases_are_no_release_of_a_cell(matrix_of: MatrixOf) -> None:
 
 SELECTORS = st.sampled_from(["latest", "oldest", "minmax", "11.x", "12.x", "13.x", "1.x"])
 RELEASES = st.lists(st.tuples(st.sampled_from([11, 12, 13]), st.integers(0, 12)), unique=True).map(
-    lambda found: [f"{major}.{minor}" for major, minor in sorted(found)]
+    lambda versions: [f"{major}.{minor}" for major, minor in sorted(versions)]
 )
 
 
@@ -205,12 +205,12 @@ RELEASES = st.lists(st.tuples(st.sampled_from([11, 12, 13]), st.integers(0, 12))
 def test_a_selector_stands_for_releases_there_are_the_oldest_first(
     selector: str, releases: list[str]
 ) -> None:
-    found = match_releases(selector, releases)
+    matches = match_releases(selector, releases)
     assert is_selector(selector)
-    assert list(found) == [release for release in releases if release in found]
+    assert list(matches) == [release for release in releases if release in matches]
     if not selector.endswith(".x"):
-        assert bool(found) == bool(releases)
-    elif found:
-        (newest,) = found
+        assert bool(matches) == bool(releases)
+    elif matches:
+        (newest,) = matches
         major = selector.removesuffix("x")
-        assert [it for it in releases if it.startswith(major)][-1] == newest
+        assert [release for release in releases if release.startswith(major)][-1] == newest

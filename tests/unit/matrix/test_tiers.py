@@ -64,7 +64,10 @@ def test_without_a_limit_all_pairs_and_then_all_triples_are_covered(
     assert covered(cells_of(tier_of(matrix, "pr"))) == covered(cells)
     nightly = tier_of(matrix, "nightly")
     assert covered(cells_of(nightly), 3) == covered(cells, 3)
-    assert [(its.of, its.uncovered) for its in nightly.coverage] == [("pairs", ()), ("triples", ())]
+    assert [(entry.of, entry.uncovered) for entry in nightly.coverage] == [
+        ("pairs", ()),
+        ("triples", ()),
+    ]
 
 
 @given(some_cells(), COUNTS, COUNTS, st.integers(0, 12))
@@ -125,11 +128,11 @@ def test_the_coverage_counts_what_occurs_and_names_what_is_left(
 
 def test_the_order_of_hashes_does_not_matter() -> None:
     command = [sys.executable, "-m", "envmatrix", "plan", "--tier", "nightly"]
-    one, other = (
+    first, second = (
         subprocess.check_output(command, cwd=REPOSITORY, env={**os.environ, "PYTHONHASHSEED": seed})
         for seed in ("1", "2")
     )
-    assert one == other
+    assert first == second
 
 
 def test_endpoints_come_first_and_versions_count_as_numbers(shipped: Matrix) -> None:

@@ -58,8 +58,8 @@ COLOURS: Rows = {Colour: {"red": Colour("red"), "blue": Colour("blue")}}
 
 def bicycles(text: str) -> Mapping[str, Bicycle]:
     document = parse_document(text.encode(), "bicycles.yaml")
-    found: Mapping[str, Bicycle] = decode_all(Mapping[str, Bicycle], document, COLOURS)
-    return found
+    result: Mapping[str, Bicycle] = decode_all(Mapping[str, Bicycle], document, COLOURS)
+    return result
 
 
 def problems(text: str) -> list[tuple[str, str | None]]:

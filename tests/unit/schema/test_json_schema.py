@@ -38,7 +38,7 @@ class Bicycle:
 
 @dataclass(frozen=True)
 class Change:
-    """What changes."""
+    """A change with its reason."""
 
     reason: Word
     wheels: Mapping[Word, Wheel] = field(default_factory=dict)
