@@ -41,13 +41,13 @@ def with_sccache(version: str) -> Lock:
     """The lock with sccache where it has ccache."""
     sets = {
         key: replace(
-            found,
+            package_set,
             artifacts=tuple(
-                replace(its, name="sccache", version=version) if its.name == "ccache" else its
-                for its in found.artifacts
+                replace(item, name="sccache", version=version) if item.name == "ccache" else item
+                for item in package_set.artifacts
             ),
         )
-        for key, found in LOCK.sets.items()
+        for key, package_set in LOCK.sets.items()
     }
     return replace(LOCK, sets=sets)
 
@@ -68,13 +68,13 @@ def test_the_libraries_of_compilers_decide_objects_too(name: str) -> None:
     image = images_of(cell, "amd64")[0]
     sets = {
         key: replace(
-            found,
+            package_set,
             artifacts=tuple(
-                replace(its, sha256="0" * 64) if its.name == name else its
-                for its in found.artifacts
+                replace(item, sha256="0" * 64) if item.name == name else item
+                for item in package_set.artifacts
             ),
         )
-        for key, found in LOCK.sets.items()
+        for key, package_set in LOCK.sets.items()
     }
     assert sets != LOCK.sets, f"nothing in the lock is called {name}"
     assert toolchain(cell, image, replace(LOCK, sets=sets)) != toolchain(cell, image, LOCK)

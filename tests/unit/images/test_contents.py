@@ -51,18 +51,19 @@ def replace_script(stage: Stage, text: str) -> RunStep:
     return replace(run, scripts=(replace(run.scripts[0], text=text),))
 
 
-def moved(its: Artifact) -> Add:
-    return Add(replace(its, origin="elsewhere", path=f"other/{its.filename}"))
+def moved(item: Artifact) -> Add:
+    return Add(replace(item, origin="elsewhere", path=f"other/{item.filename}"))
 
 
 def repinned(lock: Lock, key: str, name: str) -> Lock:
     """`lock` with other bytes for one package of one set."""
-    its = lock.sets[key]
-    assert name in {item.name for item in its.artifacts}
+    package_set = lock.sets[key]
+    assert name in {item.name for item in package_set.artifacts}
     artifacts = tuple(
-        replace(item, sha256="f" * 64) if item.name == name else item for item in its.artifacts
+        replace(item, sha256="f" * 64) if item.name == name else item
+        for item in package_set.artifacts
     )
-    return with_set(lock, key, replace(its, artifacts=artifacts))
+    return with_set(lock, key, replace(package_set, artifacts=artifacts))
 
 
 def changed(matrix: Matrix, before: Lock, after: Lock) -> set[str]:
@@ -72,8 +73,8 @@ def changed(matrix: Matrix, before: Lock, after: Lock) -> set[str]:
 
 
 def test_every_image_has_its_own(matrix: Matrix, lock: Lock) -> None:
-    found = fingerprints(matrix, lock)
-    assert len(set(found.values())) == len(found) == len(ALL)
+    by_image = fingerprints(matrix, lock)
+    assert len(set(by_image.values())) == len(by_image) == len(ALL)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +155,12 @@ def test_equal_stages_are_other_images_on_another_architecture() -> None:
 
 
 def test_the_order_of_stages_changes_nothing() -> None:
-    one, two = StageContents("1"), StageContents("2")
-    contents = (BuildContents(1, {"a": one, "b": two}), BuildContents(1, {"b": two, "a": one}))
-    assert len({its.fingerprint("amd64") for its in contents}) == 1
+    first, second = StageContents("1"), StageContents("2")
+    contents = (
+        BuildContents(1, {"a": first, "b": second}),
+        BuildContents(1, {"b": second, "a": first}),
+    )
+    assert len({build.fingerprint("amd64") for build in contents}) == 1
 
 
 SCRIPT = StepScript("install.deb.sh", "true\n", "install.sh")
@@ -205,8 +209,8 @@ contents = st.builds(BuildContents, st.integers(min_value=0), st.dictionaries(na
 
 
 @given(contents)
-def test_a_record_says_what_the_contents_are(its: BuildContents) -> None:
-    assert contents_in(build_record(its)) == its
+def test_a_record_says_what_the_contents_are(build: BuildContents) -> None:
+    assert contents_in(build_record(build)) == build
 
 
 json_values = st.recursive(
@@ -230,8 +234,8 @@ records = st.fixed_dictionaries(
 
 @given(st.text() | (json_values | records).map(json.dumps))
 def test_a_record_that_something_else_wrote_is_read_or_ignored(text: str) -> None:
-    found = contents_in(text)
-    assert found is None or contents_in(build_record(found)) == found
+    build = contents_in(text)
+    assert build is None or contents_in(build_record(build)) == build
 
 
 def test_a_record_of_another_version_is_ignored() -> None:

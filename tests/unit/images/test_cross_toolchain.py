@@ -27,8 +27,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     home = tmp_path_factory.mktemp("cross")
     matrix = matrix_of(home / "repository", AXES)
     lock = lock_of(matrix, home / "scratch")
-    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    return found
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return environment
 
 
 def crosses(environment: Environment) -> dict[str, Cross]:
@@ -40,23 +40,23 @@ def test_every_program_that_build_systems_name_is_of_the_target(
     environment: Environment, target: str
 ) -> None:
     cross = crosses(environment)[target]
-    found = variables(environment, cross)
-    assert {*BINUTILS, "CC", "CXX", "CROSS_COMPILE"} <= found.keys()
+    values = variables(environment, cross)
+    assert {*BINUTILS, "CC", "CXX", "CROSS_COMPILE"} <= values.keys()
     for name in (*BINUTILS, "CC", "CXX"):
-        assert found[name].startswith(cross.target.prefix), name
-    assert found["CROSS_COMPILE"] == cross.target.prefix
+        assert values[name].startswith(cross.target.prefix), name
+    assert values["CROSS_COMPILE"] == cross.target.prefix
 
 
 def test_programs_of_the_build_machine_have_names_of_their_own(environment: Environment) -> None:
-    found = variables(environment, crosses(environment)["aarch64"])
+    values = variables(environment, crosses(environment)["aarch64"])
     own = {"CC_FOR_BUILD": "gcc-12", "HOSTCC": "gcc-12", "BUILD_CXX": "g++-12"}
-    assert own.items() <= found.items()
+    assert own.items() <= values.items()
 
 
 def test_the_prefix_has_every_compiler_without_a_version(environment: Environment) -> None:
-    found = links(crosses(environment)["aarch64"])
-    assert found["aarch64-linux-gnu-gcc"] == "aarch64-linux-gnu-gcc-12"
-    assert found["aarch64-linux-gnu-c++"] == "aarch64-linux-gnu-g++-12"
+    targets = links(crosses(environment)["aarch64"])
+    assert targets["aarch64-linux-gnu-gcc"] == "aarch64-linux-gnu-gcc-12"
+    assert targets["aarch64-linux-gnu-c++"] == "aarch64-linux-gnu-g++-12"
     assert links(crosses(environment)["windows"]) == {}
 
 
@@ -64,10 +64,10 @@ def test_the_prefix_has_every_compiler_without_a_version(environment: Environmen
 def test_pkg_config_looks_nowhere_that_the_build_machine_has_its_libraries(
     environment: Environment, target: str
 ) -> None:
-    found = variables(environment, crosses(environment)[target])["PKG_CONFIG_LIBDIR"]
-    assert found
-    assert "x86_64-linux-gnu" not in found
-    assert "/usr/lib/pkgconfig" not in found.split(":")
+    directories = variables(environment, crosses(environment)[target])["PKG_CONFIG_LIBDIR"]
+    assert directories
+    assert "x86_64-linux-gnu" not in directories
+    assert "/usr/lib/pkgconfig" not in directories.split(":")
 
 
 def test_cmake_ignores_the_libraries_of_the_build_machine(environment: Environment) -> None:
@@ -89,8 +89,8 @@ def test_wheels_have_the_platform_of_the_target_and_extensions_its_suffix(
     assert variables(environment, cross)["_PYTHON_HOST_PLATFORM"] == "linux-aarch64"
     # A module that is not there would keep Python from starting.
     assert "_PYTHON_SYSCONFIGDATA_NAME" not in variables(environment, cross)
-    found = variables(environment, replace(cross, has_python=True))
-    assert found["_PYTHON_SYSCONFIGDATA_NAME"] == "_sysconfigdata__aarch64-linux-gnu"
+    values = variables(environment, replace(cross, has_python=True))
+    assert values["_PYTHON_SYSCONFIGDATA_NAME"] == "_sysconfigdata__aarch64-linux-gnu"
 
 
 def test_an_architecture_is_added_before_its_packages_are_installed(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_an_architecture_is_added_before_its_packages_are_installed(tmp_path: Pa
     file.write_text(file.read_text().replace("ninja-build", 'ninja-build, "zlib1g-dev:{target}"'))
     matrix = load_matrix(tmp_path / "repository")
     lock = lock_of(matrix, tmp_path / "scratch")
-    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    stages = definition_of(found).stages
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    stages = definition_of(environment).stages
     assert "dpkg --add-architecture arm64\nsh /scripts/install.sh" in stages["cross-os"].text
     files = {item.filename for item in stages["cross-files-amd64"].artifacts}
     assert "zlib1g-dev_1.0-1_arm64.deb" in files

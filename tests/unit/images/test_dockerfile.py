@@ -161,7 +161,7 @@ def test_every_stage_that_is_used_is_there_before_it(definition: Definition) -> 
         for used in stage.uses:
             start, variable, _ = used.partition("${")
             if variable:
-                assert any(known.startswith(start) for known in seen), used
+                assert any(other.startswith(start) for other in seen), used
             else:
                 assert used in seen, f"{name} uses {used}"
         seen.add(name)
@@ -237,8 +237,10 @@ def test_images_ask_for_the_driver_that_the_policy_says(
     matrix = matrix_of(tmp_path / "repository", axes, f"policy: {{require_cuda: {policy}}}\n")
     lock = lock_of(matrix, tmp_path / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    asked = re.findall(r'NVIDIA_REQUIRE_CUDA="(.*)" ', dockerfile(definition_of(environment)))
-    assert asked == ([requirement] * 2 if requirement else [])
+    requirements = re.findall(
+        r'NVIDIA_REQUIRE_CUDA="(.*)" ', dockerfile(definition_of(environment))
+    )
+    assert requirements == ([requirement] * 2 if requirement else [])
 
 
 AXES_OF_APT = 'cuda: ["13.2"]\nos: [debian13]\narch: [x86_64, aarch64]'
@@ -253,22 +255,24 @@ def test_forward_compatibility_is_in_the_runtime_image_alone(tmp_path: Path) -> 
     lock = lock_of(matrix, tmp_path / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
     definition = definition_of(environment)
-    found = definition.stages
+    stages = definition.stages
     first = "LD_LIBRARY_PATH=/usr/local/cuda/compat:/usr/local/cuda/lib64"
-    assert first in found["runtime"].text
+    assert first in stages["runtime"].text
     for arch in ("amd64", "arm64"):
         (script,) = (text for name, text in definition.scripts.items() if f"compat-{arch}" in name)
         assert "compat 'usr/local/cuda-*/compat/*'" in script
     for flavour in ("devel", "cross"):
-        assert "compat" not in found[flavour].text
-    assert {describe(its.request) for key, its in lock.sets.items() if "-compat-" in key} == {
-        "nvidia-apt debian13 cuda-compat-13-2 13.2"
-    }
+        assert "compat" not in stages[flavour].text
+    assert {
+        describe(package_set.request) for key, package_set in lock.sets.items() if "-compat-" in key
+    } == {"nvidia-apt debian13 cuda-compat-13-2 13.2"}
 
 
 def with_files(environment: Environment, files: Sequence[Artifact]) -> Definition:
     stage = FileStage("runtime-files-amd64", tuple(files))
-    others = tuple(its for its in environment.files if its.stage != stage.stage)
+    others = tuple(
+        file_stage for file_stage in environment.files if file_stage.stage != stage.stage
+    )
     return definition_of(replace(environment, files=(stage, *others)))
 
 
@@ -277,13 +281,13 @@ def test_files_beyond_what_one_stage_can_add_are_added_by_several(
     definition: Definition, count: int
 ) -> None:
     files = [replace(artifact("a"), path=f"pool/{n}.deb") for n in range(count)]
-    found = with_files(definition.environment, files).stages
-    parts = [name for name in found if re.fullmatch(r"runtime-files-amd64(-\d+)?", name)]
-    added = [found[name].artifacts for name in parts]
+    stages = with_files(definition.environment, files).stages
+    parts = [name for name in stages if re.fullmatch(r"runtime-files-amd64(-\d+)?", name)]
+    added = [stages[name].artifacts for name in parts]
     assert [item for group in added for item in group] == files
     assert max(map(len, added)) <= 100
     if count > 100:
-        assert found["runtime-files-amd64"].uses == ("scratch", *parts[:-1])
+        assert stages["runtime-files-amd64"].uses == ("scratch", *parts[:-1])
 
 
 NAMES = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), min_size=1)

@@ -16,15 +16,15 @@ from envmatrix.matrix.model import Matrix
 
 @pytest.fixture(scope="module")
 def planned(matrix: Matrix, lock: Lock) -> dict[str, Environment]:
-    found = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    return {environment.name: environment for environment in found}
+    rows = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return {environment.name: environment for environment in rows}
 
 
 BOTH = "cuda13.0-cudnn9.28-debian12"
 ONE = "cuda12.4-debian13"
 
 
-def shown(images: tuple[Image, ...]) -> list[str]:
+def names_of(images: tuple[Image, ...]) -> list[str]:
     return [f"{image.flavour}-{image.arch}" for image in images]
 
 
@@ -36,9 +36,9 @@ def test_a_cell_with_cuda_from_elsewhere_crosses_with_the_compiler_from_there(
     matrix = matrix_of(tmp_path / "repository", axes, rules)
     lock = lock_of(matrix, tmp_path / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    files = {its.stage: its.artifacts for its in environment.files}
-    assert {its.origin for its in files["cuda-tools-files-amd64"]} == {"pypi"}
-    assert {its.origin for its in files["cuda-tools-files-amd64-for-arm64"]} == {"nvidia"}
+    files = {file_stage.stage: file_stage.artifacts for file_stage in environment.files}
+    assert {item.origin for item in files["cuda-tools-files-amd64"]} == {"pypi"}
+    assert {item.origin for item in files["cuda-tools-files-amd64-for-arm64"]} == {"nvidia"}
     (cross,) = environment.crosses
     assert cross.tools == "cuda-tools-amd64-for-arm64"
 
@@ -58,7 +58,7 @@ def test_an_environment_is_whole_even_where_one_cell_was_asked_for(
 
 
 def test_the_images_of_two_architectures(planned: dict[str, Environment]) -> None:
-    images = shown(planned[BOTH].images)
+    images = names_of(planned[BOTH].images)
     assert images == ["runtime-amd64", "runtime-arm64", "devel-amd64", "devel-arm64", "cross-amd64"]
     assert [cross.name for cross in planned[BOTH].crosses] == ["cross"]
 
@@ -67,7 +67,7 @@ def test_where_arm64_cannot_exist_there_is_nothing_to_cross_to(
     planned: dict[str, Environment],
 ) -> None:
     environment = planned[ONE]
-    assert shown(environment.images) == ["runtime-amd64", "devel-amd64"]
+    assert names_of(environment.images) == ["runtime-amd64", "devel-amd64"]
     assert environment.crosses == ()
     assert not [stage.stage for stage in environment.files if "arm64" in stage.stage]
     assert [base.arch for base in environment.bases] == ["amd64"]
@@ -96,8 +96,8 @@ def on_image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Matrix, Environm
     axes = 'cuda: ["12.4"]\ncudnn: ["9.10"]\nos: [ubuntu22.04]\narch: [x86_64, aarch64]'
     matrix = matrix_of(home / "repository", axes, rule)
     lock = lock_of(matrix, home / "scratch")
-    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    return matrix, found
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return matrix, environment
 
 
 def test_where_cuda_is_in_an_image_nothing_of_it_is_a_stage(
@@ -109,7 +109,7 @@ def test_where_cuda_is_in_an_image_nothing_of_it_is_a_stage(
         f"{flavour}-files-{arch}" for arch in ("amd64", "arm64") for flavour in ("runtime", "devel")
     ]
     assert environment.is_on_image
-    assert shown(environment.images) == [
+    assert names_of(environment.images) == [
         "runtime-amd64",
         "runtime-arm64",
         "devel-amd64",
@@ -123,7 +123,7 @@ def test_a_cell_on_an_image_is_not_crossed_to(
 ) -> None:
     matrix, environment = on_image
     cell = cell_of(matrix, f"{environment.name}-aarch64")
-    assert shown(images_of(cell, host)) == ["devel-arm64", "runtime-arm64"]
+    assert names_of(images_of(cell, host)) == ["devel-arm64", "runtime-arm64"]
     assert lacks_cross(cell, host) == (host == "amd64")
 
 
@@ -148,14 +148,14 @@ def test_an_image_by_digest_is_named_as_it_is(
     other = with_set(lock, base.key, PackageSet(request, ()))
     cells = [cell_of(matrix, f"{ONE}-x86_64")]
     (environment,) = environments(matrix, other, shipped_recipes(), cells)
-    assert [its.image for its in environment.bases] == [image]
+    assert [base.image for base in environment.bases] == [image]
 
 
 def test_a_tree_of_wheels(planned: dict[str, Environment]) -> None:
     trees = {tree.stage: tree for tree in planned[BOTH].trees}
     tree = trees["cuda-runtime-arm64"]
     assert tree.root == "/usr/local/cuda-13.0"
-    assert [(its.file, its.places) for its in tree.unpackings] == [
+    assert [(unpacking.file, unpacking.places) for unpacking in tree.unpackings] == [
         (
             "nvidia_cuda_runtime-13.0.96-py3-none-any.whl",
             (("targets/sbsa-linux/lib", ("nvidia/cu13/lib/libcudart.so.*",)),),
@@ -174,7 +174,7 @@ def test_a_tree_of_wheels(planned: dict[str, Environment]) -> None:
 def test_a_tree_of_debian_packages(planned: dict[str, Environment]) -> None:
     trees = {tree.stage: tree for tree in planned[ONE].trees}
     tools = trees["cuda-tools-amd64"]
-    assert [its.file for its in tools.unpackings] == [
+    assert [unpacking.file for unpacking in tools.unpackings] == [
         "nvidia-cuda-toolkit_1.0-1_amd64.deb",
         "libnvvm4_1.0-1_amd64.deb",
     ]
@@ -191,7 +191,9 @@ def test_headers_that_are_wanted_are_not_dropped(tmp_path: Path) -> None:
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
     tree = next(tree for tree in environment.trees if tree.stage == "cuda-devel-arm64")
     include = "targets/sbsa-linux/include"
-    (unpacking,) = (its for its in tree.unpackings if its.file.startswith("nvidia-cuda-dev"))
+    (unpacking,) = (
+        unpacking for unpacking in tree.unpackings if unpacking.file.startswith("nvidia-cuda-dev")
+    )
     assert dict(unpacking.places)[include] == ("usr/include/*",)
     assert "usr/include/cublas*" not in unpacking.patterns, "tar would find nothing left for it"
     assert f"{include}/curand*" in tree.drop
@@ -244,7 +246,7 @@ def test_what_a_machine_needs_for_a_cell(
     matrix: Matrix, arch: str, host: str, expected: list[str], *, emulate: bool
 ) -> None:
     cell = cell_of(matrix, f"{BOTH}-{arch}")
-    assert shown(images_of(cell, host, emulate=emulate)) == expected
+    assert names_of(images_of(cell, host, emulate=emulate)) == expected
 
 
 def test_the_names_of_an_image() -> None:

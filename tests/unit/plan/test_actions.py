@@ -34,8 +34,8 @@ def repinned(contents: BuildContents) -> BuildContents:
     return replace(contents, stages={**contents.stages, "files": files})
 
 
-def made(labels: Mapping[str, str]) -> Callable[[str, str], bool]:
-    """An image was made of what its label says."""
+def built_as_labelled(labels: Mapping[str, str]) -> Callable[[str, str], bool]:
+    """Return a check that believes the labels of images."""
     return lambda fingerprint, _: labels.get(FINGERPRINT_LABEL) == fingerprint
 
 
@@ -46,7 +46,7 @@ def reason(
     local = {} if labels is None else {IMAGE.reference: Local("id", labels)}
     if labels and labels.get(FINGERPRINT_LABEL) == inputs.fingerprint:
         local[inputs.reference] = Local("id", labels)
-    (action,) = decide([inputs], Existing(local, made(labels or {})), force=force)
+    (action,) = decide([inputs], Existing(local, built_as_labelled(labels or {})), force=force)
     assert action.image == IMAGE
     return action.verb, action.reason
 
@@ -67,7 +67,7 @@ def test_what_people_call_an_image_by_may_be_another_one(
     mine = Local("mine", inputs.labels)
     local = {inputs.reference: mine, IMAGE.reference: Local("other", others) if others else mine}
 
-    (action,) = decide([inputs], Existing(local, lambda _, found: found == "mine"))
+    (action,) = decide([inputs], Existing(local, lambda _, image: image == "mine"))
 
     assert (action.verb, action.is_current) == ("reuse", not others)
 
@@ -77,7 +77,7 @@ def test_an_image_that_only_says_what_it_was_made_of_is_built(inputs: Inputs) ->
     derived = Local("derived", inputs.labels)
     local = {inputs.reference: derived, IMAGE.reference: derived}
 
-    (action,) = decide([inputs], Existing(local, lambda _, found: found == "made"))
+    (action,) = decide([inputs], Existing(local, lambda _, image: image == "made"))
 
     expected = ("build", "the engine has one that was not made from here")
     assert (action.verb, action.reason) == expected
@@ -100,7 +100,7 @@ def test_a_newest_name_that_a_derived_image_has_is_taken_back(inputs: Inputs) ->
         IMAGE.reference: Local("derived", inputs.labels),
     }
 
-    (action,) = decide([inputs], Existing(local, lambda _, found: found == "made"))
+    (action,) = decide([inputs], Existing(local, lambda _, image: image == "made"))
 
     assert (action.verb, action.is_current) == ("reuse", False)
 

@@ -35,13 +35,13 @@ uses = st.builds(Used, st.dictionaries(st.sampled_from(KINDS), st.frozensets(key
 
 @given(st.lists(things), uses, uses)
 def test_nothing_that_is_used_or_young_is_garbage_and_all_else_is(
-    kept: list[Thing], one: Used, other: Used
+    stored: list[Thing], first: Used, second: Used
 ) -> None:
-    found = garbage(kept, one | other)
+    unused = garbage(stored, first | second)
 
-    for thing in kept:
-        is_used = one.has(thing) or other.has(thing)
-        assert (thing in found) == (not is_used and thing.age >= GRACE_SECONDS)
+    for thing in stored:
+        is_used = first.has(thing) or second.has(thing)
+        assert (thing in unused) == (not is_used and thing.age >= GRACE_SECONDS)
 
 
 def test_what_a_repository_needs_is_all_that_its_plan_names(matrix: Matrix, lock: Lock) -> None:

@@ -40,24 +40,24 @@ def state(tmp_path: Path) -> States:
     return States(tmp_path)
 
 
-def told(before: State, after: State) -> list[tuple[str, str, tuple[str, ...]]]:
-    return [(it.verb, it.cell.id, it.reasons) for it in changes(before, after)]
+def summaries(before: State, after: State) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(change.verb, change.cell.id, change.reasons) for change in changes(before, after)]
 
 
 def test_what_is_equal_has_no_changes(state: States) -> None:
-    assert told(state(), state()) == []
+    assert summaries(state(), state()) == []
 
 
 def test_a_value_on_an_axis_brings_cells_and_takes_them_along(state: States) -> None:
-    one, both = state(AXES.replace('"12.4", ', "")), state()
-    assert told(one, both) == [("comes", CUDA12, ("added to axis `cuda`",))]
-    assert told(both, one) == [("goes", CUDA12, ("removed from axis `cuda`",))]
+    first, both = state(AXES.replace('"12.4", ', "")), state()
+    assert summaries(first, both) == [("comes", CUDA12, ("added to axis `cuda`",))]
+    assert summaries(both, first) == [("goes", CUDA12, ("removed from axis `cuda`",))]
 
 
 def test_every_axis_that_brings_a_cell_is_named(state: States) -> None:
     small = state('cuda: ["13.0"]\nos: [debian12]\narch: [x86_64]')
     large = state('cuda: ["12.4", "13.0"]\nos: [debian12, debian13]\narch: [x86_64]')
-    assert {cell: reasons for _, cell, reasons in told(small, large)} == {
+    assert {cell: reasons for _, cell, reasons in summaries(small, large)} == {
         CUDA12: ("added to axis `cuda`",),
         "cuda12.4-debian13-x86_64": ("added to axis `cuda` and axis `os`",),
         "cuda13.0-debian13-x86_64": ("added to axis `os`",),
@@ -67,22 +67,22 @@ def test_every_axis_that_brings_a_cell_is_named(state: States) -> None:
 def test_an_exclude_is_told_with_its_reason_when_it_comes_and_when_it_goes(state: States) -> None:
     all_cells = state()
     fewer = state(rest='exclude: [{cuda: "12.4", reason: too old}]\n')
-    assert told(all_cells, fewer) == [("goes", CUDA12, ("excluded: too old",))]
-    assert told(fewer, all_cells) == [("comes", CUDA12, ("no longer excluded: too old",))]
+    assert summaries(all_cells, fewer) == [("goes", CUDA12, ("excluded: too old",))]
+    assert summaries(fewer, all_cells) == [("comes", CUDA12, ("no longer excluded: too old",))]
 
 
 def test_an_included_cell_comes_and_goes_as_one(state: States) -> None:
     cell = "cuda13.5-debian13-x86_64"
     without = state()
     having = state(rest='include: [{cuda: "13.5", os: debian13, arch: x86_64}]\n')
-    assert told(without, having) == [("comes", cell, ("included",))]
-    assert told(having, without) == [("goes", cell, ("no longer included",))]
+    assert summaries(without, having) == [("comes", cell, ("included",))]
+    assert summaries(having, without) == [("goes", cell, ("no longer included",))]
 
 
 def test_a_value_that_only_an_included_cell_had_is_added_all_the_same(state: States) -> None:
     before = state(rest='include: [{cuda: "13.5", os: debian13, arch: x86_64}]\n')
     after = state(AXES.replace('"13.0"', '"13.0", "13.5"'))
-    assert told(before, after) == [
+    assert summaries(before, after) == [
         ("comes", "cuda13.5-debian12-x86_64", ("added to axis `cuda`",)),
         ("goes", "cuda13.5-debian13-x86_64", ("no longer included",)),
     ]
@@ -90,7 +90,7 @@ def test_a_value_that_only_an_included_cell_had_is_added_all_the_same(state: Sta
 
 def test_an_overlay_is_named_with_its_reason(state: States) -> None:
     after = state(overlay='reason: try it\naxes: {cuda: {add: ["13.5"]}}\n')
-    assert told(state(), after) == [
+    assert summaries(state(), after) == [
         (
             "comes",
             "cuda13.5-debian12-x86_64",
@@ -105,7 +105,7 @@ def test_what_comes_is_told_before_what_goes_and_what_changes(state: States) -> 
         'cuda: ["11.8", "12.4", "13.0"]\nos: [debian12]\narch: [x86_64]',
         archive=Archive(versions={"cmake": "2.0-1"}),
     )
-    assert [(verb, cell.partition("-")[0]) for verb, cell, _ in told(before, after)] == [
+    assert [(verb, cell.partition("-")[0]) for verb, cell, _ in summaries(before, after)] == [
         ("comes", "cuda11.8"),
         ("goes", "cuda13.5"),
         ("changes", "cuda12.4"),
@@ -117,8 +117,8 @@ def test_packages_of_the_lock_are_told_by_name_and_version(state: States) -> Non
     depends = {"?essential": ("base-files", "dash"), "cmake": ("libuv1",), "ninja-build": ("curl",)}
     newer = Archive(versions={"cmake": "2.0-1"}, depends=depends)
     older = Archive(depends={**depends, "ninja-build": ("file",)})
-    found = told(state(archive=older), state(archive=newer))
-    assert [reasons for _, _, reasons in found] == [
+    result = summaries(state(archive=older), state(archive=newer))
+    assert [reasons for _, _, reasons in result] == [
         ("`cmake` 1.0-1 -> 2.0-1", "+`curl`", "-`file`")
     ] * 2
 
@@ -129,14 +129,16 @@ def test_other_files_of_one_version_are_told(state: States) -> None:
     unzip, *others = before.lock.sets[key].artifacts
     other = replace(before.lock.sets[key], artifacts=(replace(unzip, sha256="0" * 64), *others))
     after = State(before.matrix, with_set(before.lock, key, other))
-    assert {reasons for _, _, reasons in told(before, after)} == {("`unzip` 1.0-1: other files",)}
+    assert {reasons for _, _, reasons in summaries(before, after)} == {
+        ("`unzip` 1.0-1: other files",)
+    }
 
 
 def test_the_epoch_changes_every_cell(state: States) -> None:
     before = state()
     after = State(before.matrix, replace(before.lock, epoch=before.lock.epoch + 1))
     epoch = before.lock.epoch
-    assert {reasons for _, _, reasons in told(before, after)} == {
+    assert {reasons for _, _, reasons in summaries(before, after)} == {
         (f"`epoch` {epoch} -> {epoch + 1}",)
     }
 
@@ -144,9 +146,9 @@ def test_the_epoch_changes_every_cell(state: States) -> None:
 def test_a_cell_without_a_lock_is_told(state: States) -> None:
     locked = state()
     unlocked = State(locked.matrix, Lock(locked.lock.epoch))
-    assert {reasons for _, _, reasons in told(locked, unlocked)} == {("no longer locked",)}
-    assert {reasons for _, _, reasons in told(unlocked, locked)} == {("now locked",)}
-    assert told(unlocked, unlocked) == []
+    assert {reasons for _, _, reasons in summaries(locked, unlocked)} == {("no longer locked",)}
+    assert {reasons for _, _, reasons in summaries(unlocked, locked)} == {("now locked",)}
+    assert summaries(unlocked, unlocked) == []
 
 
 def test_gpu_architectures_and_bases_are_told(state: States) -> None:
@@ -159,7 +161,7 @@ def test_gpu_architectures_and_bases_are_told(state: States) -> None:
         )),
         before.lock,
     )  # fmt: skip
-    assert {reasons for _, _, reasons in told(before, after)} == {
+    assert {reasons for _, _, reasons in summaries(before, after)} == {
         ("`sm` 90 -> 90, 120", f"`base` bootstrapped -> {image}")
     }
 
@@ -170,7 +172,7 @@ def test_another_host_compiler_is_told(state: States) -> None:
         replace(cell, toolchain=replace(cell.toolchain, gcc="13")) for cell in before.matrix.cells
     )
     after = State(replace(before.matrix, cells=cells), before.lock)
-    assert {reasons for _, _, reasons in told(before, after)} == {("`gcc` 12 -> 13",)}
+    assert {reasons for _, _, reasons in summaries(before, after)} == {("`gcc` 12 -> 13",)}
 
 
 def test_a_cell_that_facts_rule_out_is_told_with_the_rule(state: States) -> None:
@@ -179,8 +181,10 @@ def test_a_cell_that_facts_rule_out_is_told_with_the_rule(state: States) -> None
     ruled_out = Exclusion(first, "the glibc is too old", "glibc")
     matrix = replace(possible.matrix, cells=tuple(others), exclusions=(ruled_out,))
     impossible = State(matrix, possible.lock)
-    assert told(possible, impossible) == [("goes", CUDA12, ("cannot exist: the glibc is too old",))]
-    assert told(impossible, possible) == [
+    assert summaries(possible, impossible) == [
+        ("goes", CUDA12, ("cannot exist: the glibc is too old",))
+    ]
+    assert summaries(impossible, possible) == [
         ("comes", CUDA12, ("no longer impossible: the glibc is too old",))
     ]
 

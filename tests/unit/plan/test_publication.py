@@ -26,7 +26,7 @@ some = st.lists(
         st.sampled_from(["amd64", "arm64"]),
         st.sampled_from(["ab" * 32, "cd" * 32]),
     ),
-    unique_by=lambda its: its.image,
+    unique_by=lambda item: item.image,
 )
 
 
@@ -39,12 +39,12 @@ def test_the_order_of_images_makes_no_other_index(rows: list[Inputs], random: ob
 
 
 def test_a_tag_holds_the_fingerprint_and_so_names_one_thing() -> None:
-    one, other = inputs("runtime", "amd64"), inputs("runtime", "amd64", "cd" * 32)
+    first, second = inputs("runtime", "amd64"), inputs("runtime", "amd64", "cd" * 32)
 
-    assert image_tag(one) == f"{ENVIRONMENT}-runtime-amd64-abababababab"
-    assert image_tag(one) != image_tag(other)
-    (index,) = indexes_of([one, inputs("runtime", "arm64")])
-    (changed,) = indexes_of([other, inputs("runtime", "arm64")])
+    assert image_tag(first) == f"{ENVIRONMENT}-runtime-amd64-abababababab"
+    assert image_tag(first) != image_tag(second)
+    (index,) = indexes_of([first, inputs("runtime", "arm64")])
+    (changed,) = indexes_of([second, inputs("runtime", "arm64")])
     assert index.moving_tag == changed.moving_tag == f"{ENVIRONMENT}-runtime"
     assert index.tag != changed.tag
     assert index.tag.startswith(f"{index.moving_tag}-")
@@ -67,11 +67,11 @@ def test_equal_images_make_an_equal_index() -> None:
 
 
 def test_a_registry_is_asked_for_a_digest_where_the_lock_has_one() -> None:
-    its = inputs("devel", "amd64")
-    image = PublishedImage(f"sha256:{'1' * 64}", its.fingerprint, ())
+    devel = inputs("devel", "amd64")
+    image = PublishedImage(f"sha256:{'1' * 64}", devel.fingerprint, ())
     index = PublishedIndex("registry.example/x", f"sha256:{'2' * 64}", "0" * 64, {"amd64": image})
     lock = ImagesLock({ENVIRONMENT: {"devel": index}})
 
-    assert registry_reference(its, lock) == image.digest
-    assert registry_reference(replace(its, fingerprint="cd" * 32), lock).endswith("-cdcdcdcdcdcd")
-    assert registry_reference(its, ImagesLock()) == image_tag(its)
+    assert registry_reference(devel, lock) == image.digest
+    assert registry_reference(replace(devel, fingerprint="cd" * 32), lock).endswith("-cdcdcdcdcdcd")
+    assert registry_reference(devel, ImagesLock()) == image_tag(devel)

@@ -37,8 +37,8 @@ def lock(matrix: Matrix, tmp_path_factory: pytest.TempPathFactory) -> Lock:
 
 @pytest.fixture(scope="module")
 def environment(matrix: Matrix, lock: Lock) -> Environment:
-    (found,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    return found
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    return environment
 
 
 IMAGES = {
@@ -75,9 +75,9 @@ def place_of(matrix: Matrix, arch: str, sdk: Path | None = None) -> BuildContext
 def test_a_target_has_images_of_its_own(
     matrix: Matrix, environment: Environment, arch: str
 ) -> None:
-    found = images_of(cell_of(matrix, f"{ENVIRONMENT}-{arch}"), "amd64")
-    assert [f"{image.flavour}-{image.arch}" for image in found] == IMAGES[arch]
-    assert set(found) <= set(environment.images)
+    images = images_of(cell_of(matrix, f"{ENVIRONMENT}-{arch}"), "amd64")
+    assert [f"{image.flavour}-{image.arch}" for image in images] == IMAGES[arch]
+    assert set(images) <= set(environment.images)
 
 
 @pytest.mark.parametrize("arch", IMAGES)
@@ -102,7 +102,7 @@ def test_jetson_and_servers_have_nothing_of_cuda_in_common(environment: Environm
         for image in environment.images
         if image.flavour.startswith("cross")
     }
-    cuda = {name: {its for its in found if "cuda" in its} for name, found in hashes.items()}
+    cuda = {name: {stage for stage in stages if "cuda" in stage} for name, stages in hashes.items()}
     assert cuda["cross-jetson"]
     assert not cuda["cross-jetson"] & cuda["cross"]
     assert not any(cuda[name] for name in ("cross-windows", "cross-qnx", "cross-drive"))
@@ -139,7 +139,7 @@ def test_a_matrix_without_servers_has_no_image_of_one(tmp_path: Path) -> None:
 def test_an_sdk_is_mounted_where_it_can_only_be_read_and_only_to_compile(matrix: Matrix) -> None:
     context = place_of(matrix, "qnx", Path("/licensed"))
     for spec in (tasks.in_compiler(context, ["cmake"]), tasks.shell(context)):
-        (mount,) = (its for its in spec.mounts if its.target == "/opt/qnx")
+        (mount,) = (mount for mount in spec.mounts if mount.target == "/opt/qnx")
         assert (mount.source, mount.read_only) == (Path("/licensed"), True)
 
 

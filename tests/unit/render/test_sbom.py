@@ -46,13 +46,13 @@ def of(planned: tuple[Environment, Lock], flavour: str, arch: str = "amd64") -> 
 
 
 @pytest.fixture(params=["runtime", "devel", "cross"])
-def its(planned: tuple[Environment, Lock], request: pytest.FixtureRequest) -> Bill:
+def bill(planned: tuple[Environment, Lock], request: pytest.FixtureRequest) -> Bill:
     return of(planned, request.param)[0]
 
 
 @pytest.fixture(params=[None, ON_AN_IMAGE])
-def on(its: Bill, request: pytest.FixtureRequest) -> Bill:
-    return replace(its, base=request.param)
+def on(bill: Bill, request: pytest.FixtureRequest) -> Bill:
+    return replace(bill, base=request.param)
 
 
 def test_spdx_is_what_its_own_tools_accept(on: Bill, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_an_image_holds_what_its_flavour_asks_for_and_no_more(
     planned: tuple[Environment, Lock],
 ) -> None:
     names = {
-        flavour: {its.artifact.name for its in of(planned, flavour)[0].packages}
+        flavour: {package.artifact.name for package in of(planned, flavour)[0].packages}
         for flavour in ("runtime", "devel", "cross")
     }
 
@@ -82,22 +82,22 @@ def test_an_image_holds_what_its_flavour_asks_for_and_no_more(
     assert "g++-12-aarch64-linux-gnu" in names["cross"] - names["devel"]
 
 
-def test_each_file_is_named_once_by_its_hash(its: Bill) -> None:
-    hashes = [package.artifact.sha256 for package in its.packages]
+def test_each_file_is_named_once_by_its_hash(bill: Bill) -> None:
+    hashes = [package.artifact.sha256 for package in bill.packages]
     assert len(set(hashes)) == len(hashes)
-    for text in (spdx(its), cyclonedx(its)):
+    for text in (spdx(bill), cyclonedx(bill)):
         assert all(sha256 in text for sha256 in hashes)
 
 
 def test_equal_inputs_make_equal_bytes_and_others_another_name(
     planned: tuple[Environment, Lock],
 ) -> None:
-    (one, _), (again, _), (other, _) = (
+    (first, _), (again, _), (other, _) = (
         of(planned, flavour) for flavour in ("devel", "devel", "runtime")
     )
 
-    assert (spdx(one), cyclonedx(one)) == (spdx(again), cyclonedx(again))
-    names = {json.loads(spdx(its))["documentNamespace"] for its in (one, again, other)}
+    assert (spdx(first), cyclonedx(first)) == (spdx(again), cyclonedx(again))
+    names = {json.loads(spdx(bill))["documentNamespace"] for bill in (first, again, other)}
     assert len(names) == 2
 
 
@@ -122,29 +122,32 @@ def test_equal_inputs_make_equal_bytes_and_others_another_name(
     ],
 )  # fmt: skip
 def test_a_package_url_names_no_host(item: Artifact, url: str) -> None:
-    found = package_url(item, "debian12")
+    purl = package_url(item, "debian12")
 
-    assert found.partition("?")[0] == url
-    parsed = PackageURL.from_string(found)
-    assert parsed.to_string() == found
+    assert purl.partition("?")[0] == url
+    parsed = PackageURL.from_string(purl)
+    assert parsed.to_string() == purl
     if parsed.type == "deb":
         assert parsed.qualifiers == {"arch": "amd64", "distro": "debian-12"}
 
 
 def test_provenance_names_all_that_went_in(planned: tuple[Environment, Lock]) -> None:
-    its, inputs = of(planned, "runtime", "arm64")
-    made = BuildMetadata(
+    bill, inputs = of(planned, "runtime", "arm64")
+    metadata = BuildMetadata(
         "urn:envmatrix:local", "cd" * 32, commit="ef" * 20, run="https://ci.example/7"
     )
     digest = f"sha256:{'12' * 32}"
 
-    found = statement("registry.example/team/images", digest, its, inputs, made)
-    text = json.dumps(found)
+    document = statement("registry.example/team/images", digest, bill, inputs, metadata)
+    text = json.dumps(document)
 
-    assert (found["_type"], found["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE)
-    assert found["subject"] == [
+    assert (document["_type"], document["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE)
+    assert document["subject"] == [
         {"name": "registry.example/team/images", "digest": {"sha256": "12" * 32}}
     ]
-    assert all(package.artifact.sha256 in text for package in its.packages)
+    assert all(package.artifact.sha256 in text for package in bill.packages)
     assert json.dumps({"name": "scripts/tree.sh", "digest": {"sha256": "34" * 32}}) in text
-    assert all(word in text for word in (made.lock, str(made.commit), str(made.run), "linux/arm64"))
+    assert all(
+        word in text
+        for word in (metadata.lock, str(metadata.commit), str(metadata.run), "linux/arm64")
+    )
