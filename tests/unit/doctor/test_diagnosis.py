@@ -108,8 +108,10 @@ def test_who_is_not_root_needs_ids_for_mmdebstrap(privilege: Privilege) -> None:
 
 def test_root_and_a_remote_engine_need_no_ids() -> None:
     for facts in (READY, replace(READY, privilege="none", is_remote=True)):
-        lacking = replace(facts, programs=facts.programs - {"newuidmap"}, has_subordinate_ids=False)
-        assert not [its for its in diagnose(lacking) if its.name == "uidmap"]
+        unprepared = replace(
+            facts, programs=facts.programs - {"newuidmap"}, has_subordinate_ids=False
+        )
+        assert not [check for check in diagnose(unprepared) if check.name == "uidmap"]
 
 
 @pytest.mark.parametrize("release", [13, 14, None])

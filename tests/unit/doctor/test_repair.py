@@ -29,16 +29,16 @@ def start(marker: Path) -> RepairStep:
 
 
 def test_a_file_is_written_with_its_directories(tmp_path: Path, daemon: Daemon) -> None:
-    file, said = tmp_path / "a/b", list[str]()
+    file, messages = tmp_path / "a/b", list[str]()
     argv = ("install", "-D", "-m", "0644", "/dev/stdin", str(file))
-    apply([RepairStep("writing", argv, stdin="text\n")], daemon, say=said.append)
-    assert (file.read_text(), said) == ("text\n", ["writing"])
+    apply([RepairStep("writing", argv, stdin="text\n")], daemon, say=messages.append)
+    assert (file.read_text(), messages) == ("text\n", ["writing"])
 
 
 def test_a_step_that_became_unnecessary_is_left_out(tmp_path: Path, daemon: Daemon) -> None:
-    said: list[str] = []
-    apply([RepairStep("failing", ("false",), unless=str(tmp_path))], daemon, say=said.append)
-    assert said == []
+    messages: list[str] = []
+    apply([RepairStep("failing", ("false",), unless=str(tmp_path))], daemon, say=messages.append)
+    assert messages == []
 
 
 def test_a_failure_ends_the_repair_and_shows_what_the_program_said(

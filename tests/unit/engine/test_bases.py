@@ -30,24 +30,24 @@ from envmatrix.store.image_ids import Made
 
 
 @pytest.mark.parametrize(
-    ("said", "hint"),
+    ("output", "hint"),
     [
         ("E: unable to pick chroot mode automatically (use --mode for manual selection)", "uidmap"),
         ("E: arm64 can neither be executed natively nor via qemu", "qemu-aarch64"),
     ],
 )
 def test_what_mmdebstrap_lacks_is_told_with_its_remedy(
-    said: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    output: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "mmdebstrap"
-    program.write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
+    program.write_text(f"#!/bin/sh\necho '{output}' >&2; exit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     base = PackageSet(BootstrapRequest("arm64", "bookworm", (PackageSpec("apt"),)), ())
-    with pytest.raises(EngineError, match="`mmdebstrap` failed with exit code 1") as told:
+    with pytest.raises(EngineError, match="`mmdebstrap` failed with exit code 1") as caught:
         bootstrap(Store(tmp_path / "store"), base, 0, tmp_path / "base")
-    assert hint in str(told.value.hint)
-    assert told.value.details == (said,)
+    assert hint in str(caught.value.hint)
+    assert caught.value.details == (output,)
     assert not (tmp_path / "base").exists()
 
 

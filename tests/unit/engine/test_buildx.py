@@ -34,29 +34,29 @@ def test_a_dockerfile_is_built_with_the_files_beside_its_directory() -> None:
 def test_directories_of_any_name_are_written_to(name: str) -> None:
     place = f"/d/{name}"
     words = command(build(BuildOptions(cache_to=(place,))), Path("/m"), Path(f"/d/{name}/a.tar"))
-    found = {
+    fields = {
         key: next(csv.reader([value], strict=True))
         for key, _, value in (word.partition("=") for word in words)
         if key in ("--cache-to", "--output")
     }
     if "\n" not in name:  # one record, which Python's reader takes by lines
-        assert any(its.startswith(f"dest={place}/") for its in found["--cache-to"])
-        assert f"dest={place}/a.tar" in found["--output"]
-    assert found["--cache-to"][0] == "type=local"
+        assert any(field.startswith(f"dest={place}/") for field in fields["--cache-to"])
+        assert f"dest={place}/a.tar" in fields["--output"]
+    assert fields["--cache-to"][0] == "type=local"
 
 
 @pytest.mark.parametrize(
-    ("said", "is_absent"),
+    ("message", "is_absent"),
     [
         ("failed to resolve source metadata for a.example/b: a.example/b: not found", True),
         ("failed to do request: dial tcp: lookup a.example: no such host", False),
     ],
 )
-def test_a_base_that_its_registry_has_not_is_told_as_that(said: str, is_absent: bool) -> None:
+def test_a_base_that_its_registry_has_not_is_told_as_that(message: str, is_absent: bool) -> None:
     progress = BuildProgress()
     name = "[internal] load metadata for a.example/b@sha256:1"
-    progress.feed(json.dumps({"vertexes": [{"digest": "1", "name": name, "error": said}]}))
+    progress.feed(json.dumps({"vertexes": [{"digest": "1", "name": name, "error": message}]}))
     error = _error(build(BuildOptions()), progress)
     assert isinstance(error, Absent) == is_absent
     assert "a.example/b@sha256:1" in error.message
-    assert error.details == (said,)
+    assert error.details == (message,)

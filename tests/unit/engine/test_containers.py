@@ -101,21 +101,23 @@ TASK = Task(
 
 
 def test_directories_of_any_name_are_mounted_and_only_areas_can_be_written() -> None:
-    mounts = {its["Target"]: (its["Source"], its["ReadOnly"]) for its in options(TASK)["mounts"]}
+    mounts = {
+        mount["Target"]: (mount["Source"], mount["ReadOnly"]) for mount in options(TASK)["mounts"]
+    }
     assert mounts["/src"] == ('/with:colon, "quote"\n/ü', True)
     assert mounts["/build"] == ("/b:c", False)
-    assert all(its["Type"] == "bind" for its in options(TASK)["mounts"])
+    assert all(mount["Type"] == "bind" for mount in options(TASK)["mounts"])
 
 
 def test_containers_have_a_locale_a_user_and_a_host_that_resolves() -> None:
-    found = options(TASK)
-    assert {"LANG": "C.UTF-8", "HOME": "/tmp", "A": "1"}.items() <= found["environment"].items()
+    arguments = options(TASK)
+    assert {"LANG": "C.UTF-8", "HOME": "/tmp", "A": "1"}.items() <= arguments["environment"].items()
     assert (
-        found["environment"]["USER"]
-        == found["environment"]["LOGNAME"]
+        arguments["environment"]["USER"]
+        == arguments["environment"]["LOGNAME"]
         == ContainerUser.calling().name
     )
-    assert found["extra_hosts"] == {found["hostname"]: "127.0.0.1"}
+    assert arguments["extra_hosts"] == {arguments["hostname"]: "127.0.0.1"}
 
 
 @pytest.mark.parametrize(
@@ -171,14 +173,14 @@ def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
     heard: list[int] = []
     printed = [(1, b"x" * 1000), *[(0, b"y" * 60)] * 100]
 
-    kept = containers._follow(
+    stdout = containers._follow(
         iter(printed),
         lambda stream, _: heard.append(stream),
         stopped,  # type: ignore[arg-type]
         keeps_stdout=True,
     )
 
-    assert (stopped.reason, len(kept)) == ("output", 120)
+    assert (stopped.reason, len(stdout)) == ("output", 120)
     assert heard == [1, 0, 0]
 
 
@@ -192,8 +194,8 @@ def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
     ids=["none", "by CDI", "all"],
 )
 def test_a_container_has_the_gpus_of_its_task(gpus: Gpus | None, requests: list[object]) -> None:
-    asked = options(replace(TASK, gpus=gpus))["device_requests"]
-    assert [tuple(request.values())[:4] for request in asked] == requests
+    devices = options(replace(TASK, gpus=gpus))["device_requests"]
+    assert [tuple(request.values())[:4] for request in devices] == requests
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def group(tmp_path: Path) -> Path:
 
 
 def things(cache: Path) -> list[Thing]:
-    return [its for its in stored_things(cache, ENGINE) if its.kind == "compiler cache"]
+    return [thing for thing in stored_things(cache, ENGINE) if thing.kind == "compiler cache"]
 
 
 def test_compiler_caches_of_checkouts_that_are_gone_are_offered_and_given_up(

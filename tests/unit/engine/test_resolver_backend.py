@@ -81,11 +81,11 @@ def test_every_mirror_of_an_archive_is_tried_until_one_serves_the_suite(
     keyring = tmp_path / "keyring.gpg"
     keyring.touch()
     with socket.socket() as first, socket.socket() as second:
-        for taken in (first, second):
-            taken.bind(("127.0.0.1", 0))  # and nothing answers
-        urls = [f"http://127.0.0.1:{taken.getsockname()[1]}/ubuntu" for taken in (first, second)]
+        for server in (first, second):
+            server.bind(("127.0.0.1", 0))  # and nothing answers
+        urls = [f"http://127.0.0.1:{server.getsockname()[1]}/ubuntu" for server in (first, second)]
         (tmp_path / "config.toml").write_text(f"[mirrors]\nubuntu = {json.dumps(urls)}\n")
-        with pytest.raises(LookupFailed) as told:
+        with pytest.raises(LookupFailed) as caught:
             backend_with(tmp_path, keyring).apt_of_host("noble", "amd64")
     assert f"`{urls[0]}` does not serve noble" in capsys.readouterr().err
-    assert urls[1] in "".join(told.value.details), "the last one's error is told"
+    assert urls[1] in "".join(caught.value.details), "the last one's error is told"

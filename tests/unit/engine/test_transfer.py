@@ -45,7 +45,7 @@ class Engine(Client):
     seconds_between: float = 1.0
     now: float = 0.0
     names: set[str] = field(default_factory=set)
-    asked: int = 0
+    requests: int = 0
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -64,8 +64,8 @@ class Engine(Client):
         return self.pull()
 
     def pull(self, *_: str, **__: object) -> Iterator[Mapping[str, Any]]:
-        self.asked += 1
-        yield from self.attempts[min(self.asked, len(self.attempts)) - 1]
+        self.requests += 1
+        yield from self.attempts[min(self.requests, len(self.attempts)) - 1]
 
     def clock(self) -> float:
         self.now += self.seconds_between
@@ -102,11 +102,11 @@ def test_what_is_of_other_inputs_gets_no_name(transfer: Callable[..., Transfer])
 
 def test_progress_is_the_sum_of_layers(transfer: Callable[..., Transfer]) -> None:
     engine = Engine([[layer("Pushing", 5), layer("Pushing", 10, "b"), layer("Pushed", 10)]])
-    shown: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
 
-    transfer(engine).push("local", "registry.example/x", "t", lambda _, *its: shown.append(its))
+    transfer(engine).push("local", "registry.example/x", "t", lambda _, *step: steps.append(step))
 
-    assert shown == [(5, 10), (15, 20), (20, 20)]
+    assert steps == [(5, 10), (15, 20), (20, 20)]
     assert engine.names == set()
 
 
@@ -116,13 +116,13 @@ def test_an_error_is_tried_again_after_pauses_that_grow(transfer: Callable[..., 
 
     transfer(engine, pauses).push("local", "registry.example/x", "t", lambda *_: None)
 
-    assert engine.asked == 3
+    assert engine.requests == 3
     assert pauses == sorted(set(pauses))
     assert len(pauses) == 2
 
 
 @pytest.mark.parametrize(
-    ("said", "attempts", "hint"),
+    ("message", "attempts", "hint"),
     [
         ("500 Internal Server Error", ATTEMPTS, "not moved twice"),
         ("denied: requested access", 1, "docker login"),
@@ -131,19 +131,19 @@ def test_an_error_is_tried_again_after_pauses_that_grow(transfer: Callable[..., 
     ],
 )
 def test_what_stays_wrong_is_told_once(
-    said: str, attempts: int, hint: str, transfer: Callable[..., Transfer]
+    message: str, attempts: int, hint: str, transfer: Callable[..., Transfer]
 ) -> None:
-    engine = Engine([[{"error": said}]])
+    engine = Engine([[{"error": message}]])
 
     with pytest.raises(EngineError) as caught:
         transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
 
-    assert (engine.asked, caught.value.details) == (attempts, (said,))
+    assert (engine.requests, caught.value.details) == (attempts, (message,))
     assert hint in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         f"manifest for {DIGEST} not found: manifest unknown: manifest unknown",
         f'failed to resolve reference "{DIGEST}": {DIGEST}: not found',
@@ -151,14 +151,14 @@ def test_what_stays_wrong_is_told_once(
     ],
 )
 def test_an_image_that_the_registry_has_no_more_is_told_with_the_remedy(
-    said: str, transfer: Callable[..., Transfer]
+    message: str, transfer: Callable[..., Transfer]
 ) -> None:
-    engine = Engine([[{"error": said}]])
+    engine = Engine([[{"error": message}]])
 
     with pytest.raises(Absent, match=f"the registry no longer has `{DIGEST}`") as caught:
         transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
 
-    assert (engine.asked, caught.value.details) == (1, (said,))
+    assert (engine.requests, caught.value.details) == (1, (message,))
     assert "`envmatrix push`" in str(caught.value.hint)
 
 
@@ -168,7 +168,7 @@ def test_a_repository_that_is_not_there_is_told(transfer: Callable[..., Transfer
     with pytest.raises(Absent, match=r"has no repository `registry\.example/x`"):
         transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
 
-    assert engine.asked == 1
+    assert engine.requests == 1
 
 
 def test_a_layer_that_does_not_move_is_given_up(transfer: Callable[..., Transfer]) -> None:
@@ -177,7 +177,7 @@ def test_a_layer_that_does_not_move_is_given_up(transfer: Callable[..., Transfer
 
     transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
 
-    assert engine.asked == 2
+    assert engine.requests == 2
 
 
 def test_a_layer_that_begins_again_and_again_does_not_move(
@@ -199,7 +199,7 @@ def test_layers_that_are_there_may_be_unpacked_for_long(transfer: Callable[..., 
 
     transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
 
-    assert engine.asked == 1
+    assert engine.requests == 1
 
 
 def test_an_engine_that_says_nothing_is_given_up(
@@ -208,7 +208,7 @@ def test_an_engine_that_says_nothing_is_given_up(
     engine, released = Engine([]), threading.Event()
 
     def silent(*_: str, **__: object) -> Iterator[Mapping[str, Any]]:
-        engine.asked += 1
+        engine.requests += 1
         released.wait()
         yield from ()
 
@@ -221,7 +221,7 @@ def test_an_engine_that_says_nothing_is_given_up(
         impatient.push("local", "registry.example/x", "t", lambda *_: None)
 
     released.set()
-    assert engine.asked == ATTEMPTS
+    assert engine.requests == ATTEMPTS
 
 
 KILLED = 9

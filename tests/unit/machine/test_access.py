@@ -71,19 +71,19 @@ def test_proxies_of_apt_are_for_its_archives(apt: str, url: str, proxy: str | No
 
 
 def test_a_program_that_finds_proxies_is_asked_once_for_a_host() -> None:
-    asked = []
+    urls = []
 
     def run(command: Sequence[str], _: Mapping[str, str]) -> str:
         if command[0] == "/detect":
-            asked.append(command[1])
+            urls.append(command[1])
             return "DIRECT\n" if "sec" in command[1] else PROXY
         return 'Acquire::http::Proxy-Auto-Detect "/detect";\n'
 
-    found = Access({}, hosts_of_apt=frozenset({"deb.example", "sec.example"}), run=run)
+    settings = Access({}, hosts_of_apt=frozenset({"deb.example", "sec.example"}), run=run)
     for path in ("/a", "/b"):
-        assert found.proxy(httpx.URL(f"http://deb.example{path}")) == PROXY
-        assert found.proxy(httpx.URL(f"http://sec.example{path}")) is None
-    assert asked == ["http://deb.example/a", "http://sec.example/a"]
+        assert settings.proxy(httpx.URL(f"http://deb.example{path}")) == PROXY
+        assert settings.proxy(httpx.URL(f"http://sec.example{path}")) is None
+    assert urls == ["http://deb.example/a", "http://sec.example/a"]
 
 
 def test_what_apt_has_goes_before_the_environment() -> None:
@@ -118,9 +118,9 @@ def test_proxies_of_the_environment(
 
 def test_pips_proxy_goes_before_the_environment_and_its_variables_before_its_files() -> None:
     listed = f"global.proxy='{OTHER}'\n:env:.proxy='{PROXY}'\ninstall.index-url='https://i'\n"
-    found = access(pip=listed, environment={"https_proxy": OTHER})
-    assert found.proxy(httpx.URL("https://pypi.example")) == PROXY
-    assert found.proxy(httpx.URL("https://deb.example")) == OTHER
+    settings = access(pip=listed, environment={"https_proxy": OTHER})
+    assert settings.proxy(httpx.URL("https://pypi.example")) == PROXY
+    assert settings.proxy(httpx.URL("https://deb.example")) == OTHER
     assert pip_settings(listed) == {"proxy": PROXY, "index-url": "https://i"}
     assert pip_settings("nonsense\nglobal.x=(\n[]") == {}
     assert apt_settings('A::B "c d";\nList:: "x";\nbroken\n') == {"a::b": "c d", "list::": "x"}
@@ -161,13 +161,13 @@ def test_a_server_gets_the_login_that_it_is_known_by(
     (tmp_path / "auth.conf").write_text("machine deb.example/debian login apt password x\n")
     (tmp_path / "auth.conf.d/a.conf").write_text("machine http://sec.example login plain\n")
     (tmp_path / ".netrc").write_text("machine deb.example login netrc password x\n")
-    found = access(
+    settings = access(
         pip="global.index-url='https://index:p%40ss@pypi.example:8443/simple'\n",
         environment={"HOME": str(tmp_path)},
         apt_directory=tmp_path,
         urls=("https://mirror:x@mirror.example/debian",),
     )
-    login = found.login(httpx.URL(url))
+    login = settings.login(httpx.URL(url))
     assert (login[0] if login else None) == user
     assert user != "index" or login == ("index", "p@ss")
 
@@ -175,26 +175,26 @@ def test_a_server_gets_the_login_that_it_is_known_by(
 @contextmanager
 def recording() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield the URL of a server, or a proxy, and the paths and logins that it is asked with."""
-    asked: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
 
     class Recording(Handler):
         def do_GET(self) -> None:
-            asked.append((self.path, self.headers.get("Authorization", "")))
+            requests.append((self.path, self.headers.get("Authorization", "")))
             self.answer(200, b"ok")
 
     with serving(Recording) as url:
-        yield url, asked
+        yield url, requests
 
 
 def test_the_client_goes_by_the_proxy_and_with_the_login() -> None:
-    with recording() as (proxy, asked):
-        found = access(
+    with recording() as (proxy, requests):
+        settings = access(
             f'Acquire::http::Proxy "{proxy}";\n', urls=("http://me:secret@deb.example/debian",)
         )
-        with httpx.Client(transport=AccessTransport(found)) as client:
+        with httpx.Client(transport=AccessTransport(settings)) as client:
             assert client.get("http://deb.example/debian/x").text == "ok"
             assert client.get("http://you:else@deb.example/y").text == "ok"
-    assert asked == [
+    assert requests == [
         ("http://deb.example/debian/x", basic("me", "secret")),
         ("http://deb.example/y", basic("you", "else")),
     ]
@@ -206,9 +206,9 @@ def basic(user: str, password: str) -> str:
 
 @pytest.mark.parametrize("proxy", ["socks5h://h.example:1080", "ftp://h.example", "http://[:x"])
 def test_a_proxy_that_is_not_supported_is_told(proxy: str) -> None:
-    found = access(environment={"http_proxy": proxy})
+    settings = access(environment={"http_proxy": proxy})
     with (
-        httpx.Client(transport=AccessTransport(found)) as client,
+        httpx.Client(transport=AccessTransport(settings)) as client,
         pytest.raises(LookupFailed, match="is not supported"),
     ):
         client.get("http://h.example")
@@ -221,10 +221,10 @@ def test_certificates_that_are_not_there_are_told(key: str) -> None:
 
 
 def test_hosts_that_pip_trusts_need_no_certificate() -> None:
-    found = access(pip="global.trusted-host='a.example\\nb.example:8443'\n")
-    assert found.is_trusted(httpx.URL("https://a.example/x"))
-    assert found.is_trusted(httpx.URL("https://b.example:8443/x"))
-    assert not found.is_trusted(httpx.URL("https://b.example/x"))
+    settings = access(pip="global.trusted-host='a.example\\nb.example:8443'\n")
+    assert settings.is_trusted(httpx.URL("https://a.example/x"))
+    assert settings.is_trusted(httpx.URL("https://b.example:8443/x"))
+    assert not settings.is_trusted(httpx.URL("https://b.example/x"))
 
 
 def test_a_user_without_a_password_is_in_the_keyring(
@@ -237,17 +237,17 @@ def test_a_user_without_a_password_is_in_the_keyring(
     )
     keyring.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    found = Access({"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    settings = Access({"PATH": f"{tmp_path}:/usr/bin:/bin"})
     for path in ("simple", "files"):  # which is asked for once
-        assert found.password(httpx.URL(f"https://me@pypi.example/{path}"), "me") == "kept"
+        assert settings.password(httpx.URL(f"https://me@pypi.example/{path}"), "me") == "kept"
     assert (tmp_path / "asked").read_text() == "https://pypi.example/simple\npypi.example\n"
-    assert found.password(httpx.URL("https://me@other.example/simple"), "me") is None
+    assert settings.password(httpx.URL("https://me@other.example/simple"), "me") is None
 
 
 def test_pip_itself_says_where_the_index_is(tmp_path: Path) -> None:
     """The pip that is here, with its variables."""
     (tmp_path / "apt").mkdir()
-    with recording() as (server, asked):
+    with recording() as (server, requests):
         index = server.replace("//", "//me:secret@")
         environment = {
             "PIP_INDEX_URL": f"{index}/simple/",
@@ -258,4 +258,4 @@ def test_pip_itself_says_where_the_index_is(tmp_path: Path) -> None:
         assert origins.pypi_indexes == (f"{index}/simple", f"{server}/extra")
         with http_client(origins) as client:
             client.get(f"{server}/files/x.whl")
-    assert asked == [("/files/x.whl", basic("me", "secret"))]
+    assert requests == [("/files/x.whl", basic("me", "secret"))]

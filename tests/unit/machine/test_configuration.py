@@ -27,20 +27,20 @@ def test_no_configuration_names_no_mirror(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "read"), [("mirror", configured_mirror), ("results", configured_results)]
+    ("name", "load"), [("mirror", configured_mirror), ("results", configured_results)]
 )
-def test_a_place_is_text(tmp_path: Path, name: str, read: Callable[[Path], str | None]) -> None:
-    assert read(tmp_path / "none.toml") is None
-    assert read(write(tmp_path, f'{name} = "here"')) == "here"
+def test_a_place_is_text(tmp_path: Path, name: str, load: Callable[[Path], str | None]) -> None:
+    assert load(tmp_path / "none.toml") is None
+    assert load(write(tmp_path, f'{name} = "here"')) == "here"
     with pytest.raises(ConfigurationError) as caught:
-        read(write(tmp_path, f"{name} = 1"))
+        load(write(tmp_path, f"{name} = 1"))
     (problem,) = caught.value.problems
     assert f"`{name}` must be text" in str(problem)
     assert f'write for example `{name} = "' in str(problem.hint)
 
 
 @pytest.mark.parametrize(
-    ("read", "text", "problem"),
+    ("load", "text", "problem"),
     [
         (configured_sdks, "sdks = 1", "`sdks` must name some of `drive`, `qnx`"),
         (configured_sdks, '[sdks]\nqnix = "/opt"', "`sdks` must name some of `drive`, `qnx`"),
@@ -71,10 +71,10 @@ def test_a_place_is_text(tmp_path: Path, name: str, read: Callable[[Path], str |
     ],
 )
 def test_a_mistake_in_sdks_and_keyrings_is_told(
-    tmp_path: Path, read: Callable[[Path], object], text: str, problem: str
+    tmp_path: Path, load: Callable[[Path], object], text: str, problem: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        read(write(tmp_path, text))
+        load(write(tmp_path, text))
     assert problem in str(caught.value.problems[0])
 
 
@@ -95,9 +95,9 @@ def test_a_mistake_in_the_configuration_is_told(tmp_path: Path, text: str, probl
     file = write(tmp_path, text)
     with pytest.raises(ConfigurationError) as caught:
         configured_mirrors(file)
-    (found,) = caught.value.problems
-    assert str(file) in str(found)
-    assert problem in str(found)
+    (mistake,) = caught.value.problems
+    assert str(file) in str(mistake)
+    assert problem in str(mistake)
 
 
 def test_a_configuration_that_is_no_text_is_refused(tmp_path: Path) -> None:

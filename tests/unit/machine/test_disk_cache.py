@@ -85,16 +85,16 @@ def test_what_was_damaged_is_made_anew(
     make: Counted, file: Path, cache: Path, damage: bytes
 ) -> None:
     cached_value("n", identity([file]), make)
-    (kept,) = cache.iterdir()
-    kept.write_bytes(damage)
+    (entry,) = cache.iterdir()
+    entry.write_bytes(damage)
     assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
 def test_what_others_can_write_is_not_trusted(make: Counted, file: Path, cache: Path) -> None:
     cached_value("n", identity([file]), make)
-    (kept,) = cache.iterdir()
-    assert kept.stat().st_mode & 0o777 == 0o600
-    kept.chmod(0o620)
+    (entry,) = cache.iterdir()
+    assert entry.stat().st_mode & 0o777 == 0o600
+    entry.chmod(0o620)
     assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
@@ -116,9 +116,9 @@ def test_a_directory_that_others_can_write_is_begun_anew(
 
 def test_nothing_is_read_through_a_link(make: Counted, file: Path, cache: Path) -> None:
     cached_value("n", identity([file]), make)
-    (kept,) = cache.iterdir()
-    moved = kept.rename(cache.parent / "elsewhere")
-    kept.symlink_to(moved)
+    (entry,) = cache.iterdir()
+    moved = entry.rename(cache.parent / "elsewhere")
+    entry.symlink_to(moved)
     assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
     real = cache.rename(cache.parent / "real")
     cache.symlink_to(real)
@@ -146,10 +146,10 @@ def test_nothing_that_is_kept_can_run(
     make: Counted, file: Path, cache: Path, tmp_path: Path, program: type[Program]
 ) -> None:
     cached_value("n", identity([file]), make)
-    (kept,) = cache.iterdir()
+    (entry,) = cache.iterdir()
     content = pickle.dumps(program(tmp_path / "ran"))
     seal = disk_cache._seal(disk_cache._tool() + identity([file]), content)
-    kept.write_bytes(seal + b"\n" + content)
+    entry.write_bytes(seal + b"\n" + content)
     assert cached_value("n", identity([file]), make) == 2
     assert not (tmp_path / "ran").exists()
 

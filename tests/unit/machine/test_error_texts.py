@@ -17,7 +17,7 @@ SOCKET = (
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("text", "kind"),
     [
         ("E: Failed to fetch http://mirror.example/dists/x/InRelease  404  Not Found [IP: ::1]",
          "absent"),
@@ -43,12 +43,12 @@ SOCKET = (
         ("500 Internal Server Error", None),
     ],
 )  # fmt: skip
-def test_what_a_program_says_of_a_server(said: str, kind: str | None) -> None:
-    assert refusal(said) == kind
+def test_what_a_program_says_of_a_server(text: str, kind: str | None) -> None:
+    assert refusal(text) == kind
 
 
 @pytest.mark.parametrize(
-    ("said", "is_refused"),
+    ("text", "is_refused"),
     [
         (SOCKET, True),
         ("('Connection aborted.', PermissionError(13, 'Permission denied'))", True),
@@ -56,13 +56,13 @@ def test_what_a_program_says_of_a_server(said: str, kind: str | None) -> None:
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", False),
     ],
 )
-def test_who_may_not_open_the_socket_is_known(said: str, is_refused: bool) -> None:
-    assert refuses_user(said) == is_refused
+def test_who_may_not_open_the_socket_is_known(text: str, is_refused: bool) -> None:
+    assert refuses_user(text) == is_refused
 
 
-def docker_that_says(said: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def docker_that_says(message: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = directory / "docker"
-    program.write_text(f'#!/bin/sh\necho "{said}" >&2; exit 1\n')
+    program.write_text(f'#!/bin/sh\necho "{message}" >&2; exit 1\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(directory), prepend=":")
 
@@ -71,18 +71,18 @@ def test_who_may_not_open_the_socket_is_told_the_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docker_that_says(SOCKET, tmp_path, monkeypatch)
-    with pytest.raises(EngineError, match="no container engine answers") as told:
+    with pytest.raises(EngineError, match="no container engine answers") as caught:
         image_store.local_images(["a:b"])
-    assert told.value.hint == JOIN_GROUP
-    with pytest.raises(LookupFailed) as told_at_lock:
+    assert caught.value.hint == JOIN_GROUP
+    with pytest.raises(LookupFailed) as caught_at_lock:
         resolver_backend.run_in_image("a:b", "amd64", "sh")
-    assert told_at_lock.value.hint == JOIN_GROUP
+    assert caught_at_lock.value.hint == JOIN_GROUP
 
 
 def test_an_engine_that_is_not_there_is_set_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docker_that_says("Cannot connect to the Docker daemon", tmp_path, monkeypatch)
-    with pytest.raises(EngineError, match="no container engine answers") as told:
+    with pytest.raises(EngineError, match="no container engine answers") as caught:
         image_store.local_images(["a:b"])
-    assert told.value.hint == "set one up: `envmatrix doctor --fix`"
+    assert caught.value.hint == "set one up: `envmatrix doctor --fix`"

@@ -104,7 +104,7 @@ def test_a_checkout_is_noted_where_its_group_is_its_own(tmp_path: Path) -> None:
     assert own.register(cache, root, "vendor") == own.directory(cache, "vendor")
     assert not any(map(is_needed, group_directories(cache)))
     root.mkdir()
-    assert [is_needed(its) for its in group_directories(cache)] == [True, True]
+    assert [is_needed(path) for path in group_directories(cache)] == [True, True]
 
 
 def test_a_group_with_a_name_is_needed_whatever_checkouts_are_gone(tmp_path: Path) -> None:
@@ -115,5 +115,5 @@ def test_a_group_with_a_name_is_needed_whatever_checkouts_are_gone(tmp_path: Pat
 
 def test_the_notes_of_a_group_are_no_cache_of_it(tmp_path: Path) -> None:
     group = used_by(tmp_path, tmp_path / "one")
-    assert [its.name for its in compiler_caches(group)] == ["ccache"]
+    assert [cache.name for cache in compiler_caches(group)] == ["ccache"]
     assert [*group_directories(tmp_path / "cache")] == [group]
