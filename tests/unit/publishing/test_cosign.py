@@ -24,6 +24,6 @@ class Nothing(Handler):
 def test_an_image_that_the_registry_has_no_more_is_not_called_unsigned(tmp_path: Path) -> None:
     (tmp_path / "cosign.pub").touch()
     cosign = Cosign(Signer(key="cosign.pub"), tmp_path)
-    with serving(Nothing) as url, pytest.raises(Absent, match="registry no longer has") as told:
+    with serving(Nothing) as url, pytest.raises(Absent, match="registry no longer has") as caught:
         cosign.verify(f"{url.removeprefix('http://')}/team/images@sha256:{'1' * 64}")
-    assert "`envmatrix push`" in str(told.value.hint)
+    assert "`envmatrix push`" in str(caught.value.hint)

@@ -47,7 +47,7 @@ class Machine(Client):
     def remove_image(self, _: str) -> None: ...
 
     def push(self, _: str, tag: str, **__: object) -> Iterator[Mapping[str, Any]]:
-        (inputs,) = (its for its in self.built if image_tag(its) == tag)
+        (inputs,) = (inputs for inputs in self.built if image_tag(inputs) == tag)
         self.pushed.append(tag)
         self.put(tag, inputs)
         yield {"id": "a", "status": "Pushed"}
@@ -68,28 +68,28 @@ class Machine(Client):
 
         with self.server.client() as registry:
             client = cast("docker.DockerClient", self)
-            made = Made(cache / "made")
-            for its in self.built:
-                made.note(its.fingerprint, its.reference, is_ours=True)
-            yield Publisher(client, registry, cache, made, accompany, Console(-1))
+            records = Made(cache / "made")
+            for inputs in self.built:
+                records.note(inputs.fingerprint, inputs.reference, is_ours=True)
+            yield Publisher(client, registry, cache, records, accompany, Console(-1))
 
 
 @pytest.fixture(autouse=True)
 def built(monkeypatch: pytest.MonkeyPatch) -> list[Inputs]:
-    """What the engine has."""
-    there: list[Inputs] = []
+    """Return the images that the engine has, to which tests add."""
+    images: list[Inputs] = []
 
-    def found(_: Sequence[str]) -> Mapping[str, Local]:
-        return {its.reference: Local(its.reference, its.labels) for its in there}
+    def local_images(_: Sequence[str]) -> Mapping[str, Local]:
+        return {inputs.reference: Local(inputs.reference, inputs.labels) for inputs in images}
 
-    monkeypatch.setattr(image_store, "local_images", found)
-    return there
+    monkeypatch.setattr(image_store, "local_images", local_images)
+    return images
 
 
 def publish(machine: Machine, built: list[Inputs], cache: Path) -> Mapping[Index, Any]:
     built[:] = machine.built
-    with machine.publisher(cache) as its:
-        return its.publish([WHOLE], its.survey([WHOLE]), 1)
+    with machine.publisher(cache) as publisher:
+        return publisher.publish([WHOLE], publisher.survey([WHOLE]), 1)
 
 
 def test_a_survey_tells_what_is_there_what_is_here_and_what_is_lacking(
@@ -97,19 +97,19 @@ def test_a_survey_tells_what_is_there_what_is_here_and_what_is_lacking(
 ) -> None:
     machine = Machine(Server(), [AMD64])
     built.append(AMD64)
-    with machine.publisher(tmp_path) as its:
-        found = its.survey([WHOLE])
-        assert (found.published, found.to_push, found.missing) == ((), (AMD64,), (ARM64,))
+    with machine.publisher(tmp_path) as publisher:
+        survey = publisher.survey([WHOLE])
+        assert (survey.published, survey.to_push, survey.missing) == ((), (AMD64,), (ARM64,))
         machine.put(image_tag(ARM64), ARM64)
-        assert its.survey([WHOLE]).published == (ARM64,)
+        assert publisher.survey([WHOLE]).published == (ARM64,)
 
 
 def test_an_image_that_only_says_what_it_was_made_of_is_not_pushed(
     built: list[Inputs], tmp_path: Path
 ) -> None:
     built.append(AMD64)
-    with Machine(Server()).publisher(tmp_path) as its:
-        assert its.survey([WHOLE]).missing == (AMD64, ARM64)
+    with Machine(Server()).publisher(tmp_path) as publisher:
+        assert publisher.survey([WHOLE]).missing == (AMD64, ARM64)
 
 
 def test_an_index_waits_until_all_its_images_are_there(built: list[Inputs], tmp_path: Path) -> None:
@@ -125,7 +125,9 @@ def test_an_index_waits_until_all_its_images_are_there(built: list[Inputs], tmp_
     assert (first.pushed, second.pushed) == ([image_tag(AMD64)], [image_tag(ARM64)])
     digests = {arch: image.digest for arch, image in index.images.items()}
     assert digests == server.manifests[WHOLE.tag].by_architecture()
-    layers = {arch: server.manifests[its].layers()[0]["digest"] for arch, its in digests.items()}
+    layers = {
+        arch: server.manifests[digest].layers()[0]["digest"] for arch, digest in digests.items()
+    }
     assert layers == {"amd64": "gzip", "arm64": "zstd"}
     assert server.manifests[WHOLE.moving_tag].digest == index.digest
     assert second.accompanied == [WHOLE.tag]

@@ -66,44 +66,46 @@ def engine() -> Engine:
     return Engine()
 
 
-def puller(engine: Engine, tmp_path: Path, verify: Verify | None = None) -> Puller:
-    records, made = BuildRecords(tmp_path / "built"), Made(tmp_path / "made")
+def puller_of(engine: Engine, tmp_path: Path, verify: Verify | None = None) -> Puller:
+    build_records, records = BuildRecords(tmp_path / "built"), Made(tmp_path / "made")
     client = cast("docker.DockerClient", engine)
-    return Puller(client, tmp_path, records, made, verify, Console(-1))
+    return Puller(client, tmp_path, build_records, records, verify, Console(-1))
 
 
 def test_what_is_pulled_is_named_and_its_contents_recorded(engine: Engine, tmp_path: Path) -> None:
-    its = puller(engine, tmp_path)
+    puller = puller_of(engine, tmp_path)
 
-    its.pull([action(INPUTS), action(OTHER)], 2)
+    puller.pull([action(INPUTS), action(OTHER)], 2)
 
-    expected = {name for one in (INPUTS, OTHER) for name in (one.reference, one.image.reference)}
+    expected = {
+        name for inputs in (INPUTS, OTHER) for name in (inputs.reference, inputs.image.reference)
+    }
     assert engine.names.keys() == expected
-    assert its.build_records.find(INPUTS.fingerprint) == build_record(INPUTS.contents)
+    assert puller.build_records.find(INPUTS.fingerprint) == build_record(INPUTS.contents)
 
 
 def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path) -> None:
-    asked: list[str] = []
+    images: list[str] = []
 
     def refuse(image: str) -> None:
-        asked.append(image)
+        images.append(image)
         raise EnvmatrixError("not signed")
 
-    its = puller(engine, tmp_path, refuse)
+    puller = puller_of(engine, tmp_path, refuse)
     with pytest.raises(EnvmatrixError, match="not signed"):
-        its.pull([action(INPUTS)], 1)
+        puller.pull([action(INPUTS)], 1)
 
-    assert asked == [action(INPUTS).published]
+    assert images == [action(INPUTS).published]
     assert (engine.pulled, engine.names) == ([], {})
-    assert its.build_records.find(INPUTS.fingerprint) is None
+    assert puller.build_records.find(INPUTS.fingerprint) is None
 
 
 def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_path: Path) -> None:
     engine.names[INPUTS.reference] = f"sha256:{INPUTS.fingerprint}"
-    its = puller(engine, tmp_path)
-    its.records.note(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}", is_ours=True)
+    puller = puller_of(engine, tmp_path)
+    puller.records.note(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}", is_ours=True)
 
-    its.pull([action(INPUTS)], 1)
+    puller.pull([action(INPUTS)], 1)
 
     assert engine.pulled == []
 
@@ -112,14 +114,14 @@ def test_an_image_under_the_name_that_nobody_pulled_here_is_replaced(
     engine: Engine, tmp_path: Path
 ) -> None:
     engine.names[INPUTS.reference] = "sha256:of somebody's"
-    its = puller(engine, tmp_path)
+    puller = puller_of(engine, tmp_path)
 
-    its.pull([action(INPUTS)], 1)
+    puller.pull([action(INPUTS)], 1)
 
     assert engine.names[INPUTS.reference] == f"sha256:{INPUTS.fingerprint}"
-    assert its.records.has(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}")
-    assert not its.records.has(INPUTS.fingerprint, "sha256:of somebody's")
-    assert its.records.is_ours(INPUTS.fingerprint) is False
+    assert puller.records.has(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}")
+    assert not puller.records.has(INPUTS.fingerprint, "sha256:of somebody's")
+    assert puller.records.is_ours(INPUTS.fingerprint) is False
 
 
 def test_what_was_under_way_ends_before_the_first_failure_is_told(
@@ -136,7 +138,7 @@ def test_what_was_under_way_ends_before_the_first_failure_is_told(
         has_failed.wait()
 
     with pytest.raises(EnvmatrixError, match="not signed"):
-        puller(engine, tmp_path, verify).pull([action(INPUTS), action(OTHER)], 2)
+        puller_of(engine, tmp_path, verify).pull([action(INPUTS), action(OTHER)], 2)
 
     assert engine.names.keys() == {OTHER.reference, OTHER.image.reference}
 
@@ -145,6 +147,6 @@ def test_an_image_of_other_inputs_is_no_image_of_these(engine: Engine, tmp_path:
     wrong = replace(action(INPUTS), published=action(OTHER).published)
 
     with pytest.raises(EngineError, match="as the lock has it"):
-        puller(engine, tmp_path).pull([wrong], 1)
+        puller_of(engine, tmp_path).pull([wrong], 1)
 
     assert engine.names == {}

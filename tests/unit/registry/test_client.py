@@ -25,9 +25,9 @@ def test_those_that_are_there_are_told_from_those_that_are_not() -> None:
         assert client.manifest("a") == ONE
 
 
-def many(*, known: Mapping[str, str] | None = None) -> dict[str, str]:
+def many(*, digests: Mapping[str, str] | None = None) -> dict[str, str]:
     """More tags than are looked up one by one."""
-    return {f"tag{number}": f"tag{number}" for number in range(20)} | dict(known or {})
+    return {f"tag{number}": f"tag{number}" for number in range(20)} | dict(digests or {})
 
 
 def test_of_many_only_those_that_are_listed_are_looked_up() -> None:
@@ -49,9 +49,9 @@ def test_a_listed_tag_is_what_it_was_known_to_be_in_this_repository(
     server = Server(manifests={"tag3": ONE, ONE.digest: ONE})
 
     with server.client() as client:
-        found = client.digests_of(many(known={"tag3": ONE.digest}), is_its_own=is_its_own)
+        result = client.digests_of(many(digests={"tag3": ONE.digest}), is_its_own=is_its_own)
 
-    assert found == {"tag3": ONE.digest}
+    assert result == {"tag3": ONE.digest}
     assert len(server.requests) == 1 + looked_up
 
 
@@ -59,9 +59,9 @@ def test_what_is_known_by_digest_is_found_without_its_tag() -> None:
     server = Server(manifests={ONE.digest: ONE})
 
     with server.client() as client:
-        found = client.digests_of(many(known={"tag3": ONE.digest}), is_its_own=True)
+        result = client.digests_of(many(digests={"tag3": ONE.digest}), is_its_own=True)
 
-    assert found == {"tag3": ONE.digest}
+    assert result == {"tag3": ONE.digest}
 
 
 def test_pages_of_tags_are_followed() -> None:
@@ -116,7 +116,7 @@ def test_a_repository_that_nobody_pushed_to_has_no_tags() -> None:
     ],
 )
 @pytest.mark.parametrize(
-    "read",
+    "ask",
     [
         lambda client: client.tags(),
         lambda client: client.referrers(ONE.digest),
@@ -126,7 +126,7 @@ def test_a_repository_that_nobody_pushed_to_has_no_tags() -> None:
     ids=["tags", "referrers", "index", "image"],
 )
 def test_what_is_no_answer_of_a_registry_is_a_clear_error(
-    read: Callable[[Registry], object], content: bytes
+    ask: Callable[[Registry], object], content: bytes
 ) -> None:
     """Of a portal that wants people to log in, or of a proxy."""
     answer = httpx.Response(200, content=content, headers={"Content-Type": "text/html"})
@@ -135,7 +135,7 @@ def test_what_is_no_answer_of_a_registry_is_a_clear_error(
         Server(lambda _: answer).client() as client,
         pytest.raises(LookupFailed, match="malformed") as caught,
     ):
-        read(client)
+        ask(client)
 
     assert "text/html" in caught.value.details[0]
     assert caught.value.hint
@@ -191,9 +191,11 @@ def test_what_is_attached_refers_to_its_subject(*, has_referrers: bool) -> None:
 def challenge(kind: str) -> Answer:
     def answer(request: httpx.Request) -> httpx.Response | None:
         if request.url.path == "/token":
-            said = dict(request.url.params) or dict(httpx.QueryParams(request.content.decode()))
-            said["authorization"] = request.headers.get("Authorization", "")
-            token = base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
+            parameters = dict(request.url.params) or dict(
+                httpx.QueryParams(request.content.decode())
+            )
+            parameters["authorization"] = request.headers.get("Authorization", "")
+            token = base64.urlsafe_b64encode(json.dumps(parameters).encode()).decode()
             return httpx.Response(200, json={"token": token})
         if "Authorization" in request.headers:
             return None
@@ -226,7 +228,7 @@ def test_who_is_asked_for_credentials_gives_those_of_docker(
 
 
 @pytest.mark.parametrize(
-    ("response", "asked", "pause"),
+    ("response", "count", "pause"),
     [
         (httpx.Response(500), ATTEMPTS, 0),
         (httpx.Response(429, headers={"Retry-After": "7"}), ATTEMPTS, 7),
@@ -235,28 +237,28 @@ def test_who_is_asked_for_credentials_gives_those_of_docker(
     ],
 )
 def test_only_what_may_pass_is_asked_again(
-    response: httpx.Response, asked: int, pause: float
+    response: httpx.Response, count: int, pause: float
 ) -> None:
     server = Server(lambda _: response)
 
     with server.client() as client, pytest.raises(LookupFailed) as caught:
         client.digest("a")
 
-    assert len(server.requests) == asked
-    assert all(its >= pause for its in server.pauses)
+    assert len(server.requests) == count
+    assert all(seconds >= pause for seconds in server.pauses)
     assert REPOSITORY in caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("code", "asked"), [("MANIFEST_BLOB_UNKNOWN", ATTEMPTS), ("MANIFEST_INVALID", 1)]
+    ("code", "count"), [("MANIFEST_BLOB_UNKNOWN", ATTEMPTS), ("MANIFEST_INVALID", 1)]
 )
-def test_a_manifest_is_put_again_while_a_blob_of_it_is_not_seen(code: str, asked: int) -> None:
+def test_a_manifest_is_put_again_while_a_blob_of_it_is_not_seen(code: str, count: int) -> None:
     server = Server(lambda _: httpx.Response(400, json={"errors": [{"code": code}]}))
 
     with server.client() as client, pytest.raises(LookupFailed, match="answers 400"):
         client.put_manifest("tag", ONE)
 
-    assert len(server.requests) == asked
+    assert len(server.requests) == count
 
 
 def test_bytes_that_are_not_those_of_the_digest_are_refused() -> None:
@@ -325,7 +327,7 @@ def test_a_registry_on_this_machine_that_is_away_is_told_by_whatever_is_asked_fi
     def away(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    for ask in (Registry.tags, lambda its: its.digests_of(many(), is_its_own=True)):
+    for ask in (Registry.tags, lambda client: client.digests_of(many(), is_its_own=True)):
         with (
             Server(away).client("127.0.0.1:5000/team/images") as client,
             pytest.raises(LookupFailed, match="does not answer as it should"),

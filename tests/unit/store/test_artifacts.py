@@ -27,11 +27,11 @@ def put(store: Store, content: bytes = TEXT) -> Path:
 
 
 def test_what_is_kept_is_there_and_verified(store: Store) -> None:
-    kept = put(store)
-    assert kept.read_bytes() == TEXT
+    path = put(store)
+    assert path.read_bytes() == TEXT
     assert store.has(ITEM)
     assert store.verified(ITEM)
-    assert kept.stat().st_mode & 0o777 == 0o444
+    assert path.stat().st_mode & 0o777 == 0o444
 
 
 def test_what_was_never_kept_is_not_there(store: Store) -> None:
@@ -45,9 +45,9 @@ def test_what_was_never_kept_is_not_there(store: Store) -> None:
     ids=["empty", "truncated", "too-long", "corrupt"],
 )
 def test_a_file_that_is_not_what_its_name_promises_is_removed(store: Store, content: bytes) -> None:
-    kept = put(store, content)
+    path = put(store, content)
     assert not store.verified(ITEM)
-    assert not kept.exists()
+    assert not path.exists()
 
 
 def test_a_failed_download_leaves_nothing(store: Store) -> None:
@@ -79,19 +79,19 @@ def test_a_name_is_never_seen_before_its_bytes_are_whole(store: Store) -> None:
 
 
 def test_a_link_shares_the_bytes(store: Store, tmp_path: Path) -> None:
-    kept = put(store)
-    link_or_copy(kept, tmp_path / "a.deb")
-    assert (tmp_path / "a.deb").samefile(kept)
+    path = put(store)
+    link_or_copy(path, tmp_path / "a.deb")
+    assert (tmp_path / "a.deb").samefile(path)
 
 
 def test_a_link_never_writes_through_another_one(store: Store, tmp_path: Path) -> None:
-    kept = put(store)
-    link_or_copy(kept, tmp_path / "a.deb")
+    path = put(store)
+    link_or_copy(path, tmp_path / "a.deb")
     other = tmp_path / "other"
     other.write_bytes(b"other")
     with pytest.raises(FileExistsError):
         link_or_copy(other, tmp_path / "a.deb")
-    assert kept.read_bytes() == TEXT
+    assert path.read_bytes() == TEXT
 
 
 def test_a_file_system_without_links_gets_a_copy(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def world(tmp_path: Path) -> World:
     config = tmp_path / "config.toml"
     mirrors = {"debian": BASES, "pypi": [FILES], "pypi-index": INDEX}
     config.write_text(
-        "[mirrors]\n" + "".join(f"{key} = {json.dumps(its)}\n" for key, its in mirrors.items())
+        "[mirrors]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in mirrors.items())
     )
     return World(Store(tmp_path / "store"), Origins(config, {}, tmp_path, ("", "")))
 
@@ -153,16 +153,16 @@ def test_what_will_not_pass_sends_straight_to_the_next_mirror(
     assert world.pauses == []
 
 
-@pytest.mark.parametrize("gone", ["404 Not Found", "410 Gone"])
+@pytest.mark.parametrize("reason", ["404 Not Found", "410 Gone"])
 def test_a_file_that_nobody_has_is_told_with_every_place_and_a_way_out(
-    world: World, gone: str
+    world: World, reason: str
 ) -> None:
     with pytest.raises(LookupFailed) as caught:
-        world.fetch(answers(status(int(gone[:3]))))
+        world.fetch(answers(status(int(reason[:3]))))
     error = caught.value
     assert isinstance(error, Absent)
     assert error.message == f"no server has `a_1%2b.deb` ({len(TEXT)} bytes) any more"
-    assert error.details == tuple(f"{base}/pool/a_1%252b.deb: {gone}" for base in BASES)
+    assert error.details == tuple(f"{base}/pool/a_1%252b.deb: {reason}" for base in BASES)
     assert error.hint
     assert "`envmatrix lock --upgrade a`" in error.hint
     assert "[mirrors] debian" in error.hint
@@ -188,19 +188,19 @@ def test_bytes_that_the_lock_does_not_name_never_get_into_the_store(
 
 
 def test_a_body_without_end_is_not_read_to_its_end(world: World) -> None:
-    sent = Counter[str]()
+    chunks = Counter[str]()
 
     def endless(request: httpx.Request) -> httpx.Response:
         def body() -> Iterator[bytes]:
             while True:
-                sent[str(request.url)] += 1
+                chunks[str(request.url)] += 1
                 yield b"x" * (1 << 20)
 
         return httpx.Response(200, content=body())
 
     with pytest.raises(LookupFailed):
         world.fetch(endless)
-    assert all(count <= (5 if url.endswith("/") else 2) for url, count in sent.items())
+    assert all(count <= (5 if url.endswith("/") else 2) for url, count in chunks.items())
 
 
 def test_progress_ends_where_the_lock_says_whatever_was_tried(world: World) -> None:
@@ -253,16 +253,16 @@ def test_all_files_that_are_gone_are_told_at_once_with_what_is_offered(world: Wo
             return ok(listing.encode())
         return ok(b"there") if "there" in request.url.path else status(404)
 
-    with pytest.raises(LookupFailed, match="no server has 3 files of the lock any more") as told:
+    with pytest.raises(LookupFailed, match="no server has 3 files of the lock any more") as caught:
         world.fetch(answer, *items, archive)
-    assert told.value.details[:3] == (
+    assert caught.value.details[:3] == (
         "`gcc-12` 1; 12.2-14+b1 is offered now",
         "`zlib1g` 1",
         "`source` 1",
     )
     places = (*(f"{base}/pool" for base in BASES), "http://a.example")
-    assert told.value.details[3:] == tuple(f"looked for in {place}" for place in places)
-    assert "`envmatrix lock --upgrade gcc-12 zlib1g`" in str(told.value.hint)
+    assert caught.value.details[3:] == tuple(f"looked for in {place}" for place in places)
+    assert "`envmatrix lock --upgrade gcc-12 zlib1g`" in str(caught.value.hint)
     assert world.store.verified(items[2]), "what is there is not lost"
 
 
@@ -274,9 +274,9 @@ def test_a_wheel_that_is_gone_is_told_with_the_newest_of_the_index(world: World)
         is_page = request.url.host == "index.example"
         return httpx.Response(200, json={"files": files}) if is_page else status(404)
 
-    with pytest.raises(LookupFailed) as told:
+    with pytest.raises(LookupFailed) as caught:
         world.fetch(answer, WHEEL)
-    assert "now offered (1.10): `envmatrix lock --upgrade wheel`" in str(told.value.hint)
+    assert "now offered (1.10): `envmatrix lock --upgrade wheel`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -302,11 +302,11 @@ def test_the_way_out_is_right_for_the_failure(
             raise trouble
         return status(trouble.status_code)
 
-    with pytest.raises(LookupFailed, match=r"`a_1%2b\.deb` .* was not downloaded") as told:
+    with pytest.raises(LookupFailed, match=r"`a_1%2b\.deb` .* was not downloaded") as caught:
         world.fetch(answer)
-    assert not isinstance(told.value, Absent)
-    assert hint in str(told.value.hint)
-    assert "--upgrade" not in str(told.value.hint)
+    assert not isinstance(caught.value, Absent)
+    assert hint in str(caught.value.hint)
+    assert "--upgrade" not in str(caught.value.hint)
 
 
 def test_a_server_of_snapshots_that_apt_knows_is_asked_last(world: World, tmp_path: Path) -> None:
@@ -376,34 +376,38 @@ def test_the_index_tells_url_and_size() -> None:
         assert index_entry(client, (INDEX,), WHEEL) == ("http://index.example/files/w.whl", 7)
 
 
-def asked_of_indexes(*answers: httpx.Response | Exception) -> LookupFailed:
-    """What is told of a project that no index lists, each of which answers in its way."""
+def index_error(*answers: httpx.Response | Exception) -> LookupFailed:
+    """Return the error about a project that no index lists, where each has its answer."""
     indexes = [f"http://{number}.example/simple" for number in range(len(answers))]
 
     def answer(request: httpx.Request) -> httpx.Response:
-        found = answers[int(request.url.host[0])]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        outcome = answers[int(request.url.host[0])]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:
-        with pytest.raises(LookupFailed) as told:
+        with pytest.raises(LookupFailed) as caught:
             index_entry(client, indexes, WHEEL)
-        if not any(its.status_code == 200 for its in answers if isinstance(its, httpx.Response)):
-            with pytest.raises(type(told.value)):
+        if not any(
+            response.status_code == 200
+            for response in answers
+            if isinstance(response, httpx.Response)
+        ):
+            with pytest.raises(type(caught.value)):
                 index_files(client, indexes, "wheel")
-    return told.value
+    return caught.value
 
 
 @pytest.mark.parametrize("code", [404, 410])
 def test_a_project_that_no_index_has_is_told_as_that(code: int) -> None:
-    told = asked_of_indexes(status(code), status(404))
-    assert isinstance(told, Absent)
-    assert told.message == "the index has no project `wheel`"
-    assert [line.partition(": ")[0] for line in told.details] == [
+    error = index_error(status(code), status(404))
+    assert isinstance(error, Absent)
+    assert error.message == "the index has no project `wheel`"
+    assert [line.partition(": ")[0] for line in error.details] == [
         f"http://{number}.example/simple/wheel/" for number in range(2)
     ]
-    assert "is its name right" in str(told.hint)
+    assert "is its name right" in str(error.hint)
 
 
 @pytest.mark.parametrize("other", [status(404), page("0" * 64)])
@@ -418,9 +422,9 @@ def test_a_project_that_no_index_has_is_told_as_that(code: int) -> None:
 def test_an_index_that_cannot_be_asked_may_have_what_the_others_have_not(
     other: httpx.Response, trouble: httpx.Response | Exception, hint: str
 ) -> None:
-    told = asked_of_indexes(other, trouble)
-    assert not isinstance(told, Absent)
-    assert hint in str(told.hint)
+    error = index_error(other, trouble)
+    assert not isinstance(error, Absent)
+    assert hint in str(error.hint)
 
 
 @pytest.mark.parametrize(
@@ -442,11 +446,11 @@ def test_an_archive_that_its_server_has_not_is_told_from_one_that_is_out_of_reac
     url = "http://server.example/a.tgz"
     with (
         httpx.Client(transport=httpx.MockTransport(answers(trouble))) as client,
-        pytest.raises(LookupFailed, match=f"`{url}`") as told,
+        pytest.raises(LookupFailed, match=f"`{url}`") as caught,
     ):
         measure_download(client, Store(tmp_path), url, "0" * 64)
-    assert isinstance(told.value, Absent) == is_absent
-    assert hint in str(told.value.hint)
+    assert isinstance(caught.value, Absent) == is_absent
+    assert hint in str(caught.value.hint)
 
 
 def test_an_archive_is_kept_where_it_is_the_one_that_is_wanted(tmp_path: Path) -> None:
@@ -454,7 +458,7 @@ def test_an_archive_is_kept_where_it_is_the_one_that_is_wanted(tmp_path: Path) -
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"content"))
     with httpx.Client(transport=transport) as client:
         assert measure_download(client, store, "http://h/a.tgz", "0" * 64) == (digest, 7)
-        assert not [its for its in (tmp_path / "sha256").rglob("*") if its.is_file()]
+        assert not [path for path in (tmp_path / "sha256").rglob("*") if path.is_file()]
         assert measure_download(client, store, "http://h/a.tgz", digest) == (digest, 7)
     assert store.verified(Artifact(URL, "http://h/a.tgz", "a", "1", 7, digest))
     assert not [*(tmp_path / "partial").iterdir()]
@@ -503,25 +507,25 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    its = Server()
+    server = Server()
 
     class Slow(Handler):
         def do_GET(self) -> None:
-            its.downloads += 1
+            server.downloads += 1
             self.send_response(200)
             self.send_header("Content-Length", str(len(BIG)))
             self.end_headers()
             try:
                 self.wfile.write(BIG[: len(BIG) // 2])
-                its.is_half_way.set()
-                its.go_on.wait(30)
+                server.is_half_way.set()
+                server.go_on.wait(30)
                 self.wfile.write(BIG[len(BIG) // 2 :])
             except OSError:
                 self.close_connection = True
 
     with serving(Slow) as url:
         (tmp_path / "config.toml").write_text(f'[mirrors]\ndebian = "{url}"\n')
-        yield its
+        yield server
 
 
 def fetching(home: Path) -> subprocess.Popen[bytes]:

@@ -12,12 +12,12 @@ LOCK = Lock(1)
 
 
 def test_what_is_kept_is_found_until_it_is_finished(tmp_path: Path) -> None:
-    begun = UnfinishedLock.of(tmp_path, tmp_path, "before", None)
-    assert begun.find() is None
-    begun.keep(LOCK)
-    assert begun.find() == LOCK
-    begun.forget()
-    assert begun.find() is None
+    unfinished = UnfinishedLock.of(tmp_path, tmp_path, "before", None)
+    assert unfinished.find() is None
+    unfinished.keep(LOCK)
+    assert unfinished.find() == LOCK
+    unfinished.forget()
+    assert unfinished.find() is None
 
 
 def test_what_was_begun_from_something_else_is_another(tmp_path: Path) -> None:
