@@ -16,5 +16,5 @@ def url(tmp_path: Path) -> str | Path:
 
 @pytest.fixture
 def database(url: str | Path) -> Iterator[Database]:
-    with connect(url) as its:
-        yield its
+    with connect(url) as database:
+        yield database

@@ -59,8 +59,8 @@ def record(
     extent: str = "",
 ) -> Record:
     """A run that failed if one of its tests did."""
-    found = tests or {}
-    is_bad = any(its in ("failed", "errored") for its in found.values())
+    states = tests or {}
+    is_bad = any(verdict in ("failed", "errored") for verdict in states.values())
     return Record(
         run(
             number,
@@ -75,8 +75,8 @@ def record(
         End(state or ("failed" if is_bad else "passed"), seconds, cause, message),
         tuple(steps),
         tuple(
-            TestOutcome(name, its, 0.5, f"{name} says {its}" if its != "passed" else "")
-            for name, its in found.items()
+            TestOutcome(name, verdict, 0.5, f"{name} says {verdict}" if verdict != "passed" else "")
+            for name, verdict in states.items()
         ),
         tuple(measurements),
         tuple(products),

@@ -89,10 +89,10 @@ def test_junit_has_failures_and_skips_what_is_waived(report: Report) -> None:
 
 def test_json_has_everything_by_name(report: Report) -> None:
     document = json.loads(json.dumps(formats.document(report)))
-    failure = next(its for its in document["failures"] if its["name"] == "a")
+    failure = next(entry for entry in document["failures"] if entry["name"] == "a")
     assert failure["origin"]["first_bad"]["revision"]["id"] == "r2"
     assert failure["origin"]["last_good"]["revision"]["id"] == "r1"
-    assert [its["name"] for its in document["broke"]] == ["a"]
+    assert [entry["name"] for entry in document["broke"]] == ["a"]
     assert document["waivers"]["expired"][0]["position"] == "waivers.yaml:4:5"
     assert document["waiting"] == 2
 

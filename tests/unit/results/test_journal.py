@@ -19,33 +19,33 @@ from envmatrix.sessions.outcomes import TestOutcome
 ROOT = Path(__file__).parents[3]
 
 
-def written(directory: Path, its: Record) -> None:
-    with open_journal(directory, its.run) as journal:
-        journal.write(*its.steps, *its.outcomes, its.end)
+def write_journal(directory: Path, entry: Record) -> None:
+    with open_journal(directory, entry.run) as journal:
+        journal.write(*entry.steps, *entry.outcomes, entry.end)
 
 
 def test_what_is_written_is_replayed_once(tmp_path: Path) -> None:
-    its = record(1, {"a": "passed"})
-    written(tmp_path, its)
-    found: list[Record] = []
-    assert replay(tmp_path, found.append, print) == 1
-    assert found == [its]
-    assert replay(tmp_path, found.append, print) == 0
+    entry = record(1, {"a": "passed"})
+    write_journal(tmp_path, entry)
+    records: list[Record] = []
+    assert replay(tmp_path, records.append, print) == 1
+    assert records == [entry]
+    assert replay(tmp_path, records.append, print) == 0
     assert count_journals(tmp_path) == 0
 
 
 def test_a_run_that_goes_on_is_left_alone(tmp_path: Path) -> None:
-    found: list[Record] = []
+    records: list[Record] = []
     with open_journal(tmp_path, run()) as journal:
-        assert replay(tmp_path, found.append, print) == 0
+        assert replay(tmp_path, records.append, print) == 0
         assert count_journals(tmp_path) == 1
         journal.write(End("passed", 1.0))
-    assert replay(tmp_path, found.append, print) == 1
+    assert replay(tmp_path, records.append, print) == 1
 
 
 def test_what_cannot_be_stored_stays_with_all_behind_it(tmp_path: Path) -> None:
     for number in (1, 2):
-        written(tmp_path, record(number))
+        write_journal(tmp_path, record(number))
 
     def away(_: Record) -> None:
         raise ConnectionError
@@ -81,8 +81,8 @@ def link_to_a_file(file: Path) -> None:
 
 def socket_at(file: Path) -> None:
     here = os.open(file.parent, os.O_DIRECTORY)  # a path of a socket has at most 108 bytes
-    with socket.socket(socket.AF_UNIX) as its:
-        its.bind(f"/proc/self/fd/{here}/{file.name}")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"/proc/self/fd/{here}/{file.name}")
     os.close(here)
 
 
@@ -138,15 +138,15 @@ def test_what_is_no_journal_is_told_once_and_delays_nobody(tmp_path: Path, kind:
     else:
         write(bad)
     os.utime(bad, (0, 0), follow_symlinks=False)
-    written(tmp_path, record(1))
+    write_journal(tmp_path, record(1))
     stored: list[Record] = []
-    told: list[str] = []
+    messages: list[str] = []
 
-    assert replay(tmp_path, stored.append, told.append) == 1
-    assert replay(tmp_path, stored.append, told.append) == 0
+    assert replay(tmp_path, stored.append, messages.append) == 1
+    assert replay(tmp_path, stored.append, messages.append) == 0
 
     assert stored == [record(1)]
-    (message,) = told
+    (message,) = messages
     assert "the record `bad.jsonl` is invalid" in message
     assert os.path.lexists(tmp_path / "bad.unreadable")
     assert message.startswith((tmp_path / "bad.reason").read_text().strip())
@@ -156,18 +156,18 @@ def test_what_is_no_journal_is_told_once_and_delays_nobody(tmp_path: Path, kind:
 
 def test_a_record_that_the_store_cannot_hold_is_set_aside(tmp_path: Path) -> None:
     for number in (1, 2):
-        written(tmp_path, record(number))
+        write_journal(tmp_path, record(number))
     stored: list[Record] = []
-    told: list[str] = []
+    messages: list[str] = []
 
-    def add(its: Record) -> None:
-        if its.run.started == 1:
+    def add(entry: Record) -> None:
+        if entry.run.started == 1:
             raise InvalidRecord("the store does not take it")
-        stored.append(its)
+        stored.append(entry)
 
-    assert replay(tmp_path, add, told.append) == 1
+    assert replay(tmp_path, add, messages.append) == 1
     assert stored == [record(2)]
-    assert len(told) == 1
+    assert len(messages) == 1
 
 
 def test_a_name_of_any_length_and_kind_can_be_set_aside(tmp_path: Path) -> None:
@@ -175,12 +175,12 @@ def test_a_name_of_any_length_and_kind_can_be_set_aside(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").touch()
     (tmp_path / "bad.unreadable").mkdir()
     (tmp_path / "bad.reason").symlink_to("elsewhere")
-    told: list[str] = []
+    messages: list[str] = []
 
-    assert replay(tmp_path, lambda _: None, told.append) == 0
+    assert replay(tmp_path, lambda _: None, messages.append) == 0
 
-    assert len(told) == 7
-    assert all(message.count("\n") == 0 and message.isprintable() for message in told)
+    assert len(messages) == 7
+    assert all(message.count("\n") == 0 and message.isprintable() for message in messages)
     assert count_journals(tmp_path) == 0
     assert not (tmp_path / "elsewhere").exists()
 
@@ -203,7 +203,7 @@ def test_a_run_that_is_killed_is_there_as_far_as_it_came(tmp_path: Path) -> None
         [sys.executable, "-c", KILLED, str(tmp_path), str(ROOT)], env=os.environ, check=False
     )
     assert done.returncode == -signal.SIGKILL
-    found: list[Record] = []
-    assert replay(tmp_path, found.append, print) == 1
-    assert found[0].end.state == "killed"
-    assert found[0].outcomes == (TestOutcome("a", "passed", 1.0),)
+    records: list[Record] = []
+    assert replay(tmp_path, records.append, print) == 1
+    assert records[0].end.state == "killed"
+    assert records[0].outcomes == (TestOutcome("a", "passed", 1.0),)

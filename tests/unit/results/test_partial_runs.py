@@ -18,8 +18,8 @@ RED: dict[str, State] = {"a": "passed", "b": "failed", "c": "passed"}
 
 
 def reported(database: Database, *records: Record) -> Report:
-    for its in records:
-        database.add(its)
+    for entry in records:
+        database.add(entry)
     with database.reading() as connection:
         return compose(connection, Scope(date(2026, 1, 1), 100.0))
 
@@ -117,15 +117,15 @@ CASES: dict[str, tuple[list[Record], State, list[str]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_of_some_tests_says_nothing_of_the_others(database: Database, case: str) -> None:
     records, state, failing = CASES[case]
-    found = reported(database, *records)
-    (entry,) = found.entries
+    report = reported(database, *records)
+    (entry,) = report.entries
     assert entry.state == state
-    assert [failure.name for failure in found.failures] == failing
+    assert [failure.name for failure in report.failures] == failing
 
 
 def test_a_test_is_counted_once_by_what_it_came_to_last(database: Database) -> None:
-    found = reported(database, record(1, RED), part(2, {"b": "passed", "d": "passed"}))
-    (entry,) = found.entries
+    report = reported(database, record(1, RED), part(2, {"b": "passed", "d": "passed"}))
+    (entry,) = report.entries
     assert (entry.count("passed"), entry.count("failed")) == (4, 0)
 
 
@@ -136,13 +136,13 @@ def test_only_arguments_say_nothing_of_a_library(database: Database) -> None:
 def test_arguments_make_nothing_flaky_and_nothing_slower(database: Database) -> None:
     runs = [record(number, GOOD, revision="r", seconds=50.0) for number in range(1, 9)]
     odd = record(9, {"a": "failed"}, revision="r", extent="arguments", seconds=900.0)
-    found = reported(database, *runs, odd)
-    assert (found.flaky, found.slower) == ((), ())
+    report = reported(database, *runs, odd)
+    assert (report.flaky, report.slower) == ((), ())
 
 
 def test_since_when_a_test_fails_is_not_told_by_arguments(database: Database) -> None:
     odd = part(2, {"b": "passed"}, extent="arguments")
-    found = reported(database, record(1, RED), odd, record(3, RED))
-    (failure,) = found.failures
+    report = reported(database, record(1, RED), odd, record(3, RED))
+    (failure,) = report.failures
     assert failure.origin is not None
     assert (failure.origin.first_bad.started, failure.origin.last_good) == (1.0, None)

@@ -37,6 +37,6 @@ def test_a_server_that_has_not_what_is_asked_for_is_no_fault_of_the_network(
     location = Location.of(tmp_path)
     with pytest.raises(type(error)), record_run(location, run()):
         raise error
-    found: list[Record] = []
-    replay(location.journals, found.append, print)
-    assert [its.end.cause for its in found] == [cause]
+    records: list[Record] = []
+    replay(location.journals, records.append, print)
+    assert [entry.end.cause for entry in records] == [cause]

@@ -10,12 +10,19 @@ from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
 from envmatrix.sessions.products import Product
 
 
-def parts(its: Record) -> list[Part]:
-    return [its.run, *its.steps, *its.outcomes, *its.measurements, *its.products, its.end]
+def parts(entry: Record) -> list[Part]:
+    return [
+        entry.run,
+        *entry.steps,
+        *entry.outcomes,
+        *entry.measurements,
+        *entry.products,
+        entry.end,
+    ]
 
 
-def lines(its: Record) -> list[str]:
-    return [line_of(part) for part in parts(its)]
+def lines(entry: Record) -> list[str]:
+    return [line_of(part) for part in parts(entry)]
 
 
 FULL = record(
@@ -45,12 +52,12 @@ outcomes = st.builds(
 
 @given(st.lists(outcomes), text, st.floats(0, 1e9))
 def test_whatever_tests_print_comes_back(
-    found: list[TestOutcome], message: str, seconds: float
+    outcomes: list[TestOutcome], message: str, seconds: float
 ) -> None:
-    its = Record(run(), End("failed", seconds, "product", message), (), tuple(found))
-    written = lines(its)
-    assert all("\n" not in line for line in written)
-    assert record_of(written) == its
+    entry = Record(run(), End("failed", seconds, "product", message), (), tuple(outcomes))
+    journal = lines(entry)
+    assert all("\n" not in line for line in journal)
+    assert record_of(journal) == entry
 
 
 @given(st.data())
@@ -61,22 +68,22 @@ def test_a_journal_that_is_cut_anywhere_tells_what_is_whole_of_it(data: st.DataO
         with pytest.raises(InvalidRecord, match="no beginning"):
             record_of(whole[:length].splitlines())
         return
-    found = record_of(whole[:length].splitlines())
-    assert found.run == FULL.run
-    assert found.end.state == "killed"
-    assert found.end.cause == "infrastructure"
-    assert found.outcomes == FULL.outcomes[: len(found.outcomes)]
+    entry = record_of(whole[:length].splitlines())
+    assert entry.run == FULL.run
+    assert entry.end.state == "killed"
+    assert entry.end.cause == "infrastructure"
+    assert entry.outcomes == FULL.outcomes[: len(entry.outcomes)]
 
 
 def test_what_stands_behind_a_broken_line_does_not_count() -> None:
-    written = lines(FULL)
-    found = record_of([written[0], "{broken", *written[1:]])
-    assert found.outcomes == ()
+    journal = lines(FULL)
+    entry = record_of([journal[0], "{broken", *journal[1:]])
+    assert entry.outcomes == ()
 
 
 def test_a_killed_run_took_as_long_as_its_steps() -> None:
-    found = record_of(lines(FULL)[:-1])
-    assert found.end.seconds == 1.5
+    entry = record_of(lines(FULL)[:-1])
+    assert entry.end.seconds == 1.5
 
 
 def test_tests_are_counted_by_state() -> None:

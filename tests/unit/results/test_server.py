@@ -23,26 +23,26 @@ def page(path: str) -> str | None:
 
 @pytest.fixture
 def serving() -> Iterator[Server]:
-    with server(0, page) as its, running(its):
-        yield its
+    with server(0, page) as instance, running(instance):
+        yield instance
 
 
-def asked(serving: Server, request: bytes) -> bytes:
+def exchange(serving: Server, request: bytes) -> bytes:
     """All that comes back for some bytes."""
     with socket.create_connection(serving.server_address[:2], timeout=20) as client:  # type: ignore[arg-type]
         client.sendall(request)
-        found = b""
+        answer = b""
         try:
             while part := client.recv(1 << 16):
-                found += part
+                answer += part
         except ConnectionResetError:  # it had not read all of the request
             pass
-        return found
+        return answer
 
 
 def get(serving: Server, path: str = "/", host: str | None = None, method: str = "GET") -> bytes:
     host = f"127.0.0.1:{serving.server_port}" if host is None else host
-    return asked(serving, f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    return exchange(serving, f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
 
 
 def status(answer: bytes) -> int:
@@ -117,7 +117,7 @@ def test_another_host_is_not_answered(serving: Server, host: str) -> None:
 def test_what_is_no_request_is_refused(
     serving: Server, request_: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    answer = asked(serving, request_)
+    answer = exchange(serving, request_)
     assert not answer or status(answer) in (400, 404, 414, 421, 431, 505)
     assert b"a page" not in answer
     assert status(get(serving)) == 200
@@ -153,17 +153,17 @@ def test_hundreds_of_idle_connections_keep_nobody_out(serving: Server) -> None:
     try:
         assert status(get(serving)) == 200
         time.sleep(0.2)
-        mine = [its for its in threading.enumerate() if "process_request" in its.name]
+        mine = [thread for thread in threading.enumerate() if "process_request" in thread.name]
         assert len(mine) <= 80
     finally:
-        for its in idle:
-            its.close()
+        for connection in idle:
+            connection.close()
 
 
 def test_a_slow_request_is_ended(serving: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "_REQUEST_SECONDS", 0.3)
     with socket.create_connection(serving.server_address[:2], timeout=10) as client:  # type: ignore[arg-type]
-        begun = time.monotonic()
+        start = time.monotonic()
         client.sendall(b"GET / HTTP/1.1\r\n")
         for _ in range(50):
             time.sleep(0.05)
@@ -171,4 +171,4 @@ def test_a_slow_request_is_ended(serving: Server, monkeypatch: pytest.MonkeyPatc
                 client.sendall(b"X")
             except OSError:
                 break
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - start < 2

@@ -46,7 +46,7 @@ NAMES = [
 
 
 class Links(HTMLParser):
-    """What a page links to, and what of it could run."""
+    """The links of a page, and its elements that could run a program."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,15 +117,15 @@ def test_pages_are_written_in_their_directory_only(
     outer = repository.parent
     before = {file for file in outer.rglob("*") if repository / "site" not in file.parents}
 
-    shown = envmatrix("report", "--html", "site")
+    answer = envmatrix("report", "--html", "site")
 
-    assert shown.status == 0, shown.err
+    assert answer.status == 0, answer.err
     after = {file for file in outer.rglob("*") if repository / "site" not in file.parents}
     assert {file.relative_to(repository).parts[0] for file in after - before} <= {
         "site",
         ".envmatrix",
     }
-    pages = [its for its in (repository / "site").rglob("*.html") if its.is_file()]
+    pages = [page for page in (repository / "site").rglob("*.html") if page.is_file()]
     assert len(pages) > 5 * len(NAMES)
     for page in pages:
         links = Links()
@@ -199,10 +199,10 @@ def test_what_is_no_dashboard_is_left_as_it_is(
         if file.is_file() and ".envmatrix" not in file.parts
     }
 
-    shown = envmatrix("report", "--html", "site")
+    answer = envmatrix("report", "--html", "site")
 
-    assert shown.status == 2
-    assert "`site`" in shown.err
+    assert answer.status == 2
+    assert "`site`" in answer.err
     for file, content in before.items():
         assert file.read_bytes() == content
 

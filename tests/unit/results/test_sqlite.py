@@ -26,7 +26,7 @@ from envmatrix.sessions.analysis.findings import Finding
 
 
 def test_a_new_store_is_never_seen_before_it_is_whole(tmp_path: Path) -> None:
-    """What made "database is locked": two processes that changed the journal mode of one file."""
+    """Two processes that changed the journal mode of one file got "database is locked"."""
     file = tmp_path / "results.sqlite"
     states: set[object] = set()
 
@@ -108,9 +108,9 @@ def test_a_row_that_is_invalid_is_left_out_and_all_others_are_reported(
     with connect(tmp_path / "results.sqlite") as database:
         add(database, full, record(1, {"a": "failed"}, library="other"))
         with database._engine.begin() as connection:
-            its = tables.METADATA.tables[table]
-            change = sa.update(its).values({column: sa.literal_column(value)})
-            key = its.c.id if table == "runs" else its.c.run
+            target = tables.METADATA.tables[table]
+            change = sa.update(target).values({column: sa.literal_column(value)})
+            key = target.c.id if table == "runs" else target.c.run
             connection.execute(change.where(key == full.run.id))
         with database.reading() as connection:
             scope = Scope(date(2026, 1, 1), 1e9)
@@ -118,7 +118,7 @@ def test_a_row_that_is_invalid_is_left_out_and_all_others_are_reported(
             site = Site(connection, scope)
             pages = {path: site.page(path) for path in site.paths()}
 
-    assert [its.name for its in report.failures if its.library == "other"] == ["a"]
+    assert [failure.name for failure in report.failures if failure.library == "other"] == ["a"]
     assert pages["index.html"]
     assert pages[cell_page("other", CELL)]
     assert len(text(report)) + len(junit(report)) + len(markdown(report)) > 0

@@ -37,8 +37,8 @@ FULL = record(
 
 
 def add(database: Database, *records: Record) -> None:
-    for its in records:
-        database.add(its)
+    for entry in records:
+        database.add(entry)
 
 
 def test_the_newest_migration_leaves_the_tables_that_the_code_knows(database: Database) -> None:
@@ -111,7 +111,7 @@ def test_a_packed_text_of_any_size_takes_little_memory(database: Database) -> No
 
 
 def test_all_of_a_run_comes_back(database: Database) -> None:
-    its = record(
+    entry = record(
         1,
         {"a": "passed", "b": "failed"},
         cause="product",
@@ -120,49 +120,53 @@ def test_all_of_a_run_comes_back(database: Database) -> None:
         measurements=[Measurement("axpy", 1.5, "GB/s", "higher")],
         products=[Product("libx.so", "x86_64", 12, "0" * 64), Product("notes", None, 5 << 40)],
     )
-    database.add(its)
+    database.add(entry)
     with database.reading() as connection:
-        kept = queries.run(connection, its.run.id)
-        assert kept is not None
-        assert (kept.run, kept.end, kept.counts) == (its.run, its.end, its.counts)
-        assert queries.outcomes_of(connection, [its.run.id]) == {its.run.id: its.outcomes}
-        assert queries.steps_of(connection, its.run.id) == its.steps
-        assert queries.measurements_of(connection, [its.run.id]) == {its.run.id: its.measurements}
-        assert queries.products_of(connection, [its.run.id]) == {its.run.id: its.products}
+        stored = queries.run(connection, entry.run.id)
+        assert stored is not None
+        assert (stored.run, stored.end, stored.counts) == (entry.run, entry.end, entry.counts)
+        assert queries.outcomes_of(connection, [entry.run.id]) == {entry.run.id: entry.outcomes}
+        assert queries.steps_of(connection, entry.run.id) == entry.steps
+        assert queries.measurements_of(connection, [entry.run.id]) == {
+            entry.run.id: entry.measurements
+        }
+        assert queries.products_of(connection, [entry.run.id]) == {entry.run.id: entry.products}
 
 
 def test_what_is_printed_may_hold_anything(database: Database) -> None:
     message = "a\0b \ud800 \u2028"
-    its = record(1, message=message, steps=[Step("test\0", 1, 1.0, message)])
-    database.add(its)
+    entry = record(1, message=message, steps=[Step("test\0", 1, 1.0, message)])
+    database.add(entry)
     with database.reading() as connection:
-        (kept,) = queries.latest(connection)
-        assert kept.end.message == "ab ? \u2028"
+        (stored,) = queries.latest(connection)
+        assert stored.end.message == "ab ? \u2028"
 
 
 def test_what_is_too_long_for_a_column_is_cut(database: Database) -> None:
-    its = record(1, {"n" * 5000: "failed"}, message="m" * 10_000)
-    database.add(its)
+    entry = record(1, {"n" * 5000: "failed"}, message="m" * 10_000)
+    database.add(entry)
     with database.reading() as connection:
-        (kept,) = queries.latest(connection)
-        assert len(kept.end.message) == 4000
-        ((found,),) = queries.outcomes_of(connection, [its.run.id]).values()
-        assert found.name == "n" * 600
+        (stored,) = queries.latest(connection)
+        assert len(stored.end.message) == 4000
+        ((outcome,),) = queries.outcomes_of(connection, [entry.run.id]).values()
+        assert outcome.name == "n" * 600
 
 
 def test_what_a_test_printed_comes_where_it_is_asked_for(database: Database) -> None:
-    its = replace(record(1), outcomes=(TestOutcome("a", "failed", 1.0, "no", output="long\n" * 9),))
-    database.add(its)
+    entry = replace(
+        record(1), outcomes=(TestOutcome("a", "failed", 1.0, "no", output="long\n" * 9),)
+    )
+    database.add(entry)
     with database.reading() as connection:
-        ((found,),) = queries.outcomes_of(connection, [its.run.id], with_output=True).values()
-        assert found == its.outcomes[0]
+        ((outcome,),) = queries.outcomes_of(connection, [entry.run.id], with_output=True).values()
+        assert outcome == entry.outcomes[0]
 
 
 def test_a_run_that_is_stored_twice_is_there_once(database: Database) -> None:
     add(database, record(1, {"a": "passed"}), record(1, {"a": "failed"}))
     with database.reading() as connection:
-        (kept,) = queries.latest(connection)
-        assert kept.counts == {"passed": 1}
+        (stored,) = queries.latest(connection)
+        assert stored.counts == {"passed": 1}
 
 
 def test_the_newest_run_counts_of_each_library_cell_verb_and_shard(database: Database) -> None:
@@ -176,44 +180,49 @@ def test_the_newest_run_counts_of_each_library_cell_verb_and_shard(database: Dat
         record(4, shard="1/2"),
     )
     with database.reading() as connection:
-        found = [(its.run.cell, its.run.verb, its.run.shard, its.run.started)
-                 for its in queries.latest(connection)]  # fmt: skip
-        assert sorted(found) == [
+        rows = [(row.run.cell, row.run.verb, row.run.shard, row.run.started)
+                 for row in queries.latest(connection)]  # fmt: skip
+        assert sorted(rows) == [
             (OTHER, "test", "", 1.0),
             (CELL, "compile", "", 1.0),
             (CELL, "test", "", 3.0),
             (CELL, "test", "1/2", 4.0),
         ]
         before = queries.latest(connection, before=3.0)
-        assert {its.run.started for its in before} == {1.0, 2.0}
+        assert {row.run.started for row in before} == {1.0, 2.0}
 
 
 def test_history_is_the_newest_first(database: Database) -> None:
     add(database, *(record(number) for number in (2, 4, 1, 3)))
     with database.reading() as connection:
-        found = queries.history(connection, "lib", CELL, "test", 3)
-        assert [its.run.started for its in found] == [4.0, 3.0, 2.0]
+        rows = queries.history(connection, "lib", CELL, "test", 3)
+        assert [row.run.started for row in rows] == [4.0, 3.0, 2.0]
 
 
 def test_the_history_of_a_verb_is_filled_with_runs_that_can_be_compared(
     database: Database,
 ) -> None:
-    add(database, record(1), record(2), *(record(its, extent="arguments") for its in (3, 4, 5)))
+    add(
+        database,
+        record(1),
+        record(2),
+        *(record(number, extent="arguments") for number in (3, 4, 5)),
+    )
     with database.reading() as connection:
-        found = queries.history(connection, "lib", CELL, "test", 2)
-        assert [its.run.started for its in found] == [2.0, 1.0]
-        everything = queries.history(connection, "lib", CELL, None, 2)
-        assert [its.run.started for its in everything] == [5.0, 4.0]
+        rows = queries.history(connection, "lib", CELL, "test", 2)
+        assert [row.run.started for row in rows] == [2.0, 1.0]
+        all_rows = queries.history(connection, "lib", CELL, None, 2)
+        assert [row.run.started for row in all_rows] == [5.0, 4.0]
 
 
 def test_a_test_is_seen_in_the_runs_that_had_it(database: Database) -> None:
     add(database, record(1, {"a": "passed"}), record(2), record(3, {"a": "failed"}))
     with database.reading() as connection:
         history = queries.history(connection, "lib", CELL, "test", 9)
-        found = queries.sightings(connection, history, ["a", "b"])
-        states = sorted((its.revision.id, its.state) for its in found["a"])
+        sightings = queries.sightings(connection, history, ["a", "b"])
+        states = sorted((sighting.revision.id, sighting.state) for sighting in sightings["a"])
         assert states == [("r1", "passed"), ("r3", "failed")]
-        assert set(found) == {"a"}
+        assert set(sightings) == {"a"}
 
 
 def test_a_test_is_flaky_that_needs_a_retry_or_contradicts_itself(database: Database) -> None:

@@ -18,16 +18,16 @@ from envmatrix.sessions.outcomes import State
 TODAY = date(2026, 1, 1)
 
 
-def kept(its: Record) -> StoredRun:
-    return StoredRun(its.run, its.end, its.counts)
+def stored(entry: Record) -> StoredRun:
+    return StoredRun(entry.run, entry.end, entry.counts)
 
 
 def started(runs: Sequence[StoredRun]) -> list[tuple[str, str, float]]:
-    return [(its.run.verb, its.run.shard, its.run.started) for its in runs]
+    return [(run.run.verb, run.run.shard, run.run.started) for run in runs]
 
 
 def counting(*records: Record) -> list[tuple[str, str, float]]:
-    (runs,) = summary.newest_runs(map(kept, records)).values()
+    (runs,) = summary.newest_runs(map(stored, records)).values()
     return started(runs)
 
 
@@ -36,17 +36,17 @@ def test_a_run_that_compiled_only_does_not_count_beside_a_later_one_with_tests()
 
 
 def test_tests_count_while_a_later_compilation_is_good() -> None:
-    found = counting(record(2, verb="compile"), record(1))
-    assert found == [("compile", "", 2.0), ("test", "", 1.0)]
+    rows = counting(record(2, verb="compile"), record(1))
+    assert rows == [("compile", "", 2.0), ("test", "", 1.0)]
 
 
 def test_tests_of_before_it_no_longer_compiled_do_not_count() -> None:
-    found = counting(record(2, verb="compile", state="failed"), record(1))
-    assert found == [("compile", "", 2.0)]
+    rows = counting(record(2, verb="compile", state="failed"), record(1))
+    assert rows == [("compile", "", 2.0)]
 
 
 def test_the_shards_of_the_newest_partition_count_together() -> None:
-    found = counting(
+    rows = counting(
         record(1),
         record(2, shard="1/2"),
         record(3, shard="2/2"),
@@ -54,11 +54,11 @@ def test_the_shards_of_the_newest_partition_count_together() -> None:
         record(5, shard="2/3"),
         record(6, shard="3/3"),
     )
-    assert found == [("test", "1/3", 4.0), ("test", "2/3", 5.0), ("test", "3/3", 6.0)]
+    assert rows == [("test", "1/3", 4.0), ("test", "2/3", 5.0), ("test", "3/3", 6.0)]
 
 
 def test_a_library_is_as_bad_as_the_worst_of_its_runs() -> None:
-    runs = [kept(record(1)), kept(record(2, verb="perf", state="failed"))]
+    runs = [stored(record(1)), stored(record(2, verb="perf", state="failed"))]
     assert summary.entry(runs, []).state == "failed"
     assert summary.entry(runs[:1], []).state == "passed"
 
@@ -76,9 +76,9 @@ def waiver(test: str, *, library: str = "*", cell: str = "*", day: str = "2026-0
     )
 
 
-def failures(its: Record, *waivers: Waiver) -> dict[str, Waiver | None]:
-    found = summary.failures_of(kept(its), its.outcomes, waivers, TODAY)
-    return {failure.name: failure.waiver for failure in found}
+def failures(entry: Record, *waivers: Waiver) -> dict[str, Waiver | None]:
+    result = summary.failures_of(stored(entry), entry.outcomes, waivers, TODAY)
+    return {failure.name: failure.waiver for failure in result}
 
 
 BAD = record(1, {"a": "passed", "b": "failed", "c.1": "errored"})
@@ -95,12 +95,12 @@ def test_where_no_test_fails_it_is_the_step() -> None:
 
 
 def test_a_waiver_covers_by_globs() -> None:
-    its = waiver("c.*")
-    assert failures(BAD, its) == {"b": None, "c.1": its}
+    rule = waiver("c.*")
+    assert failures(BAD, rule) == {"b": None, "c.1": rule}
     assert failures(BAD, waiver("*", library="other")) == {"b": None, "c.1": None}
     assert failures(BAD, waiver("*", cell="cuda12*")) == {"b": None, "c.1": None}
-    its = waiver("*", cell="cuda13*", library="l?b")
-    assert failures(BAD, its) == {"b": its, "c.1": its}
+    rule = waiver("*", cell="cuda13*", library="l?b")
+    assert failures(BAD, rule) == {"b": rule, "c.1": rule}
 
 
 def test_a_waiver_covers_until_the_end_of_its_day() -> None:
@@ -110,11 +110,11 @@ def test_a_waiver_covers_until_the_end_of_its_day() -> None:
 
 
 def test_an_expired_waiver_does_not_hide_one_that_is_in_force() -> None:
-    its = waiver("b")
-    assert failures(BAD, waiver("b", day="2025-12-31"), its)["b"] == its
+    rule = waiver("b")
+    assert failures(BAD, waiver("b", day="2025-12-31"), rule)["b"] == rule
 
 
-def seen(*states: State, committed: Sequence[float] = ()) -> list[Sighting]:
+def sightings_of(*states: State, committed: Sequence[float] = ()) -> list[Sighting]:
     """One sighting after the other, of revisions r0, r1, ..."""
     times = dict(enumerate(committed))
     return [
@@ -132,27 +132,27 @@ def revisions(sightings: Sequence[Sighting]) -> tuple[str | None, str | None]:
 
 
 def test_it_is_bad_since_the_first_after_the_last_good_one() -> None:
-    assert revisions(seen("failed", "passed", "failed", "errored")) == ("r2", "r1")
-    assert revisions(seen("passed", "killed")) == ("r1", "r0")
+    assert revisions(sightings_of("failed", "passed", "failed", "errored")) == ("r2", "r1")
+    assert revisions(sightings_of("passed", "killed")) == ("r1", "r0")
 
 
 def test_what_is_good_now_is_bad_since_never() -> None:
-    assert revisions(seen("failed", "passed")) == (None, None)
-    assert revisions(seen("failed", "flaky")) == (None, None)
+    assert revisions(sightings_of("failed", "passed")) == (None, None)
+    assert revisions(sightings_of("failed", "flaky")) == (None, None)
     assert revisions([]) == (None, None)
 
 
 def test_what_was_never_good_has_no_last_good_one() -> None:
-    assert revisions(seen("skipped", "failed", "failed")) == ("r1", None)
+    assert revisions(sightings_of("skipped", "failed", "failed")) == ("r1", None)
 
 
 def test_a_skip_says_nothing() -> None:
-    assert revisions(seen("passed", "skipped", "failed", "skipped")) == ("r2", "r0")
+    assert revisions(sightings_of("passed", "skipped", "failed", "skipped")) == ("r2", "r0")
 
 
 def test_commits_are_in_the_order_of_their_own_times() -> None:
     # r1 was run last, and is older than r0
-    bisected = seen("failed", "passed", committed=[200.0, 100.0])
+    bisected = sightings_of("failed", "passed", committed=[200.0, 100.0])
     assert revisions(bisected) == ("r0", "r1")
 
 
@@ -160,35 +160,35 @@ def test_commits_are_in_the_order_of_their_own_times() -> None:
 def test_the_order_in_which_runs_are_told_does_not_matter(
     states: list[State], chance: Random
 ) -> None:
-    sightings = seen(*states)
+    sightings = sightings_of(*states)
     shuffled = list(sightings)
     chance.shuffle(shuffled)
     assert summary.origin(shuffled) == summary.origin(sightings)
 
 
-def told(*seconds: float, last: State = "passed") -> summary.Slowdown | None:
-    """What is said of runs that took so long, the newest last, and how that ended."""
+def slowdown(*seconds: float, last: State = "passed") -> summary.Slowdown | None:
+    """Return the slowdown of runs that took so long, the newest last, which ended as `last`."""
     states: list[State] = [*["passed" for _ in seconds[1:]], last]  # type: ignore[list-item]
-    rows = [End(state, its) for state, its in zip(states, seconds, strict=True)]
+    rows = [End(state, duration) for state, duration in zip(states, seconds, strict=True)]
     return summary.slowdown("lib", CELL, "test", rows)
 
 
 def test_a_run_is_slower_by_a_quarter_and_a_second_than_the_median_before() -> None:
-    assert told(10, 10, 10, 10, 10, 20) == summary.Slowdown("lib", CELL, "test", 10, 20)
-    assert told(10, 10, 10, 10, 10, 12) is None
-    assert told(0.1, 0.1, 0.1, 0.1, 0.1, 0.9) is None
+    assert slowdown(10, 10, 10, 10, 10, 20) == summary.Slowdown("lib", CELL, "test", 10, 20)
+    assert slowdown(10, 10, 10, 10, 10, 12) is None
+    assert slowdown(0.1, 0.1, 0.1, 0.1, 0.1, 0.9) is None
 
 
 def test_few_runs_say_nothing_of_the_time() -> None:
-    assert told(10, 10, 10, 10, 20) is None
+    assert slowdown(10, 10, 10, 10, 20) is None
 
 
 def test_a_run_that_fails_says_nothing_of_the_time() -> None:
-    assert told(10, 10, 10, 10, 10, 10, 99, last="failed") is None
+    assert slowdown(10, 10, 10, 10, 10, 10, 99, last="failed") is None
 
 
 def test_what_passed_before_and_fails_now_is_broken() -> None:
-    now = summary.failures_of(kept(BAD), BAD.outcomes, (), TODAY)
+    now = summary.failures_of(stored(BAD), BAD.outcomes, (), TODAY)
     before: dict[tuple[str, str, str], State] = {("lib", CELL, "b"): "passed"}
     assert [failure.name for failure in summary.newly_broken(before, now)] == ["b"]
     assert summary.newly_broken({("lib", CELL, "b"): "failed"}, now) == ()

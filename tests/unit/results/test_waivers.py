@@ -30,7 +30,7 @@ def test_a_waiver_says_what_who_why_and_until_when(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("{test: t, owner: o, bug: b}", "waivers.yaml:3:5: `waivers[0].expires` is missing"),
         ("{test: t, owner: o, expires: 2026-01-01}", "`waivers[0].bug` is missing"),
@@ -42,8 +42,8 @@ def test_a_waiver_says_what_who_why_and_until_when(tmp_path: Path) -> None:
         ("{tset: t, owner: o, bug: b, expires: 2026-01-01}", "unknown key `waivers[0].tset`"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, line: str, said: str) -> None:
+def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / FILE).write_text(f'version: "1"\nwaivers:\n  - {line}\n')
     with pytest.raises(ConfigurationError) as wrong:
         load_waivers(tmp_path)
-    assert said in str(wrong.value)
+    assert message in str(wrong.value)
