@@ -46,6 +46,6 @@ def test_all_tests_run_where_ctest_lists_none(tmp_path: Path) -> None:
 
 
 def test_all_tests_run_where_ninja_did_not_build(tmp_path: Path) -> None:
-    found = selected(tmp_path, TaskResult(0, LISTED), by_ninja=False)
-    assert found.reason == "only builds with ninja and CTest tell what tests depend on"
-    assert found.tests is None
+    selection = selected(tmp_path, TaskResult(0, LISTED), by_ninja=False)
+    assert selection.reason == "only builds with ninja and CTest tell what tests depend on"
+    assert selection.tests is None

@@ -116,10 +116,10 @@ def test_the_assertion_is_found_in_what_was_printed(output: str, line: str | Non
 
 
 def test_an_assertion_is_one_line_of_a_length_that_people_read() -> None:
-    found = failed_assertion(f"/src/a.cpp:3: Failure\n{'x' * 1000}\n")
-    assert found is not None
-    assert found.startswith("/src/a.cpp:3: xxx")
-    assert len(found) < 400
+    line = failed_assertion(f"/src/a.cpp:3: Failure\n{'x' * 1000}\n")
+    assert line is not None
+    assert line.startswith("/src/a.cpp:3: xxx")
+    assert len(line) < 400
 
 
 def test_what_looks_like_an_assertion_takes_no_long_time() -> None:

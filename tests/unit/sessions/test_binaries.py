@@ -37,7 +37,7 @@ def coff(machine: int, *, optional: int = 0) -> bytes:
 
 
 def imported(machine: int) -> bytes:
-    """What stands in a library for a function of a DLL."""
+    """Return the entry in a library for a function of a DLL."""
     return struct.pack("<HHHHIIHH", 0, 0xFFFF, 0, machine, 0, 12, 0, 0)
 
 
@@ -109,7 +109,7 @@ def test_a_thin_archive_names_its_members() -> None:
 def test_archives_of_binutils_are_read(tmp_path: Path, options: str, *, is_thin: bool) -> None:
     for name in ("a.o", "an_object_with_a_name_that_is_long.o"):
         (tmp_path / name).write_bytes(X86 + bytes(44))
-    names = [its.name for its in sorted(tmp_path.iterdir())]
+    names = [path.name for path in sorted(tmp_path.iterdir())]
     subprocess.run(["ar", options, "libx.a", *names], cwd=tmp_path, check=False, stderr=-3)
     with (tmp_path / "libx.a").open("rb") as handle:
         assert binaries.machine(handle) == (None if is_thin else "x86_64")

@@ -31,8 +31,8 @@ def commands(context: BuildContext, jobs: int = 7) -> Sequence[Command]:
 
 
 def words(build: LibraryBuild, **others: object) -> list[str]:
-    found = commands(build_context(build, **others))  # type: ignore[arg-type]
-    return [f"{its.step}: {' '.join(its.argv)} in {its.directory}" for its in found]
+    steps = commands(build_context(build, **others))  # type: ignore[arg-type]
+    return [f"{command.step}: {' '.join(command.argv)} in {command.directory}" for command in steps]
 
 
 def test_cmake_takes_a_preset_or_ninja_and_a_release() -> None:
@@ -78,17 +78,17 @@ def test_a_download_is_tried_once(tmp_path: Path, generator: str) -> None:
 
 
 def test_no_other_file_is_changed_for_a_download(tmp_path: Path) -> None:
-    said = "set(retry_number 5)\n"
+    text = "set(retry_number 5)\n"
     others = ("e-stamp/e.cmake", "src/download-e.cmake", "outside")
     for name in (*others, "sub/e-stamp/download-e.cmake"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(said)
+        (tmp_path / name).write_text(text)
     (tmp_path / "e-stamp/download-link.cmake").symlink_to("../outside")
 
     subprocess.run(["sh", "-euc", ONE_TRY], cwd=tmp_path, check=True)
 
     assert "0" in (tmp_path / "sub/e-stamp/download-e.cmake").read_text()
-    assert all((tmp_path / name).read_text() == said for name in others)
+    assert all((tmp_path / name).read_text() == text for name in others)
 
 
 def test_meson_is_set_up_once_and_across_with_a_file() -> None:
@@ -110,27 +110,27 @@ def test_what_writes_among_its_sources_has_a_copy_of_them() -> None:
 
 
 def test_a_source_of_its_own_is_built_in_a_directory_of_it() -> None:
-    found = words(LibraryBuild("make"), source=SDIST, path="native")
-    assert found == ["compile: make -j7 in /build/source/native"]
+    lines = words(LibraryBuild("make"), source=SDIST, path="native")
+    assert lines == ["compile: make -j7 in /build/source/native"]
     assert "-S /src/native" in words(LibraryBuild(), source=SDIST, path="native")[0]
 
 
 def test_a_python_package_becomes_a_wheel_of_what_is_locked() -> None:
-    (found,) = commands(build_context(LibraryBuild("python", options=("a=b",))))
-    assert "--no-isolation" in found.argv
-    assert "--config-setting=a=b" in found.argv
-    assert found.environment["MAX_JOBS"] == "7"
-    spec = tasks.in_compiler(build_context(), found.argv)
+    (command,) = commands(build_context(LibraryBuild("python", options=("a=b",))))
+    assert "--no-isolation" in command.argv
+    assert "--config-setting=a=b" in command.argv
+    assert command.environment["MAX_JOBS"] == "7"
+    spec = tasks.in_compiler(build_context(), command.argv)
     assert spec.environment["PYTHONPATH"] == "/requires"
 
 
 def test_a_wheel_has_no_time_and_no_name_of_chance_unless_the_library_says_so() -> None:
     own = {"SOURCE_DATE_EPOCH": "1700000000"}
     (usual,) = commands(build_context(LibraryBuild("python")))
-    (said,) = commands(build_context(LibraryBuild("python", environment=own)))
+    (explicit,) = commands(build_context(LibraryBuild("python", environment=own)))
     assert usual.environment["SOURCE_DATE_EPOCH"] == "315532800"
     assert usual.environment["SKBUILD_BUILD_DIR"] == "/build/skbuild"
-    assert "SOURCE_DATE_EPOCH" not in said.environment
+    assert "SOURCE_DATE_EPOCH" not in explicit.environment
 
 
 def test_a_wheel_has_the_platform_that_it_is_crossed_to() -> None:
@@ -144,9 +144,9 @@ def test_a_wheel_has_the_platform_that_it_is_crossed_to() -> None:
 
 
 def test_bazel_keeps_everything_in_the_build_directory() -> None:
-    (found,) = words(LibraryBuild("bazel"))
-    assert "--batch --output_user_root=/build/.bazel build" in found
-    assert "--symlink_prefix=/build/bazel- --jobs=7 //... in /src" in found
+    (line,) = words(LibraryBuild("bazel"))
+    assert "--batch --output_user_root=/build/.bazel build" in line
+    assert "--symlink_prefix=/build/bazel- --jobs=7 //... in /src" in line
 
 
 def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> None:
@@ -169,7 +169,7 @@ def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
         replace(locked, source=Path("/another")),
         replace(plain, requires={"amd64": Path("/another")}),
     ]
-    assert len({its.inputs for its in others}) == len(others)
+    assert len({context.inputs for context in others}) == len(others)
     # What changes in the repository is for build systems to see.
     assert replace(plain, source=Path("/another")).inputs == plain.inputs
 
@@ -184,8 +184,8 @@ def test_compilers_are_called_through_the_launcher(name: str) -> None:
     assert spec.environment["ENVMATRIX_COMPILER_CACHE"] == name
     assert spec.environment["ENVMATRIX_TOOLCHAIN"] == "0123"
     only_c = CompilerCache(name, "0123", ("C",))
-    found = tasks.in_compiler(build_context(cache=only_c), ["true"]).environment
-    assert "CMAKE_CUDA_COMPILER_LAUNCHER" not in found
+    environment = tasks.in_compiler(build_context(cache=only_c), ["true"]).environment
+    assert "CMAKE_CUDA_COMPILER_LAUNCHER" not in environment
 
 
 def test_without_a_compiler_cache_there_is_no_launcher() -> None:
@@ -195,8 +195,8 @@ def test_without_a_compiler_cache_there_is_no_launcher() -> None:
 
 
 def test_no_variable_of_a_build_configures_ccache() -> None:
-    found = tasks.in_compiler(build_context(), ["true"]).environment
-    assert not [name for name in found if "CCACHE_" in name.replace("COMPILER_CACHE", "")]
+    environment = tasks.in_compiler(build_context(), ["true"]).environment
+    assert not [name for name in environment if "CCACHE_" in name.replace("COMPILER_CACHE", "")]
 
 
 @pytest.mark.parametrize(
@@ -213,16 +213,16 @@ def test_flags_for_nvcc_are_combined(own: dict[str, str], expected: str) -> None
         build_context(LibraryBuild(environment=own)),
         replace(build_context(), variant=Variant("sanitized", own)),
     ):
-        found = tasks.in_compiler(of, ["true"]).environment
-        assert found["NVCC_APPEND_FLAGS"] == expected
-        assert found.items() >= {**own, "NVCC_APPEND_FLAGS": expected}.items()
+        environment = tasks.in_compiler(of, ["true"]).environment
+        assert environment["NVCC_APPEND_FLAGS"] == expected
+        assert environment.items() >= {**own, "NVCC_APPEND_FLAGS": expected}.items()
 
 
 def test_an_old_nvcc_keeps_its_own_flags_alone() -> None:
     old = build_context(LibraryBuild(environment={"NVCC_APPEND_FLAGS": "-DA"}))
     cell = replace(old.cell, cuda="11.1")
-    found = tasks.in_compiler(replace(old, cell=cell), ["true"]).environment
-    assert found["NVCC_APPEND_FLAGS"] == "-DA"
+    environment = tasks.in_compiler(replace(old, cell=cell), ["true"]).environment
+    assert environment["NVCC_APPEND_FLAGS"] == "-DA"
 
 
 @given(
@@ -232,10 +232,10 @@ def test_an_old_nvcc_keeps_its_own_flags_alone() -> None:
     st.none() | st.integers(1, 512),
 )
 def test_jobs_fit_into_memory_and_there_is_always_one(
-    processors: int, memory: int | None, job: int, asked: int | None
+    processors: int, memory: int | None, job: int, limit: int | None
 ) -> None:
-    jobs = jobs_for(processors, memory, job, asked)
-    assert 1 <= jobs <= (asked or processors)
+    jobs = jobs_for(processors, memory, job, limit)
+    assert 1 <= jobs <= (limit or processors)
     if memory is not None and jobs > 1:
         assert jobs * job * 10**6 <= memory
 
@@ -252,18 +252,18 @@ def test_a_script_does_the_same_however_long_it_is(text: str) -> None:
 
 
 def test_commands_are_one_script_and_each_step_has_a_stream_of_its_own() -> None:
-    found = [
+    script = [
         Command("configure", ["sh", "-c", 'printf "%s|" "$@" >&2', "sh", "a b", "$x"]),
         Command("compile", ["sh", "-c", "echo $VALUE"], "/", {"VALUE": "it's"}),
         Command("compile", ["false"], "/"),
         Command("compile", ["echo", "never"], "/"),
     ]
-    text = tasks.join_commands(found).replace("cd /build", "cd /")
+    text = tasks.join_commands(script).replace("cd /build", "cd /")
     done = subprocess.run(["sh", "-euc", text], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("a b|$x|", "\nit's\n")
     assert done.returncode == 1
     done = subprocess.run(
-        ["sh", "-euc", tasks.join_commands([Command("configure", ["false"], "/"), *found])],
+        ["sh", "-euc", tasks.join_commands([Command("configure", ["false"], "/"), *script])],
         capture_output=True,
         text=True,
         check=False,

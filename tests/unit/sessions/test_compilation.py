@@ -161,7 +161,7 @@ uncached /build/CMakeFiles/lib.dir/src/blob.c.o (its assembler reads /src/blob.b
 
 def test_hits_are_of_the_library_and_not_of_what_cmake_tries(tmp_path: Path) -> None:
     (tmp_path / "compilations.log").write_text(COMPILATIONS)
-    assert [(its.name, round(its.value)) for its in hits_in(tmp_path)] == [
+    assert [(measurement.name, round(measurement.value)) for measurement in hits_in(tmp_path)] == [
         ("compiler cache hits", 50),
         ("compilations", 4),
     ]

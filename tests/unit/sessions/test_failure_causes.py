@@ -11,7 +11,7 @@ from envmatrix.sessions.failure_causes import judge, missing_names, retries_requ
 
 
 @pytest.mark.parametrize(
-    ("line", "cause", "said"),
+    ("line", "cause", "message"),
     [
         ("a.cu(3): error: identifier `x` is undefined", "product", ""),
         ("exec /build/tests/a: exec format error", "environment", "another architecture"),
@@ -66,10 +66,10 @@ from envmatrix.sessions.failure_causes import judge, missing_names, retries_requ
         ("CMake Error: Package Foo was not found", "product", ""),
     ],
 )  # fmt: skip
-def test_what_a_line_tells(line: str, cause: str, said: str) -> None:
+def test_what_a_line_tells(line: str, cause: str, message: str) -> None:
     finding = judge(["before", line, "make: *** [all] Error 1"])
     assert finding.cause == cause
-    assert said in finding.message
+    assert message in finding.message
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_a_program_that_cmake_requires_is_named() -> None:
 
 
 def test_what_asks_for_a_network_has_one_hint() -> None:
-    said = ("getaddrinfo EAI_AGAIN x", "lookup x: no such host", "Could not resolve host: x")
-    assert len({judge([line]) for line in said}) == 1
+    lines = ("getaddrinfo EAI_AGAIN x", "lookup x: no such host", "Could not resolve host: x")
+    assert len({judge([line]) for line in lines}) == 1
 
 
 def test_what_a_compiler_refuses_is_not_blamed_on_what_was_said_before() -> None:
@@ -266,11 +266,11 @@ def test_only_errors_tell_what_is_lacking(output: str, names: tuple[str, ...]) -
 
 @given(st.sampled_from(["/", "/a", "'/l", "/lib.so", "a_LIB ", "-l", "A_LIBRARY "]))
 def test_a_hostile_line_is_read_in_time(piece: str) -> None:
-    begun = time.process_time()
+    start = time.process_time()
     lines = [piece * (4_000 // len(piece))] * 10
     missing_names(lines)
     judge(lines)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def container(*images: bytes, size: int | None = None) -> bytes:
 
 
 def code(content: bytes) -> tuple[list[int], list[int]]:
-    found = device_code(io.BytesIO(content))
-    return sorted(found.sass), sorted(found.ptx)
+    binary = device_code(io.BytesIO(content))
+    return sorted(binary.sass), sorted(binary.ptx)
 
 
 BOTH = container(image(SASS, 75), image(SASS, 90), image(PTX, 90))
@@ -83,23 +83,23 @@ def test_what_is_nothing_but_beginnings_takes_no_long_time() -> None:
 def test_what_is_other_than_asked_for_is_told(
     sass: set[int], ptx: set[int], words: str | None
 ) -> None:
-    found = DeviceCode(frozenset(sass), frozenset(ptx))
-    assert difference(found, ["75", "90a"]) == words
+    binary = DeviceCode(frozenset(sass), frozenset(ptx))
+    assert difference(binary, ["75", "90a"]) == words
 
 
 def test_what_cmake_compiles_for_itself_is_not_compared_with_sm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = replace(build_context(), root=tmp_path)
-    found = []
+    products = []
     for name in ("CMakeFiles/3.25.1/CompilerIdCUDA/tmp/a.o", "CMakeFiles/a.dir/a.cu.o"):
         file = here.directory / here.build.name / name
         file.parent.mkdir(parents=True)
         file.write_bytes(container(image(SASS, 52)))
-        found.append(Product(name, "x86_64", file.stat().st_size))
+        products.append(Product(name, "x86_64", file.stat().st_size))
 
-    warn_of_architectures(found, Runner(FakeExecutor(), here, Console()))
+    warn_of_architectures(products, Runner(FakeExecutor(), here, Console()))
 
-    said = capsys.readouterr().err
-    assert "a.cu.o` has other GPU code" in said
-    assert "CompilerId" not in said
+    output = capsys.readouterr().err
+    assert "a.cu.o` has other GPU code" in output
+    assert "CompilerId" not in output

@@ -32,14 +32,14 @@ def listed(framework: str, text: str, program: str = "/build/tests/a_test") -> t
 def running(
     framework: str,
     run: Sequence[str] = (),
-    wanted: Sequence[str] | None = None,
+    tests: Sequence[str] | None = None,
     arguments: Sequence[str] = (),
 ) -> Sequence[Batch]:
-    return FRAMEWORKS[framework].running(Invocation(CONTEXT, run, wanted, arguments))
+    return FRAMEWORKS[framework].running(Invocation(CONTEXT, run, tests, arguments))
 
 
-def argv(framework: str, wanted: list[str] | None, *programs: str) -> list[list[str]]:
-    batches = running(framework, programs, wanted, ["--more"])
+def argv(framework: str, tests: list[str] | None, *programs: str) -> list[list[str]]:
+    batches = running(framework, programs, tests, ["--more"])
     return [list(batch.argv) for batch in batches]
 
 
@@ -64,13 +64,13 @@ def test_googletest_tests_go_by_program_suite_and_name() -> None:
         "a_test:Sizes/Gemm.Multiplies/0",
     )
     batch = Batch(["/build/tests/a_test"], "r", label="a_test")
-    told = FRAMEWORKS["googletest"].name_of(batch, case("Scales", "Axpy"), "r")
-    assert told == "a_test:Axpy.Scales"
+    name = FRAMEWORKS["googletest"].name_of(batch, case("Scales", "Axpy"), "r")
+    assert name == "a_test:Axpy.Scales"
 
 
 def test_googletest_runs_some_of_each_program() -> None:
-    wanted = ["b:S.x", "a:S.x", "a:S.y"]
-    assert argv("googletest", wanted, "/build/a", "/build/b", "/build/c") == [
+    tests = ["b:S.x", "a:S.x", "a:S.y"]
+    assert argv("googletest", tests, "/build/a", "/build/b", "/build/c") == [
         ["/build/a", "--gtest_output=xml:/build/reports/a.xml", "--gtest_filter=S.x:S.y", "--more"],
         ["/build/b", "--gtest_output=xml:/build/reports/b.xml", "--gtest_filter=S.x", "--more"],
     ]
@@ -111,7 +111,7 @@ exit 127
 
 
 def catch2_listing(directory: Path, program: str) -> subprocess.CompletedProcess[str]:
-    """What the list of a program's tests is made of, by the shell of this machine."""
+    """List a program's tests with the shell of this machine."""
     file = directory / "a_test"
     file.write_text(program)
     file.chmod(0o755)
@@ -184,13 +184,13 @@ def test_ctest_lists_as_json(text: str) -> None:
 
 
 def test_pytest_tests_go_by_their_node_ids() -> None:
-    shown = "tests/test_a.py::TestB::test_c[1]\ntests/test_a.py::test_d\n\n2 tests collected\n"
-    ids = listed("pytest", shown)
+    output = "tests/test_a.py::TestB::test_c[1]\ntests/test_a.py::test_d\n\n2 tests collected\n"
+    ids = listed("pytest", output)
     assert ids == ("tests/test_a.py::TestB::test_c[1]", "tests/test_a.py::test_d")
     name = FRAMEWORKS["pytest"].name_of
     batch = Batch(["python3"], "r")
-    found = case("test_c[1]", "tests.test_a.TestB", "tests/test_a.py")
-    assert name(batch, found, "r") == ids[0]
+    parametrized = case("test_c[1]", "tests.test_a.TestB", "tests/test_a.py")
+    assert name(batch, parametrized, "r") == ids[0]
     assert name(batch, case("test_d", "tests.test_a", "tests/test_a.py"), "r") == ids[1]
     imported = case("test_d", "tests.test_a", "lib/helpers.py")
     assert name(batch, imported, "r") == "tests/test_a.py::test_d"
@@ -236,14 +236,14 @@ LONGEST_ARGUMENT = 128 << 10
 @pytest.mark.parametrize("framework", sorted(set(FRAMEWORKS) - {"commands"}))
 def test_names_that_are_too_many_for_one_command_line_are_all_in_several(framework: str) -> None:
     prefix = {"bazel": "//", "catch2": "a:", "googletest": "a:"}.get(framework, "")
-    wanted = [f"{prefix}{name}" for name in MANY]
-    batches = running(framework, ["/build/a"], wanted, ["--more"])
+    tests = [f"{prefix}{name}" for name in MANY]
+    batches = running(framework, ["/build/a"], tests, ["--more"])
     assert len(batches) > 1
-    assert [name for batch in batches for name in batch.tests] == wanted
+    assert [name for batch in batches for name in batch.tests] == tests
     for batch in batches:
         assert sum(map(len, batch.argv)) < LONGEST_ARGUMENT
-        said = re.findall(r"_number_(\d+)", " ".join(batch.argv))
-        assert [f"{prefix}{MANY[int(number)]}" for number in said] == list(batch.tests)
+        numbers = re.findall(r"_number_(\d+)", " ".join(batch.argv))
+        assert [f"{prefix}{MANY[int(number)]}" for number in numbers] == list(batch.tests)
 
 
 def compiled(pattern: str) -> int:
@@ -257,8 +257,8 @@ def compiled(pattern: str) -> int:
 @example(["a"] * 9000)
 @example(["."] * 9000)
 @example(["a." * 1500] * 60)
-def test_no_expression_is_too_big_for_cmake(wanted: list[str]) -> None:
-    for run in argv("ctest", wanted):
+def test_no_expression_is_too_big_for_cmake(tests: list[str]) -> None:
+    for run in argv("ctest", tests):
         assert compiled(run[run.index("-R") + 1]) < 64 << 10
 
 
@@ -266,8 +266,8 @@ def test_programs_of_one_base_name_are_told_apart_by_their_paths() -> None:
     programs = ["/build/a/t", "/build/b/t", "/build/b/u"]
     for framework, listing in (("googletest", "S.\n  a\n"), ("catch2", "S.a\n")):
         batches = FRAMEWORKS[framework].listing(Invocation(CONTEXT, programs))
-        told = [listed_names(FRAMEWORKS[framework], batch, listing) for batch in batches]
-        assert told == [("a/t:S.a",), ("b/t:S.a",), ("u:S.a",)]
+        names = [listed_names(FRAMEWORKS[framework], batch, listing) for batch in batches]
+        assert names == [("a/t:S.a",), ("b/t:S.a",), ("u:S.a",)]
     runs = argv("googletest", ["b/t:S.a", "u:S.a"], *programs)
     assert [run[0] for run in runs] == ["/build/b/t", "/build/b/u"]
     every = running("googletest", programs, None, [])
@@ -281,7 +281,7 @@ def test_a_program_itself_is_wanted_with_all_its_tests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("framework", "wanted", "told", "missing"),
+    ("framework", "tests", "reported", "missing"),
     [
         ("ctest", ["a", "b"], ["a"], ["b"]),
         ("ctest", ["x" * 3000, "a\nb"], [], []),
@@ -297,9 +297,9 @@ def test_a_program_itself_is_wanted_with_all_its_tests() -> None:
     ],
 )
 def test_what_is_wanted_and_not_reported_is_missing(
-    framework: str, wanted: list[str], told: list[str], missing: list[str]
+    framework: str, tests: list[str], reported: list[str], missing: list[str]
 ) -> None:
-    assert list(FRAMEWORKS[framework].missing(wanted, told)) == missing
+    assert list(FRAMEWORKS[framework].missing(tests, reported)) == missing
 
 
 @pytest.mark.parametrize(

@@ -86,13 +86,13 @@ def test_the_states_of_ctest(tmp_path: Path) -> None:
 
 
 def test_a_test_that_did_not_pass_says_why(tmp_path: Path) -> None:
-    found = cases_of(tmp_path, CTEST)
-    assert found["passes"] == Case("passes", "passes", "", "passed", 0.25, "", "all is well\n")
-    assert found["fails"].message == "expected 1, got 2"
-    assert found["slow"].message == ""
-    assert found["stops"].message == "skipped: no CUDA device"
-    assert found["matches"].message == "SKIP_REGULAR_EXPRESSION_MATCHED"
-    assert found["missing"].message == "Unable to find executable: /build/missing"
+    cases = cases_of(tmp_path, CTEST)
+    assert cases["passes"] == Case("passes", "passes", "", "passed", 0.25, "", "all is well\n")
+    assert cases["fails"].message == "expected 1, got 2"
+    assert cases["slow"].message == ""
+    assert cases["stops"].message == "skipped: no CUDA device"
+    assert cases["matches"].message == "SKIP_REGULAR_EXPRESSION_MATCHED"
+    assert cases["missing"].message == "Unable to find executable: /build/missing"
 
 
 @pytest.mark.parametrize("text", ["", "<testsuite>", "no xml"])
@@ -111,9 +111,9 @@ def test_no_file_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("time", ["nan", "inf", "-inf", "-1", "1e400", "9" * 400, "1e300"])
 def test_a_time_that_cannot_be_one_is_none(tmp_path: Path, time: str) -> None:
-    found = cases_of(tmp_path, f'<testsuite><testcase name="a" time="{time}"/></testsuite>')
-    assert found["a"].seconds == 0.0
-    assert found["a"].state == "passed"
+    cases = cases_of(tmp_path, f'<testsuite><testcase name="a" time="{time}"/></testsuite>')
+    assert cases["a"].seconds == 0.0
+    assert cases["a"].state == "passed"
 
 
 @pytest.mark.parametrize(
@@ -190,19 +190,19 @@ PYTEST = """\
 
 
 def test_the_states_of_googletest(tmp_path: Path) -> None:
-    found = cases_of(tmp_path, GOOGLETEST)
-    assert {name: case.state for name, case in found.items()} == {
+    cases = cases_of(tmp_path, GOOGLETEST)
+    assert {name: case.state for name, case in cases.items()} == {
         "Scales": "passed",
         "Adds": "failed",
         "Device": "skipped",
         "DISABLED_Later": "skipped",
     }
-    assert found["Adds"].message == "a.cc:9\nExpected equality"
+    assert cases["Adds"].message == "a.cc:9\nExpected equality"
 
 
 def test_the_states_of_pytest(tmp_path: Path) -> None:
-    found = cases_of(tmp_path, PYTEST)
-    assert {name: (case.state, case.message) for name, case in found.items()} == {
+    cases = cases_of(tmp_path, PYTEST)
+    assert {name: (case.state, case.message) for name, case in cases.items()} == {
         "test_c[1]": ("passed", ""),
         "test_d": ("failed", "assert 1 == 2"),
         "test_e": ("errored", "failed on setup"),

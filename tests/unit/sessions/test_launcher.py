@@ -15,7 +15,7 @@ import envmatrix
 
 LAUNCHER = Path(envmatrix.__file__).parent / "sessions/launcher/compile-cached"
 
-# Stands in for gcc: the object is a line of what it was told, and the assembler's list of what it
+# Stands in for gcc: the object is a line about its source, and the assembler's list of what it
 # read is as long as the source asks for. It preprocesses without comments.
 GCC = """\
 #!/bin/sh
@@ -34,11 +34,11 @@ grep -q silent "$source" || [ -z "${listing-}" ] \\
 ! grep -q broken "$source"
 """
 
-# Stands in for ccache: it compiles always, and writes down what it was told.
+# Stands in for ccache: it compiles always, and writes down its variables and arguments.
 CCACHE = """\
 #!/bin/sh
-env | grep -E '^S?CCACHE_' | LC_ALL=C sort >>"$LAST/told"
-echo "args $*" >>"$LAST/told"
+env | grep -E '^S?CCACHE_' | LC_ALL=C sort >>"$LAST/calls"
+echo "args $*" >>"$LAST/calls"
 [ ! -e "$LAST/is-broken" ] || exit 3
 [ ! -e "$LAST/hits" ] || exit 0
 exec "$CCACHE_PREFIX" "$@"
@@ -77,7 +77,7 @@ class Container:
             "LAST": str(root / "tmp"),
             **variables,
         }
-        (root / "tmp/told").unlink(missing_ok=True)
+        (root / "tmp/calls").unlink(missing_ok=True)
         (root / "build/compilations.log").unlink(missing_ok=True)
         return subprocess.run(
             [LAUNCHER, *argv],
@@ -110,14 +110,16 @@ class Container:
         return file.read_text().replace(f"{self.root}/", "") if file.exists() else ""
 
     @property
-    def told(self) -> str:
-        file = self.root / "tmp/told"
+    def ccache_calls(self) -> str:
+        file = self.root / "tmp/calls"
         return file.read_text() if file.exists() else ""
 
     def key(self, *options: str, **variables: str) -> str:
         self.compile(*options, **variables)
         (line,) = (
-            line for line in self.told.splitlines() if line.startswith("CCACHE_COMPILERCHECK=")
+            line
+            for line in self.ccache_calls.splitlines()
+            if line.startswith("CCACHE_COMPILERCHECK=")
         )
         return line
 
@@ -134,7 +136,7 @@ def test_it_can_be_run_as_a_program() -> None:
 
 def test_a_compilation_goes_through_the_cache(container: Container) -> None:
     assert container.compile("-O2") == "miss build/a.o\n"
-    assert "CCACHE_NODIRECT=1" in container.told
+    assert "CCACHE_NODIRECT=1" in container.ccache_calls
 
 
 def test_a_hit_is_told_from_a_miss(container: Container) -> None:
@@ -169,7 +171,7 @@ def test_what_is_not_known_to_be_cacheable_is_compiled_without_the_cache(
 ) -> None:
     log = container.compile(*options)
     assert log.startswith("uncached build/a.o (")
-    assert container.told == ""
+    assert container.ccache_calls == ""
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_variables_that_name_other_programs_turn_the_cache_off(
     container: Container, name: str, value: str
 ) -> None:
     assert container.compile(**{name: value}).startswith(f"uncached build/a.o ({name} ")
-    assert container.told == ""
+    assert container.ccache_calls == ""
 
 
 @pytest.mark.parametrize("entry", ["{root}/build/bin", "bin", "", "/usr/../src/bin"])
@@ -206,7 +208,7 @@ def test_a_compiler_of_the_library_is_called_without_the_cache(container: Contai
     done = container.run(str(wrapper), "-c", f"{container.root}/src/a.c", "-o", "a.o")
     assert done.returncode == 0
     assert "is no gcc or nvcc of the image" in container.log
-    assert container.told == ""
+    assert container.ccache_calls == ""
 
 
 def test_a_link_of_the_library_to_a_compiler_of_the_image_is_that_compiler(
@@ -234,13 +236,13 @@ def test_what_a_library_says_of_ccache_is_not_passed_on(container: Container) ->
         CCACHE_SLOPPINESS="include_file_mtime",
         CCACHE_CONFIGPATH="/src/ccache.conf",
     )
-    assert "elsewhere" not in container.told
-    assert "evil" not in container.told
-    assert "SLOPPINESS" not in container.told
-    assert "CCACHE_CONFIGPATH=/dev/null" in container.told
-    assert "CCACHE_RECACHE" not in container.told
+    assert "elsewhere" not in container.ccache_calls
+    assert "evil" not in container.ccache_calls
+    assert "SLOPPINESS" not in container.ccache_calls
+    assert "CCACHE_CONFIGPATH=/dev/null" in container.ccache_calls
+    assert "CCACHE_RECACHE" not in container.ccache_calls
     container.compile(CCACHE_RECACHE="1")
-    assert "CCACHE_RECACHE=1" in container.told
+    assert "CCACHE_RECACHE=1" in container.ccache_calls
 
 
 def test_what_an_assembler_reads_by_itself_is_not_stored(container: Container) -> None:
@@ -271,7 +273,7 @@ def test_a_compilation_that_fails_is_tried_once_only(container: Container) -> No
     done = container.run("gcc-12", "-c", f"{container.root}/src/a.c", "-o", "a.o")
     assert done.returncode == 1
     assert container.log == "miss build/a.o\n"
-    assert container.told.count("args") == 1
+    assert container.ccache_calls.count("args") == 1
 
 
 def test_a_cache_that_fails_does_not_fail_the_build(container: Container) -> None:
@@ -289,8 +291,8 @@ def test_what_is_no_cache_is_removed_from_its_directory(container: Container) ->
     (cache / "0/2").mkdir(mode=0o555)
     (cache / "0").chmod(0o555)
     container.compile()
-    left = sorted(str(path.relative_to(cache)) for path in cache.rglob("*"))
-    assert left == ["0", "0/1", "0/1/0123456789abcdefR", "0/2"]
+    remaining = sorted(str(path.relative_to(cache)) for path in cache.rglob("*"))
+    assert remaining == ["0", "0/1", "0/1/0123456789abcdefR", "0/2"]
     assert os.access(cache / "0/2", os.W_OK)
 
 
@@ -306,9 +308,9 @@ def test_response_files_are_read(container: Container) -> None:
 
 def test_linking_and_preprocessing_are_no_compilations(container: Container) -> None:
     container.run("gcc-12", f"{container.root}/src/a.c", "-o", "a.o")
-    assert (container.log, container.told) == ("", "")
+    assert (container.log, container.ccache_calls) == ("", "")
     container.run("gcc-12", "-E", "-c", f"{container.root}/src/a.c", "-o", "a.o")
-    assert (container.log, container.told) == ("", "")
+    assert (container.log, container.ccache_calls) == ("", "")
 
 
 def test_a_precompiled_header_in_reach_turns_the_cache_off(container: Container) -> None:
@@ -318,7 +320,7 @@ def test_a_precompiled_header_in_reach_turns_the_cache_off(container: Container)
 
 def is_found_by_files(container: Container, *options: str, **variables: str) -> bool:
     container.compile("-MD", "-MF", "/dev/null", *options, **variables)
-    return "string:files" in container.told
+    return "string:files" in container.ccache_calls
 
 
 def test_links_out_of_the_source_leave_the_exact_lookup_only(container: Container) -> None:
@@ -328,7 +330,7 @@ def test_links_out_of_the_source_leave_the_exact_lookup_only(container: Containe
     assert is_found_by_files(container)
     (container.root / "src/link").symlink_to(container.root / "elsewhere")
     assert not is_found_by_files(container)
-    assert "string:text" in container.told
+    assert "string:text" in container.ccache_calls
 
 
 @pytest.mark.parametrize(
@@ -347,7 +349,7 @@ def test_what_names_do_not_settle_is_looked_up_by_its_text(
     container: Container, option: str
 ) -> None:
     assert not is_found_by_files(container, option.format(root=container.root))
-    assert "string:text" in container.told
+    assert "string:text" in container.ccache_calls
 
 
 def test_directories_of_variables_are_those_of_options(container: Container) -> None:
@@ -379,7 +381,7 @@ def test_options_of_the_host_compiler_are_looked_into(container: Container) -> N
 
 def test_an_option_that_ccache_takes_for_another_is_written_in_full(container: Container) -> None:
     container.compile_cuda("-G", "-MD", "-MF", "/dev/null")
-    assert " --device-debug -MD -MF " in container.told
+    assert " --device-debug -MD -MF " in container.ccache_calls
 
 
 def test_a_check_of_cmake_is_compiled_under_names_that_are_always_the_same(
@@ -397,7 +399,7 @@ def test_a_check_of_cmake_is_compiled_under_names_that_are_always_the_same(
         assert done.returncode == 0, done.stderr
         assert (root / output).read_text() == f"object of {root.parent}/TryCompile/src.c\n"
         shutil.rmtree(root)
-        return container.told, container.log
+        return container.ccache_calls, container.log
 
     first, log = check("a1B2c3", "cmTC_0a1b2", "int a;\n")
     assert log == "miss build/CMakeFiles/CMakeScratch/TryCompile/CMakeFiles/cmTC.dir/src.c.o\n"
@@ -428,8 +430,10 @@ def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(
         for name in ("tmp/.envmatrix-names",):  # as in a new container
             (container.root / name).unlink(missing_ok=True)
         container.compile("-MD", "-MF", "/dev/null", "-I", f"{container.root}/build")
-        (line, *_) = (its for its in container.told.splitlines() if "string:files" in its)
-        assert "CCACHE_DEPEND=1" in container.told
+        (line, *_) = (
+            line for line in container.ccache_calls.splitlines() if "string:files" in line
+        )
+        assert "CCACHE_DEPEND=1" in container.ccache_calls
         return line
 
     def differs() -> bool:
@@ -467,7 +471,7 @@ def test_names_of_all_files_are_part_of_the_key_that_dependencies_are_found_by(
 def test_a_name_that_comes_while_the_container_runs_is_seen(container: Container) -> None:
     def key() -> str:
         container.compile("-MD", "-MF", "/dev/null")
-        return next(its for its in container.told.splitlines() if "string:files" in its)
+        return next(line for line in container.ccache_calls.splitlines() if "string:files" in line)
 
     before = key()
     time.sleep(0.02)  # the kernel's clock of files is coarse

@@ -36,12 +36,12 @@ def test_a_log_is_whole_up_to_its_limit_and_then_has_both_ends(tmp_path: Path, s
     for start in range(0, size, 7):
         log.add(text[start : start + 7])
     log.close()
-    written = (tmp_path / "b.log").read_bytes()
+    content = (tmp_path / "b.log").read_bytes()
     if size <= 30:
-        assert written == text
+        assert content == text
     else:
         left_out = f"\n[... {size - 30} bytes left out ...]\n".encode()
-        assert written == text[:20] + left_out + text[-10:]
+        assert content == text[:20] + left_out + text[-10:]
 
 
 def test_an_excerpt_has_both_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,16 +65,16 @@ def test_what_is_not_tried_again_stays_as_it_was() -> None:
 
 
 def test_no_outcome_hides_a_worse_one_of_its_name() -> None:
-    one, other = outcome("a", "failed"), outcome("a", "passed")
-    for found in ([one, other], [other, one]):
-        assert [its.state for its in outcomes.worst_by_name(found)] == ["failed"]
-        assert [its.state for its in outcomes.merge_retries([outcome("a", "errored")], found)] == [
-            "failed"
-        ]
-        assert [its.state for its in outcomes.merge_retries(found, [])] == ["failed"]
+    failure, success = outcome("a", "failed"), outcome("a", "passed")
+    for pair in ([failure, success], [success, failure]):
+        assert [result.state for result in outcomes.worst_by_name(pair)] == ["failed"]
+        assert [
+            result.state for result in outcomes.merge_retries([outcome("a", "errored")], pair)
+        ] == ["failed"]
+        assert [result.state for result in outcomes.merge_retries(pair, [])] == ["failed"]
 
 
 def test_of_outcomes_of_one_name_the_worse_counts_and_the_time_of_both() -> None:
-    found = outcomes.worse_outcome(outcome("a", "failed", "no"), outcome("a", "passed"))
-    assert found == TestOutcome("a", "failed", 2.0, "no")
-    assert outcomes.worse_outcome(None, found) == found
+    result = outcomes.worse_outcome(outcome("a", "failed", "no"), outcome("a", "passed"))
+    assert result == TestOutcome("a", "failed", 2.0, "no")
+    assert outcomes.worse_outcome(None, result) == result

@@ -26,13 +26,13 @@ def test_artifacts_are_the_files_that_match_each_once(tmp_path: Path) -> None:
     (tmp_path / "libx.so").symlink_to("libx.so.1")
     (tmp_path / "sub.so").mkdir()
     with Area(tmp_path).opened() as build:
-        found = find_products(build, ["libx.so*", "*.so*", "**/*.so", "notes.*"])
-    assert [(its.path, its.machine, its.size) for its in found] == [
+        products = find_products(build, ["libx.so*", "*.so*", "**/*.so", "notes.*"])
+    assert [(product.path, product.machine, product.size) for product in products] == [
         ("libx.so.1", "x86_64", 20),
         ("notes.txt", None, 1),
         ("sub/liby.so", "aarch64", 20),
     ]
-    assert found[1].sha256 == sha256(b"x").hexdigest()
+    assert products[1].sha256 == sha256(b"x").hexdigest()
 
 
 @pytest.mark.parametrize("name", ["a\nb.so", "a\x1b[31m.so", "a\u202e.so", os.fsdecode(b"\xff.so")])
@@ -85,8 +85,8 @@ def test_a_thin_archive_is_for_the_machine_of_its_members_in_the_build_directory
     thin = member("//", names) + member("/0", b"", length=9) + member("/13", b"", length=9)
     (build / "libx.a").write_bytes(b"!<thin>\n" + thin)
     with Area(build).opened() as directory:
-        (found,) = find_products(directory, ["*.a"])
-    assert found.machine == "aarch64"
+        (product,) = find_products(directory, ["*.a"])
+    assert product.machine == "aarch64"
 
 
 def test_what_is_in_a_build_directory_is_told_by_kind(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ MADE: dict[str, Kind] = {
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"),
+    ("pattern", "hint"),
     [
         ("libvector.so*", "did you mean `lib/libvector.so.1.0`?"),
         ("lib/libvektor.so.1.0", "did you mean `lib/libvector.so.1.0`?"),
@@ -128,11 +128,11 @@ MADE: dict[str, Kind] = {
         ("*.dll", "the build made `lib/libvector.so.1.0`, `app`"),
     ],
 )
-def test_what_was_expected_is_told_with_what_there_is(pattern: str, said: str) -> None:
+def test_what_was_expected_is_told_with_what_there_is(pattern: str, hint: str) -> None:
     error = no_product([pattern], MADE)
     assert error.message == f"the build made none of the library's `artifacts`: `{pattern}`"
     assert error.hint is not None
-    assert said in error.hint
+    assert hint in error.hint
     assert "probe" not in error.hint
 
 

@@ -12,23 +12,23 @@ durations = st.dictionaries(st.text(min_size=1, max_size=5), st.floats(0, 1e4), 
 
 
 @given(names, durations, st.integers(1, 7))
-def test_shards_are_a_partition(its: list[str], seconds: dict[str, float], total: int) -> None:
-    parts = [select_shard(its, seconds, Shard(index, total)) for index in range(1, total + 1)]
-    assert sorted(name for part in parts for name in part) == sorted(its)
+def test_shards_are_a_partition(tests: list[str], seconds: dict[str, float], total: int) -> None:
+    parts = [select_shard(tests, seconds, Shard(index, total)) for index in range(1, total + 1)]
+    assert sorted(name for part in parts for name in part) == sorted(tests)
     for part in parts:
-        assert list(part) == [name for name in its if name in part], "in their order"
+        assert list(part) == [name for name in tests if name in part], "in their order"
 
 
 @given(names, durations, st.integers(1, 7))
 def test_no_shard_has_more_than_its_share_and_one_test(
-    its: list[str], seconds: dict[str, float], total: int
+    tests: list[str], seconds: dict[str, float], total: int
 ) -> None:
-    known = {name: seconds.get(name, 0.0) for name in its}
+    weights = {name: seconds.get(name, 0.0) for name in tests}
     loads = [
-        sum(known[name] for name in select_shard(its, known, Shard(index, total)))
+        sum(weights[name] for name in select_shard(tests, weights, Shard(index, total)))
         for index in range(1, total + 1)
     ]
-    longest = max(known.values(), default=0.0)
+    longest = max(weights.values(), default=0.0)
     assert max(loads) <= sum(loads) / total + longest + 1e-6
 
 
@@ -51,9 +51,9 @@ def test_what_is_no_part_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["1/10000", "1/99999", "10000/10000"])
 def test_the_most_parts_that_there_are_is_told(text: str) -> None:
     assert str(Shard.parse("9999/9999")) == "9999/9999"
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as caught:
         Shard.parse(text)
-    assert "at most 9999" in str(told.value.problems[0].hint)
+    assert "at most 9999" in str(caught.value.problems[0].hint)
 
 
 def test_a_part_is_written_as_it_is_read() -> None:

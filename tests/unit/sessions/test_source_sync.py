@@ -59,8 +59,8 @@ def test_a_repository_is_not_copied_with_what_is_built_in_it(tmp_path: Path) -> 
     (tmp_path / ".envmatrix/results.sqlite").write_text("")
     for _ in range(2):
         target = update(tmp_path, build)
-    found = [its.relative_to(target).as_posix() for its in target.rglob("*") if its.is_file()]
-    assert sorted(found) == ["src/build/rules"]
+    files = [path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()]
+    assert sorted(files) == ["src/build/rules"]
 
 
 @pytest.mark.parametrize("name", [".", "a", "d", "d/b"])

@@ -63,16 +63,16 @@ FOREIGN = Test("foreign", ["/usr/bin/python3", "/src/check.py"])
 
 
 def test_a_test_depends_on_what_its_program_is_made_of() -> None:
-    found = dependencies(parse_ninja(GRAPH, DEPS), TESTS, "/src")
-    assert set(found.files) == {"t", "elf"}
-    made = {"include/x.cuh", "include/x.h", "src/x.cu", "tests/t.cpp"}
-    assert found.files["t"] == made
-    assert found.compiled == made
+    graph = dependencies(parse_ninja(GRAPH, DEPS), TESTS, "/src")
+    assert set(graph.files) == {"t", "elf"}
+    sources = {"include/x.cuh", "include/x.h", "src/x.cu", "tests/t.cpp"}
+    assert graph.files["t"] == sources
+    assert graph.compiled == sources
 
 
 def test_a_test_depends_on_files_that_its_command_names() -> None:
-    found = dependencies(parse_ninja(GRAPH, DEPS), TESTS, "/src")
-    assert "data/expected.txt" in found.files["elf"]
+    graph = dependencies(parse_ninja(GRAPH, DEPS), TESTS, "/src")
+    assert "data/expected.txt" in graph.files["elf"]
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_what_is_an_input_of_no_compilation_is_not_compiled() -> None:
     build = NinjaGraph(
         {"t": frozenset({"t.o", "copy.txt"}), "copy.txt": frozenset({"/src/d.txt"})}, {}
     )
-    found = dependencies(build, [Test("t", ["/build/t"])], "/src")
-    assert "d.txt" in found.files["t"]
-    assert "d.txt" not in found.compiled
+    graph = dependencies(build, [Test("t", ["/build/t"])], "/src")
+    assert "d.txt" in graph.files["t"]
+    assert "d.txt" not in graph.compiled
 
 
 def test_what_a_source_is_generated_of_is_compiled() -> None:
@@ -113,9 +113,9 @@ def test_what_runs_a_program_that_was_crossed_is_not_the_program() -> None:
 
 
 def test_nothing_is_known_of_a_program_from_elsewhere() -> None:
-    found = dependencies(parse_ninja(GRAPH, DEPS), (*TESTS, FOREIGN), "/src")
-    assert "foreign" not in found.files
-    assert selection(found, ["src/x.cu"]).tests is None
+    graph = dependencies(parse_ninja(GRAPH, DEPS), (*TESTS, FOREIGN), "/src")
+    assert "foreign" not in graph.files
+    assert selection(graph, ["src/x.cu"]).tests is None
 
 
 def test_nothing_is_known_of_a_test_whose_program_does_not_exist() -> None:
@@ -135,16 +135,16 @@ def reached(changed: str, listing: str = CTEST) -> Selection:
 
 
 def test_a_setup_reaches_whoever_requires_its_fixture_over_any_number_of_steps() -> None:
-    found = reached("setup.cpp").tests or {}
-    assert set(found) == {"setup", "t6", "t7", "cleanup"}
-    assert found["t6"] == "depends on the test `setup`"
-    assert found["t7"] == "depends on the test `t6`"
+    tests = reached("setup.cpp").tests or {}
+    assert set(tests) == {"setup", "t6", "t7", "cleanup"}
+    assert tests["t6"] == "depends on the test `setup`"
+    assert tests["t7"] == "depends on the test `t6`"
 
 
 def test_a_fixture_needs_no_dependency_that_is_listed() -> None:
     listing = json.loads(CTEST)
     for test in listing["tests"]:
-        test["properties"] = [its for its in test["properties"] if its["name"] != "DEPENDS"]
+        test["properties"] = [entry for entry in test["properties"] if entry["name"] != "DEPENDS"]
     assert set(reached("setup.cpp", json.dumps(listing)).tests or ()) == {"setup", "t6", "t7"}
 
 
@@ -161,8 +161,8 @@ def test_a_dependency_reaches_no_earlier_test() -> None:
 
 
 def test_tests_that_depend_on_each_other_are_selected_once() -> None:
-    known = Dependencies({"a": {"a.cpp"}, "b": ()}, {"a": {"b", "gone"}, "b": {"a"}}, {"a.cpp"})
-    assert set(selection(known, ["a.cpp"]).tests or ()) == {"a", "b"}
+    graph = Dependencies({"a": {"a.cpp"}, "b": ()}, {"a": {"b", "gone"}, "b": {"a"}}, {"a.cpp"})
+    assert set(selection(graph, ["a.cpp"]).tests or ()) == {"a", "b"}
 
 
 def test_a_file_that_a_test_requires_selects_it() -> None:
@@ -174,9 +174,9 @@ def test_what_the_environment_of_a_test_names_selects_it() -> None:
 
 
 def test_a_file_that_is_only_named_selects_all_tests() -> None:
-    found = reached("data/d.txt")
-    assert found.tests is None
-    assert found.reason == "it is not known who depends on `data/d.txt`"
+    result = reached("data/d.txt")
+    assert result.tests is None
+    assert result.reason == "it is not known who depends on `data/d.txt`"
 
 
 @pytest.mark.parametrize(

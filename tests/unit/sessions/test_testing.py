@@ -41,7 +41,7 @@ class OfCTest:
                 on_output(1, f"{line}\n".encode())
             return self.listed
         report = dict(enumerate(self.reports)).get(len(self.commands), "")
-        report += "".join(map(case, wanted(task.command))) if self.obeys else ""
+        report += "".join(map(case, names_in(task.command))) if self.obeys else ""
         with build_directory(task).opened() as build:
             build.write("reports/ctest.xml", f"<testsuite>{report}</testsuite>".encode())
         self.commands.append(task.command)
@@ -70,19 +70,19 @@ def listing(*names: str) -> TaskResult:
 
 
 def case(name: str, status: str = "run", printed: str = "") -> str:
-    said = f"<failure message='Failed'/><system-out>{printed}</system-out>"
-    inside = said if status == "fail" else ""
+    failure = f"<failure message='Failed'/><system-out>{printed}</system-out>"
+    inside = failure if status == "fail" else ""
     return f"<testcase name='{name}' status='{status}'>{inside}</testcase>"
 
 
-def wanted(command: Sequence[str]) -> list[str]:
+def names_in(command: Sequence[str]) -> list[str]:
     """The names in the expression of a command."""
     pattern = command[command.index("-R") + 1]
     return pattern.removeprefix("^(").removesuffix(")$").replace("\\", "").split("|")
 
 
 def states(run: TestRun) -> dict[str, str]:
-    return {its.name: its.state for its in run.outcomes}
+    return {outcome.name: outcome.state for outcome in run.outcomes}
 
 
 def test_a_framework_that_runs_no_test_fails(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_program_that_cannot_list_its_tests_is_an_error(tmp_path: Path) -> Non
 def test_a_shard_that_runs_no_test_of_its_own_fails(tmp_path: Path) -> None:
     run = ctest_in(tmp_path, listing("a", "b", "c")).run(TestRequest(shard=Shard(1, 2)))
     assert states(run) == {"a": "errored", "c": "errored"}
-    assert all(its.message.startswith("did not run: ctest") for its in run.outcomes)
+    assert all(outcome.message.startswith("did not run: ctest") for outcome in run.outcomes)
     assert run.failure is not None
 
 

@@ -46,9 +46,9 @@ def bad(message: str = "", output: str = "", state: State = "failed") -> TestOut
 def test_a_program_that_did_not_end_well_failed_or_got_to_no_verdict(
     output: str, ending: str, state: State, message: str
 ) -> None:
-    found = verdicts.classify_outcome(bad(output=output), ending, tells_why=False)
-    assert found.state == state
-    assert message in found.message
+    outcome = verdicts.classify_outcome(bad(output=output), ending, tells_why=False)
+    assert outcome.state == state
+    assert message in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_a_program_that_did_not_end_well_failed_or_got_to_no_verdict(
     ],
 )
 def test_a_framework_that_says_why_is_believed(message: str, before: State, after: State) -> None:
-    told = bad(message, "ImportError: of something else", state=before)
-    found = verdicts.classify_outcome(told)
-    assert (found.state, found.message) == (after, message)
+    reported = bad(message, "ImportError: of something else", state=before)
+    outcome = verdicts.classify_outcome(reported)
+    assert (outcome.state, outcome.message) == (after, message)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_framework_that_says_why_is_believed(message: str, before: State, afte
     ],
 )
 def test_bazel_calls_all_an_error_that_failed(message: str, state: State) -> None:
-    found = verdicts.classify_outcome(bad(message, "said", "errored"), tells_why=False)
-    assert found.state == state
+    outcome = verdicts.classify_outcome(bad(message, "said", "errored"), tells_why=False)
+    assert outcome.state == state
 
 
 @pytest.mark.parametrize("state", ["passed", "skipped", "flaky"])
@@ -106,9 +106,9 @@ def test_what_is_not_bad_stays_as_it_is(state: State) -> None:
 def test_an_exit_code_tells_what_a_program_came_to(
     status: int, output: str, state: State, message: str
 ) -> None:
-    found = verdicts.outcome_by_status("a", status, 1.0, output)
-    assert found.state == state
-    assert message in found.message
+    outcome = verdicts.outcome_by_status("a", status, 1.0, output)
+    assert outcome.state == state
+    assert message in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_an_exit_code_tells_what_a_program_came_to(
 def test_only_a_verdict_and_a_gpu_that_cuda_misses_are_excused(
     message: str, output: str, state: State, *, is_excused: bool
 ) -> None:
-    found = verdicts.excuse_outcome(bad(message, output, state), ["gpu_*"], "no GPU")
-    assert (found.state == "skipped") == is_excused
-    assert found.message.startswith("no GPU") == is_excused
+    outcome = verdicts.excuse_outcome(bad(message, output, state), ["gpu_*"], "no GPU")
+    assert (outcome.state == "skipped") == is_excused
+    assert outcome.message.startswith("no GPU") == is_excused
 
 
 def test_what_no_glob_names_is_not_excused() -> None:
@@ -157,7 +157,7 @@ FOUND_NO_GPU = (
 
 
 def lacks_driver(status: int, output: str) -> set[bool]:
-    """What is thought of a program, by all who know its exit code."""
+    """Return the verdicts on a program by all that know its exit code."""
     of_meson = bad(output=output), f"exit status {status}"
     of_bazel = bad(f"exited with error code {status}", f"Executing\n{output}", "errored"), ""
     return {
@@ -171,12 +171,13 @@ def lacks_driver(status: int, output: str) -> set[bool]:
     "library", ["libcuda.so.1", "libnvidia-ml.so.1", "libnvcuvid.so.1", "libnvidia-encode.so.1"]
 )
 @pytest.mark.parametrize(
-    ("said", "status"), [(LOADER, 127), (f"begins\n{LOADER}", 127), (f"{FOUND_NO_GPU}{IMPORT}", 1)]
+    ("output", "status"),
+    [(LOADER, 127), (f"begins\n{LOADER}", 127), (f"{FOUND_NO_GPU}{IMPORT}", 1)],
 )
 def test_what_cannot_be_loaded_without_the_driver_is_known(
-    said: str, status: int, library: str
+    output: str, status: int, library: str
 ) -> None:
-    assert lacks_driver(status, f"{said.format(library)}\n") == {True}
+    assert lacks_driver(status, f"{output.format(library)}\n") == {True}
 
 
 @pytest.mark.parametrize(
@@ -223,21 +224,21 @@ def test_what_something_else_is_wrong_with_does_not_lack_the_driver(
 def test_where_the_exit_code_is_not_known_the_loader_has_said_all_there_is(
     output: str, ending: str, *, lacks_it: bool
 ) -> None:
-    found = bad("Failed", output.replace("{}", "libcuda.so.1"))
-    assert verdicts.lacks_driver(found, ending) == lacks_it
+    outcome = bad("Failed", output.replace("{}", "libcuda.so.1"))
+    assert verdicts.lacks_driver(outcome, ending) == lacks_it
 
 
-@pytest.mark.parametrize("said", [LOADER, IMPORT])
-def test_a_test_that_printed_so_and_failed_by_its_framework_lacks_nothing(said: str) -> None:
-    printed = said.format("libcuda.so.1")
+@pytest.mark.parametrize("output", [LOADER, IMPORT])
+def test_a_test_that_printed_so_and_failed_by_its_framework_lacks_nothing(output: str) -> None:
+    printed = output.format("libcuda.so.1")
     assert not verdicts.lacks_driver(bad("a.cpp:3: expected 1", printed), tells_why=True)
     assert not verdicts.lacks_driver(bad("x", printed, "passed"), status=127)
 
 
 def test_a_test_of_python_that_imports_what_needs_the_driver_lacks_it() -> None:
-    found = bad(IMPORT.format("libcuda.so.1"))
-    assert verdicts.lacks_driver(found, tells_why=True)
-    assert not verdicts.lacks_driver(replace(found, output="2 of 3 failed"), tells_why=True)
+    outcome = bad(IMPORT.format("libcuda.so.1"))
+    assert verdicts.lacks_driver(outcome, tells_why=True)
+    assert not verdicts.lacks_driver(replace(outcome, output="2 of 3 failed"), tells_why=True)
 
 
 @pytest.mark.parametrize("last", [LOADER.format("libx.so"), "sh: 1: x: not found"])
@@ -248,11 +249,11 @@ def test_a_program_that_went_on_after_another_was_not_found_failed(last: str) ->
 
 
 def test_a_test_that_speaks_as_bazel_does_is_not_of_bazel() -> None:
-    said = "exited with error code 139"
-    assert verdicts.classify_outcome(bad(said, said), tells_why=False).state == "failed"
+    message = "exited with error code 139"
+    assert verdicts.classify_outcome(bad(message, message), tells_why=False).state == "failed"
 
 
 def test_a_file_of_tests_that_cannot_be_collected_lacks_no_driver() -> None:
     """pytest runs no other test then."""
-    found = bad("collection failure", IMPORT.format("libcuda.so.1"), "errored")
-    assert not verdicts.lacks_driver(found, tells_why=True)
+    outcome = bad("collection failure", IMPORT.format("libcuda.so.1"), "errored")
+    assert not verdicts.lacks_driver(outcome, tells_why=True)

@@ -45,9 +45,9 @@ TSAN = "SUMMARY: ThreadSanitizer: data race /src/a.cpp:12 in worker()"
 
 
 def test_clang_tidy_tells_of_the_librarys_own_files() -> None:
-    found = [(its.file, its.line, its.rule, its.level) for its in
+    findings = [(finding.file, finding.line, finding.rule, finding.level) for finding in
              parse_clang_tidy(TIDY.splitlines())]  # fmt: skip
-    assert found == [
+    assert findings == [
         ("a.cpp", 47, "bugprone-easily-swappable-parameters", "warning"),
         ("b.cpp", 3, "clang-diagnostic-error", "error"),
         ("a.cpp", 9, "clang-analyzer-core.NullDereference", "warning"),
@@ -55,9 +55,9 @@ def test_clang_tidy_tells_of_the_librarys_own_files() -> None:
 
 
 def test_cppcheck_tells_of_the_librarys_own_files() -> None:
-    found = list(parse_cppcheck(CPPCHECK))
+    findings = list(parse_cppcheck(CPPCHECK))
     message = "Null pointer dereference: p"
-    assert found == [Finding("cppcheck", "nullPointer", message, "a.cpp", 9, "error")]
+    assert findings == [Finding("cppcheck", "nullPointer", message, "a.cpp", 9, "error")]
     with pytest.raises(EnvmatrixError, match="no XML"):
         list(parse_cppcheck("<results"))
 
@@ -67,10 +67,10 @@ def test_sanitizers_tell_what_and_where() -> None:
     assert (first.rule, first.file, first.line) == ("heap-buffer-overflow", "tests/a.cpp", 5)
     assert first.message == "heap-buffer-overflow in main"
     assert second.rule == "leak"
-    (found,) = parse_sanitizer("UndefinedBehaviorSanitizer", [UBSAN])
-    assert (found.rule, found.file, found.line) == ("signed integer overflow", "a.cpp", 3)
-    (found,) = parse_sanitizer("ThreadSanitizer", [TSAN])
-    assert (found.tool, found.rule, found.line) == ("ThreadSanitizer", "data race", 12)
+    (finding,) = parse_sanitizer("UndefinedBehaviorSanitizer", [UBSAN])
+    assert (finding.rule, finding.file, finding.line) == ("signed integer overflow", "a.cpp", 3)
+    (finding,) = parse_sanitizer("ThreadSanitizer", [TSAN])
+    assert (finding.tool, finding.rule, finding.line) == ("ThreadSanitizer", "data race", 12)
 
 
 def test_a_place_is_told_from_the_build_directory_too() -> None:
@@ -93,8 +93,8 @@ def test_abidiff_tells_what_breaks_and_what_was_only_added() -> None:
         "  [C] 'function void h(S*)' at a.cpp:1:1 has some indirect sub-type changes:",
         "Functions changes summary: 1 Removed, 1 Changed, 1 Added functions",
     ]
-    found = [(its.message, its.level) for its in parse_abidiff("libx.so", printed)]
-    assert found == [
+    findings = [(finding.message, finding.level) for finding in parse_abidiff("libx.so", printed)]
+    assert findings == [
         ("function int f(int) is removed", "error"),
         ("function int g() is added", "note"),
         ("_Z1kv is removed", "error"),
@@ -105,7 +105,7 @@ def test_abidiff_tells_what_breaks_and_what_was_only_added() -> None:
 def test_a_file_that_grows_much_is_told() -> None:
     before = {"a": 100_000, "b": 100_000, "c": 1_000, "gone": 5}
     now = {"a": 110_000, "b": 104_000, "c": 4_000, "new": 9}
-    assert [its.file for its in grown_files(before, now)] == ["a"]
+    assert [finding.file for finding in grown_files(before, now)] == ["a"]
 
 
 def test_a_licence_that_was_not_accepted_is_told() -> None:
@@ -113,8 +113,8 @@ def test_a_licence_that_was_not_accepted_is_told() -> None:
         "libm.so.6\tlibc6\tLGPL-2.1\nlibx.so\t?\t?\nlibm.so.6\tlibc6\tGPL-2\n"
     )
     assert linked == {"libc6": ("LGPL-2.1", "GPL-2"), "libx.so": ("?",)}
-    found = [its.rule for its in new_licences(["LGPL-2.1"], linked)]
-    assert found == ["GPL-2", "?"]
+    rules = [finding.rule for finding in new_licences(["LGPL-2.1"], linked)]
+    assert rules == ["GPL-2", "?"]
     assert list(new_licences(None, linked)) == []
 
 

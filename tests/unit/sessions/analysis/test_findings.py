@@ -17,12 +17,15 @@ def test_a_finding_is_the_same_where_lines_and_numbers_move() -> None:
 
 
 def test_only_what_the_baseline_lacks_is_new() -> None:
-    known = [finding("old").identity]
-    found = compare_findings([finding("old", 3), finding("new"), finding("old", 3)], known)
-    assert [(its.message, its.is_new) for its in found] == [("old", False), ("new", True)]
+    baseline = [finding("old").identity]
+    findings = compare_findings([finding("old", 3), finding("new"), finding("old", 3)], baseline)
+    assert [(finding.message, finding.is_new) for finding in findings] == [
+        ("old", False),
+        ("new", True),
+    ]
 
 
 @given(st.lists(st.builds(finding, st.text(max_size=8), st.integers(1, 99)), max_size=9))
-def test_what_is_accepted_is_never_new(found: list[Finding]) -> None:
-    accepted = [its.identity for its in found]
-    assert not any(its.is_new for its in compare_findings(found, accepted))
+def test_what_is_accepted_is_never_new(findings: list[Finding]) -> None:
+    accepted = [finding.identity for finding in findings]
+    assert not any(finding.is_new for finding in compare_findings(findings, accepted))
