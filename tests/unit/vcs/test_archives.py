@@ -46,8 +46,8 @@ class Outside:
         return self.cache / "tree"
 
     def is_untouched(self) -> bool:
-        around = {its.name for its in self.place.iterdir()}
-        inside = [its.read_text() for its in self.victim.iterdir()]
+        around = {path.name for path in self.place.iterdir()}
+        inside = [path.read_text() for path in self.victim.iterdir()]
         return around <= {"victim", "cache", "archive"} and inside == ["untouched"]
 
 
@@ -65,9 +65,9 @@ UP = "../../../../../../../.."
 STEP = "d" * 247
 REALPATH = (
     *(
-        one
+        member
         for depth, letter in enumerate("abcdefghijklmnop")
-        for one in (
+        for member in (
             entry("/".join([STEP] * depth + [STEP]), tarfile.DIRTYPE),
             link("/".join([STEP] * depth + [letter]), STEP),
         )
@@ -177,9 +177,9 @@ HOSTILE["zip: a size of zip64 that is none"] = patched(
 def test_what_is_no_archive_of_sources_is_told_and_leaves_nothing(
     outside: Outside, content: bytes
 ) -> None:
-    with pytest.raises(ConfigurationError, match="`archive` cannot be unpacked: ") as told:
+    with pytest.raises(ConfigurationError, match="`archive` cannot be unpacked: ") as caught:
         outside.unpack(content)
-    (problem,) = told.value.problems
+    (problem,) = caught.value.problems
     assert len(problem.message) < 250
     assert problem.hint
     assert not list(outside.cache.iterdir())
@@ -250,14 +250,14 @@ def test_what_replaces_a_link_is_not_written_through_it(outside: Outside) -> Non
 
 def test_names_that_differ_in_case_or_are_not_utf8_are_kept(outside: Outside) -> None:
     tree = outside.unpack(tar(entry("d/README"), entry("d/readme"), entry("d/caf\udce9")))
-    assert {os.fsencode(its.name) for its in tree.iterdir()} == {b"README", b"readme", b"caf\xe9"}
+    assert {os.fsencode(path.name) for path in tree.iterdir()} == {b"README", b"readme", b"caf\xe9"}
 
 
 def test_links_that_lead_nowhere_are_kept_where_nothing_is_behind_them(outside: Outside) -> None:
     chain = [link(f"d/{count}", f"../d/{count + 1}") for count in range(50)]
     circle = [link("d/one", "../d/other"), link("d/other", "one"), link("d/self", "self")]
     tree = outside.unpack(tar(entry("a"), *chain, *circle))
-    assert len([its for its in (tree / "d").iterdir() if its.is_symlink()]) == 53
+    assert len([path for path in (tree / "d").iterdir() if path.is_symlink()]) == 53
 
 
 def test_a_single_link_is_not_taken_for_the_directory_around(outside: Outside) -> None:
@@ -273,11 +273,11 @@ def test_an_impossible_time_is_ignored(outside: Outside, mtime: str) -> None:
 
 def sparse(size: int) -> bytes:
     """A GNU tar of a file with `size` zeros, of which none is in it."""
-    made = bytearray(entry("hole", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
-    made[483:495] = b"%011o\0" % size
-    made[148:156] = b" " * 8
-    made[148:156] = b"%06o\0 " % sum(made)
-    return bytes(made) + bytes(1024)
+    header = bytearray(entry("hole", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
 
 
 @contextmanager
@@ -348,8 +348,10 @@ def test_a_wheel_is_where_python_finds_modules(tmp_path: Path) -> None:
     names = ("mod.py", "x-1.data/purelib/pure.py", "x-1.data/platlib/pkg/c.so", "x-1.data/data/d")
     wheel.write_bytes(zipped(*((name, b"", 0o644) for name in names)))
     unpack_wheel(wheel, tmp_path)
-    found = {its.relative_to(tmp_path).as_posix() for its in tmp_path.rglob("*") if its.is_file()}
-    assert found == {"x.whl", "mod.py", "pure.py", "pkg/c.so", "x-1.data/data/d"}
+    files = {
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert files == {"x.whl", "mod.py", "pure.py", "pkg/c.so", "x-1.data/data/d"}
 
 
 def test_a_wheel_does_not_write_through_what_is_there(outside: Outside) -> None:
@@ -372,10 +374,10 @@ KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarf
 
 @st.composite
 def tars(draw: st.DrawFn) -> bytes:
-    found: Sequence[tuple[str, bytes, str]] = draw(
+    members: Sequence[tuple[str, bytes, str]] = draw(
         st.lists(st.tuples(NAMES, KINDS, TARGETS), min_size=1, max_size=8)
     )
-    return tar(*(entry(name, kind, linkname=target) for name, kind, target in found))
+    return tar(*(entry(name, kind, linkname=target) for name, kind, target in members))
 
 
 def is_inside(path: Path, root: Path) -> bool:
@@ -399,7 +401,7 @@ def test_no_link_of_any_tar_leads_out(
         assert not list(outside.cache.iterdir())
     else:
         for place, directories, files in os.walk(tree):
-            assert all(is_inside(Path(place, its), tree) for its in (*directories, *files))
+            assert all(is_inside(Path(place, name), tree) for name in (*directories, *files))
     assert outside.is_untouched()
 
 

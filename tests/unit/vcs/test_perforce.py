@@ -29,8 +29,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
-    found = (file for file in directory.rglob("*") if file.is_file())
-    return {file.relative_to(directory).as_posix(): file.read_bytes() for file in found}
+    files = (file for file in directory.rglob("*") if file.is_file())
+    return {file.relative_to(directory).as_posix(): file.read_bytes() for file in files}
 
 
 def test_a_depot_path_is_written_as_it_was_locked(tmp_path: Path) -> None:

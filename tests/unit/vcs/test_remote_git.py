@@ -30,9 +30,9 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    its = committed(tmp_path / "repository", {"a": "1"})
-    git(its, "tag", "--annotate", "--message=v1", "v1")
-    return its
+    path = committed(tmp_path / "repository", {"a": "1"})
+    git(path, "tag", "--annotate", "--message=v1", "v1")
+    return path
 
 
 def test_a_repository_around_us_is_not_asked_instead(
@@ -70,9 +70,9 @@ def test_what_is_no_url_is_told(tmp_path: Path, url: str) -> None:
 
 
 def test_a_program_as_a_transport_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LookupFailed, match="of a kind that git does not take") as told:
+    with pytest.raises(LookupFailed, match="of a kind that git does not take") as caught:
         engine.commit(f"ext::touch {tmp_path}/ran", "main")
-    assert "allow" not in str(told.value.hint)
+    assert "allow" not in str(caught.value.hint)
     assert not (tmp_path / "ran").exists()
 
 
@@ -117,15 +117,15 @@ def nested(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file://{}/"])
 def test_submodules_come_along_and_are_in_the_lock(nested: Path, tmp_path: Path, form: str) -> None:
-    found = source_trees.commits(tmp_path / "cache", form.format(nested), "main")
-    assert found == {
+    versions = source_trees.commits(tmp_path / "cache", form.format(nested), "main")
+    assert versions == {
         "commit": head(nested),
         "submodule relative": head(tmp_path / "inner"),
         "submodule third party/m": head(tmp_path / "middle"),
         "submodule third party/m/deps/inner": head(tmp_path / "inner"),
     }
     locked = PackageSet(
-        source_request(LibrarySource(git=str(nested), revision="main"), None), (), versions=found
+        source_request(LibrarySource(git=str(nested), revision="main"), None), (), versions=versions
     )
     tree = source_trees.tree(tmp_path / "cache", Store(tmp_path / "store"), locked)
     assert {name: text for name, text in files_of(tree).items() if name != ".gitmodules"} == {
@@ -135,7 +135,7 @@ def test_submodules_come_along_and_are_in_the_lock(nested: Path, tmp_path: Path,
         "third party/m/.gitmodules": (tmp_path / "middle/.gitmodules").read_text(),
         "third party/m/deps/inner/inner": "i",
     }
-    changed = PackageSet(locked.request, (), versions={**found, "submodule relative": "0" * 40})
+    changed = PackageSet(locked.request, (), versions={**versions, "submodule relative": "0" * 40})
     with pytest.raises(LookupFailed, match="is not what was locked: submodule relative"):
         source_trees.tree(tmp_path / "cache", Store(tmp_path / "store"), changed)
 
@@ -192,7 +192,7 @@ def test_a_relative_url_is_resolved_as_git_does(url: str, base: str, resolved: s
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
         (401, "needs a login"),
         (403, "needs a login"),
@@ -201,7 +201,7 @@ def test_a_relative_url_is_resolved_as_git_does(url: str, base: str, resolved: s
     ],
 )
 def test_what_a_server_refuses_is_told_with_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, message: str
 ) -> None:
     prompt = tmp_path / "prompt"
     prompt.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked; sleep 100\n")
@@ -213,17 +213,17 @@ def test_what_a_server_refuses_is_told_with_the_remedy(
         def do_GET(self) -> None:
             self.answer(status, headers={"WWW-Authenticate": 'Basic realm="x"'})
 
-    with serving(Refusal) as url, pytest.raises(LookupFailed, match=said) as told:
+    with serving(Refusal) as url, pytest.raises(LookupFailed, match=message) as caught:
         engine.commit(f"{url}/a.git", "main")
-    assert isinstance(told.value, Absent) == (status == 404)
-    assert told.value.hint
+    assert isinstance(caught.value, Absent) == (status == 404)
+    assert caught.value.hint
     assert not (tmp_path / "asked").exists()
 
 
 def test_an_unreachable_server_is_told_as_that(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/a.git"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.git"
         with pytest.raises(LookupFailed, match="is not reachable"):
             engine.commit(url, "main")
         with pytest.raises(LookupFailed, match="is not reachable"):
@@ -234,9 +234,11 @@ def test_a_submodule_of_this_machine_is_taken_of_this_machine_only(
     tmp_path: Path, repository: Path
 ) -> None:
     foreign = engine._Repository(f"file://{repository}", is_among_local=False, path="sub")
-    with pytest.raises(LookupFailed, match="of a kind that git does not take from others") as told:
+    with pytest.raises(
+        LookupFailed, match="of a kind that git does not take from others"
+    ) as caught:
         [*engine._check_out(foreign, head(repository), tmp_path / "tree")]
-    assert "protocol.file.allow" in str(told.value.hint)
+    assert "protocol.file.allow" in str(caught.value.hint)
 
 
 def test_a_password_in_the_url_of_a_submodule_is_not_used() -> None:
@@ -270,13 +272,13 @@ def stored(repository: Path, content: str) -> None:
 def test_without_git_lfs_its_files_are_named(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Path(str(shutil.which("git")))
+    program = Path(str(shutil.which("git")))
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/git").symlink_to(found)
+    (tmp_path / "bin/git").symlink_to(program)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with pytest.raises(LookupFailed, match=r"keeps 1 files with git LFS: `d/é.bin`") as told:
+    with pytest.raises(LookupFailed, match=r"keeps 1 files with git LFS: `d/é.bin`") as caught:
         engine.check_out(str(large), engine.commit(str(large), "main"), tmp_path / "tree")
-    assert "install git-lfs" in str(told.value.hint)
+    assert "install git-lfs" in str(caught.value.hint)
 
 
 LFS = shutil.which("git-lfs")

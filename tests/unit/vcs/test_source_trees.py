@@ -32,14 +32,14 @@ def zip_of(files: Mapping[str, str]) -> bytes:
     return zipped(*((name, text.encode(), 0o755) for name, text in files.items()))
 
 
-def kept(store: Store, name: str, content: bytes) -> Artifact:
+def stored(store: Store, name: str, content: bytes) -> Artifact:
     """A file in the store."""
     digest = hashlib.sha256(content).hexdigest()
-    its = Artifact("debian", f"pool/{name}", "lib", "1.0", len(content), digest)
-    file = store.path(its)
+    item = Artifact("debian", f"pool/{name}", "lib", "1.0", len(content), digest)
+    file = store.path(item)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    return its
+    return item
 
 
 def source(*artifacts: Artifact, kind: str = "debian") -> PackageSet:
@@ -63,19 +63,19 @@ def store(tmp_path: Path) -> Store:
 def test_an_archive_is_unpacked_without_the_directory_around_it(
     tmp_path: Path, store: Store, name: str, content: bytes
 ) -> None:
-    tree = source_trees.tree(tmp_path, store, source(kept(store, name, content)))
+    tree = source_trees.tree(tmp_path, store, source(stored(store, name, content)))
     assert files_of(tree) == {"a.c": "a", "d/b": "b"}
     assert (tree / "a.c").stat().st_mode & 0o111
 
 
 def test_a_source_package_is_its_archives_as_one_tree(tmp_path: Path, store: Store) -> None:
-    found = (
-        kept(store, "lib_1.0-2.dsc", b"Format: 3.0 (quilt)"),
-        kept(store, "lib_1.0-2.debian.tar.xz", packed({"debian/rules": ""}, "w:xz")),
-        kept(store, "lib_1.0.orig.tar.gz", packed({"lib-1.0/a.c": "a"})),
-        kept(store, "lib_1.0.orig-data.tar.gz", packed({"data-3/x": "x"})),
+    artifacts = (
+        stored(store, "lib_1.0-2.dsc", b"Format: 3.0 (quilt)"),
+        stored(store, "lib_1.0-2.debian.tar.xz", packed({"debian/rules": ""}, "w:xz")),
+        stored(store, "lib_1.0.orig.tar.gz", packed({"lib-1.0/a.c": "a"})),
+        stored(store, "lib_1.0.orig-data.tar.gz", packed({"data-3/x": "x"})),
     )
-    assert files_of(source_trees.tree(tmp_path, store, source(*found))) == {
+    assert files_of(source_trees.tree(tmp_path, store, source(*artifacts))) == {
         "a.c": "a",
         "data/x": "x",
     }
@@ -90,43 +90,43 @@ def linked(links: Mapping[str, str]) -> bytes:
 def test_what_an_additional_archive_is_named_for_is_replaced(tmp_path: Path, store: Store) -> None:
     parts = packed({"top/a.in": "a", "top/b": "b"}), linked({"c": "file", "d": "b"})
     for number, part in enumerate(parts):
-        found = [kept(store, f"{number}.orig.tar.gz", part)]
-        found += [
-            kept(store, f"{number}.orig-{name}.tar.gz", packed({"t/x": name})) for name in "abcd"
+        artifacts = [stored(store, f"{number}.orig.tar.gz", part)]
+        artifacts += [
+            stored(store, f"{number}.orig-{name}.tar.gz", packed({"t/x": name})) for name in "abcd"
         ]
-        files = files_of(source_trees.tree(tmp_path, store, source(*found)))
+        files = files_of(source_trees.tree(tmp_path, store, source(*artifacts)))
         assert {f"{name}/x": name for name in "abcd"}.items() <= files.items()
 
 
 def test_no_link_leads_out_through_a_link_of_an_additional_archive(
     tmp_path: Path, store: Store
 ) -> None:
-    found = (
-        kept(store, "lib.orig.tar.gz", linked({"out": "data/here/../.."})),
-        kept(store, "lib.orig-data.tar.gz", linked({"here": "."})),
+    artifacts = (
+        stored(store, "lib.orig.tar.gz", linked({"out": "data/here/../.."})),
+        stored(store, "lib.orig-data.tar.gz", linked({"here": "."})),
     )
     with pytest.raises(ConfigurationError, match="the link `out` leads out of it"):
-        source_trees.tree(tmp_path, store, source(*found))
+        source_trees.tree(tmp_path, store, source(*artifacts))
     assert not list(tmp_path.rglob("out"))
 
 
 def test_no_link_of_a_wheel_leads_out_through_one_of_another(tmp_path: Path, store: Store) -> None:
-    found = (
-        kept(store, "a.whl", linked({"back": ".."})),
-        kept(store, "b.whl", linked({"out": "back/.."})),
+    artifacts = (
+        stored(store, "a.whl", linked({"back": ".."})),
+        stored(store, "b.whl", linked({"out": "back/.."})),
     )
     with pytest.raises(ConfigurationError, match="the link `top/out` leads out of it"):
-        source_trees.wheel_directory(tmp_path, store, found)
+        source_trees.wheel_directory(tmp_path, store, artifacts)
     assert not list(tmp_path.rglob("out"))
 
 
 def test_a_link_of_a_wheel_is_judged_as_it_is_written(tmp_path: Path, store: Store) -> None:
-    found = (
-        kept(store, "a.whl", linked({"one": "out"})),
-        kept(store, "b.whl", linked({"out": "one//."})),  # realpath says / of this circle
+    artifacts = (
+        stored(store, "a.whl", linked({"one": "out"})),
+        stored(store, "b.whl", linked({"out": "one//."})),  # realpath says / of this circle
     )
     with pytest.raises(ConfigurationError, match="leads out of it"):
-        source_trees.wheel_directory(tmp_path, store, found)
+        source_trees.wheel_directory(tmp_path, store, artifacts)
 
 
 @pytest.mark.parametrize(
@@ -137,24 +137,24 @@ def test_a_link_of_a_wheel_is_judged_as_it_is_written(tmp_path: Path, store: Sto
 def test_what_is_no_archive_of_sources_leaves_nothing(
     tmp_path: Path, store: Store, content: bytes
 ) -> None:
-    its = source(kept(store, "lib-1.0.tar.gz", content))
+    package_set = source(stored(store, "lib-1.0.tar.gz", content))
     with pytest.raises(ConfigurationError, match=r"`lib-1.0.tar.gz` cannot be unpacked"):
-        source_trees.tree(tmp_path / "cache", store, its)
+        source_trees.tree(tmp_path / "cache", store, package_set)
     assert not list(tmp_path.rglob("escaped"))
-    left = [its.name for its in (tmp_path / "cache/sources").iterdir()]
-    assert all(name.endswith(".lock") for name in left)
+    names = [path.name for path in (tmp_path / "cache/sources").iterdir()]
+    assert all(name.endswith(".lock") for name in names)
 
 
 def test_a_tree_is_made_once(tmp_path: Path, store: Store) -> None:
-    its = kept(store, "lib-1.0.tar.gz", packed({"lib-1.0/a.c": "a"}))
-    first = source_trees.tree(tmp_path, store, source(its))
-    store.path(its).unlink()
-    assert source_trees.tree(tmp_path, store, source(its)) == first
+    item = stored(store, "lib-1.0.tar.gz", packed({"lib-1.0/a.c": "a"}))
+    first = source_trees.tree(tmp_path, store, source(item))
+    store.path(item).unlink()
+    assert source_trees.tree(tmp_path, store, source(item)) == first
 
 
 def test_wheels_are_what_python_finds(tmp_path: Path, store: Store) -> None:
     wheel = zip_of({"mod.py": "", "x-1.data/purelib/pure.py": "", "x-1.data/platlib/c.so": ""})
-    tree = source_trees.wheel_directory(tmp_path, store, [kept(store, "x.whl", wheel)])
+    tree = source_trees.wheel_directory(tmp_path, store, [stored(store, "x.whl", wheel)])
     assert {"mod.py", "pure.py", "c.so"} <= set(files_of(tree))
 
 
@@ -176,13 +176,13 @@ def test_changed_files_are_those_since_a_branch_left(repository: Path) -> None:
 
 
 def test_what_is_checked_out_tells_whether_it_changed(repository: Path) -> None:
-    found = own_repository.checkout_of(repository)
-    assert found is not None
-    assert (found.commit, found.branch) == (head(repository), "main")
+    checkout = own_repository.checkout_of(repository)
+    assert checkout is not None
+    assert (checkout.commit, checkout.branch) == (head(repository), "main")
     (repository / "a").write_text("2")
     changed = own_repository.checkout_of(repository)
     assert changed is not None
-    assert changed.commit == f"{found.commit}-changed"
+    assert changed.commit == f"{checkout.commit}-changed"
     assert own_repository.checkout_of(Path("/")) is None
 
 
@@ -247,10 +247,10 @@ WHOLE = packed({"lib-1.0/a.c": "a" * 9000})
     ],
 )
 def test_an_archive_that_cannot_be_unpacked_is_not_locked(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(LookupFailed, match="cannot be unpacked") as told:
+    with pytest.raises(LookupFailed, match="cannot be unpacked") as caught:
         locked(content, tmp_path)
-    assert "`https://h.example/lib.tgz`" in str(told.value.hint)
-    assert not [its for its in (tmp_path / "sources").iterdir() if its.is_dir()]
+    assert "`https://h.example/lib.tgz`" in str(caught.value.hint)
+    assert not [path for path in (tmp_path / "sources").iterdir() if path.is_dir()]
 
 
 def test_the_files_of_an_archive_that_is_locked_are_there(tmp_path: Path) -> None:
