@@ -27,5 +27,5 @@ class Prompt:
     def __call__(self, *arguments: str, today: date = EARLY) -> Answer:
         with pytest.raises(SystemExit) as ended:
             main(list(arguments), today)
-        shown = self._capsys.readouterr()
-        return Answer(ended.value.code, shown.out, shown.err)
+        output = self._capsys.readouterr()
+        return Answer(ended.value.code, output.out, output.err)

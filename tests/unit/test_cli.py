@@ -94,14 +94,14 @@ def test_a_place_without_a_matrix_is_told(
 
 
 def verbs_with_those_below() -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
+    verbs: list[tuple[str, ...]] = []
     context = click.Context(group)
     for name in group.list_commands(context):
-        found.append((name,))
+        verbs.append((name,))
         verb = group.get_command(context, name)
         if isinstance(verb, click.Group):
-            found += [(name, below) for below in verb.list_commands(context)]
-    return found
+            verbs += [(name, below) for below in verb.list_commands(context)]
+    return verbs
 
 
 @pytest.mark.parametrize("verb", [(), *verbs_with_those_below()], ids=" ".join)
@@ -114,8 +114,8 @@ def test_every_help_has_an_example_of_itself(envmatrix: Prompt, verb: tuple[str,
 
 
 def test_the_help_names_every_verb(envmatrix: Prompt) -> None:
-    shown = envmatrix("--help").out
-    assert all(f"  {verb} " in shown and text in shown for verb, text in VERBS.items())
+    output = envmatrix("--help").out
+    assert all(f"  {verb} " in output and text in output for verb, text in VERBS.items())
 
 
 def test_every_verb_says_in_one_line_what_it_does() -> None:
@@ -259,7 +259,11 @@ def test_every_verb_notices_that_a_package_of_a_base_was_changed(
     """No Dockerfile names these packages: the layer stands for them there."""
     assert envmatrix("generate").status == 0
     file = locked / "matrix.lock.json"
-    (base,) = (its for key, its in loads(file.read_text()).sets.items() if key.endswith("64-base"))
+    (base,) = (
+        package_set
+        for key, package_set in loads(file.read_text()).sets.items()
+        if key.endswith("64-base")
+    )
     old = base.artifacts[0].sha256
     file.write_text(file.read_text().replace(old, "0" * 64).replace(old[:12], "0" * 12))
 
@@ -357,7 +361,7 @@ def test_quiet_says_only_what_is_wrong(envmatrix: Prompt) -> None:
 
 @pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--check", "--audit"), "--check and --audit do different things"),
         (("--check", "--upgrade"), "--check and --upgrade do different things"),
@@ -366,16 +370,16 @@ def test_quiet_says_only_what_is_wrong(envmatrix: Prompt) -> None:
     ],
 )
 def test_what_does_not_go_together_is_refused(
-    envmatrix: Prompt, arguments: tuple[str, ...], said: str
+    envmatrix: Prompt, arguments: tuple[str, ...], message: str
 ) -> None:
     answer = envmatrix("lock", *arguments)
     assert answer.status == 2
-    assert said in answer.err
+    assert message in answer.err
 
 
 @pytest.mark.usefixtures("locked")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("generate", "--check", "devcontainer"), "leave out `devcontainer`"),
         (("build", "--cache-from", ""), "--cache-from needs a directory or `oci://REPOSITORY`"),
@@ -384,11 +388,11 @@ def test_what_does_not_go_together_is_refused(
     ],
 )
 def test_what_cannot_be_meant_is_refused(
-    envmatrix: Prompt, arguments: tuple[str, ...], said: str
+    envmatrix: Prompt, arguments: tuple[str, ...], message: str
 ) -> None:
     answer = envmatrix(*arguments)
     assert answer.status == 2
-    assert said in answer.err
+    assert message in answer.err
 
 
 @pytest.mark.usefixtures("repository")
@@ -508,7 +512,7 @@ def test_what_has_ended_is_told_of_the_cells_of_a_tier(envmatrix: Prompt, verb: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "registry", "said"),
+    ("arguments", "registry", "message"),
     [
         (("push",), "", "error: nothing says where images are published"),
         (("push",), "registry.example", "$ENVMATRIX_REGISTRY is no repository"),
@@ -524,13 +528,13 @@ def test_what_publishing_lacks_is_told(
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
     registry: str,
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.setenv("ENVMATRIX_REGISTRY", registry)
 
     answer = envmatrix(*arguments)
 
-    assert (answer.status, said in answer.err) == (2, True), answer.err
+    assert (answer.status, message in answer.err) == (2, True), answer.err
     assert "hint: " in answer.err
 
 
@@ -546,14 +550,14 @@ def test_a_bill_is_data(envmatrix: Prompt) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("github --tier yearly", "there is no tier `yearly`"),
         ("github --select 'open", "No closing quotation"),
     ],
 )
 def test_a_banner_that_nobody_wrote_is_told(
-    envmatrix: Prompt, locked: Path, words: str, said: str
+    envmatrix: Prompt, locked: Path, words: str, message: str
 ) -> None:
     workflow = locked / github.FILE
     workflow.parent.mkdir(parents=True)
@@ -561,7 +565,7 @@ def test_a_banner_that_nobody_wrote_is_told(
     answer = envmatrix("generate", "--check")
     assert answer.status == 2
     assert "does not say how to make it again" in answer.err
-    assert said in answer.err
+    assert message in answer.err
 
 
 @pytest.mark.parametrize("name", ["matrix.yaml", "matrix.lock.json", "envs/devel.yaml"])
@@ -594,7 +598,7 @@ def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said", "hint"),
+    ("error", "message", "hint"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "/f"), "`/f`: no space left", "see `df`"),
         (PermissionError(errno.EACCES, "Denied", "/f"), "`/f`: denied", "$ENVMATRIX_CACHE"),
@@ -606,7 +610,7 @@ def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_the_machine_refuses_is_told_and_is_no_defect(
-    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, hint: str
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str, hint: str
 ) -> None:
     failing(error, monkeypatch)
     answer = envmatrix("plan")
@@ -614,7 +618,7 @@ def test_what_the_machine_refuses_is_told_and_is_no_defect(
     assert answer.status == 1
     first, second = answer.err.splitlines()
     assert first.startswith("error: ")
-    assert said in first
+    assert message in first
     assert len(first) < 300
     assert second.startswith("hint: ")
     assert hint in second
@@ -736,7 +740,7 @@ def test_what_is_for_another_program_follows_two_dashes(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("compile", CELL, "other"), "got unexpected extra argument (other)"),
         (("compile", CELL, "--", "-j2"), "got unexpected extra argument (-j2)"),
@@ -753,11 +757,11 @@ def test_what_is_for_another_program_follows_two_dashes(
     ],
 )
 def test_arguments_that_mean_nothing_are_refused(
-    envmatrix: Prompt, repository: Path, arguments: tuple[str, ...], said: str
+    envmatrix: Prompt, repository: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     answer = envmatrix("run", *arguments)
     assert (answer.status, answer.out) == (2, "")
-    assert said in answer.err
+    assert message in answer.err
 
 
 def test_the_usage_says_where_arguments_for_the_tests_go(envmatrix: Prompt) -> None:

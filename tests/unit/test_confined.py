@@ -20,33 +20,33 @@ from envmatrix.confined import Area, Directory, File, Missing, Refused, listing
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
     """A directory outside, which has to stay as it is."""
-    its = tmp_path / "victim"
-    (its / "inside").mkdir(parents=True)
-    (its / "secret").write_text("secret")
-    return its
+    path = tmp_path / "victim"
+    (path / "inside").mkdir(parents=True)
+    (path / "secret").write_text("secret")
+    return path
 
 
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
-    its = tmp_path / "build"
-    its.mkdir()
-    return its
+    path = tmp_path / "build"
+    path.mkdir()
+    return path
 
 
 @pytest.fixture
 def directory(build: Path) -> Iterator[Directory]:
-    with Area(build).opened() as its:
-        yield its
+    with Area(build).opened() as directory:
+        yield directory
 
 
 def state_of(root: Path) -> dict[str, tuple[int, bytes]]:
-    """What is in a directory: names, modes and contents."""
+    """Return the names, modes and contents in a directory."""
     return {
-        str(its.relative_to(root)): (
-            its.lstat().st_mode,
-            its.read_bytes() if its.is_file() else b"",
+        str(path.relative_to(root)): (
+            path.lstat().st_mode,
+            path.read_bytes() if path.is_file() else b"",
         )
-        for its in sorted(root.rglob("*"))
+        for path in sorted(root.rglob("*"))
     }
 
 
@@ -108,10 +108,10 @@ def test_a_name_that_leads_elsewhere_is_refused(
     directory: Directory, victim: Path, name: str
 ) -> None:
     uses: list[Callable[[str], object]] = [
-        lambda its: directory.read(its, 10),
-        lambda its: directory.write(its, b""),
-        lambda its: directory.files([its]),
-        lambda its: directory.link(its, "x"),
+        lambda path: directory.read(path, 10),
+        lambda path: directory.write(path, b""),
+        lambda path: directory.files([path]),
+        lambda path: directory.link(path, "x"),
         directory.remove,
         directory.make_directory,
     ]
@@ -138,8 +138,8 @@ def make_socket(path: Path, _victim: Path) -> None:
     here = Path.cwd()
     os.chdir(path.parent)  # names of sockets are short
     try:
-        with socket.socket(socket.AF_UNIX) as its:
-            its.bind(path.name)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path.name)
     finally:
         os.chdir(here)
 
@@ -399,7 +399,7 @@ def test_a_device_is_removed(directory: Directory, build: Path) -> None:
         as_root(lambda: os.mknod(build / name, kind | 0o666, os.makedev(1, 3)))  # noqa: B023
     os.mkfifo(build / "a/fifo")
     directory.clear_privileges()
-    assert [its.name for its in build.rglob("*")] == ["a", "fifo"]
+    assert [path.name for path in build.rglob("*")] == ["a", "fifo"]
 
 
 def test_what_belongs_to_others_is_removed_where_only_own_files_may_be(
@@ -414,7 +414,7 @@ def test_what_belongs_to_others_is_removed_where_only_own_files_may_be(
     directory.clear_privileges()
     assert len([*build.rglob("*")]) == 8, "of a build directory nothing is removed for that"
     directory.clear_privileges(only_own=True)
-    assert sorted(its.name for its in build.rglob("*")) == ["a", "own", "own"]
+    assert sorted(path.name for path in build.rglob("*")) == ["a", "own", "own"]
     assert (victim / "secret").stat().st_uid == os.getuid()
 
 

@@ -133,7 +133,9 @@ def test_a_session_that_is_named_exists(
 ) -> None:
     if (ROOT / page).with_name("matrix.yaml").exists():
         matrix = load_matrix((ROOT / page).parent)
-    of_libraries = {f"{cell}-{its.name}" for cell in matrix.by_id for its in matrix.libraries}
+    of_libraries = {
+        f"{cell}-{library.name}" for cell in matrix.by_id for library in matrix.libraries
+    }
     cells = {*matrix.by_id, *short_names(matrix), *of_libraries}
     noxfile = (ROOT / "noxfile.py").read_text("utf-8")
     own = set(re.findall(r"(?m)^def ([a-z]\w*)\(session: nox", noxfile))
@@ -147,8 +149,8 @@ def test_a_session_that_is_named_exists(
 
 @pytest.mark.parametrize("verb", sorted(cli.VERBS))
 def test_every_verb_has_an_example(verb: str) -> None:
-    shown = [*examples("envmatrix"), *mentions()]
-    assert any(arguments[:1] == (verb,) for _, arguments in shown)
+    commands = [*examples("envmatrix"), *mentions()]
+    assert any(arguments[:1] == (verb,) for _, arguments in commands)
 
 
 def exit_codes(error: type[EnvmatrixError]) -> Iterator[int]:
@@ -355,13 +357,13 @@ WRITTEN = {".md", ".py", ".yaml", ".toml", ".json", ".j2", ".sh", ""}
 
 def test_every_test_that_the_threat_model_names_exists() -> None:
     named = re.findall(r"`(test_\w+)`", (ROOT / "docs/threat-model.md").read_text("utf-8"))
-    there = {
+    tests = {
         name
         for file in (ROOT / "tests").rglob("test_*.py")
         for name in re.findall(r"(?m)^def (test_\w+)", file.read_text("utf-8"))
     }
     assert len(named) > 20
-    assert sorted(set(named) - there) == []
+    assert sorted(set(named) - tests) == []
 
 
 def test_no_package_registry_is_named() -> None:

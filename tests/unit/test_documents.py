@@ -60,12 +60,12 @@ def test_a_duplicate_key_is_a_problem_that_leaves_the_rest_readable() -> None:
 
 @pytest.mark.parametrize("escape", ["\\0", "\\x00", "\\u0000"])
 def test_a_nul_is_told_where_it_is(escape: str) -> None:
-    found = parse_document(
+    problems = parse_document(
         f'a: 1\nb: ["x{escape}y", ok]\n"k{escape}": 1\n'.encode(), "m.yaml"
     ).problems
-    assert [str(its.position) for its in found] == ["m.yaml:2:5", "m.yaml:3:1"]
-    assert all("no program or file can be given" in its.message for its in found)
-    assert all(its.message.isprintable() for its in found)
+    assert [str(problem.position) for problem in problems] == ["m.yaml:2:5", "m.yaml:3:1"]
+    assert all("no program or file can be given" in problem.message for problem in problems)
+    assert all(problem.message.isprintable() for problem in problems)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_nul_is_told_where_it_is(escape: str) -> None:
     ],
 )
 def test_a_tag_is_told_where_it_stands(content: bytes, problem: str) -> None:
-    assert [str(its) for its in parse_document(content, "m.yaml").problems] == [problem]
+    assert list(map(str, parse_document(content, "m.yaml").problems)) == [problem]
 
 
 def test_a_tag_that_says_what_a_value_is_anyway_is_none() -> None:

@@ -148,7 +148,7 @@ def test_a_file_is_written_in_the_place_of_a_pipe_and_not_of_a_directory(tmp_pat
     (tmp_path / "directory").mkdir()
     with pytest.raises(IsADirectoryError, match="directory"):
         write_whole(tmp_path / "directory", b"text")
-    assert {its.name for its in tmp_path.iterdir()} == {"pipe", "directory"}
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "directory"}
 
 
 def test_what_leads_nowhere_is_not_there(tmp_path: Path) -> None:

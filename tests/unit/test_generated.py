@@ -27,7 +27,7 @@ def git(*arguments: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def generated() -> dict[str, bool]:
-    """Whether .gitattributes marks each file of the repository as generated."""
+    """Return for each file of the repository whether .gitattributes marks it as generated."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no git repository")
     names = [name for name in git("ls-files", "-z") if (ROOT / name).is_file()]

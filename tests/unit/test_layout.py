@@ -32,16 +32,16 @@ def puts(recipe: Recipe, path: str) -> bool:
     file = path.replace("*", "1")
     if any(fnmatchcase(file, text) for text in recipe.drop):
         return False
-    stubs = (its.library.removesuffix(".1") for its in recipe.stubs.values())
-    made = {*recipe.links, *(f"{LINKS['lib64']}/stubs/{name}" for name in stubs)}
+    stubs = (stub.library.removesuffix(".1") for stub in recipe.stubs.values())
+    links = {*recipe.links, *(f"{LINKS['lib64']}/stubs/{name}" for name in stubs)}
     if recipe.profile:
-        made.add("bin/nvcc.profile")
-    return any(fnmatchcase(its, path) for its in made) or any(
-        is_below(file, *its) for its in taken(recipe)
+        links.add("bin/nvcc.profile")
+    return any(fnmatchcase(link, path) for link in links) or any(
+        is_below(file, *pair) for pair in patterns_in(recipe)
     )
 
 
-def taken(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def patterns_in(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for places in recipe.take.values():
         for directory, patterns in places.items():
             yield from ((directory, pattern.rpartition("/")[2]) for pattern in patterns)
@@ -56,13 +56,13 @@ def is_below(path: str, directory: str, pattern: str) -> bool:
 def lacks(
     source: str, recipes: Collection[Recipe], release: str, paths: Collection[Listed]
 ) -> list[str]:
-    wanted = [its.path for its in paths if its.is_for(source, release)]
-    return [path for path in wanted if not any(puts(its, located(path)) for its in recipes)]
+    required = [entry.path for entry in paths if entry.is_for(source, release)]
+    return [path for path in required if not any(puts(recipe, located(path)) for recipe in recipes)]
 
 
 def recipes_of(source: str, component: str) -> list[Recipe]:
     names = {component, WITH.get((source, component), component)}
-    return [its for name in sorted(names) for its in RECIPES.parts[source][name].values()]
+    return [recipe for name in sorted(names) for recipe in RECIPES.parts[source][name].values()]
 
 
 def releases(source: str) -> list[str]:
@@ -80,22 +80,22 @@ def test_the_page_has_every_component() -> None:
 
 @pytest.mark.parametrize("source", RECIPES.parts)
 def test_files_are_where_the_page_says(source: str) -> None:
-    said = components()
-    lacking = {
-        (component, release): found
+    listed = components()
+    missing = {
+        (component, release): paths
         for component in RECIPES.parts[source]
         for release in releases(source)
         if not FACTS.absence(component, source, release)
-        and (found := lacks(source, recipes_of(source, component), release, said[component]))
+        and (paths := lacks(source, recipes_of(source, component), release, listed[component]))
     }
-    assert not lacking
+    assert not missing
 
 
 @pytest.mark.parametrize("source", RECIPES.cudnn)
 def test_files_of_cudnn_are_where_the_page_says(source: str) -> None:
     for version, parts in RECIPES.cudnn[source].items():
-        found = lacks(source, parts.values(), "12.4", components()["cudnn"])
-        assert not found, version
+        missing = lacks(source, parts.values(), "12.4", components()["cudnn"])
+        assert not missing, version
 
 
 def test_every_source_has_a_word_on_the_page() -> None:
@@ -130,9 +130,9 @@ def test_a_path_may_be_for_some_sources_or_releases(
 
 
 def test_images_that_run_programs_have_what_these_load() -> None:
-    found = expected("runtime", "pypi", "13.5", ["cudart", "nvcc"])
-    assert found["lib64/libcudart.so.*"]
-    assert not {"lib64/libcudart.so", "bin/nvcc", "include"} & found.keys()
+    paths = expected("runtime", "pypi", "13.5", ["cudart", "nvcc"])
+    assert paths["lib64/libcudart.so.*"]
+    assert not {"lib64/libcudart.so", "bin/nvcc", "include"} & paths.keys()
     assert expected("devel", "pypi", "13.5", ["cudart"])["include"]
 
 
@@ -150,7 +150,7 @@ def test_words_of_a_path_mean_something_in_an_image() -> None:
 
 
 def test_links_of_recipes_stay_in_the_root() -> None:
-    for parts in (its for rows in RECIPES.parts.values() for its in rows.values()):
+    for parts in (parts for rows in RECIPES.parts.values() for parts in rows.values()):
         for recipe in parts.values():
             for link, target in recipe.links.items():
                 leads_to = normpath(f"{link.rpartition('/')[0]}/{target}")

@@ -24,17 +24,17 @@ def test_no_more_items_than_jobs_run_at_once() -> None:
 
 
 def test_a_failure_cancels_what_has_not_begun() -> None:
-    begun: list[int] = []
+    started: list[int] = []
 
     def work(number: int) -> None:
-        begun.append(number)
+        started.append(number)
         if number == 0:
             raise ValueError("broken")
         time.sleep(0.001)
 
     with pytest.raises(ValueError, match="broken"):
         run_parallel(work, range(10_000), 1)
-    assert len(begun) < 10_000
+    assert len(started) < 10_000
 
 
 def test_a_failure_is_raised_once_what_runs_has_ended_at_its_request() -> None:
@@ -58,16 +58,16 @@ def test_a_failure_is_raised_once_what_runs_has_ended_at_its_request() -> None:
 
 
 def test_an_interruption_while_work_is_handed_out_cancels_the_rest() -> None:
-    begun: list[int] = []
+    started: list[int] = []
 
     def numbers() -> Iterator[int]:
         yield from range(100)
         raise KeyboardInterrupt
 
     def work(number: int) -> None:
-        begun.append(number)
+        started.append(number)
         time.sleep(0.01)
 
     with pytest.raises(KeyboardInterrupt):
         run_parallel(work, numbers(), 1)
-    assert len(begun) < 100
+    assert len(started) < 100

@@ -67,7 +67,9 @@ def test_nothing_printed_is_a_command_to_a_ci_system(text: str, printed: str) ->
 @given(HOSTILE | st.text(max_size=40))
 def test_whatever_is_printed_has_printable_characters_only(text: str) -> None:
     printed = printable(text)
-    assert all(its in "\n\t" or unicodedata.category(its)[0] != "C" for its in printed)
+    assert all(
+        character in "\n\t" or unicodedata.category(character)[0] != "C" for character in printed
+    )
     assert not re.search(r"^\s*::|##\w*\[", printed, re.MULTILINE)
     assert not re.search(r"^(---|\+\+\+|~~~|\^\^\^ \+\+\+)(\s|$)", printed, re.MULTILINE)
     assert printable(printed) == printed
