@@ -143,12 +143,12 @@ def imports(nodes: Iterator[ast.AST]) -> Iterator[str]:
 
 def own_imports(module: str) -> set[str]:
     """The modules of the package that `module` names anywhere, also for types only."""
-    found = set()
+    modules = set()
     for name in imports(ast.walk(TREES[module])):
         if name.startswith("envmatrix."):
             inside = name.removeprefix("envmatrix.")
-            found.add(inside if inside in FILES else inside.rpartition(".")[0])
-    return found
+            modules.add(inside if inside in FILES else inside.rpartition(".")[0])
+    return modules
 
 
 def layer_of(module: str) -> int:
@@ -183,12 +183,12 @@ def test_what_decides_touches_nothing_outside(module: str) -> None:
         name for name in names for outside in OUTSIDE if f"{name}.".startswith(f"{outside}.")
     }
     assert touched == set()
-    asked = {
+    attributes = {
         (node.value.id, node.attr)
         for node in ast.walk(TREES[module])
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
-    assert not asked & CLOCKS
+    assert not attributes & CLOCKS
 
 
 def calls(module: str, *names: str) -> list[ast.Call]:
@@ -238,15 +238,16 @@ TO_TEXT = ("str", "repr", "format", "Path", "PurePath", "PurePosixPath", "os.fsp
 
 
 def is_area(node: ast.AST) -> bool:
-    """Whether an expression is a place that containers write to, as the program calls them."""
+    """Return whether an expression is an area that containers write to, by its name."""
     if isinstance(node, ast.Attribute) and node.attr == "build":
         return not ast.unparse(node.value).endswith("library")
     return isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Area")
 
 
 def uses_of_areas(tree: ast.AST) -> list[str]:
-    """What could lead to opening something in an area by its path. That an area is no path itself
-    is a matter of its type."""
+    """Return expressions that could lead to opening something in an area by its path.
+
+    The type of an area already excludes its use as a path."""
     return [ast.unparse(node) for node in ast.walk(tree) if is_use_of_area(node)]
 
 
@@ -275,7 +276,7 @@ PLACES = {
 @pytest.mark.parametrize("module", [name for name in ALL if name.split(".")[0] != "confined"])
 def test_what_containers_wrote_is_opened_by_one_module(module: str) -> None:
     others = [
-        its for its in uses_of_areas(TREES[module]) if not its.startswith(PLACES.get(module, ()))
+        use for use in uses_of_areas(TREES[module]) if not use.startswith(PLACES.get(module, ()))
     ]
     assert others == []
 
@@ -308,7 +309,7 @@ def test_who_would_open_what_a_container_wrote_is_found(text: str) -> None:
 
 @pytest.mark.parametrize(
     "use",
-    [Path, open, os.listdir, os.stat, os.unlink, shutil.rmtree, lambda its: its / "file"],
+    [Path, open, os.listdir, os.stat, os.unlink, shutil.rmtree, lambda area: area / "file"],
 )
 def test_an_area_is_no_path(use: Callable[[object], object]) -> None:
     with pytest.raises(TypeError):
@@ -316,7 +317,7 @@ def test_an_area_is_no_path(use: Callable[[object], object]) -> None:
 
 
 def passes_proxies_on(node: ast.AST) -> bool:
-    """Whether a container or a build gets the proxies that Docker's client is configured with."""
+    """Return whether a container or a build gets the proxies of Docker's client."""
     safe: tuple[str, ...]
     match node:
         case ast.Call(func=func):
@@ -324,18 +325,18 @@ def passes_proxies_on(node: ast.AST) -> bool:
             safe = ("use_config_proxy=False",)
             is_started = ast.unparse(func).endswith(engine)
         case ast.List(elts=[ast.Constant("docker"), *words]):
-            said = {word.value for word in words[:2] if isinstance(word, ast.Constant)}
+            verbs = {word.value for word in words[:2] if isinstance(word, ast.Constant)}
             safe = ("docker_client.without_proxies(", "*unset")
-            is_started = not said.isdisjoint({"run", "create", "build"})
+            is_started = not verbs.isdisjoint({"run", "create", "build"})
         case _:
             return False
-    return is_started and not any(its in ast.unparse(node) for its in safe)
+    return is_started and not any(option in ast.unparse(node) for option in safe)
 
 
 @pytest.mark.parametrize("module", ALL)
 def test_no_container_or_build_gets_the_proxies_of_dockers_client(module: str) -> None:
-    found = [node for node in ast.walk(TREES[module]) if passes_proxies_on(node)]
-    assert [ast.unparse(node) for node in found] == []
+    nodes = [node for node in ast.walk(TREES[module]) if passes_proxies_on(node)]
+    assert [ast.unparse(node) for node in nodes] == []
 
 
 @pytest.mark.parametrize(
@@ -424,10 +425,9 @@ def docstrings_of_functions(tree: ast.AST) -> Iterator[str]:
             yield text
 
 
-# Whose names and docstrings are looked at: all but unit tests.
 WRITTEN = [
     *FILES.values(),
-    *(file for file in (REPOSITORY / "tests").rglob("*.py") if UNIT not in file.parents),
+    *(REPOSITORY / "tests").rglob("*.py"),
     *(REPOSITORY / "benchmarks").glob("*.py"),
 ]
 
