@@ -142,7 +142,7 @@ def imports(nodes: Iterator[ast.AST]) -> Iterator[str]:
 
 
 def own_imports(module: str) -> set[str]:
-    """The modules of the package that `module` names anywhere, also for types only."""
+    """Return the modules of the package that `module` names anywhere, also for types only."""
     modules = set()
     for name in imports(ast.walk(TREES[module])):
         if name.startswith("envmatrix."):
@@ -179,10 +179,10 @@ def test_nothing_imports_in_a_circle() -> None:
 @pytest.mark.parametrize("module", [name for name in ALL if is_pure(name)])
 def test_what_decides_touches_nothing_outside(module: str) -> None:
     names = set(imports(walk_at_run_time(TREES[module])))
-    touched = {
+    effects = {
         name for name in names for outside in OUTSIDE if f"{name}.".startswith(f"{outside}.")
     }
-    assert touched == set()
+    assert effects == set()
     attributes = {
         (node.value.id, node.attr)
         for node in ast.walk(TREES[module])
@@ -227,7 +227,7 @@ def test_what_has_to_start_soon_loads_nothing_that_it_may_not_need(
 
 @pytest.mark.parametrize("module", ALL)
 def test_only_the_console_prints(module: str) -> None:
-    """It prints nothing that is not safe."""
+    """The console prints only safe text."""
     if module != "console":
         printing = calls(module, "print", "click.echo", "sys.stdout.write", "sys.stderr.write")
         assert [call.lineno for call in printing if not is_into_a_file(call)] == []
@@ -373,7 +373,7 @@ def test_use_cases_know_nothing_of_the_command_line(module: str) -> None:
 
 
 def verbs_of(module: str) -> list[str]:
-    """The functions of a module that are click's commands."""
+    """Return the functions of a module that are click's commands."""
     return [
         node.name
         for node in ast.walk(TREES[module])

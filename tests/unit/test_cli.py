@@ -692,7 +692,7 @@ def test_an_empty_name_is_an_unknown_library(
 def test_a_library_that_is_not_there_is_told_with_its_place_before_anything_is_made(
     envmatrix: Prompt, repository: Path, verb: str
 ) -> None:
-    """No lock, which is what an image would be made from."""
+    """There is no lock, so that no image can be made."""
     with (repository / "matrix.yaml").open("a") as file:
         file.write("libraries:\n  a: {path: a/nope}\n")
     (repository / "matrix.d").mkdir()
@@ -730,11 +730,11 @@ def test_a_name_with_a_line_break_stays_in_its_line(envmatrix: Prompt, repositor
 
 
 @pytest.mark.parametrize("verb", ["test", "perf"])
-@pytest.mark.parametrize("stray", [("other",), ("-R", "name"), ("other", "--", "-R", "name")])
+@pytest.mark.parametrize("arguments", [("other",), ("-R", "name"), ("other", "--", "-R", "name")])
 def test_what_is_for_another_program_follows_two_dashes(
-    envmatrix: Prompt, repository: Path, verb: str, stray: tuple[str, ...]
+    envmatrix: Prompt, repository: Path, verb: str, arguments: tuple[str, ...]
 ) -> None:
-    answer = envmatrix("run", verb, CELL, *stray)
+    answer = envmatrix("run", verb, CELL, *arguments)
     assert (answer.status, answer.out) == (2, "")
     assert answer.err.splitlines()[0].endswith("what is for the program that is run follows `--`")
 

@@ -88,7 +88,7 @@ def mentions() -> list[tuple[Path, tuple[str, ...]]]:
 
 
 def command_of(arguments: Iterable[str]) -> tuple[click.Command, list[str]]:
-    """The verb that `arguments` name, and what is left for it."""
+    """Return the verb that `arguments` name, and its own arguments."""
     command: click.Command = cli.group
     rest = list(arguments)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):

@@ -30,14 +30,14 @@ ENVIRONMENT = "cuda13.5-debian12"
 
 
 def listening(file: Path) -> None:
-    """Have a socket; its name may be longer than an address."""
-    here = Path.cwd()
+    """Create a socket; its name may be longer than an address."""
+    directory = Path.cwd()
     os.chdir(file.parent)
     try:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(file.name)
     finally:
-        os.chdir(here)
+        os.chdir(directory)
 
 
 NO_FILES: dict[str, Callable[[Path], None]] = {

@@ -20,7 +20,7 @@ echo "$@" >> "$(dirname "$0")/calls"
 
 
 def run(directory: Path, noxfile: Path, *arguments: str) -> list[str]:
-    """How nox with these arguments calls the stand-in, which lies in `directory`."""
+    """Return the calls of the stand-in in `directory` by nox with these arguments."""
     (directory / "envmatrix").write_text(STAND_IN)
     (directory / "envmatrix").chmod(0o755)
     path = f"{directory}:{os.environ['PATH']}"

@@ -84,7 +84,7 @@ def make_builder(tmp_path: Path, lock_and_environment: tuple[Lock, Environment])
         store = Store(tmp_path / "store")
         origins = Origins(tmp_path / "config.toml", {}, tmp_path, ("", ""))
         return Builder(
-            DockerApi(Images(answers)).client(),
+            DockerApi(ImageAnswers(answers)).client(),
             tmp_path / "cache",
             store,
             BuildRecords(tmp_path / "built"),
@@ -98,8 +98,8 @@ def make_builder(tmp_path: Path, lock_and_environment: tuple[Lock, Environment])
     return make
 
 
-class Images(dict[str, object]):
-    """Answers; other images do not exist."""
+class ImageAnswers(dict[str, object]):
+    """The answers about images; all other images do not exist."""
 
     def __missing__(self, action: str) -> object:
         return Failure(404, "No such image")

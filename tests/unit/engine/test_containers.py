@@ -46,21 +46,21 @@ def test_whoever_waits_for_a_container_is_interrupted_by_a_signal_to_another_thr
 
 
 @dataclass
-class Left(Client):
+class LeftoverContainer(Client):
     """An engine with one container, which is of the process that its label names."""
 
     owner: str
     removed: list[str] = field(default_factory=list)
 
     @property
-    def containers(self) -> Left:
+    def containers(self) -> LeftoverContainer:
         return self
 
     @property
     def labels(self) -> dict[str, str]:
         return {_OWNER: self.owner}
 
-    def list(self, **_: Any) -> list[Left]:
+    def list(self, **_: Any) -> list[LeftoverContainer]:
         return [self]
 
     def remove(self, *, force: bool) -> None:
@@ -86,7 +86,7 @@ GONE = " 999999999 12345"
 def test_only_containers_of_processes_that_can_be_seen_are_swept(
     owner: str, is_swept: bool
 ) -> None:
-    engine = Left(owner)
+    engine = LeftoverContainer(owner)
     assert sweep(cast("docker.DockerClient", engine)) == is_swept
     assert bool(engine.removed) == is_swept
 
@@ -154,8 +154,8 @@ def test_root_is_whom_the_image_says() -> None:
     assert ContainerUser(0, 0).entries() == {}
 
 
-class FakeStopped:
-    """Kills nothing, and says so as it would be."""
+class FakeTermination:
+    """A termination that kills nothing and keeps its reason."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
@@ -169,19 +169,19 @@ def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(containers, "_MOST_STDOUT", 100)
-    stopped = FakeStopped()
-    heard: list[int] = []
-    printed = [(1, b"x" * 1000), *[(0, b"y" * 60)] * 100]
+    stopped = FakeTermination()
+    streams: list[int] = []
+    chunks = [(1, b"x" * 1000), *[(0, b"y" * 60)] * 100]
 
     stdout = containers._follow(
-        iter(printed),
-        lambda stream, _: heard.append(stream),
+        iter(chunks),
+        lambda stream, _: streams.append(stream),
         stopped,  # type: ignore[arg-type]
         keeps_stdout=True,
     )
 
     assert (stopped.reason, len(stdout)) == ("output", 120)
-    assert heard == [1, 0, 0]
+    assert streams == [1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_the_limit_that_a_container_exceeds_is_named(
 
 
 @dataclass
-class Running(Client):
+class ContainerEngine(Client):
     """An engine with a container that prints `chunks`, and ends with `status`."""
 
     chunks: list[tuple[bytes | None, bytes | None]]
@@ -226,23 +226,23 @@ class Running(Client):
     id: str = "c1"
 
     @property
-    def containers(self) -> Running:
+    def containers(self) -> ContainerEngine:
         return self
 
     @property
     def attrs(self) -> dict[str, Any]:
         return {"State": {"OOMKilled": self.status == 137}}
 
-    def create(self, image: str, **_: object) -> Running:
+    def create(self, image: str, **_: object) -> ContainerEngine:
         self.events.append("create")
         return self
 
-    def attach(self, container: str, **_: object) -> Running:
+    def attach(self, container: str, **_: object) -> ContainerEngine:
         self.events.append("attach")
         return self
 
     @property
-    def _response(self) -> Running:
+    def _response(self) -> ContainerEngine:
         return self
 
     def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
@@ -271,7 +271,7 @@ class Running(Client):
 ATTENDED = ["create", "attach", "start", "close", "remove"]
 
 
-def run(engine: Running, task: Task) -> tuple[TaskResult, list[tuple[int, bytes]]]:
+def run(engine: ContainerEngine, task: Task) -> tuple[TaskResult, list[tuple[int, bytes]]]:
     output: list[tuple[int, bytes]] = []
     client = cast("docker.DockerClient", engine)
     result = containers.Containers(client).run(task, lambda *chunk: output.append(chunk))
@@ -282,7 +282,7 @@ PLAIN = replace(TASK, mounts=())
 
 
 def test_output_is_passed_on_from_its_beginning_and_nothing_is_left() -> None:
-    engine = Running([(b"out", None), (None, b"err")], status=3)
+    engine = ContainerEngine([(b"out", None), (None, b"err")], status=3)
     result, output = run(engine, PLAIN)
     assert result == TaskResult(3)
     assert output == [(0, b"out"), (1, b"err")]
@@ -290,18 +290,18 @@ def test_output_is_passed_on_from_its_beginning_and_nothing_is_left() -> None:
 
 
 def test_standard_output_is_returned_where_it_is_kept() -> None:
-    engine = Running([(b"a\xff", None), (None, b"err"), (b"b", None)])
+    engine = ContainerEngine([(b"a\xff", None), (None, b"err"), (b"b", None)])
     result, _ = run(engine, replace(PLAIN, keeps_stdout=True))
     assert result.stdout == "a\ufffdb"
 
 
 def test_a_program_that_the_kernel_killed_for_its_memory_says_so() -> None:
-    result, _ = run(Running([], status=137), PLAIN)
+    result, _ = run(ContainerEngine([], status=137), PLAIN)
     assert result == TaskResult(137, out_of_memory=True)
 
 
 def test_a_container_that_does_not_start_is_an_error_and_removed() -> None:
-    engine = Running([], error=docker.errors.APIError("no such program"))
+    engine = ContainerEngine([], error=docker.errors.APIError("no such program"))
     with pytest.raises(EngineError, match="the container of `image` failed: no such program"):
         run(engine, PLAIN)
     assert engine.events == ATTENDED
@@ -310,17 +310,17 @@ def test_a_container_that_does_not_start_is_an_error_and_removed() -> None:
 def test_a_program_beyond_its_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "_LOOK_SECONDS", 0.001)
 
-    class Endless(Running):
+    class EndlessEngine(ContainerEngine):
         def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
             while "kill" not in self.events:
                 time.sleep(0.001)
                 yield b"x", None
 
-    engine = Endless([], status=137)
+    engine = EndlessEngine([], status=137)
     result, _ = run(engine, replace(PLAIN, limits=Limits(seconds=0.01)))
     assert (result.status, result.stopped) == (TIMED_OUT, "timeout")
 
 
 def test_areas_exist_before_they_are_mounted(tmp_path: Path) -> None:
-    run(Running([]), replace(PLAIN, mounts=[Mount(Area(tmp_path / "build"), "/build")]))
+    run(ContainerEngine([]), replace(PLAIN, mounts=[Mount(Area(tmp_path / "build"), "/build")]))
     assert (tmp_path / "build").is_dir()

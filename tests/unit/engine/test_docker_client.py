@@ -34,8 +34,8 @@ def removals(api: DockerApi) -> list[str]:
     return [action for action in api.actions if action.startswith("DELETE /containers/envmatrix-")]
 
 
-class AnyRemoval(dict[str, object]):
-    """Answers, also to the removal of a container with any name."""
+class RemovalAnswers(dict[str, object]):
+    """The answers of an engine, also to the removal of a container with any name."""
 
     def __missing__(self, action: str) -> object:
         assert action.startswith("DELETE /containers/envmatrix-")
@@ -43,7 +43,7 @@ class AnyRemoval(dict[str, object]):
 
 
 def test_a_temporary_container_is_removed_by_its_own_name() -> None:
-    api = DockerApi(AnyRemoval(ANSWERS))
+    api = DockerApi(RemovalAnswers(ANSWERS))
     with temporary_container(api.client(), "image", command=["true"]) as container:
         assert container.id == "c1"
     assert f"name={removals(api)[0].rpartition('/')[2]}" in api.requests[0].query
@@ -52,14 +52,14 @@ def test_a_temporary_container_is_removed_by_its_own_name() -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EngineError])
 def test_a_temporary_container_is_removed_after_any_error(error: type[BaseException]) -> None:
-    api = DockerApi(AnyRemoval(ANSWERS))
+    api = DockerApi(RemovalAnswers(ANSWERS))
     with pytest.raises(error), temporary_container(api.client(), "image"):
         raise error("in the block")
     assert len(removals(api)) == 1
 
 
 def test_a_container_that_is_not_created_is_an_error_and_removed_all_the_same() -> None:
-    api = DockerApi(AnyRemoval({"POST /containers/create": Failure(404)}))
+    api = DockerApi(RemovalAnswers({"POST /containers/create": Failure(404)}))
     with (
         pytest.raises(EngineError, match="no container of `image` can be made"),
         temporary_container(api.client(), "image"),
@@ -81,7 +81,7 @@ def test_an_engine_that_is_gone_meanwhile_does_not_hide_the_error() -> None:
 
 
 def test_containers_have_no_proxies_of_the_configuration_of_dockers_client() -> None:
-    api = DockerApi(AnyRemoval(ANSWERS))
+    api = DockerApi(RemovalAnswers(ANSWERS))
     client = api.client()
     proxies = ProxyConfig(http="http://user:secret@proxy")
     client.api._proxy_configs = proxies  # type: ignore[attr-defined]
@@ -118,7 +118,7 @@ def test_an_image_that_is_removed_while_all_are_listed_is_left_out() -> None:
 
 
 @dataclass
-class Stream:
+class OutputStream:
     """The output of a container as docker-py has it."""
 
     chunks: list[tuple[bytes | None, bytes | None]]
@@ -132,7 +132,7 @@ class Stream:
 
 
 def test_output_is_split_by_stream_and_its_connection_closed() -> None:
-    stream = Stream([(b"a", None), (None, b"b"), (b"", None), (b"c", b"d")])
+    stream = OutputStream([(b"a", None), (None, b"b"), (b"", None), (b"c", b"d")])
     api = SimpleNamespace(attach=lambda *_, **__: stream)
     client = cast("docker.DockerClient", SimpleNamespace(api=api))
     with attach(client, cast("Any", SimpleNamespace(id="c1"))) as output:

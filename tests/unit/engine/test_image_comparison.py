@@ -12,13 +12,13 @@ FILES = {"bin/a": b"a", "bin/b": b"b" * 100_000}
 
 
 def engine(one: dict[str, object], two: dict[str, object]) -> DockerApi:
-    """An engine with the images `one` and `two`: the answers to requests of each."""
+    """Return an engine with the images `one` and `two`, by the answers to requests of each."""
     containers = iter(("one", "two"))
-    return DockerApi(Answers({**one, **two}, containers))
+    return DockerApi(EngineAnswers({**one, **two}, containers))
 
 
-class Answers(dict[str, object]):
-    """Answers; the containers that are created are those of `names`."""
+class EngineAnswers(dict[str, object]):
+    """The answers of an engine; the containers that are created are those of `names`."""
 
     def __init__(self, answers: dict[str, object], names: Iterator[str]) -> None:
         super().__init__(answers)

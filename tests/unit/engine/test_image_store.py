@@ -101,7 +101,7 @@ def test_whoever_waits_for_an_image_says_so(
             first.set()
             assert waiting.wait(10)
 
-    class Waiting(Console):
+    class SignallingConsole(Console):
         def say(self, message: str, *, style: str = "") -> None:
             super().say(message, style=style)
             waiting.set()
@@ -109,7 +109,7 @@ def test_whoever_waits_for_an_image_says_so(
     holder = threading.Thread(target=hold)
     holder.start()
     assert first.wait(10)
-    with locked(tmp_path, "a:1", "a", Waiting()):
+    with locked(tmp_path, "a:1", "a", SignallingConsole()):
         pass
     holder.join()
     assert capsys.readouterr().err == "waiting  a: another process is at it\n"

@@ -36,9 +36,10 @@ def layer(status: str, current: int = 0, name: str = "a") -> Mapping[str, Any]:
 
 
 @dataclass
-class Engine(Client):
-    """An engine whose requests say what they are told to, attempt by attempt, each event at a time
-    of its own; seconds on its clock are those that it waits."""
+class TransferEngine(Client):
+    """An engine whose requests have the events of `attempts`, one attempt after the other.
+
+    Each event has a time of its own; seconds on its clock are those that it waits."""
 
     attempts: list[Events]
     label: str = INPUTS.fingerprint
@@ -51,7 +52,7 @@ class Engine(Client):
     def labels(self) -> Mapping[str, str]:
         return {FINGERPRINT_LABEL: self.label}
 
-    def get(self, _: str) -> Engine:
+    def get(self, _: str) -> TransferEngine:
         return self
 
     def tag(self, repository: str, tag: str) -> None:
@@ -74,7 +75,7 @@ class Engine(Client):
 
 @pytest.fixture
 def transfer(tmp_path: Path) -> Callable[..., Transfer]:
-    def of(engine: Engine, pauses: list[float] | None = None) -> Transfer:
+    def of(engine: TransferEngine, pauses: list[float] | None = None) -> Transfer:
         sleep = (pauses if pauses is not None else []).append
         client = cast("docker.DockerClient", engine)
         return Transfer(client, tmp_path, PATIENCE_SECONDS, sleep, engine.clock)
@@ -83,7 +84,7 @@ def transfer(tmp_path: Path) -> Callable[..., Transfer]:
 
 
 def test_what_is_pulled_gets_both_names_and_no_other(transfer: Callable[..., Transfer]) -> None:
-    engine = Engine([[layer("Downloading", 5), layer("Pull complete")]])
+    engine = TransferEngine([[layer("Downloading", 5), layer("Pull complete")]])
 
     transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
 
@@ -91,7 +92,7 @@ def test_what_is_pulled_gets_both_names_and_no_other(transfer: Callable[..., Tra
 
 
 def test_what_is_of_other_inputs_gets_no_name(transfer: Callable[..., Transfer]) -> None:
-    engine = Engine([[layer("Pull complete")]], label="cd" * 32)
+    engine = TransferEngine([[layer("Pull complete")]], label="cd" * 32)
 
     with pytest.raises(EngineError, match="as the lock has it") as caught:
         transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
@@ -101,7 +102,7 @@ def test_what_is_of_other_inputs_gets_no_name(transfer: Callable[..., Transfer])
 
 
 def test_progress_is_the_sum_of_layers(transfer: Callable[..., Transfer]) -> None:
-    engine = Engine([[layer("Pushing", 5), layer("Pushing", 10, "b"), layer("Pushed", 10)]])
+    engine = TransferEngine([[layer("Pushing", 5), layer("Pushing", 10, "b"), layer("Pushed", 10)]])
     steps: list[tuple[int, int]] = []
 
     transfer(engine).push("local", "registry.example/x", "t", lambda _, *step: steps.append(step))
@@ -111,7 +112,7 @@ def test_progress_is_the_sum_of_layers(transfer: Callable[..., Transfer]) -> Non
 
 
 def test_an_error_is_tried_again_after_pauses_that_grow(transfer: Callable[..., Transfer]) -> None:
-    engine = Engine([[{"error": "500"}], [{"error": "EOF"}], [layer("Pushed")]])
+    engine = TransferEngine([[{"error": "500"}], [{"error": "EOF"}], [layer("Pushed")]])
     pauses: list[float] = []
 
     transfer(engine, pauses).push("local", "registry.example/x", "t", lambda *_: None)
@@ -133,7 +134,7 @@ def test_an_error_is_tried_again_after_pauses_that_grow(transfer: Callable[..., 
 def test_what_stays_wrong_is_told_once(
     message: str, attempts: int, hint: str, transfer: Callable[..., Transfer]
 ) -> None:
-    engine = Engine([[{"error": message}]])
+    engine = TransferEngine([[{"error": message}]])
 
     with pytest.raises(EngineError) as caught:
         transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
@@ -153,7 +154,7 @@ def test_what_stays_wrong_is_told_once(
 def test_an_image_that_the_registry_has_no_more_is_told_with_the_remedy(
     message: str, transfer: Callable[..., Transfer]
 ) -> None:
-    engine = Engine([[{"error": message}]])
+    engine = TransferEngine([[{"error": message}]])
 
     with pytest.raises(Absent, match=f"the registry no longer has `{DIGEST}`") as caught:
         transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
@@ -163,7 +164,7 @@ def test_an_image_that_the_registry_has_no_more_is_told_with_the_remedy(
 
 
 def test_a_repository_that_is_not_there_is_told(transfer: Callable[..., Transfer]) -> None:
-    engine = Engine([[{"error": "name unknown: repository name not known to registry"}]])
+    engine = TransferEngine([[{"error": "name unknown: repository name not known to registry"}]])
 
     with pytest.raises(Absent, match=r"has no repository `registry\.example/x`"):
         transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
@@ -173,7 +174,7 @@ def test_a_repository_that_is_not_there_is_told(transfer: Callable[..., Transfer
 
 def test_a_layer_that_does_not_move_is_given_up(transfer: Callable[..., Transfer]) -> None:
     stuck = [layer("Pushing", 5)] * 3
-    engine = Engine([stuck, [layer("Pushed")]], seconds_between=PATIENCE_SECONDS)
+    engine = TransferEngine([stuck, [layer("Pushed")]], seconds_between=PATIENCE_SECONDS)
 
     transfer(engine).push("local", "registry.example/x", "t", lambda *_: None)
 
@@ -184,7 +185,7 @@ def test_a_layer_that_begins_again_and_again_does_not_move(
     transfer: Callable[..., Transfer],
 ) -> None:
     circle = [layer("Downloading", count) for count in (5, 2, 5, 2, 5, 2)]
-    engine = Engine([circle], seconds_between=PATIENCE_SECONDS / 2)
+    engine = TransferEngine([circle], seconds_between=PATIENCE_SECONDS / 2)
 
     with pytest.raises(EngineError) as caught:
         transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
@@ -195,7 +196,7 @@ def test_a_layer_that_begins_again_and_again_does_not_move(
 def test_layers_that_are_there_may_be_unpacked_for_long(transfer: Callable[..., Transfer]) -> None:
     image = {"id": "sha256:12", "status": "Pulling from team/images"}
     unpacking = [image, layer("Download complete"), *[layer("Download complete")] * 5]
-    engine = Engine([unpacking], seconds_between=PATIENCE_SECONDS * 0.9)
+    engine = TransferEngine([unpacking], seconds_between=PATIENCE_SECONDS * 0.9)
 
     transfer(engine).pull(DIGEST, INPUTS, lambda *_: None)
 
@@ -205,7 +206,7 @@ def test_layers_that_are_there_may_be_unpacked_for_long(transfer: Callable[..., 
 def test_an_engine_that_says_nothing_is_given_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    engine, released = Engine([]), threading.Event()
+    engine, released = TransferEngine([]), threading.Event()
 
     def silent(*_: str, **__: object) -> Iterator[Mapping[str, Any]]:
         engine.requests += 1
@@ -241,7 +242,7 @@ def in_a_process_that_is_killed(action: Callable[[], object]) -> None:
 def test_a_name_that_a_killed_process_left_is_taken_away_by_the_next(
     transfer: Callable[..., Transfer], tmp_path: Path
 ) -> None:
-    engine = Engine([[]])
+    engine = TransferEngine([[]])
     name = "registry.example/x:t"
 
     def push(*_: str, **__: object) -> Iterator[Mapping[str, Any]]:
@@ -259,7 +260,7 @@ def test_a_name_that_a_killed_process_left_is_taken_away_by_the_next(
 
 
 def test_a_name_that_is_still_moved_stays(tmp_path: Path) -> None:
-    engine = Engine([], names={"registry.example/x:t"})
+    engine = TransferEngine([], names={"registry.example/x:t"})
 
     with record_name(tmp_path, "registry.example/x:t"):
         sweep_names(cast("docker.DockerClient", engine), tmp_path)

@@ -27,7 +27,7 @@ FACT_FILES = [
 
 
 def rows(value: object) -> Iterator[dict[str, object]]:
-    """The mappings that state something, which are those with a scalar in them."""
+    """Yield the mappings that have a scalar, which state something."""
     if isinstance(value, dict) and any(isinstance(item, str) for item in value.values()):
         yield value
         return
@@ -128,7 +128,7 @@ def test_no_release_takes_an_older_compiler_than_the_one_before(facts: Facts) ->
 
 
 def test_gpu_architectures_are_in_order(facts: Facts) -> None:
-    """`90` before `90a` before `100`."""
+    """The order is `90`, `90a`, `100`."""
     for release in facts.cuda.values():
         names = sorted(release.sm, key=lambda name: (int(name.rstrip("af")), name))
         assert [*release.sm] == names

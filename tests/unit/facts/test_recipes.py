@@ -27,7 +27,7 @@ def recipes() -> Iterator[tuple[str, str, str, Recipe]]:
 
 
 def patterns(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Each directory with a pattern of what goes there."""
+    """Yield each directory with the patterns of its files."""
     for places in recipe.take.values():
         for directory, globs in places.items():
             yield from ((directory, pattern) for pattern in globs)

@@ -38,7 +38,7 @@ def test_another_compiler_system_or_target_is_another_toolchain() -> None:
 
 
 def with_sccache(version: str) -> Lock:
-    """The lock with sccache where it has ccache."""
+    """Return the lock with sccache where it has ccache."""
     sets = {
         key: replace(
             package_set,

@@ -56,7 +56,7 @@ def moved(item: Artifact) -> Add:
 
 
 def repinned(lock: Lock, key: str, name: str) -> Lock:
-    """`lock` with other bytes for one package of one set."""
+    """Return `lock` with other bytes for one package of one set."""
     package_set = lock.sets[key]
     assert name in {item.name for item in package_set.artifacts}
     artifacts = tuple(

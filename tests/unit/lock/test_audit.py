@@ -149,7 +149,7 @@ def test_a_wheel_is_current_or_not(
 
 
 def test_a_package_of_another_architecture_is_asked_of_that_one() -> None:
-    """A set for cross compiling has some."""
+    """A set for cross compiling has packages of another architecture."""
     foreign = replace(CMAKE, path="pool/cmake_3.25.1-1_arm64.deb")
     requests: list[tuple[str, str]] = []
 
@@ -204,7 +204,7 @@ def test_files_of_an_index_are_versions_with_their_bytes() -> None:
     ]
 
 
-class Index(Handler):
+class IndexHandler(Handler):
     """A package index that has one file of one project."""
 
     def do_GET(self) -> None:
@@ -218,7 +218,7 @@ def test_the_index_is_asked_for_each_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    with serving(Index) as url:
+    with serving(IndexHandler) as url:
         (tmp_path / "envmatrix").mkdir()
         (tmp_path / "envmatrix/config.toml").write_text(f'[mirrors]\npypi-index = "{url}/simple"\n')
         result = audit_lock(lock_of(a=of_index(WHEEL)), load_facts(), Console())

@@ -167,8 +167,8 @@ def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: 
     assert backend.bases == []
 
 
-class OutOfNetwork(Archive):
-    """apt until `lasts` questions were asked."""
+class FailingArchive(Archive):
+    """An archive that fails after `lasts` commands."""
 
     lasts = 5
 
@@ -184,7 +184,7 @@ def test_what_was_found_before_a_failure_is_not_looked_up_again(
     requests = all_requests(matrix, shipped_recipes())
     rule = upgrade_rule(None, None)
     unfinished: list[Lock] = []
-    failing = OutOfNetwork()
+    failing = FailingArchive()
     with pytest.raises(LookupFailed, match="went away"):
         resolution_of(FakeBackend(tmp_path / "a", failing)).resolve(
             requests, None, rule, None, unfinished.append

@@ -177,12 +177,12 @@ def recording() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield the URL of a server, or a proxy, and the paths and logins that it is asked with."""
     requests: list[tuple[str, str]] = []
 
-    class Recording(Handler):
+    class RecordingHandler(Handler):
         def do_GET(self) -> None:
             requests.append((self.path, self.headers.get("Authorization", "")))
             self.answer(200, b"ok")
 
-    with serving(Recording) as url:
+    with serving(RecordingHandler) as url:
         yield url, requests
 
 
@@ -245,7 +245,7 @@ def test_a_user_without_a_password_is_in_the_keyring(
 
 
 def test_pip_itself_says_where_the_index_is(tmp_path: Path) -> None:
-    """The pip that is here, with its variables."""
+    """Run the installed pip, with its variables."""
     (tmp_path / "apt").mkdir()
     with recording() as (server, requests):
         index = server.replace("//", "//me:secret@")

@@ -15,8 +15,8 @@ from envmatrix.machine import disk_cache
 from envmatrix.machine.disk_cache import cached_value, identity
 
 
-class Counted:
-    """Makes something else each time."""
+class CallCounter:
+    """A maker of values that returns the number of its calls."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -33,8 +33,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def make() -> Counted:
-    return Counted()
+def make() -> CallCounter:
+    return CallCounter()
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def test_what_no_file_has_changed_is_not_made_again(make: Counted, file: Path) -> None:
+def test_what_no_file_has_changed_is_not_made_again(make: CallCounter, file: Path) -> None:
     assert [cached_value("n", identity([file]), make) for _ in range(3)] == [1, 1, 1]
 
 
@@ -54,24 +54,24 @@ def change(file: Path) -> None:
 
 @pytest.mark.parametrize("touch", [change, Path.unlink])
 def test_what_changed_is_made_anew(
-    make: Counted, file: Path, touch: Callable[[Path], None]
+    make: CallCounter, file: Path, touch: Callable[[Path], None]
 ) -> None:
     cached_value("n", identity([file]), make)
     touch(file)
     assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
-def test_a_file_more_is_a_change(make: Counted, file: Path, tmp_path: Path) -> None:
+def test_a_file_more_is_a_change(make: CallCounter, file: Path, tmp_path: Path) -> None:
     cached_value("n", identity([file]), make)
     assert cached_value("n", identity([file, tmp_path / "absent"]), make) == 2
 
 
-def test_each_name_has_its_own(make: Counted) -> None:
+def test_each_name_has_its_own(make: CallCounter) -> None:
     assert [cached_value(name, b"", make) for name in ("n", "m", "n", "m")] == [1, 2, 1, 2]
 
 
 def test_another_tool_remembers_nothing(
-    make: Counted, file: Path, monkeypatch: pytest.MonkeyPatch
+    make: CallCounter, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached_value("n", identity([file]), make)
     monkeypatch.setattr(envmatrix, "__version__", "another")
@@ -82,7 +82,7 @@ def test_another_tool_remembers_nothing(
 
 @pytest.mark.parametrize("damage", [b"", b"\n", b"junk", b"0" * 64 + b"\njunk"])
 def test_what_was_damaged_is_made_anew(
-    make: Counted, file: Path, cache: Path, damage: bytes
+    make: CallCounter, file: Path, cache: Path, damage: bytes
 ) -> None:
     cached_value("n", identity([file]), make)
     (entry,) = cache.iterdir()
@@ -90,7 +90,7 @@ def test_what_was_damaged_is_made_anew(
     assert [cached_value("n", identity([file]), make) for _ in range(2)] == [2, 2]
 
 
-def test_what_others_can_write_is_not_trusted(make: Counted, file: Path, cache: Path) -> None:
+def test_what_others_can_write_is_not_trusted(make: CallCounter, file: Path, cache: Path) -> None:
     cached_value("n", identity([file]), make)
     (entry,) = cache.iterdir()
     assert entry.stat().st_mode & 0o777 == 0o600
@@ -99,7 +99,7 @@ def test_what_others_can_write_is_not_trusted(make: Counted, file: Path, cache: 
 
 
 def test_a_directory_that_others_can_write_is_begun_anew(
-    make: Counted, file: Path, cache: Path
+    make: CallCounter, file: Path, cache: Path
 ) -> None:
     before = os.umask(0o002)
     try:
@@ -114,7 +114,7 @@ def test_a_directory_that_others_can_write_is_begun_anew(
     assert not (cache / "planted").exists()
 
 
-def test_nothing_is_read_through_a_link(make: Counted, file: Path, cache: Path) -> None:
+def test_nothing_is_read_through_a_link(make: CallCounter, file: Path, cache: Path) -> None:
     cached_value("n", identity([file]), make)
     (entry,) = cache.iterdir()
     moved = entry.rename(cache.parent / "elsewhere")
@@ -127,7 +127,7 @@ def test_nothing_is_read_through_a_link(make: Counted, file: Path, cache: Path) 
 
 
 class Program:
-    """Would run one where it is unpickled."""
+    """An object that runs a program where it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -143,7 +143,7 @@ class OwnProgram(Program):
 
 @pytest.mark.parametrize("program", [Program, OwnProgram])
 def test_nothing_that_is_kept_can_run(
-    make: Counted, file: Path, cache: Path, tmp_path: Path, program: type[Program]
+    make: CallCounter, file: Path, cache: Path, tmp_path: Path, program: type[Program]
 ) -> None:
     cached_value("n", identity([file]), make)
     (entry,) = cache.iterdir()
@@ -165,7 +165,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert identity([tmp_path / "pipe"]) == identity([tmp_path / "pipe"])
 
 
-def test_an_error_is_not_kept(make: Counted, cache: Path) -> None:
+def test_an_error_is_not_kept(make: CallCounter, cache: Path) -> None:
     def fail() -> int:
         raise ValueError("wrong")
 
@@ -175,14 +175,16 @@ def test_an_error_is_not_kept(make: Counted, cache: Path) -> None:
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(
-    make: Counted, file: Path, cache: Path
+    make: CallCounter, file: Path, cache: Path
 ) -> None:
     cache.parent.mkdir()
     cache.write_text("no directory")
     assert [cached_value("n", identity([file]), make) for _ in range(2)] == [1, 2]
 
 
-def test_the_oldest_go_first(make: Counted, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_go_first(
+    make: CallCounter, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(disk_cache, "_MOST", 2)
     cached_value("first", b"", make)
     (first,) = cache.iterdir()

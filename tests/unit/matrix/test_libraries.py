@@ -31,11 +31,11 @@ def matrix_with(entry: str) -> Matrix:
 
 
 def problems(entry: str) -> list[str]:
-    with pytest.raises(ConfigurationError) as wrong:
+    with pytest.raises(ConfigurationError) as caught:
         matrix_with(entry)
     return [
         f"{problem} ({problem.hint})" if problem.hint else str(problem)
-        for problem in wrong.value.problems
+        for problem in caught.value.problems
     ]
 
 
@@ -148,7 +148,7 @@ def test_a_text_that_no_program_can_be_given_is_told_with_its_place(entry: str) 
 
 
 def column(entry: str) -> int:
-    """Where what is filled in stands in the file."""
+    """Return the column of the inserted text in the file."""
     return len("  a: ") + entry.index("%s") + 1
 
 

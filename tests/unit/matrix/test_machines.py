@@ -59,7 +59,7 @@ def test_no_two_machines_have_one_name(kind: str) -> None:
 
 
 def test_qemu_runs_what_has_the_number_of_the_machine(machine: Architecture) -> None:
-    """Its packages register it by the bytes that an ELF header begins with."""
+    """Packages of QEMU register an interpreter by the first bytes of an ELF header."""
     file = BINFMT / f"qemu-{machine.qemu}.conf"
     if not BINFMT.is_dir() or not any(BINFMT.glob("qemu-*")):
         pytest.skip("no qemu-user-static here")

@@ -96,9 +96,9 @@ def test_what_holds_for_every_matrix(content: dict[str, object]) -> None:
 
 def test_the_order_of_the_file_does_not_change_the_cells() -> None:
     axes = {"cuda": ["12.4", "13.0"], "os": ["debian12", "debian13"], "arch": ["x86_64"]}
-    turned = {axis: values[::-1] for axis, values in axes.items()}
+    reversed_axes = {axis: values[::-1] for axis, values in axes.items()}
     first, second = (
         expand_text(json.dumps({"version": "1", "sm": ["75"], "axes": each}))
-        for each in (axes, turned)
+        for each in (axes, reversed_axes)
     )
     assert [p.id for p in first.cells] == [p.id for p in second.cells]

@@ -62,7 +62,7 @@ numbers = of("1", "0", "999999", "1000000", "x", 1, 0, 1000000, -1)
 
 
 def table(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Some of the keys, each with a value that is mostly of its kind, and now and then another."""
+    """Return a mapping of some of the keys, most with a value of their kind, a few with another."""
     fields = st.fixed_dictionaries({}, optional={k: s | anything for k, s in keys.items()})
     more = st.dictionaries(of("sytem", "unknown"), texts, max_size=1)
     return st.one_of(fields, fields, fields, st.builds(lambda a, b: {**a, **b}, fields, more))

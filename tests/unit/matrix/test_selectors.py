@@ -168,7 +168,7 @@ def test_a_release_that_is_not_on_the_axis_is_told_with_what_means_it(
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "suggestion"),
     [
         ("12x", "12.x"),
         ("13.*", "13.x"),
@@ -181,11 +181,11 @@ def test_a_release_that_is_not_on_the_axis_is_told_with_what_means_it(
     ],
 )
 def test_what_is_almost_a_selector_is_told_with_it(
-    matrix_of: MatrixOf, text: str, meant: str
+    matrix_of: MatrixOf, text: str, suggestion: str
 ) -> None:
     ((message, hint),) = problems_of(matrix_of, f'["12.4", "{text}"]')
     assert message.startswith("matrix.yaml:3:18: `axes.cuda[1]` must be a version such as `12.4`")
-    assert hint == f"did you mean `{meant}`?"
+    assert hint == f"did you mean `{suggestion}`?"
 
 
 def test_two_releases_are_no_release_of_a_cell(matrix_of: MatrixOf) -> None:

@@ -33,7 +33,7 @@ def some_cells() -> st.SearchStrategy[list[Cell]]:
 def of(
     shipped: Matrix, cells: list[Cell], pr: Budget = NO_LIMIT, nightly: Budget = NO_LIMIT
 ) -> Matrix:
-    """A matrix of any cells at all, whether they can exist or not."""
+    """Return a matrix of any cells, whether they can exist or not."""
     axes = {**shipped.axes, "os": ("a", "b")}
     return replace(
         shipped,
@@ -103,15 +103,15 @@ def test_each_cell_covers_something_new_or_is_asked_for(
     before: list[Cell] = []
     for choice in tier_of(matrix, "nightly").choices:
         cell = choice.cell
-        news = {size: len(parts(cell, size) - covered(before, size)) for size in (2, 3)}
+        gains = {size: len(parts(cell, size) - covered(before, size)) for size in (2, 3)}
         assert (choice.reason == "always") == (cell.id in always)
         assert choice.reason in {
             "always",
             "endpoint",
-            *(f"covers {news[2]} pair{ending}" for ending in ("", "s") if news[2]),
-            *(f"covers {news[3]} triple{ending}" for ending in ("", "s") if news[3]),
+            *(f"covers {gains[2]} pair{ending}" for ending in ("", "s") if gains[2]),
+            *(f"covers {gains[3]} triple{ending}" for ending in ("", "s") if gains[3]),
         }
-        assert cell.id in always or news[3]
+        assert cell.id in always or gains[3]
         before.append(cell)
 
 

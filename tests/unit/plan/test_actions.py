@@ -63,9 +63,9 @@ def test_an_image_of_the_same_inputs_is_reused(inputs: Inputs) -> None:
 def test_what_people_call_an_image_by_may_be_another_one(
     inputs: Inputs, others: dict[str, str]
 ) -> None:
-    """Of another branch, that was built since."""
-    mine = Local("mine", inputs.labels)
-    local = {inputs.reference: mine, IMAGE.reference: Local("other", others) if others else mine}
+    """It may be of another branch and newer."""
+    own = Local("mine", inputs.labels)
+    local = {inputs.reference: own, IMAGE.reference: Local("other", others) if others else own}
 
     (action,) = decide([inputs], Existing(local, lambda _, image: image == "mine"))
 
@@ -73,7 +73,7 @@ def test_what_people_call_an_image_by_may_be_another_one(
 
 
 def test_an_image_that_only_says_what_it_was_made_of_is_built(inputs: Inputs) -> None:
-    """Whatever is derived from an image inherits its labels."""
+    """Images that are derived from one inherit its labels."""
     derived = Local("derived", inputs.labels)
     local = {inputs.reference: derived, IMAGE.reference: derived}
 

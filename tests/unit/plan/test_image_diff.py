@@ -47,8 +47,8 @@ def test_bases_epochs_and_steps_are_told() -> None:
 def test_a_file_that_an_unchanged_stage_has_as_well_is_told_where_it_changed() -> None:
     more = {"more": StageContents("m", packages=(OLD,))}
     before, after = contents(OLD), contents()
-    was, now = (BuildContents(1, {**build.stages, **more}) for build in (before, after))
-    assert differences(was, now) == ("`g++-13` 13.3.0-6 removed",)
+    old, new = (BuildContents(1, {**build.stages, **more}) for build in (before, after))
+    assert differences(old, new) == ("`g++-13` 13.3.0-6 removed",)
 
 
 def test_equal_contents_have_no_difference() -> None:

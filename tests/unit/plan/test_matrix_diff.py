@@ -16,7 +16,7 @@ AXES = 'cuda: ["12.4", "13.0"]\nos: [debian12]\narch: [x86_64]'
 CUDA12, CUDA13 = "cuda12.4-debian12-x86_64", "cuda13.0-debian12-x86_64"
 
 
-class States:
+class StateFactory:
     """States of a repository, each in a directory of its own."""
 
     def __init__(self, directory: Path) -> None:
@@ -36,25 +36,25 @@ class States:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> States:
-    return States(tmp_path)
+def state(tmp_path: Path) -> StateFactory:
+    return StateFactory(tmp_path)
 
 
 def summaries(before: State, after: State) -> list[tuple[str, str, tuple[str, ...]]]:
     return [(change.verb, change.cell.id, change.reasons) for change in changes(before, after)]
 
 
-def test_what_is_equal_has_no_changes(state: States) -> None:
+def test_what_is_equal_has_no_changes(state: StateFactory) -> None:
     assert summaries(state(), state()) == []
 
 
-def test_a_value_on_an_axis_brings_cells_and_takes_them_along(state: States) -> None:
+def test_a_value_on_an_axis_brings_cells_and_takes_them_along(state: StateFactory) -> None:
     first, both = state(AXES.replace('"12.4", ', "")), state()
     assert summaries(first, both) == [("comes", CUDA12, ("added to axis `cuda`",))]
     assert summaries(both, first) == [("goes", CUDA12, ("removed from axis `cuda`",))]
 
 
-def test_every_axis_that_brings_a_cell_is_named(state: States) -> None:
+def test_every_axis_that_brings_a_cell_is_named(state: StateFactory) -> None:
     small = state('cuda: ["13.0"]\nos: [debian12]\narch: [x86_64]')
     large = state('cuda: ["12.4", "13.0"]\nos: [debian12, debian13]\narch: [x86_64]')
     assert {cell: reasons for _, cell, reasons in summaries(small, large)} == {
@@ -64,14 +64,16 @@ def test_every_axis_that_brings_a_cell_is_named(state: States) -> None:
     }
 
 
-def test_an_exclude_is_told_with_its_reason_when_it_comes_and_when_it_goes(state: States) -> None:
+def test_an_exclude_is_told_with_its_reason_when_it_comes_and_when_it_goes(
+    state: StateFactory,
+) -> None:
     all_cells = state()
     fewer = state(rest='exclude: [{cuda: "12.4", reason: too old}]\n')
     assert summaries(all_cells, fewer) == [("goes", CUDA12, ("excluded: too old",))]
     assert summaries(fewer, all_cells) == [("comes", CUDA12, ("no longer excluded: too old",))]
 
 
-def test_an_included_cell_comes_and_goes_as_one(state: States) -> None:
+def test_an_included_cell_comes_and_goes_as_one(state: StateFactory) -> None:
     cell = "cuda13.5-debian13-x86_64"
     without = state()
     having = state(rest='include: [{cuda: "13.5", os: debian13, arch: x86_64}]\n')
@@ -79,7 +81,7 @@ def test_an_included_cell_comes_and_goes_as_one(state: States) -> None:
     assert summaries(having, without) == [("goes", cell, ("no longer included",))]
 
 
-def test_a_value_that_only_an_included_cell_had_is_added_all_the_same(state: States) -> None:
+def test_a_value_that_only_an_included_cell_had_is_added_all_the_same(state: StateFactory) -> None:
     before = state(rest='include: [{cuda: "13.5", os: debian13, arch: x86_64}]\n')
     after = state(AXES.replace('"13.0"', '"13.0", "13.5"'))
     assert summaries(before, after) == [
@@ -88,7 +90,7 @@ def test_a_value_that_only_an_included_cell_had_is_added_all_the_same(state: Sta
     ]
 
 
-def test_an_overlay_is_named_with_its_reason(state: States) -> None:
+def test_an_overlay_is_named_with_its_reason(state: StateFactory) -> None:
     after = state(overlay='reason: try it\naxes: {cuda: {add: ["13.5"]}}\n')
     assert summaries(state(), after) == [
         (
@@ -99,7 +101,7 @@ def test_an_overlay_is_named_with_its_reason(state: States) -> None:
     ]
 
 
-def test_what_comes_is_told_before_what_goes_and_what_changes(state: States) -> None:
+def test_what_comes_is_told_before_what_goes_and_what_changes(state: StateFactory) -> None:
     before = state('cuda: ["12.4", "13.0", "13.5"]\nos: [debian12]\narch: [x86_64]')
     after = state(
         'cuda: ["11.8", "12.4", "13.0"]\nos: [debian12]\narch: [x86_64]',
@@ -113,7 +115,7 @@ def test_what_comes_is_told_before_what_goes_and_what_changes(state: States) -> 
     ]
 
 
-def test_packages_of_the_lock_are_told_by_name_and_version(state: States) -> None:
+def test_packages_of_the_lock_are_told_by_name_and_version(state: StateFactory) -> None:
     depends = {"?essential": ("base-files", "dash"), "cmake": ("libuv1",), "ninja-build": ("curl",)}
     newer = Archive(versions={"cmake": "2.0-1"}, depends=depends)
     older = Archive(depends={**depends, "ninja-build": ("file",)})
@@ -123,7 +125,7 @@ def test_packages_of_the_lock_are_told_by_name_and_version(state: States) -> Non
     ] * 2
 
 
-def test_other_files_of_one_version_are_told(state: States) -> None:
+def test_other_files_of_one_version_are_told(state: StateFactory) -> None:
     before = state()
     (key,) = (key for key in before.lock.sets if key.endswith("-unpackers"))
     unzip, *others = before.lock.sets[key].artifacts
@@ -134,7 +136,7 @@ def test_other_files_of_one_version_are_told(state: States) -> None:
     }
 
 
-def test_the_epoch_changes_every_cell(state: States) -> None:
+def test_the_epoch_changes_every_cell(state: StateFactory) -> None:
     before = state()
     after = State(before.matrix, replace(before.lock, epoch=before.lock.epoch + 1))
     epoch = before.lock.epoch
@@ -143,7 +145,7 @@ def test_the_epoch_changes_every_cell(state: States) -> None:
     }
 
 
-def test_a_cell_without_a_lock_is_told(state: States) -> None:
+def test_a_cell_without_a_lock_is_told(state: StateFactory) -> None:
     locked = state()
     unlocked = State(locked.matrix, Lock(locked.lock.epoch))
     assert {reasons for _, _, reasons in summaries(locked, unlocked)} == {("no longer locked",)}
@@ -151,7 +153,7 @@ def test_a_cell_without_a_lock_is_told(state: States) -> None:
     assert summaries(unlocked, unlocked) == []
 
 
-def test_gpu_architectures_and_bases_are_told(state: States) -> None:
+def test_gpu_architectures_and_bases_are_told(state: StateFactory) -> None:
     image = f"name@sha256:{'0' * 64}"
     before = state()
     after = State(
@@ -166,7 +168,7 @@ def test_gpu_architectures_and_bases_are_told(state: States) -> None:
     }
 
 
-def test_another_host_compiler_is_told(state: States) -> None:
+def test_another_host_compiler_is_told(state: StateFactory) -> None:
     before = state()
     cells = tuple(
         replace(cell, toolchain=replace(cell.toolchain, gcc="13")) for cell in before.matrix.cells
@@ -175,7 +177,7 @@ def test_another_host_compiler_is_told(state: States) -> None:
     assert {reasons for _, _, reasons in summaries(before, after)} == {("`gcc` 12 -> 13",)}
 
 
-def test_a_cell_that_facts_rule_out_is_told_with_the_rule(state: States) -> None:
+def test_a_cell_that_facts_rule_out_is_told_with_the_rule(state: StateFactory) -> None:
     possible = state()
     first, *others = possible.matrix.cells
     ruled_out = Exclusion(first, "the glibc is too old", "glibc")
@@ -207,7 +209,7 @@ LIBRARY = "libraries:\n  lib: {source: {git: https://git.example/lib, revision: 
     ],
 )
 def test_a_library_is_another_one_or_its_source_is(
-    state: States, rest: str, why_all: str | None, source: str | None
+    state: StateFactory, rest: str, why_all: str | None, source: str | None
 ) -> None:
     before, after = state(rest=LIBRARY), state(rest=rest)
     library = after.matrix.libraries[0]

@@ -53,16 +53,16 @@ def place_of(matrix: Matrix, arch: str, sdk: Path | None = None) -> BuildContext
     cell = cell_of(matrix, f"{ENVIRONMENT}-{arch}")
     compiler, *others = images_of(cell, "amd64")
     library = Library("a", "a", cuda="none")
-    here = Path("/repository")
+    root = Path("/repository")
     runtime = next(iter(others), None)
     names = {image: str(image) for image in (compiler, runtime) if image}
     return BuildContext(
         cell,
         library,
         BUILD_SYSTEMS["cmake"],
-        here,
-        here,
-        here,
+        root,
+        root,
+        root,
         compiler,
         runtime,
         names,

@@ -27,8 +27,8 @@ METADATA = BuildMetadata("urn:envmatrix:local", "0" * 64, None, None)
 
 
 @dataclass
-class Signatures:
-    """Signs whatever it is told to."""
+class FakeCosign:
+    """A signer that signs all images."""
 
     signed: list[str] = field(default_factory=list)
 
@@ -40,8 +40,8 @@ class Signatures:
 
 
 @dataclass
-class World:
-    """One image that is published in `server`."""
+class Publication:
+    """One image and its index, which are in a registry."""
 
     publisher: AttestationPublisher
     index: Index
@@ -53,7 +53,9 @@ class World:
 
 
 @contextmanager
-def world_of(server: Server, root: Path, cosign: Signatures | None = None) -> Iterator[World]:
+def publication_of(
+    server: Server, root: Path, cosign: FakeCosign | None = None
+) -> Iterator[Publication]:
     matrix = matrix_of(root / "repository", 'os: [debian12]\narch: [x86_64]\ncuda: ["13.0"]')
     lock = lock_of(matrix, root)
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
@@ -66,49 +68,49 @@ def world_of(server: Server, root: Path, cosign: Signatures | None = None) -> It
         publisher = AttestationPublisher(
             registry, {environment.name: environment}, lock, METADATA, cast("Cosign | None", cosign)
         )
-        yield World(publisher, index, manifest, whole)
+        yield Publication(publisher, index, manifest, whole)
 
 
-def documents(server: Server, world: World) -> dict[str, str]:
+def documents(server: Server, publication: Publication) -> dict[str, str]:
     """Return the digest of each document beside the image, by its type."""
     with server.client() as registry:
-        rows = registry.referrers(world.image.digest)
+        rows = registry.referrers(publication.image.digest)
     return {row["artifactType"]: row["digest"] for row in rows}
 
 
 @pytest.mark.parametrize("has_referrers", [True, False])
 def test_an_image_gets_its_documents_once(has_referrers: bool, tmp_path: Path) -> None:
     server = Server(has_referrers=has_referrers)
-    with world_of(server, tmp_path) as world:
-        world.publish()
-        first = documents(server, world)
+    with publication_of(server, tmp_path) as publication:
+        publication.publish()
+        first = documents(server, publication)
         assert first.keys() == {SPDX, CYCLONEDX, PROVENANCE}
         puts = sum(line.startswith("PUT") for line in server.requests)
-        world.publish()
-        assert documents(server, world) == first
+        publication.publish()
+        assert documents(server, publication) == first
     assert sum(line.startswith("PUT") for line in server.requests) == puts
 
 
 def test_the_index_is_signed_after_everything_else_and_only_once(tmp_path: Path) -> None:
-    server, signatures = Server(has_referrers=True), Signatures()
-    with world_of(server, tmp_path, signatures) as world:
-        world.publish()
-        digests = [*documents(server, world).values(), world.whole.digest]
-        world.publish()
+    server, signatures = Server(has_referrers=True), FakeCosign()
+    with publication_of(server, tmp_path, signatures) as publication:
+        publication.publish()
+        digests = [*documents(server, publication).values(), publication.whole.digest]
+        publication.publish()
     assert {*signatures.signed} == {f"{REPOSITORY}@{digest}" for digest in digests}
-    assert signatures.signed[-1] == f"{REPOSITORY}@{world.whole.digest}"
+    assert signatures.signed[-1] == f"{REPOSITORY}@{publication.whole.digest}"
     assert len(signatures.signed) == len(digests)
 
 
 def test_the_provenance_names_the_image_by_its_digest(tmp_path: Path) -> None:
     server = Server(has_referrers=True)
-    with world_of(server, tmp_path) as world:
-        world.publish()
-        manifest = server.manifests[documents(server, world)[PROVENANCE]]
+    with publication_of(server, tmp_path) as publication:
+        publication.publish()
+        manifest = server.manifests[documents(server, publication)[PROVENANCE]]
     (layer,) = manifest.layers()
     statement = json.loads(server.blobs[layer["digest"]])
     (subject,) = statement["subject"]
-    assert f"sha256:{subject['digest']['sha256']}" == world.image.digest
+    assert f"sha256:{subject['digest']['sha256']}" == publication.image.digest
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from envmatrix.matrix.model import Signer
 from envmatrix.publishing.cosign import Cosign
 
 
-class Nothing(Handler):
+class EmptyRegistry(Handler):
     """A registry that has nothing."""
 
     def do_GET(self) -> None:
@@ -24,6 +24,9 @@ class Nothing(Handler):
 def test_an_image_that_the_registry_has_no_more_is_not_called_unsigned(tmp_path: Path) -> None:
     (tmp_path / "cosign.pub").touch()
     cosign = Cosign(Signer(key="cosign.pub"), tmp_path)
-    with serving(Nothing) as url, pytest.raises(Absent, match="registry no longer has") as caught:
+    with (
+        serving(EmptyRegistry) as url,
+        pytest.raises(Absent, match="registry no longer has") as caught,
+    ):
         cosign.verify(f"{url.removeprefix('http://')}/team/images@sha256:{'1' * 64}")
     assert "`envmatrix push`" in str(caught.value.hint)

@@ -29,7 +29,7 @@ ARM64 = replace(AMD64, image=replace(AMD64.image, arch="arm64"), fingerprint="cd
 
 
 @dataclass
-class Machine(Client):
+class BuildMachine(Client):
     """A machine that has built `built`, and pushes into `server`; its compressor makes `layer` of
     every layer."""
 
@@ -39,7 +39,7 @@ class Machine(Client):
     pushed: list[str] = field(default_factory=list)
     accompanied: list[str] = field(default_factory=list)
 
-    def get(self, _: str) -> Machine:
+    def get(self, _: str) -> BuildMachine:
         return self
 
     def tag(self, *_: str) -> None: ...
@@ -86,7 +86,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Inputs]:
     return images
 
 
-def publish(machine: Machine, built: list[Inputs], cache: Path) -> Mapping[Index, Any]:
+def publish(machine: BuildMachine, built: list[Inputs], cache: Path) -> Mapping[Index, Any]:
     built[:] = machine.built
     with machine.publisher(cache) as publisher:
         return publisher.publish([WHOLE], publisher.survey([WHOLE]), 1)
@@ -95,7 +95,7 @@ def publish(machine: Machine, built: list[Inputs], cache: Path) -> Mapping[Index
 def test_a_survey_tells_what_is_there_what_is_here_and_what_is_lacking(
     built: list[Inputs], tmp_path: Path
 ) -> None:
-    machine = Machine(Server(), [AMD64])
+    machine = BuildMachine(Server(), [AMD64])
     built.append(AMD64)
     with machine.publisher(tmp_path) as publisher:
         survey = publisher.survey([WHOLE])
@@ -108,14 +108,17 @@ def test_an_image_that_only_says_what_it_was_made_of_is_not_pushed(
     built: list[Inputs], tmp_path: Path
 ) -> None:
     built.append(AMD64)
-    with Machine(Server()).publisher(tmp_path) as publisher:
+    with BuildMachine(Server()).publisher(tmp_path) as publisher:
         assert publisher.survey([WHOLE]).missing == (AMD64, ARM64)
 
 
 def test_an_index_waits_until_all_its_images_are_there(built: list[Inputs], tmp_path: Path) -> None:
-    """Of machines with different compressors: each image is as whoever pushed it first made it."""
+    """The machines have different compressors: each image is the one that was pushed first."""
     server = Server()
-    first, second = Machine(server, [AMD64], "gzip"), Machine(server, [ARM64, AMD64], "zstd")
+    first, second = (
+        BuildMachine(server, [AMD64], "gzip"),
+        BuildMachine(server, [ARM64, AMD64], "zstd"),
+    )
 
     assert publish(first, built, tmp_path) == {}
     assert not {WHOLE.tag, WHOLE.moving_tag} & server.manifests.keys()
@@ -135,10 +138,10 @@ def test_an_index_waits_until_all_its_images_are_there(built: list[Inputs], tmp_
 
 def test_an_index_that_is_there_is_never_replaced(built: list[Inputs], tmp_path: Path) -> None:
     server = Server()
-    machine = Machine(server, [AMD64, ARM64])
+    machine = BuildMachine(server, [AMD64, ARM64])
     (index,) = publish(machine, built, tmp_path).values()
     del server.manifests[WHOLE.moving_tag]
-    Machine(server, layer="gzip").put(image_tag(AMD64), AMD64)
+    BuildMachine(server, layer="gzip").put(image_tag(AMD64), AMD64)
 
     (again,) = publish(machine, built, tmp_path).values()
 
@@ -150,7 +153,7 @@ def test_a_tag_that_names_an_image_of_other_inputs_is_refused(
     built: list[Inputs], tmp_path: Path
 ) -> None:
     server = Server()
-    machine = Machine(server, [ARM64])
+    machine = BuildMachine(server, [ARM64])
     machine.put(image_tag(AMD64), ARM64)
 
     with pytest.raises(LookupFailed, match="as the lock has it"):
@@ -161,7 +164,7 @@ def test_a_tag_that_names_an_image_of_other_inputs_is_refused(
 
 def test_an_index_of_somebody_else_is_refused(built: list[Inputs], tmp_path: Path) -> None:
     server = Server()
-    machine = Machine(server, [AMD64, ARM64])
+    machine = BuildMachine(server, [AMD64, ARM64])
     publish(machine, built, tmp_path)
     server.manifests[WHOLE.tag] = Manifest(INDEX, b'{"manifests": []}')
 
@@ -177,4 +180,4 @@ def test_a_tag_that_names_no_image_is_a_clear_error(
     server.manifests[image_tag(AMD64)] = Manifest("text/html", content)
 
     with pytest.raises(LookupFailed, match="malformed"):
-        publish(Machine(server, [ARM64]), built, tmp_path)
+        publish(BuildMachine(server, [ARM64]), built, tmp_path)

@@ -29,14 +29,14 @@ def action(inputs: Inputs) -> Action:
 
 
 @dataclass
-class Engine(Client):
+class PullingEngine(Client):
     """An engine that pulls whatever it is asked for, labelled by the digest it is asked for."""
 
     names: dict[str, str] = field(default_factory=dict)
     pulled: list[str] = field(default_factory=list)
     _name: str = ""
 
-    def get(self, name: str) -> Engine:
+    def get(self, name: str) -> PullingEngine:
         if name not in self.names:
             raise docker.errors.ImageNotFound(name)
         return replace(self, _name=name)
@@ -62,17 +62,19 @@ class Engine(Client):
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine()
+def engine() -> PullingEngine:
+    return PullingEngine()
 
 
-def puller_of(engine: Engine, tmp_path: Path, verify: Verify | None = None) -> Puller:
+def puller_of(engine: PullingEngine, tmp_path: Path, verify: Verify | None = None) -> Puller:
     build_records, records = BuildRecords(tmp_path / "built"), Made(tmp_path / "made")
     client = cast("docker.DockerClient", engine)
     return Puller(client, tmp_path, build_records, records, verify, Console(-1))
 
 
-def test_what_is_pulled_is_named_and_its_contents_recorded(engine: Engine, tmp_path: Path) -> None:
+def test_what_is_pulled_is_named_and_its_contents_recorded(
+    engine: PullingEngine, tmp_path: Path
+) -> None:
     puller = puller_of(engine, tmp_path)
 
     puller.pull([action(INPUTS), action(OTHER)], 2)
@@ -84,7 +86,7 @@ def test_what_is_pulled_is_named_and_its_contents_recorded(engine: Engine, tmp_p
     assert puller.build_records.find(INPUTS.fingerprint) == build_record(INPUTS.contents)
 
 
-def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path) -> None:
+def test_nothing_is_pulled_before_it_is_verified(engine: PullingEngine, tmp_path: Path) -> None:
     images: list[str] = []
 
     def refuse(image: str) -> None:
@@ -100,7 +102,9 @@ def test_nothing_is_pulled_before_it_is_verified(engine: Engine, tmp_path: Path)
     assert puller.build_records.find(INPUTS.fingerprint) is None
 
 
-def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_path: Path) -> None:
+def test_what_another_process_got_meanwhile_is_not_pulled(
+    engine: PullingEngine, tmp_path: Path
+) -> None:
     engine.names[INPUTS.reference] = f"sha256:{INPUTS.fingerprint}"
     puller = puller_of(engine, tmp_path)
     puller.records.note(INPUTS.fingerprint, f"sha256:{INPUTS.fingerprint}", is_ours=True)
@@ -111,7 +115,7 @@ def test_what_another_process_got_meanwhile_is_not_pulled(engine: Engine, tmp_pa
 
 
 def test_an_image_under_the_name_that_nobody_pulled_here_is_replaced(
-    engine: Engine, tmp_path: Path
+    engine: PullingEngine, tmp_path: Path
 ) -> None:
     engine.names[INPUTS.reference] = "sha256:of somebody's"
     puller = puller_of(engine, tmp_path)
@@ -125,7 +129,7 @@ def test_an_image_under_the_name_that_nobody_pulled_here_is_replaced(
 
 
 def test_what_was_under_way_ends_before_the_first_failure_is_told(
-    engine: Engine, tmp_path: Path
+    engine: PullingEngine, tmp_path: Path
 ) -> None:
     is_under_way, has_failed = threading.Event(), threading.Event()
 
@@ -143,7 +147,9 @@ def test_what_was_under_way_ends_before_the_first_failure_is_told(
     assert engine.names.keys() == {OTHER.reference, OTHER.image.reference}
 
 
-def test_an_image_of_other_inputs_is_no_image_of_these(engine: Engine, tmp_path: Path) -> None:
+def test_an_image_of_other_inputs_is_no_image_of_these(
+    engine: PullingEngine, tmp_path: Path
+) -> None:
     wrong = replace(action(INPUTS), published=action(OTHER).published)
 
     with pytest.raises(EngineError, match="as the lock has it"):

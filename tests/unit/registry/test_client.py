@@ -26,7 +26,7 @@ def test_those_that_are_there_are_told_from_those_that_are_not() -> None:
 
 
 def many(*, digests: Mapping[str, str] | None = None) -> dict[str, str]:
-    """More tags than are looked up one by one."""
+    """Return more tags than are looked up one by one."""
     return {f"tag{number}": f"tag{number}" for number in range(20)} | dict(digests or {})
 
 
@@ -128,7 +128,7 @@ def test_a_repository_that_nobody_pushed_to_has_no_tags() -> None:
 def test_what_is_no_answer_of_a_registry_is_a_clear_error(
     ask: Callable[[Registry], object], content: bytes
 ) -> None:
-    """Of a portal that wants people to log in, or of a proxy."""
+    """A login portal or a proxy may have answered."""
     answer = httpx.Response(200, content=content, headers={"Content-Type": "text/html"})
 
     with (

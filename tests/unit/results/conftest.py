@@ -10,7 +10,7 @@ from envmatrix.results.database import Database, connect
 
 @pytest.fixture
 def url(tmp_path: Path) -> str | Path:
-    """Where an empty store is; tests/integration/test_postgresql.py has another answer."""
+    """Return the place of an empty store; tests/integration/test_postgresql.py has another."""
     return tmp_path / "results.sqlite"
 
 

@@ -35,7 +35,7 @@ OLD = Waiver(
 
 @pytest.fixture
 def report(database: Database) -> Report:
-    """Of two libraries: one breaks in one cell, with a test that is waived, the other is good."""
+    """Return a report of two libraries: one breaks in one cell, with a waived test; one is good."""
     for number, state in ((1, "passed"), (2, "failed"), (3, "failed")):
         tests = {"a": state, "gpu_b": "failed", "c": "flaky"}
         database.add(record(number, tests, cause="product", message="tests failed"))  # type: ignore[arg-type]

@@ -80,10 +80,10 @@ def link_to_a_file(file: Path) -> None:
 
 
 def socket_at(file: Path) -> None:
-    here = os.open(file.parent, os.O_DIRECTORY)  # a path of a socket has at most 108 bytes
+    descriptor = os.open(file.parent, os.O_DIRECTORY)  # a path of a socket has at most 108 bytes
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"/proc/self/fd/{here}/{file.name}")
-    os.close(here)
+        listener.bind(f"/proc/self/fd/{descriptor}/{file.name}")
+    os.close(descriptor)
 
 
 def sparse(file: Path) -> None:

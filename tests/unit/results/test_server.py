@@ -28,7 +28,7 @@ def serving() -> Iterator[Server]:
 
 
 def exchange(serving: Server, request: bytes) -> bytes:
-    """All that comes back for some bytes."""
+    """Return the whole response to a request."""
     with socket.create_connection(serving.server_address[:2], timeout=20) as client:  # type: ignore[arg-type]
         client.sendall(request)
         answer = b""
@@ -153,8 +153,8 @@ def test_hundreds_of_idle_connections_keep_nobody_out(serving: Server) -> None:
     try:
         assert status(get(serving)) == 200
         time.sleep(0.2)
-        mine = [thread for thread in threading.enumerate() if "process_request" in thread.name]
-        assert len(mine) <= 80
+        handlers = [thread for thread in threading.enumerate() if "process_request" in thread.name]
+        assert len(handlers) <= 80
     finally:
         for connection in idle:
             connection.close()

@@ -115,7 +115,7 @@ def test_an_expired_waiver_does_not_hide_one_that_is_in_force() -> None:
 
 
 def sightings_of(*states: State, committed: Sequence[float] = ()) -> list[Sighting]:
-    """One sighting after the other, of revisions r0, r1, ..."""
+    """Return sightings of revisions r0, r1, ... one after the other."""
     times = dict(enumerate(committed))
     return [
         Sighting(f"run{n}", Revision(f"r{n}", "", times.get(n)), float(n), state)

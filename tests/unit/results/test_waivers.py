@@ -44,6 +44,6 @@ def test_a_waiver_says_what_who_why_and_until_when(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / FILE).write_text(f'version: "1"\nwaivers:\n  - {line}\n')
-    with pytest.raises(ConfigurationError) as wrong:
+    with pytest.raises(ConfigurationError) as caught:
         load_waivers(tmp_path)
-    assert message in str(wrong.value)
+    assert message in str(caught.value)

@@ -19,9 +19,9 @@ from envmatrix.sessions.runner import Runner
 ROW = {"name": "axpy", "value": 1.5, "unit": "GB/s", "direction": "higher"}
 
 
-def runner_of(root: Path, result: TaskResult, printed: str = "", name: str | None = "b") -> Runner:
+def runner_of(root: Path, result: TaskResult, output: str = "", name: str | None = "b") -> Runner:
     def program(_task: Task, on_output: OnOutput) -> TaskResult:
-        on_output(1, printed.encode())
+        on_output(1, output.encode())
         return result
 
     context = context_in(root)

@@ -90,15 +90,15 @@ def test_what_is_other_than_asked_for_is_told(
 def test_what_cmake_compiles_for_itself_is_not_compared_with_sm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = replace(build_context(), root=tmp_path)
+    context = replace(build_context(), root=tmp_path)
     products = []
     for name in ("CMakeFiles/3.25.1/CompilerIdCUDA/tmp/a.o", "CMakeFiles/a.dir/a.cu.o"):
-        file = here.directory / here.build.name / name
+        file = context.directory / context.build.name / name
         file.parent.mkdir(parents=True)
         file.write_bytes(container(image(SASS, 52)))
         products.append(Product(name, "x86_64", file.stat().st_size))
 
-    warn_of_architectures(products, Runner(FakeExecutor(), here, Console()))
+    warn_of_architectures(products, Runner(FakeExecutor(), context, Console()))
 
     output = capsys.readouterr().err
     assert "a.cu.o` has other GPU code" in output

@@ -246,7 +246,7 @@ def test_what_a_library_says_of_ccache_is_not_passed_on(container: Container) ->
 
 
 def test_what_an_assembler_reads_by_itself_is_not_stored(container: Container) -> None:
-    """Nothing else that it lists is there: it has the compiler's text, and knows names of it."""
+    """The other files that it lists do not exist: they are names in the compiler's text."""
     source = container.root / "src/a.c"
     source.write_text("asm /tmp/ccAbCdEf.s a.c blob.bin\n")
     assert container.compile() == "miss build/a.o\n"

@@ -80,10 +80,10 @@ FOREIGN = "cuda13.5-debian12-aarch64"
 def test_a_failure_names_the_shell_of_its_library_in_its_container(
     cell: str, option: str, *, emulate: bool
 ) -> None:
-    here = build_context(cell=cell)
-    compiler, *_ = images_of(here.cell, "amd64", emulate=emulate)
-    here = replace(here, compiler=compiler)
-    hint = step_hint(here, "compile")
+    context = build_context(cell=cell)
+    compiler, *_ = images_of(context.cell, "amd64", emulate=emulate)
+    context = replace(context, compiler=compiler)
+    hint = step_hint(context, "compile")
     assert f"`envmatrix run shell {cell} --library lib{option}`" in hint
 
 

@@ -24,12 +24,13 @@ EMPTY = TaskResult(0, '{"tests": []}')
 
 
 @dataclass
-class OfCTest:
-    """Lists what it is given, and reports the next of `reports`, no test where there is none.
-    With `obeys` the tests that are wanted as well; `first` is what the first ends with."""
+class FakeCTest:
+    """A CTest that lists `listed` and reports the next of `reports`, or no test.
+
+    With `obeys` it also reports the selected tests; `first` is the status of its first run."""
 
     listed: TaskResult
-    printed: tuple[str, ...] = ()
+    output: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
     obeys: bool = False
     first: int = 0
@@ -37,7 +38,7 @@ class OfCTest:
 
     def __call__(self, task: Task, on_output: OnOutput) -> TaskResult:
         if "--show-only=json-v1" in task.command:
-            for line in self.printed:
+            for line in self.output:
                 on_output(1, f"{line}\n".encode())
             return self.listed
         report = dict(enumerate(self.reports)).get(len(self.commands), "")
@@ -56,12 +57,12 @@ def with_program(root: Path, program: Program, test: LibraryTest) -> Testing:
 def ctest_in(
     root: Path,
     listed: TaskResult,
-    printed: tuple[str, ...] = (),
+    output: tuple[str, ...] = (),
     reports: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
 ) -> Testing:
     return with_program(
-        root, OfCTest(listed, printed, reports), LibraryTest("ctest", options=options)
+        root, FakeCTest(listed, output, reports), LibraryTest("ctest", options=options)
     )
 
 
@@ -69,14 +70,14 @@ def listing(*names: str) -> TaskResult:
     return TaskResult(0, json.dumps({"tests": [{"name": name} for name in names]}))
 
 
-def case(name: str, status: str = "run", printed: str = "") -> str:
-    failure = f"<failure message='Failed'/><system-out>{printed}</system-out>"
+def case(name: str, status: str = "run", output: str = "") -> str:
+    failure = f"<failure message='Failed'/><system-out>{output}</system-out>"
     inside = failure if status == "fail" else ""
     return f"<testcase name='{name}' status='{status}'>{inside}</testcase>"
 
 
 def names_in(command: Sequence[str]) -> list[str]:
-    """The names in the expression of a command."""
+    """Return the names in the expression of a command."""
     pattern = command[command.index("-R") + 1]
     return pattern.removeprefix("^(").removesuffix(")$").replace("\\", "").split("|")
 
@@ -114,11 +115,11 @@ def test_a_change_that_reaches_no_test_passes(tmp_path: Path) -> None:
 
 
 def test_a_program_that_cannot_list_its_tests_is_an_error(tmp_path: Path) -> None:
-    printed = ("a_test: error while loading shared libraries: libx.so: cannot open it",)
-    tests = ctest_in(tmp_path, TaskResult(127), printed)
+    output = ("a_test: error while loading shared libraries: libx.so: cannot open it",)
+    tests = ctest_in(tmp_path, TaskResult(127), output)
     with pytest.raises(StepFailed, match=r"list of `lib` in .* failed with exit code 127") as error:
         tests.run(TestRequest(shard=Shard(1, 2)))
-    assert error.value.details == printed
+    assert error.value.details == output
 
 
 def test_a_shard_that_runs_no_test_of_its_own_fails(tmp_path: Path) -> None:
@@ -164,20 +165,20 @@ def test_what_does_not_run_again_stays_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_shard_of_many_tests_runs_them_all(tmp_path: Path) -> None:
-    """In several programs, which may all run what a fixture needs."""
+    """They are in several programs, which may all run the tests of a fixture."""
     names = [f"some.fairly_long_test_name_of_a_suite_number_{number:04}" for number in range(500)]
     fixture = case("fixture"), case("fixture", "fail"), case("fixture")
-    ctest = OfCTest(listing(*names), reports=fixture, obeys=True)
+    ctest = FakeCTest(listing(*names), reports=fixture, obeys=True)
     run = with_program(tmp_path, ctest, LibraryTest("ctest")).run(TestRequest(shard=Shard(1, 1)))
     assert len(ctest.commands) == 2
     assert states(run) == {**dict.fromkeys(names, "passed"), "fixture": "failed"}
 
 
 def test_a_bad_ending_outlasts_tests_that_pass_when_tried_again(tmp_path: Path) -> None:
-    """Of a program all of whose tests passed, beside one that had a flaky test."""
+    """One program ends badly after all its tests passed, another has a flaky test."""
     names = [f"some.fairly_long_test_name_of_a_suite_number_{number:04}" for number in range(500)]
     reports = ("", case(names[-1], "fail"))
-    ctest = OfCTest(listing(*names), reports=reports, obeys=True, first=3)
+    ctest = FakeCTest(listing(*names), reports=reports, obeys=True, first=3)
     tests = with_program(tmp_path, ctest, LibraryTest("ctest"))
     run = tests.run(TestRequest(shard=Shard(1, 1), retries=1))
     assert states(run) == {**dict.fromkeys(names, "passed"), names[-1]: "flaky"}

@@ -97,10 +97,10 @@ def test_a_link_never_writes_through_another_one(store: Store, tmp_path: Path) -
 def test_a_file_system_without_links_gets_a_copy(tmp_path: Path) -> None:
     source = tmp_path / "a"
     source.write_bytes(TEXT)
-    apart = Path("/dev/shm")
-    if not apart.is_dir() or apart.stat().st_dev == tmp_path.stat().st_dev:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("this machine has one file system only")
-    copy = apart / f"envmatrix-test-{os.getpid()}"
+    copy = memory / f"envmatrix-test-{os.getpid()}"
     try:
         link_or_copy(source, copy)
         assert copy.read_bytes() == TEXT

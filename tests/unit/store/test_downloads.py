@@ -46,8 +46,8 @@ ITEM = item_of(TEXT)
 
 
 @dataclass
-class World:
-    """A store, and mirrors that answer as they are told."""
+class Downloader:
+    """A store with its mirrors; it keeps the requests and pauses of downloads."""
 
     store: Store
     origins: Origins
@@ -73,17 +73,17 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def downloader(tmp_path: Path) -> Downloader:
     config = tmp_path / "config.toml"
     mirrors = {"debian": BASES, "pypi": [FILES], "pypi-index": INDEX}
     config.write_text(
         "[mirrors]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in mirrors.items())
     )
-    return World(Store(tmp_path / "store"), Origins(config, {}, tmp_path, ("", "")))
+    return Downloader(Store(tmp_path / "store"), Origins(config, {}, tmp_path, ("", "")))
 
 
 def answers(*responses: httpx.Response | Exception) -> Answer:
-    """One after the other; the last one again and again."""
+    """Answer with the responses one after the other, and with the last one from then on."""
     remaining = list(responses)
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -103,19 +103,19 @@ def status(code: int) -> httpx.Response:
     return httpx.Response(code)
 
 
-def test_a_file_is_fetched_once(world: World) -> None:
-    world.fetch(answers(ok()))
-    world.fetch(answers(ok()))
-    assert world.store.verified(ITEM)
-    assert world.requests == [f"{BASES[0]}/pool/a_1%252b.deb"]
+def test_a_file_is_fetched_once(downloader: Downloader) -> None:
+    downloader.fetch(answers(ok()))
+    downloader.fetch(answers(ok()))
+    assert downloader.store.verified(ITEM)
+    assert downloader.requests == [f"{BASES[0]}/pool/a_1%252b.deb"]
 
 
-def test_a_corrupt_file_is_fetched_again(world: World) -> None:
-    world.fetch(answers(ok()))
-    file = world.store.path(ITEM)
+def test_a_corrupt_file_is_fetched_again(downloader: Downloader) -> None:
+    downloader.fetch(answers(ok()))
+    file = downloader.store.path(ITEM)
     file.chmod(0o644)
     file.write_bytes(TEXT.swapcase())
-    world.fetch(answers(ok()))
+    downloader.fetch(answers(ok()))
     assert file.read_bytes() == TEXT
 
 
@@ -125,40 +125,40 @@ def test_a_corrupt_file_is_fetched_again(world: World) -> None:
     ids=["500", "429", "refused", "timeout", "short"],
 )
 def test_what_may_pass_is_tried_again_after_a_growing_pause(
-    world: World, trouble: httpx.Response | Exception
+    downloader: Downloader, trouble: httpx.Response | Exception
 ) -> None:
-    world.fetch(answers(trouble, trouble, ok()))
-    assert world.store.verified(ITEM)
-    assert len(world.requests) == 3
-    assert world.pauses == sorted(world.pauses)
-    assert len(set(world.pauses)) == 2
+    downloader.fetch(answers(trouble, trouble, ok()))
+    assert downloader.store.verified(ITEM)
+    assert len(downloader.requests) == 3
+    assert downloader.pauses == sorted(downloader.pauses)
+    assert len(set(downloader.pauses)) == 2
 
 
-def test_after_the_last_attempt_the_next_mirror_is_asked(world: World) -> None:
+def test_after_the_last_attempt_the_next_mirror_is_asked(downloader: Downloader) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return status(503) if "first" in str(request.url) else ok()
 
-    world.fetch(answer)
-    assert world.store.verified(ITEM)
-    assert len(world.requests) == ATTEMPTS + 1
+    downloader.fetch(answer)
+    assert downloader.store.verified(ITEM)
+    assert len(downloader.requests) == ATTEMPTS + 1
 
 
 @pytest.mark.parametrize("refusal", [status(404), status(403), ok(TEXT.swapcase()), ok(TEXT * 2)])
 def test_what_will_not_pass_sends_straight_to_the_next_mirror(
-    world: World, refusal: httpx.Response
+    downloader: Downloader, refusal: httpx.Response
 ) -> None:
-    world.fetch(answers(refusal, ok()))
-    assert world.store.verified(ITEM)
-    assert [url.split("/")[2] for url in world.requests] == ["first.example", "second.example"]
-    assert world.pauses == []
+    downloader.fetch(answers(refusal, ok()))
+    assert downloader.store.verified(ITEM)
+    assert [url.split("/")[2] for url in downloader.requests] == ["first.example", "second.example"]
+    assert downloader.pauses == []
 
 
 @pytest.mark.parametrize("reason", ["404 Not Found", "410 Gone"])
 def test_a_file_that_nobody_has_is_told_with_every_place_and_a_way_out(
-    world: World, reason: str
+    downloader: Downloader, reason: str
 ) -> None:
     with pytest.raises(LookupFailed) as caught:
-        world.fetch(answers(status(int(reason[:3]))))
+        downloader.fetch(answers(status(int(reason[:3]))))
     error = caught.value
     assert isinstance(error, Absent)
     assert error.message == f"no server has `a_1%2b.deb` ({len(TEXT)} bytes) any more"
@@ -166,11 +166,11 @@ def test_a_file_that_nobody_has_is_told_with_every_place_and_a_way_out(
     assert error.hint
     assert "`envmatrix lock --upgrade a`" in error.hint
     assert "[mirrors] debian" in error.hint
-    assert world.has_nothing
+    assert downloader.has_nothing
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
         (TEXT.swapcase(), f"the lock names {ITEM.sha256}"),
         (TEXT * 2, f"more than the {len(TEXT)} bytes that the lock names"),
@@ -179,15 +179,15 @@ def test_a_file_that_nobody_has_is_told_with_every_place_and_a_way_out(
     ids=["other", "longer", "shorter"],
 )
 def test_bytes_that_the_lock_does_not_name_never_get_into_the_store(
-    world: World, content: bytes, why: str
+    downloader: Downloader, content: bytes, reason: str
 ) -> None:
     with pytest.raises(LookupFailed) as caught:
-        world.fetch(answers(ok(content)))
-    assert all(why in detail for detail in caught.value.details)
-    assert world.has_nothing
+        downloader.fetch(answers(ok(content)))
+    assert all(reason in detail for detail in caught.value.details)
+    assert downloader.has_nothing
 
 
-def test_a_body_without_end_is_not_read_to_its_end(world: World) -> None:
+def test_a_body_without_end_is_not_read_to_its_end(downloader: Downloader) -> None:
     chunks = Counter[str]()
 
     def endless(request: httpx.Request) -> httpx.Response:
@@ -199,14 +199,14 @@ def test_a_body_without_end_is_not_read_to_its_end(world: World) -> None:
         return httpx.Response(200, content=body())
 
     with pytest.raises(LookupFailed):
-        world.fetch(endless)
+        downloader.fetch(endless)
     assert all(count <= (5 if url.endswith("/") else 2) for url, count in chunks.items())
 
 
-def test_progress_ends_where_the_lock_says_whatever_was_tried(world: World) -> None:
+def test_progress_ends_where_the_lock_says_whatever_was_tried(downloader: Downloader) -> None:
     moves: list[int] = []
 
-    class Counting:
+    class ProgressRecorder:
         @contextmanager
         def task(self, name: str, *, total: int, unit: str) -> Iterator[Callable[[int], None]]:
             assert (name, total, unit) == ("download", len(TEXT), "bytes")
@@ -214,12 +214,14 @@ def test_progress_ends_where_the_lock_says_whatever_was_tried(world: World) -> N
 
     transport = httpx.MockTransport(answers(ok(TEXT[:5]), ok()))
     with httpx.Client(transport=transport) as client:
-        Fetcher(world.store, world.origins, client, world.pauses.append).fetch([ITEM], Counting())
+        Fetcher(downloader.store, downloader.origins, client, downloader.pauses.append).fetch(
+            [ITEM], ProgressRecorder()
+        )
     assert min(moves) == -5
     assert sum(moves) == len(TEXT)
 
 
-def test_one_failure_stops_the_rest_and_is_the_one_that_is_told(world: World) -> None:
+def test_one_failure_stops_the_rest_and_is_the_one_that_is_told(downloader: Downloader) -> None:
     slow, broken = replace(item_of(b"", "slow"), size=1 << 40), item_of(b"b", "broken")
     later = [item_of(f"{number}".encode(), f"later{number}") for number in range(50)]
     is_reading = threading.Event()
@@ -237,12 +239,14 @@ def test_one_failure_stops_the_rest_and_is_the_one_that_is_told(world: World) ->
         return httpx.Response(200, content=body())
 
     with pytest.raises(LookupFailed, match=re.escape(f"`{broken.filename}`")):
-        world.fetch(answer, slow, broken, *(replace(item, size=1 << 40) for item in later))
-    assert world.has_nothing
-    assert len(world.requests) < len(later)
+        downloader.fetch(answer, slow, broken, *(replace(item, size=1 << 40) for item in later))
+    assert downloader.has_nothing
+    assert len(downloader.requests) < len(later)
 
 
-def test_all_files_that_are_gone_are_told_at_once_with_what_is_offered(world: World) -> None:
+def test_all_files_that_are_gone_are_told_at_once_with_what_is_offered(
+    downloader: Downloader,
+) -> None:
     items = [item_of(f"{name}".encode(), name) for name in ("gcc-12", "zlib1g", "there")]
     archive = replace(item_of(b"a", "source", "url"), path="http://a.example/source.tar")
     names = ("../", "gcc-12_9_all.deb", "/d/gcc-12_12.2-14%2bb1_all.deb", "gcc-12-base_13_all.deb")
@@ -254,7 +258,7 @@ def test_all_files_that_are_gone_are_told_at_once_with_what_is_offered(world: Wo
         return ok(b"there") if "there" in request.url.path else status(404)
 
     with pytest.raises(LookupFailed, match="no server has 3 files of the lock any more") as caught:
-        world.fetch(answer, *items, archive)
+        downloader.fetch(answer, *items, archive)
     assert caught.value.details[:3] == (
         "`gcc-12` 1; 12.2-14+b1 is offered now",
         "`zlib1g` 1",
@@ -263,10 +267,10 @@ def test_all_files_that_are_gone_are_told_at_once_with_what_is_offered(world: Wo
     places = (*(f"{base}/pool" for base in BASES), "http://a.example")
     assert caught.value.details[3:] == tuple(f"looked for in {place}" for place in places)
     assert "`envmatrix lock --upgrade gcc-12 zlib1g`" in str(caught.value.hint)
-    assert world.store.verified(items[2]), "what is there is not lost"
+    assert downloader.store.verified(items[2]), "what is there is not lost"
 
 
-def test_a_wheel_that_is_gone_is_told_with_the_newest_of_the_index(world: World) -> None:
+def test_a_wheel_that_is_gone_is_told_with_the_newest_of_the_index(downloader: Downloader) -> None:
     names = ("wheel-1.9-py3-none-any.whl", "wheel-1.10-py3-none-any.whl", "wheel-2.tar.gz")
     files = [{"filename": name, "url": name, "hashes": {}} for name in names]
 
@@ -275,7 +279,7 @@ def test_a_wheel_that_is_gone_is_told_with_the_newest_of_the_index(world: World)
         return httpx.Response(200, json={"files": files}) if is_page else status(404)
 
     with pytest.raises(LookupFailed) as caught:
-        world.fetch(answer, WHEEL)
+        downloader.fetch(answer, WHEEL)
     assert "now offered (1.10): `envmatrix lock --upgrade wheel`" in str(caught.value.hint)
 
 
@@ -291,9 +295,9 @@ def test_a_wheel_that_is_gone_is_told_with_the_newest_of_the_index(world: World)
     ],
 )
 def test_the_way_out_is_right_for_the_failure(
-    world: World, trouble: httpx.Response | Exception, hint: str
+    downloader: Downloader, trouble: httpx.Response | Exception, hint: str
 ) -> None:
-    """Another version helps nobody who cannot reach a server."""
+    """Without a connection to a server another version does not help."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if "first" in str(request.url):
@@ -303,44 +307,46 @@ def test_the_way_out_is_right_for_the_failure(
         return status(trouble.status_code)
 
     with pytest.raises(LookupFailed, match=r"`a_1%2b\.deb` .* was not downloaded") as caught:
-        world.fetch(answer)
+        downloader.fetch(answer)
     assert not isinstance(caught.value, Absent)
     assert hint in str(caught.value.hint)
     assert "--upgrade" not in str(caught.value.hint)
 
 
-def test_a_server_of_snapshots_that_apt_knows_is_asked_last(world: World, tmp_path: Path) -> None:
+def test_a_server_of_snapshots_that_apt_knows_is_asked_last(
+    downloader: Downloader, tmp_path: Path
+) -> None:
     dump = 'Acquire::Snapshots::URI::Origin::Debian "http://s.example/debian/@SNAPSHOTID@/";\n'
     access = Access({}, tmp_path, run=lambda command, _: dump if "apt-config" in command else "")
-    vars(world.origins)["access"] = access
+    vars(downloader.origins)["access"] = access
 
     def listen(request: httpx.Request) -> httpx.Response:
-        world.requests.append(str(request.url))
+        downloader.requests.append(str(request.url))
         return ok() if "20260102T030405Z" in str(request.url) else status(404)
 
     with httpx.Client(transport=httpx.MockTransport(listen)) as client:
         epoch = 1767323045
-        Fetcher(world.store, world.origins, client, epoch=epoch).fetch([ITEM], Silent())
-    assert world.requests == [
+        Fetcher(downloader.store, downloader.origins, client, epoch=epoch).fetch([ITEM], Silent())
+    assert downloader.requests == [
         *(f"{base}/pool/a_1%252b.deb" for base in BASES),
         "http://s.example/debian/20260102T150405Z/pool/a_1%252b.deb",
         "http://s.example/debian/20260102T030405Z/pool/a_1%252b.deb",
     ]
 
 
-def test_a_fetcher_that_failed_once_works_again(world: World) -> None:
+def test_a_fetcher_that_failed_once_works_again(downloader: Downloader) -> None:
     is_down = True
 
     def answer(_: httpx.Request) -> httpx.Response:
         return status(404) if is_down else ok()
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:
-        fetcher = Fetcher(world.store, world.origins, client, world.pauses.append)
+        fetcher = Fetcher(downloader.store, downloader.origins, client, downloader.pauses.append)
         with pytest.raises(LookupFailed):
             fetcher.fetch([ITEM], Silent())
         is_down = False
         fetcher.fetch([ITEM], Silent())
-    assert world.store.verified(ITEM)
+    assert downloader.store.verified(ITEM)
 
 
 WHEEL = item_of(TEXT, "wheel", "pypi")
@@ -351,23 +357,23 @@ def page(sha256: str = WHEEL.sha256) -> httpx.Response:
     return httpx.Response(200, json={"files": [{"hashes": {}, "url": "x"}, file]})
 
 
-def test_a_wheel_that_no_mirror_has_is_where_the_index_says(world: World) -> None:
+def test_a_wheel_that_no_mirror_has_is_where_the_index_says(downloader: Downloader) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.host == "files.example":
             return status(404)
         return page() if request.url.path == "/simple/wheel/" else ok()
 
-    world.fetch(answer, WHEEL)
-    assert world.store.verified(WHEEL)
-    assert world.requests[-1] == "http://index.example/files/w.whl"
+    downloader.fetch(answer, WHEEL)
+    assert downloader.store.verified(WHEEL)
+    assert downloader.requests[-1] == "http://index.example/files/w.whl"
 
 
-def test_an_index_without_the_file_is_one_more_place_that_was_tried(world: World) -> None:
+def test_an_index_without_the_file_is_one_more_place_that_was_tried(downloader: Downloader) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return page("0" * 64) if request.url.host == "index.example" else status(404)
 
     with pytest.raises(LookupFailed) as caught:
-        world.fetch(answer, WHEEL)
+        downloader.fetch(answer, WHEEL)
     assert f"lists no file with sha256 {WHEEL.sha256}" in caught.value.details[-1]
 
 
@@ -496,8 +502,8 @@ with httpx.Client() as client:
 """
 
 
-class Server:
-    """Serves BIG slowly: its second half waits for `go_on`."""
+class SlowServer:
+    """The state of a server of BIG whose second half waits for `go_on`."""
 
     def __init__(self) -> None:
         self.downloads = 0
@@ -506,10 +512,10 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server()
+def server(tmp_path: Path) -> Iterator[SlowServer]:
+    server = SlowServer()
 
-    class Slow(Handler):
+    class SlowHandler(Handler):
         def do_GET(self) -> None:
             server.downloads += 1
             self.send_response(200)
@@ -523,7 +529,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
             except OSError:
                 self.close_connection = True
 
-    with serving(Slow) as url:
+    with serving(SlowHandler) as url:
         (tmp_path / "config.toml").write_text(f'[mirrors]\ndebian = "{url}"\n')
         yield server
 
@@ -537,7 +543,7 @@ def stored(home: Path) -> list[bytes]:
     return [file.read_bytes() for file in (home / "store/sha256").rglob("*") if file.is_file()]
 
 
-def test_two_processes_download_a_file_once(server: Server, tmp_path: Path) -> None:
+def test_two_processes_download_a_file_once(server: SlowServer, tmp_path: Path) -> None:
     processes = [fetching(tmp_path), fetching(tmp_path)]
     assert server.is_half_way.wait(30)
     server.go_on.set()
@@ -547,7 +553,7 @@ def test_two_processes_download_a_file_once(server: Server, tmp_path: Path) -> N
 
 
 def test_a_killed_download_leaves_nothing_that_the_next_one_trusts(
-    server: Server, tmp_path: Path
+    server: SlowServer, tmp_path: Path
 ) -> None:
     killed = fetching(tmp_path)
     assert server.is_half_way.wait(30)
@@ -581,7 +587,7 @@ def test_a_server_that_recovers_is_asked_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("answer", "reason"),
     [
         (httpx.Response(404), "404"),
         (httpx.Response(500), "500"),
@@ -589,10 +595,10 @@ def test_a_server_that_recovers_is_asked_again() -> None:
     ],
 )
 def test_what_no_mirror_has_is_told_with_each_that_was_tried(
-    answer: httpx.Response, why: str
+    answer: httpx.Response, reason: str
 ) -> None:
     with pytest.raises(LookupFailed) as caught:
         reading(lambda _request: answer, [])
     assert len(caught.value.details) == len(BASES)
-    assert all(why in line for line in caught.value.details)
+    assert all(reason in line for line in caught.value.details)
     assert isinstance(caught.value, Absent) == (answer.status_code == 404)

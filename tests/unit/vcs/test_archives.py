@@ -29,8 +29,8 @@ def patched(content: bytes, position: int, value: bytes) -> bytes:
     return content[:position] + value + content[position + len(value) :]
 
 
-class Outside:
-    """A directory that an archive must not change, and one beside it that it is unpacked in."""
+class Workspace:
+    """A directory to unpack archives in, and one beside it that no archive may change."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -52,8 +52,8 @@ class Outside:
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Outside:
-    return Outside(tmp_path)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 def deep(count: int) -> str:
@@ -156,7 +156,7 @@ HOSTILE = {
 
 
 def with_flags(content: bytes, flags: int = 0, method: int = 0) -> bytes:
-    """A zip whose headers, here and in its directory, say something else."""
+    """Return a zip with these flags in its headers and in its directory."""
     for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         start = content.index(magic) + offset
         content = patched(content, start, struct.pack("<HH", flags, method))
@@ -175,15 +175,15 @@ HOSTILE["zip: a size of zip64 that is none"] = patched(
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_what_is_no_archive_of_sources_is_told_and_leaves_nothing(
-    outside: Outside, content: bytes
+    workspace: Workspace, content: bytes
 ) -> None:
     with pytest.raises(ConfigurationError, match="`archive` cannot be unpacked: ") as caught:
-        outside.unpack(content)
+        workspace.unpack(content)
     (problem,) = caught.value.problems
     assert len(problem.message) < 250
     assert problem.hint
-    assert not list(outside.cache.iterdir())
-    assert outside.is_untouched()
+    assert not list(workspace.cache.iterdir())
+    assert workspace.is_untouched()
 
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {
@@ -200,7 +200,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
 @pytest.mark.parametrize("style", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_a_tar_of_any_kind_is_unpacked(
-    outside: Outside, pack: Callable[[bytes], bytes], style: int
+    workspace: Workspace, pack: Callable[[bytes], bytes], style: int
 ) -> None:
     long = "/".join(["d" * 30] * 6) if style != tarfile.USTAR_FORMAT else "d"
     content = tar(
@@ -215,7 +215,7 @@ def test_a_tar_of_any_kind_is_unpacked(
         entry("lib/./dots//file"),
         format=style,
     )
-    tree = outside.unpack(pack(content))
+    tree = workspace.unpack(pack(content))
     assert stat.S_IMODE((tree / "configure").stat().st_mode) == 0o755
     assert (tree / "configure").stat().st_mtime == 1_000_000_000
     assert (tree / "configure").samefile(tree / "same")
@@ -224,11 +224,11 @@ def test_a_tar_of_any_kind_is_unpacked(
     assert (tree / "dangling").is_symlink()
     assert (tree / "circle").is_symlink()
     assert (tree / "dots/file").read_bytes() == b"x"
-    assert outside.is_untouched()
+    assert workspace.is_untouched()
 
 
-def test_a_zip_keeps_modes_and_links(outside: Outside) -> None:
-    tree = outside.unpack(
+def test_a_zip_keeps_modes_and_links(workspace: Workspace) -> None:
+    tree = workspace.unpack(
         zipped(("l/run", b"x", 0o755), ("l/a", b"y", 0o644), ("l/b", b"a", 0o120777))
     )
     assert stat.S_IMODE((tree / "run").stat().st_mode) == 0o755
@@ -236,39 +236,41 @@ def test_a_zip_keeps_modes_and_links(outside: Outside) -> None:
     assert (tree / "b").readlink() == Path("a")
 
 
-def test_of_two_files_with_one_name_the_later_counts(outside: Outside) -> None:
+def test_of_two_files_with_one_name_the_later_counts(workspace: Workspace) -> None:
     content = tar(entry("a"))[:1024] + tar(entry("a", content=b"later"))
-    assert (outside.unpack(content) / "a").read_bytes() == b"later"
+    assert (workspace.unpack(content) / "a").read_bytes() == b"later"
 
 
-def test_what_replaces_a_link_is_not_written_through_it(outside: Outside) -> None:
+def test_what_replaces_a_link_is_not_written_through_it(workspace: Workspace) -> None:
     content = tar(entry("b"), link("a", "b"))[:1536] + tar(entry("a", content=b"later"))
-    tree = outside.unpack(content)
+    tree = workspace.unpack(content)
     assert ((tree / "a").read_bytes(), (tree / "b").read_bytes()) == (b"later", b"x")
     assert not (tree / "a").is_symlink()
 
 
-def test_names_that_differ_in_case_or_are_not_utf8_are_kept(outside: Outside) -> None:
-    tree = outside.unpack(tar(entry("d/README"), entry("d/readme"), entry("d/caf\udce9")))
+def test_names_that_differ_in_case_or_are_not_utf8_are_kept(workspace: Workspace) -> None:
+    tree = workspace.unpack(tar(entry("d/README"), entry("d/readme"), entry("d/caf\udce9")))
     assert {os.fsencode(path.name) for path in tree.iterdir()} == {b"README", b"readme", b"caf\xe9"}
 
 
-def test_links_that_lead_nowhere_are_kept_where_nothing_is_behind_them(outside: Outside) -> None:
+def test_links_that_lead_nowhere_are_kept_where_nothing_is_behind_them(
+    workspace: Workspace,
+) -> None:
     chain = [link(f"d/{count}", f"../d/{count + 1}") for count in range(50)]
     circle = [link("d/one", "../d/other"), link("d/other", "one"), link("d/self", "self")]
-    tree = outside.unpack(tar(entry("a"), *chain, *circle))
+    tree = workspace.unpack(tar(entry("a"), *chain, *circle))
     assert len([path for path in (tree / "d").iterdir() if path.is_symlink()]) == 53
 
 
-def test_a_single_link_is_not_taken_for_the_directory_around(outside: Outside) -> None:
-    tree = outside.unpack(tar(link("lib", "nowhere")))
+def test_a_single_link_is_not_taken_for_the_directory_around(workspace: Workspace) -> None:
+    tree = workspace.unpack(tar(link("lib", "nowhere")))
     assert (tree / "lib").is_symlink()
 
 
 @pytest.mark.parametrize("mtime", ["nan", "inf", "-1", "1e400", "99999999999999"])
-def test_an_impossible_time_is_ignored(outside: Outside, mtime: str) -> None:
+def test_an_impossible_time_is_ignored(workspace: Workspace, mtime: str) -> None:
     content = tar(entry("a", pax_headers={"mtime": mtime}), format=tarfile.PAX_FORMAT)
-    assert (outside.unpack(content) / "a").stat().st_mtime > 1_500_000_000
+    assert (workspace.unpack(content) / "a").stat().st_mtime > 1_500_000_000
 
 
 def sparse(size: int) -> bytes:
@@ -304,13 +306,15 @@ TOO_MUCH: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", TOO_MUCH.values(), ids=TOO_MUCH)
-def test_what_unpacks_to_far_more_than_it_is_is_refused(outside: Outside, content: bytes) -> None:
+def test_what_unpacks_to_far_more_than_it_is_is_refused(
+    workspace: Workspace, content: bytes
+) -> None:
     with (
         limits(_BYTES=500_000, _RATIO=1, _FILES=100, _BYTES_OF_A_FILE=10**6),
         pytest.raises(ConfigurationError, match=r"(unpacks to more than|has more than 100 files)"),
     ):
-        outside.unpack(content)
-    assert not list(outside.cache.iterdir())
+        workspace.unpack(content)
+    assert not list(workspace.cache.iterdir())
 
 
 def extended(kind: bytes, size: int) -> bytes:
@@ -326,21 +330,21 @@ LARGE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", LARGE.values(), ids=LARGE)
-def test_what_is_read_at_once_is_bounded(outside: Outside, content: bytes) -> None:
+def test_what_is_read_at_once_is_bounded(workspace: Workspace, content: bytes) -> None:
     packed_content = gzip.compress(content, 1)
     del content
     tracemalloc.start()
     with pytest.raises(ConfigurationError, match="a header in it has "):
-        outside.unpack(packed_content)
+        workspace.unpack(packed_content)
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
 
 
-def test_a_dictionary_of_xz_is_bounded(outside: Outside) -> None:
+def test_a_dictionary_of_xz_is_bounded(workspace: Workspace) -> None:
     content = bytearray(lzma.compress(tar(entry("a")), lzma.FORMAT_ALONE))
     content[1:5] = struct.pack("<I", 1 << 30)
     with pytest.raises(ConfigurationError, match=r"(?i)memory usage limit"):
-        outside.unpack(bytes(content))
+        workspace.unpack(bytes(content))
 
 
 def test_a_wheel_is_where_python_finds_modules(tmp_path: Path) -> None:
@@ -354,13 +358,13 @@ def test_a_wheel_is_where_python_finds_modules(tmp_path: Path) -> None:
     assert files == {"x.whl", "mod.py", "pure.py", "pkg/c.so", "x-1.data/data/d"}
 
 
-def test_a_wheel_does_not_write_through_what_is_there(outside: Outside) -> None:
-    (outside.cache / "pkg").symlink_to(outside.victim)
-    wheel = outside.place / "archive"
+def test_a_wheel_does_not_write_through_what_is_there(workspace: Workspace) -> None:
+    (workspace.cache / "pkg").symlink_to(workspace.victim)
+    wheel = workspace.place / "archive"
     wheel.write_bytes(zipped(("pkg/file", b"changed", 0o644)))
     with pytest.raises(ConfigurationError, match="`pkg` is a directory, and a file or a link"):
-        unpack_wheel(wheel, outside.cache)
-    assert outside.is_untouched()
+        unpack_wheel(wheel, workspace.cache)
+    assert workspace.is_untouched()
 
 
 NAMES = st.sampled_from(
@@ -394,15 +398,15 @@ def is_inside(path: Path, root: Path) -> bool:
 def test_no_link_of_any_tar_leads_out(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
-    outside = Outside(tmp_path_factory.mktemp("outside"))
+    workspace = Workspace(tmp_path_factory.mktemp("outside"))
     try:
-        tree = outside.unpack(content)
+        tree = workspace.unpack(content)
     except ConfigurationError:
-        assert not list(outside.cache.iterdir())
+        assert not list(workspace.cache.iterdir())
     else:
         for place, directories, files in os.walk(tree):
             assert all(is_inside(Path(place, name), tree) for name in (*directories, *files))
-    assert outside.is_untouched()
+    assert workspace.is_untouched()
 
 
 SEEDS = [
@@ -425,11 +429,11 @@ def test_no_damage_is_more_than_an_error(
     changes: list[tuple[int, bytes]],
     end: int,
 ) -> None:
-    outside = Outside(tmp_path_factory.mktemp("outside"))
+    workspace = Workspace(tmp_path_factory.mktemp("outside"))
     for position, value in changes:
         content = patched(content, position % len(content), value)
     try:
-        outside.unpack(content[: len(content) - end] or b"x")
+        workspace.unpack(content[: len(content) - end] or b"x")
     except ConfigurationError:
-        assert not list(outside.cache.iterdir())
-    assert outside.is_untouched()
+        assert not list(workspace.cache.iterdir())
+    assert workspace.is_untouched()

@@ -23,7 +23,7 @@ from envmatrix.vcs import source_trees
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of this machine's configuration."""
+    """Hide the configuration of git on this machine."""
     for name, value in {**UNCONFIGURED, "HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
 
@@ -38,10 +38,10 @@ def repository(tmp_path: Path) -> Path:
 def test_a_repository_around_us_is_not_asked_instead(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    around = tmp_path / "around"
-    subprocess.run(["git", "clone", "--quiet", str(repository), str(around)], check=True)
-    git(around, "remote", "set-url", "origin", str(tmp_path / "another"))
-    monkeypatch.chdir(around)
+    outer = tmp_path / "around"
+    subprocess.run(["git", "clone", "--quiet", str(repository), str(outer)], check=True)
+    git(outer, "remote", "set-url", "origin", str(tmp_path / "another"))
+    monkeypatch.chdir(outer)
     assert engine.commit(str(repository), "main") == head(repository)
 
 
@@ -209,11 +209,11 @@ def test_what_a_server_refuses_is_told_with_the_remedy(
     monkeypatch.setenv("SSH_ASKPASS", str(prompt))
     monkeypatch.setenv("DISPLAY", ":0")
 
-    class Refusal(Handler):
+    class RefusingHandler(Handler):
         def do_GET(self) -> None:
             self.answer(status, headers={"WWW-Authenticate": 'Basic realm="x"'})
 
-    with serving(Refusal) as url, pytest.raises(LookupFailed, match=message) as caught:
+    with serving(RefusingHandler) as url, pytest.raises(LookupFailed, match=message) as caught:
         engine.commit(f"{url}/a.git", "main")
     assert isinstance(caught.value, Absent) == (status == 404)
     assert caught.value.hint

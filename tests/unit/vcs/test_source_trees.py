@@ -33,7 +33,7 @@ def zip_of(files: Mapping[str, str]) -> bytes:
 
 
 def stored(store: Store, name: str, content: bytes) -> Artifact:
-    """A file in the store."""
+    """Put a file into the store."""
     digest = hashlib.sha256(content).hexdigest()
     item = Artifact("debian", f"pool/{name}", "lib", "1.0", len(content), digest)
     file = store.path(item)

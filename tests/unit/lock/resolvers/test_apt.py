@@ -66,7 +66,7 @@ def test_an_artifact_is_of_the_archive_that_has_its_suite_and_architecture(
 
 
 def with_arm64(directory: Path, *lines: str) -> tuple[Apt, list[Sequence[str]]]:
-    """apt of amd64 with packages of arm64 beside, which Ubuntu has in an archive of its own."""
+    """Return apt of amd64 with packages of arm64, for which Ubuntu has an archive of its own."""
     arm64, commands = apt_that_prints(directory, *lines, suite="noble")
     own = load_facts().archive("noble", "amd64")
     foreign = ((arm64.archive, "http://mirror.example/ports"),)

@@ -130,8 +130,8 @@ def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, sha256: str) -> None:
 
 
 @dataclass
-class Refusing(FakeBackend):
-    """A backend whose package manager takes nothing, and says why."""
+class RefusingBackend(FakeBackend):
+    """A backend whose package manager refuses everything, with a reason."""
 
     output: str = ""
 
@@ -171,7 +171,7 @@ def test_what_dnf_lacks_is_not_told_as_a_wrong_signature(
         tmp_path,
     )
     base = PackageSet(ImageRequest("amd64", "rockylinux9", "rocky@sha256:0"), ())
-    backend = Refusing(tmp_path, Archive(), output=output)
+    backend = RefusingBackend(tmp_path, Archive(), output=output)
     packages = (PackageSpec("libcublas-12-4"),)
     request = RepositoryRequest("nvidia-dnf", "amd64", "rhel9", packages, "12.4.1")
     with pytest.raises(LookupFailed) as caught:

@@ -65,7 +65,7 @@ def test_commits_and_changelists_are_what_was_found() -> None:
     assert package_set.versions == {"changelist": "d"}
 
 
-class OfSources(FakeBackend):
+class SourcesBackend(FakeBackend):
     """A backend whose apt has the files of one source package of one suite."""
 
     def apt_of_host(self, suite: str, arch: str, *foreign: str) -> Apt:
@@ -81,7 +81,7 @@ SOURCES = """\
 
 
 def test_a_source_package_is_of_its_suite(tmp_path: Path) -> None:
-    sets = ResolvedSets(OfSources(tmp_path, Archive()), load_facts(), {})
+    sets = ResolvedSets(SourcesBackend(tmp_path, Archive()), load_facts(), {})
     package_set = debian_source(request("debian", "lib", "debian12", "bookworm"), sets)
     assert [item.filename for item in package_set.artifacts] == ["lib_1-2.dsc", "lib_1.tar.gz"]
     assert package_set.request == SourceRequest("debian-source", "lib", "bookworm")

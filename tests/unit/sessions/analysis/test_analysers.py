@@ -86,14 +86,14 @@ def test_a_place_is_told_from_the_build_directory_too() -> None:
 
 
 def test_abidiff_tells_what_breaks_and_what_was_only_added() -> None:
-    printed = [
+    lines = [
         "  [D] 'function int f(int)'    {_Z1fi}",
         "  [A] 'function int g()'    {_Z1gv}",
         "  [D] _Z1kv",
         "  [C] 'function void h(S*)' at a.cpp:1:1 has some indirect sub-type changes:",
         "Functions changes summary: 1 Removed, 1 Changed, 1 Added functions",
     ]
-    findings = [(finding.message, finding.level) for finding in parse_abidiff("libx.so", printed)]
+    findings = [(finding.message, finding.level) for finding in parse_abidiff("libx.so", lines)]
     assert findings == [
         ("function int f(int) is removed", "error"),
         ("function int g() is added", "note"),

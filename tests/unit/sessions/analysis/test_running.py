@@ -25,13 +25,13 @@ from envmatrix.sessions.runner import Runner
 Printed = Mapping[str, tuple[int, str]]
 
 
-def analysers(printed: Printed, files: Mapping[str, str]) -> Program:
+def analysers(output: Printed, files: Mapping[str, str]) -> Program:
     """Return what compiles a library, with `files` beside it; and programs that end and print as in
     `printed`, to the standard output and, if that is not kept, to the log."""
 
     def program(task: Task, on_output: OnOutput) -> TaskResult:
         status, text = next(
-            (end for name, end in printed.items() if name in " ".join(task.command)), (0, "")
+            (end for name, end in output.items() if name in " ".join(task.command)), (0, "")
         )
         with build_directory(task).opened() as build:
             build.write("libx.so", elf(62))
@@ -45,7 +45,7 @@ def analysers(printed: Printed, files: Mapping[str, str]) -> Program:
 
 def analysis_in(
     root: Path,
-    printed: Printed,
+    output: Printed,
     files: Mapping[str, str] | None = None,
     *,
     gpus: Gpus | None = None,
@@ -54,7 +54,7 @@ def analysis_in(
 ) -> Analysis:
     context = context_in(root, build_context(build, test))
     context = replace(context, library=replace(context.library, artifacts=("*.so",)))
-    executor = FakeExecutor(analysers(printed, files or {}))
+    executor = FakeExecutor(analysers(output, files or {}))
     return Analysis.of(Runner(executor, context, Console(-1)), gpus)
 
 
@@ -63,8 +63,8 @@ TIDY = "/src/a.cpp:3:1: warning: a name [bugprone-a]"
 
 
 def test_findings_are_new_until_they_are_accepted(tmp_path: Path) -> None:
-    printed = {"run-clang-tidy": (0, TIDY)}
-    first = analysis_in(tmp_path, printed, COMPILE_COMMANDS)
+    output = {"run-clang-tidy": (0, TIDY)}
+    first = analysis_in(tmp_path, output, COMPILE_COMMANDS)
     first.examine("clang-tidy")
     (finding,) = first.compare_with_baseline()
     assert (finding.file, finding.is_new) == ("a.cpp", True)
@@ -72,7 +72,7 @@ def test_findings_are_new_until_they_are_accepted(tmp_path: Path) -> None:
     assert document["runs"][0]["tool"]["driver"]["name"] == "clang-tidy"
     first.accept()
 
-    second = analysis_in(tmp_path, printed, COMPILE_COMMANDS)
+    second = analysis_in(tmp_path, output, COMPILE_COMMANDS)
     second.examine("clang-tidy")
     assert [item.is_new for item in second.compare_with_baseline()] == [False]
 
@@ -112,12 +112,12 @@ def test_an_analyser_that_fails_is_an_error(
 
 
 def test_sizes_and_licences_are_accepted_and_others_keep_theirs(tmp_path: Path) -> None:
-    printed = {"readelf": (0, "libm.so.6\tlibc6\tLGPL-2.1\n")}
-    analysis = analysis_in(tmp_path, printed)
+    output = {"readelf": (0, "libm.so.6\tlibc6\tLGPL-2.1\n")}
+    analysis = analysis_in(tmp_path, output)
     analysis.examine("size")
     assert [item.name for item in analysis.measurements] == ["size of libx.so"]
     analysis.accept()
-    analysis = analysis_in(tmp_path, printed)
+    analysis = analysis_in(tmp_path, output)
     analysis.examine("licences")
     assert analysis.compare_with_baseline() == ()
     analysis.accept()
@@ -141,8 +141,8 @@ def test_an_abi_is_compared_with_the_one_that_was_accepted(tmp_path: Path) -> No
     accepted = context.root / "baselines/lib" / context.cell.id / "libx.so.abi"
     assert accepted.read_text() == "<abi/>"
 
-    printed = {"abidiff": (4, "  [D] 'function int f()'    {_Z1fv}\n")}
-    second = analysis_in(tmp_path, printed, {"abi/libx.so": "<other/>"})
+    output = {"abidiff": (4, "  [D] 'function int f()'    {_Z1fv}\n")}
+    second = analysis_in(tmp_path, output, {"abi/libx.so": "<other/>"})
     second.examine("abi")
     assert [item.message for item in second.compare_with_baseline()] == [
         "function int f() is removed"
@@ -195,8 +195,8 @@ def test_gpu_code_is_examined_with_a_gpu_and_ctest_only(tmp_path: Path) -> None:
     with pytest.raises(Skipped, match="for libraries with CTest"):
         analysis_in(tmp_path, {}, gpus=Gpus(), test=pytest_library).examine("compute-sanitizer")
 
-    printed = {"compute-sanitizer": (1, "========= ERROR SUMMARY: 2 errors\n")}
-    analysis = analysis_in(tmp_path, printed, gpus=Gpus(), test=LibraryTest("ctest", timeout=60))
+    output = {"compute-sanitizer": (1, "========= ERROR SUMMARY: 2 errors\n")}
+    analysis = analysis_in(tmp_path, output, gpus=Gpus(), test=LibraryTest("ctest", timeout=60))
     analysis.examine("compute-sanitizer")
     (finding,) = analysis.compare_with_baseline()
     assert (finding.message, finding.level) == ("========= ERROR SUMMARY: 2 errors", "error")
