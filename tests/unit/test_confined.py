@@ -135,13 +135,13 @@ def make_fifo(path: Path, _victim: Path) -> None:
 
 
 def make_socket(path: Path, _victim: Path) -> None:
-    here = Path.cwd()
+    directory = Path.cwd()
     os.chdir(path.parent)  # names of sockets are short
     try:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path.name)
     finally:
-        os.chdir(here)
+        os.chdir(directory)
 
 
 def make_directory(path: Path, _victim: Path) -> None:

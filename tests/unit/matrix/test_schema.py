@@ -121,8 +121,8 @@ def agree(model: type, document: dict[str, Any]) -> None:
         str(problem)
         for problem in read_document(model, parse_document(text.encode(), "matrix.yaml")).problems
     ]
-    wrong = [error.message for error in SCHEMAS[model].iter_errors(document)]
-    assert bool(lines) == bool(wrong), f"{text}\n{lines}\n{wrong}"
+    errors = [error.message for error in SCHEMAS[model].iter_errors(document)]
+    assert bool(lines) == bool(errors), f"{text}\n{lines}\n{errors}"
     for line in lines:
         assert re.match(r"matrix\.yaml:\d+:\d+: ", line), line
         assert not re.search(r"[\[{]'|<[a-z]+ |\bNone\b|'>", line), f"a repr of Python: {line}"

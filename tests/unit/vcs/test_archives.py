@@ -46,9 +46,9 @@ class Workspace:
         return self.cache / "tree"
 
     def is_untouched(self) -> bool:
-        around = {path.name for path in self.place.iterdir()}
+        names = {path.name for path in self.place.iterdir()}
         inside = [path.read_text() for path in self.victim.iterdir()]
-        return around <= {"victim", "cache", "archive"} and inside == ["untouched"]
+        return names <= {"victim", "cache", "archive"} and inside == ["untouched"]
 
 
 @pytest.fixture
