@@ -57,12 +57,12 @@ class PublishedIndex:
 
 @dataclass(frozen=True, slots=True)
 class ImagesLock:
-    """environment -> flavour -> published index."""
+    """The published indexes by environment and flavour."""
 
-    environments: Mapping[str, Mapping[str, PublishedIndex]] = field(default_factory=dict)
+    indexes: Mapping[tuple[str, str], PublishedIndex] = field(default_factory=dict)
 
     def find(self, environment: str, flavour: str) -> PublishedIndex | None:
-        return self.environments.get(environment, {}).get(flavour)
+        return self.indexes.get((environment, flavour))
 
     def find_image(self, environment: str, flavour: str, arch: str) -> PublishedImage | None:
         index = self.find(environment, flavour)
@@ -74,16 +74,13 @@ class ImagesLock:
         environments: Collection[str],
     ) -> ImagesLock:
         """Return the lock with the newly `published` indexes, and only these `environments`."""
-        rows = {key: dict(flavours) for key, flavours in self.environments.items()}
-        for (environment, flavour), index in published.items():
-            rows.setdefault(environment, {})[flavour] = index
-        return ImagesLock({name: row for name, row in rows.items() if name in environments})
+        indexes = {**self.indexes, **published}
+        return ImagesLock({key: index for key, index in indexes.items() if key[0] in environments})
 
     def __iter__(self) -> Iterator[tuple[str, str, PublishedIndex]]:
         """Yield each environment, flavour and index."""
-        for environment, flavours in self.environments.items():
-            for flavour, index in flavours.items():
-                yield environment, flavour, index
+        for (environment, flavour), index in self.indexes.items():
+            yield environment, flavour, index
 
 
 def dumps(lock: ImagesLock) -> str:
@@ -123,12 +120,12 @@ def save(lock: ImagesLock, root: Path) -> None:
 
 
 def _read(document: Any) -> ImagesLock:
-    rows = strict.mapping(document["environments"]).items()
-    return ImagesLock({name: _flavours(flavours) for name, flavours in rows})
-
-
-def _flavours(rows: object) -> Mapping[str, PublishedIndex]:
-    return {flavour: _index(row) for flavour, row in strict.mapping(rows).items()}
+    indexes = {
+        (environment, flavour): _index(row)
+        for environment, flavours in strict.mapping(document["environments"]).items()
+        for flavour, row in strict.mapping(flavours).items()
+    }
+    return ImagesLock(indexes)
 
 
 def _index(row: Any) -> PublishedIndex:

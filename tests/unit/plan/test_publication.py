@@ -70,7 +70,7 @@ def test_a_registry_is_asked_for_a_digest_where_the_lock_has_one() -> None:
     devel = inputs("devel", "amd64")
     image = PublishedImage(f"sha256:{'1' * 64}", devel.fingerprint, ())
     index = PublishedIndex("registry.example/x", f"sha256:{'2' * 64}", "0" * 64, {"amd64": image})
-    lock = ImagesLock({ENVIRONMENT: {"devel": index}})
+    lock = ImagesLock({(ENVIRONMENT, "devel"): index})
 
     assert registry_reference(devel, lock) == image.digest
     assert registry_reference(replace(devel, fingerprint="cd" * 32), lock).endswith("-cdcdcdcdcdcd")
