@@ -15,13 +15,6 @@ from envmatrix.matrix.subject import IMAGE, Subject
 
 
 @dataclass(frozen=True, slots=True)
-class Impossible:
-    rule: str
-    reason: str
-    ref: str
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """The result of one rule for one cell; `explanation` holds whether it passed or failed."""
 
@@ -46,18 +39,16 @@ def _build_hosts(subject: Subject) -> str:
 
 def check(
     cell: Candidate, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
-) -> Toolchain | Impossible:
-    """Return the toolchain of a cell, or the first rule that it fails.
+) -> Toolchain | Verdict:
+    """Return the toolchain of a cell, or the verdict of the first rule that it fails.
 
     `source` is the required source of CUDA, if any; `components` are those it must have.
     """
     subject = _subject(cell, facts, source, components)
     if isinstance(subject, Verdict):
-        return Impossible(subject.rule, subject.explanation, subject.ref)
-    for verdict in _verdicts(subject):
-        if not verdict.passed:
-            return Impossible(verdict.rule, verdict.explanation, verdict.ref)
-    return _toolchain(subject)
+        return subject
+    failed = (verdict for verdict in _verdicts(subject) if not verdict.passed)
+    return next(failed, None) or _toolchain(subject)
 
 
 def trace(
@@ -65,9 +56,7 @@ def trace(
 ) -> tuple[Verdict, ...]:
     """Return the verdicts of all rules, including those after a failed one."""
     subject = _subject(cell, facts, source, components)
-    if isinstance(subject, Verdict):
-        return (subject,)
-    return tuple(_verdicts(subject))
+    return (subject,) if isinstance(subject, Verdict) else tuple(_verdicts(subject))
 
 
 def _verdicts(subject: Subject) -> Iterator[Verdict]:

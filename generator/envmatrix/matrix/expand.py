@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, product
+from itertools import chain, product, starmap
 
 from envmatrix.documents import Document
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.matrix import checks, library_checks
-from envmatrix.matrix.cells import AXES, Candidate, Cell, Toolchain, sort_key
+from envmatrix.matrix.cells import AXES, Candidate, Cell, sort_key
 from envmatrix.matrix.checks import Source
-from envmatrix.matrix.compatibility import Impossible, check
-from envmatrix.matrix.contents import Exclude, MatrixFile, OverlayFile, Tier, TierName
+from envmatrix.matrix.compatibility import Verdict, check
+from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier, TierName
 from envmatrix.matrix.flavours import components_of_images
 from envmatrix.matrix.model import (
     COMPAT,
@@ -42,17 +42,6 @@ class _Cells:
     present: list[Cell] = field(default_factory=list)
     exclusions: list[Exclusion] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-
-    def add(
-        self,
-        candidate: Candidate,
-        toolchain: Toolchain,
-        position: Position,
-        *,
-        included: bool = False,
-    ) -> None:
-        cuda, cudnn, os, arch = candidate.cuda, candidate.cudnn, candidate.os, candidate.arch
-        self.present.append(Cell(cuda, cudnn, os, arch, toolchain, position, included))
 
 
 def expand(
@@ -166,47 +155,47 @@ def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, .
 
 
 def _fill(cells: _Cells, source: Source) -> None:
-    excluded = _excludes_by_cell(source, cells.problems)
+    excluded = _exclusions_by_cell(source, cells.problems)
     for candidate, position in _product(source):
         if candidate in excluded:
-            index, exclude = excluded[candidate]
-            where = source.document.position("exclude", index)
-            cells.exclusions.append(Exclusion(candidate, exclude.reason, "exclude", where))
+            cells.exclusions.append(excluded[candidate])
+            continue
+        cell = _check(candidate, position, source, cells)
+        if isinstance(cell, Cell):
+            cells.present.append(cell)
         else:
-            _add_product_cell(candidate, position, source, cells)
+            exclusion = Exclusion(candidate, cell.explanation, cell.rule, position, cell.ref)
+            cells.exclusions.append(exclusion)
     _include(source, cells)
 
 
-def _add_product_cell(
-    candidate: Candidate, position: Position, source: Source, cells: _Cells
-) -> None:
-    match _check(candidate, source, cells):
-        case Impossible(rule, reason, ref):
-            cells.exclusions.append(Exclusion(candidate, reason, rule, position, ref))
-        case Toolchain() as toolchain:
-            cells.add(candidate, toolchain, position)
-
-
-def _check(candidate: Candidate, source: Source, cells: _Cells) -> Toolchain | Impossible:
-    """Return the toolchain with the image of the cell's source, and with the GPU architectures of
-    the matrix that it supports; or the rule that the candidate fails."""
+def _check(
+    candidate: Candidate,
+    position: Position,
+    source: Source,
+    cells: _Cells,
+    *,
+    included: bool = False,
+) -> Cell | Verdict:
+    """Return the cell, with the image of its source and the GPU architectures of the matrix that
+    its CUDA supports; or the verdict of the rule that the candidate fails."""
     rule = source_rule(candidate, cells.sources)
-    verdict = check(candidate, source.facts, rule.source if rule else None, cells.components)
-    if isinstance(verdict, Impossible):
-        return verdict
-    cuda = replace(verdict.cuda, image=rule.image) if rule else verdict.cuda
-    sm = tuple(sm for sm in source.contents.sm if sm in verdict.sm)
-    return replace(verdict, cuda=cuda, sm=sm)
+    toolchain = check(candidate, source.facts, rule.source if rule else None, cells.components)
+    if isinstance(toolchain, Verdict):
+        return toolchain
+    cuda = replace(toolchain.cuda, image=rule.image) if rule else toolchain.cuda
+    sm = tuple(sm for sm in source.contents.sm if sm in toolchain.sm)
+    values = (getattr(candidate, axis) for axis in AXES)
+    return Cell(*values, replace(toolchain, cuda=cuda, sm=sm), position, included)
 
 
 def _product(source: Source) -> Iterator[tuple[Candidate, Position]]:
     """Yield the candidates whose values are known, each with the position of the value that adds
     it: one of an overlay, or else its CUDA."""
     for combination in product(*(_known_values(source, axis) for axis in AXES)):
-        cuda, cudnn, os, arch = (value for value, _ in combination)
         positions = [position for _, position in combination]
         added = (position for position in positions if position.file != source.document.file)
-        yield Candidate(cuda, _cudnn(cudnn), os, arch), next(added, positions[0])
+        yield _candidate(*(value for value, _ in combination)), next(added, positions[0])
 
 
 def _known_values(source: Source, axis: str) -> list[tuple[str, Position]]:
@@ -218,53 +207,40 @@ def _known_values(source: Source, axis: str) -> list[tuple[str, Position]]:
     return list(listed.items())
 
 
-def _excludes_by_cell(
-    source: Source, problems: list[Problem]
-) -> dict[Candidate, tuple[int, Exclude]]:
-    """Return the first exclude of each excluded cell, with its index."""
-    excluded: dict[Candidate, tuple[int, Exclude]] = {}
+def _exclusions_by_cell(source: Source, problems: list[Problem]) -> dict[Candidate, Exclusion]:
+    """Return the exclusion of each excluded cell, by the first exclude that names it."""
+    excluded: dict[Candidate, Exclusion] = {}
     for index, exclude in enumerate(source.contents.exclude):
-        before = len(excluded)
-        for cell in _cells_excluded_by(exclude, source):
-            excluded.setdefault(cell, (index, exclude))
+        before, position = len(excluded), source.document.position("exclude", index)
+        values = (getattr(exclude, axis) or source.values(axis) for axis in AXES)
+        for candidate in starmap(_candidate, product(*values)):
+            exclusion = Exclusion(candidate, exclude.reason, "exclude", position)
+            excluded.setdefault(candidate, exclusion)
         if len(excluded) == before:
-            position = source.document.position("exclude", index)
             message = "excludes nothing that is not excluded before it"
             problems.append(Problem(message, position))
     return excluded
 
 
-def _cells_excluded_by(exclude: Exclude, source: Source) -> Iterator[Candidate]:
-    values = (getattr(exclude, axis) or source.values(axis) for axis in AXES)
-    for cuda, cudnn, os, arch in product(*values):
-        yield Candidate(cuda, _cudnn(cudnn), os, arch)
-
-
 def _include(source: Source, cells: _Cells) -> None:
     existing = {cell.id for cell in (*cells.present, *(row.cell for row in cells.exclusions))}
     for index, include in enumerate(source.contents.include):
-        candidate = Candidate(include.cuda, _cudnn(include.cudnn), include.os, include.arch)
-        position = source.document.position("include", index)
-        if not all(source.is_known(axis, getattr(include, axis)) for axis in AXES):
+        values = [getattr(include, axis) for axis in AXES]
+        if not all(map(source.is_known, AXES, values)):
             continue
+        candidate, position = _candidate(*values), source.document.position("include", index)
         if candidate.id in existing:
             problem = Problem(f"`{candidate.id}` is in the matrix already", position)
             cells.problems.append(problem)
             continue
         existing.add(candidate.id)
-        _add_included_cell(candidate, position, source, cells)
+        cell = _check(candidate, position, source, cells, included=True)
+        if isinstance(cell, Cell):
+            cells.present.append(cell)
+        else:
+            message = f"`{candidate.id}` cannot exist: {cell.explanation}"
+            cells.problems.append(Problem(message, position, f"rule `{cell.rule}`"))
 
 
-def _add_included_cell(
-    candidate: Candidate, position: Position, source: Source, cells: _Cells
-) -> None:
-    match _check(candidate, source, cells):
-        case Impossible(rule, reason):
-            message = f"`{candidate.id}` cannot exist: {reason}"
-            cells.problems.append(Problem(message, position, f"rule `{rule}`"))
-        case Toolchain() as toolchain:
-            cells.add(candidate, toolchain, position, included=True)
-
-
-def _cudnn(value: str) -> str | None:
-    return None if value == "none" else value
+def _candidate(cuda: str, cudnn: str, os: str, arch: str) -> Candidate:
+    return Candidate(cuda, None if cudnn == "none" else cudnn, os, arch)

@@ -10,7 +10,7 @@ from envmatrix.errors import ConfigurationError
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.matrix.cells import Toolchain, parse_cell
-from envmatrix.matrix.compatibility import HOST_RULES, Impossible, check, trace
+from envmatrix.matrix.compatibility import HOST_RULES, Verdict, check, trace
 from envmatrix.matrix.model import Matrix
 
 
@@ -20,7 +20,7 @@ def target(request: pytest.FixtureRequest) -> Target:
     return target
 
 
-def verdict(cell_id: str, facts: Facts, source: str | None = None) -> Toolchain | Impossible:
+def verdict(cell_id: str, facts: Facts, source: str | None = None) -> Toolchain | Verdict:
     cell = parse_cell(cell_id)
     assert cell
     return check(cell, facts, source)
@@ -99,9 +99,9 @@ def test_a_cell_beyond_servers_that_cannot_exist_says_why(
     facts: Facts, cell_id: str, source: str | None, rule: str, reason: str
 ) -> None:
     refusal = verdict(cell_id, facts, source)
-    assert isinstance(refusal, Impossible), refusal
+    assert isinstance(refusal, Verdict), refusal
     assert refusal.rule == rule
-    assert reason in refusal.reason
+    assert reason in refusal.explanation
     assert refusal.ref
 
 
@@ -127,9 +127,9 @@ def test_a_cell_says_which_machines_compile_for_it(
 
 def test_an_image_of_l4t_is_for_its_own_architecture(facts: Facts) -> None:
     refusal = verdict("cuda12.4-ubuntu22.04-jetson", facts, "image")
-    assert isinstance(refusal, Impossible)
+    assert isinstance(refusal, Verdict)
     assert refusal.rule == "target"
-    assert refusal.reason.endswith("an image of L4T is one of `aarch64`")
+    assert refusal.explanation.endswith("an image of L4T is one of `aarch64`")
 
 
 def test_a_cell_without_cuda_is_asked_for_none_and_says_why(facts: Facts) -> None:

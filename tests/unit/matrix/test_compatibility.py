@@ -6,7 +6,7 @@ import pytest
 
 from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import CudaSource, Toolchain, parse_cell
-from envmatrix.matrix.compatibility import Impossible, check, trace
+from envmatrix.matrix.compatibility import Verdict, check, trace
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_an_impossible_cell_has_a_rule_a_reason_and_its_source(
     cell = parse_cell(cell_id)
     assert cell
     verdict = check(cell, facts)
-    assert isinstance(verdict, Impossible)
+    assert isinstance(verdict, Verdict)
     assert verdict.rule == rule
-    assert verdict.reason.startswith(reason)
+    assert verdict.explanation.startswith(reason)
     assert verdict.ref
 
 
@@ -91,9 +91,9 @@ def test_a_named_source_is_the_only_one_that_counts(facts: Facts) -> None:
     assert isinstance(toolchain, Toolchain)
     assert (toolchain.cuda.source, toolchain.cudnn_source) == ("redist", "redist")
     verdict = check(cell, facts, "pypi")
-    assert isinstance(verdict, Impossible)
+    assert isinstance(verdict, Verdict)
     assert verdict.rule == "source"
-    assert verdict.reason == "CUDA 11.8 comes from debian, redist; the matrix names pypi"
+    assert verdict.explanation == "CUDA 11.8 comes from debian, redist; the matrix names pypi"
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_what_is_in_an_image_is_held_to_all_other_rules(
     cell = parse_cell(cell_id)
     assert cell
     verdict = check(cell, facts, "image", ("nvcc", "nccl", "cublas-static"))
-    if isinstance(verdict, Impossible):
+    if isinstance(verdict, Verdict):
         assert verdict.rule == rule
-        assert verdict.reason.startswith(reason)
+        assert verdict.explanation.startswith(reason)
     else:
         assert rule is None
         assert (verdict.cuda.source, verdict.cuda.suite) == ("image", None)
@@ -125,17 +125,17 @@ def test_an_image_is_not_asked_for_what_no_release_of_its_kind_has(facts: Facts)
     cell = parse_cell("cuda11.8-debian12-x86_64")
     assert cell
     verdict = check(cell, facts, "image", ("nvjitlink",))
-    assert isinstance(verdict, Impossible)
-    assert verdict.reason == "component `nvjitlink` is not in CUDA 11.8: it is new in CUDA 12"
+    assert isinstance(verdict, Verdict)
+    assert verdict.explanation == "component `nvjitlink` is not in CUDA 11.8: it is new in CUDA 12"
 
 
 def test_packages_of_one_distribution_are_not_for_another(facts: Facts) -> None:
     cell = parse_cell("cuda12.4-ubuntu24.04-x86_64")
     assert cell
     verdict = check(cell, facts, "debian")
-    assert isinstance(verdict, Impossible)
+    assert isinstance(verdict, Verdict)
     assert verdict.rule == "source"
-    assert verdict.reason == (
+    assert verdict.explanation == (
         "CUDA 12.4 comes from debian, redist; the matrix names debian; "
         "packages of debian are made for debian alone"
     )
@@ -166,8 +166,8 @@ def test_nvidias_packages_are_for_the_systems_that_have_a_repository(
     cell = parse_cell(cell_id)
     assert cell
     verdict = check(cell, facts, "nvidia-apt")
-    if isinstance(verdict, Impossible):
-        assert (verdict.rule, verdict.reason) == (rule, reason)
+    if isinstance(verdict, Verdict):
+        assert (verdict.rule, verdict.explanation) == (rule, reason)
     else:
         assert rule is None
         assert verdict.cuda == CudaSource("nvidia-apt", cell.os)
@@ -178,8 +178,8 @@ def test_debian_has_one_patch_of_a_release(facts: Facts) -> None:
     cell = parse_cell("cuda12.4.1-debian12-x86_64")
     assert cell
     verdict = check(cell, facts, "debian")
-    assert isinstance(verdict, Impossible)
-    assert verdict.reason == (
+    assert isinstance(verdict, Verdict)
+    assert verdict.explanation == (
         "CUDA 12.4 comes from debian, redist, nvidia-apt for debian12; the matrix names debian, "
         "which cannot be asked for a patch"
     )
@@ -250,8 +250,8 @@ def test_a_cell_whose_components_cannot_all_be_had_cannot_exist(
     cell = parse_cell(cell_id)
     assert cell
     verdict = check(cell, facts, source, components)
-    assert isinstance(verdict, Impossible)
-    assert (verdict.rule, verdict.reason) == ("components", reason)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.rule, verdict.explanation) == ("components", reason)
     assert verdict.ref
 
 
@@ -261,8 +261,10 @@ def test_a_component_without_a_recipe_is_absent_from_that_source(facts: Facts) -
     cell = parse_cell("cuda13.0-debian12-x86_64")
     assert cell
     verdict = check(cell, without, "pypi", ("npp",))
-    assert isinstance(verdict, Impossible)
-    assert verdict.reason.startswith("component `npp` is not in pypi: there is no recipe for it")
+    assert isinstance(verdict, Verdict)
+    assert verdict.explanation.startswith(
+        "component `npp` is not in pypi: there is no recipe for it"
+    )
 
 
 def test_a_trace_names_the_components_with_what_they_need(facts: Facts) -> None:
