@@ -61,7 +61,6 @@ PURE = {
     "engine.tasks",
     "deb822",
     "lock.cuda_in_image",
-    "lock.cuda_sources",
     "lock.lock_file",
     "lock.model",
     "lock.requests",

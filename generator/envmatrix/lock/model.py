@@ -144,18 +144,17 @@ Request = (
 )
 BaseRequest = BootstrapRequest | ImageRequest
 
-_RESOLVERS: Mapping[type[Request], str] = {
-    BootstrapRequest: "bootstrap",
-    ImageRequest: "image",
-    SystemRequest: "apt apt-files dnf zypper",
-    ReleaseRequest: "pip redist",
-    RepositoryRequest: "nvidia-apt nvidia-dnf",
-    InImageRequest: "in-image",
-    WheelsRequest: "wheels",
-    SourceRequest: "archive debian-source git perforce sdist",
-}
 # The type of the requests to each resolver.
-REQUESTS = {name: kind for kind, names in _RESOLVERS.items() for name in names.split()}
+REQUESTS: Mapping[str, type[Request]] = {
+    "bootstrap": BootstrapRequest,
+    "image": ImageRequest,
+    **dict.fromkeys(("apt", "apt-files", "dnf", "zypper"), SystemRequest),
+    **dict.fromkeys(("pip", "redist"), ReleaseRequest),
+    **dict.fromkeys(("nvidia-apt", "nvidia-dnf"), RepositoryRequest),
+    "in-image": InImageRequest,
+    "wheels": WheelsRequest,
+    **dict.fromkeys(("archive", "debian-source", "git", "perforce", "sdist"), SourceRequest),
+}
 
 
 def sets_below(request: Request) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
-from envmatrix.lock.cuda_sources import OF_SUITES, SOURCES, CudaPart
 from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.lock_file import FILE
 from envmatrix.lock.model import (
@@ -18,6 +17,8 @@ from envmatrix.lock.model import (
     ImageRequest,
     InImageRequest,
     Lock,
+    ReleaseRequest,
+    RepositoryRequest,
     Request,
     SystemRequest,
     WheelsRequest,
@@ -31,6 +32,18 @@ from envmatrix.matrix.selection import is_for
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Recipes
+
+# The resolver of CUDA's packages from each source; `image` has components instead.
+CUDA_RESOLVERS = {
+    "debian": "apt-files",
+    "pypi": "pip",
+    "redist": "redist",
+    "nvidia-apt": "nvidia-apt",
+    "nvidia-dnf": "nvidia-dnf",
+    "nvidia-cross": "nvidia-apt",
+}
+# Sources with a repository for each suite, so that sets of several suites are of one release.
+_OF_SUITES = frozenset({"nvidia-apt", "nvidia-dnf", "nvidia-cross"})
 
 # Always in a base that is bootstrapped, whatever is built on it.
 _BASE_PACKAGES = (PackageSpec("?essential"), PackageSpec("apt"))
@@ -83,13 +96,13 @@ def _start(cell: Cell, arch: str) -> str:
 
 def toolkit_set(cell: Cell, part: str, arch: str) -> str:
     origin = cell.toolchain.cuda
-    suite = f"-{origin.suite}" if origin.source in OF_SUITES else ""
+    suite = f"-{origin.suite}" if origin.source in _OF_SUITES else ""
     return f"cuda{cell.cuda}-{origin.source}{suite}-{part}-{TARGETS[arch].key}"
 
 
 def cudnn_set(cell: Cell, arch: str) -> str:
     source, major = str(cell.toolchain.cudnn_source), cell.cuda.split(".")[0]
-    suite = f"-{cell.toolchain.cuda.suite}" if source in OF_SUITES else ""
+    suite = f"-{cell.toolchain.cuda.suite}" if source in _OF_SUITES else ""
     return f"cudnn{cell.cudnn}-{source}{suite}-cuda{major}-{TARGETS[arch].key}"
 
 
@@ -212,31 +225,25 @@ def _os_requests(
     keys = os_sets(cell, arch, target)
     compiler = matrix.facts.compiler(os.name, gcc).package
     own = TARGETS[target or arch].packages
-
     words = {"gcc": gcc, "arch": target or arch, "compiler": compiler}
+    requests = _unpacking_requests(cell, matrix, arch)
 
-    def flavour(name: str, *below: str) -> Request:
-        packages = matrix.flavours[name].packages_for(os.family.name, **words)
-        return _os_request(os, arch, packages, *below)
+    def add(key: str, packages: Iterable[str], *below: str) -> None:
+        requests[key] = _os_request(os, arch, packages, *below)
 
-    requests = {
-        **_unpacking_requests(cell, matrix, arch),
-        keys.runtime: flavour("runtime", keys.base),
-    }
+    def flavour(name: str) -> Iterable[str]:
+        return matrix.flavours[name].packages_for(os.family.name, **words)
+
+    add(keys.runtime, flavour("runtime"), keys.base)
     if keys.emulator:
-        requests[keys.emulator] = _os_request(os, arch, own["runtime"], keys.base, keys.runtime)
+        add(keys.emulator, own["runtime"], keys.base, keys.runtime)
     if target or TARGETS[arch].is_native:
-        requests[keys.devel] = flavour("devel", keys.base, keys.runtime)
+        add(keys.devel, flavour("devel"), keys.base, keys.runtime)
         if matrix.has_analysis(cell):
-            below = (keys.base, keys.runtime, keys.devel)
-            requests[keys.analysis] = flavour(ANALYSIS, *below)
+            add(keys.analysis, flavour(ANALYSIS), keys.base, keys.runtime, keys.devel)
     if keys.cross:
-        below = (keys.base, keys.runtime, keys.devel)
-        requests[keys.cross] = (
-            _os_request(os, arch, own["cross"], *below)
-            if "cross" in own
-            else _os_request(os, arch, matrix.packages_across(os.family.name, **words), *below)
-        )
+        across = own.get("cross") or matrix.packages_across(os.family.name, **words)
+        add(keys.cross, across, keys.base, keys.runtime, keys.devel)
     return requests
 
 
@@ -297,7 +304,8 @@ def _toolkit_request(cell: Cell, matrix: Matrix, recipes: Recipes, part: str, ar
     source = cell.toolchain.cuda.source
     components = (COMPAT,) if part == "compat" else matrix.components_of(cell, _FLAVOUR[part])
     packages = _packages(recipes.of(source, components, part), words_of(cell, recipes))
-    cross = TARGETS[arch].cross if part in ("runtime", "devel") else ""
+    is_cross = source == "nvidia-cross" and part in ("runtime", "devel")
+    cross = TARGETS[arch].cross if is_cross else ""
     return _cuda_request(cell, source, arch, packages, cross)
 
 
@@ -311,8 +319,14 @@ def _cudnn_request(cell: Cell, recipes: Recipes) -> Request:
 def _cuda_request(
     cell: Cell, source: str, arch: str, packages: tuple[PackageSpec, ...], cross: str = ""
 ) -> Request:
-    suite = cell.toolchain.cuda.suite
-    return SOURCES[source](CudaPart(TARGETS[arch].key, cell.cuda, packages, suite, cross))
+    resolver, key, suite = CUDA_RESOLVERS[source], TARGETS[arch].key, str(cell.toolchain.cuda.suite)
+    # Versions come from the release, unless every package has one.
+    release = "" if all(package.version for package in packages) else cell.cuda
+    if source == "debian":
+        return SystemRequest(resolver, key, suite, packages)
+    if source not in _OF_SUITES:
+        return ReleaseRequest(resolver, key, packages, release)
+    return RepositoryRequest(resolver, key, suite, packages, release, cross)
 
 
 def _packages(recipes: Iterable[Recipe], words: Mapping[str, str]) -> tuple[PackageSpec, ...]:

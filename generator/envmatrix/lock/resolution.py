@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
@@ -36,7 +35,7 @@ _SuiteRequest = BootstrapRequest | ImageRequest | SystemRequest | WheelsRequest
 class Resolution:
     """Resolves sets in the order of the requests."""
 
-    resolvers: Mapping[str, Resolver[Any]]
+    resolvers: Mapping[str, Resolver]
     backend: ResolverBackend
     facts: Facts
     progress: Meter

@@ -9,7 +9,7 @@ from tests.fakes import plain
 from envmatrix.documents import parse_document
 from envmatrix.facts.model import Facts
 from envmatrix.facts.versions import in_range, version_key
-from envmatrix.lock.cuda_sources import SOURCES
+from envmatrix.lock.requests import CUDA_RESOLVERS
 
 FACT_FILES = [
     "absences",
@@ -58,7 +58,7 @@ def test_every_release_says_where_what_it_says_was_learnt(facts: Facts) -> None:
 def test_every_release_comes_from_a_known_source(facts: Facts) -> None:
     for release in facts.cuda.values():
         assert release.packages
-        assert {package.source for package in release.packages} <= set(SOURCES)
+        assert {package.source for package in release.packages} <= set(CUDA_RESOLVERS)
 
 
 def test_a_suite_has_one_archive_for_each_architecture(facts: Facts) -> None:
@@ -211,7 +211,7 @@ def test_a_component_brings_what_it_needs_and_what_that_needs(facts: Facts) -> N
 def test_an_absence_is_of_something_known_and_contradicts_no_source(facts: Facts) -> None:
     for row in facts.absences:
         assert set(row.components) <= facts.components.keys()
-        assert row.source is None or row.source in SOURCES
+        assert row.source is None or row.source in CUDA_RESOLVERS
         if row.source and row.first == "0" and not row.last:
             assert all(row.source not in facts.components[name].sources for name in row.components)
 

@@ -15,7 +15,7 @@ from tests.repositories import committed, files_of, git, head
 from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.lock.libraries import source_request
 from envmatrix.lock.model import Artifact, PackageSet
-from envmatrix.lock.resolvers.sources import SourceArchive
+from envmatrix.lock.resolvers.sources import archive
 from envmatrix.matrix.library import LibrarySource
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import measure_download
@@ -207,11 +207,10 @@ def locked(content: bytes, cache: Path) -> PackageSet:
     store, digest = Store(cache / "store"), hashlib.sha256(content).hexdigest()
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
     with httpx.Client(transport=transport) as client:
-        archive = SourceArchive(
-            partial(measure_download, client, store), partial(source_trees.tree, cache, store)
-        )
+        measure = partial(measure_download, client, store)
         source = LibrarySource(archive="https://h.example/lib.tgz", sha256=digest)
-        return archive.resolve(source_request(source, None), None)
+        unpack = partial(source_trees.tree, cache, store)
+        return archive(measure, unpack, source_request(source, None), None)
 
 
 def nothing(*_: object) -> NoReturn:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from envmatrix.facts.model import Facts
 from envmatrix.lock.cuda_in_image import ProbedImage
@@ -76,10 +77,5 @@ class ResolvedSets:
         return key
 
 
-R = TypeVar("R", contravariant=True)
-
-
-class Resolver(Protocol[R]):
-    """Answers requests of one kind. That of a base leaves its layer to be made later."""
-
-    def __call__(self, request: R, sets: ResolvedSets, /) -> PackageSet: ...
+# Answers requests of one type. That of a base leaves its layer to be made later.
+Resolver = Callable[[Any, ResolvedSets], PackageSet]

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from envmatrix.facts.model import Facts
-from envmatrix.lock.model import Artifact, PackageSet
+from envmatrix.lock.model import Artifact
 from envmatrix.lock.resolvers.apt import Run
 from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
@@ -21,7 +20,9 @@ from envmatrix.lock.resolvers.sources import (
     Commits,
     Depot,
     Index,
-    SourceArchive,
+    Measure,
+    Unpack,
+    archive,
     debian_source,
     git,
     perforce,
@@ -51,11 +52,11 @@ class Services:
     nvidia: NvidiaMirror
     commits: Commits
     depot: Depot
-    measure: Callable[[str, str], tuple[str, int]]
-    unpack: Callable[[PackageSet], object]
+    measure: Measure
+    unpack: Unpack
 
 
-def resolvers_of(services: Services) -> Mapping[str, Resolver[Any]]:
+def resolvers_of(services: Services) -> Mapping[str, Resolver]:
     """Return the resolvers by the name in a request."""
     pip = Pip(services.pip, services.wheel)
     redist = Redist(services.archives)
@@ -77,6 +78,6 @@ def resolvers_of(services: Services) -> Mapping[str, Resolver[Any]]:
         "git": partial(git, services.commits),
         "perforce": partial(perforce, services.depot),
         "sdist": partial(sdist, services.index),
-        "archive": SourceArchive(services.measure, services.unpack).resolve,
+        "archive": partial(archive, services.measure, services.unpack),
         "debian-source": debian_source,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from envmatrix.errors import Absent, ConfigurationError, LookupFailed
 from envmatrix.lock.libraries import CHANGELIST, IndexFile
@@ -18,6 +17,11 @@ Commits = Callable[[str, str], Mapping[str, str]]
 Depot = Callable[[str, str], str]
 # The files of a project in the package index.
 Index = Callable[[str], Sequence[IndexFile]]
+# The sha256 and the size in bytes of the content of a URL, which is stored if it has the expected
+# sha256.
+Measure = Callable[[str, str], tuple[str, int]]
+# Unpacks a stored source, or raises ConfigurationError.
+Unpack = Callable[[PackageSet], object]
 
 
 def git(commits: Commits, request: SourceRequest, _sets: object) -> PackageSet:
@@ -49,30 +53,22 @@ def debian_source(request: SourceRequest, sets: ResolvedSets) -> PackageSet:
     return PackageSet(request, apt.sources(request.place))
 
 
-@dataclass(frozen=True)
-class SourceArchive:
-    """`measure` returns sha256 and size in bytes of the content of a URL, which is stored if it has
-    the expected sha256; `unpack` unpacks a stored source, or raises ConfigurationError."""
-
-    measure: Callable[[str, str], tuple[str, int]]
-    unpack: Callable[[PackageSet], object]
-
-    def resolve(self, request: SourceRequest, _sets: object) -> PackageSet:
-        url, sha256 = request.place, request.pin
-        digest, size = self.measure(url, sha256)
-        if digest != sha256:
-            raise LookupFailed(
-                f"`{url}` has the sha256 {digest}, matrix.yaml says {sha256}",
-                hint="if it was meant to change, write the new one into matrix.yaml",
-            )
-        name = re.sub(r"[^\w.+-]", "-", url.rstrip("/").rpartition("/")[2])
-        source = PackageSet(request, (Artifact(URL, url, name, sha256[:12], size, sha256),))
-        try:
-            self.unpack(source)
-        except ConfigurationError as error:
-            hint = f"is `{url}` an archive of sources, and complete?"
-            raise LookupFailed(error.problems[0].message, hint=hint) from error
-        return source
+def archive(measure: Measure, unpack: Unpack, request: SourceRequest, _sets: object) -> PackageSet:
+    url, sha256 = request.place, request.pin
+    digest, size = measure(url, sha256)
+    if digest != sha256:
+        raise LookupFailed(
+            f"`{url}` has the sha256 {digest}, matrix.yaml says {sha256}",
+            hint="if it was meant to change, write the new one into matrix.yaml",
+        )
+    name = re.sub(r"[^\w.+-]", "-", url.rstrip("/").rpartition("/")[2])
+    source = PackageSet(request, (Artifact(URL, url, name, sha256[:12], size, sha256),))
+    try:
+        unpack(source)
+    except ConfigurationError as error:
+        hint = f"is `{url}` an archive of sources, and complete?"
+        raise LookupFailed(error.problems[0].message, hint=hint) from error
+    return source
 
 
 def _versions(files: Sequence[IndexFile]) -> str:

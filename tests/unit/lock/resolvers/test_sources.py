@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import URL, Lock, SourceRequest
 from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.resolvers.protocol import ResolvedSets
-from envmatrix.lock.resolvers.sources import SourceArchive, debian_source, git, perforce, sdist
+from envmatrix.lock.resolvers.sources import archive, debian_source, git, perforce, sdist
 
 FILES = (
     IndexFile("lib-1.0.tar.gz", "https://mirror.example/packages/a/lib-1.0.tar.gz", "a" * 64, 7),
@@ -23,7 +24,7 @@ FILES = (
 )
 
 
-ARCHIVE = SourceArchive(lambda _url, _sha256: ("e" * 64, 5), lambda _source: None)
+ARCHIVE = partial(archive, lambda _url, _sha256: ("e" * 64, 5), lambda _source: None)
 
 
 def request(kind: str, place: str, version: str, suite: str | None = None) -> SourceRequest:
@@ -50,10 +51,10 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
 
 def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
     url = "https://h.example/x%20y.tgz?z"
-    (item,) = ARCHIVE.resolve(request("archive", url, "e" * 64), None).artifacts
+    (item,) = ARCHIVE(request("archive", url, "e" * 64), None).artifacts
     assert (item.origin, item.path, item.size) == (URL, "https://h.example/x%20y.tgz?z", 5)
     with pytest.raises(LookupFailed, match=r"has the sha256 e+, matrix.yaml says f+"):
-        ARCHIVE.resolve(request("archive", "https://h.example/x.tgz", "f" * 64), None)
+        ARCHIVE(request("archive", "https://h.example/x.tgz", "f" * 64), None)
 
 
 def test_commits_and_changelists_are_what_was_found() -> None:
@@ -88,10 +89,10 @@ def test_a_source_package_is_of_its_suite(tmp_path: Path) -> None:
 
 
 def test_a_lock_with_sources_survives_being_written() -> None:
-    archive = request("archive", "https://h.example/x.tgz", "e" * 64)
+    packed = request("archive", "https://h.example/x.tgz", "e" * 64)
     repository = request("git", "https://h.example/b", "main")
     sets = {
-        "library-a": ARCHIVE.resolve(archive, None),
+        "library-a": ARCHIVE(packed, None),
         "library-b": git(lambda *_: {"commit": "c" * 40}, repository, None),
     }
     lock = Lock(1, sets)
