@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,8 +18,6 @@ except ImportError:  # PyYAML without libyaml: the same events, more slowly
     from yaml import BaseLoader as _Loader  # type: ignore[assignment]
 
 Location: TypeAlias = tuple[str | int, ...]
-# A file, and a line and a column that count from 0.
-Mark: TypeAlias = tuple[str, int, int]
 
 # A limit for expanded aliases, far above the size of real files.
 _MOST_VALUES = 500_000
@@ -43,17 +41,17 @@ class Node:
     """
 
     content: str | tuple[Node, ...] | Mapping[str, Node] | None
-    mark: Mark
+    position: Position
     size: int = 1
-    keys: Mapping[str, Mark] | None = None
+    keys: Mapping[str, Position] = field(default_factory=dict)
     selector: str | None = None
 
     @property
-    def position(self) -> Position:
-        return _position(self.mark)
-
-    def key_mark(self, key: str) -> Mark | None:
-        return (self.keys or {}).get(key)
+    def children(self) -> Mapping[str | int, Node]:
+        """The items of a list by index, or the entries of a mapping by key."""
+        if isinstance(self.content, tuple):
+            return dict(enumerate(self.content))
+        return dict(self.content) if isinstance(self.content, Mapping) else {}
 
     def child(self, step: str | int) -> Node | None:
         if isinstance(self.content, Mapping):
@@ -64,19 +62,17 @@ class Node:
 
     def without(self, locations: Collection[Location]) -> Node:
         """Return a copy without the values at `locations`; the others keep their positions."""
-        if not locations or self.content is None or isinstance(self.content, str):
+        if not locations:
             return self
         inside: dict[str | int, list[Location]] = {}
         for step, *rest in filter(None, locations):
             inside.setdefault(step, []).append(tuple(rest))
-        children = [
-            (step, node.without(inside.get(step, ())))
-            for step, node in self._children()
+        children = {
+            step: node.without(inside.get(step, ()))
+            for step, node in self.children.items()
             if () not in inside.get(step, ())
-        ]
-        if isinstance(self.content, tuple):
-            return Node(tuple(node for _, node in children), self.mark)
-        return Node({str(step): node for step, node in children}, self.mark, keys=self.keys)
+        }
+        return self._with_children(children)
 
     def merge(self, other: Node) -> Node:
         """Return the items of both lists or the entries of both mappings, `other`'s where both have
@@ -84,35 +80,33 @@ class Node:
         if isinstance(self.content, tuple) and isinstance(other.content, tuple):
             return replace(self, content=(*self.content, *other.content))
         if isinstance(self.content, Mapping) and isinstance(other.content, Mapping):
-            keys = {**(self.keys or {}), **(other.keys or {})}
-            return replace(self, content={**self.content, **other.content}, keys=keys)
+            content, keys = {**self.content, **other.content}, {**self.keys, **other.keys}
+            return replace(self, content=content, keys=keys)
         return other
 
-    def with_child(self, key: str, child: Node, mark: Mark | None = None) -> Node:
-        """Return a copy of a mapping with `child` under `key`, at `mark` or the key's old
+    def with_child(self, key: str, child: Node, position: Position | None = None) -> Node:
+        """Return a copy of a mapping with `child` under `key`, at `position` or the key's old
         position."""
-        return self.merge(Node({key: child}, self.mark, keys={key: mark} if mark else None))
+        keys = {key: position} if position else {}
+        return self.merge(Node({key: child}, self.position, keys=keys))
 
     def replace_at(self, place: Sequence[str], change: Callable[[Node], Node]) -> Node:
         """Return a copy with `change` applied to the values at `place`, where `*` is any step."""
         if not place:
             return change(self)
         step, *rest = place
-        if isinstance(self.content, Mapping):
-            entries = {
-                key: node.replace_at(rest, change) if step in (key, "*") else node
-                for key, node in self.content.items()
-            }
-            return replace(self, content=entries)
-        if isinstance(self.content, tuple) and step == "*":
-            items = tuple(node.replace_at(rest, change) for node in self.content)
-            return replace(self, content=items)
-        return self
+        children = {
+            key: node.replace_at(rest, change) if step in (key, "*") else node
+            for key, node in self.children.items()
+        }
+        return self._with_children(children)
 
-    def _children(self) -> list[tuple[str | int, Node]]:
+    def _with_children(self, children: Mapping[str | int, Node]) -> Node:
+        if isinstance(self.content, tuple):
+            return replace(self, content=tuple(children.values()))
         if isinstance(self.content, Mapping):
-            return list(self.content.items())
-        return list(enumerate(self.content or ()))  # type: ignore[arg-type]
+            return replace(self, content={str(key): node for key, node in children.items()})
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +131,7 @@ class Document:
         """Return the position of the last key of `location`; for an item of a list, of its
         value."""
         node = self._nearest(location[:-1])
-        mark = node.key_mark(str(location[-1]))
-        return _position(mark) if mark else self.position(*location)
+        return node.keys.get(str(location[-1])) or self.position(*location)
 
     def without(self, locations: Collection[Location]) -> Document:
         return replace(self, root=self.root.without(locations))
@@ -206,11 +199,6 @@ def _shown_tag(tag: str) -> str:
     return _one_line(text)[:_MOST_OF_A_TAG]
 
 
-def _position(mark: Mark) -> Position:
-    file, line, column = mark
-    return Position(file, line + 1, column + 1)
-
-
 class _Builder:
     """Builds nodes from parser events.
 
@@ -228,15 +216,15 @@ class _Builder:
             if not isinstance(event, yaml.NodeEvent):
                 continue
             if root is not None:
-                raise self._fatal("only one document is expected", self._mark(event))
+                raise self._fatal("only one document is expected", self._position(event))
             root = self._node(event, events, depth=0)
         if root is None or root.content is None:
-            raise self._fatal("the file is empty", (self._file, 0, 0))
+            raise self._fatal("the file is empty", Position(self._file, 1, 1))
         return root
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         if depth > _DEEPEST:
-            raise self._fatal(f"values are nested more than {_DEEPEST} deep", self._mark(event))
+            raise self._fatal(f"values are nested more than {_DEEPEST} deep", self._position(event))
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         self._check_tag(event)
@@ -254,7 +242,7 @@ class _Builder:
         if event.anchor in self._anchors:
             return self._anchors[event.anchor]
         message = f"alias `*{event.anchor}` names no anchor that is complete before it"
-        raise self._fatal(message, self._mark(event))
+        raise self._fatal(message, self._position(event))
 
     def _sequence(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         items = []
@@ -262,48 +250,46 @@ class _Builder:
             if isinstance(event, yaml.SequenceEndEvent):
                 break
             items.append(self._node(event, events, depth + 1))
-        return Node(tuple(items), self._mark(start), self._size(items, start))
+        return Node(tuple(items), self._position(start), self._size(items, start))
 
     def _mapping(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         content: dict[str, Node] = {}
-        keys: dict[str, Mark] = {}
+        keys: dict[str, Position] = {}
         for event in events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             key = self._key(event, keys)
             content[key] = self._node(next(events), events, depth + 1)
-        return Node(content, self._mark(start), self._size(content.values(), start), keys)
+        return Node(content, self._position(start), self._size(content.values(), start), keys)
 
-    def _key(self, event: yaml.Event, keys: dict[str, Mark]) -> str:
+    def _key(self, event: yaml.Event, keys: dict[str, Position]) -> str:
         if not isinstance(event, yaml.ScalarEvent):
-            raise self._fatal("a key must be a word", self._mark(event))
+            raise self._fatal("a key must be a word", self._position(event))
         self._check_tag(event)
         self._check_text(event)
         key = str(event.value)
         if key in keys:
-            message = f"key `{key}` is already given at {_position(keys[key])}"
-            self.problems.append(Problem(message, _position(self._mark(event))))
-        keys.setdefault(key, self._mark(event))
+            self._problem(f"key `{key}` is already given at {keys[key]}", event)
+        keys.setdefault(key, self._position(event))
         return key
 
     def _size(self, nodes: Collection[Node], start: yaml.Event) -> int:
         size = 1 + sum(node.size for node in nodes)
         if size > _MOST_VALUES:
             raise self._fatal(
-                f"more than {_MOST_VALUES} values, aliases expanded", self._mark(start)
+                f"more than {_MOST_VALUES} values, aliases expanded", self._position(start)
             )
         return size
 
     def _scalar(self, event: yaml.ScalarEvent) -> Node:
         self._check_text(event)
         is_null = not event.tag and event.style in (None, "") and event.value in _NULLS
-        return Node(None if is_null else event.value, self._mark(event))
+        return Node(None if is_null else event.value, self._position(event))
 
     def _check_text(self, event: yaml.ScalarEvent) -> None:
         """Record a problem for a NUL character, which ends a string for the operating system."""
         if "\0" in event.value:
-            message = r"the value has `\0`, which no program or file can be given"
-            self.problems.append(Problem(message, _position(self._mark(event))))
+            self._problem(r"the value has `\0`, which no program or file can be given", event)
 
     def _check_tag(self, event: yaml.Event) -> None:
         """Record a problem for a YAML tag: types follow from the schema alone."""
@@ -311,11 +297,14 @@ class _Builder:
         if tag and tag not in _TAGS.get(type(event), ()):
             message = f"unsupported YAML tag `{_shown_tag(tag)}`"
             hint = "remove it, or quote the value if it is text that begins with `!`"
-            self.problems.append(Problem(message, _position(self._mark(event)), hint))
+            self._problem(message, event, hint)
 
-    def _mark(self, event: yaml.Event) -> Mark:
-        mark = event.start_mark
-        return (self._file, mark.line, mark.column) if mark else (self._file, 0, 0)
+    def _problem(self, message: str, event: yaml.Event, hint: str | None = None) -> None:
+        self.problems.append(Problem(message, self._position(event), hint))
 
-    def _fatal(self, message: str, mark: Mark) -> ConfigurationError:
-        return ConfigurationError(Problem(message, _position(mark)))
+    def _position(self, event: yaml.Event) -> Position:
+        line, column = (mark.line, mark.column) if (mark := event.start_mark) else (0, 0)
+        return Position(self._file, line + 1, column + 1)
+
+    def _fatal(self, message: str, position: Position) -> ConfigurationError:
+        return ConfigurationError(Problem(message, position))

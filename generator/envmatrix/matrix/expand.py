@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product, starmap
 
@@ -54,7 +54,7 @@ def expand(
     migrations = [read_document(OverlayFile, overlay) for overlay in overlays]
     reading = _apply_overlays(read_document(MatrixFile, document), migrations, facts)
     if reading.contents is None:
-        raise ConfigurationError(*_sorted_problems(reading.problems))
+        raise ConfigurationError(*_sorted_problems(reading.document.problems))
     source = Source(reading.contents, reading.document, facts)
     cells = _Cells(source.contents.sources, _components(source, flavours))
     _fill(cells, source)
@@ -64,7 +64,7 @@ def expand(
         if migration.contents
     }
     matrix = _matrix(source, cells, flavours, reasons)
-    problems = (*reading.problems, *cells.problems, *_problems(source, matrix))
+    problems = (*source.document.problems, *cells.problems, *_problems(source, matrix))
     if not matrix.cells and not problems:
         position = source.document.key_position("axes")
         first = next(iter(matrix.exclusions), None)
@@ -80,8 +80,9 @@ def _apply_overlays(
 ) -> Reading[MatrixFile]:
     """Return the matrix file with its overlays applied, after resolving selectors in all."""
     if reading.contents is None:
-        problems = (problem for migration in migrations for problem in migration.problems)
-        return replace(reading, problems=(*reading.problems, *problems))
+        every = (reading, *migrations)
+        problems = [problem for each in every for problem in each.document.problems]
+        raise ConfigurationError(*_sorted_problems(problems))
     overlays = [resolve_selectors(migration.document, facts) for migration in migrations]
     return read_document(MatrixFile, merge(resolve_selectors(reading.document, facts), overlays))
 
@@ -106,7 +107,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield from checks.alias_problems(source, matrix.aliases, matrix.defaults, cells)
 
 
-def _sorted_problems(problems: tuple[Problem, ...]) -> list[Problem]:
+def _sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
     nowhere = Position("", 0, 0)
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.position or nowhere)
 

@@ -13,7 +13,7 @@ from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.checks import component_problems
 from envmatrix.matrix.model import ANALYSIS, OF_TARGET, Flavour, Matrix
-from envmatrix.matrix.validation import Reading, read_document
+from envmatrix.matrix.validation import read_document
 from envmatrix.suggestions import did_you_mean
 
 # The required flavours, each with the one that it extends.
@@ -49,15 +49,11 @@ def read_flavours(
     """Return the flavours by name, each after the one it extends, and all problems; no flavours if
     there are problems."""
     readings = [read_document(Flavour, document) for document in documents]
-    problems = [problem for reading in readings for problem in reading.problems]
-    flavours = {
-        reading.contents.flavour: reading.contents
-        for reading in readings
-        if reading.contents is not None
-    }
-    for reading in readings:
-        if reading.contents is not None:
-            problems += _problems(reading.contents, reading, flavours, facts)
+    problems = [problem for reading in readings for problem in reading.document.problems]
+    valid = [(reading.contents, reading.document) for reading in readings if reading.contents]
+    flavours = {flavour.flavour: flavour for flavour, _ in valid}
+    for flavour, document in valid:
+        problems += _problems(flavour, document, flavours, facts)
     return ({} if problems else _by_extension(flavours)), problems
 
 
@@ -119,12 +115,8 @@ def _ancestors(name: str, flavours: Mapping[str, Flavour]) -> Iterator[str]:
 
 
 def _problems(
-    contents: Flavour,
-    reading: Reading[Flavour],
-    flavours: Mapping[str, Flavour],
-    facts: Facts,
+    contents: Flavour, document: Document, flavours: Mapping[str, Flavour], facts: Facts
 ) -> Iterator[Problem]:
-    document = reading.document
     yield from _name_problems(contents, document)
     yield from _extension_problems(contents, document, flavours)
     yield from component_problems(contents.components, document, ("components",), facts)

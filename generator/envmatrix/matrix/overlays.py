@@ -34,14 +34,14 @@ def _apply(base: Document, overlay: Document) -> Document:
             root = root.with_child(key, before.merge(part) if before else part)
     for key in _REPLACED_KEYS:
         if part := changes.child(key):
-            root = root.with_child(key, part, changes.key_mark(key))
+            root = root.with_child(key, part, changes.keys.get(key))
     return replace(base, root=root, problems=tuple(problems))
 
 
 def _with_axis(root: Node, axis: str, change: Node) -> Node:
     removed = _texts(change.child("remove"))
     remaining = [value for value in _values(root, axis, change) if value.content not in removed]
-    values = Node((*remaining, *_items(change.child("add"))), change.mark)
+    values = Node((*remaining, *_items(change.child("add"))), change.position)
     return root.replace_at(("axes",), lambda axes: axes.with_child(axis, values))
 
 
@@ -81,7 +81,7 @@ def _values(root: Node, axis: str, change: Node) -> tuple[Node, ...]:
     """Return the values of an axis, or its default, which only cuDNN has."""
     values = _descendant(root, "axes", axis)
     if values is None:
-        return (Node("none", change.mark),) if axis == "cudnn" else ()
+        return (Node("none", change.position),) if axis == "cudnn" else ()
     return _items(values)
 
 

@@ -21,17 +21,17 @@ _LIBRARY_PART, _DEEPEST_PART = 3, 4
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[_Contents]):
-    """The valid parts of a file, their positions, and the problems of the others."""
+    """The valid parts of a file, and its document with their positions and the problems of the
+    others."""
 
     contents: _Contents | None
     document: Document
-    problems: tuple[Problem, ...]
 
 
 def read_document(kind: type[_Contents], document: Document) -> Reading[_Contents]:
     """Validate a file; its valid parts are read even if others have problems."""
     empty = tuple(_empty_locations(document.root))
-    initial = [
+    problems = [
         *document.problems,
         *(_empty_problem(location, document) for location in empty),
         *_rule_problems(kind, document),
@@ -39,28 +39,22 @@ def read_document(kind: type[_Contents], document: Document) -> Reading[_Content
     document = document.without(empty)
     contents, faults = decode(kind, document)
     faults = tuple(fault for fault in faults if not (fault.is_missing and fault.location in empty))
-    problems = (*initial, *(fault.problem for fault in faults))
-    if contents is not None:
-        return Reading(contents, replace(document, problems=problems), problems)
-    for depth in (_DEEPEST_PART, _LIBRARY_PART, 0):
+    problems += [fault.problem for fault in faults]
+    valid = document
+    for depth in (_DEEPEST_PART, _LIBRARY_PART, 0) if contents is None else ():
         valid = document.without({_faulty(fault, depth) for fault in faults})
-        partial = replace(valid, problems=problems)
-        contents, _ = decode(kind, partial)
+        contents, _ = decode(kind, valid)
         if contents is not None:
             break
-    return Reading(contents, partial, problems)
+    return Reading(contents, replace(valid, problems=tuple(problems)))
 
 
 def _empty_locations(node: Node, location: Location = ()) -> Iterator[Location]:
     """Yield the locations of keys without a value."""
-    if isinstance(node.content, Mapping):
-        for key, child in node.content.items():
-            if child.content is None:
-                yield (*location, key)
-            yield from _empty_locations(child, (*location, key))
-    elif isinstance(node.content, tuple):
-        for index, child in enumerate(node.content):
-            yield from _empty_locations(child, (*location, index))
+    for step, child in node.children.items():
+        if child.content is None and isinstance(step, str):
+            yield (*location, step)
+        yield from _empty_locations(child, (*location, step))
 
 
 def _empty_problem(location: Location, document: Document) -> Problem:

@@ -54,8 +54,8 @@ def load_waivers(root: Path) -> tuple[Waiver, ...]:
     if not (root / FILE).exists():
         return ()
     reading = read_document(WaiverFile, load_document(root / FILE, FILE))
-    if reading.problems or reading.contents is None:
-        raise ConfigurationError(*reading.problems)
+    if reading.document.problems or reading.contents is None:
+        raise ConfigurationError(*reading.document.problems)
     return reading.contents.waivers
 
 

@@ -115,12 +115,14 @@ PARTS = {
 }  # fmt: skip
 
 
+def problems_of(model: type, text: str) -> list[str]:
+    reading = read_document(model, parse_document(text.encode(), "matrix.yaml"))
+    return [str(problem) for problem in reading.document.problems]
+
+
 def agree(model: type, document: dict[str, Any]) -> None:
     text = yaml.safe_dump(document)
-    lines = [
-        str(problem)
-        for problem in read_document(model, parse_document(text.encode(), "matrix.yaml")).problems
-    ]
+    lines = problems_of(model, text)
     errors = [error.message for error in SCHEMAS[model].iter_errors(document)]
     assert bool(lines) == bool(errors), f"{text}\n{lines}\n{errors}"
     for line in lines:
@@ -142,20 +144,12 @@ def test_a_schema_accepts_what_reading_accepts(part: str, data: st.DataObject) -
 @pytest.mark.parametrize("model", SCHEMAS)
 def test_what_the_examples_begin_with_is_right(model: type) -> None:
     agree(model, HEAD[model])
-    assert not read_document(
-        model, parse_document(yaml.safe_dump(HEAD[model]).encode(), "matrix.yaml")
-    ).problems
+    assert not problems_of(model, yaml.safe_dump(HEAD[model]))
 
 
 def problems(entry: str) -> list[str]:
     head = yaml.safe_dump(HEAD[MatrixFile])
-    text = f"{head}libraries:\n  a: {entry}\n"
-    return [
-        str(problem)
-        for problem in read_document(
-            MatrixFile, parse_document(text.encode(), "matrix.yaml")
-        ).problems
-    ]
+    return problems_of(MatrixFile, f"{head}libraries:\n  a: {entry}\n")
 
 
 def test_all_mistakes_of_an_entry_are_told_at_once_each_with_its_place() -> None:
