@@ -4,7 +4,7 @@ yanked, or gone. Pure: the current offers are passed in."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,12 +15,13 @@ from envmatrix.lock.model import (
     Artifact,
     BootstrapRequest,
     Lock,
-    PackageSet,
     Request,
     SystemRequest,
 )
 
 State = Literal["security", "gone", "yanked", "superseded"]
+# The state of a package, and the version to use instead, if any.
+_Change = tuple[State, str | None]
 
 _DEB = re.compile(r"_(?P<arch>[a-z0-9]+)\.deb$")
 
@@ -96,25 +97,16 @@ class Audit:
 def audit(lock: Lock, archives: Archives) -> Audit:
     failed: list[str] = []
     findings = [*_suite_findings(lock, archives, failed), *_index_findings(lock, archives, failed)]
-    audited = {
-        key: package_set for key, package_set in lock.sets.items() if _is_audited(package_set)
-    }
-    return Audit(
-        len(
-            {
-                (package_set.request.arch, item)
-                for package_set in audited.values()
-                for item in package_set.artifacts
-            }
-        ),
-        tuple(sorted(findings)),
-        {
-            key: _NOT_AUDITED.get(package_set.request.resolver, "nothing is known of its archive")
-            for key, package_set in sorted(lock.sets.items())
-            if key not in audited
-        },
-        tuple(failed),
-    )
+    audited: set[tuple[str, Artifact]] = set()
+    not_audited: dict[str, str] = {}
+    for key, package_set in sorted(lock.sets.items()):
+        request = package_set.request
+        if _suite_of(request) or _is_in_index(request):
+            audited.update((request.arch, item) for item in package_set.artifacts)
+        else:
+            reason = _NOT_AUDITED.get(request.resolver, "nothing is known of its archive")
+            not_audited[key] = reason
+    return Audit(len(audited), tuple(sorted(findings)), not_audited, tuple(failed))
 
 
 def offers_of(shown: str) -> Offers:
@@ -125,10 +117,6 @@ def offers_of(shown: str) -> Offers:
             offer = Offer(fields["Version"], fields["SHA256"])
             offers.setdefault(fields["Package"], []).append(offer)
     return offers
-
-
-def _is_audited(package_set: PackageSet) -> bool:
-    return _suite_of(package_set.request) is not None or _is_in_index(package_set.request)
 
 
 def _suite_of(request: Request) -> str | None:
@@ -203,28 +191,20 @@ def _projects(lock: Lock) -> Mapping[str, Mapping[Artifact, tuple[str, tuple[str
     return projects
 
 
-def _newest(offers: Iterable[Offer]) -> Offer | None:
-    return max(offers, key=lambda offer: dpkg_key(offer.version), default=None)
-
-
-def _suite_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
-    newest = _newest(offers)
-    offered = newest.version if newest else None
+def _suite_change(item: Artifact, offers: Sequence[Offer]) -> _Change | None:
+    newest = max((offer.version for offer in offers), key=dpkg_key, default=None)
     if not any(item.sha256 == offer.sha256 for offer in offers):
-        return "gone", offered
-    if newest and dpkg_key(newest.version) > dpkg_key(item.version):
-        return "superseded", offered
-    return None
+        return "gone", newest
+    is_newer = newest is not None and dpkg_key(newest) > dpkg_key(item.version)
+    return ("superseded", newest) if is_newer else None
 
 
-def _security_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
-    newest = _newest(offers)
-    if newest and dpkg_key(newest.version) > dpkg_key(item.version):
-        return "security", newest.version
-    return None
+def _security_change(item: Artifact, offers: Sequence[Offer]) -> _Change | None:
+    newest = max((item.version, *(offer.version for offer in offers)), key=dpkg_key)
+    return ("security", newest) if dpkg_key(newest) > dpkg_key(item.version) else None
 
 
-def _index_change(item: Artifact, offers: Sequence[Offer]) -> tuple[State, str | None] | None:
+def _index_change(item: Artifact, offers: Sequence[Offer]) -> _Change | None:
     """Return the state of a wheel; only newer versions of the same minor release count, as the
     matrix selects the minor release."""
     newest = _newest_of_minor(item.version, offers)

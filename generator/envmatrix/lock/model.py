@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
@@ -166,14 +166,10 @@ def sets_below(request: Request) -> tuple[str, ...]:
 
 def describe(request: Request) -> str:
     """Return a request in words, without what the key of its set has already."""
-    return " ".join(_words(request))
-
-
-def _words(request: Request) -> Iterator[str]:
-    for row in fields(request):
-        value = getattr(request, row.name)
-        if row.name not in ("arch", "below", "base") and value:
-            yield from map(str, value if isinstance(value, tuple) else (value,))
+    names = [row.name for row in fields(request) if row.name not in ("arch", "below", "base")]
+    values = (getattr(request, name) for name in names)
+    rows = (value if isinstance(value, tuple) else (value,) for value in values)
+    return " ".join(str(word) for row in rows for word in row if word)
 
 
 @dataclass(frozen=True, slots=True)

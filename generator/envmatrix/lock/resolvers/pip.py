@@ -47,15 +47,15 @@ class Pip:
 
     def resolve(self, request: ReleaseRequest, _sets: object) -> PackageSet:
         """Resolve packages; the meta package of the CUDA release pins those without a version."""
-        release, arch = request.release, request.arch
-        pins = self._pins(release, arch) if release else {}
+        release, options = request.release, ("--no-deps", *_platforms(_TAGS, request.arch))
+        pins = self._pins(release, options) if release else {}
         requirements = [
             f"{package.name}=={package.version}"
             if package.version
             else f"{package.name}{pins.get(package.name, f'=={release}.*')}"
             for package in request.packages
         ]
-        artifacts = tuple(sorted(self._wheels(requirements, arch)))
+        artifacts = tuple(sorted(self._wheels(requirements, options)))
         _check_one_compiler(artifacts)
         return PackageSet(request, artifacts)
 
@@ -68,20 +68,18 @@ class Pip:
                 hint="say in `cells` which cells the library is for",
             )
         options = _python_options(request.arch, os.python, os.glibc)
-        wheels = self._wheels(request.requirements, request.arch, options)
+        wheels = self._wheels(request.requirements, options)
         return PackageSet(request, tuple(sorted(wheels)))
 
-    def _pins(self, release: str, arch: str) -> Mapping[str, str]:
+    def _pins(self, release: str, options: Sequence[str]) -> Mapping[str, str]:
         from packaging.requirements import Requirement
 
-        rows = self._report([f"{_META}=={release}.*"], arch)
+        rows = self._report([f"{_META}=={release}.*"], options)
         parsed = (Requirement(text) for row in rows for text in row["metadata"]["requires_dist"])
         return {item.name: str(item.specifier) for item in parsed}
 
-    def _wheels(
-        self, requirements: Sequence[str], arch: str, options: Sequence[str] | None = None
-    ) -> Iterable[Artifact]:
-        for row in self._report(requirements, arch, options):
+    def _wheels(self, requirements: Sequence[str], options: Sequence[str]) -> Iterable[Artifact]:
+        for row in self._report(requirements, options):
             download = row["download_info"]
             artifact = Artifact(
                 origin=ORIGIN,
@@ -94,15 +92,12 @@ class Pip:
             url, size = self.look_up(artifact)
             yield replace(artifact, path=path_in_index(url), size=size)
 
-    def _report(
-        self, requirements: Sequence[str], arch: str, options: Sequence[str] | None = None
-    ) -> list[dict[str, Any]]:
+    def _report(self, requirements: Sequence[str], options: Sequence[str]) -> list[dict[str, Any]]:
         command = [
             sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
             "--quiet", "--only-binary", ":all:", "--target", "/nonexistent",
             # Reads a wheel's metadata by range: cuDNN's is 3 kB of 650 MB.
-            "--use-feature=fast-deps", *(options or _nvidia_options(arch)),
-            "--report", "-", *sorted(requirements),
+            "--use-feature=fast-deps", *options, "--report", "-", *sorted(requirements),
         ]  # fmt: skip
         try:
             printed = self.run(command)
@@ -129,10 +124,6 @@ def _explain(error: LookupFailed) -> LookupFailed:
             hint="is its name right, and its version?",
         )
     return error
-
-
-def _nvidia_options(arch: str) -> Sequence[str]:
-    return ("--no-deps", *_platforms(_TAGS, arch))
 
 
 def _python_options(arch: str, python: str, glibc: str) -> Sequence[str]:
