@@ -51,7 +51,7 @@ class Node:
         """The items of a list by index, or the entries of a mapping by key."""
         if isinstance(self.content, tuple):
             return dict(enumerate(self.content))
-        return dict(self.content) if isinstance(self.content, Mapping) else {}
+        return dict(self.content.items()) if isinstance(self.content, Mapping) else {}
 
     def child(self, step: str | int) -> Node | None:
         if isinstance(self.content, Mapping):

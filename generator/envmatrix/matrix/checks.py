@@ -34,14 +34,14 @@ class Source:
         values: tuple[str, ...] = getattr(self.contents.axes, axis)
         return values
 
-    def listed_values(self, axis: str) -> tuple[str, ...]:
-        """Return all values of an axis: of the product, then of the included cells."""
-        included = (getattr(include, axis) for include in self.contents.include)
-        return tuple(dict.fromkeys((*self.values(axis), *included)))
-
     @property
     def listed(self) -> Mapping[str, tuple[str, ...]]:
-        return {axis: self.listed_values(axis) for axis in AXES}
+        """All values of each axis: of the product, then of the included cells."""
+        values = {
+            axis: (*self.values(axis), *(getattr(row, axis) for row in self.contents.include))
+            for axis in AXES
+        }
+        return {axis: tuple(dict.fromkeys(row)) for axis, row in values.items()}
 
     def is_known(self, axis: str, value: str) -> bool:
         if axis == "cuda":
@@ -69,23 +69,17 @@ def include_problems(source: Source) -> Iterator[Problem]:
             )
 
 
-def exclude_problems(source: Source) -> Iterator[Problem]:
-    values = {axis: source.values(axis) for axis in AXES}
+def value_problems(source: Source) -> Iterator[Problem]:
+    """Yield values of excludes, defaults and bases that axes do not have."""
+    listed, values = source.listed, {axis: source.values(axis) for axis in AXES}
     for index, exclude in enumerate(source.contents.exclude):
         yield from _missing_on_axes(source, exclude, ("exclude", index), values)
-
-
-def default_problems(source: Source) -> Iterator[Problem]:
-    defaults = source.contents.defaults
-    yield from _missing_on_axes(source, defaults, ("defaults",), source.listed)
-
-
-def base_problems(source: Source) -> Iterator[Problem]:
+    yield from _missing_on_axes(source, source.contents.defaults, ("defaults",), listed)
     for os in source.contents.bases:
-        if os not in source.listed_values("os"):
+        if os not in listed["os"]:
             message = f"axis `os` has no value `{os}`"
             position = source.document.key_position("bases", os)
-            yield Problem(message, position, did_you_mean(os, source.listed_values("os")))
+            yield Problem(message, position, did_you_mean(os, listed["os"]))
 
 
 def source_problems(
@@ -153,9 +147,9 @@ def component_problems(
 
 
 def sm_problems(source: Source, cells: Sequence[Candidate]) -> Iterator[Problem]:
-    architectures = source.contents.sm
+    architectures, facts = source.contents.sm, source.facts
     yield from _duplicates(source, ("sm",), architectures)
-    releases = {cell.cuda: source.facts.cuda[_release(cell)] for cell in cells}
+    releases = {cell.cuda: row for cell in cells if (row := facts.release(cell.cuda))}
     supported = {sm: None for release in releases.values() for sm in release.sm}
     for index, sm in enumerate(architectures):
         if cells and sm not in supported:
@@ -180,7 +174,7 @@ def alias_problems(
     cell_of: dict[str, Candidate] = {}
     for alias_name, alias in aliases.items():
         position = source.document.key_position("aliases", alias_name)
-        named = alias_cells(alias_name, alias, cells, defaults, source.listed_values("os"))
+        named = alias_cells(alias_name, alias, cells, defaults, source.listed["os"])
         if not named:
             yield Problem(f"alias `{alias_name}` means no cell of the matrix", position)
         for name, cell in named.items():
@@ -233,10 +227,6 @@ def _room_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             f"too few for the {pr.jobs} of `pr` and {additional} more of `always`"
         )
         yield Problem(message, source.document.position("tiers", "nightly", "always"))
-
-
-def _release(cell: Candidate) -> str:
-    return ".".join(cell.cuda.split(".")[:2])
 
 
 def _duplicates(source: Source, location: Location, values: Sequence[str]) -> Iterator[Problem]:

@@ -26,6 +26,16 @@ class Verdict:
 
 Rule = Callable[[Subject], Verdict]
 
+_NO_CUDNN = "the cell has no cuDNN"
+
+
+def _passed(rule: str, explanation: str, ref: str) -> Verdict:
+    return Verdict(rule, passed=True, explanation=explanation, ref=ref)
+
+
+def _failed(rule: str, explanation: str, ref: str) -> Verdict:
+    return Verdict(rule, passed=False, explanation=explanation, ref=ref)
+
 
 def _build_hosts(subject: Subject) -> str:
     """Describe the machines that compile for the cell's target, in the cell's system."""
@@ -84,17 +94,13 @@ def _subject(
 ) -> Subject | Verdict:
     release = facts.release(cell.cuda)
     if release is None:
-        return _unknown("cuda", f"CUDA release `{cell.cuda}`", "cuda.yaml")
+        return _failed("cuda", f"unknown CUDA release `{cell.cuda}`", "cuda.yaml")
     if cell.os not in facts.os:
-        return _unknown("os", f"operating system `{cell.os}`", "os.yaml")
+        return _failed("os", f"unknown operating system `{cell.os}`", "os.yaml")
     if cell.arch not in ARCHES:
-        return _unknown("arch", f"architecture `{cell.arch}`", "targets.yaml")
+        return _failed("arch", f"unknown architecture `{cell.arch}`", "targets.yaml")
     required = facts.with_needs(components, release.release)
     return Subject(cell, release, facts.os[cell.os], facts, source, required)
-
-
-def _unknown(rule: str, what: str, ref: str) -> Verdict:
-    return Verdict(rule, passed=False, explanation=f"unknown {what}", ref=ref)
 
 
 def _toolchain(subject: Subject) -> Toolchain:
@@ -114,20 +120,20 @@ def target(subject: Subject) -> Verdict:
     row, release = subject.target, subject.release.release
     if row.last and not in_range(release, "0", row.last.release):
         explanation = f"the last CUDA for {row.name} is {row.last.release}: {row.last.reason}"
-        return Verdict("target", passed=False, explanation=explanation, ref=row.last.ref)
+        return _failed("target", explanation, row.last.ref)
     if any(row.packages.values()) and subject.os.family.name != "deb":
         explanation = f"compilers for {row.name} are supported on Debian and its derivatives only"
-        return Verdict("target", passed=False, explanation=explanation, ref=row.ref)
+        return _failed("target", explanation, row.ref)
     if subject.source == IMAGE and row.cuda and not row.is_native:
         explanation = (
             f"CUDA in an image is for the image's own architecture, and {row.name} is compiled for "
             f"{_build_hosts(subject)}; an image of L4T is one of `{row.processor}`"
         )
-        return Verdict("target", passed=False, explanation=explanation, ref=row.ref)
+        return _failed("target", explanation, row.ref)
     explanation = f"{row.name} is compiled for {_build_hosts(subject)}"
     if row.host_only:
         explanation += f", by libraries that need no CUDA alone: {row.host_only}"
-    return Verdict("target", passed=True, explanation=explanation, ref=row.ref)
+    return _passed("target", explanation, row.ref)
 
 
 def cuda_source(subject: Subject) -> Verdict:
@@ -136,7 +142,7 @@ def cuda_source(subject: Subject) -> Verdict:
         explanation = (
             f"the matrix names an image in which `envmatrix lock` looks for CUDA {release.release}"
         )
-        return Verdict("source", passed=True, explanation=explanation, ref="matrix.yaml")
+        return _passed("source", explanation, "matrix.yaml")
     explanation = f"CUDA {release.release} comes from {_listed(_sources(packages))}"
     if subject.source:
         explanation += f"; the matrix names {subject.source}"
@@ -191,10 +197,9 @@ def conflict(subject: Subject) -> Verdict:
             and version_key(row.glibc_min) <= version_key(subject.os.glibc)
             and in_range(subject.release.release, row.cuda_min, row.cuda_max)
         ):
-            return Verdict(row.rule, passed=False, explanation=row.reason, ref=row.ref)
-    explanation = "no known conflict between parts that each work"
+            return _failed(row.rule, row.reason, row.ref)
     rules = _listed(row.rule for row in conflicts)
-    return Verdict(rules, passed=True, explanation=explanation, ref="conflicts.yaml")
+    return _passed(rules, "no known conflict between parts that each work", "conflicts.yaml")
 
 
 def components(subject: Subject) -> Verdict:
@@ -203,7 +208,7 @@ def components(subject: Subject) -> Verdict:
         return _missing_components_verdict(subject)
     explanation = f"from {packages[0].source}: " if packages else "with no source to look at: "
     explanation += _listed(subject.components)
-    return Verdict("components", passed=True, explanation=explanation, ref="component_names.yaml")
+    return _passed("components", explanation, "component_names.yaml")
 
 
 def _missing_components_verdict(subject: Subject) -> Verdict:
@@ -223,13 +228,13 @@ def _missing_components_verdict(subject: Subject) -> Verdict:
     if complete:
         reasons[f"`sources` may name {_listed(complete)}"] = None
     ref = _refs((row.ref for _, row in absences), "absences.yaml")
-    return Verdict("components", passed=False, explanation="; ".join(reasons), ref=ref)
+    return _failed("components", "; ".join(reasons), ref)
 
 
 def cudnn_for_cuda(subject: Subject) -> Verdict:
     cudnn, release, rows = subject.cell.cudnn, subject.release.release, subject.cudnn_support
     if cudnn is None:
-        return _no_cudnn("cudnn")
+        return _passed("cudnn", _NO_CUDNN, "cudnn.yaml")
     ranges = " and ".join(_range(row.first, row.last) for row in rows) or "of no version"
     explanation = f"CUDA {release} is supported by cuDNN {ranges}; the cell has {cudnn}"
     passed = any(in_range(cudnn, row.first, row.last) for row in rows)
@@ -240,23 +245,17 @@ def cudnn_for_cuda(subject: Subject) -> Verdict:
 def cudnn_arch(subject: Subject) -> Verdict:
     cell, rows = subject.cell, subject.cudnn_projects
     if cell.cudnn is None:
-        return _no_cudnn("cudnn-arch")
+        return _passed("cudnn-arch", _NO_CUDNN, "cudnn.yaml")
     if subject.source == IMAGE:
         explanation = "`envmatrix lock` looks for cuDNN in the image that the matrix names"
-        return Verdict("cudnn-arch", passed=True, explanation=explanation, ref="matrix.yaml")
+        return _passed("cudnn-arch", explanation, "matrix.yaml")
     published = _listed(f"{_range(row.first, row.last)} for {row.arch}" for row in rows)
     explanation = (
         f"cuDNN packages for CUDA {subject.release.release}: {published}; "
         f"the cell has {cell.cudnn} for {cell.arch}"
     )
-    passed = subject.cudnn_project is not None
-    return Verdict(
-        "cudnn-arch", passed, explanation, _refs((row.ref for row in rows), "cudnn.yaml")
-    )
-
-
-def _no_cudnn(rule: str) -> Verdict:
-    return Verdict(rule, passed=True, explanation="the cell has no cuDNN", ref="cudnn.yaml")
+    ref = _refs((row.ref for row in rows), "cudnn.yaml")
+    return Verdict("cudnn-arch", subject.cudnn_project is not None, explanation, ref)
 
 
 # In the order of importance to a reader; the first that fails is the reason of an exclusion.

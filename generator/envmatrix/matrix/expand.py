@@ -80,8 +80,8 @@ def _apply_overlays(
 ) -> Reading[MatrixFile]:
     """Return the matrix file with its overlays applied, after resolving selectors in all."""
     if reading.contents is None:
-        every = (reading, *migrations)
-        problems = [problem for each in every for problem in each.document.problems]
+        documents = [reading.document, *(migration.document for migration in migrations)]
+        problems = chain.from_iterable(document.problems for document in documents)
         raise ConfigurationError(*_sorted_problems(problems))
     overlays = [resolve_selectors(migration.document, facts) for migration in migrations]
     return read_document(MatrixFile, merge(resolve_selectors(reading.document, facts), overlays))
@@ -92,9 +92,7 @@ def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     left_out = [exclusion.cell for exclusion in matrix.exclusions]
     yield from checks.axis_problems(source)
     yield from checks.include_problems(source)
-    yield from checks.exclude_problems(source)
-    yield from checks.default_problems(source)
-    yield from checks.base_problems(source)
+    yield from checks.value_problems(source)
     yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
     yield from checks.image_problems(source, matrix)
     yield from library_checks.library_problems(source, matrix)
@@ -186,8 +184,9 @@ def _check(
         return toolchain
     cuda = replace(toolchain.cuda, image=rule.image) if rule else toolchain.cuda
     sm = tuple(sm for sm in source.contents.sm if sm in toolchain.sm)
-    values = (getattr(candidate, axis) for axis in AXES)
-    return Cell(*values, replace(toolchain, cuda=cuda, sm=sm), position, included)
+    toolchain = replace(toolchain, cuda=cuda, sm=sm)
+    cudnn, os, arch = candidate.cudnn, candidate.os, candidate.arch
+    return Cell(candidate.cuda, cudnn, os, arch, toolchain, position, included)
 
 
 def _product(source: Source) -> Iterator[tuple[Candidate, Position]]:

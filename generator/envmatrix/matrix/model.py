@@ -99,11 +99,6 @@ def source_rule(cell: Candidate, rules: Iterable[SourceRule]) -> SourceRule | No
     return next((rule for rule in rules if rule.holds(cell)), None)
 
 
-def named_source(cell: Candidate, rules: Iterable[SourceRule]) -> str | None:
-    rule = source_rule(cell, rules)
-    return rule.source if rule else None
-
-
 @dataclass(frozen=True, slots=True)
 class NameDefaults:
     """The values that short names leave out."""

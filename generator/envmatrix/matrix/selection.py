@@ -14,7 +14,7 @@ from envmatrix.matrix import short_names as names
 from envmatrix.matrix.cells import AXES, Candidate, Cell, parse_cell, sort_key
 from envmatrix.matrix.compatibility import Verdict, trace
 from envmatrix.matrix.library import Library
-from envmatrix.matrix.model import Exclusion, Matrix, named_source
+from envmatrix.matrix.model import Exclusion, Matrix, source_rule
 from envmatrix.suggestions import did_you_mean
 
 NOT_LISTED = "not listed in matrix.yaml"
@@ -30,8 +30,8 @@ class Explanation:
     reason: str
     verdicts: tuple[Verdict, ...]
     position: Position | None
-    names: tuple[str, ...]
-    nearest: Cell | None
+    names: tuple[str, ...] = ()
+    nearest: Cell | None = None
 
 
 @lru_cache(maxsize=8)
@@ -92,14 +92,13 @@ def explain(matrix: Matrix, name: str) -> Explanation:
         reason=exclusion.reason if exclusion else _absent_reason(verdicts),
         verdicts=verdicts,
         position=exclusion.position if exclusion else None,
-        names=(),
         nearest=_nearest(matrix, absent),
     )
 
 
 def _trace(matrix: Matrix, cell: Candidate) -> tuple[Verdict, ...]:
-    source = named_source(cell, matrix.sources)
-    return trace(cell, matrix.facts, source, matrix.components)
+    rule = source_rule(cell, matrix.sources)
+    return trace(cell, matrix.facts, rule.source if rule else None, matrix.components)
 
 
 def _explain_present(matrix: Matrix, cell: Cell) -> Explanation:
@@ -110,7 +109,6 @@ def _explain_present(matrix: Matrix, cell: Cell) -> Explanation:
         verdicts=_trace(matrix, cell),
         position=cell.position,
         names=tuple(name for name, named in short_names(matrix).items() if named == cell),
-        nearest=None,
     )
 
 

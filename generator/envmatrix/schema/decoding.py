@@ -4,6 +4,7 @@ of files. Pure."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
@@ -27,9 +28,11 @@ class Fault(NamedTuple):
     is_missing: bool = False
 
 
-def decode(kind: type[_Value], document: Document) -> tuple[_Value | None, tuple[Fault, ...]]:
+def decode(
+    kind: type[_Value], document: Document, rows: Rows | None = None
+) -> tuple[_Value | None, tuple[Fault, ...]]:
     """Return the content of a file as a dataclass, and all faults; no content if there are any."""
-    decoder = _Decoder(document)
+    decoder = _Decoder(document, rows or {})
     value = decoder.value(shape_of(cast("Hashable", kind)), document.root, ())
     return (None if decoder.faults else value), tuple(decoder.faults)
 
@@ -37,10 +40,8 @@ def decode(kind: type[_Value], document: Document) -> tuple[_Value | None, tuple
 def decode_all(annotation: Any, document: Document, rows: Rows | None = None) -> Any:
     """Return the content of a file as what `annotation` says. Raise ConfigurationError with all
     problems."""
-    decoder = _Decoder(document, rows)
-    value = decoder.value(shape_of(annotation), document.root, ())
-    problems = (*document.problems, *(fault.problem for fault in decoder.faults))
-    if problems:
+    value, faults = decode(annotation, document, rows)
+    if problems := (*document.problems, *(fault.problem for fault in faults)):
         raise ConfigurationError(*problems)
     return value
 
@@ -85,11 +86,11 @@ _CONVERSIONS: Mapping[type, Callable[[str], object]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class _Decoder:
-    def __init__(self, document: Document, rows: Rows | None = None) -> None:
-        self.document = document
-        self.rows = rows or {}
-        self.faults: list[Fault] = []
+    document: Document
+    rows: Rows
+    faults: list[Fault] = field(default_factory=list)
 
     def value(self, shape: Shape, node: Node, location: Location) -> Any:
         """Return the value of a node, or None after adding its faults."""
@@ -171,22 +172,19 @@ class _Decoder:
             if text in shape.arguments:
                 return text
             complaint = f"must be {expected_words(shape.arguments)}, not {shown(text)}"
-            self._fault(location, complaint, position)
-            return None
+            return self._fault(location, complaint, position)
         scalar = shape.constraint(Scalar)
         try:
             return scalar.convert(text) if scalar else _CONVERSIONS[shape.kind](text)
         except ValueError as error:
             hint = scalar.hint(text) if scalar and scalar.hint else None
-            self._fault(location, str(error), position, hint)
-            return None
+            return self._fault(location, str(error), position, hint)
 
-    def _row(self, rows: Mapping[str, object], name: object, location: Location) -> object:
+    def _row(self, rows: Mapping[str, object], name: object, location: Location) -> Any:
         if isinstance(name, str) and name in rows:
             return rows[name]
         hint = did_you_mean(name, rows) if isinstance(name, str) else None
-        self._fault(location, f"must name a row, not {shown(name)}", hint=hint)
-        return None
+        return self._fault(location, f"must name a row, not {shown(name)}", hint=hint)
 
     def _missing(self, location: Location, node: Node) -> None:
         problem = Problem(f"`{dotted(location)}` is missing", node.position)

@@ -116,8 +116,8 @@ PARTS = {
 
 
 def problems_of(model: type, text: str) -> list[str]:
-    reading = read_document(model, parse_document(text.encode(), "matrix.yaml"))
-    return [str(problem) for problem in reading.document.problems]
+    document = read_document(model, parse_document(text.encode(), "matrix.yaml")).document
+    return [str(problem) for problem in document.problems]
 
 
 def agree(model: type, document: dict[str, Any]) -> None:
