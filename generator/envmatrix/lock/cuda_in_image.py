@@ -26,6 +26,8 @@ find -L /usr/local/cuda/ -type f 2>/dev/null | sed 's/^/file /'
 find -L /usr/include/ /usr/lib/ /usr/lib64/ -maxdepth 2 -type f 2>/dev/null | sed 's/^/file /'
 """
 
+_DEFINITION = re.compile(r"\s*(?P<name>\S+) \s*(?P<value>\d{1,18})")
+
 _CUDA = "/usr/local/cuda"
 _PLACES = {
     "include": (f"{_CUDA}/include", "/usr/include", "/usr/include/*-linux-gnu"),
@@ -64,19 +66,14 @@ def parse_contents(printed: str) -> ProbedImage:
         kind, _, rest = line.partition(" ")
         rows.setdefault(kind, []).append(rest)
     pairs = (line.partition("=") for line in rows["os"])
-    numbers = {name: int(value) for name, value in map(_definition, rows["#define"]) if value}
+    matches = filter(None, map(_DEFINITION.match, rows["#define"]))
+    numbers = {match["name"]: int(match["value"]) for match in matches}
     return ProbedImage(
         os={name: value.strip("\"'") for name, _, value in pairs},
         numbers=numbers,
         cuda=_release("".join(rows["json"]), numbers.get("CUDA_VERSION", 0)),
         paths=frozenset(rows["file"]),
     )
-
-
-def _definition(text: str) -> tuple[str, str]:
-    name, _, value = text.strip().partition(" ")
-    number = re.match(r"\d{,18}", value.strip())
-    return name, number[0] if number else ""
 
 
 def _release(version_json: str, number: int) -> str:

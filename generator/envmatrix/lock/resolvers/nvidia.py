@@ -18,6 +18,7 @@ from envmatrix.facts.packages import PackageSpec
 # Name in the manifest of a CUDA release -> version, and where that manifest is.
 Manifest = tuple[str, Mapping[str, str]]
 
+# A package's name before `-dev`, `-devel` or `-cross-sbsa` and the release.
 _PARTS = re.compile(r"(?P<name>.+?)(?:-(?:dev|devel|cross-[a-z0-9]+))?-\d+-\d+")
 # The dots of a release that names its patch: 12.4.1.
 _WHOLE = 2
@@ -79,16 +80,11 @@ def _version(name: str, release: str, manifest: Callable[[str], Manifest]) -> st
 
 
 def _names(name: str, release: str) -> Sequence[str]:
+    parts = _PARTS.fullmatch(name)
     try:
-        return manifest_names()[_base(name)]
+        return manifest_names()[parts["name"] if parts else name]
     except KeyError as error:
         raise LookupFailed(
             f"it is not known whose version `{name}` has in CUDA {release}",
             hint="a release of two parts is the newest patch that the repository has",
         ) from error
-
-
-def _base(name: str) -> str:
-    """Return a package name without `-dev`, `-devel` or `-cross-sbsa` and the release."""
-    parts = _PARTS.fullmatch(name)
-    return parts["name"] if parts else name

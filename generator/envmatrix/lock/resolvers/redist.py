@@ -39,14 +39,9 @@ class Redist:
     def resolve(self, request: ReleaseRequest, _sets: object) -> PackageSet:
         """Resolve packages: those without a product are of the CUDA release, those with a variant
         have archives for several CUDA majors. A version of two parts means its newest patch."""
+        platform = PLATFORMS[request.arch]
         artifacts = {
-            self._artifact(
-                package,
-                package.product or "cuda",
-                package.version or request.release,
-                PLATFORMS[request.arch],
-            )
-            for package in request.packages
+            self._artifact(package, request.release, platform) for package in request.packages
         }
         return PackageSet(request, tuple(sorted(artifacts)))
 
@@ -56,10 +51,9 @@ class Redist:
         rows = ((name, row) for name, row in manifest.items() if isinstance(row, dict))
         return file, {name: str(row["version"]) for name, row in rows if "version" in row}
 
-    def _artifact(
-        self, package: PackageSpec, product: str, release: str, platform: str
-    ) -> Artifact:
+    def _artifact(self, package: PackageSpec, cuda: str, platform: str) -> Artifact:
         name, variant = package.name, package.variant
+        product, release = package.product or "cuda", package.version or cuda
         file, manifest = self._manifest(product, release)
         if name not in manifest:
             raise LookupFailed(f"`{file}` has no `{name}`")
