@@ -21,7 +21,6 @@ from envmatrix.matrix.model import (
     Exclusion,
     Flavour,
     Matrix,
-    SourceRule,
     source_rule,
 )
 from envmatrix.matrix.overlays import merge
@@ -37,7 +36,6 @@ _BUDGETS: Mapping[TierName, Budget] = {
 
 @dataclass(slots=True)
 class _Cells:
-    sources: tuple[SourceRule, ...]
     components: tuple[str, ...]
     present: list[Cell] = field(default_factory=list)
     exclusions: list[Exclusion] = field(default_factory=list)
@@ -56,7 +54,7 @@ def expand(
     if reading.contents is None:
         raise ConfigurationError(*_sorted_problems(reading.document.problems))
     source = Source(reading.contents, reading.document, facts)
-    cells = _Cells(source.contents.sources, _components(source, flavours))
+    cells = _Cells(_components(source, flavours))
     _fill(cells, source)
     reasons = {
         migration.document.file: migration.contents.reason
@@ -117,7 +115,7 @@ def _matrix(
     return Matrix(
         cells=tuple(sorted(cells.present, key=sort_key)),
         exclusions=tuple(sorted(cells.exclusions, key=lambda exclusion: sort_key(exclusion.cell))),
-        sources=cells.sources,
+        sources=contents.sources,
         require_cuda=contents.policy.require_cuda,
         cuda_compat=contents.policy.cuda_compat == "on",
         registry=contents.registry,
@@ -178,7 +176,7 @@ def _check(
 ) -> Cell | Verdict:
     """Return the cell, with the image of its source and the GPU architectures of the matrix that
     its CUDA supports; or the verdict of the rule that the candidate fails."""
-    rule = source_rule(candidate, cells.sources)
+    rule = source_rule(candidate, source.contents.sources)
     toolchain = check(candidate, source.facts, rule.source if rule else None, cells.components)
     if isinstance(toolchain, Verdict):
         return toolchain
