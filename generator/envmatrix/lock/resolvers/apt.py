@@ -60,14 +60,14 @@ class Apt:
             self._line(archive, mirror, f"arch={MACHINES[archive.arch].debian} ")
             for archive, mirror in self._archives
         )
-        self._prepare("".join(f"{line}\n" for line in (lines if self.foreign else [self.source])))
-        self._apt("apt-get", "update", "--error-on=any", "-q")
+        self._update("".join(f"{line}\n" for line in (lines if self.foreign else [self.source])))
 
-    def _prepare(self, sources: str) -> None:
+    def _update(self, sources: str) -> None:
         (self.directory / "lists/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "archives/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "empty-status").touch()
         (self.directory / "sources.list").write_text(sources)
+        self._apt("apt-get", "update", "--error-on=any", "-q")
 
     @property
     def release_time(self) -> int:
@@ -114,18 +114,15 @@ class Apt:
         """Return the files of a source package: its .dsc and those that it lists."""
         home = replace(self, directory=self.directory / "sources")
         if not (home.directory / "lists").exists():
-            home._prepare(f"{home.source}\n{home.source.replace('deb ', 'deb-src ', 1)}\n")
-            home._apt("apt-get", "update", "--error-on=any", "-q")
-        printed = home._apt("apt-get", "source", "--print-uris", "--download-only", package)
-        matches = tuple(filter(None, map(_PRINTED_URI.match, printed.splitlines())))
+            home._update(f"{home.source}\n{home.source.replace('deb ', 'deb-src ', 1)}\n")
+        matches = home._printed_uris("source", "--download-only", package)
         versions = [unquote(match["file"]) for match in matches if match["file"].endswith(".dsc")]
         name, _, version = (versions or [""])[0].removesuffix(".dsc").partition("_")
         if name != package:
             hint = f"`{package}` is built from `{name}`" if name else None
             message = f"{self.archive.suite} has no source package `{package}`"
             raise LookupFailed(message, hint=hint)
-        artifacts = (home._file(match, name, version) for match in matches)
-        return tuple(sorted(artifacts))
+        return tuple(sorted(home._file(match, name, version) for match in matches))
 
     def show(self, names: Sequence[str]) -> str:
         """Return apt's stanzas of every version of the packages `names` that the suite has."""
@@ -140,9 +137,11 @@ class Apt:
         return artifacts
 
     def _artifacts(self, verb: str, *arguments: str) -> tuple[Artifact, ...]:
+        return tuple(sorted(map(self._artifact, self._printed_uris(verb, *arguments))))
+
+    def _printed_uris(self, verb: str, *arguments: str) -> list[re.Match[str]]:
         printed = self._apt("apt-get", verb, "--print-uris", *arguments)
-        matches = filter(None, map(_PRINTED_URI.match, printed.splitlines()))
-        return tuple(sorted(map(self._artifact, matches)))
+        return [match for line in printed.splitlines() if (match := _PRINTED_URI.match(line))]
 
     def _artifact(self, match: re.Match[str]) -> Artifact:
         name, version, _ = match["file"].split("_", 2)
