@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.systems import OperatingSystem
-from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
+from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch, package_triplet
 from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.lock_file import FILE
 from envmatrix.lock.model import (
@@ -224,15 +224,16 @@ def _os_requests(
     os, gcc = matrix.facts.os[cell.os], cell.toolchain.gcc
     keys = os_sets(cell, arch, target)
     compiler = matrix.facts.compiler(os.name, gcc).package
-    own = TARGETS[target or arch].packages
-    words = {"gcc": gcc, "arch": target or arch, "compiler": compiler}
+    destination = target or arch
+    own = TARGETS[destination].packages
+    words = {"gcc": gcc, "triplet": package_triplet(destination), "compiler": compiler}
     requests = _unpacking_requests(cell, matrix, arch)
 
     def add(key: str, packages: Iterable[str], *below: str) -> None:
         requests[key] = _os_request(os, arch, packages, *below)
 
     def flavour(name: str) -> Iterable[str]:
-        return matrix.flavours[name].packages_for(os.family.name, **words)
+        return matrix.flavours[name].packages_for(os.family.name, words)
 
     add(keys.runtime, flavour("runtime"), keys.base)
     if keys.emulator:
@@ -242,8 +243,8 @@ def _os_requests(
         if matrix.has_analysis(cell):
             add(keys.analysis, flavour(ANALYSIS), keys.base, keys.runtime, keys.devel)
     if keys.cross:
-        across = own.get("cross") or matrix.packages_across(os.family.name, **words)
-        add(keys.cross, across, keys.base, keys.runtime, keys.devel)
+        names = own.get("cross") or matrix.packages_across(os.family.name, destination, words)
+        add(keys.cross, names, keys.base, keys.runtime, keys.devel)
     return requests
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
 from envmatrix.errors import Position
 from envmatrix.facts.model import Facts
-from envmatrix.facts.targets import docker_arch, package_triplet
+from envmatrix.facts.targets import docker_arch
 from envmatrix.matrix.cells import Candidate, Cell
 from envmatrix.matrix.library import Library, words_without
 from envmatrix.matrix.scalars import (
@@ -181,19 +181,13 @@ class Flavour:
         return next((names for name, names in self.families.items() if name == family), ())
 
     def packages_for(
-        self, family: str, *, gcc: str, arch: str, compiler: str = ""
+        self, family: str, words: Mapping[str, str], *, of_target: bool | None = None
     ) -> tuple[str, ...]:
-        """Return the package names of a family for a host compiler, whose package is `compiler`,
-        and a target architecture, without the suffix of packages of the target."""
-        values = {"gcc": gcc, "triplet": package_triplet(arch), "compiler": compiler}
-        names = (name.removesuffix(OF_TARGET) for name in self.packages_of(family))
-        return tuple(name.format_map(values) for name in names)
-
-    def filter_packages(self, *, of_target: bool) -> Flavour:
-        """Return a copy with only the packages that are, or are not, of the target; only the family
-        deb has packages of the target."""
-        packages = tuple(name for name in self.packages if name.endswith(OF_TARGET) is of_target)
-        return replace(self, packages=packages, families={} if of_target else self.families)
+        """Return the package names of a family with `words` for placeholders, without the suffix of
+        packages of the target: all, or those alone that are, or are not, of the target."""
+        names = self.packages_of(family)
+        chosen = [name for name in names if of_target in (None, name.endswith(OF_TARGET))]
+        return tuple(name.removesuffix(OF_TARGET).format_map(words) for name in chosen)
 
 
 # Compared by identity, so that lookups can be cached per matrix.
@@ -234,19 +228,16 @@ class Matrix:
         last = self.flavours[flavour]
         return (*(self.lineage(last.extends) if last.extends else ()), last)
 
-    def packages_across(
-        self, family: str, *, gcc: str, arch: str, compiler: str = ""
-    ) -> tuple[str, ...]:
+    def packages_across(self, family: str, arch: str, words: Mapping[str, str]) -> tuple[str, ...]:
         """Return the package names of `cross`: its own, and those of the target in the flavours
         that it extends, as `name:architecture`."""
-        words = {"gcc": gcc, "arch": arch, "compiler": compiler}
-        own = self.flavours["cross"].filter_packages(of_target=False)
+        own = self.flavours["cross"].packages_for(family, words, of_target=False)
         of_target = [
             f"{name}:{docker_arch(arch)}"
             for step in self.lineage("cross")
-            for name in step.filter_packages(of_target=True).packages_for(family, **words)
+            for name in step.packages_for(family, words, of_target=True)
         ]
-        return (*own.packages_for(family, **words), *of_target)
+        return (*own, *of_target)
 
     def has_analysis(self, cell: Cell) -> bool:
         """Return whether the cell has an image for code analysis."""

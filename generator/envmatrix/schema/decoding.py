@@ -102,7 +102,9 @@ class _Decoder:
             return self._items(shape, node, location)
         if shape.kind is Mapping:
             return self._entries(shape, node, location)
-        return self._scalar(shape, node, location)
+        if shape.kind is not Literal and not isinstance(node.content, str):
+            return self._fault(location, "must be text")
+        return self._text(shape, node.content, location)
 
     def _table(self, shape: Shape, node: Node, location: Location) -> Any:
         content, shorthand = node.content, shape.constraint(Shorthand)
@@ -160,11 +162,6 @@ class _Decoder:
             )
             for key, child in node.content.items()
         }
-
-    def _scalar(self, shape: Shape, node: Node, location: Location) -> Any:
-        if shape.kind is not Literal and not isinstance(node.content, str):
-            return self._fault(location, "must be text")
-        return self._text(shape, node.content, location)
 
     def _text(self, shape: Shape, text: Any, location: Location, *, is_key: bool = False) -> Any:
         position = self.document.key_position(*location) if is_key else None

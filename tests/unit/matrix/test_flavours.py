@@ -4,6 +4,7 @@ import pytest
 
 from envmatrix.documents import parse_document
 from envmatrix.facts.model import Facts
+from envmatrix.facts.targets import package_triplet
 from envmatrix.matrix.flavours import read_flavours
 from envmatrix.matrix.model import Matrix
 
@@ -21,8 +22,8 @@ def test_a_flavour_comes_after_the_one_it_extends(shipped: Matrix) -> None:
 
 
 def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) -> None:
-    cross = shipped.flavours["cross"]
-    assert cross.packages_for("deb", gcc="12", arch="x86_64") == (
+    words = {"gcc": "12", "triplet": package_triplet("x86_64")}
+    assert shipped.flavours["cross"].packages_for("deb", words) == (
         "binutils-x86-64-linux-gnu",
         "g++-12-x86-64-linux-gnu",
     )
