@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
@@ -31,20 +32,29 @@ def plan_actions(
 ) -> tuple[Action, ...]:
     """Decide what to do with each image, and why."""
     inputs = workspace.plan(required)
-    own_images = Made.of_user()
-    existing = Existing(
-        image_store.local_images([image.reference for image in inputs]), own_images.has
-    )
-    missing = [image for image in inputs if not existing.has(image)]
+    existing, missing = _look_up(inputs)
     if missing:
+        names = [image.image.reference for image in missing]
         with ThreadPoolExecutor(1) as pool:
-            previous = pool.submit(
-                image_store.local_images, [image.image.reference for image in missing]
-            )
-            remote = find_published(workspace, missing, console) if pull else {}
-        local = {**existing.local, **previous.result()}
-        existing = Existing(local, own_images.has, remote, BuildRecords.of_user().find)
+            previous = pool.submit(image_store.local_images, names)
+            published = _find_published(workspace, missing, console) if pull else {}
+        existing = replace(
+            existing,
+            local={**existing.local, **previous.result()},
+            published=published,
+            record=BuildRecords.of_user().find,
+        )
     return decide(inputs, existing, force=force)
+
+
+def _look_up(required: Sequence[Inputs]) -> tuple[Existing, Sequence[Inputs]]:
+    """Return the images that the engine has, and those that it lacks."""
+    local = image_store.local_images([inputs.reference for inputs in required])
+    existing = Existing(local, Made.of_user().has)
+    missing = [
+        inputs for inputs in required if not existing.has(inputs.reference, inputs.fingerprint)
+    ]
+    return existing, missing
 
 
 def provide_images(
@@ -57,7 +67,7 @@ def provide_images(
     return {action.inputs.image: action.inputs.reference for action in actions}
 
 
-def find_published(
+def _find_published(
     workspace: Workspace, images: Sequence[Inputs], console: Console
 ) -> dict[str, str]:
     """Return fingerprint -> image by digest for each image that the registry has; nothing if the
@@ -92,9 +102,10 @@ def provide(
     record_checkout(cache_directory(), workspace.root)
     for action in actions:
         if action.verb == "reuse":
-            console.say(f"reuse    {action.image}: {action.reason}")
-    if renamed := [action for action in actions if not action.is_current]:
-        image_store.name({action.inputs.reference: action.image.reference for action in renamed})
+            console.say(f"reuse    {action.inputs.image}: {action.reason}")
+    renamed = [action.inputs for action in actions if not action.is_current]
+    if renamed:
+        image_store.name({image.reference: image.image.reference for image in renamed})
     pulls = [action for action in actions if action.verb == "pull"]
     if pulls:
         from envmatrix.publishing.puller import local_puller
@@ -103,18 +114,16 @@ def provide(
             puller.pull(pulls, jobs)
     builds = [action for action in actions if action.verb == "build"]
     if builds:
-        from envmatrix.engine.builder import (
-            Order,
-            local_builder,
-        )  # takes 0.2 s; only needed to build
+        from envmatrix.engine.builder import Order, local_builder  # takes 0.2 s
 
-        environments = workspace.environments(action.image.environment for action in builds)
+        inputs = [action.inputs for action in builds]
+        environments = workspace.environments(image.image.environment for image in inputs)
         orders = [
             Order(
-                environments[action.image.environment],
+                environments[action.inputs.image.environment],
                 action.inputs,
                 workspace.dockerfiles,
-                (action.inputs.reference, action.image.reference),
+                (action.inputs.reference, action.inputs.image.reference),
                 action.reason,
                 anew=action.rebuild,
             )
@@ -152,17 +161,10 @@ def plan_pulls(
 ) -> tuple[Action, ...]:
     """Plan to pull each missing image by digest; raise OutOfDate if one is not published."""
     required = workspace.plan(workspace.images(patterns, tier=tier))
-    existing = Existing(
-        image_store.local_images([inputs.reference for inputs in required]), Made.of_user().has
-    )
-    references = published_references(
-        workspace, [inputs for inputs in required if not existing.has(inputs)]
-    )
-
-    def action(inputs: Inputs) -> Action:
-        if inputs not in references:
-            is_current = existing.has_current_name(inputs)
-            return Action(inputs, "reuse", "up to date", is_current=is_current)
-        return Action(inputs, "pull", f"as `{FILE}` names it", references[inputs])
-
-    return tuple(action(inputs) for inputs in required)
+    existing, missing = _look_up(required)
+    references = published_references(workspace, missing)
+    pulls = {
+        inputs: Action(inputs, "pull", f"as `{FILE}` names it", reference)
+        for inputs, reference in references.items()
+    }
+    return tuple(pulls.get(action.inputs, action) for action in decide(required, existing))

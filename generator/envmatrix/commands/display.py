@@ -29,13 +29,13 @@ def show_actions(actions: Sequence[Action], *, as_json: bool) -> None:
         print_json([_row(action) for action in actions])
         return
     for action in actions:
-        output(f"{action.verb:8} {action.image}: {action.reason}")
+        output(f"{action.verb:8} {action.inputs.image}: {action.reason}")
 
 
 def _row(action: Action) -> dict[str, object]:
     row: dict[str, object] = {
         "image": action.inputs.reference,
-        "platform": action.image.platform,
+        "platform": action.inputs.image.platform,
         "action": action.verb,
         "reason": action.reason,
         "fingerprint": action.inputs.fingerprint,

@@ -56,10 +56,6 @@ class Action:
     rebuild: bool = False
     is_current: bool = True
 
-    @property
-    def image(self) -> Image:
-        return self.inputs.image
-
 
 @dataclass(frozen=True, slots=True)
 class Local:
@@ -82,16 +78,10 @@ class Existing:
     published: Mapping[str, str] = field(default_factory=dict)
     record: Callable[[str], str | None] = lambda _: None
 
-    def has(self, inputs: Inputs) -> bool:
-        return self._is(inputs.reference, inputs)
-
-    def has_current_name(self, inputs: Inputs) -> bool:
-        """Return whether the name without a fingerprint means this image in the engine."""
-        return self._is(inputs.image.reference, inputs)
-
-    def _is(self, reference: str, inputs: Inputs) -> bool:
+    def has(self, reference: str, fingerprint: str) -> bool:
+        """Return whether the engine has an image of this name that was built from these inputs."""
         image = self.local.get(reference)
-        return image is not None and self.is_built_from(inputs.fingerprint, image.id)
+        return image is not None and self.is_built_from(fingerprint, image.id)
 
 
 def inputs_of(
@@ -107,10 +97,11 @@ def decide(
 
 
 def _action(inputs: Inputs, existing: Existing, force: bool) -> Action:
-    if existing.has(inputs):
+    if existing.has(inputs.reference, inputs.fingerprint):
         if force:
             return Action(inputs, "build", "asked for by --force", rebuild=True)
-        return Action(inputs, "reuse", "up to date", is_current=existing.has_current_name(inputs))
+        is_current = existing.has(inputs.image.reference, inputs.fingerprint)
+        return Action(inputs, "reuse", "up to date", is_current=is_current)
     published = existing.published.get(inputs.fingerprint)
     reason = _reason(inputs, existing)
     if published and not force:

@@ -55,7 +55,7 @@ class Publisher:
         existing = Existing(
             image_store.local_images([item.reference for item in unpublished]), self.records.has
         )
-        is_local = {item: existing.has(item) for item in unpublished}
+        is_local = {item: existing.has(item.reference, item.fingerprint) for item in unpublished}
         return Survey(
             published=tuple(item for item in inputs if item not in is_local),
             to_push=tuple(item for item in unpublished if is_local[item]),

@@ -41,7 +41,7 @@ class Puller:
             run_parallel(lambda action: self._pull_one(action, display), actions, jobs)
 
     def _pull_one(self, action: Action, display: Display) -> None:
-        name, inputs, published = str(action.image), action.inputs, str(action.published)
+        name, inputs, published = str(action.inputs.image), action.inputs, str(action.published)
         with image_store.locked(self.cache, inputs.reference, name, self.console):
             before = image_store.digest(self.client, inputs.reference)
             if self.records.has(inputs.fingerprint, before):

@@ -47,7 +47,7 @@ def reason(
     if labels and labels.get(FINGERPRINT_LABEL) == inputs.fingerprint:
         local[inputs.reference] = Local("id", labels)
     (action,) = decide([inputs], Existing(local, built_as_labelled(labels or {})), force=force)
-    assert action.image == IMAGE
+    assert action.inputs.image == IMAGE
     return action.verb, action.reason
 
 
