@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from envmatrix.app.images import provide_images
-from envmatrix.app.libraries import libraries_of
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
@@ -16,7 +15,7 @@ from envmatrix.images.model import CompilerCache, Image, analysis_image, images_
 from envmatrix.machine.host import host_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
-from envmatrix.matrix.selection import find_cell
+from envmatrix.matrix.selection import find_cell, is_for
 
 
 class CellArguments(TypedDict):
@@ -52,8 +51,8 @@ def open_session(
 ) -> CellSession:
     """Return the session of a cell with its images; without the runtime image if
     `only_compiler`."""
-    workspace, emulate = Workspace.here(), arguments["emulate"]
-    cell, machine = find_cell(workspace.matrix, arguments["name"]), host_arch()
+    workspace, machine, emulate = Workspace.here(), host_arch(), arguments["emulate"]
+    cell = find_cell(workspace.matrix, arguments["name"])
     if lacks_cross(cell, machine) and not emulate:
         raise EnvmatrixError(
             f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own "
@@ -96,9 +95,55 @@ def open_analysis(
 def _compiler_cache(
     workspace: Workspace, cell: Cell, image: Image, console: Console
 ) -> CompilerCache | None:
-    """Return the compiler cache of an image; warn if CUDA is compiled without it."""
-    cache = workspace.compiler_cache(cell, image)
+    """Return the compiler cache of an image, if it has one; warn if CUDA is compiled without it."""
+
+    def compute() -> CompilerCache | None:
+        from envmatrix.images.compiler_cache import compiler_cache
+
+        return compiler_cache(cell, image, workspace.lock)
+
+    cache = workspace.cached_by_lock(f"cache {cell.id} {image}", compute)
     if cache and "CUDA" not in cache.languages and TARGETS[cell.arch].cuda:
         message = f"{cache.name} of `{cell.id}` cannot reproduce the objects of nvcc"
         console.warn(f"{message}: CUDA is compiled without it; use ccache")
     return cache
+
+
+def libraries_of(workspace: Workspace, name: str | None, cell: Cell) -> tuple[Library, ...]:
+    """Return the named library, or all for the cell; raise ConfigurationError if there is none or
+    its directory is missing."""
+    matrix = workspace.matrix
+    for_cell = tuple(library for library in matrix.libraries if is_for(library, cell, matrix))
+    libraries = tuple(library for library in for_cell if name in (None, library.name))
+    if not libraries:
+        raise ConfigurationError(_no_library(name, matrix.libraries, cell))
+    problems = [
+        Problem(
+            f"library `{library.name}`: there is no directory `{library.path}`",
+            library.position,
+            "correct its `path`, which begins at the root of the repository",
+        )
+        for library in libraries
+        if library.source is None and not (workspace.root / library.path).is_dir()
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return libraries
+
+
+def _no_library(name: str | None, libraries: Sequence[Library], cell: Cell) -> Problem:
+    """Return why there is no library of this name, or none at all, for a cell."""
+    names = ", ".join(f"`{library.name}`" for library in libraries)
+    named = next((library for library in libraries if library.name == name), None)
+    if named is None and name is not None:
+        hint = f"it has {names or 'none'}"
+        return Problem(f"matrix.yaml has no library `{name}`", hint=hint)
+    if not libraries:
+        return Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")
+    if named is None:
+        return Problem(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {names}")
+    if not named.suits(cell.arch):
+        message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
+        return Problem(message, hint="if it needs none, say so in matrix.yaml: `cuda: none`")
+    message = f"library `{name}` is not for `{cell.id}`"
+    return Problem(message, hint="its `cells` in matrix.yaml say which")

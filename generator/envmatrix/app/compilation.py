@@ -1,20 +1,29 @@
-"""Compile the libraries of a cell."""
+"""Compile the libraries of a cell; measure them, or open a shell beside them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from envmatrix.app.cell_session import CellSession
-from envmatrix.app.library_runs import run_each_library
+from envmatrix.app.library_runs import Part, build_context, lock_build, run_each_library
 from envmatrix.confined import Area
+from envmatrix.engine import docker_client
+from envmatrix.engine.containers import Containers
+from envmatrix.engine.tasks import Gpus
+from envmatrix.errors import EnvmatrixError
 from envmatrix.results.recorder import Recorder
+from envmatrix.results.records import ARGUMENTS
+from envmatrix.sessions import tasks
+from envmatrix.sessions.benchmark import measure
 from envmatrix.sessions.buildsystems.cmake import is_probe
-from envmatrix.sessions.compilation import cache_hits, compile_library
+from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library
+from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.fatbins import device_code, difference
+from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.products import Product
-from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.runner import Runner, clear_privileges
 
 # At most so many files are listed whose GPU code differs from `sm`.
 _MOST_WARNINGS = 5
@@ -26,11 +35,6 @@ class Compilation:
 
     build: Area
     products: Sequence[Product]
-
-
-def compile_libraries(session: CellSession, show: Callable[[Compilation], None]) -> int:
-    """Compile each library and show its products; return the exit code."""
-    return run_each_library(session, "compile", partial(compile_recorded, show=show))
 
 
 def compile_recorded(
@@ -64,3 +68,39 @@ def warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:
             f"`{context.library.name}` may ignore $CUDAARCHS; `{{sm}}` in its options, environment "
             "or commands passes `sm` on, and `sm: own` in matrix.yaml says that it is meant so"
         )
+
+
+def measure_libraries(
+    session: CellSession,
+    gpus: Gpus,
+    arguments: Sequence[str],
+    show: Callable[[Compilation | Sequence[Measurement]], None],
+) -> int:
+    """Compile and measure each library, and show the results; return the exit code."""
+
+    def measure_library(runner: Runner, recorder: Recorder) -> None:
+        if runner.context.is_emulated:
+            raise Skipped(
+                f"`{session.cell.id}` can be measured only on a machine of its own architecture"
+            )
+        compile_recorded(runner, recorder, show)
+        measurements = measure(runner, gpus, arguments)
+        recorder.add_measurements(measurements)
+        show(measurements)
+
+    part = Part(extent=ARGUMENTS if arguments else "")
+    return run_each_library(session, "perf", measure_library, part)
+
+
+def open_shell(session: CellSession) -> int:
+    """Open a shell for the first library of the session; return its exit code."""
+    if not sys.stdin.isatty():
+        raise EnvmatrixError(
+            "a shell needs a terminal", hint="run it from one, or use `run compile`"
+        )
+    context = build_context(session, session.libraries[0])
+    with docker_client.connect() as client, lock_build(context, "shell", session.console):
+        clear_outdated(context, session.console)
+        status = Containers(client).run_at_terminal(tasks.shell(context))
+        clear_privileges(context, [context.build], session.console)
+    return status

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.workspace import Workspace
@@ -35,6 +36,9 @@ from envmatrix.sessions.context import BuildContext, jobs_for
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.runner import Runner, clear_privileges
 from envmatrix.vcs import git
+
+if TYPE_CHECKING:
+    from envmatrix.engine.gpu import NoGpu
 
 # Memory that is left to the rest of the machine, in bytes.
 _SPARED_MEMORY = 512 << 20
@@ -177,25 +181,28 @@ def lock_build(context: BuildContext, verb: str, console: Console) -> Iterator[N
 
 def revision_of(workspace: Workspace, library: Library) -> Revision:
     """Return the revision of a library's source."""
-    if library.source is None:
-        checkout = git.checkout_of(workspace.root / library.path)
-        if checkout is None:
-            return Revision("")
-        return Revision(checkout.commit, checkout.branch, checkout.committed)
-    from envmatrix.app import library_sources
+    if library.source is not None:
+        from envmatrix.app import library_sources
 
-    return library_sources.revision(workspace, library)
+        return library_sources.revision(workspace.lock, library)
+    checkout = git.checkout_of(workspace.root / library.path)
+    if checkout is None:
+        return Revision("")
+    return Revision(checkout.commit, checkout.branch, checkout.committed)
+
+
+def choose_gpu(device: str | None = None) -> Gpus | NoGpu:
+    """Return how to pass the named GPU, or any; or why there is none."""
+    from envmatrix.engine import gpu
+
+    with docker_client.connect() as client:
+        return gpu.choose(gpu.probe_gpu(client), device)
 
 
 def gpus_of(context: BuildContext) -> Gpus | None:
     """Return the GPUs for tests, if the machine has any and the tests run natively."""
-    from envmatrix.engine import gpu
-
-    if context.is_emulated:
-        return None
-    with docker_client.connect() as client:
-        gpus = gpu.choose(gpu.probe_gpu(client))
-    return None if isinstance(gpus, gpu.NoGpu) else gpus
+    gpus = None if context.is_emulated else choose_gpu()
+    return gpus if isinstance(gpus, Gpus) else None
 
 
 def _sdk(name: str | None) -> Path | None:

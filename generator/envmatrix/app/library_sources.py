@@ -9,7 +9,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
-from envmatrix.lock.model import PackageSet
+from envmatrix.lock.model import Lock, PackageSet
 from envmatrix.machine.cache import cache_directory
 from envmatrix.matrix.library import Library
 from envmatrix.results.records import Revision
@@ -44,10 +44,10 @@ def source_tree(package_set: PackageSet, console: Console) -> Path:
     return source_trees.tree(cache_directory(), Store.of_user(), _fetch(package_set, console))
 
 
-def revision(workspace: Workspace, library: Library) -> Revision:
+def revision(lock: Lock, library: Library) -> Revision:
     """Return the revision of a library's locked source: its commit, else its version."""
     assert library.source is not None  # noqa: S101 -- only for locked sources
-    locked = workspace.lock.sets[source_set(library)]
+    locked = lock.sets[source_set(library)]
     versions = [artifact.version for artifact in locked.artifacts]
     return Revision(locked.versions.get(COMMIT) or min(versions, default=library.source.pin))
 

@@ -1,22 +1,28 @@
-"""Check the published images that `images.lock.json` names."""
+"""Publish images, and check those that `images.lock.json` names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 from envmatrix.app.workspace import Workspace
-from envmatrix.errors import EnvmatrixError, OutOfDate
-from envmatrix.lock.images_lock import FILE, PublishedIndex
+from envmatrix.console import Console
+from envmatrix.engine import docker_client
+from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate, Problem
+from envmatrix.lock.images_lock import FILE, PublishedIndex, save
+from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.publication import indexes_of
-from envmatrix.registry.client import Registry
+from envmatrix.publishing.attestations import AttestationPublisher, build_metadata
+from envmatrix.publishing.cosign import Cosign
+from envmatrix.publishing.publisher import Publisher, Survey
+from envmatrix.registry.client import Registry, open_registry
+from envmatrix.store.image_ids import Made
 
 
 def check_published(workspace: Workspace) -> int:
     """Return the number of images. Raise EnvmatrixError if the registry lacks one, and OutOfDate if
     one has other inputs than the lock."""
-    from envmatrix.registry.client import open_registry
-
     rows = [*workspace.published]
     if not rows:
         raise OutOfDate(f"there is no image in `{FILE}`", hint="publish some: `envmatrix push`")
@@ -65,3 +71,53 @@ def _stale(workspace: Workspace) -> Iterator[str]:
             yield f"{environment} {flavour}: the matrix has no such image"
         elif current[environment, flavour] != index.fingerprint:
             yield f"{environment} {flavour}: has other inputs"
+
+
+def push_images(
+    workspace: Workspace,
+    patterns: Sequence[str],
+    cosign: Cosign | None,
+    jobs: int,
+    console: Console,
+    *,
+    show: Callable[[Survey], None],
+    dry_run: bool,
+) -> None:
+    """Publish the images of the selected cells' environments that the registry lacks, signed by
+    `cosign` if there is one, and show their states. Raise EnvmatrixError if images of this machine
+    are not built."""
+    repository = workspace.repository
+    if repository is None:
+        hint = "write `registry: {repository: registry.example/team/images}` in matrix.yaml"
+        raise ConfigurationError(Problem("nothing says where images are published", hint=hint))
+    inputs = workspace.plan(workspace.images_of_hosts(patterns))
+    indexes = indexes_of(inputs)
+    with docker_client.connect() as client, open_registry(repository) as remote:
+        attestations = AttestationPublisher(
+            remote,
+            workspace.environments(image.image.environment for image in inputs),
+            workspace.lock,
+            build_metadata(workspace.root, os.environ),
+            cosign,
+        )
+        publisher = Publisher(
+            client, remote, cache_directory(), Made.of_user(), attestations.publish, console
+        )
+        survey = publisher.survey(indexes)
+        if dry_run:
+            show(survey)
+            return
+        published = publisher.publish(indexes, survey, jobs)
+    lock = workspace.published.with_published(
+        {(index.environment, index.flavour): entry for index, entry in published.items()},
+        {cell.environment for cell in workspace.matrix.cells},
+    )
+    save(lock, workspace.root)
+    of_machine = set(workspace.images(patterns))
+    show(survey)
+    if missing := [str(inputs.image) for inputs in survey.missing if inputs.image in of_machine]:
+        raise EnvmatrixError(
+            f"{len(missing)} images of this machine are not built",
+            details=[f"lacking  {name}" for name in missing],
+            hint="build them, then push again: `envmatrix build`",
+        )

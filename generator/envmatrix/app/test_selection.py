@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from envmatrix.app.affected import compare_revision
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.library_sources import source_tree
+from envmatrix.app.revisions import compare_revision
 from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.libraries import source_set

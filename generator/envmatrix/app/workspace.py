@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.files import readable_text
-from envmatrix.images.model import CompilerCache, Image, can_compile_on, images_of
+from envmatrix.images.model import Image, can_compile_on, images_of
 from envmatrix.images.stages import SCRIPTS
 from envmatrix.lock.lock_file import FILE, load
 from envmatrix.lock.model import Lock
@@ -87,13 +87,6 @@ class Workspace:
             )
         return repository
 
-    @property
-    def required_repository(self) -> str:
-        if self.repository is None:
-            hint = "write `registry: {repository: registry.example/team/images}` in matrix.yaml"
-            raise ConfigurationError(Problem("nothing says where images are published", hint=hint))
-        return self.repository
-
     def require_signer(self) -> Signer:
         if self.signer is None:
             hint = "write `registry: {key: cosign.pub}`, or `identity` and `issuer`, in matrix.yaml"
@@ -126,16 +119,6 @@ class Workspace:
         cells = [cell for cell in self.matrix.cells if cell.environment in selected]
         selection = environments(self.matrix, self.lock, self.recipes, cells)
         return {environment.name: environment for environment in selection}
-
-    def compiler_cache(self, cell: Cell, image: Image) -> CompilerCache | None:
-        """Return the compiler cache in an image that compiles for a cell, if it has one."""
-
-        def compute() -> CompilerCache | None:
-            from envmatrix.images.compiler_cache import compiler_cache
-
-            return compiler_cache(cell, image, self.lock)
-
-        return self._cached(f"cache {cell.id} {image}", self._lock_identity, compute)
 
     @property
     def dockerfiles(self) -> Path:
@@ -193,7 +176,7 @@ class Workspace:
             }
 
         files = (self.dockerfiles / name / "Dockerfile", *self.dockerfiles.glob(f"{SCRIPTS}/*"))
-        return self._cached(f"inputs {name}", self._lock_identity + identity(files), compute)
+        return self.cached_by_lock(f"inputs {name}", compute, files)
 
     def _check_generated(self, texts: Mapping[str, str]) -> None:
         for path, text in texts.items():
@@ -212,6 +195,10 @@ class Workspace:
 
         choices = choices_among(tier_of(self.matrix, tier), cells)
         return tuple(choice.cell for choice in choices)
+
+    def cached_by_lock(self, name: str, compute: Callable[[], T], files: Iterable[Path] = ()) -> T:
+        """Return the value of `compute`, from the cache while the lock and `files` are the same."""
+        return self._cached(name, self._lock_identity + identity(files), compute)
 
     @cached_property
     def _matrix_identity(self) -> bytes:

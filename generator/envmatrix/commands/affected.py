@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from envmatrix.app.affected import pairs_since
+from envmatrix.app.revisions import pairs_since
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output

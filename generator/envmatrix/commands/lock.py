@@ -6,8 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from envmatrix.app.audit import audit_lock, require_good
-from envmatrix.app.locking import update_lock
+from envmatrix.app.locking import audit_lock, require_good, update_lock
 from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output

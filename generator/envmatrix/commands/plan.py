@@ -45,7 +45,7 @@ def command(
         raise click.UsageError("--tier and --diff show different things; give one of them")
     workspace = Workspace.here()
     if revision is not None:
-        from envmatrix.app.states import changes_since
+        from envmatrix.app.revisions import changes_since
 
         changes = changes_since(workspace, revision, patterns, console)
         _show_changes(changes, revision, as_json=as_json)

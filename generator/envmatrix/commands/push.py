@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envmatrix.app.pushing import push_images
+from envmatrix.app.published_images import push_images
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import write_repository
 
-from envmatrix.app.libraries import libraries_of
+from envmatrix.app.cell_session import libraries_of
 from envmatrix.app.workspace import Workspace
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.selection import find_cell

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import artifact, digest
 from tests.loopback import Handler, serving
 
-from envmatrix.app.audit import audit_lock, offers_in, require_good
+from envmatrix.app.locking import audit_lock, offers_in, require_good
 from envmatrix.console import Console
 from envmatrix.errors import Absent, LookupFailed, OutOfDate
 from envmatrix.facts.model import load_facts

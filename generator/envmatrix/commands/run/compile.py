@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Unpack
 
 import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
-from envmatrix.app.compilation import compile_libraries
+from envmatrix.app.compilation import compile_recorded
+from envmatrix.app.library_runs import run_each_library
 from envmatrix.commands import options
 from envmatrix.commands.display import show_products
 from envmatrix.console import Console
@@ -18,4 +20,4 @@ from envmatrix.console import Console
 def command(*, console: Console, **cell: Unpack[CellArguments]) -> int:
     """Compile in CELL, and show each product with its path."""
     session = open_session(console, only_compiler=True, **cell)
-    return compile_libraries(session, show_products)
+    return run_each_library(session, "compile", partial(compile_recorded, show=show_products))

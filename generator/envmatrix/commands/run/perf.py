@@ -9,9 +9,8 @@ from typing import Unpack
 import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
-from envmatrix.app.compilation import Compilation
-from envmatrix.app.library_runs import skip
-from envmatrix.app.measurement import choose_gpu, measure_libraries
+from envmatrix.app.compilation import Compilation, measure_libraries
+from envmatrix.app.library_runs import choose_gpu, skip
 from envmatrix.commands import options
 from envmatrix.commands.display import print_json, show_products
 from envmatrix.console import Console, output

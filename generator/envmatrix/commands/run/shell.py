@@ -7,7 +7,7 @@ from typing import Unpack
 import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
-from envmatrix.app.shell import open_shell
+from envmatrix.app.compilation import open_shell
 from envmatrix.commands import options
 from envmatrix.console import Console
 
