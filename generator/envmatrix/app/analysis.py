@@ -14,7 +14,6 @@ from envmatrix.results.recorder import Recorder
 from envmatrix.sessions.analysis.analysers import ANALYSERS
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.analysis.running import SARIF, Analysis
-from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import Skipped, StepFailed
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.runner import Runner
@@ -60,7 +59,14 @@ def analyse_libraries(
         if failures:
             raise failures[0]
         if report.new and not update_baseline:
-            raise _new_findings(len(report.new), runner.context)
+            raise StepFailed(
+                1,
+                "product",
+                f"{len(report.new)} new findings in `{runner.context.library.name}` in "
+                f"`{session.cell.id}`",
+                "mend them, or accept them: `--update-baseline`",
+                (),
+            )
 
     return run_each_library(session, "analyse", analyse)
 
@@ -79,13 +85,3 @@ def _examine_all(
             console.error(error)
             failures.append(error)
     return failures
-
-
-def _new_findings(count: int, context: BuildContext) -> StepFailed:
-    return StepFailed(
-        1,
-        "product",
-        f"{count} new findings in `{context.library.name}` in `{context.cell.id}`",
-        "mend them, or accept them: `--update-baseline`",
-        (),
-    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,8 +159,3 @@ CONSUMERS: Mapping[str, _Consumer] = {
     "devcontainer": _Consumer(_devcontainers, ".devcontainer/*/**/*"),
     "github": _Consumer(_github, github.FILE),
 }
-
-
-def stale_files(root: Path, current: Files) -> Iterator[str]:
-    """Yield the paths of existing files that are no longer generated."""
-    yield from (path for path in present_files(root) if path not in current)

@@ -56,8 +56,8 @@ def _compare(workspace: Workspace) -> tuple[Mapping[str, str], Sequence[str], Se
     """Return the text of every generated file, and the paths of those that changed or are stale."""
     root, texts = workspace.root, {**outputs(workspace), **consumers.current_files(workspace)}
     changed = sorted(path for path, text in texts.items() if _text(root / path) != text)
-    stale = sorted([*_stale(root, texts), *consumers.stale_files(root, texts)])
-    return texts, changed, stale
+    stale = {*_stale(root, texts), *(consumers.present_files(root).keys() - texts.keys())}
+    return texts, changed, sorted(stale)
 
 
 def _write(root: Path, texts: Mapping[str, str], console: Console) -> None:

@@ -22,26 +22,23 @@ def fetch(
 ) -> tuple[Path, Mapping[str, Path]]:
     """Return the directory of a library's source, and those of its wheels for each architecture of
     images, by Docker's name."""
-    source = workspace.root / library.path
+    source, wheels = workspace.root / library.path, {}
     if library.source is not None:
         source = source_tree(workspace.lock.sets[source_set(library)], console)
         if not (source / library.path).is_dir():
             message = f"the source of `{library.name}` has no directory `{library.path}`"
             raise ConfigurationError(Problem(message, library.position, "correct its `path`"))
-    sets, cache = workspace.lock.sets, cache_directory()
-    wheels = {
-        arch: source_trees.wheel_directory(
-            cache, Store.of_user(), _fetch(sets[key], console).artifacts
-        )
-        for arch in (sorted(arches) if library.requires else ())
-        for key in [wheels_set(library, os, arch)]
-    }
+    for arch in sorted(arches) if library.requires else ():
+        package_set = workspace.lock.sets[wheels_set(library, os, arch)]
+        store = _fetch(package_set, console)
+        artifacts = package_set.artifacts
+        wheels[arch] = source_trees.wheel_directory(cache_directory(), store, artifacts)
     return source, wheels
 
 
 def source_tree(package_set: PackageSet, console: Console) -> Path:
     """Return the directory of a source, of the repository's lock or of another one."""
-    return source_trees.tree(cache_directory(), Store.of_user(), _fetch(package_set, console))
+    return source_trees.tree(cache_directory(), _fetch(package_set, console), package_set)
 
 
 def revision(lock: Lock, library: Library) -> Revision:
@@ -52,11 +49,11 @@ def revision(lock: Lock, library: Library) -> Revision:
     return Revision(locked.versions.get(COMMIT) or min(versions, default=library.source.pin))
 
 
-def _fetch(package_set: PackageSet, console: Console) -> PackageSet:
-    """Have the files of a package set in the store; return the set."""
+def _fetch(package_set: PackageSet, console: Console) -> Store:
+    """Fetch the files of a package set that the store lacks; return the store."""
     store = Store.of_user()
     if all(store.has(artifact) for artifact in package_set.artifacts):
-        return package_set
+        return store
     from envmatrix.machine.http import http_client
     from envmatrix.machine.origins import Origins
     from envmatrix.store.downloads import Fetcher
@@ -65,4 +62,4 @@ def _fetch(package_set: PackageSet, console: Console) -> PackageSet:
     origins = Origins()
     with http_client(origins) as client, mirror_of_user() as mirror:
         Fetcher(store, origins, client, mirror=mirror).fetch(package_set.artifacts, console)
-    return package_set
+    return store

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import docker_client
 from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate, Problem
+from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import FILE, PublishedIndex, save
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
@@ -80,12 +81,10 @@ def push_images(
     jobs: int,
     console: Console,
     *,
-    show: Callable[[Survey], None],
     dry_run: bool,
-) -> None:
+) -> Survey:
     """Publish the images of the selected cells' environments that the registry lacks, signed by
-    `cosign` if there is one, and show their states. Raise EnvmatrixError if images of this machine
-    are not built."""
+    `cosign` if there is one; return their states before."""
     repository = workspace.repository
     if repository is None:
         hint = "write `registry: {repository: registry.example/team/images}` in matrix.yaml"
@@ -105,17 +104,19 @@ def push_images(
         )
         survey = publisher.survey(indexes)
         if dry_run:
-            show(survey)
-            return
+            return survey
         published = publisher.publish(indexes, survey, jobs)
     lock = workspace.published.with_published(
         {(index.environment, index.flavour): entry for index, entry in published.items()},
         {cell.environment for cell in workspace.matrix.cells},
     )
     save(lock, workspace.root)
-    of_machine = set(workspace.images(patterns))
-    show(survey)
-    if missing := [str(inputs.image) for inputs in survey.missing if inputs.image in of_machine]:
+    return survey
+
+
+def require_built(survey: Survey, images: Sequence[Image]) -> None:
+    """Raise EnvmatrixError if any of `images` could not be published, because it is not built."""
+    if missing := [str(inputs.image) for inputs in survey.missing if inputs.image in images]:
         raise EnvmatrixError(
             f"{len(missing)} images of this machine are not built",
             details=[f"lacking  {name}" for name in missing],

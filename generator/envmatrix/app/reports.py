@@ -25,9 +25,9 @@ from envmatrix.results.waivers import load_waivers
 from envmatrix.suggestions import did_you_mean
 from envmatrix.vcs.git import commit_time
 
+# The file that marks a directory with a dashboard.
 MARKER = "index.html"
-
-
+# Size of a page's beginning that names its generator, in bytes.
 _HEAD = 1_000
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.library_sources import source_tree
@@ -42,21 +42,15 @@ def select_by_files(testing: Testing, files: Sequence[str]) -> Selection:
     ninja = ninja_files(context)
     if parse is None or not ninja:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
+    tests: list[Test] = []
     try:
-        tests = _list_tests(testing, parse)
+        for _, listing in testing.listings():  # where the tests run
+            testing.runner.check(listing)
+            tests += parse(listing.result.stdout)
     except EnvmatrixError as error:
         return Selection(None, error.message)
     graph = dependencies(parse_ninja(*ninja), tests, context.tree)
     return selection(graph, files, testing.tests.ignore)
-
-
-def _list_tests(testing: Testing, parse: Callable[[str], Sequence[Test]]) -> tuple[Test, ...]:
-    """List the tests where they run; raise EnvmatrixError if it fails."""
-    tests: list[Test] = []
-    for _, listing in testing.listings():
-        testing.runner.check(listing)
-        tests += parse(listing.result.stdout)
-    return tuple(tests)
 
 
 def _changed_files(
@@ -78,27 +72,13 @@ def _changed_files(
     return files_of_library(differing_files(before, context.source), library.path), None
 
 
-def missed_failures(
-    selection: Selection, outcomes: Sequence[TestOutcome]
-) -> tuple[TestOutcome, ...]:
-    """Return the failed tests that the selection does not contain."""
-    if selection.tests is None:
-        return ()
-    return tuple(
-        test for test in outcomes if test.state in BAD and test.name not in selection.tests
-    )
-
-
 def shadow(
     selection: Selection, outcomes: Sequence[TestOutcome], console: Console
 ) -> tuple[Measurement, ...]:
     """Report which tests would have been skipped, and which failures would have been missed."""
-    missed = missed_failures(selection, outcomes)
-    skipped = [
-        test
-        for test in outcomes
-        if selection.tests is not None and test.name not in selection.tests
-    ]
+    tests = selection.tests
+    skipped = [] if tests is None else [test for test in outcomes if test.name not in tests]
+    missed = [test for test in skipped if test.state in BAD]
     seconds = sum(test.seconds for test in skipped)
     console.say(f"shadow   {len(skipped)} tests would have been skipped, {seconds:.1f} s")
     for outcome in missed:

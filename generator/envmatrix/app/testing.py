@@ -54,7 +54,7 @@ def test_libraries(session: CellSession, options: TestOptions, today: date, show
     """Compile and test each library, and show the results; return the exit code."""
     if options.arguments:
         _require_tests(session.libraries)
-    waivers = cache(partial(_load_waivers, session))
+    waivers = cache(partial(load_waivers, session.workspace.root))
 
     def test(runner: Runner, recorder: Recorder) -> None:
         compile_recorded(runner, recorder, show)
@@ -127,10 +127,6 @@ def _durations(session: CellSession, library: Library) -> Mapping[str, float]:
     location = Location.of(root)
     with location.open_store(session.console.warn) as database, database.reading() as connection:
         return queries.durations(connection, library.name, session.cell.id, before)
-
-
-def _load_waivers(session: CellSession) -> tuple[Waiver, ...]:
-    return load_waivers(session.workspace.root)
 
 
 def _judge(run: TestRun, runner: Runner, waivers: Sequence[Waiver], today: date) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -12,7 +11,8 @@ from textwrap import indent
 
 import click
 
-from envmatrix.console import Console, output, output_json
+from envmatrix.commands import display
+from envmatrix.console import Console, output
 from envmatrix.doctor.diagnosis import HostCheck, RepairStep, diagnose, plan_fixes
 from envmatrix.errors import EngineError
 from envmatrix.machine import host
@@ -36,9 +36,9 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
         facts = _repair()
     findings, steps = diagnose(facts), plan_fixes(facts)
     if as_json:
-        output_json(_json(findings, steps))
+        display.print_json(_document(findings, steps))
     elif not quiet:
-        output(_table(findings))
+        output("\n".join(line for finding in findings for line in _lines(finding)))
     if fix and dry_run and not as_json:
         output("\n".join(map(_shown, steps)) or "nothing to do")
     if not dry_run:
@@ -71,11 +71,7 @@ def _require(findings: Sequence[HostCheck]) -> None:
         raise EngineError(f"this machine cannot build images: {summary}", hint=missing[0].hint)
 
 
-def _table(findings: Sequence[HostCheck]) -> str:
-    return "\n".join(line for finding in findings for line in _rows(finding))
-
-
-def _rows(finding: HostCheck) -> tuple[str, ...]:
+def _lines(finding: HostCheck) -> tuple[str, ...]:
     state = "ok" if finding.ok else "missing" if finding.required else "optional"
     row = f"{state:<9} {finding.name:<16} {finding.message}"
     return (row, f"{'':<26} hint: {finding.hint}") if finding.hint else (row,)
@@ -86,10 +82,10 @@ def _shown(step: RepairStep) -> str:
     return f"{step.words}\n    $ {shlex.join(step.argv)}\n{text}".rstrip()
 
 
-def _json(findings: Sequence[HostCheck], steps: Sequence[RepairStep]) -> str:
+def _document(findings: Sequence[HostCheck], steps: Sequence[RepairStep]) -> object:
     shown = [
         {"name": f.name, "ok": f.ok, "required": f.required, "message": f.message, "hint": f.hint}
         for f in findings
     ]
     plan = [{"words": step.words, "argv": step.argv} for step in steps]
-    return json.dumps({"findings": shown, "plan": plan}, indent=2)
+    return {"findings": shown, "plan": plan}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from envmatrix.app.published_images import push_images
+from envmatrix.app.published_images import push_images, require_built
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output
@@ -51,15 +50,10 @@ def command(
         raise click.UsageError("--key is what to --sign with")
     workspace = Workspace.here()
     cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None
-    push_images(
-        workspace,
-        patterns,
-        cosign,
-        jobs,
-        console,
-        show=partial(_show, as_json=as_json),
-        dry_run=dry_run,
-    )
+    survey = push_images(workspace, patterns, cosign, jobs, console, dry_run=dry_run)
+    _show(survey, as_json=as_json)
+    if not dry_run:
+        require_built(survey, workspace.images(patterns))
 
 
 def _show(survey: Survey, *, as_json: bool) -> None:

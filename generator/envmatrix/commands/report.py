@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,13 +9,16 @@ import click
 
 from envmatrix.app.reports import compose_report, scope_of, write_dashboard
 from envmatrix.app.workspace import Workspace
-from envmatrix.commands import options
-from envmatrix.console import Console, output, output_json
+from envmatrix.commands import display, options
+from envmatrix.console import Console, output
 from envmatrix.results import formats
 from envmatrix.results.summary import Report
 
-# The file that marks a directory with a dashboard.
-# Size of a page's beginning that names its generator, in bytes.
+_PRINTERS: Mapping[str, Callable[[Report], str]] = {
+    "text": formats.text,
+    "markdown": formats.markdown,
+    "junit": formats.junit,
+}
 
 
 @click.command(epilog="Example: envmatrix report --since origin/main")
@@ -26,7 +28,7 @@ from envmatrix.results.summary import Report
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["text", "markdown", "junit", "json"]),
+    type=click.Choice([*_PRINTERS, "json"]),
     default="text",
     show_default=True,
     help="How to print it.",
@@ -54,20 +56,11 @@ def command(
         output(str(write_dashboard(html, workspace, scope, console)))
         return
     report = compose_report(workspace, scope, console)
-    (output_json if style == "json" else output)(_PRINTERS[style](report))
+    if style == "json":
+        display.print_json(formats.document(report))
+    else:
+        output(_PRINTERS[style](report))
     if not report.entries:
         console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
     if check and report.unwaived:
         raise click.exceptions.Exit(1)
-
-
-def _json(report: Report) -> str:
-    return json.dumps(formats.document(report), indent=2)
-
-
-_PRINTERS: Mapping[str, Callable[[Report], str]] = {
-    "text": formats.text,
-    "markdown": formats.markdown,
-    "junit": formats.junit,
-    "json": _json,
-}

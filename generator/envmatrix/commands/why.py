@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import date
 
 import click
@@ -42,15 +43,7 @@ def _row(
         "cell": explanation.cell.id,
         "present": explanation.present,
         "reason": explanation.reason,
-        "rules": [
-            {
-                "rule": verdict.rule,
-                "passed": verdict.passed,
-                "explanation": verdict.explanation,
-                "ref": verdict.ref,
-            }
-            for verdict in explanation.verdicts
-        ],
+        "rules": [asdict(verdict) for verdict in explanation.verdicts],
         "cuda": _release_row(release) if release else None,
         "end_of_life": [_lifetime_row(lifetime, options.today()) for lifetime in ends],
         "position": str(explanation.position) if explanation.position else None,

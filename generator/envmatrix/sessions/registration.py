@@ -20,16 +20,13 @@ from envmatrix.sessions.session_names import cells_by_name, libraries_by_cell
 
 # Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
 VERBS = {
-    "build": ("compile", "Compile the libraries for {cell}."),
-    "test": ("test", "Compile and test the libraries in {cell}."),
-    "perf": ("perf", "Measure the libraries in {cell} on a GPU."),
-    "shell": ("shell", "Open a shell in the container of {cell}."),
-}
-# Sessions of a single library, in cells with several.
-_LIBRARY_VERBS = {
     "build": ("compile", "Compile {library} for {cell}."),
     "test": ("test", "Compile and test {library} in {cell}."),
+    "perf": ("perf", "Measure {library} in {cell} on a GPU."),
+    "shell": ("shell", "Open a shell in the container of {cell}."),
 }
+# Those that have sessions of a single library as well, in cells with several.
+_LIBRARY_VERBS = ("build", "test")
 
 
 def add_sessions(root: Path) -> None:
@@ -40,9 +37,11 @@ def add_sessions(root: Path) -> None:
     names = {*cells, *(f"{cell}-{library}" for library, cell in shared_cells)}
     for name, cell in {**cells, **_missing_cells(sys.argv[1:], names)}.items():
         for prefix, (verb, text) in VERBS.items():
-            _add(f"{prefix}-{name}", (verb, cell), text.format(cell=cell))
+            described = text.format(library="the libraries", cell=cell)
+            _add(f"{prefix}-{name}", (verb, cell), described)
     for library, cell in shared_cells:
-        for prefix, (verb, text) in _LIBRARY_VERBS.items():
+        for prefix in _LIBRARY_VERBS:
+            verb, text = VERBS[prefix]
             arguments = (verb, cell, "--library", library)
             _add(f"{prefix}-{cell}-{library}", arguments, text.format(cell=cell, library=library))
     # Thousands of sessions live until the end: the collector need not look for garbage in them.
