@@ -161,16 +161,13 @@ class BuildContext:
         return self.build.surroundings / f"{self.build.name}.{kind}"
 
     def log(self, step: str) -> Path:
-        return self._named(f"{step}.log")
+        """Return the log of a step, beside the build directory; a variant has logs of its own."""
+        return self.directory / "-".join(filter(None, (self.variant.name, f"{step}.log")))
 
     @property
     def junit(self) -> Path:
-        """The JUnit file of test results."""
-        return self._named("junit.xml")
-
-    def _named(self, name: str) -> Path:
-        """Return a file beside the build directory; a variant has files of its own."""
-        return self.directory / "-".join(filter(None, (self.variant.name, name)))
+        """The JUnit file of test results, beside the logs."""
+        return self.log("junit").with_suffix(".xml")
 
 
 def jobs_for(processors: int, memory: int | None, job_memory: int, requested: int | None) -> int:
