@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def analyse_libraries(
     """Analyse each library, and show its report; return the exit code. A finding that is not in
     the baseline is a failure, unless the baseline is updated."""
 
-    def analyse(runner: Runner, recorder: Recorder) -> None:
+    def analyse(runner: Runner, recorder: Recorder) -> Iterator[AnalysisReport]:
         analysis = Analysis.of(runner, gpus_of(runner.context))
         failures = _examine_all(analysis, kinds or DEFAULT_KINDS, session.console)
         recorder.add_measurements(analysis.measurements)
@@ -55,7 +55,7 @@ def analyse_libraries(
             analysis.accept()
         sarif = runner.context.directory / SARIF
         report = AnalysisReport(analysis.measurements, findings, sarif)
-        show(report)
+        yield report
         if failures:
             raise failures[0]
         if report.new and not update_baseline:
@@ -68,7 +68,7 @@ def analyse_libraries(
                 (),
             )
 
-    return run_each_library(session, "analyse", analyse)
+    return run_each_library(session, "analyse", analyse, show)
 
 
 def _examine_all(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from envmatrix.app.cell_session import CellSession
@@ -37,15 +37,13 @@ class Compilation:
     products: Sequence[Product]
 
 
-def compile_recorded(
-    runner: Runner, recorder: Recorder, show: Callable[[Compilation], None]
-) -> None:
-    """Compile a library; record its products, and show them."""
+def compile_recorded(runner: Runner, recorder: Recorder) -> Iterator[Compilation]:
+    """Compile a library; record its products, and yield them."""
     products, build = compile_library(runner), runner.context.build
     recorder.add_products(products, build.name)
     with build.opened() as directory:
         recorder.add_measurements(cache_hits(directory))
-    show(Compilation(build, products))
+    yield Compilation(build, products)
     if not runner.context.library.chooses_sm:
         warn_of_architectures(products, runner)
 
@@ -78,18 +76,20 @@ def measure_libraries(
 ) -> int:
     """Compile and measure each library, and show the results; return the exit code."""
 
-    def measure_library(runner: Runner, recorder: Recorder) -> None:
+    def measure_library(
+        runner: Runner, recorder: Recorder
+    ) -> Iterator[Compilation | Sequence[Measurement]]:
         if runner.context.is_emulated:
             raise Skipped(
                 f"`{session.cell.id}` can be measured only on a machine of its own architecture"
             )
-        compile_recorded(runner, recorder, show)
+        yield from compile_recorded(runner, recorder)
         measurements = measure(runner, gpus, arguments)
         recorder.add_measurements(measurements)
-        show(measurements)
+        yield measurements
 
     part = Part(extent=ARGUMENTS if arguments else "")
-    return run_each_library(session, "perf", measure_library, part)
+    return run_each_library(session, "perf", measure_library, show, part)
 
 
 def open_shell(session: CellSession) -> int:

@@ -6,12 +6,12 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.workspace import Workspace
@@ -40,6 +40,8 @@ from envmatrix.vcs import git
 if TYPE_CHECKING:
     from envmatrix.engine.gpu import NoGpu
 
+T = TypeVar("T")
+
 # Memory that is left to the rest of the machine, in bytes.
 _SPARED_MEMORY = 512 << 20
 
@@ -58,17 +60,20 @@ WHOLE = Part()
 def run_each_library(
     session: CellSession,
     verb: str,
-    work: Callable[[Runner, Recorder], None],
+    work: Callable[[Runner, Recorder], Iterable[T]],
+    show: Callable[[T], None],
     part: Part = WHOLE,
 ) -> int:
-    """Do and record `work` for every library, even if one fails; return the exit code. Of several
-    libraries each failure is shown; that of a single one is raised."""
+    """Do and record `work` for every library, even if one fails, and show each of its results when
+    it is there; return the exit code. Of several libraries each failure is shown; that of a single
+    one is raised."""
     failure: EnvmatrixError | None = None
     skipped: list[Skipped] = []
     for library in session.libraries:
         try:
             with _recorded(session, library, verb, part) as (runner, recorder):
-                work(runner, recorder)
+                for result in work(runner, recorder):
+                    show(result)
         except Skipped as error:
             skipped.append(error)
         except EnvmatrixError as error:
@@ -122,7 +127,7 @@ def _recorded(
                 session.console,
                 on_step=recorder.add_step,
                 component_of=partial(_missing_component, session.workspace.matrix, session.cell),
-                absent_submodules=lambda: _missing_submodules(library, root),
+                absent_submodules=partial(_missing_submodules, library, root),
             )
             clear_privileges(context, (), session.console)  # of a run that was killed
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
@@ -26,8 +26,8 @@ from envmatrix.sessions.testing import Testing, TestRequest, TestRun
 from envmatrix.text import one_line
 from envmatrix.vcs import git
 
-# Shows the products, the selected tests, their outcomes, or why there are none.
-Show = Callable[[Compilation | Selection | TestRun | str], None]
+# The products, the selected tests, their outcomes, or why there are none.
+TestResult = Compilation | Selection | TestRun | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,25 @@ class TestOptions:
         return Part(str(self.shard or ""), extent)
 
 
-def test_libraries(session: CellSession, options: TestOptions, today: date, show: Show) -> int:
+def test_libraries(
+    session: CellSession, options: TestOptions, today: date, show: Callable[[TestResult], None]
+) -> int:
     """Compile and test each library, and show the results; return the exit code."""
     if options.arguments:
         _require_tests(session.libraries)
     waivers = cache(partial(load_waivers, session.workspace.root))
 
-    def test(runner: Runner, recorder: Recorder) -> None:
-        compile_recorded(runner, recorder, show)
-        run = _test(session, options, runner, recorder, show)
-        if run is not None:
-            _judge(run, runner, waivers(), today)
+    def test(runner: Runner, recorder: Recorder) -> Iterator[TestResult]:
+        context = runner.context
+        yield from compile_recorded(runner, recorder)
+        if context.library.is_only_compiled:
+            context.junit.unlink(missing_ok=True)
+            yield f"no tests: `{context.library.name}` has `test: none`"
+            return
+        run = yield from _test(session, options, runner, recorder)
+        _judge(run, runner, waivers(), today)
 
-    return run_each_library(session, "test", test, options.part)
+    return run_each_library(session, "test", test, show, options.part)
 
 
 def _require_tests(libraries: Sequence[Library]) -> None:
@@ -76,18 +82,10 @@ def _require_tests(libraries: Sequence[Library]) -> None:
 
 
 def _test(
-    session: CellSession,
-    options: TestOptions,
-    runner: Runner,
-    recorder: Recorder,
-    show: Show,
-) -> TestRun | None:
-    """Run and record the tests of a compiled library; None if it declares that it has none."""
+    session: CellSession, options: TestOptions, runner: Runner, recorder: Recorder
+) -> Generator[Selection | TestRun, None, TestRun]:
+    """Select, run and record the tests of a compiled library; yield each result."""
     context = runner.context
-    if context.library.is_only_compiled:
-        context.junit.unlink(missing_ok=True)
-        show(f"no tests: `{context.library.name}` has `test: none`")
-        return None
     if context.library.tests is None:
         raise Skipped(f"library `{context.library.name}` has no `test` in matrix.yaml")
     if context.runtime is None:
@@ -99,14 +97,14 @@ def _test(
         from envmatrix.app.test_selection import select_tests
 
         selection = select_tests(session, testing, options.since)
-        show(selection)
+        yield selection
     tests = None if selection is None or options.shadow else selection.tests
     only = None if tests is None else tuple(tests)
     run = testing.run(
         TestRequest(options.arguments, options.shard, durations, options.retries, only)
     )
     recorder.add_tests(run.outcomes)
-    show(run)
+    yield run
     if selection is not None and options.shadow:
         from envmatrix.app.test_selection import shadow
 

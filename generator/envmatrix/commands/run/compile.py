@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Unpack
 
 import click
@@ -20,4 +19,4 @@ from envmatrix.console import Console
 def command(*, console: Console, **cell: Unpack[CellArguments]) -> int:
     """Compile in CELL, and show each product with its path."""
     session = open_session(console, only_compiler=True, **cell)
-    return run_each_library(session, "compile", partial(compile_recorded, show=show_products))
+    return run_each_library(session, "compile", compile_recorded, show_products)

@@ -10,7 +10,7 @@ import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.compilation import Compilation
-from envmatrix.app.testing import TestOptions, test_libraries
+from envmatrix.app.testing import TestOptions, TestResult, test_libraries
 from envmatrix.commands import options
 from envmatrix.commands.display import show_products
 from envmatrix.console import Console, output
@@ -50,7 +50,7 @@ def command(
     part = None if shard is None else Shard.parse(shard)
     tests = TestOptions(part, retries, since, shadow, arguments)
 
-    def show(result: Compilation | Selection | TestRun | str) -> None:
+    def show(result: TestResult) -> None:
         match result:
             case Compilation():
                 show_products(result)
