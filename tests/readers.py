@@ -20,7 +20,7 @@ from tests.unit.sessions.ctest import CTEST
 from tests.unit.sessions.test_binaries import X86, archive, member
 from tests.unit.sessions.test_fatbins import BOTH
 
-from envmatrix.app import consumers
+from envmatrix.app import generated_files
 from envmatrix.confined import Area, Directory
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.images import contents
@@ -295,9 +295,9 @@ _VERTEX = {
 }
 _PROGRESS = {"vertexes": [_VERTEX], "logs": [{"vertex": "sha256:1", "data": "c2FpZA=="}]}
 _WORKFLOW = (
-    f"# {consumers.ConsumerRequest('github', ('cuda13*',), 'pr').banner}\nname: x\n".encode()
+    f"# {generated_files.ConsumerRequest('github', ('cuda13*',), 'pr').banner}\nname: x\n".encode()
 )
-_DEVCONTAINER = f"// {consumers.ConsumerRequest('devcontainer').banner}\n{{}}\n".encode()
+_DEVCONTAINER = f"// {generated_files.ConsumerRequest('devcontainer').banner}\n{{}}\n".encode()
 
 
 def _build_record() -> bytes:
@@ -422,12 +422,12 @@ def readers() -> Sequence[Reader]:
         Reader(
             "generated file",
             [_WORKFLOW],
-            _file(".github/workflows/envmatrix.yml", consumers.present_files),
+            _file(".github/workflows/envmatrix.yml", generated_files.present_files),
         ),
         Reader(
             "dev container",
             [_DEVCONTAINER],
-            _file(".devcontainer/a/devcontainer.json", consumers.present_files),
+            _file(".devcontainer/a/devcontainer.json", generated_files.present_files),
         ),
         Reader(
             "docker info", [_json(_DOCKER)], _text(lambda text: host.parse_docker_info(text, ""))

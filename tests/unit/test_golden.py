@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import lock_of
 
-from envmatrix.app.consumers import CONSUMERS, ConsumerRequest, files
-from envmatrix.app.generated_files import outputs
+from envmatrix.app.generated_files import CONSUMERS, ConsumerRequest, consumer_files, outputs
 from envmatrix.app.workspace import DOCKERFILES, Workspace
 from envmatrix.images import scripts
 from envmatrix.lock.lock_file import FILE, dumps
@@ -50,7 +49,7 @@ def texts_of(workspace: Workspace, case: Path) -> dict[str, str]:
     texts = {**outputs(workspace)}
     if [*workspace.published]:
         for consumer in CONSUMERS:
-            texts |= files(workspace, ConsumerRequest(consumer))
+            texts |= consumer_files(workspace, ConsumerRequest(consumer))
     own = (path for path in texts if path not in json_schemas() and is_own(Path(path), case))
     return {
         path: compact(texts[path]) if path.startswith(DOCKERFILES) else texts[path] for path in own

@@ -17,7 +17,6 @@ from envmatrix.engine.docker_client import all_images
 from envmatrix.engine.image_comparison import contents, image_differences
 from envmatrix.engine.transfer import Transfer
 from envmatrix.errors import EnvmatrixError
-from envmatrix.images.environments import Environment
 from envmatrix.images.model import Image
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.plan.actions import Inputs
@@ -48,7 +47,15 @@ def verify_images(
     """Rebuild images without a cache, and bases if asked; compare them with `references`."""
     environments = workspace.environments(inputs.image.environment for inputs in references)
     orders = [
-        _rebuild_order(workspace, environments[inputs.image.environment], inputs)
+        Order(
+            environments[inputs.image.environment],
+            inputs,
+            workspace.dockerfiles,
+            (f"{inputs.reference}{_SUFFIX}",),
+            "again, without a cache",
+            anew=True,
+            no_cache=True,
+        )
         for inputs in references
     ]
     record_checkout(cache_directory(), workspace.root)
@@ -110,19 +117,6 @@ def _fetched(builder: Builder, order: Order, reference: str) -> Iterator[None]:
     transfer = Transfer(builder.client, builder.cache)
     with transfer.temporary_pull(reference, order.image.platform, lambda *_: None):
         yield
-
-
-def _rebuild_order(workspace: Workspace, environment: Environment, inputs: Inputs) -> Order:
-    """Return the order to build the same image without a cache, under another name."""
-    return Order(
-        environment,
-        inputs,
-        workspace.dockerfiles,
-        (f"{inputs.reference}{_SUFFIX}",),
-        "again, without a cache",
-        anew=True,
-        no_cache=True,
-    )
 
 
 @contextmanager

@@ -54,7 +54,10 @@ def command(
     if tier is not None:
         tier_cells = tier_of(workspace.matrix, tier)
         choices = choices_among(tier_cells, workspace.cells(patterns))
-        _show_tier(tier_cells, choices, as_json=as_json)
+        if as_json:
+            display.print_json(_tier_row(tier_cells, choices))
+        else:
+            output("\n".join(_tier_lines(tier_cells, choices)))
         return
     actions = plan_actions(workspace, workspace.images(patterns), console)
     display.show_actions(actions, as_json=as_json)
@@ -76,13 +79,6 @@ def _change_line(change: Change) -> str:
     more = len(change.reasons) - _MOST_REASONS
     shown = [*change.reasons[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])]
     return f"{change.verb:8} {change.cell}: {'; '.join(shown)}"
-
-
-def _show_tier(tier: TierCells, choices: Sequence[Choice], *, as_json: bool) -> None:
-    if as_json:
-        display.print_json(_tier_row(tier, choices))
-    else:
-        output("\n".join(_tier_lines(tier, choices)))
 
 
 def _tier_row(tier: TierCells, choices: Sequence[Choice]) -> dict[str, object]:

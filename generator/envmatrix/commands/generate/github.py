@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from envmatrix.app.consumers import ConsumerRequest
-from envmatrix.app.generated_files import write_consumer
+from envmatrix.app.generated_files import ConsumerRequest, write_consumer
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.console import Console
