@@ -15,8 +15,7 @@ from pathlib import Path
 import nox
 
 from envmatrix.machine.cache import cache_directory, exclusive
-from envmatrix.sessions.registration import add_sessions, is_skip
-from envmatrix.sessions.session_names import libraries_by_cell
+from envmatrix.sessions.registration import add_sessions, cells_and_libraries, is_skip
 
 ROOT = Path(__file__).parent
 
@@ -167,7 +166,7 @@ def matrix(session: nox.Session) -> None:
     own.add_argument("--tier")
     options, arguments = own.parse_known_args(session.posargs)
     failed = []
-    for cell in _cells_of(options.tier, session) if options.tier else libraries_by_cell(ROOT):
+    for cell in _cells_of(options.tier, session) if options.tier else cells_and_libraries(ROOT)[1]:
         try:
             session.run("envmatrix", "run", "test", cell, *arguments)
         except nox.command.CommandFailed as error:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import nox
 
 from envmatrix.errors import SKIPPED
-from envmatrix.sessions.session_names import cells_by_name, libraries_by_cell
+from envmatrix.machine.disk_cache import cached_value, identity
+from envmatrix.matrix.files import files_of
 
 # Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
 VERBS = {
@@ -33,7 +34,9 @@ def add_sessions(root: Path) -> None:
     """Register the sessions of every cell of `root`'s matrix, by its id and its short names, and of
     each library in cells with several."""
     os.chdir(root)
-    cells, shared_cells = cells_by_name(root), [*_shared_cells(libraries_by_cell(root))]
+    cells, libraries_of = cells_and_libraries(root)
+    shared = [cell for cell, libraries in libraries_of.items() if len(libraries) > 1]
+    shared_cells = [(library, cell) for cell in shared for library in libraries_of[cell]]
     names = {*cells, *(f"{cell}-{library}" for library, cell in shared_cells)}
     for name, cell in {**cells, **_missing_cells(sys.argv[1:], names)}.items():
         for prefix, (verb, text) in VERBS.items():
@@ -53,11 +56,23 @@ def is_skip(error: nox.command.CommandFailed) -> bool:
     return str(error.reason).endswith(f" {SKIPPED}")
 
 
-def _shared_cells(libraries_of: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
-    """Yield each library of each cell with several, and the cell."""
-    for cell, libraries in libraries_of.items():
-        if len(libraries) > 1:
-            yield from ((library, cell) for library in libraries)
+def cells_and_libraries(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
+    """Return the ids of cells by id and by short name, and the names of the libraries of each cell
+    by its id; from the cache if no file of the matrix changed: there may be thousands."""
+    return cached_value(f"{root.resolve()} names", identity(files_of(root)), lambda: _read(root))
+
+
+def _read(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
+    from envmatrix.matrix.loading import load_matrix  # not when the cache answers
+    from envmatrix.matrix.selection import is_for, short_names
+
+    matrix = load_matrix(root)
+    short_ids = {name: cell.id for name, cell in short_names(matrix).items()}
+    libraries = {
+        cell.id: [library.name for library in matrix.libraries if is_for(library, cell, matrix)]
+        for cell in matrix.cells
+    }
+    return {**short_ids, **{name: name for name in libraries}}, libraries
 
 
 def _add(name: str, arguments: Iterable[str], text: str) -> None:

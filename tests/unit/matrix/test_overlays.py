@@ -18,7 +18,7 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import explain, find_cell
 from envmatrix.matrix.tiers import tier_of
-from envmatrix.sessions.session_names import cells_by_name
+from envmatrix.sessions.registration import cells_and_libraries
 
 BASE = """\
 version: "1"
@@ -323,11 +323,11 @@ OVERLAY = 'version: "1"\nreason: r\naxes: {cuda: {add: ["13.5"]}}\n'
 def test_a_file_that_is_there_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVMATRIX_CACHE", str(tmp_path / "cache"))
     root = write_repository(tmp_path / "repository", AXES)
-    assert "cuda13.5-x86_64" not in cells_by_name(root)
+    assert "cuda13.5-x86_64" not in cells_and_libraries(root)[0]
     (root / "matrix.d").mkdir()
     (root / "matrix.d/cuda13.5.yaml").write_text(OVERLAY)
     assert ids(load_matrix(root)) == ["cuda13.0-debian12-x86_64", "cuda13.5-debian12-x86_64"]
-    assert "cuda13.5-x86_64" in cells_by_name(root)
+    assert "cuda13.5-x86_64" in cells_and_libraries(root)[0]
 
 
 def test_an_overlay_that_is_no_yaml_is_told_beside_the_mistakes_of_others(tmp_path: Path) -> None:
