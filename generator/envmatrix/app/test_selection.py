@@ -12,7 +12,6 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.lock.libraries import source_set
 from envmatrix.results.records import BAD
 from envmatrix.sessions.compilation import ninja_files
-from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
 from envmatrix.sessions.test_dependencies import (
     Selection,
@@ -29,11 +28,22 @@ from envmatrix.vcs.source_trees import differing_files
 
 
 def select_tests(session: CellSession, testing: Testing, since: str) -> Selection:
-    """Select the tests of a compiled library that the changes since a revision affect."""
-    files, reason = _changed_files(session, testing.runner.context, since)
-    if reason:
-        return Selection(None, reason)
-    return select_by_files(testing, files)
+    """Select the tests of a compiled library that the changes since a revision affect. The files of
+    a locked source are compared between the lock at the revision and the lock now."""
+    context, root = testing.runner.context, session.workspace.root
+    diff = compare_revision(session.workspace, since, session.console)
+    reason = diff.reason_for(context.library, context.cell)
+    if reason or diff.states is None:
+        return Selection(None, str(reason))
+    files: Sequence[str]
+    if context.library.source is None:
+        files = changed_files(root, since)
+    else:
+        locked = diff.states[0].lock.sets.get(source_set(context.library))
+        if locked is None:
+            return Selection(None, f"the lock at `{since}` does not have its source")
+        files = differing_files(source_tree(locked, session.console), context.source)
+    return select_by_files(testing, files_of_library(files, context.library.path))
 
 
 def select_by_files(testing: Testing, files: Sequence[str]) -> Selection:
@@ -51,25 +61,6 @@ def select_by_files(testing: Testing, files: Sequence[str]) -> Selection:
         return Selection(None, error.message)
     graph = dependencies(parse_ninja(*ninja), tests, context.tree)
     return selection(graph, files, testing.tests.ignore)
-
-
-def _changed_files(
-    session: CellSession, context: BuildContext, since: str
-) -> tuple[Sequence[str], str | None]:
-    """Return the files of the library that changed, or why selection by files is not possible. The
-    files of a locked source are compared between the lock at the revision and the lock now."""
-    library, root = context.library, session.workspace.root
-    diff = compare_revision(session.workspace, since, session.console)
-    reason = diff.reason_for(library, session.cell)
-    if reason or diff.states is None:
-        return (), reason
-    if library.source is None:
-        return files_of_library(changed_files(root, since), library.path), None
-    locked = diff.states[0].lock.sets.get(source_set(library))
-    if locked is None:
-        return (), f"the lock at `{since}` does not have its source"
-    before = source_tree(locked, session.console)
-    return files_of_library(differing_files(before, context.source), library.path), None
 
 
 def shadow(
