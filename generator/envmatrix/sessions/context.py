@@ -146,15 +146,15 @@ class BuildContext:
         return not native or self.target.emulator is not None
 
     @property
-    def path(self) -> str:
-        """Path of the library in its source."""
-        return self.library.path if self.library.source else "."
+    def library_source(self) -> Path:
+        """Directory of the library: a locked source may have others beside it."""
+        return self.source / self.library.path if self.library.source else self.source
 
     @property
     def tree(self) -> str:
         """Directory of the library, or of its copy, in its containers."""
         source = f"{BUILD}/{COPY}" if self.system.copies_source else SOURCE
-        return posixpath.normpath(f"{source}/{self.path}")
+        return posixpath.normpath(f"{source}/{self.library.path if self.library.source else '.'}")
 
     def beside(self, kind: str) -> Path:
         """Return a file about the build directory that containers cannot reach."""

@@ -26,7 +26,7 @@ class ClangTidy(Analyser):
 
 def _command(context: BuildContext) -> Sequence[str]:
     """Return its command, with checks of our own where the library configures none."""
-    has_checks = (context.source / context.path / ".clang-tidy").is_file()
+    has_checks = (context.library_source / ".clang-tidy").is_file()
     checks = [] if has_checks else ["-checks=-*,clang-analyzer-*,bugprone-*"]
     sources = r".*\.(c|cc|cpp|cxx)$"
     header = [f"-header-filter={re.escape(context.tree)}/.*"]

@@ -63,7 +63,7 @@ def _trace(build: AnalysedBuild) -> dict[str, Any]:
     task = replace(tasks.in_compiler(context, command), keeps_stdout=True)
     completed = build.runner.run(task, "coverage")
     build.runner.check(completed)
-    root = context.source / context.path
+    root = context.library_source
     documents = filter(None, completed.result.stdout.splitlines())
     return tracefile(documents, lambda name: (root / name).is_file())
 
