@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker  # noqa: F401 -- imported in a background thread, its warnings could be errors
 import pytest
 from tests.fake_engine import NO_CONTAINER, fake_engine, image_id
 from tests.fakes import lock_of, write_repository
