@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -74,7 +76,7 @@ def _with_retry(first: TestOutcome, retry: TestOutcome | None) -> TestOutcome:
     return replace(retry, attempts=attempts)
 
 
-_SEVERITY: Sequence[State] = ("skipped", "passed", "flaky", "failed", "errored", "killed")
+SEVERITY: Sequence[State] = ("skipped", "passed", "flaky", "failed", "errored", "killed")
 
 
 def worse_outcome(first: TestOutcome | None, second: TestOutcome) -> TestOutcome:
@@ -82,7 +84,7 @@ def worse_outcome(first: TestOutcome | None, second: TestOutcome) -> TestOutcome
     total time."""
     if first is None:
         return second
-    worst = max(first, second, key=lambda outcome: _SEVERITY.index(outcome.state))
+    worst = max(first, second, key=lambda outcome: SEVERITY.index(outcome.state))
     return replace(worst, seconds=first.seconds + second.seconds)
 
 
@@ -105,12 +107,27 @@ def bounded(text: str) -> str:
     return text
 
 
+@contextmanager
+def parse_errors(message: str, hint: str | None = None) -> Iterator[None]:
+    """Raise the errors that malformed output of a program causes as EnvmatrixError."""
+    try:
+        yield
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        ElementTree.ParseError,
+    ) as error:
+        raise EnvmatrixError(f"{message}: {error}", hint=hint) from error
+
+
 def measurements(text: str) -> tuple[Measurement, ...]:
     """Parse a benchmark's JSON: {"measurements": [{name, value, unit, direction}]}."""
-    try:
+    with parse_errors("the benchmark's output is not its JSON"):
         return tuple(map(_measurement, json.loads(bounded(text))["measurements"]))
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise EnvmatrixError(f"the benchmark's output is not its JSON: {error}") from error
 
 
 def _measurement(row: Any) -> Measurement:

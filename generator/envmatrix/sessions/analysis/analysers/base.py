@@ -43,6 +43,13 @@ class AnalysedBuild:
             raise self.runner.failure(completed)
         return completed.status, self.context.log(step)
 
+    def output_of(self, step: str, argv: Sequence[str]) -> str:
+        """Run a program of an analyser, which has to succeed; return its standard output."""
+        task = replace(tasks.in_compiler(self.context, argv), keeps_stdout=True)
+        completed = self.runner.run(task, step)
+        self.runner.check(completed)
+        return completed.result.stdout
+
     def run_tests(self) -> Sequence[TestOutcome]:
         library = self.context.library
         if library.tests is None:

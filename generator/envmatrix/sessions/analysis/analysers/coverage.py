@@ -6,16 +6,14 @@ import json
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from envmatrix.confined import Directory
 from envmatrix.errors import EnvmatrixError
-from envmatrix.sessions import tasks
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.context import BUILD, Variant, source_path
-from envmatrix.sessions.outcomes import COVERAGE, Measurement
+from envmatrix.sessions.outcomes import COVERAGE, Measurement, parse_errors
 
 _FILE = "coverage.json"
 # Largest coverage report, in bytes.
@@ -60,11 +58,8 @@ def _trace(build: AnalysedBuild) -> dict[str, Any]:
     # Each file of notes is read with the counts beside it, if the program ever ran.
     gcov = f"xargs -0 -r -n 50 gcov-{context.cell.toolchain.gcc} --json-format --stdout"
     command = ["sh", "-c", f"find {BUILD} -name '*.gcno' -print0 | {gcov}"]
-    task = replace(tasks.in_compiler(context, command), keeps_stdout=True)
-    completed = build.runner.run(task, "coverage")
-    build.runner.check(completed)
     root = context.library_source
-    documents = filter(None, completed.result.stdout.splitlines())
+    documents = filter(None, build.output_of("coverage", command).splitlines())
     return tracefile(documents, lambda name: (root / name).is_file())
 
 
@@ -100,10 +95,8 @@ def tracefile(documents: Iterable[str], is_in_library: Callable[[str], bool]) ->
     source."""
     counts: dict[str, dict[int, int]] = {}
     for text in documents:
-        try:
+        with parse_errors("gcov's report cannot be read"):
             _count(json.loads(text)["files"], counts, is_in_library)
-        except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-            raise EnvmatrixError(f"gcov's report cannot be read: {error}") from error
     return {
         "gcovr/format_version": TRACE_VERSION,
         "files": [
@@ -141,11 +134,9 @@ def _count(
 
 def line_rate(text: str) -> float:
     """Return the line coverage of a Cobertura file, in percent."""
-    try:
+    with parse_errors("gcovr's report is no Cobertura file"):
         root = ElementTree.fromstring(text)  # noqa: S314 -- written by gcovr in our container
         rate = float(root.attrib["line-rate"])
         if not 0 <= rate <= 1:
             raise ValueError(f"the rate is {rate}")
         return 100 * rate
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise EnvmatrixError(f"gcovr's report is no Cobertura file: {error}") from error

@@ -10,6 +10,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.analysis.analysers.base import STATIC, AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, Level
 from envmatrix.sessions.context import BUILD, BuildContext, source_path
+from envmatrix.sessions.outcomes import parse_errors
 
 
 class Cppcheck(Analyser):
@@ -36,10 +37,8 @@ def _command(context: BuildContext) -> Sequence[str]:
 
 def parse_cppcheck(text: str) -> Iterator[Finding]:
     """Parse version 2 of Cppcheck's XML; EnvmatrixError where it is not XML."""
-    try:
+    with parse_errors("Cppcheck's report is no XML"):
         root = ElementTree.fromstring(text)  # noqa: S314 -- written by Cppcheck in our container
-    except (ElementTree.ParseError, LookupError) as error:
-        raise EnvmatrixError(f"Cppcheck's report is no XML: {error}") from error
     for element in root.iter("error"):
         place = element.find("location")
         file = source_path(place.get("file", "")) if place is not None else None

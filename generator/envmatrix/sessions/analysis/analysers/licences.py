@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
-from envmatrix.sessions import tasks
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.baselines import Baseline
 from envmatrix.sessions.analysis.findings import Finding
@@ -35,10 +33,8 @@ done
 class Licences(Analyser):
     def examine(self, build: AnalysedBuild) -> Examination:
         files = [f"{BUILD}/{product.path}" for product in build.products if product.machine]
-        task = tasks.in_compiler(build.context, ["sh", "-c", _LIST, "sh", *files])
-        completed = build.runner.run(replace(task, keeps_stdout=True), "licences")
-        build.runner.check(completed)
-        current = licences_by_package(completed.result.stdout)
+        output = build.output_of("licences", ["sh", "-c", _LIST, "sh", *files])
+        current = licences_by_package(output)
         text = json.dumps(current, indent=2, sort_keys=True)
         (build.context.directory / "licences.json").write_text(text, encoding="utf-8")
         names = sorted({licence for licences in current.values() for licence in licences})
