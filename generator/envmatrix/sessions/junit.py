@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.confined import Directory
-from envmatrix.errors import EnvmatrixError
-from envmatrix.sessions.outcomes import State, TestOutcome
+from envmatrix.sessions.outcomes import State, TestOutcome, parse_errors
 
 # Beyond these a file is no report: cases, and elements in each other.
 _MOST_CASES, _DEEPEST = 200_000, 100
@@ -41,79 +40,52 @@ def read(build: Directory, name: str) -> tuple[Case, ...]:
 def parse(text: bytes, name: str) -> tuple[Case, ...]:
     cases = _Cases()
     parser = ElementTree.XMLParser(target=cases)  # noqa: S314 -- no document types, see there
-    try:
+    hint = "a test that ends its process early leaves such a file"
+    with parse_errors(f"`{name}` is no JUnit file", hint):
         parser.feed(text)
         parser.close()
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise EnvmatrixError(
-            f"`{name}` is no JUnit file: {error}",
-            hint="a test that ends its process early leaves such a file",
-        ) from error
     return tuple(cases.cases)
 
 
-@dataclass(slots=True)
-class _Element:
-    """Element of a test case, or the case itself; `text` is the text before its first child."""
-
-    tag: str
-    attributes: Mapping[str, str]
-    text: list[str] = field(default_factory=list)
-    children: list[_Element] = field(default_factory=list)
-
-    def get(self, name: str) -> str | None:
-        return self.attributes.get(name)
-
-    def find(self, tag: str) -> _Element | None:
-        return next((child for child in self.children if child.tag == tag), None)
-
-    def findtext(self, tag: str) -> str:
-        element = self.find(tag)
-        return "".join(element.text) if element else ""
-
-
-class _Cases:
-    """Target of an XML parser that keeps only test cases."""
+class _Cases(ElementTree.TreeBuilder):
+    """Target of an XML parser that keeps only test cases; one in another is a part of that."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.cases: list[Case] = []
-        self._depth = 0
-        self._case: _Element | None = None
-        self._case_depth = 0
-        self._open: _Element | None = None
+        self._open: list[ElementTree.Element] = []
+        self._case: ElementTree.Element | None = None
 
     def doctype(self, *_: object) -> None:
         raise ValueError("it has a document type, which no report has")
 
-    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        self._depth += 1
-        if self._depth > _DEEPEST:
+    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:
+        element = super().start(tag, attrs)
+        self._open.append(element)
+        if len(self._open) > _DEEPEST:
             raise ValueError(f"it has more than {_DEEPEST} elements in each other")
-        self._open = None
-        if self._case is None:
-            if tag == "testcase":
-                self._case, self._case_depth = _Element(tag, attributes), self._depth
-        elif self._depth == self._case_depth + 1:
-            self._open = _Element(tag, attributes)
-            self._case.children.append(self._open)
+        if self._case is None and tag == "testcase":
+            self._case = element
+        return element
 
-    def data(self, text: str) -> None:
-        if self._open is not None:
-            self._open.text.append(text)
-
-    def end(self, _tag: str) -> None:
-        if self._case is not None and self._depth == self._case_depth:
-            self.cases.append(_case(self._case))
+    def end(self, tag: str) -> ElementTree.Element:
+        element = super().end(tag)
+        self._open.pop()
+        if element is self._case:
             self._case = None
+            self.cases.append(_case(element))
             if len(self.cases) > _MOST_CASES:
                 raise ValueError(f"it has more than {_MOST_CASES} cases")
-        self._depth -= 1
-        self._open = None
+        if self._case is None and self._open:
+            self._open[-1].clear()  # of what is over
+        return element
 
 
-def _case(case: _Element) -> Case:
+def _case(case: ElementTree.Element) -> Case:
     state = _state(case)
-    output = "\n".join(filter(None, (case.findtext(tag) for tag in ("system-out", "system-err"))))
+    output = "\n".join(
+        filter(None, (case.findtext(tag, "") for tag in ("system-out", "system-err")))
+    )
     name, classname, file = (
         cut(case.get(key) or "", LONGEST_NAME) for key in ("name", "classname", "file")
     )
@@ -128,7 +100,7 @@ def _seconds(text: str) -> float:
     return seconds if 0 <= seconds < _LONGEST_TIME else 0.0
 
 
-def _state(case: _Element) -> State:
+def _state(case: ElementTree.Element) -> State:
     """Return the state by the child elements, and by the status that CTest and GoogleTest write."""
     status, result = case.get("status"), case.get("result")
     if case.find("failure") is not None or status == "fail":
@@ -143,7 +115,7 @@ def _state(case: _Element) -> State:
     return "passed" if skipped is None else "skipped"
 
 
-def _not_run(result: str | None, skipped: _Element | None) -> State:
+def _not_run(result: str | None, skipped: ElementTree.Element | None) -> State:
     """Return the state of a `notrun` case. GoogleTest writes it for disabled tests; CTest for
     skipped ones, and for those that it counts as failed: no executable, a failed fixture."""
     if result == "suppressed":
@@ -152,21 +124,21 @@ def _not_run(result: str | None, skipped: _Element | None) -> State:
     return "skipped" if message.startswith("SKIP_") else "failed"
 
 
-def _message(case: _Element, output: str) -> str:
+def _message(case: ElementTree.Element, output: str) -> str:
     """Return the framework's message; for CTest, which has none, the last line of output."""
-    words = [message for element in case.children if (message := _verdict_message(element))]
+    words = [message for element in case if (message := _verdict_message(element))]
     printed = output.strip().splitlines()
     is_ctest = case.get("status") is not None and case.get("result") is None
     first, second = (printed[-1:], words) if is_ctest else (words, printed[-1:])
     return (first or second or [""])[0]
 
 
-def _verdict_message(element: _Element) -> str:
+def _verdict_message(element: ElementTree.Element) -> str:
     """Return the message of a verdict; that of Catch2 for a skipped test is in its text, below a
     heading."""
     if element.tag not in ("failure", "error", "skipped"):
         return ""
-    lines = map(str.strip, "".join(element.text).splitlines())
+    lines = map(str.strip, (element.text or "").splitlines())
     first_line = next((line for line in lines if line not in ("", "SKIPPED")), "")
     return element.get("message") or first_line
 
