@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.outcomes import bounded
+from envmatrix.sessions.outcomes import bounded, parse_errors
 
 _NODE = re.compile(r'^"(0x\w+)" \[label="(.*?)"')
 _EDGE = re.compile(r'^"(0x\w+)" -> "(0x\w+)"(?: \[label="[^"]*"\]| \[(arrowhead[^\]]*)\])?')
@@ -29,15 +29,26 @@ class NinjaGraph:
 
     def reaches(self, output: str) -> frozenset[str]:
         """Return the transitive inputs of an output."""
-        reached: set[str] = set()
-        pending = [output]
-        while pending:
-            name = pending.pop()
-            for file in (*self.inputs.get(name, ()), *self.sources.get(name, ())):
-                if file not in reached:
-                    reached.add(file)
-                    pending.append(file)
-        return frozenset(reached)
+        return frozenset(
+            _reachable(
+                [output], lambda name: (*self.inputs.get(name, ()), *self.sources.get(name, ()))
+            )
+        )
+
+
+def _reachable(
+    start: Iterable[str], following: Callable[[str], Iterable[str]]
+) -> Mapping[str, str]:
+    """Return all that follows `start` in a graph, nearest first, each with what it follows."""
+    reached: dict[str, str] = {}
+    pending = deque(start)
+    while pending:
+        name = pending.popleft()
+        for other in following(name):
+            if other not in reached:
+                reached[other] = name
+                pending.append(other)
+    return reached
 
 
 def parse_ninja(graph: str, deps: str) -> NinjaGraph:
@@ -50,29 +61,18 @@ def parse_ninja(graph: str, deps: str) -> NinjaGraph:
             into.setdefault(edge[2], set()).add(edge[1])
         elif (node := _NODE.match(line)) and "shape=ellipse" not in line:
             names[node[1]] = node[2]
-    inputs = {
-        name: frozenset(names[source] for source in _files_before(into, names, key))
-        for key, name in names.items()
-    }
+    inputs = {name: _files_before(into, names, key) for key, name in names.items()}
     return NinjaGraph(inputs, _parse_deps(deps))
 
 
 def _files_before(
     into: Mapping[str, Iterable[str]], names: Mapping[str, str], key: str
-) -> set[str]:
-    """Return the nearest nodes before a node that are files."""
-    files: set[str] = set()
-    pending = list(into.get(key, ()))
-    visited = set(pending)
-    while pending:
-        node = pending.pop()
-        if node in names:
-            files.add(node)
-        else:
-            new = set(into.get(node, ())) - visited
-            visited |= new
-            pending += new
-    return files
+) -> frozenset[str]:
+    """Return the names of the nearest nodes before a node that are files."""
+    nodes = _reachable(
+        [key], lambda node: () if node in names and node != key else into.get(node, ())
+    )
+    return frozenset(names[node] for node in nodes if node in names)
 
 
 def _parse_deps(deps: str) -> Mapping[str, frozenset[str]]:
@@ -124,17 +124,13 @@ _NAMING = ("REQUIRED_FILES", "ENVIRONMENT", "ENVIRONMENT_MODIFICATION")
 
 def listed_tests(text: str) -> tuple[Test, ...]:
     """Parse the output of `ctest --show-only=json-v1`; EnvmatrixError where it is malformed."""
-    try:
+    with parse_errors("the list of tests of `ctest` cannot be read", "run without `--since`"):
         rows = [(row, _properties(row)) for row in json.loads(bounded(text))["tests"]]
         setups: dict[str, set[str]] = {}
         for row, properties in rows:
             for fixture in properties.get("FIXTURES_SETUP", ()):
                 setups.setdefault(fixture, set()).add(row["name"])
         return tuple(_test(row["name"], row, properties, setups) for row, properties in rows)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise EnvmatrixError(
-            f"the list of tests of `ctest` cannot be read: {error}", hint="run without `--since`"
-        ) from error
 
 
 def _test(
@@ -258,23 +254,24 @@ def selection(
         for name in tests:
             if file in dependencies.files[name]:
                 chosen.setdefault(name, f"depends on `{file}`")
-    _add_later(chosen, dependencies.earlier)
+    chosen |= _later_tests(chosen, dependencies.earlier)
     return Selection(chosen, f"{len(chosen)} of {len(tests)} tests depend on what changed")
 
 
-def _add_later(chosen: dict[str, str], earlier: Mapping[str, Collection[str]]) -> None:
-    """Add the tests that depend on chosen ones, transitively."""
+def _later_tests(
+    chosen: Collection[str], earlier: Mapping[str, Collection[str]]
+) -> Mapping[str, str]:
+    """Return the tests that depend on chosen ones, transitively, with the reason."""
     later: dict[str, list[str]] = {}
     for name, others in earlier.items():
         for other in others:
             later.setdefault(other, []).append(name)
-    pending = list(chosen)
-    while pending:
-        test = pending.pop(0)
-        for name in later.get(test, ()):
-            if name not in chosen:
-                chosen[name] = f"depends on the test `{test}`"
-                pending.append(name)
+    reached = _reachable(chosen, lambda name: later.get(name, ()))
+    return {
+        name: f"depends on the test `{test}`"
+        for name, test in reached.items()
+        if name not in chosen
+    }
 
 
 def is_ignored(file: str, globs: Sequence[str]) -> bool:
