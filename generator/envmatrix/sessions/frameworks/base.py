@@ -11,10 +11,9 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
-from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.context import BUILD, BuildContext
 from envmatrix.sessions.junit import LONGEST_NAME, Case
-from envmatrix.sessions.outcomes import bounded
+from envmatrix.sessions.outcomes import bounded, parse_errors
 from envmatrix.sessions.test_dependencies import Test
 
 # Where frameworks write their reports, in the build directory.
@@ -44,6 +43,13 @@ class Batch:
         """Return the name of a test of its program, of which each may have one of this name."""
         return f"{self.label}:{name}"
 
+    def bare_name(self, name: str) -> str:
+        """Return the name of a test as its program has it."""
+        return name.removeprefix(f"{self.label}:")
+
+    def with_arguments(self, *arguments: str) -> Batch:
+        return replace(self, argv=[*self.argv, *arguments])
+
 
 def chunks(
     names: Iterable[str], most: int = ARGUMENT, spelled: Callable[[str], str] = str
@@ -63,6 +69,19 @@ def chunks(
         yield tuple(part)
 
 
+def split(
+    batch: Batch,
+    selected: Iterable[str] | None,
+    most: int = ARGUMENT,
+    spelled: Callable[[str], str] = str,
+) -> Sequence[Batch]:
+    """Return a batch for each part of the selected tests that fits on its command line; the batch
+    itself for all tests."""
+    if selected is None:
+        return [batch]
+    return [replace(batch, tests=part) for part in chunks(selected, most, spelled)]
+
+
 def labels(programs: Sequence[str]) -> Mapping[str, str]:
     """Return the prefix of the tests of each program: its base name, or, where several programs
     share that, its path in the build directory."""
@@ -75,19 +94,17 @@ def labels(programs: Sequence[str]) -> Mapping[str, str]:
 
 
 def program_batches(
-    programs: Sequence[str], selected: Sequence[str] | None
-) -> Iterator[tuple[Batch, Sequence[str] | None]]:
-    """Yield each program with parts of its selected tests, without the programs that have none;
-    None stands for all tests, also where the program itself is selected."""
+    programs: Sequence[str], selected: Sequence[str] | None = None
+) -> Iterator[Batch]:
+    """Yield each program with parts of its selected tests, without the programs that have none; all
+    tests are selected also where the program itself is."""
     for program, label in labels(programs).items():
         batch = Batch([program], report_path(label), program, label=label)
         if selected is None or program in selected:
-            yield batch, None
-            continue
-        prefix = f"{label}:"
-        own_names = (name.removeprefix(prefix) for name in selected if name.startswith(prefix))
-        for part in chunks(own_names):
-            yield replace(batch, tests=[f"{prefix}{name}" for name in part]), part
+            yield batch
+        else:
+            own_tests = [name for name in selected if name.startswith(f"{label}:")]
+            yield from split(batch, own_tests, spelled=batch.bare_name)
 
 
 def report_path(label: str) -> str:
@@ -155,13 +172,9 @@ class Framework(Protocol):
 
 def listed_names(framework: Framework, batch: Batch, text: str) -> tuple[str, ...]:
     """Return the tests of a listing; EnvmatrixError where it cannot be parsed."""
-    try:
+    message = f"the list of tests of `{batch.argv[0]}` cannot be read"
+    with parse_errors(message, "run without `--shard`"):
         return tuple(dict.fromkeys(map(_check_name, framework.names(batch, bounded(text)))))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise EnvmatrixError(
-            f"the list of tests of `{batch.argv[0]}` cannot be read: {error}",
-            hint="run without `--shard`",
-        ) from error
 
 
 def _check_name(name: object) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 from envmatrix.sessions.buildsystems.bazel import BAZEL, bazel
-from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, chunks
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, split
 from envmatrix.sessions.junit import Case
 
 # Path components of the parts of a target that Bazel runs several times.
@@ -30,15 +29,15 @@ class BazelTest(Framework):
         return (line for line in text.splitlines() if line.startswith("//"))
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
-        argv = [*bazel("test"), "--test_output=errors"]
         options = [*invocation.context.library.build.options, *invocation.arguments]
+        argv = [*bazel("test"), "--test_output=errors", *options]
         report = "bazel-testlogs/**/test.xml"
-        batch = Batch([*argv, *options], report, "", invocation.context.tree, needs_compiler=True)
-        if invocation.selected is None:
-            return (replace(batch, argv=[*batch.argv, *(invocation.run or ("//...",))]),)
-        target_labels = dict.fromkeys(map(_bazel_label, invocation.selected))
+        batch = Batch(argv, report, directory=invocation.context.tree, needs_compiler=True)
+        selected = invocation.selected
+        target_labels = None if selected is None else dict.fromkeys(map(_bazel_label, selected))
         return [
-            replace(batch, argv=[*batch.argv, *part], tests=part) for part in chunks(target_labels)
+            part.with_arguments(*(part.tests or invocation.run or ("//...",)))
+            for part in split(batch, target_labels)
         ]
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:

@@ -26,7 +26,7 @@ class Catch2(Framework):
     def listing(self, invocation: Invocation) -> Sequence[Batch]:
         return [
             replace(batch, argv=["sh", "-c", _CATCH2_LIST, "sh", *batch.argv], report=None)
-            for batch, _ in program_batches(invocation.run, None)
+            for batch in program_batches(invocation.run)
         ]
 
     def names(self, batch: Batch, text: str) -> Iterable[str]:
@@ -35,12 +35,11 @@ class Catch2(Framework):
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
         batches = []
-        for batch, names in program_batches(invocation.run, invocation.selected):
+        for batch in program_batches(invocation.run, invocation.selected):
             report = ["--reporter", "junit", "--out", f"{BUILD}/{batch.report}"]
-            filters = [] if names is None else [",".join(map(_in_catch2, names))]
-            batches.append(
-                replace(batch, argv=[*batch.argv, *report, *filters, *invocation.arguments])
-            )
+            names = ",".join(_in_catch2(batch.bare_name(name)) for name in batch.tests)
+            filters = [names] if batch.tests else []
+            batches.append(batch.with_arguments(*report, *filters, *invocation.arguments))
         return batches
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:

@@ -12,8 +12,8 @@ from envmatrix.sessions.frameworks.base import (
     Batch,
     Framework,
     Invocation,
-    chunks,
     report_path,
+    split,
 )
 from envmatrix.sessions.test_dependencies import listed_tests
 
@@ -29,29 +29,24 @@ class Ctest(Framework):
     parse_tests = staticmethod(listed_tests)
 
     def listing(self, invocation: Invocation) -> Sequence[Batch]:
-        return (Batch(["ctest", "--test-dir", BUILD, "--show-only=json-v1"], None),)
+        return (Batch([*self.tracing_command, "--show-only=json-v1"], None),)
 
     def names(self, batch: Batch, text: str) -> Iterable[str]:
         return (test["name"] for test in json.loads(text)["tests"])
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
         report = report_path("ctest")
-        argv = ["ctest", "--test-dir", BUILD, "--output-on-failure", "--output-junit"]
-        argv += [f"{BUILD}/{report}"]
-        if invocation.selected is None:
-            return (Batch([*argv, *invocation.arguments], report),)
-        return [
-            Batch([*argv, "-R", _in_cmake(part), *invocation.arguments], report, tests=part)
-            for part in chunks(invocation.selected, EXPRESSION, _escape)
-        ]
+        argv = [*self.tracing_command, "--output-on-failure", "--output-junit", f"{BUILD}/{report}"]
+        batches = []
+        for batch in split(Batch(argv, report), invocation.selected, EXPRESSION, _escape):
+            names = "|".join(map(_escape, batch.tests))
+            filters = ["-R", f"^({names})$"] if batch.tests else []
+            batches.append(batch.with_arguments(*filters, *invocation.arguments))
+        return batches
 
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
         rows = (match for line in lines if (match := _CTEST_ENDING.match(line)))
         return {match[1]: match[2] for match in rows if match[2] not in ("Failed", "Disabled")}
-
-
-def _in_cmake(names: Sequence[str]) -> str:
-    return f"^({'|'.join(map(_escape, names))})$"
 
 
 def _escape(name: str) -> str:

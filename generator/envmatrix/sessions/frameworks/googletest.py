@@ -16,8 +16,8 @@ class GoogleTest(Framework):
 
     def listing(self, invocation: Invocation) -> Sequence[Batch]:
         return [
-            replace(batch, argv=[*batch.argv, "--gtest_list_tests"], report=None)
-            for batch, _ in program_batches(invocation.run, None)
+            replace(batch.with_arguments("--gtest_list_tests"), report=None)
+            for batch in program_batches(invocation.run)
         ]
 
     def names(self, batch: Batch, text: str) -> Iterable[str]:
@@ -31,12 +31,11 @@ class GoogleTest(Framework):
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
         batches = []
-        for batch, names in program_batches(invocation.run, invocation.selected):
+        for batch in program_batches(invocation.run, invocation.selected):
             report = f"--gtest_output=xml:{BUILD}/{batch.report}"
-            filters = [] if names is None else [f"--gtest_filter={':'.join(names)}"]
-            batches.append(
-                replace(batch, argv=[*batch.argv, report, *filters, *invocation.arguments])
-            )
+            names = ":".join(map(batch.bare_name, batch.tests))
+            filters = [f"--gtest_filter={names}"] if batch.tests else []
+            batches.append(batch.with_arguments(report, *filters, *invocation.arguments))
         return batches
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:

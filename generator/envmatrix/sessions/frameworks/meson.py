@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, chunks
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, split
 
 # `2/5 suite / name  FAIL  0.01s  killed by signal 11 SIGSEGV`; its JUnit file has nothing of it.
 _MESON_ENDING = re.compile(
@@ -26,19 +26,9 @@ class MesonTest(Framework):
         return (test["name"] for test in json.loads(text))
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
-        argv = [
-            "meson",
-            "test",
-            "-C",
-            BUILD,
-            "--no-rebuild",
-            "--print-errorlogs",
-            *invocation.arguments,
-        ]
-        report = "meson-logs/testlog.junit.xml"
-        if invocation.selected is None:
-            return (Batch(argv, report),)
-        return [Batch([*argv, *part], report, tests=part) for part in chunks(invocation.selected)]
+        argv = ["meson", "test", "-C", BUILD, "--no-rebuild", "--print-errorlogs"]
+        batch = Batch([*argv, *invocation.arguments], "meson-logs/testlog.junit.xml")
+        return [part.with_arguments(*part.tests) for part in split(batch, invocation.selected)]
 
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
         rows = (match for line in lines if (match := _MESON_ENDING.match(line)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, chunks, report_path
+from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, report_path, split
 from envmatrix.sessions.junit import Case
 from envmatrix.sessions.wheels import PYTHON_PATH
 
@@ -31,18 +31,12 @@ class Pytest(Framework):
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
         report = report_path("pytest")
-        argv = [
-            *_PYTEST,
-            f"--junitxml={BUILD}/{report}",
-            "-o",
-            "junit_family=xunit1",
-            *invocation.arguments,
-        ]
-        if invocation.selected is None:
-            return (Batch([*argv, *invocation.run], report, directory=invocation.context.tree),)
+        argv = [*_PYTEST, f"--junitxml={BUILD}/{report}", "-o", "junit_family=xunit1"]
+        options = invocation.arguments
+        batch = Batch([*argv, *options], report, directory=invocation.context.tree)
         return [
-            Batch([*argv, *part], report, directory=invocation.context.tree, tests=part)
-            for part in chunks(invocation.selected)
+            part.with_arguments(*(part.tests or invocation.run))
+            for part in split(batch, invocation.selected)
         ]
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:
