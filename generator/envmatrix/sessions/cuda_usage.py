@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from envmatrix.confined import Directory, Refused
@@ -53,16 +53,14 @@ def _undeclared_problem(context: BuildContext, component: str, file: str, eviden
 def used_names(build: Directory) -> Mapping[str, str]:
     """Return headers and libraries that may be CUDA's, each with a file of the build directory that
     names it."""
-    return {name: file for file, names in _names_by_file(build) for name in sorted(names)}
-
-
-def _names_by_file(build: Directory) -> Iterator[tuple[str, Iterable[str]]]:
+    sources: dict[str, str] = {}
     for entry in build.entries(_MOST_ENTRIES):
         with suppress(Refused), build.open(entry.name) as handle:
-            yield entry.name, binaries.needed_libraries(handle)
+            sources |= dict.fromkeys(binaries.needed_libraries(handle), entry.name)
     for file in build.files(_TEXTS):
         with suppress(Refused):
-            yield file.name, named_in(build.text(file.name))
+            sources |= dict.fromkeys(named_in(build.text(file.name)), file.name)
+    return sources
 
 
 def named_in(text: str) -> frozenset[str]:

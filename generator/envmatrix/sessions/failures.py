@@ -9,7 +9,7 @@ from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failure_causes import NO_NETWORK, VENDOR, Cause, Judgement
 from envmatrix.sessions.tasks import CompletedTask
 
-SHOWN_LINES = 60
+_SHOWN_LINES = 60
 
 
 class StepFailed(EnvmatrixError):
@@ -18,7 +18,7 @@ class StepFailed(EnvmatrixError):
     def __init__(
         self, status: int, cause: Cause, message: str, hint: str, details: Sequence[str]
     ) -> None:
-        super().__init__(message, hint=hint, details=details)
+        super().__init__(message, hint=hint, details=details[-_SHOWN_LINES:])
         # The program's own, not one of ours; but what failed was never skipped.
         self.exit_code = 1 if status == SKIPPED else status  # type: ignore[misc]
         self.cause = cause
@@ -44,26 +44,25 @@ def limit_reached(context: BuildContext, completed: CompletedTask) -> StepFailed
     """Return the failure of a step that was killed at a limit; None where none was reached."""
     result, limits = completed.result, completed.task.limits
     where, shell = _where(context, completed.step), step_hint(context, completed.step)
-    details = completed.lines[-SHOWN_LINES:]
     if result.out_of_memory and result.status:
         limit = f"the {limits.memory >> 20} MB" if limits.memory else "the memory"
         message = f"{where} took more than {limit} that there are, and was killed"
         hint = f"{shell}; fewer jobs: `-j 1`, or a larger `build.job_memory`"
-        return OutOfMemory(result.status, "environment", message, hint, details)
+        return OutOfMemory(result.status, "environment", message, hint, completed.lines)
     if result.stopped == "timeout":
         message = (
             f"{where} went on for more than {limits.seconds} s, and was killed with all it began"
         )
         hint = f"{shell}; `timeout` in matrix.yaml is the limit"
-        return StepFailed(result.status, "product", message, hint, details)
+        return StepFailed(result.status, "product", message, hint, completed.lines)
     if result.stopped == "disk":
         message = f"{where} filled the disk, and was killed; what it wrote is removed"
         hint = "`df` says what is free, `envmatrix gc --dry-run` what could be"
-        return StepFailed(result.status, "environment", message, hint, details)
+        return StepFailed(result.status, "environment", message, hint, completed.lines)
     if result.stopped == "output":
         message = f"{where} printed more than a result has, and was killed"
         hint = f"{shell}; its standard output is read as its result"
-        return StepFailed(result.status, "product", message, hint, details)
+        return StepFailed(result.status, "product", message, hint, completed.lines)
     return None
 
 
@@ -77,14 +76,14 @@ def program_failed(
     reason = f": {judgement.message}" if judgement.message else ""
     message = f"{_where(context, step)} failed with {describe_status(status)}{reason}"
     hint = "; ".join(filter(None, (judgement.hint, step_hint(context, step))))
-    return StepFailed(status, judgement.cause, message, hint, completed.lines[-SHOWN_LINES:])
+    return StepFailed(status, judgement.cause, message, hint, completed.lines)
 
 
 def without_network(context: BuildContext, step: str, lines: Sequence[str]) -> StepFailed:
     """Return the failure of a step that retries network requests without a network."""
     message = f"{_where(context, step)} was ended: {NO_NETWORK}"
     hint = f"{VENDOR}; {step_hint(context, step)}"
-    return StepFailed(1, "environment", message, hint, lines[-SHOWN_LINES:])
+    return StepFailed(1, "environment", message, hint, lines)
 
 
 def _where(context: BuildContext, step: str) -> str:

@@ -72,17 +72,14 @@ class Log:
 
     def excerpt(self) -> str:
         """Return a short log as a whole, a long one as its beginning and its end."""
-        self._flush()
+        if not self._handle.closed:
+            self._handle.flush()
         with self._file.open("rb") as handle:
             if self._size <= _EXCERPT:
                 return handle.read(_EXCERPT).decode("utf-8", "replace")
             head = handle.read(_EXCERPT // 4).decode("utf-8", "replace")
         tail = self._tail(_EXCERPT * 3 // 4).decode("utf-8", "replace")
         return f"{head}\n[... {self._size - _EXCERPT} bytes left out ...]\n{tail}"
-
-    def _flush(self) -> None:
-        if not self._handle.closed:
-            self._handle.flush()
 
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

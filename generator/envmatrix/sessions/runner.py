@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from envmatrix.confined import Area, Refused
@@ -56,7 +57,7 @@ class Runner:
 
     def _run_once(self, task: Task, steps: Sequence[str]) -> CompletedTask:
         self.written.add(self.context.build)
-        with self.console.display() as display, _Steps(self, display, steps) as running:
+        with self.console.display() as display, closing(_Steps(self, display, steps)) as running:
             try:
                 result = self.executor.run(task, running.add_output)
             except _WaitsForNetwork:
@@ -119,10 +120,7 @@ class _Steps:
         self._names = names
         self._steps = [_StepOutput(runner, display, names[0])]
 
-    def __enter__(self) -> _Steps:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         for step in self._steps:
             step.log.close()
 

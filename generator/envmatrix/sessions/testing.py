@@ -13,7 +13,7 @@ from envmatrix.matrix.library import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, tasks, verdicts
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.failure_causes import Judgement
-from envmatrix.sessions.failures import SHOWN_LINES, StepFailed, step_hint
+from envmatrix.sessions.failures import StepFailed, step_hint
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, listed_names
 from envmatrix.sessions.outcomes import TestOutcome
@@ -183,8 +183,7 @@ class Testing:
         completed = self._run("test", batch)
         seconds = time.monotonic() - start
         if completed.result.out_of_memory or completed.result.stopped:
-            error: EnvmatrixError = self.runner.failure(completed)
-            return _Result([self._lost_tests(batch, seconds, error)], error)
+            return self._without_report(batch, seconds, self.runner.failure(completed))
         if batch.report is None:
             return _Result([self._by_status(batch.program, completed, seconds)])
         try:
@@ -193,7 +192,7 @@ class Testing:
             if self._lacks_driver(batch, completed):
                 return _Result([self._by_status(batch.program, completed, seconds)])
             error = self.runner.failure(completed) if completed.status else broken
-            return _Result([self._lost_tests(batch, seconds, error)], error)
+            return self._without_report(batch, seconds, error)
         if reports_missing and batch.tests:
             missing = self.framework.missing(batch.tests, {outcome.name for outcome in reported})
             reported += map(self._missing_outcome, missing)
@@ -232,10 +231,10 @@ class Testing:
         classified = verdicts.outcome_by_status(name, status, seconds, outcome.output)
         return self._excuse(classified, lacks_driver=lacks_driver)
 
-    def _lost_tests(self, batch: Batch, seconds: float, error: EnvmatrixError) -> TestOutcome:
-        """Return the outcome that stands for tests without a result."""
+    def _without_report(self, batch: Batch, seconds: float, error: EnvmatrixError) -> _Result:
+        """Return one outcome, which stands for tests without a result."""
         name = batch.program or self.tests.framework
-        return TestOutcome(name, "errored", seconds, error.message)
+        return _Result([TestOutcome(name, "errored", seconds, error.message)], error)
 
     def _failure_of_tests(
         self, reported: Sequence[TestOutcome], status: int, lines: Sequence[str]
@@ -252,7 +251,7 @@ class Testing:
         cause = judgement.cause if len(errored) == len(bad) else "product"
         message = ": ".join(filter(None, (message, judgement.message)))
         hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))
-        return _TestsFailed(status, cause, message, hint, lines[-SHOWN_LINES:])
+        return _TestsFailed(status, cause, message, hint, lines)
 
     def _read_reports(
         self, batch: Batch, report: str, lines: Sequence[str]
