@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -129,7 +129,7 @@ def record_of(lines: Iterable[str]) -> Record:
     Raises:
         InvalidRecord: the first part is missing, or a whole line is not a part of a run.
     """
-    parts = _Parts()
+    parts: defaultdict[type[Part], list[Any]] = defaultdict(list)
     for line in lines:
         try:
             entry = json.loads(line)
@@ -137,8 +137,17 @@ def record_of(lines: Iterable[str]) -> Record:
             break
         except (ValueError, RecursionError) as error:  # too many digits, too many brackets
             raise InvalidRecord("a line is too deeply nested or has too large a number") from error
-        parts.add(_part(entry))
-    return parts.record
+        part = _part(entry)
+        if isinstance(part, Run | End) and (parts[End] or parts[type(part)]):
+            raise InvalidRecord("it begins or ends more than once")
+        parts[type(part)].append(part)
+    if not parts[Run]:
+        raise InvalidRecord("it has no beginning")
+    killed = replace(KILLED, seconds=sum(step.seconds for step in parts[Step]))
+    (run,), (end,) = parts[Run], parts[End] or [killed]
+    kinds = (Step, TestOutcome, Measurement, Product, Finding)
+    others: list[Any] = [tuple(parts[kind]) for kind in kinds]
+    return Record(run, end, *others)
 
 
 def check(part: _Checked) -> _Checked:
@@ -156,9 +165,8 @@ def check(part: _Checked) -> _Checked:
 @cache
 def _checks(kind: type[Any]) -> tuple[tuple[str, Callable[[object], bool]], ...]:
     """Return the predicate for the value of each field."""
-    hints = get_type_hints(kind)
-    limits = ((field.name, _RANGES.get(field.name)) for field in fields(kind))
-    return tuple((name, _accepted(hints[name], limit)) for name, limit in limits)
+    hints = get_type_hints(kind).items()
+    return tuple((name, _accepted(hint, _RANGES.get(name))) for name, hint in hints)
 
 
 def _accepted(kind: Any, limit: tuple[float, float] | None) -> Callable[[object], bool]:
@@ -197,36 +205,3 @@ def _part(entry: object) -> Part:
     except (KeyError, TypeError) as error:
         raise InvalidRecord(f"a {name} lacks a field or has an unknown one") from error
     return check(part)
-
-
-@dataclass(slots=True)
-class _Parts:
-    run: Run | None = None
-    end: End | None = None
-    others: dict[type[Part], list[Any]] = field(default_factory=dict)
-
-    def add(self, part: Part) -> None:
-        if isinstance(part, Run | End) and (self.end or (self.run and isinstance(part, Run))):
-            raise InvalidRecord("it begins or ends more than once")
-        if isinstance(part, Run):
-            self.run = part
-        elif isinstance(part, End):
-            self.end = part
-        else:
-            self.others.setdefault(type(part), []).append(part)
-
-    @property
-    def record(self) -> Record:
-        if self.run is None:
-            raise InvalidRecord("it has no beginning")
-        steps = tuple(self.others.get(Step, ()))
-        seconds = sum(step.seconds for step in steps)
-        return Record(
-            self.run,
-            self.end or replace(KILLED, seconds=seconds),
-            steps,
-            tuple(self.others.get(TestOutcome, ())),
-            tuple(self.others.get(Measurement, ())),
-            tuple(self.others.get(Product, ())),
-            tuple(self.others.get(Finding, ())),
-        )
