@@ -48,9 +48,9 @@ def analyse_libraries(
     def analyse(runner: Runner, recorder: Recorder) -> Iterator[AnalysisReport]:
         analysis = Analysis.of(runner, gpus_of(runner.context))
         failures = _examine_all(analysis, kinds or DEFAULT_KINDS, session.console)
-        recorder.add_measurements(analysis.measurements)
+        recorder.journal.write(*analysis.measurements)
         findings = analysis.compare_with_baseline()
-        recorder.add_findings(findings)
+        recorder.journal.write(*findings)
         if update_baseline:
             analysis.accept()
         sarif = runner.context.directory / SARIF

@@ -42,7 +42,7 @@ def compile_recorded(runner: Runner, recorder: Recorder) -> Iterator[Compilation
     products, build = compile_library(runner), runner.context.build
     recorder.add_products(products, build.name)
     with build.opened() as directory:
-        recorder.add_measurements(cache_hits(directory))
+        recorder.journal.write(*cache_hits(directory))
     yield Compilation(build, products)
     if not runner.context.library.chooses_sm:
         warn_of_architectures(products, runner)
@@ -85,7 +85,7 @@ def measure_libraries(
             )
         yield from compile_recorded(runner, recorder)
         measurements = measure(runner, gpus, arguments)
-        recorder.add_measurements(measurements)
+        recorder.journal.write(*measurements)
         yield measurements
 
     part = Part(extent=ARGUMENTS if arguments else "")

@@ -125,7 +125,7 @@ def _recorded(
                 Containers(client),
                 context,
                 session.console,
-                on_step=recorder.add_step,
+                on_step=recorder.journal.write,
                 component_of=partial(_missing_component, session.workspace.matrix, session.cell),
                 absent_submodules=partial(_missing_submodules, library, root),
             )

@@ -108,7 +108,7 @@ def _test(
     if selection is not None and options.shadow:
         from envmatrix.app.test_selection import shadow
 
-        recorder.add_measurements(shadow(selection, run.outcomes, session.console))
+        recorder.journal.write(*shadow(selection, run.outcomes, session.console))
     return run
 
 

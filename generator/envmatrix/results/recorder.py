@@ -11,10 +11,9 @@ from envmatrix.errors import Absent, ConfigurationError, EngineError, EnvmatrixE
 from envmatrix.results.journal import Journal, open_journal
 from envmatrix.results.location import Location
 from envmatrix.results.records import BAD, End, Run
-from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.failures import Skipped, StepFailed
-from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+from envmatrix.sessions.outcomes import State, TestOutcome
 from envmatrix.sessions.products import Product
 from envmatrix.text import redacted
 
@@ -25,9 +24,6 @@ class Recorder:
 
     journal: Journal
     state: State = "passed"
-
-    def add_step(self, step: Step) -> None:
-        self.journal.write(step)
 
     def add_tests(self, outcomes: Sequence[TestOutcome]) -> None:
         """Write tests; the output of those that passed stays in the JUnit file."""
@@ -41,12 +37,6 @@ class Recorder:
             self.state = "failed"
         elif "flaky" in states:
             self.state = "flaky"
-
-    def add_measurements(self, measurements: Sequence[Measurement]) -> None:
-        self.journal.write(*measurements)
-
-    def add_findings(self, findings: Sequence[Finding]) -> None:
-        self.journal.write(*findings)
 
     def add_products(self, products: Sequence[Product], directory: str) -> None:
         """Write products of the build directory of this name."""
@@ -76,13 +66,13 @@ def record_run(location: Location, run: Run) -> Iterator[Recorder]:
 def _end(error: EnvmatrixError) -> End:
     if isinstance(error, Skipped):
         return End("skipped", 0.0, None, error.message)
-    state: State = "failed" if isinstance(error, StepFailed) else "errored"
-    return End(state, 0.0, _cause(error), redacted(error.message))
+    message = redacted(error.message)
+    if isinstance(error, StepFailed):
+        return End("failed", 0.0, error.cause, message)
+    return End("errored", 0.0, _cause(error), message)
 
 
 def _cause(error: EnvmatrixError) -> Cause:
-    if isinstance(error, StepFailed):
-        return error.cause
     if isinstance(error, Absent):
         return "environment"
     if isinstance(error, (EngineError, LookupFailed)):
