@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from envmatrix.console import amount_of
 from envmatrix.results.summary import Failure, Origin, Report, ReportEntry, revision_text
@@ -166,33 +166,30 @@ def invalid_rows_text(report: Report) -> str:
 
 def junit(report: Report) -> str:
     """Format one suite for each library and cell; waived failures are skipped, with the waiver."""
-    root = ElementTree.Element("testsuites", name="envmatrix")
+    root = Element("testsuites", name="envmatrix")
     for entry in report.entries:
         failures = [
             failure
             for failure in report.failures
             if (failure.library, failure.cell) == (entry.library, entry.cell)
         ]
-        suite = ElementTree.SubElement(root, "testsuite", _suite(entry, failures))
+        attributes = _suite(entry, failures)
+        name, time = attributes["name"], attributes["time"]
+        suite = SubElement(root, "testsuite", attributes)
         for failure in failures:
-            case = {"name": xml_safe(failure.name), "classname": f"{entry.library}.{entry.cell}"}
-            element = ElementTree.SubElement(suite, "testcase", case)
+            case = SubElement(suite, "testcase", name=xml_safe(failure.name), classname=name)
             if failure.waiver:
-                ElementTree.SubElement(element, "skipped", message=waiver_text(failure.waiver))
+                SubElement(case, "skipped", message=waiver_text(failure.waiver))
             else:
                 kind = "failure" if failure.state == "failed" else "error"
-                problem = ElementTree.SubElement(
-                    element, kind, message=xml_safe(failure.message[:500])
-                )
+                problem = SubElement(case, kind, message=xml_safe(failure.message[:500]))
                 problem.text = xml_safe(f"{failure.message}\n{origin_text(failure.origin)}".strip())
         if not failures:
-            case = {"name": "all", "classname": f"{entry.library}.{entry.cell}"}
-            case["time"] = f"{entry.seconds:.3f}"
-            element = ElementTree.SubElement(suite, "testcase", case)
+            case = SubElement(suite, "testcase", name="all", classname=name, time=time)
             if entry.state == "skipped":
-                ElementTree.SubElement(element, "skipped")
-    ElementTree.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}'
+                SubElement(case, "skipped")
+    indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, "unicode")}'
 
 
 def _suite(entry: ReportEntry, failures: Sequence[Failure]) -> dict[str, str]:
@@ -244,9 +241,7 @@ def _entry(entry: ReportEntry) -> dict[str, Any]:
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
-    plain = asdict(failure)
-    plain["waiver"] = _waiver(failure.waiver) if failure.waiver else None
-    return plain
+    return {**asdict(failure), "waiver": failure.waiver and _waiver(failure.waiver)}
 
 
 def _waiver(waiver: Waiver) -> dict[str, Any]:

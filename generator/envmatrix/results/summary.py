@@ -13,13 +13,12 @@ from envmatrix.results.queries import Flake, Sighting, StoredRun
 from envmatrix.results.records import BAD, End, Revision
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions.failure_causes import Cause
-from envmatrix.sessions.outcomes import State, TestOutcome
+from envmatrix.sessions.outcomes import SEVERITY, State, TestOutcome
 
 # The least slowdown that is reported, as a ratio and in seconds.
 _SLOWER, _SLOWER_SECONDS = 1.25, 1.0
 _ENOUGH_RUNS = 5
-
-_WORST: Sequence[State] = ("killed", "errored", "failed", "flaky", "passed", "skipped")
+_GOOD: Sequence[State] = ("passed", "flaky")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +115,14 @@ def newest_runs(runs: Iterable[StoredRun]) -> Mapping[tuple[str, str], tuple[Sto
 
 
 def _counting(verbs: Mapping[str, Sequence[StoredRun]]) -> Iterable[StoredRun]:
-    started = {verb: max(stored.run.started for stored in runs) for verb, runs in verbs.items()}
+    started = {verb: max(map(_started, runs)) for verb, runs in verbs.items()}
+    if started.get("test", 0.0) >= started.get("compile", 0.0):
+        outdated = "compile"
+    else:
+        outdated = "test" if _is_bad(verbs["compile"]) else ""
     for verb, runs in sorted(verbs.items()):
-        if verb == "compile" and started.get("test", 0.0) >= started[verb]:
-            continue
-        if (
-            verb == "test"
-            and started.get("compile", 0.0) > started[verb]
-            and _is_bad(verbs["compile"])
-        ):
-            continue
-        yield from _current(runs)
+        if verb != outdated:
+            yield from _current(runs)
 
 
 def _current(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
@@ -199,8 +195,7 @@ def _shards(stored: StoredRun) -> str:
 
 
 def worst(states: Iterable[State]) -> State:
-    present = set(states)
-    return next((state for state in _WORST if state in present), "skipped")
+    return max(states, key=SEVERITY.index, default="skipped")
 
 
 def entry(
@@ -226,22 +221,20 @@ def failures_of(
     """Return the failures of a run: its failed tests, or the run itself if there are none."""
     if stored.end.state not in BAD:
         return ()
-    bad = [
-        (outcome.name, outcome.state, outcome.message) for outcome in tests if outcome.state in BAD
-    ]
-    rows = bad or [(f"step:{stored.run.verb}", stored.end.state, stored.end.message)]
+    run, end = stored.run, stored.end
+    step = TestOutcome(f"step:{run.verb}", end.state, 0.0, end.message)
     return tuple(
         Failure(
-            stored.run.library,
-            stored.run.cell,
-            name,
-            state,
-            stored.end.cause,
-            message,
-            stored.run.id,
-            waiver=waiver_of(waivers, stored.run.library, stored.run.cell, name, today),
+            run.library,
+            run.cell,
+            outcome.name,
+            outcome.state,
+            end.cause,
+            outcome.message,
+            run.id,
+            waiver=waiver_of(waivers, run.library, run.cell, outcome.name, today),
         )
-        for name, state, message in rows
+        for outcome in [test for test in tests if test.state in BAD] or [step]
     )
 
 
@@ -249,7 +242,11 @@ def origin(sightings: Sequence[Sighting]) -> Origin | None:
     """Return the origin of a failure; None if the newest sighting is not bad. Sightings are ordered
     by commit time, then by the start of the run."""
     bad: Sighting | None = None
-    for sighting in sorted(sightings, key=_order, reverse=True):
+    for sighting in sorted(
+        sightings,
+        key=lambda row: (row.revision.committed or row.started, row.started),
+        reverse=True,
+    ):
         if sighting.state in BAD:
             bad = sighting
         elif sighting.state != "skipped":
@@ -257,15 +254,10 @@ def origin(sightings: Sequence[Sighting]) -> Origin | None:
     return Origin(bad, None) if bad else None
 
 
-def _order(sighting: Sighting) -> tuple[float, float]:
-    return sighting.revision.committed or sighting.started, sighting.started
-
-
 def slowdown(library: str, cell: str, verb: str, history: Sequence[End]) -> Slowdown | None:
     """Return the slowdown of the last run in `history` against the median before, if any."""
-    good = ("passed", "flaky")
-    passed = [end.seconds for end in history if end.state in good]
-    if len(passed) <= _ENOUGH_RUNS or history[-1].state not in good:
+    passed = [end.seconds for end in history if end.state in _GOOD]
+    if len(passed) <= _ENOUGH_RUNS or history[-1].state not in _GOOD:
         return None
     before, now = statistics.median(passed[:-1]), passed[-1]
     if now < before * _SLOWER or now < before + _SLOWER_SECONDS:
@@ -278,10 +270,11 @@ def newly_broken(
 ) -> tuple[Failure, ...]:
     """Return those of `now` that passed before; a test without a state before is new, not
     broken."""
-    previous = (
-        (failure, before.get((failure.library, failure.cell, failure.name))) for failure in now
+    return tuple(
+        failure
+        for failure in now
+        if before.get((failure.library, failure.cell, failure.name)) in _GOOD
     )
-    return tuple(failure for failure, state in previous if state in ("passed", "flaky"))
 
 
 def revision_text(revision: Revision) -> str:
