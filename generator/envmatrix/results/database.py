@@ -121,14 +121,8 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         connection.execute(sa.insert(tables.runs), _fit_row(tables.runs, row))
     except IntegrityError as error:
         raise _RunExists from error
-    parts: Sequence[tuple[sa.Table, Sequence[Any]]] = (
-        (tables.steps, record.steps),
-        (tables.outcomes, record.outcomes),
-        (tables.measurements, record.measurements),
-        (tables.products, record.products),
-        (tables.findings, record.findings),
-    )
-    for table, items in parts:
+    for table in tables.PARTS.values():
+        items: Sequence[Any] = getattr(record, table.name)
         for start in range(0, len(items), _ROWS_AT_ONCE):
             rows = (
                 {"run": record.run.id, "position": number, **asdict(item)}
@@ -192,7 +186,7 @@ def _engine(address: URL) -> sa.Engine:
     def set_up_connection(connection: Any, _: object) -> None:
         connection.isolation_level = None
         # Values written by other programs may be invalid text, or larger than ours.
-        connection.text_factory = _text
+        connection.text_factory = lambda content: content.decode("utf-8", "replace")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -203,10 +197,6 @@ def _engine(address: URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
-
-
-def _text(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
 
 
 def _create(address: URL) -> None:

@@ -6,28 +6,25 @@ Other programs may have written rows: invalid ones are left out.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
-from envmatrix.results.database import LONGEST_TEXT, unpack_text
-from envmatrix.results.records import ARGUMENTS, SINCE, End, Revision, Run, check
-from envmatrix.results.row_validation import check_texts, valid_rows
-from envmatrix.results.tables import (
-    REMARKABLE,
-    findings,
-    measurements,
-    outcomes,
-    products,
-    runs,
-    steps,
+from envmatrix.results.database import LEFT_OUT, LONGEST_TEXT, unpack_text
+from envmatrix.results.records import (
+    ARGUMENTS,
+    SINCE,
+    End,
+    InvalidRecord,
+    Part,
+    Revision,
+    Run,
+    check,
 )
-from envmatrix.sessions.analysis.findings import Finding
-from envmatrix.sessions.failure_causes import Cause
-from envmatrix.sessions.outcomes import COUNTED, Measurement, State, Step, TestOutcome
-from envmatrix.sessions.products import Product
+from envmatrix.results.tables import PARTS, REMARKABLE, outcomes, runs
+from envmatrix.sessions.outcomes import COUNTED, State, TestOutcome
 
 # Runs without arguments for the framework, which are comparable with others.
 _COMPARABLE = runs.c.extent != ARGUMENTS
@@ -36,7 +33,8 @@ _MOST_PARTIAL = 10_000
 # The most characters of test output returned in all.
 _MOST_OUTPUT = 32 << 20
 
-_Part = TypeVar("_Part")
+_T = TypeVar("_T")
+_Part = TypeVar("_Part", bound=Part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def run(connection: sa.Connection, run_id: str) -> StoredRun | None:
 
 def _stored_runs(connection: sa.Connection, query: sa.Select[Any]) -> tuple[StoredRun, ...]:
     rows = connection.execute(query)
-    return tuple(stored for _, stored in valid_rows(connection, runs, rows, _stored_run))
+    return tuple(stored for _, stored in _valid_rows(connection, runs, rows, _stored_run))
 
 
 def history(
@@ -138,7 +136,7 @@ def times(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str, str]
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
     ends: dict[tuple[str, str, str], list[End]] = defaultdict(list)
     rows = connection.execute(query)
-    for row, end in valid_rows(connection, runs, rows, _end):
+    for row, end in _valid_rows(connection, runs, rows, _end):
         ends[row.library, row.cell, row.verb].append(end)
     return {key: tuple(rows) for key, rows in ends.items()}
 
@@ -149,7 +147,6 @@ def outcomes_of(
     *,
     only_not_passed: bool = False,
     with_output: bool = False,
-    limit: int | None = None,
 ) -> Mapping[str, tuple[TestOutcome, ...]]:
     """Return the tests of each run in the order that they were reported, optionally with their
     output."""
@@ -157,7 +154,7 @@ def outcomes_of(
     query = sa.select(*columns).where(outcomes.c.run.in_(ids))
     if only_not_passed:
         query = query.where(outcomes.c.state != "passed")
-    ordered = query.order_by(outcomes.c.run, outcomes.c.position).limit(limit)
+    ordered = query.order_by(outcomes.c.run, outcomes.c.position)
     room = _MOST_OUTPUT
 
     def outcome(row: sa.Row[Any]) -> TestOutcome:
@@ -167,32 +164,21 @@ def outcomes_of(
         words = (row.name, row.state, row.seconds, row.message, row.attempts, output)
         return check(TestOutcome(*words))
 
-    return _by_run(valid_rows(connection, outcomes, connection.execute(ordered), outcome))
+    return _by_run(_valid_rows(connection, outcomes, connection.execute(ordered), outcome))
 
 
-def steps_of(connection: sa.Connection, run_id: str) -> tuple[Step, ...]:
-    query = sa.select(steps).where(steps.c.run == run_id).order_by(steps.c.position)
+def parts_of(
+    connection: sa.Connection, kind: type[_Part], ids: Collection[str]
+) -> Mapping[str, tuple[_Part, ...]]:
+    """Return the parts of a kind of each run, in their order."""
+    table = PARTS[kind]
+    packed = [column.name for column in table.c if isinstance(column.type, sa.LargeBinary)]
+    query = sa.select(table).where(table.c.run.in_(ids)).order_by(table.c.run, table.c.position)
 
-    def step(row: sa.Row[Any]) -> Step:
-        return check(Step(row.name, row.status, row.seconds, unpack_text(row.log)))
+    def part(row: sa.Row[Any]) -> _Part:
+        return _value(kind, row, **{name: unpack_text(getattr(row, name)) for name in packed})
 
-    return tuple(part for _, part in valid_rows(connection, steps, connection.execute(query), step))
-
-
-def measurements_of(
-    connection: sa.Connection, ids: Collection[str]
-) -> Mapping[str, tuple[Measurement, ...]]:
-    query = sa.select(measurements).where(measurements.c.run.in_(ids))
-    rows = connection.execute(query.order_by(measurements.c.run, measurements.c.position))
-    return _by_run(valid_rows(connection, measurements, rows, _measurement))
-
-
-def products_of(
-    connection: sa.Connection, ids: Collection[str]
-) -> Mapping[str, tuple[Product, ...]]:
-    query = sa.select(products).where(products.c.run.in_(ids))
-    rows = connection.execute(query.order_by(products.c.run, products.c.position))
-    return _by_run(valid_rows(connection, products, rows, _product))
+    return _by_run(_valid_rows(connection, table, connection.execute(query), part))
 
 
 def _by_run(parts: Iterable[tuple[sa.Row[Any], _Part]]) -> Mapping[str, tuple[_Part, ...]]:
@@ -201,17 +187,6 @@ def _by_run(parts: Iterable[tuple[sa.Row[Any], _Part]]) -> Mapping[str, tuple[_P
     for row, part in parts:
         parts_by_run[row.run].append(part)
     return {run_id: tuple(parts) for run_id, parts in parts_by_run.items()}
-
-
-def findings_of(connection: sa.Connection, run_id: str) -> tuple[Finding, ...]:
-    """Return the findings of analysers in a run, new ones first."""
-    query = (
-        sa.select(findings)
-        .where(findings.c.run == run_id)
-        .order_by(findings.c.is_new.desc(), findings.c.position)
-    )
-    rows = connection.execute(query)
-    return tuple(finding for _, finding in valid_rows(connection, findings, rows, _finding))
 
 
 def sightings(
@@ -224,13 +199,17 @@ def sightings(
     )
     sightings_by_name: dict[str, list[Sighting]] = defaultdict(list)
     rows = connection.execute(query)
-    for row, outcome in valid_rows(connection, outcomes, rows, _outcome_state):
+    for row, outcome in _valid_rows(connection, outcomes, rows, _outcome_state):
         sightings_by_name[row.name].append(_sighting(by_id[row.run], outcome.state))
     return {name: tuple(rows) for name, rows in sightings_by_name.items()}
 
 
 def sightings_of_runs(history: Sequence[StoredRun]) -> tuple[Sighting, ...]:
     return tuple(_sighting(stored, stored.end.state) for stored in history)
+
+
+# Library, cell, revision and name of a test.
+_Place = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,37 +232,22 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
         .where(runs.c.started >= since, _COMPARABLE, REMARKABLE)
         .distinct()
     )
-    bad_outcomes = valid_rows(connection, outcomes, connection.execute(bad), _placed_outcome)
-    rows = [row for row, _ in bad_outcomes]
+    bad_outcomes = _valid_rows(connection, outcomes, connection.execute(bad), _placed_outcome)
     retried: dict[tuple[str, str, str], int] = defaultdict(int)
-    failed = set()
-    for row in rows:
-        key = (row.library, row.cell, row.name)
-        retried[key] += row.state == "flaky"
+    failed: set[_Place] = set()
+    for row, _ in bad_outcomes:
+        retried[row.library, row.cell, row.name] += row.state == "flaky"
         if row.state != "flaky" and row.revision:
-            failed.add((row.library, row.cell, row.name, row.revision))
+            failed.add((row.library, row.cell, row.revision, row.name))
     again = _run_again(connection, since) if failed else set()
-    passed = _passed_too(connection, {place for place in failed if _run_of(place) in again}, since)
-    contradicted = Counter(place[:3] for place in passed)
+    passed = _passed_too(connection, {place for place in failed if place[:3] in again}, since)
+    contradicted = Counter((library, cell, name) for library, cell, _, name in passed)
     flakes = (Flake(*key, retried[key], contradicted[key]) for key in {*retried, *contradicted})
     worst = sorted(
         (flake for flake in flakes if flake.retried or flake.contradicted),
-        key=lambda flake: (
-            -flake.retried - flake.contradicted,
-            flake.library,
-            flake.cell,
-            flake.name,
-        ),
+        key=lambda flake: (-flake.retried - flake.contradicted, astuple(flake)),
     )
     return tuple(worst)
-
-
-_Place = tuple[str, str, str, str]
-
-
-def _run_of(place: _Place) -> tuple[str, str, str]:
-    """Return library, cell and revision."""
-    return place[0], place[1], place[3]
 
 
 def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, str]]:
@@ -298,12 +262,12 @@ def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: fl
     """Return those of `failed` that passed as well, at the same revision."""
     if not failed:
         return set()
-    names = sorted({place[2] for place in failed})
-    revisions = sorted({place[3] for place in failed})
+    revisions = sorted({revision for _, _, revision, _ in failed})
+    names = sorted({name for *_, name in failed})
     passed: set[_Place] = set()
     for start in range(0, len(names), 500):
         query = (
-            sa.select(runs.c.library, runs.c.cell, outcomes.c.name, runs.c.revision)
+            sa.select(runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name)
             .join(outcomes, outcomes.c.run == runs.c.id)
             .where(
                 runs.c.started >= since,
@@ -353,44 +317,48 @@ def _outcome_state(row: sa.Row[Any]) -> TestOutcome:
 
 
 def _placed_outcome(row: sa.Row[Any]) -> TestOutcome:
-    check_texts(row.library, row.cell, row.revision)
+    _check_texts(row.library, row.cell, row.revision)
     return _outcome_state(row)
 
 
 def _end(row: sa.Row[Any]) -> End:
-    check_texts(row.library, row.cell, row.verb)
+    _check_texts(row.library, row.cell, row.verb)
     return check(End(row.state, row.seconds))
 
 
-def _measurement(row: sa.Row[Any]) -> Measurement:
-    return check(Measurement(row.name, row.value, row.unit, row.direction))
-
-
-def _product(row: sa.Row[Any]) -> Product:
-    return check(Product(row.path, row.machine, row.size, row.sha256))
-
-
-def _finding(row: sa.Row[Any]) -> Finding:
-    words = (row.tool, row.rule, row.message, row.file, row.line, row.level)
-    return check(Finding(*words, bool(row.is_new)))
-
-
 def _stored_run(row: sa.Row[Any]) -> StoredRun:
-    run = Run(
-        row.id,
-        row.library,
-        row.cell,
-        row.verb,
-        row.started,
-        Revision(row.revision, row.branch, row.committed),
-        row.image,
-        row.digest,
-        row.host,
-        row.shard,
-        row.extent,
-    )
     return StoredRun(
-        check(run),
-        check(End(row.state, row.seconds, cast("Cause | None", row.cause), row.message)),
+        _value(Run, row, revision=Revision(row.revision, row.branch, row.committed)),
+        _value(End, row),
         {state: int(getattr(row, state)) for state in COUNTED if getattr(row, state)},
     )
+
+
+def _value(kind: type[_Part], row: sa.Row[Any], **others: Any) -> _Part:
+    """Return the value of a row, whose columns are the fields that are not in `others`."""
+    names = (field.name for field in fields(kind))
+    return check(
+        kind(**{name: getattr(row, name) for name in names if name not in others}, **others)
+    )
+
+
+def _valid_rows(
+    connection: sa.Connection, table: sa.Table, rows: Iterable[Any], make: Callable[[Any], _T]
+) -> Iterator[tuple[Any, _T]]:
+    """Yield each valid row with the value that `make` returns for it; count invalid rows."""
+    for row in rows:
+        try:
+            yield row, make(row)
+        except (InvalidRecord, AttributeError, OverflowError, TypeError, ValueError):
+            connection.info.setdefault(LEFT_OUT, Counter())[table.name] += 1
+
+
+def invalid_row_counts(connection: sa.Connection) -> Mapping[str, int]:
+    """Return the number of invalid rows by table, of those that were read so far."""
+    counts: Mapping[str, int] = connection.info.get(LEFT_OUT, {})
+    return counts
+
+
+def _check_texts(*values: object) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise InvalidRecord("a name is not text")

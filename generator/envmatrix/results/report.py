@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
@@ -13,10 +13,9 @@ import sqlalchemy as sa
 from envmatrix.results import queries, summary
 from envmatrix.results.queries import StoredRun
 from envmatrix.results.records import BAD
-from envmatrix.results.row_validation import invalid_row_counts
 from envmatrix.results.summary import Failure, Report, ReportEntry
 from envmatrix.results.waivers import Waiver
-from envmatrix.sessions.outcomes import COVERAGE, State, TestOutcome
+from envmatrix.sessions.outcomes import COVERAGE, Measurement, State, TestOutcome
 from envmatrix.sessions.products import Product
 
 _HISTORY = 200
@@ -25,6 +24,10 @@ _TIMES = 30
 _TRACED = 200
 _FLAKY_DAYS = 30
 _DAY_SECONDS = 86_400.0
+
+
+_Groups: TypeAlias = Mapping[tuple[str, str], tuple[StoredRun, ...]]
+_Tests: TypeAlias = Mapping[str, Sequence[TestOutcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,14 @@ class Scope:
 
 def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report:
     """Return the report of the newest runs; `waiting` runs are not stored yet."""
-    newest = _runs_in_scope(summary.newest_runs(queries.latest(connection)), scope)
+    newest = _runs_in_scope(connection, scope)
     ids = [stored.run.id for runs in newest.values() for stored in runs]
     groups, tests = _layer_groups(connection, newest)
     failures = tuple(_failures(connection, groups, tests, scope))
     traced = tuple(_trace_origins(connection, failures))
     used = {failure.waiver for failure in failures}
     times = queries.times(connection, _TIMES)
-    report = Report(
+    return Report(
         entries=tuple(_entries(connection, groups, failures, ids)),
         failures=traced,
         flaky=tuple(
@@ -82,18 +85,13 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
             key: tuple(end.seconds for end in times.get((*key, runs[-1].run.verb), ()))
             for key, runs in groups.items()
         },
+        left_out=dict(queries.invalid_row_counts(connection)),  # after all queries
     )
-    return replace(report, left_out=dict(invalid_row_counts(connection)))
 
 
-def _runs_in_scope(
-    groups: Mapping[tuple[str, str], tuple[StoredRun, ...]], scope: Scope
-) -> Mapping[tuple[str, str], tuple[StoredRun, ...]]:
-    return {key: stored_runs for key, stored_runs in groups.items() if scope.has(*key)}
-
-
-_Groups: TypeAlias = Mapping[tuple[str, str], tuple[StoredRun, ...]]
-_Tests: TypeAlias = Mapping[str, Sequence[TestOutcome]]
+def _runs_in_scope(connection: sa.Connection, scope: Scope, before: float | None = None) -> _Groups:
+    groups = summary.newest_runs(queries.latest(connection, before))
+    return {key: runs for key, runs in groups.items() if scope.has(*key)}
 
 
 def _layer_groups(connection: sa.Connection, groups: _Groups) -> tuple[_Groups, _Tests]:
@@ -145,15 +143,20 @@ def _trace_origins(connection: sa.Connection, failures: Sequence[Failure]) -> It
 
 def _entries(
     connection: sa.Connection,
-    groups: Mapping[tuple[str, str], tuple[StoredRun, ...]],
+    groups: _Groups,
     failures: Sequence[Failure],
     ids: Sequence[str],
 ) -> Iterator[ReportEntry]:
-    products = queries.products_of(connection, ids)
-    measurements = queries.measurements_of(connection, ids)
+    products = queries.parts_of(connection, Product, ids)
+    measurements = queries.parts_of(connection, Measurement, ids)
     for (library, cell), runs in groups.items():
         entry_failures = [item for item in failures if (item.library, item.cell) == (library, cell)]
-        sizes = _sizes(products.get(stored.run.id, ()) for stored in runs).values()
+        # By path: shards and runs of several verbs create the same files.
+        sizes = {
+            product.path: product.size
+            for stored in runs
+            for product in products.get(stored.run.id, ())
+        }
         coverages = [
             item.value
             for stored in runs
@@ -163,14 +166,9 @@ def _entries(
         yield summary.entry(
             runs,
             entry_failures,
-            size=sum(sizes) if sizes else None,
+            size=sum(sizes.values()) if sizes else None,
             coverage=coverages[-1] if coverages else None,
         )
-
-
-def _sizes(products_of_runs: Iterable[Sequence[Product]]) -> Mapping[str, int]:
-    """Map paths to sizes in bytes: shards and runs of several verbs create the same files."""
-    return {product.path: product.size for products in products_of_runs for product in products}
 
 
 def _newly_broken(
@@ -178,7 +176,7 @@ def _newly_broken(
 ) -> tuple[Failure, ...]:
     if scope.since is None:
         return ()
-    groups = _runs_in_scope(summary.newest_runs(queries.latest(connection, scope.since)), scope)
+    groups = _runs_in_scope(connection, scope, scope.since)
     runs = [stored for group in groups.values() for stored in group]
     places = {(item.library, item.cell) for item in failures}
     ids = [stored.run.id for stored in runs if (stored.run.library, stored.run.cell) in places]

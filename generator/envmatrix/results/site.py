@@ -22,8 +22,9 @@ from envmatrix.results import formats, queries, summary
 from envmatrix.results.queries import StoredRun
 from envmatrix.results.records import BAD
 from envmatrix.results.report import Scope, compose
-from envmatrix.results.summary import ReportEntry
-from envmatrix.sessions.outcomes import Measurement
+from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.outcomes import Measurement, Step
+from envmatrix.sessions.products import Product
 
 # The number of runs in trends and histories.
 _RUNS = 30
@@ -121,7 +122,8 @@ class Site:
         of_verb = [item for item in reversed(history) if item.run.verb == run.verb][-_STRIP:]
         names = [test.name for test in bad[:_TESTS]]
         sightings = queries.sightings(connection, of_verb, names) if names else {}
-        measured = queries.measurements_of(connection, [item.run.id for item in of_verb])
+        measured = queries.parts_of(connection, Measurement, [item.run.id for item in of_verb])
+        findings = queries.parts_of(connection, Finding, ids).get(run.id, ())
         return self._rendered(
             "run.html.j2",
             root,
@@ -135,11 +137,11 @@ class Site:
             sightings={
                 name: sorted(rows, key=lambda row: row.started) for name, rows in sightings.items()
             },
-            measurements=queries.measurements_of(connection, ids).get(run.id, ()),
+            measurements=queries.parts_of(connection, Measurement, ids).get(run.id, ()),
             values=_series([measured.get(item.run.id, ()) for item in of_verb]),
-            products=queries.products_of(connection, ids).get(run.id, ()),
-            findings=queries.findings_of(connection, run.id),
-            steps=queries.steps_of(connection, run.id),
+            products=queries.parts_of(connection, Product, ids).get(run.id, ()),
+            findings=sorted(findings, key=lambda finding: not finding.is_new),
+            steps=queries.parts_of(connection, Step, ids).get(run.id, ()),
             history=history,
             history_times=[item.end.seconds for item in of_verb],
         )
@@ -208,14 +210,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s"
 
 
-def _moment(started: float) -> str:
-    return f"{datetime.fromtimestamp(started, UTC):%Y-%m-%d %H:%M}"
-
-
-def _state(entry: ReportEntry) -> str:
-    return "waived" if entry.is_waived else entry.state
-
-
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -231,13 +225,13 @@ def _environment() -> jinja2.Environment:
         "cell_page": cell_page,
         "flakiness": lambda flake: formats.flakiness(flake.retried, flake.contradicted),
         "invalid": formats.invalid_rows_text,
-        "moment": _moment,
+        "moment": lambda started: f"{datetime.fromtimestamp(started, UTC):%Y-%m-%d %H:%M}",
         "polyline": polyline,
         "revision": summary.revision_text,
         "sign": formats.sign,
         "since": formats.origin_text,
         "size": lambda count: amount_of(count, "bytes"),
-        "state": _state,
+        "state": lambda entry: "waived" if entry.is_waived else entry.state,
         "tests": formats.tests_of,
         "waived": formats.waiver_text,
     }

@@ -5,6 +5,8 @@ A change here needs a migration in `migrations/versions/`; a test compares the t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,7 +22,9 @@ from sqlalchemy import (
     and_,
 )
 
-from envmatrix.sessions.outcomes import COUNTED
+from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.outcomes import COUNTED, Measurement, Step, TestOutcome
+from envmatrix.sessions.products import Product
 
 METADATA = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
@@ -118,3 +122,12 @@ products = _of_run(
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
 )
+
+# The tables of the parts of a run, whose columns are the fields of these types.
+PARTS: Mapping[type, Table] = {
+    Step: steps,
+    TestOutcome: outcomes,
+    Measurement: measurements,
+    Product: products,
+    Finding: findings,
+}

@@ -102,7 +102,7 @@ def test_a_packed_text_of_any_size_takes_little_memory(database: Database) -> No
         connection.execute(sa.update(tables.outcomes).values(output=bomb))
     tracemalloc.start()
     with database.reading() as connection:
-        steps = queries.steps_of(connection, FULL.run.id)
+        (steps,) = queries.parts_of(connection, Step, [FULL.run.id]).values()
         queries.outcomes_of(connection, [FULL.run.id], with_output=True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -122,15 +122,14 @@ def test_all_of_a_run_comes_back(database: Database) -> None:
     )
     database.add(entry)
     with database.reading() as connection:
-        stored = queries.run(connection, entry.run.id)
+        run_id, ids = entry.run.id, [entry.run.id]
+        stored = queries.run(connection, run_id)
         assert stored is not None
         assert (stored.run, stored.end, stored.counts) == (entry.run, entry.end, entry.counts)
-        assert queries.outcomes_of(connection, [entry.run.id]) == {entry.run.id: entry.outcomes}
-        assert queries.steps_of(connection, entry.run.id) == entry.steps
-        assert queries.measurements_of(connection, [entry.run.id]) == {
-            entry.run.id: entry.measurements
-        }
-        assert queries.products_of(connection, [entry.run.id]) == {entry.run.id: entry.products}
+        assert queries.outcomes_of(connection, ids) == {run_id: entry.outcomes}
+        assert queries.parts_of(connection, Step, ids) == {run_id: entry.steps}
+        assert queries.parts_of(connection, Measurement, ids) == {run_id: entry.measurements}
+        assert queries.parts_of(connection, Product, ids) == {run_id: entry.products}
 
 
 def test_what_is_printed_may_hold_anything(database: Database) -> None:
