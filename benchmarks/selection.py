@@ -118,7 +118,7 @@ def _print_commits(library: Library, reach: Dependencies) -> None:
     rows = []
     for commit in _git("log", "--format=%h", "--", library.path).split():
         changed = _git("show", "--format=", "--name-only", commit).split("\n")
-        files, _ = files_of_library(list(filter(None, changed)), library.path)
+        files = files_of_library(list(filter(None, changed)), library.path)
         selected = selection(reach, files, ["*.md"])
         total = len(reach.earlier)
         count = total if selected.tests is None else len(selected.tests)
