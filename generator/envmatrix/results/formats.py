@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from envmatrix.console import amount_of
+from envmatrix.results.queries import Flake
 from envmatrix.results.summary import Failure, Origin, Report, ReportEntry, revision_text
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.junit import xml_safe
@@ -97,39 +98,29 @@ def _escape(text: str) -> str:
 
 def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
     """Yield the non-empty sections below the table: a title and its lines."""
-    sections = (
-        (f"Broke since {report.since}", [_line(failure) for failure in report.broke]),
-        ("Fails", [_line(failure) for failure in report.unwaived]),
-        ("Waived", [_line(failure) for failure in report.failures if failure.waiver]),
-        (
-            "Flaky in the last 30 days",
-            [
-                one_line(f"{item.library} {item.cell} {item.name}")
-                + f": {flakiness(item.retried, item.contradicted)}"
-                for item in report.flaky
-            ],
+    sections: Mapping[str, Iterable[str]] = {
+        f"Broke since {report.since}": map(_line, report.broke),
+        "Fails": map(_line, report.unwaived),
+        "Waived": (_line(failure) for failure in report.failures if failure.waiver),
+        "Flaky in the last 30 days": (
+            f"{one_line(f'{item.library} {item.cell} {item.name}')}: {flakiness(item)}"
+            for item in report.flaky
         ),
-        (
-            "Slower",
-            [
-                f"{item.library} {item.cell} {item.verb}: {item.now:.1f} s, "
-                f"usually {item.before:.1f} s"
-                for item in report.slower
-            ],
+        "Slower": (
+            f"{item.library} {item.cell} {item.verb}: {item.now:.1f} s, usually {item.before:.1f} s"
+            for item in report.slower
         ),
-        (
-            "Waivers that have expired",
-            [
-                f"{item.position}: `{item.test}`, {item.expires}, {item.owner}"
-                for item in report.expired
-            ],
+        "Waivers that have expired": (
+            f"{item.position}: `{item.test}`, {item.expires}, {item.owner}"
+            for item in report.expired
         ),
-        (
-            "Waivers of what does not fail",
-            [f"{item.position}: `{item.test}`, {item.owner}" for item in report.unused],
+        "Waivers of what does not fail": (
+            f"{item.position}: `{item.test}`, {item.owner}" for item in report.unused
         ),
-    )
-    yield from ((title, items) for title, items in sections if items)
+    }
+    for title, lines in sections.items():
+        if items := tuple(lines):
+            yield title, items
 
 
 def _line(failure: Failure) -> str:
@@ -141,13 +132,13 @@ def _line(failure: Failure) -> str:
     return f"{place}{summary}" + (f" ({details})" if details else "")
 
 
-def flakiness(retried: int, contradicted: int) -> str:
+def flakiness(flake: Flake) -> str:
     """Describe how often a test passed only on retry, or both passed and failed."""
     reasons = []
-    if retried:
-        reasons.append(f"passed only when tried again at {retried} revisions")
-    if contradicted:
-        reasons.append(f"passed and failed at {contradicted} revisions")
+    if flake.retried:
+        reasons.append(f"passed only when tried again at {flake.retried} revisions")
+    if flake.contradicted:
+        reasons.append(f"passed and failed at {flake.contradicted} revisions")
     return ", ".join(reasons).replace("1 revisions", "1 revision")
 
 

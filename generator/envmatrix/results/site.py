@@ -223,7 +223,7 @@ def _environment() -> jinja2.Environment:
         "duration": duration,
         "run_page": run_page,
         "cell_page": cell_page,
-        "flakiness": lambda flake: formats.flakiness(flake.retried, flake.contradicted),
+        "flakiness": formats.flakiness,
         "invalid": formats.invalid_rows_text,
         "moment": lambda started: f"{datetime.fromtimestamp(started, UTC):%Y-%m-%d %H:%M}",
         "polyline": polyline,
