@@ -13,7 +13,7 @@ from tests.unit.sessions.contexts import build_context
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.library import LibraryBuild
 from envmatrix.sessions.frameworks import FRAMEWORKS
-from envmatrix.sessions.frameworks.base import Batch, Invocation, listed_names
+from envmatrix.sessions.frameworks.base import Batch, Invocation, listed_names, split
 from envmatrix.sessions.junit import Case
 
 CONTEXT = build_context(LibraryBuild())
@@ -334,3 +334,16 @@ def test_bazel_runs_the_target_of_a_case_and_tells_parts_of_one_as_one() -> None
     assert batch.argv.count("//a:b") == 1
     name = FRAMEWORKS["bazel"].name_of(batch, case("S.x"), "a/b/shard_1_of_2/test.xml")
     assert name == "//a:b S.x"
+
+
+@given(st.none() | st.lists(st.text(min_size=1, max_size=8)), st.integers(1, 40))
+def test_a_batch_is_split_into_parts_with_all_selected_tests_in_their_order(
+    selected: list[str] | None, most: int
+) -> None:
+    batch = Batch(["program"], None)
+    parts = split(batch, selected, most)
+    if selected is None:
+        assert parts == [batch]
+    else:
+        assert [name for part in parts for name in part.tests] == selected
+        assert all(part.tests and part.argv == batch.argv for part in parts)

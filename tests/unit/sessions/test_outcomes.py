@@ -78,3 +78,12 @@ def test_of_outcomes_of_one_name_the_worse_counts_and_the_time_of_both() -> None
     result = outcomes.worse_outcome(outcome("a", "failed", "no"), outcome("a", "passed"))
     assert result == TestOutcome("a", "failed", 2.0, "no")
     assert outcomes.worse_outcome(None, result) == result
+
+
+def test_errors_of_malformed_output_say_what_cannot_be_read() -> None:
+    with (
+        pytest.raises(EnvmatrixError, match=r"^it is no list: ") as failure,
+        outcomes.parse_errors("it is no list", "leave it out"),
+    ):
+        json.loads("[")
+    assert failure.value.hint == "leave it out"
