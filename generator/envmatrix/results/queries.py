@@ -34,6 +34,7 @@ _MOST_PARTIAL = 10_000
 _MOST_OUTPUT = 32 << 20
 
 _T = TypeVar("_T")
+_Key = TypeVar("_Key")
 _Part = TypeVar("_Part", bound=Part)
 
 
@@ -134,11 +135,8 @@ def times(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str, str]
     columns = (*place, runs.c.state, runs.c.seconds, number.label("number"))
     numbered = sa.select(*columns).where(runs.c.extent == "").subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
-    ends: dict[tuple[str, str, str], list[End]] = defaultdict(list)
-    rows = connection.execute(query)
-    for row, end in _valid_rows(connection, runs, rows, _end):
-        ends[row.library, row.cell, row.verb].append(end)
-    return {key: tuple(rows) for key, rows in ends.items()}
+    ends = _valid_rows(connection, runs, connection.execute(query), _end)
+    return _grouped(((row.library, row.cell, row.verb), end) for row, end in ends)
 
 
 def outcomes_of(
@@ -164,7 +162,8 @@ def outcomes_of(
         words = (row.name, row.state, row.seconds, row.message, row.attempts, output)
         return check(TestOutcome(*words))
 
-    return _by_run(_valid_rows(connection, outcomes, connection.execute(ordered), outcome))
+    tests = _valid_rows(connection, outcomes, connection.execute(ordered), outcome)
+    return _grouped((row.run, test) for row, test in tests)
 
 
 def parts_of(
@@ -178,15 +177,16 @@ def parts_of(
     def part(row: sa.Row[Any]) -> _Part:
         return _value(kind, row, **{name: unpack_text(getattr(row, name)) for name in packed})
 
-    return _by_run(_valid_rows(connection, table, connection.execute(query), part))
+    parts = _valid_rows(connection, table, connection.execute(query), part)
+    return _grouped((row.run, part) for row, part in parts)
 
 
-def _by_run(parts: Iterable[tuple[sa.Row[Any], _Part]]) -> Mapping[str, tuple[_Part, ...]]:
-    """Return the parts of each run, in their order."""
-    parts_by_run: dict[str, list[_Part]] = defaultdict(list)
-    for row, part in parts:
-        parts_by_run[row.run].append(part)
-    return {run_id: tuple(parts) for run_id, parts in parts_by_run.items()}
+def _grouped(pairs: Iterable[tuple[_Key, _T]]) -> Mapping[_Key, tuple[_T, ...]]:
+    """Return the values of each key, in their order."""
+    groups: dict[_Key, list[_T]] = defaultdict(list)
+    for key, value in pairs:
+        groups[key].append(value)
+    return {key: tuple(values) for key, values in groups.items()}
 
 
 def sightings(
@@ -197,11 +197,8 @@ def sightings(
     query = sa.select(outcomes.c.run, outcomes.c.name, outcomes.c.state).where(
         outcomes.c.name.in_(names), outcomes.c.run.in_(by_id)
     )
-    sightings_by_name: dict[str, list[Sighting]] = defaultdict(list)
-    rows = connection.execute(query)
-    for row, outcome in _valid_rows(connection, outcomes, rows, _outcome_state):
-        sightings_by_name[row.name].append(_sighting(by_id[row.run], outcome.state))
-    return {name: tuple(rows) for name, rows in sightings_by_name.items()}
+    tests = _valid_rows(connection, outcomes, connection.execute(query), _outcome_state)
+    return _grouped((row.name, _sighting(by_id[row.run], test.state)) for row, test in tests)
 
 
 def sightings_of_runs(history: Sequence[StoredRun]) -> tuple[Sighting, ...]:
