@@ -149,23 +149,20 @@ class Testing:
         not run are errors, unless the framework has options that leave out some."""
         if selected is not None and not selected:
             return _Result(())
-        results: list[TestOutcome] = []
-        failure: EnvmatrixError | None = None
-        ending: EnvmatrixError | None = None
         options = (*self.tests.options, *arguments)
         invocation = Invocation(self.runner.context, self._programs(), selected, options)
         batches = self.framework.running(invocation)
         reports_missing = reports_missing and not self._narrows(arguments)
-        for batch in batches:
-            result = self._run_batch(batch, reports_missing=reports_missing)
-            results += result.outcomes
-            failure, ending = failure or result.failure, ending or result.ending
+        results = [self._run_batch(batch, reports_missing=reports_missing) for batch in batches]
+        tests = [outcome for result in results for outcome in result.outcomes]
         if reports_missing:
             started = {name for batch in batches for name in (batch.program, *batch.tests)}
-            results += map(
-                self._missing_outcome, (name for name in selected or () if name not in started)
-            )
-        return _Result(outcomes.worst_by_name(results), failure, ending)
+            tests += [self._missing_outcome(name) for name in selected or () if name not in started]
+        return _Result(
+            outcomes.worst_by_name(tests),
+            next((result.failure for result in results if result.failure), None),
+            next((result.ending for result in results if result.ending), None),
+        )
 
     def _narrows(self, arguments: Sequence[str]) -> bool:
         """Return whether the framework has options that leave out tests, or end early."""
