@@ -130,17 +130,16 @@ def listed_tests(text: str) -> tuple[Test, ...]:
         for row, properties in rows:
             for fixture in properties.get("FIXTURES_SETUP", ()):
                 setups.setdefault(fixture, set()).add(row["name"])
-        return tuple(_test(row["name"], row, properties, setups) for row, properties in rows)
+        return tuple(_test(row, properties, setups) for row, properties in rows)
 
 
 def _test(
-    name: str,
     row: Mapping[str, Any],
     properties: Mapping[str, Sequence[str]],
     setups: Mapping[str, Collection[str]],
 ) -> Test:
     """Create a test from its row; `setups` are the tests that set up each fixture."""
-    _check_texts([name])
+    (name,) = _check_texts([row["name"]])
     (directory,) = properties.get("WORKING_DIRECTORY", [BUILD])
     required = (setups.get(key, ()) for key in properties.get("FIXTURES_REQUIRED", ()))
     return Test(
