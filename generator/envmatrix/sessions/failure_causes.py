@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 # Who has to look: those who wrote the library, those who keep the matrix and the machines it
 # wants, or those who keep the engine and the network. Only the last is worth a second attempt.
@@ -33,49 +33,39 @@ NO_PROGRAM = "the image has no program `{0}`"
 PACKAGE = "add its package to a flavour in envs/"
 
 
-class _Rule(NamedTuple):
-    """Pattern, compiled only when something fails, and its meaning."""
-
-    pattern: str
-    cause: Cause
-    message: str
-    hint: str = ""
-
-
-# The first that a line matches, from the last line up. `{0}`, `{1}` are its groups.
-_RULES: Sequence[_Rule] = (
-    _Rule(
-        r"(?i)exec format error",
+# By patterns, which are compiled only when something fails. The first that a line matches counts,
+# from the last line up; `{0}` and `{1}` in a message are its groups.
+_RULES: Mapping[str, Judgement] = {
+    r"(?i)exec format error": Judgement(
         "environment",
         "a program of another architecture was started, and nothing here emulates it",
         "set up emulation: `envmatrix doctor --fix`",
     ),
-    _Rule(
-        r"(?i)(?<![\w./+-])(/[^\s:'\"\u2018\u2019]+)[:'\"\u2018\u2019]+.*read-only file system",
+    (
+        r"(?i)(?<![\w./+-])(/[^\s:'\"\u2018\u2019]+)[:'\"\u2018\u2019]+.*"
+        r"read-only file system"
+    ): Judgement(
         "product",
         "it writes to `{0}`: only its build directory and /tmp are its own",
         "write below the build directory",
     ),
-    _Rule(
-        r"(?i)read-only file system",
+    r"(?i)read-only file system": Judgement(
         "product",
         "it writes outside its build directory and /tmp",
         "write below the build directory",
     ),
-    _Rule(
-        r"(?i)no space left on device",
+    r"(?i)no space left on device": Judgement(
         "environment",
         "the disk is full, or /tmp is: that is in memory",
         "see `df`; `envmatrix gc --dry-run` says what could be removed",
     ),
-    _Rule(
-        r"fatal error: [\w-]+/python[\d.]+/pyconfig\.h: No such file",
+    r"fatal error: [\w-]+/python[\d.]+/pyconfig\.h: No such file": Judgement(
         "environment",
         "it includes `Python.h`, and the image has that of its own architecture only",
         "list `libpython3-dev:{target}` in envs/devel.yaml, or compile it under emulation: "
         "`--emulate`",
     ),
-    _Rule(
+    (
         r"(?i)(?:"
         r"could ?n[o']t resolve host|temporary failure (?:in name resolution|resolving)"
         r"|name or service not known|no address associated with hostname|bad address '"
@@ -83,45 +73,35 @@ _RULES: Sequence[_Rule] = (
         r"|\bEAI_AGAIN\b|\bgetaddrinfo ENOTFOUND\b|\blookup \S+(?: on \S+)?: |: no such host\b"
         r"|\bUnknownHostException\b|\bNameResolutionError\b"
         r"|could not find git for clone of"
-        r")",
-        "environment",
-        NO_NETWORK,
-        VENDOR,
-    ),
-    _Rule(
+        r")"
+    ): Judgement("environment", NO_NETWORK, VENDOR),
+    (
         r"(?i)(?:"
         r"returned error: ([45]\d\d)\b|\bERROR ([45]\d\d): |\bHTTP error ([45]\d\d)\b"
         r"|\bHTTP response code said error\b|repository '[^']*' not found"
-        r")",
+        r")"
+    ): Judgement(
         "infrastructure",
         "a server does not give what it asks for",
         "see whether the address is right and the server answers",
     ),
-    _Rule(
+    (
         r"(?i)(?:"
         r"\b(?:connection|operation) timed out|\bconnection (?:refused|reset by peer)"
         r"|failed to connect to \S+ port|could not connect to server|the remote end hung up"
         r"|could not read from remote repository|ssl (?:connection|handshake) (?:timeout|error)"
         r"|\bbad gateway\b|\bservice unavailable\b|read timed out"
-        r")",
-        "infrastructure",
-        "a server that it asks does not answer",
-    ),
-    _Rule(
+        r")"
+    ): Judgement("infrastructure", "a server that it asks does not answer"),
+    (
         r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
-        r"(?:command )?not found$",
-        "environment",
-        NO_PROGRAM,
-        PACKAGE,
-    ),
-    _Rule(
+        r"(?:command )?not found$"
+    ): Judgement("environment", NO_PROGRAM, PACKAGE),
+    (
         r"(?:\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
-        r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found)",
-        "environment",
-        NO_PROGRAM,
-        PACKAGE,
-    ),
-)
+        r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found)"
+    ): Judgement("environment", NO_PROGRAM, PACKAGE),
+}
 
 # CMake's multi-line error for a missing program that a library requires.
 _PROGRAM = re.compile(r"\(find_program\): Could not find \w+ using the following names: ([\w+.-]+)")
@@ -166,9 +146,10 @@ def judge(lines: Sequence[str]) -> Judgement:
         if match := _PROGRAM.search(text):
             return Judgement("environment", NO_PROGRAM.format(match[1]), PACKAGE)
     for line in reversed(lines):
-        for pattern, cause, message, hint in _RULES:
+        for pattern, judgement in _RULES.items():
             if match := re.search(pattern, line):
-                return Judgement(cause, message.format(*filter(None, match.groups())), hint)
+                groups = filter(None, match.groups())
+                return replace(judgement, message=judgement.message.format(*groups))
         if _REFUSED.search(line):
             break
     return Judgement("product")
