@@ -166,7 +166,7 @@ def outcomes_of(
     return _grouped((row.run, test) for row, test in tests)
 
 
-def parts_of(
+def stored_parts(
     connection: sa.Connection, kind: type[_Part], ids: Collection[str]
 ) -> Mapping[str, tuple[_Part, ...]]:
     """Return the parts of a kind of each run, in their order."""

@@ -147,8 +147,8 @@ def _entries(
     failures: Sequence[Failure],
     ids: Sequence[str],
 ) -> Iterator[ReportEntry]:
-    products = queries.parts_of(connection, Product, ids)
-    measurements = queries.parts_of(connection, Measurement, ids)
+    products = queries.stored_parts(connection, Product, ids)
+    measurements = queries.stored_parts(connection, Measurement, ids)
     for (library, cell), runs in groups.items():
         entry_failures = [item for item in failures if (item.library, item.cell) == (library, cell)]
         # By path: shards and runs of several verbs create the same files.

@@ -122,8 +122,8 @@ class Site:
         of_verb = [item for item in reversed(history) if item.run.verb == run.verb][-_STRIP:]
         names = [test.name for test in bad[:_TESTS]]
         sightings = queries.sightings(connection, of_verb, names) if names else {}
-        measured = queries.parts_of(connection, Measurement, [item.run.id for item in of_verb])
-        findings = queries.parts_of(connection, Finding, ids).get(run.id, ())
+        measured = queries.stored_parts(connection, Measurement, [item.run.id for item in of_verb])
+        findings = queries.stored_parts(connection, Finding, ids).get(run.id, ())
         return self._rendered(
             "run.html.j2",
             root,
@@ -137,11 +137,11 @@ class Site:
             sightings={
                 name: sorted(rows, key=lambda row: row.started) for name, rows in sightings.items()
             },
-            measurements=queries.parts_of(connection, Measurement, ids).get(run.id, ()),
+            measurements=queries.stored_parts(connection, Measurement, ids).get(run.id, ()),
             values=_series([measured.get(item.run.id, ()) for item in of_verb]),
-            products=queries.parts_of(connection, Product, ids).get(run.id, ()),
+            products=queries.stored_parts(connection, Product, ids).get(run.id, ()),
             findings=sorted(findings, key=lambda finding: not finding.is_new),
-            steps=queries.parts_of(connection, Step, ids).get(run.id, ()),
+            steps=queries.stored_parts(connection, Step, ids).get(run.id, ()),
             history=history,
             history_times=[item.end.seconds for item in of_verb],
         )

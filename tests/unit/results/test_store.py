@@ -102,7 +102,7 @@ def test_a_packed_text_of_any_size_takes_little_memory(database: Database) -> No
         connection.execute(sa.update(tables.outcomes).values(output=bomb))
     tracemalloc.start()
     with database.reading() as connection:
-        (steps,) = queries.parts_of(connection, Step, [FULL.run.id]).values()
+        (steps,) = queries.stored_parts(connection, Step, [FULL.run.id]).values()
         queries.outcomes_of(connection, [FULL.run.id], with_output=True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -127,9 +127,9 @@ def test_all_of_a_run_comes_back(database: Database) -> None:
         assert stored is not None
         assert (stored.run, stored.end, stored.counts) == (entry.run, entry.end, entry.counts)
         assert queries.outcomes_of(connection, ids) == {run_id: entry.outcomes}
-        assert queries.parts_of(connection, Step, ids) == {run_id: entry.steps}
-        assert queries.parts_of(connection, Measurement, ids) == {run_id: entry.measurements}
-        assert queries.parts_of(connection, Product, ids) == {run_id: entry.products}
+        assert queries.stored_parts(connection, Step, ids) == {run_id: entry.steps}
+        assert queries.stored_parts(connection, Measurement, ids) == {run_id: entry.measurements}
+        assert queries.stored_parts(connection, Product, ids) == {run_id: entry.products}
 
 
 def test_what_is_printed_may_hold_anything(database: Database) -> None:
