@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from posixpath import dirname
@@ -52,17 +52,52 @@ class Tree:
     script: str
     files: str
     root: str
-    unpackings: tuple[Unpacking, ...]
-    drop: tuple[str, ...]
-    links: tuple[tuple[str, str], ...]
-    profile: bool
+    unpackings: tuple[Unpacking, ...] = ()
+    drop: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    profile: bool = False
     target: str = ""
     stubs: tuple[Stub, ...] = ()
     library_directory: str = ""
     pkgconfig_directory: str = ""
 
 
-def paths_to_drop(recipes: Sequence[Recipe]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class RecipeTexts:
+    """The texts of recipes for a target: the values of their `{words}`, and the directories of the
+    operating system by those of Debian."""
+
+    words: Mapping[str, str]
+    directories: Mapping[str, str]
+
+    def expand(self, text: str) -> str:
+        return text.format_map(self.words)
+
+    def locate(self, path: str) -> str:
+        for of_debian, own in self.directories.items():
+            if path.startswith(of_debian):
+                path = own + path.removeprefix(of_debian)
+        return self.expand(path)
+
+
+def assemble(
+    tree: Tree, recipes: Sequence[Recipe], filenames: Mapping[str, str], texts: RecipeTexts
+) -> Tree:
+    """Return the tree with what recipes make of packages, whose files are in `filenames`. Its own
+    links come after those of the recipes."""
+    links = [link for recipe in recipes for link in recipe.links.items()]
+    return replace(
+        tree,
+        unpackings=_unpackings(recipes, filenames, texts),
+        drop=tuple(map(texts.expand, _paths_to_drop(recipes))),
+        links=(*((texts.locate(link), texts.expand(to)) for link, to in links), *tree.links),
+        profile=any(texts.expand(recipe.profile) for recipe in recipes),
+        target=texts.words["target"],
+        stubs=tuple(stub for recipe in recipes for stub in recipe.stubs.values()),
+    )
+
+
+def _paths_to_drop(recipes: Sequence[Recipe]) -> list[str]:
     """Return the paths that recipes drop, without those that another one of them unpacks."""
     unpacked = {
         f"{directory}/{pattern.rsplit('/', 1)[-1]}"
@@ -74,25 +109,18 @@ def paths_to_drop(recipes: Sequence[Recipe]) -> list[str]:
     return [text for recipe in recipes for text in recipe.drop if text not in unpacked]
 
 
-def with_links(tree: Tree, links: Mapping[str, str]) -> Tree:
-    return replace(tree, links=(*tree.links, *links.items()))
-
-
-def unpackings(
-    recipes: Iterable[Recipe],
-    filenames: Mapping[str, str],
-    words: Mapping[str, str],
-    locate: Callable[[str], str],
+def _unpackings(
+    recipes: Sequence[Recipe], filenames: Mapping[str, str], texts: RecipeTexts
 ) -> tuple[Unpacking, ...]:
     """Return the unpacking of each file, once for all components in it."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
-        file = filenames[PackageSpec.parse(package.format_map(words)).name]
+        file = filenames[PackageSpec.parse(texts.expand(package)).name]
         targets = files.setdefault(file, {})
         for directory, patterns in places.items():
-            texts = (text.format_map(words) for text in patterns)
-            target = locate(directory)
-            targets[target] = _without_covered((*targets.get(target, ()), *texts))
+            target = texts.locate(directory)
+            expanded = map(texts.expand, patterns)
+            targets[target] = _without_covered((*targets.get(target, ()), *expanded))
     return tuple(Unpacking(file, tuple(places.items())) for file, places in files.items())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from envmatrix.facts.systems import Compiler
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.images.cross_images import Cross
-from envmatrix.images.cuda_layers import Tree, paths_to_drop, unpackings, with_links
+from envmatrix.images.cuda_layers import RecipeTexts, Tree, assemble
 from envmatrix.images.model import Image
 from envmatrix.lock.model import (
     Artifact,
@@ -82,13 +82,16 @@ class Environment:
     trees: tuple[Tree, ...]
     crosses: tuple[Cross, ...]
     images: tuple[Image, ...]
-    has_analysis: bool = False
 
     @property
     def summary(self) -> str:
         """The toolchain of its images, as text."""
         cudnn = f", cuDNN {self.cudnn}" if self.cudnn else ""
         return f"CUDA {self.cuda}{cudnn}, GCC {self.gcc}"
+
+    @property
+    def has_analysis(self) -> bool:
+        return any(image.flavour == ANALYSIS for image in self.images)
 
     @property
     def is_on_image(self) -> bool:
@@ -117,7 +120,7 @@ def environments(
     ordered = sorted(matrix.cells, key=sort_key)
     inputs = _PlanInputs(matrix, lock, recipes)
     return tuple(
-        _environment(name, tuple(group), inputs)
+        _environment(tuple(group), inputs)
         for name, group in groupby(ordered, key=lambda cell: cell.environment)
         if name in names
     )
@@ -125,20 +128,20 @@ def environments(
 
 @dataclass(frozen=True, slots=True)
 class _PlanInputs:
-    """The inputs of environments, and a cache of the trees that they share."""
+    """The inputs of environments, and the trees that they share, by what they are made from."""
 
     matrix: Matrix
     lock: Lock
     recipes: Recipes
-    trees: dict[tuple[str, str, str], Tree] = field(default_factory=dict)
+    trees: dict[Tree, Tree] = field(default_factory=dict)
 
 
-def _environment(name: str, cells: tuple[Cell, ...], inputs: _PlanInputs) -> Environment:
-    first = cells[0]
+def _environment(cells: tuple[Cell, ...], inputs: _PlanInputs) -> Environment:
+    matrix, first = inputs.matrix, cells[0]
     targets = {cell.arch: TARGETS[cell.arch] for cell in cells}
     in_order = sorted(cells, key=lambda cell: [*TARGETS].index(cell.arch))
     crossed = [cell for cell in in_order if cell.is_crossed]
-    stages = _Stages(inputs, next((cell for cell in cells if cell.arch == CROSS_HOST), None))
+    stages = _Stages(inputs, cells)
     for cell in in_order:
         if targets[cell.arch].machine:
             stages.add_os(cell, cell.arch)
@@ -150,17 +153,17 @@ def _environment(name: str, cells: tuple[Cell, ...], inputs: _PlanInputs) -> Env
         stages.add_build_host(first, CROSS_HOST)
     arches = tuple(sorted({str(target.machine) for target in targets.values() if target.is_native}))
     crosses = tuple(map(stages.cross_of, crossed))
-    flavours = (*_NATIVE, *([ANALYSIS] if inputs.matrix.has_analysis(first) else []))
+    flavours = ("runtime", "devel", *([ANALYSIS] if matrix.has_analysis(first) else []))
     return Environment(
-        name=name,
+        name=first.environment,
         os=first.os,
         cuda=first.cuda,
         cudnn=first.cudnn,
-        requirement=_requirement(first.cuda, inputs.matrix.require_cuda),
-        compat=inputs.matrix.cuda_compat,
+        requirement=_requirement(first.cuda, matrix.require_cuda),
+        compat=matrix.cuda_compat,
         gcc=first.toolchain.gcc,
-        compiler=inputs.matrix.facts.compiler(first.os, first.toolchain.gcc),
-        installer=inputs.matrix.facts.os[first.os].family.installer,
+        compiler=matrix.facts.compiler(first.os, first.toolchain.gcc),
+        installer=matrix.facts.os[first.os].family.installer,
         sm=first.toolchain.sm,
         epoch=inputs.lock.epoch,
         arches=arches,
@@ -169,15 +172,10 @@ def _environment(name: str, cells: tuple[Cell, ...], inputs: _PlanInputs) -> Env
         trees=tuple(stages.trees.values()),
         crosses=crosses,
         images=(
-            *(Image(name, flavour, arch) for flavour in flavours for arch in arches),
-            *(image for cross in crosses for image in _images(name, cross)),
+            *(Image(first.environment, flavour, arch) for flavour in flavours for arch in arches),
+            *(image for cross in crosses for image in _images(first.environment, cross)),
         ),
-        has_analysis=len(flavours) > len(_NATIVE),
     )
-
-
-# The flavours of every environment that has an image for a machine of its own.
-_NATIVE = ("runtime", "devel")
 
 
 def _requirement(cuda: str, policy: str) -> str | None:
@@ -192,26 +190,17 @@ def _images(environment: str, cross: Cross) -> Iterator[Image]:
         yield Image(environment, cross.runtime, str(cross.target.machine))
 
 
-@dataclass(frozen=True, slots=True)
-class _TreeRequest:
-    """A tree to plan: its stage, its script, the stage and the set of its files, its recipes."""
-
-    stage: str
-    script: str
-    files: str
-    key: str
-    recipes: tuple[Recipe, ...]
-
-
 class _Stages:
-    """Collects the stages of one environment, each once."""
+    """Collects the stages of the environment of `cells`, each once."""
 
-    def __init__(self, inputs: _PlanInputs, of_host: Cell | None) -> None:
-        self._host_tools = toolkit_set(of_host, "tools", CROSS_HOST) if of_host else None
+    def __init__(self, inputs: _PlanInputs, cells: tuple[Cell, ...]) -> None:
         self._matrix = inputs.matrix
         self._lock = inputs.lock
         self._recipes = inputs.recipes
         self._shared_trees = inputs.trees
+        self._family = inputs.matrix.facts.os[cells[0].os].family
+        of_host = next((cell for cell in cells if cell.arch == CROSS_HOST), None)
+        self._host_tools = toolkit_set(of_host, "tools", CROSS_HOST) if of_host else None
         self.bases: dict[str, BaseStage] = {}
         self.files: dict[str, FileStage] = {}
         self.trees: dict[str, Tree] = {}
@@ -295,23 +284,24 @@ class _Stages:
         stage = self.tools_of(cell) if is_tools else f"cuda-{part}-{TARGETS[arch].key}"
         files = stage.replace(f"cuda-{part}", f"cuda-{part}-files", 1)
         self._add_files(files, key)
-        recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
-        tree = self._tree(_TreeRequest(stage, key, files, key, recipes), cell, arch)
+        tree = self._tree(cell, stage, key, files)
         if part == "runtime":
-            root_link = {
+            links = {
                 "/usr/local/cuda": tree.root.rsplit("/", 1)[-1],
                 "lib64": f"targets/{target}/lib",
+                "lib": "lib64",
             }
-            tree = with_links(tree, root_link | {"lib": "lib64"})
+            tree = replace(tree, links=tuple(links.items()))
         elif part == "devel":
-            tree = with_links(tree, {"include": f"targets/{target}/include"})
-            locate = self._locator(cell, self._words(cell, arch))
+            texts = self._texts(cell, arch)
             tree = replace(
                 tree,
-                library_directory=locate("/usr/{triplet}/lib"),
-                pkgconfig_directory=locate("/usr/lib/{triplet}/pkgconfig"),
+                links=(("include", f"targets/{target}/include"),),
+                library_directory=texts.locate("/usr/{triplet}/lib"),
+                pkgconfig_directory=texts.locate("/usr/lib/{triplet}/pkgconfig"),
             )
-        self.trees[stage] = tree
+        recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
+        self._add_tree(tree, recipes, cell, arch)
 
     def _add_cudnn(self, cell: Cell) -> None:
         key, name = cudnn_set(cell, cell.arch), TARGETS[cell.arch].key
@@ -320,52 +310,23 @@ class _Stages:
         recipes = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cudnn))
         start = key.removesuffix(f"-{name}")
         for part in ("runtime", "devel"):
-            stage, script = f"cudnn-{part}-{name}", f"{start}-{part}-{name}"
-            request = _TreeRequest(stage, script, files, key, (recipes[part],))
-            self.trees[stage] = self._tree(request, cell, cell.arch)
+            stage = f"cudnn-{part}-{name}"
+            tree = self._tree(cell, stage, f"{start}-{part}-{name}", files)
+            self._add_tree(tree, (recipes[part],), cell, cell.arch)
 
-    def _words(self, cell: Cell, arch: str) -> Mapping[str, str]:
+    def _tree(self, cell: Cell, stage: str, script: str, files: str) -> Tree:
+        script = f"{script}.{self._family.installer}.sh"
+        return Tree(stage, script, files, f"/usr/local/cuda-{cell.cuda}")
+
+    def _add_tree(self, tree: Tree, recipes: tuple[Recipe, ...], cell: Cell, arch: str) -> None:
+        """Add a tree with what recipes make of its files, unless another environment has it."""
+        if tree not in self._shared_trees:
+            filenames = {item.name: item.filename for item in self.files[tree.files].artifacts}
+            texts = self._texts(cell, arch)
+            self._shared_trees[tree] = assemble(tree, recipes, filenames, texts)
+        self.trees[tree.stage] = self._shared_trees[tree]
+
+    def _texts(self, cell: Cell, arch: str) -> RecipeTexts:
         row = TARGETS[arch]
         own = {"target": str(row.cuda), "triplet": row.triplet, "processor": row.processor}
-        return {**words_of(cell, self._recipes), **own}
-
-    def _locator(self, cell: Cell, words: Mapping[str, str]) -> Callable[[str], str]:
-        """Return a function that maps a directory of Debian to the one of the cell's system."""
-        directories = self._matrix.facts.os[cell.os].family.directories
-
-        def locate(text: str) -> str:
-            for of_debian, own in directories.items():
-                if text.startswith(of_debian):
-                    text = own + text.removeprefix(of_debian)
-            return text.format_map(words)
-
-        return locate
-
-    def _tree(self, request: _TreeRequest, cell: Cell, arch: str) -> Tree:
-        root = f"/usr/local/cuda-{cell.cuda}"
-        installer = self._matrix.facts.os[cell.os].family.installer
-        tree_key = (request.stage, request.key, f"{installer} {root}")
-        if shared := self._shared_trees.get(tree_key):
-            return shared
-        words, recipes = self._words(cell, arch), request.recipes
-        locate = self._locator(cell, words)
-        filenames = {item.name: item.filename for item in self._lock.sets[request.key].artifacts}
-        return self._shared_trees.setdefault(
-            tree_key,
-            Tree(
-                stage=request.stage,
-                script=f"{request.script}.{installer}.sh",
-                files=request.files,
-                root=root,
-                unpackings=unpackings(recipes, filenames, words, locate),
-                drop=tuple(text.format_map(words) for text in paths_to_drop(recipes)),
-                links=tuple(
-                    (locate(link), to.format_map(words))
-                    for recipe in recipes
-                    for link, to in recipe.links.items()
-                ),
-                profile=any(recipe.profile.format_map(words) for recipe in recipes),
-                target=words["target"],
-                stubs=tuple(stub for recipe in recipes for stub in recipe.stubs.values()),
-            ),
-        )
+        return RecipeTexts({**words_of(cell, self._recipes), **own}, self._family.directories)
