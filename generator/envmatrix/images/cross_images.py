@@ -1,10 +1,25 @@
-"""The cross image of a target. Pure."""
+"""The cross image of a target, and its compiler. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from envmatrix.facts.targets import Target
+
+# Program names without a version -> the programs of GCC that Debian installs only with the major
+# in their names. Prefixes such as CROSS_COMPILE need names without it.
+_PROGRAMS = {
+    "c++": "g++",
+    "cc": "gcc",
+    "cpp": "cpp",
+    "g++": "g++",
+    "gcc": "gcc",
+    "gcc-ar": "gcc-ar",
+    "gcc-nm": "gcc-nm",
+    "gcc-ranlib": "gcc-ranlib",
+    "gcov": "gcov",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +56,14 @@ class Cross:
     @property
     def cxx(self) -> str:
         return self.target.cxx.format(gcc=self.gcc, triplet=self.target.triplet)
+
+    @property
+    def links(self) -> Mapping[str, str]:
+        """The links to programs of the compiler: name without a version -> program."""
+        prefix = self.target.prefix
+        if not self.target.triplet:
+            return {}
+        return {
+            f"{prefix}{name}": f"{prefix}{program}-{self.gcc}"
+            for name, program in _PROGRAMS.items()
+        }

@@ -8,7 +8,6 @@ from functools import cache, cached_property
 
 from envmatrix.images.contents import BuildContents, StageContents, stage_contents
 from envmatrix.images.cross_images import Cross
-from envmatrix.images.cross_toolchain import links
 from envmatrix.images.cuda_layers import Tree
 from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.scripts import rendered, shared_script, toolchain_files
@@ -187,7 +186,7 @@ def _install(
 
 def _configure(environment: Environment, cross: Cross) -> RunStep:
     """Return the step that installs the compiler of a target and configures build systems."""
-    install = _install(environment, f"{cross.name}-files-{cross.host}", links(cross))
+    install = _install(environment, f"{cross.name}-files-{cross.host}", cross.links)
     program = rendered("cross.j2", cross=cross, install=install.program)
     emulated = [shared_script("emulated.ini")] if cross.target.triplet else []
     scripts = (*toolchain_files(cross), *emulated)
@@ -236,9 +235,9 @@ def _directory(epoch: int) -> str:
 
 
 def _native_images(environment: Environment) -> Iterator[Stage]:
-    trees = _trees_of(environment)
-    devel = (*trees.devel, *(["cuda-stubs"] if _has_stubs(environment) else []))
-    steps = _image(environment, "runtime", trees.runtime, runtime_variables(environment))
+    devel = (*_devel_trees(environment), *(["cuda-stubs"] if _has_stubs(environment) else []))
+    runtime = _runtime_trees(environment)
+    steps = _image(environment, "runtime", runtime, runtime_variables(environment))
     yield Stage("runtime", "runtime-os", steps)
     steps = _image(environment, "devel", devel, devel_variables(environment))
     yield Stage("devel", "devel-os", steps)
@@ -249,18 +248,18 @@ def _native_images(environment: Environment) -> Iterator[Stage]:
 
 def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
     """Yield the images that compile for a target, and run its programs."""
-    key, runtime = cross.target.key, cross.runtime
-    trees = _trees_of(environment) if cross.target.cuda else _Trees()
-    devel = [f"{tree}-{key}" for tree in trees.devel[:-1]]
-    devel += [cross.tools] if trees.devel else []
-    devel += [f"cuda-stubs-{cross.name}"] if _tree_with_stubs(environment, key) else []
-    steps = _image(environment, cross.name, devel, cross_variables(environment, cross))
+    target, key, runtime = cross.target, cross.target.key, cross.runtime
+    devel = _devel_trees(environment) if target.cuda else ()
+    trees = [f"{tree}-{key}" for tree in devel[:-1]]
+    trees += [cross.tools] if devel else []
+    trees += [f"cuda-stubs-{cross.name}"] if _tree_with_stubs(environment, key) else []
+    steps = _image(environment, cross.name, trees, cross_variables(environment, cross))
     yield Stage(cross.name, f"{cross.name}-os", steps)
     if runtime:
-        own = [f"{tree}-{key}" for tree in trees.runtime]
-        steps = _image(environment, runtime, own, target_runtime_variables(environment, cross))
-        install = _install(environment, f"{runtime}-files-{cross.target.machine}")
-        packages = [install] if cross.target.packages.get("runtime") else []
+        trees = [f"{tree}-{key}" for tree in _runtime_trees(environment) if target.cuda]
+        steps = _image(environment, runtime, trees, target_runtime_variables(environment, cross))
+        install = _install(environment, f"{runtime}-files-{target.machine}")
+        packages = [install] if target.packages.get("runtime") else []
         yield Stage(runtime, "runtime-os", (*packages, *steps))
 
 
@@ -282,20 +281,19 @@ def _labels(environment: Environment, flavour: str) -> str:
     return assignments("LABEL", {f"{_LABEL}.{name}": text for name, text in values.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class _Trees:
-    """The trees of images, those that change least first; none if their base has CUDA."""
-
-    runtime: tuple[str, ...] = ()
-    devel: tuple[str, ...] = ()
-
-
-def _trees_of(environment: Environment) -> _Trees:
+def _runtime_trees(environment: Environment) -> tuple[str, ...]:
+    """Return the trees of runtime images, those that change least first; none if their base has
+    CUDA."""
     if not environment.trees:
-        return _Trees()
-    cudnn = ("cudnn-runtime", "cudnn-devel") if environment.cudnn else ()
+        return ()
+    cudnn = ("cudnn-runtime",) if environment.cudnn else ()
     compat = ("cuda-compat",) if environment.compat else ()
-    return _Trees(
-        ("cuda-runtime", *cudnn[:1], *compat),
-        ("cuda-runtime", *cudnn, "cuda-devel", "cuda-tools"),
-    )
+    return ("cuda-runtime", *cudnn, *compat)
+
+
+def _devel_trees(environment: Environment) -> tuple[str, ...]:
+    """Return the trees of devel images, like those of runtime images; the last one are tools."""
+    if not environment.trees:
+        return ()
+    cudnn = ("cudnn-runtime", "cudnn-devel") if environment.cudnn else ()
+    return ("cuda-runtime", *cudnn, "cuda-devel", "cuda-tools")

@@ -10,8 +10,8 @@ from importlib.resources import files
 from jinja2 import Environment as Jinja
 from jinja2 import PackageLoader, StrictUndefined
 
+from envmatrix.facts.targets import CROSS_HOST, TARGETS
 from envmatrix.images.cross_images import Cross
-from envmatrix.images.cross_toolchain import HOST_TRIPLET
 from envmatrix.images.stages import StepScript
 
 
@@ -43,10 +43,11 @@ def shared_script(name: str, target: str | None = None) -> StepScript:
 
 def toolchain_files(cross: Cross) -> tuple[StepScript, ...]:
     """Return the files that configure CMake and Meson for a target and its compiler."""
+    host_triplet = TARGETS[CROSS_HOST].triplet
     return tuple(
         StepScript(
             f"{cross.target.name}-gcc{cross.gcc}.{kind}",
-            rendered(f"toolchain.{kind}.j2", cross=cross, host_triplet=HOST_TRIPLET),
+            rendered(f"toolchain.{kind}.j2", cross=cross, host_triplet=host_triplet),
             f"toolchain.{kind}",
         )
         for kind in ("cmake", "ini")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from envmatrix.images.cross_images import Cross
-from envmatrix.images.cross_toolchain import variables
 from envmatrix.images.environments import Environment
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -13,6 +12,22 @@ _CUDA = "/usr/local/cuda"
 
 # glibc has this locale without packages; without it, file names that are not ASCII are bytes.
 _LOCALE = {"LANG": "C.UTF-8"}
+
+# The programs of binutils that build systems take from variables with the same name.
+_BINUTILS = (
+    "addr2line",
+    "ar",
+    "as",
+    "ld",
+    "nm",
+    "objcopy",
+    "objdump",
+    "ranlib",
+    "readelf",
+    "size",
+    "strings",
+    "strip",
+)
 
 
 def runtime_variables(environment: Environment) -> Mapping[str, str]:
@@ -46,8 +61,24 @@ def devel_variables(environment: Environment) -> Mapping[str, str]:
 def cross_variables(environment: Environment, cross: Cross) -> Mapping[str, str]:
     """Return the variables of the cross image of a target. LIBRARY_PATH is left out: a cross gcc
     ignores it, and the native one would link with libraries of the target."""
-    values = {**_LOCALE, **variables(environment, cross)}
-    if cross.target.cuda:
+    target = cross.target
+    values = {
+        **_LOCALE,
+        "CMAKE_TOOLCHAIN_FILE": "/usr/local/share/toolchain.cmake",
+        **_build_variables(environment),
+    }
+    if cross.c:
+        values |= {"CC": cross.c, "CXX": cross.cxx}
+    if target.prefix:
+        values |= {name.upper(): f"{target.prefix}{name}" for name in _BINUTILS}
+        values["CROSS_COMPILE"] = target.prefix
+        values["CROSS_TRIPLE"] = target.prefix.removesuffix("-")
+    if target.triplet:
+        values |= _multiarch_variables(cross)
+    if target.machine:
+        values |= _python_variables(cross)
+    values |= target.environment.get("cross", {})
+    if target.cuda:
         values |= {**_cuda_variables(environment, cross.cxx), "NVCC_CCBIN": cross.cxx}
     return values
 
@@ -82,3 +113,45 @@ def _cuda_variables(environment: Environment, host_compiler: str) -> Mapping[str
         "CUDA_VERSION": environment.cuda,
         "PATH": f"{_CUDA}/bin:{_PATH}",
     }
+
+
+def _build_variables(environment: Environment) -> Mapping[str, str]:
+    """Return the variables of compilers for the build machine, by the names of autotools, Meson,
+    older tools and Linux. HOST_CC is left out: to some tools it is the compiler for the target."""
+    cc, cxx = environment.compiler.cc, environment.compiler.cxx
+    return {
+        "AR_FOR_BUILD": "ar",
+        "BUILD_CC": cc,
+        "BUILD_CXX": cxx,
+        "CC_FOR_BUILD": cc,
+        "CXX_FOR_BUILD": cxx,
+        "HOSTCC": cc,
+        "HOSTCXX": cxx,
+        "LD_FOR_BUILD": "ld",
+    }
+
+
+def _multiarch_variables(cross: Cross) -> Mapping[str, str]:
+    """Return the variables for Debian's directories of another architecture. QEMU_LD_PREFIX is
+    where QEMU looks for the C library of programs."""
+    triplet = cross.target.triplet
+    directories = (
+        f"/usr/local/lib/{triplet}/pkgconfig",
+        f"/usr/lib/{triplet}/pkgconfig",
+        "/usr/local/share/pkgconfig",
+        "/usr/share/pkgconfig",
+    )
+    return {
+        "CPP": f"{cross.target.prefix}cpp-{cross.gcc}",
+        "PKG_CONFIG_LIBDIR": ":".join(directories),
+        "QEMU_LD_PREFIX": f"/usr/{triplet}",
+    }
+
+
+def _python_variables(cross: Cross) -> Mapping[str, str]:
+    """Return the variables with which a Python of the host builds for the target: names of wheels,
+    and with the target's own Python installed, names and flags of extensions."""
+    target = cross.target
+    platform = f"{target.system}-{target.processor}".lower().replace("windows", "win")
+    own = {"_PYTHON_SYSCONFIGDATA_NAME": f"_sysconfigdata__{target.triplet}"}
+    return {"_PYTHON_HOST_PLATFORM": platform, **(own if cross.has_python else {})}

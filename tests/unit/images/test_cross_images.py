@@ -9,10 +9,10 @@ from tests.fakes import lock_of, matrix_of, write_repository
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.cross_images import Cross
-from envmatrix.images.cross_toolchain import links, variables
 from envmatrix.images.definition import definition_of
 from envmatrix.images.environments import Environment, environments
 from envmatrix.images.scripts import toolchain_files
+from envmatrix.images.variables import cross_variables
 from envmatrix.matrix.loading import load_matrix
 
 AXES = """\
@@ -40,7 +40,7 @@ def test_every_program_that_build_systems_name_is_of_the_target(
     environment: Environment, target: str
 ) -> None:
     cross = crosses(environment)[target]
-    values = variables(environment, cross)
+    values = cross_variables(environment, cross)
     assert {*BINUTILS, "CC", "CXX", "CROSS_COMPILE"} <= values.keys()
     for name in (*BINUTILS, "CC", "CXX"):
         assert values[name].startswith(cross.target.prefix), name
@@ -48,23 +48,23 @@ def test_every_program_that_build_systems_name_is_of_the_target(
 
 
 def test_programs_of_the_build_machine_have_names_of_their_own(environment: Environment) -> None:
-    values = variables(environment, crosses(environment)["aarch64"])
+    values = cross_variables(environment, crosses(environment)["aarch64"])
     own = {"CC_FOR_BUILD": "gcc-12", "HOSTCC": "gcc-12", "BUILD_CXX": "g++-12"}
     assert own.items() <= values.items()
 
 
 def test_the_prefix_has_every_compiler_without_a_version(environment: Environment) -> None:
-    targets = links(crosses(environment)["aarch64"])
+    targets = crosses(environment)["aarch64"].links
     assert targets["aarch64-linux-gnu-gcc"] == "aarch64-linux-gnu-gcc-12"
     assert targets["aarch64-linux-gnu-c++"] == "aarch64-linux-gnu-g++-12"
-    assert links(crosses(environment)["windows"]) == {}
+    assert crosses(environment)["windows"].links == {}
 
 
 @pytest.mark.parametrize("target", ["aarch64", "jetson", "windows", "qnx", "drive"])
 def test_pkg_config_looks_nowhere_that_the_build_machine_has_its_libraries(
     environment: Environment, target: str
 ) -> None:
-    directories = variables(environment, crosses(environment)[target])["PKG_CONFIG_LIBDIR"]
+    directories = cross_variables(environment, crosses(environment)[target])["PKG_CONFIG_LIBDIR"]
     assert directories
     assert "x86_64-linux-gnu" not in directories
     assert "/usr/lib/pkgconfig" not in directories.split(":")
@@ -86,10 +86,10 @@ def test_wheels_have_the_platform_of_the_target_and_extensions_its_suffix(
     environment: Environment,
 ) -> None:
     cross = crosses(environment)["aarch64"]
-    assert variables(environment, cross)["_PYTHON_HOST_PLATFORM"] == "linux-aarch64"
+    assert cross_variables(environment, cross)["_PYTHON_HOST_PLATFORM"] == "linux-aarch64"
     # A module that is not there would keep Python from starting.
-    assert "_PYTHON_SYSCONFIGDATA_NAME" not in variables(environment, cross)
-    values = variables(environment, replace(cross, has_python=True))
+    assert "_PYTHON_SYSCONFIGDATA_NAME" not in cross_variables(environment, cross)
+    values = cross_variables(environment, replace(cross, has_python=True))
     assert values["_PYTHON_SYSCONFIGDATA_NAME"] == "_sysconfigdata__aarch64-linux-gnu"
 
 
