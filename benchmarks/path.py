@@ -27,7 +27,7 @@ from tests.fake_engine import fake_engine, image_id
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.cli import main as envmatrix
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 ROOT = Path(__file__).parents[1]
 CELL = "cuda13.5-debian12-x86_64"
@@ -125,7 +125,7 @@ def main() -> None:
 
 def _measure(cell: str, scratch: Path) -> tuple[Mapping[str, list[str]], Mapping[str, list[str]]]:
     repository, cache = _copy(scratch / "repository"), scratch / "cache"
-    workspace, records = Workspace(repository), Made(cache / "made")
+    workspace, records = Workspace(repository), ImageRecords(cache)
     images = workspace.plan(workspace.images([cell]))
     for image in images:
         records.note(image.fingerprint, image_id(image.reference), is_ours=True)

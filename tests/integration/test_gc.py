@@ -17,7 +17,7 @@ from envmatrix.lock import lock_file
 from envmatrix.lock.model import Artifact
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import GRACE_SECONDS
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 LONG_AGO = time.time() - 2 * GRACE_SECONDS
 
@@ -67,7 +67,7 @@ def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
     old, of_others = (f"envmatrix/{ENVIRONMENT}:runtime-amd64-{it * 12}" for it in "01")
     make(other, old, f"{FINGERPRINT_LABEL}={'0' * 64}")
     image_id = other.run("image", "inspect", "--format={{.Id}}", old).stdout.strip()
-    Made(cache / "made").note("0" * 64, image_id, is_ours=True)
+    ImageRecords(cache).note("0" * 64, image_id, is_ours=True)
     make(other, of_others, f"{FINGERPRINT_LABEL}={'1' * 64}")
     make(other, "somebody/else:1", f"{FINGERPRINT_LABEL}={'0' * 64}", "other=1")
     before = set(other.run("image", "ls", "--format={{.Repository}}:{{.Tag}}").stdout.split())

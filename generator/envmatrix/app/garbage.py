@@ -17,7 +17,7 @@ from envmatrix.lock.model import Lock
 from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.plan.garbage import Thing, Used, garbage, images_made_of, planned_images, used_by
-from envmatrix.store.built_images import BuildRecords
+from envmatrix.store.image_records import ImageRecords
 from envmatrix.vcs.git import export_files
 
 _EXCLUDED = (
@@ -110,4 +110,4 @@ def _images_of(root: Path, lock: Lock) -> frozenset[str]:
         names = {cell.environment for cell in workspace.matrix.cells} if workspace.lock else set()
         return planned_images(workspace.definitions(names))
     except EnvmatrixError:
-        return images_made_of(lock, BuildRecords.of_user().records())
+        return images_made_of(lock, ImageRecords.of_user().all_contents())

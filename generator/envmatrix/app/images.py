@@ -15,8 +15,7 @@ from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import FILE
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
-from envmatrix.store.built_images import BuildRecords
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 # How many images are built at once by default.
 BUILDS_AT_ONCE = 2
@@ -42,7 +41,7 @@ def plan_actions(
             existing,
             local={**existing.local, **previous.result()},
             published=published,
-            record=BuildRecords.of_user().find,
+            record=ImageRecords.of_user().find_contents,
         )
     return decide(inputs, existing, force=force)
 
@@ -50,7 +49,7 @@ def plan_actions(
 def _look_up(required: Sequence[Inputs]) -> tuple[Existing, Sequence[Inputs]]:
     """Return the images that the engine has, and those that it lacks."""
     local = image_store.local_images([inputs.reference for inputs in required])
-    existing = Existing(local, Made.of_user().has)
+    existing = Existing(local, ImageRecords.of_user().has)
     missing = [
         inputs for inputs in required if not existing.has(inputs.reference, inputs.fingerprint)
     ]

@@ -18,7 +18,7 @@ from envmatrix.publishing.attestations import AttestationPublisher, build_metada
 from envmatrix.publishing.cosign import Cosign
 from envmatrix.publishing.publisher import Publisher, Survey
 from envmatrix.registry.client import Registry, open_registry
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 
 def check_published(workspace: Workspace) -> int:
@@ -100,7 +100,7 @@ def push_images(
             cosign,
         )
         publisher = Publisher(
-            client, remote, cache_directory(), Made.of_user(), attestations.publish, console
+            client, remote, cache_directory(), ImageRecords.of_user(), attestations.publish, console
         )
         survey = publisher.survey(indexes)
         if dry_run:

@@ -31,7 +31,7 @@ from envmatrix.machine.processes import run
 from envmatrix.registry.manifests import CONFIG, LAYER, MANIFEST
 from envmatrix.store.artifacts import Store, link_or_copy, sha256_of
 from envmatrix.store.downloads import Mirror
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 # Part of a base's identity: raise it when what `bootstrap` does changes the result.
 _RECIPE = 1
@@ -280,7 +280,7 @@ def _rfc3339(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def load_base(layout: BaseLayout, image: str, records: Made) -> None:
+def load_base(layout: BaseLayout, image: str, records: ImageRecords) -> None:
     """Load the base into the engine as `image`, and record its id in `records`."""
     before = image_store.local_images([image])
     _load(layout, image)

@@ -25,9 +25,8 @@ from envmatrix.machine.origins import Origins
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store, link_or_copy
-from envmatrix.store.built_images import BuildRecords
 from envmatrix.store.downloads import Fetcher
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 from envmatrix.store.mirrors import mirror_of_user
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class Builder:
     client: docker.DockerClient
     cache: Path
     store: Store
-    build_records: BuildRecords
-    records: Made
+    records: ImageRecords
     fetcher: Fetcher
     lock: Lock
     console: Console
@@ -189,7 +187,7 @@ class Builder:
                 digest = buildx.build(build, progress)
                 for reason in (*missing, *progress.unread_caches()):
                     self.console.warn(f"{name}: no layers from a cache: {reason}")
-                self.build_records.keep(fingerprint, build_record(order.inputs.contents))
+                self.records.keep_contents(fingerprint, build_record(order.inputs.contents))
                 if order.reference == order.inputs.reference:
                     now = image_store.digest(self.client, order.reference)
                     self.records.note(fingerprint, now, is_ours=before is None)
@@ -234,8 +232,7 @@ def local_builder(
             client,
             cache_directory(),
             store,
-            BuildRecords.of_user(),
-            Made.of_user(),
+            ImageRecords.of_user(),
             fetcher,
             lock,
             console,

@@ -14,7 +14,7 @@ from envmatrix.engine import docker_client
 from envmatrix.machine import trust
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import Kind, Thing
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 if TYPE_CHECKING:
     import docker
@@ -29,7 +29,7 @@ _OLD_RECORDS = "recipes"
 def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
     """Yield everything in `cache`, and the images in the engine that were built or pulled from it;
     images of other caches are recorded there."""
-    now, records = time.time(), Made(cache / "made")
+    now, records = time.time(), ImageRecords(cache)
     images = tuple(_images(client))
     yield from _files("artifact", (cache / "artifacts/sha256").glob("*/*"), now)
     yield from _files("partial file", (cache / "artifacts/partial").glob("*"), now)
@@ -46,7 +46,7 @@ def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
             yield Thing("note", key, 0, now - file.stat().st_mtime, (str(file),))
 
 
-def _is_of(cache: Path, records: Made, key: str, image_id: str) -> bool:
+def _is_of(cache: Path, records: ImageRecords, key: str, image_id: str) -> bool:
     """Return whether an image of the engine belongs to `cache`. Older versions of envmatrix kept
     Dockerfiles of images, but no ids."""
     is_ours = records.is_ours(key)
@@ -124,7 +124,7 @@ def give_up(thing: Thing, cache: Path, client: docker.DockerClient) -> str | Non
     except docker.errors.APIError as error:
         return str(error.explanation or error)
     if thing.kind in {"image", "base image"}:
-        Made(cache / "made").forget(thing.key)
+        ImageRecords(cache).forget(thing.key)
     return None
 
 

@@ -30,7 +30,7 @@ from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 _OTHERWISE = "is the mirror reachable, and the name right?"
 _REMEDIES: Mapping[Refusal | None, str] = {
@@ -126,7 +126,7 @@ class LocalBackend:
         """Return the engine's name of a base, which `base` built before; load it first."""
         if base not in self._images:
             layout, self._images[base] = self._layouts[base]
-            bases.load_base(layout, self._images[base], Made(self.cache / "made"))
+            bases.load_base(layout, self._images[base], ImageRecords(self.cache))
         return self._images[base]
 
     def _image(self, key: str, request: ImageRequest) -> BaseState:

@@ -18,7 +18,7 @@ from envmatrix.plan.actions import FINGERPRINT_LABEL, Existing, Inputs
 from envmatrix.plan.publication import Index, image_tag, index_document
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import INDEX, Manifest
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 if TYPE_CHECKING:
     import docker
@@ -44,7 +44,7 @@ class Publisher:
     client: docker.DockerClient
     registry: Registry
     cache: Path
-    records: Made
+    records: ImageRecords
     publish_documents: PublishDocuments
     console: Console
 

@@ -15,8 +15,7 @@ from envmatrix.images.contents import build_record
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Action
-from envmatrix.store.built_images import BuildRecords
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 if TYPE_CHECKING:
     import docker
@@ -29,8 +28,7 @@ Verify = Callable[[str], None]
 class Puller:
     client: docker.DockerClient
     cache: Path
-    build_records: BuildRecords
-    records: Made
+    records: ImageRecords
     verify: Verify | None
     console: Console
 
@@ -53,7 +51,7 @@ class Puller:
                 Transfer(self.client, self.cache).pull(
                     published, inputs, lambda text, *counts: display.step(name, text, *counts)
                 )
-                self.build_records.keep(inputs.fingerprint, build_record(inputs.contents))
+                self.records.keep_contents(inputs.fingerprint, build_record(inputs.contents))
                 now = image_store.digest(self.client, inputs.reference)
                 self.records.note(inputs.fingerprint, now, is_ours=before is None)
 
@@ -62,5 +60,4 @@ class Puller:
 def local_puller(verify: Verify | None, console: Console) -> Iterator[Puller]:
     """Yield a puller for this machine's engine."""
     with docker_client.connect() as client:
-        records = BuildRecords.of_user()
-        yield Puller(client, cache_directory(), records, Made.of_user(), verify, console)
+        yield Puller(client, cache_directory(), ImageRecords.of_user(), verify, console)

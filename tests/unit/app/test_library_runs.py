@@ -22,7 +22,7 @@ from envmatrix.errors import EngineError
 from envmatrix.lock.lock_file import FILE, dumps
 from envmatrix.machine.cache import cache_directory
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
 CELL = "cuda13.0-debian12-x86_64"
@@ -54,7 +54,7 @@ def engine(libraries: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.chdir(workspace.root)
     inputs = workspace.plan(workspace.images([CELL]))
     for image in inputs:
-        records = Made(cache_directory() / "made")
+        records = ImageRecords(cache_directory())
         records.note(image.fingerprint, image_id(image.reference), is_ours=True)
     directory = tmp_path / "engine"
     with fake_engine(directory, [image.reference for image in inputs]) as variables:

@@ -26,7 +26,7 @@ from envmatrix.errors import Absent, EngineError
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.lock.model import BootstrapRequest, PackageSet
 from envmatrix.store.artifacts import Store
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ fi
 
 def test_a_base_is_loaded_under_its_name_and_its_id_recorded(engine: Path, tmp_path: Path) -> None:
     layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Console(-1), Mirror())
-    records = Made(tmp_path / "made")
+    records = ImageRecords(tmp_path)
     load_base(layout, "envmatrix/base:x", records)
     with tarfile.open(engine / "loaded") as archive:
         member = archive.extractfile("index.json")
@@ -171,5 +171,5 @@ def test_a_base_that_is_not_loaded_is_an_error_with_what_docker_says(
     layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Console(-1), Mirror())
     (engine / "error").write_text("no space left on device\n")
     with pytest.raises(EngineError, match="does not load the base") as caught:
-        load_base(layout, "envmatrix/base:x", Made(tmp_path / "made"))
+        load_base(layout, "envmatrix/base:x", ImageRecords(tmp_path))
     assert caught.value.details == ("no space left on device",)

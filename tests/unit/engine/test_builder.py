@@ -22,9 +22,8 @@ from envmatrix.lock.model import Artifact, Lock
 from envmatrix.machine.origins import Origins
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store
-from envmatrix.store.built_images import BuildRecords
 from envmatrix.store.downloads import Fetcher
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 TEXT = b"the bytes of a package"
 PACKAGE = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())
@@ -87,8 +86,7 @@ def make_builder(tmp_path: Path, lock_and_environment: tuple[Lock, Environment])
             DockerApi(ImageAnswers(answers)).client(),
             tmp_path / "cache",
             store,
-            BuildRecords(tmp_path / "built"),
-            Made(tmp_path / "made"),
+            ImageRecords(tmp_path),
             Fetcher(store, origins, client),
             lock_and_environment[0],
             Console(),
@@ -121,7 +119,7 @@ def test_images_are_built_and_recorded_by_their_ids(
     digests = builder.build(orders, 2)
     assert digests == {orders[0].reference: "sha256:runtime", orders[1].reference: "sha256:devel"}
     assert builder.records.has(orders[0].inputs.fingerprint, "sha256:made")
-    assert builder.build_records.find(orders[1].inputs.fingerprint)
+    assert builder.records.find_contents(orders[1].inputs.fingerprint)
 
 
 def test_nothing_is_done_for_no_orders(docker: Path, make_builder: Make) -> None:
@@ -177,7 +175,7 @@ def test_after_a_failure_nothing_more_is_built(
         builder.build(orders, 1)
     assert [*caught.value.details] == ["no space left"]
     assert len(builds(docker)) < len(orders)
-    assert not builder.build_records.find(orders[0].inputs.fingerprint)
+    assert not builder.records.find_contents(orders[0].inputs.fingerprint)
     assert "failed   " in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from envmatrix.machine.cache import record_checkout
 from envmatrix.machine.trust import group_of
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import Thing
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 ENGINE = DockerApi({"GET /images/json": []}).client()
 
@@ -72,7 +72,7 @@ def test_images_of_this_cache_are_listed_and_others_left_alone(tmp_path: Path) -
         image("envmatrix/base:debian12"),
         image("registry.example/a:b", fingerprint),
     ]
-    records = Made(tmp_path / "made")
+    records = ImageRecords(tmp_path)
     records.note(fingerprint, "sha256:envmatrix/cuda13.0:runtime", is_ours=True)
     records.note("envmatrix/base:debian12", "sha256:another", is_ours=True)
     answers = {f"GET /images/{row['Id']}/json": row for row in images}

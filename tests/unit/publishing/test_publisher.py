@@ -21,7 +21,7 @@ from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs, Local
 from envmatrix.plan.publication import Index, image_tag, indexes_of
 from envmatrix.publishing.publisher import Publisher
 from envmatrix.registry.manifests import INDEX, MANIFEST, Manifest, canonical, digest_of
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 AMD64 = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, BuildContents(1, {}))
 ARM64 = replace(AMD64, image=replace(AMD64.image, arch="arm64"), fingerprint="cd" * 32)
@@ -68,7 +68,7 @@ class BuildMachine(Client):
 
         with self.server.client() as registry:
             client = cast("docker.DockerClient", self)
-            records = Made(cache / "made")
+            records = ImageRecords(cache)
             for inputs in self.built:
                 records.note(inputs.fingerprint, inputs.reference, is_ours=True)
             yield Publisher(client, registry, cache, records, accompany, Console(-1))

@@ -16,8 +16,7 @@ from envmatrix.images.contents import BuildContents, build_record
 from envmatrix.images.model import Image
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Action, Inputs
 from envmatrix.publishing.puller import Puller, Verify
-from envmatrix.store.built_images import BuildRecords
-from envmatrix.store.image_ids import Made
+from envmatrix.store.image_records import ImageRecords
 
 INPUTS = Inputs(Image("cuda13.0-debian12", "runtime", "amd64"), "ab" * 32, BuildContents(1, {}))
 OTHER = replace(INPUTS, image=replace(INPUTS.image, flavour="devel"), fingerprint="cd" * 32)
@@ -67,9 +66,8 @@ def engine() -> PullingEngine:
 
 
 def puller_of(engine: PullingEngine, tmp_path: Path, verify: Verify | None = None) -> Puller:
-    build_records, records = BuildRecords(tmp_path / "built"), Made(tmp_path / "made")
     client = cast("docker.DockerClient", engine)
-    return Puller(client, tmp_path, build_records, records, verify, Console(-1))
+    return Puller(client, tmp_path, ImageRecords(tmp_path), verify, Console(-1))
 
 
 def test_what_is_pulled_is_named_and_its_contents_recorded(
@@ -83,7 +81,7 @@ def test_what_is_pulled_is_named_and_its_contents_recorded(
         name for inputs in (INPUTS, OTHER) for name in (inputs.reference, inputs.image.reference)
     }
     assert engine.names.keys() == expected
-    assert puller.build_records.find(INPUTS.fingerprint) == build_record(INPUTS.contents)
+    assert puller.records.find_contents(INPUTS.fingerprint) == build_record(INPUTS.contents)
 
 
 def test_nothing_is_pulled_before_it_is_verified(engine: PullingEngine, tmp_path: Path) -> None:
@@ -99,7 +97,7 @@ def test_nothing_is_pulled_before_it_is_verified(engine: PullingEngine, tmp_path
 
     assert images == [action(INPUTS).published]
     assert (engine.pulled, engine.names) == ([], {})
-    assert puller.build_records.find(INPUTS.fingerprint) is None
+    assert puller.records.find_contents(INPUTS.fingerprint) is None
 
 
 def test_what_another_process_got_meanwhile_is_not_pulled(
