@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 
@@ -62,7 +63,10 @@ class BaseLayout:
     """An OCI layout with one image of one layer."""
 
     directory: Path
-    diff_id: str
+
+    @property
+    def diff_id(self) -> str:
+        return str(self._index["annotations"]["envmatrix.diff-id"])
 
     @property
     def layer(self) -> Path:
@@ -71,14 +75,28 @@ class BaseLayout:
     @property
     def context(self) -> str:
         """The build context for a builder other than this engine."""
-        index = json.loads((self.directory / "index.json").read_text())
-        return f"oci-layout://{self.directory}@{index['manifests'][0]['digest']}"
+        return f"oci-layout://{self.directory}@{self._index['manifests'][0]['digest']}"
+
+    @property
+    def _index(self) -> Any:
+        return json.loads((self.directory / "index.json").read_text())
 
     def read(self, path: str) -> str:
         """Return the text of the file at `path` in the layer."""
         with tarfile.open(self.layer) as archive:
             member = archive.extractfile(f"./{path}")
             return member.read().decode() if member else ""
+
+    def add_to(self, archive: tarfile.TarFile, image: str) -> None:
+        """Add the layout to an archive that the engine loads as `image`."""
+        index = self._index
+        index["manifests"][0]["annotations"] = {"io.containerd.image.name": f"docker.io/{image}"}
+        content = json.dumps(index).encode()
+        entry = tarfile.TarInfo("index.json")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+        for name in ("oci-layout", "blobs"):
+            archive.add(self.directory / name, name)
 
 
 def base_layout(
@@ -107,7 +125,7 @@ def base_layout(
                     reason = f"bootstrapping {len(package_set.artifacts)} packages"
                     with display.job(name, "base", reason, "made"):
                         bootstrap(store, package_set, epoch, directory)
-    layout = BaseLayout(directory, _diff_id(directory))
+    layout = BaseLayout(directory)
     if package_set.diff_id not in (None, layout.diff_id):
         raise EngineError(
             f"the base of {_request_of(package_set).suite} for {package_set.request.arch} came out "
@@ -129,11 +147,6 @@ def base_identity(package_set: PackageSet, epoch: int) -> str:
     files = [item.sha256 for item in package_set.artifacts]
     text = json.dumps([_RECIPE, epoch, request.suite, request.arch, _DPKG_OPTIONS, files])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _diff_id(directory: Path) -> str:
-    index = json.loads((directory / "index.json").read_text())
-    return str(index["annotations"]["envmatrix.diff-id"])
 
 
 def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path) -> None:
@@ -194,13 +207,9 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
     try:
         run(command, environment=environment, failing=EngineError)
     except EngineError as error:
-        hint = _WITHOUT_ROOT if _is_without_root(error) else _foreign(request.arch)
+        is_without_root = any("unable to pick chroot mode" in line for line in error.details)
+        hint = _WITHOUT_ROOT if is_without_root else _foreign(request.arch)
         raise EngineError(error.message, details=error.details, hint=hint) from error
-
-
-def _is_without_root(error: EngineError) -> bool:
-    """Return whether mmdebstrap found no way to act as root."""
-    return any("unable to pick chroot mode" in line for line in error.details)
 
 
 def _foreign(arch: str) -> str:
@@ -292,7 +301,7 @@ def _load(layout: BaseLayout, image: str) -> None:
         assert process.stdin is not None  # noqa: S101 -- asked for above
         try:
             with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
-                _archive(layout, image, archive)
+                layout.add_to(archive, image)
             process.stdin.close()
         except BrokenPipeError:
             pass  # docker's output has the error
@@ -315,14 +324,3 @@ def _docker_load() -> subprocess.Popen[bytes]:
         )
     except FileNotFoundError as error:
         raise docker_client.missing_program() from error
-
-
-def _archive(layout: BaseLayout, image: str, archive: tarfile.TarFile) -> None:
-    index = json.loads((layout.directory / "index.json").read_text())
-    index["manifests"][0]["annotations"] = {"io.containerd.image.name": f"docker.io/{image}"}
-    content = json.dumps(index).encode()
-    entry = tarfile.TarInfo("index.json")
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))
-    for name in ("oci-layout", "blobs"):
-        archive.add(layout.directory / name, name)

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 
 from envmatrix.engine import docker_client
 from envmatrix.engine.buildkit_progress import BuildProgress
@@ -135,7 +134,8 @@ class Buildx:
             metadata = Path(scratch) / "metadata.json"
             archive = Path(scratch) / "image.tar" if build.options.builder else None
             with self._start(command(build, metadata, archive)) as process:
-                for line in _stderr(process):
+                assert process.stderr is not None  # noqa: S101 -- `_start` asks for it
+                for line in process.stderr:
                     progress.feed(line)
             if process.returncode:
                 raise _error(build, progress)
@@ -170,11 +170,6 @@ class Buildx:
                 yield process
             finally:
                 self._running.discard(process)
-
-
-def _stderr(process: subprocess.Popen[str]) -> IO[str]:
-    assert process.stderr is not None  # noqa: S101 -- asked for above
-    return process.stderr
 
 
 def _error(build: Build, progress: BuildProgress) -> EnvmatrixError:

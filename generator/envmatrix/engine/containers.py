@@ -136,8 +136,11 @@ class _Stopped:
         self.reason: Stop | None = None
 
     def stop(self, reason: Stop) -> None:
+        from docker.errors import DockerException
+
         self.reason, self._since = self.reason or reason, time.monotonic()
-        _kill(self._container)
+        with suppress(DockerException):  # it ended by itself at the last moment
+            self._container.kill()
 
     @property
     def is_over(self) -> bool:
@@ -194,13 +197,6 @@ def _watch(container: Container, task: Task) -> Iterator[_Stopped]:
     finally:
         done.set()
         watcher.join()
-
-
-def _kill(container: Container) -> None:
-    from docker.errors import DockerException
-
-    with suppress(DockerException):  # it ended by itself at the last moment
-        container.kill()
 
 
 def sweep(client: docker.DockerClient) -> int:

@@ -137,16 +137,7 @@ def attach(
     # The stream's own `close` leaves the connection open:
     # https://github.com/docker/docker-py/issues/3282
     with closing(stream._response):  # type: ignore[attr-defined]
-        yield _split(stream)
-
-
-def _split(
-    chunks: Iterable[tuple[bytes | None, bytes | None]],
-) -> Iterator[tuple[int, bytes]]:
-    for pair in chunks:
-        for stream, chunk in enumerate(pair):
-            if chunk:
-                yield stream, chunk
+        yield ((number, chunk) for pair in stream for number, chunk in enumerate(pair) if chunk)
 
 
 def follow_events(

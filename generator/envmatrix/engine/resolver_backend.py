@@ -145,7 +145,7 @@ class LocalBackend:
         root = self.directory / f"{key}-root"
         root.mkdir()
         platform, unset = f"--platform=linux/{arch}", docker_client.without_proxies("env")
-        container = _run(["docker", "create", *unset, platform, image, "-"]).strip()
+        container = on_host(["docker", "create", *unset, platform, image, "-"]).strip()
         try:
             for path in _RPM_DATABASES:
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ class LocalBackend:
             copy = ["docker", "cp", "--follow-link", f"{container}:/usr/bin/rpm", str(root)]
             subprocess.run(copy, capture_output=True, check=False)
         finally:
-            _run(["docker", "rm", "--force", container])
+            on_host(["docker", "rm", "--force", container])
         if not (root / "rpm").is_file():
             raise LookupFailed(
                 f"the base `{image}` has no `rpm`",
@@ -227,7 +227,7 @@ class LocalBackend:
 
 def _pull(image: str, arch: str) -> None:
     try:
-        _run(["docker", "pull", "--quiet", f"--platform=linux/{arch}", image])
+        on_host(["docker", "pull", "--quiet", f"--platform=linux/{arch}", image])
     except LookupFailed as error:
         match refusal("\n".join(error.details)):
             case "absent":
@@ -249,7 +249,7 @@ def run_in_image(image: str, arch: str, program: str, *arguments: str) -> str:
 
 def _run_once(settings: Sequence[str], image: str, arguments: Sequence[str]) -> str:
     unset = docker_client.without_proxies("env")
-    return _run(["docker", "run", "--rm", *unset, *settings, image, *arguments])
+    return on_host(["docker", "run", "--rm", *unset, *settings, image, *arguments])
 
 
 def check_architecture(image: str, arch: str, status: str) -> None:
@@ -278,10 +278,6 @@ def _refuse_other_architecture(image: str, arch: str, image_arch: str) -> None:
 
 
 def on_host(command: Sequence[str]) -> str:
-    return _run(command)
-
-
-def _run(command: Sequence[str]) -> str:
     try:
         return run(command, failing=LookupFailed, hint=_OTHERWISE)
     except LookupFailed as error:

@@ -97,7 +97,7 @@ def test_a_base_depends_on_its_packages_their_system_and_the_epoch() -> None:
 def test_a_layer_of_a_mirror_becomes_an_image_of_one_layer(tmp_path: Path) -> None:
     directory = tmp_path / "bases/base"
     assert adopt(Mirror(), BASE, 1, directory)
-    layout = BaseLayout(directory, f"sha256:{SHA256}")
+    layout = BaseLayout(directory)
     assert layout.layer.read_bytes() == LAYER
     assert layout.read("var/lib/dpkg/status") == "Package: base-files\n"
     manifest, _, digest = layout.context.rpartition("@sha256:")
