@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import MACHINES, machine_called
-from envmatrix.machine.origins import APT_DIRECTORY, apt_sources, archive_mirrors
+from envmatrix.machine.origins import APT_DIRECTORY, apt_sources, archive_mirrors, os_release
 
 BINFMT = "/proc/sys/fs/binfmt_misc"
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
@@ -112,7 +112,7 @@ def root_path(environment: Mapping[str, str]) -> str:
 
 def probe_host(environment: Mapping[str, str]) -> HostFacts:
     path = root_path(environment)
-    release = _os_release()
+    release = os_release()
     architecture = platform.machine()
     foreign = foreign_to(architecture) or ""
     docker = docker_info(path)
@@ -250,13 +250,6 @@ def grants_ids(text: str, names: Collection[str]) -> bool:
         len(row) == 3 and row[0] in names and row[2].isdecimal() and int(row[2]) >= _IDS
         for row in rows
     )
-
-
-def _os_release() -> Mapping[str, str]:
-    try:
-        return platform.freedesktop_os_release()
-    except OSError:
-        return {}
 
 
 def _major(version: str) -> int | None:

@@ -63,7 +63,7 @@ class AccessTransport(httpx.BaseTransport):
         if user and not password:
             password = self._access.password(request.url, user) or ""
         if user:
-            request.headers["Authorization"] = _basic(user, password)
+            request.headers["Authorization"] = basic_authorization(user, password)
 
     def _transport(self, proxy: str | None, *, is_trusted: bool) -> httpx.HTTPTransport:
         try:
@@ -85,7 +85,8 @@ class AccessTransport(httpx.BaseTransport):
             transport.close()
 
 
-def _basic(user: str, password: str) -> str:
+def basic_authorization(user: str, password: str) -> str:
+    """Return the value of an `Authorization` header."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 

@@ -129,12 +129,17 @@ def pip_index(help_text: str) -> str | None:
     return match.group(1).rstrip("/") if match else None
 
 
+def os_release() -> Mapping[str, str]:
+    """Return the names and versions of this machine's system; empty where unknown."""
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
 def running() -> tuple[str, str]:
     """Return the distribution of this machine and the name of its release; empty where unknown."""
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        return "", ""
+    release = os_release()
     return release.get("ID", ""), release.get("VERSION_CODENAME", "")
 
 

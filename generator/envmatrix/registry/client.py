@@ -6,7 +6,6 @@ https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import re
 import ssl
@@ -21,7 +20,7 @@ from typing import IO, Any, TypeVar
 import httpx
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.machine.http import GONE, retry_request
+from envmatrix.machine.http import GONE, basic_authorization, retry_request
 from envmatrix.parallel import run_parallel
 from envmatrix.registry.manifests import EMPTY, INDEX, MANIFEST, Manifest, canonical, digest_of
 
@@ -357,8 +356,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _basic(account: Mapping[str, str]) -> str:
-    pair = f"{account.get('username', '')}:{account.get('password', '')}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return basic_authorization(account.get("username", ""), account.get("password", ""))
 
 
 @contextmanager

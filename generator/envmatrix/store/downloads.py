@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote
@@ -35,6 +36,8 @@ from envmatrix.store.package_index import index_entry, index_files
 
 JOBS = 6
 _CHUNK = 1 << 20
+# Characters of paths that URLs have as they are.
+_SAFE = "/~+:"
 # The limit of a directory listing in memory, in bytes.
 _MOST_OF_A_LISTING = 1 << 22
 
@@ -49,6 +52,7 @@ class Stopped(Exception):
     """The download was cancelled because another one failed."""
 
 
+@dataclass(eq=False)
 class Fetcher:
     """Downloads files to `store` from the origins of this machine.
 
@@ -56,28 +60,19 @@ class Fetcher:
     snapshots.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        origins: Origins,
-        client: httpx.Client,
-        sleep: Callable[[float], None] = time.sleep,
-        mirror: Mirror | None = None,
-        epoch: int | None = None,
-    ) -> None:
-        self._epoch = epoch
-        self._store = store
-        self._origins = origins
-        self.client = client
-        self._sleep = sleep
-        self.mirror = mirror
-        self._stop = threading.Event()
+    store: Store
+    origins: Origins
+    client: httpx.Client
+    sleep: Callable[[float], None] = time.sleep
+    mirror: Mirror | None = None
+    epoch: int | None = None
+    _stop: threading.Event = field(default_factory=threading.Event, init=False)
 
     def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
         """Download all `artifacts` that the store lacks, verified. LookupFailed names all files
         that are gone; it is raised at once where a server cannot be reached."""
         self._stop.clear()
-        verified = run_parallel(self._store.verified, artifacts, JOBS)
+        verified = run_parallel(self.store.verified, artifacts, JOBS)
         missing = [
             item for item, is_stored in zip(artifacts, verified, strict=True) if not is_stored
         ]
@@ -93,13 +88,13 @@ class Fetcher:
             raise all_gone(gone, self._newest_version)
 
     def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> GoneFile | None:
-        with self._store.incoming(artifact) as partial:
-            if self._store.verified(artifact):
+        with self.store.incoming(artifact) as partial:
+            if self.store.verified(artifact):
                 advance(artifact.size)
                 return None
             failed = FailedAttempts()
             if self._fetch_from_mirror(artifact, partial, advance, failed):
-                self._store.keep(artifact, partial)
+                self.store.keep(artifact, partial)
                 return None
             for url in self._locations(artifact, failed):
                 try:
@@ -108,7 +103,7 @@ class Fetcher:
                 except (WrongContent, httpx.HTTPError, httpx.InvalidURL) as error:
                     failed.add(url, error)
                 else:
-                    self._store.keep(artifact, partial)
+                    self.store.keep(artifact, partial)
                     return None
             return gone_file(artifact, failed)
 
@@ -131,18 +126,20 @@ class Fetcher:
         return True
 
     def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[str]:
-        for base in self._origins.files(artifact.origin) if artifact.origin != URL else ():
-            yield f"{base}/{quote(artifact.path, safe='/~+:')}"
-        if self._epoch is not None and artifact.origin not in (URL, PYPI):
-            for base in self._origins.snapshots(artifact.origin, self._epoch):
-                yield f"{base}/{quote(artifact.path, safe='/~+:')}"
-        if artifact.origin == URL:
+        origin, path = artifact.origin, quote(artifact.path, safe=_SAFE)
+        if origin == URL:
             yield artifact.path
-        if artifact.origin == PYPI:
+            return
+        for base in self.origins.files(origin):
+            yield f"{base}/{path}"
+        if origin == PYPI:
             try:
-                yield index_entry(self.client, self._origins.pypi_indexes, artifact)[0]
+                yield index_entry(self.client, self.origins.pypi_indexes, artifact)[0]
             except LookupFailed as error:
                 failed.add("", error)
+        elif self.epoch is not None:
+            for base in self.origins.snapshots(origin, self.epoch):
+                yield f"{base}/{path}"
 
     def _newest_version(self, artifact: Artifact) -> str:
         """Return the newest version of a package that its origin has now; empty where unknown."""
@@ -150,10 +147,10 @@ class Fetcher:
             return ""
         try:
             if artifact.origin == PYPI:
-                files = index_files(self.client, self._origins.pypi_indexes, artifact.name)
+                files = index_files(self.client, self.origins.pypi_indexes, artifact.name)
                 return newest(file.name.split("-")[1] for file in files if file.name.count("-") > 1)
-            folder = quote(artifact.path.rpartition("/")[0], safe="/~+:")
-            (base, *_) = self._origins.files(artifact.origin)
+            folder = quote(artifact.path.rpartition("/")[0], safe=_SAFE)
+            (base, *_) = self.origins.files(artifact.origin)
             _, page = read_body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
         except (LookupFailed, httpx.HTTPError, httpx.InvalidURL, WrongContent):
             return ""
@@ -180,7 +177,7 @@ class Fetcher:
                 advance(-received)
                 raise
 
-        retry_request(once, self._sleep)
+        retry_request(once, self.sleep)
 
     def _write(self, chunks: Iterator[bytes], artifact: Artifact, partial: Path) -> Iterator[int]:
         digest = hashlib.sha256()
