@@ -91,9 +91,8 @@ def _unpack(lock: Lock, base: str, arch: str, indexes: Path, target: Path) -> No
         store = Store.of_user()
         fetcher = Fetcher(store, Origins(), client)
         backend = LocalBackend(
-            indexes, cache_directory(), store, fetcher, Console(-1), load_facts(),
-            Origins(), "amd64",
-        )  # fmt: skip
+            indexes, cache_directory(), fetcher, Console(-1), load_facts(), "amd64"
+        )
         python = backend.apt_of_host("bookworm", arch).closure(["python3"])
         files = [item for item in python if item.name not in there]
         files += backend.apt_of_host("trixie", arch).exactly(["docker-cli", "docker-buildx"])

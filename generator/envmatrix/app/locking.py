@@ -68,9 +68,7 @@ def _resolution(facts: Facts, console: Console) -> Iterator[Resolution]:
     ):
         directory = Path(name)
         fetcher = Fetcher(store, origins, client, mirror=mirror)
-        backend = LocalBackend(
-            directory, cache_directory(), store, fetcher, console, facts, origins, host_arch()
-        )
+        backend = LocalBackend(directory, cache_directory(), fetcher, console, facts, host_arch())
         services = Services(
             facts,
             directory,
@@ -105,12 +103,10 @@ def _write(file: Path, lock: Lock, cells: int, console: Console) -> None:
 
 def audit_lock(lock: Lock, facts: Facts, console: Console) -> Audit:
     """Compare locked packages with what archives and the package index offer now."""
-    origins, store = Origins(), Store.of_user()
+    origins = Origins()
     with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client(origins) as client:
-        backend = LocalBackend(
-            Path(apt), cache_directory(), store, Fetcher(store, origins, client), console, facts,
-            origins, host_arch(),
-        )  # fmt: skip
+        fetcher = Fetcher(Store.of_user(), origins, client)
+        backend = LocalBackend(Path(apt), cache_directory(), fetcher, console, facts, host_arch())
 
         def of_suite(suite: str, arch: str, names: Sequence[str]) -> Offers:
             return offers_of(backend.apt_of_host(suite, arch).show(names))

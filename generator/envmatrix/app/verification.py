@@ -139,6 +139,6 @@ def _verify_bases(builder: Builder, orders: Sequence[Order], console: Console) -
         builder.fetcher.fetch(package_set.artifacts, console)
         with TemporaryDirectory(prefix="envmatrix-base-") as scratch:
             bases.base_layout(
-                Path(scratch), builder.store, package_set, builder.lock.epoch, console
+                Path(scratch), builder.fetcher.store, package_set, builder.lock.epoch, console
             )
         console.say(f"equal    {key} {package_set.diff_id}")

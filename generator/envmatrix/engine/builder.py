@@ -60,7 +60,6 @@ class Order:
 class Builder:
     client: docker.DockerClient
     cache: Path
-    store: Store
     records: ImageRecords
     fetcher: Fetcher
     lock: Lock
@@ -118,7 +117,12 @@ class Builder:
         package_set = self.lock.sets[base.key]
         self.fetcher.fetch(package_set.artifacts, self.console)
         layout = bases.base_layout(
-            self.cache, self.store, package_set, self.lock.epoch, self.console, self.fetcher.mirror
+            self.cache,
+            self.fetcher.store,
+            package_set,
+            self.lock.epoch,
+            self.console,
+            self.fetcher.mirror,
         )
         if self.options.builder is None:
             bases.load_base(layout, base.image, self.records)
@@ -201,7 +205,7 @@ class Builder:
         directory = self.cache / "contexts" / context_name(stage.artifacts)
         directory.mkdir(parents=True, exist_ok=True)
         for item in stage.artifacts:
-            source, link = self.store.path(item), directory / item.filename
+            source, link = self.fetcher.store.path(item), directory / item.filename
             if not (link.exists() and link.samefile(source)):
                 scratch = directory.with_name(f"{directory.name}.{item.sha256}")
                 scratch.unlink(missing_ok=True)
@@ -221,17 +225,16 @@ def local_builder(
     lock: Lock, console: Console, options: BuildOptions | None = None
 ) -> Iterator[Builder]:
     """Yield a builder with this machine's engine, cache and mirrors, with `options`."""
-    store, origins = Store.of_user(), Origins()
+    origins = Origins()
     with (
         docker_client.connect() as client,
         http_client(origins) as http,
         mirror_of_user() as mirror,
     ):
-        fetcher = Fetcher(store, origins, http, mirror=mirror, epoch=lock.epoch)
+        fetcher = Fetcher(Store.of_user(), origins, http, mirror=mirror, epoch=lock.epoch)
         yield Builder(
             client,
             cache_directory(),
-            store,
             ImageRecords.of_user(),
             fetcher,
             lock,

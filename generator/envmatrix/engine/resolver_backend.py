@@ -26,9 +26,7 @@ from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.zypper import Zypper
 from envmatrix.machine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
 from envmatrix.machine.http import fetch_bytes
-from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
-from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_records import ImageRecords
 
@@ -61,11 +59,9 @@ class LocalBackend:
 
     directory: Path
     cache: Path
-    store: Store
     fetcher: Fetcher
     console: Console
     facts: Facts
-    origins: Origins
     host_arch: str
     _apts: dict[tuple[str, ...], Apt] = field(default_factory=dict)
     _layouts: dict[str, tuple[BaseLayout, str]] = field(default_factory=dict)
@@ -105,7 +101,7 @@ class LocalBackend:
         return Repositories(
             name=f"{suite}-{arch}",
             origin=archive.origin,
-            mirror=self.origins.archive(archive.origin)[0],
+            mirror=self._mirrors(archive)[0],
             paths=tuple(path.format_map(words) for path in paths),
             arch=arch,
             releasever=str(os.releasever),
@@ -115,7 +111,7 @@ class LocalBackend:
         if isinstance(package_set.request, ImageRequest):
             return self._image(key, package_set.request)
         self.fetcher.fetch(package_set.artifacts, self.console)
-        layout = bases.base_layout(self.cache, self.store, package_set, epoch, self.console)
+        layout = bases.base_layout(self.cache, self.fetcher.store, package_set, epoch, self.console)
         self._layouts[key] = layout, base_image(key, replace(package_set, diff_id=layout.diff_id))
         return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
 
@@ -192,7 +188,7 @@ class LocalBackend:
             )
         name = "-".join((archive.suite, *(item.arch for item in (archive, *foreign))))
         directory = self.directory / name
-        *others, last = self.origins.archive(archive.origin)
+        *others, last = self._mirrors(archive)
         for mirror in others:
             apt = self._apt_at(mirror, directory, archive, *foreign)
             try:
@@ -210,13 +206,13 @@ class LocalBackend:
         """Return apt with an archive at `mirror`, and other architectures from there if it has
         them."""
         others = tuple(
-            (
-                other,
-                mirror if other.origin == archive.origin else self.origins.archive(other.origin)[0],
-            )
+            (other, mirror if other.origin == archive.origin else self._mirrors(other)[0])
             for other in foreign
         )
         return Apt(directory, archive, mirror, on_host, others)
+
+    def _mirrors(self, archive: Archive) -> Sequence[str]:
+        return self.fetcher.origins.archive(archive.origin)
 
     def _in_container(self, image: str, command: Sequence[str]) -> str:
         program, *arguments = command

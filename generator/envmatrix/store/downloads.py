@@ -126,10 +126,11 @@ class Fetcher:
         return True
 
     def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[str]:
-        origin, path = artifact.origin, quote(artifact.path, safe=_SAFE)
+        origin = artifact.origin
         if origin == URL:
             yield artifact.path
             return
+        path = quote(artifact.path, safe=_SAFE)
         for base in self.origins.files(origin):
             yield f"{base}/{path}"
         if origin == PYPI:

@@ -85,7 +85,6 @@ def make_builder(tmp_path: Path, lock_and_environment: tuple[Lock, Environment])
         return Builder(
             DockerApi(ImageAnswers(answers)).client(),
             tmp_path / "cache",
-            store,
             ImageRecords(tmp_path),
             Fetcher(store, origins, client),
             lock_and_environment[0],
@@ -184,14 +183,14 @@ def test_builds_get_their_files_by_links_to_the_store(
 ) -> None:
     environment = replace(lock_and_environment[1], files=(FileStage("s", (PACKAGE,)),))
     builder = make_builder({})
-    with builder.store.incoming(PACKAGE) as partial:
+    with builder.fetcher.store.incoming(PACKAGE) as partial:
         partial.write_bytes(TEXT)
-        builder.store.keep(PACKAGE, partial)
+        builder.fetcher.store.keep(PACKAGE, partial)
     context = builder.cache / "contexts" / context_name([PACKAGE])
     context.mkdir(parents=True)
     (context / "a_1.deb").write_text("damaged")
     builder.build([order_of(environment)], 1)
-    assert (context / "a_1.deb").samefile(builder.store.path(PACKAGE))
+    assert (context / "a_1.deb").samefile(builder.fetcher.store.path(PACKAGE))
     assert f"--build-context=s={context}" in builds(docker)[0]
 
 
@@ -202,7 +201,7 @@ def test_files_of_stages_that_no_image_depends_on_are_not_needed(
     builder = make_builder({})
     builder.build([order_of(environment)], 1)
     assert "--build-context" not in " ".join(builds(docker)[0])
-    assert not builder.store.has(PACKAGE)
+    assert not builder.fetcher.store.has(PACKAGE)
 
 
 def test_contexts_are_named_by_their_files() -> None:

@@ -52,7 +52,7 @@ def backend_with(directory: Path, keyring: Path) -> LocalBackend:
     facts = replace(facts, distributions={**facts.distributions, "ubuntu": ubuntu})
     store, origins = Store(directory), Origins(directory / "config.toml", {}, directory, ("", ""))
     fetcher = Fetcher(store, origins, httpx.Client())
-    return LocalBackend(directory, directory, store, fetcher, Console(), facts, origins, "amd64")
+    return LocalBackend(directory, directory, fetcher, Console(), facts, "amd64")
 
 
 def test_a_keyring_that_is_missing_is_told_with_the_package_that_has_it(tmp_path: Path) -> None:
