@@ -28,9 +28,9 @@ def user_configuration() -> Path:
 
 def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
     """Return `[mirrors]` of the user's configuration: origin -> base URLs, tried in order."""
-    mirrors = _table(file, "mirrors")
+    mirrors = _setting(file, "mirrors")
     if not isinstance(mirrors, dict):
-        raise ConfigurationError(Problem(f"`{file}`: `mirrors` must be a table", hint=_EXAMPLE))
+        raise _error(file, "`mirrors` must be a table", _EXAMPLE)
     if problems := [*_mirror_problems(file, mirrors)]:
         raise ConfigurationError(*problems)
     return {
@@ -51,42 +51,37 @@ def configured_results(file: Path) -> str | None:
 
 
 def _text(file: Path, name: str, example: str) -> str | None:
-    value = _table(file, name) or None
+    value = _setting(file, name) or None
     if value is not None and not isinstance(value, str):
         hint = f'write for example `{name} = "{example}"`, above all tables'
-        raise ConfigurationError(Problem(f"`{file}`: `{name}` must be text", hint=hint))
+        raise _error(file, f"`{name}` must be text", hint)
     return value
 
 
 def configured_keyring(file: Path) -> Path | None:
     """Return `[keyrings]` of the user's configuration: the key of a mirror that signs NVIDIA's apt
     repositories itself."""
-    keyrings = _table(file, "keyrings")
+    keyrings = _setting(file, "keyrings")
     if not keyrings:
         return None
     keyring = keyrings.get(NVIDIA) if isinstance(keyrings, dict) and len(keyrings) == 1 else None
     if not isinstance(keyring, str):
-        hint = (
-            f'write for example `[keyrings]` and below it `{NVIDIA} = "/etc/apt/keyrings/ours.gpg"`'
-        )
-        raise ConfigurationError(
-            Problem(f"`{file}`: `keyrings` must name one of `{NVIDIA}`", hint=hint)
-        )
+        example = f'`[keyrings]` and below it `{NVIDIA} = "/etc/apt/keyrings/ours.gpg"`'
+        message = f"`keyrings` must name one of `{NVIDIA}`"
+        raise _error(file, message, f"write for example {example}")
     path = Path(keyring)
     if not path.is_absolute() or not path.is_file() or not os.access(path, os.R_OK):
-        raise ConfigurationError(Problem(f"`{file}`: the keyring `{keyring}` is no file to read"))
+        raise _error(file, f"the keyring `{keyring}` is no file to read")
     return path
 
 
 def configured_sdks(file: Path) -> dict[str, Path]:
     """Return `[sdks]` of the user's configuration: the directories of licensed SDKs by name."""
-    sdks = _table(file, "sdks")
+    sdks = _setting(file, "sdks")
     names = {target.sdk for target in TARGETS.values() if target.sdk}
     if not isinstance(sdks, dict) or not sdks.keys() <= names:
         listed = ", ".join(f"`{name}`" for name in sorted(names))
-        raise ConfigurationError(
-            Problem(f"`{file}`: `sdks` must name some of {listed}", hint=sdk_example("qnx"))
-        )
+        raise _error(file, f"`sdks` must name some of {listed}", sdk_example("qnx"))
     paths = {name: Path(path) if isinstance(path, str) else Path() for name, path in sdks.items()}
     problems = [
         Problem(f"`{file}`: the SDK `{name}` is no directory: `{sdks[name]}`")
@@ -100,10 +95,10 @@ def configured_sdks(file: Path) -> dict[str, Path]:
 
 def configured_trust(file: Path) -> dict[str, tuple[Path, ...]]:
     """Return `[trust]` of the user's configuration: name of a trust group -> checkouts in it."""
-    groups = _table(file, "trust")
+    groups = _setting(file, "trust")
     hint = 'write `[trust]` and below it for example `ours = ["/home/me/solver"]`'
     if not isinstance(groups, dict):
-        raise ConfigurationError(Problem(f"`{file}`: `trust` must be a table", hint=hint))
+        raise _error(file, "`trust` must be a table", hint)
     problems = [
         Problem(f"`{file}`: the trust group `{name}` must list absolute directories", hint=hint)
         for name, roots in groups.items()
@@ -122,7 +117,8 @@ def sdk_example(name: str) -> str:
     return f'write `[sdks]` and below it `{name} = "/path/of/the/sdk"`'
 
 
-def _table(file: Path, name: str) -> Any:
+def _setting(file: Path, name: str) -> Any:
+    """Return a table or another value of the configuration; an empty table without it."""
     try:
         text = text_of(file, str(file))
     except FileNotFoundError:
@@ -133,6 +129,10 @@ def _table(file: Path, name: str) -> Any:
         return tomllib.loads(text).get(name, {})
     except (ValueError, RecursionError) as error:  # also of numbers beyond Python's limits
         raise ConfigurationError(_unreadable(file, str(error))) from error
+
+
+def _error(file: Path, message: str, hint: str | None = None) -> ConfigurationError:
+    return ConfigurationError(Problem(f"`{file}`: {message}", hint=hint))
 
 
 _EXAMPLE = 'write for example `[mirrors]` and below it `debian = ["https://mirror.example/debian"]`'

@@ -137,8 +137,8 @@ def published_image(
     digest = manifest.read(lambda document: str(document["config"]["digest"]))
     config = Manifest("", registry.blob(digest))
     labels = config.read(lambda document: document.get("config", {}).get("Labels") or {})
-    if not _has_fingerprint(inputs, labels):
-        fingerprint = labels.get(FINGERPRINT_LABEL, "none")
+    fingerprint = labels.get(FINGERPRINT_LABEL, "none")
+    if fingerprint != inputs.fingerprint:
         raise LookupFailed(
             f"`{registry.repository}:{reference}` is not `{inputs.image}` as the lock has it",
             details=[f"its fingerprint is {fingerprint}, that of the lock {inputs.fingerprint}"],
@@ -146,7 +146,3 @@ def published_image(
         )
     diff_ids = config.read(lambda document: tuple(document["rootfs"]["diff_ids"]))
     return PublishedImage(manifest.digest, inputs.fingerprint, diff_ids), manifest
-
-
-def _has_fingerprint(inputs: Inputs, labels: Mapping[str, str]) -> bool:
-    return labels.get(FINGERPRINT_LABEL) == inputs.fingerprint

@@ -83,10 +83,6 @@ def _installed_name(name: Name) -> Name:
     return name[2:] if is_module else name
 
 
-def _unchanged(name: Name) -> Name:
-    return name
-
-
 @contextmanager
 def _translate_errors(name: str) -> Iterator[None]:
     try:
@@ -137,7 +133,7 @@ class _Tree:
     """A directory that is filled from an archive. Links are in it only at the end."""
 
     def __init__(
-        self, directory: Path, archive: Path, installed: Callable[[Name], Name] = _unchanged
+        self, directory: Path, archive: Path, installed: Callable[[Name], Name] = lambda name: name
     ) -> None:
         self._directory = directory
         self._archive = archive
