@@ -17,7 +17,6 @@ from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, NothingSelected, OutOfDate, Problem
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.files import write_whole
-from envmatrix.images.dockerfile import generated_files
 from envmatrix.images.stages import SCRIPTS
 from envmatrix.lock import images_lock
 from envmatrix.matrix.cells import TIERS
@@ -96,7 +95,7 @@ def outputs(workspace: Workspace) -> Files:
     rendered = {
         f"{DOCKERFILES}/{path}": text
         for definition in workspace.definitions(names)
-        for path, text in generated_files(definition).items()
+        for path, text in definition.files.items()
     }
     return rendered | {name: dumped(schema) + "\n" for name, schema in json_schemas().items()}
 

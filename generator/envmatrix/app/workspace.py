@@ -164,10 +164,9 @@ class Workspace:
 
         def compute() -> Mapping[Image, Inputs]:
             from envmatrix.images.definition import definition_of
-            from envmatrix.images.dockerfile import generated_files
 
             definition = definition_of(environments()[name])
-            texts = generated_files(definition)
+            texts = definition.files
             self._check_generated(texts)
             hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
             return {

@@ -1,4 +1,4 @@
-"""The definition of an environment's images: stages of a Dockerfile, and their scripts. Pure."""
+"""The definition of an environment's images: its Dockerfile, of stages, and their scripts. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from envmatrix.images.cuda_layers import Tree
 from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.scripts import rendered, shared_script, toolchain_files
 from envmatrix.images.stages import (
+    SCRIPTS,
     Add,
     Argument,
     BindMount,
@@ -56,6 +57,25 @@ class Definition:
         scripts = (script for stage in self.stages.values() for script in stage.scripts)
         return {script.name: script.text for script in scripts}
 
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The Dockerfile and the scripts by their paths in the build context."""
+        scripts = {f"{SCRIPTS}/{name}": text for name, text in self.scripts.items()}
+        return {f"{self.environment.name}/Dockerfile": self.dockerfile, **scripts}
+
+    @property
+    def dockerfile(self) -> str:
+        platforms: dict[str, list[str]] = {}
+        for image in self.environment.images:
+            platforms.setdefault(image.flavour, []).append(image.platform)
+        return rendered(
+            "Dockerfile.j2",
+            environment=self.environment,
+            mirrors=_mirror_arguments(self.environment),
+            targets=platforms,
+            stages="".join(_texts(self.stages.values())),
+        )
+
     def contents(self, target: str, arch: str) -> BuildContents:
         """Return the contents of a stage for an architecture (Docker's name)."""
         names = dependencies_of(self.stages, target, arch)
@@ -65,6 +85,17 @@ class Definition:
     @cached_property
     def _stage_contents(self) -> Mapping[str, StageContents]:
         return {name: stage_contents(stage) for name, stage in self.stages.items()}
+
+
+def _texts(stages: Iterable[Stage]) -> Iterator[str]:
+    """Yield stages with empty lines between them, except between those without instructions."""
+    follows_an_alias = True
+    for stage in stages:
+        is_alias = not stage.instructions
+        yield "" if is_alias and follows_an_alias else "\n"
+        yield f"# {stage.comment}\n" if stage.comment else ""
+        yield stage.text
+        follows_an_alias = is_alias
 
 
 def definition_of(environment: Environment) -> Definition:
@@ -102,12 +133,12 @@ def _base(base: BaseStage) -> Stage:
 
 def _downloads(environment: Environment) -> Iterator[Stage]:
     """Yield the stages of files; stages have the arguments of the stage that they begin with."""
-    yield Stage("files", "scratch", tuple(map(Argument, mirror_arguments(environment))))
+    yield Stage("files", "scratch", tuple(map(Argument, _mirror_arguments(environment))))
     for stage in environment.files:
         yield from _file_stages(stage)
 
 
-def mirror_arguments(environment: Environment) -> list[str]:
+def _mirror_arguments(environment: Environment) -> list[str]:
     """Return the build arguments for mirrors of the environment's files, sorted."""
     origins = {item.origin for stage in environment.files for item in stage.artifacts}
     return sorted(map(mirror_argument, origins))

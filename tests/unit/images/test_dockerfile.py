@@ -19,7 +19,6 @@ from envmatrix.facts.targets import TARGETS
 from envmatrix.images import scripts
 from envmatrix.images.cuda_layers import Tree, Unpacking
 from envmatrix.images.definition import Definition, definition_of
-from envmatrix.images.dockerfile import dockerfile, generated_files
 from envmatrix.images.environments import BaseStage, Environment, FileStage, environments
 from envmatrix.images.stages import Copy, RunStep, mirror_argument
 from envmatrix.lock.model import Artifact, describe
@@ -54,7 +53,7 @@ def definition(request: pytest.FixtureRequest, definitions: dict[str, Definition
 
 @pytest.fixture
 def text(definition: Definition) -> str:
-    return dockerfile(definition)
+    return definition.dockerfile
 
 
 def steps(text: str, instruction: str) -> list[str]:
@@ -104,7 +103,7 @@ def test_the_mirrors_that_are_arguments_are_those_of_the_files(text: str) -> Non
 
 
 def test_the_head_names_the_bases_and_where_they_are_from(definition: Definition) -> None:
-    head, _, _ = dockerfile(definition).partition("\n\n")
+    head, _, _ = definition.dockerfile.partition("\n\n")
     for base in definition.environment.bases:
         assert f"#   {base.image} (linux/{base.arch})\n" in head
     assert "`envmatrix build` bootstraps it" in head
@@ -114,8 +113,8 @@ def test_the_head_of_an_image_by_digest_speaks_of_no_other_base() -> None:
     image = f"debian@sha256:{'1' * 64}"
     base = BaseStage("key", "base-amd64", "amd64", image, is_bootstrapped=False)
     definition = definition_of(replace(ENVIRONMENT, bases=(base,)))
-    assert f"#   {image} (linux/amd64)\n" in dockerfile(definition)
-    assert "bootstraps" not in dockerfile(definition)
+    assert f"#   {image} (linux/amd64)\n" in definition.dockerfile
+    assert "bootstraps" not in definition.dockerfile
     labels = definition.stages["base-amd64"].text
     assert "image.base.name=debian \\\n" not in labels
     assert f"image.base.digest=sha256:{'1' * 64} \\\n" in labels
@@ -152,7 +151,7 @@ def test_no_host_is_named(text: str) -> None:
 def test_every_file_of_the_lock_is_there(definition: Definition) -> None:
     files = definition.environment.files
     hashes = {item.sha256 for stage in files for item in stage.artifacts}
-    assert set(re.findall(r"sha256:([0-9a-f]{64})", dockerfile(definition))) == hashes
+    assert set(re.findall(r"sha256:([0-9a-f]{64})", definition.dockerfile)) == hashes
 
 
 def test_every_stage_that_is_used_is_there_before_it(definition: Definition) -> None:
@@ -173,8 +172,8 @@ def test_every_image_is_a_stage(definition: Definition) -> None:
 
 
 def test_the_generated_files_are_all_that_the_steps_need(definition: Definition) -> None:
-    paths = set(generated_files(definition))
-    mounted = set(re.findall(r"source=(scripts/[^,]+)", dockerfile(definition)))
+    paths = set(definition.files)
+    mounted = set(re.findall(r"source=(scripts/[^,]+)", definition.dockerfile))
     assert paths == {f"{definition.environment.name}/Dockerfile", *mounted}
 
 
@@ -238,7 +237,7 @@ def test_images_ask_for_the_driver_that_the_policy_says(
     lock = lock_of(matrix, tmp_path / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
     requirements = re.findall(
-        r'NVIDIA_REQUIRE_CUDA="(.*)" ', dockerfile(definition_of(environment))
+        r'NVIDIA_REQUIRE_CUDA="(.*)" ', definition_of(environment).dockerfile
     )
     assert requirements == ([requirement] * 2 if requirement else [])
 
