@@ -23,7 +23,6 @@ _IMPORTANT = re.compile(r"^\[(?!internal)")
 class BuildStep:
     name: str
     is_done: bool = False
-    is_cached: bool = False
     error: str = ""
     log: list[str] = field(default_factory=list)
 
@@ -86,7 +85,6 @@ class BuildProgress:
         if vertex.get("started") and not step.is_done and _IMPORTANT.match(step.name):
             self.on_step(step.name.splitlines()[0])
         step.is_done = step.is_done or bool(vertex.get("completed"))
-        step.is_cached = step.is_cached or bool(vertex.get("cached"))
         step.error = str(vertex.get("error") or step.error)
 
     def _log(self, log: Any) -> None:

@@ -80,20 +80,19 @@ class _Layers:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Messages of a transfer: its verb, its failure, and, with a remedy, the absence of the image
-    in the registry."""
+    """A transfer: its verb, the message of its failure, and the error where the registry lacks the
+    image."""
 
     verb: str
     failure: str
-    absence: str
-    remedy: str
+    absent: Absent
 
 
-def absence_message(image: str) -> tuple[str, str]:
-    """Return message and remedy for a published image that the registry no longer has."""
-    return (
+def absent_image(image: str) -> Absent:
+    """Return the error for a published image that the registry no longer has."""
+    return Absent(
         f"the registry no longer has `{image}`",
-        "build it, and publish it again: `envmatrix build --no-pull`, `envmatrix push`",
+        hint="build it, and publish it again: `envmatrix build --no-pull`, `envmatrix push`",
     )
 
 
@@ -117,8 +116,11 @@ class Transfer:
                 _Task(
                     "pushing",
                     f"`{repository}:{tag}` was not pushed",
-                    f"the registry has no repository `{repository}`",
-                    "is its name right? some registries want one made before it is pushed to",
+                    Absent(
+                        f"the registry has no repository `{repository}`",
+                        hint="is its name right? some registries want one made before it is pushed "
+                        "to",
+                    ),
                 ),
                 lambda: self.client.api.push(repository, tag, stream=True, decode=True),
                 on_progress,
@@ -152,7 +154,7 @@ class Transfer:
         repository, _, digest = published.partition("@")
         with self._temporary_name(published):
             self._run(
-                _Task("pulling", f"`{published}` was not pulled", *absence_message(published)),
+                _Task("pulling", f"`{published}` was not pulled", absent_image(published)),
                 lambda: self.client.api.pull(
                     repository, tag=digest, stream=True, decode=True, platform=platform
                 ),
@@ -188,7 +190,7 @@ class Transfer:
         except EngineError as error:
             details, reason = tuple(dict.fromkeys(errors)), refusal(error.message)
             if reason == "absent":
-                raise Absent(task.absence, details=details, hint=task.remedy) from error
+                raise Absent(task.absent.message, details=details, hint=task.absent.hint) from error
             hint = "log in: `docker login`" if reason == "login" else _AGAIN
             raise EngineError(task.failure, details=details, hint=hint) from error
 

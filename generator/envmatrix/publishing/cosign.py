@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from envmatrix.engine.transfer import absence_message
-from envmatrix.errors import Absent, ConfigurationError, EnvmatrixError, LookupFailed, Problem
+from envmatrix.engine.transfer import absent_image
+from envmatrix.errors import ConfigurationError, EnvmatrixError, LookupFailed, Problem
 from envmatrix.machine.processes import complete
 from envmatrix.matrix.model import Signer
 from envmatrix.registry.client import is_loopback, open_registry
@@ -67,7 +67,7 @@ class Cosign:
     def _verifies(self, *arguments: str) -> bool:
         done = self._run("verify", *arguments)
         if done.returncode and "MANIFEST_UNKNOWN" in done.stderr:
-            raise _absence(arguments[-1])
+            raise absent_image(arguments[-1])
         if done.returncode and done.returncode not in _UNSIGNED:
             raise LookupFailed(
                 f"the signature of `{arguments[-1]}` cannot be read",
@@ -131,17 +131,12 @@ def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
     repository, _, digest = image.partition("@")
     with open_registry(repository) as client:
         if client.digest(digest) is None:
-            raise _absence(image)
+            raise absent_image(image)
         for row in client.referrers(digest):
             manifest = client.manifest(row["digest"]) if row.get("artifactType") == _KIND else None
             for layer in manifest.layers() if manifest else ():
                 if signature := (layer.get("annotations") or {}).get(_ANNOTATION):
                     yield client.blob(layer["digest"]), signature
-
-
-def _absence(image: str) -> Absent:
-    message, remedy = absence_message(image)
-    return Absent(message, hint=remedy)
 
 
 def _messages(done: subprocess.CompletedProcess[str]) -> Sequence[str]:

@@ -215,17 +215,24 @@ class Registry:
             index = self.manifest(digest.replace(":", "-"))
         return index.rows() if index else []
 
-    def attach(self, subject: Mapping[str, Any], artifact_type: str, content: bytes) -> str:
-        """Put `content` as a referrer of the descriptor `subject`; return its digest."""
+    def artifact(
+        self, artifact_type: str, layers: Sequence[Mapping[str, Any]], **parts: object
+    ) -> Manifest:
+        """Return the manifest of an artifact with `layers`, which has no configuration."""
         document = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "artifactType": artifact_type,
             "config": self.put_blob(b"{}", EMPTY),
-            "layers": [self.put_blob(content, artifact_type)],
-            "subject": dict(subject),
+            "layers": layers,
+            **parts,
         }
-        manifest = Manifest(MANIFEST, canonical(document))
+        return Manifest(MANIFEST, canonical(document))
+
+    def attach(self, subject: Mapping[str, Any], artifact_type: str, content: bytes) -> str:
+        """Put `content` as a referrer of the descriptor `subject`; return its digest."""
+        layers = [self.put_blob(content, artifact_type)]
+        manifest = self.artifact(artifact_type, layers, subject=dict(subject))
         response = self.put_manifest(manifest.digest, manifest)
         if "OCI-Subject" not in response.headers:
             self._refer_by_tag(str(subject["digest"]), manifest, artifact_type)

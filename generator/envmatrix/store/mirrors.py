@@ -17,7 +17,6 @@ from typing import Protocol
 from envmatrix.errors import Absent, ConfigurationError, Problem
 from envmatrix.machine.configuration import configured_mirror, user_configuration
 from envmatrix.registry.client import Registry, open_registry
-from envmatrix.registry.manifests import EMPTY, MANIFEST, Manifest, canonical
 from envmatrix.store.artifacts import Content, Store, link_or_copy
 from envmatrix.store.downloads import Mirror
 
@@ -84,19 +83,10 @@ class RegistryMirror:
 
     def name(self, group: Sequence[Content]) -> None:
         files = sorted(group, key=lambda content: content.sha256)
-        layers = [_descriptor(content) for content in files]
-        document: Mapping[str, object] = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "artifactType": _FILES,
-            "config": self.registry.put_blob(b"{}", EMPTY),
-            "layers": layers,
-        }
-        manifest = Manifest(MANIFEST, canonical(document))
+        manifest = self.registry.artifact(_FILES, [_descriptor(content) for content in files])
         names = "".join(content.sha256 for content in files)
-        self.registry.put_manifest(
-            f"files-{hashlib.sha256(names.encode()).hexdigest()[:32]}", manifest
-        )
+        tag = f"files-{hashlib.sha256(names.encode()).hexdigest()[:32]}"
+        self.registry.put_manifest(tag, manifest)
 
 
 def _descriptor(content: Content) -> Mapping[str, object]:
