@@ -64,10 +64,8 @@ class Area:
         with entries.name_in_errors(self.name):
             self._path.mkdir(parents=True, exist_ok=True)
             descriptor = entries.reopen_directory(os.open(self._path, os.O_PATH | os.O_CLOEXEC))
-        try:
+        with entries.closing(descriptor):
             yield Directory(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +214,6 @@ class Directory:
         """Open the parent directory of an entry, and return it with the last part of the name.
         `makes`: create that directory, in place of any other entry in its way."""
         *directories, last = entries.parts_of(name)
-        descriptor = (entries.make_directory if makes else entries.open_through_links)(
-            self._descriptor, directories
-        )
-        try:
+        enter = entries.make_directory if makes else entries.open_through_links
+        with entries.closing(enter(self._descriptor, directories)) as descriptor:
             yield descriptor, last
-        finally:
-            os.close(descriptor)

@@ -44,6 +44,15 @@ def name_in_errors(name: str) -> Iterator[None]:
         raise Refused(f"`{one_line(name)}` cannot be used: {reason.lower()}") from error
 
 
+@contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close a descriptor at the end."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def parts_of(name: str) -> Sequence[str]:
     """Return the components of a name or a pattern; Refused where it leads out of the directory."""
     parts = PurePosixPath(name).parts
@@ -55,7 +64,7 @@ def parts_of(name: str) -> Sequence[str]:
 def reopen_directory(descriptor: int) -> int:
     """Open a directory by its O_PATH descriptor, which is closed; its owner may read and write it
     afterwards."""
-    try:
+    with closing(descriptor):
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISDIR(mode):
             raise NotADirectoryError(0, "it is no directory")
@@ -63,8 +72,6 @@ def reopen_directory(descriptor: int) -> int:
             with suppress(PermissionError):  # of another user: what then fails has its own error
                 os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(mode) | stat.S_IRWXU)  # noqa: PTH101
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def open_directory(top: int, parts: Sequence[str]) -> int:
@@ -100,10 +107,8 @@ def make_directory(top: int, parts: Sequence[str]) -> int:
 def _walk(top: int, parts: Iterable[str], enter: Callable[[int, str], int]) -> int:
     here = os.dup(top)
     for part in parts:
-        try:
+        with closing(here):
             below = enter(here, part)
-        finally:
-            os.close(here)
         here = below
     return here
 
@@ -127,13 +132,11 @@ def resolve_links(top: int, parts: Sequence[str]) -> tuple[str, ...]:
 
 def _target(top: int, parts: Sequence[str]) -> str | None:
     """Return the target of a link; None for any other entry."""
-    directory = open_directory(top, parts[:-1])
-    try:
-        return os.readlink(parts[-1], dir_fd=directory)
-    except OSError:
-        return None
-    finally:
-        os.close(directory)
+    with closing(open_directory(top, parts[:-1])) as directory:
+        try:
+            return os.readlink(parts[-1], dir_fd=directory)
+        except OSError:
+            return None
 
 
 def _inside(directory: Sequence[str], target: str, link: str) -> Sequence[str]:
@@ -152,13 +155,10 @@ def _inside(directory: Sequence[str], target: str, link: str) -> Sequence[str]:
 
 def open_file(directory: int, name: str) -> int:
     """Open a regular file for reading; its type is checked on the same file before."""
-    descriptor = os.open(name, _LOOK, dir_fd=directory)
-    try:
+    with closing(os.open(name, _LOOK, dir_fd=directory)) as descriptor:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "it is no regular file")
         return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(descriptor)
 
 
 def names_in(directory: int) -> list[str]:
@@ -174,8 +174,7 @@ def remove(parent: int, name: str) -> None:
     pending = [name]
     while pending:
         emptied = pending.pop()
-        directory = reopen_directory(os.open(emptied, _LOOK, dir_fd=parent))
-        try:
+        with closing(reopen_directory(os.open(emptied, _LOOK, dir_fd=parent))) as directory:
             for entry in names_in(directory):
                 if _is_unlinked(directory, entry):
                     continue
@@ -187,8 +186,6 @@ def remove(parent: int, name: str) -> None:
                 moved_name = f".removed-{os.urandom(8).hex()}"
                 os.rename(entry, moved_name, src_dir_fd=directory, dst_dir_fd=parent)
                 pending.append(moved_name)
-        finally:
-            os.close(directory)
         os.rmdir(emptied, dir_fd=parent)
 
 
@@ -217,11 +214,8 @@ def make_harmless(
     if is_foreign or stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
         remove(directory, name)
     elif mode & permissions and not stat.S_ISLNK(mode):
-        descriptor = os.open(name, _LOOK, dir_fd=directory)
-        try:
+        with closing(os.open(name, _LOOK, dir_fd=directory)) as descriptor:
             remove_permissions(descriptor, permissions)
-        finally:
-            os.close(descriptor)
 
 
 def remove_permissions(descriptor: int, permissions: int) -> None:

@@ -60,11 +60,8 @@ def _scan(top: int, place: _Parts) -> Iterator[os.DirEntry[str]]:
         directory = entries.open_directory(top, place)
     except OSError:
         return
-    try:
-        with os.scandir(directory) as scan:
-            yield from scan
-    finally:
-        os.close(directory)
+    with entries.closing(directory), os.scandir(directory) as scan:
+        yield from scan
 
 
 def _kind(entry: os.DirEntry[str]) -> Kind:

@@ -73,13 +73,13 @@ class Builder:
         if not orders:
             return {}
         sweep_names(self.client, self.cache)
-        contexts = {order.reference: self._file_stages(order) for order in orders}
-        stages = {stage.stage: stage for group in contexts.values() for stage in group}
-        files = {item for group in contexts.values() for stage in group for item in stage.artifacts}
-        self.console.detail(f"{len(files)} files in {len(stages)} stages")
+        stages = {stage for order in orders for stage in self._file_stages(order)}
+        names = {stage.stage for stage in stages}
+        files = {item for stage in stages for item in stage.artifacts}
+        self.console.detail(f"{len(files)} files in {len(names)} stages")
         layouts = {base.image: self._prepare_base(base) for base in self._missing_bases(orders)}
         self.fetcher.fetch(sorted(files), self.console)
-        return self._run(orders, contexts, layouts, jobs)
+        return self._run(orders, layouts, jobs)
 
     def _file_stages(self, order: Order) -> tuple[FileStage, ...]:
         """Return the stages that the image depends on and the unpackers of files: of this machine's
@@ -129,14 +129,10 @@ class Builder:
         return layout
 
     def _run(
-        self,
-        orders: Sequence[Order],
-        contexts: Mapping[str, tuple[FileStage, ...]],
-        layouts: Mapping[str, BaseLayout],
-        jobs: int,
+        self, orders: Sequence[Order], layouts: Mapping[str, BaseLayout], jobs: int
     ) -> Mapping[str, str]:
         buildx = Buildx()
-        builds = [self._build_of(order, contexts[order.reference], layouts) for order in orders]
+        builds = [self._build_of(order, layouts) for order in orders]
 
         def interrupt(error: BaseException) -> None:
             if isinstance(error, KeyboardInterrupt):
@@ -151,9 +147,8 @@ class Builder:
             )
         return {order.reference: digest for order, digest in zip(orders, digests, strict=True)}
 
-    def _build_of(
-        self, order: Order, stages: Sequence[FileStage], layouts: Mapping[str, BaseLayout]
-    ) -> Build:
+    def _build_of(self, order: Order, layouts: Mapping[str, BaseLayout]) -> Build:
+        stages = self._file_stages(order)
         contexts: dict[str, Path | str] = {stage.stage: self._context(stage) for stage in stages}
         if self.options.builder:
             contexts |= {

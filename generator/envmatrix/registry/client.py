@@ -84,13 +84,11 @@ class Registry:
         and, without `is_its_own`, digests, which may not be of this repository.
         """
         listed = self.tags() if len(tags) > _FEW else None
-        confirmed = {}
-        if is_its_own and listed:
-            confirmed = {
-                tag: reference
-                for tag, reference in tags.items()
-                if reference != tag and tag in listed
-            }
+        confirmed = {
+            tag: reference
+            for tag, reference in tags.items()
+            if is_its_own and listed and reference != tag and tag in listed
+        }
         unsure = {
             tag: reference
             for tag, reference in tags.items()
