@@ -74,34 +74,27 @@ class Console:
 
     def warn(self, message: str) -> None:
         if self.verbosity >= 0:
-            self._write_labelled("warning", "yellow", message)
+            self._write(message, "yellow", label="warning: ")
 
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
-            self._write(detail, "")
+            self._write(detail)
         for problem in error.problems:
-            self._write_labelled("error", "bold red", str(problem))
+            self._write(str(problem), "bold red", label="error: ")
             if problem.hint:
-                self._write_labelled("hint", "cyan", problem.hint)
+                self._write(problem.hint, "cyan", label="hint: ")
 
-    def _write_labelled(self, label: str, style: str, message: str) -> None:
-        message = safe(message)
-        if sys.stderr.isatty():
-            from rich.text import Text
-
-            self.rich.print(Text.assemble((f"{label}: ", style), message), soft_wrap=True)
-        else:
-            self._write(f"{label}: {message}", "")
-
-    def _write(self, message: str, style: str) -> None:
+    def _write(self, message: str, style: str = "", *, label: str = "") -> None:
+        """Write a line with the style, which is only that of its label if it has one."""
         message = safe(message)
         if style and sys.stderr.isatty():
             from rich.text import Text
 
-            self.rich.print(Text(message, style=style), soft_wrap=True)
+            text = Text.assemble((label, style), message) if label else Text(message, style=style)
+            self.rich.print(text, soft_wrap=True)
             return
         with self._writing:
-            print(message, file=sys.stderr, flush=True)
+            print(f"{label}{message}", file=sys.stderr, flush=True)
 
     def display(self) -> Display:
         return Display(self)

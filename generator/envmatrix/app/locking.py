@@ -33,7 +33,7 @@ from envmatrix.store.downloads import Fetcher, measure_download
 from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.package_index import index_entry, index_files
 from envmatrix.store.unfinished_locks import UnfinishedLock
-from envmatrix.vcs import source_trees
+from envmatrix.vcs import perforce, source_trees
 
 
 def update_lock(
@@ -83,7 +83,7 @@ def _resolution(facts: Facts, console: Console) -> Iterator[Resolution]:
                 lambda path: fetch_bytes(client, origins.nvidia[:1], path),
             ),
             commits=partial(source_trees.commits, cache_directory()),
-            depot=source_trees.depot,
+            depot=perforce.depot,
             measure=partial(measure_download, client, store),
             unpack=partial(source_trees.tree, cache_directory(), store),
         )

@@ -34,9 +34,6 @@ def commits(cache: Path, url: str, revision: str) -> Mapping[str, str]:
     return cast("Mapping[str, str]", json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
 
 
-depot = perforce.depot
-
-
 def tree(cache: Path, store: Store, source: PackageSet) -> Path:
     """Return the directory of a locked source, fetched if missing; its artifacts are in the store
     already."""
@@ -86,15 +83,15 @@ def wheel_directory(cache: Path, store: Store, artifacts: Sequence[Artifact]) ->
     """Return a directory for PYTHONPATH with the modules of wheels."""
     digest = hashlib.sha256(" ".join(sorted(it.sha256 for it in artifacts)).encode()).hexdigest()
     files = [store.path(artifact) for artifact in artifacts]
-    return _cached_directory(cache, f"wheels-{digest}", lambda target: unpack_wheels(files, target))
 
+    def make(target: Path) -> None:
+        """Unpack the wheels as an installation would."""
+        target.mkdir(parents=True)
+        for file in files:
+            unpack_wheel(file, target)
+        check_links(target, ", ".join(file.name for file in files))
 
-def unpack_wheels(files: Sequence[Path], target: Path) -> None:
-    """Unpack wheels to `target`, as an installation would, for PYTHONPATH."""
-    target.mkdir(parents=True)
-    for file in files:
-        unpack_wheel(file, target)
-    check_links(target, ", ".join(file.name for file in files))
+    return _cached_directory(cache, f"wheels-{digest}", make)
 
 
 def _cached_directory(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
