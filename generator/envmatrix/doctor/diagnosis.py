@@ -78,23 +78,24 @@ class HostCheck:
     fix: Fix | None = None
 
 
-def _passed(name: str, message: str, *, required: bool = True) -> HostCheck:
-    return HostCheck(name, ok=True, message=message, required=required)
+def _passed(name: str, message: str) -> HostCheck:
+    return HostCheck(name, ok=True, message=message)
 
 
-def _failed(
-    name: str, message: str, hint: str = "", *, required: bool = True, fix: Fix | None = None
-) -> HostCheck:
-    return HostCheck(name, ok=False, message=message, hint=hint, required=required, fix=fix)
+def _failed(name: str, message: str, hint: str = "", fix: Fix | None = None) -> HostCheck:
+    return HostCheck(name, ok=False, message=message, hint=hint, fix=fix)
 
 
 def diagnose(facts: HostFacts) -> tuple[HostCheck, ...]:
-    findings = [_client(facts), _buildx(facts), _engine(facts)]
+    required = [_client(facts), _buildx(facts), _engine(facts)]
+    optional: list[HostCheck] = []
     if facts.docker.engine:
-        findings += [_image_store(facts.docker.engine), _cdi(facts.docker.engine)]
+        required.append(_image_store(facts.docker.engine))
+        optional.append(_cdi(facts.docker.engine))
     if not facts.is_remote:
-        findings += [_program(facts, "mmdebstrap"), _program(facts, "arch-test")]
-        findings += [*_subordinate_ids(facts), *_emulation(facts)]
+        optional += [_program(facts, "mmdebstrap"), _program(facts, "arch-test")]
+        optional += [*_subordinate_ids(facts), *_emulation(facts)]
+    findings = (*required, *(replace(finding, required=False) for finding in optional))
     return tuple(_with_remedy(facts, finding) for finding in findings)
 
 
@@ -176,9 +177,9 @@ def _image_store(engine: Engine) -> HostCheck:
 
 def _cdi(engine: Engine) -> HostCheck:
     if engine.has_cdi:
-        return _passed("device interface", "enabled", required=False)
+        return _passed("device interface", "enabled")
     message = "not enabled: no GPU reaches a container this way"
-    return _failed("device interface", message, _enable_feature("cdi"), required=False)
+    return _failed("device interface", message, _enable_feature("cdi"))
 
 
 def _enable_feature(name: str) -> str:
@@ -187,9 +188,9 @@ def _enable_feature(name: str) -> str:
 
 def _program(facts: HostFacts, name: str) -> HostCheck:
     if name in facts.programs:
-        return _passed(name, "installed", required=False)
+        return _passed(name, "installed")
     message = "not installed: only bases from a registry can be used"
-    return _failed(name, message, f"install {name}", required=False, fix=Fix(packages=(name,)))
+    return _failed(name, message, f"install {name}", fix=Fix(packages=(name,)))
 
 
 def _subordinate_ids(facts: HostFacts) -> Iterator[HostCheck]:
@@ -199,12 +200,12 @@ def _subordinate_ids(facts: HostFacts) -> Iterator[HostCheck]:
     message = "not installed: without root only bases from a registry can be used"
     if "newuidmap" not in facts.programs:
         fix = Fix(packages=(ID_PACKAGE,))
-        yield _failed(ID_PACKAGE, message, f"install {ID_PACKAGE}", required=False, fix=fix)
+        yield _failed(ID_PACKAGE, message, f"install {ID_PACKAGE}", fix=fix)
     elif not facts.has_subordinate_ids:
         message = "this user has no 65536 ids in /etc/subuid and /etc/subgid: no base can be made"
-        yield _failed(ID_PACKAGE, message, f"run `{_GIVE_IDS}`", required=False)
+        yield _failed(ID_PACKAGE, message, f"run `{_GIVE_IDS}`")
     else:
-        yield _passed(ID_PACKAGE, "installed", required=False)
+        yield _passed(ID_PACKAGE, "installed")
 
 
 def _emulation(facts: HostFacts) -> Iterator[HostCheck]:
@@ -214,15 +215,13 @@ def _emulation(facts: HostFacts) -> Iterator[HostCheck]:
     if facts.emulation is None:
         message = f"{foreign} programs do not run here"
         hint = f"install and register qemu-user-static for {foreign}"
-        yield _failed(
-            "emulation", message, hint, required=False, fix=_emulation_fix(facts, foreign)
-        )
+        yield _failed("emulation", message, hint, fix=_emulation_fix(facts, foreign))
     elif "F" not in facts.emulation:
         message = f"{foreign} programs do not run in containers: registered without flag F"
         hint = f"register {emulation_handler(foreign)} again with flag F"
-        yield _failed("emulation", message, hint, required=False)
+        yield _failed("emulation", message, hint)
     else:
-        yield _passed("emulation", foreign, required=False)
+        yield _passed("emulation", foreign)
 
 
 def _check_version(name: str, version: str, minimum: str, hint: str) -> HostCheck:

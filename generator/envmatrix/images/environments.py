@@ -20,7 +20,7 @@ from envmatrix.lock.model import (
     PackageSet,
     SystemRequest,
 )
-from envmatrix.lock.requests import OsSets, cudnn_set, os_sets, toolkit_set, words_of
+from envmatrix.lock.requests import cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
 
@@ -222,10 +222,13 @@ class _Stages:
 
     def add_build_host(self, cell: Cell, arch: str) -> None:
         """Add the base and the unpackers of a build host of `arch`."""
-        keys = os_sets(cell, arch)
-        self._add_base(keys, docker_arch(arch))
+        keys, machine = os_sets(cell, arch), docker_arch(arch)
+        base = self._lock.sets[keys.base]
+        image, is_bootstrapped = base_image(keys.base, base), base.diff_id is not None
+        stage = BaseStage(keys.base, f"base-{machine}", machine, image, is_bootstrapped)
+        self.bases[keys.base] = stage
         if keys.unpackers:
-            self._add_files(f"unpacker-files-{docker_arch(arch)}", keys.unpackers)
+            self._add_files(f"unpacker-files-{machine}", keys.unpackers)
 
     def add_toolkit(self, cell: Cell) -> None:
         arch = cell.arch
@@ -268,12 +271,6 @@ class _Stages:
             foreign=request.foreign if isinstance(request, SystemRequest) else (),
             has_python=any(_PYTHON.fullmatch(artifact.name) for artifact in own),
         )
-
-    def _add_base(self, keys: OsSets, arch: str) -> None:
-        locked = self._lock.sets[keys.base]
-        image = base_image(keys.base, locked)
-        is_bootstrapped = locked.diff_id is not None
-        self.bases[keys.base] = BaseStage(keys.base, f"base-{arch}", arch, image, is_bootstrapped)
 
     def _add_files(self, stage: str, key: str) -> None:
         self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)

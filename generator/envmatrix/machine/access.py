@@ -90,6 +90,22 @@ def pip_settings(output: str) -> Mapping[str, str]:
     return {key: value for section in _SECTIONS for key, value in settings[section].items()}
 
 
+def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+
+
 @dataclass(frozen=True)
 class Access:
     """Proxies, logins and certificates. `hosts_of_apt` are reached like apt does, all others like
@@ -100,9 +116,7 @@ class Access:
     apt_directory: Path = Path("/etc/apt")
     hosts_of_apt: frozenset[str] = frozenset()
     urls: tuple[str, ...] = ()
-    run: Callable[[Sequence[str], Mapping[str, str]], str] = lambda *arguments: _output_of(
-        *arguments
-    )
+    run: Callable[[Sequence[str], Mapping[str, str]], str] = _output_of
     # Outputs of programs by host: as in apt and pip, one answer is for all of its files.
     _answers: dict[tuple[str, ...], str] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -239,19 +253,3 @@ def _is_within(url: httpx.URL, name: str) -> bool:
 def _read_logins(files: Sequence[Path]) -> Iterator[Login]:
     for file in files:
         yield from logins(readable_text(file))
-
-
-def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""

@@ -271,7 +271,8 @@ def _zip_entries(file: Path, limit: int) -> Iterator[ArchiveEntry]:
             with opened:
                 content = _Content(opened, budget)
                 if kind is EntryKind.LINK:
-                    yield ArchiveEntry(header.filename, kind, link=_link_in_zip(content))
+                    link = content.read(_LINK_BYTES).decode("utf-8", "surrogateescape")
+                    yield ArchiveEntry(header.filename, kind, link)
                     continue
                 yield ArchiveEntry(
                     name=header.filename,
@@ -280,10 +281,6 @@ def _zip_entries(file: Path, limit: int) -> Iterator[ArchiveEntry]:
                     modified=_modification_time(header),
                     content=content,
                 )
-
-
-def _link_in_zip(content: _Stream) -> str:
-    return content.read(_LINK_BYTES).decode("utf-8", "surrogateescape")
 
 
 def _kind_in_zip(header: zipfile.ZipInfo) -> EntryKind:

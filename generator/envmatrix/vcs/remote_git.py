@@ -112,14 +112,6 @@ _NOT_OFFERED = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class _Pointer:
-    """A pointer file of git LFS."""
-
-    sha256: str
-    mode: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Repository:
     """The repository of a commit; `path` is that of a submodule in the outermost tree, else empty.
     `is_among_local`: the outermost is on this machine, so its submodules may be."""
@@ -288,10 +280,10 @@ def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> No
     (CVE-2025-26625), so that is done here, by the rules for what containers wrote.
     """
     with Area(target).opened() as tree:
-        pointers = dict(_pointers(repository, target, tree))
+        pointers = sorted(_pointers(repository, target, tree))
         if not pointers:
             return
-        names = [f"`{name}`" for name in sorted(pointers)]
+        names = [f"`{name}`" for name, *_ in pointers]
         shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         if shutil.which("git-lfs") is None:
             raise LookupFailed(
@@ -308,18 +300,17 @@ def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> No
                 hint=error.hint,
             ) from error
         lfs = _LFS_DIRECTORY.search(environment)
-        for name, pointer in pointers.items():
-            sha256 = pointer.sha256
+        for name, sha256, mode in pointers:
             file = Path(lfs[1] if lfs else "", sha256[:2], sha256[2:4], sha256)
             if not file.is_file() or sha256_of(file) != sha256:
                 raise LookupFailed(f"`{name}` of {repository} is not what its git LFS pointer says")
-            tree.copy(file, name, mode=pointer.mode)
+            tree.copy(file, name, mode=mode)
 
 
 def _pointers(
     repository: _Repository, target: Path, tree: Directory
-) -> Iterator[tuple[str, _Pointer]]:
-    """Yield the files of a tree that are pointers of git LFS."""
+) -> Iterator[tuple[str, str, int]]:
+    """Yield the files of a tree that are pointers of git LFS: name, sha256 and permissions."""
     names = _git(repository, "ls-files", "-z", at=target)
     if not names:
         return
@@ -335,7 +326,7 @@ def _pointers(
         except Refused:  # a link, or behind one
             continue
         if len(text) <= _POINTER_BYTES and (match := _POINTER.match(text)):
-            yield name, _Pointer(match[1].decode(), stat.S_IMODE(mode))
+            yield name, match[1].decode(), stat.S_IMODE(mode)
 
 
 def _git(
