@@ -260,16 +260,14 @@ class _Stages:
         key = os_sets(cell, CROSS_HOST, target.name).cross
         files = self._lock.sets[key].artifacts if key else ()
         request = self._lock.sets[key].request if key else None
-        own = [
-            artifact for artifact in files if artifact.filename.endswith(f"_{target.machine}.deb")
-        ]
+        own = [item for item in files if item.filename.endswith(f"_{target.machine}.deb")]
         return Cross(
             target,
             cell.toolchain.gcc,
             docker_arch(CROSS_HOST),
             self.tools_of(cell),
             foreign=request.foreign if isinstance(request, SystemRequest) else (),
-            has_python=any(_PYTHON.fullmatch(artifact.name) for artifact in own),
+            has_python=any(_PYTHON.fullmatch(item.name) for item in own),
         )
 
     def _add_files(self, stage: str, key: str) -> None:
