@@ -236,9 +236,7 @@ def test_images_ask_for_the_driver_that_the_policy_says(
     matrix = matrix_of(tmp_path / "repository", axes, f"policy: {{require_cuda: {policy}}}\n")
     lock = lock_of(matrix, tmp_path / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
-    requirements = re.findall(
-        r'NVIDIA_REQUIRE_CUDA="(.*)" ', definition_of(environment).dockerfile
-    )
+    requirements = re.findall(r'NVIDIA_REQUIRE_CUDA="(.*)" ', definition_of(environment).dockerfile)
     assert requirements == ([requirement] * 2 if requirement else [])
 
 
