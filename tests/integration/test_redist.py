@@ -83,6 +83,8 @@ def _archive(name: str, wheel: Path, top: str, parts: tuple[str, ...]) -> bytes:
             link = tarfile.TarInfo(f"{top}/{LINKS[name][0]}")
             link.type, link.linkname = tarfile.SYMTYPE, LINKS[name][1]
             archive.addfile(link)
+        # No two archives are the same file, also where these have no other.
+        archive.addfile(tarfile.TarInfo(f"{top}/LICENSE-{name}"))
         if name in EMPTY:
             archive.addfile(tarfile.TarInfo(f"{top}/{EMPTY[name]}"))
     return packed.getvalue()

@@ -48,7 +48,7 @@ bases:
   {system}: {image}
 {sources}sm: ["90"]
 libraries:
-  {VECTOROPS}"""
+  {VECTOROPS.replace("-DBUILD_TESTING=OFF, ", "")}"""
 
 
 CREATED = 1767225600  # 2026-01-01

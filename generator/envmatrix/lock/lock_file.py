@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from envmatrix.errors import OutOfDate
+from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.files import text_of
 from envmatrix.lock import strict, version_1
@@ -41,8 +41,12 @@ def dumps(lock: Lock) -> str:
     """Serialize with one artifact of a set per line, so that a changed pin is a changed line.
 
     A file that is in several archives, as packages for all architectures are, has the first origin.
+    ConfigurationError where two packages are the same file: a file has one name.
     """
     firsts = {item.sha256: item for item in reversed(lock.artifacts())}
+    renamed = [item for item in lock.artifacts() if item.name != firsts[item.sha256].name]
+    if renamed:
+        raise ConfigurationError(*(_same_file(item, firsts[item.sha256]) for item in renamed))
     head = {"version": VERSION, "epoch": lock.epoch, "columns": COLUMNS}
     lines = [f' "{name}": {json.dumps(value)},\n' for name, value in head.items()]
     sets = ",\n".join(
@@ -50,6 +54,13 @@ def dumps(lock: Lock) -> str:
         for key in sorted(lock.sets)
     )
     return "".join(["{\n", *lines, ' "sets": {', f"\n{sets}\n " if sets else "", "}\n}\n"])
+
+
+def _same_file(item: Artifact, first: Artifact) -> Problem:
+    return Problem(
+        f"`{first.name}` and `{item.name}` are the same file by sha256: `{item.path}`",
+        hint="one of them is wrong in its archive, or at its mirror",
+    )
 
 
 def _canonical(package_set: PackageSet, firsts: Mapping[str, Artifact]) -> PackageSet:

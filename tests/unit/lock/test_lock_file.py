@@ -102,6 +102,15 @@ def test_the_text_of_a_lock() -> None:
     assert dumps(TINY) == TEXT
 
 
+def test_two_packages_that_are_the_same_file_are_refused() -> None:
+    over = TINY.sets["over"]
+    other = replace(artifact("cmake"), name="other", path="pool/other.deb")
+    lock = with_set(TINY, "over", replace(over, artifacts=(*over.artifacts, other)))
+    with pytest.raises(ConfigurationError) as caught:
+        dumps(lock)
+    assert "`cmake` and `other` are the same file by sha256" in caught.value.problems[0].message
+
+
 def test_a_lock_of_nothing() -> None:
     assert loads(dumps(Lock(0))) == Lock(0)
 
