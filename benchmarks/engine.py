@@ -16,8 +16,8 @@ from benchmarks.timing import ROOT
 from envmatrix.app.workspace import Workspace
 from envmatrix.engine.buildx import Build
 from envmatrix.images.environments import Environment, FileStage
-from envmatrix.images.stages import SCRIPTS
-from envmatrix.machine.host import host_arch
+from envmatrix.images.model import SCRIPTS
+from envmatrix.machine.resources import host_arch
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store, link_or_copy
 

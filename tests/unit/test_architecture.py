@@ -208,6 +208,18 @@ def is_into_a_file(call: ast.Call) -> bool:
     [
         ("sessions.registration", {"docker", "jinja2", "yaml"}),
         ("commands.run.test", {"docker", "httpx", "jinja2", "sqlalchemy"}),
+        (
+            "commands.plan",
+            {
+                f"envmatrix.{name}"
+                for name in (
+                    "engine.buildx",
+                    "images.stages",
+                    "machine.origins",
+                    "plan.matrix_diff",
+                )
+            },
+        ),
         ("commands.plan", {"docker", "httpx", "jinja2", "sqlalchemy"}),
         (
             "commands.run.test",

@@ -17,7 +17,7 @@ from tests.unit.prompt import EARLY, Prompt
 
 from envmatrix.cli import VERBS, group
 from envmatrix.lock.lock_file import dumps, loads
-from envmatrix.machine.host import host_arch
+from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.render import github
 

@@ -12,7 +12,7 @@ from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.images.model import CompilerCache, Image, analysis_image, images_of, lacks_cross
-from envmatrix.machine.host import host_arch
+from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import find_cell, is_for

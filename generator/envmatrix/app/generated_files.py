@@ -17,7 +17,7 @@ from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, NothingSelected, OutOfDate, Problem
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.files import write_whole
-from envmatrix.images.stages import SCRIPTS
+from envmatrix.images.model import SCRIPTS
 from envmatrix.lock import images_lock
 from envmatrix.matrix.cells import TIERS
 from envmatrix.matrix.contents import json_schemas

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import docker_client, image_store
-from envmatrix.engine.buildx import BuildOptions
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import FILE
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
 from envmatrix.store.image_records import ImageRecords
+
+if TYPE_CHECKING:
+    from envmatrix.engine.buildx import BuildOptions
 
 # How many images are built at once by default.
 BUILDS_AT_ONCE = 2

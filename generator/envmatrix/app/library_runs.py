@@ -23,7 +23,7 @@ from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.facts.targets import TARGETS
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.machine.configuration import configured_trust, user_configuration
-from envmatrix.machine.host import available_memory, host_arch, processors
+from envmatrix.machine.resources import available_memory, host_arch, processors
 from envmatrix.machine.trust import VARIABLE, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library

@@ -23,10 +23,10 @@ from envmatrix.lock.resolution import Resolution, upgrade_rule
 from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.registry import Services, resolvers_of
 from envmatrix.machine.cache import cache_directory, record_checkout
-from envmatrix.machine.host import host_arch
 from envmatrix.machine.http import fetch_bytes, http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
+from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.model import Matrix
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher, measure_download

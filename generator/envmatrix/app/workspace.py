@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.files import readable_text
-from envmatrix.images.model import Image, can_compile_on, images_of
-from envmatrix.images.stages import SCRIPTS
+from envmatrix.images.model import SCRIPTS, Image, can_compile_on, images_of
 from envmatrix.lock.lock_file import FILE, load
 from envmatrix.lock.model import Lock
 from envmatrix.machine.disk_cache import cached_value, identity
-from envmatrix.machine.host import host_arch
+from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import MATRIX, files_of
 from envmatrix.matrix.model import Matrix, Signer

@@ -4,6 +4,7 @@ revision."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,9 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output
 from envmatrix.matrix.tiers import Choice, TierCells, choices_among, tier_of
-from envmatrix.plan.matrix_diff import Change
+
+if TYPE_CHECKING:
+    from envmatrix.plan.matrix_diff import Change
 
 _MOST_REASONS = 5
 

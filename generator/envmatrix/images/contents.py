@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from envmatrix.images.stages import Add, Argument, Stage
-
 # The version of building and exporting: raise it when a change of these changes images.
 _BUILD = 3
 
@@ -39,7 +37,7 @@ class StageContents:
 
     @cached_property
     def sha256(self) -> str:
-        return _sha256(self.steps, self.base, *(package.sha256 for package in self.packages))
+        return content_hash(self.steps, self.base, *(package.sha256 for package in self.packages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class BuildContents:
     def hashes(self) -> Mapping[str, str]:
         """The sha256 (hex) of each stage by name; that of the epoch is under ""."""
         stages = {name: stage.sha256 for name, stage in sorted(self.stages.items())}
-        return {"": _sha256(str(self.epoch)), **stages}
+        return {"": content_hash(str(self.epoch)), **stages}
 
     @property
     def packages(self) -> Iterator[StagePackage]:
@@ -62,20 +60,11 @@ class BuildContents:
 
     def fingerprint(self, arch: str) -> str:
         rows = (f"{name} {digest}" for name, digest in self.hashes.items())
-        return _sha256(f"{_BUILD} linux/{arch}", *rows)
+        return content_hash(f"{_BUILD} linux/{arch}", *rows)
 
 
-def stage_contents(stage: Stage) -> StageContents:
-    steps = [str(step) for step in stage.instructions if not isinstance(step, (Add, Argument))]
-    base = stage.parent if stage.platform else ""
-    return StageContents(
-        _sha256("" if base else stage.parent, *steps, *(script.text for script in stage.scripts)),
-        base,
-        tuple(StagePackage(item.name, item.version, item.sha256) for item in stage.artifacts),
-    )
-
-
-def _sha256(*rows: str) -> str:
+def content_hash(*rows: str) -> str:
+    """Return the sha256 (hex) of texts."""
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 

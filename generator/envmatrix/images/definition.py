@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 
-from envmatrix.images.contents import BuildContents, StageContents, stage_contents
+from envmatrix.images.contents import BuildContents
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import Tree
 from envmatrix.images.environments import BaseStage, Environment, FileStage
+from envmatrix.images.model import SCRIPTS
 from envmatrix.images.scripts import rendered, shared_script, toolchain_files
 from envmatrix.images.stages import (
-    SCRIPTS,
     Add,
     Argument,
     BindMount,
@@ -78,13 +78,9 @@ class Definition:
 
     def contents(self, target: str, arch: str) -> BuildContents:
         """Return the contents of a stage for an architecture (Docker's name)."""
-        names = dependencies_of(self.stages, target, arch)
-        stages = {name: self._stage_contents[name] for name in names}
-        return BuildContents(self.environment.epoch, stages)
-
-    @cached_property
-    def _stage_contents(self) -> Mapping[str, StageContents]:
-        return {name: stage_contents(stage) for name, stage in self.stages.items()}
+        stages = dependencies_of(self.stages, target, arch)
+        contents = {name: stage.contents for name, stage in stages.items()}
+        return BuildContents(self.environment.epoch, contents)
 
 
 def _texts(stages: Iterable[Stage]) -> Iterator[str]:

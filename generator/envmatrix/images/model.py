@@ -9,6 +9,9 @@ from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.model import ANALYSIS
 
+# The directory of scripts in the build context and in steps.
+SCRIPTS = "scripts"
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from envmatrix.images.contents import StageContents, StagePackage, content_hash
+from envmatrix.images.model import SCRIPTS
 from envmatrix.lock.model import Artifact
-
-# The directory of scripts in the build context and in steps.
-SCRIPTS = "scripts"
 
 _LINE = 118
 _CONTINUED = "\\\n    "
@@ -121,6 +120,18 @@ class Stage:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         return tuple(step.artifact for step in self.instructions if isinstance(step, Add))
+
+    @cached_property
+    def contents(self) -> StageContents:
+        """The contents of the stage; arguments of the build are none."""
+        steps = [str(step) for step in self.instructions if not isinstance(step, (Add, Argument))]
+        base = self.parent if self.platform else ""
+        parent = "" if base else self.parent
+        return StageContents(
+            content_hash(parent, *steps, *(script.text for script in self.scripts)),
+            base,
+            tuple(StagePackage(item.name, item.version, item.sha256) for item in self.artifacts),
+        )
 
     @cached_property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""Facts about this machine, without a judgement: programs for building images, and resources."""
+"""Facts about this machine for building images, without a judgement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from envmatrix.facts.model import load_facts
-from envmatrix.facts.targets import MACHINES, machine_called
+from envmatrix.facts.targets import MACHINES
 from envmatrix.machine.origins import APT_DIRECTORY, apt_sources, archive_mirrors, os_release
 
 BINFMT = "/proc/sys/fs/binfmt_misc"
@@ -262,24 +262,3 @@ def _run(*argv: str, path: str | None = None) -> subprocess.CompletedProcess[str
     return subprocess.run(
         argv, capture_output=True, text=True, check=False, env=environment, timeout=TIMEOUT_SECONDS
     )
-
-
-def host_arch() -> str:
-    """Return Docker's name of this machine's architecture."""
-    machine = machine_called(uname=platform.machine())
-    return machine.docker if machine else platform.machine()
-
-
-def processors() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def available_memory() -> int | None:
-    """Return the bytes that new programs can allocate without swapping; None where unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    rows = dict(line.split(":", 1) for line in lines)
-    return int(rows["MemAvailable"].split()[0]) << 10 if "MemAvailable" in rows else None

@@ -18,7 +18,6 @@ from envmatrix.images.contents import (
     StagePackage,
     build_record,
     contents_in,
-    stage_contents,
 )
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import FileStage, environments
@@ -180,7 +179,7 @@ BASE = Stage("base", "image@sha256:1", platform="linux/amd64")
     ],
 )
 def test_files_steps_scripts_and_bases_change_a_stage(before: Stage, after: Stage) -> None:
-    assert stage_contents(before).sha256 != stage_contents(after).sha256
+    assert before.contents.sha256 != after.contents.sha256
 
 
 @pytest.mark.parametrize(
@@ -192,13 +191,13 @@ def test_files_steps_scripts_and_bases_change_a_stage(before: Stage, after: Stag
     ],
 )
 def test_remarks_and_places_of_downloads_change_nothing(before: Stage, after: Stage) -> None:
-    assert stage_contents(before) == stage_contents(after)
+    assert before.contents == after.contents
 
 
 def test_only_files_and_the_base_are_told_apart_from_steps() -> None:
-    assert stage_contents(FILES).steps == stage_contents(replace(FILES, instructions=())).steps
-    assert stage_contents(BASE).base == "image@sha256:1"
-    assert stage_contents(STEPS).base == ""
+    assert FILES.contents.steps == replace(FILES, instructions=()).contents.steps
+    assert BASE.contents.base == "image@sha256:1"
+    assert STEPS.contents.base == ""
 
 
 names = st.text()

@@ -1,0 +1,30 @@
+"""Resources of this machine: its architecture, processors and memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from envmatrix.facts.targets import machine_called
+
+
+def host_arch() -> str:
+    """Return Docker's name of this machine's architecture."""
+    machine = machine_called(uname=platform.machine())
+    return machine.docker if machine else platform.machine()
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Return the bytes that new programs can allocate without swapping; None where unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    rows = dict(line.split(":", 1) for line in lines)
+    return int(rows["MemAvailable"].split()[0]) << 10 if "MemAvailable" in rows else None
