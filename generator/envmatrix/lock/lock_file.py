@@ -43,8 +43,9 @@ def dumps(lock: Lock) -> str:
     A file that is in several archives, as packages for all architectures are, has the first origin.
     ConfigurationError where two packages are the same file: a file has one name.
     """
-    firsts = {item.sha256: item for item in reversed(lock.artifacts())}
-    renamed = [item for item in lock.artifacts() if item.name != firsts[item.sha256].name]
+    artifacts = lock.artifacts()
+    firsts = {item.sha256: item for item in reversed(artifacts)}
+    renamed = [item for item in artifacts if item.name != firsts[item.sha256].name]
     if renamed:
         raise ConfigurationError(*(_same_file(item, firsts[item.sha256]) for item in renamed))
     head = {"version": VERSION, "epoch": lock.epoch, "columns": COLUMNS}
