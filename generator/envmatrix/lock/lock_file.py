@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, replace
 from itertools import groupby
@@ -20,11 +19,13 @@ from envmatrix.files import text_of
 from envmatrix.lock import strict, version_1
 from envmatrix.lock.model import (
     REQUESTS,
+    SHA256,
     Artifact,
     BootstrapRequest,
     Lock,
     PackageSet,
     Request,
+    leaves_origin,
     sets_below,
 )
 
@@ -33,7 +34,6 @@ VERSION = 2
 
 _HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix lock`"
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 COLUMNS = ("name", "version", "path", "size", "sha256")
 
 
@@ -182,9 +182,9 @@ def _artifact(origin: str, row: object) -> Artifact:
     if len(columns) != len(COLUMNS):
         raise ValueError(f"{row!r} must have {len(COLUMNS)} columns")
     name, version, path = map(strict.string, columns[:3])
-    if ".." in path.split("/") or path.startswith("/"):
+    if leaves_origin(path):
         raise ValueError(f"the path {path!r} leaves its origin")
-    size, sha256 = strict.count(columns[3]), strict.matching(_SHA256, columns[4])
+    size, sha256 = strict.count(columns[3]), strict.matching(SHA256, columns[4])
     return Artifact(origin, path, name, version, size, sha256)
 
 

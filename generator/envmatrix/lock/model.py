@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
@@ -13,6 +14,8 @@ URL = "url"
 
 # `arch` of a source, which is independent of the architecture.
 ANY = "source"
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,6 +32,11 @@ class Artifact:
     @property
     def filename(self) -> str:
         return self.path.rsplit("/", 1)[-1]
+
+
+def leaves_origin(path: str) -> bool:
+    """Return whether a path is not one within an origin."""
+    return ".." in path.split("/") or path.startswith("/")
 
 
 # A request is the input of a resolver for one set, which is stale when it changes. `arch` is

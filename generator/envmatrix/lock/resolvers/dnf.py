@@ -4,7 +4,6 @@ transaction, nothing is installed."""
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -15,7 +14,7 @@ from xml.etree import ElementTree
 
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.targets import MACHINES
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.model import SHA256, Artifact
 from envmatrix.lock.resolvers.apt import Run
 
 _SCRIPT = "dnf_transaction"
@@ -23,7 +22,6 @@ _SCRIPT = "dnf_transaction"
 _PYTHON = (
     "python=/usr/libexec/platform-python; [ -x $python ] || python=python3; exec $python $0 $@"
 )
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPOMD = "{http://linux.duke.edu/metadata/repo}"
 
 
@@ -126,6 +124,6 @@ def check_artifact(repositories: Repositories, directory: str, artifact: Artifac
         raise LookupFailed(
             f"the index of {repositories.name} names `{artifact.path}`, which is outside of it"
         )
-    if not _SHA256.fullmatch(artifact.sha256):
+    if not SHA256.fullmatch(artifact.sha256):
         raise LookupFailed(f"`{path}` has no sha256 in the index of {repositories.name}")
     return replace(artifact, path=path)

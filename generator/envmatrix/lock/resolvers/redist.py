@@ -16,7 +16,13 @@ from envmatrix.errors import LookupFailed
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
-from envmatrix.lock.model import Artifact, PackageSet, ReleaseRequest
+from envmatrix.lock.model import (
+    SHA256,
+    Artifact,
+    PackageSet,
+    ReleaseRequest,
+    leaves_origin,
+)
 
 ORIGIN = "nvidia"
 
@@ -26,7 +32,6 @@ PLATFORMS = {target.key: target.redist for target in TARGETS.values() if target.
 _MANIFEST = re.compile(r"redistrib_(\d+(?:\.\d+)*)\.json")
 # The dots of a version that names its build: 9.1.0.70.
 _WHOLE = 3
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Redist:
             raise LookupFailed(f"`{file}`: `{name}` is not as expected: {error}") from error
         if release.count(".") == _WHOLE and version != release:
             raise LookupFailed(f"`{file}` has `{name}` {version}, not {release}")
-        if not _SHA256.fullmatch(str(sha256)) or ".." in path.split("/") or path.startswith("/"):
+        if not SHA256.fullmatch(str(sha256)) or leaves_origin(path):
             raise LookupFailed(f"`{file}`: `{name}` names `{path}` with sha256 `{sha256}`")
         return Artifact(ORIGIN, f"{product}/redist/{path}", name, version, size, sha256)
 
