@@ -42,7 +42,10 @@ class Store:
         return cls(cache_directory() / "artifacts")
 
     def path(self, content: Content) -> Path:
-        return self.root / "sha256" / content.sha256[:2] / content.sha256
+        return self.path_of(content.sha256)
+
+    def path_of(self, sha256: str) -> Path:
+        return self.root / "sha256" / sha256[:2] / sha256
 
     def has(self, content: Content) -> bool:
         """Return whether a file of the right size exists; `verified` checks its bytes."""

@@ -46,9 +46,8 @@ class DirectoryMirror:
         return Store(self.root)
 
     def read(self, sha256: str) -> Iterator[bytes]:
-        path = self._store.root / "sha256" / sha256[:2] / sha256
         try:
-            with path.open("rb") as file:
+            with self._store.path_of(sha256).open("rb") as file:
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except FileNotFoundError as error:
