@@ -30,8 +30,7 @@ _NATIVE = re.compile(r"(?<!debian)\.tar\.\w+$")
 def commits(cache: Path, url: str, revision: str) -> Mapping[str, str]:
     """Return the commits of a revision and its submodules, as in the lock. All are checked out, so
     that a lock names only commits that can be fetched."""
-    checkout = _checkout_directory(cache, url, remote_git.commit(url, revision))
-    return cast("Mapping[str, str]", json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
+    return _commits_in(_checkout_directory(cache, url, remote_git.commit(url, revision)))
 
 
 def tree(cache: Path, store: Store, source: PackageSet) -> Path:
@@ -40,8 +39,7 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
     match source.request:
         case SourceRequest(resolver="git", place=url):
             checkout = _checkout_directory(cache, url, source.versions[COMMIT])
-            commits_of_tree = json.loads((checkout / _COMMITS).read_text(encoding="utf-8"))
-            _check_submodules(url, source.versions, commits_of_tree)
+            _check_submodules(url, source.versions, _commits_in(checkout))
             return checkout / "tree"
         case SourceRequest(resolver="perforce", place=path, pin=pin):
             changelist = source.versions[CHANGELIST]
@@ -114,6 +112,10 @@ def _checkout_directory(cache: Path, url: str, commit: str) -> Path:
         (target / _COMMITS).write_text(json.dumps(commits_of_tree), encoding="utf-8")
 
     return _cached_directory(cache, f"checkout-{commit}", make)
+
+
+def _commits_in(checkout: Path) -> Mapping[str, str]:
+    return cast("Mapping[str, str]", json.loads((checkout / _COMMITS).read_text(encoding="utf-8")))
 
 
 def _check_submodules(
