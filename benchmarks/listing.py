@@ -90,8 +90,10 @@ def _noxfiles(scratch: Path, sessions: Sequence[tuple[str, str]]) -> Mapping[str
 
 def _sessions(noxfile: Path, environment: Mapping[str, str]) -> Sequence[tuple[str, str]]:
     """Return name and description of each session, as nox lists them."""
-    shown = timing.output([*NOX, noxfile.name], noxfile.parent, environment)
-    lines = (line[2:].partition(" -> ") for line in shown.splitlines() if line[:2] in ("- ", "* "))
+    listing = timing.output([*NOX, noxfile.name], noxfile.parent, environment)
+    lines = (
+        line[2:].partition(" -> ") for line in listing.splitlines() if line[:2] in ("- ", "* ")
+    )
     return [(name, text) for name, _, text in lines]
 
 

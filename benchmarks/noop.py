@@ -37,8 +37,8 @@ def main() -> None:
             directory = Path(scratch, str(images))
             synthetic.make(directory, images // _IMAGES_OF_TWO_CELLS * 2)
             plan = [*timing.ENVMATRIX, "plan"]
-            shown = timing.output(plan, directory=directory).splitlines()
-            sides[f"envmatrix plan, {len(shown)} images"] = partial(timing.run, plan, directory)
+            images = timing.output(plan, directory=directory).splitlines()
+            sides[f"envmatrix plan, {len(images)} images"] = partial(timing.run, plan, directory)
         rounds = timing.interleaved(sides, options.rounds)
     rows = [
         [

@@ -74,8 +74,8 @@ def _plans(directory: Path, options: Namespace, repository: str) -> timing.Round
 
     for text in (lock, None):
         with_lock(text)
-        shown = timing.output(plan, directory, environment).splitlines()
-        assert sum(line.startswith("pull") for line in shown) == len(images) >= options.planned
+        rows = timing.output(plan, directory, environment).splitlines()
+        assert sum(line.startswith("pull") for line in rows) == len(images) >= options.planned
     sides: dict[str, timing.Side] = {
         f"plan, {len(images)} images in a registry": lambda: with_lock(lock),
         "... whose digests nobody knows": lambda: with_lock(None),
@@ -104,13 +104,13 @@ def _builds(directory: Path, options: Namespace) -> timing.Rounds:
 def _repository(directory: Path, images: int) -> Sequence[Inputs]:
     """Write a repository that needs at least so many images; return the inputs of all."""
     synthetic.make(directory, images // _IMAGES_OF_TWO_CELLS * 2)
-    here = Path.cwd()
+    previous_directory = Path.cwd()
     os.chdir(directory)
     try:
         workspace = Workspace.here()
         return workspace.plan(workspace.images([]))
     finally:
-        os.chdir(here)
+        os.chdir(previous_directory)
 
 
 def _publish(images: Sequence[Inputs], repository: str) -> ImagesLock:

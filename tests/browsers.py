@@ -23,21 +23,21 @@ _OPTIONS = (
 
 
 def image(base: str, archive: str) -> str:
-    """The name of an image with Chromium, built on `base`, whose packages are at `archive`."""
+    """Return the name of an image with Chromium on `base`, whose packages are at `archive`."""
     packages = "chromium fonts-dejavu-core"
     return with_package(IMAGE, base, archive, packages, '"chromium"')
 
 
 @contextmanager
-def browse(image: str, shown: Path) -> Iterator[Browser]:
-    """A browser that sees this machine's loopback, and the directory `shown` under its own name."""
+def browse(image: str, pages: Path) -> Iterator[Browser]:
+    """Yield a browser that sees this machine's loopback, and `pages` under its own name."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     container = (
         DockerContainer(image)
         .with_command(f"{_OPTIONS} --remote-debugging-port={port}")
-        .with_volume_mapping(str(shown), str(shown), "ro")
+        .with_volume_mapping(str(pages), str(pages), "ro")
         .with_kwargs(network_mode="host")
         .waiting_for(LogMessageWaitStrategy("DevTools listening"))
     )

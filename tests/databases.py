@@ -33,7 +33,7 @@ class RealPostgresql:
     container: DockerContainer
 
     def database(self, name: str) -> str:
-        """The URL of a database that is new."""
+        """Return the URL of a database that is new."""
         with psycopg.connect(f"{self.address}/postgres", autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return f"{self.address}/{name}"
@@ -47,7 +47,7 @@ class RealPostgresql:
 
 
 def image(base: str, archive: str) -> str:
-    """The name of an image with PostgreSQL, built on `base`, whose packages are at `archive`."""
+    """Return the name of an image with PostgreSQL on `base`, whose packages are at `archive`."""
     return with_package(IMAGE, base, archive, "postgresql", '"sh", "-c"')
 
 

@@ -33,7 +33,7 @@ class Engine:
 
     @property
     def address(self) -> str:
-        """For $DOCKER_HOST."""
+        """The address of the engine, for $DOCKER_HOST."""
         return f"unix://{self.home}/docker.sock"
 
     @property
@@ -67,7 +67,7 @@ class Engine:
         ]
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`docker` with this engine."""
+        """Run `docker` with this engine."""
         environment = {**os.environ, "DOCKER_HOST": self.address}
         return subprocess.run(
             ["docker", *arguments], env=environment, check=check, capture_output=True, text=True
@@ -77,7 +77,7 @@ class Engine:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """As a machine that loses its power: nothing is written any more."""
+        """Kill the engine as a power failure would: nothing is written any more."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
@@ -218,10 +218,10 @@ def _connect(near: socket.socket, port: int) -> None:
 
 def _join(near: socket.socket, far: socket.socket) -> None:
     with near, far:
-        there = threading.Thread(target=_pipe, args=(near, far), daemon=True)
-        there.start()
+        thread = threading.Thread(target=_pipe, args=(near, far), daemon=True)
+        thread.start()
         _pipe(far, near)
-        there.join()
+        thread.join()
 
 
 def _pipe(source: socket.socket, sink: socket.socket) -> None:

@@ -73,7 +73,7 @@ def artifact(name: str, version: str = "1.0", *, origin: str = "debian", size: i
 
 
 def write_repository(root: Path, axes: str, rest: str = "") -> Path:
-    """A repository whose matrix has `axes`, each axis a line such as `cuda: ["13.0"]`."""
+    """Write a repository whose matrix has `axes`, each axis a line such as `cuda: ["13.0"]`."""
     lines = "".join(f"  {line}\n" for line in axes.splitlines())
     (root / "envs").mkdir(parents=True)
     (root / "matrix.yaml").write_text(f'version: "1"\nsm: ["90"]\naxes:\n{lines}{rest}')
@@ -187,9 +187,9 @@ class Archive:
 
     def _closure(self, names: set[str]) -> set[str]:
         needed = {
-            f"{it}{colon}{arch}"
+            f"{dependency}{colon}{arch}"
             for plain, colon, arch in (name.partition(":") for name in names)
-            for it in self.depends.get(plain, ())
+            for dependency in self.depends.get(plain, ())
         } - names
         closure = names | (self._closure(names | needed) if needed else set())
         return {name for name in closure if not name.startswith("?")}
@@ -247,7 +247,7 @@ class Index:
 
 
 def manifest(version: str, *names: str, variant: str | None = None) -> dict[str, object]:
-    """A manifest whose archives are for both architectures."""
+    """Return a manifest whose archives are for both architectures."""
 
     def entry(name: str, platform: str) -> object:
         path = f"{name}/{platform}/{name}-{platform}-{version}-archive.tar.xz"
@@ -380,7 +380,7 @@ class Rpms:
     repositories: Repositories
 
     def closure(self, packages: Sequence[str], status: str) -> tuple[Artifact, ...]:
-        needed = {it for name in packages for it in DEPENDS.get(name, ())}
+        needed = {dependency for name in packages for dependency in DEPENDS.get(name, ())}
         return tuple(sorted(map(self._rpm, {*packages, *needed} - {"tar", "xz"})))
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
@@ -488,7 +488,7 @@ def library_source(kind: str, place: str, pin: str) -> LibrarySource:
 
 
 def plain(node: Node) -> Any:
-    """The value of a node without positions."""
+    """Return the value of a node without positions."""
     if isinstance(node.content, Mapping):
         return {key: plain(child) for key, child in node.content.items()}
     return [*map(plain, node.content)] if isinstance(node.content, tuple) else node.content

@@ -57,7 +57,7 @@ class _Rule:
     path: re.Pattern[str]
     fault: Fault
     when: When
-    seen: int = 0
+    matches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ class Proxy:
         with self._lock:
             for rule in self._rules:
                 if rule.method.search(method) and rule.path.search(path):
-                    rule.seen += 1
-                    if rule.when(rule.seen):
+                    rule.matches += 1
+                    if rule.when(rule.matches):
                         return rule.fault
         return Fault()
 
@@ -108,7 +108,7 @@ class Proxy:
             self.exchanges.append(exchange)
 
     def count(self, method: str, path: str) -> int:
-        """How often it was asked for that."""
+        """Return how often requests matched this method and path; the patterns are searched for."""
         return sum(
             bool(re.search(method, exchange.method) and re.search(path, exchange.path))
             for exchange in self.exchanges
@@ -123,13 +123,13 @@ class Proxy:
         return sum(exchange.received for exchange in self.exchanges)
 
     def wait(self) -> None:
-        """Until `heal` or the end."""
+        """Wait until `heal` or the end."""
         with self._lock:
             self.hanging += 1
         self._released.wait()
 
     def come(self) -> None:
-        """Be there; the port is the same each time."""
+        """Start to listen; the port is the same each time."""
         self._server = _Server(self)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -175,7 +175,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
+        """Ignore clients that went away."""
 
     def hang_up(self) -> None:
         for connection in list(self._open):
@@ -237,7 +237,7 @@ class _Handler(Handler):
         self.end_headers()
 
     def _ask(self, connection: http.client.HTTPConnection, fault: Fault) -> int:
-        """Send the request; the bytes of its body."""
+        """Send the request; return the number of bytes of its body."""
         connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             connection.putheader(name, value)
@@ -271,7 +271,7 @@ class _Handler(Handler):
             yield piece
 
     def _pass_on(self, response: http.client.HTTPResponse, fault: Fault) -> int:
-        """Give the answer to the client; the bytes of its body."""
+        """Give the answer to the client; return the number of bytes of its body."""
         self.send_response(response.status)
         headers = {
             name: value

@@ -70,7 +70,7 @@ def _fault(reader: Reader, content: bytes, directory: Path) -> str:
     """Return what is wrong with how a reader takes some content; empty where nothing is."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    begun = time.process_time()
+    start = time.process_time()
     try:
         with _limited():
             reader.read(directory, content)
@@ -81,12 +81,12 @@ def _fault(reader: Reader, content: bytes, directory: Path) -> str:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return f"{type(error).__name__} at {where}: {error}"[:300]
-    if time.process_time() - begun > MOST_SECONDS:
+    if time.process_time() - start > MOST_SECONDS:
         return "it takes too long"
     return ""
 
 
 def memory() -> int:
-    """The most that this process had, in kilobytes, without what forked it."""
+    """Return the most that this process had, in kilobytes, without what forked it."""
     status = Path("/proc/self/status").read_text("ascii")
     return int(status.split("VmHWM:")[1].split()[0])

@@ -15,7 +15,7 @@ from envmatrix.machine.cache import cache_directory, exclusive
 
 
 def build_once(name: str, dockerfile: str, files: Mapping[str, bytes] | None = None) -> str:
-    """An image of a Dockerfile with `files` beside it, made once for this machine:
+    """Return an image of a Dockerfile with `files` beside it, made once for this machine:
     `name`, tagged with a hash of all that.
 
     It takes the place of an earlier one.
@@ -33,7 +33,7 @@ def build_once(name: str, dockerfile: str, files: Mapping[str, bytes] | None = N
 
 
 def build(reference: str, files: Mapping[str, bytes]) -> None:
-    """Of a Dockerfile and what is beside it."""
+    """Build an image of a Dockerfile and the files beside it."""
     output = f"--output=type=image,name={reference},compression=uncompressed"
     with TemporaryDirectory(prefix="envmatrix-image-") as context:
         for file, content in files.items():
@@ -42,7 +42,7 @@ def build(reference: str, files: Mapping[str, bytes]) -> None:
 
 
 def pushed(client: docker.DockerClient, reference: str) -> str:
-    """An image pushed under `reference`, which it loses here; its name by digest."""
+    """Push an image and remove its name `reference` here; return its name by digest."""
     name, _, tag = reference.rpartition(":")
     output = client.images.push(name, tag)
     assert "error" not in output, output
@@ -52,7 +52,7 @@ def pushed(client: docker.DockerClient, reference: str) -> str:
 
 
 def with_package(name: str, base: str, archive: str, package: str, entrypoint: str) -> str:
-    """Of `base` with a package of Debian 12, whose packages are at `archive`."""
+    """Build an image of `base` with a package of Debian 12, whose archive is at `archive`."""
     install = f"apt-get update && apt-get install -y --no-install-recommends {package}"
     dockerfile = (
         f"FROM {base}\n"

@@ -79,7 +79,10 @@ def of_version_1(lock: Lock) -> str:
         key: {
             **_request(rows[key]["request"]),
             **{name: rows[key][name] for name in ("diff_id", "inputs") if name in rows[key]},
-            "artifacts": [f"{it.name} {it.version} {it.sha256[:12]}" for it in locked.artifacts],
+            "artifacts": [
+                f"{artifact.name} {artifact.version} {artifact.sha256[:12]}"
+                for artifact in locked.artifacts
+            ],
         }
         for key, locked in lock.sets.items()
     }

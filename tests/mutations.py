@@ -130,13 +130,13 @@ def _cut(content: bytes, source: random.Random) -> bytes:
 
 
 def _whole(_: bytes, source: random.Random) -> bytes:
-    """Something else altogether."""
+    """Return something else altogether."""
     size = source.choice((0, 1, 100, 100_000))
     return source.choice((b"\0", b"[", b"{", b"<a>", b"- ", b"\xff", b"a", b"\n")) * size
 
 
 def _structure(content: bytes, source: random.Random) -> bytes:
-    """Of JSON, or of lines of it: another value, key or order somewhere."""
+    """Change a value, a key or the order somewhere in JSON, or in lines of it."""
     try:
         lines = content.split(b"\n") if b"}\n{" in content else [content]
         place = source.randrange(len(lines))
@@ -148,7 +148,7 @@ def _structure(content: bytes, source: random.Random) -> bytes:
 
 
 def _with_change(value: Any, source: random.Random) -> Any:
-    """Another value here, or deeper."""
+    """Return the value with a change of itself, or of one that it contains."""
     if source.random() < 0.7:
         if isinstance(value, dict) and value:
             key = source.choice(list(value))

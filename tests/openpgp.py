@@ -41,7 +41,7 @@ class Key:
         return _armored("PUBLIC KEY BLOCK", packets)
 
     def sign(self, data: bytes) -> bytes:
-        """A detached signature."""
+        """Return a detached signature."""
         return _armored("SIGNATURE", self._signature(_OF_FILE, data))
 
     @property
@@ -87,7 +87,7 @@ def _hashed(*parts: bytes) -> int:
 
 
 def _times(scalar: int) -> bytes:
-    """The base point, `scalar` times, encoded."""
+    """Return the base point, `scalar` times, encoded."""
     point, power = (0, 1), _BASE
     while scalar:
         if scalar & 1:
@@ -128,7 +128,7 @@ def _armored(kind: str, packets: bytes) -> bytes:
 
 
 def _crc24(content: bytes) -> bytes:
-    """The checksum of section 6.1, without which GnuPG does not see where a signature ends."""
+    """Return the checksum of section 6.1, without which GnuPG does not see a signature's end."""
     crc = 0xB704CE
     for octet in content:
         crc ^= octet << 16

@@ -56,8 +56,8 @@ class RealRegistry:
 
 
 def image(base: str, archive: str) -> str:
-    """The name of an image with a registry, built on `base`, whose packages are at `archive`; or
-    the one that $ENVMATRIX_TEST_REGISTRY names."""
+    """Return the name of an image with a registry, built on `base`, whose packages are at
+    `archive`; or the one that $ENVMATRIX_TEST_REGISTRY names."""
     if name := os.environ.get("ENVMATRIX_TEST_REGISTRY"):
         return name
     return with_package(IMAGE, base, archive, "docker-registry", '"docker-registry"')
@@ -106,7 +106,7 @@ def _configure(home: Path, passwords: Mapping[str, str], authority: trustme.CA |
 
 
 def _await(url: str) -> None:
-    """The port that the engine publishes may answer a moment after the registry listens."""
+    """Wait for the port that the engine publishes, which may answer after the registry listens."""
     for _ in range(100):
         try:
             httpx.get(url, verify=False)  # noqa: S501 -- a certificate of the test's own
@@ -124,7 +124,7 @@ def log_in(directory: Path, host: str, user: str, password: str) -> None:
 
 
 def log_in_by_helper(directory: Path, host: str, user: str, password: str) -> Path:
-    """As `log_in`, with a credential helper in `directory`, which has to be on $PATH."""
+    """Log in as `log_in` does, by a credential helper in `directory`, which must be on $PATH."""
     answer = json.dumps({"ServerURL": host, "Username": user, "Secret": password})
     helper = directory / "docker-credential-test"
     helper.parent.mkdir(parents=True, exist_ok=True)

@@ -84,10 +84,10 @@ OPTIONS = {
 
 
 def build(out: Path, name: str, version: str, tree: Path) -> None:
-    """A package of the files in `tree`, which it takes."""
-    inside = [it for it in sorted(tree.rglob("*")) if it.is_symlink() or it.is_file()]
+    """Build a package of the files in `tree`, which it takes."""
+    inside = [file for file in sorted(tree.rglob("*")) if file.is_symlink() or file.is_file()]
     listed, spec = Path("/tmp/files"), Path("/tmp/spec")
-    listed.write_text("".join(f'"/{it.relative_to(tree)}"\n' for it in inside))
+    listed.write_text("".join(f'"/{file.relative_to(tree)}"\n' for file in inside))
     requires = "".join(f"Requires: {needed}\n" for needed in REQUIRES.get(name, ()))
     spec.write_text(
         SPEC.format(

@@ -27,19 +27,19 @@ _NEWEST = re.compile(r"Version table:\n (?:\*\*\*|   ) (\d\S*)")
 
 
 def path_with(*programs: str) -> str:
-    """$PATH with `programs` in front; each may be on it already."""
+    """Return $PATH with `programs` in front; each may be on it already."""
     lacking = [name for name in programs if not shutil.which(name)]
     directories = [str(_unpacked(name) / "bin") for name in lacking]
     return os.pathsep.join([*directories, os.environ["PATH"]])
 
 
 def file_of(program: str) -> Path:
-    """The program itself, for a container that has the libraries that it needs."""
+    """Return the program itself, for a container that has the libraries that it needs."""
     return _unpacked(program) / "files/usr/bin" / program
 
 
 def _unpacked(program: str) -> Path:
-    """A directory with `bin/<program>`, kept in the cache by the versions of its packages."""
+    """Return a directory with `bin/<program>`, in the cache by the versions of its packages."""
     versions = {package: _version(package) for package in PACKAGES[program]}
     if None in versions.values():
         lacking = [package for package, version in versions.items() if version is None]
@@ -58,10 +58,10 @@ def _unpacked(program: str) -> Path:
 
 def _version(package: str) -> str | None:
     """Return what apt would install; else the newest that it knows."""
-    shown = subprocess.run(
+    policy = subprocess.run(
         ["apt-cache", "policy", package], capture_output=True, text=True, check=False
     ).stdout
-    match = _CANDIDATE.search(shown) or _NEWEST.search(shown)
+    match = _CANDIDATE.search(policy) or _NEWEST.search(policy)
     return match[1] if match else None
 
 

@@ -69,7 +69,7 @@ class Userland:
 
 
 def userland(lock: Lock, arch: str, home: Path) -> Userland:
-    """One on the base of Debian 12 that `lock` has, which the engine must have too."""
+    """Build one on the base of Debian 12 that `lock` has, which the engine must have too."""
     key = f"debian12-{arch}-base"
     packages = home / "packages"
     _unpack(lock, key, arch, home / "indexes", packages)
@@ -84,8 +84,8 @@ def userland(lock: Lock, arch: str, home: Path) -> Userland:
 
 
 def _unpack(lock: Lock, base: str, arch: str, indexes: Path, target: Path) -> None:
-    """Python, and Docker's programs of Debian 13, which the engine of Debian 12 is too old for."""
-    there = {item.name for item in lock.sets[base].artifacts}
+    """Unpack Python, and programs of Docker of Debian 13, as the engine of Debian 12 is too old."""
+    installed = {item.name for item in lock.sets[base].artifacts}
     indexes.mkdir()
     with http_client() as client:
         store = Store.of_user()
@@ -94,7 +94,7 @@ def _unpack(lock: Lock, base: str, arch: str, indexes: Path, target: Path) -> No
             indexes, cache_directory(), fetcher, Console(-1), load_facts(), "amd64"
         )
         python = backend.apt_of_host("bookworm", arch).closure(["python3"])
-        files = [item for item in python if item.name not in there]
+        files = [item for item in python if item.name not in installed]
         files += backend.apt_of_host("trixie", arch).exactly(["docker-cli", "docker-buildx"])
         fetcher.fetch(sorted(files), Silent())
     (target / "usr/lib").mkdir(parents=True)

@@ -44,7 +44,7 @@ EMPTY = {"cuda-cuxxfilt": "bin/cu++filt", "cuda-nvprune": "bin/nvprune"}
 
 
 def toolkit_wheels(*arches: str) -> Mapping[tuple[str, str], Path]:
-    """The wheels of CUDA 13.5 by name and architecture, by Docker's name; fetched if need be."""
+    """Return the wheels of CUDA 13.5 by name and architecture of Docker; fetch them if need be."""
     wheels = {
         (item.name, package_set.request.arch): item
         for key, package_set in lock_file.load(ROOT).sets.items()
@@ -61,7 +61,7 @@ def _fetch(artifacts: Iterable[Artifact]) -> None:
 
 
 def unpack_package(package: str, wheel: Path, root: Path, target: Path) -> None:
-    """The files of one of `PACKAGES` below the CUDA root, and its directory of the target."""
+    """Unpack one of `PACKAGES` below the CUDA root, and below its directory of the target."""
     root.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as files:
         for entry in files.namelist():

@@ -119,21 +119,21 @@ class Console:
         columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), amount, *speed)
         with bars.Progress(
             *columns, bars.TimeRemainingColumn(), console=self.rich, transient=True
-        ) as shown:
-            task = shown.add_task(name, total=total)
-            yield lambda amount: shown.advance(task, amount)
+        ) as bar:
+            task = bar.add_task(name, total=total)
+            yield lambda amount: bar.advance(task, amount)
 
     def _lines(self, name: str, total: int, unit: str) -> Advance:
-        done, shown = 0, time.monotonic()
+        done, line_time = 0, time.monotonic()
         lock = threading.Lock()
 
         def advance(amount: int) -> None:
-            nonlocal done, shown
+            nonlocal done, line_time
             with lock:
                 done += amount
-                if done < total and time.monotonic() - shown < _PLAIN_INTERVAL_SECONDS:
+                if done < total and time.monotonic() - line_time < _PLAIN_INTERVAL_SECONDS:
                     return
-                shown = time.monotonic()
+                line_time = time.monotonic()
                 self.say(f"{name}: {amount_of(done, unit)} of {amount_of(total, unit)}")
 
         return advance
@@ -148,7 +148,7 @@ class Display:
         self._live: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
-        self._shown: dict[str, float] = {}
+        self._line_times: dict[str, float] = {}
 
     def __enter__(self) -> Display:
         if self._console.is_live:
@@ -182,7 +182,7 @@ class Display:
 
     def started(self, name: str, verb: str, reason: str) -> None:
         self._console.say(f"{verb:8} {name}: {reason}")
-        self._started[name] = self._shown[name] = time.monotonic()
+        self._started[name] = self._line_times[name] = time.monotonic()
         if self._live is not None:
             self._tasks[name] = self._live.add_task(name, total=None, step="")
 
@@ -192,8 +192,8 @@ class Display:
                 "[", "\\["
             )
             self._live.update(self._tasks[name], completed=done, total=total, step=text)
-        elif time.monotonic() - self._shown[name] >= _PLAIN_INTERVAL_SECONDS:
-            self._shown[name] = time.monotonic()
+        elif time.monotonic() - self._line_times[name] >= _PLAIN_INTERVAL_SECONDS:
+            self._line_times[name] = time.monotonic()
             self._console.say(f"         {name}: {_shorten(step, _PLAIN_WIDTH)}")
 
     def log(self, name: str, line: str) -> None:

@@ -67,8 +67,8 @@ def safe_json(text: str) -> str:
 def _safe_string(literal: re.Match[str]) -> str:
     """Return a string of a JSON document without passwords."""
     text = json.loads(literal[0])
-    shown = redacted(text)
-    return literal[0] if shown == text else json.dumps(shown)
+    safe_text = redacted(text)
+    return literal[0] if safe_text == text else json.dumps(safe_text)
 
 
 def printable(text: str) -> str:

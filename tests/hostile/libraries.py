@@ -137,7 +137,7 @@ for argument; do case $argument in --gtest_output=xml:*) report=${argument#*xml:
 
 
 def googletest(lines: str) -> dict[str, Any]:
-    """A library whose only test program runs `lines`, which know `$report`."""
+    """Return a library whose only test program runs `lines`, which know `$report`."""
     write = (
         f"cat >/build/a_test <<'END'\n#!/bin/bash\n{PROGRAM}{lines}\nEND\nchmod +x /build/a_test"
     )

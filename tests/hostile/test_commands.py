@@ -58,7 +58,7 @@ def url(checkout: Checkout, text: str) -> None:
 
 
 def proxied(checkout: Checkout, outside: Path) -> None:
-    """The engine's client has proxies with a password for every container."""
+    """Give the engine's client proxies with a password for every container."""
     proxies = {"default": {"httpProxy": f"http://u:{CANARY}@proxy.example:3128"}}
     (outside / "docker").mkdir()
     (outside / "docker/config.json").write_text(json.dumps({"proxies": proxies}))
@@ -172,7 +172,7 @@ def test_a_command_ends_in_a_message_whatever_it_finds(
     case.prepare(checkout, outside)
     before = state_of(outside)
 
-    begun = time.monotonic()
+    start = time.monotonic()
     ended = run(checkout, *case.arguments)
 
     assert ended.status in case.codes, ended.output
@@ -181,6 +181,6 @@ def test_a_command_ends_in_a_message_whatever_it_finds(
     assert CANARY not in ended.output
     assert "\x1b" not in ended.output
     assert ended.status == 0 or "error: " in ended.output
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - start < 30
     assert ended.memory < MOST_MEMORY
     assert state_of(outside) == before

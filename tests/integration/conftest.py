@@ -103,7 +103,7 @@ class Checkout:
         return done
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """In the background; `output` is what it prints."""
+        """Start the tool in the background; the file `output` gets what it prints."""
         with (self.root / "output").open("w") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "envmatrix", *arguments],

@@ -99,8 +99,8 @@ def test_an_image_is_built_natively(host: Userland) -> None:
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     host.envmatrix("build", "--select", CROSSED, "--force")
-    shown = subprocess.run(
+    after = subprocess.run(
         ["docker", "image", "inspect", "--format={{.Id}}", name],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert shown == before
+    assert after == before

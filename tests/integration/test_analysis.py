@@ -117,7 +117,7 @@ def results(checkout: Checkout) -> list[dict[str, Any]]:
 
 
 def runs(directory: Path, name: str) -> dict[int, int]:
-    """How often each line of a file ran, by the Cobertura file in a directory."""
+    """Return how often each line of a file ran, by the Cobertura file in a directory."""
     report = ElementTree.parse(directory / "coverage.xml").getroot()  # noqa: S314
     return {
         int(line.get("number", "0")): int(line.get("hits", "0"))
@@ -128,12 +128,12 @@ def runs(directory: Path, name: str) -> dict[int, int]:
 
 
 def test_sanitizers_and_analysers_name_the_mistake_and_its_place(examined: Checkout) -> None:
-    shown = analyse(examined, "asan", "ubsan", "cppcheck", "clang-tidy", expect=1)
+    output = analyse(examined, "asan", "ubsan", "cppcheck", "clang-tidy", expect=1)
 
-    assert "a.cpp:3: heap-buffer-overflow in at(char const*, int)" in shown
-    assert "a.cpp:1: signed integer overflow" in shown
-    assert "[cppcheck nullPointer" in shown
-    assert "[clang-tidy clang-analyzer-core.NullDereference]" in shown
+    assert "a.cpp:3: heap-buffer-overflow in at(char const*, int)" in output
+    assert "a.cpp:1: signed integer overflow" in output
+    assert "[cppcheck nullPointer" in output
+    assert "[clang-tidy clang-analyzer-core.NullDereference]" in output
     assert {row["baselineState"] for row in results(examined)} == {"new"}
 
 
@@ -156,17 +156,17 @@ def test_a_function_that_is_gone_breaks_the_abi(examined: Checkout) -> None:
     file.write_text(before.replace("int never(int x) { return x; }\n", ""))
 
     try:
-        shown = analyse(examined, "abi", expect=1)
+        output = analyse(examined, "abi", expect=1)
     finally:
         file.write_text(before)
 
-    assert "_Z5neveri is removed" in shown
+    assert "_Z5neveri is removed" in output
 
 
 def test_coverage_is_of_lines_that_ran_in_this_cell_and_in_all(examined: Checkout) -> None:
-    shown = analyse(examined, "coverage")
+    output = analyse(examined, "coverage")
 
-    assert "line coverage: " in shown
+    assert "line coverage: " in output
     for directory in (f"build/{CELL}/a/coverage", "build/coverage/a"):
         lines = runs(examined.root / directory, "a.cpp")
         assert lines[1] > 0, "twice"
@@ -178,14 +178,14 @@ def test_coverage_is_of_lines_that_ran_in_this_cell_and_in_all(examined: Checkou
 
 
 def test_a_race_is_found_where_it_is(examined: Checkout) -> None:
-    shown = analyse(examined, "tsan", library="threads", expect=1)
-    assert "race.cpp:3: data race in count()" in shown
+    output = analyse(examined, "tsan", library="threads", expect=1)
+    assert "race.cpp:3: data race in count()" in output
 
 
 def test_what_meson_builds_is_examined_too(examined: Checkout) -> None:
-    shown = analyse(examined, "coverage", "asan", "clang-tidy", library="m", expect=1)
-    assert "m.cpp:3: heap-buffer-overflow in past(char const*, int)" in shown
-    assert "line coverage: " in shown
+    output = analyse(examined, "coverage", "asan", "clang-tidy", library="m", expect=1)
+    assert "m.cpp:3: heap-buffer-overflow in past(char const*, int)" in output
+    assert "line coverage: " in output
     hits = runs(examined.root / f"build/{CELL}/m/coverage", "m.cpp")
     assert hits[1] > 0, "twice"
     assert hits[2] == 0, "never"

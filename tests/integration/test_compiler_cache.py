@@ -46,7 +46,7 @@ def sccache(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
 
 
 def test_a_change_of_what_only_the_host_compiler_sees_is_another_object(ccache: Laboratory) -> None:
-    """As is one of flags that nvcc finds itself."""
+    """Flags that nvcc finds itself make another object as well."""
     changes = [
         ("file", ("src/second/host.h", "#define E 2\n")),
         ("variables", (("NVCC_APPEND_FLAGS", "--objdir-as-tempdir -DAPPENDED=1"),)),
@@ -197,7 +197,7 @@ def test_what_the_assembler_reads_is_not_cached(ccache: Laboratory, extra: str) 
 
 
 def test_sccache_knows_what_the_preprocessed_text_does_not_show(sccache: Laboratory) -> None:
-    """Lines and directories, which debug information has."""
+    """Debug information has lines and directories."""
     before = replace(version(400), options=("-O2", "-g"))
     assert [sccache.check(before), sccache.check(before)] == ["miss", "hit"]
     assert sccache.check(replace(before, extras=("asked",))) == "miss"

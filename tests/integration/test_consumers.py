@@ -155,7 +155,7 @@ def test_files_are_kept_up_to_date_and_never_others(published: Checkout) -> None
 
 
 def test_the_steps_of_a_job_do_what_the_workflow_says(published: Checkout) -> None:
-    """All but those that set up a machine of GitHub's."""
+    """Run all steps but those that set up a machine of GitHub's."""
     published.run("generate", "github", "--select", CELL)
     text = (published.root / WORKFLOW).read_text()
     commands = re.findall(r"\./noxw -s (?:pull -- )?(.*)", text)

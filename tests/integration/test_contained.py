@@ -36,7 +36,7 @@ for argument; do case $argument in --gtest_output=xml:*) report=${argument#*xml:
 
 
 def script(*commands: str, tests: list[str] | None = None, **build: Any) -> dict[str, Any]:
-    """A library that is built by commands."""
+    """Return a library that is built by commands."""
     library = {**GOOD, "build": {"system": "script", "commands": [*commands], **build}}
     return library | ({"test": {"framework": "commands", "run": tests}} if tests else {})
 
@@ -54,7 +54,7 @@ def have(checkout: Checkout, **libraries: Mapping[str, Any]) -> None:
 
 
 def report(checkout: Checkout) -> dict[str, Any]:
-    """The newest results by library."""
+    """Return the newest results by library."""
     document = json.loads(checkout.run("report", "--format", "json").stdout)
     entries = {entry["library"]: entry for entry in document["entries"]}
     return {name: {**entry, **entry["runs"][-1]} for name, entry in entries.items()}
@@ -62,9 +62,11 @@ def report(checkout: Checkout) -> dict[str, Any]:
 
 def containers_of(checkout: Checkout, engine: docker.DockerClient) -> list[Container]:
     """Return the containers that have something of a checkout mounted."""
-    there = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
+    containers = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
     return [
-        container for container in there if str(checkout.root) in str(container.attrs["Mounts"])
+        container
+        for container in containers
+        if str(checkout.root) in str(container.attrs["Mounts"])
     ]
 
 
@@ -128,7 +130,7 @@ def test_what_a_library_leaves_leads_nowhere_and_blocks_nobody(
 
 
 def test_containers_know_who_and_where_they_are(libraries: Checkout) -> None:
-    shown = [
+    checks = [
         'test "$(whoami)" = "$USER" && test "$LANG" = C.UTF-8',
         "getent hosts $(hostname) && getent hosts localhost",
         "test $(df --output=size /dev/shm | tail -n1) -gt 65536",
@@ -138,7 +140,7 @@ def test_containers_know_who_and_where_they_are(libraries: Checkout) -> None:
     proxies = {"proxies": {"default": {"httpProxy": "http://user:secret@127.0.0.1:9"}}}
     (libraries.root / "config/config.json").write_text(json.dumps(proxies))
     libraries.variables["DOCKER_CONFIG"] = str(libraries.root / "config")
-    have(libraries, a=script(*shown, SHARED))
+    have(libraries, a=script(*checks, SHARED))
 
     libraries.run("run", "compile", CELL)
 
@@ -178,10 +180,10 @@ def test_processes_that_are_left_end_with_their_program(
     left = "(setsid sleep 7001 &) ; sleep 7001 & (sleep 0.1; exec true) & " + SHARED
     have(libraries, a=script(left))
 
-    begun = time.monotonic()
+    start = time.monotonic()
     libraries.run("run", "compile", CELL)
 
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - start < 60
     assert containers_of(libraries, engine) == []
     assert (
         b"sleep 7001" not in subprocess.run(["ps", "axww"], capture_output=True, check=True).stdout
@@ -256,7 +258,7 @@ def test_what_fills_the_disk_is_stopped_and_removed(
 
 
 def googletest(lines: str) -> dict[str, Any]:
-    """A library with a program that acts as one of GoogleTest's."""
+    """Return a library with a program that acts as one of GoogleTest's."""
     write = f"printf '%s' '#!/bin/bash\n{PROGRAM}{lines}' >/build/a_test; chmod +x /build/a_test"
     return {
         **GOOD,
@@ -330,7 +332,7 @@ def test_libraries_need_neither_artifacts_nor_shared_objects_nor_tests(libraries
 
 
 def cmake(checkout: Checkout, name: str, *lines: str) -> dict[str, Any]:
-    """A library of CMake, with a file that says this."""
+    """Return a library of CMake, with a file that says this."""
     head = ("cmake_minimum_required(VERSION 3.18...3.24)", "project(a LANGUAGES CXX)")
     (checkout.root / name).mkdir()
     (checkout.root / name / "CMakeLists.txt").write_text("\n".join([*head, *lines, ""]))
@@ -370,10 +372,10 @@ def test_a_download_ends_within_seconds_with_its_remedy(
 ) -> None:
     have(libraries, a=cmake(libraries, "a", *lines))
 
-    begun = time.monotonic()
+    start = time.monotonic()
     done = libraries.run("run", "compile", CELL, expect=1)
 
-    assert time.monotonic() - begun < 30, "CMake itself would go on for 85 s"
+    assert time.monotonic() - start < 30, "CMake itself would go on for 85 s"
     assert "it asks for a network, and containers have none" in done.stderr
     assert "-DFETCHCONTENT_SOURCE_DIR_<NAME>=" in done.stderr
     assert report(libraries)["a"]["cause"] == "environment"
@@ -469,8 +471,8 @@ def test_a_test_that_passes_when_tried_again_is_flaky(libraries: Checkout) -> No
     assert f"flaky    {ONCE}" in done.stdout
     results = report(libraries)["a"]
     assert (results["state"], results["tests"]) == ("flaky", {"flaky": 1, "passed": 1})
-    shown = libraries.run("report").stdout
-    assert "Flaky in the last 30 days:" in shown
+    output = libraries.run("report").stdout
+    assert "Flaky in the last 30 days:" in output
 
 
 def test_a_waived_failure_fails_nothing_and_is_told(libraries: Checkout) -> None:
@@ -500,13 +502,13 @@ def test_shards_run_each_test_once(libraries: Checkout) -> None:
     tests = [f"test {number} = {number}" for number in range(7)]
     have(libraries, a=script(SHARED, tests=tests))
 
-    shown = [
+    outputs = [
         libraries.run("run", "test", CELL, "--shard", f"{index}/3").stdout for index in (1, 2, 3)
     ]
 
     names = [
         line.split(maxsplit=1)[1].rpartition(" ")[0].rpartition(" ")[0]
-        for text in shown
+        for text in outputs
         for line in text.splitlines()
         if line.startswith("passed")
     ]

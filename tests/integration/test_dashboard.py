@@ -73,7 +73,7 @@ def files(repository: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def address(repository: Path) -> Iterator[str]:
-    """Where the dashboard is served."""
+    """The address of the dashboard."""
     command = [sys.executable, "-m", "envmatrix", "serve", "--port", "0"]
     with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None

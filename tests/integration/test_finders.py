@@ -170,7 +170,7 @@ def _docker_run_cross(checkout: Checkout, source: str, out: Path) -> Mapping[str
 
 
 def _dev_container(checkout: Checkout, source: str, out: Path) -> Mapping[str, int]:
-    """As the tools of these containers: the user is a layer over the image."""
+    """Run it as the tools of these containers do: the user is a layer over the image."""
     image = _image(checkout, source, "devel")
     published = PublishedIndex("registry.example/images", "", "", {})
     install = devcontainer(source, published, "a banner")["user/install.sh"]

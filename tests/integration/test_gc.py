@@ -28,7 +28,7 @@ def age(directory: Path) -> None:
 
 
 def package_of(root: Path) -> Artifact:
-    """One that is no base's: those cannot be changed by hand."""
+    """Return a package that is of no base: those cannot be changed by hand."""
     return lock_file.load(root).sets["debian12-amd64-runtime"].artifacts[0]
 
 
@@ -64,7 +64,7 @@ def _context(other: Engine) -> Path:
 
 def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
     cache = Path(used.variables["ENVMATRIX_CACHE"])
-    old, of_others = (f"envmatrix/{ENVIRONMENT}:runtime-amd64-{it * 12}" for it in "01")
+    old, of_others = (f"envmatrix/{ENVIRONMENT}:runtime-amd64-{digit * 12}" for digit in "01")
     make(other, old, f"{FINGERPRINT_LABEL}={'0' * 64}")
     image_id = other.run("image", "inspect", "--format={{.Id}}", old).stdout.strip()
     ImageRecords(cache).note("0" * 64, image_id, is_ours=True)
@@ -73,8 +73,8 @@ def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
     before = set(other.run("image", "ls", "--format={{.Repository}}:{{.Tag}}").stdout.split())
 
     assert "add `--yes`" in used.run("gc", expect=2).stderr
-    shown = json.loads(used.run("gc", "--dry-run", "--json").stdout)
-    assert [row["kind"] for row in shown] == ["artifact", "image"]
+    rows = json.loads(used.run("gc", "--dry-run", "--json").stdout)
+    assert [row["kind"] for row in rows] == ["artifact", "image"]
     used.run("gc", "--yes")
 
     assert not (cache / "artifacts/sha256/ff" / ("f" * 64)).exists()
@@ -87,22 +87,22 @@ def test_only_what_no_lock_needs_goes(used: Checkout, other: Engine) -> None:
 def test_a_cache_that_is_new_or_deleted_says_nothing_of_what_others_need(
     used: Checkout, other: Engine, tmp_path: Path
 ) -> None:
-    """Not of images that were made with another cache, and of none where it knows of no user."""
-    there = other.run("image", "ls", "--quiet").stdout
+    """Keep images that were made with another cache, and all where no user is known."""
+    images = other.run("image", "ls", "--quiet").stdout
     for cache in (tmp_path / "new", tmp_path / "cache"):
         used.variables["ENVMATRIX_CACHE"] = str(cache)
         shutil.rmtree(cache, ignore_errors=True)
-        shown = used.run("gc", "--dry-run", "--json")
-        assert json.loads(shown.stdout) == []
-        assert "does not know which repositories" in shown.stderr
+        done = used.run("gc", "--dry-run", "--json")
+        assert json.loads(done.stdout) == []
+        assert "does not know which repositories" in done.stderr
         used.run("gc", "--yes")
-    assert other.run("image", "ls", "--quiet").stdout == there
+    assert other.run("image", "ls", "--quiet").stdout == images
 
 
 def test_an_image_that_is_derived_from_one_is_replaced_and_never_reused(
     used: Checkout, other: Engine, registry: str
 ) -> None:
-    """It inherits the labels that say what it was made of."""
+    """A derived image inherits the labels that say what it was made of."""
     (name, *_) = (row["image"] for row in json.loads(used.run("plan", "--json").stdout))
     before = other.run("image", "inspect", "--format={{.Id}}", name).stdout
     directory = other.home / "derived"

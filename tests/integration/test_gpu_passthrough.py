@@ -91,7 +91,7 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     task = Task(IMAGE, "linux/amd64", ["sleep", "60"], [], limits=Limits(seconds=1))
 
     assert Containers(engine).run(task, lambda _stream, _printed: None).status == 124
-    there = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
+    containers = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
     assert [
-        container for container in there if container.attrs["Args"][-2:] == ["sleep", "60"]
+        container for container in containers if container.attrs["Args"][-2:] == ["sleep", "60"]
     ] == []

@@ -54,7 +54,7 @@ ENTRYPOINT ["/bin/echo", "banner"]
 
 
 def published(engine: docker.DockerClient, name: str, dockerfile: str) -> str:
-    """An image made and pushed; its name by digest."""
+    """Make and push an image; return its name by digest."""
     build(f"{name}:devel", {"Dockerfile": dockerfile.encode()})
     return pushed(engine, f"{name}:devel")
 
@@ -88,7 +88,7 @@ def layers(engine: docker.DockerClient, image: str) -> list[str]:
 
 
 def files_of_cuda(engine: docker.DockerClient, image: str) -> set[str]:
-    """Names, modes, sizes and times."""
+    """Return names, modes, sizes and times of the files."""
     command = ["/usr/local", "-path", "*/cuda-*", "!", "-type", "d", "-printf", r"%p %m %s %T@\n"]
     listed = engine.containers.run(image, command, entrypoint="find", remove=True, network="none")
     return set(listed.decode().splitlines())

@@ -22,7 +22,7 @@ CUDA = load_facts().cuda
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    releases = [it for it in CUDA.values() if it.sm_ref.startswith("measured")]
+    releases = [release for release in CUDA.values() if release.sm_ref.startswith("measured")]
     if not metafunc.config.getoption("--every-release"):
         releases = [releases[0], releases[-1]]
     metafunc.parametrize("release", releases, ids=lambda release: release.release)
@@ -74,7 +74,7 @@ def skip_without_an_index() -> None:
 
 
 def candidates() -> list[str]:
-    """The architectures that any release knows, and those beside them that none should."""
+    """Return the architectures that any release knows, and those beside them that none should."""
     numbers = {int(re.sub(r"\D", "", sm)) for release in CUDA.values() for sm in release.sm}
     around = {number + step for number in numbers for step in (-1, 0, 1)}
     return [f"{number}{variant}" for number in sorted(around) for variant in ("", "a", "f")]

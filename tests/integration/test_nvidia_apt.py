@@ -53,7 +53,7 @@ EXPIRED = Key("expired <expired@mirror.example>", CREATED, lifetime=86400)
 
 
 def _package(directory: Path, package: str, arch: str, wheel: Path) -> None:
-    """One of NVIDIA's packages in `directory`, made of a wheel, and its entry in the list."""
+    """Make one of NVIDIA's packages of a wheel in `directory`, with its entry in the list."""
     full = f"{package.format(dev='dev')}-{RELEASE.replace('.', '-')}"
     version = f"{RELEASE}.51-1"
     tree = directory / "tree"

@@ -40,7 +40,7 @@ RELEASES = {
 
 
 def _packages(directory: Path) -> str:
-    """The list of the packages that it makes in `directory`, which hold nothing."""
+    """Make packages that hold nothing in `directory`; return their list."""
     listed = ""
     for name, version in (
         (name, version) for name, versions in OFFERED.items() for version in versions

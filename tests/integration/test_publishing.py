@@ -44,12 +44,12 @@ def test_what_one_engine_pushed_another_pulls_by_digest(
         image = checkout.published.find_image(ENVIRONMENT, flavour, "amd64")
         assert image
         name = f"envmatrix/{ENVIRONMENT}:{flavour}-amd64-{image.fingerprint[:12]}"
-        shown = json.loads(other.run("image", "inspect", name).stdout)[0]
-        assert tuple(shown["RootFS"]["Layers"]) == image.diff_ids
-        assert shown["Id"] == image.digest
-        assert f"envmatrix/{ENVIRONMENT}:{flavour}-amd64" in shown["RepoTags"]
-        assert not [tag for tag in shown["RepoTags"] if registry in tag]
-        other.run("image", "rm", "--force", shown["Id"])
+        details = json.loads(other.run("image", "inspect", name).stdout)[0]
+        assert tuple(details["RootFS"]["Layers"]) == image.diff_ids
+        assert details["Id"] == image.digest
+        assert f"envmatrix/{ENVIRONMENT}:{flavour}-amd64" in details["RepoTags"]
+        assert not [tag for tag in details["RepoTags"] if registry in tag]
+        other.run("image", "rm", "--force", details["Id"])
 
 
 def test_a_second_push_sends_nothing(checkout: Checkout, way: Proxy) -> None:

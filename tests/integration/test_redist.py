@@ -68,7 +68,7 @@ OF_HOST = ("bin/", "nvvm/")
 
 
 def _archive(name: str, wheel: Path, top: str, parts: tuple[str, ...]) -> bytes:
-    """These parts of the wheel as NVIDIA packs them, below one directory."""
+    """Pack these parts of the wheel as NVIDIA does, below one directory."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz", preset=0) as archive:
         with zipfile.ZipFile(wheel) as files:

@@ -26,18 +26,18 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 def ids(other: Engine) -> dict[str, str]:
     rows = other.run("image", "ls", "--format={{json .}}", "--no-trunc").stdout.splitlines()
-    shown = [json.loads(row) for row in rows]
+    images = [json.loads(row) for row in rows]
     return {
         f"{row['Repository']}:{row['Tag']}": row["ID"]
-        for row in shown
+        for row in images
         if row["Repository"].startswith("envmatrix/cuda")
     }
 
 
 def wipe(other: Engine) -> None:
     """Leave no image, base or name of any kind."""
-    if shown := set(other.run("image", "ls", "--quiet").stdout.split()):
-        other.run("image", "rm", "--force", *shown)
+    if images := set(other.run("image", "ls", "--quiet").stdout.split()):
+        other.run("image", "rm", "--force", *images)
 
 
 @pytest.mark.parametrize("kind", ["directory", pytest.param("registry", marks=pytest.mark.long)])

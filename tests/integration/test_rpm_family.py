@@ -173,7 +173,7 @@ def _make_removable(root: Path, image: str) -> None:
 
 
 def _nvidia_trees(directory: Path) -> None:
-    """The files of NVIDIA's packages."""
+    """Unpack the files of NVIDIA's packages."""
     wheels = toolkit_wheels("amd64")
     for package, (wheel, _) in PACKAGES.items():
         name = f"{package.format(dev='devel')}-{RELEASE.replace('.', '-')}"

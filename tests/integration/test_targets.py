@@ -108,7 +108,7 @@ ARCHIVES: dict[str, dict[str, tuple[str, dict[str, tuple[str, ...]]]]] = {
 
 
 def _archive(unpacked: Path, top: str, places: dict[str, tuple[str, ...]]) -> bytes:
-    """Files of Debian's packages as NVIDIA packs them, below one directory."""
+    """Pack files of Debian's packages as NVIDIA does, below one directory."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz", preset=0) as archive:
         for directory, patterns in places.items():
@@ -246,7 +246,7 @@ def test_a_licensed_sdk_is_mounted_to_compile_and_is_in_no_image(
 
 
 def files_of(engine: docker.DockerClient, image: str) -> Iterator[str]:
-    """The names of all files of an image."""
+    """Yield the names of all files of an image."""
     container = engine.containers.create(image)
     try:
         chunks = cast("Iterator[bytes]", container.export())

@@ -28,8 +28,8 @@ def test_sboms_provenance_and_signatures_are_referrers(
     public = f"--key={signed.root}/cosign.pub"
     verify = ("cosign", "verify", "--experimental-oci11", "--insecure-ignore-tlog", public)
 
-    shown = program("oras", "discover", "--plain-http", "--format=json", f"{repository}@{image}")
-    digests = {row["artifactType"]: row["digest"] for row in json.loads(shown.stdout)["manifests"]}
+    done = program("oras", "discover", "--plain-http", "--format=json", f"{repository}@{image}")
+    digests = {row["artifactType"]: row["digest"] for row in json.loads(done.stdout)["manifests"]}
     assert {SPDX, CYCLONEDX, PROVENANCE} < digests.keys()
     for digest in (index.digest, image, digests[SPDX], digests[CYCLONEDX], digests[PROVENANCE]):
         program(*verify, "--allow-http-registry", f"{repository}@{digest}")
@@ -41,7 +41,7 @@ def test_sboms_provenance_and_signatures_are_referrers(
     used = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert any(row.get("uri", "").startswith("pkg:deb/debian/g%2B%2B-12@") for row in used)
 
-    before = shown.stdout
+    before = done.stdout
     signed.run("push", "--sign", "--key", "keys/cosign.key")
     again = program("oras", "discover", "--plain-http", "--format=json", f"{repository}@{image}")
     assert again.stdout == before
@@ -103,8 +103,8 @@ def test_signatures_go_with_an_image_to_another_registry(
         public = f"--key={signed.root}/cosign.pub"
         verify = ("cosign", "verify", "--experimental-oci11", "--insecure-ignore-tlog", public)
         program(*verify, "--allow-http-registry", f"{target}@{index.digest}")
-        shown = program("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{tag}")
-    assert json.loads(shown.stdout)["manifests"][0]["digest"] == index.images["amd64"].digest
+        done = program("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{tag}")
+    assert json.loads(done.stdout)["manifests"][0]["digest"] == index.images["amd64"].digest
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_a_bill_names_what_the_package_database_of_the_image_has(
         if str(row.get("packageFileName", "")).endswith(".deb")
     }
     image = f"envmatrix/{ENVIRONMENT}:devel-amd64"
-    shown = engine.containers.run(
+    listing = engine.containers.run(
         image, ["dpkg-query", "-W", "-f", "${Package} ${Version}\\n"], remove=True
     )
-    installed = {tuple(line.split()) for line in shown.decode().splitlines()}
+    installed = {tuple(line.split()) for line in listing.decode().splitlines()}
 
     assert debian == installed

@@ -414,10 +414,13 @@ def test_every_module_says_what_it_is(module: str) -> None:
 
 # Names and first words that do not say what something is, or what a function does.
 VAGUE_NAMES = {
-    *("asked", "everything", "found", "given", "its", "kept"),
-    *("known", "made", "said", "taken", "them", "told", "wanted"),
+    *("asked", "begun", "everything", "found", "given", "it", "its", "kept", "known", "made"),
+    *("said", "seen", "shown", "taken", "them", "there", "told", "wanted"),
 }
-VAGUE_BEGINNINGS = {"That", "Those", "What", "Whether"}
+VAGUE_BEGINNINGS = {
+    *("All", "Another", "As", "Every", "How", "In", "Its"),
+    *("Of", "That", "Those", "What", "Whether", "When", "Where"),
+}
 
 
 def names_bound_in(tree: ast.AST) -> Iterator[str]:

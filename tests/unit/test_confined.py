@@ -317,17 +317,17 @@ def test_too_many_files_or_too_much_depth_are_an_error(
 
 
 def make_deep(top: Path, depth: int) -> None:
-    """Directories in directories, deeper than a path can say."""
-    here = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    """Make directories in directories, deeper than a path can say."""
+    directory = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     for _ in range(depth):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
-        os.close(here)
-        here = below
-    os.close(os.open("program", os.O_CREAT | os.O_WRONLY, 0o755, dir_fd=here))
-    os.fchmod(here, 0o755)
-    os.chmod("program", 0o4755, dir_fd=here)  # noqa: S103
-    os.close(here)
+        os.mkdir("d", dir_fd=directory)
+        below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory)
+        os.close(directory)
+        directory = below
+    os.close(os.open("program", os.O_CREAT | os.O_WRONLY, 0o755, dir_fd=directory))
+    os.fchmod(directory, 0o755)
+    os.chmod("program", 0o4755, dir_fd=directory)  # noqa: S103
+    os.close(directory)
 
 
 def test_a_tree_deeper_than_any_path_is_looked_through_and_removed(

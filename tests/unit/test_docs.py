@@ -61,13 +61,13 @@ def text_of(page: Path) -> str:
 
 
 def blocks(page: Path) -> Iterator[str]:
-    """The fenced examples, with lines that go on joined."""
+    """Yield the fenced examples, with lines that go on joined."""
     for _, code in FENCE.findall(text_of(page)):
         yield re.sub(r"\\\n\s*", "", code)
 
 
 def examples(program: str) -> list[tuple[Path, tuple[str, ...]]]:
-    """Every line of every page that runs `program`, as its arguments."""
+    """Return every line of every page that runs `program`, as its arguments."""
     return [
         (page, tuple(words[1:]))
         for page in PAGES

@@ -45,7 +45,7 @@ def test_there_are_cases() -> None:
 
 
 def texts_of(workspace: Workspace, case: Path) -> dict[str, str]:
-    """The generated files by path, as a case has them."""
+    """Return the generated files by path, as a case has them."""
     texts = {**outputs(workspace)}
     if [*workspace.published]:
         for consumer in CONSUMERS:

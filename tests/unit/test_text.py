@@ -124,7 +124,7 @@ def test_passwords_are_not_printed(text: str, printed: str) -> None:
 
 
 def words(others: str) -> st.SearchStrategy[str]:
-    """Texts of letters, digits and some other characters."""
+    """Return texts of letters, digits and some other characters."""
     characters = st.characters(categories=("L", "N"), include_characters=others)
     return st.text(characters, min_size=1, max_size=12)
 

@@ -59,7 +59,7 @@ def warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:
             if words:
                 mismatches.append((path, words))
     for path, words in mismatches[:_MOST_WARNINGS]:
-        file = context.build.shown(path)
+        file = context.build.display_path(path)
         console.warn(f"`{file}` has other GPU code than `sm` asks for: {words}")
     if mismatches:
         console.warn(

@@ -19,7 +19,7 @@ def print_json(document: object) -> None:
 
 def show_products(compilation: Compilation) -> None:
     for product in compilation.products:
-        path, machine = compilation.build.shown(product.path), product.machine or "data"
+        path, machine = compilation.build.display_path(product.path), product.machine or "data"
         output(f"{path}  {machine}  {product.size} bytes")
 
 

@@ -40,7 +40,7 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         output("\n".join(line for finding in findings for line in _lines(finding)))
     if fix and dry_run and not as_json:
-        output("\n".join(map(_shown, steps)) or "nothing to do")
+        output("\n".join(map(_step_text, steps)) or "nothing to do")
     if not dry_run:
         _require(findings)
 
@@ -77,15 +77,15 @@ def _lines(finding: HostCheck) -> tuple[str, ...]:
     return (row, f"{'':<26} hint: {finding.hint}") if finding.hint else (row,)
 
 
-def _shown(step: RepairStep) -> str:
+def _step_text(step: RepairStep) -> str:
     text = indent(step.stdin, "    | ")
     return f"{step.words}\n    $ {shlex.join(step.argv)}\n{text}".rstrip()
 
 
 def _document(findings: Sequence[HostCheck], steps: Sequence[RepairStep]) -> object:
-    shown = [
+    rows = [
         {"name": f.name, "ok": f.ok, "required": f.required, "message": f.message, "hint": f.hint}
         for f in findings
     ]
     plan = [{"words": step.words, "argv": step.argv} for step in steps]
-    return {"findings": shown, "plan": plan}
+    return {"findings": rows, "plan": plan}

@@ -80,8 +80,8 @@ def _show_changes(changes: Sequence[Change], revision: str, *, as_json: bool) ->
 
 def _change_line(change: Change) -> str:
     more = len(change.reasons) - _MOST_REASONS
-    shown = [*change.reasons[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])]
-    return f"{change.verb:8} {change.cell}: {'; '.join(shown)}"
+    reasons = [*change.reasons[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])]
+    return f"{change.verb:8} {change.cell}: {'; '.join(reasons)}"
 
 
 def _tier_row(tier: TierCells, choices: Sequence[Choice]) -> dict[str, object]:

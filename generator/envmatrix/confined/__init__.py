@@ -50,7 +50,7 @@ class Area:
         """The parent directory, which no container writes to."""
         return self._path.parent
 
-    def shown(self, name: str) -> str:
+    def display_path(self, name: str) -> str:
         """Return the path of an entry, for messages."""
         return os.path.relpath(self._path / name)
 

@@ -105,12 +105,12 @@ def make_directory(top: int, parts: Sequence[str]) -> int:
 
 
 def _walk(top: int, parts: Iterable[str], enter: Callable[[int, str], int]) -> int:
-    here = os.dup(top)
+    directory = os.dup(top)
     for part in parts:
-        with closing(here):
-            below = enter(here, part)
-        here = below
-    return here
+        with closing(directory):
+            below = enter(directory, part)
+        directory = below
+    return directory
 
 
 def resolve_links(top: int, parts: Sequence[str]) -> tuple[str, ...]:
@@ -228,31 +228,31 @@ def remove_permissions(descriptor: int, permissions: int) -> None:
 def directories(top: int) -> Iterator[int]:
     """Yield `top` and every directory below it, with one descriptor open at a time, at any
     depth."""
-    here = os.dup(top)
+    directory = os.dup(top)
     try:
-        yield here
-        pending = [(_identity(here), _subdirectories(here))]
+        yield directory
+        pending = [(_identity(directory), _subdirectories(directory))]
         while pending:
             _, names = pending[-1]
             if names:
                 try:
-                    below = reopen_directory(os.open(names.pop(), _LOOK, dir_fd=here))
+                    below = reopen_directory(os.open(names.pop(), _LOOK, dir_fd=directory))
                 except (FileNotFoundError, NotADirectoryError):
                     continue
-                os.close(here)
-                here = below
-                yield here
-                pending.append((_identity(here), _subdirectories(here)))
+                os.close(directory)
+                directory = below
+                yield directory
+                pending.append((_identity(directory), _subdirectories(directory)))
                 continue
             pending.pop()
             if pending:
-                above = os.open("..", _ENTER, dir_fd=here)
-                os.close(here)
-                here = above
-                if _identity(here) != pending[-1][0]:
+                above = os.open("..", _ENTER, dir_fd=directory)
+                os.close(directory)
+                directory = above
+                if _identity(directory) != pending[-1][0]:
                     raise Refused("the directory changed while it was looked at")
     finally:
-        os.close(here)
+        os.close(directory)
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

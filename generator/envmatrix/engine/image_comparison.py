@@ -58,12 +58,12 @@ def _files(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ..
     names = sorted(
         name for name in first.keys() | second.keys() if first.get(name) != second.get(name)
     )
-    shown = [
+    differences = [
         f"file {name}: {first.get(name, 'absent')} and {second.get(name, 'absent')}"
         for name in names[:_MOST_FILES]
     ]
     more = len(names) - _MOST_FILES
-    return (*shown, *([f"and {more} more files"] if more > 0 else []))
+    return (*differences, *([f"and {more} more files"] if more > 0 else []))
 
 
 def _listing(client: docker.DockerClient, reference: str) -> Mapping[str, str]:

@@ -77,7 +77,7 @@ class Target:
 
     @property
     def cross(self) -> str:
-        """Its name in NVIDIA's packages for cross compiling: `cuda-cudart-cross-sbsa-12-4`."""
+        """The name in NVIDIA's packages for cross compiling: `cuda-cudart-cross-sbsa-12-4`."""
         return (self.cuda or "").removesuffix("-linux")
 
     @property

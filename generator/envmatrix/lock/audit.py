@@ -109,10 +109,10 @@ def audit(lock: Lock, archives: Archives) -> Audit:
     return Audit(len(audited), tuple(sorted(findings)), not_audited, tuple(failed))
 
 
-def offers_of(shown: str) -> Offers:
+def offers_of(stanzas: str) -> Offers:
     """Parse the offers out of stanzas of `apt-cache show`."""
     offers: dict[str, list[Offer]] = {}
-    for fields in paragraphs(shown, "the output of `apt-cache show`"):
+    for fields in paragraphs(stanzas, "the output of `apt-cache show`"):
         if {"Package", "Version", "SHA256"} <= {*fields}:
             offer = Offer(fields["Version"], fields["SHA256"])
             offers.setdefault(fields["Package"], []).append(offer)

@@ -36,7 +36,7 @@ class Source:
 
     @property
     def listed(self) -> Mapping[str, tuple[str, ...]]:
-        """All values of each axis: of the product, then of the included cells."""
+        """The values of each axis: those of the product, then those of the included cells."""
         values = {
             axis: (*self.values(axis), *(getattr(row, axis) for row in self.contents.include))
             for axis in AXES

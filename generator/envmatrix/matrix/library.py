@@ -61,17 +61,17 @@ class LibrarySource:
 
     @property
     def kind(self) -> str:
-        """`git`, `perforce`, `sdist`, `debian` or `archive`."""
+        """The kind: `git`, `perforce`, `sdist`, `debian` or `archive`."""
         return next(kind for kind in SOURCE_KINDS if getattr(self, kind))
 
     @property
     def place(self) -> str:
-        """Its URL, depot path or name."""
+        """The URL, depot path or name."""
         return str(getattr(self, self.kind))
 
     @property
     def pin(self) -> str:
-        """Its revision, changelist, version, suite or sha256."""
+        """The revision, changelist, version, suite or sha256."""
         return str(getattr(self, SOURCE_KINDS[self.kind]))
 
 
@@ -234,7 +234,7 @@ class Library:
 
     @property
     def tests(self) -> LibraryTest | None:
-        """Its tests, or the default ones of its build system; None where it has none."""
+        """The tests, or the default ones of the build system; None where there are none."""
         own = _OWN_FRAMEWORK.get(self.build.system)
         declared = self.test or (LibraryTest(own) if own else None)
         return None if self.is_only_compiled else declared

@@ -57,7 +57,7 @@ def pattern(
         # `$` matches before a newline at the end as well.
         if re.search(expression, text) and not text.endswith("\n"):
             return text
-        raise ValueError(f"must be {expected}, not {shown(text)}")
+        raise ValueError(f"must be {expected}, not {value_text(text)}")
 
     return Scalar(name, convert, {"type": "string", "pattern": expression}, hint)
 
@@ -81,12 +81,12 @@ def checked(
         try:
             return check(text)
         except ValueError as error:
-            raise ValueError(f"{error}: {shown(text)}") from None
+            raise ValueError(f"{error}: {value_text(text)}") from None
 
     return Scalar(name, convert, {"type": "string", **(schema or {})})
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """Return an invalid value for a message: quoted and shortened, or the kind of it."""
     if isinstance(value, str):
         text = " ".join(value.split())

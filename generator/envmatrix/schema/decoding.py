@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import ConfigurationError, Position, Problem
-from envmatrix.schema.constraints import Mark, Scalar, Shorthand, shown
+from envmatrix.schema.constraints import Mark, Scalar, Shorthand, value_text
 from envmatrix.schema.shapes import Shape, Table, shape_of, table_of
 from envmatrix.suggestions import did_you_mean
 
@@ -60,7 +60,7 @@ def expected_words(words: tuple[str, ...]) -> str:
 
 def _boolean(text: str) -> bool:
     if text not in ("true", "false"):
-        raise ValueError(f"must be `true` or `false`, not {shown(text)}")
+        raise ValueError(f"must be `true` or `false`, not {value_text(text)}")
     return text == "true"
 
 
@@ -68,14 +68,14 @@ def _integer(text: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        raise ValueError(f"must be a number, not {shown(text)}") from None
+        raise ValueError(f"must be a number, not {value_text(text)}") from None
 
 
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"must be a day such as `2027-01-31`: {shown(text)}") from None
+        raise ValueError(f"must be a day such as `2027-01-31`: {value_text(text)}") from None
 
 
 _CONVERSIONS: Mapping[type, Callable[[str], object]] = {
@@ -115,7 +115,7 @@ class _Decoder:
         if not isinstance(content, str) or not shorthand:
             return self._fault(location, "must be a mapping")
         if content != shorthand.word:
-            return self._fault(location, f"{shorthand.meaning}: {shown(content)}")
+            return self._fault(location, f"{shorthand.meaning}: {value_text(content)}")
         return shape.kind(**{shorthand.key: content})
 
     def _fields(self, table: Table, kind: Any, node: Node, location: Location) -> Any:
@@ -168,7 +168,7 @@ class _Decoder:
         if shape.kind is Literal:
             if text in shape.arguments:
                 return text
-            complaint = f"must be {expected_words(shape.arguments)}, not {shown(text)}"
+            complaint = f"must be {expected_words(shape.arguments)}, not {value_text(text)}"
             return self._fault(location, complaint, position)
         scalar = shape.constraint(Scalar)
         try:
@@ -181,7 +181,7 @@ class _Decoder:
         if isinstance(name, str) and name in rows:
             return rows[name]
         hint = did_you_mean(name, rows) if isinstance(name, str) else None
-        return self._fault(location, f"must name a row, not {shown(name)}", hint=hint)
+        return self._fault(location, f"must name a row, not {value_text(name)}", hint=hint)
 
     def _missing(self, location: Location, node: Node) -> None:
         problem = Problem(f"`{dotted(location)}` is missing", node.position)

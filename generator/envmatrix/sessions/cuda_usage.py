@@ -46,7 +46,7 @@ def _undeclared_problem(context: BuildContext, component: str, file: str, eviden
         f"library `{context.library.name}` uses `{file}` of the component `{component}`, which is "
         "there for other libraries only",
         hint=f"add it to the library: `components: [{component}]`; "
-        f"`{context.build.shown(evidence)}` tells that it is used",
+        f"`{context.build.display_path(evidence)}` tells that it is used",
     )
 
 

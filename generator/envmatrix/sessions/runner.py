@@ -146,7 +146,7 @@ class _StepOutput:
         self._runner = runner
         self._display = display
         self._rest = b""
-        self.step, self._begun = step, time.monotonic()
+        self.step, self._start = step, time.monotonic()
         self.log = Log(runner.context.log(step))
         display.started(step, "run", f"{runner.context.library.name} in {runner.context.cell.id}")
         self._is_over = False
@@ -164,8 +164,8 @@ class _StepOutput:
         ):
             raise _WaitsForNetwork
         # Of what comes at once only the last line would be seen anyway.
-        shown = lines if self._runner.console.verbosity > 0 else lines[-1:]
-        for line in shown:
+        latest_lines = lines if self._runner.console.verbosity > 0 else lines[-1:]
+        for line in latest_lines:
             shown_line = line[:_LONGEST_SHOWN].decode("utf-8", "replace").rstrip("\r")
             self._display.log(self.step, shown_line)
             self._display.step(self.step, shown_line, *ninja_progress(shown_line))
@@ -175,5 +175,5 @@ class _StepOutput:
         # The exit code of a test program does not tell the outcomes of its tests.
         failed = "ended" if self.step == "test" else "failed"
         self._display.finished(self.step, failed if status else "done")
-        seconds = time.monotonic() - self._begun
+        seconds = time.monotonic() - self._start
         self._runner.on_step(Step(self.step, status, seconds, self.log.excerpt()))

@@ -284,20 +284,20 @@ def _zip_entries(file: Path, limit: int) -> Iterator[ArchiveEntry]:
 
 
 def _kind_in_zip(header: zipfile.ZipInfo) -> EntryKind:
-    shown = f"`{header.filename[:99]}`"
+    name = f"`{header.filename[:99]}`"
     if "\0" in header.orig_filename:
-        raise BadArchive(f"{shown} is no name of a file")
+        raise BadArchive(f"{name} is no name of a file")
     if header.flag_bits & _ENCRYPTED:
-        raise BadArchive(f"{shown} is encrypted")
+        raise BadArchive(f"{name} is encrypted")
     if header.compress_type not in _METHODS:
-        raise BadArchive(f"{shown} is packed with the method {header.compress_type}, unknown here")
+        raise BadArchive(f"{name} is packed with the method {header.compress_type}, unknown here")
     mode = header.external_attr >> 16 if header.create_system in _UNIX else 0
     if header.is_dir() or stat.S_ISDIR(mode):
         return EntryKind.DIRECTORY
     if stat.S_ISLNK(mode):
         return EntryKind.LINK
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise BadArchive(f"{shown} is a device or a pipe")
+        raise BadArchive(f"{name} is a device or a pipe")
     return EntryKind.FILE
 
 

@@ -225,8 +225,8 @@ class _Tree:
             finally:
                 os.close(source)
         except FileNotFoundError as error:
-            shown = _quote("/".join(name))
-            raise BadArchive(f"the link {shown} names a file that is not before it") from error
+            path = _quote("/".join(name))
+            raise BadArchive(f"the link {path} names a file that is not before it") from error
 
     @contextmanager
     def _free(self, name: Name) -> Iterator[tuple[int, str]]:
@@ -255,8 +255,8 @@ class _Tree:
                     opened = inner
             except NotADirectoryError as error:
                 os.close(opened)
-                shown = _quote("/".join(name[:depth]))
-                raise BadArchive(f"{shown} is a directory, and a file or a link as well") from error
+                path = _quote("/".join(name[:depth]))
+                raise BadArchive(f"{path} is a directory, and a file or a link as well") from error
             except BaseException:
                 os.close(opened)
                 raise

@@ -284,10 +284,10 @@ def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> No
         if not pointers:
             return
         names = [f"`{name}`" for name, *_ in pointers]
-        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        listing = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         if shutil.which("git-lfs") is None:
             raise LookupFailed(
-                f"{repository} keeps {len(names)} files with git LFS: {shown}",
+                f"{repository} keeps {len(names)} files with git LFS: {listing}",
                 hint="install git-lfs, here and wherever this is locked or built",
             )
         try:
@@ -295,7 +295,7 @@ def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> No
             environment = _git(repository, "lfs", "env", at=target, settings=_LFS)
         except LookupFailed as error:
             raise LookupFailed(
-                f"{repository} does not give what git LFS keeps of it: {shown}",
+                f"{repository} does not give what git LFS keeps of it: {listing}",
                 details=error.details,
                 hint=error.hint,
             ) from error

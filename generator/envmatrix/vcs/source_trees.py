@@ -79,7 +79,9 @@ def _are_same(first: Path, second: Path) -> bool:
 
 def wheel_directory(cache: Path, store: Store, artifacts: Sequence[Artifact]) -> Path:
     """Return a directory for PYTHONPATH with the modules of wheels."""
-    digest = hashlib.sha256(" ".join(sorted(it.sha256 for it in artifacts)).encode()).hexdigest()
+    digest = hashlib.sha256(
+        " ".join(sorted(artifact.sha256 for artifact in artifacts)).encode()
+    ).hexdigest()
     files = [store.path(artifact) for artifact in artifacts]
 
     def make(target: Path) -> None:

@@ -46,7 +46,7 @@ def test_an_image_for_another_architecture_is_refused() -> None:
 
 
 def backend_with(directory: Path, keyring: Path) -> LocalBackend:
-    """A backend on a machine that has that keyring of Ubuntu's archive, and no mirror."""
+    """Return a backend on a machine that has that keyring of Ubuntu's archive, and no mirror."""
     facts = load_facts()
     ubuntu = replace(facts.distributions["ubuntu"], keyring=str(keyring))
     facts = replace(facts, distributions={**facts.distributions, "ubuntu": ubuntu})

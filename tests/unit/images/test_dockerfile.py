@@ -57,7 +57,7 @@ def text(definition: Definition) -> str:
 
 
 def steps(text: str, instruction: str) -> list[str]:
-    """The instructions of one kind, with the lines they go on over."""
+    """Return the instructions of one kind, with the lines they go on over."""
     return re.findall(rf"^{instruction} (?:.*\\\n)*.*$", text, re.MULTILINE)
 
 
@@ -155,15 +155,15 @@ def test_every_file_of_the_lock_is_there(definition: Definition) -> None:
 
 
 def test_every_stage_that_is_used_is_there_before_it(definition: Definition) -> None:
-    seen = {"scratch"}
+    earlier = {"scratch"}
     for name, stage in definition.stages.items():
         for used in stage.uses:
             start, variable, _ = used.partition("${")
             if variable:
-                assert any(other.startswith(start) for other in seen), used
+                assert any(other.startswith(start) for other in earlier), used
             else:
-                assert used in seen, f"{name} uses {used}"
-        seen.add(name)
+                assert used in earlier, f"{name} uses {used}"
+        earlier.add(name)
 
 
 def test_every_image_is_a_stage(definition: Definition) -> None:
@@ -333,7 +333,7 @@ def test_names_reach_the_shell_as_they_are(file: str, pattern: str, dropped: str
 
 
 def commands_of(text: str) -> list[list[str]]:
-    """The commands of a program, each as the words that the shell makes of it."""
+    """Return the commands of a program, each as the words that the shell makes of it."""
     return [shlex.split(line) for line in text.replace(" \\\n", " ").split("\n")]
 
 

@@ -226,7 +226,7 @@ RPM = {"dev": "devel", "built": ".cuda", "nccl_package": "libnccl", "libraries":
 
 
 def redist(release: str) -> Redist:
-    """The manifest of a release: the one that lies beside this checkout, or what is kept of it."""
+    """Return the manifest of a release: the one beside this checkout, or what is kept of it."""
     name = f"redistrib_{release}.json"
     if (BESIDE / name).is_file():
         content = (BESIDE / name).read_bytes()
@@ -247,7 +247,7 @@ def redist(release: str) -> Redist:
 
 
 def package_name(release: str, name: str, dev: str) -> str:
-    """The package of a release by its family's name."""
+    """Return the package of a release by its family's name."""
     full = f"{name.removesuffix('-dev')}{dev}" if name.endswith("-dev") else name
     return f"{full}-{'-'.join(release.split('.')[:2])}"
 
@@ -264,7 +264,7 @@ def test_the_packages_of_a_release_are_those_of_the_published_dockerfiles(releas
 
 
 def as_rpm() -> Recipes:
-    """The recipes of a source of rpm packages that is like NVIDIA's of .deb packages."""
+    """Return the recipes of a source of rpm packages that is like NVIDIA's of .deb packages."""
     shipped = read_facts("components.yaml", Mapping[str, SourceRecipes])
     rpm = SourceRecipes(like="nvidia-apt", words={"11.8": RPM})
     both = {"nvidia-apt": shipped["nvidia-apt"], "rpm": rpm}
@@ -272,7 +272,7 @@ def as_rpm() -> Recipes:
 
 
 def companions(release: str, cudnn: str, recipes: Recipes, source: str) -> list[PackageSpec]:
-    """cuDNN and NCCL of a cell, as its recipes ask for them."""
+    """Return cuDNN and NCCL of a cell, as its recipes ask for them."""
     toolchain = Toolchain("12", CudaSource(source, None), None, source, ())
     words = words_of(Cell(release, cudnn, "debian12", "x86_64", toolchain), recipes)
     parts = [*recipes.of_cudnn(source, cudnn).values()]

@@ -75,7 +75,7 @@ def test_groups_are_lists_of_directories(tmp_path: Path, text: str) -> None:
 
 
 def used_by(tmp_path: Path, *roots: Path) -> Path:
-    """The directory of a group that checkouts used."""
+    """Return the directory of a group that checkouts used."""
     group = group_of(tmp_path / "any", {}).directory(tmp_path / "cache")
     (group / "ccache").mkdir(parents=True)
     for root in roots:

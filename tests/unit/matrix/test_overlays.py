@@ -31,7 +31,7 @@ axes:
 
 
 def migrated(*overlays: str, rest: str = "") -> Matrix:
-    """The matrix above with overlays `a.yaml`, `b.yaml`, ..., whose own text begins at line 3."""
+    """Return the matrix above with overlays `a.yaml`, `b.yaml`, ..., whose text is from line 3."""
     documents = [
         parse_document(
             f'version: "1"\nreason: why {name}\n{text}'.encode(), f"matrix.d/{name}.yaml"

@@ -63,7 +63,7 @@ def test_an_image_of_the_same_inputs_is_reused(inputs: Inputs) -> None:
 def test_what_people_call_an_image_by_may_be_another_one(
     inputs: Inputs, others: dict[str, str]
 ) -> None:
-    """It may be of another branch and newer."""
+    """The image may be of another branch and newer."""
     own = Local("mine", inputs.labels)
     local = {inputs.reference: own, IMAGE.reference: Local("other", others) if others else own}
 

@@ -23,7 +23,7 @@ def run(
     shard: str = "",
     extent: str = "",
 ) -> Run:
-    """The run `number`, at that second and of that revision."""
+    """Return the run `number`, at that second and of that revision."""
     return Run(
         id=f"{library}-{cell}-{verb}-{shard}-{number}"[-36:],
         library=library,
@@ -58,7 +58,7 @@ def record(
     shard: str = "",
     extent: str = "",
 ) -> Record:
-    """A run that failed if one of its tests did."""
+    """Return a run that failed if one of its tests did."""
     states = tests or {}
     is_bad = any(verdict in ("failed", "errored") for verdict in states.values())
     return Record(

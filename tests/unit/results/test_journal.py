@@ -63,7 +63,7 @@ def test_a_journal_without_its_beginning_is_put_aside(tmp_path: Path) -> None:
 
 
 def started(**changes: object) -> str:
-    """The first line of a journal named `bad`, with other values."""
+    """Return the first line of a journal named `bad`, with other values."""
     row = {**json.loads(line_of(run()))["run"], "id": "bad"}
     return json.dumps({"run": row | changes})
 

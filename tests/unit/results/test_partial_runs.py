@@ -29,7 +29,7 @@ def part(number: int, tests: dict[str, State], *, extent: str = "since", shard: 
 
 
 def aborted(number: int, *, extent: str = "") -> Record:
-    """A run that ended before its tests."""
+    """Return a run that ended before its tests."""
     return record(number, state="errored", extent=extent)
 
 

@@ -14,13 +14,13 @@ from envmatrix.sessions import binaries
 
 
 def elf(machine: int, *, order: str = "<") -> bytes:
-    """The first 20 bytes of a shared object."""
+    """Return the first 20 bytes of a shared object."""
     ident = b"\x7fELF" + bytes([2, 1 if order == "<" else 2, 1]) + bytes(9)
     return ident + struct.pack(f"{order}HH", 3, machine)
 
 
 def pe(machine: int) -> bytes:
-    """The first bytes of a program for Windows."""
+    """Return the first bytes of a program for Windows."""
     return (
         b"MZ"
         + bytes(58)
@@ -32,7 +32,7 @@ def pe(machine: int) -> bytes:
 
 
 def coff(machine: int, *, optional: int = 0) -> bytes:
-    """The header of an object for Windows."""
+    """Return the header of an object for Windows."""
     return struct.pack("<HHIIIHH", machine, 3, 0, 400, 10, optional, 0)
 
 

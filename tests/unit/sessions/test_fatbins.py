@@ -19,7 +19,7 @@ PTX, SASS = 1, 2
 
 
 def image(kind: int, architecture: int, *, size: int = 8, header: int = 64) -> bytes:
-    """One image of a fat binary, as CUDA 11 to 13 write it."""
+    """Return an image of a fat binary, as CUDA 11 to 13 write it."""
     start = struct.pack("<HHIQIIHHI", kind, 0x101, header, size, 0, 0, 7, 1, architecture)
     return start.ljust(64, b"\0") + bytes(8)
 

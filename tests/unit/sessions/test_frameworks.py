@@ -247,8 +247,8 @@ def test_names_that_are_too_many_for_one_command_line_are_all_in_several(framewo
 
 
 def compiled(pattern: str) -> int:
-    """The most that CMake compiles a list of escaped names to: 3 bytes for each alternative, 4 for
-    each run of characters, of which one that is escaped is its own."""
+    """Return the most that CMake compiles a list of escaped names to: 3 bytes for each alternative,
+    4 for each run of characters, of which one that is escaped is its own."""
     runs = len(re.findall(r"\\.|[^\\|]+", pattern))
     return len(pattern) + 4 * runs + 3 * (pattern.count("|") + 1)
 

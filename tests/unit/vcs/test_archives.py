@@ -274,7 +274,7 @@ def test_an_impossible_time_is_ignored(workspace: Workspace, mtime: str) -> None
 
 
 def sparse(size: int) -> bytes:
-    """A GNU tar of a file with `size` zeros, of which none is in it."""
+    """Return a GNU tar of a file with `size` zeros, of which none is in it."""
     header = bytearray(entry("hole", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
     header[483:495] = b"%011o\0" % size
     header[148:156] = b" " * 8

@@ -203,7 +203,7 @@ def test_directories_differ_in_the_files_that_are_not_the_same(tmp_path: Path) -
 
 
 def locked(content: bytes, cache: Path) -> PackageSet:
-    """The source of a library whose archive has this content, as `lock` looks it up."""
+    """Return the source of a library whose archive has this content, as `lock` looks it up."""
     store, digest = Store(cache / "store"), hashlib.sha256(content).hexdigest()
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
     with httpx.Client(transport=transport) as client:

@@ -55,5 +55,5 @@ def _show(report: AnalysisReport) -> None:
     if len(report.new) > _MOST:
         output(f"and {len(report.new) - _MOST} more")
     counts = Counter(finding.tool for finding in report.findings)
-    shown = ", ".join(f"{count} of {tool}" for tool, count in sorted(counts.items())) or "nothing"
-    output(f"found {shown}; {len(report.new)} new; {os.path.relpath(report.sarif)}")
+    summary = ", ".join(f"{count} of {tool}" for tool, count in sorted(counts.items())) or "nothing"
+    output(f"found {summary}; {len(report.new)} new; {os.path.relpath(report.sarif)}")

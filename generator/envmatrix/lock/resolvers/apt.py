@@ -71,7 +71,7 @@ class Apt:
 
     @property
     def release_time(self) -> int:
-        """When the suite last changed, by its Release file, in seconds since 1970."""
+        """The time of the last change of the suite, by its Release file, in seconds since 1970."""
         dates = [
             fields["Date"]
             for file in (self.directory / "lists").glob("*Release")

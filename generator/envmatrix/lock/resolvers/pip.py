@@ -150,5 +150,5 @@ def path_in_index(url: str) -> str:
 def _check_one_compiler(artifacts: Sequence[Artifact]) -> None:
     versions = {item.name: item.version for item in artifacts if item.name in _COMPILER}
     if len(set(versions.values())) > 1:
-        shown = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-        raise LookupFailed(f"the compiler's packages are of different CUDA releases: {shown}")
+        listing = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        raise LookupFailed(f"the compiler's packages are of different CUDA releases: {listing}")

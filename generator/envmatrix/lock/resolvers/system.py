@@ -44,7 +44,9 @@ def system_packages(request: SystemRequest, sets: ResolvedSets) -> PackageSet:
     ]
     digests_below = {item.sha256 for key in below for item in sets.sets[key].artifacts}
     artifacts = manager.closure(names, sets.state(base).status)
-    return PackageSet(request, tuple(it for it in artifacts if it.sha256 not in digests_below))
+    return PackageSet(
+        request, tuple(artifact for artifact in artifacts if artifact.sha256 not in digests_below)
+    )
 
 
 def apt_files(request: SystemRequest, sets: ResolvedSets) -> PackageSet:
