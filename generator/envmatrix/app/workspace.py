@@ -152,14 +152,15 @@ class Workspace:
         """Return the inputs that identify each of `images`, in the same order."""
         names = dict.fromkeys(image.environment for image in images)
         environments = cache(partial(self.environments, names))  # all at once, if any is needed
-        inputs = {name: self._inputs(name, environments) for name in names}
+        scripts = identity(self.dockerfiles.glob(f"{SCRIPTS}/*"))  # of all environments
+        inputs = {name: self._inputs(name, scripts, environments) for name in names}
         return tuple(inputs[image.environment][image] for image in images)
 
     def _inputs(
-        self, name: str, environments: Callable[[], Mapping[str, Environment]]
+        self, name: str, scripts: bytes, environments: Callable[[], Mapping[str, Environment]]
     ) -> Mapping[Image, Inputs]:
         """Return the inputs of all images of an environment; raise OutOfDate if a generated file of
-        it is out of date with the lock."""
+        it is out of date with the lock. `scripts` is the identity of its scripts."""
 
         def compute() -> Mapping[Image, Inputs]:
             from envmatrix.images.definition import definition_of
@@ -173,8 +174,8 @@ class Workspace:
                 for image in definition.environment.images
             }
 
-        files = (self.dockerfiles / name / "Dockerfile", *self.dockerfiles.glob(f"{SCRIPTS}/*"))
-        return self.cached_by_lock(f"inputs {name}", compute, files)
+        files = scripts + identity([self.dockerfiles / name / "Dockerfile"])
+        return self._cached(f"inputs {name}", self._lock_identity + files, compute)
 
     def _check_generated(self, texts: Mapping[str, str]) -> None:
         for path, text in texts.items():
@@ -194,9 +195,9 @@ class Workspace:
         choices = choices_among(tier_of(self.matrix, tier), cells)
         return tuple(choice.cell for choice in choices)
 
-    def cached_by_lock(self, name: str, compute: Callable[[], T], files: Iterable[Path] = ()) -> T:
-        """Return the value of `compute`, from the cache while the lock and `files` are the same."""
-        return self._cached(name, self._lock_identity + identity(files), compute)
+    def cached_by_lock(self, name: str, compute: Callable[[], T]) -> T:
+        """Return the value of `compute`, from the cache while the lock is the same."""
+        return self._cached(name, self._lock_identity, compute)
 
     @cached_property
     def _matrix_identity(self) -> bytes:
