@@ -68,9 +68,10 @@ def write_consumer(workspace: Workspace, request: ConsumerRequest, console: Cons
 
 def _compare(workspace: Workspace) -> tuple[Files, Sequence[str], Sequence[str]]:
     """Return the text of every generated file, and the paths of those that changed or are stale."""
-    root, texts = workspace.root, {**outputs(workspace), **_current_files(workspace)}
+    root, present = workspace.root, present_files(workspace.root)
+    texts = {**outputs(workspace), **_current_files(workspace, present.values())}
     changed = sorted(path for path, text in texts.items() if _text(root / path) != text)
-    stale = {*_stale(root, texts), *(present_files(root).keys() - texts.keys())}
+    stale = {*_stale(root, texts), *(present.keys() - texts.keys())}
     return texts, changed, sorted(stale)
 
 
@@ -159,10 +160,10 @@ def present_files(root: Path) -> Mapping[str, ConsumerRequest]:
     return {path: request for path, request in requests.items() if request}
 
 
-def _current_files(workspace: Workspace) -> Files:
-    """Return what the existing files should contain; nothing for a request without cells."""
+def _current_files(workspace: Workspace, requests: Iterable[ConsumerRequest]) -> Files:
+    """Return what the files of `requests` should contain; nothing for one without cells."""
     texts: dict[str, str] = {}
-    for request in dict.fromkeys(present_files(workspace.root).values()):
+    for request in dict.fromkeys(requests):
         try:
             texts |= consumer_files(workspace, request)
         except NothingSelected:
