@@ -161,7 +161,7 @@ def _address(url: str | Path) -> URL:
         return URL.create("sqlite", database=str(url))
     try:
         address = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         hint = f"write a path, or for example `{_EXAMPLE}`"
         raise ConfigurationError(
             Problem("the address of the results store is not a URL", hint=hint)

@@ -251,7 +251,7 @@ def test_tests_take_as_long_as_when_they_were_last_seen(database: Database) -> N
         assert queries.durations(connection, "unknown", CELL, 9.0) == {}
 
 
-@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "no url at all"])
+@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "no url at all", "http://[::1"])
 def test_an_address_that_is_none_of_a_store_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused, connect(url):
         pass
