@@ -6,12 +6,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import click
 import pytest
-from tests.fakes import lock_of, write_repository
+from tests.fakes import lock_of, with_set, write_repository
 from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
@@ -321,6 +322,39 @@ def test_a_generated_file_of_any_bytes_differs(envmatrix: Prompt, locked: Path, 
     answer = envmatrix("generate", "--check")
     assert answer.status == 4
     assert f"`{name}` differs" in answer.err
+
+
+def test_a_generated_file_with_other_line_ends_differs(envmatrix: Prompt, locked: Path) -> None:
+    assert envmatrix("generate").status == 0
+    file = locked / "dockerfiles/cuda13.0-debian12/Dockerfile"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert envmatrix("generate", "--check").status == 4
+    assert envmatrix("generate").status == 0
+    assert b"\r" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["dockerfiles", "dockerfiles/scripts", "dockerfiles/cuda1.0-a"])
+def test_files_below_a_link_are_neither_replaced_nor_removed(
+    envmatrix: Prompt, locked: Path, tmp_path: Path, name: str
+) -> None:
+    directory = tmp_path / "own"
+    (directory / "sources").mkdir(parents=True)
+    (locked / name).parent.mkdir(exist_ok=True)
+    (locked / name).symlink_to(directory)
+    answer = envmatrix("generate")
+    assert answer.status == 2
+    assert f"`{name}` is a link" in answer.err
+    assert [path.name for path in directory.iterdir()] == ["sources"]
+
+
+def test_a_lock_without_a_requested_package_is_an_error(envmatrix: Prompt, locked: Path) -> None:
+    file = locked / "matrix.lock.json"
+    lock = loads(file.read_text())
+    key = next(key for key in lock.sets if "-devel-amd64" in key)
+    file.write_text(dumps(with_set(lock, key, replace(lock.sets[key], artifacts=()))))
+    answer = envmatrix("generate")
+    assert answer.status == 4
+    assert "the lock lacks the package `" in answer.err
 
 
 def test_what_is_no_longer_in_the_matrix_is_stale_and_removed(

@@ -16,7 +16,7 @@ from envmatrix.app.workspace import DOCKERFILES, Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, NothingSelected, OutOfDate, Problem
 from envmatrix.facts.targets import TARGETS, docker_arch
-from envmatrix.files import write_whole
+from envmatrix.files import readable_text, write_whole
 from envmatrix.images.model import SCRIPTS
 from envmatrix.lock import images_lock
 from envmatrix.matrix.cells import TIERS
@@ -68,11 +68,28 @@ def write_consumer(workspace: Workspace, request: ConsumerRequest, console: Cons
 
 def _compare(workspace: Workspace) -> tuple[Files, Sequence[str], Sequence[str]]:
     """Return the text of every generated file, and the paths of those that changed or are stale."""
-    root, present = workspace.root, present_files(workspace.root)
+    root = workspace.root
+    _require_own_directories(root)
+    present = present_files(root)
     texts = {**outputs(workspace), **_current_files(workspace, present.values())}
-    changed = sorted(path for path, text in texts.items() if _text(root / path) != text)
+    changed = sorted(path for path, text in texts.items() if readable_text(root / path) != text)
     stale = {*_stale(root, texts), *(present.keys() - texts.keys())}
     return texts, changed, sorted(stale)
+
+
+def _require_own_directories(root: Path) -> None:
+    """Raise ConfigurationError where a directory of generated files is a link: files of somebody
+    else would be replaced and removed."""
+    directories = [root / DOCKERFILES, *(root / DOCKERFILES).glob("*/")]
+    links = [path for path in directories if path.is_symlink()]
+    if links:
+        hint = "make it a directory of the repository: `generate` removes what it did not write"
+        raise ConfigurationError(
+            *(
+                Problem(f"`{one_line(str(path.relative_to(root)))}` is a link", hint=hint)
+                for path in links
+            )
+        )
 
 
 def _write(root: Path, texts: Files, console: Console) -> None:
@@ -99,11 +116,6 @@ def outputs(workspace: Workspace) -> Files:
         for path, text in definition.files.items()
     }
     return rendered | {name: dumped(schema) + "\n" for name, schema in json_schemas().items()}
-
-
-def _text(file: Path) -> str | None:
-    """Return the text of a file; None if it is missing or not a file."""
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
 
 def _stale(root: Path, paths: Collection[str]) -> Iterable[str]:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from posixpath import dirname
 from typing import TYPE_CHECKING
 
+from envmatrix.errors import OutOfDate
 from envmatrix.facts.packages import PackageSpec
 
 if TYPE_CHECKING:
@@ -115,8 +116,12 @@ def _unpackings(
     """Return the unpacking of each file, once for all components in it."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for package, places in (pair for recipe in recipes for pair in recipe.take.items()):
-        file = filenames[PackageSpec.parse(texts.expand(package)).name]
-        targets = files.setdefault(file, {})
+        name = PackageSpec.parse(texts.expand(package)).name
+        if name not in filenames:
+            raise OutOfDate(
+                f"the lock lacks the package `{name}`", hint="restore it from version control"
+            )
+        targets = files.setdefault(filenames[name], {})
         for directory, patterns in places.items():
             target = texts.locate(directory)
             expanded = map(texts.expand, patterns)
