@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
+from envmatrix.facts.systems import Compiler
 from envmatrix.images.contents import BuildContents
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import Tree
@@ -186,16 +187,15 @@ def _os_stages(environment: Environment) -> Iterator[Stage]:
     start = ("ENTRYPOINT []", 'CMD ["/bin/bash"]') if environment.is_on_image else ()
     runtime = (_EPOCH, _install(environment, "runtime-files"), version, *start)
     yield Stage("runtime-os", "base-${TARGETARCH}", runtime)
-    devel = _install(environment, "devel-files", _compilers(environment))
+    devel = _install(environment, "devel-files", _links(environment.compiler))
     yield Stage("devel-os", "runtime-os", (devel,))
     for cross in environment.crosses:
         yield Stage(f"{cross.name}-os", "devel-os", (_configure(environment, cross),))
 
 
-def _compilers(environment: Environment) -> Mapping[str, str]:
-    """Return the usual names of compilers with the programs of the environment, without those that
-    have the usual name."""
-    compiler = environment.compiler
+def _links(compiler: Compiler) -> Mapping[str, str]:
+    """Return the usual names of compilers with their programs, without those that have the usual
+    name."""
     names = {"cc": compiler.cc, "gcc": compiler.cc, "c++": compiler.cxx, "g++": compiler.cxx}
     return {name: program for name, program in names.items() if name != program}
 
@@ -230,22 +230,12 @@ def _stub_stages(environment: Environment) -> Iterator[Stage]:
         (cross.name, cross.target.key, f"{cross.name}-os", cross.c) for cross in environment.crosses
     ]
     for name, key, parent, compiler in rows:
-        if tree := _tree_with_stubs(environment, key):
+        if tree := environment.stub_trees.get(key):
             run = _make_stubs(tree, environment.epoch, compiler)
             root = f"ARG CUDA_ROOT={tree.root}"
             yield Stage(f"cuda-stubs-{name}", parent, (root, run))
-    if _has_stubs(environment):
+    if environment.has_native_stubs:
         yield Stage("cuda-stubs", "cuda-stubs-${TARGETARCH}")
-
-
-def _has_stubs(environment: Environment) -> bool:
-    return any(_tree_with_stubs(environment, arch) for arch in environment.arches)
-
-
-def _tree_with_stubs(environment: Environment, key: str) -> Tree | None:
-    """Return the tree whose headers declare the libraries of the driver for a target."""
-    trees = (tree for tree in environment.trees if tree.stubs)
-    return next((tree for tree in trees if tree.stage == f"cuda-devel-{key}"), None)
 
 
 def _make_stubs(tree: Tree, epoch: int, compiler: str) -> RunStep:
@@ -262,7 +252,8 @@ def _directory(epoch: int) -> str:
 
 
 def _native_images(environment: Environment) -> Iterator[Stage]:
-    devel = (*_devel_trees(environment), *(["cuda-stubs"] if _has_stubs(environment) else []))
+    stubs = ["cuda-stubs"] if environment.has_native_stubs else []
+    devel = (*_devel_trees(environment), *stubs)
     runtime = _runtime_trees(environment)
     steps = _image(environment, "runtime", runtime, runtime_variables(environment))
     yield Stage("runtime", "runtime-os", steps)
@@ -279,7 +270,7 @@ def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
     devel = _devel_trees(environment) if target.cuda else ()
     trees = [f"{tree}-{key}" for tree in devel[:-1]]
     trees += [cross.tools] if devel else []
-    trees += [f"cuda-stubs-{cross.name}"] if _tree_with_stubs(environment, key) else []
+    trees += [f"cuda-stubs-{cross.name}"] if key in environment.stub_trees else []
     steps = _image(environment, cross.name, trees, cross_variables(environment, cross))
     yield Stage(cross.name, f"{cross.name}-os", steps)
     if runtime:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from envmatrix.facts.systems import Compiler
+from envmatrix.facts.systems import Compiler, Family
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import RecipeTexts, Tree, assemble
 from envmatrix.images.model import Image
-from envmatrix.lock.model import (
-    Artifact,
-    ImageRequest,
-    Lock,
-    PackageSet,
-    SystemRequest,
-)
+from envmatrix.lock.model import Artifact, ImageRequest, Lock, PackageSet, SystemRequest
 from envmatrix.lock.requests import cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
@@ -99,6 +93,16 @@ class Environment:
         return not all(base.is_bootstrapped for base in self.bases)
 
     @property
+    def stub_trees(self) -> Mapping[str, Tree]:
+        """The trees whose headers declare the libraries of the driver, by the target."""
+        trees = (tree for tree in self.trees if tree.stubs)
+        return {tree.stage.removeprefix("cuda-devel-"): tree for tree in trees}
+
+    @property
+    def has_native_stubs(self) -> bool:
+        return any(arch in self.stub_trees for arch in self.arches)
+
+    @property
     def has_bootstrapped_base(self) -> bool:
         return any(base.is_bootstrapped for base in self.bases)
 
@@ -118,63 +122,11 @@ def environments(
     """Return the environments of `cells`, each with all its architectures in the matrix."""
     names = {cell.environment for cell in cells}
     ordered = sorted(matrix.cells, key=sort_key)
-    inputs = _PlanInputs(matrix, lock, recipes)
+    shared_trees: dict[Tree, Tree] = {}
     return tuple(
-        _environment(tuple(group), inputs)
+        _Stages(matrix, lock, recipes, shared_trees, tuple(group)).environment()
         for name, group in groupby(ordered, key=lambda cell: cell.environment)
         if name in names
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _PlanInputs:
-    """The inputs of environments, and the trees that they share, by what they are made from."""
-
-    matrix: Matrix
-    lock: Lock
-    recipes: Recipes
-    trees: dict[Tree, Tree] = field(default_factory=dict)
-
-
-def _environment(cells: tuple[Cell, ...], inputs: _PlanInputs) -> Environment:
-    matrix, first = inputs.matrix, cells[0]
-    targets = {cell.arch: TARGETS[cell.arch] for cell in cells}
-    in_order = sorted(cells, key=lambda cell: [*TARGETS].index(cell.arch))
-    crossed = [cell for cell in in_order if cell.is_crossed]
-    stages = _Stages(inputs, cells)
-    for cell in in_order:
-        if targets[cell.arch].machine:
-            stages.add_os(cell, cell.arch)
-        if targets[cell.arch].cuda and not cell.toolchain.cuda.image:
-            stages.add_toolkit(cell)
-    for cell in crossed:
-        stages.add_os(cell, CROSS_HOST, target=cell.arch)
-    if not crossed and not first.toolchain.cuda.image:
-        stages.add_build_host(first, CROSS_HOST)
-    arches = tuple(sorted({str(target.machine) for target in targets.values() if target.is_native}))
-    crosses = tuple(map(stages.cross_of, crossed))
-    flavours = ("runtime", "devel", *([ANALYSIS] if matrix.has_analysis(first) else []))
-    return Environment(
-        name=first.environment,
-        os=first.os,
-        cuda=first.cuda,
-        cudnn=first.cudnn,
-        requirement=_requirement(first.cuda, matrix.require_cuda),
-        compat=matrix.cuda_compat,
-        gcc=first.toolchain.gcc,
-        compiler=matrix.facts.compiler(first.os, first.toolchain.gcc),
-        installer=matrix.facts.os[first.os].family.installer,
-        sm=first.toolchain.sm,
-        epoch=inputs.lock.epoch,
-        arches=arches,
-        bases=tuple(stages.bases.values()),
-        files=tuple(stages.files.values()),
-        trees=tuple(stages.trees.values()),
-        crosses=crosses,
-        images=(
-            *(Image(first.environment, flavour, arch) for flavour in flavours for arch in arches),
-            *(image for cross in crosses for image in _images(first.environment, cross)),
-        ),
     )
 
 
@@ -184,99 +136,138 @@ def _requirement(cuda: str, policy: str) -> str | None:
     return {"major": f"cuda>={major}.0", "release": f"cuda>={major}.{minor}"}.get(policy)
 
 
-def _images(environment: str, cross: Cross) -> Iterator[Image]:
-    yield Image(environment, cross.name, cross.host)
-    if cross.runtime:
-        yield Image(environment, cross.runtime, str(cross.target.machine))
-
-
+@dataclass(slots=True)
 class _Stages:
-    """Collects the stages of the environment of `cells`, each once."""
+    """Collects the stages of the environment of `cells`, each once. `shared_trees` are those of all
+    environments, by what they are made from."""
 
-    def __init__(self, inputs: _PlanInputs, cells: tuple[Cell, ...]) -> None:
-        self._matrix = inputs.matrix
-        self._lock = inputs.lock
-        self._recipes = inputs.recipes
-        self._shared_trees = inputs.trees
-        self._family = inputs.matrix.facts.os[cells[0].os].family
-        of_host = next((cell for cell in cells if cell.arch == CROSS_HOST), None)
-        self._host_tools = toolkit_set(of_host, "tools", CROSS_HOST) if of_host else None
-        self.bases: dict[str, BaseStage] = {}
-        self.files: dict[str, FileStage] = {}
-        self.trees: dict[str, Tree] = {}
+    matrix: Matrix
+    lock: Lock
+    recipes: Recipes
+    shared_trees: dict[Tree, Tree]
+    cells: tuple[Cell, ...]
+    bases: dict[str, BaseStage] = field(default_factory=dict)
+    files: dict[str, FileStage] = field(default_factory=dict)
+    trees: dict[str, Tree] = field(default_factory=dict)
 
-    def add_os(self, cell: Cell, arch: str, target: str | None = None) -> None:
+    def environment(self) -> Environment:
+        matrix, first = self.matrix, self.cells[0]
+        cells = sorted(self.cells, key=lambda cell: [*TARGETS].index(cell.arch))
+        crossed = [cell for cell in cells if cell.is_crossed]
+        for cell in cells:
+            if TARGETS[cell.arch].machine:
+                self._add_os(cell, cell.arch)
+            if TARGETS[cell.arch].cuda and not cell.toolchain.cuda.image:
+                self._add_toolkit(cell)
+        for cell in crossed:
+            self._add_os(cell, CROSS_HOST, target=cell.arch)
+        if not crossed and not first.toolchain.cuda.image:
+            self._add_build_host(first, CROSS_HOST)
+        targets = [TARGETS[cell.arch] for cell in cells]
+        arches = tuple(sorted({str(row.machine) for row in targets if row.is_native}))
+        crosses = tuple(map(self._cross_of, crossed))
+        flavours = ("runtime", "devel", *([ANALYSIS] if matrix.has_analysis(first) else []))
+        images = [(flavour, arch) for flavour in flavours for arch in arches]
+        for cross in crosses:
+            images.append((cross.name, cross.host))
+            images += [(cross.runtime, str(cross.target.machine))] if cross.runtime else []
+        return Environment(
+            name=first.environment,
+            os=first.os,
+            cuda=first.cuda,
+            cudnn=first.cudnn,
+            requirement=_requirement(first.cuda, matrix.require_cuda),
+            compat=matrix.cuda_compat,
+            gcc=first.toolchain.gcc,
+            compiler=matrix.facts.compiler(first.os, first.toolchain.gcc),
+            installer=self._family.installer,
+            sm=first.toolchain.sm,
+            epoch=self.lock.epoch,
+            arches=arches,
+            bases=tuple(self.bases.values()),
+            files=tuple(self.files.values()),
+            trees=tuple(self.trees.values()),
+            crosses=crosses,
+            images=tuple(Image(first.environment, *image) for image in images),
+        )
+
+    @property
+    def _family(self) -> Family:
+        return self.matrix.facts.os[self.cells[0].os].family
+
+    def _add_os(self, cell: Cell, arch: str, target: str | None = None) -> None:
         keys = os_sets(cell, arch, target)
-        self.add_build_host(cell, arch)
+        self._add_build_host(cell, arch)
         machine = docker_arch(arch)
         self._add_files(f"runtime-files-{machine}", keys.runtime)
         row = TARGETS[target or arch]
         if target or row.is_native:
             self._add_files(f"devel-files-{machine}", keys.devel)
-            if self._matrix.has_analysis(cell):
+            if self.matrix.has_analysis(cell):
                 self._add_files(f"analysis-files-{machine}", keys.analysis)
         if keys.cross:
             self._add_files(f"cross{row.suffix}-files-{machine}", keys.cross)
         if keys.emulator:
             self._add_files(f"runtime{row.suffix}-files-{row.machine}", keys.emulator)
 
-    def add_build_host(self, cell: Cell, arch: str) -> None:
+    def _add_build_host(self, cell: Cell, arch: str) -> None:
         """Add the base and the unpackers of a build host of `arch`."""
         keys, machine = os_sets(cell, arch), docker_arch(arch)
-        base = self._lock.sets[keys.base]
+        base = self.lock.sets[keys.base]
         image, is_bootstrapped = base_image(keys.base, base), base.diff_id is not None
         stage = BaseStage(keys.base, f"base-{machine}", machine, image, is_bootstrapped)
         self.bases[keys.base] = stage
         if keys.unpackers:
             self._add_files(f"unpacker-files-{machine}", keys.unpackers)
 
-    def add_toolkit(self, cell: Cell) -> None:
+    def _add_toolkit(self, cell: Cell) -> None:
         arch = cell.arch
         target = TARGETS[arch]
-        self._add_part(cell, "runtime", arch, self._matrix.components_of(cell, "runtime"))
-        components = self._matrix.components_of(cell, "devel")
+        self._add_part(cell, "runtime", arch, self.matrix.components_of(cell, "runtime"))
+        components = self.matrix.components_of(cell, "devel")
         self._add_part(cell, "devel", arch, components)
         if target.is_native:
             self._add_part(cell, "tools", arch, components)
         if cell.is_crossed:
             self._add_part(cell, "tools", CROSS_HOST, components)
-        if self._matrix.cuda_compat:
+        if self.matrix.cuda_compat:
             self._add_part(cell, "compat", arch, (COMPAT,))
         if cell.cudnn:
             self._add_cudnn(cell)
 
-    def tools_of(self, cell: Cell) -> str:
+    def _tools_of(self, cell: Cell) -> str:
         """Return the stage of the tools that run on the cross host: a separate one for a target
         that is only cross-compiled, and where the host's own cell has CUDA from another source."""
         host, target = TARGETS[CROSS_HOST].key, TARGETS[cell.arch]
         if not target.is_native:
             return f"cuda-tools-{target.key}"
-        of_host, own = self._host_tools, toolkit_set(cell, "tools", CROSS_HOST)
-        return f"cuda-tools-{host}" + (f"-for-{target.key}" if of_host not in (None, own) else "")
+        of_host = (cell for cell in self.cells if cell.arch == CROSS_HOST)
+        sets = {toolkit_set(each, "tools", CROSS_HOST) for each in (cell, *of_host)}
+        return f"cuda-tools-{host}" + (f"-for-{target.key}" if len(sets) > 1 else "")
 
-    def cross_of(self, cell: Cell) -> Cross:
+    def _cross_of(self, cell: Cell) -> Cross:
         """Return the cross image of a cell."""
         target = TARGETS[cell.arch]
         key = os_sets(cell, CROSS_HOST, target.name).cross
-        files = self._lock.sets[key].artifacts if key else ()
-        request = self._lock.sets[key].request if key else None
+        files = self.lock.sets[key].artifacts if key else ()
+        request = self.lock.sets[key].request if key else None
         own = [item for item in files if item.filename.endswith(f"_{target.machine}.deb")]
         return Cross(
             target,
             cell.toolchain.gcc,
             docker_arch(CROSS_HOST),
-            self.tools_of(cell),
+            self._tools_of(cell),
             foreign=request.foreign if isinstance(request, SystemRequest) else (),
             has_python=any(_PYTHON.fullmatch(item.name) for item in own),
         )
 
     def _add_files(self, stage: str, key: str) -> None:
-        self.files[stage] = FileStage(stage, self._lock.sets[key].artifacts)
+        self.files[stage] = FileStage(stage, self.lock.sets[key].artifacts)
 
     def _add_part(self, cell: Cell, part: str, arch: str, components: tuple[str, ...]) -> None:
         key, target = toolkit_set(cell, part, arch), TARGETS[arch].cuda
         is_tools = part == "tools" and arch == CROSS_HOST
-        stage = self.tools_of(cell) if is_tools else f"cuda-{part}-{TARGETS[arch].key}"
+        stage = self._tools_of(cell) if is_tools else f"cuda-{part}-{TARGETS[arch].key}"
         files = stage.replace(f"cuda-{part}", f"cuda-{part}-files", 1)
         self._add_files(files, key)
         tree = self._tree(cell, stage, key, files)
@@ -295,14 +286,14 @@ class _Stages:
                 library_directory=texts.locate("/usr/{triplet}/lib"),
                 pkgconfig_directory=texts.locate("/usr/lib/{triplet}/pkgconfig"),
             )
-        recipes = self._recipes.of(cell.toolchain.cuda.source, components, part)
+        recipes = self.recipes.of(cell.toolchain.cuda.source, components, part)
         self._add_tree(tree, recipes, cell, arch)
 
     def _add_cudnn(self, cell: Cell) -> None:
         key, name = cudnn_set(cell, cell.arch), TARGETS[cell.arch].key
         files = f"cudnn-files-{name}"
         self._add_files(files, key)
-        recipes = self._recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cudnn))
+        recipes = self.recipes.of_cudnn(str(cell.toolchain.cudnn_source), str(cell.cudnn))
         start = key.removesuffix(f"-{name}")
         for part in ("runtime", "devel"):
             stage = f"cudnn-{part}-{name}"
@@ -315,13 +306,13 @@ class _Stages:
 
     def _add_tree(self, tree: Tree, recipes: tuple[Recipe, ...], cell: Cell, arch: str) -> None:
         """Add a tree with what recipes make of its files, unless another environment has it."""
-        if tree not in self._shared_trees:
+        if tree not in self.shared_trees:
             filenames = {item.name: item.filename for item in self.files[tree.files].artifacts}
             texts = self._texts(cell, arch)
-            self._shared_trees[tree] = assemble(tree, recipes, filenames, texts)
-        self.trees[tree.stage] = self._shared_trees[tree]
+            self.shared_trees[tree] = assemble(tree, recipes, filenames, texts)
+        self.trees[tree.stage] = self.shared_trees[tree]
 
     def _texts(self, cell: Cell, arch: str) -> RecipeTexts:
         row = TARGETS[arch]
         own = {"target": str(row.cuda), "triplet": row.triplet, "processor": row.processor}
-        return RecipeTexts({**words_of(cell, self._recipes), **own}, self._family.directories)
+        return RecipeTexts({**words_of(cell, self.recipes), **own}, self._family.directories)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from envmatrix.facts.systems import Compiler
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.environments import Environment
 
@@ -65,7 +66,7 @@ def cross_variables(environment: Environment, cross: Cross) -> Mapping[str, str]
     values = {
         **_LOCALE,
         "CMAKE_TOOLCHAIN_FILE": "/usr/local/share/toolchain.cmake",
-        **_build_variables(environment),
+        **_build_variables(environment.compiler),
     }
     if cross.c:
         values |= {"CC": cross.c, "CXX": cross.cxx}
@@ -115,10 +116,10 @@ def _cuda_variables(environment: Environment, host_compiler: str) -> Mapping[str
     }
 
 
-def _build_variables(environment: Environment) -> Mapping[str, str]:
+def _build_variables(compiler: Compiler) -> Mapping[str, str]:
     """Return the variables of compilers for the build machine, by the names of autotools, Meson,
     older tools and Linux. HOST_CC is left out: to some tools it is the compiler for the target."""
-    cc, cxx = environment.compiler.cc, environment.compiler.cxx
+    cc, cxx = compiler.cc, compiler.cxx
     return {
         "AR_FOR_BUILD": "ar",
         "BUILD_CC": cc,

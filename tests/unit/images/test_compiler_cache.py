@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.images.compiler_cache import compiler_cache, toolchain
+from envmatrix.images.compiler_cache import compiler_cache
 from envmatrix.images.model import CompilerCache, images_of
 from envmatrix.lock.lock_file import load
 from envmatrix.lock.model import Lock
@@ -16,9 +16,15 @@ ROOT = Path(__file__).parents[3]
 MATRIX, LOCK = load_matrix(ROOT), load(ROOT)
 
 
-def of(name: str) -> str:
+def cache_of(name: str, lock: Lock = LOCK) -> CompilerCache:
     cell = find_cell(MATRIX, name)
-    return toolchain(cell, images_of(cell, "amd64")[0], LOCK)
+    cache = compiler_cache(cell, images_of(cell, "amd64")[0], lock)
+    assert cache is not None
+    return cache
+
+
+def of(name: str, lock: Lock = LOCK) -> str:
+    return cache_of(name, lock).toolchain
 
 
 def test_cells_that_differ_in_cudnn_have_one_toolchain() -> None:
@@ -54,18 +60,14 @@ def with_sccache(version: str) -> Lock:
 
 @pytest.mark.parametrize("version", ["0.4.0~~pre6-1+b1", "0.10.0-4", "0.18.1-1"])
 def test_sccache_compiles_no_cuda(version: str) -> None:
-    cell = find_cell(MATRIX, "cuda13.5-debian13-x86_64")
-    image = images_of(cell, "amd64")[0]
-    key = toolchain(cell, image, LOCK)
-    assert compiler_cache(cell, image, LOCK) == CompilerCache("ccache", key)
-    cache = compiler_cache(cell, image, with_sccache(version))
-    assert cache == CompilerCache("sccache", key, ("C", "CXX"))
+    cell = "cuda13.5-debian13-x86_64"
+    assert cache_of(cell) == CompilerCache("ccache", of(cell))
+    assert cache_of(cell, with_sccache(version)) == CompilerCache("sccache", of(cell), ("C", "CXX"))
 
 
 @pytest.mark.parametrize("name", ["libbinutils", "libmpfr6", "libisl23", "g++-12", "libcc1-0"])
 def test_the_libraries_of_compilers_decide_objects_too(name: str) -> None:
-    cell = find_cell(MATRIX, "cuda13.5-debian12-x86_64")
-    image = images_of(cell, "amd64")[0]
+    cell = "cuda13.5-debian12-x86_64"
     sets = {
         key: replace(
             package_set,
@@ -77,4 +79,4 @@ def test_the_libraries_of_compilers_decide_objects_too(name: str) -> None:
         for key, package_set in LOCK.sets.items()
     }
     assert sets != LOCK.sets, f"nothing in the lock is called {name}"
-    assert toolchain(cell, image, replace(LOCK, sets=sets)) != toolchain(cell, image, LOCK)
+    assert of(cell, replace(LOCK, sets=sets)) != of(cell)
