@@ -23,8 +23,8 @@ from tests.outputs import cases_of
 
 from envmatrix.app.library_sources import source_tree
 from envmatrix.console import Console
-from envmatrix.lock.libraries import source_set
 from envmatrix.lock.lock_file import load
+from envmatrix.lock.model import source_set
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell

@@ -33,15 +33,12 @@ from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import Resolution, upgrade_rule
 from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
-from envmatrix.lock.resolvers.nvidia import NvidiaMirror
-from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
-from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
+from envmatrix.lock.resolvers.nvidia import NvidiaApt, NvidiaDnf, NvidiaMirror
 from envmatrix.lock.resolvers.pip import Pip
 from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.redist import PLATFORMS, Redist
 from envmatrix.lock.resolvers.registry import Services, resolvers_of
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.library import SOURCE_KINDS, LibrarySource
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 from envmatrix.sessions.context import BUILD
@@ -480,11 +477,6 @@ def lock_of(
     requests = all_requests(matrix, shipped_recipes())
     resolution = resolution_of(backend, services_of(backend, index))
     return resolution.resolve(requests, previous, upgrade_rule(upgrade, previous))
-
-
-def library_source(kind: str, place: str, pin: str) -> LibrarySource:
-    keys: dict[str, Any] = {kind: place, SOURCE_KINDS[kind]: pin}
-    return LibrarySource(**keys)
 
 
 def plain(node: Node) -> Any:

@@ -18,8 +18,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.lock.model import RepositoryRequest
-from envmatrix.lock.resolvers.nvidia import NvidiaMirror
-from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
+from envmatrix.lock.resolvers.nvidia import NvidiaApt, NvidiaMirror
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="this machine has no apt"

@@ -8,8 +8,7 @@ from pathlib import Path
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.libraries import COMMIT, source_set, wheels_set
-from envmatrix.lock.model import Lock, PackageSet
+from envmatrix.lock.model import COMMIT, Lock, PackageSet, source_set, wheels_set
 from envmatrix.machine.cache import cache_directory
 from envmatrix.matrix.library import Library
 from envmatrix.results.records import Revision

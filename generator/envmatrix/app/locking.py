@@ -15,13 +15,13 @@ from envmatrix.facts.model import Facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.files import write_whole
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
-from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.lock_file import FILE, dumps, load
 from envmatrix.lock.model import Lock
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import Resolution, upgrade_rule
 from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.registry import Services, resolvers_of
+from envmatrix.lock.resolvers.sources import IndexFile
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.http import fetch_bytes, http_client
 from envmatrix.machine.origins import Origins

@@ -9,7 +9,7 @@ from envmatrix.app.library_sources import source_tree
 from envmatrix.app.revisions import compare_revision
 from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
-from envmatrix.lock.libraries import source_set
+from envmatrix.lock.model import source_set
 from envmatrix.results.records import BAD
 from envmatrix.sessions.compilation import ninja_files
 from envmatrix.sessions.outcomes import Measurement, TestOutcome

@@ -4,20 +4,15 @@ yanked, or gone. Pure: the current offers are passed in."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from envmatrix.deb822 import dpkg_key, paragraphs
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import machine_called
-from envmatrix.lock.model import (
-    Artifact,
-    BootstrapRequest,
-    Lock,
-    Request,
-    SystemRequest,
-)
+from envmatrix.lock.model import Artifact, BootstrapRequest, Lock, Request, SystemRequest
 
 State = Literal["security", "gone", "yanked", "superseded"]
 # The state of a package, and the version to use instead, if any.
@@ -53,6 +48,7 @@ class Offer:
 
 
 Offers = Mapping[str, Sequence[Offer]]
+_Judge = Callable[[Artifact, Sequence[Offer]], _Change | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +92,12 @@ class Audit:
 
 def audit(lock: Lock, archives: Archives) -> Audit:
     failed: list[str] = []
-    findings = [*_suite_findings(lock, archives, failed), *_index_findings(lock, archives, failed)]
+    findings = [*_findings(lock, archives, failed)]
     audited: set[tuple[str, Artifact]] = set()
     not_audited: dict[str, str] = {}
     for key, package_set in sorted(lock.sets.items()):
         request = package_set.request
-        if _suite_of(request) or _is_in_index(request):
+        if _suite_of(request) is not None:
             audited.update((request.arch, item) for item in package_set.artifacts)
         else:
             reason = _NOT_AUDITED.get(request.resolver, "nothing is known of its archive")
@@ -120,75 +116,66 @@ def offers_of(stanzas: str) -> Offers:
 
 
 def _suite_of(request: Request) -> str | None:
-    """Return the suite of packages of the deb family; None for other requests."""
+    """Return the suite of packages of the deb family, empty for files of the package index; None
+    for other requests."""
     match request:
         case BootstrapRequest() | SystemRequest(resolver="apt" | "apt-files"):
             return request.suite
-    return None
+    return "" if request.resolver in ("pip", "wheels", "sdist") else None
 
 
-def _is_in_index(request: Request) -> bool:
-    return request.resolver in ("pip", "wheels", "sdist")
-
-
-def _suite_findings(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[AuditFinding]:
-    """Yield the findings of suites and their security archives; add unreadable ones to `failed`."""
-    for (suite, arch), packages in _suites(lock).items():
-        names = sorted({item.name for item in packages})
-        for origin, read_offers, judge in (
-            (suite, archives.suite, _suite_change),
-            (f"{suite}-security", archives.security, _security_change),
-        ):
+def _findings(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[AuditFinding]:
+    """Yield the findings of all archives; add unreadable ones to `failed`."""
+    for (suite, name), packages in _groups(lock).items():
+        for label, where, read_offers, judge in _comparisons(archives, suite, name, packages):
             try:
-                offers = read_offers(suite, arch, names)
+                offers = read_offers()
             except LookupFailed as error:
-                failed.append(f"{origin} for {arch}: {error.message}")
+                failed.append(f"{label}: {error.message}")
                 continue
-            for item, keys in packages.items():
+            for item, (arch, keys) in packages.items():
                 if change := judge(item, offers.get(item.name, ())):
                     state, offered = change
-                    yield AuditFinding(state, item.name, item.version, arch, origin, offered, keys)
+                    yield AuditFinding(state, item.name, item.version, arch, where, offered, keys)
 
 
-def _index_findings(lock: Lock, archives: Archives, failed: list[str]) -> Iterator[AuditFinding]:
-    for project, files in _projects(lock).items():
-        try:
-            offers = archives.index(project)
-        except Absent:
-            offers = ()
-        except LookupFailed as error:
-            failed.append(f"{project}: {error.message}")
-            continue
-        for item, (arch, keys) in files.items():
-            if change := _index_change(item, offers):
-                state, offered = change
-                yield AuditFinding(state, item.name, item.version, arch, "the index", offered, keys)
+def _comparisons(
+    archives: Archives, suite: str, name: str, packages: Iterable[Artifact]
+) -> Iterator[tuple[str, str, Callable[[], Offers], _Judge]]:
+    """Yield the archives to compare a group with: their names in errors and in findings, how to
+    read their offers, and how to judge a package by them."""
+    if not suite:
+        yield name, "the index", partial(_project_offers, archives, name), _index_change
+        return
+    names = sorted({item.name for item in packages})
+    for where, read_offers, judge in (
+        (suite, archives.suite, _suite_change),
+        (f"{suite}-security", archives.security, _security_change),
+    ):
+        yield f"{where} for {name}", where, partial(read_offers, suite, name, names), judge
 
 
-def _suites(lock: Lock) -> Mapping[tuple[str, str], Mapping[Artifact, tuple[str, ...]]]:
-    """Return the packages of each suite and architecture, each with the keys of its sets. A set may
-    have packages of another architecture than its own."""
-    suites: dict[tuple[str, str], dict[Artifact, tuple[str, ...]]] = {}
+def _project_offers(archives: Archives, project: str) -> Offers:
+    try:
+        return {project: archives.index(project)}
+    except Absent:
+        return {}
+
+
+def _groups(lock: Lock) -> Mapping[tuple[str, str], Mapping[Artifact, tuple[str, tuple[str, ...]]]]:
+    """Return the packages of each suite and architecture, and of each project of the index; each
+    with its architecture, which may be another one than that of its sets, and their keys."""
+    groups: dict[tuple[str, str], dict[Artifact, tuple[str, tuple[str, ...]]]] = {}
     for key, package_set in sorted(lock.sets.items()):
         suite = _suite_of(package_set.request)
-        for item in package_set.artifacts if suite else ():
+        for item in package_set.artifacts if suite is not None else ():
             match = _DEB.search(item.filename)
             machine = machine_called(debian=match["arch"]) if match else None
             arch = machine.docker if machine else package_set.request.arch
-            packages = suites.setdefault((str(suite), arch), {})
-            packages[item] = (*packages.get(item, ()), key)
-    return suites
-
-
-def _projects(lock: Lock) -> Mapping[str, Mapping[Artifact, tuple[str, tuple[str, ...]]]]:
-    projects: dict[str, dict[Artifact, tuple[str, tuple[str, ...]]]] = {}
-    for key, package_set in sorted(lock.sets.items()):
-        if _is_in_index(package_set.request):
-            for item in package_set.artifacts:
-                files = projects.setdefault(item.name, {})
-                _, keys = files.get(item, (package_set.request.arch, ()))
-                files[item] = (package_set.request.arch, (*keys, key))
-    return projects
+            packages = groups.setdefault((suite, arch) if suite else ("", item.name), {})
+            _, keys = packages.get(item, (arch, ()))
+            packages[item] = (arch, (*keys, key))
+    return groups
 
 
 def _suite_change(item: Artifact, offers: Sequence[Offer]) -> _Change | None:

@@ -91,20 +91,21 @@ def component_versions(
 
     Raise LookupFailed with every component or version that the image lacks.
     """
+    is_cudnn = "cudnn" in request.components
+    product, actual = ("cuDNN", contents.cudnn) if is_cudnn else ("CUDA", contents.cuda)
+    problems = [*_os_problems(base, contents), *_version_problems(product, actual, request.version)]
     versions: dict[str, str] = {}
-    problems = [*_os_problems(base, contents)]
     for name in request.components:
-        problems += _version_problems(name, request.version, contents)
         missing = [pattern for pattern in markers()[name].files if not contents.matching(pattern)]
         if missing:
             problems.append(
                 f"component `{name}` is not in it: there is no `{'`, no `'.join(missing)}`"
             )
-        versions[name] = contents.cudnn if name == "cudnn" else _version_of(name, contents)
+        versions[name] = actual if is_cudnn else _version_of(name, contents)
     if problems:
         message = f"the image `{base.image}` for {base.arch} is not what the matrix asks for"
-        raise LookupFailed(message, details=tuple(dict.fromkeys(problems)), hint=_HINT)
-    return versions if "cudnn" in versions else {"cuda": contents.cuda, **versions}
+        raise LookupFailed(message, details=problems, hint=_HINT)
+    return versions if is_cudnn else {"cuda": actual, **versions}
 
 
 def _os_problems(base: ImageRequest, contents: ProbedImage) -> Iterator[str]:
@@ -114,8 +115,7 @@ def _os_problems(base: ImageRequest, contents: ProbedImage) -> Iterator[str]:
         yield f"its operating system is {name}, and its suite `{suite}`, not `{base.suite}`"
 
 
-def _version_problems(name: str, version: str, contents: ProbedImage) -> Iterator[str]:
-    product, actual = ("cuDNN", contents.cudnn) if name == "cudnn" else ("CUDA", contents.cuda)
+def _version_problems(product: str, actual: str, version: str) -> Iterator[str]:
     if not actual:
         yield f"nothing in it tells a version of {product}"
     elif not f"{actual}.".startswith(f"{version}."):

@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from envmatrix.facts.packages import PackageSpec
+
+if TYPE_CHECKING:
+    from envmatrix.matrix.library import Library
 
 # The origin of a file that a library names by its whole URL, which is its path then.
 URL = "url"
 
 # `arch` of a source, which is independent of the architecture.
 ANY = "source"
+
+# Keys of the revisions of a source.
+COMMIT, CHANGELIST = "commit", "changelist"
+# Prefix of the keys of submodules' commits, before their paths.
+SUBMODULE = "submodule "
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -140,17 +148,9 @@ class SourceRequest:
     pin: str
 
 
-Request = (
-    BootstrapRequest
-    | ImageRequest
-    | SystemRequest
-    | ReleaseRequest
-    | RepositoryRequest
-    | InImageRequest
-    | WheelsRequest
-    | SourceRequest
-)
 BaseRequest = BootstrapRequest | ImageRequest
+CudaRequest = ReleaseRequest | RepositoryRequest
+Request = BaseRequest | SystemRequest | CudaRequest | InImageRequest | WheelsRequest | SourceRequest
 
 # The type of the requests to each resolver.
 REQUESTS: Mapping[str, type[Request]] = {
@@ -201,3 +201,22 @@ class Lock:
     def artifacts(self, keys: Iterable[str] | None = None) -> tuple[Artifact, ...]:
         chosen = self.sets if keys is None else keys
         return tuple(sorted({item for key in chosen for item in self.sets[key].artifacts}))
+
+
+# Prefix of the keys of all sets of libraries.
+LIBRARY = "library-"
+
+
+def source_set(library: Library) -> str:
+    """Return the key of the set of a library's source."""
+    return f"{LIBRARY}{library.name}"
+
+
+def wheels_prefix(library: Library) -> str:
+    """Return the prefix of the keys of all sets of a library's wheels."""
+    return f"{source_set(library)}-wheels-"
+
+
+def wheels_set(library: Library, os: str, arch: str) -> str:
+    """Return the key of the wheels that a library is built with; `arch` is Docker's name."""
+    return f"{wheels_prefix(library)}{os}-{arch}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch, package_triplet
-from envmatrix.lock.libraries import source_request, source_set, wheels_set
 from envmatrix.lock.lock_file import FILE
 from envmatrix.lock.model import (
     BootstrapRequest,
@@ -20,11 +19,14 @@ from envmatrix.lock.model import (
     ReleaseRequest,
     RepositoryRequest,
     Request,
+    SourceRequest,
     SystemRequest,
     WheelsRequest,
     describe,
+    source_set,
+    wheels_set,
 )
-from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.cells import Cell, CudaSource
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
@@ -49,17 +51,17 @@ _OF_SUITES = frozenset({"nvidia-apt", "nvidia-dnf", "nvidia-cross"})
 _BASE_PACKAGES = (PackageSpec("?essential"), PackageSpec("apt"))
 # Of an image's digest, in the keys of the sets over it.
 _DIGEST_DIGITS = 12
-# The flavour whose components a part of the toolkit is of.
-_FLAVOUR = {"runtime": "runtime", "devel": "devel", "tools": "devel"}
 # The dots of a version of cuDNN that names its build: 9.1.0.70.
 _WHOLE_CUDNN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class OsSets:
-    """Keys of the package sets of one OS, architecture and host compiler. `unpackers` is None if
-    CUDA is in an image. `cross` and `emulator` are the additional sets of a target, if any."""
+    """Keys of the package sets of one OS, architecture and host compiler, which begin with
+    `prefix`. `unpackers` is None if CUDA is in an image. `cross` and `emulator` are the additional
+    sets of a target, if any."""
 
+    prefix: str
     base: str
     unpackers: str | None
     runtime: str
@@ -70,28 +72,25 @@ class OsSets:
 
 
 def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
-    start, gcc = _start(cell, arch), cell.toolchain.gcc
+    gcc, image = cell.toolchain.gcc, cell.toolchain.cuda.image
+    # An image with CUDA may be used beside other bases.
+    digest = (image or "").rpartition("sha256:")[2][:_DIGEST_DIGITS]
+    start = "-".join(filter(None, (cell.os, docker_arch(arch), digest)))
     row = TARGETS[target or arch]
     packages = row.packages
     # Targets whose cross compilers are those of envs/ differ in the machine only.
     name = row.key if "cross" in packages else row.machine
     has_cross = target is not None and packages.get("cross", True)
     return OsSets(
+        prefix=start,
         base=f"{start}-base",
-        unpackers=None if cell.toolchain.cuda.image else f"{start}-unpackers",
+        unpackers=None if image else f"{start}-unpackers",
         runtime=f"{start}-runtime",
         devel=f"{start}-devel-gcc{gcc}",
         cross=f"{start}-cross-gcc{gcc}-{name}" if has_cross else None,
         emulator=f"{start}-runtime-{row.key}" if "runtime" in packages else None,
         analysis=f"{start}-analysis-gcc{gcc}",
     )
-
-
-def _start(cell: Cell, arch: str) -> str:
-    """Return the prefix of the keys of all sets of an OS and architecture, and of an image with
-    CUDA, which may be used beside other bases."""
-    _, _, digest = (cell.toolchain.cuda.image or "").rpartition("sha256:")
-    return "-".join(filter(None, (cell.os, docker_arch(arch), digest[:_DIGEST_DIGITS])))
 
 
 def toolkit_set(cell: Cell, part: str, arch: str) -> str:
@@ -134,7 +133,7 @@ def requests_of(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Reque
     if cell.is_crossed:
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
     elif arch != CROSS_HOST:
-        requests |= _unpacking_requests(cell, matrix, CROSS_HOST)
+        requests |= _base_requests(cell, matrix, CROSS_HOST)
     if target.cuda:
         requests |= _toolkit_requests(cell, matrix, recipes)
     if cell.cudnn:
@@ -163,8 +162,10 @@ def _library_requests(matrix: Matrix) -> dict[str, Request]:
     requests: dict[str, Request] = {}
     for library in matrix.libraries:
         if source := library.source:
-            suite = matrix.facts.os[source.pin].suite if source.kind == "debian" else None
-            requests[source_set(library)] = source_request(source, suite)
+            kind, pin = source.kind, source.pin
+            if kind == "debian":
+                kind, pin = "debian-source", matrix.facts.os[pin].suite
+            requests[source_set(library)] = SourceRequest(kind, source.place, pin)
         for cell in matrix.cells if library.requires else ():
             if is_for(library, cell, matrix):
                 requests |= _wheel_requests(library, cell, matrix)
@@ -173,13 +174,11 @@ def _library_requests(matrix: Matrix) -> dict[str, Request]:
 
 def _wheel_requests(library: Library, cell: Cell, matrix: Matrix) -> dict[str, Request]:
     os = matrix.facts.os[cell.os]
-    machine = TARGETS[cell.arch].machine
-    host = docker_arch(CROSS_HOST) if cell.is_crossed else None
-    arches = sorted({arch for arch in (machine, host) if arch})
+    arches = {TARGETS[cell.arch].machine, docker_arch(CROSS_HOST) if cell.is_crossed else None}
     requirements = tuple(sorted(set(library.requires)))
     return {
         wheels_set(library, os.name, arch): WheelsRequest(arch, os.suite, requirements)
-        for arch in arches
+        for arch in sorted(filter(None, arches))
     }
 
 
@@ -227,7 +226,7 @@ def _os_requests(
     destination = target or arch
     own = TARGETS[destination].packages
     words = {"gcc": gcc, "triplet": package_triplet(destination), "compiler": compiler}
-    requests = _unpacking_requests(cell, matrix, arch)
+    requests = _base_requests(cell, matrix, arch)
 
     def add(key: str, packages: Iterable[str], *below: str) -> None:
         requests[key] = _os_request(os, arch, packages, *below)
@@ -248,15 +247,18 @@ def _os_requests(
     return requests
 
 
-def _unpacking_requests(cell: Cell, matrix: Matrix, arch: str) -> dict[str, Request]:
-    """Return the requests for a base and for the unpackers on a build host of its architecture."""
-    os = matrix.facts.os[cell.os]
-    keys = os_sets(cell, arch)
-    unpackers = _os_request(os, arch, os.family.unpackers, keys.base)
-    return {
-        keys.base: _base_request(cell, matrix, docker_arch(arch)),
-        **({keys.unpackers: unpackers} if keys.unpackers else {}),
+def _base_requests(cell: Cell, matrix: Matrix, arch: str) -> dict[str, Request]:
+    """Return the requests for the base of a build host, and for the unpackers in it."""
+    os, keys, machine = matrix.facts.os[cell.os], os_sets(cell, arch), docker_arch(arch)
+    image = cell.toolchain.cuda.image or matrix.bases.get(cell.os)
+    requests: dict[str, Request] = {
+        keys.base: ImageRequest(machine, os.suite, image)
+        if image
+        else BootstrapRequest(machine, os.suite, _BASE_PACKAGES)
     }
+    if keys.unpackers:
+        requests[keys.unpackers] = _os_request(os, arch, os.family.unpackers, keys.base)
+    return requests
 
 
 def _os_request(
@@ -268,64 +270,50 @@ def _os_request(
     return SystemRequest(os.family.resolver, docker_arch(arch), os.suite, specs, below)
 
 
-def _base_request(cell: Cell, matrix: Matrix, arch: str) -> Request:
-    suite = matrix.facts.os[cell.os].suite
-    image = cell.toolchain.cuda.image or matrix.bases.get(cell.os)
-    if image:
-        return ImageRequest(arch, suite, image)
-    return BootstrapRequest(arch, suite, _BASE_PACKAGES)
-
-
 def _image_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
     """Return the requests for what the cell's image must have: CUDA's components, and cuDNN."""
-    arch, release, cudnn = docker_arch(cell.arch), cell.cuda, cell.cudnn
-    base, start = os_sets(cell, cell.arch).base, _start(cell, cell.arch)
-    components = tuple(matrix.components_of(cell, "devel"))
-    requests: dict[str, Request] = {
-        f"{start}-cuda{release}": InImageRequest(arch, release, components, base)
+    arch, keys = docker_arch(cell.arch), os_sets(cell, cell.arch)
+    parts = [("cuda", cell.cuda, matrix.components_of(cell, "devel"))]
+    parts += [("cudnn", cell.cudnn, ("cudnn",))] if cell.cudnn else []
+    return {
+        f"{keys.prefix}-{product}{version}": InImageRequest(arch, version, components, keys.base)
+        for product, version, components in parts
     }
-    if cudnn:
-        requests[f"{start}-cudnn{cudnn}"] = InImageRequest(arch, cudnn, ("cudnn",), base)
-    return requests
 
 
 def _toolkit_requests(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
-    arch = cell.arch
-    parts = [("runtime", arch), ("devel", arch)]
-    parts += [("tools", arch)] if TARGETS[arch].is_native else []
-    parts += [("tools", CROSS_HOST)] if cell.is_crossed else []
-    parts += [("compat", arch)] if matrix.cuda_compat else []
-    return {
-        toolkit_set(cell, part, machine): _toolkit_request(cell, matrix, recipes, part, machine)
-        for part, machine in parts
-    }
-
-
-def _toolkit_request(cell: Cell, matrix: Matrix, recipes: Recipes, part: str, arch: str) -> Request:
-    source = cell.toolchain.cuda.source
-    components = (COMPAT,) if part == "compat" else matrix.components_of(cell, _FLAVOUR[part])
-    packages = _packages(recipes.of(source, components, part), words_of(cell, recipes))
-    is_cross = source == "nvidia-cross" and part in ("runtime", "devel")
-    cross = TARGETS[arch].cross if is_cross else ""
-    return _cuda_request(cell, source, arch, packages, cross)
+    arch, origin, devel = cell.arch, cell.toolchain.cuda, matrix.components_of(cell, "devel")
+    parts = [("runtime", arch, matrix.components_of(cell, "runtime")), ("devel", arch, devel)]
+    parts += [("tools", arch, devel)] if TARGETS[arch].is_native else []
+    parts += [("tools", CROSS_HOST, devel)] if cell.is_crossed else []
+    parts += [("compat", arch, (COMPAT,))] if matrix.cuda_compat else []
+    words = words_of(cell, recipes)
+    requests: dict[str, Request] = {}
+    for part, machine, components in parts:
+        packages = _packages(recipes.of(origin.source, components, part), words)
+        is_cross = origin.source == "nvidia-cross" and part in ("runtime", "devel")
+        cross = TARGETS[machine].cross if is_cross else ""
+        request = _cuda_request(origin, machine, packages, cell.cuda, cross)
+        requests[toolkit_set(cell, part, machine)] = request
+    return requests
 
 
 def _cudnn_request(cell: Cell, recipes: Recipes) -> Request:
-    source = str(cell.toolchain.cudnn_source)
-    rows = recipes.of_cudnn(source, str(cell.cudnn)).values()
-    packages = _packages(rows, words_of(cell, recipes))
-    return _cuda_request(cell, source, cell.arch, packages)
+    origin = replace(cell.toolchain.cuda, source=str(cell.toolchain.cudnn_source))
+    rows = recipes.of_cudnn(origin.source, str(cell.cudnn)).values()
+    return _cuda_request(origin, cell.arch, _packages(rows, words_of(cell, recipes)), cell.cuda)
 
 
 def _cuda_request(
-    cell: Cell, source: str, arch: str, packages: tuple[PackageSpec, ...], cross: str = ""
+    origin: CudaSource, arch: str, packages: tuple[PackageSpec, ...], release: str, cross: str = ""
 ) -> Request:
-    resolver, key, suite = CUDA_RESOLVERS[source], TARGETS[arch].key, str(cell.toolchain.cuda.suite)
-    # Versions come from the release, unless every package has one.
-    release = "" if all(package.version for package in packages) else cell.cuda
-    if source == "debian":
+    """Return a request whose versions come from the release, unless every package has one."""
+    resolver, key, suite = CUDA_RESOLVERS[origin.source], TARGETS[arch].key, str(origin.suite)
+    if all(package.version for package in packages):
+        release = ""
+    if origin.source == "debian":
         return SystemRequest(resolver, key, suite, packages)
-    if source not in _OF_SUITES:
+    if origin.source not in _OF_SUITES:
         return ReleaseRequest(resolver, key, packages, release)
     return RepositoryRequest(resolver, key, suite, packages, release, cross)
 

@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.facts.model import Facts
-from envmatrix.lock.libraries import library_error
 from envmatrix.lock.model import (
+    LIBRARY,
     BaseRequest,
-    BootstrapRequest,
-    ImageRequest,
+    CudaRequest,
     Lock,
     PackageSet,
     ReleaseRequest,
-    RepositoryRequest,
     Request,
     SourceRequest,
     SystemRequest,
@@ -28,7 +26,7 @@ from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver, ResolverBa
 from envmatrix.suggestions import did_you_mean
 
 # Requests for files of a suite, whose date is that of the newest of them.
-_SuiteRequest = BootstrapRequest | ImageRequest | SystemRequest | WheelsRequest
+_SuiteRequest = BaseRequest | SystemRequest | WheelsRequest
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Resolution:
         self,
         requests: Mapping[str, Request],
         previous: Lock | None,
-        upgrade: Callable[[str, PackageSet], bool],
+        upgrade: Callable[[PackageSet], bool],
         unfinished: Lock | None = None,
         keep: Callable[[Lock], None] = lambda _: None,
     ) -> Lock:
@@ -53,13 +51,10 @@ class Resolution:
         `unfinished` is the last lock that an earlier, failed call passed to `keep`. Sources and
         versions come first, so that errors in them are reported within seconds.
         """
-        stale = sorted(
-            _stale_keys(requests, previous, upgrade), key=lambda key: _cost(requests[key])
-        )
-        current = (
-            {key: previous.sets[key] for key in requests if key not in stale} if previous else {}
-        )
-        resumed = _resume(stale, requests, current, unfinished)
+        previous_sets = previous.sets if previous else {}
+        stale = _stale_keys(requests, previous_sets, upgrade)
+        current = {key: previous_sets[key] for key in requests if key not in stale}
+        resumed = _resume(stale, requests, current, unfinished.sets if unfinished else {})
         new = {key: requests[key] for key in stale if key not in resumed}
         sets = ResolvedSets(self.backend, self.facts, {**current, **resumed})
         with self.progress.task("resolve", total=len(stale), unit="sets") as advance:
@@ -97,16 +92,16 @@ class Resolution:
                 try:
                     package_sets[key] = self._answer(request, sets)
                 except LookupFailed as error:
-                    failures.append(library_error(key, error))
+                    message = f"library `{key.removeprefix(LIBRARY)}`: {error.message}"
+                    failures.append(type(error)(message, details=error.details, hint=error.hint))
         if len(failures) == 1:
             raise failures[0]
         if failures:
             raise LookupFailed(
                 f"{len(failures)} sources of libraries cannot be had",
-                details=[f"{failure.message}; {failure.hint}" if failure.hint else failure.message
-                         for failure in failures],
+                details=["; ".join(filter(None, (row.message, row.hint))) for row in failures],
                 hint="correct them in matrix.yaml, then run `envmatrix lock` again",
-            )  # fmt: skip
+            )
         return package_sets
 
     def _epoch(self, requests: Mapping[str, Request]) -> int:
@@ -130,14 +125,12 @@ def _resume(
     stale: Sequence[str],
     requests: Mapping[str, Request],
     current: Mapping[str, PackageSet],
-    unfinished: Lock | None,
+    unfinished: Mapping[str, PackageSet],
 ) -> dict[str, PackageSet]:
     """Return the sets of `stale` that `unfinished` has, with all sets below them."""
-    if unfinished is None:
-        return {}
     resumed: dict[str, PackageSet] = {}
     for key in stale:
-        answer = unfinished.sets.get(key)
+        answer = unfinished.get(key)
         below = {*sets_below(requests[key])} - current.keys()
         if answer and answer.request == requests[key] and below <= resumed.keys():
             resumed[key] = answer
@@ -146,52 +139,47 @@ def _resume(
 
 def upgrade_rule(
     names: Sequence[str] | None, previous: Lock | None
-) -> Callable[[str, PackageSet], bool]:
+) -> Callable[[PackageSet], bool]:
     """Return the predicate of sets to upgrade: none for None, all for no names, otherwise those
     that contain a package of `names`."""
-    if names is None:
-        return lambda _key, _set: False
     if not names:
-        return lambda _key, _set: True
+        return lambda _: names is not None
     names_in_lock = {item.name for item in previous.artifacts()} if previous else set()
-    if unknown := sorted(set(names) - names_in_lock):
-        raise ConfigurationError(
-            *(
-                Problem(
-                    f"the lock holds no package `{name}`", hint=did_you_mean(name, names_in_lock)
-                )
-                for name in unknown
-            )
-        )
-    return lambda _key, package_set: any(item.name in names for item in package_set.artifacts)
+    problems = [
+        Problem(f"the lock holds no package `{name}`", hint=did_you_mean(name, names_in_lock))
+        for name in sorted({*names} - names_in_lock)
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return lambda package_set: any(item.name in names for item in package_set.artifacts)
 
 
 def _stale_keys(
     requests: Mapping[str, Request],
-    previous: Lock | None,
-    upgrade: Callable[[str, PackageSet], bool],
+    previous: Mapping[str, PackageSet],
+    upgrade: Callable[[PackageSet], bool],
 ) -> Sequence[str]:
-    """Return the keys of unresolved sets and of those above them, in the order of `requests`."""
-    stale: dict[str, None] = {}
+    """Return the keys of unresolved sets and of those above them, in the order of their costs and
+    of `requests`."""
+    stale: set[str] = set()
     for key, request in requests.items():
-        answer = previous.sets.get(key) if previous else None
+        answer = previous.get(key)
         if (
             answer is None
             or answer.request != request
-            or upgrade(key, answer)
-            or stale.keys() & set(sets_below(request))
+            or upgrade(answer)
+            or stale.intersection(sets_below(request))
         ):
-            stale[key] = None
+            stale.add(key)
     # The parts of one CUDA release fit only each other, on whichever architecture they are.
     releases = {release for key in stale for release in _releases(requests[key])}
-    return tuple(
-        key for key, request in requests.items() if key in stale or releases & _releases(request)
-    )
+    stale |= {key for key, request in requests.items() if releases & _releases(request)}
+    return sorted((key for key in requests if key in stale), key=lambda key: _cost(requests[key]))
 
 
 def _releases(request: Request) -> set[str]:
     """Return the releases of CUDA, and of NVIDIA's other products, that versions come from."""
-    if not isinstance(request, ReleaseRequest | RepositoryRequest):
+    if not isinstance(request, CudaRequest):
         return set()
     versions = {package.version for package in request.packages if package.product}
     return {*versions, request.release} - {""}

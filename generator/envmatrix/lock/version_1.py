@@ -12,6 +12,7 @@ from typing import Any
 
 from envmatrix.lock import strict
 
+_COLUMNS = ["name", "version", "path", "size", "sha256"]
 # A package of a product with releases of its own, as cuDNN is; those of CUDA are without one now.
 _REDIST = re.compile(r"(?!cuda/)(?P<product>\w+)/(?P<name>\w+)(:(?P<variant>\w+))?@(?P<version>.+)")
 
@@ -19,26 +20,23 @@ _REDIST = re.compile(r"(?!cuda/)(?P<product>\w+)/(?P<name>\w+)(:(?P<variant>\w+)
 def upgraded(document: Any) -> dict[str, object]:
     """Return the document of version 2; raise as `FileFormat.readers` do."""
     table = {
-        f"{row['name']} {row['version']} {sha256[:12]}": (row["origin"], _columns(sha256, row))
+        f"{row['name']} {row['version']} {sha256[:12]}": {**row, "sha256": sha256}
         for sha256, row in strict.mapping(document["artifacts"]).items()
     }
     rows = strict.mapping(document["sets"]).items()
     return {
         "epoch": document["epoch"],
-        "columns": ["name", "version", "path", "size", "sha256"],
+        "columns": _COLUMNS,
         "sets": {key: _set(row, table) for key, row in rows},
     }
 
 
-def _columns(sha256: str, row: Any) -> list[object]:
-    return [row["name"], row["version"], row["path"], row["size"], sha256]
-
-
-def _set(row: Any, table: Mapping[str, tuple[str, list[object]]]) -> dict[str, object]:
+def _set(row: Any, table: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
     artifacts: dict[str, list[object]] = {}
     for reference in strict.strings(row["artifacts"]):
-        origin, columns = table[reference]
-        artifacts.setdefault(strict.string(origin), []).append(columns)
+        item = table[reference]
+        columns = [item[name] for name in _COLUMNS]
+        artifacts.setdefault(strict.string(item["origin"]), []).append(columns)
     sealed = {name: row[name] for name in ("diff_id", "inputs") if name in row}
     return {
         "request": _request(row),

@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.lock.libraries import source_set, wheels_prefix
-from envmatrix.lock.model import Artifact, Lock, PackageSet, describe
+from envmatrix.lock.model import Artifact, Lock, PackageSet, describe, source_set, wheels_prefix
 from envmatrix.lock.requests import sets_of
 from envmatrix.matrix.cells import AXES, Cell, sort_key
 from envmatrix.matrix.library import Library

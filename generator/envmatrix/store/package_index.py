@@ -9,8 +9,8 @@ from urllib.parse import urljoin
 import httpx
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import Artifact
+from envmatrix.lock.resolvers.sources import IndexFile
 from envmatrix.machine.http import WrongContent, hint_of, is_absence, message_of, read_body
 
 
@@ -22,12 +22,12 @@ def index_files(
     files, failures = _list_files(client, indexes, project)
     if not files and failures:
         raise _unlisted_error(project, failures)
-    return files
+    return tuple(files)
 
 
 def _list_files(
     client: httpx.Client, indexes: Sequence[str], project: str
-) -> tuple[tuple[IndexFile, ...], Sequence[LookupFailed]]:
+) -> tuple[Sequence[IndexFile], Sequence[LookupFailed]]:
     """Return the files of a project, and the errors of the indexes that list none."""
     files: list[IndexFile] = []
     failures: list[LookupFailed] = []
@@ -36,7 +36,7 @@ def _list_files(
             files += _index_files(client, f"{index}/{project}/")
         except LookupFailed as error:
             failures.append(error)
-    return tuple(files), failures
+    return files, failures
 
 
 def _unlisted_error(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:

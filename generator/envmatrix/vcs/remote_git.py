@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from envmatrix.confined import Area, Directory, Refused
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.lock.libraries import COMMIT, SUBMODULE
+from envmatrix.lock.model import COMMIT, SUBMODULE
 from envmatrix.machine.error_texts import UNREACHABLE
 from envmatrix.machine.processes import run
 from envmatrix.store.artifacts import sha256_of

@@ -15,8 +15,7 @@ from typing import cast
 
 from envmatrix.errors import LookupFailed
 from envmatrix.files import new_directory
-from envmatrix.lock.libraries import CHANGELIST, COMMIT, SUBMODULE
-from envmatrix.lock.model import Artifact, PackageSet, SourceRequest
+from envmatrix.lock.model import CHANGELIST, COMMIT, SUBMODULE, Artifact, PackageSet, SourceRequest
 from envmatrix.machine.cache import exclusive
 from envmatrix.store.artifacts import Store
 from envmatrix.vcs import perforce, remote_git

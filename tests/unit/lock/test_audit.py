@@ -16,7 +16,6 @@ from envmatrix.errors import Absent, LookupFailed, OutOfDate
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
-from envmatrix.lock.libraries import IndexFile
 from envmatrix.lock.model import (
     Artifact,
     BootstrapRequest,
@@ -28,6 +27,7 @@ from envmatrix.lock.model import (
     SystemRequest,
 )
 from envmatrix.lock.resolvers.apt import Apt
+from envmatrix.lock.resolvers.sources import IndexFile
 
 X = (PackageSpec("x"),)
 CMAKE = artifact("cmake", "3.25.1-1")

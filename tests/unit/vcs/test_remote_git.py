@@ -13,9 +13,7 @@ from tests.loopback import Handler, serving
 from tests.repositories import UNCONFIGURED, committed, files_of, git, head
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.lock.libraries import source_request
-from envmatrix.lock.model import PackageSet
-from envmatrix.matrix.library import LibrarySource
+from envmatrix.lock.model import PackageSet, SourceRequest
 from envmatrix.store.artifacts import Store
 from envmatrix.vcs import remote_git as engine
 from envmatrix.vcs import source_trees
@@ -124,9 +122,7 @@ def test_submodules_come_along_and_are_in_the_lock(nested: Path, tmp_path: Path,
         "submodule third party/m": head(tmp_path / "middle"),
         "submodule third party/m/deps/inner": head(tmp_path / "inner"),
     }
-    locked = PackageSet(
-        source_request(LibrarySource(git=str(nested), revision="main"), None), (), versions=versions
-    )
+    locked = PackageSet(SourceRequest("git", str(nested), "main"), (), versions=versions)
     tree = source_trees.tree(tmp_path / "cache", Store(tmp_path / "store"), locked)
     assert {name: text for name, text in files_of(tree).items() if name != ".gitmodules"} == {
         "outer": "o",

@@ -9,14 +9,11 @@ from typing import NoReturn
 import httpx
 import pytest
 from tests.archives import entry, link, tar, zipped
-from tests.fakes import library_source
 from tests.repositories import committed, files_of, git, head
 
 from envmatrix.errors import ConfigurationError, LookupFailed
-from envmatrix.lock.libraries import source_request
-from envmatrix.lock.model import Artifact, PackageSet
+from envmatrix.lock.model import Artifact, PackageSet, SourceRequest
 from envmatrix.lock.resolvers.sources import archive
-from envmatrix.matrix.library import LibrarySource
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import measure_download
 from envmatrix.vcs import git as own_repository
@@ -42,8 +39,8 @@ def stored(store: Store, name: str, content: bytes) -> Artifact:
     return item
 
 
-def source(*artifacts: Artifact, kind: str = "debian") -> PackageSet:
-    return PackageSet(source_request(library_source(kind, "lib", "1"), "s"), artifacts)
+def source(*artifacts: Artifact, kind: str = "debian-source") -> PackageSet:
+    return PackageSet(SourceRequest(kind, "lib", "1"), artifacts)
 
 
 @pytest.fixture
@@ -208,9 +205,10 @@ def locked(content: bytes, cache: Path) -> PackageSet:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
     with httpx.Client(transport=transport) as client:
         measure = partial(measure_download, client, store)
-        source = LibrarySource(archive="https://h.example/lib.tgz", sha256=digest)
         unpack = partial(source_trees.tree, cache, store)
-        return archive(measure, unpack, source_request(source, None), None)
+        return archive(
+            measure, unpack, SourceRequest("archive", "https://h.example/lib.tgz", digest), None
+        )
 
 
 def nothing(*_: object) -> NoReturn:

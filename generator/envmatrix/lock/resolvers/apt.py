@@ -60,13 +60,13 @@ class Apt:
             self._line(archive, mirror, f"arch={MACHINES[archive.arch].debian} ")
             for archive, mirror in self._archives
         )
-        self._update("".join(f"{line}\n" for line in (lines if self.foreign else [self.source])))
+        self._update(*(lines if self.foreign else [self.source]))
 
-    def _update(self, sources: str) -> None:
+    def _update(self, *lines: str) -> None:
         (self.directory / "lists/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "archives/partial").mkdir(parents=True, exist_ok=True)
         (self.directory / "empty-status").touch()
-        (self.directory / "sources.list").write_text(sources)
+        (self.directory / "sources.list").write_text("".join(f"{line}\n" for line in lines))
         self._apt("apt-get", "update", "--error-on=any", "-q")
 
     @property
@@ -114,7 +114,7 @@ class Apt:
         """Return the files of a source package: its .dsc and those that it lists."""
         home = replace(self, directory=self.directory / "sources")
         if not (home.directory / "lists").exists():
-            home._update(f"{home.source}\n{home.source.replace('deb ', 'deb-src ', 1)}\n")
+            home._update(home.source, home.source.replace("deb ", "deb-src ", 1))
         matches = home._printed_uris("source", "--download-only", package)
         versions = [unquote(match["file"]) for match in matches if match["file"].endswith(".dsc")]
         name, _, version = (versions or [""])[0].removesuffix(".dsc").partition("_")
@@ -158,14 +158,7 @@ class Apt:
         path = normpath(unquote(url.removeprefix(mirror)))
         if not mirror or path.startswith("../"):
             raise LookupFailed(f"apt names `{url}`, which is not under its own mirror")
-        return Artifact(
-            origin=archive.origin,
-            path=path,
-            name=name,
-            version=version,
-            size=int(match["size"]),
-            sha256=match["sha256"],
-        )
+        return Artifact(archive.origin, path, name, version, int(match["size"]), match["sha256"])
 
     def _apt(self, program: str, *arguments: str) -> str:
         home = self.directory

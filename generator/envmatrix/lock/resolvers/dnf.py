@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from posixpath import normpath
-from typing import Protocol
+from typing import Any, Protocol
 from xml.etree import ElementTree
 
 from envmatrix.errors import LookupFailed
@@ -44,6 +44,17 @@ class Repositories:
     arch: str
     releasever: str
     key: Path | None = None
+
+    def artifact(
+        self, directory: str, path: str, name: str, version: str, size: int, sha256: str
+    ) -> Artifact:
+        """Return an artifact that the repository at `directory` lists at a `path` within it."""
+        path_in_origin = normpath(f"{directory}/{path}")
+        if not path_in_origin.startswith(f"{directory}/"):
+            raise LookupFailed(f"the index of {self.name} names `{path}`, which is outside of it")
+        if not SHA256.fullmatch(sha256):
+            raise LookupFailed(f"`{path_in_origin}` has no sha256 in the index of {self.name}")
+        return Artifact(self.origin, path_in_origin, name, version, size, sha256)
 
 
 def release_time(repositories: Repositories, read: Callable[[str], bytes]) -> int:
@@ -105,25 +116,6 @@ class Dnf:
         rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
         return tuple(sorted(self._artifact(**row) for row in rows))
 
-    def _artifact(
-        self, repository: str, name: str, version: str, path: str, size: int, sha256: str
-    ) -> Artifact:
-        repositories = self.repositories
-        directory = repositories.paths[int(repository.rpartition("-")[2]) - 1]
-        return check_artifact(
-            repositories,
-            directory,
-            Artifact(repositories.origin, path, name, version, size, sha256),
-        )
-
-
-def check_artifact(repositories: Repositories, directory: str, artifact: Artifact) -> Artifact:
-    """Return an artifact listed by the repository at `directory`, with its path in the origin."""
-    path = normpath(f"{directory}/{artifact.path}")
-    if not path.startswith(f"{directory}/"):
-        raise LookupFailed(
-            f"the index of {repositories.name} names `{artifact.path}`, which is outside of it"
-        )
-    if not SHA256.fullmatch(artifact.sha256):
-        raise LookupFailed(f"`{path}` has no sha256 in the index of {repositories.name}")
-    return replace(artifact, path=path)
+    def _artifact(self, repository: str, **row: Any) -> Artifact:
+        directory = self.repositories.paths[int(repository.rpartition("-")[2]) - 1]
+        return self.repositories.artifact(directory, **row)

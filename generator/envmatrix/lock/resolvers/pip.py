@@ -13,17 +13,15 @@ from urllib.parse import unquote, urlsplit
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact, PackageSet, ReleaseRequest, WheelsRequest
+from envmatrix.machine.configuration import PYPI
 
 if TYPE_CHECKING:
     from envmatrix.lock.resolvers.apt import Run
     from envmatrix.lock.resolvers.protocol import ResolvedSets
 
-ORIGIN = "pypi"
-
 # The tags that NVIDIA's wheels carry; pip matches each by name only.
-_TAGS = ("manylinux2014", "manylinux2010", "manylinux1", "manylinux_2_12", "manylinux_2_17",
-         "manylinux_2_18", "manylinux_2_25", "manylinux_2_27", "manylinux_2_28")  # fmt: skip
 _OLDER_TAGS = ("manylinux2014", "manylinux2010", "manylinux1")
+_TAGS = (*_OLDER_TAGS, *(f"manylinux_2_{minor}" for minor in (12, 17, 18, 25, 27, 28)))
 
 # The meta package whose extras pin the components of one CUDA release.
 _META = "cuda-toolkit"
@@ -50,10 +48,8 @@ class Pip:
         release, options = request.release, ("--no-deps", *_platforms(_TAGS, request.arch))
         pins = self._pins(release, options) if release else {}
         requirements = [
-            f"{package.name}=={package.version}"
-            if package.version
-            else f"{package.name}{pins.get(package.name, f'=={release}.*')}"
-            for package in request.packages
+            f"{name}=={version}" if version else f"{name}{pins.get(name, f'=={release}.*')}"
+            for name, version in ((package.name, package.version) for package in request.packages)
         ]
         artifacts = tuple(sorted(self._wheels(requirements, options)))
         _check_one_compiler(artifacts)
@@ -80,15 +76,9 @@ class Pip:
 
     def _wheels(self, requirements: Sequence[str], options: Sequence[str]) -> Iterable[Artifact]:
         for row in self._report(requirements, options):
-            download = row["download_info"]
-            artifact = Artifact(
-                origin=ORIGIN,
-                path="",
-                name=row["metadata"]["name"],
-                version=row["metadata"]["version"],
-                size=0,
-                sha256=download["archive_info"]["hashes"]["sha256"],
-            )
+            metadata, archive = row["metadata"], row["download_info"]["archive_info"]
+            sha256 = archive["hashes"]["sha256"]
+            artifact = Artifact(PYPI, "", metadata["name"], metadata["version"], 0, sha256)
             url, size = self.look_up(artifact)
             yield replace(artifact, path=path_in_index(url), size=size)
 

@@ -16,15 +16,8 @@ from envmatrix.errors import LookupFailed
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
-from envmatrix.lock.model import (
-    SHA256,
-    Artifact,
-    PackageSet,
-    ReleaseRequest,
-    leaves_origin,
-)
-
-ORIGIN = "nvidia"
+from envmatrix.lock.model import SHA256, Artifact, PackageSet, ReleaseRequest, leaves_origin
+from envmatrix.machine.configuration import NVIDIA
 
 # The key of a target -> the manifest's platform.
 PLATFORMS = {target.key: target.redist for target in TARGETS.values() if target.redist}
@@ -76,7 +69,7 @@ class Redist:
             raise LookupFailed(f"`{file}` has `{name}` {version}, not {release}")
         if not SHA256.fullmatch(str(sha256)) or leaves_origin(path):
             raise LookupFailed(f"`{file}`: `{name}` names `{path}` with sha256 `{sha256}`")
-        return Artifact(ORIGIN, f"{product}/redist/{path}", name, version, size, sha256)
+        return Artifact(NVIDIA, f"{product}/redist/{path}", name, version, size, sha256)
 
     def _manifest(self, product: str, release: str) -> tuple[str, Mapping[str, Any]]:
         if (product, release) not in self._manifests:
@@ -93,11 +86,8 @@ class Redist:
         if not matching:
             minor = ".".join(release.split(".")[:2])
             of_minor = [text for text in listed if f"{text}.".startswith(f"{minor}.")]
-            hint = (
-                f"it has those of {', '.join(sorted(of_minor, key=version_key))}"
-                if of_minor
-                else None
-            )
+            names = ", ".join(sorted(of_minor, key=version_key))
+            hint = f"it has those of {names}" if names else None
             raise LookupFailed(f"`{directory}` has no manifest of release {release}", hint=hint)
         file = f"{directory}redistrib_{max(matching, key=version_key)}.json"
         try:

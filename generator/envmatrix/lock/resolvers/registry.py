@@ -1,4 +1,5 @@
-"""The resolver of each request."""
+"""The resolver of each request; those of bases, of what is in them, and of packages that a package
+manager in a base resolves are here."""
 
 from __future__ import annotations
 
@@ -8,33 +9,21 @@ from functools import partial
 from pathlib import Path
 
 from envmatrix.facts.model import Facts
-from envmatrix.lock.model import Artifact
+from envmatrix.lock.cuda_in_image import component_versions
+from envmatrix.lock.model import (
+    Artifact,
+    BootstrapRequest,
+    ImageRequest,
+    InImageRequest,
+    PackageSet,
+    SystemRequest,
+)
+from envmatrix.lock.resolvers import sources
 from envmatrix.lock.resolvers.apt import Run
-from envmatrix.lock.resolvers.nvidia import NvidiaMirror
-from envmatrix.lock.resolvers.nvidia_apt import NvidiaApt
-from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
+from envmatrix.lock.resolvers.nvidia import NvidiaApt, NvidiaDnf, NvidiaMirror
 from envmatrix.lock.resolvers.pip import Pip
-from envmatrix.lock.resolvers.protocol import Resolver
+from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver
 from envmatrix.lock.resolvers.redist import Redist
-from envmatrix.lock.resolvers.sources import (
-    Commits,
-    Depot,
-    Index,
-    Measure,
-    Unpack,
-    archive,
-    debian_source,
-    git,
-    perforce,
-    sdist,
-)
-from envmatrix.lock.resolvers.system import (
-    apt_files,
-    bootstrapped_base,
-    image_base,
-    in_image,
-    system_packages,
-)
 
 
 @dataclass(frozen=True)
@@ -47,13 +36,13 @@ class Services:
     apt: Run
     pip: Run
     wheel: Callable[[Artifact], tuple[str, int]]
-    index: Index
+    index: sources.Index
     archives: Callable[[str], bytes]
     nvidia: NvidiaMirror
-    commits: Commits
-    depot: Depot
-    measure: Measure
-    unpack: Unpack
+    commits: sources.Commits
+    depot: sources.Depot
+    measure: sources.Measure
+    unpack: sources.Unpack
 
 
 def resolvers_of(services: Services) -> Mapping[str, Resolver]:
@@ -65,9 +54,7 @@ def resolvers_of(services: Services) -> Mapping[str, Resolver]:
     return {
         "bootstrap": bootstrapped_base,
         "image": image_base,
-        "apt": system_packages,
-        "dnf": system_packages,
-        "zypper": system_packages,
+        **dict.fromkeys(("apt", "dnf", "zypper"), system_packages),
         "apt-files": apt_files,
         "pip": pip.resolve,
         "redist": redist.resolve,
@@ -75,9 +62,48 @@ def resolvers_of(services: Services) -> Mapping[str, Resolver]:
         "nvidia-dnf": NvidiaDnf(*nvidia, services.directory / "nvidia-keys").resolve,
         "in-image": in_image,
         "wheels": pip.resolve_wheels,
-        "git": partial(git, services.commits),
-        "perforce": partial(perforce, services.depot),
-        "sdist": partial(sdist, services.index),
-        "archive": partial(archive, services.measure, services.unpack),
-        "debian-source": debian_source,
+        "git": partial(sources.git, services.commits),
+        "perforce": partial(sources.perforce, services.depot),
+        "sdist": partial(sources.sdist, services.index),
+        "archive": partial(sources.archive, services.measure, services.unpack),
+        "debian-source": sources.debian_source,
     }
+
+
+def bootstrapped_base(request: BootstrapRequest, sets: ResolvedSets) -> PackageSet:
+    apt = sets.backend.apt_of_host(request.suite, request.arch)
+    return PackageSet(request, apt.closure([str(package) for package in request.packages]))
+
+
+def image_base(request: ImageRequest, _sets: ResolvedSets) -> PackageSet:
+    return PackageSet(request, ())
+
+
+def in_image(request: InImageRequest, sets: ResolvedSets) -> PackageSet:
+    sets.state(request.base)  # refuses an image of another architecture
+    base = sets.sets[request.base].request
+    assert isinstance(base, ImageRequest)  # noqa: S101 -- requests are made by `lock.requests`
+    contents = sets.backend.contents_of(base.image, base.arch)
+    return PackageSet(request, (), versions=component_versions(request, base, contents))
+
+
+def system_packages(request: SystemRequest, sets: ResolvedSets) -> PackageSet:
+    """Resolve packages together with those of the sets below, which are left out."""
+    base, *below = request.below
+    home = sets.home(request.suite)
+    manager = sets.backend.manager_in_base(home, request.suite, request.arch, request.foreign)
+    requests = [*(sets.sets[key].request for key in below), request]
+    rows = (each.packages for each in requests if isinstance(each, SystemRequest))
+    names = [str(package) for packages in rows for package in packages]
+    digests_below = {item.sha256 for key in below for item in sets.sets[key].artifacts}
+    artifacts = manager.closure(names, sets.state(base).status)
+    return PackageSet(
+        request, tuple(item for item in artifacts if item.sha256 not in digests_below)
+    )
+
+
+def apt_files(request: SystemRequest, sets: ResolvedSets) -> PackageSet:
+    """Resolve exactly these packages, without dependencies."""
+    home = sets.home(request.suite, has_apt=True)
+    manager = sets.backend.manager_in_base(home, request.suite, request.arch)
+    return PackageSet(request, manager.exactly([str(package) for package in request.packages]))

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from envmatrix.errors import Absent, ConfigurationError, LookupFailed
-from envmatrix.lock.libraries import CHANGELIST, IndexFile
-from envmatrix.lock.model import URL, Artifact, PackageSet, SourceRequest
-from envmatrix.lock.resolvers.pip import ORIGIN, path_in_index
+from envmatrix.lock.model import CHANGELIST, URL, Artifact, PackageSet, SourceRequest
+from envmatrix.lock.resolvers.pip import path_in_index
 from envmatrix.lock.resolvers.protocol import ResolvedSets
+from envmatrix.machine.configuration import PYPI
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """A file of a package index; `size` in bytes."""
+
+    name: str
+    url: str
+    sha256: str
+    size: int
+    is_yanked: bool = False
+
 
 # Commits of a revision of a repository and of its submodules.
 Commits = Callable[[str, str], Mapping[str, str]]
@@ -36,16 +49,14 @@ def sdist(index: Index, request: SourceRequest, _sets: object) -> PackageSet:
     from packaging.utils import canonicalize_name
 
     name, version = canonicalize_name(request.place), request.pin
-    files = index(name)
-    for file in files:
-        if _parse_sdist(file) == (name, version):
-            path = path_in_index(file.url)
-            artifact = Artifact(ORIGIN, path, name, version, file.size, file.sha256)
-            return PackageSet(request, (artifact,))
-    raise Absent(
-        f"the index has no source distribution of `{request.place}` {version}",
-        hint=f"it has {_versions(files)}",
-    )
+    files = [(parsed, file) for file in index(name) if (parsed := _parse_sdist(file))]
+    file = next((file for parsed, file in files if parsed == (name, version)), None)
+    if file is None:
+        versions = ", ".join(parsed[1] for parsed, _ in files[-8:]) or "none at all"
+        message = f"the index has no source distribution of `{request.place}` {version}"
+        raise Absent(message, hint=f"it has {versions}")
+    artifact = Artifact(PYPI, path_in_index(file.url), name, version, file.size, file.sha256)
+    return PackageSet(request, (artifact,))
 
 
 def debian_source(request: SourceRequest, sets: ResolvedSets) -> PackageSet:
@@ -69,11 +80,6 @@ def archive(measure: Measure, unpack: Unpack, request: SourceRequest, _sets: obj
         hint = f"is `{url}` an archive of sources, and complete?"
         raise LookupFailed(error.problems[0].message, hint=hint) from error
     return source
-
-
-def _versions(files: Sequence[IndexFile]) -> str:
-    versions = [parsed[1] for file in files if (parsed := _parse_sdist(file))]
-    return ", ".join(versions[-8:]) or "none at all"
 
 
 def _parse_sdist(file: IndexFile) -> tuple[str, str] | None:

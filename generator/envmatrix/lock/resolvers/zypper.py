@@ -13,7 +13,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact
 from envmatrix.lock.resolvers.apt import Run
-from envmatrix.lock.resolvers.dnf import Repositories, check_artifact
+from envmatrix.lock.resolvers.dnf import Repositories
 
 _COMMON = "{http://linux.duke.edu/metadata/common}"
 
@@ -56,9 +56,8 @@ class Zypper:
         self.directory.mkdir(parents=True, exist_ok=True)
         settings.write_text(f"[main]\narch = {MACHINES[repositories.arch].rpm}\n", encoding="utf-8")
         for number, path in enumerate(repositories.paths, 1):
-            self._zypper(
-                root, "addrepo", "--gpgcheck", f"{repositories.mirror}/{path}", str(number)
-            )
+            url = f"{repositories.mirror}/{path}"
+            self._zypper(root, "addrepo", "--gpgcheck", url, str(number))
         self._zypper(root, "refresh")
 
     def _zypper(self, root: str, verb: str, *arguments: str) -> str:
@@ -92,17 +91,9 @@ class Zypper:
         version = f"{attribute('version', 'ver')}-{attribute('version', 'rel')}"
         if (epoch := attribute("version", "epoch")) not in ("", "0"):
             version = f"{epoch}:{version}"
-        artifact = check_artifact(
-            self.repositories,
-            path,
-            Artifact(
-                self.repositories.origin,
-                attribute("location", "href"),
-                text("name"),
-                version,
-                int(attribute("size", "package") or 0),
-                text("checksum"),
-            ),
+        size = int(attribute("size", "package") or 0)
+        artifact = self.repositories.artifact(
+            path, attribute("location", "href"), text("name"), version, size, text("checksum")
         )
         return (artifact.name, version, text("arch")), artifact
 

@@ -18,8 +18,7 @@ from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.systems import NvidiaRepository
 from envmatrix.lock.model import Artifact, ImageRequest, PackageSet, RepositoryRequest
 from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
-from envmatrix.lock.resolvers.nvidia import NvidiaMirror
-from envmatrix.lock.resolvers.nvidia_dnf import NvidiaDnf
+from envmatrix.lock.resolvers.nvidia import NvidiaDnf, NvidiaMirror
 from envmatrix.lock.resolvers.protocol import ResolvedSets
 from envmatrix.lock.resolvers.zypper import Zypper
 

@@ -5,16 +5,22 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.fakes import Archive, FakeBackend, library_source
+from tests.fakes import Archive, FakeBackend
 
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import load_facts
-from envmatrix.lock.libraries import IndexFile, source_request
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import URL, Lock, SourceRequest
 from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.resolvers.protocol import ResolvedSets
-from envmatrix.lock.resolvers.sources import archive, debian_source, git, perforce, sdist
+from envmatrix.lock.resolvers.sources import (
+    IndexFile,
+    archive,
+    debian_source,
+    git,
+    perforce,
+    sdist,
+)
 
 FILES = (
     IndexFile("lib-1.0.tar.gz", "https://mirror.example/packages/a/lib-1.0.tar.gz", "a" * 64, 7),
@@ -27,42 +33,38 @@ FILES = (
 ARCHIVE = partial(archive, lambda _url, _sha256: ("e" * 64, 5), lambda _source: None)
 
 
-def request(kind: str, place: str, version: str, suite: str | None = None) -> SourceRequest:
-    return source_request(library_source(kind, place, version), suite)
-
-
 def test_a_source_distribution_is_the_one_of_the_version() -> None:
     index = {"lib": FILES}.__getitem__
-    (item,) = sdist(index, request("sdist", "Lib", "1.0"), None).artifacts
+    (item,) = sdist(index, SourceRequest("sdist", "Lib", "1.0"), None).artifacts
     assert (item.origin, item.path) == ("pypi", "packages/a/lib-1.0.tar.gz")
     assert (item.name, item.version, item.size, item.sha256) == ("lib", "1.0", 7, "a" * 64)
 
 
 def test_a_name_is_the_same_however_it_is_written() -> None:
-    (item,) = sdist(lambda _: FILES, request("sdist", "My.Lib", "2.0"), None).artifacts
+    (item,) = sdist(lambda _: FILES, SourceRequest("sdist", "My.Lib", "2.0"), None).artifacts
     assert item.sha256 == "c" * 64
 
 
 def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(LookupFailed) as failed:
-        sdist(lambda _: FILES, request("sdist", "lib", "3.0"), None)
+        sdist(lambda _: FILES, SourceRequest("sdist", "lib", "3.0"), None)
     assert failed.value.hint == "it has 1.0, 2.0"
 
 
 def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
     url = "https://h.example/x%20y.tgz?z"
-    (item,) = ARCHIVE(request("archive", url, "e" * 64), None).artifacts
+    (item,) = ARCHIVE(SourceRequest("archive", url, "e" * 64), None).artifacts
     assert (item.origin, item.path, item.size) == (URL, "https://h.example/x%20y.tgz?z", 5)
     with pytest.raises(LookupFailed, match=r"has the sha256 e+, matrix.yaml says f+"):
-        ARCHIVE(request("archive", "https://h.example/x.tgz", "f" * 64), None)
+        ARCHIVE(SourceRequest("archive", "https://h.example/x.tgz", "f" * 64), None)
 
 
 def test_commits_and_changelists_are_what_was_found() -> None:
     package_set = git(
-        lambda *revision: {"commit": " ".join(revision)}, request("git", "u", "main"), None
+        lambda *revision: {"commit": " ".join(revision)}, SourceRequest("git", "u", "main"), None
     )
     assert package_set.versions == {"commit": "u main"}
-    package_set = perforce(lambda *_: "d", request("perforce", "//a", "7"), None)
+    package_set = perforce(lambda *_: "d", SourceRequest("perforce", "//a", "7"), None)
     assert package_set.versions == {"changelist": "d"}
 
 
@@ -83,14 +85,14 @@ SOURCES = """\
 
 def test_a_source_package_is_of_its_suite(tmp_path: Path) -> None:
     sets = ResolvedSets(SourcesBackend(tmp_path, Archive()), load_facts(), {})
-    package_set = debian_source(request("debian", "lib", "debian12", "bookworm"), sets)
+    package_set = debian_source(SourceRequest("debian-source", "lib", "bookworm"), sets)
     assert [item.filename for item in package_set.artifacts] == ["lib_1-2.dsc", "lib_1.tar.gz"]
     assert package_set.request == SourceRequest("debian-source", "lib", "bookworm")
 
 
 def test_a_lock_with_sources_survives_being_written() -> None:
-    packed = request("archive", "https://h.example/x.tgz", "e" * 64)
-    repository = request("git", "https://h.example/b", "main")
+    packed = SourceRequest("archive", "https://h.example/x.tgz", "e" * 64)
+    repository = SourceRequest("git", "https://h.example/b", "main")
     sets = {
         "library-a": ARCHIVE(packed, None),
         "library-b": git(lambda *_: {"commit": "c" * 40}, repository, None),
