@@ -161,9 +161,10 @@ class NvidiaDnf(NvidiaRepositories):
     def repository(self, name: str, arch: str) -> Repositories:
         path = f"cuda/repos/{name}/{MACHINES[arch].nvidia}"
         file, keyring = self.directory / f"{name}.pub", self.mirror.keyring
-        key = keyring.read_bytes() if keyring else self._key(self.repositories[name], path)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(key)
+        if not file.exists():
+            key = keyring.read_bytes() if keyring else self._key(self.repositories[name], path)
+            self.directory.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(key)
         url = self.mirror.url
         return Repositories(f"nvidia-{name}-{arch}", NVIDIA, url, (path,), arch, "", file)
 

@@ -128,6 +128,24 @@ def test_nvidias_key_is_known_by_its_hash(tmp_path: Path, sha256: str) -> None:
         assert KNOWN in error.value.message
 
 
+def test_nvidias_key_is_downloaded_once(tmp_path: Path) -> None:
+    paths: list[str] = []
+
+    def read(path: str) -> bytes:
+        paths.append(path)
+        return KEY
+
+    nvidia = NvidiaDnf(
+        {"rhel9": NvidiaRepository("rhel9", "D42D0685.pub", "Dockerfiles", sha256=KNOWN)},
+        NvidiaMirror("http://mirror.example", None, read),
+        lambda release: (release, {}),
+        tmp_path,
+    )
+    keys = {nvidia.repository("rhel9", arch).key for arch in ("amd64", "arm64", "amd64")}
+    assert [key.read_bytes() for key in keys if key] == [KEY]
+    assert paths == ["cuda/repos/rhel9/x86_64/D42D0685.pub"]
+
+
 @dataclass
 class RefusingBackend(FakeBackend):
     """A backend whose package manager refuses everything, with a reason."""
