@@ -66,6 +66,8 @@ def debian_source(request: SourceRequest, sets: ResolvedSets) -> PackageSet:
 
 def archive(measure: Measure, unpack: Unpack, request: SourceRequest, _sets: object) -> PackageSet:
     url, sha256 = request.place, request.pin
+    if ".." in url.split("/"):  # no path of a lock has it
+        raise LookupFailed(f"`{url}` has `..` in its path", hint="write it without in matrix.yaml")
     digest, size = measure(url, sha256)
     if digest != sha256:
         raise LookupFailed(

@@ -62,8 +62,9 @@ def test_what_leads_to_the_files_of_a_mirror_is_left_out(url: str, path: str) ->
     assert [wheel.path for wheel in pip.resolve(request("n"), None).artifacts] == [path]
 
 
-def test_a_file_that_is_not_of_an_index_is_refused() -> None:
-    pip = Pip(Index().run, lambda _wheel: ("https://mirror.example/c-1.whl", 1))
+@pytest.mark.parametrize("path", ["c-1.whl", "packages/a/../../c-1.whl", "packages/%2e%2e/c-1.whl"])
+def test_a_file_that_is_not_of_an_index_is_refused(path: str) -> None:
+    pip = Pip(Index().run, lambda _wheel: (f"https://mirror.example/{path}", 1))
     with pytest.raises(LookupFailed, match="does not look like a file of a package index"):
         pip.resolve(request("n"), None)
 

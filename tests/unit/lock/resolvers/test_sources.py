@@ -57,6 +57,8 @@ def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
     assert (item.origin, item.path, item.size) == (URL, "https://h.example/x%20y.tgz?z", 5)
     with pytest.raises(LookupFailed, match=r"has the sha256 e+, matrix.yaml says f+"):
         ARCHIVE(SourceRequest("archive", "https://h.example/x.tgz", "f" * 64), None)
+    with pytest.raises(LookupFailed, match=r"has `\.\.` in its path"):
+        ARCHIVE(SourceRequest("archive", "https://h.example/a/../x.tgz", "e" * 64), None)
 
 
 def test_commits_and_changelists_are_what_was_found() -> None:
