@@ -30,7 +30,16 @@ def _row(item: Artifact) -> dict[str, object]:
     return {name: getattr(item, name) for name in names}
 
 
-_APT, _WHEEL = artifact("apt"), artifact("n", origin="pypi")
+def _files(*names: str) -> dict[str, list[str]]:
+    return {"artifacts": [f"{name} 1.0 {_PACKAGES[name].sha256[:12]}" for name in names]}
+
+
+_CUDA = (
+    *("cuda-cccl-cross-sbsa-12-6", "cuda-nvcc-12-6", "cuda-nvcc-13-2", "cuda_nvcc", "cudnn"),
+    *("libcub-dev", "libcudart12", "libcutensor", "libnccl2"),
+    *("nvidia-cudnn-cu13", "nvidia-nccl-cu13", "nvidia-nvvm"),
+)
+_PACKAGES = {name: artifact(name) for name in ("apt", *_CUDA)} | {"n": artifact("n", origin="pypi")}
 _OVER = {"suite": "bookworm", "below": ["base"]}
 
 OF_VERSION_1: dict[str, Any] = {
@@ -38,36 +47,41 @@ OF_VERSION_1: dict[str, Any] = {
     "epoch": 1,
     "cells": {"cuda13.0-debian12-x86_64": ["base", "wheels"]},
     "sets": {
-        "base": {**_BASE, **_LAYER, "inputs": _SEAL, "artifacts": [f"apt 1.0 {_APT.sha256[:12]}"]},
+        "base": {**_BASE, **_LAYER, "inputs": _SEAL, **_files("apt")},
         "image": _set("image", "amd64", "debian@sha256:1", suite="bookworm"),
         "over": _set("apt", "amd64", "cmake", "zlib1g-dev:arm64", **_OVER),
         "rpms": _set("dnf", "amd64", "cmake", suite="rockylinux9", below=["image"]),
-        "files": _set("apt-files", "amd64", "libcub-dev", "libcudart12=12.4.*", suite="trixie"),
-        "pip": _set("pip", "amd64", "nvidia-nccl-cu13==2.*", "nvidia-nvvm@13.0"),
-        "cudnn": _set("pip", "amd64", "nvidia-cudnn-cu13==9.28.*"),
+        "files": _set("apt-files", "amd64", "libcub-dev", "libcudart12=12.4.*", suite="trixie")
+        | _files("libcub-dev", "libcudart12"),
+        "pip": _set("pip", "amd64", "nvidia-nccl-cu13==2.*", "nvidia-nvvm@13.0")
+        | _files("nvidia-nccl-cu13", "nvidia-nvvm"),
+        "cudnn": _set("pip", "amd64", "nvidia-cudnn-cu13==9.28.*")
+        | _files("nvidia-cudnn-cu13"),
         "redist": _set(
             "redist", "amd64", "cuda/cuda_nvcc@12.6", "cutensor/libcutensor:cuda12@2.3.1"
-        ),
-        "redist-cudnn": _set("redist", "jetson", "cudnn/cudnn:cuda12@9.10.2.21"),
+        ) | _files("cuda_nvcc", "libcutensor"),
+        "redist-cudnn": _set("redist", "jetson", "cudnn/cudnn:cuda12@9.10.2.21")
+        | _files("cudnn"),
         "nvidia": _set(
             "nvidia-apt", "arm64", "cuda-nvcc-12-6@12.6.3", "libnccl2=2.21.5-1+cuda12.4",
             suite="ubuntu2204",
-        ),
+        ) | _files("cuda-nvcc-12-6", "libnccl2"),
         "crossed": _set(
             "nvidia-apt", "arm64", "cuda-cccl-cross-sbsa-12-6@12.6",
             suite="ubuntu2204/cross-linux-sbsa",
-        ),
-        "nvidia-rpms": _set("nvidia-dnf", "amd64", "cuda-nvcc-13-2@13.2", suite="rhel9"),
+        ) | _files("cuda-cccl-cross-sbsa-12-6"),
+        "nvidia-rpms": _set("nvidia-dnf", "amd64", "cuda-nvcc-13-2@13.2", suite="rhel9")
+        | _files("cuda-nvcc-13-2"),
         "inside": _set("in-image", "amd64", "cudart==12.4.*", "nvcc==12.4.*", below=["image"])
         | {"found": {"cuda": "12.4.1", "cudart": "", "nvcc": ""}},
         "wheels": _set("wheels", "amd64", "numpy>=2", suite="bookworm")
-        | {"artifacts": [f"n 1.0 {_WHEEL.sha256[:12]}"]},
+        | _files("n"),
         "library-a": _set("git", "source", "https://h.example/a", "main")
         | {"found": {"commit": "c"}},
         "library-b": _set("debian-source", "source", "lib", "debian12", suite="bookworm"),
     },
     "artifacts": {
-        item.sha256: _row(item) for item in (_APT, _WHEEL)
+        item.sha256: _row(item) for item in _PACKAGES.values()
     },
 }  # fmt: skip
 

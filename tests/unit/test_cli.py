@@ -347,14 +347,17 @@ def test_files_below_a_link_are_neither_replaced_nor_removed(
     assert [path.name for path in directory.iterdir()] == ["sources"]
 
 
-def test_a_lock_without_a_requested_package_is_an_error(envmatrix: Prompt, locked: Path) -> None:
+@pytest.mark.parametrize("words", [["generate"], ["plan"], ["lock", "--check"]])
+def test_a_lock_without_a_requested_package_is_an_error(
+    envmatrix: Prompt, locked: Path, words: list[str]
+) -> None:
     file = locked / "matrix.lock.json"
     lock = loads(file.read_text())
     key = next(key for key in lock.sets if "-devel-amd64" in key)
     file.write_text(dumps(with_set(lock, key, replace(lock.sets[key], artifacts=()))))
-    answer = envmatrix("generate")
+    answer = envmatrix(*words)
     assert answer.status == 4
-    assert "the lock lacks the package `" in answer.err
+    assert f"`{key}` lacks the package `nvidia-" in answer.err
 
 
 def test_what_is_no_longer_in_the_matrix_is_stale_and_removed(

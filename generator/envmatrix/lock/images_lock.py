@@ -50,10 +50,6 @@ class PublishedIndex:
         """The reference to pull; the engine selects its own architecture."""
         return f"{self.repository}@{self.digest}"
 
-    def image(self, arch: str) -> str:
-        """Return the reference to the image of one architecture, by its own digest."""
-        return f"{self.repository}@{self.images[arch].digest}"
-
 
 @dataclass(frozen=True, slots=True)
 class ImagesLock:
@@ -69,9 +65,7 @@ class ImagesLock:
         return index.images.get(arch) if index else None
 
     def with_published(
-        self,
-        published: Mapping[tuple[str, str], PublishedIndex],
-        environments: Collection[str],
+        self, published: Mapping[tuple[str, str], PublishedIndex], environments: Collection[str]
     ) -> ImagesLock:
         """Return the lock with the newly `published` indexes, and only these `environments`."""
         indexes = {**self.indexes, **published}
@@ -99,11 +93,6 @@ def dumps(lock: ImagesLock) -> str:
             },
         }
     return json.dumps({"version": VERSION, "environments": rows}, indent=2) + "\n"
-
-
-def loads(content: str) -> ImagesLock:
-    """Raise ConfigurationError if the text is not such a lock, OutOfDate for another version."""
-    return _FORMAT.loads(content)
 
 
 def load(root: Path) -> ImagesLock:
@@ -149,4 +138,5 @@ def _image(row: Any) -> PublishedImage:
     )
 
 
-_FORMAT = strict.FileFormat(FILE, "a lock of images", _HINT, {VERSION: _read})
+# Raises ConfigurationError if the text is not such a lock, OutOfDate for another version.
+loads = strict.FileFormat(FILE, "a lock of images", _HINT, {VERSION: _read}).loads

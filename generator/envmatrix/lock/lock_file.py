@@ -24,7 +24,11 @@ from envmatrix.lock.model import (
     BootstrapRequest,
     Lock,
     PackageSet,
+    ReleaseRequest,
+    RepositoryRequest,
     Request,
+    SourceRequest,
+    SystemRequest,
     leaves_origin,
     sets_below,
 )
@@ -41,13 +45,20 @@ def dumps(lock: Lock) -> str:
     """Serialize with one artifact of a set per line, so that a changed pin is a changed line.
 
     A file that is in several archives, as packages for all architectures are, has the first origin.
-    ConfigurationError where two packages are the same file: a file has one name.
+    ConfigurationError where two packages are the same file: a file in images has one name.
     """
-    artifacts = lock.artifacts()
+    artifacts = _files_of_images(lock)
     firsts = {item.sha256: item for item in reversed(artifacts)}
-    renamed = [item for item in artifacts if item.name != firsts[item.sha256].name]
-    if renamed:
-        raise ConfigurationError(*(_same_file(item, firsts[item.sha256]) for item in renamed))
+    problems = [
+        Problem(
+            f"`{first.name}` and `{item.name}` are the same file by sha256: `{item.path}`",
+            hint="one of them is wrong in its archive, or at its mirror",
+        )
+        for item, first in ((item, firsts[item.sha256]) for item in artifacts)
+        if item.name != first.name
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
     head = {"version": VERSION, "epoch": lock.epoch, "columns": COLUMNS}
     lines = [f' "{name}": {json.dumps(value)},\n' for name, value in head.items()]
     sets = ",\n".join(
@@ -57,16 +68,17 @@ def dumps(lock: Lock) -> str:
     return "".join(["{\n", *lines, ' "sets": {', f"\n{sets}\n " if sets else "", "}\n}\n"])
 
 
-def _same_file(item: Artifact, first: Artifact) -> Problem:
-    return Problem(
-        f"`{first.name}` and `{item.name}` are the same file by sha256: `{item.path}`",
-        hint="one of them is wrong in its archive, or at its mirror",
-    )
+def _files_of_images(lock: Lock) -> tuple[Artifact, ...]:
+    """Return all artifacts but sources, which libraries may have under names of their own."""
+    sets = lock.sets.items()
+    return lock.artifacts(key for key, row in sets if not isinstance(row.request, SourceRequest))
 
 
 def _canonical(package_set: PackageSet, firsts: Mapping[str, Artifact]) -> PackageSet:
-    artifacts = sorted(firsts[item.sha256] for item in package_set.artifacts)
-    return replace(package_set, artifacts=tuple(artifacts))
+    artifacts = package_set.artifacts
+    if not isinstance(package_set.request, SourceRequest):
+        artifacts = tuple(firsts[item.sha256] for item in artifacts)
+    return replace(package_set, artifacts=tuple(sorted(artifacts)))
 
 
 def _set_text(package_set: PackageSet, epoch: int) -> str:
@@ -121,11 +133,6 @@ def load(root: Path) -> Lock:
     return loads(content)
 
 
-def loads(content: str) -> Lock:
-    """Raise ConfigurationError if the text is not a lock, OutOfDate for another version."""
-    return _FORMAT.loads(content)
-
-
 def _read(document: Any, *, is_sealed: bool = True) -> Lock:
     if strict.strings(document["columns"]) != COLUMNS:
         raise ValueError(f"the columns must be {', '.join(COLUMNS)}")
@@ -135,11 +142,10 @@ def _read(document: Any, *, is_sealed: bool = True) -> Lock:
     below = {key for package_set in sets.values() for key in sets_below(package_set.request)}
     if missing := below - sets.keys():
         raise ValueError(f"no set {min(missing)!r}")
-    artifacts = lock.artifacts()
+    artifacts = _files_of_images(lock)
     if len({item.sha256 for item in artifacts}) < len(artifacts):
         raise ValueError("a sha256 is of two different artifacts")
-    changed = [*_seal_problems(lock, rows, is_sealed=is_sealed)]
-    if changed:
+    if changed := [*_seal_problems(lock, rows, is_sealed=is_sealed), *_missing_packages(lock)]:
         raise OutOfDate(f"`{FILE}` was changed by hand", details=changed, hint=_HINT)
     return lock
 
@@ -153,10 +159,24 @@ def _seal_problems(lock: Lock, rows: Mapping[str, Any], *, is_sealed: bool) -> I
         if seal is None:
             yield f"`{key}` does not say what its layer was made of"
         elif seal != _seal(package_set, lock.epoch):
-            yield (
-                f"`{key}` is not what its layer was made of: a package, the layer or the epoch "
-                "changed"
-            )
+            changes = "a package, the layer or the epoch changed"
+            yield f"`{key}` is not what its layer was made of: {changes}"
+
+
+def _missing_packages(lock: Lock) -> Iterator[str]:
+    """Yield the packages that a set lacks of those that its request names. Resolvers of
+    dependencies may answer with a package that provides another one, or has it in a set below."""
+    for key, package_set in lock.sets.items():
+        match package_set.request:
+            case (
+                ReleaseRequest(packages=packages)
+                | RepositoryRequest(packages=packages)
+                | SystemRequest(resolver="apt-files", packages=packages)
+            ):
+                names = {item.name for item in package_set.artifacts}
+                for package in packages:
+                    if package.name not in names:
+                        yield f"`{key}` lacks the package `{package.name}`, which it asks for"
 
 
 def _package_set(row: Any) -> PackageSet:
@@ -223,7 +243,8 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "components": strict.strings,
 }
 
-_FORMAT = strict.FileFormat(
+# Raises ConfigurationError if the text is not a lock, OutOfDate for another version.
+loads = strict.FileFormat(
     FILE,
     "a lock",
     _HINT,
@@ -232,4 +253,4 @@ _FORMAT = strict.FileFormat(
         1: lambda document: _read(version_1.upgraded(document), is_sealed=False),
         VERSION: _read,
     },
-)
+).loads

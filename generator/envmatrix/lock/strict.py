@@ -27,40 +27,32 @@ class FileFormat(Generic[T]):
     def loads(self, text: str) -> T:
         """Raise ConfigurationError if the text is not such a file, OutOfDate for another
         version."""
-        document = self._parse(text)
         try:
+            document = json.loads(text)
             version = document["version"]
             if type(version) is not int or version not in self.readers:
                 newest = max(self.readers)
-                raise OutOfDate(
-                    f"`{self.file}` has version {version}, this envmatrix reads {newest}",
-                    hint=self.hint,
-                )
+                message = f"`{self.file}` has version {version}, this envmatrix reads {newest}"
+                raise OutOfDate(message, hint=self.hint)
             return self.readers[version](document)
-        except KeyError as error:
-            raise self._refusal(f"missing key {error}") from error
-        except (AttributeError, IndexError, RecursionError, TypeError, ValueError) as error:
-            raise self._refusal(error) from error
-
-    def _parse(self, text: str) -> Any:
-        try:
-            return json.loads(text)
         except json.JSONDecodeError as error:
             where = Position(self.file, error.lineno, error.colno)
             raise ConfigurationError(Problem(f"not JSON: {error.msg}", where, self.hint)) from error
-        except (ValueError, RecursionError) as error:  # a number or nesting beyond Python's limits
-            raise self._refusal(error) from error
+        # Also a number or nesting beyond Python's limits.
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            reason = f"missing key {error}" if isinstance(error, KeyError) else error
+            message = f"`{self.file}` is not {self.noun}: {reason}"
+            raise ConfigurationError(Problem(message, hint=self.hint)) from error
 
-    def _refusal(self, why: object) -> ConfigurationError:
-        return ConfigurationError(
-            Problem(f"`{self.file}` is not {self.noun}: {why}", hint=self.hint)
-        )
+
+def _instance(value: object, kind: type[T], noun: str) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} must be {noun}")
+    return value
 
 
 def string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} must be text")
-    return value
+    return _instance(value, str, "text")
 
 
 def word(value: object) -> str:
@@ -76,9 +68,7 @@ def matching(pattern: re.Pattern[str], value: object) -> str:
 
 
 def sequence(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} must be a list")
-    return value
+    return _instance(value, list, "a list")
 
 
 def strings(value: object) -> tuple[str, ...]:
@@ -86,9 +76,7 @@ def strings(value: object) -> tuple[str, ...]:
 
 
 def mapping(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{value!r} must be a mapping")
-    return value
+    return _instance(value, dict, "a mapping")
 
 
 def count(value: object) -> int:

@@ -26,7 +26,9 @@ from envmatrix.lock.model import (
     Lock,
     PackageSet,
     ReleaseRequest,
+    RepositoryRequest,
     Request,
+    SourceRequest,
     SystemRequest,
 )
 
@@ -111,6 +113,42 @@ def test_two_packages_that_are_the_same_file_are_refused() -> None:
     assert "`cmake` and `other` are the same file by sha256" in caught.value.problems[0].message
 
 
+def test_two_libraries_may_have_one_file_under_different_names() -> None:
+    requests = [SourceRequest("archive", "https://h.example/a.tgz", "1")]
+    requests += [SourceRequest("sdist", "a", "1.0")]
+    files = (replace(artifact("a"), origin="url"), replace(artifact("a"), name="a.tgz"))
+    sets = {
+        f"library-{number}": PackageSet(request, (file,))
+        for number, (request, file) in enumerate(zip(requests, files, strict=True))
+    }
+    lock = Lock(1, {**TINY.sets, **sets})
+    assert loads(dumps(lock)).sets.items() >= sets.items()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ReleaseRequest("redist", "amd64", (PackageSpec("cuda_nvcc"), PackageSpec("n")), "12.6"),
+        RepositoryRequest("nvidia-dnf", "amd64", "rhel9", (PackageSpec("n"), PackageSpec("o"))),
+        SystemRequest("apt-files", "amd64", "trixie", (PackageSpec("libcub-dev"),)),
+    ],
+)
+def test_a_set_without_a_package_that_it_asks_for_is_out_of_date(request_: Request) -> None:
+    lock = with_set(TINY, "cuda", PackageSet(request_, (artifact("n"),)))
+    with pytest.raises(OutOfDate, match="was changed by hand") as caught:
+        loads(dumps(lock))
+    names = {"cuda_nvcc", "o", "libcub-dev"} & exact(request_)
+    assert caught.value.details == tuple(
+        f"`cuda` lacks the package `{name}`, which it asks for" for name in names
+    )
+
+
+def test_packages_that_others_may_provide_need_not_be_in_a_set() -> None:
+    request = SystemRequest("apt", "amd64", "bookworm", (PackageSpec("awk"),), ("base",))
+    lock = with_set(TINY, "over", PackageSet(request, (artifact("mawk"),)))
+    assert loads(dumps(lock)).sets["over"].artifacts == (artifact("mawk"),)
+
+
 def test_a_lock_of_nothing() -> None:
     assert loads(dumps(Lock(0))) == Lock(0)
 
@@ -149,6 +187,14 @@ def requests(draw: st.DrawFn, below: tuple[str, ...]) -> Request:
     return kind(**values)  # type: ignore[arg-type]
 
 
+def exact(request: Request) -> set[str]:
+    """Return the packages that a set must have."""
+    if not isinstance(request, ReleaseRequest | RepositoryRequest | SystemRequest):
+        return set()
+    is_exact = request.resolver not in ("apt", "dnf", "zypper")
+    return {item.name for item in request.packages} if is_exact else set()
+
+
 @st.composite
 def locks(draw: st.DrawFn) -> Lock:
     artifacts = [
@@ -166,9 +212,10 @@ def locks(draw: st.DrawFn) -> Lock:
     sets = {}
     for place, name in enumerate(names):
         request = draw(requests(tuple(names[:place])))
+        own = [Artifact("o", "p", word, "1", 1, digest(f"of {word}")) for word in exact(request)]
         sets[name] = PackageSet(
             request,
-            tuple(sorted(draw(st.lists(st.sampled_from(artifacts), max_size=3)))),
+            tuple(sorted([*own, *draw(st.lists(st.sampled_from(artifacts), max_size=3))])),
             draw(WORDS) if isinstance(request, BootstrapRequest) else None,
             draw(st.dictionaries(WORDS, st.text(max_size=3), max_size=2)),
         )

@@ -78,7 +78,7 @@ REQUESTS = {
 def test_a_lock_of_version_1_keeps_every_request_and_pin() -> None:
     lock = loads(json.dumps(OF_VERSION_1))
     assert {key: package_set.request for key, package_set in lock.sets.items()} == REQUESTS
-    assert [item.name for item in lock.artifacts()] == ["apt", "n"]
+    assert {item.name for item in lock.artifacts()} >= {"apt", "n", "cuda_nvcc", "libnccl2"}
     assert lock.sets["base"].diff_id == "sha256:1"
     assert lock.sets["inside"].versions == {"cuda": "12.4.1", "cudart": "", "nvcc": ""}
     assert loads(dumps(lock)) == lock
