@@ -1,4 +1,5 @@
-"""Downloads: files are verified against the lock before they get a name in the store."""
+"""Downloads: files are verified against the lock before they get a name in the store. Errors name
+the files that are gone, and the servers that were tried."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ from urllib.parse import quote, unquote
 import httpx
 
 from envmatrix.console import Meter
+from envmatrix.deb822 import dpkg_key
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.machine.configuration import PYPI
@@ -30,8 +32,7 @@ from envmatrix.machine.http import (
 )
 from envmatrix.machine.origins import Origins
 from envmatrix.parallel import run_parallel
-from envmatrix.store.artifacts import Store
-from envmatrix.store.download_failures import GoneFile, all_gone, gone_file, newest
+from envmatrix.store.artifacts import Store, sha256_of
 from envmatrix.store.package_index import index_entry, index_files
 
 JOBS = 6
@@ -40,6 +41,9 @@ _CHUNK = 1 << 20
 _SAFE = "/~+:"
 # The limit of a directory listing in memory, in bytes.
 _MOST_OF_A_LISTING = 1 << 22
+# How many locations an error shows of many files.
+_SHOWN = 3
+_MIRROR = "the mirror"
 
 
 class Mirror(Protocol):
@@ -84,46 +88,40 @@ class Fetcher:
                 JOBS,
                 on_failure=lambda _: self._stop.set(),
             )
-        if gone := [*filter(None, results)]:
-            raise all_gone(gone, self._newest_version)
+        if gone := {item: tried for item, tried in zip(missing, results, strict=True) if tried}:
+            raise _absence_error(gone, {item: self._newest_version(item) for item in gone})
 
-    def _fetch_one(self, artifact: Artifact, advance: Callable[[int], None]) -> GoneFile | None:
+    def _fetch_one(
+        self, artifact: Artifact, advance: Callable[[int], None]
+    ) -> FailedAttempts | None:
+        """Return the attempts where no server has the file, although all answered."""
+        failed = FailedAttempts()
         with self.store.incoming(artifact) as partial:
             if self.store.verified(artifact):
                 advance(artifact.size)
                 return None
-            failed = FailedAttempts()
-            if self._fetch_from_mirror(artifact, partial, advance, failed):
-                self.store.keep(artifact, partial)
-                return None
-            for url in self._locations(artifact, failed):
+            for location, chunks in self._sources(artifact, failed):
                 try:
-                    chunks = functools.partial(_stream, self.client, url)
                     self._take(chunks, artifact, partial, advance)
-                except (WrongContent, httpx.HTTPError, httpx.InvalidURL) as error:
-                    failed.add(url, error)
+                except (WrongContent, httpx.HTTPError, httpx.InvalidURL, LookupFailed) as error:
+                    if isinstance(error, LookupFailed) and location != _MIRROR:
+                        raise  # no server is reached in the configured way
+                    failed.add(location, error)
                 else:
                     self.store.keep(artifact, partial)
                     return None
-            return gone_file(artifact, failed)
+        if hint := hint_of(failed.errors):
+            message = f"{_describe(artifact)} was not downloaded"
+            raise LookupFailed(message, details=failed.details, hint=hint)
+        return failed
 
-    def _fetch_from_mirror(
-        self,
-        artifact: Artifact,
-        partial: Path,
-        advance: Callable[[int], None],
-        failed: FailedAttempts,
-    ) -> bool:
-        """Fetch from the mirror, if any; return whether it had the file."""
-        mirror = self.mirror
-        if mirror is None:
-            return False
-        try:
-            self._take(lambda: mirror.read(artifact.sha256), artifact, partial, advance)
-        except (WrongContent, httpx.HTTPError, LookupFailed) as error:
-            failed.add("the mirror", error)
-            return False
-        return True
+    def _sources(
+        self, artifact: Artifact, failed: FailedAttempts
+    ) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+        if self.mirror:
+            yield _MIRROR, functools.partial(self.mirror.read, artifact.sha256)
+        for url in self._locations(artifact, failed):
+            yield url, functools.partial(_stream, self.client, url)
 
     def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[str]:
         origin = artifact.origin
@@ -149,14 +147,15 @@ class Fetcher:
         try:
             if artifact.origin == PYPI:
                 files = index_files(self.client, self.origins.pypi_indexes, artifact.name)
-                return newest(file.name.split("-")[1] for file in files if file.name.count("-") > 1)
+                words = (file.name.split("-") for file in files)
+                return _newest(parts[1] for parts in words if parts[2:])
             folder = quote(artifact.path.rpartition("/")[0], safe=_SAFE)
             (base, *_) = self.origins.files(artifact.origin)
             _, page = read_body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
         except (LookupFailed, httpx.HTTPError, httpx.InvalidURL, WrongContent):
             return ""
         pattern = rf'href="(?:[^"]*/)?{re.escape(artifact.name)}_([^_"/]+)_[^"/]*\.deb"'
-        return newest(
+        return _newest(
             unquote(version) for version in re.findall(pattern, page.decode("utf-8", "replace"))
         )
 
@@ -210,23 +209,62 @@ def _stream(client: httpx.Client, url: str) -> Iterator[bytes]:
         yield from response.iter_bytes(_CHUNK)
 
 
+def _newest(versions: Iterable[str]) -> str:
+    """Return the newest of Debian's versions; empty for none."""
+    return max(versions, key=dpkg_key, default="")
+
+
+def _absence_error(
+    gone: Mapping[Artifact, FailedAttempts], offers: Mapping[Artifact, str]
+) -> Absent:
+    """Return one error for all files that are gone, with the versions that are offered now."""
+    first, *others = sorted(gone)
+    if not others:
+        now = f" ({offers[first]})" if offers[first] else ""
+        return Absent(
+            f"no server has {_describe(first)} any more",
+            details=gone[first].details,
+            hint=_hint([first], f"version now offered{now}"),
+        )
+    details = [
+        f"`{item.name}` {item.version}"
+        + (f"; {offers[item]} is offered now" if offers[item] else "")
+        for item in (first, *others)
+    ]
+    locations = dict.fromkeys(place for item in sorted(gone) for place in gone[item].directories)
+    details += [f"looked for in {location}" for location in [*locations][:_SHOWN]]
+    message = f"no server has {len(gone)} files of the lock any more"
+    return Absent(message, details=details, hint=_hint([first, *others], "versions now offered"))
+
+
+def _describe(artifact: Artifact) -> str:
+    return f"`{artifact.filename}` ({artifact.size} bytes)"
+
+
+def _hint(artifacts: Sequence[Artifact], what: str) -> str:
+    names = dict.fromkeys(item.name for item in artifacts if item.origin != URL)
+    if not names:
+        return "is its `archive` in matrix.yaml still right? $ENVMATRIX_MIRROR may have a copy"
+    return (
+        f"take the {what}: `envmatrix lock --upgrade {' '.join(names)}`; or "
+        f"name a mirror that keeps old versions under [mirrors] {artifacts[0].origin} in your "
+        "configuration, or a server of snapshots in apt's (Acquire::Snapshots::URI)"
+    )
+
+
 def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) -> tuple[str, int]:
     """Return the sha256 and the size in bytes of the file at `url`; keep it in `store` where it has
     the expected `sha256`."""
 
-    def once(partial: Path) -> tuple[str, int]:
-        digest, size = hashlib.sha256(), 0
+    def once(partial: Path) -> None:
         with partial.open("wb") as file:
-            for chunk in _stream(client, url):
-                digest.update(chunk)
-                size += len(chunk)
-                file.write(chunk)
-        return digest.hexdigest(), size
+            file.writelines(_stream(client, url))
 
     artifact = Artifact(URL, url, "", "", 0, sha256)
     try:
         with store.incoming(artifact) as partial:
-            actual, size = retry_request(lambda: once(partial), time.sleep)
+            retry_request(lambda: once(partial), time.sleep)
+            actual, size = sha256_of(partial), partial.stat().st_size
             if actual == sha256:
                 store.keep(artifact, partial)
             return actual, size

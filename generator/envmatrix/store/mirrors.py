@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from envmatrix.errors import Absent, ConfigurationError, Problem
 from envmatrix.machine.configuration import configured_mirror, user_configuration
@@ -27,39 +26,27 @@ _FILE = "application/vnd.envmatrix.file"
 _FILES = "application/vnd.envmatrix.files"
 
 
-class WritableMirror(Mirror, Protocol):
-    def has(self, content: Content) -> bool: ...
-    def put(self, content: Content, file: Path) -> None: ...
-
-    def name(self, group: Sequence[Content]) -> None:
-        """Protect the files of `group` from garbage collection."""
-
-
 @dataclass(frozen=True, slots=True)
 class DirectoryMirror:
     """A mirror with the layout of the artifact store."""
 
-    root: Path
-
-    @property
-    def _store(self) -> Store:
-        return Store(self.root)
+    store: Store
 
     def read(self, sha256: str) -> Iterator[bytes]:
         try:
-            with self._store.path_of(sha256).open("rb") as file:
+            with self.store.path_of(sha256).open("rb") as file:
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except FileNotFoundError as error:
-            raise Absent(f"`{self.root}` does not have it") from error
+            raise Absent(f"`{self.store.root}` does not have it") from error
 
     def has(self, content: Content) -> bool:
-        return self._store.verified(content)
+        return self.store.verified(content)
 
     def put(self, content: Content, file: Path) -> None:
-        with self._store.incoming(content) as partial:
+        with self.store.incoming(content) as partial:
             link_or_copy(file, partial)
-            self._store.keep(content, partial)
+            self.store.keep(content, partial)
 
     def name(self, group: Sequence[Content]) -> None:
         """Do nothing: directories have no garbage collection."""
@@ -81,6 +68,7 @@ class RegistryMirror:
         self.registry.put_file(file, f"sha256:{content.sha256}")
 
     def name(self, group: Sequence[Content]) -> None:
+        """Protect the files of `group` from garbage collection."""
         files = sorted(group, key=lambda content: content.sha256)
         manifest = self.registry.artifact(_FILES, [_descriptor(content) for content in files])
         names = "".join(content.sha256 for content in files)
@@ -97,6 +85,9 @@ def _descriptor(content: Content) -> Mapping[str, object]:
     }
 
 
+WritableMirror = DirectoryMirror | RegistryMirror
+
+
 @contextmanager
 def open_mirror(location: str) -> Iterator[WritableMirror]:
     """Yield the mirror at `location`: a directory, or `oci://` and a repository."""
@@ -108,7 +99,7 @@ def open_mirror(location: str) -> Iterator[WritableMirror]:
         with open_registry(repository) as client:
             yield RegistryMirror(client)
     else:
-        yield DirectoryMirror(Path(location).expanduser())
+        yield DirectoryMirror(Store(Path(location).expanduser()))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ class UnfinishedLock:
     """The unfinished lock of a repository, by the previous lock and the upgraded packages."""
 
     file: Path
-    clock: Callable[[], float] = time.time
 
     @classmethod
     def of(
@@ -33,7 +32,7 @@ class UnfinishedLock:
 
     def find(self) -> Lock | None:
         try:
-            if self.clock() - self.file.stat().st_mtime > _LONGEST_SECONDS:
+            if time.time() - self.file.stat().st_mtime > _LONGEST_SECONDS:
                 return None
             return loads(self.file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, EnvmatrixError):

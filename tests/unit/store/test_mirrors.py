@@ -9,6 +9,7 @@ from tests.servers import Server
 
 from envmatrix.errors import Absent, ConfigurationError
 from envmatrix.lock.model import Artifact
+from envmatrix.store.artifacts import Store
 from envmatrix.store.mirrors import DirectoryMirror, RegistryMirror, mirror_of_user, open_mirror
 
 TEXT = b"the bytes of a package"
@@ -23,7 +24,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_directory_has_what_was_put_into_it(file: Path, tmp_path: Path) -> None:
-    mirror = DirectoryMirror(tmp_path / "mirror")
+    mirror = DirectoryMirror(Store(tmp_path / "mirror"))
     assert not mirror.has(ITEM)
     mirror.put(ITEM, file)
     assert mirror.has(ITEM)
@@ -32,7 +33,7 @@ def test_a_directory_has_what_was_put_into_it(file: Path, tmp_path: Path) -> Non
 
 
 def test_a_directory_does_not_offer_a_damaged_file(file: Path, tmp_path: Path) -> None:
-    mirror = DirectoryMirror(tmp_path / "mirror")
+    mirror = DirectoryMirror(Store(tmp_path / "mirror"))
     mirror.put(ITEM, file)
     (path,) = (tmp_path / "mirror/sha256").glob("*/*")
     path.chmod(0o644)
@@ -42,7 +43,7 @@ def test_a_directory_does_not_offer_a_damaged_file(file: Path, tmp_path: Path) -
 
 def test_what_a_directory_lacks_is_absent(tmp_path: Path) -> None:
     with pytest.raises(Absent, match="does not have it"):
-        next(DirectoryMirror(tmp_path).read(ITEM.sha256))
+        next(DirectoryMirror(Store(tmp_path)).read(ITEM.sha256))
 
 
 def test_a_registry_has_files_as_blobs_and_a_manifest_that_names_them(file: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_registry_without_a_repository_is_no_mirror() -> None:
 def test_the_environment_names_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVMATRIX_MIRROR", str(tmp_path))
     with mirror_of_user() as mirror:
-        assert mirror == DirectoryMirror(tmp_path)
+        assert mirror == DirectoryMirror(Store(tmp_path))
 
 
 def test_a_mirror_that_is_no_directory_is_an_error(
