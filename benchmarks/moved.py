@@ -95,7 +95,7 @@ def _pull(
         for _, inputs in planned:
             manifest = remote.manifest(image_tag(inputs))
             assert manifest
-            layers |= {row["digest"]: row["size"] for row in manifest.layers()}
+            layers |= {row["digest"]: row["size"] for row in manifest.descriptors("layers")}
             published = f"{host}/{name}@{manifest.digest}"
             Transfer(client, cache_directory()).pull(published, inputs, lambda *_: None)
     return layers

@@ -160,12 +160,12 @@ def _answering(ask: Callable[[Registry], object], media_type: str) -> Callable[[
 
 def _index(registry: Registry) -> object:
     manifest = registry.manifest("tag")
-    return (manifest.rows(), manifest.by_architecture()) if manifest else None
+    return (manifest.descriptors("manifests"), manifest.by_architecture()) if manifest else None
 
 
 def _layers(registry: Registry) -> object:
     manifest = registry.manifest("tag")
-    return manifest.layers() if manifest else None
+    return manifest.descriptors("layers") if manifest else None
 
 
 def _archive(name: str) -> Callable[[Path, bytes], object]:

@@ -18,7 +18,6 @@ from envmatrix.publishing.attestations import AttestationPublisher, build_metada
 from envmatrix.publishing.cosign import Cosign
 from envmatrix.publishing.publisher import Publisher, Survey
 from envmatrix.registry.client import Registry, open_registry
-from envmatrix.store.image_records import ImageRecords
 
 
 def check_published(workspace: Workspace) -> int:
@@ -99,9 +98,7 @@ def push_images(
             build_metadata(workspace.root, os.environ),
             cosign,
         )
-        publisher = Publisher(
-            client, remote, cache_directory(), ImageRecords.of_user(), attestations.publish, console
-        )
+        publisher = Publisher(client, remote, cache_directory(), attestations.publish, console)
         survey = publisher.survey(indexes)
         if dry_run:
             return survey

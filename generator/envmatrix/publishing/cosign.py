@@ -51,16 +51,18 @@ class Cosign:
         it one by one, so that none of another signer hides the right one.
         """
         if self.signer.key is None:
-            return self._verifies("--experimental-oci11=true", *self._identity_options(), image)
+            identity = f"--certificate-identity={self.signer.identity}"
+            issuer = f"--certificate-oidc-issuer={self.signer.issuer}"
+            return self._verifies("--experimental-oci11=true", identity, issuer, image)
         key = f"--key={self._public_key()}"
         return any(self._is_signed_with(key, image, *signature) for signature in _signatures(image))
 
     def _is_signed_with(self, key: str, image: str, payload: bytes, signature: str) -> bool:
         with TemporaryDirectory(prefix="envmatrix-") as scratch:
-            files = Path(scratch, "payload"), Path(scratch, "signature")
-            files[0].write_bytes(payload)
-            files[1].write_text(signature, encoding="utf-8")
-            files_of_signature = (f"--payload={files[0]}", f"--signature={files[1]}")
+            files = {"payload": payload, "signature": signature.encode()}
+            for name, content in files.items():
+                Path(scratch, name).write_bytes(content)
+            files_of_signature = (f"--{name}={scratch}/{name}" for name in files)
             # A key needs no transparency log, which is not reachable in an air gap.
             return self._verifies(key, "--insecure-ignore-tlog=true", *files_of_signature, image)
 
@@ -78,24 +80,13 @@ class Cosign:
 
     def sign(self, images: Sequence[str]) -> None:
         """Sign `images`, all of one registry, by digest; an index recursively."""
-        done = self._run(
-            "sign",
-            "--recursive",
-            "--registry-referrers-mode=oci-1-1",
-            *self._signing_options(),
-            *images,
-        )
+        options = ("--recursive", "--registry-referrers-mode=oci-1-1", *self._signing_options())
+        done = self._run("sign", *options, *images)
         if done.returncode:
             hint = "its password goes into $COSIGN_PASSWORD" if "decrypt" in done.stderr else None
             raise EnvmatrixError(
                 f"`{images[-1]}` was not signed", details=_messages(done), hint=hint
             )
-
-    def _identity_options(self) -> Sequence[str]:
-        return (
-            f"--certificate-identity={self.signer.identity}",
-            f"--certificate-oidc-issuer={self.signer.issuer}",
-        )
 
     def _signing_options(self) -> Sequence[str]:
         if not self.signer.key:
@@ -134,7 +125,7 @@ def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
             raise absent_image(image)
         for row in client.referrers(digest):
             manifest = client.manifest(row["digest"]) if row.get("artifactType") == _KIND else None
-            for layer in manifest.layers() if manifest else ():
+            for layer in manifest.descriptors("layers") if manifest else ():
                 if signature := (layer.get("annotations") or {}).get(_ANNOTATION):
                     yield client.blob(layer["digest"]), signature
 

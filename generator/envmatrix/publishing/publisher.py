@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,6 @@ class Publisher:
     client: docker.DockerClient
     registry: Registry
     cache: Path
-    records: ImageRecords
     publish_documents: PublishDocuments
     console: Console
 
@@ -52,9 +52,8 @@ class Publisher:
         inputs = [item for index in indexes for item in index.images]
         tags = self.registry.digests([image_tag(item) for item in inputs])
         unpublished = [item for item in inputs if image_tag(item) not in tags]
-        existing = Existing(
-            image_store.local_images([item.reference for item in unpublished]), self.records.has
-        )
+        images = image_store.local_images([item.reference for item in unpublished])
+        existing = Existing(images, ImageRecords(self.cache).has)
         is_local = {item: existing.has(item.reference, item.fingerprint) for item in unpublished}
         return Survey(
             published=tuple(item for item in inputs if item not in is_local),
@@ -74,10 +73,8 @@ class Publisher:
         with self.console.display() as display:
             for inputs in survey.to_push:
                 self._push(inputs, display)
-        missing = {item.reference for item in survey.missing}
-        complete = [
-            index for index in indexes if not missing & {item.reference for item in index.images}
-        ]
+        missing = {*survey.missing}
+        complete = [index for index in indexes if missing.isdisjoint(index.images)]
         published = run_parallel(self._publish_index, complete, jobs)
         return dict(zip(complete, published, strict=True))
 
@@ -89,12 +86,8 @@ class Publisher:
                 self.console.say(f"reuse    {name}: another process pushed it meanwhile")
                 return
             with display.job(name, "push", repository, "pushed"):
-                Transfer(self.client, self.cache).push(
-                    inputs.reference,
-                    repository,
-                    tag,
-                    lambda text, *counts: display.step(name, text, *counts),
-                )
+                step, transfer = partial(display.step, name), Transfer(self.client, self.cache)
+                transfer.push(inputs.reference, repository, tag, step)
 
     def _publish_index(self, index: Index) -> PublishedIndex:
         """Put the index under both its tags; the one with its fingerprint never moves."""
@@ -120,10 +113,8 @@ class Publisher:
             return published_image(self.registry, inputs, image_tag(inputs))
         digest = published.by_architecture().get(inputs.image.arch)
         if digest is None:
-            raise LookupFailed(
-                f"`{self.registry.repository}@{published.digest}` lacks `{inputs.image}`",
-                hint=_FOREIGN,
-            )
+            index = f"{self.registry.repository}@{published.digest}"
+            raise LookupFailed(f"`{index}` lacks `{inputs.image}`", hint=_FOREIGN)
         return published_image(self.registry, inputs, digest)
 
 

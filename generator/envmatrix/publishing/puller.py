@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,8 @@ class Puller:
             with display.job(name, "pull", action.reason, "pulled"):
                 if self.verify:
                     self.verify(published)
-                Transfer(self.client, self.cache).pull(
-                    published, inputs, lambda text, *counts: display.step(name, text, *counts)
-                )
+                step, transfer = partial(display.step, name), Transfer(self.client, self.cache)
+                transfer.pull(published, inputs, step)
                 self.records.keep_contents(inputs.fingerprint, build_record(inputs.contents))
                 now = image_store.digest(self.client, inputs.reference)
                 self.records.note(inputs.fingerprint, now, is_ours=before is None)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
@@ -38,8 +38,6 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _CERTIFICATES = Path("/etc/docker/certs.d")
 
-Credentials = Callable[[str], "Mapping[str, str] | None"]
-
 
 def credentials_of_docker(host: str) -> Mapping[str, str] | None:
     """Return the login of `docker login` for `host`, also from a credential helper, if any."""
@@ -60,7 +58,7 @@ class Registry:
         self,
         repository: str,
         client: httpx.Client,
-        credentials: Credentials = credentials_of_docker,
+        credentials: Callable[[str], Mapping[str, str] | None] = credentials_of_docker,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.host, _, self._name = repository.partition("/")
@@ -84,20 +82,15 @@ class Registry:
         and, without `is_its_own`, digests, which may not be of this repository.
         """
         listed = self.tags() if len(tags) > _FEW else None
-        confirmed = {
-            tag: reference
-            for tag, reference in tags.items()
-            if is_its_own and listed and reference != tag and tag in listed
-        }
-        unsure = {
-            tag: reference
-            for tag, reference in tags.items()
-            if tag not in confirmed and (reference != tag or listed is None or tag in listed)
-        }
-        digests = self.digests(list(unsure.values()))
-        return confirmed | {
-            tag: digests[reference] for tag, reference in unsure.items() if reference in digests
-        }
+        confirmed: dict[str, str] = {}
+        unsure: dict[str, str] = {}
+        for tag, reference in tags.items():
+            if is_its_own and listed and tag in listed and reference != tag:
+                confirmed[tag] = reference
+            elif listed is None or tag in listed or reference != tag:
+                unsure[tag] = reference
+        digests = self.digests([*unsure.values()])
+        return confirmed | {tag: digests[name] for tag, name in unsure.items() if name in digests}
 
     def digest(self, reference: str) -> str | None:
         """Return the digest of a tag or digest; None where it does not exist."""
@@ -113,17 +106,8 @@ class Registry:
     def manifest(self, reference: str) -> Manifest | None:
         """Return the manifest of a tag or digest, verified for a digest; None where it does not
         exist."""
-
-        def read() -> Manifest | None:
-            response = self._ask("GET", f"manifests/{reference}", headers={"Accept": _MANIFESTS})
-            if response.status_code in GONE:
-                return None
-            manifest = _answer(response)
-            expected = reference if reference.startswith("sha256:") else None
-            self._check(manifest.content, expected or response.headers.get("Docker-Content-Digest"))
-            return manifest
-
-        return self._retry(read)
+        digest = reference if reference.startswith("sha256:") else None
+        return self._read(f"manifests/{reference}", digest, headers={"Accept": _MANIFESTS})
 
     def tags(self) -> frozenset[str] | None:
         """Return all tags; None where the registry does not list them, or has too many."""
@@ -147,13 +131,24 @@ class Registry:
 
     def blob(self, digest: str) -> bytes:
         """Return the bytes of a small blob."""
+        blob = self._read(f"blobs/{digest}", digest)
+        if blob is None:
+            raise Absent(f"`{self.repository}` has no blob {digest}")
+        return blob.content
 
-        def read() -> bytes:
-            response = self._ask("GET", f"blobs/{digest}")
+    def _read(self, path: str, digest: str | None, **options: Any) -> Manifest | None:
+        """Return what is at `path`, verified by its `digest`, or by the one of the response; None
+        where nothing is."""
+
+        def read() -> Manifest | None:
+            response = self._once("GET", f"{self._root()}/{path}", **options)
             if response.status_code in GONE:
-                raise Absent(f"`{self.repository}` has no blob {digest}")
-            self._check(response.content, digest)
-            return response.content
+                return None
+            answer = _answer(response)
+            expected = digest or response.headers.get("Docker-Content-Digest")
+            if expected and expected != answer.digest:
+                raise httpx.RemoteProtocolError(f"gave {answer.digest} for {expected}")
+            return answer
 
         return self._retry(read)
 
@@ -193,16 +188,16 @@ class Registry:
 
         def upload() -> None:
             with file.open("rb") as content:
-                self._upload(digest, content, file.stat().st_size)
+                self._upload(digest, content)
 
         if not self.has_blob(digest):
             self._retry(upload)
 
-    def _upload(self, digest: str, content: bytes | IO[bytes], size: int | None = None) -> None:
-        location = self._once("POST", f"{self._root()}/blobs/uploads/").headers["Location"]
-        url = httpx.URL(f"{self._root()}/").join(location).copy_merge_params({"digest": digest})
-        headers = {} if size is None else {"Content-Length": str(size)}
-        self._once("PUT", url, content=content, headers=headers)
+    def _upload(self, digest: str, content: bytes | BinaryIO) -> None:
+        root = f"{self._root()}/"
+        location = self._once("POST", f"{root}blobs/uploads/").headers["Location"]
+        url = httpx.URL(root).join(location).copy_merge_params({"digest": digest})
+        self._once("PUT", url, content=content)
 
     def referrers(self, digest: str) -> list[dict[str, Any]]:
         """Return descriptors of the referrers of `digest`: by the API, else by the fallback tag."""
@@ -211,7 +206,7 @@ class Registry:
             index: Manifest | None = _answer(response)
         else:
             index = self.manifest(digest.replace(":", "-"))
-        return index.rows() if index else []
+        return index.descriptors("manifests") if index else []
 
     def artifact(
         self, artifact_type: str, layers: Sequence[Mapping[str, Any]], **parts: object
@@ -242,10 +237,6 @@ class Registry:
         others = [other for other in self.referrers(digest) if other["digest"] != manifest.digest]
         document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, row]}
         self.put_manifest(digest.replace(":", "-"), Manifest(INDEX, canonical(document)))
-
-    def _check(self, content: bytes, digest: str | None) -> None:
-        if digest and digest != digest_of(content):
-            raise httpx.RemoteProtocolError(f"gave {digest_of(content)} for {digest}")
 
     def _retry(
         self,
@@ -342,9 +333,8 @@ class Registry:
 def _is_unsettled(error: Exception) -> bool:
     """Return whether a registry misses a blob of a manifest: a registry on files may not see it yet
     while another client puts the same blob."""
-    if not isinstance(error, httpx.HTTPStatusError):
-        return False
-    return "MANIFEST_BLOB_UNKNOWN" in error.response.text
+    text = error.response.text if isinstance(error, httpx.HTTPStatusError) else ""
+    return "MANIFEST_BLOB_UNKNOWN" in text
 
 
 def _answer(response: httpx.Response) -> Manifest:

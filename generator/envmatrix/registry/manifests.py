@@ -40,14 +40,6 @@ class Manifest:
         """The descriptor for references to this document."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
 
-    @property
-    def document(self) -> Any:
-        return self.read(lambda document: {**document})
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the descriptors of the manifests of an index."""
-        return self._descriptors("manifests")
-
     def by_architecture(self) -> dict[str, str]:
         """Return architecture -> digest of the images of an index that name their platform."""
         return self.read(
@@ -58,11 +50,12 @@ class Manifest:
             }
         )
 
-    def layers(self) -> list[dict[str, Any]]:
-        """Return the descriptors of the layers of an image."""
-        return self._descriptors("layers")
+    @property
+    def document(self) -> Any:
+        return self.read(lambda document: {**document})
 
-    def _descriptors(self, key: str) -> list[dict[str, Any]]:
+    def descriptors(self, key: str) -> list[dict[str, Any]]:
+        """Return the descriptors of the `manifests` of an index, or of the `layers` of an image."""
         return self.read(
             lambda document: [{**row, "digest": row["digest"]} for row in document[key]]
         )

@@ -107,7 +107,7 @@ def test_the_provenance_names_the_image_by_its_digest(tmp_path: Path) -> None:
     with publication_of(server, tmp_path) as publication:
         publication.publish()
         manifest = server.manifests[documents(server, publication)[PROVENANCE]]
-    (layer,) = manifest.layers()
+    (layer,) = manifest.descriptors("layers")
     statement = json.loads(server.blobs[layer["digest"]])
     (subject,) = statement["subject"]
     assert f"sha256:{subject['digest']['sha256']}" == publication.image.digest

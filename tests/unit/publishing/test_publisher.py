@@ -71,7 +71,7 @@ class BuildMachine(Client):
             records = ImageRecords(cache)
             for inputs in self.built:
                 records.note(inputs.fingerprint, inputs.reference, is_ours=True)
-            yield Publisher(client, registry, cache, records, accompany, Console(-1))
+            yield Publisher(client, registry, cache, accompany, Console(-1))
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,8 @@ def test_an_index_waits_until_all_its_images_are_there(built: list[Inputs], tmp_
     digests = {arch: image.digest for arch, image in index.images.items()}
     assert digests == server.manifests[WHOLE.tag].by_architecture()
     layers = {
-        arch: server.manifests[digest].layers()[0]["digest"] for arch, digest in digests.items()
+        arch: server.manifests[digest].descriptors("layers")[0]["digest"]
+        for arch, digest in digests.items()
     }
     assert layers == {"amd64": "gzip", "arm64": "zstd"}
     assert server.manifests[WHOLE.moving_tag].digest == index.digest

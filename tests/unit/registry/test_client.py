@@ -121,7 +121,7 @@ def test_a_repository_that_nobody_pushed_to_has_no_tags() -> None:
         lambda client: client.tags(),
         lambda client: client.referrers(ONE.digest),
         lambda client: client.manifest("tag").by_architecture(),
-        lambda client: client.manifest("tag").layers(),
+        lambda client: client.manifest("tag").descriptors("layers"),
     ],
     ids=["tags", "referrers", "index", "image"],
 )
