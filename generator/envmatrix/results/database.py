@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,19 @@ def connect(url: str | Path) -> Iterator[Database]:
     Raise ConfigurationError for an invalid URL, LookupFailed if the database fails.
     """
     address = _address(url)
-    with _database_errors(address):
-        _create(address)
-        engine = _engine(address)
-    try:
+    with ExitStack() as stack:
         with _database_errors(address):
-            _migrate(engine, address)
+            _create(address)
+            engine = stack.enter_context(_open_migrated(address))
         yield Database(engine, address)
+
+
+@contextmanager
+def _open_migrated(address: URL) -> Iterator[sa.Engine]:
+    engine = _engine(address)
+    try:
+        _migrate(engine, address)
+        yield engine
     finally:
         engine.dispose()
 
@@ -65,62 +71,43 @@ def connect(url: str | Path) -> Iterator[Database]:
 LEFT_OUT = "envmatrix.left_out"
 
 
+@dataclass(frozen=True, slots=True)
 class Database:
-    def __init__(self, engine: sa.Engine, address: URL) -> None:
-        self._engine = engine
-        self._address = address
+    engine: sa.Engine
+    address: URL
 
     def add(self, record: Record) -> None:
         """Store a run with its results in one transaction, unless it is stored already. Raise
         InvalidRecord if the database rejects its values."""
-        try:
-            with (
-                _database_errors(self._address),
-                self._engine.begin() as connection,
-                _record_errors(),
-            ):
+        with _database_errors(self.address), self.engine.begin() as connection:
+            try:
                 _insert(connection, record)
-        except _RunExists:
-            pass
+            except (DataError, OverflowError, TypeError, ValueError) as error:
+                raise InvalidRecord("the results store rejects its values") from error
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Open a read-only connection to one snapshot of the store."""
-        engine = self._engine.execution_options(**_READ_ONLY)
-        with _database_errors(self._address), engine.connect() as connection:
+        engine = self.engine.execution_options(**_READ_ONLY)
+        with _database_errors(self.address), engine.connect() as connection:
             connection.info.pop(LEFT_OUT, None)
             yield connection
 
 
-class _RunExists(Exception):
-    pass
-
-
-@contextmanager
-def _record_errors() -> Iterator[None]:
-    """Raise InvalidRecord for database errors that are about values."""
-    try:
-        yield
-    except (DataError, OverflowError, TypeError, ValueError) as error:
-        raise InvalidRecord("the results store rejects its values") from error
-
-
 def _insert(connection: sa.Connection, record: Record) -> None:
-    run = asdict(record.run)
-    revision = run.pop("revision")
-    counts = record.counts
+    run, counts = record.run, record.counts
     row = {
-        **run,
+        **asdict(run.revision),
+        **asdict(run),
         **asdict(record.end),
-        "revision": revision["id"],
-        "branch": revision["branch"],
-        "committed": revision["committed"],
+        "revision": run.revision.id,
         **{str(state): counts.get(state, 0) for state in COUNTED},
     }
     try:
         connection.execute(sa.insert(tables.runs), _fit_row(tables.runs, row))
-    except IntegrityError as error:
-        raise _RunExists from error
+    except IntegrityError:  # it is stored already
+        connection.rollback()
+        return
     for table in tables.PARTS.values():
         items: Sequence[Any] = getattr(record, table.name)
         for start in range(0, len(items), _ROWS_AT_ONCE):
@@ -219,12 +206,8 @@ def _create(address: URL) -> None:
             scratch.with_name(f"{scratch.name}{suffix}").unlink(missing_ok=True)
         with closing(sqlite3.connect(scratch)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-        own = address.set(database=str(scratch))
-        engine = _engine(own)
-        try:
-            _migrate(engine, own)
-        finally:
-            engine.dispose()
+        with _open_migrated(address.set(database=str(scratch))):
+            pass
         scratch.rename(file)
 
 

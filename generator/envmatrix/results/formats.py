@@ -17,17 +17,15 @@ from envmatrix.text import one_line
 
 _SIGNS = {
     "passed": "ok",
-    "flaky": "flaky",
     "failed": "FAILED",
     "errored": "ERROR",
     "killed": "KILLED",
-    "skipped": "skipped",
 }
 
 
 def sign(entry: ReportEntry) -> str:
     """Return the state of an entry in one word."""
-    return "waived" if entry.is_waived else _SIGNS[entry.state]
+    return "waived" if entry.is_waived else _SIGNS.get(entry.state, entry.state)
 
 
 def tests_of(entry: ReportEntry) -> str:
@@ -57,13 +55,12 @@ def waiver_text(waiver: Waiver | None) -> str:
 
 def entry_row(entry: ReportEntry) -> tuple[str, ...]:
     coverage = "" if entry.coverage is None else f"{entry.coverage:.1f} %"
-    seconds = f"{entry.seconds:.1f} s"
     return (
         one_line(entry.library),
         one_line(entry.cell),
         sign(entry),
         tests_of(entry),
-        seconds,
+        f"{entry.seconds:.1f} s",
         "" if entry.size is None else amount_of(entry.size, "bytes"),
         coverage,
     )
@@ -159,15 +156,10 @@ def junit(report: Report) -> str:
     """Format one suite for each library and cell; waived failures are skipped, with the waiver."""
     root = Element("testsuites", name="envmatrix")
     for entry in report.entries:
-        failures = [
-            failure
-            for failure in report.failures
-            if (failure.library, failure.cell) == (entry.library, entry.cell)
-        ]
-        attributes = _suite(entry, failures)
+        attributes = _suite(entry)
         name, time = attributes["name"], attributes["time"]
         suite = SubElement(root, "testsuite", attributes)
-        for failure in failures:
+        for failure in entry.failures:
             case = SubElement(suite, "testcase", name=xml_safe(failure.name), classname=name)
             if failure.waiver:
                 SubElement(case, "skipped", message=waiver_text(failure.waiver))
@@ -175,7 +167,7 @@ def junit(report: Report) -> str:
                 kind = "failure" if failure.state == "failed" else "error"
                 problem = SubElement(case, kind, message=xml_safe(failure.message[:500]))
                 problem.text = xml_safe(f"{failure.message}\n{origin_text(failure.origin)}".strip())
-        if not failures:
+        if not entry.failures:
             case = SubElement(suite, "testcase", name="all", classname=name, time=time)
             if entry.state == "skipped":
                 SubElement(case, "skipped")
@@ -183,13 +175,13 @@ def junit(report: Report) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, "unicode")}'
 
 
-def _suite(entry: ReportEntry, failures: Sequence[Failure]) -> dict[str, str]:
-    bad = [failure for failure in failures if failure.waiver is None]
+def _suite(entry: ReportEntry) -> dict[str, str]:
+    bad = [failure for failure in entry.failures if failure.waiver is None]
     failed = sum(failure.state == "failed" for failure in bad)
-    skipped = len(failures) - len(bad) or int(entry.state == "skipped")
+    skipped = len(entry.failures) - len(bad) or int(entry.state == "skipped")
     return {
         "name": f"{entry.library}.{entry.cell}",
-        "tests": str(max(1, len(failures))),
+        "tests": str(max(1, len(entry.failures))),
         "failures": str(failed),
         "errors": str(len(bad) - failed),
         "skipped": str(skipped),

@@ -46,6 +46,9 @@ class StoredRun:
     end: End
     counts: Mapping[str, int]
 
+    def sighting(self, state: State) -> Sighting:
+        return Sighting(self.run.id, self.run.revision, self.run.started, state)
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -58,12 +61,15 @@ class Sighting:
 
 
 def latest(
-    connection: sa.Connection, before: float | None = None, *conditions: sa.ColumnElement[bool]
+    connection: sa.Connection,
+    before: float | None = None,
+    place: tuple[str, str] | None = None,
 ) -> tuple[StoredRun, ...]:
     """Return the newest run of each library, cell, verb and shard, optionally of those that started
-    before a moment, and the later runs of only affected tests. Runs with arguments for the
-    framework do not count."""
-    restrictions = conditions if before is None else (*conditions, runs.c.started < before)
+    before a moment or of one library and cell, and the later runs of only affected tests. Runs with
+    arguments for the framework do not count."""
+    restrictions = [] if before is None else [runs.c.started < before]
+    restrictions += [] if place is None else _at(*place)
     key = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
     newest = (
         sa.select(*key, sa.func.max(runs.c.started).label("started"))
@@ -85,11 +91,6 @@ def latest(
     return (*whole_runs, *_stored_runs(connection, partial.limit(_MOST_PARTIAL)))
 
 
-def latest_of(connection: sa.Connection, library: str, cell: str) -> tuple[StoredRun, ...]:
-    """Return the newest run of each verb and shard of a library in a cell."""
-    return latest(connection, None, runs.c.library == library, runs.c.cell == cell)
-
-
 def places(connection: sa.Connection) -> tuple[tuple[str, str], ...]:
     """Return the libraries and cells that have runs."""
     query = sa.select(runs.c.library, runs.c.cell).distinct()
@@ -107,6 +108,10 @@ def run(connection: sa.Connection, run_id: str) -> StoredRun | None:
     return next(iter(_stored_runs(connection, sa.select(runs).where(runs.c.id == run_id))), None)
 
 
+def _at(library: str, cell: str) -> list[sa.ColumnElement[bool]]:
+    return [runs.c.library == library, runs.c.cell == cell]
+
+
 def _stored_runs(connection: sa.Connection, query: sa.Select[Any]) -> tuple[StoredRun, ...]:
     rows = connection.execute(query)
     return tuple(stored for _, stored in _valid_rows(connection, runs, rows, _stored_run))
@@ -120,7 +125,7 @@ def history(
     of_verb = [] if verb is None else [runs.c.verb == verb, _COMPARABLE]
     query = (
         sa.select(runs)
-        .where(runs.c.library == library, runs.c.cell == cell, *of_verb)
+        .where(*_at(library, cell), *of_verb)
         .order_by(runs.c.started.desc(), runs.c.id)
         .limit(limit)
     )
@@ -136,52 +141,38 @@ def times(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str, str]
     numbered = sa.select(*columns).where(runs.c.extent == "").subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
     ends = _valid_rows(connection, runs, connection.execute(query), _end)
-    return _grouped(((row.library, row.cell, row.verb), end) for row, end in ends)
-
-
-def outcomes_of(
-    connection: sa.Connection,
-    ids: Collection[str],
-    *,
-    only_not_passed: bool = False,
-    with_output: bool = False,
-) -> Mapping[str, tuple[TestOutcome, ...]]:
-    """Return the tests of each run in the order that they were reported, optionally with their
-    output."""
-    columns = [column for column in outcomes.c if with_output or column is not outcomes.c.output]
-    query = sa.select(*columns).where(outcomes.c.run.in_(ids))
-    if only_not_passed:
-        query = query.where(outcomes.c.state != "passed")
-    ordered = query.order_by(outcomes.c.run, outcomes.c.position)
-    room = _MOST_OUTPUT
-
-    def outcome(row: sa.Row[Any]) -> TestOutcome:
-        nonlocal room
-        output = unpack_text(row.output, min(room, LONGEST_TEXT)) if with_output else ""
-        room -= len(output)
-        words = (row.name, row.state, row.seconds, row.message, row.attempts, output)
-        return check(TestOutcome(*words))
-
-    tests = _valid_rows(connection, outcomes, connection.execute(ordered), outcome)
-    return _grouped((row.run, test) for row, test in tests)
+    return grouped(((row.library, row.cell, row.verb), end) for row, end in ends)
 
 
 def stored_parts(
-    connection: sa.Connection, kind: type[_Part], ids: Collection[str]
+    connection: sa.Connection,
+    kind: type[_Part],
+    ids: Collection[str],
+    *conditions: sa.ColumnElement[bool],
+    with_output: bool = False,
 ) -> Mapping[str, tuple[_Part, ...]]:
-    """Return the parts of a kind of each run, in their order."""
+    """Return the parts of a kind of each run, in their order: of tests and steps, optionally with
+    their output."""
     table = PARTS[kind]
     packed = [column.name for column in table.c if isinstance(column.type, sa.LargeBinary)]
-    query = sa.select(table).where(table.c.run.in_(ids)).order_by(table.c.run, table.c.position)
+    columns = [column for column in table.c if with_output or column.name not in packed]
+    query = sa.select(*columns).where(table.c.run.in_(ids), *conditions)
+    ordered = query.order_by(table.c.run, table.c.position)
+    room = _MOST_OUTPUT
 
     def part(row: sa.Row[Any]) -> _Part:
-        return _value(kind, row, **{name: unpack_text(getattr(row, name)) for name in packed})
+        nonlocal room
+        outputs = dict.fromkeys(packed, "")
+        for name in packed if with_output else ():
+            outputs[name] = unpack_text(getattr(row, name), min(room, LONGEST_TEXT))
+            room -= len(outputs[name])
+        return _value(kind, row, **outputs)
 
-    parts = _valid_rows(connection, table, connection.execute(query), part)
-    return _grouped((row.run, part) for row, part in parts)
+    parts = _valid_rows(connection, table, connection.execute(ordered), part)
+    return grouped((row.run, part) for row, part in parts)
 
 
-def _grouped(pairs: Iterable[tuple[_Key, _T]]) -> Mapping[_Key, tuple[_T, ...]]:
+def grouped(pairs: Iterable[tuple[_Key, _T]]) -> Mapping[_Key, tuple[_T, ...]]:
     """Return the values of each key, in their order."""
     groups: dict[_Key, list[_T]] = defaultdict(list)
     for key, value in pairs:
@@ -198,11 +189,7 @@ def sightings(
         outcomes.c.name.in_(names), outcomes.c.run.in_(by_id)
     )
     tests = _valid_rows(connection, outcomes, connection.execute(query), _outcome_state)
-    return _grouped((row.name, _sighting(by_id[row.run], test.state)) for row, test in tests)
-
-
-def sightings_of_runs(history: Sequence[StoredRun]) -> tuple[Sighting, ...]:
-    return tuple(_sighting(stored, stored.end.state) for stored in history)
+    return grouped((row.name, by_id[row.run].sighting(test.state)) for row, test in tests)
 
 
 # Library, cell, revision and name of a test.
@@ -257,8 +244,6 @@ def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, s
 
 def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: float) -> set[_Place]:
     """Return those of `failed` that passed as well, at the same revision."""
-    if not failed:
-        return set()
     revisions = sorted({revision for _, _, revision, _ in failed})
     names = sorted({name for *_, name in failed})
     passed: set[_Place] = set()
@@ -299,14 +284,10 @@ def durations(
         )
         newest_first = [row.id for row in connection.execute(chosen)]
         if newest_first:
-            tests = outcomes_of(connection, newest_first)
+            tests = stored_parts(connection, TestOutcome, newest_first)
             oldest_first = (test for key in reversed(newest_first) for test in tests.get(key, ()))
             return {test.name: test.seconds for test in oldest_first if test.state != "skipped"}
     return {}
-
-
-def _sighting(stored: StoredRun, state: State) -> Sighting:
-    return Sighting(stored.run.id, stored.run.revision, stored.run.started, state)
 
 
 def _outcome_state(row: sa.Row[Any]) -> TestOutcome:
@@ -348,12 +329,6 @@ def _valid_rows(
             yield row, make(row)
         except (InvalidRecord, AttributeError, OverflowError, TypeError, ValueError):
             connection.info.setdefault(LEFT_OUT, Counter())[table.name] += 1
-
-
-def invalid_row_counts(connection: sa.Connection) -> Mapping[str, int]:
-    """Return the number of invalid rows by table, of those that were read so far."""
-    counts: Mapping[str, int] = connection.info.get(LEFT_OUT, {})
-    return counts
 
 
 def _check_texts(*values: object) -> None:

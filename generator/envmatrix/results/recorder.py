@@ -73,8 +73,6 @@ def _end(error: EnvmatrixError) -> End:
 
 
 def _cause(error: EnvmatrixError) -> Cause:
-    if isinstance(error, Absent):
+    if isinstance(error, (Absent, ConfigurationError)):
         return "environment"
-    if isinstance(error, (EngineError, LookupFailed)):
-        return "infrastructure"
-    return "environment" if isinstance(error, ConfigurationError) else "product"
+    return "infrastructure" if isinstance(error, (EngineError, LookupFailed)) else "product"

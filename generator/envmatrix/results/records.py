@@ -146,8 +146,7 @@ def record_of(lines: Iterable[str]) -> Record:
     killed = replace(KILLED, seconds=sum(step.seconds for step in parts[Step]))
     (run,), (end,) = parts[Run], parts[End] or [killed]
     kinds = (Step, TestOutcome, Measurement, Product, Finding)
-    others: list[Any] = [tuple(parts[kind]) for kind in kinds]
-    return Record(run, end, *others)
+    return Record(run, end, *(tuple(parts[kind]) for kind in kinds))
 
 
 def check(part: _Checked) -> _Checked:

@@ -11,9 +11,11 @@ from typing import TypeAlias
 import sqlalchemy as sa
 
 from envmatrix.results import queries, summary
+from envmatrix.results.database import LEFT_OUT
 from envmatrix.results.queries import StoredRun
 from envmatrix.results.records import BAD
 from envmatrix.results.summary import Failure, Report, ReportEntry
+from envmatrix.results.tables import outcomes
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.outcomes import COVERAGE, Measurement, State, TestOutcome
 from envmatrix.sessions.products import Product
@@ -59,7 +61,7 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
     used = {failure.waiver for failure in failures}
     times = queries.times(connection, _TIMES)
     return Report(
-        entries=tuple(_entries(connection, groups, failures, ids)),
+        entries=tuple(_entries(connection, groups, traced, ids)),
         failures=traced,
         flaky=tuple(
             flake
@@ -85,7 +87,7 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
             key: tuple(end.seconds for end in times.get((*key, runs[-1].run.verb), ()))
             for key, runs in groups.items()
         },
-        left_out=dict(queries.invalid_row_counts(connection)),  # after all queries
+        left_out=dict(connection.info.get(LEFT_OUT, {})),  # after all queries
     )
 
 
@@ -99,13 +101,13 @@ def _layer_groups(connection: sa.Connection, groups: _Groups) -> tuple[_Groups, 
     of the layered runs by their ids."""
     layers = {key: runs for key, runs in groups.items() if summary.is_layered(runs)}
     ids = [stored.run.id for runs in layers.values() for stored in runs]
-    tests = queries.outcomes_of(connection, ids) if ids else {}
+    tests = queries.stored_parts(connection, TestOutcome, ids) if ids else {}
     layered = dict(groups)
-    outcomes: dict[str, Sequence[TestOutcome]] = {}
+    remaining: dict[str, Sequence[TestOutcome]] = {}
     for key, runs in layers.items():
-        layered[key], outcomes_of_runs = summary.layer_runs(runs, tests)
-        outcomes |= outcomes_of_runs
-    return layered, outcomes
+        layered[key], tests_of_runs = summary.layer_runs(runs, tests)
+        remaining |= tests_of_runs
+    return layered, remaining
 
 
 def _failures(
@@ -114,10 +116,11 @@ def _failures(
     """Yield the failures of the runs; `known_tests` are outcomes that need no query."""
     failed = [stored for runs in groups.values() for stored in runs if stored.end.state in BAD]
     ids = [stored.run.id for stored in failed if stored.run.id not in known_tests]
-    tests = {**queries.outcomes_of(connection, ids, only_not_passed=True), **known_tests}
+    is_not_passed = outcomes.c.state != "passed"
+    tests = {**queries.stored_parts(connection, TestOutcome, ids, is_not_passed), **known_tests}
     for stored in failed:
-        outcomes = tests.get(stored.run.id, ())
-        yield from summary.failures_of(stored, outcomes, scope.waivers, scope.today)
+        tests_of_run = tests.get(stored.run.id, ())
+        yield from summary.failures_of(stored, tests_of_run, scope.waivers, scope.today)
 
 
 def _trace_origins(connection: sa.Connection, failures: Sequence[Failure]) -> Iterator[Failure]:
@@ -131,26 +134,19 @@ def _trace_origins(connection: sa.Connection, failures: Sequence[Failure]) -> It
         )
         names = [failure.name for failure in failures_of_run[:_TRACED]]
         sightings = queries.sightings(connection, history, names)
-        run_sightings = queries.sightings_of_runs(history)
+        run_sightings = [stored.sighting(stored.end.state) for stored in history]
         for failure in failures_of_run:
-            relevant = (
-                run_sightings
-                if failure.name.startswith("step:")
-                else sightings.get(failure.name, ())
-            )
+            is_step = failure.name.startswith("step:")
+            relevant = run_sightings if is_step else sightings.get(failure.name, ())
             yield replace(failure, origin=summary.origin(relevant))
 
 
 def _entries(
-    connection: sa.Connection,
-    groups: _Groups,
-    failures: Sequence[Failure],
-    ids: Sequence[str],
+    connection: sa.Connection, groups: _Groups, failures: Sequence[Failure], ids: Sequence[str]
 ) -> Iterator[ReportEntry]:
     products = queries.stored_parts(connection, Product, ids)
     measurements = queries.stored_parts(connection, Measurement, ids)
-    for (library, cell), runs in groups.items():
-        entry_failures = [item for item in failures if (item.library, item.cell) == (library, cell)]
+    for place, runs in groups.items():
         # By path: shards and runs of several verbs create the same files.
         sizes = {
             product.path: product.size
@@ -163,9 +159,10 @@ def _entries(
             for item in measurements.get(stored.run.id, ())
             if item.name == COVERAGE
         ]
-        yield summary.entry(
+        yield ReportEntry(
+            *place,
             runs,
-            entry_failures,
+            [item for item in failures if (item.library, item.cell) == place],
             size=sum(sizes.values()) if sizes else None,
             coverage=coverages[-1] if coverages else None,
         )
@@ -180,7 +177,7 @@ def _newly_broken(
     runs = [stored for group in groups.values() for stored in group]
     places = {(item.library, item.cell) for item in failures}
     ids = [stored.run.id for stored in runs if (stored.run.library, stored.run.cell) in places]
-    tests = queries.outcomes_of(connection, ids)
+    tests = queries.stored_parts(connection, TestOutcome, ids)
     before: dict[tuple[str, str, str], State] = {}
     for stored in runs:
         place = (stored.run.library, stored.run.cell)

@@ -39,7 +39,6 @@ _HEADERS = {
 }
 _PLAIN = "text/plain; charset=utf-8"
 
-_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # A request's line and headers together, in bytes.
 _LARGEST_REQUEST = 32 << 10
 # Timeouts for receiving a request, and for rendering and sending its response, in seconds.
@@ -161,7 +160,8 @@ def server(port: int, page: Page) -> Server:
             hosts = self.headers.get_all("Host", [])
             if not self.path.startswith("/") or len(hosts) != 1:
                 return HTTPStatus.BAD_REQUEST
-            return None if _is_own(hosts[0], self.server.server_port) else _FOREIGN
+            is_own = _is_own(hosts[0], self.server.server_port)
+            return None if is_own else HTTPStatus.MISDIRECTED_REQUEST
 
         def send_error(self, code: int, *_: object) -> None:
             """Send a fixed text that contains nothing of the request."""
@@ -194,11 +194,10 @@ def server(port: int, page: Page) -> Server:
     return Server(port, Handler)
 
 
-_FOREIGN = HTTPStatus.MISDIRECTED_REQUEST
-_HOST = re.compile(r"(\[[0-9a-f:]+\]|[^:\[\]]+)(?::(\d{1,5}))?", re.ASCII)
+_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::(\d{1,5}))?", re.ASCII)
 
 
 def _is_own(host: str, port: int) -> bool:
     """Return True if a Host header names this server."""
     match = _HOST.fullmatch(host.strip().lower())
-    return match is not None and match[1] in _HOSTS and int(match[2] or port) == port
+    return match is not None and int(match[1] or port) == port

@@ -23,7 +23,7 @@ from envmatrix.results.queries import StoredRun
 from envmatrix.results.records import BAD
 from envmatrix.results.report import Scope, compose
 from envmatrix.sessions.analysis.findings import Finding
-from envmatrix.sessions.outcomes import Measurement, Step
+from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
 from envmatrix.sessions.products import Product
 
 # The number of runs in trends and histories.
@@ -101,12 +101,11 @@ class Site:
             waived=[failure for failure in report.failures if failure.waiver],
             libraries=sorted({library for library, _ in entries}),
             cells=[cell for cell in cells if selected is None or cell in selected],
-            times=report.times,
         )
 
     def _cell(self, library: str, cell: str) -> str | None:
         """Return the page of the most informative of the newest runs: failed, or with tests."""
-        latest = queries.latest_of(self.connection, library, cell)
+        latest = queries.latest(self.connection, place=(library, cell))
         runs = summary.newest_runs(latest).get((library, cell))
         runs = runs or queries.history(self.connection, library, cell, None, 1)
         if not runs:
@@ -117,7 +116,7 @@ class Site:
         run, connection = stored.run, self.connection
         history = queries.history(connection, run.library, run.cell, None, _RUNS)
         ids = [run.id]
-        tests = queries.outcomes_of(connection, ids, with_output=True).get(run.id, ())
+        tests = queries.stored_parts(connection, TestOutcome, ids, with_output=True).get(run.id, ())
         bad = [test for test in tests if test.state != "passed"]
         of_verb = [item for item in reversed(history) if item.run.verb == run.verb][-_STRIP:]
         names = [test.name for test in bad[:_TESTS]]
@@ -138,10 +137,12 @@ class Site:
                 name: sorted(rows, key=lambda row: row.started) for name, rows in sightings.items()
             },
             measurements=queries.stored_parts(connection, Measurement, ids).get(run.id, ()),
-            values=_series([measured.get(item.run.id, ()) for item in of_verb]),
+            values=queries.grouped(
+                (row.name, row.value) for item in of_verb for row in measured.get(item.run.id, ())
+            ),
             products=queries.stored_parts(connection, Product, ids).get(run.id, ()),
             findings=sorted(findings, key=lambda finding: not finding.is_new),
-            steps=queries.stored_parts(connection, Step, ids).get(run.id, ()),
+            steps=queries.stored_parts(connection, Step, ids, with_output=True).get(run.id, ()),
             history=history,
             history_times=[item.end.seconds for item in of_verb],
         )
@@ -177,15 +178,6 @@ def asset(name: str) -> bytes:
 
 def _page_rank(stored: StoredRun) -> tuple[bool, bool, float]:
     return stored.end.state in BAD, bool(stored.counts), stored.run.started
-
-
-def _series(measured: Sequence[Sequence[Measurement]]) -> Mapping[str, Sequence[float]]:
-    """Return the values of each measurement over runs, in their order."""
-    series: dict[str, list[float]] = {}
-    for rows in measured:
-        for row in rows:
-            series.setdefault(row.name, []).append(row.value)
-    return series
 
 
 def polyline(values: Sequence[float]) -> str:

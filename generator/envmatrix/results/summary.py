@@ -28,11 +28,18 @@ class ReportEntry:
 
     library: str
     cell: str
-    state: State
-    runs: tuple[StoredRun, ...]
-    is_waived: bool = False
+    runs: Sequence[StoredRun]
+    failures: Sequence[Failure] = ()
     size: int | None = None
     coverage: float | None = None
+
+    @property
+    def state(self) -> State:
+        return worst(stored.end.state for stored in self.runs)
+
+    @property
+    def is_waived(self) -> bool:
+        return bool(self.failures) and all(failure.waiver for failure in self.failures)
 
     @property
     def seconds(self) -> float:
@@ -198,25 +205,8 @@ def worst(states: Iterable[State]) -> State:
     return max(states, key=SEVERITY.index, default="skipped")
 
 
-def entry(
-    runs: Sequence[StoredRun],
-    failures: Sequence[Failure],
-    *,
-    size: int | None = None,
-    coverage: float | None = None,
-) -> ReportEntry:
-    """Return the entry of one library and cell; `failures` are only its own."""
-    state = worst(stored.end.state for stored in runs)
-    is_waived = bool(failures) and all(failure.waiver for failure in failures)
-    run = runs[0].run
-    return ReportEntry(run.library, run.cell, state, tuple(runs), is_waived, size, coverage)
-
-
 def failures_of(
-    stored: StoredRun,
-    tests: Sequence[TestOutcome],
-    waivers: Sequence[Waiver],
-    today: date,
+    stored: StoredRun, tests: Sequence[TestOutcome], waivers: Sequence[Waiver], today: date
 ) -> tuple[Failure, ...]:
     """Return the failures of a run: its failed tests, or the run itself if there are none."""
     if stored.end.state not in BAD:
@@ -270,11 +260,7 @@ def newly_broken(
 ) -> tuple[Failure, ...]:
     """Return those of `now` that passed before; a test without a state before is new, not
     broken."""
-    return tuple(
-        failure
-        for failure in now
-        if before.get((failure.library, failure.cell, failure.name)) in _GOOD
-    )
+    return tuple(item for item in now if before.get((item.library, item.cell, item.name)) in _GOOD)
 
 
 def revision_text(revision: Revision) -> str:

@@ -6,125 +6,117 @@ A change here needs a migration in `migrations/versions/`; a test compares the t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeAlias
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    and_,
-)
+import sqlalchemy as sa
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import COUNTED, Measurement, Step, TestOutcome
 from envmatrix.sessions.products import Product
 
-METADATA = MetaData(
+METADATA = sa.MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
 )
 
-runs = Table(
+_Type: TypeAlias = type[TypeEngine[Any]] | TypeEngine[Any]
+
+
+def _table(name: str, /, *items: SchemaItem, **required: _Type) -> sa.Table:
+    """Return a table of the columns that rows must have, and of other items."""
+    columns = (sa.Column(column, kind, nullable=False) for column, kind in required.items())
+    return sa.Table(name, METADATA, *columns, *items)
+
+
+runs = _table(
     "runs",
-    METADATA,
-    Column("id", String(36), primary_key=True),
-    Column("library", String(200), nullable=False),
-    Column("cell", String(200), nullable=False),
-    Column("verb", String(20), nullable=False),
-    Column("state", String(10), nullable=False),
-    Column("cause", String(20)),
-    Column("message", String(4000), nullable=False),
-    Column("started", Float(53), nullable=False),
-    Column("seconds", Float(53), nullable=False),
-    Column("revision", String(200), nullable=False),
-    Column("branch", String(500), nullable=False),
-    Column("committed", Float(53)),
-    Column("image", String(500), nullable=False),
-    Column("digest", String(100), nullable=False),
-    Column("host", String(255), nullable=False),
-    Column("shard", String(20), nullable=False),
-    Column("extent", String(20), nullable=False, server_default=""),
-    *(Column(state, Integer, nullable=False) for state in COUNTED),
-    Index(None, "library", "cell", "verb", "started"),
-    Index(None, "started"),
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("cause", sa.String(20)),
+    sa.Column("committed", sa.Float(53)),
+    sa.Column("extent", sa.String(20), nullable=False, server_default=""),
+    sa.Index(None, "library", "cell", "verb", "started"),
+    sa.Index(None, "started"),
+    library=sa.String(200),
+    cell=sa.String(200),
+    verb=sa.String(20),
+    state=sa.String(10),
+    message=sa.String(4000),
+    started=sa.Float(53),
+    seconds=sa.Float(53),
+    revision=sa.String(200),
+    branch=sa.String(500),
+    image=sa.String(500),
+    digest=sa.String(100),
+    host=sa.String(255),
+    shard=sa.String(20),
+    **dict.fromkeys(COUNTED, sa.Integer),
 )
 
 
-def _of_run(name: str, *columns: Column[object]) -> Table:
+def _of_run(name: str, /, *items: sa.Column[Any], **required: _Type) -> sa.Table:
     """Return a table of ordered parts of runs."""
-    return Table(
+    run = sa.ForeignKey("runs.id", ondelete="CASCADE")
+    return _table(
         name,
-        METADATA,
-        Column("run", String(36), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-        Column("position", Integer, primary_key=True),
-        *columns,
+        sa.Column("run", sa.String(36), run, primary_key=True),
+        sa.Column("position", sa.Integer, primary_key=True),
+        *items,
+        **required,
     )
 
 
 steps = _of_run(
-    "steps",
-    Column("name", String(50), nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("seconds", Float(53), nullable=False),
-    Column("log", LargeBinary, nullable=False),
+    "steps", name=sa.String(50), status=sa.Integer, seconds=sa.Float(53), log=sa.LargeBinary
 )
 
 outcomes = _of_run(
     "outcomes",
     # Short enough for a key of PostgreSQL's indexes, whatever its characters.
-    Column("name", String(600), nullable=False),
-    Column("state", String(10), nullable=False),
-    Column("seconds", Float(53), nullable=False),
-    Column("message", String(4000), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("output", LargeBinary, nullable=False),
+    name=sa.String(600),
+    state=sa.String(10),
+    seconds=sa.Float(53),
+    message=sa.String(4000),
+    attempts=sa.Integer,
+    output=sa.LargeBinary,
 )
-Index("ix_outcomes_name", outcomes.c.name, outcomes.c.run)
+sa.Index("ix_outcomes_name", outcomes.c.name, outcomes.c.run)
 # Nearly all outcomes are passed or skipped: this partial index finds the others. A database uses it
 # for queries with the same condition.
-REMARKABLE = and_(outcomes.c.state != "passed", outcomes.c.state != "skipped")
-Index(
-    "ix_outcomes_remarkable",
-    outcomes.c.run,
-    sqlite_where=REMARKABLE,
-    postgresql_where=REMARKABLE,
+REMARKABLE = sa.and_(outcomes.c.state != "passed", outcomes.c.state != "skipped")
+sa.Index(
+    "ix_outcomes_remarkable", outcomes.c.run, sqlite_where=REMARKABLE, postgresql_where=REMARKABLE
 )
 
 measurements = _of_run(
     "measurements",
-    Column("name", String(500), nullable=False),
-    Column("value", Float(53), nullable=False),
-    Column("unit", String(50), nullable=False),
-    Column("direction", String(10), nullable=False),
+    name=sa.String(500),
+    value=sa.Float(53),
+    unit=sa.String(50),
+    direction=sa.String(10),
 )
 
 findings = _of_run(
     "findings",
-    Column("tool", String(100), nullable=False),
-    Column("rule", String(200), nullable=False),
-    Column("message", String(4000), nullable=False),
-    Column("file", String(4000), nullable=False),
-    Column("line", Integer, nullable=False),
-    Column("level", String(10), nullable=False),
-    Column("is_new", Boolean, nullable=False),
+    tool=sa.String(100),
+    rule=sa.String(200),
+    message=sa.String(4000),
+    file=sa.String(4000),
+    line=sa.Integer,
+    level=sa.String(10),
+    is_new=sa.Boolean,
 )
 
 products = _of_run(
     "products",
-    Column("path", String(4000), nullable=False),
-    Column("machine", String(50)),
-    Column("size", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
+    sa.Column("machine", sa.String(50)),
+    path=sa.String(4000),
+    size=sa.BigInteger,
+    sha256=sa.String(64),
 )
 
 # The tables of the parts of a run, whose columns are the fields of these types.
-PARTS: Mapping[type, Table] = {
+PARTS: Mapping[type, sa.Table] = {
     Step: steps,
     TestOutcome: outcomes,
     Measurement: measurements,

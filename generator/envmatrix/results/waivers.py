@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,10 +32,8 @@ class Waiver:
     position: Annotated[Position, Place()]
 
     def covers(self, library: str, cell: str, test: str) -> bool:
-        return all(
-            fnmatch.fnmatchcase(name, pattern)
-            for name, pattern in ((library, self.library), (cell, self.cell), (test, self.test))
-        )
+        patterns = (self.library, self.cell, self.test)
+        return all(map(fnmatchcase, (library, cell, test), patterns))
 
     def has_expired(self, today: date) -> bool:
         return today > self.expires

@@ -74,7 +74,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, name in enumerate(NAMES):
             database.add(record(2, {name: "failed"}, library=name, message=name))
             database.add(record(3, {"t": "flaky"}, cell=name, revision=name))
-            with database._engine.begin() as connection:
+            with database.engine.begin() as connection:
                 row = {
                     "id": name,
                     "library": f"id{number}",

@@ -107,7 +107,7 @@ def test_a_row_that_is_invalid_is_left_out_and_all_others_are_reported(
     full = replace(FULL, findings=(Finding("tool", "rule", "message"),))
     with connect(tmp_path / "results.sqlite") as database:
         add(database, full, record(1, {"a": "failed"}, library="other"))
-        with database._engine.begin() as connection:
+        with database.engine.begin() as connection:
             target = tables.METADATA.tables[table]
             change = sa.update(target).values({column: sa.literal_column(value)})
             key = target.c.id if table == "runs" else target.c.run

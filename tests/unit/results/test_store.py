@@ -84,7 +84,7 @@ def test_a_store_is_made_once_however_many_processes_begin_at_once(url: str | Pa
 def test_a_store_of_an_unknown_schema_is_refused(
     database: Database, url: str | Path, schema: str
 ) -> None:
-    with database._engine.begin() as connection:
+    with database.engine.begin() as connection:
         version = sa.table("alembic_version", sa.column("version_num"))
         connection.execute(sa.update(version).values(version_num=schema))
     with (
@@ -97,13 +97,14 @@ def test_a_store_of_an_unknown_schema_is_refused(
 def test_a_packed_text_of_any_size_takes_little_memory(database: Database) -> None:
     bomb = zlib.compress(b"a" * (100 << 20))
     database.add(FULL)
-    with database._engine.begin() as connection:
+    ids = [FULL.run.id]
+    with database.engine.begin() as connection:
         connection.execute(sa.update(tables.steps).values(log=bomb))
         connection.execute(sa.update(tables.outcomes).values(output=bomb))
     tracemalloc.start()
     with database.reading() as connection:
-        (steps,) = queries.stored_parts(connection, Step, [FULL.run.id]).values()
-        queries.outcomes_of(connection, [FULL.run.id], with_output=True)
+        (steps,) = queries.stored_parts(connection, Step, ids, with_output=True).values()
+        queries.stored_parts(connection, TestOutcome, ids, with_output=True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(steps[0].log) == 1 << 20
@@ -126,8 +127,9 @@ def test_all_of_a_run_comes_back(database: Database) -> None:
         stored = queries.run(connection, run_id)
         assert stored is not None
         assert (stored.run, stored.end, stored.counts) == (entry.run, entry.end, entry.counts)
-        assert queries.outcomes_of(connection, ids) == {run_id: entry.outcomes}
-        assert queries.stored_parts(connection, Step, ids) == {run_id: entry.steps}
+        assert queries.stored_parts(connection, TestOutcome, ids) == {run_id: entry.outcomes}
+        steps = queries.stored_parts(connection, Step, ids, with_output=True)
+        assert steps == {run_id: entry.steps}
         assert queries.stored_parts(connection, Measurement, ids) == {run_id: entry.measurements}
         assert queries.stored_parts(connection, Product, ids) == {run_id: entry.products}
 
@@ -147,7 +149,7 @@ def test_what_is_too_long_for_a_column_is_cut(database: Database) -> None:
     with database.reading() as connection:
         (stored,) = queries.latest(connection)
         assert len(stored.end.message) == 4000
-        ((outcome,),) = queries.outcomes_of(connection, [entry.run.id]).values()
+        ((outcome,),) = queries.stored_parts(connection, TestOutcome, [entry.run.id]).values()
         assert outcome.name == "n" * 600
 
 
@@ -157,7 +159,9 @@ def test_what_a_test_printed_comes_where_it_is_asked_for(database: Database) -> 
     )
     database.add(entry)
     with database.reading() as connection:
-        ((outcome,),) = queries.outcomes_of(connection, [entry.run.id], with_output=True).values()
+        ids = [entry.run.id]
+        tests = queries.stored_parts(connection, TestOutcome, ids, with_output=True)
+        ((outcome,),) = tests.values()
         assert outcome == entry.outcomes[0]
 
 

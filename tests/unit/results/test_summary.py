@@ -59,8 +59,8 @@ def test_the_shards_of_the_newest_partition_count_together() -> None:
 
 def test_a_library_is_as_bad_as_the_worst_of_its_runs() -> None:
     runs = [stored(record(1)), stored(record(2, verb="perf", state="failed"))]
-    assert summary.entry(runs, []).state == "failed"
-    assert summary.entry(runs[:1], []).state == "passed"
+    assert summary.ReportEntry("lib", CELL, runs).state == "failed"
+    assert summary.ReportEntry("lib", CELL, runs[:1]).state == "passed"
 
 
 def waiver(test: str, *, library: str = "*", cell: str = "*", day: str = "2026-06-30") -> Waiver:
