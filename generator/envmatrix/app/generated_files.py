@@ -230,10 +230,10 @@ def _github(workspace: Workspace, request: ConsumerRequest) -> Files:
     if missing := [cell.id for cell in cells if cell.environment not in published]:
         raise _unpublished(missing)
     host = "amd64" if registry is None or "amd64" in registry.platforms else registry.platforms[0]
-    jobs = [github.Job(cell.id, _is_emulated(cell.arch, host)) for cell in cells]
+    emulated = {cell.id: _is_emulated(cell.arch, host) for cell in cells}
     place = next(index.repository for _, _, index in workspace.published).partition("/")[0]
     signed = workspace.signer is not None
-    return {github.FILE: github.workflow(jobs, host, place, request.banner, signed=signed)}
+    return {github.FILE: github.workflow(emulated, host, place, request.banner, signed=signed)}
 
 
 def _is_emulated(arch: str, host: str) -> bool:

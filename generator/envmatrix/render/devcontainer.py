@@ -45,12 +45,7 @@ def devcontainer(environment: str, image: PublishedIndex, banner: str) -> Mappin
         "updateRemoteUserUID": True,
         "hostRequirements": {"gpu": "optional"},
     }
-    feature = {
-        "id": "user",
-        "version": "1.0.0",
-        "name": f"The user {_USER}",
-        "description": banner,
-    }
+    feature = {"id": "user", "version": "1.0.0", "name": f"The user {_USER}", "description": banner}
     return {
         "devcontainer.json": f"// {banner}\n{json.dumps(container, indent=2)}\n",
         "user/devcontainer-feature.json": json.dumps(feature, indent=2) + "\n",

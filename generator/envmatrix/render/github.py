@@ -5,8 +5,7 @@ https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-synt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import yaml
 
@@ -33,38 +32,24 @@ printf '%s' "$PASSWORD" | docker login "$REGISTRY" --username "$USERNAME" --pass
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A cell, and whether its programs run under emulation."""
+def workflow(
+    cells: Mapping[str, bool], host: str, registry: str, banner: str, *, signed: bool
+) -> str:
+    """Return the YAML of a workflow with a job for each cell, on machines of the architecture
+    `host` (Docker's name).
 
-    cell: str
-    emulated: bool
-
-
-def workflow(jobs: Sequence[Job], host: str, registry: str, banner: str, *, signed: bool) -> str:
-    """Return the YAML of a workflow with `jobs`, on machines of the architecture `host` (Docker's
-    name).
-
-    `registry` is the host of the images; its secrets are optional. `signed`: images are verified.
+    `cells` tells by id whether programs of a cell are emulated. `registry` is the host of the
+    images; its secrets are optional. `signed`: images are verified.
     """
-    cosign: list[dict[str, object]] = (
-        [{"name": "Install cosign", "uses": _COSIGN}] if signed else []
-    )
-    steps: list[dict[str, object]] = [
+    cosign = [{"name": "Install cosign", "uses": _COSIGN}] if signed else []
+    steps: list[Mapping[str, object]] = [
         {"uses": _CHECKOUT, "with": {"persist-credentials": False}},
         {"name": "Use containerd's image store", "run": _ENGINE},
-        {
-            "name": "Run what is made for other machines",
-            "if": "matrix.emulated",
-            "run": _EMULATOR,
-        },
+        {"name": "Run what is made for other machines", "if": "matrix.emulated", "run": _EMULATOR},
         {
             "name": "Log in to the registry",
             "if": "env.USERNAME != ''",
-            "env": {
-                "REGISTRY": registry,
-                "PASSWORD": "${{ secrets.ENVMATRIX_REGISTRY_PASSWORD }}",
-            },
+            "env": {"REGISTRY": registry, "PASSWORD": "${{ secrets.ENVMATRIX_REGISTRY_PASSWORD }}"},
             "run": _LOG_IN,
         },
         *cosign,
@@ -80,7 +65,7 @@ def workflow(jobs: Sequence[Job], host: str, registry: str, banner: str, *, sign
         "timeout-minutes": _MINUTES,
         "strategy": {
             "fail-fast": False,
-            "matrix": {"include": [{"cell": job.cell, "emulated": job.emulated} for job in jobs]},
+            "matrix": {"include": [{"cell": name, "emulated": cells[name]} for name in cells]},
         },
         "env": {
             "CELL": "${{ matrix.cell }}",

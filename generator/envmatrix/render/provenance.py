@@ -62,8 +62,8 @@ def _predicate(bill: Bill, inputs: Inputs, metadata: BuildMetadata) -> dict[str,
                 *(_resource(name, digest) for name, digest in inputs.files.items()),
                 *base,
                 *(
-                    {"uri": package.url, "digest": {"sha256": package.artifact.sha256}}
-                    for package in bill.packages
+                    {"uri": url, "digest": {"sha256": file.sha256}}
+                    for file, url in bill.packages.items()
                 ),
             ],
         },

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,29 +22,20 @@ CYCLONEDX = "application/vnd.cyclonedx+json"
 
 _TOOL = "envmatrix"
 _UNKNOWN = "NOASSERTION"
-_ARCH = re.compile(r"[._](?P<arch>[a-z0-9_]+)\.(?:deb|rpm)$")
-# Names of operating systems in the matrix: debian12, ubuntu24.04, rockylinux9.
-_SYSTEM = re.compile(r"(?P<name>[a-z]+)(?P<version>[0-9.]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class PackageFile:
-    """A file of the lock that is in an image, with its package URL."""
-
-    artifact: Artifact
-    url: str
+_PACKAGE = re.compile(r"[._](?P<arch>[a-z0-9_]+)\.(?P<kind>deb|rpm)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
     """The bill of materials of `image`. `created` is the epoch of the lock, in seconds; `base` is
-    the third-party base image by digest, if any."""
+    the third-party base image by digest, if any; `packages` are the files of the lock in the image
+    with their package URLs."""
 
     image: str
     fingerprint: str
     created: int
     base: str | None
-    packages: tuple[PackageFile, ...]
+    packages: Mapping[Artifact, str]
 
 
 def bill_of_materials(environment: Environment, inputs: Inputs, lock: Lock) -> Bill:
@@ -57,26 +49,24 @@ def bill_of_materials(environment: Environment, inputs: Inputs, lock: Lock) -> B
         fingerprint=inputs.fingerprint,
         created=lock.epoch,
         base=None if base.is_bootstrapped else base.image,
-        packages=tuple(
-            PackageFile(file, package_url(file, environment.os))
+        packages={
+            file: package_url(file, environment.os)
             for file in sorted(files, key=lambda file: (file.name, file.version, file.sha256))
-        ),
+        },
     )
 
 
 def package_url(artifact: Artifact, system: str) -> str:
-    """Return the package URL of an artifact, without a host.
+    """Return the package URL of an artifact, without a host; `system` is a name such as debian12.
 
     https://github.com/package-url/purl-spec
     """
     name, version = artifact.name, artifact.version
-    arch = _ARCH.search(artifact.filename)
-    parts = _SYSTEM.fullmatch(system)
-    vendor, release = (parts["name"], parts["version"]) if parts else (system, "")
-    if arch and artifact.filename.endswith((".deb", ".rpm")):
-        qualifiers = {"arch": arch["arch"], "distro": f"{vendor}-{release}".rstrip("-")}
-        kind = artifact.filename.rpartition(".")[2]
-        return PackageURL(kind, vendor, name, version, qualifiers).to_string()
+    if package := _PACKAGE.search(artifact.filename):
+        vendor = system.rstrip("0123456789.")
+        distribution = f"{vendor}-{system.removeprefix(vendor)}".rstrip("-")
+        qualifiers = {"arch": package["arch"], "distro": distribution}
+        return PackageURL(package["kind"], vendor, name, version, qualifiers).to_string()
     if artifact.filename.endswith(".whl"):
         return PackageURL("pypi", None, name, version, {"file_name": artifact.filename}).to_string()
     checksum = {"checksum": f"sha256:{artifact.sha256}"}
@@ -85,34 +75,27 @@ def package_url(artifact: Artifact, system: str) -> str:
 
 def spdx(bill: Bill) -> str:
     """Return the SPDX 2.3 document of a bill, as JSON."""
-    image: dict[str, object] = {
-        "SPDXID": "SPDXRef-image",
-        "name": bill.image,
-        "versionInfo": bill.fingerprint,
-        "primaryPackagePurpose": "CONTAINER",
-        **_nothing_asserted(),
-    }
-    below: list[dict[str, object]] = [
-        {"SPDXID": "SPDXRef-base", "name": base, "versionInfo": digest, **_nothing_asserted()}
+    image = _package("image", bill.image, bill.fingerprint, primaryPackagePurpose="CONTAINER")
+    below = [
+        _package("base", base, digest)
         for base, _, digest in ([bill.base.partition("@")] if bill.base else [])
     ]
-    packages: list[dict[str, object]] = [
-        {
-            "SPDXID": f"SPDXRef-{package.artifact.sha256}",
-            "name": package.artifact.name,
-            "versionInfo": package.artifact.version,
-            "packageFileName": package.artifact.filename,
-            "checksums": [{"algorithm": "SHA256", "checksumValue": package.artifact.sha256}],
-            "externalRefs": [
+    packages = [
+        _package(
+            file.sha256,
+            file.name,
+            file.version,
+            packageFileName=file.filename,
+            checksums=[{"algorithm": "SHA256", "checksumValue": file.sha256}],
+            externalRefs=[
                 {
                     "referenceCategory": "PACKAGE-MANAGER",
                     "referenceType": "purl",
-                    "referenceLocator": package.url,
+                    "referenceLocator": url,
                 }
             ],
-            **_nothing_asserted(),
-        }
-        for package in bill.packages
+        )
+        for file, url in bill.packages.items()
     ]
     document = {
         "spdxVersion": "SPDX-2.3",
@@ -135,29 +118,19 @@ def spdx(bill: Bill) -> str:
 
 def cyclonedx(bill: Bill) -> str:
     """Return the CycloneDX 1.5 document of a bill, as JSON."""
-    image = {
-        "type": "container",
-        "bom-ref": "image",
-        "name": bill.image,
-        "version": bill.fingerprint,
-    }
-    below = [
-        {"type": "container", "bom-ref": "base", "name": base, "version": digest}
+    components = [
+        _component("container", "base", base, digest)
         for base, _, digest in ([bill.base.partition("@")] if bill.base else [])
     ]
-    packages = [
+    components += [
         {
-            "type": "library",
-            "bom-ref": package.artifact.sha256,
-            "name": package.artifact.name,
-            "version": package.artifact.version,
-            "hashes": [{"alg": "SHA-256", "content": package.artifact.sha256}],
-            "purl": package.url,
+            **_component("library", file.sha256, file.name, file.version),
+            "hashes": [{"alg": "SHA-256", "content": file.sha256}],
+            "purl": url,
         }
-        for package in bill.packages
+        for file, url in bill.packages.items()
     ]
-    parts = [row["bom-ref"] for row in below]
-    parts += [package.artifact.sha256 for package in bill.packages]
+    parts = [row["bom-ref"] for row in components]
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -166,22 +139,31 @@ def cyclonedx(bill: Bill) -> str:
         "metadata": {
             "timestamp": _time(bill),
             "tools": {"components": [{"type": "application", "name": _TOOL}]},
-            "component": image,
+            "component": _component("container", "image", bill.image, bill.fingerprint),
         },
-        "components": [*below, *packages],
+        "components": components,
         "dependencies": [{"ref": "image", "dependsOn": parts}],
     }
     return _text(document)
 
 
-def _nothing_asserted() -> dict[str, object]:
+def _package(key: str, name: str, version: str, **details: object) -> dict[str, object]:
+    """Return a package of SPDX about which nothing is asserted but its details."""
     return {
+        "SPDXID": f"SPDXRef-{key}",
+        "name": name,
+        "versionInfo": version,
+        **details,
         "downloadLocation": _UNKNOWN,
         "filesAnalyzed": False,
         "licenseConcluded": _UNKNOWN,
         "licenseDeclared": _UNKNOWN,
         "copyrightText": _UNKNOWN,
     }
+
+
+def _component(kind: str, key: str, name: str, version: str) -> dict[str, object]:
+    return {"type": kind, "bom-ref": key, "name": name, "version": version}
 
 
 def _relationship(element: str, kind: str, related: str) -> dict[str, str]:

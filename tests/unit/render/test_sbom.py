@@ -72,7 +72,7 @@ def test_an_image_holds_what_its_flavour_asks_for_and_no_more(
     planned: tuple[Environment, Lock],
 ) -> None:
     names = {
-        flavour: {package.artifact.name for package in of(planned, flavour)[0].packages}
+        flavour: {file.name for file in of(planned, flavour)[0].packages}
         for flavour in ("runtime", "devel", "cross")
     }
 
@@ -83,7 +83,7 @@ def test_an_image_holds_what_its_flavour_asks_for_and_no_more(
 
 
 def test_each_file_is_named_once_by_its_hash(bill: Bill) -> None:
-    hashes = [package.artifact.sha256 for package in bill.packages]
+    hashes = [file.sha256 for file in bill.packages]
     assert len(set(hashes)) == len(hashes)
     for text in (spdx(bill), cyclonedx(bill)):
         assert all(sha256 in text for sha256 in hashes)
@@ -145,7 +145,7 @@ def test_provenance_names_all_that_went_in(planned: tuple[Environment, Lock]) ->
     assert document["subject"] == [
         {"name": "registry.example/team/images", "digest": {"sha256": "12" * 32}}
     ]
-    assert all(package.artifact.sha256 in text for package in bill.packages)
+    assert all(file.sha256 in text for file in bill.packages)
     assert json.dumps({"name": "scripts/tree.sh", "digest": {"sha256": "34" * 32}}) in text
     assert all(
         word in text
