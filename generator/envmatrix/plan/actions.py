@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import groupby, zip_longest
+from typing import Literal, TypeAlias
 
-from envmatrix.images.contents import BuildContents, contents_in
+from envmatrix.images.contents import BuildContents, StageContents, StagePackage, contents_in
 from envmatrix.images.model import Image
-from envmatrix.plan.image_diff import differences
 
 FINGERPRINT_LABEL = "envmatrix.fingerprint"
 STAGES_LABEL = "envmatrix.stages"
@@ -18,6 +18,8 @@ STAGES_LABEL = "envmatrix.stages"
 DIGITS = 12
 
 _MAX_NAMED = 4
+
+_Stages: TypeAlias = Mapping[str, StageContents]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +143,57 @@ def _changed_stages(inputs: Inputs, label: str) -> tuple[str, ...]:
     now = {name: digest[:DIGITS] for name, digest in inputs.contents.hashes.items()}
     changed = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
     return tuple(sorted(f"`{name or 'epoch'}`" for name in changed))
+
+
+def differences(before: BuildContents, after: BuildContents) -> tuple[str, ...]:
+    """Return what changed between the contents that an image was built from and the current ones,
+    the most relevant first."""
+    names = before.stages.keys() | after.stages.keys()
+    changed = {name for name in names if before.stages.get(name) != after.stages.get(name)}
+    was = {name: stage for name, stage in before.stages.items() if name in changed}
+    now = {name: stage for name, stage in after.stages.items() if name in changed}
+    epochs = [f"epoch {before.epoch} → {after.epoch}"] if before.epoch != after.epoch else []
+    return (
+        *epochs,
+        *_changed_bases(was, now),
+        *_changed_packages(was, now),
+        *_changed_steps(was, now),
+    )
+
+
+def _changed_bases(was: _Stages, now: _Stages) -> Iterator[str]:
+    for name in sorted(was.keys() & now.keys()):
+        if was[name].base != now[name].base:
+            yield f"base {was[name].base} → {now[name].base}"
+
+
+def _changed_packages(was: _Stages, now: _Stages) -> Iterator[str]:
+    old, new = (
+        {package for stage in stages.values() for package in stage.packages}
+        for stages in (was, now)
+    )
+    removed, added = _versions_by_name(old - new), _versions_by_name(new - old)
+    for name in sorted(removed.keys() | added.keys()):
+        for pair in zip_longest(removed.get(name, ()), added.get(name, ())):
+            yield _describe_change(name, *pair)
+
+
+def _versions_by_name(packages: Iterable[StagePackage]) -> Mapping[str, Sequence[str]]:
+    groups = groupby(sorted(packages), key=lambda package: package.name)
+    return {name: [package.version for package in group] for name, group in groups}
+
+
+def _describe_change(name: str, was: str | None, now: str | None) -> str:
+    if was is None:
+        return f"`{name}` {now} added"
+    if now is None:
+        return f"`{name}` {was} removed"
+    return f"`{name}` {was} → {now}" if was != now else f"`{name}` {now}: another file"
+
+
+def _changed_steps(was: _Stages, now: _Stages) -> Iterator[str]:
+    """Yield the stages with other steps, without those whose base changed."""
+    for name in sorted(was.keys() | now.keys()):
+        old, new = was.get(name, StageContents("")), now.get(name, StageContents(""))
+        if old.steps != new.steps and old.base == new.base:
+            yield f"steps of `{name}`"

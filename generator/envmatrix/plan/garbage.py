@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from envmatrix.facts.targets import MACHINES
 from envmatrix.images.contents import contents_in
@@ -42,21 +42,8 @@ class Thing:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
-    """The keys, by kind, that locks need."""
-
-    keys: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
-
-    def __or__(self, other: Used) -> Used:
-        kinds = self.keys.keys() | other.keys.keys()
-        nothing: frozenset[str] = frozenset()
-        return Used(
-            {kind: self.keys.get(kind, nothing) | other.keys.get(kind, nothing) for kind in kinds}
-        )
-
-    def has(self, thing: Thing) -> bool:
-        return thing.key in self.keys.get(thing.kind, ())
+# The kinds and keys of things that locks need.
+Used: TypeAlias = frozenset[tuple[Kind, str]]
 
 
 def planned_images(definitions: Iterable[Definition]) -> frozenset[str]:
@@ -91,19 +78,19 @@ def used_by(
         for key, package_set in lock.sets.items()
         if isinstance(package_set.request, BaseRequest)
     )
-    return Used(
-        {
-            "image": images,
-            "build record": images,
-            "note": images | base_images,
-            "artifact": frozenset(item.sha256 for item in lock.artifacts()),
-            "context": frozenset(contexts),
-            "base": frozenset(bases),
-            "base image": base_images,
-        }
-    )
+    keys: Mapping[Kind, Iterable[str]] = {
+        "image": images,
+        "build record": images,
+        "note": images | base_images,
+        "artifact": (item.sha256 for item in lock.artifacts()),
+        "context": contexts,
+        "base": bases,
+        "base image": base_images,
+    }
+    return frozenset((kind, key) for kind, group in keys.items() for key in group)
 
 
 def garbage(things: Iterable[Thing], used: Used) -> tuple[Thing, ...]:
     """Return the things that are not in use and at least GRACE_SECONDS old."""
-    return tuple(thing for thing in things if not used.has(thing) and thing.age >= GRACE_SECONDS)
+    old = (thing for thing in things if thing.age >= GRACE_SECONDS)
+    return tuple(thing for thing in old if (thing.kind, thing.key) not in used)

@@ -50,23 +50,18 @@ class Change:
 def changes(before: State, after: State) -> tuple[Change, ...]:
     """Return the cells that come, go and change, without unchanged ones."""
     old, new = before.matrix.by_id, after.matrix.by_id
-    comes = [
-        Change(new[name], "comes", (_arrival(new[name], before, after),))
-        for name in new.keys() - old.keys()
-    ]
-    goes = [
-        Change(old[name], "goes", (_departure(old[name], after),))
-        for name in old.keys() - new.keys()
-    ]
-    stays = [
-        Change(new[name], "changes", tuple(_differences(old[name], new[name], before, after)))
-        for name in old.keys() & new.keys()
-    ]
-    groups = comes, goes, [change for change in stays if change.reasons]
-    return tuple(
-        change
-        for group in groups
-        for change in sorted(group, key=lambda change: sort_key(change.cell))
+    old_cells, new_cells = (sorted(cells.values(), key=sort_key) for cells in (old, new))
+    comes = (cell for cell in new_cells if cell.id not in old)
+    goes = (cell for cell in old_cells if cell.id not in new)
+    stays = (
+        Change(cell, "changes", tuple(_differences(old[cell.id], cell, before, after)))
+        for cell in new_cells
+        if cell.id in old
+    )
+    return (
+        *(Change(cell, "comes", (_arrival(cell, before, after),)) for cell in comes),
+        *(Change(cell, "goes", (_departure(cell, after),)) for cell in goes),
+        *(change for change in stays if change.reasons),
     )
 
 

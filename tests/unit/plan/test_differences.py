@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from envmatrix.images.contents import BuildContents, StageContents, StagePackage
-from envmatrix.plan.image_diff import differences
+from envmatrix.plan.actions import differences
 
 OLD = StagePackage("g++-13", "13.3.0-6", "a")
 
