@@ -16,12 +16,13 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Literal, Protocol, TypeAlias, cast
+
+EntryKind: TypeAlias = Literal["file", "directory", "link", "hard link"]
 
 _CHUNK = 1 << 18
 # The limit of unpacked bytes, which grows with the size of the archive.
@@ -40,6 +41,12 @@ _EXTENDED_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
+_KINDS_IN_TAR: Mapping[bytes, EntryKind] = {
+    **dict.fromkeys(tarfile.REGULAR_TYPES, "file"),
+    tarfile.DIRTYPE: "directory",
+    tarfile.SYMTYPE: "link",
+    tarfile.LNKTYPE: "hard link",
+}
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _ENCRYPTED = 0x41
 # The systems of a zip's entry whose attributes have a mode.
@@ -48,13 +55,6 @@ _UNIX = (3, 19)
 
 class BadArchive(Exception):
     """The archive is damaged, or not supported."""
-
-
-class EntryKind(Enum):
-    FILE = auto()
-    DIRECTORY = auto()
-    LINK = auto()
-    HARD_LINK = auto()
 
 
 class _Stream(Protocol):
@@ -234,15 +234,9 @@ def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
 def _kind_in_tar(header: tarfile.TarInfo) -> EntryKind:
     if header.type not in tarfile.SUPPORTED_TYPES:
         raise BadArchive(f"`{header.name[:99]}` is of an unknown type")
-    if header.isreg():
-        return EntryKind.FILE
-    if header.isdir():
-        return EntryKind.DIRECTORY
-    if header.issym():
-        return EntryKind.LINK
-    if header.islnk():
-        return EntryKind.HARD_LINK
-    raise BadArchive(f"`{header.name[:99]}` is a device or a pipe")
+    if header.type not in _KINDS_IN_TAR:
+        raise BadArchive(f"`{header.name[:99]}` is a device or a pipe")
+    return _KINDS_IN_TAR[header.type]
 
 
 class _Window(io.FileIO):
@@ -263,14 +257,14 @@ def _zip_entries(file: Path, limit: int) -> Iterator[ArchiveEntry]:
             archive = zipfile.ZipFile(cast("IO[bytes]", window))
         for header in archive.infolist():
             kind = _kind_in_zip(header)
-            if kind is EntryKind.DIRECTORY:
+            if kind == "directory":
                 yield ArchiveEntry(header.filename, kind)
                 continue
             with reading():
                 opened = archive.open(header)
             with opened:
                 content = _Content(opened, budget)
-                if kind is EntryKind.LINK:
+                if kind == "link":
                     link = content.read(_LINK_BYTES).decode("utf-8", "surrogateescape")
                     yield ArchiveEntry(header.filename, kind, link)
                     continue
@@ -293,12 +287,12 @@ def _kind_in_zip(header: zipfile.ZipInfo) -> EntryKind:
         raise BadArchive(f"{name} is packed with the method {header.compress_type}, unknown here")
     mode = header.external_attr >> 16 if header.create_system in _UNIX else 0
     if header.is_dir() or stat.S_ISDIR(mode):
-        return EntryKind.DIRECTORY
+        return "directory"
     if stat.S_ISLNK(mode):
-        return EntryKind.LINK
+        return "link"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise BadArchive(f"{name} is a device or a pipe")
-    return EntryKind.FILE
+    return "file"
 
 
 def _modification_time(header: zipfile.ZipInfo) -> float:

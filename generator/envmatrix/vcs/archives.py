@@ -7,7 +7,6 @@ directory is opened below the one before it without following links, and links a
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import stat
@@ -16,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.vcs.archive_entries import ArchiveEntry, BadArchive, EntryKind, read_entries
+from envmatrix.vcs.archive_entries import ArchiveEntry, BadArchive, read_entries
 
 Name = tuple[str, ...]
 
@@ -66,10 +65,9 @@ def check_links(directory: Path, name: str) -> None:
     """Raise ConfigurationError where a link leads out of a directory made of several archives: a
     link of one may lead through a link of another."""
     links = _Links()
-    for parent, *names in os.walk(directory):
-        for file in map(Path(parent).joinpath, itertools.chain(*names)):
-            if file.is_symlink():
-                links[file.relative_to(directory).parts] = os.readlink(file)  # noqa: PTH115 -- as written
+    for file in directory.rglob("*"):
+        if file.is_symlink():
+            links[file.relative_to(directory).parts] = os.readlink(file)  # noqa: PTH115 -- as written
     with _translate_errors(name):
         links.check()
 
@@ -178,18 +176,18 @@ class _Tree:
     def _add(self, entry: ArchiveEntry) -> None:
         name = self._installed(_name(entry.name))
         if not name:
-            if entry.kind is not EntryKind.DIRECTORY:
+            if entry.kind != "directory":
                 raise BadArchive(f"{_quote(entry.name)} is no name of a file")
             return
         match entry.kind:
-            case EntryKind.DIRECTORY:
+            case "directory":
                 self._open(name)
-            case EntryKind.FILE:
+            case "file":
                 self._write(name, entry)
-            case EntryKind.LINK:
+            case "link":
                 with self._free(name):
                     self._links[name] = _target(entry)
-            case EntryKind.HARD_LINK:
+            case "hard link":
                 self._link(name, _name(entry.link))
 
     def _write(self, name: Name, entry: ArchiveEntry) -> None:
@@ -275,11 +273,10 @@ def _name(text: str) -> Name:
     if len(parts) > _DEPTH:
         raise BadArchive(f"{_quote(text)} is more than {_DEPTH} directories deep")
     try:
-        is_long = len(os.fsencode(text)) > _PATH_BYTES
-        is_long = is_long or any(len(os.fsencode(part)) > _NAME_BYTES for part in parts)
+        encoded = os.fsencode(text)
     except UnicodeError as error:
         raise BadArchive(f"{_quote(text)} is no name of a file") from error
-    if is_long:
+    if len(encoded) > _PATH_BYTES or max(map(len, encoded.split(b"/"))) > _NAME_BYTES:
         raise BadArchive(f"the name {_quote(text)} is too long")
     return parts
 

@@ -72,14 +72,9 @@ def absent_submodules(root: Path, directory: Path) -> tuple[str, ...]:
     for home in dict.fromkeys((root, directory)):
         paths = (home / name for name in _SUBMODULE.findall(readable_text(home / ".gitmodules")))
         inside = (path for path in paths if path.is_relative_to(directory) and path != directory)
-        absent += [
-            path.relative_to(directory).as_posix() for path in inside if not _has_files(path)
-        ]
+        empty = (path for path in inside if not path.is_dir() or not any(path.iterdir()))
+        absent += [path.relative_to(directory).as_posix() for path in empty]
     return tuple(dict.fromkeys(absent))
-
-
-def _has_files(directory: Path) -> bool:
-    return directory.is_dir() and any(directory.iterdir())
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,11 @@ def sync(path: str, changelist: str, digest: str, target: Path) -> None:
             if target not in file.resolve().parents:
                 raise LookupFailed(f"the depot has a file outside of `{path}`: `{name}`")
             file.parent.mkdir(parents=True, exist_ok=True)
-            with _translate_errors():
-                client.run("print", "-q", "-o", str(file), f"{name}#{revision}")
+            client.run("print", "-q", "-o", str(file), f"{name}#{revision}")
 
 
 def _files(client: Any, path: str, changelist: str) -> list[tuple[str, str]]:
-    with _translate_errors():
-        rows = client.run("files", "-e", f"{path}/...@{changelist}")
+    rows = client.run("files", "-e", f"{path}/...@{changelist}")
     files = sorted((row["depotFile"], row["rev"]) for row in rows)
     if not files:
         raise LookupFailed(f"the depot has no files in `{path}` at changelist {changelist}")
@@ -54,25 +52,19 @@ def _digest(files: list[tuple[str, str]]) -> str:
 
 @contextmanager
 def _connect() -> Iterator[Any]:
+    """Connect to the user's server; raise its errors as LookupFailed."""
     try:
         module = importlib.import_module("P4")
     except ModuleNotFoundError as error:
         hint = "install it: `pip install 'envmatrix[perforce]'`"
         raise ConfigurationError(Problem("Perforce's client is missing", hint=hint)) from error
     client = module.P4()
-    with _translate_errors():
+    try:
         client.connect()
-    try:
-        yield client
-    finally:
-        client.disconnect()
-
-
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    module = importlib.import_module("P4")
-    try:
-        yield
+        try:
+            yield client
+        finally:
+            client.disconnect()
     except module.P4Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise LookupFailed(

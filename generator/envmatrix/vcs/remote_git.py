@@ -224,10 +224,7 @@ def _submodules(
             )
         url = _without_login(_resolve_url(rows["url"], repository.url))
         _parse_repository(url)
-        yield (
-            replace(repository, url=url, path=path, depth=repository.depth + 1),
-            link["commit"],
-        )
+        yield replace(repository, url=url, path=path, depth=repository.depth + 1), link["commit"]
 
 
 def _parse_settings(text: str) -> Mapping[str, Mapping[str, str]]:
@@ -247,19 +244,14 @@ def _resolve_url(url: str, base: str) -> str:
     if not url.startswith(("./", "../")):
         return url
     base, separator = base.rstrip("/"), "/"
-    while True:
-        if url.startswith("./"):
-            url = url[2:]
-        elif url.startswith("../"):
-            url = url[3:]
-            if "/" in base:
-                base, separator = base.rpartition("/")[0], "/"
-            elif ":" in base:  # host:path
-                base, separator = base.rpartition(":")[0], ":"
-            else:
+    while url.startswith(("./", "../")):
+        step, _, url = url.partition("/")
+        if step == "..":
+            separator = "/" if "/" in base else ":"  # host:path
+            if separator not in base:
                 raise LookupFailed(f"the URL of a submodule climbs above `{base}`")
-        else:
-            return f"{base}{separator}{url}"
+            base = base.rpartition(separator)[0]
+    return f"{base}{separator}{url}"
 
 
 def _without_login(url: str) -> str:
@@ -314,9 +306,8 @@ def _pointers(
     names = _git(repository, "ls-files", "-z", at=target)
     if not names:
         return
-    rows = _git(repository, "check-attr", "-z", "--stdin", "filter", at=target, stdin=names).split(
-        "\0"
-    )
+    output = _git(repository, "check-attr", "-z", "--stdin", "filter", at=target, stdin=names)
+    rows = output.split("\0")
     for name, _, value in zip(rows[::3], rows[1::3], rows[2::3], strict=False):
         if value != "lfs":
             continue

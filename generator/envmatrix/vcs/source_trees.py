@@ -47,12 +47,14 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
                 f"perforce-{changelist}",
                 lambda target: perforce.sync(path, pin, changelist, target),
             )
-    digest = hashlib.sha256(
-        " ".join(artifact.sha256 for artifact in source.artifacts).encode()
-    ).hexdigest()
+    name = _hash_of(artifact.sha256 for artifact in source.artifacts)
     return _cached_directory(
-        cache, digest, lambda target: _unpack_all(store, source.artifacts, target)
+        cache, name, lambda target: _unpack_all(store, source.artifacts, target)
     )
+
+
+def _hash_of(words: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 
 def differing_files(first: Path, second: Path) -> tuple[str, ...]:
@@ -78,9 +80,7 @@ def _are_same(first: Path, second: Path) -> bool:
 
 def wheel_directory(cache: Path, store: Store, artifacts: Sequence[Artifact]) -> Path:
     """Return a directory for PYTHONPATH with the modules of wheels."""
-    digest = hashlib.sha256(
-        " ".join(sorted(artifact.sha256 for artifact in artifacts)).encode()
-    ).hexdigest()
+    digest = _hash_of(sorted(artifact.sha256 for artifact in artifacts))
     files = [store.path(artifact) for artifact in artifacts]
 
     def make(target: Path) -> None:
