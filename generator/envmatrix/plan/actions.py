@@ -153,21 +153,16 @@ def differences(before: BuildContents, after: BuildContents) -> tuple[str, ...]:
     was = {name: stage for name, stage in before.stages.items() if name in changed}
     now = {name: stage for name, stage in after.stages.items() if name in changed}
     epochs = [f"epoch {before.epoch} → {after.epoch}"] if before.epoch != after.epoch else []
-    return (
-        *epochs,
-        *_changed_bases(was, now),
-        *_changed_packages(was, now),
-        *_changed_steps(was, now),
-    )
+    return (*epochs, *_bases(was, now), *_packages(was, now), *_steps(was, now))
 
 
-def _changed_bases(was: _Stages, now: _Stages) -> Iterator[str]:
+def _bases(was: _Stages, now: _Stages) -> Iterator[str]:
     for name in sorted(was.keys() & now.keys()):
         if was[name].base != now[name].base:
             yield f"base {was[name].base} → {now[name].base}"
 
 
-def _changed_packages(was: _Stages, now: _Stages) -> Iterator[str]:
+def _packages(was: _Stages, now: _Stages) -> Iterator[str]:
     old, new = (
         {package for stage in stages.values() for package in stage.packages}
         for stages in (was, now)
@@ -191,7 +186,7 @@ def _describe_change(name: str, was: str | None, now: str | None) -> str:
     return f"`{name}` {was} → {now}" if was != now else f"`{name}` {now}: another file"
 
 
-def _changed_steps(was: _Stages, now: _Stages) -> Iterator[str]:
+def _steps(was: _Stages, now: _Stages) -> Iterator[str]:
     """Yield the stages with other steps, without those whose base changed."""
     for name in sorted(was.keys() | now.keys()):
         old, new = was.get(name, StageContents("")), now.get(name, StageContents(""))

@@ -43,10 +43,8 @@ def statement(
 
 def _predicate(bill: Bill, inputs: Inputs, metadata: BuildMetadata) -> dict[str, object]:
     base = [_resource("base", bill.base.partition("@")[2])] if bill.base else []
-    commit = (
-        [{"name": "commit", "digest": {"gitCommit": metadata.commit}}] if metadata.commit else []
-    )
-    image = inputs.image
+    image, commit = inputs.image, metadata.commit
+    commits = [{"name": "commit", "digest": {"gitCommit": commit}}] if commit else []
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
@@ -57,7 +55,7 @@ def _predicate(bill: Bill, inputs: Inputs, metadata: BuildMetadata) -> dict[str,
             },
             "internalParameters": {"fingerprint": bill.fingerprint},
             "resolvedDependencies": [
-                *commit,
+                *commits,
                 _resource("matrix.lock.json", metadata.lock),
                 *(_resource(name, digest) for name, digest in inputs.files.items()),
                 *base,

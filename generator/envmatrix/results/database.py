@@ -232,8 +232,7 @@ def _schema(connection: sa.Connection) -> str | None:
     """Return the migration that a store is at; None if it is new."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    schema: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    return schema
+    return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
 
 
 def _upgrade(connection: sa.Connection) -> None:

@@ -61,9 +61,7 @@ class Sighting:
 
 
 def latest(
-    connection: sa.Connection,
-    before: float | None = None,
-    place: tuple[str, str] | None = None,
+    connection: sa.Connection, before: float | None = None, place: tuple[str, str] | None = None
 ) -> tuple[StoredRun, ...]:
     """Return the newest run of each library, cell, verb and shard, optionally of those that started
     before a moment or of one library and cell, and the later runs of only affected tests. Runs with

@@ -7,7 +7,7 @@ they are used.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -177,17 +177,11 @@ def _accepted(kind: Any, limit: tuple[float, float] | None) -> Callable[[object]
         words = frozenset(get_args(kind))
         return lambda value: isinstance(value, str) and value in words
     if kind in (int, float):
-        low, high = limit or (-(2**63), 2**63 - 1 if kind is int else math.inf)
-        return lambda value: _is_number(value, kind) and low <= value <= high  # type: ignore[operator]
+        low, high = limit or (-(2**63), 2**63 - 1 if kind is int else sys.float_info.max)
+        return lambda value: type(value) in (int, kind) and low <= value <= high  # type: ignore[operator]
     if kind is NoneType:
         return lambda value: value is None
     return lambda value: isinstance(value, kind)
-
-
-def _is_number(value: object, kind: type) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | kind):
-        return False
-    return isinstance(value, int) or math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _part(entry: object) -> Part:

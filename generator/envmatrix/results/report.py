@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
@@ -24,10 +24,9 @@ _HISTORY = 200
 _TIMES = 30
 # The most failures of a library in a cell whose origin is looked up.
 _TRACED = 200
-_FLAKY_DAYS = 30
-_DAY_SECONDS = 86_400.0
+_FLAKY_SECONDS = 30 * 86_400.0
 
-
+_T = TypeVar("_T")
 _Groups: TypeAlias = Mapping[tuple[str, str], tuple[StoredRun, ...]]
 _Tests: TypeAlias = Mapping[str, Sequence[TestOutcome]]
 
@@ -58,28 +57,22 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
     groups, tests = _layer_groups(connection, newest)
     failures = tuple(_failures(connection, groups, tests, scope))
     traced = tuple(_trace_origins(connection, failures))
-    used = {failure.waiver for failure in failures}
+    flakes = queries.flaky(connection, scope.now - _FLAKY_SECONDS)
     times = queries.times(connection, _TIMES)
+    slowdowns = (
+        summary.slowdown(place, ends)
+        for place, ends in sorted(times.items())
+        if place[:2] in groups
+    )
+    expired = tuple(waiver for waiver in scope.waivers if waiver.has_expired(scope.today))
+    used = {failure.waiver for failure in failures}
     return Report(
         entries=tuple(_entries(connection, groups, traced, ids)),
         failures=traced,
-        flaky=tuple(
-            flake
-            for flake in queries.flaky(connection, scope.now - _FLAKY_DAYS * _DAY_SECONDS)
-            if scope.has(flake.library, flake.cell)
-        ),
-        slower=tuple(
-            slowdown
-            for (library, cell, verb), rows in sorted(times.items())
-            if (library, cell) in groups
-            and (slowdown := summary.slowdown(library, cell, verb, rows))
-        ),
-        expired=tuple(waiver for waiver in scope.waivers if waiver.has_expired(scope.today)),
-        unused=tuple(
-            waiver
-            for waiver in scope.waivers
-            if waiver not in used and not waiver.has_expired(scope.today)
-        ),
+        flaky=tuple(flake for flake in flakes if scope.has(flake.library, flake.cell)),
+        slower=tuple(filter(None, slowdowns)),
+        expired=expired,
+        unused=tuple(waiver for waiver in scope.waivers if waiver not in {*used, *expired}),
         broke=_newly_broken(connection, scope, traced),
         since=scope.since_name,
         waiting=waiting,
@@ -148,24 +141,19 @@ def _entries(
     measurements = queries.stored_parts(connection, Measurement, ids)
     for place, runs in groups.items():
         # By path: shards and runs of several verbs create the same files.
-        sizes = {
-            product.path: product.size
-            for stored in runs
-            for product in products.get(stored.run.id, ())
-        }
-        coverages = [
-            item.value
-            for stored in runs
-            for item in measurements.get(stored.run.id, ())
-            if item.name == COVERAGE
-        ]
+        sizes = {product.path: product.size for product in _parts_of(runs, products)}
+        values = [item.value for item in _parts_of(runs, measurements) if item.name == COVERAGE]
         yield ReportEntry(
             *place,
             runs,
             [item for item in failures if (item.library, item.cell) == place],
             size=sum(sizes.values()) if sizes else None,
-            coverage=coverages[-1] if coverages else None,
+            coverage=values[-1] if values else None,
         )
+
+
+def _parts_of(runs: Iterable[StoredRun], parts: Mapping[str, Sequence[_T]]) -> Iterator[_T]:
+    return (part for stored in runs for part in parts.get(stored.run.id, ()))
 
 
 def _newly_broken(

@@ -50,20 +50,16 @@ Page = Callable[[str], str | None]
 
 
 class _Bounded(BufferedIOBase):
-    """The input of a client up to a limit in bytes; `is_spent` once it is reached."""
+    """The input of a client up to a limit in bytes, of which some are `left`."""
 
     def __init__(self, file: Any, limit: int) -> None:
         self._file = file
-        self._left = limit
-
-    @property
-    def is_spent(self) -> bool:
-        return self._left <= 0
+        self.left = limit
 
     def readline(self, size: int | None = -1) -> bytes:
-        most = self._left if size is None or size < 0 else min(size, self._left)
+        most = self.left if size is None or size < 0 else min(size, self.left)
         line: bytes = self._file.readline(most) if most else b""
-        self._left -= len(line)
+        self.left -= len(line)
         return line
 
     def close(self) -> None:
@@ -155,7 +151,7 @@ def server(port: int, page: Page) -> Server:
 
         def _problem(self) -> HTTPStatus | None:
             """Return the status of a rejected request; None if it is accepted."""
-            if self._bounded.is_spent:
+            if not self._bounded.left:
                 return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             hosts = self.headers.get_all("Host", [])
             if not self.path.startswith("/") or len(hosts) != 1:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from envmatrix.results.queries import Flake, Sighting, StoredRun
+from envmatrix.results.queries import Flake, Sighting, StoredRun, grouped
 from envmatrix.results.records import BAD, End, Revision
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions.failure_causes import Cause
@@ -114,14 +114,12 @@ class Report:
 def newest_runs(runs: Iterable[StoredRun]) -> Mapping[tuple[str, str], tuple[StoredRun, ...]]:
     """Return the current runs by library and cell: the newest of each verb, with all its shards. A
     run that only compiled does not count beside a later one with tests."""
-    groups: dict[tuple[str, str], dict[str, list[StoredRun]]] = {}
-    for stored in runs:
-        place = groups.setdefault((stored.run.library, stored.run.cell), {})
-        place.setdefault(stored.run.verb, []).append(stored)
-    return {key: tuple(_counting(verbs)) for key, verbs in sorted(groups.items())}
+    places = grouped(((stored.run.library, stored.run.cell), stored) for stored in runs)
+    return {place: tuple(_counting(group)) for place, group in sorted(places.items())}
 
 
-def _counting(verbs: Mapping[str, Sequence[StoredRun]]) -> Iterable[StoredRun]:
+def _counting(runs_of_place: Sequence[StoredRun]) -> Iterable[StoredRun]:
+    verbs = grouped((stored.run.verb, stored) for stored in runs_of_place)
     started = {verb: max(map(_started, runs)) for verb, runs in verbs.items()}
     if started.get("test", 0.0) >= started.get("compile", 0.0):
         outdated = "compile"
@@ -136,9 +134,8 @@ def _current(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
     """Return the newest complete run of a verb, whole or all shards of one partition, and later
     partial runs, oldest first. Without a complete one, return the newest partition's shards."""
     whole = [stored for stored in runs if not stored.run.extent]
-    totals = sorted({_shards(stored) for stored in whole})
-    partitions = [[stored for stored in whole if _shards(stored) == total] for total in totals]
-    complete = [part for part in partitions if len(part) >= _parts_of(part[0])]
+    partitions = grouped((_shards(stored), stored) for stored in sorted(whole, key=_shards))
+    complete = [part for total, part in partitions.items() if len(part) >= _count_shards(total)]
     if not complete:
         last = max(runs, key=_started)
         return sorted((stored for stored in runs if _shards(stored) == _shards(last)), key=_started)
@@ -152,9 +149,8 @@ def _started(stored: StoredRun) -> float:
     return stored.run.started
 
 
-def _parts_of(stored: StoredRun) -> int:
-    """Return the number of shards in a run's partition; 1 for a whole run."""
-    total = _shards(stored)
+def _count_shards(total: str) -> int:
+    """Return the number of shards in a partition; 1 for a whole run."""
     return int(total) if total.isdecimal() else 1
 
 
@@ -244,15 +240,16 @@ def origin(sightings: Sequence[Sighting]) -> Origin | None:
     return Origin(bad, None) if bad else None
 
 
-def slowdown(library: str, cell: str, verb: str, history: Sequence[End]) -> Slowdown | None:
-    """Return the slowdown of the last run in `history` against the median before, if any."""
+def slowdown(place: tuple[str, str, str], history: Sequence[End]) -> Slowdown | None:
+    """Return the slowdown of the last run in `history` against the median before, if any; `place`
+    is a library, a cell and a verb."""
     passed = [end.seconds for end in history if end.state in _GOOD]
     if len(passed) <= _ENOUGH_RUNS or history[-1].state not in _GOOD:
         return None
     before, now = statistics.median(passed[:-1]), passed[-1]
     if now < before * _SLOWER or now < before + _SLOWER_SECONDS:
         return None
-    return Slowdown(library, cell, verb, before, now)
+    return Slowdown(*place, before, now)
 
 
 def newly_broken(

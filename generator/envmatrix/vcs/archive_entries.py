@@ -104,15 +104,18 @@ def reading() -> Iterator[None]:
 
 @dataclass
 class _Budget:
-    """The limit of bytes of all files of an archive together."""
+    """The limit of bytes of all files of an archive together, and for now."""
 
     limit: int
+    allowed: int = _MOST_BYTES
     used: int = 0
 
     def take(self, count: int) -> None:
         self.used += count
         if self.used > self.limit:
             raise BadArchive(f"it unpacks to more than {self.limit >> 20} MiB")
+        if self.used > self.allowed:
+            raise BadArchive(f"a header in it has more than {_HEADER_BYTES} bytes")
 
 
 @dataclass
@@ -124,19 +127,6 @@ class _Content:
         with reading():
             chunk = self.stream.read(size)
         self.budget.take(len(chunk))
-        return chunk
-
-
-@dataclass
-class _Bounded(_Content):
-    """A stream that raises BadArchive after `allowed` bytes."""
-
-    allowed: int = _HEADER_BYTES
-
-    def read(self, size: int) -> bytes:
-        chunk = super().read(size)
-        if self.budget.used > self.allowed:
-            raise BadArchive(f"a header in it has more than {_HEADER_BYTES} bytes")
         return chunk
 
 
@@ -196,8 +186,9 @@ class _Header(tarfile.TarInfo):
 
 
 def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
-    bounded = _Bounded(stream, _Budget(limit))
+    consumed = _Budget(limit, allowed=_HEADER_BYTES)
     budget = _Budget(limit)  # a sparse file has more than what is read for it
+    bounded = _Content(stream, consumed)
     with reading():
         archive = tarfile.open(  # noqa: SIM115 -- has nothing to close but `stream`
             fileobj=cast("IO[bytes]", bounded),
@@ -207,7 +198,7 @@ def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
             errors="surrogateescape",
         )
     while True:
-        bounded.allowed = bounded.budget.used + _HEADER_BYTES
+        consumed.allowed = consumed.used + _HEADER_BYTES
         with reading():
             header = archive.next()
         if header is None:
@@ -215,7 +206,7 @@ def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
         vars(archive)["members"].clear()  # it would remember every file
         if len(archive.pax_headers) > _GLOBAL_HEADERS:
             raise BadArchive("it has too many global headers")
-        bounded.allowed = limit
+        consumed.allowed = limit
         with reading():
             content = archive.extractfile(header) if header.isreg() else None
         yield ArchiveEntry(
@@ -226,7 +217,7 @@ def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
             modified=header.mtime,
             content=_Content(content, budget) if content else None,
         )
-    bounded.allowed = limit
+    consumed.allowed = limit
     while bounded.read(_CHUNK):  # the checksum is at the end
         pass
 

@@ -49,12 +49,10 @@ _AS_COMMITTED: Mapping[str, str] = {
     "filter.lfs.process": "",
     "filter.lfs.required": "false",
     "filter.lfs.smudge": "",
-    # Time out where a server stops sending, and open no window for a password.
+    # Time out where a server stops sending.
     "http.lowSpeedLimit": "100",
     "http.lowSpeedTime": "60",
-    "core.askPass": "",
 }
-_LFS: Mapping[str, str] = {"core.askPass": ""}
 # Where git LFS keeps what it fetches: beside the repository, unless the user says otherwise.
 _LFS_DIRECTORY = re.compile(r"^LocalMediaDir=(.+)$", re.MULTILINE)
 
@@ -283,8 +281,8 @@ def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> No
                 hint="install git-lfs, here and wherever this is locked or built",
             )
         try:
-            _git(repository, "lfs", "fetch", "origin", commit, at=target, settings=_LFS)
-            environment = _git(repository, "lfs", "env", at=target, settings=_LFS)
+            _git(repository, "lfs", "fetch", "origin", commit, at=target, settings={})
+            environment = _git(repository, "lfs", "env", at=target, settings={})
         except LookupFailed as error:
             raise LookupFailed(
                 f"{repository} does not give what git LFS keeps of it: {listing}",
@@ -330,11 +328,11 @@ def _git(
 ) -> str:
     """Return stdout of git, where the repository is `origin`: its URL is no argument, so it cannot
     be taken for an option, and other users do not see it."""
-    settings = {"remote.origin.url": repository.url, **settings}
+    settings = {"remote.origin.url": repository.url, "core.askPass": "", **settings}
     environment = {
         name: value for name, value in os.environ.items() if not _ENCLOSING.fullmatch(name)
     }
-    # No question to a person who is not there: a missing password is an error.
+    # No question and no window for a person who is not there: a missing password is an error.
     environment.pop("SSH_ASKPASS", None)
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GCM_INTERACTIVE": "never"}
     environment |= {"SSH_ASKPASS_REQUIRE": "never", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}

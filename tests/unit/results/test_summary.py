@@ -170,7 +170,7 @@ def slowdown(*seconds: float, last: State = "passed") -> summary.Slowdown | None
     """Return the slowdown of runs that took so long, the newest last, which ended as `last`."""
     states: list[State] = [*["passed" for _ in seconds[1:]], last]  # type: ignore[list-item]
     rows = [End(state, duration) for state, duration in zip(states, seconds, strict=True)]
-    return summary.slowdown("lib", CELL, "test", rows)
+    return summary.slowdown(("lib", CELL, "test"), rows)
 
 
 def test_a_run_is_slower_by_a_quarter_and_a_second_than_the_median_before() -> None:
