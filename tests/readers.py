@@ -106,7 +106,8 @@ def _lines(read: Callable[[Sequence[str]], Any]) -> Callable[[Path, bytes], obje
 def _journal(directory: Path) -> object:
     stored: list[object] = []
     warnings: list[str] = []
-    assert replay(directory, stored.append, warnings.append) + len(warnings) == 1
+    replay(directory, stored.append, warnings.append)
+    assert len(stored) + len(warnings) == 1
     return stored
 
 

@@ -136,10 +136,9 @@ def _reason(inputs: Inputs, existing: Existing) -> str:
 def _changed_stages(inputs: Inputs, label: str) -> tuple[str, ...]:
     """Return the stages that changed according to a label, for images without a record."""
     try:
-        before = json.loads(label)
-    except ValueError:
-        before = None
-    before = before if isinstance(before, dict) else {}
+        before = dict(json.loads(label))
+    except (RecursionError, TypeError, ValueError):
+        before = {}
     now = {name: digest[:DIGITS] for name, digest in inputs.contents.hashes.items()}
     changed = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
     return tuple(sorted(f"`{name or 'epoch'}`" for name in changed))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import groupby
 
 from envmatrix.lock.images_lock import ImagesLock, PublishedImage
 from envmatrix.plan.actions import DIGITS, FINGERPRINT_LABEL, Inputs
@@ -52,13 +53,9 @@ class Index:
 
 
 def indexes_of(images: Iterable[Inputs]) -> tuple[Index, ...]:
-    groups: dict[tuple[str, str], list[Inputs]] = {}
-    for inputs in images:
-        groups.setdefault((inputs.image.environment, inputs.image.flavour), []).append(inputs)
-    return tuple(
-        Index(*key, tuple(sorted(group, key=lambda member: member.image.arch)))
-        for key, group in sorted(groups.items())
-    )
+    ordered = sorted(images, key=lambda inputs: astuple(inputs.image))
+    groups = groupby(ordered, key=lambda inputs: (inputs.image.environment, inputs.image.flavour))
+    return tuple(Index(*key, tuple(group)) for key, group in groups)
 
 
 def index_document(

@@ -42,7 +42,6 @@ def statement(
 
 
 def _predicate(bill: Bill, inputs: Inputs, metadata: BuildMetadata) -> dict[str, object]:
-    base = [_resource("base", bill.base.partition("@")[2])] if bill.base else []
     image, commit = inputs.image, metadata.commit
     commits = [{"name": "commit", "digest": {"gitCommit": commit}}] if commit else []
     return {
@@ -58,7 +57,7 @@ def _predicate(bill: Bill, inputs: Inputs, metadata: BuildMetadata) -> dict[str,
                 *commits,
                 _resource("matrix.lock.json", metadata.lock),
                 *(_resource(name, digest) for name, digest in inputs.files.items()),
-                *base,
+                *(_resource("base", digest) for digest in bill.bases.values()),
                 *(
                     {"uri": url, "digest": {"sha256": file.sha256}}
                     for file, url in bill.packages.items()

@@ -22,25 +22,27 @@ CYCLONEDX = "application/vnd.cyclonedx+json"
 
 _TOOL = "envmatrix"
 _UNKNOWN = "NOASSERTION"
+_PURL = {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl"}
 _PACKAGE = re.compile(r"[._](?P<arch>[a-z0-9_]+)\.(?P<kind>deb|rpm)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """The bill of materials of `image`. `created` is the epoch of the lock, in seconds; `base` is
-    the third-party base image by digest, if any; `packages` are the files of the lock in the image
-    with their package URLs."""
+    """The bill of materials of `image`. `created` is the epoch of the lock, in seconds; `bases`
+    has the digest of the third-party base image, if any, by its name; `packages` are the files of
+    the lock in the image with their package URLs."""
 
     image: str
     fingerprint: str
     created: int
-    base: str | None
+    bases: Mapping[str, str]
     packages: Mapping[Artifact, str]
 
 
 def bill_of_materials(environment: Environment, inputs: Inputs, lock: Lock) -> Bill:
     """Return the bill of an image: its base, and the files of the stages that it depends on."""
     base = next(row for row in environment.bases if row.arch == inputs.image.arch)
+    name, _, digest = base.image.partition("@")
     stages = [stage for stage in environment.files if stage.stage in inputs.contents.stages]
     files = {*lock.sets[base.key].artifacts} if base.is_bootstrapped else set()
     files |= {artifact for stage in stages for artifact in stage.artifacts}
@@ -48,7 +50,7 @@ def bill_of_materials(environment: Environment, inputs: Inputs, lock: Lock) -> B
         image=str(inputs.image),
         fingerprint=inputs.fingerprint,
         created=lock.epoch,
-        base=None if base.is_bootstrapped else base.image,
+        bases={} if base.is_bootstrapped else {name: digest},
         packages={
             file: package_url(file, environment.os)
             for file in sorted(files, key=lambda file: (file.name, file.version, file.sha256))
@@ -76,24 +78,15 @@ def package_url(artifact: Artifact, system: str) -> str:
 def spdx(bill: Bill) -> str:
     """Return the SPDX 2.3 document of a bill, as JSON."""
     image = _package("image", bill.image, bill.fingerprint, primaryPackagePurpose="CONTAINER")
-    below = [
-        _package("base", base, digest)
-        for base, _, digest in ([bill.base.partition("@")] if bill.base else [])
-    ]
-    packages = [
+    parts = [_package("base", name, digest) for name, digest in bill.bases.items()]
+    parts += [
         _package(
             file.sha256,
             file.name,
             file.version,
             packageFileName=file.filename,
             checksums=[{"algorithm": "SHA256", "checksumValue": file.sha256}],
-            externalRefs=[
-                {
-                    "referenceCategory": "PACKAGE-MANAGER",
-                    "referenceType": "purl",
-                    "referenceLocator": url,
-                }
-            ],
+            externalRefs=[{**_PURL, "referenceLocator": url}],
         )
         for file, url in bill.packages.items()
     ]
@@ -104,13 +97,10 @@ def spdx(bill: Bill) -> str:
         "name": bill.image,
         "documentNamespace": _serial(bill),
         "creationInfo": {"created": _time(bill), "creators": [f"Tool: {_TOOL}"]},
-        "packages": [image, *below, *packages],
+        "packages": [image, *parts],
         "relationships": [
             _relationship("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-image"),
-            *(
-                _relationship("SPDXRef-image", "CONTAINS", str(row["SPDXID"]))
-                for row in (*below, *packages)
-            ),
+            *(_relationship("SPDXRef-image", "CONTAINS", str(row["SPDXID"])) for row in parts),
         ],
     }
     return _text(document)
@@ -119,8 +109,7 @@ def spdx(bill: Bill) -> str:
 def cyclonedx(bill: Bill) -> str:
     """Return the CycloneDX 1.5 document of a bill, as JSON."""
     components = [
-        _component("container", "base", base, digest)
-        for base, _, digest in ([bill.base.partition("@")] if bill.base else [])
+        _component("container", "base", name, digest) for name, digest in bill.bases.items()
     ]
     components += [
         {

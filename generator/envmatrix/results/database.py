@@ -11,15 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NoSuchModuleError,
-    SQLAlchemyError,
-)
 
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
 from envmatrix.machine.cache import exclusive
@@ -58,7 +49,7 @@ def connect(url: str | Path) -> Iterator[Database]:
 
 
 @contextmanager
-def _open_migrated(address: URL) -> Iterator[sa.Engine]:
+def _open_migrated(address: sa.URL) -> Iterator[sa.Engine]:
     engine = _engine(address)
     try:
         _migrate(engine, address)
@@ -74,7 +65,7 @@ LEFT_OUT = "envmatrix.left_out"
 @dataclass(frozen=True, slots=True)
 class Database:
     engine: sa.Engine
-    address: URL
+    address: sa.URL
 
     def add(self, record: Record) -> None:
         """Store a run with its results in one transaction, unless it is stored already. Raise
@@ -82,7 +73,7 @@ class Database:
         with _database_errors(self.address), self.engine.begin() as connection:
             try:
                 _insert(connection, record)
-            except (DataError, OverflowError, TypeError, ValueError) as error:
+            except (sa.exc.DataError, OverflowError, TypeError, ValueError) as error:
                 raise InvalidRecord("the results store rejects its values") from error
 
     @contextmanager
@@ -105,14 +96,14 @@ def _insert(connection: sa.Connection, record: Record) -> None:
     }
     try:
         connection.execute(sa.insert(tables.runs), _fit_row(tables.runs, row))
-    except IntegrityError:  # it is stored already
+    except sa.exc.IntegrityError:  # it is stored already
         connection.rollback()
         return
     for table in tables.PARTS.values():
         items: Sequence[Any] = getattr(record, table.name)
         for start in range(0, len(items), _ROWS_AT_ONCE):
             rows = (
-                {"run": record.run.id, "position": number, **asdict(item)}
+                {"run": run.id, "position": number, **asdict(item)}
                 for number, item in enumerate(items[start : start + _ROWS_AT_ONCE], start)
             )
             connection.execute(sa.insert(table), [_fit_row(table, row) for row in rows])
@@ -142,13 +133,13 @@ def unpack_text(content: bytes, longest: int = LONGEST_TEXT) -> str:
     return text.decode("utf-8", "replace")
 
 
-def _address(url: str | Path) -> URL:
+def _address(url: str | Path) -> sa.URL:
     if isinstance(url, Path):
         url.parent.mkdir(parents=True, exist_ok=True)
-        return URL.create("sqlite", database=str(url))
+        return sa.URL.create("sqlite", database=str(url))
     try:
-        address = make_url(url)
-    except (ArgumentError, ValueError) as error:
+        address = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError) as error:
         hint = f"write a path, or for example `{_EXAMPLE}`"
         raise ConfigurationError(
             Problem("the address of the results store is not a URL", hint=hint)
@@ -161,7 +152,7 @@ def _address(url: str | Path) -> URL:
     return address
 
 
-def _engine(address: URL) -> sa.Engine:
+def _engine(address: sa.URL) -> sa.Engine:
     if address.get_backend_name() != "sqlite":
         waiting = {"connect_timeout": str(_WAIT_SECONDS), **address.query}
         return sa.create_engine(address.set(query=waiting), pool_size=1, max_overflow=4)
@@ -186,7 +177,7 @@ def _engine(address: URL) -> sa.Engine:
     return engine
 
 
-def _create(address: URL) -> None:
+def _create(address: sa.URL) -> None:
     """Create the file of a new SQLite store atomically, with its schema and a write-ahead log.
 
     SQLite does not wait where two processes change the journal mode of one file: the second fails
@@ -211,7 +202,7 @@ def _create(address: URL) -> None:
         scratch.rename(file)
 
 
-def _migrate(engine: sa.Engine, address: URL) -> None:
+def _migrate(engine: sa.Engine, address: sa.URL) -> None:
     with engine.execution_options(**_READ_ONLY).connect() as connection:
         if _schema(connection) == SCHEMA:
             return
@@ -246,27 +237,27 @@ def _upgrade(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def _database_errors(address: URL) -> Iterator[None]:
+def _database_errors(address: sa.URL) -> Iterator[None]:
     """Raise database errors as ConfigurationError or LookupFailed, without the password."""
     try:
         yield
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
+    except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
         hint = "install it: `pip install 'envmatrix[postgresql]'`"
         raise ConfigurationError(
             Problem(f"no driver is installed for {_address_text(address)}: {error}", hint=hint)
         ) from error
-    except DBAPIError as error:
+    except sa.exc.DBAPIError as error:
         lines = str(error.orig).strip().splitlines() or [type(error).__name__]
         raise LookupFailed(
             f"the results store {_address_text(address)} failed: {lines[0]}",
             hint="the results stay in their journals and are stored by the next command",
             details=lines[1:],
         ) from error
-    except SQLAlchemyError as error:
+    except sa.exc.SQLAlchemyError as error:
         raise LookupFailed(f"the results store {_address_text(address)} failed: {error}") from error
 
 
-def _address_text(address: URL) -> str:
+def _address_text(address: sa.URL) -> str:
     """Return the address without its password and its query, which may contain one as well."""
     is_file = address.get_backend_name() == "sqlite"
     plain = address.set(query={}).render_as_string(hide_password=True)

@@ -54,7 +54,6 @@ def waiver_text(waiver: Waiver | None) -> str:
 
 
 def entry_row(entry: ReportEntry) -> tuple[str, ...]:
-    coverage = "" if entry.coverage is None else f"{entry.coverage:.1f} %"
     return (
         one_line(entry.library),
         one_line(entry.cell),
@@ -62,7 +61,7 @@ def entry_row(entry: ReportEntry) -> tuple[str, ...]:
         tests_of(entry),
         f"{entry.seconds:.1f} s",
         "" if entry.size is None else amount_of(entry.size, "bytes"),
-        coverage,
+        "" if entry.coverage is None else f"{entry.coverage:.1f} %",
     )
 
 

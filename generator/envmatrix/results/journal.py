@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TextIO
@@ -51,8 +52,8 @@ class Journal:
 
 @contextmanager
 def open_journal(directory: Path, run: Run) -> Iterator[Journal]:
-    """Create the journal of `run`, closed when the block ends; `replay` stores it from then on."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Create the journal of `run` in an existing directory, closed when the block ends; `replay`
+    stores it from then on."""
     file = directory / f"{run.id}{_SUFFIX}"
     scratch = file.with_suffix(".new")
     with scratch.open("x", encoding="utf-8") as handle:
@@ -63,31 +64,26 @@ def open_journal(directory: Path, run: Run) -> Iterator[Journal]:
         yield journal
 
 
-def replay(directory: Path, add: Callable[[Record], None], warn: Callable[[str], None]) -> int:
-    """Pass each run that has ended to `add`, oldest first, remove its journal once that returns,
-    and return the number of stored runs. A journal that raises InvalidRecord, also in `add`, is set
-    aside and passed to `warn` as a message; other errors of `add` leave that journal and the
-    rest."""
-    stored = 0
+def replay(directory: Path, add: Callable[[Record], None], warn: Callable[[str], None]) -> None:
+    """Pass each run that has ended to `add`, oldest first, and remove its journal once that
+    returns. A journal that raises InvalidRecord, also in `add`, is set aside and passed to `warn`
+    as a message; other errors of `add` leave that journal and the rest."""
     for file in sorted(directory.glob(f"*{_SUFFIX}"), key=_age):
         try:
-            stored += _replay_one(file, add)
+            _replay_one(file, add)
         except InvalidRecord as error:
             warn(_set_aside(file, str(error)))
-    return stored
 
 
-def _replay_one(file: Path, add: Callable[[Record], None]) -> bool:
-    """Store the journal and return True; return False if its run has not ended."""
+def _replay_one(file: Path, add: Callable[[Record], None]) -> None:
     with _lock_ended(file) as handle:
         if handle is None:
-            return False
+            return
         record = record_of(_lines(handle))
         if record.run.id != file.name.removesuffix(_SUFFIX):
             raise InvalidRecord("its name is not the id of its run")
         add(record)
         file.unlink()
-        return True
 
 
 def count_journals(directory: Path) -> int:
@@ -127,10 +123,8 @@ def _lock_ended(file: Path) -> Iterator[TextIO | None]:
 
 
 def _lines(handle: TextIO) -> Iterator[str]:
-    for number in count():
-        line = handle.readline(_LONGEST_LINE + 1)
-        if not line:
-            return
+    lines = iter(partial(handle.readline, _LONGEST_LINE + 1), "")
+    for number, line in enumerate(lines):
         if len(line) > _LONGEST_LINE or number >= _MOST_LINES:
             raise InvalidRecord("it has too many lines, or one that is too long")
         yield line

@@ -57,9 +57,9 @@ class Location:
             self.replay(database, warn)
             yield database
 
-    def replay(self, database: Database, warn: Callable[[str], None]) -> int:
-        """Store the runs that have ended; return their number."""
-        return replay(self.journals, database.add, warn)
+    def replay(self, database: Database, warn: Callable[[str], None]) -> None:
+        """Store the runs that have ended."""
+        replay(self.journals, database.add, warn)
 
     def keep(self, warn: Callable[[str], None]) -> None:
         """Store the runs that have ended, if the store is shared or there are many: into the

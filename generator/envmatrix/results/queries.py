@@ -8,21 +8,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from envmatrix.results.database import LEFT_OUT, LONGEST_TEXT, unpack_text
-from envmatrix.results.records import (
-    ARGUMENTS,
-    SINCE,
-    End,
-    InvalidRecord,
-    Part,
-    Revision,
-    Run,
-    check,
-)
+from envmatrix.results.records import ARGUMENTS, SINCE, End, Part, Revision, Run, check
 from envmatrix.results.tables import PARTS, REMARKABLE, outcomes, runs
 from envmatrix.sessions.outcomes import COUNTED, State, TestOutcome
 
@@ -214,22 +205,20 @@ def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
         .where(runs.c.started >= since, _COMPARABLE, REMARKABLE)
         .distinct()
     )
-    bad_outcomes = _valid_rows(connection, outcomes, connection.execute(bad), _placed_outcome)
-    retried: dict[tuple[str, str, str], int] = defaultdict(int)
-    failed: set[_Place] = set()
-    for row, _ in bad_outcomes:
-        retried[row.library, row.cell, row.name] += row.state == "flaky"
-        if row.state != "flaky" and row.revision:
-            failed.add((row.library, row.cell, row.revision, row.name))
+    valid_rows = _valid_rows(connection, outcomes, connection.execute(bad), _placed_outcome)
+    rows = [row for row, _ in valid_rows]
+    retried = Counter((row.library, row.cell, row.name) for row in rows if row.state == "flaky")
+    failed: set[_Place] = {
+        (row.library, row.cell, row.revision, row.name)
+        for row in rows
+        if row.state != "flaky" and row.revision
+    }
     again = _run_again(connection, since) if failed else set()
     passed = _passed_too(connection, {place for place in failed if place[:3] in again}, since)
     contradicted = Counter((library, cell, name) for library, cell, _, name in passed)
-    flakes = (Flake(*key, retried[key], contradicted[key]) for key in {*retried, *contradicted})
-    worst = sorted(
-        (flake for flake in flakes if flake.retried or flake.contradicted),
-        key=lambda flake: (-flake.retried - flake.contradicted, astuple(flake)),
-    )
-    return tuple(worst)
+    flakes = [Flake(*key, retried[key], contradicted[key]) for key in {*retried, *contradicted}]
+    flakes.sort(key=lambda flake: (-flake.retried - flake.contradicted, astuple(flake)))
+    return tuple(flakes)
 
 
 def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, str]]:
@@ -240,7 +229,7 @@ def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, s
     return {(library, cell, revision) for library, cell, revision in rows}
 
 
-def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: float) -> set[_Place]:
+def _passed_too(connection: sa.Connection, failed: set[_Place], since: float) -> set[_Place]:
     """Return those of `failed` that passed as well, at the same revision."""
     revisions = sorted({revision for _, _, revision, _ in failed})
     names = sorted({name for *_, name in failed})
@@ -258,8 +247,9 @@ def _passed_too(connection: sa.Connection, failed: Collection[_Place], since: fl
             )
             .distinct()
         )
-        passed |= {cast("_Place", tuple(row)) for row in connection.execute(query)}
-    return passed & set(failed)
+        rows = connection.execute(query)
+        passed |= {(library, cell, revision, name) for library, cell, revision, name in rows}
+    return passed & failed
 
 
 def durations(
@@ -312,10 +302,8 @@ def _stored_run(row: sa.Row[Any]) -> StoredRun:
 
 def _value(kind: type[_Part], row: sa.Row[Any], **others: Any) -> _Part:
     """Return the value of a row, whose columns are the fields that are not in `others`."""
-    names = (field.name for field in fields(kind))
-    return check(
-        kind(**{name: getattr(row, name) for name in names if name not in others}, **others)
-    )
+    names = (field.name for field in fields(kind) if field.name not in others)
+    return check(kind(**{name: getattr(row, name) for name in names}, **others))
 
 
 def _valid_rows(
@@ -325,10 +313,11 @@ def _valid_rows(
     for row in rows:
         try:
             yield row, make(row)
-        except (InvalidRecord, AttributeError, OverflowError, TypeError, ValueError):
+        except (AttributeError, OverflowError, TypeError, ValueError):
+            # As well InvalidRecord, which is a ValueError.
             connection.info.setdefault(LEFT_OUT, Counter())[table.name] += 1
 
 
 def _check_texts(*values: object) -> None:
     if not all(isinstance(value, str) for value in values):
-        raise InvalidRecord("a name is not text")
+        raise TypeError("a name is not text")

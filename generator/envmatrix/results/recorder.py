@@ -40,9 +40,8 @@ class Recorder:
 
     def add_products(self, products: Sequence[Product], directory: str) -> None:
         """Write products of the build directory of this name."""
-        self.journal.write(
-            *(replace(product, path=f"{directory}/{product.path}") for product in products)
-        )
+        placed = (replace(product, path=f"{directory}/{product.path}") for product in products)
+        self.journal.write(*placed)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
     ids = [stored.run.id for runs in newest.values() for stored in runs]
     groups, tests = _layer_groups(connection, newest)
     failures = tuple(_failures(connection, groups, tests, scope))
-    traced = tuple(_trace_origins(connection, failures))
+    traced = tuple(_trace_origins(connection, groups, failures))
     flakes = queries.flaky(connection, scope.now - _FLAKY_SECONDS)
     times = queries.times(connection, _TIMES)
     slowdowns = (
@@ -116,15 +116,14 @@ def _failures(
         yield from summary.failures_of(stored, tests_of_run, scope.waivers, scope.today)
 
 
-def _trace_origins(connection: sa.Connection, failures: Sequence[Failure]) -> Iterator[Failure]:
+def _trace_origins(
+    connection: sa.Connection, groups: _Groups, failures: Sequence[Failure]
+) -> Iterator[Failure]:
     """Yield the failures with their origins."""
-    for run, group in groupby(failures, key=lambda failure: failure.run):
-        failures_of_run = list(group)
-        stored = queries.run(connection, run)
-        assert stored is not None  # noqa: S101 -- the failures refer to it
-        history = queries.history(
-            connection, stored.run.library, stored.run.cell, stored.run.verb, _HISTORY
-        )
+    runs_by_id = {stored.run.id: stored.run for runs in groups.values() for stored in runs}
+    for run_id, group in groupby(failures, key=lambda failure: failure.run):
+        failures_of_run, run = list(group), runs_by_id[run_id]
+        history = queries.history(connection, run.library, run.cell, run.verb, _HISTORY)
         names = [failure.name for failure in failures_of_run[:_TRACED]]
         sightings = queries.sightings(connection, history, names)
         run_sightings = [stored.sighting(stored.end.state) for stored in history]

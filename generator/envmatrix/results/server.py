@@ -46,8 +46,6 @@ _REQUEST_SECONDS = 10
 _ANSWER_SECONDS = 60
 _MOST_CONNECTIONS = 64
 
-Page = Callable[[str], str | None]
-
 
 class _Bounded(BufferedIOBase):
     """The input of a client up to a limit in bytes, of which some are `left`."""
@@ -79,10 +77,8 @@ class Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            full = len(self._ends) >= _MOST_CONNECTIONS
-            oldest = min(self._ends, key=self._ends.__getitem__) if full else None
-            if oldest is not None:
-                self._end(oldest)
+            if len(self._ends) >= _MOST_CONNECTIONS:
+                self._end(min(self._ends, key=self._ends.__getitem__))
         self.extend(request, _REQUEST_SECONDS)
         super().process_request(request, client_address)
 
@@ -114,7 +110,7 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def server(port: int, page: Page) -> Server:
+def server(port: int, page: Callable[[str], str | None]) -> Server:
     """Return a server on loopback; port 0 selects a free one. `page` returns the page at a path."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -77,13 +77,12 @@ class Site:
         is_hashed = any("~" in name for name in names)
         if kind == "cell" and len(names) == 2:
             places = queries.places(self.connection) if is_hashed else [(names[0], names[1])]
-            matches = (item for item in places if [file_name(name) for name in item] == names)
-            return next((self._cell(*item) for item in matches), None)
+            cells = (item for item in places if [file_name(name) for name in item] == names)
+            return next((self._cell(*item) for item in cells), None)
         if kind == "run" and len(names) == 1:
             ids = queries.ids(self.connection) if is_hashed else names
-            runs = (
-                queries.run(self.connection, item) for item in ids if [file_name(item)] == names
-            )
+            matches = (item for item in ids if [file_name(item)] == names)
+            runs = (queries.run(self.connection, item) for item in matches)
             return next((self._run(stored, "../") for stored in runs if stored), None)
         return None
 

@@ -177,13 +177,11 @@ def layer_runs(
         has_no_verdict = _is_bad([stored]) and not any(outcome.state in BAD for outcome in outcomes)
         # A run that failed before its tests counts until a later run has tests; a whole run counts
         # always.
-        counts = has_no_verdict and not (later_names and stored.run.extent)
-        state = stored.end.state if counts else worst(outcome.state for outcome in remaining)
+        is_counted = has_no_verdict and not (later_names and stored.run.extent)
+        state = stored.end.state if is_counted else worst(outcome.state for outcome in remaining)
         outcomes_of_runs[stored.run.id] = remaining
-        end = replace(stored.end, state=state)
-        layered_runs.append(
-            replace(stored, end=end, counts=Counter(outcome.state for outcome in remaining))
-        )
+        counts: Counter[str] = Counter(outcome.state for outcome in remaining)
+        layered_runs.append(replace(stored, end=replace(stored.end, state=state), counts=counts))
         later_names |= {outcome.name for outcome in outcomes}
     return tuple(reversed(layered_runs)), outcomes_of_runs
 

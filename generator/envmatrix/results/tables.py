@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.schema import SchemaItem
-from sqlalchemy.types import TypeEngine
 
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import COUNTED, Measurement, Step, TestOutcome
@@ -20,7 +19,7 @@ METADATA = sa.MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
 )
 
-_Type: TypeAlias = type[TypeEngine[Any]] | TypeEngine[Any]
+_Type: TypeAlias = type[sa.types.TypeEngine[Any]] | sa.types.TypeEngine[Any]
 
 
 def _table(name: str, /, *items: SchemaItem, **required: _Type) -> sa.Table:

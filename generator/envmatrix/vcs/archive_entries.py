@@ -255,13 +255,11 @@ def _zip_entries(file: Path, limit: int) -> Iterator[ArchiveEntry]:
                 opened = archive.open(header)
             with opened:
                 content = _Content(opened, budget)
-                if kind == "link":
-                    link = content.read(_LINK_BYTES).decode("utf-8", "surrogateescape")
-                    yield ArchiveEntry(header.filename, kind, link)
-                    continue
+                target = content.read(_LINK_BYTES) if kind == "link" else b""
                 yield ArchiveEntry(
                     name=header.filename,
                     kind=kind,
+                    link=target.decode("utf-8", "surrogateescape"),
                     is_executable=bool(header.external_attr >> 16 & 0o111),
                     modified=_modification_time(header),
                     content=content,

@@ -213,10 +213,9 @@ class _Tree:
         try:
             source = os.dup(self._open(other[:-1]))
             try:
-                is_file = stat.S_ISREG(os.lstat(other[-1], dir_fd=source).st_mode)
+                if not stat.S_ISREG(os.lstat(other[-1], dir_fd=source).st_mode):
+                    raise FileNotFoundError
                 with self._free(name) as (parent, last):
-                    if not is_file:
-                        raise FileNotFoundError
                     os.link(
                         other[-1], last, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False
                     )
@@ -241,26 +240,26 @@ class _Tree:
     def _open(self, name: Name) -> int:
         """Return the descriptor of the directory `name`, made if missing, until the next call."""
         if name != self._opened:
-            opened = os.dup(self._root)
-            try:
-                for depth, part in enumerate(name, 1):
-                    if name[:depth] in self._links:
-                        raise NotADirectoryError
-                    with suppress(FileExistsError):
-                        os.mkdir(part, 0o755, dir_fd=opened)
-                    inner = os.open(part, _DIRECTORY, dir_fd=opened)
-                    os.close(opened)
-                    opened = inner
-            except NotADirectoryError as error:
-                os.close(opened)
-                path = _quote("/".join(name[:depth]))
-                raise BadArchive(f"{path} is a directory, and a file or a link as well") from error
-            except BaseException:
-                os.close(opened)
-                raise
-            os.close(self._parent)
-            self._opened, self._parent = name, opened
+            self._enter((), os.dup(self._root))
+            for depth in range(1, len(name) + 1):
+                self._enter(name[:depth], self._open_child(name[:depth]))
         return self._parent
+
+    def _enter(self, name: Name, descriptor: int) -> None:
+        os.close(self._parent)
+        self._opened, self._parent = name, descriptor
+
+    def _open_child(self, name: Name) -> int:
+        """Return the descriptor of the directory `name` of the entered one, made if missing."""
+        try:
+            if name in self._links:
+                raise NotADirectoryError
+            with suppress(FileExistsError):
+                os.mkdir(name[-1], 0o755, dir_fd=self._parent)
+            return os.open(name[-1], _DIRECTORY, dir_fd=self._parent)
+        except NotADirectoryError as error:
+            path = _quote("/".join(name))
+            raise BadArchive(f"{path} is a directory, and a file or a link as well") from error
 
 
 def _name(text: str) -> Name:

@@ -32,9 +32,10 @@ _TRANSFER_SECONDS = 6 * 3600
 _DEEPEST = 16
 _SHOWN = 5
 
-# Variables of an enclosing repository, as in a git hook, are not passed on.
-_ENCLOSING = re.compile(
-    r"GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR"
+# Variables of an enclosing repository, as in a git hook, and a program that opens a window are not
+# passed on.
+_NOT_INHERITED = re.compile(
+    r"SSH_ASKPASS|GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR"
     r"|NAMESPACE|PREFIX|CEILING_DIRECTORIES|QUARANTINE_PATH|SSH_VARIANT)"
 )
 
@@ -330,10 +331,9 @@ def _git(
     be taken for an option, and other users do not see it."""
     settings = {"remote.origin.url": repository.url, "core.askPass": "", **settings}
     environment = {
-        name: value for name, value in os.environ.items() if not _ENCLOSING.fullmatch(name)
+        name: value for name, value in os.environ.items() if not _NOT_INHERITED.fullmatch(name)
     }
     # No question and no window for a person who is not there: a missing password is an error.
-    environment.pop("SSH_ASKPASS", None)
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GCM_INTERACTIVE": "never"}
     environment |= {"SSH_ASKPASS_REQUIRE": "never", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
     if at:

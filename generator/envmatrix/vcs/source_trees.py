@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -42,15 +43,10 @@ def tree(cache: Path, store: Store, source: PackageSet) -> Path:
             return checkout / "tree"
         case SourceRequest(resolver="perforce", place=path, pin=pin):
             changelist = source.versions[CHANGELIST]
-            return _cached_directory(
-                cache,
-                f"perforce-{changelist}",
-                lambda target: perforce.sync(path, pin, changelist, target),
-            )
+            make = partial(perforce.sync, path, pin, changelist)
+            return _cached_directory(cache, f"perforce-{changelist}", make)
     name = _hash_of(artifact.sha256 for artifact in source.artifacts)
-    return _cached_directory(
-        cache, name, lambda target: _unpack_all(store, source.artifacts, target)
-    )
+    return _cached_directory(cache, name, partial(_unpack_all, store, source.artifacts))
 
 
 def _hash_of(words: Iterable[str]) -> str:

@@ -159,7 +159,7 @@ def test_the_record_of_an_image_tells_which_package_changed(
     assert action.reason == changes
 
 
-@pytest.mark.parametrize("label", ["", "no json", "[1]", "{}"])
+@pytest.mark.parametrize("label", ["", "no json", "[1]", "{}", "[" * 100_000])
 def test_an_image_of_unknown_making_is_built(label: str) -> None:
     labels = {FINGERPRINT_LABEL: "other", STAGES_LABEL: label}
     assert reason(CONTENTS, labels) == ("build", "changed: `epoch`, `files`, `runtime`")

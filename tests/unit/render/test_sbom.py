@@ -23,7 +23,7 @@ from envmatrix.render.sbom import Bill, bill_of_materials, cyclonedx, package_ur
 
 AXES = 'cuda: ["13.0"]\ncudnn: ["9.28"]\nos: [debian12]\narch: [x86_64, aarch64]'
 NAME = "cuda13.0-cudnn9.28-debian12"
-ON_AN_IMAGE = f"registry.example/debian@sha256:{'ab' * 32}"
+ON_AN_IMAGE = {"registry.example/debian": f"sha256:{'ab' * 32}"}
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def bill(planned: tuple[Environment, Lock], request: pytest.FixtureRequest) -> B
     return of(planned, request.param)[0]
 
 
-@pytest.fixture(params=[None, ON_AN_IMAGE])
+@pytest.fixture(params=[{}, ON_AN_IMAGE])
 def on(bill: Bill, request: pytest.FixtureRequest) -> Bill:
-    return replace(bill, base=request.param)
+    return replace(bill, bases=request.param)
 
 
 def test_spdx_is_what_its_own_tools_accept(on: Bill, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_spdx_is_what_its_own_tools_accept(on: Bill, tmp_path: Path) -> None:
     document = parse_file(str(file))
 
     assert validate_full_spdx_document(document) == []
-    assert len(document.packages) == len(on.packages) + (2 if on.base else 1)
+    assert len(document.packages) == len(on.packages) + (2 if on.bases else 1)
 
 
 def test_cyclonedx_is_what_its_own_schema_accepts(on: Bill) -> None:
