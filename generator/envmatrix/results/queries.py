@@ -314,7 +314,7 @@ def _valid_rows(
         try:
             yield row, make(row)
         except (AttributeError, OverflowError, TypeError, ValueError):
-            # As well InvalidRecord, which is a ValueError.
+            # InvalidRecord is a ValueError.
             connection.info.setdefault(LEFT_OUT, Counter())[table.name] += 1
 
 

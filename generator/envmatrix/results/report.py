@@ -52,9 +52,7 @@ class Scope:
 
 def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report:
     """Return the report of the newest runs; `waiting` runs are not stored yet."""
-    newest = _runs_in_scope(connection, scope)
-    ids = [stored.run.id for runs in newest.values() for stored in runs]
-    groups, tests = _layer_groups(connection, newest)
+    groups, tests = _layer_groups(connection, _runs_in_scope(connection, scope))
     failures = tuple(_failures(connection, groups, tests, scope))
     traced = tuple(_trace_origins(connection, groups, failures))
     flakes = queries.flaky(connection, scope.now - _FLAKY_SECONDS)
@@ -67,7 +65,7 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
     expired = tuple(waiver for waiver in scope.waivers if waiver.has_expired(scope.today))
     used = {failure.waiver for failure in failures}
     return Report(
-        entries=tuple(_entries(connection, groups, traced, ids)),
+        entries=tuple(_entries(connection, groups, traced)),
         failures=traced,
         flaky=tuple(flake for flake in flakes if scope.has(flake.library, flake.cell)),
         slower=tuple(filter(None, slowdowns)),
@@ -134,8 +132,9 @@ def _trace_origins(
 
 
 def _entries(
-    connection: sa.Connection, groups: _Groups, failures: Sequence[Failure], ids: Sequence[str]
+    connection: sa.Connection, groups: _Groups, failures: Sequence[Failure]
 ) -> Iterator[ReportEntry]:
+    ids = [stored.run.id for runs in groups.values() for stored in runs]
     products = queries.stored_parts(connection, Product, ids)
     measurements = queries.stored_parts(connection, Measurement, ids)
     for place, runs in groups.items():

@@ -124,7 +124,8 @@ def _counting(runs_of_place: Sequence[StoredRun]) -> Iterable[StoredRun]:
     if started.get("test", 0.0) >= started.get("compile", 0.0):
         outdated = "compile"
     else:
-        outdated = "test" if _is_bad(verbs["compile"]) else ""
+        is_broken = any(stored.end.state in BAD for stored in verbs["compile"])
+        outdated = "test" if is_broken else ""
     for verb, runs in sorted(verbs.items()):
         if verb != outdated:
             yield from _current(runs)
@@ -174,7 +175,7 @@ def layer_runs(
             continue
         outcomes = tests.get(stored.run.id, ())
         remaining = [outcome for outcome in outcomes if outcome.name not in later_names]
-        has_no_verdict = _is_bad([stored]) and not any(outcome.state in BAD for outcome in outcomes)
+        has_no_verdict = stored.end.state in BAD and BAD.isdisjoint(item.state for item in outcomes)
         # A run that failed before its tests counts until a later run has tests; a whole run counts
         # always.
         is_counted = has_no_verdict and not (later_names and stored.run.extent)
@@ -184,10 +185,6 @@ def layer_runs(
         layered_runs.append(replace(stored, end=replace(stored.end, state=state), counts=counts))
         later_names |= {outcome.name for outcome in outcomes}
     return tuple(reversed(layered_runs)), outcomes_of_runs
-
-
-def _is_bad(runs: Iterable[StoredRun]) -> bool:
-    return any(stored.end.state in BAD for stored in runs)
 
 
 def _shards(stored: StoredRun) -> str:

@@ -104,7 +104,8 @@ def reading() -> Iterator[None]:
 
 @dataclass
 class _Budget:
-    """The limit of bytes of all files of an archive together, and for now."""
+    """The limit of bytes of all files of an archive together; `allowed` is a lower one while a
+    header is read."""
 
     limit: int
     allowed: int = _MOST_BYTES
