@@ -35,8 +35,8 @@ _SHOWN = 5
 # Variables of an enclosing repository, as in a git hook, and a program that opens a window are not
 # passed on.
 _NOT_INHERITED = re.compile(
-    r"SSH_ASKPASS|GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR"
-    r"|NAMESPACE|PREFIX|CEILING_DIRECTORIES|QUARANTINE_PATH|SSH_VARIANT)"
+    r"SSH_ASKPASS|GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES"
+    r"|COMMON_DIR|NAMESPACE|PREFIX|CEILING_DIRECTORIES|QUARANTINE_PATH|SSH_VARIANT)"
 )
 
 # Files are as they were committed, and no program of the user's configuration is run on them.
