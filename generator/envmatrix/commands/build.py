@@ -61,6 +61,11 @@ def command(
             raise click.UsageError(
                 f"{option} needs a directory or `oci://REPOSITORY`, not `{invalid[0]}`"
             )
+    if len(cache_to) > 1 and not all(place.startswith("oci://") for place in cache_to):
+        raise click.UsageError(
+            "a directory can only be the only --cache-to: BuildKit writes the index of the last "
+            "one into every directory; build again for the others, which takes no time"
+        )
     workspace = Workspace.here()
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
     required = workspace.images(patterns, tier=tier, emulate=emulate)
