@@ -52,14 +52,13 @@ def open_session(
     """Return the session of a cell with its images; without the runtime image if
     `only_compiler`."""
     workspace, machine, emulate = Workspace.here(), host_arch(), arguments["emulate"]
-    cell = find_cell(workspace.matrix, arguments["name"])
+    cell, libraries = find_libraries(workspace, arguments["name"], arguments["library"])
     if lacks_cross(cell, machine) and not emulate:
         raise EnvmatrixError(
             f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own "
             "architecture, or its system has no cross compiler",
             hint="compile it under emulation: `--emulate`",
         )
-    libraries = libraries_of(workspace, arguments["library"], cell)
     compiler, *others = images_of(cell, machine, emulate=emulate)
     runtime = next(iter(others), None)
     names = provide_images(workspace, [compiler] if only_compiler else [compiler, *others], console)
@@ -76,7 +75,7 @@ def open_analysis(
     """Return the session of a cell with its analysis image, which has the cell's own
     architecture."""
     workspace = Workspace.here()
-    cell = find_cell(workspace.matrix, name)
+    cell, libraries = find_libraries(workspace, name, library)
     if not workspace.matrix.has_analysis(cell):
         hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
         raise ConfigurationError(Problem("there is no flavour `analysis`", hint=hint))
@@ -85,7 +84,6 @@ def open_analysis(
             f"`{cell.id}` can be examined only on a machine of its own architecture",
             hint="examine a cell of this machine's: most findings are the same",
         )
-    libraries = libraries_of(workspace, library, cell)
     image = analysis_image(cell)
     names = provide_images(workspace, [image], console)
     cache = _compiler_cache(workspace, cell, image, console)
@@ -109,10 +107,13 @@ def _compiler_cache(
     return cache
 
 
-def libraries_of(workspace: Workspace, name: str | None, cell: Cell) -> tuple[Library, ...]:
-    """Return the named library, or all for the cell; raise ConfigurationError if there is none or
-    its directory is missing."""
+def find_libraries(
+    workspace: Workspace, cell_name: str, name: str | None
+) -> tuple[Cell, tuple[Library, ...]]:
+    """Return a cell with the named library, or with all that are for it; raise ConfigurationError
+    if there is none or its directory is missing."""
     matrix = workspace.matrix
+    cell = find_cell(matrix, cell_name)
     for_cell = tuple(library for library in matrix.libraries if is_for(library, cell, matrix))
     libraries = tuple(library for library in for_cell if name in (None, library.name))
     if not libraries:
@@ -128,7 +129,7 @@ def libraries_of(workspace: Workspace, name: str | None, cell: Cell) -> tuple[Li
     ]
     if problems:
         raise ConfigurationError(*problems)
-    return libraries
+    return cell, libraries
 
 
 def _no_library(name: str | None, libraries: Sequence[Library], cell: Cell) -> Problem:

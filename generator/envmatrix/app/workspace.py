@@ -8,19 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from hashlib import sha256
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.files import readable_text
 from envmatrix.images.model import SCRIPTS, Image, can_compile_on, images_of
+from envmatrix.lock import images_lock
+from envmatrix.lock.images_lock import ImagesLock
 from envmatrix.lock.lock_file import FILE, load
 from envmatrix.lock.model import Lock
 from envmatrix.machine.disk_cache import cached_value, identity
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.files import MATRIX, files_of
+from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
 from envmatrix.matrix.model import Matrix, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipes
     from envmatrix.images.definition import Definition
     from envmatrix.images.environments import Environment
-    from envmatrix.lock.images_lock import ImagesLock
 
 DOCKERFILES = "dockerfiles"
 
@@ -46,30 +47,29 @@ class Workspace:
 
     @cached_property
     def matrix(self) -> Matrix:
-        return self._cached("matrix", self._matrix_identity, self._load_matrix)
+        def load_files() -> Matrix:
+            from envmatrix.matrix.loading import load_matrix  # not when the cache answers
+
+            return load_matrix(self.root)
+
+        return self._cached("matrix", self._matrix_identity, load_files)
 
     @cached_property
     def lock(self) -> Lock:
         """The lock; raise OutOfDate if it is out of date with the matrix."""
-        return self._cached("lock", self._lock_identity, self._load_lock)
 
-    def _load_matrix(self) -> Matrix:
-        from envmatrix.matrix.loading import load_matrix  # not when the cache answers
+        def load_current() -> Lock:
+            from envmatrix.lock.requests import require_current
 
-        return load_matrix(self.root)
+            lock = load(self.root)
+            require_current(lock, self.matrix, self.recipes)
+            return lock
 
-    def _load_lock(self) -> Lock:
-        from envmatrix.lock.requests import require_current
-
-        lock = load(self.root)
-        require_current(lock, self.matrix, self.recipes)
-        return lock
+        return self._cached("lock", self._lock_identity, load_current)
 
     @cached_property
     def published(self) -> ImagesLock:
-        from envmatrix.lock import images_lock as images
-
-        return images.load(self.root)
+        return images_lock.load(self.root)
 
     @property
     def repository(self) -> str | None:
@@ -137,7 +137,7 @@ class Workspace:
         host = host_arch()
         cells = self.cells(patterns, tier)
         groups = (images_of(cell, host, emulate=emulate) for cell in cells)
-        return tuple(dict.fromkeys(image for images in groups for image in images))
+        return tuple(dict.fromkeys(chain.from_iterable(groups)))
 
     def images_of_hosts(self, patterns: Sequence[str]) -> tuple[Image, ...]:
         """Return the images to publish: all that the registry's hosts need for the environments of
@@ -146,7 +146,7 @@ class Workspace:
         names = {cell.environment for cell in self.cells(patterns)}
         cells = [cell for cell in self.matrix.cells if cell.environment in names]
         groups = (images_of(*pair) for pair in product(cells, hosts) if can_compile_on(*pair))
-        return tuple(dict.fromkeys(image for images in groups for image in images))
+        return tuple(dict.fromkeys(chain.from_iterable(groups)))
 
     def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:
         """Return the inputs that identify each of `images`, in the same order."""
@@ -214,9 +214,18 @@ class Workspace:
 def find_repository() -> Path:
     """Return the nearest directory with a matrix.yaml, from here upwards."""
     current = Path.cwd()
-    for directory in (current, *current.parents):
-        if (directory / MATRIX).exists():
-            return directory
-    raise ConfigurationError(
-        Problem(f"there is no `{MATRIX}` here or above", hint="change to your repository")
-    )
+    root = next((path for path in (current, *current.parents) if (path / MATRIX).exists()), None)
+    if root is None:
+        hint = "change to your repository"
+        raise ConfigurationError(Problem(f"there is no `{MATRIX}` here or above", hint=hint))
+    problems = [
+        Problem(
+            f"`{name}` is no directory",
+            hint=f"move it away; the files of `{name}/` are `{name}/*.yaml`",
+        )
+        for name in (OVERLAYS, FLAVOURS)
+        if (root / name).exists() and not (root / name).is_dir()
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return root

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from tests.fakes import write_repository
 
-from envmatrix.app.cell_session import libraries_of
+from envmatrix.app.cell_session import find_libraries
 from envmatrix.app.workspace import Workspace
 from envmatrix.errors import ConfigurationError
-from envmatrix.matrix.selection import find_cell
 
 AXES = 'cuda: ["12.4", "13.0"]\nos: [debian12]\narch: [x86_64]'
 NEW, OLD = "cuda13.0-debian12-x86_64", "cuda12.4-debian12-x86_64"
@@ -29,7 +28,7 @@ def workspace(root: Path, libraries: str = LIBRARIES) -> Workspace:
 
 
 def names(tree: Workspace, name: str | None, cell: str) -> list[str]:
-    libraries = libraries_of(tree, name, find_cell(tree.matrix, cell))
+    _, libraries = find_libraries(tree, cell, name)
     return [library.name for library in libraries]
 
 
