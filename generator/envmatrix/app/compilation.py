@@ -99,7 +99,7 @@ def open_shell(session: CellSession) -> int:
             "a shell needs a terminal", hint="run it from one, or use `run compile`"
         )
     context = build_context(session, session.libraries[0])
-    with docker_client.connect() as client, lock_build(context, "shell", session.console):
+    with docker_client.connect() as client, lock_build(context.directory, "shell", session.console):
         clear_outdated(context, session.console)
         status = Containers(client).run_at_terminal(tasks.shell(context))
         clear_privileges(context, [context.build], session.console)

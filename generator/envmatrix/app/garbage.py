@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from envmatrix.app.revisions import committed_files
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases, docker_client, inventory
 from envmatrix.engine.builder import context_name
 from envmatrix.engine.transfer import sweep_names
 from envmatrix.errors import EnvmatrixError
-from envmatrix.lock.lock_file import FILE, load
+from envmatrix.lock.lock_file import load
 from envmatrix.lock.model import Lock
 from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
-from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.plan.garbage import Thing, Used, garbage, images_made_of, planned_images, used_by
 from envmatrix.store.image_records import ImageRecords
-from envmatrix.vcs.git import export_files
 
 _EXCLUDED = (
     "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
@@ -49,7 +47,8 @@ def collect_garbage(
     removed = [path for path in checkouts if not path.is_dir()]
     used = _used([root, *(path for path in checkouts if path not in removed)])
     for revision in revisions:
-        used |= _used_at(root, revision)
+        with committed_files(root, revision) as directory:
+            used |= used_in(directory)
     with docker_client.connect() as client:
         if not dry_run:
             sweep_names(client, cache)
@@ -83,12 +82,6 @@ def _used(roots: Iterable[Path]) -> Used:
                 hint="mend its lock, or remove that repository",
             ) from error
     return used
-
-
-def _used_at(root: Path, revision: str) -> Used:
-    with TemporaryDirectory(prefix="envmatrix-") as scratch:
-        export_files(root, revision, [MATRIX, OVERLAYS, FLAVOURS, FILE], Path(scratch))
-        return used_in(Path(scratch))
 
 
 def used_in(root: Path) -> Used:

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -67,7 +67,7 @@ def run_each_library(
     """Do and record `work` for every library, even if one fails, and show each of its results when
     it is there; return the exit code. Of several libraries each failure is shown; that of a single
     one is raised."""
-    failure: EnvmatrixError | None = None
+    failures: list[EnvmatrixError] = []
     skipped: list[Skipped] = []
     for library in session.libraries:
         try:
@@ -77,14 +77,14 @@ def run_each_library(
         except Skipped as error:
             skipped.append(error)
         except EnvmatrixError as error:
+            failures.append(error)
             if len(session.libraries) > 1:
                 session.console.error(error)
-            failure = failure or error
     _keep_results(session.workspace.root, session.console)
-    if failure is not None:
-        if len(session.libraries) > 1:
-            return failure.exit_code
-        raise failure
+    if failures and len(session.libraries) == 1:
+        raise failures[0]
+    if failures:
+        return failures[0].exit_code
     if len(skipped) == len(session.libraries):
         return skip("; ".join(error.message for error in skipped))
     for reason in skipped:
@@ -105,7 +105,7 @@ def _recorded(
     """Open the runner of the work on a library, and its recorder."""
     image, root = session.names[session.compiler], session.workspace.root
     revision, context = revision_of(session.workspace, library), build_context(session, library)
-    with docker_client.connect() as client, lock_build(context, verb, session.console):
+    with docker_client.connect() as client, lock_build(context.directory, verb, session.console):
         sweep(client)
         run = Run(
             id=str(uuid.uuid4()),
@@ -127,7 +127,10 @@ def _recorded(
                 session.console,
                 on_step=recorder.journal.write,
                 component_of=partial(_missing_component, session.workspace.matrix, session.cell),
-                absent_submodules=partial(_missing_submodules, library, root),
+                # A locked source has all of its submodules.
+                absent_submodules=lambda: (
+                    () if library.source else git.absent_submodules(root, root / library.path)
+                ),
             )
             clear_privileges(context, (), session.console)  # of a run that was killed
             try:
@@ -171,13 +174,14 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
 
 
 @contextmanager
-def lock_build(context: BuildContext, verb: str, console: Console) -> Iterator[None]:
-    """Lock a library in a cell against other processes; wait for one that works on it."""
-    file = context.directory / ".lock"
+def lock_build(directory: Path, verb: str, console: Console) -> Iterator[None]:
+    """Lock the directory of a library in a cell against other processes; wait for one that works
+    on it."""
+    file = directory / ".lock"
 
     def report_wait() -> None:
         owner = file.read_text("utf-8", "replace").strip() or "another process"
-        console.say(f"wait     for {owner}, which works on `{context.library.name}` in this cell")
+        console.say(f"wait     for {owner}, which works on `{directory.name}` in this cell")
 
     with exclusive(file, report_wait):
         file.write_text(f"`envmatrix run {verb}`, process {os.getpid()}\n", encoding="utf-8")
@@ -233,23 +237,15 @@ def _missing_component(matrix: Matrix, cell: Cell, file: str) -> str | None:
     from envmatrix.lock.cuda_in_image import component_of
 
     component, facts = component_of(file), matrix.facts
-    if component is None or component not in facts.listable:
-        return None
     release = facts.release(cell.cuda)
-    if release is None or component in matrix.components_of(cell, "devel"):
+    if component is None or release is None or component not in facts.listable:
+        return None
+    if component in matrix.components_of(cell, "devel"):
         return None
     source = cell.toolchain.cuda.source
     required = facts.with_needs([component], release.release)
     is_absent = any(facts.absence(name, source, release.release) for name in required)
     return None if is_absent else component
-
-
-def _missing_submodules(library: Library, root: Path) -> Sequence[str]:
-    """Return the submodules in the tree of a library that are not checked out, by their path in
-    it; none of a locked source, which has all of its submodules."""
-    if library.source is not None:
-        return ()
-    return git.absent_submodules(root, root / library.path)
 
 
 def _keep_results(root: Path, console: Console) -> None:

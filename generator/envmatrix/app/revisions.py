@@ -1,16 +1,19 @@
-"""Changes since a revision: of cells, and of the libraries that they affect."""
+"""Changes since a revision: of cells, and of the libraries and the tests that they affect."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from envmatrix.app.library_sources import source_tree
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate, Problem
+from envmatrix.lock.model import source_set
 from envmatrix.lock.lock_file import FILE, load
 from envmatrix.lock.requests import drift
 from envmatrix.matrix.cells import Cell
@@ -19,8 +22,22 @@ from envmatrix.matrix.library import Library
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import is_for, select_in_any
 from envmatrix.plan.matrix_diff import Change, State, changes, library_change, source_change
-from envmatrix.sessions.test_dependencies import files_of_library, is_ignored
+from envmatrix.results.records import BAD
+from envmatrix.sessions.compilation import ninja_files
+from envmatrix.sessions.outcomes import Measurement, TestOutcome
+from envmatrix.sessions.test_dependencies import (
+    Selection,
+    Test,
+    dependencies,
+    files_of_library,
+    is_ignored,
+    parse_ninja,
+    selection,
+)
+from envmatrix.sessions.testing import Testing
+from envmatrix.text import one_line
 from envmatrix.vcs.git import changed_files, export_files
+from envmatrix.vcs.source_trees import differing_files
 
 
 def _states(workspace: Workspace, revision: str, console: Console) -> tuple[State, State]:
@@ -45,11 +62,16 @@ def changes_since(
     return tuple(change for change in rows if change.cell in selected)
 
 
+@contextmanager
+def committed_files(root: Path, revision: str) -> Iterator[Path]:
+    """Yield a directory with the matrix and the lock of a revision."""
+    with TemporaryDirectory(prefix="envmatrix-") as scratch:
+        export_files(root, revision, (MATRIX, OVERLAYS, FLAVOURS, FILE), Path(scratch))
+        yield Path(scratch)
+
+
 def _committed(root: Path, revision: str) -> State:
-    files = (MATRIX, OVERLAYS, FLAVOURS, FILE)
-    with TemporaryDirectory(prefix="envmatrix-diff-") as scratch:
-        directory = Path(scratch)
-        export_files(root, revision, files, directory)
+    with committed_files(root, revision) as directory:
         try:
             return State(load_matrix(directory), load(directory))
         except ConfigurationError as error:
@@ -80,21 +102,23 @@ def pairs_since(
     workspace: Workspace, patterns: Sequence[str], since: str, console: Console
 ) -> Iterator[Affected]:
     """Yield every library in every selected cell, with the reason if changes affect it."""
-    files, matrix = changed_files(workspace.root, since), workspace.matrix
-    diff = compare_revision(workspace, since, console)
+    diff, matrix = compare_revision(workspace, since, console), workspace.matrix
     for cell, library in product(workspace.cells(patterns), matrix.libraries):
         if is_for(library, cell, matrix):
-            reason = diff.reason_for(library, cell) or _source_reason(library, files, diff)
+            reason = diff.reason_for(library, cell) or _source_reason(library, diff)
             yield Affected(library.name, cell.id, reason)
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionDiff:
-    """The difference between a revision and the working tree: both states, and the reason for each
-    cell that changed; or the reason why they cannot be compared."""
+    """The difference between the revision `since` and the working tree: the `files` that changed,
+    both states, and the reason for each cell that changed; or the reason why they cannot be
+    compared."""
 
-    states: tuple[State, State] | None
-    cells: Mapping[str, str]
+    since: str
+    files: Sequence[str]
+    states: tuple[State, State] | None = None
+    cells: Mapping[str, str] = field(default_factory=dict)
     unknown: str | None = None
 
     def reason_for(self, library: Library, cell: Cell) -> str | None:
@@ -106,28 +130,76 @@ class RevisionDiff:
 
 def compare_revision(workspace: Workspace, since: str, console: Console) -> RevisionDiff:
     """Compare a revision with the working tree; raise ConfigurationError if it does not exist."""
+    files = changed_files(workspace.root, since)
     try:
         both = _states(workspace, since, console)
-    except ConfigurationError as error:
-        if error.problems[0].message.startswith("revision "):
-            raise
-        return RevisionDiff(None, {}, f"the matrix at `{since}` cannot be read")
+    except ConfigurationError:
+        return RevisionDiff(since, files, unknown=f"the matrix at `{since}` cannot be read")
     except EnvmatrixError as error:
-        return RevisionDiff(None, {}, error.message)
+        return RevisionDiff(since, files, unknown=error.message)
     reasons = {
         change.cell.id: f"the cell {change.verb}: {change.reasons[0]}" for change in changes(*both)
     }
-    return RevisionDiff(both, reasons)
+    return RevisionDiff(since, files, both, reasons)
 
 
-def _source_reason(library: Library, files: Sequence[str], diff: RevisionDiff) -> str | None:
+def _source_reason(library: Library, diff: RevisionDiff) -> str | None:
     if library.source is not None:
         return source_change(library, *diff.states) if diff.states else None
     ignored = library.tests.ignore if library.tests else ()
     relevant = [
-        file for file in files_of_library(files, library.path) if not is_ignored(file, ignored)
+        file for file in files_of_library(diff.files, library.path) if not is_ignored(file, ignored)
     ]
     if not relevant:
         return None
     more = f" and {len(relevant) - 1} more" if len(relevant) > 1 else ""
     return f"`{relevant[0]}`{more} changed"
+
+
+def select_tests(testing: Testing, diff: RevisionDiff) -> Selection:
+    """Select the tests of a compiled library that the changes since a revision affect. The files of
+    a locked source are compared between the lock at the revision and the lock now."""
+    context, files = testing.runner.context, diff.files
+    reason = diff.reason_for(context.library, context.cell)
+    if reason or diff.states is None:
+        return Selection(None, str(reason))
+    if context.library.source is not None:
+        locked = diff.states[0].lock.sets.get(source_set(context.library))
+        if locked is None:
+            return Selection(None, f"the lock at `{diff.since}` does not have its source")
+        files = differing_files(source_tree(locked, testing.runner.console), context.source)
+    return select_by_files(testing, files_of_library(files, context.library.path))
+
+
+def select_by_files(testing: Testing, files: Sequence[str]) -> Selection:
+    """Select the tests that changes of the library's files affect."""
+    context, parse = testing.runner.context, testing.framework.parse_tests
+    ninja = ninja_files(context)
+    if parse is None or not ninja:
+        return Selection(None, "only builds with ninja and CTest tell what tests depend on")
+    tests: list[Test] = []
+    try:
+        for _, listing in testing.listings:  # where the tests run
+            testing.runner.check(listing)
+            tests += parse(listing.result.stdout)
+    except EnvmatrixError as error:
+        return Selection(None, error.message)
+    graph = dependencies(parse_ninja(*ninja), tests, context.tree)
+    return selection(graph, files, testing.tests.ignore)
+
+
+def shadow(
+    selection: Selection, outcomes: Sequence[TestOutcome], console: Console
+) -> tuple[Measurement, ...]:
+    """Report which tests would have been skipped, and which failures would have been missed."""
+    tests = selection.tests
+    skipped = [] if tests is None else [test for test in outcomes if test.name not in tests]
+    missed = [test for test in skipped if test.state in BAD]
+    seconds = sum(test.seconds for test in skipped)
+    console.say(f"shadow   {len(skipped)} tests would have been skipped, {seconds:.1f} s")
+    for outcome in missed:
+        console.warn(f"`{one_line(outcome.name)}` fails and would not have been run")
+    return (
+        Measurement("tests that selection would skip", len(skipped), "tests", "higher"),
+        Measurement("failures that selection would miss", len(missed), "tests", "lower"),
+    )

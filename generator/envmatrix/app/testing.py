@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.compilation import Compilation, compile_recorded
@@ -25,6 +26,9 @@ from envmatrix.sessions.test_dependencies import Selection
 from envmatrix.sessions.testing import Testing, TestRequest, TestRun
 from envmatrix.text import one_line
 from envmatrix.vcs import git
+
+if TYPE_CHECKING:
+    from envmatrix.app.revisions import RevisionDiff
 
 # The products, the selected tests, their outcomes, or why there are none.
 TestResult = Compilation | Selection | TestRun | str
@@ -57,6 +61,7 @@ def test_libraries(
     if options.arguments:
         _require_tests(session.libraries)
     waivers = cache(partial(load_waivers, session.workspace.root))
+    diff = _diff(session, options.since)
 
     def test(runner: Runner, recorder: Recorder) -> Iterator[TestResult]:
         context = runner.context
@@ -65,7 +70,7 @@ def test_libraries(
             context.junit.unlink(missing_ok=True)
             yield f"no tests: `{context.library.name}` has `test: none`"
             return
-        run = yield from _test(session, options, runner, recorder)
+        run = yield from _test(session, options, diff, runner, recorder)
         _judge(run, runner, waivers(), today)
 
     return run_each_library(session, "test", test, show, options.part)
@@ -81,8 +86,21 @@ def _require_tests(libraries: Sequence[Library]) -> None:
         )
 
 
+def _diff(session: CellSession, since: str | None) -> RevisionDiff | None:
+    """Compare a revision, if one is named, with the working tree."""
+    if since is None:
+        return None
+    from envmatrix.app.revisions import compare_revision
+
+    return compare_revision(session.workspace, since, session.console)
+
+
 def _test(
-    session: CellSession, options: TestOptions, runner: Runner, recorder: Recorder
+    session: CellSession,
+    options: TestOptions,
+    diff: RevisionDiff | None,
+    runner: Runner,
+    recorder: Recorder,
 ) -> Generator[Selection | TestRun, None, TestRun]:
     """Select, run and record the tests of a compiled library; yield each result."""
     context = runner.context
@@ -93,10 +111,10 @@ def _test(
     durations = _durations(session, context.library) if options.shard else {}
     testing = Testing(runner, context.library.tests, gpus_of(context))
     selection = None
-    if options.since is not None:
-        from envmatrix.app.test_selection import select_tests
+    if diff is not None:
+        from envmatrix.app.revisions import select_tests
 
-        selection = select_tests(session, testing, options.since)
+        selection = select_tests(testing, diff)
         yield selection
     tests = None if selection is None or options.shadow else selection.tests
     only = None if tests is None else tuple(tests)
@@ -106,7 +124,7 @@ def _test(
     recorder.add_tests(run.outcomes)
     yield run
     if selection is not None and options.shadow:
-        from envmatrix.app.test_selection import shadow
+        from envmatrix.app.revisions import shadow
 
         recorder.journal.write(*shadow(selection, run.outcomes, session.console))
     return run

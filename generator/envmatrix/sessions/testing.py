@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from envmatrix.engine.tasks import Gpus
@@ -59,7 +60,7 @@ class TestRequest:
     only: Sequence[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Testing:
     """Tests of the runner's library, with `gpus` if there are any."""
 
@@ -102,15 +103,16 @@ class Testing:
     def framework(self) -> Framework:
         return FRAMEWORKS[self.tests.framework]
 
-    def listings(self) -> Iterator[tuple[Batch, CompletedTask]]:
-        """Yield the framework's list of tests of each program."""
-        for batch in self.framework.listing(Invocation(self.runner.context, self._programs())):
-            yield batch, self._run("list", batch, keeps_stdout=True)
+    @cached_property
+    def listings(self) -> Sequence[tuple[Batch, CompletedTask]]:
+        """The framework's list of tests of each program."""
+        batches = self.framework.listing(Invocation(self.runner.context, self._programs()))
+        return [(batch, self._run("list", batch, keeps_stdout=True)) for batch in batches]
 
     def _shard(self, shard: Shard, durations: Mapping[str, float]) -> tuple[str, ...]:
         """Return the tests of a shard, of those that the framework lists."""
         test_names: list[str] = []
-        for batch, completed in self.listings():
+        for batch, completed in self.listings:
             if self._lacks_driver(batch, completed):
                 test_names.append(batch.program)
                 continue

@@ -3,65 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from typing import NoReturn
 
-import docker  # noqa: F401 -- imported in a background thread, its warnings could be errors
 import pytest
-from tests.fake_engine import NO_CONTAINER, fake_engine, image_id
-from tests.fakes import lock_of, write_repository
-from tests.unit.prompt import Prompt
+from tests.fake_engine import NO_CONTAINER
+from tests.repositories import committed
+from tests.unit.app.conftest import CELL
+from tests.unit.prompt import EARLY, Prompt
 
+from envmatrix.app import revisions, testing
 from envmatrix.app.cell_session import CellArguments, open_session
-from envmatrix.app.generated_files import outputs
 from envmatrix.app.library_runs import build_context
+from envmatrix.app.revisions import RevisionDiff
+from envmatrix.app.testing import TestOptions
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import EngineError
-from envmatrix.lock.lock_file import FILE, dumps
-from envmatrix.machine.cache import cache_directory
-from envmatrix.matrix.loading import load_matrix
-from envmatrix.store.image_records import ImageRecords
+from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.testing import Testing
 
-AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
-CELL = "cuda13.0-debian12-x86_64"
-ONE = "libraries: {first: {path: first}}\n"
 TWO = "libraries: {first: {path: first}, second: {path: second}}\n"
-
-
-def repository(root: Path, scratch: Path, rest: str) -> Workspace:
-    write_repository(root, AXES, rest)
-    for name in ("first", "second"):
-        (root / name).mkdir()
-    (root / FILE).write_text(dumps(lock_of(load_matrix(root), scratch)))
-    workspace = Workspace(root)
-    for path, text in outputs(workspace).items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-    return workspace
-
-
-@pytest.fixture
-def libraries(request: pytest.FixtureRequest) -> str:
-    return str(getattr(request, "param", ONE))
-
-
-@pytest.fixture
-def engine(libraries: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """A repository whose images are in the engine, made by this cache."""
-    workspace = repository(tmp_path / "repository", tmp_path / "scratch", libraries)
-    monkeypatch.chdir(workspace.root)
-    inputs = workspace.plan(workspace.images([CELL]))
-    for image in inputs:
-        records = ImageRecords(cache_directory())
-        records.note(image.fingerprint, image_id(image.reference), is_ours=True)
-    directory = tmp_path / "engine"
-    with fake_engine(directory, [image.reference for image in inputs]) as variables:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
-        yield workspace
+TESTED = """\
+libraries:
+  first: {path: first, test: {framework: ctest}}
+  second: {path: second, test: {framework: ctest}}
+"""
 
 
 def arguments(name: str = CELL, library: str | None = None) -> CellArguments:
@@ -117,6 +83,25 @@ def test_a_named_library_is_the_only_one(envmatrix: Prompt, engine: Workspace) -
     envmatrix("run", "compile", CELL, "--library", "second")
     (journal,) = journals(engine)
     assert '"second"' in journal
+
+
+@pytest.mark.parametrize("libraries", [TESTED], indirect=True)
+def test_a_revision_is_compared_once_for_all_libraries(
+    engine: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diffs = []
+
+    def select_tests(_: Testing, diff: RevisionDiff) -> NoReturn:
+        diffs.append(diff)
+        raise Skipped("nothing is selected")
+
+    monkeypatch.setattr(revisions, "select_tests", select_tests)
+    monkeypatch.setattr(testing, "compile_recorded", lambda *_: iter(()))
+    committed(engine.root)
+    session = open_session(Console(-1), **arguments())
+    testing.test_libraries(session, TestOptions(since="HEAD"), EARLY, lambda _: None)
+    first, second = diffs
+    assert first is second
 
 
 def test_a_shell_needs_a_terminal(envmatrix: Prompt, engine: Workspace) -> None:

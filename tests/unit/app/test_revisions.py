@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.fakes import FakeExecutor
 from tests.unit.sessions.test_test_dependencies import DEPS, GRAPH
 from tests.unit.sessions.test_testing import ctest_in
 
-from envmatrix.app.test_selection import select_by_files
+from envmatrix.app.revisions import select_by_files
 from envmatrix.engine.tasks import TaskResult
+from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.test_dependencies import Selection
+from envmatrix.sessions.testing import TestRequest
 
 LISTED = """\
 {"tests": [
@@ -43,6 +46,18 @@ def test_all_tests_run_where_ctest_lists_none(tmp_path: Path) -> None:
     unreadable = selected(tmp_path, TaskResult(0, "no list"))
     assert unreadable.tests is None
     assert unreadable.reason.startswith("the list of tests of `ctest` cannot be read: ")
+
+
+def test_a_shard_of_selected_tests_is_of_those_listed_once(tmp_path: Path) -> None:
+    testing = ctest_in(tmp_path, TaskResult(0, LISTED))
+    with testing.runner.context.build.opened() as build:
+        for name, text in {"ninja.graph": GRAPH, "ninja.deps": DEPS}.items():
+            build.write(name, text.encode())
+    selection = select_by_files(testing, ["tests/t.cpp"])
+    testing.run(TestRequest(shard=Shard(1, 2), only=tuple(selection.tests or ())))
+    executor = testing.runner.executor
+    assert isinstance(executor, FakeExecutor)
+    assert sum("--show-only=json-v1" in task.command for task in executor.tasks) == 1
 
 
 def test_all_tests_run_where_ninja_did_not_build(tmp_path: Path) -> None:

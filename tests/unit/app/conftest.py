@@ -1,0 +1,57 @@
+"""A repository with a lock and generated files, and an engine that has its images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker  # noqa: F401 -- imported in a background thread, its warnings could be errors
+import pytest
+from tests.fake_engine import fake_engine, image_id
+from tests.fakes import lock_of, write_repository
+
+from envmatrix.app.generated_files import outputs
+from envmatrix.app.workspace import Workspace
+from envmatrix.lock.lock_file import FILE, dumps
+from envmatrix.machine.cache import cache_directory
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.store.image_records import ImageRecords
+
+AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
+CELL = "cuda13.0-debian12-x86_64"
+ONE = "libraries: {first: {path: first}}\n"
+
+
+def repository(root: Path, scratch: Path, rest: str) -> Workspace:
+    write_repository(root, AXES, rest)
+    for name in ("first", "second"):
+        (root / name).mkdir()
+    (root / FILE).write_text(dumps(lock_of(load_matrix(root), scratch)))
+    workspace = Workspace(root)
+    for path, text in outputs(workspace).items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return workspace
+
+
+@pytest.fixture
+def libraries(request: pytest.FixtureRequest) -> str:
+    return str(getattr(request, "param", ONE))
+
+
+@pytest.fixture
+def engine(libraries: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A repository whose images are in the engine, made by this cache."""
+    workspace = repository(tmp_path / "repository", tmp_path / "scratch", libraries)
+    monkeypatch.chdir(workspace.root)
+    inputs = workspace.plan(workspace.images([CELL]))
+    for image in inputs:
+        records = ImageRecords(cache_directory())
+        records.note(image.fingerprint, image_id(image.reference), is_ours=True)
+    directory = tmp_path / "engine"
+    with fake_engine(directory, [image.reference for image in inputs]) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+        yield workspace
