@@ -10,7 +10,7 @@ import click
 from envmatrix.app.revisions import pairs_since
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
+from envmatrix.console import Console
 
 
 @click.command(epilog="Example: envmatrix affected --since origin/main --explain")
@@ -28,12 +28,10 @@ def command(
     """
     pairs = list(pairs_since(Workspace.here(), patterns, since, console))
     affected = [pair for pair in pairs if pair.reason]
-    if as_json:
-        display.print_json([asdict(pair) for pair in affected])
-        return
-    for pair in affected:
-        output(f"affected {pair.library} in {pair.cell}: {pair.reason}")
-    for pair in pairs if explain else ():
-        if not pair.reason:
-            output(f"left out {pair.library} in {pair.cell}: nothing of it changed")
-    console.say(f"{len(affected)} of {len(pairs)} libraries in cells are affected")
+    lines = [f"affected {pair.library} in {pair.cell}: {pair.reason}" for pair in affected]
+    if explain:
+        rest = (pair for pair in pairs if not pair.reason)
+        lines += [f"left out {pair.library} in {pair.cell}: nothing of it changed" for pair in rest]
+    display.show([asdict(pair) for pair in affected], lines, as_json=as_json)
+    if not as_json:
+        console.say(f"{len(affected)} of {len(pairs)} libraries in cells are affected")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from envmatrix.console import output, output_json
 
 if TYPE_CHECKING:
     from envmatrix.app.compilation import Compilation
-    from envmatrix.plan.actions import Action
+    from envmatrix.plan.actions import Action, Inputs
 
 
-def print_json(document: object) -> None:
-    output_json(json.dumps(document, indent=2))
+def show(document: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Show a result: as a document of JSON, or as lines."""
+    if as_json:
+        output_json(json.dumps(document, indent=2))
+        return
+    for line in lines:
+        output(line)
 
 
 def show_products(compilation: Compilation) -> None:
@@ -25,19 +30,16 @@ def show_products(compilation: Compilation) -> None:
 
 def show_actions(actions: Sequence[Action], *, as_json: bool) -> None:
     """Show what is done with each image, and why."""
-    if as_json:
-        print_json([_row(action) for action in actions])
-        return
-    for action in actions:
-        output(f"{action.verb:8} {action.inputs.image}: {action.reason}")
+    rows = [
+        row_of(action.inputs, action=action.verb, reason=action.reason)
+        | ({"published": action.published} if action.published else {})
+        for action in actions
+    ]
+    lines = (f"{action.verb:8} {action.inputs.image}: {action.reason}" for action in actions)
+    show(rows, lines, as_json=as_json)
 
 
-def _row(action: Action) -> dict[str, object]:
-    row: dict[str, object] = {
-        "image": action.inputs.reference,
-        "platform": action.inputs.image.platform,
-        "action": action.verb,
-        "reason": action.reason,
-        "fingerprint": action.inputs.fingerprint,
-    }
-    return row | ({"published": action.published} if action.published else {})
+def row_of(inputs: Inputs, **columns: str) -> dict[str, str]:
+    """Return an image, and what is to be told of it, as JSON has it."""
+    image = {"image": inputs.reference, "platform": inputs.image.platform}
+    return image | columns | {"fingerprint": inputs.fingerprint}

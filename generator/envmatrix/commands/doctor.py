@@ -18,13 +18,8 @@ from envmatrix.errors import EngineError
 from envmatrix.machine import host
 from envmatrix.machine.host import HostFacts
 
-EXAMPLE = """\b
-Example:
-  $ envmatrix doctor --fix --dry-run
-"""
 
-
-@click.command(epilog=EXAMPLE)
+@click.command(epilog="Example: envmatrix doctor --fix --dry-run")
 @click.option("--fix", is_flag=True, help="Install and start what is missing.")
 @click.option("--dry-run", is_flag=True, help="With --fix: print the steps, change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings and steps as JSON.")
@@ -35,10 +30,9 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     if fix and not dry_run and plan_fixes(facts):
         facts = _repair()
     findings, steps = diagnose(facts), plan_fixes(facts)
-    if as_json:
-        display.print_json(_document(findings, steps))
-    elif not quiet:
-        output("\n".join(line for finding in findings for line in _lines(finding)))
+    if as_json or not quiet:
+        lines = (line for finding in findings for line in _lines(finding))
+        display.show(_document(findings, steps), lines, as_json=as_json)
     if fix and dry_run and not as_json:
         output("\n".join(map(_step_text, steps)) or "nothing to do")
     if not dry_run:

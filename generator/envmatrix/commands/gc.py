@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import click
@@ -11,7 +11,7 @@ import click
 from envmatrix.app.garbage import collect_garbage
 from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
-from envmatrix.console import Console, amount_of, output
+from envmatrix.console import Console, amount_of
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.plan.garbage import Thing
 
@@ -48,18 +48,19 @@ def command(
 
 
 def _show(things: Sequence[Thing], *, as_json: bool) -> None:
-    if as_json:
-        rows = [{"kind": thing.kind, "names": thing.names, "bytes": thing.size} for thing in things]
-        display.print_json(rows)
-        return
+    rows = [{"kind": thing.kind, "names": thing.names, "bytes": thing.size} for thing in things]
+    display.show(rows, _lines(things), as_json=as_json)
+
+
+def _lines(things: Sequence[Thing]) -> Iterator[str]:
     for kind in dict.fromkeys(thing.kind for thing in things):
         group = [thing for thing in things if thing.kind == kind]
         total = amount_of(sum(thing.size for thing in group), "bytes")
-        output(f"{kind:14} {len(group):5} {total:>9}")
+        yield f"{kind:14} {len(group):5} {total:>9}"
         for thing in group if kind in {"image", "base image"} else ():
-            output(f"               {', '.join(thing.names)}")
+            yield f"               {', '.join(thing.names)}"
     total = amount_of(sum(thing.size for thing in things), "bytes")
-    output(f"{'in all':14} {len(things):5} {total:>9}; layers that images share count in each")
+    yield f"{'in all':14} {len(things):5} {total:>9}; layers that images share count in each"
 
 
 def _confirm() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
@@ -9,7 +10,7 @@ import click
 from envmatrix.app.locking import audit_lock, require_good, update_lock
 from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
+from envmatrix.console import Console
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.audit import Audit
 from envmatrix.lock.lock_file import FILE, load
@@ -55,7 +56,7 @@ def command(
     options.warn_of_ends(matrix.cells, matrix.facts, console)
     if audit:
         result = audit_lock(load(root), matrix.facts, console)
-        _show_audit(result, as_json=as_json)
+        display.show(asdict(result), _audit_lines(result), as_json=as_json)
         require_good(result)
     elif check:
         require_current(load(root), matrix, shipped_recipes())
@@ -73,30 +74,14 @@ def _check_options(names: tuple[str, ...], *, check: bool, upgrade: bool, audit:
         raise click.UsageError("packages are named with --upgrade only")
 
 
-def _show_audit(result: Audit, *, as_json: bool) -> None:
-    if not as_json:
-        output("\n".join(_audit_lines(result)))
-        return
-    display.print_json(
-        {
-            "audited": result.audited,
-            "findings": [asdict(finding) for finding in result.findings],
-            "not_audited": dict(result.not_audited),
-            "failed": list(result.failed),
-        }
-    )
-
-
-def _audit_lines(result: Audit) -> list[str]:
-    lines = [
-        f"{finding.state:10} {finding.package} {finding.version} ({finding.arch}, {finding.where})"
-        + (f": {finding.offered} is offered" if finding.offered else ": nothing is offered")
-        for finding in result.findings
-    ]
+def _audit_lines(result: Audit) -> Iterator[str]:
+    for finding in result.findings:
+        package = f"{finding.package} {finding.version} ({finding.arch}, {finding.where})"
+        yield f"{finding.state:10} {package}: {finding.offered or 'nothing'} is offered"
     reasons: dict[str, list[str]] = {}
     for key, reason in result.not_audited.items():
         reasons.setdefault(reason, []).append(key)
     for reason, keys in reasons.items():
         more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
-        lines.append(f"not asked  {', '.join(keys[:_MOST_NAMED])}{more}: {reason}")
-    return [*lines, f"{result.audited} packages were audited, {len(result.findings)} findings"]
+        yield f"not asked  {', '.join(keys[:_MOST_NAMED])}{more}: {reason}"
+    yield f"{result.audited} packages were audited, {len(result.findings)} findings"

@@ -27,8 +27,7 @@ def command(
     read from.
     """
     report = mirror_files(Workspace.here(), patterns, target, console, dry_run=dry_run)
-    if as_json:
-        display.print_json(report)
-        return
-    verb = "lacks" if dry_run else "got"
-    console.say(f"`{target}` {verb} {report['lacking']} of {report['files']} files")
+    display.show(report, (), as_json=as_json)
+    if not as_json:
+        verb = "lacks" if dry_run else "got"
+        console.say(f"`{target}` {verb} {report['lacking']} of {report['files']} files")

@@ -48,16 +48,12 @@ jobs = click.option(
 def verbosity(command: Decorated) -> Decorated:
     """Add -v and -q; the command gets a `console`."""
 
+    @click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
+    @click.option("--verbose", "-v", is_flag=True, help="Say more.")
     @functools.wraps(command)
     def with_console(*, verbose: bool, quiet: bool, **arguments: Any) -> Any:
         return command(console=Console(verbose - quiet), **arguments)
 
-    options = (
-        click.option("--verbose", "-v", is_flag=True, help="Say more."),
-        click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong."),
-    )
-    for option in options:
-        with_console = option(with_console)
     return cast("Decorated", with_console)
 
 

@@ -11,7 +11,7 @@ import click
 from envmatrix.app.images import plan_actions
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
+from envmatrix.console import Console
 from envmatrix.matrix.tiers import Choice, TierCells, choices_among, tier_of
 
 if TYPE_CHECKING:
@@ -57,25 +57,21 @@ def command(
     if tier is not None:
         tier_cells = tier_of(workspace.matrix, tier)
         choices = choices_among(tier_cells, workspace.cells(patterns))
-        if as_json:
-            display.print_json(_tier_row(tier_cells, choices))
-        else:
-            output("\n".join(_tier_lines(tier_cells, choices)))
+        lines = _tier_lines(tier_cells, choices)
+        display.show(_tier_row(tier_cells, choices), lines, as_json=as_json)
         return
     actions = plan_actions(workspace, workspace.images(patterns), console)
     display.show_actions(actions, as_json=as_json)
 
 
 def _show_changes(changes: Sequence[Change], revision: str, *, as_json: bool) -> None:
-    if as_json:
-        rows = [
-            {"cell": change.cell.id, "change": change.verb, "reasons": list(change.reasons)}
-            for change in changes
-        ]
-        display.print_json(rows)
-    else:
-        lines = [_change_line(change) for change in changes]
-        output("\n".join(lines or [f"no cell comes, goes or changes since `{revision}`"]))
+    rows = [
+        {"cell": change.cell.id, "change": change.verb, "reasons": change.reasons}
+        for change in changes
+    ]
+    lines = [_change_line(change) for change in changes]
+    nothing = f"no cell comes, goes or changes since `{revision}`"
+    display.show(rows, lines or [nothing], as_json=as_json)
 
 
 def _change_line(change: Change) -> str:

@@ -10,8 +10,7 @@ import click
 from envmatrix.app.published_images import push_images, require_built
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
-from envmatrix.plan.actions import Inputs
+from envmatrix.console import Console
 from envmatrix.publishing.cosign import Cosign
 
 if TYPE_CHECKING:
@@ -58,18 +57,7 @@ def command(
 
 def _show(survey: Survey, *, as_json: bool) -> None:
     groups = {"published": survey.published, "push": survey.to_push, "lacking": survey.missing}
-    rows = [(state, inputs) for state, group in groups.items() for inputs in group]
-    if as_json:
-        display.print_json([_row(*row) for row in rows])
-        return
-    for state, inputs in rows:
-        output(f"{state:9} {inputs.image}")
-
-
-def _row(state: str, inputs: Inputs) -> dict[str, str]:
-    return {
-        "image": inputs.reference,
-        "platform": inputs.image.platform,
-        "state": state,
-        "fingerprint": inputs.fingerprint,
-    }
+    states = [(state, inputs) for state, group in groups.items() for inputs in group]
+    rows = [display.row_of(inputs, state=state) for state, inputs in states]
+    lines = (f"{state:9} {inputs.image}" for state, inputs in states)
+    display.show(rows, lines, as_json=as_json)

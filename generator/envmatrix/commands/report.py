@@ -57,7 +57,7 @@ def command(
         return
     report = compose_report(workspace, scope, console)
     if style == "json":
-        display.print_json(formats.document(report))
+        display.show(formats.document(report), (), as_json=True)
     else:
         output(_PRINTERS[style](report))
     if not report.entries:

@@ -15,7 +15,7 @@ from envmatrix.app.verification import (
 )
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
+from envmatrix.console import Console
 
 
 @click.command(epilog="Example: envmatrix verify cuda13.0-debian12")
@@ -48,10 +48,9 @@ def command(
         else built_references(workspace, required, jobs, console)
     )
     comparisons = verify_images(workspace, references, jobs, console, with_bases=with_bases)
-    if as_json:
-        display.print_json([asdict(comparison) for comparison in comparisons])
-    else:
-        for comparison in comparisons:
-            state = "differs" if comparison.differences else "equal  "
-            output(f"{state} {comparison.image} {comparison.digest}")
+    lines = (
+        f"{'differs' if item.differences else 'equal  '} {item.image} {item.digest}"
+        for item in comparisons
+    )
+    display.show([asdict(item) for item in comparisons], lines, as_json=as_json)
     require_equal(comparisons)

@@ -10,7 +10,7 @@ import click
 
 from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
+from envmatrix.console import Console
 from envmatrix.facts.cuda import CudaRelease
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.loading import load_matrix
@@ -30,10 +30,8 @@ def command(*, cell: str, as_json: bool, console: Console) -> None:
     release = matrix.facts.release(explanation.cell.cuda)
     ends = lifetimes([explanation.cell], matrix.facts)
     options.warn_of_ends([explanation.cell], matrix.facts, console)
-    if as_json:
-        display.print_json({**_row(explanation, release, ends), "tiers": list(tiers)})
-    else:
-        output("\n".join(_lines(explanation, tiers, release, ends)))
+    row = {**_row(explanation, release, ends), "tiers": tiers}
+    display.show(row, _lines(explanation, tiers, release, ends), as_json=as_json)
 
 
 def _row(

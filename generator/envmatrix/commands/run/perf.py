@@ -11,9 +11,8 @@ import click
 from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.compilation import Compilation, measure_libraries
 from envmatrix.app.library_runs import choose_gpu, skip
-from envmatrix.commands import options
-from envmatrix.commands.display import print_json, show_products
-from envmatrix.console import Console, output
+from envmatrix.commands import display, options
+from envmatrix.console import Console
 from envmatrix.engine.gpu import NoGpu
 from envmatrix.sessions.outcomes import Measurement
 
@@ -38,15 +37,12 @@ def command(
 
     def show(result: Compilation | Sequence[Measurement]) -> None:
         if isinstance(result, Compilation):
-            show_products(result)
-        elif as_json:
-            print_json([asdict(item) for item in result])
-        else:
-            _show_measurements(result)
+            display.show_products(result)
+            return
+        lines = (
+            f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)"
+            for item in result
+        )
+        display.show([asdict(item) for item in result], lines, as_json=as_json)
 
     return measure_libraries(open_session(console, **cell), gpu, arguments, show)
-
-
-def _show_measurements(measurements: Sequence[Measurement]) -> None:
-    for item in measurements:
-        output(f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)")
