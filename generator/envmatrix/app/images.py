@@ -89,8 +89,11 @@ def _find_published(
     except LookupFailed as error:
         console.warn(f"{error.message}; what it may have is built here")
         return {}
-    by_fingerprint = {image.fingerprint: digests.get(image_tag(image)) for image in images}
-    return {key: f"{repository}@{digest}" for key, digest in by_fingerprint.items() if digest}
+    return {
+        image.fingerprint: f"{repository}@{digest}"
+        for image in images
+        if (digest := digests.get(image_tag(image)))
+    }
 
 
 def provide(
@@ -118,8 +121,7 @@ def provide(
     if builds:
         from envmatrix.engine.builder import Order, local_builder  # takes 0.2 s
 
-        inputs = [action.inputs for action in builds]
-        environments = workspace.environments(image.image.environment for image in inputs)
+        environments = workspace.environments(action.inputs.image.environment for action in builds)
         orders = [
             Order(
                 environments[action.inputs.image.environment],

@@ -107,17 +107,12 @@ def audit_lock(lock: Lock, facts: Facts, console: Console) -> Audit:
     with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client(origins) as client:
         fetcher = Fetcher(Store.of_user(), origins, client)
         backend = LocalBackend(Path(apt), cache_directory(), fetcher, console, facts, host_arch())
-
-        def of_suite(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            return offers_of(backend.apt_of_host(suite, arch).show(names))
-
-        def of_security(suite: str, arch: str, names: Sequence[str]) -> Offers:
-            return offers_of(backend.security_of(suite, arch).show(names))
-
-        def of_index(project: str) -> Sequence[Offer]:
-            return offers_in(index_files(client, origins.pypi_indexes, project))
-
-        return audit(lock, Archives(of_suite, of_security, of_index))
+        archives = Archives(
+            lambda suite, arch, names: offers_of(backend.apt_of_host(suite, arch).show(names)),
+            lambda suite, arch, names: offers_of(backend.security_of(suite, arch).show(names)),
+            lambda project: offers_in(index_files(client, origins.pypi_indexes, project)),
+        )
+        return audit(lock, archives)
 
 
 def require_good(result: Audit) -> None:

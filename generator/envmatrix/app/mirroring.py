@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.model import BootstrapRequest, ImageRequest, PackageSet, sets_below
+from envmatrix.lock.model import (
+    Artifact,
+    BootstrapRequest,
+    ImageRequest,
+    PackageSet,
+    sets_below,
+)
 from envmatrix.lock.requests import sets_of
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
-from envmatrix.store.artifacts import Content, Store
+from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.mirrors import WritableMirror, mirror_of_user, open_mirror
 
@@ -73,22 +77,13 @@ def _sets(workspace: Workspace, patterns: Sequence[str]) -> dict[str, PackageSet
     return sets
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """The layer of a base, as a file."""
-
-    filename: str
-    sha256: str
-    size: int
-
-
 def _layers(
     workspace: Workspace,
     fetcher: Fetcher,
     package_set: PackageSet,
     mirror: WritableMirror,
     console: Console,
-) -> Iterator[Content]:
+) -> Iterator[Artifact]:
     """Copy the layer of a base into `mirror`, and yield it; yield nothing for other sets."""
     request = package_set.request
     if package_set.diff_id is None or not isinstance(request, BootstrapRequest):
@@ -97,9 +92,9 @@ def _layers(
     layout = bases.base_layout(
         cache_directory(), Store.of_user(), package_set, workspace.lock.epoch, console, mirror
     )
-    layer: Path = layout.layer
-    sha256 = layout.diff_id.removeprefix("sha256:")
-    file = _Layer(f"{request.suite}-{request.arch}.tar", sha256, layer.stat().st_size)
-    if not mirror.has(file):
-        mirror.put(file, layer)
-    yield file
+    sha256, size = layout.diff_id.removeprefix("sha256:"), layout.layer.stat().st_size
+    file = f"{request.suite}-{request.arch}.tar"
+    layer = Artifact("envmatrix", file, request.suite, "", size, sha256)
+    if not mirror.has(layer):
+        mirror.put(layer, layout.layer)
+    yield layer

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, datetime
-from datetime import time as midnight
+from datetime import date
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
@@ -68,8 +69,7 @@ def write_dashboard(directory: Path, workspace: Workspace, scope: Scope, console
     its first page."""
     location = Location.of(workspace.root)
     with location.open_store(console.warn) as database, database.reading() as connection:
-        cells = tuple(cell.id for cell in workspace.matrix.cells)
-        site = Site(connection, scope, cells, count_journals(location.journals))
+        site = _site(connection, workspace, scope)
         paths = list(site.paths())
         _clear(directory)
         with console.task("pages", total=len(paths), unit="pages") as advance:
@@ -80,6 +80,11 @@ def write_dashboard(directory: Path, workspace: Workspace, scope: Scope, console
     for name in ASSETS:
         _write_new(directory / name, asset(name))
     return directory / MARKER
+
+
+def _site(connection: Connection, workspace: Workspace, scope: Scope) -> Site:
+    cells = tuple(cell.id for cell in workspace.matrix.cells)
+    return Site(connection, scope, cells, count_journals(Location.of(workspace.root).journals))
 
 
 def _clear(directory: Path) -> None:
@@ -121,7 +126,7 @@ def _write_new(file: Path, content: bytes) -> None:
 def _moment(root: Path, since: str) -> float:
     """Return the start of a day, or the commit time of a revision, in seconds since 1970."""
     try:
-        return datetime.combine(date.fromisoformat(since), midnight()).timestamp()
+        return time.mktime(date.fromisoformat(since).timetuple())
     except ValueError:
         return commit_time(root, since)
 
@@ -132,14 +137,13 @@ def open_dashboard(
 ) -> Iterator[ThreadingHTTPServer]:
     """Open the server of the dashboard; each of its pages shows the current results."""
     location = Location.of(workspace.root)
-    cells = tuple(cell.id for cell in workspace.matrix.cells)
     with location.open_store(console.warn) as database:
 
         def page(path: str) -> str | None:
             location.replay(database, console.warn)
             with database.reading() as connection:
                 now = replace(scope, now=time.time())
-                return Site(connection, now, cells, count_journals(location.journals)).page(path)
+                return _site(connection, workspace, now).page(path)
 
         try:
             serving = server(port, page)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,15 +108,12 @@ def _compare(builder: Builder, order: Order, reference: str) -> Comparison:
         )
 
 
-@contextmanager
-def _fetched(builder: Builder, order: Order, reference: str) -> Iterator[None]:
+def _fetched(builder: Builder, order: Order, reference: str) -> AbstractContextManager[None]:
     """Have a published image in the engine; one without a digest is already there."""
     if "@" not in reference:
-        yield
-        return
+        return nullcontext()
     transfer = Transfer(builder.client, builder.cache)
-    with transfer.temporary_pull(reference, order.image.platform, lambda *_: None):
-        yield
+    return transfer.temporary_pull(reference, order.image.platform, lambda *_: None)
 
 
 @contextmanager
