@@ -25,11 +25,8 @@ INTERRUPTED = 130
 _FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
 _FORBIDDEN = "see `ls -ld` and `id`; $ENVMATRIX_CACHE names another directory for the cache"
 _HINTS = {
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
-    errno.EROFS: _FORBIDDEN,
-    errno.EDQUOT: _FULL,
-    errno.ENOSPC: _FULL,
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _FORBIDDEN),
+    **dict.fromkeys((errno.EDQUOT, errno.ENOSPC), _FULL),
 }
 _DEFAULT_HINT = "see `ls -ld`; another path may work"
 # Errors that only a defect of the program can cause.
@@ -76,9 +73,8 @@ class AllVerbs(Verbs):
             from difflib import get_close_matches
 
             matches = get_close_matches(args[0], VERBS, 1)
-            hint = (
-                f"did you mean `envmatrix {matches[0]}`?" if matches else "see `envmatrix --help`"
-            )
+            hint = "".join(f"did you mean `envmatrix {verb}`?" for verb in matches)
+            hint = hint or "see `envmatrix --help`"
             raise ConfigurationError(Problem(f"there is no verb `{args[0]}`", hint=hint))
         return super().resolve_command(ctx, args)
 
@@ -108,12 +104,6 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         console.say("interrupted")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader closed stdout; the interpreter must not try to flush it again.
-        sys.stdout = None
-        sys.exit(0)
-    except click.exceptions.Exit as exit_request:
-        sys.exit(exit_request.exit_code)
     except Exception as error:
         failure = _as_envmatrix_error(error)
         console.error(failure)

@@ -63,9 +63,9 @@ def open_session(
     runtime = next(iter(others), None)
     names = provide_images(workspace, [compiler] if only_compiler else [compiler, *others], console)
     cache = _compiler_cache(workspace, cell, compiler, console)
-    jobs, memory = arguments["jobs"], arguments["memory"]
+    limits = arguments["jobs"], arguments["memory"]
     return CellSession(
-        workspace, cell, libraries, compiler, runtime, names, cache, jobs, memory, console
+        workspace, cell, libraries, compiler, runtime, names, cache, *limits, console
     )
 
 
@@ -80,10 +80,9 @@ def open_analysis(
         hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
         raise ConfigurationError(Problem("there is no flavour `analysis`", hint=hint))
     if docker_arch(cell.arch) != host_arch():
-        raise EnvmatrixError(
-            f"`{cell.id}` can be examined only on a machine of its own architecture",
-            hint="examine a cell of this machine's: most findings are the same",
-        )
+        message = f"`{cell.id}` can be examined only on a machine of its own architecture"
+        hint = "examine a cell of this machine's: most findings are the same"
+        raise EnvmatrixError(message, hint=hint)
     image = analysis_image(cell)
     names = provide_images(workspace, [image], console)
     cache = _compiler_cache(workspace, cell, image, console)
@@ -100,7 +99,7 @@ def _compiler_cache(
 
         return compiler_cache(cell, image, workspace.lock)
 
-    cache = workspace.cached_by_lock(f"cache {cell.id} {image}", compute)
+    cache = workspace.cached(f"cache {cell.id} {image}", compute)
     if cache and "CUDA" not in cache.languages and TARGETS[cell.arch].cuda:
         message = f"{cache.name} of `{cell.id}` cannot reproduce the objects of nvcc"
         console.warn(f"{message}: CUDA is compiled without it; use ccache")
@@ -137,14 +136,15 @@ def _no_library(name: str | None, libraries: Sequence[Library], cell: Cell) -> P
     names = ", ".join(f"`{library.name}`" for library in libraries)
     named = next((library for library in libraries if library.name == name), None)
     if named is None and name is not None:
-        hint = f"it has {names or 'none'}"
-        return Problem(f"matrix.yaml has no library `{name}`", hint=hint)
-    if not libraries:
-        return Problem("matrix.yaml lists no libraries", hint="add one under `libraries:`")
-    if named is None:
-        return Problem(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {names}")
-    if not named.suits(cell.arch):
+        message, hint = f"matrix.yaml has no library `{name}`", f"it has {names or 'none'}"
+    elif not libraries:
+        message, hint = "matrix.yaml lists no libraries", "add one under `libraries:`"
+    elif named is None:
+        message, hint = f"no library is for `{cell.id}`", f"matrix.yaml has {names}"
+    elif named.suits(cell.arch):
+        message = f"library `{name}` is not for `{cell.id}`"
+        hint = "its `cells` in matrix.yaml say which"
+    else:
         message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
-        return Problem(message, hint="if it needs none, say so in matrix.yaml: `cuda: none`")
-    message = f"library `{name}` is not for `{cell.id}`"
-    return Problem(message, hint="its `cells` in matrix.yaml say which")
+        hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
+    return Problem(message, hint=hint)

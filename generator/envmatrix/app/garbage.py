@@ -60,15 +60,12 @@ def collect_garbage(
         if dry_run or not things:
             return
         confirm()
-        failures = [
-            (thing, reason)
-            for thing in things
-            if (reason := inventory.give_up(thing, cache, client))
-        ]
+        reasons = [inventory.give_up(thing, cache, client) for thing in things]
     for path in removed:
         forget_checkout(cache, path)
-    for thing, reason in failures:
-        console.warn(f"{thing.names[0]} stays: {reason}")
+    for thing, reason in zip(things, reasons, strict=True):
+        if reason:
+            console.warn(f"{thing.names[0]} stays: {reason}")
 
 
 def _used(roots: Iterable[Path]) -> Used:
@@ -77,10 +74,9 @@ def _used(roots: Iterable[Path]) -> Used:
         try:
             used |= used_in(root)
         except EnvmatrixError as error:
-            raise EnvmatrixError(
-                f"what `{root}` needs cannot be told, so nothing is removed: {error.message}",
-                hint="mend its lock, or remove that repository",
-            ) from error
+            message = f"what `{root}` needs cannot be told, so nothing is removed: {error.message}"
+            hint = "mend its lock, or remove that repository"
+            raise EnvmatrixError(message, hint=hint) from error
     return used
 
 

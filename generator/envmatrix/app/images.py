@@ -152,11 +152,9 @@ def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Ma
             reason = "has other inputs there" if published else "is not in it"
             unpublished.append(f"{image} {reason}")
     if unpublished:
-        raise OutOfDate(
-            f"`{FILE}` does not have {len(unpublished)} images",
-            details=unpublished,
-            hint="build and publish them: `envmatrix build`, `envmatrix push`",
-        )
+        message = f"`{FILE}` does not have {len(unpublished)} images"
+        hint = "build and publish them: `envmatrix build`, `envmatrix push`"
+        raise OutOfDate(message, details=unpublished, hint=hint)
     return references
 
 

@@ -118,11 +118,8 @@ def audit_lock(lock: Lock, facts: Facts, console: Console) -> Audit:
 def require_good(result: Audit) -> None:
     """Raise LookupFailed if a source could not be read, and OutOfDate if a finding is urgent."""
     if result.failed:
-        raise LookupFailed(
-            "not everything could be audited",
-            details=result.failed,
-            hint="name the archives under [mirrors] in your configuration, and try again",
-        )
+        hint = "name the archives under [mirrors] in your configuration, and try again"
+        raise LookupFailed("not everything could be audited", details=result.failed, hint=hint)
     if result.is_urgent:
         raise OutOfDate(
             "locked packages have security updates, are withdrawn, or are no longer to be had",
@@ -133,21 +130,16 @@ def require_good(result: Audit) -> None:
 
 def offers_in(files: Sequence[IndexFile]) -> Sequence[Offer]:
     """Return the versions that a project's files in the package index offer."""
-    from packaging.utils import (
-        InvalidSdistFilename,
-        InvalidWheelFilename,
-        parse_sdist_filename,
-        parse_wheel_filename,
-    )
+    from packaging import utils
 
     offers = []
     for file in files:
         try:
             if file.name.endswith(".whl"):
-                version = parse_wheel_filename(file.name)[1]
+                version = utils.parse_wheel_filename(file.name)[1]
             else:
-                version = parse_sdist_filename(file.name)[1]
-        except (InvalidWheelFilename, InvalidSdistFilename):
+                version = utils.parse_sdist_filename(file.name)[1]
+        except (utils.InvalidWheelFilename, utils.InvalidSdistFilename):
             continue
         offers.append(Offer(str(version), file.sha256, file.is_yanked))
     return offers

@@ -8,13 +8,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.model import (
-    Artifact,
-    BootstrapRequest,
-    ImageRequest,
-    PackageSet,
-    sets_below,
-)
+from envmatrix.lock.model import Artifact, BootstrapRequest, ImageRequest, Lock, sets_below
 from envmatrix.lock.requests import sets_of
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.http import http_client
@@ -29,10 +23,9 @@ def mirror_files(
 ) -> Mapping[str, int]:
     """Copy every file and base of the selected cells that a mirror lacks; return the numbers of
     files and of bytes, and how many the mirror lacked."""
-    sets = _sets(workspace, patterns)
+    lock, keys = workspace.lock, _keys(workspace, patterns)
     with open_mirror(target) as mirror:
-        groups = {key: list(package_set.artifacts) for key, package_set in sets.items()}
-        files = {file.sha256: file for group in groups.values() for file in group}
+        files = {file.sha256: file for key in keys for file in lock.sets[key].artifacts}
         missing = [file for file in files.values() if not mirror.has(file)]
         report = {
             "files": len(files),
@@ -44,53 +37,47 @@ def mirror_files(
             record_checkout(cache_directory(), workspace.root)
             store, origins = Store.of_user(), Origins()
             with http_client(origins) as client, mirror_of_user() as source:
-                fetcher = Fetcher(store, origins, client, mirror=source, epoch=workspace.lock.epoch)
+                fetcher = Fetcher(store, origins, client, mirror=source, epoch=lock.epoch)
                 fetcher.fetch(sorted(missing), console)
-                total = report["lacking_bytes"]
-                with console.task("mirror", total=total, unit="bytes") as advance:
+                size = report["lacking_bytes"]
+                with console.task("mirror", total=size, unit="bytes") as advance:
                     for file in missing:
                         mirror.put(file, store.path(file))
                         advance(file.size)
-                for key, group in groups.items():
-                    layers = [*_layers(workspace, fetcher, sets[key], mirror, console)]
-                    mirror.name([*group, *layers])
+                for key in keys:
+                    layers = _layers(lock, key, fetcher, mirror, console)
+                    mirror.name([*lock.sets[key].artifacts, *layers])
     return report
 
 
-def _sets(workspace: Workspace, patterns: Sequence[str]) -> dict[str, PackageSet]:
-    """Return the package sets of the selected cells and those below them; raise ConfigurationError
-    if one is an image."""
-    lock = workspace.lock
+def _keys(workspace: Workspace, patterns: Sequence[str]) -> Sequence[str]:
+    """Return the keys of the package sets of the selected cells and of those below them; raise
+    ConfigurationError if one is an image."""
+    sets = workspace.lock.sets
     keys = sets_of(workspace.cells(patterns), workspace.matrix, workspace.recipes)
-    keys |= {below for key in keys for below in sets_below(lock.sets[key].request)}
-    sets = {key: lock.sets[key] for key in sorted(keys)}
+    keys |= {below for key in keys for below in sets_below(sets[key].request)}
+    requests = ((key, sets[key].request) for key in sorted(keys))
+    hint = "copy it with a tool for images; and `--select` the other cells"
     problems = [
-        Problem(
-            f"`{key}` is the image `{package_set.request.image}`, which is not made of files",
-            hint="copy it with a tool for images; and `--select` the other cells",
-        )
-        for key, package_set in sets.items()
-        if isinstance(package_set.request, ImageRequest)
+        Problem(f"`{key}` is the image `{request.image}`, which is not made of files", hint=hint)
+        for key, request in requests
+        if isinstance(request, ImageRequest)
     ]
     if problems:
         raise ConfigurationError(*problems)
-    return sets
+    return sorted(keys)
 
 
 def _layers(
-    workspace: Workspace,
-    fetcher: Fetcher,
-    package_set: PackageSet,
-    mirror: WritableMirror,
-    console: Console,
+    lock: Lock, key: str, fetcher: Fetcher, mirror: WritableMirror, console: Console
 ) -> Iterator[Artifact]:
     """Copy the layer of a base into `mirror`, and yield it; yield nothing for other sets."""
-    request = package_set.request
+    package_set, request = lock.sets[key], lock.sets[key].request
     if package_set.diff_id is None or not isinstance(request, BootstrapRequest):
         return
     fetcher.fetch(package_set.artifacts, console)
     layout = bases.base_layout(
-        cache_directory(), Store.of_user(), package_set, workspace.lock.epoch, console, mirror
+        cache_directory(), fetcher.store, package_set, lock.epoch, console, mirror
     )
     sha256, size = layout.diff_id.removeprefix("sha256:"), layout.layer.stat().st_size
     file = f"{request.suite}-{request.arch}.tar"

@@ -34,17 +34,12 @@ def check_published(workspace: Workspace) -> int:
         for (environment, flavour, _), messages in zip(group, messages_of, strict=True):
             problems += (f"{environment} {flavour}: {message}" for message in messages)
     if problems:
-        raise EnvmatrixError(
-            f"{len(problems)} things of `{FILE}` are not in the registry as it names them",
-            details=problems,
-            hint="publish them again: `envmatrix push`",
-        )
+        message = f"{len(problems)} things of `{FILE}` are not in the registry as it names them"
+        hint = "publish them again: `envmatrix push`"
+        raise EnvmatrixError(message, details=problems, hint=hint)
     if stale := [*_stale(workspace)]:
-        raise OutOfDate(
-            f"`{FILE}` has images of another lock",
-            details=stale,
-            hint="publish those of this one: `envmatrix build`, `envmatrix push`",
-        )
+        hint = "publish those of this one: `envmatrix build`, `envmatrix push`"
+        raise OutOfDate(f"`{FILE}` has images of another lock", details=stale, hint=hint)
     return len(rows)
 
 
@@ -113,9 +108,8 @@ def push_images(
 
 def require_built(survey: Survey, images: Sequence[Image]) -> None:
     """Raise EnvmatrixError if any of `images` could not be published, because it is not built."""
-    if missing := [str(inputs.image) for inputs in survey.missing if inputs.image in images]:
-        raise EnvmatrixError(
-            f"{len(missing)} images of this machine are not built",
-            details=[f"lacking  {name}" for name in missing],
-            hint="build them, then push again: `envmatrix build`",
-        )
+    lacking = [f"lacking  {item.image}" for item in survey.missing if item.image in images]
+    if lacking:
+        message = f"{len(lacking)} images of this machine are not built"
+        hint = "build them, then push again: `envmatrix build`"
+        raise EnvmatrixError(message, details=lacking, hint=hint)

@@ -23,17 +23,10 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import is_for, select_in_any
 from envmatrix.plan.matrix_diff import Change, State, changes, library_change, source_change
 from envmatrix.results.records import BAD
+from envmatrix.sessions import test_dependencies
 from envmatrix.sessions.compilation import ninja_files
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
-from envmatrix.sessions.test_dependencies import (
-    Selection,
-    Test,
-    dependencies,
-    files_of_library,
-    is_ignored,
-    parse_ninja,
-    selection,
-)
+from envmatrix.sessions.test_dependencies import Selection, files_of_library, is_ignored
 from envmatrix.sessions.testing import Testing
 from envmatrix.text import one_line
 from envmatrix.vcs.git import changed_files, export_files
@@ -177,15 +170,16 @@ def select_by_files(testing: Testing, files: Sequence[str]) -> Selection:
     ninja = ninja_files(context)
     if parse is None or not ninja:
         return Selection(None, "only builds with ninja and CTest tell what tests depend on")
-    tests: list[Test] = []
+    tests: list[test_dependencies.Test] = []
     try:
         for _, listing in testing.listings:  # where the tests run
             testing.runner.check(listing)
             tests += parse(listing.result.stdout)
     except EnvmatrixError as error:
         return Selection(None, error.message)
-    graph = dependencies(parse_ninja(*ninja), tests, context.tree)
-    return selection(graph, files, testing.tests.ignore)
+    inputs = test_dependencies.parse_ninja(*ninja)
+    graph = test_dependencies.dependencies(inputs, tests, context.tree)
+    return test_dependencies.selection(graph, files, testing.tests.ignore)
 
 
 def shadow(

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.compilation import Compilation, compile_recorded
 from envmatrix.app.library_runs import Part, gpus_of, revision_of, run_each_library
-from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.library import Library
 from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.results.waivers import Waiver, load_waivers, waiver_of
-from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
@@ -47,12 +45,6 @@ class TestOptions:
     shadow: bool = False
     arguments: tuple[str, ...] = ()
 
-    @property
-    def part(self) -> Part:
-        is_selected = self.since is not None and not self.shadow
-        extent = ARGUMENTS if self.arguments else SINCE if is_selected else ""
-        return Part(str(self.shard or ""), extent)
-
 
 def test_libraries(
     session: CellSession, options: TestOptions, today: date, show: Callable[[TestResult], None]
@@ -73,7 +65,10 @@ def test_libraries(
         run = yield from _test(session, options, diff, runner, recorder)
         _judge(run, runner, waivers(), today)
 
-    return run_each_library(session, "test", test, show, options.part)
+    is_selected = options.since is not None and not options.shadow
+    extent = ARGUMENTS if options.arguments else SINCE if is_selected else ""
+    part = Part(str(options.shard or ""), extent)
+    return run_each_library(session, "test", test, show, part)
 
 
 def _require_tests(libraries: Sequence[Library]) -> None:
@@ -135,36 +130,25 @@ def _durations(session: CellSession, library: Library) -> Mapping[str, float]:
     committed: so shards that run one after the other use the same."""
     from envmatrix.results import queries  # SQLAlchemy
 
-    root = session.workspace.root
+    root, warn = session.workspace.root, session.console.warn
     checkout = git.checkout_of(root)
-    before = revision_of(session.workspace, library).committed or (
-        checkout.committed if checkout else 0.0
-    )
-    location = Location.of(root)
-    with location.open_store(session.console.warn) as database, database.reading() as connection:
+    own = revision_of(session.workspace, library).committed
+    before = own or (checkout.committed if checkout else 0.0)
+    with Location.of(root).open_store(warn) as database, database.reading() as connection:
         return queries.durations(connection, library.name, session.cell.id, before)
 
 
 def _judge(run: TestRun, runner: Runner, waivers: Sequence[Waiver], today: date) -> None:
-    """Raise for failures that are not waived, and Skipped if no test could run."""
-    context = runner.context
-    if run.failure:
-        if not are_waived(run, context, waivers, today, runner.console):
-            raise run.failure
-    elif run.outcomes and all(outcome.state == "skipped" for outcome in run.outcomes):
-        raise Skipped(f"no test of `{context.library.name}` could run in `{context.cell.id}`")
-
-
-def are_waived(
-    run: TestRun, context: BuildContext, waivers: Sequence[Waiver], today: date, console: Console
-) -> bool:
-    """Return True if every failure is waived; warn of each waiver."""
-    failures = [outcome for outcome in run.outcomes if outcome.state in BAD]
-    library, cell = context.library.name, context.cell.id
-    matches = [waiver_of(waivers, library, cell, failure.name, today) for failure in failures]
-    for outcome, waiver in zip(failures, matches, strict=True):
+    """Raise for failures that are not waived, warn of those that are, and raise Skipped if no test
+    could run."""
+    library, cell = runner.context.library.name, runner.context.cell.id
+    if run.outcomes and all(outcome.state == "skipped" for outcome in run.outcomes):
+        raise run.failure or Skipped(f"no test of `{library}` could run in `{cell}`")
+    failures = [outcome.name for outcome in run.outcomes if outcome.state in BAD]
+    matches = {name: waiver_of(waivers, library, cell, name, today) for name in failures}
+    for name, waiver in matches.items() if run.failure else ():
         if waiver is not None:
-            console.warn(
-                f"`{one_line(outcome.name)}` fails, and is waived: {waiver.bug}, {waiver.owner}"
-            )
-    return bool(failures) and all(matches)
+            what = f"`{one_line(name)}` fails, and is waived"
+            runner.console.warn(f"{what}: {waiver.bug}, {waiver.owner}")
+    if run.failure and not (failures and all(matches.values())):
+        raise run.failure

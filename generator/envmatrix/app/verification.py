@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,11 +62,17 @@ def verify_images(
     with local_builder(workspace.lock, console) as builder:
         if with_bases:
             _verify_bases(builder, orders, console)
-        with _rebuild(builder, orders, jobs):
+        try:
+            builder.build(orders, jobs)
             return [
                 _compare(builder, order, reference)
                 for order, reference in zip(orders, references.values(), strict=True)
             ]
+        finally:
+            existing = {tag for image in all_images(builder.client) for tag in image.tags}
+            for order in orders:
+                if order.reference in existing:
+                    builder.client.images.remove(order.reference, force=True)
 
 
 def require_equal(comparisons: Sequence[Comparison]) -> None:
@@ -114,19 +120,6 @@ def _fetched(builder: Builder, order: Order, reference: str) -> AbstractContextM
         return nullcontext()
     transfer = Transfer(builder.client, builder.cache)
     return transfer.temporary_pull(reference, order.image.platform, lambda *_: None)
-
-
-@contextmanager
-def _rebuild(builder: Builder, orders: Sequence[Order], jobs: int) -> Iterator[None]:
-    """Build `orders`; remove the images at the end."""
-    try:
-        builder.build(orders, jobs)
-        yield
-    finally:
-        existing = {tag for image in all_images(builder.client) for tag in image.tags}
-        for order in orders:
-            if order.reference in existing:
-                builder.client.images.remove(order.reference, force=True)
 
 
 def _verify_bases(builder: Builder, orders: Sequence[Order], console: Console) -> None:

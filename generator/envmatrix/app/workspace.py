@@ -52,7 +52,7 @@ class Workspace:
 
             return load_matrix(self.root)
 
-        return self._cached("matrix", self._matrix_identity, load_files)
+        return self.cached("matrix", load_files, self._matrix_identity)
 
     @cached_property
     def lock(self) -> Lock:
@@ -65,7 +65,7 @@ class Workspace:
             require_current(lock, self.matrix, self.recipes)
             return lock
 
-        return self._cached("lock", self._lock_identity, load_current)
+        return self.cached("lock", load_current)
 
     @cached_property
     def published(self) -> ImagesLock:
@@ -175,16 +175,14 @@ class Workspace:
             }
 
         files = scripts + identity([self.dockerfiles / name / "Dockerfile"])
-        return self._cached(f"inputs {name}", self._lock_identity + files, compute)
+        return self.cached(f"inputs {name}", compute, self._lock_identity + files)
 
     def _check_generated(self, texts: Mapping[str, str]) -> None:
         for path, text in texts.items():
             file = self.dockerfiles / path
             if readable_text(file) != text:
-                raise OutOfDate(
-                    f"`{file.relative_to(self.root)}` is not what the lock says",
-                    hint="write it: `envmatrix generate`",
-                )
+                message = f"`{file.relative_to(self.root)}` is not what the lock says"
+                raise OutOfDate(message, hint="write it: `envmatrix generate`")
 
     def cells(self, patterns: Sequence[str], tier: str | None = None) -> tuple[Cell, ...]:
         cells = select(self.matrix, patterns)
@@ -195,9 +193,11 @@ class Workspace:
         choices = choices_among(tier_of(self.matrix, tier), cells)
         return tuple(choice.cell for choice in choices)
 
-    def cached_by_lock(self, name: str, compute: Callable[[], T]) -> T:
-        """Return the value of `compute`, from the cache while the lock is the same."""
-        return self._cached(name, self._lock_identity, compute)
+    def cached(self, name: str, compute: Callable[[], T], inputs: bytes | None = None) -> T:
+        """Return the value of `compute`, from the cache while its inputs are the same: the matrix
+        and the lock by default."""
+        key = f"{self.root.resolve()} {name}"
+        return cached_value(key, self._lock_identity if inputs is None else inputs, compute)
 
     @cached_property
     def _matrix_identity(self) -> bytes:
@@ -207,9 +207,6 @@ class Workspace:
     def _lock_identity(self) -> bytes:
         return self._matrix_identity + identity([self.root / FILE])
 
-    def _cached(self, name: str, inputs: bytes, compute: Callable[[], T]) -> T:
-        return cached_value(f"{self.root.resolve()} {name}", inputs, compute)
-
 
 def find_repository() -> Path:
     """Return the nearest directory with a matrix.yaml, from here upwards."""
@@ -218,14 +215,8 @@ def find_repository() -> Path:
     if root is None:
         hint = "change to your repository"
         raise ConfigurationError(Problem(f"there is no `{MATRIX}` here or above", hint=hint))
-    problems = [
-        Problem(
-            f"`{name}` is no directory",
-            hint=f"move it away; the files of `{name}/` are `{name}/*.yaml`",
-        )
-        for name in (OVERLAYS, FLAVOURS)
-        if (root / name).exists() and not (root / name).is_dir()
-    ]
-    if problems:
-        raise ConfigurationError(*problems)
+    for name in (OVERLAYS, FLAVOURS):
+        if (root / name).exists() and not (root / name).is_dir():
+            hint = f"move it away; the files of `{name}/` are `{name}/*.yaml`"
+            raise ConfigurationError(Problem(f"`{name}` is no directory", hint=hint))
     return root

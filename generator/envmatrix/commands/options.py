@@ -86,19 +86,16 @@ class Passing(click.Command):
     """A verb that passes on what follows `--`, as `arguments`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own_args, passed_args = args, []
-        if "--" in args:
-            separator = args.index("--")
-            own_args, passed_args = args[:separator], args[separator + 1 :]
+        separator = args.index("--") if "--" in args else len(args)
         try:
-            rest = super().parse_args(ctx, own_args)
+            rest = super().parse_args(ctx, args[:separator])
         except click.UsageError as error:
             if isinstance(error, click.BadParameter):
                 raise
             message = error.format_message().rstrip(".")
             explained = f"{message}; what is for the program that is run follows `--`"
             raise click.UsageError(explained, ctx) from error
-        ctx.params["arguments"] = tuple(passed_args)
+        ctx.params["arguments"] = tuple(args[separator + 1 :])
         return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:

@@ -34,10 +34,9 @@ def command(
     if not images:
         raise NothingSelected(f"no selected cell has an image of flavour `{flavour}`")
     if output is None and len(images) > 1:
-        raise NothingSelected(
-            f"{len(images)} images are selected, and only one can be printed",
-            hint="write all of them: `--output sboms`; or name a `--flavour`",
-        )
+        message = f"{len(images)} images are selected, and only one can be printed"
+        hint = "write all of them: `--output sboms`; or name a `--flavour`"
+        raise NothingSelected(message, hint=hint)
     environments = workspace.environments(image.environment for image in images)
     for inputs in workspace.plan(images):
         environment = environments[inputs.image.environment]

@@ -7,12 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from envmatrix.app.verification import (
-    built_references,
-    require_equal,
-    verified_references,
-    verify_images,
-)
+from envmatrix.app import verification
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
@@ -43,14 +38,16 @@ def command(
     workspace = Workspace.here()
     required = workspace.images(patterns, emulate=emulate)
     references = (
-        verified_references(workspace, required)
+        verification.verified_references(workspace, required)
         if published
-        else built_references(workspace, required, jobs, console)
+        else verification.built_references(workspace, required, jobs, console)
     )
-    comparisons = verify_images(workspace, references, jobs, console, with_bases=with_bases)
+    comparisons = verification.verify_images(
+        workspace, references, jobs, console, with_bases=with_bases
+    )
     lines = (
         f"{'differs' if item.differences else 'equal  '} {item.image} {item.digest}"
         for item in comparisons
     )
     display.show([asdict(item) for item in comparisons], lines, as_json=as_json)
-    require_equal(comparisons)
+    verification.require_equal(comparisons)
