@@ -17,7 +17,7 @@ import click
 from envmatrix import __version__
 from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
-from envmatrix.errors import ConfigurationError, EnvmatrixError, InternalError, Problem
+from envmatrix.errors import ConfigurationError, EnvmatrixError, InternalError
 
 INTERRUPTED = 130
 
@@ -75,7 +75,7 @@ class AllVerbs(Verbs):
             matches = get_close_matches(args[0], VERBS, 1)
             hint = "".join(f"did you mean `envmatrix {verb}`?" for verb in matches)
             hint = hint or "see `envmatrix --help`"
-            raise ConfigurationError(Problem(f"there is no verb `{args[0]}`", hint=hint))
+            raise ConfigurationError(f"there is no verb `{args[0]}`", hint=hint)
         return super().resolve_command(ctx, args)
 
 
@@ -119,20 +119,19 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
         case click.UsageError():
             usage = error.ctx.command_path if error.ctx else "envmatrix"
             message = _uncapitalize(error.format_message())
-            return ConfigurationError(Problem(message, hint=f"see `{usage} --help`"))
+            return ConfigurationError(message, hint=f"see `{usage} --help`")
         case click.ClickException():
-            return ConfigurationError(Problem(_uncapitalize(error.format_message())))
+            return ConfigurationError(_uncapitalize(error.format_message()))
         case OSError() if error.errno not in _DEFECT_ERRORS and error.strerror:
             where = f"`{_shorten(error.filename)}`: " if error.filename else ""
             hint = _HINTS.get(error.errno or 0, _DEFAULT_HINT)
             return EnvmatrixError(f"{where}{_uncapitalize(error.strerror)}", hint=hint)
         case UnicodeDecodeError():
             message = f"a file that has to be text is not UTF-8, but has {error.object[:40]!r}"
-            return ConfigurationError(Problem(message, hint="see `git status` for what changed"))
+            return ConfigurationError(message, hint="see `git status` for what changed")
         case MemoryError():
-            return EnvmatrixError(
-                "there is not enough memory", hint="free some, or look for a file that is too large"
-            )
+            hint = "free some, or look for a file that is too large"
+            return EnvmatrixError("there is not enough memory", hint=hint)
     return _internal(error)
 
 

@@ -96,8 +96,23 @@ class Console:
         with self._writing:
             print(f"{label}{message}", file=sys.stderr, flush=True)
 
-    def display(self) -> Display:
-        return Display(self)
+    @contextmanager
+    def display(self) -> Iterator[Display]:
+        """Show the progress of parallel work."""
+        if not self.is_live:
+            yield Display(self)
+            return
+        from rich import progress as bars
+
+        columns = (
+            bars.SpinnerColumn(),
+            bars.TextColumn("{task.description}"),
+            bars.MofNCompleteColumn(),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("[dim]{task.fields[step]}[/dim]"),
+        )
+        with bars.Progress(*columns, console=self.rich, transient=True) as live:
+            yield Display(self, live)
 
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
@@ -143,31 +158,12 @@ class Display:
     """Shows the progress of parallel work: redrawn lines on a terminal, plain lines elsewhere, and
     with -v the output of subprocesses."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, live: Progress | None = None) -> None:
         self._console = console
-        self._live: Progress | None = None
+        self._live = live
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
         self._line_times: dict[str, float] = {}
-
-    def __enter__(self) -> Display:
-        if self._console.is_live:
-            from rich import progress as bars
-
-            columns = (
-                bars.SpinnerColumn(),
-                bars.TextColumn("{task.description}"),
-                bars.MofNCompleteColumn(),
-                bars.TimeElapsedColumn(),
-                bars.TextColumn("[dim]{task.fields[step]}[/dim]"),
-            )
-            self._live = bars.Progress(*columns, console=self._console.rich, transient=True)
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     @contextmanager
     def job(self, name: str, verb: str, reason: str, outcome: str) -> Iterator[None]:
@@ -188,10 +184,9 @@ class Display:
 
     def step(self, name: str, step: str, done: int, total: int) -> None:
         if self._live is not None:
-            text = _shorten(one_line(step), max(20, self._console.rich.width - 70)).replace(
-                "[", "\\["
-            )
-            self._live.update(self._tasks[name], completed=done, total=total, step=text)
+            text = _shorten(one_line(step), max(20, self._console.rich.width - 70))
+            escaped = text.replace("[", "\\[")
+            self._live.update(self._tasks[name], completed=done, total=total, step=escaped)
         elif time.monotonic() - self._line_times[name] >= _PLAIN_INTERVAL_SECONDS:
             self._line_times[name] = time.monotonic()
             self._console.say(f"         {name}: {_shorten(step, _PLAIN_WIDTH)}")

@@ -58,10 +58,7 @@ class EnvmatrixError(Exception):
         self.message = message
         self.hint = hint
         self.details = tuple(details)
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        return (Problem(self.message, hint=self.hint),)
+        self.problems: tuple[Problem, ...] = (Problem(message, hint=hint),)
 
 
 class ConfigurationError(EnvmatrixError):
@@ -69,13 +66,13 @@ class ConfigurationError(EnvmatrixError):
 
     exit_code = 2
 
-    def __init__(self, *problems: Problem) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
-        self._problems = problems
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        return self._problems
+    def __init__(self, *problems: Problem | str, hint: str | None = None) -> None:
+        """Take all problems, or the message of a single one without a position, and its hint."""
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(
+            Problem(problem, hint=hint) if isinstance(problem, str) else problem
+            for problem in problems
+        )
 
 
 class NothingSelected(EnvmatrixError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError
 from envmatrix.text import one_line
 
 
@@ -54,7 +54,7 @@ def content_of(file: Path, name: str) -> bytes:
         raise FileNotFoundError(errno.ENOENT, "there is no such file", str(file)) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ConfigurationError(Problem(f"`{one_line(name)}` cannot be read: {reason}")) from error
+        raise ConfigurationError(f"`{one_line(name)}` cannot be read: {reason}") from error
 
 
 def text_of(file: Path, name: str) -> str:
@@ -63,7 +63,7 @@ def text_of(file: Path, name: str) -> str:
     try:
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
     except UnicodeDecodeError as error:
-        raise ConfigurationError(Problem(f"`{one_line(name)}` is not UTF-8")) from error
+        raise ConfigurationError(f"`{one_line(name)}` is not UTF-8") from error
 
 
 def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:

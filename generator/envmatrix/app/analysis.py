@@ -59,14 +59,10 @@ def analyse_libraries(
         if failures:
             raise failures[0]
         if report.new and not update_baseline:
-            raise StepFailed(
-                1,
-                "product",
-                f"{len(report.new)} new findings in `{runner.context.library.name}` in "
-                f"`{session.cell.id}`",
-                "mend them, or accept them: `--update-baseline`",
-                (),
-            )
+            where = f"`{runner.context.library.name}` in `{session.cell.id}`"
+            message = f"{len(report.new)} new findings in {where}"
+            hint = "mend them, or accept them: `--update-baseline`"
+            raise StepFailed(1, "product", message, hint, ())
 
     return run_each_library(session, "analyse", analyse, show)
 

@@ -78,7 +78,7 @@ def open_analysis(
     cell, libraries = find_libraries(workspace, name, library)
     if not workspace.matrix.has_analysis(cell):
         hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
-        raise ConfigurationError(Problem("there is no flavour `analysis`", hint=hint))
+        raise ConfigurationError("there is no flavour `analysis`", hint=hint)
     if docker_arch(cell.arch) != host_arch():
         message = f"`{cell.id}` can be examined only on a machine of its own architecture"
         hint = "examine a cell of this machine's: most findings are the same"

@@ -80,9 +80,8 @@ def measure_libraries(
         runner: Runner, recorder: Recorder
     ) -> Iterator[Compilation | Sequence[Measurement]]:
         if runner.context.is_emulated:
-            raise Skipped(
-                f"`{session.cell.id}` can be measured only on a machine of its own architecture"
-            )
+            cell = session.cell.id
+            raise Skipped(f"`{cell}` can be measured only on a machine of its own architecture")
         yield from compile_recorded(runner, recorder)
         measurements = measure(runner, gpus, arguments)
         recorder.journal.write(*measurements)
@@ -95,9 +94,8 @@ def measure_libraries(
 def open_shell(session: CellSession) -> int:
     """Open a shell for the first library of the session; return its exit code."""
     if not sys.stdin.isatty():
-        raise EnvmatrixError(
-            "a shell needs a terminal", hint="run it from one, or use `run compile`"
-        )
+        hint = "run it from one, or use `run compile`"
+        raise EnvmatrixError("a shell needs a terminal", hint=hint)
     context = build_context(session, session.libraries[0])
     with docker_client.connect() as client, lock_build(context.directory, "shell", session.console):
         clear_outdated(context, session.console)

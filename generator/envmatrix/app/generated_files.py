@@ -212,7 +212,7 @@ def _read_request(path: Path) -> ConsumerRequest | None:
         hint = "remove it, and ask for it again: `envmatrix generate --help`"
         name = one_line(str(path))
         message = f"the banner of `{name}` does not say how to make it again: {error}"
-        raise ConfigurationError(Problem(message, hint=hint)) from error
+        raise ConfigurationError(message, hint=hint) from error
 
 
 def _devcontainers(workspace: Workspace, request: ConsumerRequest) -> Files:

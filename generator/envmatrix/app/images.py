@@ -53,10 +53,8 @@ def _look_up(required: Sequence[Inputs]) -> tuple[Existing, Sequence[Inputs]]:
     """Return the images that the engine has, and those that it lacks."""
     local = image_store.local_images([inputs.reference for inputs in required])
     existing = Existing(local, ImageRecords.of_user().has)
-    missing = [
-        inputs for inputs in required if not existing.has(inputs.reference, inputs.fingerprint)
-    ]
-    return existing, missing
+    has = existing.has
+    return existing, [image for image in required if not has(image.reference, image.fingerprint)]
 
 
 def provide_images(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.facts.model import Facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.files import write_whole
-from envmatrix.lock.audit import Archives, Audit, Offer, Offers, audit, offers_of
+from envmatrix.lock.audit import Archives, Audit, Offer, audit, offers_of
 from envmatrix.lock.lock_file import FILE, dumps, load
 from envmatrix.lock.model import Lock
 from envmatrix.lock.requests import all_requests
@@ -45,9 +45,8 @@ def update_lock(
     requests = all_requests(matrix, shipped_recipes())
     record_checkout(cache_directory(), root)
     rule = upgrade_rule(upgraded, previous)
-    journal = UnfinishedLock.of(
-        cache_directory(), root, dumps(previous) if previous else "", upgraded
-    )
+    text = dumps(previous) if previous else ""
+    journal = UnfinishedLock.of(cache_directory(), root, text, upgraded)
     resolved = journal.find()
     if resolved:
         console.say("resuming: what the last run resolved before it failed is kept")
@@ -96,9 +95,8 @@ def _write(file: Path, lock: Lock, cells: int, console: Console) -> None:
         console.say(f"`{FILE}` is up to date")
         return
     write_whole(file, text.encode())
-    console.say(
-        f"`{FILE}`: {cells} cells, {len(lock.sets)} sets, {len(lock.artifacts())} artifacts"
-    )
+    sets, artifacts = len(lock.sets), len(lock.artifacts())
+    console.say(f"`{FILE}`: {cells} cells, {sets} sets, {artifacts} artifacts")
 
 
 def audit_lock(lock: Lock, facts: Facts, console: Console) -> Audit:
@@ -134,12 +132,10 @@ def offers_in(files: Sequence[IndexFile]) -> Sequence[Offer]:
 
     offers = []
     for file in files:
-        try:
+        with suppress(utils.InvalidWheelFilename, utils.InvalidSdistFilename):
             if file.name.endswith(".whl"):
                 version = utils.parse_wheel_filename(file.name)[1]
             else:
                 version = utils.parse_sdist_filename(file.name)[1]
-        except (utils.InvalidWheelFilename, utils.InvalidSdistFilename):
-            continue
-        offers.append(Offer(str(version), file.sha256, file.is_yanked))
+            offers.append(Offer(str(version), file.sha256, file.is_yanked))
     return offers

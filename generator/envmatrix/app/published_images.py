@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import docker_client
-from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate, Problem
+from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate
 from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import FILE, PublishedIndex, save
 from envmatrix.machine.cache import cache_directory
@@ -82,27 +82,21 @@ def push_images(
     repository = workspace.repository
     if repository is None:
         hint = "write `registry: {repository: registry.example/team/images}` in matrix.yaml"
-        raise ConfigurationError(Problem("nothing says where images are published", hint=hint))
+        raise ConfigurationError("nothing says where images are published", hint=hint)
     inputs = workspace.plan(workspace.images_of_hosts(patterns))
     indexes = indexes_of(inputs)
     with docker_client.connect() as client, open_registry(repository) as remote:
-        attestations = AttestationPublisher(
-            remote,
-            workspace.environments(image.image.environment for image in inputs),
-            workspace.lock,
-            build_metadata(workspace.root, os.environ),
-            cosign,
-        )
-        publisher = Publisher(client, remote, cache_directory(), attestations.publish, console)
+        environments = workspace.environments(item.image.environment for item in inputs)
+        metadata = build_metadata(workspace.root, os.environ)
+        documents = AttestationPublisher(remote, environments, workspace.lock, metadata, cosign)
+        publisher = Publisher(client, remote, cache_directory(), documents.publish, console)
         survey = publisher.survey(indexes)
         if dry_run:
             return survey
         published = publisher.publish(indexes, survey, jobs)
-    lock = workspace.published.with_published(
-        {(index.environment, index.flavour): entry for index, entry in published.items()},
-        {cell.environment for cell in workspace.matrix.cells},
-    )
-    save(lock, workspace.root)
+    entries = {(index.environment, index.flavour): row for index, row in published.items()}
+    names = {cell.environment for cell in workspace.matrix.cells}
+    save(workspace.published.with_published(entries, names), workspace.root)
     return survey
 
 

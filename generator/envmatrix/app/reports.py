@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.results.journal import count_journals
 from envmatrix.results.location import Location
 from envmatrix.results.report import Scope, compose
@@ -44,7 +44,7 @@ def scope_of(
     for name in libraries:
         if name not in names:
             hint = did_you_mean(name, names) or f"it has {', '.join(names) or 'none'}"
-            raise ConfigurationError(Problem(f"matrix.yaml has no library `{name}`", hint=hint))
+            raise ConfigurationError(f"matrix.yaml has no library `{name}`", hint=hint)
     cells = {cell.id for cell in workspace.cells(patterns)} if patterns else None
     return Scope(
         today=today,
@@ -93,13 +93,11 @@ def _clear(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         names = {file.name for file in directory.iterdir()}
     except OSError as error:
-        raise ConfigurationError(
-            Problem(f"`{directory}` cannot be a directory: {error.strerror}")
-        ) from error
+        message = f"`{directory}` cannot be a directory: {error.strerror}"
+        raise ConfigurationError(message) from error
     if names and not _is_dashboard(directory / MARKER):
-        raise ConfigurationError(
-            Problem(f"`{directory}` has files that are no dashboard", hint="name another directory")
-        )
+        hint = "name another directory"
+        raise ConfigurationError(f"`{directory}` has files that are no dashboard", hint=hint)
     for name in names & {MARKER, *ASSETS, "cell", "run"}:
         file = directory / name
         if file.is_dir() and not file.is_symlink():
@@ -148,8 +146,7 @@ def open_dashboard(
         try:
             serving = server(port, page)
         except OSError as error:
-            raise EnvmatrixError(
-                f"port {port} cannot be had: {error.strerror}", hint="name another: `--port 0`"
-            ) from error
+            message = f"port {port} cannot be had: {error.strerror}"
+            raise EnvmatrixError(message, hint="name another: `--port 0`") from error
         with serving:
             yield serving

@@ -13,8 +13,8 @@ from envmatrix.app.library_sources import source_tree
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate, Problem
-from envmatrix.lock.model import source_set
 from envmatrix.lock.lock_file import FILE, load
+from envmatrix.lock.model import source_set
 from envmatrix.lock.requests import drift
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
@@ -130,9 +130,8 @@ def compare_revision(workspace: Workspace, since: str, console: Console) -> Revi
         return RevisionDiff(since, files, unknown=f"the matrix at `{since}` cannot be read")
     except EnvmatrixError as error:
         return RevisionDiff(since, files, unknown=error.message)
-    reasons = {
-        change.cell.id: f"the cell {change.verb}: {change.reasons[0]}" for change in changes(*both)
-    }
+    rows = changes(*both)
+    reasons = {row.cell.id: f"the cell {row.verb}: {row.reasons[0]}" for row in rows}
     return RevisionDiff(since, files, both, reasons)
 
 
@@ -140,9 +139,8 @@ def _source_reason(library: Library, diff: RevisionDiff) -> str | None:
     if library.source is not None:
         return source_change(library, *diff.states) if diff.states else None
     ignored = library.tests.ignore if library.tests else ()
-    relevant = [
-        file for file in files_of_library(diff.files, library.path) if not is_ignored(file, ignored)
-    ]
+    files = files_of_library(diff.files, library.path)
+    relevant = [file for file in files if not is_ignored(file, ignored)]
     if not relevant:
         return None
     more = f" and {len(relevant) - 1} more" if len(relevant) > 1 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.compilation import Compilation, compile_recorded
 from envmatrix.app.library_runs import Part, gpus_of, revision_of, run_each_library
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.library import Library
 from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder
@@ -19,7 +19,6 @@ from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.results.waivers import Waiver, load_waivers, waiver_of
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.runner import Runner
-from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.test_dependencies import Selection
 from envmatrix.sessions.testing import Testing, TestRequest, TestRun
 from envmatrix.text import one_line
@@ -34,23 +33,22 @@ TestResult = Compilation | Selection | TestRun | str
 
 @dataclass(frozen=True, slots=True)
 class TestOptions:
-    """The tests to run, and how: a `shard`; those that changes `since` a revision affect, which a
-    `shadow` run only reports; `arguments` of the framework."""
+    """The tests to run, and how: of those that are requested the ones that changes `since` a
+    revision affect, which a `shadow` run only reports."""
 
     __test__ = False  # pytest: this is no test class
 
-    shard: Shard | None = None
-    retries: int | None = None
+    request: TestRequest
     since: str | None = None
     shadow: bool = False
-    arguments: tuple[str, ...] = ()
 
 
 def test_libraries(
     session: CellSession, options: TestOptions, today: date, show: Callable[[TestResult], None]
 ) -> int:
     """Compile and test each library, and show the results; return the exit code."""
-    if options.arguments:
+    request = options.request
+    if request.arguments:
         _require_tests(session.libraries)
     waivers = cache(partial(load_waivers, session.workspace.root))
     diff = _diff(session, options.since)
@@ -66,8 +64,8 @@ def test_libraries(
         _judge(run, runner, waivers(), today)
 
     is_selected = options.since is not None and not options.shadow
-    extent = ARGUMENTS if options.arguments else SINCE if is_selected else ""
-    part = Part(str(options.shard or ""), extent)
+    extent = ARGUMENTS if request.arguments else SINCE if is_selected else ""
+    part = Part(str(request.shard or ""), extent)
     return run_each_library(session, "test", test, show, part)
 
 
@@ -75,10 +73,8 @@ def _require_tests(libraries: Sequence[Library]) -> None:
     """Raise ConfigurationError if no library has tests that could take arguments."""
     if all(library.tests is None for library in libraries):
         names = ", ".join(f"`{library.name}`" for library in libraries)
-        hint = "leave out what follows `--`"
-        raise ConfigurationError(
-            Problem(f"arguments are for a test framework, and {names} has no tests", hint=hint)
-        )
+        message = f"arguments are for a test framework, and {names} has no tests"
+        raise ConfigurationError(message, hint="leave out what follows `--`")
 
 
 def _diff(session: CellSession, since: str | None) -> RevisionDiff | None:
@@ -103,7 +99,7 @@ def _test(
         raise Skipped(f"library `{context.library.name}` has no `test` in matrix.yaml")
     if context.runtime is None:
         raise Skipped(f"`{context.cell.id}` is compiled; its tests run on hardware of its own only")
-    durations = _durations(session, context.library) if options.shard else {}
+    durations = _durations(session, context.library) if options.request.shard else {}
     testing = Testing(runner, context.library.tests, gpus_of(context))
     selection = None
     if diff is not None:
@@ -113,9 +109,7 @@ def _test(
         yield selection
     tests = None if selection is None or options.shadow else selection.tests
     only = None if tests is None else tuple(tests)
-    run = testing.run(
-        TestRequest(options.arguments, options.shard, durations, options.retries, only)
-    )
+    run = testing.run(replace(options.request, durations=durations, only=only))
     recorder.add_tests(run.outcomes)
     yield run
     if selection is not None and options.shadow:

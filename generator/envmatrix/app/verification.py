@@ -104,14 +104,9 @@ def verified_references(workspace: Workspace, required: Sequence[Image]) -> Mapp
 
 def _compare(builder: Builder, order: Order, reference: str) -> Comparison:
     with _fetched(builder, order, reference):
-        image = contents(builder.client, reference)
-        return Comparison(
-            image=reference,
-            digest=image.digest,
-            rebuilt_digest=contents(builder.client, order.reference).digest,
-            layers=image.layers,
-            differences=image_differences(builder.client, reference, order.reference),
-        )
+        image, rebuilt = (contents(builder.client, name) for name in (reference, order.reference))
+        differences = image_differences(builder.client, reference, order.reference)
+        return Comparison(reference, image.digest, rebuilt.digest, image.layers, differences)
 
 
 def _fetched(builder: Builder, order: Order, reference: str) -> AbstractContextManager[None]:
@@ -127,8 +122,7 @@ def _verify_bases(builder: Builder, orders: Sequence[Order], console: Console) -
     for key in sorted(base.key for base in builder.bases(orders)):
         package_set = builder.lock.sets[key]
         builder.fetcher.fetch(package_set.artifacts, console)
+        store, epoch = builder.fetcher.store, builder.lock.epoch
         with TemporaryDirectory(prefix="envmatrix-base-") as scratch:
-            bases.base_layout(
-                Path(scratch), builder.fetcher.store, package_set, builder.lock.epoch, console
-            )
+            bases.base_layout(Path(scratch), store, package_set, epoch, console)
         console.say(f"equal    {key} {package_set.diff_id}")

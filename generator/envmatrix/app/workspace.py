@@ -12,7 +12,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from envmatrix.errors import ConfigurationError, OutOfDate, Problem
+from envmatrix.errors import ConfigurationError, OutOfDate
 from envmatrix.files import readable_text
 from envmatrix.images.model import SCRIPTS, Image, can_compile_on, images_of
 from envmatrix.lock import images_lock
@@ -80,16 +80,15 @@ class Workspace:
         from envmatrix.matrix.scalars import REPOSITORY
 
         if not re.fullmatch(REPOSITORY, repository):
+            message = f"$ENVMATRIX_REGISTRY is no repository: `{repository}`"
             hint = "write for example `registry.example/team/images`, without a tag"
-            raise ConfigurationError(
-                Problem(f"$ENVMATRIX_REGISTRY is no repository: `{repository}`", hint=hint)
-            )
+            raise ConfigurationError(message, hint=hint)
         return repository
 
     def require_signer(self) -> Signer:
         if self.signer is None:
             hint = "write `registry: {key: cosign.pub}`, or `identity` and `issuer`, in matrix.yaml"
-            raise ConfigurationError(Problem("nothing says who has to sign images", hint=hint))
+            raise ConfigurationError("nothing says who has to sign images", hint=hint)
         return self.signer
 
     @property
@@ -214,9 +213,9 @@ def find_repository() -> Path:
     root = next((path for path in (current, *current.parents) if (path / MATRIX).exists()), None)
     if root is None:
         hint = "change to your repository"
-        raise ConfigurationError(Problem(f"there is no `{MATRIX}` here or above", hint=hint))
+        raise ConfigurationError(f"there is no `{MATRIX}` here or above", hint=hint)
     for name in (OVERLAYS, FLAVOURS):
         if (root / name).exists() and not (root / name).is_dir():
             hint = f"move it away; the files of `{name}/` are `{name}/*.yaml`"
-            raise ConfigurationError(Problem(f"`{name}` is no directory", hint=hint))
+            raise ConfigurationError(f"`{name}` is no directory", hint=hint)
     return root

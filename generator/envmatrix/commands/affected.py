@@ -17,8 +17,7 @@ from envmatrix.console import Console
 @click.option("--since", required=True, metavar="REV", help="A revision of the repository.")
 @click.option("--explain", is_flag=True, help="Show also what is left out, and why.")
 @options.select
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *, since: str, explain: bool, patterns: Sequence[str], as_json: bool, console: Console
 ) -> None:

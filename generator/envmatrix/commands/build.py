@@ -38,8 +38,7 @@ from envmatrix.console import Console
 )
 @click.option("--pull/--no-pull", default=True, help="Pull what is published, the default.")
 @options.dry_run
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *,
     patterns: Sequence[str],
@@ -58,9 +57,8 @@ def command(
     """Pull or build the images of the selected cells, or say why none is needed."""
     for option, places in (("--cache-from", cache_from), ("--cache-to", cache_to)):
         if invalid := [place for place in places if not place.removeprefix("oci://").strip("/")]:
-            raise click.UsageError(
-                f"{option} needs a directory or `oci://REPOSITORY`, not `{invalid[0]}`"
-            )
+            needed = "a directory or `oci://REPOSITORY`"
+            raise click.UsageError(f"{option} needs {needed}, not `{invalid[0]}`")
     if len(cache_to) > 1 and not all(place.startswith("oci://") for place in cache_to):
         raise click.UsageError(
             "a directory can only be the only --cache-to: BuildKit writes the index of the last "

@@ -12,7 +12,7 @@ from envmatrix.app.garbage import collect_garbage
 from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
 from envmatrix.console import Console, amount_of
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError
 from envmatrix.plan.garbage import Thing
 
 
@@ -26,8 +26,7 @@ from envmatrix.plan.garbage import Thing
 )
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @options.dry_run
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *, revisions: Sequence[str], yes: bool, dry_run: bool, as_json: bool, console: Console
 ) -> None:
@@ -65,7 +64,6 @@ def _lines(things: Sequence[Thing]) -> Iterator[str]:
 
 def _confirm() -> None:
     if not sys.stdin.isatty():
-        raise ConfigurationError(
-            Problem("nothing was removed: nobody can be asked", hint="add `--yes`, or `--dry-run`")
-        )
+        hint = "add `--yes`, or `--dry-run`"
+        raise ConfigurationError("nothing was removed: nobody can be asked", hint=hint)
     click.confirm("Remove them?", abort=True, err=True)

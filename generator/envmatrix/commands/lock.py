@@ -32,8 +32,7 @@ _MOST_NAMED = 3
     help="Compare locked packages with what is offered now; exit with 4 if a finding is urgent.",
 )
 @click.argument("names", nargs=-1)
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *,
     check: bool,

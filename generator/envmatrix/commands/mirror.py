@@ -16,8 +16,7 @@ from envmatrix.console import Console
 @click.argument("target", metavar="DIR|oci://REPOSITORY")
 @options.select
 @options.dry_run
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *, target: str, patterns: Sequence[str], dry_run: bool, as_json: bool, console: Console
 ) -> None:

@@ -57,6 +57,11 @@ def verbosity(command: Decorated) -> Decorated:
     return cast("Decorated", with_console)
 
 
+def reporting(command: Decorated) -> Decorated:
+    """Add --json, -v and -q; the command gets `as_json` and a `console`."""
+    return as_json(verbosity(command))
+
+
 def cell(command: Decorated) -> Decorated:
     """Add CELL and the options of all verbs that work in it; the command gets `CellArguments`, and
     a `console`."""

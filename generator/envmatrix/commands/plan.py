@@ -29,8 +29,7 @@ _MOST_REASONS = 5
     metavar="REV",
     help="Show the cells that come, go or change since this git revision instead.",
 )
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *,
     patterns: Sequence[str],
@@ -65,10 +64,7 @@ def command(
 
 
 def _show_changes(changes: Sequence[Change], revision: str, *, as_json: bool) -> None:
-    rows = [
-        {"cell": change.cell.id, "change": change.verb, "reasons": change.reasons}
-        for change in changes
-    ]
+    rows = [{"cell": row.cell.id, "change": row.verb, "reasons": row.reasons} for row in changes]
     lines = [_change_line(change) for change in changes]
     nothing = f"no cell comes, goes or changes since `{revision}`"
     display.show(rows, lines or [nothing], as_json=as_json)

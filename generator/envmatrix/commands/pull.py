@@ -18,8 +18,7 @@ from envmatrix.console import Console
 @options.jobs
 @click.option("--verify", is_flag=True, help="Fail unless matrix.yaml says who signs images.")
 @options.dry_run
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *,
     patterns: Sequence[str],

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     help="Sign with this private key; matrix.yaml names the public one.",
 )
 @options.dry_run
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *,
     patterns: Sequence[str],

@@ -21,8 +21,7 @@ from envmatrix.console import Console
 @click.option("--bases/--no-bases", "with_bases", default=True, help="Bootstrap bases again too.")
 @click.option("--published", is_flag=True, help="Compare with the published images, by digest.")
 @options.jobs
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(
     *,
     patterns: Sequence[str],

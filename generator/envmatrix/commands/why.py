@@ -20,8 +20,7 @@ from envmatrix.matrix.tiers import tiers_with
 
 @click.command(epilog="Example: envmatrix why cuda12.4-debian13-aarch64")
 @click.argument("cell")
-@options.as_json
-@options.verbosity
+@options.reporting
 def command(*, cell: str, as_json: bool, console: Console) -> None:
     """Explain why CELL exists, or why it cannot, rule by rule, and show what it needs."""
     matrix = load_matrix(find_repository())

@@ -31,8 +31,9 @@ def compiler_cache(cell: Cell, image: Image, lock: Lock) -> CompilerCache | None
     other packages."""
     arch = next(name for name in TARGETS if docker_arch(name) == image.arch)
     keys = os_sets(cell, arch, cell.arch if image.is_cross else None)
-    own = [lock.sets[key] for key in (keys.runtime, keys.devel, keys.cross) if key in lock.sets]
-    packages = [item for package_set in own for item in package_set.artifacts]
+    layers = filter(None, (keys.runtime, keys.devel, keys.cross))
+    sets = [lock.sets[key] for key in layers if key in lock.sets]
+    packages = [item for package_set in sets for item in package_set.artifacts]
     names = {item.name for item in packages}
     program = next((name for name in _LANGUAGES if name in names), None)
     if program is None:

@@ -20,7 +20,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import EngineError
 from envmatrix.sessions.failures import Skipped
-from envmatrix.sessions.testing import Testing
+from envmatrix.sessions.testing import Testing, TestRequest
 
 TWO = "libraries: {first: {path: first}, second: {path: second}}\n"
 TESTED = """\
@@ -99,7 +99,7 @@ def test_a_revision_is_compared_once_for_all_libraries(
     monkeypatch.setattr(testing, "compile_recorded", lambda *_: iter(()))
     committed(engine.root)
     session = open_session(Console(-1), **arguments())
-    testing.test_libraries(session, TestOptions(since="HEAD"), EARLY, lambda _: None)
+    testing.test_libraries(session, TestOptions(TestRequest(), since="HEAD"), EARLY, lambda _: None)
     first, second = diffs
     assert first is second
 

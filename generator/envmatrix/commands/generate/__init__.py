@@ -24,12 +24,8 @@ from envmatrix.console import Console
 def command(context: click.Context, *, check: bool, console: Console) -> None:
     """Write a Dockerfile for every environment, the scripts for them, and the JSON Schemas of
     matrix files. Update files for consumers that were generated before."""
-    if context.invoked_subcommand:
-        if check:
-            raise click.UsageError(
-                f"--check is for all generated files; leave out `{context.invoked_subcommand}`"
-            )
+    consumer, handle = context.invoked_subcommand, check_generated if check else write_generated
+    if not consumer:
+        handle(Workspace.here(), console)
     elif check:
-        check_generated(Workspace.here(), console)
-    else:
-        write_generated(Workspace.here(), console)
+        raise click.UsageError(f"--check is for all generated files; leave out `{consumer}`")

@@ -17,7 +17,7 @@ from envmatrix.console import Console, output
 from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.test_dependencies import Selection
-from envmatrix.sessions.testing import TestRun
+from envmatrix.sessions.testing import TestRequest, TestRun
 from envmatrix.text import one_line
 
 
@@ -48,7 +48,7 @@ def command(
         option = "--explain" if explain else "--shadow"
         raise click.UsageError(f"`{option}` is about `--since REV`, which is not given")
     part = None if shard is None else Shard.parse(shard)
-    tests = TestOptions(part, retries, since, shadow, arguments)
+    tests = TestOptions(TestRequest(arguments, part, retries=retries), since, shadow)
 
     def show(result: TestResult) -> None:
         match result:
