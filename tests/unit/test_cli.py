@@ -509,8 +509,14 @@ def test_what_does_not_go_together_is_refused(
         (("generate", "--check", "devcontainer"), "leave out `devcontainer`"),
         (("build", "--cache-from", ""), "--cache-from needs a directory or `oci://REPOSITORY`"),
         (("build", "--cache-to", "oci://"), "not `oci://`"),
-        (("build", "--cache-to", "a", "--cache-to", "oci://b"), "the only --cache-to"),
-        (("build", "--cache-to", "a", "--cache-to", "b"), "the only --cache-to"),
+        (
+            ("build", "--cache-to", "a", "--cache-to", "oci://b"),
+            "a directory has to be the only --cache-to",
+        ),
+        (
+            ("build", "--cache-to", "a", "--cache-to", "b"),
+            "a directory has to be the only --cache-to",
+        ),
         (("lock", "--upgrade", "cmaek"), "did you mean `cmake`?"),
     ],
 )

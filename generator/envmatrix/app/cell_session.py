@@ -117,14 +117,11 @@ def find_libraries(
     libraries = tuple(library for library in for_cell if name in (None, library.name))
     if not libraries:
         raise ConfigurationError(_no_library(name, matrix.libraries, cell))
+    hint = "correct its `path`, which begins at the root of the repository"
     problems = [
-        Problem(
-            f"library `{library.name}`: there is no directory `{library.path}`",
-            library.position,
-            "correct its `path`, which begins at the root of the repository",
-        )
-        for library in libraries
-        if library.source is None and not (workspace.root / library.path).is_dir()
+        Problem(f"library `{item.name}`: there is no directory `{item.path}`", item.position, hint)
+        for item in libraries
+        if item.source is None and not (workspace.root / item.path).is_dir()
     ]
     if problems:
         raise ConfigurationError(*problems)

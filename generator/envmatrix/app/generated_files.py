@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,9 +115,7 @@ def _check_directories(root: Path, paths: Iterable[str]) -> None:
     for directory in sorted({parent for path in paths for parent in Path(path).parents}):
         name, place = one_line(str(directory)), root / directory
         if place.is_symlink() and DOCKERFILES in directory.parts:
-            hint = (
-                "make it a directory of the repository: `generate` writes and removes files in it"
-            )
+            hint = "make it a directory of the repository: `generate` writes and removes files"
             problems.append(Problem(f"`{name}` is a link", hint=hint))
         elif place.exists() and not place.is_dir():
             problems.append(Problem(f"`{name}` is no directory", hint=_MOVE_AWAY))
@@ -189,10 +188,8 @@ def _current_files(workspace: Workspace, requests: Iterable[ConsumerRequest]) ->
     """Return what the files of `requests` should contain; nothing for one without cells."""
     texts: dict[str, str] = {}
     for request in dict.fromkeys(requests):
-        try:
+        with suppress(NothingSelected):
             texts |= consumer_files(workspace, request)
-        except NothingSelected:
-            continue
     return texts
 
 

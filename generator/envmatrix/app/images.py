@@ -40,12 +40,9 @@ def plan_actions(
         with ThreadPoolExecutor(1) as pool:
             previous = pool.submit(image_store.local_images, names)
             published = _find_published(workspace, missing, console) if pull else {}
-        existing = replace(
-            existing,
-            local={**existing.local, **previous.result()},
-            published=published,
-            record=ImageRecords.of_user().find_contents,
-        )
+        local = {**existing.local, **previous.result()}
+        record = ImageRecords.of_user().find_contents
+        existing = replace(existing, local=local, published=published, record=record)
     return decide(inputs, existing, force=force)
 
 
@@ -163,8 +160,6 @@ def plan_pulls(
     required = workspace.plan(workspace.images(patterns, tier=tier))
     existing, missing = _look_up(required)
     references = published_references(workspace, missing)
-    pulls = {
-        inputs: Action(inputs, "pull", f"as `{FILE}` names it", reference)
-        for inputs, reference in references.items()
-    }
+    reason = f"as `{FILE}` names it"
+    pulls = {image: Action(image, "pull", reason, name) for image, name in references.items()}
     return tuple(pulls.get(action.inputs, action) for action in decide(required, existing))

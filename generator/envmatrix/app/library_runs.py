@@ -120,6 +120,7 @@ def _recorded(
             shard=part.shard,
             extent=part.extent,
         )
+        absent = partial(git.absent_submodules, root, root / library.path)
         with record_run(Location.of(root), run) as recorder:
             runner = Runner(
                 Containers(client),
@@ -127,10 +128,7 @@ def _recorded(
                 session.console,
                 on_step=recorder.journal.write,
                 component_of=partial(_missing_component, session.workspace.matrix, session.cell),
-                # A locked source has all of its submodules.
-                absent_submodules=lambda: (
-                    () if library.source else git.absent_submodules(root, root / library.path)
-                ),
+                absent_submodules=tuple if library.source else absent,  # a locked one has all
             )
             clear_privileges(context, (), session.console)  # of a run that was killed
             try:

@@ -68,19 +68,17 @@ def _resolution(facts: Facts, console: Console) -> Iterator[Resolution]:
         directory = Path(name)
         fetcher = Fetcher(store, origins, client, mirror=mirror)
         backend = LocalBackend(directory, cache_directory(), fetcher, console, facts, host_arch())
+        first = origins.nvidia[:1]
+        read_first = partial(fetch_bytes, client, first)
         services = Services(
             facts,
             directory,
             apt=on_host,
-            pip=lambda argv: run(argv, failing=LookupFailed),
-            wheel=lambda artifact: index_entry(client, origins.pypi_indexes, artifact),
-            index=lambda project: index_files(client, origins.pypi_indexes, project),
-            archives=lambda path: fetch_bytes(client, origins.nvidia, path),
-            nvidia=NvidiaMirror(
-                origins.nvidia[0],
-                origins.nvidia_keyring,
-                lambda path: fetch_bytes(client, origins.nvidia[:1], path),
-            ),
+            pip=partial(run, failing=LookupFailed),
+            wheel=partial(index_entry, client, origins.pypi_indexes),
+            index=partial(index_files, client, origins.pypi_indexes),
+            archives=partial(fetch_bytes, client, origins.nvidia),
+            nvidia=NvidiaMirror(first[0], origins.nvidia_keyring, read_first),
             commits=partial(source_trees.commits, cache_directory()),
             depot=perforce.depot,
             measure=partial(measure_download, client, store),

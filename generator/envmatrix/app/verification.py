@@ -64,10 +64,8 @@ def verify_images(
             _verify_bases(builder, orders, console)
         try:
             builder.build(orders, jobs)
-            return [
-                _compare(builder, order, reference)
-                for order, reference in zip(orders, references.values(), strict=True)
-            ]
+            pairs = zip(orders, references.values(), strict=True)
+            return [_compare(builder, order, reference) for order, reference in pairs]
         finally:
             existing = {tag for image in all_images(builder.client) for tag in image.tags}
             for order in orders:

@@ -61,8 +61,8 @@ def command(
             raise click.UsageError(f"{option} needs {needed}, not `{invalid[0]}`")
     if len(cache_to) > 1 and not all(place.startswith("oci://") for place in cache_to):
         raise click.UsageError(
-            "a directory can only be the only --cache-to: BuildKit writes the index of the last "
-            "one into every directory; build again for the others, which takes no time"
+            "a directory has to be the only --cache-to: beside another one, its index may name "
+            "layers that it does not have; build again with --force for the other"
         )
     workspace = Workspace.here()
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)

@@ -36,14 +36,9 @@ def command(
     was locked, built or pulled for with this cache. Remove nothing that envmatrix did not make, and
     no image made with another cache.
     """
-    collect_garbage(
-        find_repository(),
-        revisions,
-        console,
-        show=partial(_show, as_json=as_json),
-        confirm=(lambda: None) if yes else _confirm,
-        dry_run=dry_run,
-    )
+    root, show = find_repository(), partial(_show, as_json=as_json)
+    confirm = (lambda: None) if yes else _confirm
+    collect_garbage(root, revisions, console, show=show, confirm=confirm, dry_run=dry_run)
 
 
 def _show(things: Sequence[Thing], *, as_json: bool) -> None:

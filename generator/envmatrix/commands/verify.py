@@ -36,11 +36,10 @@ def command(
     are built or published."""
     workspace = Workspace.here()
     required = workspace.images(patterns, emulate=emulate)
-    references = (
-        verification.verified_references(workspace, required)
-        if published
-        else verification.built_references(workspace, required, jobs, console)
-    )
+    if published:
+        references = verification.verified_references(workspace, required)
+    else:
+        references = verification.built_references(workspace, required, jobs, console)
     comparisons = verification.verify_images(
         workspace, references, jobs, console, with_bases=with_bases
     )
