@@ -43,8 +43,8 @@ def write_generated(workspace: Workspace, console: Console) -> None:
     root = workspace.root
     texts, changed, stale = _compare(workspace)
     _check_free(root, changed)
-    # First, while the Dockerfiles that name a stale script still exist: they tell whose it is.
-    for path in stale:
+    # Scripts first, while the Dockerfiles that name them still exist: they tell whose these are.
+    for path in reversed(stale):
         (root / path).unlink()
         if not any((root / path).parent.iterdir()):
             (root / path).parent.rmdir()
