@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes import Archive, write_repository
-from tests.repositories import commit, committed
+from tests.repositories import commit, committed, git
 from tests.unit.prompt import Prompt
 from tests.unit.test_plan_diff import CELL, NEWER, lock
 
@@ -102,3 +102,13 @@ def test_a_revision_that_is_not_there_is_an_error(envmatrix: Prompt) -> None:
     answer = envmatrix("affected", "--since", "nowhere")
     assert answer.status == 2
     assert "revision `nowhere` cannot be read" in answer.err
+
+
+def test_without_a_common_ancestor_it_is_everything(envmatrix: Prompt, repository: Path) -> None:
+    git(repository, "checkout", "--quiet", "--orphan", "other")
+    (repository / "own/README.md").write_text("another root\n")
+    commit(repository)
+    answer = envmatrix("affected", "--since", "main", "--json")
+    assert answer.status == 0, answer.err
+    reasons = {row["reason"] for row in json.loads(answer.out)}
+    assert reasons == {"no changes are known: `git` failed with exit code 1"}

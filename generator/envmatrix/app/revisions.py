@@ -123,7 +123,12 @@ class RevisionDiff:
 
 def compare_revision(workspace: Workspace, since: str, console: Console) -> RevisionDiff:
     """Compare a revision with the working tree; raise ConfigurationError if it does not exist."""
-    files = changed_files(workspace.root, since)
+    try:
+        files = changed_files(workspace.root, since)
+    except ConfigurationError:
+        raise
+    except EnvmatrixError as error:  # without git, or a common ancestor
+        return RevisionDiff(since, (), unknown=f"no changes are known: {error.message}")
     try:
         both = _states(workspace, since, console)
     except ConfigurationError:
