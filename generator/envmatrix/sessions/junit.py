@@ -10,6 +10,7 @@ from pathlib import Path
 
 from envmatrix.confined import Directory
 from envmatrix.sessions.outcomes import State, TestOutcome, parse_errors
+from envmatrix.text import one_line
 
 # Beyond these a file is no report: cases, and elements in each other.
 _MOST_CASES, _DEEPEST = 200_000, 100
@@ -41,7 +42,7 @@ def parse(text: bytes, name: str) -> tuple[Case, ...]:
     cases = _Cases()
     parser = ElementTree.XMLParser(target=cases)  # noqa: S314 -- no document types, see there
     hint = "a test that ends its process early leaves such a file"
-    with parse_errors(f"`{name}` is no JUnit file", hint):
+    with parse_errors(f"`{one_line(name)}` is no JUnit file", hint):
         parser.feed(text)
         parser.close()
     return tuple(cases.cases)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.text import one_line
 
 _MOST = 9999
 _SHARD = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
@@ -26,7 +27,7 @@ class Shard:
         match = _SHARD.fullmatch(text)
         if match is None or int(match[1]) > int(match[2]):
             hint = f"write `1/3` for the first of three parts; there are at most {_MOST}"
-            raise ConfigurationError(Problem(f"`{text}` is no part of tests", hint=hint))
+            raise ConfigurationError(Problem(f"`{one_line(text)}` is no part of tests", hint=hint))
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:

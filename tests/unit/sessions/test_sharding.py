@@ -58,3 +58,8 @@ def test_the_most_parts_that_there_are_is_told(text: str) -> None:
 
 def test_a_part_is_written_as_it_is_read() -> None:
     assert str(Shard.parse("2/3")) == "2/3"
+
+
+def test_a_word_that_is_no_shard_is_named_in_one_line() -> None:
+    with pytest.raises(ConfigurationError, match=r"^`1/2\\nx` is no part of tests$"):
+        Shard.parse("1/2\nx")
