@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from envmatrix.engine.tasks import Stop
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failure_causes import NO_NETWORK, VENDOR, Cause, Judgement
@@ -49,21 +50,27 @@ def limit_reached(context: BuildContext, completed: CompletedTask) -> StepFailed
         message = f"{where} took more than {limit} that there are, and was killed"
         hint = f"{shell}; fewer jobs: `-j 1`, or a larger `build.job_memory`"
         return OutOfMemory(result.status, "environment", message, hint, completed.lines)
-    if result.stopped == "timeout":
-        message = (
-            f"{where} went on for more than {limits.seconds} s, and was killed with all it began"
-        )
-        hint = f"{shell}; `timeout` in matrix.yaml is the limit"
-        return StepFailed(result.status, "product", message, hint, completed.lines)
-    if result.stopped == "disk":
-        message = f"{where} filled the disk, and was killed; what it wrote is removed"
-        hint = "`df` says what is free, `envmatrix gc --dry-run` what could be"
-        return StepFailed(result.status, "environment", message, hint, completed.lines)
-    if result.stopped == "output":
-        message = f"{where} printed more than a result has, and was killed"
-        hint = f"{shell}; its standard output is read as its result"
-        return StepFailed(result.status, "product", message, hint, completed.lines)
-    return None
+    if result.stopped is None:
+        return None
+    causes: Mapping[Stop, tuple[Cause, str, str]] = {
+        "timeout": (
+            "product",
+            f"went on for more than {limits.seconds} s, and was killed with all it began",
+            f"{shell}; `timeout` in matrix.yaml is the limit",
+        ),
+        "disk": (
+            "environment",
+            "filled the disk, and was killed; what it wrote is removed",
+            "`df` says what is free, `envmatrix gc --dry-run` what could be",
+        ),
+        "output": (
+            "product",
+            "printed more than a result has, and was killed",
+            f"{shell}; its standard output is read as its result",
+        ),
+    }
+    cause, message, hint = causes[result.stopped]
+    return StepFailed(result.status, cause, f"{where} {message}", hint, completed.lines)
 
 
 def program_failed(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from envmatrix.confined import Area, Refused
 from envmatrix.console import Console, Display
@@ -13,7 +14,6 @@ from envmatrix.engine.tasks import Executor, Task
 from envmatrix.errors import EngineError
 from envmatrix.sessions import failure_causes, failures
 from envmatrix.sessions.context import BuildContext
-from envmatrix.sessions.failure_causes import Judgement
 from envmatrix.sessions.failures import StepFailed
 from envmatrix.sessions.logs import Log, ninja_progress
 from envmatrix.sessions.outcomes import Step
@@ -45,25 +45,23 @@ class Runner:
     # The build directories that containers wrote to.
     written: set[Area] = field(default_factory=set)
 
-    def run(self, task: Task, *steps: str) -> CompletedTask:
+    def run(self, task: Task, *steps: str, attempts: int = 2) -> CompletedTask:
         """Run a task of one step, or of two, of which the second has the standard error to itself.
         Output goes to the log of the step, and to the screen with -v. A failure of the executor,
         not of the program, is retried once."""
-        try:
-            return self._run_once(task, steps)
-        except EngineError as error:
-            self.console.warn(f"{error.message}; trying {steps[0]} again")
-        return self._run_once(task, steps)
-
-    def _run_once(self, task: Task, steps: Sequence[str]) -> CompletedTask:
         self.written.add(self.context.build)
-        with self.console.display() as display, closing(_Steps(self, display, steps)) as running:
-            try:
+        try:
+            with (
+                self.console.display() as display,
+                closing(_Steps(self, display, steps)) as running,
+            ):
                 result = self.executor.run(task, running.add_output)
-            except _WaitsForNetwork:
-                lines, step = running.end(1)
-                raise failures.without_network(self.context, step, lines) from None
-            return CompletedTask(task, result, *running.end(result.status))
+                return CompletedTask(task, result, *running.end(result.status))
+        except EngineError as error:
+            if attempts == 1:
+                raise
+            self.console.warn(f"{error.message}; trying {steps[0]} again")
+        return self.run(task, *steps, attempts=attempts - 1)
 
     def check(self, completed: CompletedTask) -> None:
         if completed.status:
@@ -76,19 +74,13 @@ class Runner:
                 build.clear()
         if failure := failures.limit_reached(self.context, completed):
             return failure
-        return failures.program_failed(self.context, completed, self._judge(completed.lines))
-
-    def judge_missing(self, lines: Iterable[str]) -> Judgement | None:
-        """Return the judgement for errors about a component that images lack; None for other
-        errors."""
-        return failure_causes.judge_missing(lines, self.component_of)
-
-    def _judge(self, lines: Sequence[str]) -> Judgement:
-        return (
-            self.judge_missing(lines)
+        lines = completed.lines
+        judgement = (
+            failure_causes.judge_missing(lines, self.component_of)
             or failure_causes.judge_submodules(lines, self.absent_submodules())
             or failure_causes.judge(lines)
         )
+        return failures.program_failed(self.context, completed, judgement)
 
 
 def clear_privileges(context: BuildContext, written: Iterable[Area], console: Console) -> None:
@@ -105,20 +97,15 @@ def clear_privileges(context: BuildContext, written: Iterable[Area], console: Co
             directory.clear_privileges()
 
 
-class _WaitsForNetwork(Exception):
-    """Program that waits for a network."""
-
-
 class _Steps:
     """Steps of a container: of two, the first writes to the standard output alone, the second to
     the standard error. So the output of one step cannot pass for that of another, even if the last
     output of the first is late."""
 
     def __init__(self, runner: Runner, display: Display, names: Sequence[str]) -> None:
-        self._runner = runner
-        self._display = display
         self._names = names
-        self._steps = [_StepOutput(runner, display, names[0])]
+        self._begin = partial(_StepOutput, runner, display)
+        self._steps = [self._begin(names[0])]
 
     def close(self) -> None:
         for step in self._steps:
@@ -128,7 +115,7 @@ class _Steps:
         number = stream if len(self._names) > 1 else 0
         if number == len(self._steps):
             self._steps[-1].end(0)
-            self._steps.append(_StepOutput(self._runner, self._display, self._names[number]))
+            self._steps.append(self._begin(self._names[number]))
             printed = printed.removeprefix(BEGIN)
         self._steps[number].add_output(printed)
 
@@ -162,7 +149,8 @@ class _StepOutput:
         if may_wait and any(
             failure_causes.retries_request(line.decode("utf-8", "replace")) for line in lines
         ):
-            raise _WaitsForNetwork
+            self.end(1)
+            raise failures.without_network(self._runner.context, self.step, self.log.end)
         # Of what comes at once only the last line would be seen anyway.
         latest_lines = lines if self._runner.console.verbosity > 0 else lines[-1:]
         for line in latest_lines:

@@ -13,7 +13,7 @@ from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.matrix.library import OF_PROGRAMS, LibraryTest
 from envmatrix.sessions import junit, outcomes, tasks, verdicts
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.failure_causes import Judgement
+from envmatrix.sessions.failure_causes import Judgement, judge_missing
 from envmatrix.sessions.failures import StepFailed, step_hint
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, listed_names
@@ -21,6 +21,7 @@ from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard, select_shard
 from envmatrix.sessions.tasks import CompletedTask
+from envmatrix.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +185,12 @@ class Testing:
         if completed.result.out_of_memory or completed.result.stopped:
             return self._without_report(batch, seconds, self.runner.failure(completed))
         if batch.report is None:
-            return _Result([self._by_status(batch.program, completed, seconds)])
+            return _Result([self._by_status(batch, completed, seconds)])
         try:
             reported, is_excused = self._read_reports(batch, batch.report, completed.lines)
         except EnvmatrixError as broken:
             if self._lacks_driver(batch, completed):
-                return _Result([self._by_status(batch.program, completed, seconds)])
+                return _Result([self._by_status(batch, completed, seconds)])
             error = self.runner.failure(completed) if completed.status else broken
             return self._without_report(batch, seconds, error)
         if reports_missing and batch.tests:
@@ -211,23 +212,22 @@ class Testing:
         if lacks_driver:
             message = f"{verdicts.NEEDS_DRIVER}: {outcome.message}"
             return replace(outcome, state="skipped", message=message)
-        return verdicts.excuse_outcome(outcome, self.tests.gpu, "no GPU")
+        return verdicts.excuse_outcome(outcome, self.tests.gpu)
 
     def _lacks_driver(self, batch: Batch, completed: CompletedTask) -> bool:
         """Return whether a program cannot list its tests, as there is no GPU and no driver."""
         if self.gpus or not batch.program:
             return False
-        return verdicts.lacks_driver(
-            _outcome_of_program(batch.program, completed, 0.0), status=completed.status
-        )
+        outcome = _outcome_of_program(batch, completed, 0.0)
+        return verdicts.lacks_driver(outcome, status=completed.status)
 
-    def _by_status(self, name: str, completed: CompletedTask, seconds: float) -> TestOutcome:
+    def _by_status(self, batch: Batch, completed: CompletedTask, seconds: float) -> TestOutcome:
         """Return the outcome of a program that is one test."""
-        status, outcome = completed.status, _outcome_of_program(name, completed, seconds)
+        outcome = _outcome_of_program(batch, completed, seconds)
         if outcome.state != "failed":
             return outcome
-        lacks_driver = verdicts.lacks_driver(outcome, status=status)
-        classified = verdicts.outcome_by_status(name, status, seconds, outcome.output)
+        lacks_driver = verdicts.lacks_driver(outcome, status=completed.status)
+        classified = verdicts.classify_program(outcome, completed.status)
         return self._excuse(classified, lacks_driver=lacks_driver)
 
     def _without_report(self, batch: Batch, seconds: float, error: EnvmatrixError) -> _Result:
@@ -246,7 +246,8 @@ class Testing:
         )
         errored = [outcome for outcome in bad if outcome.state == "errored"]
         lines_of_errors = (line for outcome in errored for line in verdicts.last_words(outcome))
-        judgement = self.runner.judge_missing(lines_of_errors) or Judgement("product")
+        judgement = judge_missing(lines_of_errors, self.runner.component_of)
+        judgement = judgement or Judgement("product")
         cause = judgement.cause if len(errored) == len(bad) else "product"
         message = ": ".join(filter(None, (message, judgement.message)))
         hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))
@@ -257,8 +258,7 @@ class Testing:
     ) -> tuple[list[TestOutcome], bool]:
         """Parse the JUnit files of a program, with the framework's names; return the outcomes, and
         whether any of them is excused."""
-        endings = self.framework.endings(lines)
-        tells_why = self.framework.tells_why
+        framework, endings = self.framework, self.framework.endings(lines)
         results: list[TestOutcome] = []
         is_excused = False
         top = f"{report.partition('/')[0]}/"
@@ -266,18 +266,19 @@ class Testing:
             files = build.files([report])
             if not files:
                 raise EnvmatrixError(
-                    f"`{batch.program or batch.argv[0]}` wrote no JUnit file",
+                    f"`{one_line(batch.program or batch.argv[0])}` wrote no JUnit file",
                     hint=f"the log is {self.runner.context.log('test')}",
                 )
             for file in files:
                 for case in junit.read(build, file.name):
-                    name = self.framework.name_of(batch, case, file.name.removeprefix(top))
+                    name = framework.name_of(batch, case, file.name.removeprefix(top))
                     outcome = TestOutcome(
                         name, case.state, case.seconds, case.message, output=case.output
                     )
                     ending = endings.get(case.name, "")
-                    lacks_driver = verdicts.lacks_driver(outcome, ending, tells_why=tells_why)
-                    classified = verdicts.classify_outcome(outcome, ending, tells_why=tells_why)
+                    end = (outcome, ending, framework.status_of(case, ending))
+                    lacks_driver = verdicts.lacks_driver(*end, tells_why=framework.tells_why)
+                    classified = verdicts.classify_outcome(*end, tells_why=framework.tells_why)
                     # Before one of the same name hides what is wrong with it.
                     excused_outcome = self._excuse(classified, lacks_driver=lacks_driver)
                     is_excused |= excused_outcome is not classified
@@ -299,9 +300,9 @@ class Testing:
         return self.runner.run(task, step)
 
 
-def _outcome_of_program(name: str, completed: CompletedTask, seconds: float) -> TestOutcome:
+def _outcome_of_program(batch: Batch, completed: CompletedTask, seconds: float) -> TestOutcome:
     """Return the outcome of a program that is one test, as far as its exit code determines it."""
-    status, message = completed.status, "".join(completed.lines[-1:])
+    name, status, message = batch.program, completed.status, "".join(completed.lines[-1:])
     printed = junit.cut("\n".join(completed.lines), junit.PRINTED)
     if status == SKIPPED:
         return TestOutcome(name, "skipped", seconds, message, output=printed)

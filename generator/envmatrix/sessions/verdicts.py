@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import takewhile
 
 from envmatrix.sessions.logs import plain
 from envmatrix.sessions.outcomes import TestOutcome
@@ -54,10 +55,6 @@ _NO_WORK = re.compile(
     """,
     re.VERBOSE,
 )
-# Bazel calls every program that does not end with 0 an error.
-_BAZEL_STATUS = re.compile(r"^exited with error code (\d{1,3})$")
-# Of Meson, how a program ended.
-_STATUS = re.compile(r"^exit status (\d{1,3})$")
 # Where only a part of that is needed: a module that is missing is so everywhere.
 _IMPORTS = re.compile(r"^(?:E\s+)?(?:ModuleNotFoundError|ImportError)\b|^collection failure")
 # How far back something is the last word of a program.
@@ -94,15 +91,15 @@ _NO_DEVICE = re.compile(
 
 
 def classify_outcome(
-    outcome: TestOutcome, ending: str = "", *, tells_why: bool = True, status: int | None = None
+    outcome: TestOutcome, ending: str = "", status: int | None = None, *, tells_why: bool = True
 ) -> TestOutcome:
     """Classify an outcome that its framework calls bad as failed or errored. `ending` is how its
     program ended abnormally, if it did; `tells_why` if the framework's message describes the
-    failure, not only the program; `status` is its exit code, if available."""
+    failure, not only the program; `status` is its exit code, if available: where that is all that
+    the framework knows, an error may be a failure."""
     if outcome.state not in BAD:
         return outcome
-    if not tells_why and outcome.state == "errored" and _BAZEL_STATUS.search(outcome.message):
-        status = _status(outcome, ending) or 0
+    if outcome.state == "errored" and status is not None and not ending:
         ending = describe_status(status) if is_crash(status) else ""
         outcome = replace(outcome, state="failed", message=describe_status(status))
     own_message = outcome.message if tells_why else ""
@@ -124,28 +121,18 @@ def classify_outcome(
     return replace(outcome, message=shorten(outcome.message or "".join(lines[-1:])))
 
 
-def outcome_by_status(name: str, status: int, seconds: float, output: str) -> TestOutcome:
-    """Return the outcome of a program that is one test and did not exit with 0."""
-    outcome = TestOutcome(name, "failed", seconds, output=output)
+def classify_program(outcome: TestOutcome, status: int) -> TestOutcome:
+    """Classify the failed outcome of a program that is one test, by its exit code."""
+    ending = describe_status(status)
     if is_crash(status):
-        return classify_outcome(outcome, describe_status(status), tells_why=False)
+        return classify_outcome(outcome, ending, tells_why=False)
     classified = classify_outcome(outcome, tells_why=False, status=status)
-    return replace(
-        classified, message=f"{describe_status(status)}: {classified.message}".rstrip(": ")
-    )
+    return replace(classified, message=f"{ending}: {classified.message}".rstrip(": "))
 
 
 def _reached_no_verdict(line: str) -> bool:
     """Return whether a line is the last output of a program that reached no verdict."""
     return bool(_NO_START.search(line) or _NO_WORK.search(line))
-
-
-def _status(outcome: TestOutcome, ending: str) -> int | None:
-    """Return the exit code of a test's program, if its framework reports it."""
-    match = _STATUS.match(ending)
-    if match is None and outcome.state == "errored":
-        match = _BAZEL_STATUS.search(outcome.message)
-    return int(match[1]) if match else None
 
 
 def is_crash(status: int) -> bool:
@@ -181,7 +168,7 @@ def _last_words(output: str) -> str:
 
 
 def lacks_driver(
-    outcome: TestOutcome, ending: str = "", *, tells_why: bool = False, status: int | None = None
+    outcome: TestOutcome, ending: str = "", status: int | None = None, *, tells_why: bool = False
 ) -> bool:
     """Return whether a failed program could not be loaded without a library of the driver;
     `outcome` is as its framework reports it. The loader prints last, and exits with 127; without an
@@ -191,7 +178,6 @@ def lacks_driver(
     last = _last_words(outcome.output)
     if tells_why:
         return bool(_NO_IMPORT.match(outcome.message) and _NO_IMPORT.match(last or outcome.message))
-    status = _status(outcome, ending) if status is None else status
     if ending and status is None:
         return False
     if _NO_LOADING.match(last):
@@ -202,12 +188,12 @@ def lacks_driver(
     return status in (None, 1) and bool(_NO_IMPORT.match(last)) and is_all
 
 
-def excuse_outcome(outcome: TestOutcome, globs: Sequence[str], reason: str) -> TestOutcome:
-    """Return `outcome`, skipped with a reason where it matches one of `globs` and plausibly fails
-    because there is no GPU."""
+def excuse_outcome(outcome: TestOutcome, globs: Sequence[str]) -> TestOutcome:
+    """Return `outcome`, skipped where it matches one of `globs` and plausibly fails because there
+    is no GPU."""
     if not any(fnmatchcase(outcome.name, glob) for glob in globs) or not _may_lack_a_gpu(outcome):
         return outcome
-    message = f"{reason}: {outcome.message}".rstrip(": ")
+    message = f"no GPU: {outcome.message}".rstrip(": ")
     return replace(outcome, state="skipped", message=message)
 
 
@@ -231,13 +217,10 @@ _MOST_LINES = 12
 # `a.cpp:12` or, as Visual Studio and Boost.Test have it, `a.cpp(12)`.
 _PLACE = r"(?P<place>[^\s:()][^:()]*(?::\d+(?::\d+)?|\(\d+\)))"
 
-_GOOGLETEST = re.compile(rf"^{_PLACE}: Failure$")
-_CATCH2 = re.compile(rf"^{_PLACE}: FAILED:?$")
-_DOCTEST = re.compile(rf"^{_PLACE}:? (?:FATAL )?ERROR: (?P<text>.*)$")
-_BOOST = re.compile(rf'^{_PLACE}: (?:fatal )?error: in "[^"]*": (?P<text>.*)$')
-_ASSERT = re.compile(rf"^(?:[^\s:]+: )?{_PLACE}: (?:.*[: ])?(?P<text>[Aa]ssertion .*failed.?)$")
-_PYTEST = re.compile(r"^E {3,}(?P<text>\S.*)$")
+_PYTEST = re.compile(r"^E {3,}(\S.*)$")
 _PYTHON = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Failure)(?:: .*)?$")
+# Beginnings of lines of frameworks themselves, which end an assertion.
+_RULES = ("[  ", "====", "----", "....", "~~~~")
 
 
 def failed_assertion(text: str) -> str | None:
@@ -260,35 +243,25 @@ def shorten(text: str) -> str:
 
 def _paragraph(match: re.Match[str], following: Sequence[str]) -> str:
     """Return the lines up to an empty one, or to the next line of the framework itself."""
-    words: list[str] = []
-    for line in following:
-        if not line.strip() or line.startswith(("[  ", "====", "----", "....", "~~~~")):
-            break
-        words.append(line)
-    return f"{match['place']}: {' '.join(words)}"
+    lines = takewhile(lambda line: line.strip() and not line.startswith(_RULES), following)
+    return f"{match['place']}: {' '.join(lines)}"
 
 
-def _doctest(match: re.Match[str], following: Sequence[str]) -> str:
-    """Return the assertion with its values, which are on the next lines."""
+def _with_values(match: re.Match[str], following: Sequence[str]) -> str:
+    """Return the assertion with its values, which doctest has on the next lines."""
     values = (line for line in following[:3] if line.strip().startswith(("values:", "logged:")))
     return f"{match['place']}: {' '.join([match['text'], *values])}"
 
 
-def _with_place(match: re.Match[str], _following: Sequence[str]) -> str:
-    return f"{match['place']}: {match['text']}"
-
-
 def _alone(match: re.Match[str], _following: Sequence[str]) -> str:
-    return match["text"]
+    return ": ".join(match.groups())
 
 
-_Describe = Callable[[re.Match[str], Sequence[str]], str]
-
-_FORMS: Sequence[tuple[re.Pattern[str], _Describe]] = (
-    (_GOOGLETEST, _paragraph),
-    (_CATCH2, _paragraph),
-    (_DOCTEST, _doctest),
-    (_BOOST, _with_place),
-    (_ASSERT, _with_place),
+# GoogleTest and Catch2; doctest; Boost.Test; `assert`; pytest.
+_FORMS = (
+    (re.compile(rf"^{_PLACE}: (?:Failure|FAILED:?)$"), _paragraph),
+    (re.compile(rf"^{_PLACE}:? (?:FATAL )?ERROR: (?P<text>.*)$"), _with_values),
+    (re.compile(rf'^{_PLACE}: (?:fatal )?error: in "[^"]*": (.*)$'), _alone),
+    (re.compile(rf"^(?:[^\s:]+: )?{_PLACE}: (?:.*[: ])?([Aa]ssertion .*failed.?)$"), _alone),
     (_PYTEST, _alone),
 )

@@ -15,6 +15,7 @@ from envmatrix.matrix.library import LibraryBuild
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.frameworks.base import Batch, Invocation, listed_names, split
 from envmatrix.sessions.junit import Case
+from envmatrix.sessions.outcomes import State
 
 CONTEXT = build_context(LibraryBuild())
 
@@ -347,3 +348,21 @@ def test_a_batch_is_split_into_parts_with_all_selected_tests_in_their_order(
     else:
         assert [name for part in parts for name in part.tests] == selected
         assert all(part.tests and part.argv == batch.argv for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("framework", "state", "message", "ending", "status"),
+    [
+        ("bazel", "errored", "exited with error code 127", "", 127),
+        ("bazel", "failed", "exited with error code 127", "", None),
+        ("bazel", "errored", "timed out", "", None),
+        ("meson", "errored", "", "exit status 126", 126),
+        ("meson", "errored", "", "killed by signal 11 SIGSEGV", None),
+        ("ctest", "failed", "exited with error code 1", "exit status 126", None),
+    ],
+)
+def test_each_framework_knows_where_exit_codes_are_in_its_own_reports(
+    framework: str, state: State, message: str, ending: str, status: int | None
+) -> None:
+    reported = Case("a", "", "", state, 0.0, message)
+    assert FRAMEWORKS[framework].status_of(reported, ending) == status

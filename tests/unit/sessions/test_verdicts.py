@@ -69,16 +69,12 @@ def test_a_framework_that_says_why_is_believed(message: str, before: State, afte
     assert (outcome.state, outcome.message) == (after, message)
 
 
-@pytest.mark.parametrize(
-    ("message", "state"),
-    [
-        ("exited with error code 1", "failed"),
-        ("exited with error code 127", "errored"),
-        ("exited with error code 139", "errored"),
-    ],
-)
-def test_bazel_calls_all_an_error_that_failed(message: str, state: State) -> None:
-    outcome = verdicts.classify_outcome(bad(message, "said", "errored"), tells_why=False)
+@pytest.mark.parametrize(("status", "state"), [(1, "failed"), (127, "errored"), (139, "errored")])
+def test_an_error_whose_exit_code_is_all_that_is_known_may_be_a_failure(
+    status: int, state: State
+) -> None:
+    reported = bad("exited with something", "said", "errored")
+    outcome = verdicts.classify_outcome(reported, status=status, tells_why=False)
     assert outcome.state == state
 
 
@@ -106,7 +102,7 @@ def test_what_is_not_bad_stays_as_it_is(state: State) -> None:
 def test_an_exit_code_tells_what_a_program_came_to(
     status: int, output: str, state: State, message: str
 ) -> None:
-    outcome = verdicts.outcome_by_status("a", status, 1.0, output)
+    outcome = verdicts.classify_program(bad(output=output), status)
     assert outcome.state == state
     assert message in outcome.message
 
@@ -137,14 +133,14 @@ def test_an_exit_code_tells_what_a_program_came_to(
 def test_only_a_verdict_and_a_gpu_that_cuda_misses_are_excused(
     message: str, output: str, state: State, *, is_excused: bool
 ) -> None:
-    outcome = verdicts.excuse_outcome(bad(message, output, state), ["gpu_*"], "no GPU")
+    outcome = verdicts.excuse_outcome(bad(message, output, state), ["gpu_*"])
     assert (outcome.state == "skipped") == is_excused
     assert outcome.message.startswith("no GPU") == is_excused
 
 
 def test_what_no_glob_names_is_not_excused() -> None:
     failed = bad("expected 1 device, got 0")
-    assert verdicts.excuse_outcome(failed, ["other"], "no GPU") == failed
+    assert verdicts.excuse_outcome(failed, ["other"]) == failed
 
 
 LOADER = "/build/a: error while loading shared libraries: {}: cannot open shared object file: No"
@@ -158,12 +154,12 @@ FOUND_NO_GPU = (
 
 def lacks_driver(status: int, output: str) -> set[bool]:
     """Return the verdicts on a program by all that know its exit code."""
-    of_meson = bad(output=output), f"exit status {status}"
-    of_bazel = bad(f"exited with error code {status}", f"Executing\n{output}", "errored"), ""
+    of_meson = verdicts.lacks_driver(bad(output=output), f"exit status {status}", status)
+    of_bazel = bad(f"exited with error code {status}", f"Executing\n{output}", "errored")
     return {
         verdicts.lacks_driver(bad(output=output), status=status),
-        verdicts.lacks_driver(*of_meson),
-        *([verdicts.lacks_driver(*of_bazel)] if status == 127 else ()),
+        of_meson,
+        *([verdicts.lacks_driver(of_bazel, status=status)] if status == 127 else ()),
     }
 
 
@@ -244,8 +240,8 @@ def test_a_test_of_python_that_imports_what_needs_the_driver_lacks_it() -> None:
 @pytest.mark.parametrize("last", [LOADER.format("libx.so"), "sh: 1: x: not found"])
 def test_a_program_that_went_on_after_another_was_not_found_failed(last: str) -> None:
     printed = f"FAIL: expected 1, got 2\n{last}\n"
-    assert verdicts.outcome_by_status("a", 1, 1.0, printed).state == "failed"
-    assert verdicts.outcome_by_status("a", 127, 1.0, printed).state == "errored"
+    assert verdicts.classify_program(bad(output=printed), 1).state == "failed"
+    assert verdicts.classify_program(bad(output=printed), 127).state == "errored"
 
 
 def test_a_test_that_speaks_as_bazel_does_is_not_of_bazel() -> None:

@@ -153,6 +153,10 @@ class Framework(Protocol):
         """Parse from the output how test programs ended abnormally, by the names of their cases."""
         return {}
 
+    def status_of(self, case: Case, ending: str) -> int | None:
+        """Parse the exit code of a bad case's program, where its report or its ending tells it."""
+        return None
+
     def key_of(self, name: str) -> str:
         """Return what a test's names in lists and in reports have in common."""
         return name

@@ -12,6 +12,8 @@ from envmatrix.sessions.junit import Case
 
 # Path components of the parts of a target that Bazel runs several times.
 _BAZEL_PART = re.compile(r"(?:_?(?:shard|run)_\d+_of_\d+)+")
+# Of every program that does not end with 0: Bazel calls that an error.
+_STATUS = re.compile(r"^exited with error code (\d{1,3})$")
 
 
 class BazelTest(Framework):
@@ -49,6 +51,10 @@ class BazelTest(Framework):
         *package, target = directories
         label = f"//{'/'.join(package)}:{target}"
         return label if case.name.endswith(target) else f"{label} {case.name}"
+
+    def status_of(self, case: Case, ending: str) -> int | None:
+        match = _STATUS.search(case.message) if case.state == "errored" else None
+        return int(match[1]) if match else None
 
     def key_of(self, name: str) -> str:
         # A package and a target in it are one path in a report.

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, split
+from envmatrix.sessions.junit import Case
 
 # `2/5 suite / name  FAIL  0.01s  killed by signal 11 SIGSEGV`; its JUnit file has nothing of it.
 _MESON_ENDING = re.compile(
@@ -33,6 +34,10 @@ class MesonTest(Framework):
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
         rows = (match for line in lines if (match := _MESON_ENDING.match(line)))
         return {match[1]: match[2].strip() for match in rows}
+
+    def status_of(self, case: Case, ending: str) -> int | None:
+        status = ending.removeprefix("exit status ")
+        return int(status) if status.isdigit() else None
 
     def missing(self, expected: Sequence[str], reported: Collection[str]) -> Sequence[str]:
         """Return nothing where reports have subtests, which have names of their own."""
