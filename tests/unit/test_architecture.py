@@ -85,7 +85,6 @@ PURE = {
     "sessions.frameworks",
     "sessions.sharding",
     "sessions.tasks",
-    "sessions.wheels",
     "matrix",
     "machine.error_texts",
     "retries",

@@ -10,6 +10,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
+from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
 from envmatrix.sessions.context import COPY, BuildContext
 from envmatrix.sessions.failures import OutOfMemory
 from envmatrix.sessions.outcomes import Measurement
@@ -69,9 +70,12 @@ def _compile(runner: Runner) -> None:
     """Compile, with fewer jobs where memory does not suffice."""
     context = runner.context
     while True:
-        task, steps = tasks.compilation(context)
+        commands = context.system.commands(context)
+        steps = dict.fromkeys(command.step for command in commands)
+        # In one container, as starting one takes longer than some commands.
+        argv = tasks.shell_arguments(tasks.join_commands([*commands, UNPACK_WHEELS]))
         try:
-            runner.check(runner.run(task, *steps))
+            runner.check(runner.run(tasks.in_compiler(context, argv), *steps))
             return
         except OutOfMemory as error:
             if context.jobs == 1:

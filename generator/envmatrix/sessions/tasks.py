@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
 from envmatrix.facts.versions import version_key
-from envmatrix.images.model import Image
+from envmatrix.images.model import CompilerCache, Image
 from envmatrix.sessions.context import (
     BUILD,
     CCACHE,
@@ -22,7 +22,6 @@ from envmatrix.sessions.context import (
     BuildContext,
     Command,
 )
-from envmatrix.sessions.wheels import UNPACK_WHEELS
 
 # Free space that a container has to leave on its disk, in bytes.
 FREE_DISK = 2 << 30
@@ -44,15 +43,6 @@ class CompletedTask:
         return self.result.status
 
 
-def compilation(context: BuildContext) -> tuple[Task, tuple[str, ...]]:
-    """Return the task that configures and compiles a library, and its steps: all in one container,
-    as starting one takes longer than some commands."""
-    commands = context.system.commands(context)
-    script = join_commands([*commands, UNPACK_WHEELS])
-    steps = dict.fromkeys(command.step for command in commands)
-    return in_compiler(context, shell_arguments(script)), tuple(steps)
-
-
 def benchmark(context: BuildContext, gpus: Gpus, arguments: Sequence[str]) -> Task:
     task = in_runtime(context, [f"{BUILD}/{context.library.benchmark}", *arguments])
     return replace(task, gpus=gpus, keeps_stdout=True)
@@ -67,21 +57,17 @@ def shell(context: BuildContext) -> Task:
 def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
     """Return a task with compilers: it configures, compiles or examines a library."""
     task = _task(context, context.compiler, command)
-    programs = Path(__file__).parent / "launcher"
-    cache = context.compiler_cache
-    mounts = [Mount(cache, CCACHE), Mount(programs, PROGRAMS)] if cache else []
-    mounts += [Mount(context.sdk, f"/opt/{context.target.sdk}")] if context.sdk else []
-    environment = {
-        **_cache_variables(context),
-        **task.environment,
-        **context.library.build.environment,
-        **context.variant.environment,
-    }
-    return replace(
-        task,
-        mounts=[*task.mounts, *mounts],
-        environment=_with_equal_objects(context, environment),
-    )
+    mounts, environment = [*task.mounts], {**task.environment}
+    if context.cache and context.compiler_cache:
+        programs = Path(__file__).parent / "launcher"
+        mounts += [Mount(context.compiler_cache, CCACHE), Mount(programs, PROGRAMS)]
+        environment |= _cache_variables(context.cache, task.image)
+    if context.sdk:
+        mounts.append(Mount(context.sdk, f"/opt/{context.target.sdk}"))
+    environment |= {**context.library.build.environment, **context.variant.environment}
+    if version_key(context.cell.cuda) >= _WITH_OBJECT_DIRECTORY:
+        environment[_FLAGS] = _with_equal_objects(environment.get(_FLAGS, ""))
+    return replace(task, mounts=mounts, environment=environment)
 
 
 def in_runtime(context: BuildContext, command: Sequence[str]) -> Task:
@@ -119,35 +105,29 @@ def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
     )
 
 
-# Keeps nvcc's temporary files beside the object.
+# Flags of nvcc behind those of its command line, and one that keeps its temporary files beside the
+# object.
+_FLAGS = "NVCC_APPEND_FLAGS"
 _OBJECT_DIRECTORY = ("--objdir-as-tempdir", "-objtemp")
 
 
-def _with_equal_objects(context: BuildContext, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Add the variables that make objects reproducible: they contain the names of nvcc's temporary
-    files, which are random unless the files are beside the object. The library's own flags for
-    nvcc's command line are kept."""
-    flags = environment.get("NVCC_APPEND_FLAGS", "")
-    is_old = version_key(context.cell.cuda) < _WITH_OBJECT_DIRECTORY
-    if is_old or not set(flags.split()).isdisjoint(_OBJECT_DIRECTORY):
-        return environment
-    return {**environment, "NVCC_APPEND_FLAGS": f"{flags} {_OBJECT_DIRECTORY[0]}".strip()}
+def _with_equal_objects(flags: str) -> str:
+    """Add the flag that makes objects reproducible: they contain the names of nvcc's temporary
+    files, which are random unless the files are beside the object. The library's own flags are
+    kept."""
+    has_flag = not set(flags.split()).isdisjoint(_OBJECT_DIRECTORY)
+    return flags if has_flag else f"{flags} {_OBJECT_DIRECTORY[0]}".strip()
 
 
-def _cache_variables(context: BuildContext) -> Mapping[str, str]:
+def _cache_variables(cache: CompilerCache, image: str) -> Mapping[str, str]:
     """Return the variables with which CMake calls compilers by the launcher, which decides what is
     part of the cache's key. The launcher configures the cache: ccache and sccache read none of
     these."""
-    if context.cache is None:
-        return {}
-    launchers = {
-        f"CMAKE_{language}_COMPILER_LAUNCHER": LAUNCHER for language in context.cache.languages
-    }
     return {
-        "ENVMATRIX_COMPILER_CACHE": context.cache.name,
-        "ENVMATRIX_TOOLCHAIN": context.cache.toolchain,
-        "ENVMATRIX_IMAGE": context.names[context.compiler],
-        **launchers,
+        "ENVMATRIX_COMPILER_CACHE": cache.name,
+        "ENVMATRIX_TOOLCHAIN": cache.toolchain,
+        "ENVMATRIX_IMAGE": image,
+        **{f"CMAKE_{language}_COMPILER_LAUNCHER": LAUNCHER for language in cache.languages},
     }
 
 
@@ -158,8 +138,10 @@ BEGIN = b"\n"
 def join_commands(commands: Sequence[Command]) -> str:
     """Join commands into a script that stops at the first failure. The first step prints to the
     standard output, the second to the standard error, and neither to both."""
-    groups = [(step, tuple(rows)) for step, rows in groupby(commands, attrgetter("step"))]
-    first, *others = (_group(rows) for _, rows in groups)
+    first, *others = (
+        "\n".join(("{", *map(_line, group), "}"))
+        for _, group in groupby(commands, attrgetter("step"))
+    )
     assert len(others) <= 1  # noqa: S101 -- a container has two streams
     return "\n".join((f"{first} 2>&1", *(f"echo >&2\n{second} >&2" for second in others)))
 
@@ -174,11 +156,6 @@ def shell_arguments(text: str) -> Sequence[str]:
     """Return the argument vector that runs a script with `sh`, however long it is."""
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
     return ["sh", "-euc", _WHOLE, "sh", *parts]
-
-
-def _group(commands: Iterable[Command]) -> str:
-    lines = "\n".join(map(_line, commands))
-    return f"{{\n{lines}\n}}"
 
 
 def _line(command: Command) -> str:

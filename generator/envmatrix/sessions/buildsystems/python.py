@@ -1,11 +1,42 @@
-"""Python's packaging: wheels. Pure."""
+"""Python's packaging: wheels, and what Python programs import of those that a build makes. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command
-from envmatrix.sessions.wheels import PYTHON_PATH, SITE, WHEELS
+from envmatrix.sessions.context import BUILD, REQUIRES, BuildContext, BuildSystem, Command
+
+# Directory of the unpacked wheels of the build, which Python programs import from.
+SITE = "site"
+_SITE = f"""
+unpacked=$1
+rm -rf {SITE}
+set -- wheels/*.whl
+[ ! -e "$1" ] || python3 -c "$unpacked" {SITE} "$@"
+"""
+# Into their directory, as an installation has it. In the container: a wheel may be anything.
+_UNPACK = r"""
+import os, pathlib, shutil, sys, zipfile
+site, *wheels = sys.argv[1:]
+target = pathlib.Path(site)
+for wheel in wheels:
+    try:
+        if not os.path.isfile(wheel):
+            raise OSError("it is no file")
+        with zipfile.ZipFile(wheel) as archive:
+            for entry in archive.infolist():
+                file = pathlib.Path(archive.extract(entry, target))
+                if entry.external_attr >> 16 & 0o111:
+                    file.chmod(0o755)
+        for scheme in ("purelib", "platlib"):
+            for directory in sorted(target.glob(f"*.data/{scheme}")):
+                shutil.copytree(directory, target, dirs_exist_ok=True)
+    except Exception as error:
+        sys.exit(f"error: {wheel} cannot be unpacked: {error}")
+"""
+UNPACK_WHEELS = Command("compile", ["sh", "-euc", _SITE, "sh", _UNPACK])
+# Variables with which Python finds unpacked wheels, and those that the library requires.
+PYTHON_PATH = {"PYTHONPATH": f"{BUILD}/{SITE}:{REQUIRES}"}
 
 # Equal sources become equal wheels: the time of files in them, the first that a zip file can hold,
 # and a directory of a name that is not of chance, for what scikit-build-core compiles.
@@ -26,7 +57,7 @@ class Python(BuildSystem):
         argv = ["python3", "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
         settings = [f"--config-setting={option}" for option in build.options]
         parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(context.jobs), "MAX_JOBS": str(context.jobs)}
-        argv += [*settings, "--outdir", WHEELS, "."]
+        argv += [*settings, "--outdir", f"{BUILD}/wheels", "."]
         # The library's own variables are set in its container.
         same = {name: text for name, text in _SAME_WHEELS.items() if name not in build.environment}
         command = ["sh", "-euc", _WITH_USUAL_MODES, "sh", *argv]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from envmatrix.sessions.buildsystems.python import PYTHON_PATH
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, report_path, split
 from envmatrix.sessions.junit import Case
-from envmatrix.sessions.wheels import PYTHON_PATH
 
 # Without the directory that it is started in before all others: that has the sources, and what
 # was compiled of them lies elsewhere.
