@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import SKIPPED, ConfigurationError, Problem
 from envmatrix.sessions import tasks
+from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.outcomes import Measurement, measurements
 from envmatrix.sessions.runner import Runner
@@ -15,14 +17,12 @@ from envmatrix.sessions.runner import Runner
 def measure(runner: Runner, gpus: Gpus, arguments: Sequence[str]) -> tuple[Measurement, ...]:
     """Run the benchmark; Skipped where it does not find a GPU itself."""
     context = runner.context
-    if context.library.benchmark is None:
-        raise ConfigurationError(
-            Problem(
-                f"library `{context.library.name}` has no `benchmark`",
-                hint="name it in matrix.yaml",
-            )
-        )
-    completed = runner.run(tasks.benchmark(context, gpus, arguments), "perf")
+    program = context.library.benchmark
+    if program is None:
+        message = f"library `{context.library.name}` has no `benchmark`"
+        raise ConfigurationError(Problem(message, hint="name it in matrix.yaml"))
+    task = tasks.in_runtime(context, [f"{BUILD}/{program}", *arguments])
+    completed = runner.run(replace(task, gpus=gpus, keeps_stdout=True), "perf")
     if completed.status == SKIPPED:
         raise Skipped(f"the benchmark found no GPU: {' '.join(completed.lines[-1:])}")
     runner.check(completed)

@@ -36,7 +36,7 @@ def compile_library(runner: Runner) -> tuple[Product, ...]:
     with context.build.opened() as build:
         build.remove(COMPILATIONS)
         if context.system.copies_source:
-            update(context.source, build, COPY, context.beside("copied"))
+            update(context.source, build, COPY, context.directory / f"{context.build.name}.copied")
     _compile(runner)
     if context.borrowed:
         from envmatrix.sessions import cuda_usage
@@ -56,7 +56,7 @@ def ninja_files(context: BuildContext) -> tuple[str, str] | None:
 
 def clear_outdated(context: BuildContext, console: Console) -> None:
     """Clear the build directory where it was made of another image, source or options."""
-    record_file = context.beside("made-of")
+    record_file = context.directory / f"{context.build.name}.made-of"
     recorded = readable_text(record_file)
     with context.build.opened() as build:
         if recorded != context.inputs and not build.is_empty:

@@ -156,10 +156,6 @@ class BuildContext:
         source = f"{BUILD}/{COPY}" if self.system.copies_source else SOURCE
         return posixpath.normpath(f"{source}/{self.library.path if self.library.source else '.'}")
 
-    def beside(self, kind: str) -> Path:
-        """Return a file about the build directory that containers cannot reach."""
-        return self.build.surroundings / f"{self.build.name}.{kind}"
-
     def log(self, step: str) -> Path:
         """Return the log of a step, beside the build directory; a variant has logs of its own."""
         return self.directory / "-".join(filter(None, (self.variant.name, f"{step}.log")))
@@ -182,9 +178,12 @@ def source_path(file: str) -> str | None:
     """Return the path of a library's file in its source; None for any other file. Meson has
     compilers name files relative to the build directory."""
     file = posixpath.normpath(posixpath.join(BUILD, file))
-    for root in (f"{BUILD}/{COPY}", SOURCE):
-        try:
-            return PurePosixPath(file).relative_to(root).as_posix()
-        except ValueError:
-            continue
-    return None
+    return path_inside(file, f"{BUILD}/{COPY}") or path_inside(file, SOURCE)
+
+
+def path_inside(file: str, directory: str) -> str | None:
+    """Return a path relative to a directory; None where it is not in it."""
+    try:
+        return PurePosixPath(file).relative_to(directory).as_posix()
+    except ValueError:
+        return None

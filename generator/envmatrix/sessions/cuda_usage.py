@@ -34,20 +34,15 @@ def check_components(context: BuildContext) -> None:
     undeclared: dict[str, Problem] = {}
     for file in sorted(sources):
         component = component_of(file)
-        if component is not None and component in context.borrowed:
-            problem = _undeclared_problem(context, component, file, sources[file])
-            undeclared.setdefault(component, problem)
+        if component in context.borrowed and component not in undeclared:
+            undeclared[component] = Problem(
+                f"library `{context.library.name}` uses `{file}` of the component `{component}`, "
+                "which is there for other libraries only",
+                hint=f"add it to the library: `components: [{component}]`; "
+                f"`{context.build.display_path(sources[file])}` tells that it is used",
+            )
     if undeclared:
         raise ConfigurationError(*(undeclared[name] for name in sorted(undeclared)))
-
-
-def _undeclared_problem(context: BuildContext, component: str, file: str, evidence: str) -> Problem:
-    return Problem(
-        f"library `{context.library.name}` uses `{file}` of the component `{component}`, which is "
-        "there for other libraries only",
-        hint=f"add it to the library: `components: [{component}]`; "
-        f"`{context.build.display_path(evidence)}` tells that it is used",
-    )
 
 
 def used_names(build: Directory) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +85,8 @@ class _Cases(ElementTree.TreeBuilder):
 
 def _case(case: ElementTree.Element) -> Case:
     state = _state(case)
-    output = "\n".join(
-        filter(None, (case.findtext(tag, "") for tag in ("system-out", "system-err")))
-    )
+    texts = (case.findtext(tag, "") for tag in ("system-out", "system-err"))
+    output = "\n".join(filter(None, texts))
     name, classname, file = (
         cut(case.get(key) or "", LONGEST_NAME) for key in ("name", "classname", "file")
     )
@@ -155,7 +155,7 @@ def cut(text: str, length: int) -> str:
 
 def write(file: Path, suite: str, outcomes: Sequence[TestOutcome]) -> None:
     """Write one suite; a test that passed only on a retry is flaky, as in Surefire's format."""
-    count = {state: sum(outcome.state == state for outcome in outcomes) for state in _COUNTED}
+    count = Counter(outcome.state for outcome in outcomes)
     root = ElementTree.Element("testsuites")
     attributes = {
         "name": suite,
@@ -167,12 +167,10 @@ def write(file: Path, suite: str, outcomes: Sequence[TestOutcome]) -> None:
     }
     element = ElementTree.SubElement(root, "testsuite", attributes)
     for outcome in outcomes:
-        case_attributes = {
-            "name": xml_safe(outcome.name),
-            "classname": suite,
-            "time": f"{outcome.seconds:.3f}",
-        }
-        case = ElementTree.SubElement(element, "testcase", case_attributes)
+        time = f"{outcome.seconds:.3f}"
+        case = ElementTree.SubElement(
+            element, "testcase", name=xml_safe(outcome.name), classname=suite, time=time
+        )
         if tag := _TAGS.get(outcome.state):
             ElementTree.SubElement(case, tag, message=xml_safe(outcome.message))
         if outcome.output:
@@ -182,7 +180,6 @@ def write(file: Path, suite: str, outcomes: Sequence[TestOutcome]) -> None:
     file.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n', encoding="utf-8")
 
 
-_COUNTED = ("failed", "errored", "skipped")
 _TAGS = {
     "failed": "failure",
     "errored": "error",

@@ -79,21 +79,19 @@ def _with_retry(first: TestOutcome, retry: TestOutcome | None) -> TestOutcome:
 SEVERITY: Sequence[State] = ("skipped", "passed", "flaky", "failed", "errored", "killed")
 
 
-def worse_outcome(first: TestOutcome | None, second: TestOutcome) -> TestOutcome:
-    """Return the worse of two outcomes with the same name, such as those of sections, with their
-    total time."""
-    if first is None:
-        return second
-    worst = max(first, second, key=lambda outcome: SEVERITY.index(outcome.state))
-    return replace(worst, seconds=first.seconds + second.seconds)
-
-
 def worst_by_name(outcomes: Iterable[TestOutcome]) -> tuple[TestOutcome, ...]:
-    """Return one outcome for each name: the worst."""
-    by_name: dict[str, TestOutcome] = {}
+    """Return one outcome for each name: the worst, with the total time of those of its name, such
+    as of sections."""
+    by_name: dict[str, list[TestOutcome]] = {}
     for outcome in outcomes:
-        by_name[outcome.name] = worse_outcome(by_name.get(outcome.name), outcome)
-    return tuple(by_name.values())
+        by_name.setdefault(outcome.name, []).append(outcome)
+    return tuple(
+        replace(
+            max(group, key=lambda outcome: SEVERITY.index(outcome.state)),
+            seconds=sum(outcome.seconds for outcome in group),
+        )
+        for group in by_name.values()
+    )
 
 
 # Longest list of tests or of measurements, in characters.
@@ -107,20 +105,15 @@ def bounded(text: str) -> str:
     return text
 
 
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
 @contextmanager
 def parse_errors(message: str, hint: str | None = None) -> Iterator[None]:
     """Raise the errors that malformed output of a program causes as EnvmatrixError."""
     try:
         yield
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        ElementTree.ParseError,
-    ) as error:
+    except (*_MALFORMED, ElementTree.ParseError) as error:
         raise EnvmatrixError(f"{message}: {error}", hint=hint) from error
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import nox
@@ -35,18 +35,18 @@ def add_sessions(root: Path) -> None:
     each library in cells with several."""
     os.chdir(root)
     cells, libraries_of = cells_and_libraries(root)
-    shared = [cell for cell, libraries in libraries_of.items() if len(libraries) > 1]
-    shared_cells = [(library, cell) for cell in shared for library in libraries_of[cell]]
-    names = {*cells, *(f"{cell}-{library}" for library, cell in shared_cells)}
+    shared = [
+        (library, cell)
+        for cell, libraries in libraries_of.items()
+        for library in (libraries if len(libraries) > 1 else ())
+    ]
+    names = {*cells, *(f"{cell}-{library}" for library, cell in shared)}
     for name, cell in {**cells, **_missing_cells(sys.argv[1:], names)}.items():
-        for prefix, (verb, text) in VERBS.items():
-            described = text.format(library="the libraries", cell=cell)
-            _add(f"{prefix}-{name}", (verb, cell), described)
-    for library, cell in shared_cells:
+        for prefix in VERBS:
+            _add(prefix, name, cell)
+    for library, cell in shared:
         for prefix in _LIBRARY_VERBS:
-            verb, text = VERBS[prefix]
-            arguments = (verb, cell, "--library", library)
-            _add(f"{prefix}-{cell}-{library}", arguments, text.format(cell=cell, library=library))
+            _add(prefix, f"{cell}-{library}", cell, library)
     # Thousands of sessions live until the end: the collector need not look for garbage in them.
     gc.freeze()
 
@@ -75,19 +75,20 @@ def _read(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
     return {**short_ids, **{name: name for name in libraries}}, libraries
 
 
-def _add(name: str, arguments: Iterable[str], text: str) -> None:
-    command = ("envmatrix", "run", *arguments)
+def _add(prefix: str, name: str, cell: str, library: str | None = None) -> None:
+    verb, text = VERBS[prefix]
+    command = ("envmatrix", "run", verb, cell, *(("--library", library) if library else ()))
 
     def run(session: nox.Session) -> None:
         try:
             session.run(*command, *session.posargs)
         except nox.command.CommandFailed as error:
-            if command[2] in {"perf", "test"} and is_skip(error):
+            if verb in {"perf", "test"} and is_skip(error):
                 session.skip("it cannot run here, as said above")
             raise
 
-    run.__doc__ = text
-    nox.session(name=name, default=False, venv_backend="none")(run)
+    run.__doc__ = text.format(library=library or "the libraries", cell=cell)
+    nox.session(name=f"{prefix}-{name}", default=False, venv_backend="none")(run)
 
 
 def _missing_cells(arguments: Sequence[str], names: Collection[str]) -> Mapping[str, str]:

@@ -14,7 +14,6 @@ from envmatrix.engine.tasks import Executor, Task
 from envmatrix.errors import EngineError
 from envmatrix.sessions import failure_causes, failures
 from envmatrix.sessions.context import BuildContext
-from envmatrix.sessions.failures import StepFailed
 from envmatrix.sessions.logs import Log, ninja_progress
 from envmatrix.sessions.outcomes import Step
 from envmatrix.sessions.tasks import BEGIN, CompletedTask
@@ -51,12 +50,9 @@ class Runner:
         not of the program, is retried once."""
         self.written.add(self.context.build)
         try:
-            with (
-                self.console.display() as display,
-                closing(_Steps(self, display, steps)) as running,
-            ):
-                result = self.executor.run(task, running.add_output)
-                return CompletedTask(task, result, *running.end(result.status))
+            with self.console.display() as display, closing(_Steps(self, display, steps)) as output:
+                result = self.executor.run(task, output.add_output)
+                return CompletedTask(task, result, *output.end(result.status))
         except EngineError as error:
             if attempts == 1:
                 raise
@@ -67,7 +63,7 @@ class Runner:
         if completed.status:
             raise self.failure(completed)
 
-    def failure(self, completed: CompletedTask) -> StepFailed:
+    def failure(self, completed: CompletedTask) -> failures.StepFailed:
         """Return the failure of a task; what filled the disk is removed."""
         if completed.result.stopped == "disk":
             with self.context.build.opened() as build:

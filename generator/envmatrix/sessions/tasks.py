@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
+from envmatrix.engine.tasks import Limits, Mount, Task, TaskResult
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.sessions.context import (
@@ -41,11 +41,6 @@ class CompletedTask:
     @property
     def status(self) -> int:
         return self.result.status
-
-
-def benchmark(context: BuildContext, gpus: Gpus, arguments: Sequence[str]) -> Task:
-    task = in_runtime(context, [f"{BUILD}/{context.library.benchmark}", *arguments])
-    return replace(task, gpus=gpus, keeps_stdout=True)
 
 
 def shell(context: BuildContext) -> Task:

@@ -8,10 +8,11 @@ import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
-from envmatrix.sessions.context import BUILD
+from envmatrix.sessions.context import BUILD, path_inside
 from envmatrix.sessions.outcomes import bounded, parse_errors
 
 _NODE = re.compile(r'^"(0x\w+)" \[label="(.*?)"')
@@ -29,10 +30,9 @@ class NinjaGraph:
 
     def reaches(self, output: str) -> frozenset[str]:
         """Return the transitive inputs of an output."""
+        followed = (self.inputs, self.sources)
         return frozenset(
-            _reachable(
-                [output], lambda name: (*self.inputs.get(name, ()), *self.sources.get(name, ()))
-            )
+            _reachable([output], lambda name: chain(*(row.get(name, ()) for row in followed)))
         )
 
 
@@ -140,11 +140,14 @@ def _test(
 ) -> Test:
     """Create a test from its row; `setups` are the tests that set up each fixture."""
     (name,) = _check_texts([row["name"]])
+    command = _check_texts(row.get("command", []))
+    if command[:1] == ["/usr/bin/env"]:
+        command = command[1:]  # CMake's emulator of cross-compiled programs
     (directory,) = properties.get("WORKING_DIRECTORY", [BUILD])
     required = (setups.get(key, ()) for key in properties.get("FIXTURES_REQUIRED", ()))
     return Test(
         name,
-        _without_emulator(_check_texts(row.get("command", []))),
+        command,
         directory,
         texts=[text for key in _NAMING for text in properties.get(key, ())],
         earlier=frozenset(properties.get("DEPENDS", ())).union(*required),
@@ -165,11 +168,6 @@ def _check_texts(values: Sequence[object]) -> Sequence[str]:
     if len(texts) < len(values):
         raise TypeError("a value that is no text")
     return texts
-
-
-def _without_emulator(words: Sequence[str]) -> Sequence[str]:
-    """Return a command without the emulator that CMake puts before cross-compiled programs."""
-    return words[1:] if words[:1] == ["/usr/bin/env"] else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,14 +213,7 @@ def _output(path: str) -> str:
 
 
 def _all_inside(paths: Iterable[str], tree: str) -> frozenset[str]:
-    return frozenset(filter(None, (_inside(path, tree) for path in paths)))
-
-
-def _inside(file: str, tree: str) -> str | None:
-    try:
-        return PurePosixPath(file).relative_to(tree).as_posix()
-    except ValueError:
-        return None
+    return frozenset(filter(None, (path_inside(path, tree) for path in paths)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,4 +271,4 @@ def is_ignored(file: str, globs: Sequence[str]) -> bool:
 def files_of_library(changed: Sequence[str], path: str) -> tuple[str, ...]:
     """Return the changed files below a library's `path`, relative to it. Other files do not affect
     the library: they are not mounted."""
-    return tuple(file for name in changed if (file := _inside(name, path)))
+    return tuple(file for name in changed if (file := path_inside(name, path)))

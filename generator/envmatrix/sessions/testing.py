@@ -20,7 +20,6 @@ from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invoca
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard, select_shard
-from envmatrix.sessions.tasks import CompletedTask
 from envmatrix.text import one_line
 
 
@@ -105,7 +104,7 @@ class Testing:
         return FRAMEWORKS[self.tests.framework]
 
     @cached_property
-    def listings(self) -> Sequence[tuple[Batch, CompletedTask]]:
+    def listings(self) -> Sequence[tuple[Batch, tasks.CompletedTask]]:
         """The framework's list of tests of each program."""
         batches = self.framework.listing(Invocation(self.runner.context, self._programs()))
         return [(batch, self._run("list", batch, keeps_stdout=True)) for batch in batches]
@@ -214,14 +213,16 @@ class Testing:
             return replace(outcome, state="skipped", message=message)
         return verdicts.excuse_outcome(outcome, self.tests.gpu)
 
-    def _lacks_driver(self, batch: Batch, completed: CompletedTask) -> bool:
+    def _lacks_driver(self, batch: Batch, completed: tasks.CompletedTask) -> bool:
         """Return whether a program cannot list its tests, as there is no GPU and no driver."""
         if self.gpus or not batch.program:
             return False
         outcome = _outcome_of_program(batch, completed, 0.0)
         return verdicts.lacks_driver(outcome, status=completed.status)
 
-    def _by_status(self, batch: Batch, completed: CompletedTask, seconds: float) -> TestOutcome:
+    def _by_status(
+        self, batch: Batch, completed: tasks.CompletedTask, seconds: float
+    ) -> TestOutcome:
         """Return the outcome of a program that is one test."""
         outcome = _outcome_of_program(batch, completed, seconds)
         if outcome.state != "failed":
@@ -285,7 +286,7 @@ class Testing:
                     results.append(excused_outcome)
         return list(outcomes.worst_by_name(results)), is_excused
 
-    def _run(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> CompletedTask:
+    def _run(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> tasks.CompletedTask:
         context = self.runner.context
         in_image = tasks.in_compiler if batch.needs_compiler else tasks.in_runtime
         task = tasks.with_timeout(in_image(context, batch.argv), self.tests.timeout)
@@ -300,7 +301,9 @@ class Testing:
         return self.runner.run(task, step)
 
 
-def _outcome_of_program(batch: Batch, completed: CompletedTask, seconds: float) -> TestOutcome:
+def _outcome_of_program(
+    batch: Batch, completed: tasks.CompletedTask, seconds: float
+) -> TestOutcome:
     """Return the outcome of a program that is one test, as far as its exit code determines it."""
     name, status, message = batch.program, completed.status, "".join(completed.lines[-1:])
     printed = junit.cut("\n".join(completed.lines), junit.PRINTED)

@@ -36,6 +36,16 @@ def test_measurements_are_the_output_of_the_benchmark(tmp_path: Path) -> None:
     assert (runner.context.directory / "perf.json").read_text() == text
 
 
+def test_a_benchmark_has_gpus_and_runs_without_compilers(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, TaskResult(0, json.dumps({"measurements": [ROW]})))
+    measure(runner, Gpus("nvidia.com/gpu=0"), ["--quick"])
+    assert isinstance(runner.executor, FakeExecutor)
+    (task,) = runner.executor.tasks
+    assert task.command == ["/build/b", "--quick"]
+    assert (task.gpus, task.keeps_stdout) == (Gpus("nvidia.com/gpu=0"), True)
+    assert task.image == runner.context.names[runner.context.runtime or runner.context.compiler]
+
+
 def test_a_benchmark_that_finds_no_gpu_is_skipped(tmp_path: Path) -> None:
     with pytest.raises(Skipped, match="found no GPU: no device"):
         measure(runner_of(tmp_path, TaskResult(SKIPPED), "no device"), Gpus(), [])

@@ -75,9 +75,10 @@ def test_no_outcome_hides_a_worse_one_of_its_name() -> None:
 
 
 def test_of_outcomes_of_one_name_the_worse_counts_and_the_time_of_both() -> None:
-    result = outcomes.worse_outcome(outcome("a", "failed", "no"), outcome("a", "passed"))
-    assert result == TestOutcome("a", "failed", 2.0, "no")
-    assert outcomes.worse_outcome(None, result) == result
+    pair = (outcome("a", "failed", "no"), outcome("a", "passed"))
+    result = (TestOutcome("a", "failed", 2.0, "no"),)
+    assert outcomes.worst_by_name(pair) == result
+    assert outcomes.worst_by_name(result) == result
 
 
 def test_errors_of_malformed_output_say_what_cannot_be_read() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.sessions.contexts import build_context
 
-from envmatrix.engine.tasks import Gpus, Limits, Task
+from envmatrix.engine.tasks import Limits, Task
 from envmatrix.matrix.library import LibraryBuild, LibraryTest
 from envmatrix.sessions import tasks
 from envmatrix.sessions.context import BuildContext
@@ -39,14 +39,6 @@ def test_compilers_write_to_the_build_directory_and_the_cache_and_tests_to_the_f
     cache = CONTEXT.compiler_cache
     assert tasks.in_compiler(CONTEXT, []).outputs == (CONTEXT.build, cache)
     assert tasks.in_runtime(CONTEXT, []).outputs == (CONTEXT.build,)
-
-
-def test_a_benchmark_has_gpus_and_its_output_is_its_result() -> None:
-    context = replace(CONTEXT, library=replace(CONTEXT.library, benchmark="bench"))
-    task = tasks.benchmark(context, Gpus("nvidia.com/gpu=0"), ["--quick"])
-    assert task.command == ["/build/bench", "--quick"]
-    assert (task.gpus, task.keeps_stdout) == (Gpus("nvidia.com/gpu=0"), True)
-    assert task.image == context.names[context.runtime or context.compiler]
 
 
 def test_variables_of_tests_are_not_those_of_the_build() -> None:

@@ -18,9 +18,8 @@ from envmatrix.sessions.test_dependencies import Test
 
 # Where frameworks write their reports, in the build directory.
 REPORTS = "reports"
-# Limits of the names of one batch on its command line, in bytes. Linux has 128 KB for an argument;
-# CMake has 64 KB for what it compiles an expression to, which is up to four times as long as that.
-ARGUMENT, EXPRESSION = 64 << 10, 16 << 10
+# Limit of the names of one batch on its command line, in bytes. Linux has 128 KB for an argument.
+_ARGUMENT = 64 << 10
 # Overhead of an argument, or of an alternative of an expression, in bytes.
 _EACH = 8
 
@@ -51,64 +50,45 @@ class Batch:
         return replace(self, argv=[*self.argv, *arguments])
 
 
-def chunks(
-    names: Iterable[str], most: int = ARGUMENT, spelled: Callable[[str], str] = str
-) -> Iterator[tuple[str, ...]]:
-    """Split `names` into parts of at most `most` bytes as they are `spelled`; a longer name has its
-    own."""
-    part: list[str] = []
-    size = 0
-    for name in names:
-        length = len(spelled(name).encode()) + _EACH
-        if part and size + length > most:
-            yield tuple(part)
-            part, size = [], 0
-        part.append(name)
-        size += length
-    if part:
-        yield tuple(part)
-
-
 def split(
     batch: Batch,
     selected: Iterable[str] | None,
-    most: int = ARGUMENT,
+    most: int = _ARGUMENT,
     spelled: Callable[[str], str] = str,
 ) -> Sequence[Batch]:
-    """Return a batch for each part of the selected tests that fits on its command line; the batch
-    itself for all tests."""
+    """Return a batch for each part of the selected tests that has at most `most` bytes as they are
+    `spelled`; a longer name has its own. Return the batch itself for all tests."""
     if selected is None:
         return [batch]
-    return [replace(batch, tests=part) for part in chunks(selected, most, spelled)]
-
-
-def labels(programs: Sequence[str]) -> Mapping[str, str]:
-    """Return the prefix of the tests of each program: its base name, or, where several programs
-    share that, its path in the build directory."""
-    base_names = {program: PurePosixPath(program).name for program in programs}
-    count = Counter(base_names.values())
-    return {
-        program: base if count[base] == 1 else program.removeprefix(f"{BUILD}/")
-        for program, base in base_names.items()
-    }
+    parts: list[list[str]] = []
+    size = most
+    for name in selected:
+        length = len(spelled(name).encode()) + _EACH
+        if size + length > most:
+            parts.append([])
+            size = 0
+        parts[-1].append(name)
+        size += length
+    return [replace(batch, tests=part) for part in parts]
 
 
 def program_batches(
     programs: Sequence[str], selected: Sequence[str] | None = None
 ) -> Iterator[Batch]:
     """Yield each program with parts of its selected tests, without the programs that have none; all
-    tests are selected also where the program itself is."""
-    for program, label in labels(programs).items():
-        batch = Batch([program], report_path(label), program, label=label)
+    tests are selected also where the program itself is. Its tests have its base name as a prefix,
+    or, where several programs share that, its path in the build directory."""
+    count = Counter(PurePosixPath(program).name for program in programs)
+    for program in programs:
+        name = PurePosixPath(program).name
+        label = name if count[name] == 1 else program.removeprefix(f"{BUILD}/")
+        report = f"{REPORTS}/{label.replace('/', '_')}.xml"
+        batch = Batch([program], report, program, label=label)
         if selected is None or program in selected:
             yield batch
         else:
             own_tests = [name for name in selected if name.startswith(f"{label}:")]
             yield from split(batch, own_tests, spelled=batch.bare_name)
-
-
-def report_path(label: str) -> str:
-    return f"{REPORTS}/{label.replace('/', '_')}.xml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from envmatrix.sessions.buildsystems.python import PYTHON_PATH
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, report_path, split
+from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, split
 from envmatrix.sessions.junit import Case
 
 # Without the directory that it is started in before all others: that has the sources, and what
@@ -30,7 +30,7 @@ class Pytest(Framework):
         return (line for line in text.splitlines() if "::" in line)
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
-        report = report_path("pytest")
+        report = f"{REPORTS}/pytest.xml"
         argv = [*_PYTEST, f"--junitxml={BUILD}/{report}", "-o", "junit_family=xunit1"]
         options = invocation.arguments
         batch = Batch([*argv, *options], report, directory=invocation.context.tree)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from envmatrix.errors import EnvmatrixError
 from envmatrix.files import write_whole
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.baselines import abi_file
@@ -51,17 +50,14 @@ def _baseline_file(build: AnalysedBuild, library: Product) -> Path:
 def _compare(build: AnalysedBuild, library: Product) -> Iterator[Finding]:
     name, current = library.name, f"{BUILD}/{_ABI}/{library.name}"
     dump = ["abidw", "--out-file", current, f"{BUILD}/{library.path}"]
-    status, log = build.run_program("abi", dump)
-    if status:
-        raise EnvmatrixError(f"abidw cannot read `{name}`", hint=f"the log is {log}")
+    build.run_program("abi", dump, f"abidw cannot read `{name}`")
     baseline_file = _baseline_file(build, library)
     if not baseline_file.exists():
         return
     with build.context.build.opened() as directory:
         directory.copy(baseline_file, f"{_ABI}/{name}.known")
-    status, log = build.run_program("abi", ["abidiff", f"{current}.known", current])
-    if status & _ABIDIFF_ERROR:
-        raise EnvmatrixError(f"abidiff cannot compare `{name}`", hint=f"the log is {log}")
+    diff = ["abidiff", f"{current}.known", current]
+    _, log = build.run_program("abi", diff, f"abidiff cannot compare `{name}`", _ABIDIFF_ERROR)
     yield from parse_abidiff(name, read_lines(log))
 
 

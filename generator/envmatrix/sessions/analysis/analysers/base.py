@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from envmatrix.engine.tasks import Gpus
+from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import tasks
 from envmatrix.sessions.analysis.baselines import NOTHING, Baseline
 from envmatrix.sessions.analysis.findings import Finding
@@ -35,13 +36,19 @@ class AnalysedBuild:
     def context(self) -> BuildContext:
         return self.runner.context
 
-    def run_program(self, step: str, argv: Sequence[str]) -> tuple[int, Path]:
-        """Run a program of an analyser; return its exit code and the log of its output."""
+    def run_program(
+        self, step: str, argv: Sequence[str], error: str, errors: int = ~0
+    ) -> tuple[int, Path]:
+        """Run a program of an analyser; return its exit code and the log of its output. Raise
+        `error` where the exit code has one of the bits `errors`."""
         task = replace(tasks.in_compiler(self.context, argv), directory=self.context.tree)
         completed = self.runner.run(task, step)
         if completed.result.stopped or completed.result.out_of_memory:
             raise self.runner.failure(completed)
-        return completed.status, self.context.log(step)
+        log = self.context.log(step)
+        if completed.status & errors:
+            raise EnvmatrixError(error, hint=f"the log is {log}")
+        return completed.status, log
 
     def output_of(self, step: str, argv: Sequence[str]) -> str:
         """Run a program of an analyser, which has to succeed; return its standard output."""

@@ -17,7 +17,7 @@ class ClangTidy(Analyser):
 
     def examine(self, build: AnalysedBuild) -> Examination:
         build.require_compile_commands("clang-tidy")
-        status, log = build.run_program("clang-tidy", _command(build.context))
+        status, log = build.run_program("clang-tidy", _command(build.context), "", errors=0)
         findings = list(parse_clang_tidy(read_lines(log)))
         if status and not any(finding.level == "error" for finding in findings):
             raise EnvmatrixError("clang-tidy failed", hint=f"the log is {log}")

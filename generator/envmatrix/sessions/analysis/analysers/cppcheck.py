@@ -6,7 +6,6 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 
-from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.analysis.analysers.base import STATIC, AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, Level
 from envmatrix.sessions.context import BUILD, BuildContext, source_path
@@ -18,9 +17,7 @@ class Cppcheck(Analyser):
 
     def examine(self, build: AnalysedBuild) -> Examination:
         build.require_compile_commands("cppcheck")
-        status, log = build.run_program("cppcheck", _command(build.context))
-        if status:
-            raise EnvmatrixError("Cppcheck failed", hint=f"the log is {log}")
+        build.run_program("cppcheck", _command(build.context), "Cppcheck failed")
         with build.context.build.opened() as directory:
             report = directory.text("cppcheck.xml")
         return Examination(tuple(parse_cppcheck(report)))
@@ -45,15 +42,7 @@ def parse_cppcheck(text: str) -> Iterator[Finding]:
         if place is None or file is None:
             continue
         level: Level = "error" if element.get("severity") == "error" else "warning"
-        yield Finding(
-            "cppcheck",
-            element.get("id", ""),
-            element.get("msg", ""),
-            file,
-            _line_number(place.get("line")),
-            level,
-        )
-
-
-def _line_number(text: str | None) -> int:
-    return int(text) if text and re.fullmatch(r"[0-9]{1,9}", text) else 0
+        number = place.get("line", "")
+        line = int(number) if re.fullmatch(r"[0-9]{1,9}", number) else 0
+        rule, message = element.get("id", ""), element.get("msg", "")
+        yield Finding("cppcheck", rule, message, file, line, level)
