@@ -55,15 +55,22 @@ def ninja_files(context: BuildContext) -> tuple[str, str] | None:
 
 
 def clear_outdated(context: BuildContext, console: Console) -> None:
-    """Clear the build directory where it was made of another image, source or options."""
-    record_file = context.directory / f"{context.build.name}.made-of"
-    recorded = readable_text(record_file)
+    """Clear the build directory where it was made of another image, source or options, but not of
+    other files of the repository itself. Build systems compare times, which do not show that a
+    compiler or source was exchanged."""
+    library, record_file = context.library, context.directory / f"{context.build.name}.made-of"
+    source = context.source.name if library.source else ""
+    requires = [f"{arch} {path.name}" for arch, path in sorted(context.requires.items())]
+    launcher = context.cache and tasks.LAUNCHER  # CMake keeps it
+    sm, variant = context.cell.toolchain.sm, context.variant
+    inputs = (source, *requires, library.build, sm, variant, launcher)
+    text = "".join(f"{line}\n" for line in (context.names[context.compiler], *inputs))
     with context.build.opened() as build:
-        if recorded != context.inputs and not build.is_empty:
+        if readable_text(record_file) != text and not build.is_empty:
             console.say(f"clear    {context.build.name}: made of another image, source or options")
             record_file.unlink(missing_ok=True)
             build.clear()
-    write_whole(record_file, context.inputs.encode())
+    write_whole(record_file, text.encode())
 
 
 def _compile(runner: Runner) -> None:

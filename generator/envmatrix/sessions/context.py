@@ -18,10 +18,6 @@ from envmatrix.matrix.library import Library
 
 SOURCE = "/src"
 BUILD = "/build"
-CCACHE = "/ccache"
-# Programs of ours that run in containers: what calls compilers through the cache.
-PROGRAMS = "/opt/envmatrix"
-LAUNCHER = f"{PROGRAMS}/compile-cached"
 # Where wheels are that a library is built or tested with, and where its own copy of its source is,
 # if its build system writes among the sources.
 REQUIRES = "/requires"
@@ -125,19 +121,6 @@ class BuildContext:
         """The command that opens a shell in the container that compiles."""
         emulate = "" if self.compiler.arch == self.host_arch else " --emulate"
         return f"envmatrix run shell {self.cell.id} --library {self.library.name}{emulate}"
-
-    @property
-    def inputs(self) -> str:
-        """Inputs of the build directory, except files of the repository itself. Build systems
-        compare times, which do not show that a compiler or source was exchanged."""
-        library = self.library
-        source = self.source.name if library.source else ""
-        requires = [f"{arch} {path.name}" for arch, path in sorted(self.requires.items())]
-        sm = self.cell.toolchain.sm
-        launcher = self.cache and LAUNCHER  # CMake keeps it
-        inputs = (source, *requires, library.build, sm, self.variant, launcher)
-        lines = (self.names[self.compiler], *inputs)
-        return "".join(f"{line}\n" for line in lines)
 
     @property
     def is_emulated(self) -> bool:

@@ -66,40 +66,33 @@ _RULES: Mapping[str, Judgement] = {
         "`--emulate`",
     ),
     (
-        r"(?i)(?:"
-        r"could ?n[o']t resolve host|temporary failure (?:in name resolution|resolving)"
+        r"(?i)could ?n[o']t resolve host|temporary failure (?:in name resolution|resolving)"
         r"|name or service not known|no address associated with hostname|bad address '"
         r"|unable to resolve host address|network is unreachable|status_code: 6\b"
         r"|\bEAI_AGAIN\b|\bgetaddrinfo ENOTFOUND\b|\blookup \S+(?: on \S+)?: |: no such host\b"
-        r"|\bUnknownHostException\b|\bNameResolutionError\b"
-        r"|could not find git for clone of"
-        r")"
+        r"|\bUnknownHostException\b|\bNameResolutionError\b|could not find git for clone of"
     ): Judgement("environment", NO_NETWORK, VENDOR),
     (
-        r"(?i)(?:"
-        r"returned error: ([45]\d\d)\b|\bERROR ([45]\d\d): |\bHTTP error ([45]\d\d)\b"
+        r"(?i)returned error: ([45]\d\d)\b|\bERROR ([45]\d\d): |\bHTTP error ([45]\d\d)\b"
         r"|\bHTTP response code said error\b|repository '[^']*' not found"
-        r")"
     ): Judgement(
         "infrastructure",
         "a server does not give what it asks for",
         "see whether the address is right and the server answers",
     ),
     (
-        r"(?i)(?:"
-        r"\b(?:connection|operation) timed out|\bconnection (?:refused|reset by peer)"
+        r"(?i)\b(?:connection|operation) timed out|\bconnection (?:refused|reset by peer)"
         r"|failed to connect to \S+ port|could not connect to server|the remote end hung up"
         r"|could not read from remote repository|ssl (?:connection|handshake) (?:timeout|error)"
         r"|\bbad gateway\b|\bservice unavailable\b|read timed out"
-        r")"
     ): Judgement("infrastructure", "a server that it asks does not answer"),
     (
         r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
         r"(?:command )?not found$"
     ): Judgement("environment", NO_PROGRAM, PACKAGE),
     (
-        r"(?:\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
-        r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found)"
+        r"\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
+        r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found"
     ): Judgement("environment", NO_PROGRAM, PACKAGE),
 }
 

@@ -119,10 +119,8 @@ def _state(case: ElementTree.Element) -> State:
 def _not_run(result: str | None, skipped: ElementTree.Element | None) -> State:
     """Return the state of a `notrun` case. GoogleTest writes it for disabled tests; CTest for
     skipped ones, and for those that it counts as failed: no executable, a failed fixture."""
-    if result == "suppressed":
-        return "skipped"
     message = "" if skipped is None else skipped.get("message") or ""
-    return "skipped" if message.startswith("SKIP_") else "failed"
+    return "skipped" if result == "suppressed" or message.startswith("SKIP_") else "failed"
 
 
 def _message(case: ElementTree.Element, output: str) -> str:

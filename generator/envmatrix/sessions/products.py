@@ -57,8 +57,7 @@ def _product(build: Directory, file: File) -> Product:
             hint="give the file another name, or make `artifacts` match less",
         )
     sha256 = build.sha256(file.name, _LARGEST_PRODUCTS)
-    machine = machine_of(build, file.name)
-    return Product(file.name, machine, file.size, sha256)
+    return Product(file.name, machine_of(build, file.name), file.size, sha256)
 
 
 def machine_of(build: Directory, name: str) -> str | None:
@@ -66,13 +65,10 @@ def machine_of(build: Directory, name: str) -> str | None:
     directory."""
     with build.open(name) as handle:
         members = binaries.thin_members(handle)
-        file_machine = binaries.machine(handle)
-    paths = (
-        posixpath.normpath(posixpath.join(posixpath.dirname(name), member)) for member in members
-    )
-    return binaries.join_machines(
-        [file_machine, *(_machine_of_member(build, member) for member in paths)]
-    )
+        machines = [binaries.machine(handle)]
+    paths = (posixpath.join(posixpath.dirname(name), member) for member in members)
+    machines += [_machine_of_member(build, posixpath.normpath(path)) for path in paths]
+    return binaries.join_machines(machines)
 
 
 def _machine_of_member(build: Directory, name: str) -> str | None:
@@ -115,9 +111,8 @@ def no_product(patterns: Sequence[str], entries: Mapping[str, Kind]) -> Envmatri
     expected = ", ".join(f"`{pattern}`" for pattern in patterns)
     products = [name for name, kind in entries.items() if kind == "binary" and _is_product(name)]
     hints = [*dict.fromkeys(_hints(patterns, entries, products)), _list_products(products)]
-    return EnvmatrixError(
-        f"the build made none of the library's `artifacts`: {expected}", hint="; ".join(hints)
-    )
+    message = f"the build made none of the library's `artifacts`: {expected}"
+    return EnvmatrixError(message, hint=one_line("; ".join(hints)))
 
 
 def _hints(

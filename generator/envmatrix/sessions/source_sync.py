@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from envmatrix.confined import Directory
-from envmatrix.files import read_regular, write_whole
+from envmatrix.files import readable_text, write_whole
 
 # Directories that are no source: version control's, and that of results.
 _OTHERS = (".git", ".hg", ".svn", ".envmatrix")
@@ -19,7 +19,7 @@ def update(source: Path, build: Directory, copy: str, record: Path) -> None:
     exists; other files stay, so that builds are incremental. `record` lists the copied files,
     beside the build directory and out of its reach."""
     build.make_directory(copy)
-    previous = _load_record(record)
+    previous = json.loads(readable_text(record) or "[]")
     current = sorted(_files(source, record))
     for name in sorted(set(previous) - set(current)):
         build.remove(f"{copy}/{name}")
@@ -28,20 +28,10 @@ def update(source: Path, build: Directory, copy: str, record: Path) -> None:
     write_whole(record, json.dumps(current).encode())
 
 
-def _load_record(record: Path) -> Sequence[str]:
-    try:
-        names: list[str] = json.loads(read_regular(record))
-        return names
-    except (OSError, ValueError):
-        return []
-
-
 def _files(source: Path, record: Path) -> Iterable[str]:
     """Yield files and links, without the build root, which is in the source where a library is a
     whole repository."""
-    build_root = (
-        source / record.relative_to(source).parts[0] if record.is_relative_to(source) else None
-    )
+    build_root = record.is_relative_to(source) and source / record.relative_to(source).parts[0]
     for top, names, files in os.walk(source):
         directory = Path(top)
         names[:] = [

@@ -12,17 +12,12 @@ from pathlib import Path
 from envmatrix.engine.tasks import Limits, Mount, Task, TaskResult
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
-from envmatrix.sessions.context import (
-    BUILD,
-    CCACHE,
-    LAUNCHER,
-    PROGRAMS,
-    REQUIRES,
-    SOURCE,
-    BuildContext,
-    Command,
-)
+from envmatrix.sessions.context import BUILD, REQUIRES, SOURCE, BuildContext, Command
 
+CCACHE = "/ccache"
+# Programs of ours that run in containers: what calls compilers through the cache.
+PROGRAMS = "/opt/envmatrix"
+LAUNCHER = f"{PROGRAMS}/compile-cached"
 # Free space that a container has to leave on its disk, in bytes.
 FREE_DISK = 2 << 30
 # The first release whose reference has `--objdir-as-tempdir`.
@@ -80,6 +75,7 @@ def with_timeout(task: Task, seconds: float | None) -> Task:
 
 def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
     library, wheels = context.library, context.requires.get(image.arch)
+    shared_memory = library.shm * 10**6 if library.shm else None
     return Task(
         image=context.names[image],
         platform=image.platform,
@@ -91,12 +87,7 @@ def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
         ],
         environment={"PYTHONPATH": REQUIRES} if wheels else {},
         directory=BUILD,
-        limits=Limits(
-            library.build.timeout,
-            context.memory,
-            FREE_DISK,
-            library.shm * 10**6 if library.shm else None,
-        ),
+        limits=Limits(library.build.timeout, context.memory, FREE_DISK, shared_memory),
     )
 
 

@@ -36,9 +36,7 @@ _NO_START = re.compile(
     | :\sexec:\s.*:\s(?:not\sfound|Permission\sdenied|cannot\sexecute.*)$
     | ^(?:/usr/bin/)?env:\s.*No\ssuch\sfile\sor\sdirectory$
     | ^(?:\S*/)?\S*sh:\s.*:\s(?:cannot\sexecute.*|Permission\sdenied|No\ssuch\sfile\sor\sdirectory)$
-    | error\swhile\sloading\sshared\slibraries:
-    | symbol\slookup\serror:
-    | [Ee]xec\sformat\serror
+    | error\swhile\sloading\sshared\slibraries: | symbol\slookup\serror: | [Ee]xec\sformat\serror
     """,
     re.VERBOSE,
 )
@@ -47,8 +45,7 @@ _NO_WORK = re.compile(
     r"""
       ^Unable\sto\sfind\sexecutable
     | ^\S*python[\d.]*:\s(?:can't\sopen\sfile|No\smodule\snamed|Error\swhile\sfinding\smodule)
-    | ^(?:E\s+)?(?:ModuleNotFoundError|ImportError)\b
-    | ^collection\sfailure
+    | ^(?:E\s+)?(?:ModuleNotFoundError|ImportError)\b | ^collection\sfailure
     | \b(?:Segmentation\sfault|Bus\serror|Illegal\sinstruction|Floating\spoint\sexception)\b
     | ^(?:Aborted|Killed)(?:\s\(core\sdumped\))?$
     | \bSIG(?:ABRT|BUS|FPE|ILL|SEGV)\b | \bmemory\saccess\sviolation\b

@@ -16,7 +16,6 @@ from envmatrix.images.model import CompilerCache
 from envmatrix.matrix.library import (
     BuildSystemName,
     LibraryBuild,
-    LibrarySource,
     TestFrameworkName,
 )
 from envmatrix.sessions import tasks
@@ -156,22 +155,6 @@ def test_the_source_is_read_only_and_the_network_is_nothing_it_can_have() -> Non
         "/ccache": False,
         "/opt/envmatrix": True,
     }
-
-
-def test_a_build_directory_is_of_an_image_a_source_options_and_wheels() -> None:
-    git = LibrarySource(git="https://git.example/lib", revision="v1")
-    plain, locked = build_context(), build_context(source=git)
-    others = [
-        plain,
-        locked,
-        build_context(LibraryBuild(options=("-DA=ON",))),
-        replace(plain, names=dict.fromkeys(plain.names, "another")),
-        replace(locked, source=Path("/another")),
-        replace(plain, requires={"amd64": Path("/another")}),
-    ]
-    assert len({context.inputs for context in others}) == len(others)
-    # What changes in the repository is for build systems to see.
-    assert replace(plain, source=Path("/another")).inputs == plain.inputs
 
 
 @pytest.mark.parametrize("name", ["ccache", "sccache"])

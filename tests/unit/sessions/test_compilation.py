@@ -17,7 +17,7 @@ from envmatrix.confined import Area
 from envmatrix.console import Console
 from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import ConfigurationError, EnvmatrixError
-from envmatrix.matrix.library import LibraryBuild
+from envmatrix.matrix.library import LibraryBuild, LibrarySource
 from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library, ninja_files
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import OutOfMemory
@@ -173,3 +173,28 @@ def test_a_build_that_compiled_nothing_has_no_hits(tmp_path: Path) -> None:
     assert hits_in(tmp_path) == ()
     (tmp_path / "compilations.log").write_bytes(b"\xff\x00 \n\nhit")
     assert hits_in(tmp_path)[0].value == 0
+
+
+def inputs_of(root: Path, context: BuildContext) -> str:
+    """Return what a build directory is recorded to be made of."""
+    context = replace(context, root=root)
+    clear_outdated(context, Console(-1))
+    (file,) = context.directory.glob("*.made-of")
+    return file.read_text()
+
+
+def test_a_build_directory_is_of_an_image_a_source_options_and_wheels(tmp_path: Path) -> None:
+    git = LibrarySource(git="https://git.example/lib", revision="v1")
+    plain, locked = build_context(), build_context(source=git)
+    others = [
+        plain,
+        locked,
+        build_context(LibraryBuild(options=("-DA=ON",))),
+        replace(plain, names=dict.fromkeys(plain.names, "another")),
+        replace(locked, source=Path("/another")),
+        replace(plain, requires={"amd64": Path("/another")}),
+    ]
+    assert len({inputs_of(tmp_path, context) for context in others}) == len(others)
+    # What changes in the repository is for build systems to see.
+    moved = replace(plain, source=Path("/another"))
+    assert inputs_of(tmp_path, moved) == inputs_of(tmp_path, plain)

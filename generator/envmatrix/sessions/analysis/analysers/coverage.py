@@ -6,6 +6,7 @@ import json
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -95,26 +96,16 @@ def tracefile(documents: Iterable[str], is_in_library: Callable[[str], bool]) ->
     for text in documents:
         with parse_errors("gcov's report cannot be read"):
             _count(json.loads(text)["files"], counts, is_in_library)
-    return {
-        "gcovr/format_version": TRACE_VERSION,
-        "files": [
-            {
-                "file": name,
-                "functions": [],
-                "lines": [
-                    {
-                        "line_number": number,
-                        "count": count,
-                        "branches": [],
-                        "gcovr/noncode": False,
-                        "gcovr/excluded": False,
-                    }
-                    for number, count in sorted(lines.items())
-                ],
-            }
-            for name, lines in sorted(counts.items())
-        ],
-    }
+    files = [
+        {"file": name, "functions": [], "lines": list(starmap(_line, sorted(lines.items())))}
+        for name, lines in sorted(counts.items())
+    ]
+    return {"gcovr/format_version": TRACE_VERSION, "files": files}
+
+
+def _line(number: int, count: int) -> dict[str, Any]:
+    flags = {"branches": [], "gcovr/noncode": False, "gcovr/excluded": False}
+    return {"line_number": number, "count": count, **flags}
 
 
 def _count(
