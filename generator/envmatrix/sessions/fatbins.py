@@ -53,11 +53,7 @@ def difference(code: DeviceCode, architectures: Sequence[str]) -> str | None:
     missing, extra = sorted(expected - code.sass), sorted(code.sass - expected)
     ptx_only = [number for number in missing if any(ptx <= number for ptx in code.ptx)]
     no_code = [number for number in missing if number not in ptx_only]
-    differences = (
-        ("none for", no_code),
-        ("only PTX for", ptx_only),
-        ("also some for", extra),
-    )
+    differences = (("none for", no_code), ("only PTX for", ptx_only), ("also some for", extra))
     words = [
         f"{text} {', '.join(f'sm_{number}' for number in numbers)}"
         for text, numbers in differences

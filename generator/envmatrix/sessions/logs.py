@@ -30,16 +30,14 @@ class Log:
 
     def add(self, printed: bytes) -> None:
         for start in range(0, len(printed), _PIECE):
-            self._add(printed[start : start + _PIECE])
-
-    def _add(self, piece: bytes) -> None:
-        if (room := _HEAD - self._size) > 0:
-            self._handle.write(piece[:room])
-        self._size += len(piece)
-        self._last.append(piece)
-        self._last_size += len(piece)
-        while self._last_size - len(self._last[0]) >= _TAIL:
-            self._last_size -= len(self._last.popleft())
+            piece = printed[start : start + _PIECE]
+            if (room := _HEAD - self._size) > 0:
+                self._handle.write(piece[:room])
+            self._size += len(piece)
+            self._last.append(piece)
+            self._last_size += len(piece)
+            while self._last_size - len(self._last[0]) >= _TAIL:
+                self._last_size -= len(self._last.popleft())
 
     def close(self) -> None:
         """Write the rest of the file and close it; a second call does nothing."""

@@ -69,10 +69,6 @@ def in_runtime(context: BuildContext, command: Sequence[str]) -> Task:
     return replace(task, environment={**environment, **context.variant.environment})
 
 
-def with_timeout(task: Task, seconds: float | None) -> Task:
-    return replace(task, limits=replace(task.limits, seconds=seconds))
-
-
 def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
     library, wheels = context.library, context.requires.get(image.arch)
     shared_memory = library.shm * 10**6 if library.shm else None

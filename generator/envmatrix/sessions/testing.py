@@ -195,13 +195,12 @@ class Testing:
         if reports_missing and batch.tests:
             missing = self.framework.missing(batch.tests, {outcome.name for outcome in reported})
             reported += map(self._missing_outcome, missing)
+        failure = ending = None
         if any(outcome.state in verdicts.BAD for outcome in reported):
-            return _Result(
-                reported, self._failure_of_tests(reported, completed.status or 1, completed.lines)
-            )
-        if completed.status and (not is_excused or verdicts.is_crash(completed.status)):
-            return _Result(reported, ending=self.runner.failure(completed))
-        return _Result(reported)
+            failure = self._failure_of_tests(reported, completed.status or 1, completed.lines)
+        elif completed.status and (not is_excused or verdicts.is_crash(completed.status)):
+            ending = self.runner.failure(completed)
+        return _Result(reported, failure, ending)
 
     def _excuse(self, outcome: TestOutcome, *, lacks_driver: bool) -> TestOutcome:
         """Skip, without a GPU, a failed test that needs one, or a program that cannot be loaded
@@ -214,7 +213,7 @@ class Testing:
         return verdicts.excuse_outcome(outcome, self.tests.gpu)
 
     def _lacks_driver(self, batch: Batch, completed: tasks.CompletedTask) -> bool:
-        """Return whether a program cannot list its tests, as there is no GPU and no driver."""
+        """Return whether a program cannot be loaded, as there is no GPU and no driver."""
         if self.gpus or not batch.program:
             return False
         outcome = _outcome_of_program(batch, completed, 0.0)
@@ -227,9 +226,8 @@ class Testing:
         outcome = _outcome_of_program(batch, completed, seconds)
         if outcome.state != "failed":
             return outcome
-        lacks_driver = verdicts.lacks_driver(outcome, status=completed.status)
         classified = verdicts.classify_program(outcome, completed.status)
-        return self._excuse(classified, lacks_driver=lacks_driver)
+        return self._excuse(classified, lacks_driver=self._lacks_driver(batch, completed))
 
     def _without_report(self, batch: Batch, seconds: float, error: EnvmatrixError) -> _Result:
         """Return one outcome, which stands for tests without a result."""
@@ -241,10 +239,8 @@ class Testing:
     ) -> _TestsFailed:
         context = self.runner.context
         bad = [outcome for outcome in reported if outcome.state in verdicts.BAD]
-        message = (
-            f"{len(bad)} of {len(reported)} tests of `{context.library.name}` in "
-            f"`{context.cell.id}` failed"
-        )
+        library, cell = context.library.name, context.cell.id
+        message = f"{len(bad)} of {len(reported)} tests of `{library}` in `{cell}` failed"
         errored = [outcome for outcome in bad if outcome.state == "errored"]
         lines_of_errors = (line for outcome in errored for line in verdicts.last_words(outcome))
         judgement = judge_missing(lines_of_errors, self.runner.component_of)
@@ -289,13 +285,14 @@ class Testing:
     def _run(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> tasks.CompletedTask:
         context = self.runner.context
         in_image = tasks.in_compiler if batch.needs_compiler else tasks.in_runtime
-        task = tasks.with_timeout(in_image(context, batch.argv), self.tests.timeout)
+        task = in_image(context, batch.argv)
         own = {**context.system.test_environment, **self.framework.environment}
         task = replace(
             task,
             environment={**task.environment, **own},
             directory=batch.directory,
             gpus=self.gpus,
+            limits=replace(task.limits, seconds=self.tests.timeout),
             keeps_stdout=keeps_stdout,
         )
         return self.runner.run(task, step)

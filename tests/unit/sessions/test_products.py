@@ -144,3 +144,9 @@ def test_a_build_of_headers_alone_is_told_to_have_no_products() -> None:
 def test_of_many_files_some_are_named_and_the_others_counted() -> None:
     error = no_product(["x"], {f"program{number}": "binary" for number in range(9)})
     assert str(error.hint).endswith("`program4` and 4 more")
+
+
+def test_a_file_of_any_name_is_suggested_in_one_line() -> None:
+    error = no_product(["*/libx.so"], {"lib\nx/libx.so": "binary"})
+    assert "\n" not in (error.hint or "")
+    assert "`lib\\nx/libx.so`" in (error.hint or "")

@@ -52,13 +52,9 @@ class Analysis:
         """Return all findings, marked as new or known to the baseline, and write them as SARIF
         beside the logs."""
         context = self.runner.context
+        examinations = self.examinations.values()
         findings = compare_findings(
-            [
-                finding
-                for examination in self.examinations.values()
-                for finding in examination.findings
-                if finding.level != "note"
-            ],
+            [finding for examination in examinations for finding in examination.findings],
             self.baseline.findings,
         )
         document = sarif(findings, context.library.path if not context.library.source else "")

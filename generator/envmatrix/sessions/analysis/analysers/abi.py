@@ -9,7 +9,7 @@ from pathlib import Path
 from envmatrix.files import write_whole
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.baselines import abi_file
-from envmatrix.sessions.analysis.findings import Finding, Level
+from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.logs import read_lines
 from envmatrix.sessions.products import Product
@@ -62,16 +62,13 @@ def _compare(build: AnalysedBuild, library: Product) -> Iterator[Finding]:
 
 
 # Quoted with its declaration, or by its symbol alone where there is no debug information.
-_CHANGE = re.compile(r"^\s*\[(?P<kind>[ACDM])\] (?:'(?P<what>.*)'|(?P<symbol>\S+))")
-_WORDS = {"A": "added", "C": "changed", "D": "removed", "M": "changed"}
+_CHANGE = re.compile(r"^\s*\[(?P<kind>[CDM])\] (?:'(?P<what>.*)'|(?P<symbol>\S+))")
+_WORDS = {"C": "changed", "D": "removed", "M": "changed"}
 
 
 def parse_abidiff(name: str, lines: Iterable[str]) -> Iterator[Finding]:
-    """Parse the output of abidiff for a library; an added symbol is a note, as it breaks no
-    user."""
+    """Parse the output of abidiff for a library, without added symbols, which break no user."""
     for line in lines:
         if match := _CHANGE.match(line):
-            word = _WORDS[match["kind"]]
-            level: Level = "note" if word == "added" else "error"
-            symbol = match["what"] or match["symbol"]
-            yield Finding("abidiff", word, f"{symbol} is {word}", name, 0, level)
+            word, symbol = _WORDS[match["kind"]], match["what"] or match["symbol"]
+            yield Finding("abidiff", word, f"{symbol} is {word}", name, level="error")

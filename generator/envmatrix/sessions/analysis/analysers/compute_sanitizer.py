@@ -29,8 +29,10 @@ class ComputeSanitizer(Analyser):
         tests = build.context.library.tests
         assert tests is not None  # noqa: S101 -- checked before
         argv = ["compute-sanitizer", *_CHECKER, *FRAMEWORKS[tests.framework].tracing_command]
-        task = tasks.with_timeout(tasks.in_compiler(build.context, argv), tests.timeout)
-        completed = build.runner.run(replace(task, gpus=build.gpus), "compute-sanitizer")
+        task = tasks.in_compiler(build.context, argv)
+        limits = replace(task.limits, seconds=tests.timeout)
+        task = replace(task, gpus=build.gpus, limits=limits)
+        completed = build.runner.run(task, "compute-sanitizer")
         if not completed.status:
             return Examination()
         message = next((line for line in completed.lines if "ERROR SUMMARY" in line), "it failed")

@@ -42,9 +42,7 @@ UBSAN = Sanitizer(
     ),
 )
 TSAN = Sanitizer(
-    "ThreadSanitizer",
-    Variant.with_flags("tsan", "-fsanitize=thread -O1 -g"),
-    is_default=False,
+    "ThreadSanitizer", Variant.with_flags("tsan", "-fsanitize=thread -O1 -g"), is_default=False
 )
 
 _SUMMARY = re.compile(
