@@ -17,7 +17,7 @@ _MACHINES = {entry.elf: entry.uname for entry in MACHINES.values()}
 _CUDA = 190
 # Machine of the COFF header: https://learn.microsoft.com/windows/win32/debug/pe-format
 _COFF_MACHINES = {entry.coff: f"{entry.uname}-windows" for entry in MACHINES.values()}
-_COFF_HEADER = struct.Struct("<HHIIIHH")
+_COFF_HEADER = struct.Struct("<H14xH2x")
 
 _ARCHIVE, _THIN = b"!<arch>\n", b"!<thin>\n"
 _MEMBER_HEADER = 60
@@ -63,16 +63,13 @@ def needed_libraries(handle: IO[bytes]) -> tuple[str, ...]:
     for kind, place, start, length in segments:
         if kind == _LOADED and start <= address < start + length:
             offsets = (place + address - start + value for tag, value in entries if tag == _NEEDED)
-            return tuple(_string(handle, offset) for offset in offsets)
+            names = (_read(handle, offset, _LONGEST_NAME).partition(b"\0")[0] for offset in offsets)
+            return tuple(name.decode("utf-8", "replace") for name in names)
     return ()
 
 
 def _rows(row: struct.Struct, data: bytes) -> Sequence[tuple[int, ...]]:
     return [*row.iter_unpack(data[: len(data) // row.size * row.size])]
-
-
-def _string(handle: IO[bytes], offset: int) -> str:
-    return _read(handle, offset, _LONGEST_NAME).partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def join_machines(machines: Iterable[str | None]) -> str | None:
@@ -127,7 +124,7 @@ def _coff(header: bytes) -> str | None:
     if header[:4] == b"\0\0\xff\xff":
         (number,) = struct.unpack_from("<H", header, 6)
         return _COFF_MACHINES.get(number)
-    number, _sections, _time, _symbols, _count, optional, _flags = _COFF_HEADER.unpack_from(header)
+    number, optional = _COFF_HEADER.unpack_from(header)
     return _COFF_MACHINES.get(number) if optional == 0 else None
 
 

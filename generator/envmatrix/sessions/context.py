@@ -117,12 +117,6 @@ class BuildContext:
         return Area(self.caches / self.cache.name) if self.cache else None
 
     @property
-    def shell(self) -> str:
-        """The command that opens a shell in the container that compiles."""
-        emulate = "" if self.compiler.arch == self.host_arch else " --emulate"
-        return f"envmatrix run shell {self.cell.id} --library {self.library.name}{emulate}"
-
-    @property
     def is_emulated(self) -> bool:
         """True if compiled programs run here under emulation only, if at all."""
         native = self.runtime is not None and self.runtime.arch == self.host_arch

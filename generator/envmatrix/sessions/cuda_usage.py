@@ -34,7 +34,7 @@ def check_components(context: BuildContext) -> None:
     undeclared: dict[str, Problem] = {}
     for file in sorted(sources):
         component = component_of(file)
-        if component in context.borrowed and component not in undeclared:
+        if component and component in context.borrowed and component not in undeclared:
             undeclared[component] = Problem(
                 f"library `{context.library.name}` uses `{file}` of the component `{component}`, "
                 "which is there for other libraries only",

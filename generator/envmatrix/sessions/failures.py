@@ -35,10 +35,9 @@ class Skipped(EnvmatrixError):
 
 def step_hint(context: BuildContext, step: str) -> str:
     """Name the log, and the command that opens a shell to reproduce the failure."""
-    return (
-        f"the log is {context.log(step)}; a shell in the container that compiles it: "
-        f"`{context.shell}`"
-    )
+    emulate = "" if context.compiler.arch == context.host_arch else " --emulate"
+    shell = f"envmatrix run shell {context.cell.id} --library {context.library.name}{emulate}"
+    return f"the log is {context.log(step)}; a shell in the container that compiles it: `{shell}`"
 
 
 def limit_reached(context: BuildContext, completed: CompletedTask) -> StepFailed | None:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
-from envmatrix.confined import Directory, Entry, File, Refused
+from envmatrix.confined import Directory, File, Refused
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import binaries
 from envmatrix.text import one_line
@@ -85,12 +85,11 @@ _MOST_ENTRIES = 20_000
 
 def kinds_of_entries(build: Directory) -> Mapping[str, Kind]:
     """Return the kinds of entries of a build directory, by path."""
-    return {entry.name: _kind(build, entry) for entry in sorted(build.entries(_MOST_ENTRIES))}
-
-
-def _kind(build: Directory, entry: Entry) -> Kind:
-    is_binary = entry.kind == "file" and _machine_of_member(build, entry.name)
-    return "binary" if is_binary else entry.kind
+    kinds: dict[str, Kind] = {}
+    for entry in sorted(build.entries(_MOST_ENTRIES)):
+        is_binary = entry.kind == "file" and _machine_of_member(build, entry.name)
+        kinds[entry.name] = "binary" if is_binary else entry.kind
+    return kinds
 
 
 def check_machine(products: Sequence[Product], machine: str) -> None:

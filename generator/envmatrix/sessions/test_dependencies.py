@@ -195,9 +195,8 @@ def dependencies(graph: NinjaGraph, tests: Iterable[Test], tree: str) -> Depende
             unknown.add(test.name)
             continue
         paths = test.paths()
-        reached = {
-            name for path in paths for name in (_output(path), *graph.reaches(_output(path)))
-        }
+        outputs = set(map(_output, paths))
+        reached = outputs.union(*map(graph.reaches, outputs))
         objects |= reached & graph.sources.keys()
         files.setdefault(test.name, set()).update(_all_inside(reached | paths, tree))
     return Dependencies(

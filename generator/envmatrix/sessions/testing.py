@@ -88,7 +88,8 @@ class Testing:
             merged = outcomes.merge_retries(result.outcomes, retried.outcomes)
             result = _Result(merged, retried.failure, result.ending or retried.ending)
         tests, failure = result.outcomes, result.failure or result.ending
-        is_empty = selected is not None and (not selected or self._narrows(request.arguments))
+        narrows = self.framework.narrows((*self.tests.options, *request.arguments))
+        is_empty = selected is not None and (narrows or not selected)
         if not tests and failure is None and not is_empty:
             failure = self._no_test("no test ran", "test")
         file = context.junit
@@ -154,7 +155,7 @@ class Testing:
         options = (*self.tests.options, *arguments)
         invocation = Invocation(self.runner.context, self._programs(), selected, options)
         batches = self.framework.running(invocation)
-        reports_missing = reports_missing and not self._narrows(arguments)
+        reports_missing = reports_missing and not self.framework.narrows(options)
         results = [self._run_batch(batch, reports_missing=reports_missing) for batch in batches]
         tests = [outcome for result in results for outcome in result.outcomes]
         if reports_missing:
@@ -165,10 +166,6 @@ class Testing:
             next((result.failure for result in results if result.failure), None),
             next((result.ending for result in results if result.ending), None),
         )
-
-    def _narrows(self, arguments: Sequence[str]) -> bool:
-        """Return whether the framework has options that leave out tests, or end early."""
-        return self.framework.narrows((*self.tests.options, *arguments))
 
     def _missing_outcome(self, name: str) -> TestOutcome:
         message = f"did not run: {self.tests.framework} was asked for it, and reports nothing of it"

@@ -99,15 +99,15 @@ def classify_outcome(
     if outcome.state == "errored" and status is not None and not ending:
         ending = describe_status(status) if is_crash(status) else ""
         outcome = replace(outcome, state="failed", message=describe_status(status))
+    lines = _lines(outcome.output)
     own_message = outcome.message if tells_why else ""
     reason = own_message or failed_assertion(outcome.output)
     is_verdict = reason is not None and not _reached_no_verdict(reason)
     if ending and not (is_verdict and "abort" in ending.lower()):
-        message = f"{ending}: {reason or _last_words(outcome.output)}".rstrip(": ")
+        message = f"{ending}: {reason or ''.join(lines[-1:])}".rstrip(": ")
         return replace(outcome, state="errored", message=shorten(message))
     if reason is not None and is_verdict:
         return replace(outcome, message=shorten(reason))
-    lines = _lines(outcome.output)
     # Another exit code than theirs is that of a program that went on.
     went_on = status is not None and len(lines) > 1
     last_word = reason or next(
@@ -160,10 +160,6 @@ def last_words(outcome: TestOutcome) -> Sequence[str]:
     return (outcome.message, *_lines(outcome.output)[-_LAST_LINES:])
 
 
-def _last_words(output: str) -> str:
-    return "".join(_lines(output)[-1:])
-
-
 def lacks_driver(
     outcome: TestOutcome, ending: str = "", status: int | None = None, *, tells_why: bool = False
 ) -> bool:
@@ -172,14 +168,14 @@ def lacks_driver(
     exit code, and for Python, it must be the only output."""
     if outcome.state not in BAD:
         return False
-    last = _last_words(outcome.output)
+    lines = _lines(outcome.output)
+    last = "".join(lines[-1:])
     if tells_why:
         return bool(_NO_IMPORT.match(outcome.message) and _NO_IMPORT.match(last or outcome.message))
     if ending and status is None:
         return False
     if _NO_LOADING.match(last):
-        is_all = len(_lines(outcome.output)) == 1
-        return status == _NOT_FOUND or (status is None and is_all)
+        return status == _NOT_FOUND or (status is None and len(lines) == 1)
     *earlier_lines, _ = outcome.output.rstrip().splitlines() or [""]
     is_all = all(map(_TRACEBACK.match, earlier_lines))
     return status in (None, 1) and bool(_NO_IMPORT.match(last)) and is_all
