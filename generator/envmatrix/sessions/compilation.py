@@ -14,13 +14,7 @@ from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
 from envmatrix.sessions.context import COPY, BuildContext
 from envmatrix.sessions.failures import OutOfMemory
 from envmatrix.sessions.outcomes import Measurement
-from envmatrix.sessions.products import (
-    Product,
-    check_machine,
-    find_products,
-    kinds_of_entries,
-    no_product,
-)
+from envmatrix.sessions.products import Product, find_products, kinds_of_entries, no_product
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.source_sync import update
 
@@ -101,7 +95,11 @@ def _products(context: BuildContext) -> tuple[Product, ...]:
             raise no_product(patterns, kinds_of_entries(build))
     if context.system.products and not products:
         raise EnvmatrixError(f"the build made no {context.system.product}")
-    check_machine(products, context.target.binary)
+    machine = context.target.binary
+    for item in products:
+        if item.machine not in (None, machine):
+            message = f"`{item.path}` is for {item.machine}, the cell for {machine}"
+            raise EnvmatrixError(message)
     return products
 
 

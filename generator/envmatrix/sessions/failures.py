@@ -40,6 +40,26 @@ def step_hint(context: BuildContext, step: str) -> str:
     return f"the log is {context.log(step)}; a shell in the container that compiles it: `{shell}`"
 
 
+# Cause, message with the limit in seconds, and hint with that of a step.
+_STOPS: Mapping[Stop, tuple[Cause, str, str]] = {
+    "timeout": (
+        "product",
+        "went on for more than {} s, and was killed with all it began",
+        "{}; `timeout` in matrix.yaml is the limit",
+    ),
+    "disk": (
+        "environment",
+        "filled the disk, and was killed; what it wrote is removed",
+        "`df` says what is free, `envmatrix gc --dry-run` what could be",
+    ),
+    "output": (
+        "product",
+        "printed more than a result has, and was killed",
+        "{}; its standard output is read as its result",
+    ),
+}
+
+
 def limit_reached(context: BuildContext, completed: CompletedTask) -> StepFailed | None:
     """Return the failure of a step that was killed at a limit; None where none was reached."""
     result, limits = completed.result, completed.task.limits
@@ -51,25 +71,9 @@ def limit_reached(context: BuildContext, completed: CompletedTask) -> StepFailed
         return OutOfMemory(result.status, "environment", message, hint, completed.lines)
     if result.stopped is None:
         return None
-    causes: Mapping[Stop, tuple[Cause, str, str]] = {
-        "timeout": (
-            "product",
-            f"went on for more than {limits.seconds} s, and was killed with all it began",
-            f"{shell}; `timeout` in matrix.yaml is the limit",
-        ),
-        "disk": (
-            "environment",
-            "filled the disk, and was killed; what it wrote is removed",
-            "`df` says what is free, `envmatrix gc --dry-run` what could be",
-        ),
-        "output": (
-            "product",
-            "printed more than a result has, and was killed",
-            f"{shell}; its standard output is read as its result",
-        ),
-    }
-    cause, message, hint = causes[result.stopped]
-    return StepFailed(result.status, cause, f"{where} {message}", hint, completed.lines)
+    cause, message, hint = _STOPS[result.stopped]
+    message = f"{where} {message.format(limits.seconds)}"
+    return StepFailed(result.status, cause, message, hint.format(shell), completed.lines)
 
 
 def program_failed(

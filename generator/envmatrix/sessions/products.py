@@ -92,13 +92,6 @@ def kinds_of_entries(build: Directory) -> Mapping[str, Kind]:
     return kinds
 
 
-def check_machine(products: Sequence[Product], machine: str) -> None:
-    """Raise EnvmatrixError where a product is for another machine."""
-    wrong = [item for item in products if item.machine not in (None, machine)]
-    if wrong:
-        raise EnvmatrixError(f"`{wrong[0].path}` is for {wrong[0].machine}, the cell for {machine}")
-
-
 # Internal directories of build systems, and the copy of the source.
 _OWN = ("CMakeFiles", ".bazel", "meson-private", "meson-info", "source", "reports", "Testing")
 _OBJECTS = (".o", ".obj")

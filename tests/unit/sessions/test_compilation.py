@@ -70,8 +70,9 @@ def test_artifacts_that_were_not_compiled_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_product_for_another_machine_is_an_error(tmp_path: Path) -> None:
-    runner = runner_of(tmp_path, artifacts=("*.so",), files={"libx.so": elf(183)})
-    with pytest.raises(EnvmatrixError, match=r"`libx\.so` is for aarch64"):
+    files = {"data": b"x", "libx.so": elf(183)}
+    runner = runner_of(tmp_path, artifacts=("data", "*.so"), files=files)
+    with pytest.raises(EnvmatrixError, match=r"`libx\.so` is for aarch64, the cell for x86_64"):
         compile_library(runner)
 
 

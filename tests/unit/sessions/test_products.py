@@ -11,8 +11,6 @@ from envmatrix.confined import Area
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.products import (
     Kind,
-    Product,
-    check_machine,
     find_products,
     kinds_of_entries,
     no_product,
@@ -54,24 +52,6 @@ def test_artifacts_that_would_be_hashed_for_ever_are_an_error(tmp_path: Path) ->
         pytest.raises(EnvmatrixError, match="`artifacts` have more than 16 GB"),
     ):
         find_products(build, ["*.so"])
-
-
-LIBRARY = Product("libx.so", "aarch64", 20)
-NOTES = Product("notes.txt", None, 1)
-
-
-def test_artifacts_of_the_cells_machine_are_right() -> None:
-    check_machine([LIBRARY, NOTES], "aarch64")
-
-
-def test_an_artifact_of_another_machine_is_an_error() -> None:
-    with pytest.raises(EnvmatrixError, match=r"`libx.so` is for aarch64, the cell for x86_64"):
-        check_machine([NOTES, LIBRARY], "x86_64")
-
-
-def test_headers_and_other_data_are_artifacts_of_every_machine() -> None:
-    check_machine([NOTES], "x86_64")
-    check_machine([], "x86_64")
 
 
 def test_a_thin_archive_is_for_the_machine_of_its_members_in_the_build_directory(
