@@ -122,8 +122,8 @@ def judge_missing(
 def judge_submodules(lines: Sequence[str], absent: Iterable[str]) -> Judgement | None:
     """Return the judgement for output that names a submodule that is absent."""
     for path in absent:
-        name = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-])")
-        if any(map(name.search, lines)):
+        name = rf"(?<![\w.-]){re.escape(path)}(?![\w-])"
+        if any(re.search(name, line) for line in lines):
             return Judgement(
                 "environment",
                 f"the submodule `{path}` is not checked out",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ _HEAD, _TAIL = 24 << 20, (8 << 20) - 1024
 _LAST_BYTES, _LAST_LINES, _LONGEST_LINE = 512 << 10, 2_000, 4096
 # As much of a log as the results store keeps.
 _EXCERPT = 256 << 10
-# Bytes that are added at once.
+# As much of a line as is read at once.
 _PIECE = 64 << 10
 
 
@@ -23,48 +22,32 @@ class Log:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._size = 0
-        self._last: deque[bytes] = deque()
-        self._last_size = 0
+        self._last = bytearray()
         file.parent.mkdir(parents=True, exist_ok=True)
         self._handle = file.open("wb")
 
     def add(self, printed: bytes) -> None:
-        for start in range(0, len(printed), _PIECE):
-            piece = printed[start : start + _PIECE]
-            if (room := _HEAD - self._size) > 0:
-                self._handle.write(piece[:room])
-            self._size += len(piece)
-            self._last.append(piece)
-            self._last_size += len(piece)
-            while self._last_size - len(self._last[0]) >= _TAIL:
-                self._last_size -= len(self._last.popleft())
+        if (room := _HEAD - self._size) > 0:
+            self._handle.write(printed[:room])
+        self._size += len(printed)
+        self._last += printed
+        del self._last[:-_TAIL]
 
     def close(self) -> None:
         """Write the rest of the file and close it; a second call does nothing."""
         if self._handle.closed:
             return
         if (rest := self._size - _HEAD) > 0:
-            tail = self._tail(min(rest, _TAIL))
+            tail = self._last[-rest:]
             if left_out := rest - len(tail):
                 self._handle.write(f"\n[... {left_out} bytes left out ...]\n".encode())
             self._handle.write(tail)
         self._handle.close()
 
-    def _tail(self, size: int) -> bytes:
-        """Return the last bytes, at most `size`."""
-        pieces: list[bytes] = []
-        missing = size
-        for piece in reversed(self._last):
-            if missing <= 0:
-                break
-            pieces.append(piece[-missing:])
-            missing -= len(pieces[-1])
-        return b"".join(reversed(pieces))
-
     @property
     def end(self) -> tuple[str, ...]:
         """The last lines."""
-        text = self._tail(_LAST_BYTES).decode("utf-8", "replace")
+        text = self._last[-_LAST_BYTES:].decode("utf-8", "replace")
         lines = text.removesuffix("\n").split("\n") if text else []
         return tuple(line.rstrip("\r")[:_LONGEST_LINE] for line in lines[-_LAST_LINES:])
 
@@ -76,7 +59,7 @@ class Log:
             if self._size <= _EXCERPT:
                 return handle.read(_EXCERPT).decode("utf-8", "replace")
             head = handle.read(_EXCERPT // 4).decode("utf-8", "replace")
-        tail = self._tail(_EXCERPT * 3 // 4).decode("utf-8", "replace")
+        tail = self._last[-_EXCERPT * 3 // 4 :].decode("utf-8", "replace")
         return f"{head}\n[... {self._size - _EXCERPT} bytes left out ...]\n{tail}"
 
 

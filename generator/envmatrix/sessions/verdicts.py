@@ -21,11 +21,14 @@ from envmatrix.sessions.outcomes import TestOutcome
 # States that are classified further, and retried.
 BAD = ("failed", "errored")
 
-# Above this an exit code tells the signal that ended a program; signals have these numbers.
-_SIGNALS, _LAST_SIGNAL = 128, 31
-# Exit codes of a shell that could not start a program.
+# Meanings of exit codes of a shell that could not start a program, or whose program a signal ended.
 _NOT_FOUND = 127
-_NOT_STARTED = {126: "not executable", _NOT_FOUND: "not found"}
+_CRASHES = {
+    126: "not executable",
+    _NOT_FOUND: "not found",
+    **{128 + number: number.name for number in signal.Signals if number < signal.SIGRTMIN},
+    128 + signal.SIGABRT: "SIGABRT, abort",
+}
 
 # Last output of a shell or the loader where a program could not be started: they end with 126 or
 # 127, and what began it may end otherwise.
@@ -135,18 +138,13 @@ def _reached_no_verdict(line: str) -> bool:
 def is_crash(status: int) -> bool:
     """Return whether an exit code is that of a program that could not be started, or was ended by a
     signal."""
-    return status in _NOT_STARTED or _SIGNALS < status <= _SIGNALS + _LAST_SIGNAL
+    return status in _CRASHES
 
 
 def describe_status(status: int) -> str:
     """Return an exit code with its meaning: `exit code 2`, `exit code 139 (SIGSEGV)`, `exit code
     127 (not found)`."""
-    name = _NOT_STARTED.get(status, "")
-    if status == _SIGNALS + signal.SIGABRT:
-        name = "SIGABRT, abort"
-    elif _SIGNALS < status <= _SIGNALS + _LAST_SIGNAL:
-        name = signal.Signals(status - _SIGNALS).name
-    return f"exit code {status}{f' ({name})' if name else ''}"
+    return f"exit code {status} ({_CRASHES[status]})" if is_crash(status) else f"exit code {status}"
 
 
 def _lines(output: str) -> list[str]:

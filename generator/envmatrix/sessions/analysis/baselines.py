@@ -42,11 +42,6 @@ def baseline_file(root: Path, library: str) -> Path:
     return root / DIRECTORY / f"{library}.json"
 
 
-def abi_file(root: Path, library: str, cell: str, name: str) -> Path:
-    """Return the file that describes the ABI of a shared library, which is to be committed."""
-    return root / DIRECTORY / library / cell / f"{name}.abi"
-
-
 def load_baseline(root: Path, library: str, cell: str) -> Baseline:
     """Load a baseline, empty where the file does not exist; ConfigurationError where it is
     invalid."""

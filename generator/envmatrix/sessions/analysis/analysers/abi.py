@@ -8,7 +8,7 @@ from pathlib import Path
 
 from envmatrix.files import write_whole
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
-from envmatrix.sessions.analysis.baselines import abi_file
+from envmatrix.sessions.analysis.baselines import DIRECTORY
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.logs import read_lines
@@ -43,8 +43,10 @@ def _shared_libraries(build: AnalysedBuild) -> list[Product]:
 
 
 def _baseline_file(build: AnalysedBuild, library: Product) -> Path:
+    """Return the file that describes the ABI of a shared library, which is to be committed."""
     context = build.context
-    return abi_file(context.root, context.library.name, context.cell.id, library.name)
+    directory = context.root / DIRECTORY / context.library.name / context.cell.id
+    return directory / f"{library.name}.abi"
 
 
 def _compare(build: AnalysedBuild, library: Product) -> Iterator[Finding]:
