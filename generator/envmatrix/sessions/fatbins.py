@@ -15,9 +15,8 @@ from typing import IO
 # `__fatBinC_Wrapper_t` of CUDA's fatbinary_section.h leads to it.
 _CONTAINER = struct.Struct("<IHHQ")
 _MAGIC = struct.pack("<IHH", 0xBA55ED50, 1, _CONTAINER.size)
-# One image in it: kind, version, size of this header, size of the image; the architecture is at 28.
-_IMAGE = struct.Struct("<HHIQ")
-_ARCHITECTURE, _SHORTEST = 28, 32
+# One image in it: kind, version, size of this header, size of the image, architecture.
+_IMAGE = struct.Struct("<H2xIQ12xI")
 _PTX, _SASS = 1, 2
 
 _CHUNK = 1 << 20
@@ -69,15 +68,15 @@ def _images(handle: IO[bytes]) -> Iterator[tuple[int, int]]:
         handle.seek(place)
         *_, length = _CONTAINER.unpack(handle.read(_CONTAINER.size))
         offset, end = place + _CONTAINER.size, min(place + _CONTAINER.size + length, size)
-        while offset + _SHORTEST <= end:
+        while offset + _IMAGE.size <= end:
             handle.seek(offset)
-            header = handle.read(_SHORTEST)
-            if len(header) < _SHORTEST:
+            header = handle.read(_IMAGE.size)
+            if len(header) < _IMAGE.size:
                 break
-            kind, _, header_size, image_size = _IMAGE.unpack_from(header)
-            if header_size < _SHORTEST:
+            kind, header_size, image_size, architecture = _IMAGE.unpack(header)
+            if header_size < _IMAGE.size:
                 break
-            yield kind, *struct.unpack_from("<I", header, _ARCHITECTURE)
+            yield kind, architecture
             offset += header_size + image_size
 
 

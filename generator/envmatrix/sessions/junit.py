@@ -109,18 +109,13 @@ def _state(case: ElementTree.Element) -> State:
     if case.find("error") is not None:
         return "errored"
     skipped = case.find("skipped")
-    if status == "disabled" or result == "skipped":
-        return "skipped"
-    if status == "notrun":
-        return _not_run(result, skipped)
-    return "passed" if skipped is None else "skipped"
-
-
-def _not_run(result: str | None, skipped: ElementTree.Element | None) -> State:
-    """Return the state of a `notrun` case. GoogleTest writes it for disabled tests; CTest for
-    skipped ones, and for those that it counts as failed: no executable, a failed fixture."""
-    message = "" if skipped is None else skipped.get("message") or ""
-    return "skipped" if result == "suppressed" or message.startswith("SKIP_") else "failed"
+    if status == "notrun" and result not in ("skipped", "suppressed"):
+        # Of CTest: skipped tests, and those that it counts as failed, as without a program or a
+        # fixture. GoogleTest has a result of disabled ones.
+        message = "" if skipped is None else skipped.get("message") or ""
+        return "skipped" if message.startswith("SKIP_") else "failed"
+    is_skipped = skipped is not None or status in ("disabled", "notrun") or result == "skipped"
+    return "skipped" if is_skipped else "passed"
 
 
 def _message(case: ElementTree.Element, output: str) -> str:

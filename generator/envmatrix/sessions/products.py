@@ -120,10 +120,8 @@ def _hints(
             yield f"`{by_kind['link']}` is a link, not a file: write `{by_kind['link']}*`"
         elif "directory" in by_kind:
             yield f"`{by_kind['directory']}` is a directory: write `{by_kind['directory']}/*`"
-        elif elsewhere:
-            yield f"did you mean `{elsewhere[0]}`?"
-        elif close_matches := get_close_matches(pattern, products, 1):
-            yield f"did you mean `{close_matches[0]}`?"
+        elif similar := elsewhere or get_close_matches(pattern, products, 1):
+            yield f"did you mean `{similar[0]}`?"
 
 
 def _matches(path: str, pattern: str) -> bool:

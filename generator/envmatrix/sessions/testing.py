@@ -135,10 +135,9 @@ class Testing:
         with self.runner.context.build.opened() as build:
             inside = [file.name for file in build.files(self.tests.run)]
         if not inside:
-            raise EnvmatrixError(
-                f"the build made no test program `{', '.join(self.tests.run)}`",
-                hint="compare `test.run` in matrix.yaml with what the build writes",
-            )
+            message = f"the build made no test program `{', '.join(self.tests.run)}`"
+            hint = "compare `test.run` in matrix.yaml with what the build writes"
+            raise EnvmatrixError(message, hint=hint)
         return tuple(f"{BUILD}/{name}" for name in inside)
 
     def _run_tests(
@@ -204,10 +203,7 @@ class Testing:
         without its driver."""
         if self.gpus:
             return outcome
-        if lacks_driver:
-            message = f"{verdicts.NEEDS_DRIVER}: {outcome.message}"
-            return replace(outcome, state="skipped", message=message)
-        return verdicts.excuse_outcome(outcome, self.tests.gpu)
+        return verdicts.excuse_outcome(outcome, self.tests.gpu, lacks_driver=lacks_driver)
 
     def _lacks_driver(self, batch: Batch, completed: tasks.CompletedTask) -> bool:
         """Return whether a program cannot be loaded, as there is no GPU and no driver."""

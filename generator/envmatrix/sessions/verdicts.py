@@ -73,7 +73,7 @@ _TRACEBACK = re.compile(
     r"^(?:\s|$|Traceback \(most recent call last\):|During handling of the above exception"
     r"|The above exception was the direct cause|(?:\w+\.)*\w*(?:Error|Exception): )"
 )
-NEEDS_DRIVER = "needs the NVIDIA driver, which only a machine with a GPU has"
+_NEEDS_DRIVER = "needs the NVIDIA driver, which only a machine with a GPU has"
 
 # Messages of CUDA, its loader and programs on top of it without a GPU.
 _NO_DEVICE = re.compile(
@@ -179,13 +179,18 @@ def lacks_driver(
     return status in (None, 1) and bool(_NO_IMPORT.match(last)) and is_all
 
 
-def excuse_outcome(outcome: TestOutcome, globs: Sequence[str]) -> TestOutcome:
-    """Return `outcome`, skipped where it matches one of `globs` and plausibly fails because there
-    is no GPU."""
-    if not any(fnmatchcase(outcome.name, glob) for glob in globs) or not _may_lack_a_gpu(outcome):
+def excuse_outcome(
+    outcome: TestOutcome, globs: Sequence[str], *, lacks_driver: bool = False
+) -> TestOutcome:
+    """Return `outcome`, skipped where its program lacks the driver, or where it matches one of
+    `globs` and plausibly fails because there is no GPU."""
+    if lacks_driver:
+        reason = _NEEDS_DRIVER
+    elif any(fnmatchcase(outcome.name, glob) for glob in globs) and _may_lack_a_gpu(outcome):
+        reason = "no GPU"
+    else:
         return outcome
-    message = f"no GPU: {outcome.message}".rstrip(": ")
-    return replace(outcome, state="skipped", message=message)
+    return replace(outcome, state="skipped", message=f"{reason}: {outcome.message}".rstrip(": "))
 
 
 def _may_lack_a_gpu(outcome: TestOutcome) -> bool:
