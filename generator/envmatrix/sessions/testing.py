@@ -20,6 +20,7 @@ from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invoca
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard, select_shard
+from envmatrix.sessions.tasks import CompletedTask
 from envmatrix.text import one_line
 
 
@@ -105,7 +106,7 @@ class Testing:
         return FRAMEWORKS[self.tests.framework]
 
     @cached_property
-    def listings(self) -> Sequence[tuple[Batch, tasks.CompletedTask]]:
+    def listings(self) -> Sequence[tuple[Batch, CompletedTask]]:
         """The framework's list of tests of each program."""
         batches = self.framework.listing(Invocation(self.runner.context, self._programs()))
         return [(batch, self._run("list", batch, keeps_stdout=True)) for batch in batches]
@@ -205,16 +206,14 @@ class Testing:
             return outcome
         return verdicts.excuse_outcome(outcome, self.tests.gpu, lacks_driver=lacks_driver)
 
-    def _lacks_driver(self, batch: Batch, completed: tasks.CompletedTask) -> bool:
+    def _lacks_driver(self, batch: Batch, completed: CompletedTask) -> bool:
         """Return whether a program cannot be loaded, as there is no GPU and no driver."""
         if self.gpus or not batch.program:
             return False
         outcome = _outcome_of_program(batch, completed, 0.0)
         return verdicts.lacks_driver(outcome, status=completed.status)
 
-    def _by_status(
-        self, batch: Batch, completed: tasks.CompletedTask, seconds: float
-    ) -> TestOutcome:
+    def _by_status(self, batch: Batch, completed: CompletedTask, seconds: float) -> TestOutcome:
         """Return the outcome of a program that is one test."""
         outcome = _outcome_of_program(batch, completed, seconds)
         if outcome.state != "failed":
@@ -236,8 +235,7 @@ class Testing:
         message = f"{len(bad)} of {len(reported)} tests of `{library}` in `{cell}` failed"
         errored = [outcome for outcome in bad if outcome.state == "errored"]
         lines_of_errors = (line for outcome in errored for line in verdicts.last_words(outcome))
-        judgement = judge_missing(lines_of_errors, self.runner.component_of)
-        judgement = judgement or Judgement("product")
+        judgement = judge_missing(lines_of_errors, self.runner.component_of) or Judgement("product")
         cause = judgement.cause if len(errored) == len(bad) else "product"
         message = ": ".join(filter(None, (message, judgement.message)))
         hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))
@@ -275,7 +273,7 @@ class Testing:
                     results.append(excused_outcome)
         return list(outcomes.worst_by_name(results)), is_excused
 
-    def _run(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> tasks.CompletedTask:
+    def _run(self, step: str, batch: Batch, *, keeps_stdout: bool = False) -> CompletedTask:
         context = self.runner.context
         in_image = tasks.in_compiler if batch.needs_compiler else tasks.in_runtime
         task = in_image(context, batch.argv)
@@ -291,9 +289,7 @@ class Testing:
         return self.runner.run(task, step)
 
 
-def _outcome_of_program(
-    batch: Batch, completed: tasks.CompletedTask, seconds: float
-) -> TestOutcome:
+def _outcome_of_program(batch: Batch, completed: CompletedTask, seconds: float) -> TestOutcome:
     """Return the outcome of a program that is one test, as far as its exit code determines it."""
     name, status, message = batch.program, completed.status, "".join(completed.lines[-1:])
     printed = junit.cut("\n".join(completed.lines), junit.PRINTED)

@@ -249,7 +249,8 @@ def _with_values(match: re.Match[str], following: Sequence[str]) -> str:
     return f"{match['place']}: {' '.join([match['text'], *values])}"
 
 
-def _alone(match: re.Match[str], _following: Sequence[str]) -> str:
+def _in_one_line(match: re.Match[str], _following: Sequence[str]) -> str:
+    """Return the place, if the form has one, and the assertion."""
     return ": ".join(match.groups())
 
 
@@ -257,7 +258,7 @@ def _alone(match: re.Match[str], _following: Sequence[str]) -> str:
 _FORMS = (
     (re.compile(rf"^{_PLACE}: (?:Failure|FAILED:?)$"), _paragraph),
     (re.compile(rf"^{_PLACE}:? (?:FATAL )?ERROR: (?P<text>.*)$"), _with_values),
-    (re.compile(rf'^{_PLACE}: (?:fatal )?error: in "[^"]*": (.*)$'), _alone),
-    (re.compile(rf"^(?:[^\s:]+: )?{_PLACE}: (?:.*[: ])?([Aa]ssertion .*failed.?)$"), _alone),
-    (_PYTEST, _alone),
+    (re.compile(rf'^{_PLACE}: (?:fatal )?error: in "[^"]*": (.*)$'), _in_one_line),
+    (re.compile(rf"^(?:[^\s:]+: )?{_PLACE}: (?:.*[: ])?([Aa]ssertion .*failed.?)$"), _in_one_line),
+    (_PYTEST, _in_one_line),
 )

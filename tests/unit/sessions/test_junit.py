@@ -262,3 +262,8 @@ def test_why_catch2_skips_is_below_a_heading(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(CATCH2)
     (case,) = cases_in(tmp_path / "a.xml")
     assert (case.state, case.message) == ("skipped", "no device")
+
+
+def test_a_report_of_any_name_is_named_in_one_line() -> None:
+    with pytest.raises(EnvmatrixError, match=r"^`a\\nb\.xml` is no JUnit file: [^\n]*$"):
+        junit.parse(b"no XML", "a\nb.xml")
