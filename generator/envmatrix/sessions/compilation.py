@@ -11,7 +11,7 @@ from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
 from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
-from envmatrix.sessions.context import COPY, BuildContext
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import OutOfMemory
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.products import Product, find_products, kinds_of_entries, no_product
@@ -30,7 +30,7 @@ def compile_library(runner: Runner) -> tuple[Product, ...]:
     with context.build.opened() as build:
         build.remove(COMPILATIONS)
         if context.system.copies_source:
-            update(context.source, build, COPY, context.directory / f"{context.build.name}.copied")
+            update(context.source, build, context.directory / f"{context.build.name}.copied")
     _compile(runner)
     if context.borrowed:
         from envmatrix.sessions import cuda_usage

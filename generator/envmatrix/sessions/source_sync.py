@@ -5,26 +5,30 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from envmatrix.confined import Directory
-from envmatrix.files import readable_text, write_whole
+from envmatrix.files import read_regular, write_whole
+from envmatrix.sessions.context import COPY
 
 # Directories that are no source: version control's, and that of results.
 _OTHERS = (".git", ".hg", ".svn", ".envmatrix")
 
 
-def update(source: Path, build: Directory, copy: str, record: Path) -> None:
-    """Copy what changed in `source` to the directory `copy` of `build`, and remove what no longer
-    exists; other files stay, so that builds are incremental. `record` lists the copied files,
-    beside the build directory and out of its reach."""
-    build.make_directory(copy)
-    previous = json.loads(readable_text(record) or "[]")
+def update(source: Path, build: Directory, record: Path) -> None:
+    """Copy what changed in `source` to its copy in `build`, and remove what no longer exists; other
+    files stay, so that builds are incremental. `record` lists the copied files, beside the build
+    directory and out of its reach."""
+    build.make_directory(COPY)
+    previous: list[str] = []
+    with suppress(OSError, ValueError):
+        previous = json.loads(read_regular(record))
     current = sorted(_files(source, record))
     for name in sorted(set(previous) - set(current)):
-        build.remove(f"{copy}/{name}")
+        build.remove(f"{COPY}/{name}")
     for name in current:
-        _copy(source / name, build, f"{copy}/{name}")
+        _copy(source / name, build, f"{COPY}/{name}")
     write_whole(record, json.dumps(current).encode())
 
 

@@ -14,7 +14,7 @@ from envmatrix.sessions import source_sync
 def update(source: Path, build: Path) -> Path:
     """Copy into the directory `source` of a build directory; the list of it is beside that."""
     with Area(build).opened() as directory:
-        source_sync.update(source, directory, "source", build.with_name(f"{build.name}.copied"))
+        source_sync.update(source, directory, build.with_name(f"{build.name}.copied"))
     return build / "source"
 
 
@@ -96,3 +96,14 @@ def test_a_list_that_a_library_writes_is_not_believed(tmp_path: Path) -> None:
         (place / ".envmatrix-copied").write_text(json.dumps([str(victim), "../../../victim"]))
     update(source, build)
     assert victim.read_text() == "victim"
+
+
+def test_a_list_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
+    source, build = tmp_path / "source", tmp_path / "build/native"
+    source.mkdir()
+    (source / "a").touch()
+    update(source, build)
+    record = build.with_name("native.copied")
+    record.write_bytes(b"\0")
+    assert (update(source, build) / "a").is_file()
+    assert json.loads(record.read_text()) == ["a"]
