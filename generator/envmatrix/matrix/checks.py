@@ -15,7 +15,7 @@ from envmatrix.matrix.model import Budget, CellAlias, Matrix, NameDefaults, Sour
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
 from envmatrix.matrix.short_names import alias_cells, generated_names
-from envmatrix.matrix.subject import IMAGE
+from envmatrix.matrix.toolkit import IMAGE
 from envmatrix.matrix.tiers import always_cells
 from envmatrix.suggestions import did_you_mean
 

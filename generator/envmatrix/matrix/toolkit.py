@@ -1,46 +1,44 @@
-"""A candidate with the facts about its CUDA release and its operating system."""
+"""The CUDA toolkit that candidates ask for, with the facts about it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from envmatrix.facts.components import Absence
 from envmatrix.facts.cuda import CudaRelease, Package
-from envmatrix.facts.cudnn import CudnnProject, CudnnSupport
+from envmatrix.facts.cudnn import CudnnProject
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import OperatingSystem
-from envmatrix.facts.targets import TARGETS, Target
+from envmatrix.facts.targets import Target
 from envmatrix.facts.versions import in_range, version_key
-from envmatrix.matrix.cells import ARCHES, Candidate
+from envmatrix.matrix.cells import ARCHES
 
 # The source that is an image by digest, which contains CUDA.
 IMAGE = "image"
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A candidate and its facts. `source` is the one that the matrix names for it, if any;
-    `components` are those required in its images."""
+@dataclass(frozen=True)
+class Toolkit:
+    """A CUDA release in an operating system, for a target: the same for all candidates that differ
+    in cuDNN only. `has_patch` says that they name a patch of the release. `source` is the one that
+    the matrix names, if any; `components` are those required in the images."""
 
-    cell: Candidate
     release: CudaRelease
+    has_patch: bool
     os: OperatingSystem
+    target: Target
     facts: Facts
-    source: str | None = None
-    components: tuple[str, ...] = ()
+    source: str | None
+    components: tuple[str, ...]
 
-    @property
-    def target(self) -> Target:
-        return TARGETS[self.cell.arch]
-
-    @property
+    @cached_property
     def offered_packages(self) -> list[Package]:
-        """Packages of the release for the cell's distribution, of the named source or else of any,
-        in order of preference.
+        """Packages of the release for the distribution, of the named source or else of any, in
+        order of preference.
 
-        Debian has one patch of each release, so it is left out if the cell names a patch.
+        Debian has one patch of each release, so it is left out if a patch is named.
         """
         if self.source == IMAGE:
             return [self._in_image]
@@ -64,17 +62,13 @@ class Subject:
             source=IMAGE, first=release, last=release, glibc=glibc, arches=ARCHES, ref=ref
         )
 
-    @property
-    def has_patch(self) -> bool:
-        return self.cell.cuda != self.release.release
-
-    @property
+    @cached_property
     def packages(self) -> list[Package]:
-        """Packages that run on the cell's operating system, first those with all components."""
+        """Packages that run on the operating system, first those with all components."""
         running = [
             package
             for package in self.offered_packages
-            if self.cell.arch in package.arches
+            if self.target.name in package.arches
             and version_key(package.glibc) <= version_key(self.os.glibc)
         ]
         return sorted(running, key=lambda package: bool(self.missing_components(package)))
@@ -87,7 +81,7 @@ class Subject:
 
     @property
     def available_gcc(self) -> list[str]:
-        """Majors that compile for the cell's architecture both natively and from another one."""
+        """Majors that compile for the target both natively and from another architecture."""
         cross = self.os.cross_gcc.get(self.target.processor, self.os.gcc)
         return [major for major in self.os.gcc if major in cross]
 
@@ -95,12 +89,6 @@ class Subject:
     def host_compilers(self) -> list[str]:
         oldest, newest = int(self.release.host.gcc_min), int(self.release.host.gcc_max)
         return [major for major in self.available_gcc if oldest <= int(major) <= newest]
-
-    @property
-    def cudnn_support(self) -> list[CudnnSupport]:
-        release = self.release.release
-        either = (release, self.release.major)
-        return [row for row in self.facts.cudnn.support if row.cuda in either]
 
     @property
     def cudnn_source(self) -> str:
@@ -113,10 +101,10 @@ class Subject:
         key = (self.cudnn_source, self.release.major)
         return [row for row in self.facts.cudnn.projects if (row.source, row.cuda) == key]
 
-    @property
-    def cudnn_project(self) -> CudnnProject | None:
-        for row in self.cudnn_projects if self.cell.cudnn else ():
-            if row.arch == self.cell.arch and in_range(str(self.cell.cudnn), row.first, row.last):
+    def cudnn_project(self, cudnn: str) -> CudnnProject | None:
+        """Return the project with a version of cuDNN; None if there is none."""
+        for row in self.cudnn_projects:
+            if row.arch == self.target.name and in_range(cudnn, row.first, row.last):
                 return row
         return None
 
