@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from envmatrix.documents import Document, Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.model import Facts
-from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.cells import ARCHES, AXES, Candidate
 from envmatrix.matrix.contents import MatrixFile, Tier
-from envmatrix.matrix.model import Budget, CellAlias, Matrix, NameDefaults, SourceRule
+from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
 from envmatrix.matrix.short_names import alias_cells, generated_names
-from envmatrix.matrix.toolkit import IMAGE
 from envmatrix.matrix.tiers import always_cells
+from envmatrix.matrix.toolkit import IMAGE
 from envmatrix.suggestions import did_you_mean
 
 _AXIS_NOUNS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
@@ -34,15 +33,6 @@ class Source:
         values: tuple[str, ...] = getattr(self.contents.axes, axis)
         return values
 
-    @property
-    def listed(self) -> Mapping[str, tuple[str, ...]]:
-        """The values of each axis: those of the product, then those of the included cells."""
-        values = {
-            axis: (*self.values(axis), *(getattr(row, axis) for row in self.contents.include))
-            for axis in AXES
-        }
-        return {axis: tuple(dict.fromkeys(row)) for axis, row in values.items()}
-
     def is_known(self, axis: str, value: str) -> bool:
         if axis == "cuda":
             return self.facts.release(value) is not None
@@ -52,43 +42,29 @@ class Source:
         return {"cuda": self.facts.cuda, "os": self.facts.os, "arch": ARCHES}.get(axis, ())
 
 
-def axis_problems(source: Source) -> Iterator[Problem]:
-    for axis in AXES:
-        values = source.values(axis)
+def value_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """Yield values that are unknown, or that are on no axis and should be."""
+    contents, on_axes = source.contents, {axis: source.values(axis) for axis in AXES}
+    for axis, values in on_axes.items():
         yield from _duplicates(source, ("axes", axis), values)
-        for index, value in enumerate(values):
-            yield from _unknown_value(source, axis, value, ("axes", axis, index))
-
-
-def include_problems(source: Source) -> Iterator[Problem]:
-    """Yield unknown values of included cells; the cells themselves are checked by `expand`."""
-    for index, include in enumerate(source.contents.include):
-        for axis in AXES:
-            yield from _unknown_value(
-                source, axis, getattr(include, axis), ("include", index, axis)
-            )
-
-
-def value_problems(source: Source) -> Iterator[Problem]:
-    """Yield values of excludes, defaults and bases that axes do not have."""
-    listed, values = source.listed, {axis: source.values(axis) for axis in AXES}
-    for index, exclude in enumerate(source.contents.exclude):
-        yield from _missing_on_axes(source, exclude, ("exclude", index), values)
-    yield from _missing_on_axes(source, source.contents.defaults, ("defaults",), listed)
-    for os in source.contents.bases:
-        if os not in listed["os"]:
+    yield from _unknown_values(source, contents.axes, ("axes",))
+    for index, include in enumerate(contents.include):
+        yield from _unknown_values(source, include, ("include", index))
+    for index, exclude in enumerate(contents.exclude):
+        yield from _missing_on_axes(source, exclude, ("exclude", index), on_axes)
+    yield from _missing_on_axes(source, contents.defaults, ("defaults",), matrix.axes)
+    for os in contents.bases:
+        if os not in matrix.axes["os"]:
             message = f"axis `os` has no value `{os}`"
             position = source.document.key_position("bases", os)
-            yield Problem(message, position, did_you_mean(os, listed["os"]))
+            yield Problem(message, position, did_you_mean(os, matrix.axes["os"]))
 
 
-def source_problems(
-    source: Source, rules: Sequence[SourceRule], cells: Sequence[Candidate]
-) -> Iterator[Problem]:
+def source_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     """Yield values that are on no axis, and rules that apply to no cell left by those before."""
-    undecided, listed = list(cells), source.listed
-    for index, rule in enumerate(rules):
-        wrong = list(_missing_on_axes(source, rule, ("sources", index), listed))
+    undecided = [*matrix.cells, *(exclusion.cell for exclusion in matrix.exclusions)]
+    for index, rule in enumerate(matrix.sources):
+        wrong = list(_missing_on_axes(source, rule, ("sources", index), matrix.axes))
         left = [cell for cell in undecided if not rule.holds(cell)]
         if not wrong and len(left) == len(undecided):
             message = "names the source of no cell that has none yet"
@@ -113,21 +89,6 @@ def image_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             yield Problem(message, source.document.position("sources", rule), hint)
 
 
-def alias_value_problems(source: Source) -> Iterator[Problem]:
-    listed = source.listed
-    for name, alias in source.contents.aliases.items():
-        yield from _missing_on_axes(source, alias, ("aliases", name), listed)
-
-
-def target_problems(matrix: Matrix) -> Iterator[Problem]:
-    """Yield targets that no library of the matrix can be compiled for."""
-    for arch, cell in {cell.arch: cell for cell in matrix.cells}.items():
-        if matrix.libraries and not any(library.suits(arch) for library in matrix.libraries):
-            message = f"no library can be compiled for `{arch}`: {TARGETS[arch].host_only}"
-            hint = "say `cuda: none` of a library that needs no CUDA"
-            yield Problem(message, cell.position, hint)
-
-
 def component_problems(
     names: Sequence[str], document: Document, location: Location, facts: Facts
 ) -> Iterator[Problem]:
@@ -146,35 +107,41 @@ def component_problems(
             yield Problem(f"component `{name}` cannot be listed: {reason}", position)
 
 
-def sm_problems(source: Source, cells: Sequence[Candidate]) -> Iterator[Problem]:
-    architectures, facts = source.contents.sm, source.facts
-    yield from _duplicates(source, ("sm",), architectures)
-    releases = {cell.cuda: row for cell in cells if (row := facts.release(cell.cuda))}
+def sm_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    yield from _duplicates(source, ("sm",), matrix.sm)
+    facts = matrix.facts
+    releases = {cell.cuda: row for cell in matrix.cells if (row := facts.release(cell.cuda))}
     supported = {sm: None for release in releases.values() for sm in release.sm}
-    for index, sm in enumerate(architectures):
-        if cells and sm not in supported:
+    for index, sm in enumerate(matrix.sm):
+        if releases and sm not in supported:
             message = f"no CUDA of this matrix knows GPU architecture `{sm}`"
             position = source.document.position("sm", index)
             yield Problem(message, position, did_you_mean(sm, supported))
     for cuda, release in releases.items():
-        if not set(architectures) & set(release.sm):
+        if not set(matrix.sm) & set(release.sm):
             message = f"`sm` names no GPU architecture that CUDA `{cuda}` knows"
             yield Problem(message, source.document.key_position("sm"))
 
 
-def alias_problems(
-    source: Source,
-    aliases: Mapping[str, CellAlias],
-    defaults: NameDefaults,
-    cells: Sequence[Candidate],
-) -> Iterator[Problem]:
-    """Yield aliases that match no cell, and those whose name is in use for another cell."""
+def alias_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """Yield aliases with values that are on no axis; if all are, those that match no cell, and
+    those whose name is in use for another cell."""
+    wrong_values = [
+        problem
+        for name, alias in matrix.aliases.items()
+        for problem in _missing_on_axes(source, alias, ("aliases", name), matrix.axes)
+    ]
+    yield from wrong_values or _alias_name_problems(source, matrix)
+
+
+def _alias_name_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    cells, defaults = matrix.cells, matrix.defaults
     reserved = {name for cell in cells for name in (cell.id, cell.environment)}
     generated = {name for cell in cells for name in generated_names(cell, defaults)}
     cell_of: dict[str, Candidate] = {}
-    for alias_name, alias in aliases.items():
+    for alias_name, alias in matrix.aliases.items():
         position = source.document.key_position("aliases", alias_name)
-        named = alias_cells(alias_name, alias, cells, defaults, source.listed["os"])
+        named = alias_cells(alias_name, alias, matrix, cells)
         if not named:
             yield Problem(f"alias `{alias_name}` means no cell of the matrix", position)
         for name, cell in named.items():
@@ -243,13 +210,15 @@ def _duplicates(source: Source, location: Location, values: Sequence[str]) -> It
             )
 
 
-def _unknown_value(source: Source, axis: str, value: str, location: Location) -> Iterator[Problem]:
-    position = source.document.position(*location)
-    if is_selector(value):
-        yield unmatched_selector_problem(value, position, source.facts)
-    elif not source.is_known(axis, value):
-        message = f"unknown {_AXIS_NOUNS[axis]} `{value}`"
-        yield Problem(message, position, did_you_mean(value, source.valid_values(axis)))
+def _unknown_values(source: Source, table: object, location: Location) -> Iterator[Problem]:
+    """Yield the values of a table that do not exist, or that are selectors of nothing."""
+    for axis, value, place in _axis_values(table, location):
+        position = source.document.position(*place)
+        if is_selector(value):
+            yield unmatched_selector_problem(value, position, source.facts)
+        elif not source.is_known(axis, value):
+            message = f"unknown {_AXIS_NOUNS[axis]} `{value}`"
+            yield Problem(message, position, did_you_mean(value, source.valid_values(axis)))
 
 
 def _missing_on_axes(

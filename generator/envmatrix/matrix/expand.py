@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, product, starmap
 
 from envmatrix.documents import Document
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import Facts
-from envmatrix.matrix import checks, library_checks
+from envmatrix.matrix import checks
 from envmatrix.matrix.cells import AXES, Candidate, Cell, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Verdict, check
 from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier, TierName
 from envmatrix.matrix.flavours import components_of_images
-from envmatrix.matrix.model import (
-    COMPAT,
-    Budget,
-    Exclusion,
-    Flavour,
-    Matrix,
-    source_rule,
-)
+from envmatrix.matrix.library_checks import library_problems
+from envmatrix.matrix.model import COMPAT, Budget, Exclusion, Flavour, Matrix, source_rule
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.selectors import resolve_selectors
 from envmatrix.matrix.validation import Reading, read_document
@@ -33,13 +27,15 @@ _BUDGETS: Mapping[TierName, Budget] = {
     "nightly": Budget(jobs=40, gpu_jobs=12),
 }
 
-
-@dataclass(slots=True)
-class _Cells:
-    components: tuple[str, ...]
-    present: list[Cell] = field(default_factory=list)
-    exclusions: list[Exclusion] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+_CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
+    checks.value_problems,
+    checks.source_problems,
+    checks.image_problems,
+    library_problems,
+    checks.sm_problems,
+    checks.tier_problems,
+    checks.alias_problems,
+)
 
 
 def expand(
@@ -52,24 +48,28 @@ def expand(
     migrations = [read_document(OverlayFile, overlay) for overlay in overlays]
     reading = _apply_overlays(read_document(MatrixFile, document), migrations, facts)
     if reading.contents is None:
-        raise ConfigurationError(*_sorted_problems(reading.document.problems))
+        raise _error(reading.document.problems)
     source = Source(reading.contents, reading.document, facts)
-    cells = _Cells(_components(source, flavours))
-    _fill(cells, source)
     reasons = {
         migration.document.file: migration.contents.reason
         for migration in migrations
         if migration.contents
     }
-    matrix = _matrix(source, cells, flavours, reasons)
-    problems = (*source.document.problems, *cells.problems, *_problems(source, matrix))
-    if not matrix.cells and not problems:
-        position = source.document.key_position("axes")
-        first = next(iter(matrix.exclusions), None)
-        hint = f"the first, `{first.cell.id}`: {first.reason}" if first else None
-        raise ConfigurationError(Problem("no cell of the matrix can exist", position, hint))
+    matrix = _without_cells(source, flavours, reasons)
+    outcomes = list(_outcomes(source, matrix))
+    cells = [outcome for outcome in outcomes if isinstance(outcome, Cell)]
+    exclusions = [outcome for outcome in outcomes if isinstance(outcome, Exclusion)]
+    matrix = replace(
+        matrix,
+        cells=tuple(sorted(cells, key=sort_key)),
+        exclusions=tuple(sorted(exclusions, key=lambda exclusion: sort_key(exclusion.cell))),
+    )
+    problems = [*source.document.problems, *(row for row in outcomes if isinstance(row, Problem))]
+    problems += chain.from_iterable(check(source, matrix) for check in _CHECKS)
+    if not cells and not problems:
+        problems.append(_no_cell_problem(source, matrix))
     if problems:
-        raise ConfigurationError(*_sorted_problems(problems))
+        raise _error(problems)
     return matrix
 
 
@@ -79,53 +79,44 @@ def _apply_overlays(
     """Return the matrix file with its overlays applied, after resolving selectors in all."""
     if reading.contents is None:
         documents = [reading.document, *(migration.document for migration in migrations)]
-        problems = chain.from_iterable(document.problems for document in documents)
-        raise ConfigurationError(*_sorted_problems(problems))
+        raise _error(chain.from_iterable(document.problems for document in documents))
     overlays = [resolve_selectors(migration.document, facts) for migration in migrations]
     return read_document(MatrixFile, merge(resolve_selectors(reading.document, facts), overlays))
 
 
-def _problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    cells = matrix.cells
-    left_out = [exclusion.cell for exclusion in matrix.exclusions]
-    yield from checks.axis_problems(source)
-    yield from checks.include_problems(source)
-    yield from checks.value_problems(source)
-    yield from checks.source_problems(source, matrix.sources, [*cells, *left_out])
-    yield from checks.image_problems(source, matrix)
-    yield from library_checks.library_problems(source, matrix)
-    yield from checks.target_problems(matrix)
-    yield from checks.sm_problems(source, cells)
-    yield from checks.tier_problems(source, matrix)
-    wrong_values = list(checks.alias_value_problems(source))
-    yield from wrong_values
-    if not wrong_values:
-        yield from checks.alias_problems(source, matrix.aliases, matrix.defaults, cells)
-
-
-def _sorted_problems(problems: Iterable[Problem]) -> list[Problem]:
+def _error(problems: Iterable[Problem]) -> ConfigurationError:
     nowhere = Position("", 0, 0)
-    return sorted(dict.fromkeys(problems), key=lambda problem: problem.position or nowhere)
+    unique = dict.fromkeys(problems)
+    return ConfigurationError(*sorted(unique, key=lambda problem: problem.position or nowhere))
 
 
-def _matrix(
-    source: Source, cells: _Cells, flavours: Mapping[str, Flavour], overlays: Mapping[str, str]
+def _no_cell_problem(source: Source, matrix: Matrix) -> Problem:
+    position = source.document.key_position("axes")
+    first = next(iter(matrix.exclusions), None)
+    hint = f"the first, `{first.cell.id}`: {first.reason}" if first else None
+    return Problem("no cell of the matrix can exist", position, hint)
+
+
+def _without_cells(
+    source: Source, flavours: Mapping[str, Flavour], overlays: Mapping[str, str]
 ) -> Matrix:
+    """Return the matrix without cells and exclusions, which are decided with the rest of it."""
     contents = source.contents
+    included = {axis: [getattr(row, axis) for row in contents.include] for axis in AXES}
     return Matrix(
-        cells=tuple(sorted(cells.present, key=sort_key)),
-        exclusions=tuple(sorted(cells.exclusions, key=lambda exclusion: sort_key(exclusion.cell))),
+        cells=(),
+        exclusions=(),
         sources=contents.sources,
         require_cuda=contents.policy.require_cuda,
         cuda_compat=contents.policy.cuda_compat == "on",
         registry=contents.registry,
-        axes=source.listed,
+        axes={axis: tuple(dict.fromkeys((*source.values(axis), *included[axis]))) for axis in AXES},
         defaults=contents.defaults,
         aliases=contents.aliases,
         sm=contents.sm,
         bases=contents.bases,
         libraries=tuple(library for _, library in sorted(contents.libraries.items())),
-        components=cells.components,
+        components=_components(source, flavours),
         tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,
         facts=source.facts,
@@ -151,40 +142,54 @@ def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, .
     return (*listed, COMPAT) if source.contents.policy.cuda_compat == "on" else listed
 
 
-def _fill(cells: _Cells, source: Source) -> None:
-    excluded = _exclusions_by_cell(source, cells.problems)
-    for candidate, position in _product(source):
-        if candidate in excluded:
-            cells.exclusions.append(excluded[candidate])
+def _outcomes(source: Source, matrix: Matrix) -> Iterator[Cell | Exclusion | Problem]:
+    """Yield the cells and exclusions of the product, the included cells, and the problems of
+    excludes and includes."""
+    excluded: dict[Candidate, Exclusion] = {}
+    for index, exclude in enumerate(source.contents.exclude):
+        before, position = len(excluded), source.document.position("exclude", index)
+        values = (getattr(exclude, axis) or source.values(axis) for axis in AXES)
+        for candidate in starmap(_candidate, product(*values)):
+            exclusion = Exclusion(candidate, exclude.reason, "exclude", position)
+            excluded.setdefault(candidate, exclusion)
+        if len(excluded) == before:
+            yield Problem("excludes nothing that is not excluded before it", position)
+    candidates = dict(_product(source))
+    for candidate, position in candidates.items():
+        yield excluded.get(candidate) or _check(candidate, position, matrix)
+    yield from _included(source, matrix, set(candidates))
+
+
+def _included(source: Source, matrix: Matrix, existing: set[Candidate]) -> Iterator[Cell | Problem]:
+    for index, include in enumerate(source.contents.include):
+        values = [getattr(include, axis) for axis in AXES]
+        if not all(map(source.is_known, AXES, values)):
             continue
-        cell = _check(candidate, position, source, cells)
+        candidate, position = _candidate(*values), source.document.position("include", index)
+        if candidate in existing:
+            yield Problem(f"`{candidate.id}` is in the matrix already", position)
+            continue
+        existing.add(candidate)
+        cell = _check(candidate, position, matrix)
         if isinstance(cell, Cell):
-            cells.present.append(cell)
+            yield replace(cell, included=True)
         else:
-            exclusion = Exclusion(candidate, cell.explanation, cell.rule, position, cell.ref)
-            cells.exclusions.append(exclusion)
-    _include(source, cells)
+            message = f"`{candidate.id}` cannot exist: {cell.reason}"
+            yield Problem(message, position, f"rule `{cell.rule}`")
 
 
-def _check(
-    candidate: Candidate,
-    position: Position,
-    source: Source,
-    cells: _Cells,
-    *,
-    included: bool = False,
-) -> Cell | Verdict:
+def _check(candidate: Candidate, position: Position, matrix: Matrix) -> Cell | Exclusion:
     """Return the cell, with the image of its source and the GPU architectures of the matrix that
-    its CUDA supports; or the verdict of the rule that the candidate fails."""
-    rule = source_rule(candidate, source.contents.sources)
-    toolchain = check(candidate, source.facts, rule.source if rule else None, cells.components)
+    its CUDA supports; or its exclusion by the rule that the candidate fails."""
+    rule = source_rule(candidate, matrix.sources)
+    toolchain = check(candidate, matrix.facts, rule.source if rule else None, matrix.components)
     if isinstance(toolchain, Verdict):
-        return toolchain
-    cuda = replace(toolchain.cuda, image=rule.image) if rule else toolchain.cuda
-    sm = tuple(sm for sm in source.contents.sm if sm in toolchain.sm)
+        return Exclusion(candidate, toolchain.explanation, toolchain.rule, position, toolchain.ref)
+    cuda = replace(toolchain.cuda, image=rule.image if rule else None)
+    sm = tuple(sm for sm in matrix.sm if sm in toolchain.sm)
     toolchain = replace(toolchain, cuda=cuda, sm=sm)
     cudnn, os, arch = candidate.cudnn, candidate.os, candidate.arch
-    return Cell(candidate.cuda, cudnn, os, arch, toolchain, position, included)
+    return Cell(candidate.cuda, cudnn, os, arch, toolchain, position)
 
 
 def _product(source: Source) -> Iterator[tuple[Candidate, Position]]:
@@ -203,41 +208,6 @@ def _known_values(source: Source, axis: str) -> list[tuple[str, Position]]:
         if source.is_known(axis, value):
             listed.setdefault(value, source.document.position("axes", axis, index))
     return list(listed.items())
-
-
-def _exclusions_by_cell(source: Source, problems: list[Problem]) -> dict[Candidate, Exclusion]:
-    """Return the exclusion of each excluded cell, by the first exclude that names it."""
-    excluded: dict[Candidate, Exclusion] = {}
-    for index, exclude in enumerate(source.contents.exclude):
-        before, position = len(excluded), source.document.position("exclude", index)
-        values = (getattr(exclude, axis) or source.values(axis) for axis in AXES)
-        for candidate in starmap(_candidate, product(*values)):
-            exclusion = Exclusion(candidate, exclude.reason, "exclude", position)
-            excluded.setdefault(candidate, exclusion)
-        if len(excluded) == before:
-            message = "excludes nothing that is not excluded before it"
-            problems.append(Problem(message, position))
-    return excluded
-
-
-def _include(source: Source, cells: _Cells) -> None:
-    existing = {cell.id for cell in (*cells.present, *(row.cell for row in cells.exclusions))}
-    for index, include in enumerate(source.contents.include):
-        values = [getattr(include, axis) for axis in AXES]
-        if not all(map(source.is_known, AXES, values)):
-            continue
-        candidate, position = _candidate(*values), source.document.position("include", index)
-        if candidate.id in existing:
-            problem = Problem(f"`{candidate.id}` is in the matrix already", position)
-            cells.problems.append(problem)
-            continue
-        existing.add(candidate.id)
-        cell = _check(candidate, position, source, cells, included=True)
-        if isinstance(cell, Cell):
-            cells.present.append(cell)
-        else:
-            message = f"`{candidate.id}` cannot exist: {cell.explanation}"
-            cells.problems.append(Problem(message, position, f"rule `{cell.rule}`"))
 
 
 def _candidate(cuda: str, cudnn: str, os: str, arch: str) -> Candidate:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
+from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.checks import Source, component_problems
 from envmatrix.matrix.library import OF_PROGRAMS, TEXTS, Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.model import Matrix
@@ -34,6 +35,16 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             select(matrix, library.cells)
         except NothingSelected as error:
             yield Problem(error.message, source.document.position(*location, "cells"), error.hint)
+    yield from _target_problems(matrix)
+
+
+def _target_problems(matrix: Matrix) -> Iterator[Problem]:
+    """Yield targets that no library of the matrix can be compiled for."""
+    for arch, cell in {cell.arch: cell for cell in matrix.cells}.items():
+        if matrix.libraries and not any(library.suits(arch) for library in matrix.libraries):
+            message = f"no library can be compiled for `{arch}`: {TARGETS[arch].host_only}"
+            hint = "say `cuda: none` of a library that needs no CUDA"
+            yield Problem(message, cell.position, hint)
 
 
 def _suite_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:

@@ -36,18 +36,15 @@ class Explanation:
 
 @lru_cache(maxsize=8)
 def short_names(matrix: Matrix) -> Mapping[str, Cell]:
-    return names.assign_short_names(
-        matrix.cells, matrix.aliases, matrix.defaults, matrix.axes["os"]
-    )
+    return names.assign_short_names(matrix, matrix.cells)
 
 
 def find_cell(matrix: Matrix, name: str) -> Cell:
     """Return the cell with an id or a short name. Raise ConfigurationError with the reason if it is
     not in the matrix."""
-    cell = _cell(matrix, name)
-    if cell is None:
-        raise ConfigurationError(_refusal(matrix, name))
-    return cell
+    if cell := _cell(matrix, name):
+        return cell
+    raise ConfigurationError(_refusal(matrix, name))
 
 
 def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[Cell, ...]:
@@ -69,7 +66,7 @@ def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Ce
     in none of them."""
     named_cells = [_named_cells(matrix) for matrix in matrices]
     chosen: set[Cell] = set()
-    for pattern in _split(patterns):
+    for pattern in (part.strip() for text in patterns for part in text.split(",")):
         matches = re.compile(fnmatch.translate(pattern)).match
         cells = {cell for names in named_cells for name, cell in names if matches(name)}
         if not cells:
@@ -79,20 +76,19 @@ def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Ce
 
 
 def explain(matrix: Matrix, name: str) -> Explanation:
-    if cell := _cell(matrix, name):
-        return _explain_present(matrix, cell)
-    absent = _absent_cell(matrix, name)
-    if absent is None:
+    cell = _cell(matrix, name) or _absent_cell(matrix, name)
+    if cell is None:
         raise ConfigurationError(_refusal(matrix, name))
-    exclusion = _exclusions(matrix).get(absent)
-    verdicts = _trace(matrix, absent)
+    entry = cell if isinstance(cell, Cell) else _exclusions(matrix).get(cell)
+    verdicts = _trace(matrix, cell)
     return Explanation(
-        cell=absent,
-        present=False,
-        reason=exclusion.reason if exclusion else _absent_reason(verdicts),
+        cell=cell,
+        present=entry is cell,
+        reason=_reason(matrix, entry, verdicts),
         verdicts=verdicts,
-        position=exclusion.position if exclusion else None,
-        nearest=_nearest(matrix, absent),
+        position=entry.position if entry else None,
+        names=tuple(name for name, named in short_names(matrix).items() if named == cell),
+        nearest=None if entry is cell else _nearest(matrix, cell),
     )
 
 
@@ -101,21 +97,14 @@ def _trace(matrix: Matrix, cell: Candidate) -> tuple[Verdict, ...]:
     return trace(cell, matrix.facts, rule.source if rule else None, matrix.components)
 
 
-def _explain_present(matrix: Matrix, cell: Cell) -> Explanation:
-    return Explanation(
-        cell=cell,
-        present=True,
-        reason=_present_reason(matrix, cell),
-        verdicts=_trace(matrix, cell),
-        position=cell.position,
-        names=tuple(name for name, named in short_names(matrix).items() if named == cell),
-    )
-
-
-def _present_reason(matrix: Matrix, cell: Cell) -> str:
-    if overlay := matrix.overlay_of(cell):
+def _reason(matrix: Matrix, entry: Cell | Exclusion | None, verdicts: Iterable[Verdict]) -> str:
+    if entry is None:
+        return _absent_reason(verdicts)
+    if isinstance(entry, Exclusion):
+        return entry.reason
+    if overlay := matrix.overlay_of(entry):
         return f"added by {overlay}"
-    return "included in matrix.yaml" if cell.included else "on the axes of matrix.yaml"
+    return "included in matrix.yaml" if entry.included else "on the axes of matrix.yaml"
 
 
 def _cell(matrix: Matrix, name: str) -> Cell | None:
@@ -129,8 +118,7 @@ def _absent_cell(matrix: Matrix, name: str) -> Candidate | None:
 
 @lru_cache(maxsize=8)
 def _absent_names(matrix: Matrix) -> Mapping[str, Candidate]:
-    cells = [exclusion.cell for exclusion in matrix.exclusions]
-    return names.assign_short_names(cells, matrix.aliases, matrix.defaults, matrix.axes["os"])
+    return names.assign_short_names(matrix, [exclusion.cell for exclusion in matrix.exclusions])
 
 
 @lru_cache(maxsize=8)
@@ -188,10 +176,6 @@ def _version_distance(version: str | None, other: str | None) -> tuple[int, ...]
         return tuple(abs(left - right) for left, right in zip(first, second, strict=True))
     direction = 1 if second > first else -1
     return (abs(first[0] - second[0]), *(direction * part for part in second[1:]))
-
-
-def _split(patterns: Iterable[str]) -> list[str]:
-    return [part.strip() for pattern in patterns for part in pattern.split(",")]
 
 
 def _named_cells(matrix: Matrix) -> list[tuple[str, Cell]]:

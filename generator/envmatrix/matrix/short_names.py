@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import TypeVar
 
 from envmatrix.facts.versions import version_key
 from envmatrix.matrix.cells import Candidate
-from envmatrix.matrix.model import CellAlias, NameDefaults
+from envmatrix.matrix.model import CellAlias, Matrix, NameDefaults
 
 _Cell = TypeVar("_Cell", bound=Candidate)
 _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
-def assign_short_names(
-    cells: Sequence[_Cell],
-    aliases: Mapping[str, CellAlias],
-    defaults: NameDefaults,
-    os_order: Sequence[str],
-) -> dict[str, _Cell]:
+def assign_short_names(matrix: Matrix, cells: Sequence[_Cell]) -> dict[str, _Cell]:
     """Return the cell of each short name; an alias overrides a generated name."""
-    ranks = _os_ranks(defaults, os_order)
-    named = ((name, cell) for cell in cells for name in generated_names(cell, defaults))
-    names = _best(named, ranks)
-    for alias_name, alias in aliases.items():
-        names.update(alias_cells(alias_name, alias, cells, defaults, os_order))
+    named = ((name, cell) for cell in cells for name in generated_names(cell, matrix.defaults))
+    names = _best(named, matrix)
+    for alias_name, alias in matrix.aliases.items():
+        names.update(alias_cells(alias_name, alias, matrix, cells))
     return names
 
 
@@ -38,19 +32,16 @@ def generated_names(cell: Candidate, defaults: NameDefaults) -> Iterator[str]:
 
 
 def alias_cells(
-    name: str,
-    alias: CellAlias,
-    cells: Iterable[_Cell],
-    defaults: NameDefaults,
-    os_order: Sequence[str],
+    name: str, alias: CellAlias, matrix: Matrix, cells: Iterable[_Cell]
 ) -> dict[str, _Cell]:
     """Return the names of one alias, with the cell of each."""
-    matching = [cell for cell in cells if _matches(alias, cell)]
-    if alias.arch is not None:
-        named = [(name, cell) for cell in matching]
-    else:
-        named = [(full, cell) for cell in matching for full in _with_arch(name, cell, defaults)]
-    return _best(named, _os_ranks(defaults, os_order))
+    named = [
+        (full, cell)
+        for cell in cells
+        if _matches(alias, cell)
+        for full in ((name,) if alias.arch else _with_arch(name, cell, matrix.defaults))
+    ]
+    return _best(named, matrix)
 
 
 def _matches(alias: CellAlias, cell: Candidate) -> bool:
@@ -73,14 +64,11 @@ def _prefixes(version: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
-def _os_ranks(defaults: NameDefaults, os_order: Sequence[str]) -> dict[str, int]:
-    """Return ranks, the highest for the default operating system, then in the order of the
-    matrix."""
-    ranks = {os: -position for position, os in enumerate(os_order, start=1)}
-    return {**ranks, defaults.os: 0} if defaults.os else ranks
-
-
-def _best(named: Iterable[tuple[str, _Cell]], ranks: Mapping[str, int]) -> dict[str, _Cell]:
+def _best(named: Iterable[tuple[str, _Cell]], matrix: Matrix) -> dict[str, _Cell]:
+    """Return for each name the cell of the default operating system, or else of the first one of
+    the matrix, and of the newest versions."""
+    systems = dict.fromkeys((*filter(None, [matrix.defaults.os]), *matrix.axes["os"]))
+    ranks = {os: -place for place, os in enumerate(systems)}
     best: dict[str, tuple[_Rank, _Cell]] = {}
     for name, cell in named:
         rank = ranks[cell.os], version_key(cell.cuda), version_key(cell.cudnn or "")
