@@ -11,6 +11,7 @@ import yaml
 
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.files import content_of
+from envmatrix.text import one_line
 
 try:
     from yaml import CBaseLoader as _Loader
@@ -154,24 +155,21 @@ def load_document(path: Path, name: str) -> Document:
 
 
 def parse_document(content: bytes, file: str) -> Document:
-    text = _decode(content, file)
     builder = _Builder(file)
     try:
+        text = content.decode("utf-8-sig")
         root = builder.build(yaml.parse(text, Loader=_Loader))
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig", "replace")
+        raise ConfigurationError(
+            Problem("is not UTF-8 text", _position_at(before, file))
+        ) from error
     except yaml.MarkedYAMLError as error:
         raise ConfigurationError(_syntax_problem(error, text, file)) from error
     except yaml.reader.ReaderError as error:
         position = _position_at(text[: error.position], file)
         raise ConfigurationError(Problem("holds a control character", position)) from error
     return Document(file, root, tuple(builder.problems))
-
-
-def _decode(content: bytes, file: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        position = _position_at(content[: error.start].decode("utf-8-sig", "replace"), file)
-        raise ConfigurationError(Problem("is not UTF-8 text", position)) from error
 
 
 def _position_at(before: str, file: str) -> Position:
@@ -184,19 +182,15 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Proble
     lines = text.splitlines()
     has_tab = line < len(lines) and "\t" in lines[line]
     hint = "indent with spaces; YAML takes no tabs there" if has_tab else None
-    message = _one_line(error.problem or error.context or "is not YAML")
+    message = " ".join((error.problem or error.context or "is not YAML").split())
     return Problem(message, Position(file, line + 1, column + 1), hint)
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
 
 
 def _shown_tag(tag: str) -> str:
     """Return a tag in short form (`!!int`)."""
     short = tag.replace(_STANDARD, "!!", 1) if tag.startswith(_STANDARD) else tag
     text = short if short.startswith("!") else f"!<{short}>"
-    return _one_line(text)[:_MOST_OF_A_TAG]
+    return one_line(text)[:_MOST_OF_A_TAG]
 
 
 class _Builder:
@@ -216,20 +210,21 @@ class _Builder:
             if not isinstance(event, yaml.NodeEvent):
                 continue
             if root is not None:
-                raise self._fatal("only one document is expected", self._position(event))
+                raise self._error("only one document is expected", event)
             root = self._node(event, events, depth=0)
         if root is None or root.content is None:
-            raise self._fatal("the file is empty", Position(self._file, 1, 1))
+            raise ConfigurationError(Problem("the file is empty", Position(self._file, 1, 1)))
         return root
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         if depth > _DEEPEST:
-            raise self._fatal(f"values are nested more than {_DEEPEST} deep", self._position(event))
+            raise self._error(f"values are nested more than {_DEEPEST} deep", event)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
-        self._check_tag(event)
+        self._check(event)
         if isinstance(event, yaml.ScalarEvent):
-            node = self._scalar(event)
+            is_null = not event.tag and event.style in (None, "") and event.value in _NULLS
+            node = Node(None if is_null else event.value, self._position(event))
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self._sequence(event, events, depth)
         else:
@@ -242,7 +237,7 @@ class _Builder:
         if event.anchor in self._anchors:
             return self._anchors[event.anchor]
         message = f"alias `*{event.anchor}` names no anchor that is complete before it"
-        raise self._fatal(message, self._position(event))
+        raise self._error(message, event)
 
     def _sequence(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         items = []
@@ -264,40 +259,30 @@ class _Builder:
 
     def _key(self, event: yaml.Event, keys: dict[str, Position]) -> str:
         if not isinstance(event, yaml.ScalarEvent):
-            raise self._fatal("a key must be a word", self._position(event))
-        self._check_tag(event)
-        self._check_text(event)
+            raise self._error("a key must be a word", event)
+        self._check(event)
         key = str(event.value)
         if key in keys:
-            self._problem(f"key `{key}` is already given at {keys[key]}", event)
+            self._problem(f"key `{one_line(key)}` is already given at {keys[key]}", event)
         keys.setdefault(key, self._position(event))
         return key
 
     def _size(self, nodes: Collection[Node], start: yaml.Event) -> int:
         size = 1 + sum(node.size for node in nodes)
         if size > _MOST_VALUES:
-            raise self._fatal(
-                f"more than {_MOST_VALUES} values, aliases expanded", self._position(start)
-            )
+            raise self._error(f"more than {_MOST_VALUES} values, aliases expanded", start)
         return size
 
-    def _scalar(self, event: yaml.ScalarEvent) -> Node:
-        self._check_text(event)
-        is_null = not event.tag and event.style in (None, "") and event.value in _NULLS
-        return Node(None if is_null else event.value, self._position(event))
-
-    def _check_text(self, event: yaml.ScalarEvent) -> None:
-        """Record a problem for a NUL character, which ends a string for the operating system."""
-        if "\0" in event.value:
-            self._problem(r"the value has `\0`, which no program or file can be given", event)
-
-    def _check_tag(self, event: yaml.Event) -> None:
-        """Record a problem for a YAML tag: types follow from the schema alone."""
+    def _check(self, event: yaml.Event) -> None:
+        """Record a problem for a YAML tag, because types follow from the schema alone, and for a
+        NUL character, which ends a string for the operating system."""
         tag = getattr(event, "tag", None)
         if tag and tag not in _TAGS.get(type(event), ()):
             message = f"unsupported YAML tag `{_shown_tag(tag)}`"
             hint = "remove it, or quote the value if it is text that begins with `!`"
             self._problem(message, event, hint)
+        if "\0" in getattr(event, "value", ""):
+            self._problem(r"the value has `\0`, which no program or file can be given", event)
 
     def _problem(self, message: str, event: yaml.Event, hint: str | None = None) -> None:
         self.problems.append(Problem(message, self._position(event), hint))
@@ -306,5 +291,5 @@ class _Builder:
         line, column = (mark.line, mark.column) if (mark := event.start_mark) else (0, 0)
         return Position(self._file, line + 1, column + 1)
 
-    def _fatal(self, message: str, position: Position) -> ConfigurationError:
-        return ConfigurationError(Problem(message, position))
+    def _error(self, message: str, event: yaml.Event) -> ConfigurationError:
+        return ConfigurationError(Problem(message, self._position(event)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from itertools import product
 from pathlib import PurePosixPath
 from string import Formatter
 
 from envmatrix.documents import Document
-from envmatrix.errors import Problem
+from envmatrix.errors import Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.checks import component_problems
@@ -61,34 +61,35 @@ def required_flavour_problems(
     flavours: Mapping[str, Flavour], documents: Sequence[Document]
 ) -> Iterator[Problem]:
     """Yield required flavours that are missing, empty, or extend the wrong flavour."""
-    documents_by_name = {PurePosixPath(document.file).stem: document for document in documents}
+    documents_by_name = _by_name(documents)
     optional = {name: parent for name, parent in _OPTIONAL.items() if name in flavours}
     for name, parent in {**IMAGES, **optional}.items():
-        flavour = flavours.get(name)
-        if flavour is None:
+        if name not in flavours:
             hint = f"describe it in `envs/{name}.yaml`, for example: `{_SMALLEST[name]}`"
             yield Problem(f"there is no flavour `{name}`", hint=hint)
             continue
+        flavour, document = flavours[name], documents_by_name[name]
         if flavour.extends != parent:
             must = f"must extend `{parent}`" if parent else "must extend no other"
-            yield Problem(f"flavour `{name}` {must}", documents_by_name[name].position("extends"))
+            yield Problem(f"flavour `{name}` {must}", document.position("extends"))
         if not flavour.packages:
-            position = documents_by_name[name].key_position("packages")
-            yield Problem(f"flavour `{name}` needs at least one of `packages`", position)
+            message = f"flavour `{name}` needs at least one of `packages`"
+            yield Problem(message, document.key_position("packages"))
 
 
 def family_problems(matrix: Matrix, documents: Sequence[Document]) -> Iterator[Problem]:
     """Yield flavours without packages for the family of a system of the matrix."""
-    documents_by_name = {PurePosixPath(document.file).stem: document for document in documents}
+    documents_by_name = _by_name(documents)
     systems = {matrix.facts.os[os].family.name: os for os in reversed(matrix.axes["os"])}
-    for family, os in sorted(systems.items()):
-        for name in ("runtime", "devel"):
-            if not matrix.flavours[name].packages_of(family):
-                yield Problem(
-                    f"flavour `{name}` has no packages of the family `{family}` for `{os}`",
-                    documents_by_name[name].position(),
-                    f"name them there: `families: {{{family}: [...]}}`",
-                )
+    for (family, os), name in product(sorted(systems.items()), ("runtime", "devel")):
+        if not matrix.flavours[name].packages_of(family):
+            message = f"flavour `{name}` has no packages of the family `{family}` for `{os}`"
+            hint = f"name them there: `families: {{{family}: [...]}}`"
+            yield Problem(message, documents_by_name[name].position(), hint)
+
+
+def _by_name(documents: Sequence[Document]) -> Mapping[str, Document]:
+    return {PurePosixPath(document.file).stem: document for document in documents}
 
 
 def components_of_images(flavours: Mapping[str, Flavour]) -> Iterator[str]:
@@ -117,72 +118,60 @@ def _ancestors(name: str, flavours: Mapping[str, Flavour]) -> Iterator[str]:
 def _problems(
     contents: Flavour, document: Document, flavours: Mapping[str, Flavour], facts: Facts
 ) -> Iterator[Problem]:
-    yield from _name_problems(contents, document)
-    yield from _extension_problems(contents, document, flavours)
+    ancestors = [*_ancestors(contents.flavour, flavours)]
+    yield from _name_problems(contents, document, ancestors)
+    if contents.extends and contents.extends not in flavours:
+        hint = did_you_mean(contents.extends, flavours)
+        message = f"there is no flavour `{contents.extends}`"
+        yield Problem(message, document.position("extends"), hint)
     yield from component_problems(contents.components, document, ("components",), facts)
-    of_cross = "cross" in (contents.flavour, *_ancestors(contents.flavour, flavours))
+    of_cross = "cross" in (contents.flavour, *ancestors)
     for index, package in enumerate(contents.packages):
-        yield from _placeholder_problems(package, document, ("packages", index))
-        if problem := _architecture_problem(package, contents.flavour, of_cross=of_cross):
-            yield replace(problem, position=document.position("packages", index))
+        position = document.position("packages", index)
+        yield from _placeholder_problems(package, position)
+        yield from _architecture_problems(package, contents.flavour, position, of_cross=of_cross)
     for family, packages in contents.families.items():
         for index, package in enumerate(packages):
-            yield from _placeholder_problems(package, document, ("families", family, index))
+            position = document.position("families", family, index)
+            yield from _placeholder_problems(package, position)
             if ":" in package:
-                yield Problem(
-                    f"`{package}`: packages of the family `{family}` are of the image's own "
-                    "architecture",
-                    document.position("families", family, index),
-                    "only systems of the family `deb` have cross images",
-                )
+                message = f"packages of the family `{family}` are of the image's own architecture"
+                hint = "only systems of the family `deb` have cross images"
+                yield Problem(f"`{package}`: {message}", position, hint)
 
 
-def _name_problems(contents: Flavour, document: Document) -> Iterator[Problem]:
-    stem = PurePosixPath(document.file).stem
-    if contents.flavour != stem:
-        message = f"flavour `{contents.flavour}` is described in a file called `{stem}`"
+def _name_problems(
+    contents: Flavour, document: Document, ancestors: Sequence[str]
+) -> Iterator[Problem]:
+    name, stem = contents.flavour, PurePosixPath(document.file).stem
+    if name != stem:
+        message = f"flavour `{name}` is described in a file called `{stem}`"
         yield Problem(message, document.position("flavour"))
+    if name in ancestors:
+        yield Problem(f"flavour `{name}` extends itself", document.position("extends"))
 
 
-def _extension_problems(
-    contents: Flavour, document: Document, flavours: Mapping[str, Flavour]
+def _architecture_problems(
+    package: str, flavour: str, position: Position, *, of_cross: bool
 ) -> Iterator[Problem]:
-    if contents.extends is None:
-        return
-    position = document.position("extends")
-    if contents.extends not in flavours:
-        hint = did_you_mean(contents.extends, flavours)
-        yield Problem(f"there is no flavour `{contents.extends}`", position, hint)
-    if contents.flavour in _ancestors(contents.flavour, flavours):
-        yield Problem(f"flavour `{contents.flavour}` extends itself", position)
-
-
-def _architecture_problem(package: str, flavour: str, *, of_cross: bool) -> Problem | None:
-    """Return the problem of the architecture in the name of a package; None if there is none."""
+    """Yield the problem of the architecture in the name of a package, if there is one."""
     name, colon, architecture = package.partition(":")
-    if not colon or package.endswith(OF_TARGET):
-        return None
+    if not colon or package.endswith(OF_TARGET) or (of_cross and architecture in _ARCHITECTURES):
+        return
     if architecture in _ARCHITECTURES:
-        return None if of_cross else _native_package_problem(package, flavour)
-    architectures = ("{target}", *(_ARCHITECTURES if of_cross else ()))
-    options = " or ".join(f"`{name}:{option}`" for option in architectures)
-    message = f"`{package}`: there are no packages of the architecture `{architecture}`"
-    return Problem(message, hint=f"write {options}")
+        message = f"the packages of `{flavour}` are of the image's own architecture"
+        hint = (
+            f"write `{name}{OF_TARGET}`, which a cross image has for its target as well; or list "
+            "it in `envs/cross.yaml`"
+        )
+    else:
+        message = f"there are no packages of the architecture `{architecture}`"
+        architectures = ("{target}", *(_ARCHITECTURES if of_cross else ()))
+        hint = f"write {' or '.join(f'`{name}:{option}`' for option in architectures)}"
+    yield Problem(f"`{package}`: {message}", position, hint)
 
 
-def _native_package_problem(package: str, flavour: str) -> Problem:
-    name = package.partition(":")[0]
-    return Problem(
-        f"`{package}`: the packages of `{flavour}` are of the image's own architecture",
-        hint=f"write `{name}{OF_TARGET}`, which a cross image has for its target as well; or list "
-        "it in `envs/cross.yaml`",
-    )
-
-
-def _placeholder_problems(
-    package: str, document: Document, location: tuple[str | int, ...]
-) -> Iterator[Problem]:
-    position = document.position(*location)
+def _placeholder_problems(package: str, position: Position) -> Iterator[Problem]:
     try:
         name = package.removesuffix(OF_TARGET)
         fields = [field for _, field, _, _ in Formatter().parse(name) if field is not None]
@@ -191,8 +180,6 @@ def _placeholder_problems(
         return
     for field in fields:
         if field not in _PLACEHOLDERS:
-            hint = (
-                did_you_mean(field, _PLACEHOLDERS)
-                or "known are `{compiler}`, `{gcc}` and `{triplet}`"
-            )
+            others = "known are `{compiler}`, `{gcc}` and `{triplet}`"
+            hint = did_you_mean(field, _PLACEHOLDERS) or others
             yield Problem(f"`{package}`: unknown placeholder `{{{field}}}`", position, hint)

@@ -176,9 +176,7 @@ class Flavour:
     families: Mapping[Literal["rpm", "zypper"], tuple[PackageOf, ...]] = field(default_factory=dict)
 
     def packages_of(self, family: str) -> tuple[str, ...]:
-        if family == "deb":
-            return self.packages
-        return next((names for name, names in self.families.items() if name == family), ())
+        return {"deb": self.packages, **self.families}.get(family, ())
 
     def packages_for(
         self, family: str, words: Mapping[str, str], *, of_target: bool | None = None
@@ -241,20 +239,18 @@ class Matrix:
 
     def has_analysis(self, cell: Cell) -> bool:
         """Return whether the cell has an image for code analysis."""
-        family = self.facts.os[cell.os].family.name
-        return ANALYSIS in self.flavours and bool(self.flavours[ANALYSIS].packages_of(family))
+        flavour = self.flavours.get(ANALYSIS)
+        return bool(flavour and flavour.packages_of(self.facts.os[cell.os].family.name))
 
-    def components_of(self, cell: Cell, flavour: str) -> tuple[str, ...]:
-        """Return the components that a flavour and the libraries ask for, with dependencies."""
-        return self._components(cell.cuda, flavour, self.libraries)
+    def components_of(
+        self, cell: Cell, flavour: str, library: Library | None = None
+    ) -> tuple[str, ...]:
+        """Return the components that a flavour and all libraries, or one, ask for, with
+        dependencies."""
+        rows = [*self.lineage(flavour), *([library] if library else self.libraries)]
+        return self.facts.with_needs((name for row in rows for name in row.components), cell.cuda)
 
     def borrowed_components(self, cell: Cell, library: Library) -> frozenset[str]:
         """Return the components of the devel image that only other libraries asked for."""
-        own = self._components(cell.cuda, "devel", (library,))
-        every = self._components(cell.cuda, "devel", self.libraries)
-        return frozenset(every) - frozenset(own)
-
-    def _components(self, cuda: str, flavour: str, libraries: Iterable[Library]) -> tuple[str, ...]:
-        requested = [name for step in self.lineage(flavour) for name in step.components]
-        requested += [name for library in libraries for name in library.components]
-        return self.facts.with_needs(requested, cuda)
+        own = self.components_of(cell, "devel", library)
+        return frozenset(self.components_of(cell, "devel")) - frozenset(own)

@@ -38,7 +38,8 @@ def read_document(kind: type[_Contents], document: Document) -> Reading[_Content
     ]
     document = document.without(empty)
     contents, faults = decode(kind, document)
-    faults = tuple(fault for fault in faults if not (fault.is_missing and fault.location in empty))
+    # A required key without a value is not missing as well.
+    faults = tuple(fault for fault in faults if fault.location not in empty)
     problems += [fault.problem for fault in faults]
     valid = document
     for depth in (_DEEPEST_PART, _LIBRARY_PART, 0) if contents is None else ():

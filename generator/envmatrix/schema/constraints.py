@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Literal, NamedTuple
 
+from envmatrix.text import one_line
+
 # Characters of an invalid text in a message.
 _MOST_SHOWN = 200
 
@@ -72,9 +74,7 @@ def number(name: str, least: Literal[0, 1], most: int) -> Scalar:
     return replace(text, convert=lambda value: int(str(text.convert(value))), schema=schema)
 
 
-def checked(
-    name: str, check: Callable[[str], object], schema: Mapping[str, object] | None = None
-) -> Scalar:
+def checked(name: str, check: Callable[[str], object], schema: Mapping[str, object]) -> Scalar:
     """Return the texts that `check` accepts; its ValueError is the complaint, without the text."""
 
     def convert(text: str) -> object:
@@ -83,12 +83,12 @@ def checked(
         except ValueError as error:
             raise ValueError(f"{error}: {value_text(text)}") from None
 
-    return Scalar(name, convert, {"type": "string", **(schema or {})})
+    return Scalar(name, convert, {"type": "string", **schema})
 
 
 def value_text(value: object) -> str:
     """Return an invalid value for a message: quoted and shortened, or the kind of it."""
     if isinstance(value, str):
-        text = " ".join(value.split())
-        return f"`{text[:_MOST_SHOWN]}...`" if len(text) > _MOST_SHOWN else f"`{text}`"
+        text = one_line(value[: _MOST_SHOWN + 1])
+        return f"`{text[:_MOST_SHOWN]}...`" if len(value) > _MOST_SHOWN else f"`{text}`"
     return "a mapping" if isinstance(value, Mapping) else "a list"

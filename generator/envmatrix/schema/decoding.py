@@ -13,6 +13,7 @@ from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.schema.constraints import Mark, Scalar, Shorthand, value_text
 from envmatrix.schema.shapes import Shape, Table, shape_of, table_of
 from envmatrix.suggestions import did_you_mean
+from envmatrix.text import one_line
 
 _Value = TypeVar("_Value")
 
@@ -25,7 +26,6 @@ class Fault(NamedTuple):
 
     location: Location
     problem: Problem
-    is_missing: bool = False
 
 
 def decode(
@@ -47,9 +47,9 @@ def decode_all(annotation: Any, document: Document, rows: Rows | None = None) ->
 
 
 def dotted(location: Location) -> str:
-    """Return a location as text: `exclude[0].cuda`."""
+    """Return a location as text for a message: `exclude[0].cuda`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return text.removeprefix(".")
+    return one_line(text.removeprefix("."))
 
 
 def expected_words(words: tuple[str, ...]) -> str:
@@ -125,7 +125,7 @@ class _Decoder:
             if name in content:
                 values[name] = self.value(shape, content[name], (*location, name))
             elif name in table.required:
-                self._missing((*location, name), node)
+                self._fault((*location, name), "is missing")
         for name in content:
             if name not in table.shapes:
                 self._unknown((*location, name), table.shapes)
@@ -182,10 +182,6 @@ class _Decoder:
             return rows[name]
         hint = did_you_mean(name, rows) if isinstance(name, str) else None
         return self._fault(location, f"must name a row, not {value_text(name)}", hint=hint)
-
-    def _missing(self, location: Location, node: Node) -> None:
-        problem = Problem(f"`{dotted(location)}` is missing", node.position)
-        self.faults.append(Fault(location, problem, is_missing=True))
 
     def _unknown(self, location: Location, keys: Mapping[str, object]) -> None:
         hint = did_you_mean(str(location[-1]), keys)

@@ -130,7 +130,7 @@ def test_a_key_that_is_absent_has_the_default() -> None:
         ("{gears: 1, weight: 0}", "1:23: `b.weight` must be a number from 1 to 99, not `0`"),
         ("{gears: 1, weight: 007}", "1:23: `b.weight` must be a number from 1 to 99, not `007`"),
         ("{gears: 1, frame: A}", "1:22: `b.frame` must be a word, not `A`"),
-        ('{gears: 1, frame: "a\\n"}', "1:22: `b.frame` must be a word, not `a`"),
+        ('{gears: 1, frame: "a\\n"}', "1:22: `b.frame` must be a word, not `a\\n`"),
         ("{gears: 1, colour: [red]}", "1:23: `b.colour` must name a row, not a list"),
         ("{gears: 1, riders: [ann]}", "1:15: unknown key `b.riders`"),
         ("{gears: 1, gears: 2}", "1:15: key `gears` is already given at bicycles.yaml:1:5"),
@@ -159,7 +159,6 @@ def test_a_file_with_faults_has_no_content() -> None:
     content, faults = decode(Part, parse_document(b"{codes: [a]}", "part.yaml"))
     assert content is None
     assert [fault.location for fault in faults] == [("kind",), ("codes",)]
-    assert [fault.is_missing for fault in faults] == [True, False]
 
 
 words = st.sampled_from(["gears", "built", "colour", "parts", "kind", "codes", "owners", "bell"])
