@@ -38,6 +38,9 @@ class Source:
             return self.facts.release(value) is not None
         return axis == "cudnn" or value in self.valid_values(axis)
 
+    def problem(self, message: str, location: Location, hint: str | None = None) -> Problem:
+        return Problem(message, self.document.position(*location), hint)
+
     def valid_values(self, axis: str) -> Collection[str]:
         return {"cuda": self.facts.cuda, "os": self.facts.os, "arch": ARCHES}.get(axis, ())
 
@@ -68,7 +71,7 @@ def source_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         left = [cell for cell in undecided if not rule.holds(cell)]
         if not wrong and len(left) == len(undecided):
             message = "names the source of no cell that has none yet"
-            wrong = [Problem(message, source.document.position("sources", index))]
+            wrong = [source.problem(message, ("sources", index))]
         yield from wrong
         undecided = left
 
@@ -86,7 +89,7 @@ def image_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             others = ", ".join(sorted(cells.keys() - {IMAGE}))
             message = f"`{environment}` has cells from an image, and others from {others}"
             hint = "let an image be the source of all its cells, or exclude the others"
-            yield Problem(message, source.document.position("sources", rule), hint)
+            yield source.problem(message, ("sources", rule), hint)
 
 
 def component_problems(
@@ -115,8 +118,7 @@ def sm_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     for index, sm in enumerate(matrix.sm):
         if releases and sm not in supported:
             message = f"no CUDA of this matrix knows GPU architecture `{sm}`"
-            position = source.document.position("sm", index)
-            yield Problem(message, position, did_you_mean(sm, supported))
+            yield source.problem(message, ("sm", index), did_you_mean(sm, supported))
     for cuda, release in releases.items():
         if not set(matrix.sm) & set(release.sm):
             message = f"`sm` names no GPU architecture that CUDA `{cuda}` knows"
@@ -166,8 +168,8 @@ def _always_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             try:
                 select(matrix, [pattern])
             except NothingSelected as nothing:
-                position = source.document.position("tiers", name, "always", index)
-                yield Problem(nothing.message, position, nothing.hint)
+                location = ("tiers", name, "always", index)
+                yield source.problem(nothing.message, location, nothing.hint)
 
 
 def _budget_problems(source: Source, pr: Budget, nightly: Budget) -> Iterator[Problem]:
@@ -177,7 +179,7 @@ def _budget_problems(source: Source, pr: Budget, nightly: Budget) -> Iterator[Pr
             message = f"tier `nightly` has `{key}: {count}`, fewer than the {least} of `pr`"
             stated = getattr(source.contents.tiers.get("nightly", Tier()), key)
             tier = "pr" if stated is None else "nightly"
-            yield Problem(message, source.document.position("tiers", tier, key))
+            yield source.problem(message, ("tiers", tier, key))
 
 
 def _room_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
@@ -186,14 +188,14 @@ def _room_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     pr_cells, nightly_cells = always_cells(matrix, pr), always_cells(matrix, nightly)
     if len(pr_cells) > pr.jobs:
         message = f"tier `pr` has `jobs: {pr.jobs}`, and `always` names {len(pr_cells)} cells"
-        yield Problem(message, source.document.position("tiers", "pr", "always"))
+        yield source.problem(message, ("tiers", "pr", "always"))
     additional = len(set(nightly_cells) - set(pr_cells))
     if pr.jobs <= nightly.jobs < pr.jobs + additional:
         message = (
             f"tier `nightly` has `jobs: {nightly.jobs}`, "
             f"too few for the {pr.jobs} of `pr` and {additional} more of `always`"
         )
-        yield Problem(message, source.document.position("tiers", "nightly", "always"))
+        yield source.problem(message, ("tiers", "nightly", "always"))
 
 
 def _duplicates(source: Source, location: Location, values: Sequence[str]) -> Iterator[Problem]:
@@ -205,9 +207,7 @@ def _duplicates(source: Source, location: Location, values: Sequence[str]) -> It
             selector, earlier = (source.document.selector(*each) for each in (current, other))
             subject = f"`{selector}` means `{value}`, which is" if selector else f"`{value}` is"
             where = f"{source.document.position(*other)}{f' as `{earlier}`' if earlier else ''}"
-            yield Problem(
-                f"{subject} already listed at {where}", source.document.position(*current)
-            )
+            yield source.problem(f"{subject} already listed at {where}", current)
 
 
 def _unknown_values(source: Source, table: object, location: Location) -> Iterator[Problem]:

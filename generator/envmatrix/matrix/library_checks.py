@@ -13,7 +13,7 @@ from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.scalars import file_glob
 from envmatrix.matrix.selection import select
 from envmatrix.suggestions import did_you_mean
-from envmatrix.text import redacted
+from envmatrix.text import one_line, redacted
 
 # In bytes of UTF-8, which JSON Schema cannot count. Linux limits an argument or a variable to
 # 131,071, of which some are for what we put before it.
@@ -25,7 +25,7 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         location = ("libraries", library.name)
         components = (*location, "components")
         yield from component_problems(library.components, source.document, components, source.facts)
-        yield from _suite_problems(library, source, location)
+        yield from _suite_problems(library, source, (*location, "source"))
         yield from _url_problems(library, source, (*location, "source"))
         if library.test:
             yield from _test_problems(library.test, source, (*location, "test"))
@@ -34,7 +34,7 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         try:
             select(matrix, library.cells)
         except NothingSelected as error:
-            yield Problem(error.message, source.document.position(*location, "cells"), error.hint)
+            yield source.problem(error.message, (*location, "cells"), error.hint)
     yield from _target_problems(matrix)
 
 
@@ -51,25 +51,21 @@ def _suite_problems(library: Library, source: Source, location: Location) -> Ite
     os = library.source.suite if library.source else None
     suites = [name for name, row in source.facts.os.items() if row.family.name == "deb"]
     if os and os not in suites:
-        where = source.document.position(*location, "source", "suite")
         hint = did_you_mean(os, suites) or f"these have: {', '.join(suites)}"
-        yield Problem(f"`{os}` has no source packages", where, hint)
+        yield source.problem(f"`{os}` has no source packages", (*location, "suite"), hint)
 
 
 def _url_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
     """Yield URLs with secrets: the lock and the images repeat them."""
     for kind in ("git", "archive", "revision"):
         text = getattr(library.source, kind, None) or ""
-        where = source.document.position(*location, kind)
         if redacted(text) != text:
+            message = f"the URL of library `{library.name}` holds a password or a token"
             hint = "take it out: git's credential helpers and ~/.netrc have logins"
-            yield Problem(
-                f"the URL of library `{library.name}` holds a password or a token", where, hint
-            )
+            yield source.problem(message, (*location, kind), hint)
         elif not text.isprintable() or text.startswith("-"):
-            yield Problem(
-                f"`{kind}` of library `{library.name}` has characters that it cannot have", where
-            )
+            message = f"`{kind}` of library `{library.name}` has characters that it cannot have"
+            yield source.problem(message, (*location, kind))
 
 
 def _test_problems(test: LibraryTest, source: Source, location: Location) -> Iterator[Problem]:
@@ -77,29 +73,36 @@ def _test_problems(test: LibraryTest, source: Source, location: Location) -> Ite
         try:
             file_glob(pattern)
         except ValueError as error:
-            where = source.document.position(*location, "run", index)
             hint = "name test programs by their place in the build directory: `tests/*_test`"
-            yield Problem(f"`{pattern}` {error}", where, hint)
+            message = f"`{one_line(pattern)}` {error}"
+            yield source.problem(message, (*location, "run", index), hint)
 
 
 def _requirement_problems(
     library: Library, source: Source, location: Location
 ) -> Iterator[Problem]:
-    tables = {
-        "build": library.build.requires,
-        "test": library.test.requires if library.test else (),
-    }
-    for table, requires in tables.items():
-        for index, text in enumerate(requires):
-            if message := _requirement_problem(text):
-                where = source.document.position(*location, table, "requires", index)
-                yield Problem(message, where, "write for example `pytest>=8`")
+    for table, options in (("build", library.build), ("test", library.test)):
+        for index, text in enumerate(options.requires if options else ()):
+            if complaint := _requirement_complaint(text):
+                place = (*location, table, "requires", index)
+                hint = "write for example `pytest>=8`"
+                yield source.problem(f"`{one_line(text)}` {complaint}", place, hint)
+
+
+def _requirement_complaint(text: str) -> str | None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        url = Requirement(text).url
+    except InvalidRequirement:
+        return "is not a valid requirement"
+    return "says where it is: it has to be in the index" if url else None
 
 
 def _length_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
     """Yield texts too long for an argument or a variable, after GPU architectures are filled in."""
     for table, options in (("build", library.build), ("test", library.test)):
-        for place, text in _texts(options):
+        for place, text in _texts(options) if options else ():
             size = len(text.encode())
             if size > _LONGEST_TEXT:
                 message = (
@@ -107,13 +110,11 @@ def _length_problems(library: Library, source: Source, location: Location) -> It
                     f"programs take at most {_LONGEST_TEXT} in one piece"
                 )
                 hint = "write it into a file of the library"
-                yield Problem(message, source.document.position(*location, table, *place), hint)
+                yield source.problem(message, (*location, table, *place), hint)
 
 
-def _texts(options: LibraryBuild | LibraryTest | None) -> Iterator[tuple[Location, str]]:
+def _texts(options: LibraryBuild | LibraryTest) -> Iterator[tuple[Location, str]]:
     """Yield the texts of a table that are passed to programs, each with its place in the table."""
-    if options is None:
-        return
     for key in TEXTS:
         texts: Sequence[str] = getattr(options, key, ())
         yield from (((key, index), text) for index, text in enumerate(texts))
@@ -121,13 +122,3 @@ def _texts(options: LibraryBuild | LibraryTest | None) -> Iterator[tuple[Locatio
         yield ("environment", name), f"{name}={value}"
     if isinstance(options, LibraryBuild) and options.preset:
         yield ("preset",), options.preset
-
-
-def _requirement_problem(text: str) -> str | None:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
-        return f"`{text}` is not a valid requirement"
-    return f"`{text}` says where it is: it has to be in the index" if requirement.url else None
