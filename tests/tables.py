@@ -189,7 +189,7 @@ def span(facts: Facts, source: str, suite: str | None, arch: str) -> str:
 
 def components() -> str:
     """Return the components of each source, and why others lack them."""
-    facts, sources = load_facts(), shipped_recipes().parts
+    facts, sources = load_facts(), shipped_recipes().sources
     notes: Notes = {}
     rows = [
         [

@@ -62,7 +62,11 @@ def lacks(
 
 def recipes_of(source: str, component: str) -> list[Recipe]:
     names = {component, WITH.get((source, component), component)}
-    return [recipe for name in sorted(names) for recipe in RECIPES.parts[source][name].values()]
+    return [
+        recipe
+        for name in sorted(names)
+        for recipe in RECIPES.sources[source].components[name].values()
+    ]
 
 
 def releases(source: str) -> list[str]:
@@ -78,12 +82,12 @@ def test_the_page_has_every_component() -> None:
     assert all(components().values())
 
 
-@pytest.mark.parametrize("source", RECIPES.parts)
+@pytest.mark.parametrize("source", RECIPES.sources)
 def test_files_are_where_the_page_says(source: str) -> None:
     listed = components()
     missing = {
         (component, release): paths
-        for component in RECIPES.parts[source]
+        for component in RECIPES.sources[source].components
         for release in releases(source)
         if not FACTS.absence(component, source, release)
         and (paths := lacks(source, recipes_of(source, component), release, listed[component]))
@@ -91,15 +95,15 @@ def test_files_are_where_the_page_says(source: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("source", RECIPES.cudnn)
+@pytest.mark.parametrize("source", [name for name, row in RECIPES.sources.items() if row.cudnn])
 def test_files_of_cudnn_are_where_the_page_says(source: str) -> None:
-    for version, parts in RECIPES.cudnn[source].items():
+    for version, parts in RECIPES.sources[source].cudnn.items():
         missing = lacks(source, parts.values(), "12.4", components()["cudnn"])
         assert not missing, version
 
 
 def test_every_source_has_a_word_on_the_page() -> None:
-    assert RECIPES.parts.keys() == SOURCES.keys()
+    assert RECIPES.sources.keys() == SOURCES.keys()
 
 
 def test_a_file_that_no_recipe_puts_anywhere_is_told() -> None:
@@ -150,7 +154,7 @@ def test_words_of_a_path_mean_something_in_an_image() -> None:
 
 
 def test_links_of_recipes_stay_in_the_root() -> None:
-    for parts in (parts for rows in RECIPES.parts.values() for parts in rows.values()):
+    for parts in (parts for row in RECIPES.sources.values() for parts in row.components.values()):
         for recipe in parts.values():
             for link, target in recipe.links.items():
                 leads_to = normpath(f"{link.rpartition('/')[0]}/{target}")

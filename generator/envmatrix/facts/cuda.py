@@ -1,4 +1,4 @@
-"""Facts about CUDA releases, where they come from, and what they conflict with."""
+"""Facts about releases of CUDA and cuDNN: their sources, and what they work and conflict with."""
 
 from __future__ import annotations
 
@@ -82,3 +82,34 @@ class Conflict:
     ref: str
     arch: str | None = None
     cuda_min: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class CudnnSupport:
+    """The cuDNN versions, `first` to `last`, that work with `cuda`, a release or a major."""
+
+    cuda: str
+    first: str
+    ref: str
+    last: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CudnnProject:
+    """The project with cuDNN `first` to `last` in a source, for one CUDA major and architecture."""
+
+    source: str
+    project: str
+    cuda: str
+    arch: str
+    first: str
+    ref: str
+    last: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cudnn:
+    """All that is known of cuDNN."""
+
+    support: tuple[CudnnSupport, ...]
+    projects: tuple[CudnnProject, ...]

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from envmatrix.facts.components import Absence, Component
-from envmatrix.facts.cuda import Conflict, CudaRelease, Package
-from envmatrix.facts.cudnn import Cudnn
+from envmatrix.facts.cuda import Conflict, CudaRelease, Cudnn, Package
 from envmatrix.facts.loading import read_facts
 from envmatrix.facts.systems import (
     Archive,

@@ -56,32 +56,42 @@ class ProductRelease:
     variant: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SourceRecipes:
+    """The recipes of a source. One that is `like` another has its words and recipes as well; with
+    `crossed` components, only theirs, of packages for cross compiling. Recipes are by component and
+    part, those of cuDNN by version and part, words by CUDA release."""
+
+    like: str | None = None
+    crossed: tuple[str, ...] = ()
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    components: Mapping[str, Mapping[str, Recipe]] = field(default_factory=dict)
+    cudnn: Mapping[str, Mapping[str, Recipe]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Recipes:
-    """`parts[source][component][part]`, `cudnn[source][version][part]`, where a version of cuDNN
-    has the recipes of the last one before it; `words[source][release]`, where a release has the
-    words of all before it."""
+    """The complete recipes of each source: a version of cuDNN has those of the last one before it,
+    and a release the words of all before it."""
 
-    parts: Mapping[str, Mapping[str, Mapping[str, Recipe]]]
-    cudnn: Mapping[str, Mapping[str, Mapping[str, Recipe]]]
-    words: Mapping[str, Mapping[str, Mapping[str, str]]]
+    sources: Mapping[str, SourceRecipes]
     products: Mapping[str, tuple[ProductRelease, ...]] = field(default_factory=dict)
 
     def of(self, source: str, components: Sequence[str], part: str) -> tuple[Recipe, ...]:
         """Return the recipes of `part` for those `components` that have one. `source` has all of
         them: the rule `components` excludes cells with others."""
-        recipes = self.parts[source]
+        recipes = self.sources[source].components
         return tuple(recipes[name][part] for name in sorted(components) if part in recipes[name])
 
     def of_cudnn(self, source: str, version: str) -> Mapping[str, Recipe]:
         """Return the recipes of a version of cuDNN, by part."""
-        recipes = self.cudnn[source]
+        recipes = self.sources[source].cudnn
         applicable = [first for first in recipes if version_key(first) <= version_key(version)]
         return recipes[max(applicable, key=version_key)]
 
     def words_of(self, source: str, release: str) -> Mapping[str, str]:
         """Return the values of the `{words}` of `source` for a CUDA release."""
-        rows = sorted(self.words[source].items(), key=lambda row: version_key(row[0]))
+        rows = sorted(self.sources[source].words.items(), key=lambda row: version_key(row[0]))
         applicable = [words for first, words in rows if version_key(first) <= version_key(release)]
         own = {name: word for words in applicable for name, word in words.items()}
         return {**self._product_words(release), **own}
@@ -100,18 +110,6 @@ class Recipes:
         return words
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecipes:
-    """The recipes of a source. One that is `like` another has its words and recipes as well; with
-    `crossed` components, only theirs, of packages for cross compiling."""
-
-    like: str | None = None
-    crossed: tuple[str, ...] = ()
-    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    components: Mapping[str, Mapping[str, Recipe]] = field(default_factory=dict)
-    cudnn: Mapping[str, Mapping[str, Recipe]] = field(default_factory=dict)
-
-
 @cache
 def shipped_recipes() -> Recipes:
     products = {
@@ -127,14 +125,10 @@ def recipes_of(
 ) -> Recipes:
     """Return the recipes of sources, each with those of the source that it is `like`."""
     complete = {name: _complete(source, sources) for name, source in sources.items()}
-    return Recipes(
-        parts={name: source.components for name, source in complete.items()},
-        cudnn={
-            name: _by_version(source.cudnn) for name, source in complete.items() if source.cudnn
-        },
-        words={name: source.words for name, source in complete.items()},
-        products=products or {},
-    )
+    by_version = {
+        name: replace(source, cudnn=_by_version(source.cudnn)) for name, source in complete.items()
+    }
+    return Recipes(by_version, products or {})
 
 
 def _complete(own: SourceRecipes, sources: Mapping[str, SourceRecipes]) -> SourceRecipes:

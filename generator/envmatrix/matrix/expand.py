@@ -14,7 +14,7 @@ from envmatrix.matrix.cells import AXES, Candidate, Cell, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Verdict, check
 from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier, TierName
-from envmatrix.matrix.flavours import components_of_images
+from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.library_checks import library_problems
 from envmatrix.matrix.model import COMPAT, Budget, Exclusion, Flavour, Matrix, source_rule
 from envmatrix.matrix.overlays import merge
@@ -137,7 +137,8 @@ def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, .
     """Return the components that flavours, libraries and the policy ask for and that some source
     has."""
     entries = source.contents.libraries.values()
-    requested = chain(components_of_images(flavours), *(entry.components for entry in entries))
+    of_images = [flavours[name] for name in IMAGES if name in flavours]
+    requested = chain.from_iterable(row.components for row in (*of_images, *entries))
     listed = tuple(name for name in dict.fromkeys(requested) if name in source.facts.listable)
     return (*listed, COMPAT) if source.contents.policy.cuda_compat == "on" else listed
 

@@ -92,12 +92,6 @@ def _by_name(documents: Sequence[Document]) -> Mapping[str, Document]:
     return {PurePosixPath(document.file).stem: document for document in documents}
 
 
-def components_of_images(flavours: Mapping[str, Flavour]) -> Iterator[str]:
-    for name in IMAGES:
-        if flavour := flavours.get(name):
-            yield from flavour.components
-
-
 def _by_extension(flavours: Mapping[str, Flavour]) -> dict[str, Flavour]:
     names = sorted(flavours, key=lambda name: (len(list(_ancestors(name, flavours))), name))
     return {name: flavours[name] for name in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -41,22 +41,15 @@ class Lifetime:
 
 
 def lifetimes(cells: Sequence[Candidate], facts: Facts) -> tuple[Lifetime, ...]:
-    """Return the known lifetimes of the systems and releases of `cells`, each once."""
-    every = (*_system_lifetimes(cells, facts), *_release_lifetimes(cells, facts))
-    return tuple(dict.fromkeys(every))
-
-
-def _system_lifetimes(cells: Sequence[Candidate], facts: Facts) -> Iterator[Lifetime]:
-    for os in (facts.os.get(cell.os) for cell in cells):
-        if os and os.eol:
-            yield Lifetime(os.name, "security support", os.eol, os.eol.replacement)
-
-
-def _release_lifetimes(cells: Sequence[Candidate], facts: Facts) -> Iterator[Lifetime]:
-    """Yield the lifetimes of CUDA releases: each ends with the driver branch that it ships."""
-    for release in (facts.release(cell.cuda) for cell in cells):
-        if release and release.eol:
-            support = f"support of driver branch R{release.driver.branch}"
-            replacement = release.eol.replacement
-            successor = f"CUDA {replacement}" if replacement else None
-            yield Lifetime(f"CUDA {release.release}", support, release.eol, successor)
+    """Return the known lifetimes of the systems and releases of `cells`, each once. A release of
+    CUDA ends with the driver branch that it ships."""
+    systems: dict[str, Lifetime] = {}
+    releases: dict[str, Lifetime] = {}
+    for cell in cells:
+        if (os := facts.os.get(cell.os)) and (eol := os.eol):
+            systems[os.name] = Lifetime(os.name, "security support", eol, eol.replacement)
+        if (release := facts.release(cell.cuda)) and (eol := release.eol):
+            name, branch = f"CUDA {release.release}", f"driver branch R{release.driver.branch}"
+            successor = f"CUDA {eol.replacement}" if eol.replacement else None
+            releases[name] = Lifetime(name, f"support of {branch}", eol, successor)
+    return (*systems.values(), *releases.values())

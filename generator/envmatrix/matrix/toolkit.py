@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from envmatrix.facts.components import Absence
-from envmatrix.facts.cuda import CudaRelease, Package
-from envmatrix.facts.cudnn import CudnnProject
+from envmatrix.facts.cuda import CudaRelease, CudnnProject, Package
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import Target

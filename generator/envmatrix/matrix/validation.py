@@ -33,7 +33,10 @@ def read_document(kind: type[_Contents], document: Document) -> Reading[_Content
     empty = tuple(_empty_locations(document.root))
     problems = [
         *document.problems,
-        *(_empty_problem(location, document) for location in empty),
+        *(
+            Problem(f"`{dotted(location)}` needs a value", document.key_position(*location))
+            for location in empty
+        ),
         *_rule_problems(kind, document),
     ]
     document = document.without(empty)
@@ -56,10 +59,6 @@ def _empty_locations(node: Node, location: Location = ()) -> Iterator[Location]:
         if child.content is None and isinstance(step, str):
             yield (*location, step)
         yield from _empty_locations(child, (*location, step))
-
-
-def _empty_problem(location: Location, document: Document) -> Problem:
-    return Problem(f"`{dotted(location)}` needs a value", document.key_position(*location))
 
 
 def _rule_problems(kind: type, document: Document) -> Iterator[Problem]:

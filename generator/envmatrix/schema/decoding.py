@@ -58,32 +58,21 @@ def expected_words(words: tuple[str, ...]) -> str:
     return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(f"must be `true` or `false`, not {value_text(text)}")
-    return text == "true"
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise ValueError(f"must be a number, not {value_text(text)}") from None
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"must be a day such as `2027-01-31`: {value_text(text)}") from None
-
-
-_CONVERSIONS: Mapping[type, Callable[[str], object]] = {
-    str: str,
-    bool: _boolean,
-    int: _integer,
-    date: _day,
+# How to convert a text to each scalar type, and the complaint about one that is none.
+_CONVERSIONS: Mapping[type, tuple[Callable[[str], object], str]] = {
+    str: (str, ""),
+    bool: ({"true": True, "false": False}.__getitem__, "must be `true` or `false`, not {}"),
+    int: (lambda text: int(text, 0), "must be a number, not {}"),
+    date: (date.fromisoformat, "must be a day such as `2027-01-31`: {}"),
 }
+
+
+def _converted(kind: type, text: str) -> object:
+    convert, complaint = _CONVERSIONS[kind]
+    try:
+        return convert(text)
+    except (KeyError, ValueError):
+        raise ValueError(complaint.format(value_text(text))) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +161,7 @@ class _Decoder:
             return self._fault(location, complaint, position)
         scalar = shape.constraint(Scalar)
         try:
-            return scalar.convert(text) if scalar else _CONVERSIONS[shape.kind](text)
+            return scalar.convert(text) if scalar else _converted(shape.kind, text)
         except ValueError as error:
             hint = scalar.hint(text) if scalar and scalar.hint else None
             return self._fault(location, str(error), position, hint)

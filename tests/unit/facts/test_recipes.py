@@ -20,8 +20,8 @@ STATIC_ONLY = {"culibos", "nvptxcompiler"}
 
 
 def recipes() -> Iterator[tuple[str, str, str, Recipe]]:
-    for source, components in RECIPES.parts.items():
-        for component, parts in components.items():
+    for source, rows in RECIPES.sources.items():
+        for component, parts in rows.components.items():
             for part, recipe in parts.items():
                 yield source, component, part, recipe
 
@@ -33,12 +33,12 @@ def patterns(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield from ((directory, pattern) for pattern in globs)
 
 
-@pytest.mark.parametrize("source", RECIPES.parts)
+@pytest.mark.parametrize("source", RECIPES.sources)
 def test_a_source_has_recipes_of_the_components_that_it_is_said_to_have(source: str) -> None:
     names = {
         component.name for component in FACTS.components.values() if source in component.sources
     }
-    assert RECIPES.parts[source].keys() == names
+    assert RECIPES.sources[source].components.keys() == names
 
 
 # What follows from a cell, not from a release.
@@ -109,8 +109,8 @@ dnf:
 def test_a_source_that_is_like_another_says_what_differs() -> None:
     document = parse_document(LIKE, "components.yaml")
     result = recipes_of(decode_all(Mapping[str, SourceRecipes], document))
-    assert result.parts["dnf"]["cudart"] == result.parts["apt"]["cudart"]
-    assert [*result.parts["dnf"]["nvml"]["devel"].take] == ["nvml-rpm"]
+    assert result.sources["dnf"].components["cudart"] == result.sources["apt"].components["cudart"]
+    assert [*result.sources["dnf"].components["nvml"]["devel"].take] == ["nvml-rpm"]
     assert result.words_of("dnf", "12.0") == {"dev": "devel", "lib": "usr/lib"}
     assert result.words_of("dnf", "13.0") == {"dev": "devel", "lib": "usr/lib64", "nvvm": "libnvvm"}
     assert result.words_of("apt", "13.0") == {"dev": "dev", "lib": "usr/lib", "nvvm": "libnvvm"}
@@ -119,7 +119,7 @@ def test_a_source_that_is_like_another_says_what_differs() -> None:
 def test_nvidias_packages_are_named_as_its_rpm_packages_but_for_words() -> None:
     rpm = {"dev": "devel", "nccl_package": "libnccl"}
     fixed = re.compile(r"-dev\b")
-    for parts in RECIPES.parts["nvidia-apt"].values():
+    for parts in RECIPES.sources["nvidia-apt"].components.values():
         for recipe in parts.values():
             assert not any(fixed.search(package) for package in recipe.take)
     assert rpm.keys() <= RECIPES.words_of("nvidia-apt", "12.4").keys()
@@ -191,7 +191,7 @@ def test_the_libraries_of_cudnn_are_linked_with_by_their_names() -> None:
 
 
 def test_the_cuda_runtime_of_debian_leaves_the_headers_of_others_to_them() -> None:
-    dropped = RECIPES.parts["debian"]["cudart"]["devel"].drop
+    dropped = RECIPES.sources["debian"].components["cudart"]["devel"].drop
     headers = {
         f"{directory}/{pattern.rsplit('/', 1)[-1]}"
         for source, component, _, recipe in recipes()

@@ -330,7 +330,7 @@ def test_every_package_of_a_release_is_known_by_a_name_in_its_manifest() -> None
     recipes = shipped_recipes()
     for release in ("11.8", "12.4", "13.0", "13.3"):
         words = {**recipes.words_of("nvidia-apt", release), "dashed": "0-0", "cudnn_pin": "*"}
-        for parts in recipes.parts["nvidia-apt"].values():
+        for parts in recipes.sources["nvidia-apt"].components.values():
             for recipe in parts.values():
                 for package in recipe.take:
                     if "=" not in package:

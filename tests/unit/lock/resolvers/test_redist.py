@@ -162,7 +162,7 @@ def test_published_manifests_have_every_component(release: str, arch: str) -> No
     recipes, facts = shipped_recipes(), load_facts()
     packages = {
         PackageSpec.parse(package.format_map(recipes.words_of("redist", release)))
-        for component, parts in recipes.parts["redist"].items()
+        for component, parts in recipes.sources["redist"].components.items()
         if component != "cutensor" and not facts.absence(component, "redist", release)
         for recipe in parts.values()
         for package in recipe.take
