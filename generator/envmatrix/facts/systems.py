@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import date
 from typing import Annotated
 
@@ -29,8 +29,7 @@ class Compiler:
     cxx: str
 
     def of(self, gcc: str) -> Compiler:
-        words = (self.package, self.cc, self.cxx)
-        return Compiler(*(word.format(gcc=gcc) for word in words))
+        return Compiler(*(word.format(gcc=gcc) for word in astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,8 @@ class Candidate:
     @property
     def environment(self) -> str:
         """The image this cell builds in, shared by all its architectures."""
-        return "-".join(
-            [f"cuda{self.cuda}", *([f"cudnn{self.cudnn}"] if self.cudnn else []), self.os]
-        )
+        cudnn = f"-cudnn{self.cudnn}" if self.cudnn else ""
+        return f"cuda{self.cuda}{cudnn}-{self.os}"
 
     @property
     def id(self) -> str:

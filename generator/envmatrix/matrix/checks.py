@@ -11,9 +11,8 @@ from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import ARCHES, AXES, Candidate
 from envmatrix.matrix.contents import MatrixFile, Tier
 from envmatrix.matrix.model import Budget, Matrix
-from envmatrix.matrix.selection import select
+from envmatrix.matrix.selection import alias_cells, generated_names, select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
-from envmatrix.matrix.short_names import alias_cells, generated_names
 from envmatrix.matrix.tiers import always_cells
 from envmatrix.matrix.toolkit import IMAGE
 from envmatrix.suggestions import did_you_mean
@@ -50,12 +49,12 @@ def value_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     contents, on_axes = source.contents, {axis: source.values(axis) for axis in AXES}
     for axis, values in on_axes.items():
         yield from _duplicates(source, ("axes", axis), values)
-    yield from _unknown_values(source, contents.axes, ("axes",))
+    yield from _wrong_values(source, contents.axes, ("axes",))
     for index, include in enumerate(contents.include):
-        yield from _unknown_values(source, include, ("include", index))
+        yield from _wrong_values(source, include, ("include", index))
     for index, exclude in enumerate(contents.exclude):
-        yield from _missing_on_axes(source, exclude, ("exclude", index), on_axes)
-    yield from _missing_on_axes(source, contents.defaults, ("defaults",), matrix.axes)
+        yield from _wrong_values(source, exclude, ("exclude", index), on_axes)
+    yield from _wrong_values(source, contents.defaults, ("defaults",), matrix.axes)
     for os in contents.bases:
         if os not in matrix.axes["os"]:
             message = f"axis `os` has no value `{os}`"
@@ -67,7 +66,7 @@ def source_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     """Yield values that are on no axis, and rules that apply to no cell left by those before."""
     undecided = [*matrix.cells, *(exclusion.cell for exclusion in matrix.exclusions)]
     for index, rule in enumerate(matrix.sources):
-        wrong = list(_missing_on_axes(source, rule, ("sources", index), matrix.axes))
+        wrong = list(_wrong_values(source, rule, ("sources", index), matrix.axes))
         left = [cell for cell in undecided if not rule.holds(cell)]
         if not wrong and len(left) == len(undecided):
             message = "names the source of no cell that has none yet"
@@ -131,7 +130,7 @@ def alias_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     wrong_values = [
         problem
         for name, alias in matrix.aliases.items()
-        for problem in _missing_on_axes(source, alias, ("aliases", name), matrix.axes)
+        for problem in _wrong_values(source, alias, ("aliases", name), matrix.axes)
     ]
     yield from wrong_values or _alias_name_problems(source, matrix)
 
@@ -210,29 +209,26 @@ def _duplicates(source: Source, location: Location, values: Sequence[str]) -> It
             yield source.problem(f"{subject} already listed at {where}", current)
 
 
-def _unknown_values(source: Source, table: object, location: Location) -> Iterator[Problem]:
-    """Yield the values of a table that do not exist, or that are selectors of nothing."""
-    for axis, value, place in _axis_values(table, location):
-        position = source.document.position(*place)
-        if is_selector(value):
-            yield unmatched_selector_problem(value, position, source.facts)
-        elif not source.is_known(axis, value):
-            message = f"unknown {_AXIS_NOUNS[axis]} `{value}`"
-            yield Problem(message, position, did_you_mean(value, source.valid_values(axis)))
-
-
-def _missing_on_axes(
-    source: Source, table: object, location: Location, listed: Mapping[str, Sequence[str]]
+def _wrong_values(
+    source: Source,
+    table: object,
+    location: Location,
+    listed: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Problem]:
-    """Yield the values of a table that axes do not have, or that are selectors of nothing."""
+    """Yield the values of a table that the `listed` axes do not have, or without these, that do not
+    exist; and selectors of nothing."""
     for axis, value, place in _axis_values(table, location):
         position = source.document.position(*place)
+        valid = listed[axis] if listed else source.valid_values(axis)
         if is_selector(value):
             yield unmatched_selector_problem(value, position, source.facts)
-        elif value not in listed[axis]:
+        elif listed and value not in valid:
             quoted = quote_release(value, source.document.selector(*place))
             message = f"axis `{axis}` has no value {quoted}"
-            yield Problem(message, position, did_you_mean(value, listed[axis]))
+            yield Problem(message, position, did_you_mean(value, valid))
+        elif not listed and not source.is_known(axis, value):
+            message = f"unknown {_AXIS_NOUNS[axis]} `{value}`"
+            yield Problem(message, position, did_you_mean(value, valid))
 
 
 def _axis_values(table: object, location: Location) -> Iterator[tuple[str, str, Location]]:

@@ -50,12 +50,7 @@ def expand(
     if reading.contents is None:
         raise _error(reading.document.problems)
     source = Source(reading.contents, reading.document, facts)
-    reasons = {
-        migration.document.file: migration.contents.reason
-        for migration in migrations
-        if migration.contents
-    }
-    matrix = _without_cells(source, flavours, reasons)
+    matrix = _without_cells(source, flavours, migrations)
     outcomes = list(_outcomes(source, matrix))
     cells = [outcome for outcome in outcomes if isinstance(outcome, Cell)]
     exclusions = [outcome for outcome in outcomes if isinstance(outcome, Exclusion)]
@@ -98,7 +93,7 @@ def _no_cell_problem(source: Source, matrix: Matrix) -> Problem:
 
 
 def _without_cells(
-    source: Source, flavours: Mapping[str, Flavour], overlays: Mapping[str, str]
+    source: Source, flavours: Mapping[str, Flavour], migrations: Sequence[Reading[OverlayFile]]
 ) -> Matrix:
     """Return the matrix without cells and exclusions, which are decided with the rest of it."""
     contents = source.contents
@@ -120,7 +115,7 @@ def _without_cells(
         tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,
         facts=source.facts,
-        overlays=overlays,
+        overlays={row.document.file: row.contents.reason for row in migrations if row.contents},
     )
 
 

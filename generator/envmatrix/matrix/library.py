@@ -124,6 +124,9 @@ class LibraryBuild:
     timeout: Count = 14_400
 
 
+_OF_TESTS = ("run", "options", "requires", "environment", "gpu", "ignore", "retries", "timeout")
+
+
 @dataclass(frozen=True, slots=True)
 class LibraryTest:
     """The tests of a library. `run` are programs, commands or paths, by framework; `gpu` globs of
@@ -141,13 +144,9 @@ class LibraryTest:
                 ),
                 TagCase(
                     ("none",),
-                    lacks={
-                        key: f"the library has no tests, so `{key}` means nothing"
-                        for key in (
-                            *("run", "options", "requires", "environment"),
-                            *("gpu", "ignore", "retries", "timeout"),
-                        )
-                    },
+                    lacks=dict.fromkeys(
+                        _OF_TESTS, "the library has no tests, so `{key}` means nothing"
+                    ),
                     hint="write `test: none` alone",
                 ),
             ),

@@ -1,21 +1,26 @@
-"""Selection of cells by name or pattern, and explanations of why a cell is in the matrix or not."""
+"""Names of cells: ids, short names such as `cuda12-aarch64` and patterns; and explanations of why
+a cell is in the matrix or not."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
+from typing import TypeVar
 
 from envmatrix.errors import ConfigurationError, NothingSelected, Position, Problem
 from envmatrix.facts.versions import version_key
-from envmatrix.matrix import short_names as names
 from envmatrix.matrix.cells import AXES, Candidate, Cell, parse_cell, sort_key
 from envmatrix.matrix.compatibility import Verdict, trace
 from envmatrix.matrix.library import Library
-from envmatrix.matrix.model import Exclusion, Matrix, source_rule
+from envmatrix.matrix.model import CellAlias, Exclusion, Matrix, NameDefaults, source_rule
 from envmatrix.suggestions import did_you_mean
+
+_Cell = TypeVar("_Cell", bound=Candidate)
+_Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 NOT_LISTED = "not listed in matrix.yaml"
 
@@ -36,7 +41,7 @@ class Explanation:
 
 @lru_cache(maxsize=8)
 def short_names(matrix: Matrix) -> Mapping[str, Cell]:
-    return names.assign_short_names(matrix, matrix.cells)
+    return _names_of(matrix, matrix.cells)
 
 
 def find_cell(matrix: Matrix, name: str) -> Cell:
@@ -118,7 +123,7 @@ def _absent_cell(matrix: Matrix, name: str) -> Candidate | None:
 
 @lru_cache(maxsize=8)
 def _absent_names(matrix: Matrix) -> Mapping[str, Candidate]:
-    return names.assign_short_names(matrix, [exclusion.cell for exclusion in matrix.exclusions])
+    return _names_of(matrix, [exclusion.cell for exclusion in matrix.exclusions])
 
 
 @lru_cache(maxsize=8)
@@ -196,3 +201,66 @@ def _nothing_selected(
         return NothingSelected(refusal.message, hint=refusal.hint)
     candidates = dict.fromkeys(name for name, _ in named_cells)
     return NothingSelected(f"`{pattern}` matches no cell", hint=did_you_mean(pattern, candidates))
+
+
+def _names_of(matrix: Matrix, cells: Sequence[_Cell]) -> dict[str, _Cell]:
+    """Return the cell of each short name; an alias overrides a generated name."""
+    named = ((name, cell) for cell in cells for name in generated_names(cell, matrix.defaults))
+    names = _best(named, matrix)
+    for alias_name, alias in matrix.aliases.items():
+        names.update(alias_cells(alias_name, alias, matrix, cells))
+    return names
+
+
+def generated_names(cell: Candidate, defaults: NameDefaults) -> Iterator[str]:
+    """Yield all short names that the cell could have: `cuda12`, `cuda12.4`, ... before the arch."""
+    cudas = [f"cuda{version}" for version in _prefixes(cell.cuda)]
+    cudnns = [f"-cudnn{version}" for version in _prefixes(cell.cudnn)] if cell.cudnn else [""]
+    for cuda, cudnn in product(cudas, cudnns):
+        yield from _with_arch(cuda + cudnn, cell, defaults)
+
+
+def alias_cells(
+    name: str, alias: CellAlias, matrix: Matrix, cells: Iterable[_Cell]
+) -> dict[str, _Cell]:
+    """Return the names of one alias, with the cell of each."""
+    named = [
+        (full, cell)
+        for cell in cells
+        if _matches(alias, cell)
+        for full in ((name,) if alias.arch else _with_arch(name, cell, matrix.defaults))
+    ]
+    return _best(named, matrix)
+
+
+def _matches(alias: CellAlias, cell: Candidate) -> bool:
+    return (
+        (alias.cuda, alias.cudnn) == (cell.cuda, cell.cudnn)
+        and alias.os in (None, cell.os)
+        and alias.arch in (None, cell.arch)
+    )
+
+
+def _with_arch(stem: str, cell: Candidate, defaults: NameDefaults) -> Iterator[str]:
+    yield f"{stem}-{cell.arch}"
+    if cell.arch == defaults.arch:
+        yield stem
+
+
+def _prefixes(version: str) -> list[str]:
+    """Return `12`, `12.4` and `12.4.1` for `12.4.1`."""
+    parts = version.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+def _best(named: Iterable[tuple[str, _Cell]], matrix: Matrix) -> dict[str, _Cell]:
+    """Return for each name the cell of the default operating system, or else of the first one of
+    the matrix, and of the newest versions."""
+    systems = dict.fromkeys((*filter(None, [matrix.defaults.os]), *matrix.axes["os"]))
+    ranks = {os: -place for place, os in enumerate(systems)}
+    best: dict[str, tuple[_Rank, _Cell]] = {}
+    for name, cell in named:
+        rank = ranks[cell.os], version_key(cell.cuda), version_key(cell.cudnn or "")
+        if name not in best or rank > best[name][0]:
+            best[name] = rank, cell
+    return {name: cell for name, (_, cell) in best.items()}

@@ -47,15 +47,13 @@ def suggest_selector(value: str) -> str | None:
 
 def match_releases(selector: str, releases: Sequence[str]) -> tuple[str, ...]:
     """Return those of `releases`, sorted from the oldest, that `selector` stands for."""
-    match selector:
-        case "latest":
-            return tuple(releases[-1:])
-        case "oldest":
-            return tuple(releases[:1])
-        case "minmax":
-            return tuple(dict.fromkeys((*releases[:1], *releases[-1:])))
+    of_words = {
+        "latest": releases[-1:],
+        "oldest": releases[:1],
+        "minmax": (*releases[:1], *releases[-1:]),
+    }
     of_major = [name for name in releases if name.startswith(selector.removesuffix("x"))]
-    return tuple(of_major[-1:])
+    return tuple(dict.fromkeys(of_words.get(selector, of_major[-1:])))
 
 
 def resolve_selectors(document: Document, facts: Facts) -> Document:

@@ -35,8 +35,7 @@ def dumped(value: object, indent: str = "") -> str:
     else:
         items = [dumped(item, inner) for item in value]
     separator = f",\n{inner}"
-    first, last = flat[0], flat[-1]
-    return f"{first}\n{inner}{separator.join(items)}\n{indent}{last}"
+    return f"{flat[0]}\n{inner}{separator.join(items)}\n{indent}{flat[-1]}"
 
 
 @dataclass(frozen=True, slots=True)

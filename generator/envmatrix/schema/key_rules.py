@@ -57,7 +57,7 @@ class OneOf(NamedTuple):
 
 class TagCase(NamedTuple):
     """Where a tag has one of `values`, the keys of `needs` are present and not empty, and those of
-    `lacks` are absent: key -> message."""
+    `lacks` are absent: key -> message, in which `{tag}` is the tag's value and `{key}` the key."""
 
     values: tuple[str, ...]
     needs: Mapping[str, str] = {}
@@ -95,7 +95,7 @@ class ByTag(NamedTuple):
                     yield Violation(message.format(tag=value), None, case.hint)
             for key, message in case.lacks.items():
                 if key in table:
-                    yield Violation(message.format(tag=value), key, case.hint)
+                    yield Violation(message.format(tag=value, key=key), key, case.hint)
 
 
 class AnyOf(NamedTuple):
