@@ -220,7 +220,10 @@ class _Builder:
         if depth > _DEEPEST:
             raise self._error(f"values are nested more than {_DEEPEST} deep", event)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            if event.anchor in self._anchors:
+                return self._anchors[event.anchor]
+            message = f"alias `*{event.anchor}` names no anchor that is complete before it"
+            raise self._error(message, event)
         self._check(event)
         if isinstance(event, yaml.ScalarEvent):
             is_null = not event.tag and event.style in (None, "") and event.value in _NULLS
@@ -232,12 +235,6 @@ class _Builder:
         if isinstance(event, yaml.NodeEvent) and event.anchor:
             self._anchors[event.anchor] = node
         return node
-
-    def _alias(self, event: yaml.AliasEvent) -> Node:
-        if event.anchor in self._anchors:
-            return self._anchors[event.anchor]
-        message = f"alias `*{event.anchor}` names no anchor that is complete before it"
-        raise self._error(message, event)
 
     def _sequence(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         items = []

@@ -131,6 +131,7 @@ class OverlayFile(_SharedKeys):
 
 def json_schemas() -> Mapping[str, Mapping[str, object]]:
     """Return the JSON Schemas by file; that of overlays has references into that of the matrix."""
-    matrix = "matrix.schema.json"
-    overlay = json_schema(OverlayFile, "matrix.d/*.yaml", base=(matrix, MatrixFile))
-    return {matrix: json_schema(MatrixFile, "matrix.yaml"), "matrix.d.schema.json": overlay}
+    file, matrix = "matrix.schema.json", json_schema(MatrixFile, "matrix.yaml")
+    of_matrix = {name: f"{file}#/$defs/{name}" for name in matrix["$defs"]}
+    overlay = json_schema(OverlayFile, "matrix.d/*.yaml", of_matrix)
+    return {file: matrix, "matrix.d.schema.json": overlay}

@@ -28,7 +28,7 @@ from envmatrix.matrix.scalars import (
     Word,
 )
 from envmatrix.schema.constraints import Mark, Place, Shorthand
-from envmatrix.schema.key_rules import AnyOf, ByTag, KeyRule, OneOf, TagCase
+from envmatrix.schema.key_rules import ByTag, KeyRule, OneOf, TagCase, any_of
 
 # Kind of source -> the key of its version.
 SOURCE_KINDS = {
@@ -191,8 +191,9 @@ class Library:
     its `path`."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
-        AnyOf(
-            ("path", "source"),
+        any_of(
+            "path",
+            "source",
             "does not say where the library is",
             "give the `path` of it in the repository, or its `source`",
         ),

@@ -28,7 +28,7 @@ from envmatrix.matrix.scalars import (
     Url,
     Word,
 )
-from envmatrix.schema.key_rules import Apart, ByTag, KeyRule, TagCase, Together
+from envmatrix.schema.key_rules import ByTag, KeyRule, TagCase, apart, together
 
 # The component of `policy: {cuda_compat: on}`.
 COMPAT = "compat"
@@ -143,8 +143,8 @@ class Publication:
     is pulled: the holder of a key, or an identity that an issuer vouches for."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
-        Together(("identity", "issuer"), "an identity is worth what its issuer vouches for"),
-        Apart(("key", "identity")),
+        together("identity", "issuer", "an identity is worth what its issuer vouches for"),
+        apart("key", "identity"),
     )
 
     repository: Repository

@@ -36,10 +36,6 @@ def _inside_repository(path: str) -> str:
     return path
 
 
-# `**` after `**`.
-_ANY = ("**", "**")
-
-
 def file_glob(pattern: str) -> str:
     """Return a glob of files in the build directory in its normal form. Raise ValueError if it is
     not one."""
@@ -52,10 +48,7 @@ def file_glob(pattern: str) -> str:
     if parts[-1] == "**":
         raise ValueError("`**` means directories; `**/*` means all files in them")
     # `**/**` is `**`.
-    normal = [
-        part for part, before in zip(parts, ("", *parts), strict=False) if (part, before) != _ANY
-    ]
-    return "/".join(normal)
+    return re.sub(r"(\*\*/)+", "**/", "/".join(parts))
 
 
 def _text(text: str) -> str:

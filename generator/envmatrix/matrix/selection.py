@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import accumulate, product
 from typing import TypeVar
 
 from envmatrix.errors import ConfigurationError, NothingSelected, Position, Problem
@@ -18,6 +18,7 @@ from envmatrix.matrix.compatibility import Verdict, trace
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import CellAlias, Exclusion, Matrix, NameDefaults, source_rule
 from envmatrix.suggestions import did_you_mean
+from envmatrix.text import one_line
 
 _Cell = TypeVar("_Cell", bound=Candidate)
 _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
@@ -84,7 +85,7 @@ def explain(matrix: Matrix, name: str) -> Explanation:
     cell = _cell(matrix, name) or _absent_cell(matrix, name)
     if cell is None:
         raise ConfigurationError(_refusal(matrix, name))
-    entry = cell if isinstance(cell, Cell) else _exclusions(matrix).get(cell)
+    entry = cell if isinstance(cell, Cell) else _exclusion(matrix, cell)
     verdicts = _trace(matrix, cell)
     return Explanation(
         cell=cell,
@@ -126,17 +127,16 @@ def _absent_names(matrix: Matrix) -> Mapping[str, Candidate]:
     return _names_of(matrix, [exclusion.cell for exclusion in matrix.exclusions])
 
 
-@lru_cache(maxsize=8)
-def _exclusions(matrix: Matrix) -> Mapping[Candidate, Exclusion]:
-    return {exclusion.cell: exclusion for exclusion in matrix.exclusions}
+def _exclusion(matrix: Matrix, cell: Candidate) -> Exclusion | None:
+    return next((exclusion for exclusion in matrix.exclusions if exclusion.cell == cell), None)
 
 
 def _refusal(matrix: Matrix, name: str) -> Problem:
     cell = _absent_cell(matrix, name)
     if cell is None:
         candidates = (*matrix.by_id, *short_names(matrix))
-        return Problem(f"there is no cell `{name}`", hint=did_you_mean(name, candidates))
-    exclusion = _exclusions(matrix).get(cell)
+        return Problem(f"there is no cell `{one_line(name)}`", hint=did_you_mean(name, candidates))
+    exclusion = _exclusion(matrix, cell)
     nearest = _nearest(matrix, cell)
     hint = f"the nearest cell that exists is `{nearest.id}`" if nearest else None
     if exclusion:
@@ -200,7 +200,8 @@ def _nothing_selected(
         refusal = _refusal(matrix, pattern)
         return NothingSelected(refusal.message, hint=refusal.hint)
     candidates = dict.fromkeys(name for name, _ in named_cells)
-    return NothingSelected(f"`{pattern}` matches no cell", hint=did_you_mean(pattern, candidates))
+    message = f"`{one_line(pattern)}` matches no cell"
+    return NothingSelected(message, hint=did_you_mean(pattern, candidates))
 
 
 def _names_of(matrix: Matrix, cells: Sequence[_Cell]) -> dict[str, _Cell]:
@@ -249,8 +250,7 @@ def _with_arch(stem: str, cell: Candidate, defaults: NameDefaults) -> Iterator[s
 
 def _prefixes(version: str) -> list[str]:
     """Return `12`, `12.4` and `12.4.1` for `12.4.1`."""
-    parts = version.split(".")
-    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    return [*accumulate(version.split("."), "{}.{}".format)]
 
 
 def _best(named: Iterable[tuple[str, _Cell]], matrix: Matrix) -> dict[str, _Cell]:

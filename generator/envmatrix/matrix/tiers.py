@@ -97,10 +97,7 @@ def _choose(matrix: Matrix, name: str) -> dict[Cell, str]:
         budget = matrix.tiers[tier]
         for cell in always_cells(matrix, budget):
             chosen.setdefault(cell, "always")
-        for required in (
-            _endpoints(cells),
-            *(_occurring(cells, size) for size in _SIZES[tier]),
-        ):
+        for required in (_endpoints(cells), *(_occurring(cells, size) for size in _SIZES[tier])):
             _cover(chosen, cells, required, budget.jobs)
     return chosen
 

@@ -16,12 +16,16 @@ Schema = dict[str, Any]
 _LINE = 80
 
 
-def json_schema(kind: type, title: str, base: tuple[str, type] | None = None) -> Schema:
-    """Return the JSON Schema of a file, as strict as `decode`. Definitions that a schema `base` has
-    as well, that of a dataclass in another file, are references into that file."""
-    file, other = base or ("", None)
-    shared = _Writer().schema(other, "")["$defs"] if other else {}
-    return _Writer(file, shared).schema(kind, title)
+def json_schema(kind: type, title: str, elsewhere: Mapping[str, str] | None = None) -> Schema:
+    """Return the JSON Schema of a file, as strict as `decode`. Definitions that are `elsewhere`, in
+    the schema of another file, are references to there."""
+    writer = _Writer(elsewhere or {})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        **writer.table(kind),
+        "$defs": dict(sorted(writer.definitions.items())),
+    }
 
 
 def dumped(value: object, indent: str = "") -> str:
@@ -40,24 +44,15 @@ def dumped(value: object, indent: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    file_of_shared: str = ""
-    shared: Mapping[str, Schema] = field(default_factory=dict)
+    elsewhere: Mapping[str, str]
     definitions: dict[str, Schema] = field(default_factory=dict)
-
-    def schema(self, kind: type, title: str) -> Schema:
-        return {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "title": title,
-            **self._table(kind),
-            "$defs": dict(sorted(self.definitions.items())),
-        }
 
     def value(self, shape: Shape) -> Schema:
         scalar, word = shape.constraint(Scalar), shape.constraint(Shorthand)
         if scalar:
             return self._reference(scalar.name, lambda: dict(scalar.schema))
         if shape.is_table:
-            reference = self._reference(shape.kind.__name__, lambda: self._table(shape.kind))
+            reference = self._reference(shape.kind.__name__, lambda: self.table(shape.kind))
             return {"anyOf": [{"const": word.word}, reference]} if word else reference
         if shape.kind is tuple:
             return self._list(shape)
@@ -74,7 +69,7 @@ class _Writer:
         schema = {"type": "array", "items": items, **least}
         return {"anyOf": [items, schema]} if Mark.ONE_OR_MANY in shape.constraints else schema
 
-    def _table(self, kind: Any) -> Schema:
+    def table(self, kind: Any) -> Schema:
         table = table_of(kind)
         properties = {name: self.value(shape) for name, shape in table.shapes.items()}
         required = [name for name in table.shapes if name in table.required]
@@ -89,8 +84,8 @@ class _Writer:
         }
 
     def _reference(self, name: str, make: Callable[[], Schema]) -> Schema:
-        if name in self.shared:
-            return {"$ref": f"{self.file_of_shared}#/$defs/{name}"}
+        if name in self.elsewhere:
+            return {"$ref": self.elsewhere[name]}
         if name not in self.definitions:
             self.definitions[name] = make()
         return {"$ref": f"#/$defs/{name}"}

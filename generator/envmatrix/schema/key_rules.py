@@ -98,46 +98,39 @@ class ByTag(NamedTuple):
                     yield Violation(message.format(tag=value, key=key), key, case.hint)
 
 
-class AnyOf(NamedTuple):
-    """At least one of the keys is present."""
+class Presence(NamedTuple):
+    """As many of the keys are present as one of `counts` says; `in_json` is the same in JSON
+    Schema."""
 
     keys: tuple[str, ...]
+    counts: tuple[int, ...]
+    in_json: Schema
     message: str
     hint: str
 
     def schema(self) -> Schema:
-        return {"anyOf": [{"required": [key]} for key in self.keys]}
+        return self.in_json
 
     def violations(self, table: Mapping[str, object]) -> Iterator[Violation]:
-        if not table.keys() & {*self.keys}:
+        if len(table.keys() & {*self.keys}) not in self.counts:
             yield Violation(self.message, None, self.hint)
 
 
-class Together(NamedTuple):
-    """Both keys are present, or none."""
-
-    keys: tuple[str, str]
-    hint: str
-
-    def schema(self) -> Schema:
-        first, second = self.keys
-        return {"dependentRequired": {first: [second], second: [first]}}
-
-    def violations(self, table: Mapping[str, object]) -> Iterator[Violation]:
-        first, second = self.keys
-        if (first in table) != (second in table):
-            yield Violation(f"needs both `{first}` and `{second}`, or neither", None, self.hint)
+def any_of(first: str, second: str, message: str, hint: str) -> Presence:
+    """Return the rule that at least one of the keys is present."""
+    in_json = {"anyOf": [{"required": [key]} for key in (first, second)]}
+    return Presence((first, second), (1, 2), in_json, message, hint)
 
 
-class Apart(NamedTuple):
-    """At most one of the keys is present."""
+def together(first: str, second: str, hint: str) -> Presence:
+    """Return the rule that both keys are present, or none."""
+    in_json = {"dependentRequired": {first: [second], second: [first]}}
+    message = f"needs both `{first}` and `{second}`, or neither"
+    return Presence((first, second), (0, 2), in_json, message, hint)
 
-    keys: tuple[str, str]
 
-    def schema(self) -> Schema:
-        return {"not": {"required": [*self.keys]}}
-
-    def violations(self, table: Mapping[str, object]) -> Iterator[Violation]:
-        first, second = self.keys
-        if first in table and second in table:
-            yield Violation(f"has both a `{first}` and an `{second}`", None, "keep one of them")
+def apart(first: str, second: str) -> Presence:
+    """Return the rule that at most one of the keys is present."""
+    message = f"has both a `{first}` and an `{second}`"
+    in_json = {"not": {"required": [first, second]}}
+    return Presence((first, second), (0, 1), in_json, message, "keep one of them")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from envmatrix.schema.constraints import Mark, number, pattern
 from envmatrix.schema.json_schema import dumped, json_schema
-from envmatrix.schema.key_rules import Apart, KeyRule
+from envmatrix.schema.key_rules import KeyRule, apart
 
 Word = Annotated[str, pattern("word", "^[a-z]+$", "a word")]
 
@@ -20,7 +20,7 @@ Word = Annotated[str, pattern("word", "^[a-z]+$", "a word")]
 class Wheel:
     """A round thing."""
 
-    KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (Apart(("inches", "size")),)
+    KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (apart("inches", "size"),)
 
     name: Annotated[str, Mark.KEY]
     inches: Annotated[int, number("count", 1, 99)] | None = None
@@ -60,7 +60,8 @@ def test_a_dataclass_is_a_schema_with_each_type_once() -> None:
 
 
 def test_a_definition_of_another_schema_is_a_reference_into_its_file() -> None:
-    schema = json_schema(Change, "change.yaml", base=("bicycle.json", Bicycle))
+    elsewhere = {name: f"bicycle.json#/$defs/{name}" for name in ("Wheel", "count", "word")}
+    schema = json_schema(Change, "change.yaml", elsewhere)
     assert schema["properties"]["reason"] == {"$ref": "bicycle.json#/$defs/word"}
     assert schema["$defs"] == {}
 
