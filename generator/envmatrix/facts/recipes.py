@@ -125,16 +125,13 @@ def recipes_of(
 ) -> Recipes:
     """Return the recipes of sources, each with those of the source that it is `like`."""
     complete = {name: _complete(source, sources) for name, source in sources.items()}
-    by_version = {
-        name: replace(source, cudnn=_by_version(source.cudnn)) for name, source in complete.items()
-    }
-    return Recipes(by_version, products or {})
+    return Recipes(complete, products or {})
 
 
 def _complete(own: SourceRecipes, sources: Mapping[str, SourceRecipes]) -> SourceRecipes:
     """Return the recipes of a source, over those of the source that it is `like`."""
     if own.like is None:
-        return own
+        return replace(own, cudnn=_by_version(own.cudnn))
     like = _complete(sources[own.like], sources)
     words = {
         first: {**like.words.get(first, {}), **own.words.get(first, {})}
@@ -144,7 +141,8 @@ def _complete(own: SourceRecipes, sources: Mapping[str, SourceRecipes]) -> Sourc
     if own.crossed:
         crossed = {name: _crossed(components[name]) for name in own.crossed}
         return SourceRecipes(words=words, components=crossed)
-    return SourceRecipes(words=words, components=components, cudnn=own.cudnn or like.cudnn)
+    cudnn = _by_version(own.cudnn) or like.cudnn
+    return SourceRecipes(words=words, components=components, cudnn=cudnn)
 
 
 def _crossed(parts: Mapping[str, Recipe]) -> Mapping[str, Recipe]:

@@ -29,8 +29,7 @@ class Source:
     facts: Facts
 
     def values(self, axis: str) -> tuple[str, ...]:
-        values: tuple[str, ...] = getattr(self.contents.axes, axis)
-        return values
+        return tuple(getattr(self.contents.axes, axis))
 
     def is_known(self, axis: str, value: str) -> bool:
         if axis == "cuda":

@@ -120,20 +120,18 @@ def _without_cells(
 
 
 def _budget(name: TierName, source: Source) -> Budget:
-    entry, default = source.contents.tiers.get(name, Tier()), _BUDGETS[name]
-    return Budget(
-        jobs=default.jobs if entry.jobs is None else entry.jobs,
-        gpu_jobs=default.gpu_jobs if entry.gpu_jobs is None else entry.gpu_jobs,
-        always=entry.always,
-    )
+    entry = source.contents.tiers.get(name, Tier())
+    counts = {"jobs": entry.jobs, "gpu_jobs": entry.gpu_jobs}
+    stated = {key: count for key, count in counts.items() if count is not None}
+    return replace(_BUDGETS[name], always=entry.always, **stated)
 
 
 def _components(source: Source, flavours: Mapping[str, Flavour]) -> tuple[str, ...]:
     """Return the components that flavours, libraries and the policy ask for and that some source
     has."""
     entries = source.contents.libraries.values()
-    of_images = [flavours[name] for name in IMAGES if name in flavours]
-    requested = chain.from_iterable(row.components for row in (*of_images, *entries))
+    of_images = [flavours[name].components for name in IMAGES if name in flavours]
+    requested = chain(*of_images, *(entry.components for entry in entries))
     listed = tuple(name for name in dict.fromkeys(requested) if name in source.facts.listable)
     return (*listed, COMPAT) if source.contents.policy.cuda_compat == "on" else listed
 

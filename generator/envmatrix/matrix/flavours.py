@@ -54,7 +54,8 @@ def read_flavours(
     flavours = {flavour.flavour: flavour for flavour, _ in valid}
     for flavour, document in valid:
         problems += _problems(flavour, document, flavours, facts)
-    return ({} if problems else _by_extension(flavours)), problems
+    names = sorted(flavours, key=lambda name: (len([*_ancestors(name, flavours)]), name))
+    return ({} if problems else {name: flavours[name] for name in names}), problems
 
 
 def required_flavour_problems(
@@ -90,11 +91,6 @@ def family_problems(matrix: Matrix, documents: Sequence[Document]) -> Iterator[P
 
 def _by_name(documents: Sequence[Document]) -> Mapping[str, Document]:
     return {PurePosixPath(document.file).stem: document for document in documents}
-
-
-def _by_extension(flavours: Mapping[str, Flavour]) -> dict[str, Flavour]:
-    names = sorted(flavours, key=lambda name: (len(list(_ancestors(name, flavours))), name))
-    return {name: flavours[name] for name in names}
 
 
 def _ancestors(name: str, flavours: Mapping[str, Flavour]) -> Iterator[str]:

@@ -51,9 +51,6 @@ class Exclusion:
     ref: str | None = None
 
 
-# The axes that a rule under `sources` can match.
-_SOURCE_AXES = ("cuda", "os", "arch")
-
 SourceName = Literal[
     "debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"
 ]
@@ -90,7 +87,7 @@ class SourceRule:
     arch: OneOrMore[Word] | None = None
 
     def holds(self, cell: Candidate) -> bool:
-        rows = ((getattr(self, axis), getattr(cell, axis)) for axis in _SOURCE_AXES)
+        rows = ((getattr(self, axis), getattr(cell, axis)) for axis in ("cuda", "os", "arch"))
         return all(values is None or value in values for values, value in rows)
 
 
@@ -176,7 +173,8 @@ class Flavour:
     families: Mapping[Literal["rpm", "zypper"], tuple[PackageOf, ...]] = field(default_factory=dict)
 
     def packages_of(self, family: str) -> tuple[str, ...]:
-        return {"deb": self.packages, **self.families}.get(family, ())
+        of_others = (names for name, names in self.families.items() if name == family)
+        return self.packages if family == "deb" else next(of_others, ())
 
     def packages_for(
         self, family: str, words: Mapping[str, str], *, of_target: bool | None = None

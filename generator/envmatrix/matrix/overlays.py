@@ -23,9 +23,9 @@ def merge(base: Document, overlays: Iterable[Document]) -> Document:
 
 def _apply(base: Document, overlay: Document) -> Document:
     root, changes = base.root, overlay.root
-    problems = [*base.problems, *overlay.problems]
+    problems, axes = [*base.problems, *overlay.problems], changes.child("axes")
     for axis in AXES:
-        if change := _descendant(changes, "axes", axis):
+        if change := axes and axes.child(axis):
             problems += _removal_problems(root, axis, change)
             root = _with_axis(_without_excludes(root, axis, change), axis, change)
     for key in _MERGED_KEYS:
@@ -79,16 +79,11 @@ def _removal_problems(root: Node, axis: str, change: Node) -> Iterator[Problem]:
 
 def _values(root: Node, axis: str, change: Node) -> tuple[Node, ...]:
     """Return the values of an axis, or its default, which only cuDNN has."""
-    values = _descendant(root, "axes", axis)
+    axes = root.child("axes")
+    values = axes and axes.child(axis)
     if values is None:
         return (Node("none", change.position),) if axis == "cudnn" else ()
     return _items(values)
-
-
-def _descendant(node: Node | None, *steps: str) -> Node | None:
-    for step in steps:
-        node = node.child(step) if node else None
-    return node
 
 
 def _items(node: Node | None) -> tuple[Node, ...]:

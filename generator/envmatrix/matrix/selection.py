@@ -136,20 +136,17 @@ def _refusal(matrix: Matrix, name: str) -> Problem:
     if cell is None:
         candidates = (*matrix.by_id, *short_names(matrix))
         return Problem(f"there is no cell `{one_line(name)}`", hint=did_you_mean(name, candidates))
-    exclusion = _exclusion(matrix, cell)
     nearest = _nearest(matrix, cell)
     hint = f"the nearest cell that exists is `{nearest.id}`" if nearest else None
-    if exclusion:
-        return Problem(_exclusion_message(name, exclusion), hint=hint)
-    reason = _absent_reason(_trace(matrix, cell))
-    return Problem(f"there is no cell `{name}`: {reason}", hint=hint)
-
-
-def _exclusion_message(name: str, exclusion: Exclusion) -> str:
-    where = f" ({exclusion.position})" if exclusion.rule == "exclude" else ""
-    full = "" if name == exclusion.cell.id else f" (`{exclusion.cell.id}`)"
-    verb = "is excluded" if exclusion.rule == "exclude" else "cannot exist"
-    return f"cell `{name}`{full} {verb}{where}: {exclusion.reason}"
+    exclusion = _exclusion(matrix, cell)
+    if exclusion is None:
+        reason = _absent_reason(_trace(matrix, cell))
+        return Problem(f"there is no cell `{name}`: {reason}", hint=hint)
+    full = "" if name == cell.id else f" (`{cell.id}`)"
+    verb = "cannot exist"
+    if exclusion.rule == "exclude":
+        verb = f"is excluded ({exclusion.position})"
+    return Problem(f"cell `{name}`{full} {verb}: {exclusion.reason}", hint=hint)
 
 
 def _absent_reason(verdicts: Iterable[Verdict]) -> str:

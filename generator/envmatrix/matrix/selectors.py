@@ -47,11 +47,8 @@ def suggest_selector(value: str) -> str | None:
 
 def match_releases(selector: str, releases: Sequence[str]) -> tuple[str, ...]:
     """Return those of `releases`, sorted from the oldest, that `selector` stands for."""
-    of_words = {
-        "latest": releases[-1:],
-        "oldest": releases[:1],
-        "minmax": (*releases[:1], *releases[-1:]),
-    }
+    first, last = releases[:1], releases[-1:]
+    of_words = {"latest": last, "oldest": first, "minmax": [*first, *last]}
     of_major = [name for name in releases if name.startswith(selector.removesuffix("x"))]
     return tuple(dict.fromkeys(of_words.get(selector, of_major[-1:])))
 

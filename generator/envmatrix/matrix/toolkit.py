@@ -102,10 +102,8 @@ class Toolkit:
 
     def cudnn_project(self, cudnn: str) -> CudnnProject | None:
         """Return the project with a version of cuDNN; None if there is none."""
-        for row in self.cudnn_projects:
-            if row.arch == self.target.name and in_range(cudnn, row.first, row.last):
-                return row
-        return None
+        of_target = (row for row in self.cudnn_projects if row.arch == self.target.name)
+        return next((row for row in of_target if in_range(cudnn, row.first, row.last)), None)
 
 
 @lru_cache(maxsize=256)

@@ -52,12 +52,6 @@ def dotted(location: Location) -> str:
     return one_line(text.removeprefix("."))
 
 
-def expected_words(words: tuple[str, ...]) -> str:
-    """Return words as a list in a sentence: `a`, `b` or `c`."""
-    quoted = [f"`{word}`" for word in words]
-    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
-
-
 # How to convert a text to each scalar type, and the complaint about one that is none.
 _CONVERSIONS: Mapping[type, tuple[Callable[[str], object], str]] = {
     str: (str, ""),
@@ -157,8 +151,9 @@ class _Decoder:
         if shape.kind is Literal:
             if text in shape.arguments:
                 return text
-            complaint = f"must be {expected_words(shape.arguments)}, not {value_text(text)}"
-            return self._fault(location, complaint, position)
+            *others, last = (f"`{word}`" for word in shape.arguments)
+            words = f"{', '.join(others)} or {last}" if others else last
+            return self._fault(location, f"must be {words}, not {value_text(text)}", position)
         scalar = shape.constraint(Scalar)
         try:
             return scalar.convert(text) if scalar else _converted(shape.kind, text)

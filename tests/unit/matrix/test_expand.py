@@ -420,3 +420,33 @@ def test_where_no_cell_can_exist_the_first_says_why(matrix_of: Callable[[str], M
     assert str(problem.hint).startswith(
         "the first, `cuda11.8-debian12-aarch64`: component `cutensor` is not in debian: "
     )
+
+
+@pytest.mark.parametrize(
+    ("rest", "name"),
+    [
+        (r'libraries: {"a\nb": {path: a}}', r"`libraries.a\nb` must be a name"),
+        (r'libraries: {"a\ab": {path: a}}', r"not `a\x07b`"),
+        (r'libraries: {"a\nb": {}, "a\nb": {}}', r"key `a\nb` is already given"),
+        (r'libraries: {"a\nb": null}', r"`libraries.a\nb` needs a value"),
+        (r'libraries: {"a\nb": {build: {commands: [c]}}}', r"`libraries.a\nb.build`: `build."),
+        (r'libraries: {a: {path: a, "pa\tth": a}}', r"unknown key `libraries.a.pa\tth`"),
+        (r'libraries: {a: {path: a, components: ["a\rb"]}}', r"not `a\rb`"),
+        (r'libraries: {a: {path: a, cells: "a\nb"}}', r"`a\nb` matches no cell"),
+        (r'libraries: {a: {path: a, build: {requires: ["a\nb"]}}}', r"`a\nb` is not a valid"),
+        (
+            r'libraries: {a: {path: a, test: {framework: catch2, run: ["a\nb/"]}}}',
+            r"`a\nb/` has a control character",
+        ),
+        (r'aliases: {"a\nb": {cuda: "12.4"}}', r"`aliases.a\nb` must be a name"),
+        (r'bases: {"a\nb": a}', r"`bases.a\nb` must be a name"),
+        (r'tiers: {"a\nb": {}}', r"`tiers.a\nb` must be `pr` or `nightly`, not `a\nb`"),
+        (r'tiers: {pr: {always: ["a\nb"]}}', r"`a\nb` matches no cell"),
+    ],
+)
+def test_names_with_control_characters_are_escaped_in_messages(
+    matrix_of: MatrixOf, rest: str, name: str
+) -> None:
+    messages = [message for message, _ in problems_of(matrix_of, f"{rest}\n")]
+    assert any(name in message for message in messages)
+    assert all(message.isprintable() for message in messages)
