@@ -55,11 +55,9 @@ class Node:
         return dict(self.content.items()) if isinstance(self.content, Mapping) else {}
 
     def child(self, step: str | int) -> Node | None:
-        if isinstance(self.content, Mapping):
-            return self.content.get(str(step))
         if isinstance(self.content, tuple) and isinstance(step, int):
             return self.content[step] if step < len(self.content) else None
-        return None
+        return self.content.get(str(step)) if isinstance(self.content, Mapping) else None
 
     def without(self, locations: Collection[Location]) -> Node:
         """Return a copy without the values at `locations`; the others keep their positions."""
@@ -148,10 +146,9 @@ def load_document(path: Path, name: str) -> Document:
     """Parse the file `path`, named `name` in messages. Raise ConfigurationError if it is missing or
     invalid."""
     try:
-        content = content_of(path, name)
+        return parse_document(content_of(path, name), name)
     except FileNotFoundError as error:
         raise ConfigurationError(Problem(f"`{name}` does not exist")) from error
-    return parse_document(content, name)
 
 
 def parse_document(content: bytes, file: str) -> Document:

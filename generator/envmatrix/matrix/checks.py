@@ -197,11 +197,10 @@ def _room_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
 
 
 def _duplicates(source: Source, location: Location, values: Sequence[str]) -> Iterator[Problem]:
-    first: dict[str, Location] = {}
+    first: dict[str, int] = {}
     for index, value in enumerate(values):
-        current = (*location, index)
-        other = first.setdefault(value, current)
-        if other is not current:
+        current, other = (*location, index), (*location, first.setdefault(value, index))
+        if other != current:
             selector, earlier = (source.document.selector(*each) for each in (current, other))
             subject = f"`{selector}` means `{value}`, which is" if selector else f"`{value}` is"
             where = f"{source.document.position(*other)}{f' as `{earlier}`' if earlier else ''}"

@@ -181,15 +181,14 @@ def glibc(toolkit: Toolkit) -> Verdict:
 
 def conflict(toolkit: Toolkit) -> Verdict:
     """Check the rows of conflicts.yaml, each a rule of its own name."""
-    conflicts = toolkit.facts.conflicts
-    for row in conflicts:
+    for row in toolkit.facts.conflicts:
         if (
             row.arch in (None, toolkit.target.processor)
             and version_key(row.glibc_min) <= version_key(toolkit.os.glibc)
             and in_range(toolkit.release.release, row.cuda_min, row.cuda_max)
         ):
             return _failed(row.rule, row.reason, row.ref)
-    rules = _listed(row.rule for row in conflicts)
+    rules = _listed(row.rule for row in toolkit.facts.conflicts)
     return _passed(rules, "no known conflict between parts that each work", "conflicts.yaml")
 
 
@@ -197,8 +196,8 @@ def components(toolkit: Toolkit) -> Verdict:
     packages = toolkit.packages
     if packages and toolkit.missing_components(packages[0]):
         return _missing_components_verdict(toolkit)
-    explanation = f"from {packages[0].source}: " if packages else "with no source to look at: "
-    explanation += _listed(toolkit.components)
+    origin = f"from {packages[0].source}" if packages else "with no source to look at"
+    explanation = f"{origin}: {_listed(toolkit.components)}"
     return _passed("components", explanation, "component_names.yaml")
 
 

@@ -246,8 +246,8 @@ class Library:
 
     def with_sm(self, sm: Sequence[str]) -> Library:
         """Return the library with GPU architectures in place of `{sm}` and other placeholders."""
-        build = _with_sm(self.build, sm)
-        return replace(self, build=build, test=self.test and _with_sm(self.test, sm))
+        test = self.test and _with_sm(self.test, sm)
+        return replace(self, build=_with_sm(self.build, sm), test=test)
 
     @property
     def requires(self) -> tuple[str, ...]:

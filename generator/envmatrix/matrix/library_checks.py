@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
@@ -25,11 +25,10 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         location = ("libraries", library.name)
         components = (*location, "components")
         yield from component_problems(library.components, source.document, components, source.facts)
-        yield from _suite_problems(library, source, (*location, "source"))
-        yield from _url_problems(library, source, (*location, "source"))
+        yield from _source_problems(library, source, (*location, "source"))
         if library.test:
             yield from _test_problems(library.test, source, (*location, "test"))
-        yield from _requirement_problems(library, source, location)
+        yield from _wheel_problems(library, source, location)
         yield from _length_problems(library.with_sm(matrix.sm), source, location)
         try:
             select(matrix, library.cells)
@@ -47,16 +46,14 @@ def _target_problems(matrix: Matrix) -> Iterator[Problem]:
             yield Problem(message, cell.position, hint)
 
 
-def _suite_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
-    os = library.source.suite if library.source else None
+def _source_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
+    """Yield suites without source packages, and URLs with secrets: the lock and the images repeat
+    them."""
+    suite = library.source.suite if library.source else None
     suites = [name for name, row in source.facts.os.items() if row.family.name == "deb"]
-    if os and os not in suites:
-        hint = did_you_mean(os, suites) or f"these have: {', '.join(suites)}"
-        yield source.problem(f"`{os}` has no source packages", (*location, "suite"), hint)
-
-
-def _url_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
-    """Yield URLs with secrets: the lock and the images repeat them."""
+    if suite and suite not in suites:
+        hint = did_you_mean(suite, suites) or f"these have: {', '.join(suites)}"
+        yield source.problem(f"`{suite}` has no source packages", (*location, "suite"), hint)
     for kind in ("git", "archive", "revision"):
         text = getattr(library.source, kind, None) or ""
         if redacted(text) != text:
@@ -78,9 +75,7 @@ def _test_problems(test: LibraryTest, source: Source, location: Location) -> Ite
             yield source.problem(message, (*location, "run", index), hint)
 
 
-def _requirement_problems(
-    library: Library, source: Source, location: Location
-) -> Iterator[Problem]:
+def _wheel_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
     for table, options in (("build", library.build), ("test", library.test)):
         for index, text in enumerate(options.requires if options else ()):
             if complaint := _requirement_complaint(text):
@@ -116,8 +111,7 @@ def _length_problems(library: Library, source: Source, location: Location) -> It
 def _texts(options: LibraryBuild | LibraryTest) -> Iterator[tuple[Location, str]]:
     """Yield the texts of a table that are passed to programs, each with its place in the table."""
     for key in TEXTS:
-        texts: Sequence[str] = getattr(options, key, ())
-        yield from (((key, index), text) for index, text in enumerate(texts))
+        yield from (((key, index), text) for index, text in enumerate(getattr(options, key, ())))
     for name, value in options.environment.items():
         yield ("environment", name), f"{name}={value}"
     if isinstance(options, LibraryBuild) and options.preset:

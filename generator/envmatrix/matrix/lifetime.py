@@ -33,8 +33,8 @@ class Lifetime:
         state = self.state(today)
         if state == "supported":
             return None
-        text = f"{self.name}: no {self.support} {'since' if state == 'ended' else 'after'} "
-        text += str(self.eol.support)
+        preposition = "since" if state == "ended" else "after"
+        text = f"{self.name}: no {self.support} {preposition} {self.eol.support}"
         if self.eol.lts and today <= self.eol.lts:
             text += f" (LTS until {self.eol.lts})"
         return f"{text}; replacement: {self.replacement}" if self.replacement else text

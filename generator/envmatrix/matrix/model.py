@@ -240,15 +240,17 @@ class Matrix:
         flavour = self.flavours.get(ANALYSIS)
         return bool(flavour and flavour.packages_of(self.facts.os[cell.os].family.name))
 
-    def components_of(
-        self, cell: Cell, flavour: str, library: Library | None = None
-    ) -> tuple[str, ...]:
-        """Return the components that a flavour and all libraries, or one, ask for, with
-        dependencies."""
-        rows = [*self.lineage(flavour), *([library] if library else self.libraries)]
-        return self.facts.with_needs((name for row in rows for name in row.components), cell.cuda)
+    def components_of(self, cell: Cell, flavour: str) -> tuple[str, ...]:
+        """Return the components that a flavour and the libraries ask for, with dependencies."""
+        return self._components(cell.cuda, flavour, self.libraries)
 
     def borrowed_components(self, cell: Cell, library: Library) -> frozenset[str]:
         """Return the components of the devel image that only other libraries asked for."""
-        own = self.components_of(cell, "devel", library)
-        return frozenset(self.components_of(cell, "devel")) - frozenset(own)
+        own = self._components(cell.cuda, "devel", (library,))
+        every = self._components(cell.cuda, "devel", self.libraries)
+        return frozenset(every) - frozenset(own)
+
+    def _components(self, cuda: str, flavour: str, libraries: Iterable[Library]) -> tuple[str, ...]:
+        requested = [name for step in self.lineage(flavour) for name in step.components]
+        requested += [name for library in libraries for name in library.components]
+        return self.facts.with_needs(requested, cuda)

@@ -23,8 +23,6 @@ from envmatrix.text import one_line
 _Cell = TypeVar("_Cell", bound=Candidate)
 _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
 
-NOT_LISTED = "not listed in matrix.yaml"
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -151,7 +149,7 @@ def _refusal(matrix: Matrix, name: str) -> Problem:
 
 def _absent_reason(verdicts: Iterable[Verdict]) -> str:
     failed = [verdict.explanation for verdict in verdicts if not verdict.passed]
-    return "; and ".join([NOT_LISTED, *failed[:1]])
+    return "; and ".join(["not listed in matrix.yaml", *failed[:1]])
 
 
 def _nearest(matrix: Matrix, cell: Candidate) -> Cell | None:

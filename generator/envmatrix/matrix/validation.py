@@ -30,7 +30,7 @@ class Reading(Generic[_Contents]):
 
 def read_document(kind: type[_Contents], document: Document) -> Reading[_Contents]:
     """Validate a file; its valid parts are read even if others have problems."""
-    empty = tuple(_empty_locations(document.root))
+    empty = dict.fromkeys(_empty_locations(document.root))
     problems = [
         *document.problems,
         *(
