@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,6 @@ from envmatrix.errors import LookupFailed
 from envmatrix.files import readable_text
 
 _SECONDS = 30
-_DIRECT = "DIRECT"
 # Sections of pip's configuration, the strongest last.
 _SECTIONS = ("global", "download", "install", ":env:")
 
@@ -41,14 +41,10 @@ class Login:
         scheme, separator, rest = self.machine.rpartition("://")
         host, slash, path = rest.partition("/")
         name, _, port = host.partition(":")
-        is_of_scheme = url.scheme == scheme if separator else not needs_https or _is_https(url)
+        schemes = (scheme,) if separator else ("https",) if needs_https else ("http", "https")
         is_of_port = not port or port == str(url.port or {"http": 80, "https": 443}[url.scheme])
         is_of_path = url.path.startswith(slash + path)
-        return is_of_scheme and name.lower() == url.host and is_of_port and is_of_path
-
-
-def _is_https(url: httpx.URL) -> bool:
-    return url.scheme == "https"
+        return url.scheme in schemes and name.lower() == url.host and is_of_port and is_of_path
 
 
 def logins(text: str) -> Iterator[Login]:
@@ -83,10 +79,8 @@ def pip_settings(output: str) -> Mapping[str, str]:
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
         if section in settings:
-            try:
+            with suppress(ValueError, SyntaxError):
                 settings[section][key] = str(ast.literal_eval(value))
-            except (ValueError, SyntaxError):
-                continue
     return {key: value for section in _SECTIONS for key, value in settings[section].items()}
 
 
@@ -135,29 +129,25 @@ class Access:
 
     def proxy(self, url: httpx.URL) -> str | None:
         """Return the URL of the proxy for `url`; None for a direct connection."""
-        if url.host in self.hosts_of_apt:
-            chosen = self._proxy_of_apt(url)
-        else:
-            chosen = self.pip.get("proxy", "")
-        if not chosen:
-            chosen = self._proxy_of_environment(url)
-        return None if chosen in ("", _DIRECT) else chosen
+        is_of_apt = url.host in self.hosts_of_apt
+        chosen = self._proxy_of_apt(url) if is_of_apt else self.pip.get("proxy")
+        chosen = chosen or self._proxy_of_environment(url)
+        return None if chosen.upper() in ("", "DIRECT") else chosen
 
     def _proxy_of_apt(self, url: httpx.URL) -> str:
-        schemes = ("https", "http") if _is_https(url) else ("http",)
+        schemes = ("https", "http") if url.scheme == "https" else ("http",)
         names = [f"acquire::{scheme}::proxy::{url.host}" for scheme in schemes]
         names += [f"acquire::{scheme}::proxy" for scheme in schemes]
         for name in names:
             if value := self.apt.get(name):
-                return _DIRECT if value.upper() == _DIRECT else value
+                return value
         for scheme in schemes:
             if program := self.apt.get(f"acquire::{scheme}::proxy-auto-detect"):
                 key = (program, url.scheme, url.host)
                 if key not in self._answers:
                     answer = self._ask((program, str(url.copy_with(userinfo=b""))))
                     self._answers[key] = answer.strip()
-                proxy = self._answers[key]
-                return _DIRECT if proxy.upper() == _DIRECT else proxy
+                return self._answers[key]
         return ""
 
     def _proxy_of_environment(self, url: httpx.URL) -> str:
@@ -169,14 +159,11 @@ class Access:
 
     def login(self, url: httpx.URL) -> tuple[str, str] | None:
         """Return user and password for a `url` without them."""
-        if url.host in self.hosts_of_apt:
-            for entry in self._logins_of_apt:
-                if entry.is_for(url, needs_https=True):
-                    return entry.user, entry.password
-        for entry in (*self._logins_of_urls, *self._logins_of_netrc):
-            if entry.is_for(url, needs_https=False):
-                return entry.user, entry.password
-        return None
+        of_apt = self._logins_of_apt if url.host in self.hosts_of_apt else ()
+        others = (*self._logins_of_urls, *self._logins_of_netrc)
+        entries = [entry for entry in of_apt if entry.is_for(url, needs_https=True)]
+        entries += [entry for entry in others if entry.is_for(url, needs_https=False)]
+        return (entries[0].user, entries[0].password) if entries else None
 
     def password(self, url: httpx.URL, user: str) -> str | None:
         """Return the password in the keyring, where pip may use it."""
@@ -204,13 +191,14 @@ class Access:
     @cached_property
     def _logins_of_apt(self) -> tuple[Login, ...]:
         parts = sorted((self.apt_directory / "auth.conf.d").glob("*.conf"))
-        return tuple(_read_logins([self.apt_directory / "auth.conf", *parts]))
+        texts = map(readable_text, (self.apt_directory / "auth.conf", *parts))
+        return tuple(entry for text in texts for entry in logins(text))
 
     @cached_property
     def _logins_of_netrc(self) -> tuple[Login, ...]:
         configured = self.environment.get("NETRC")
         home = Path(self.environment.get("HOME") or "/nonexistent")
-        return tuple(_read_logins([Path(configured) if configured else home / ".netrc"]))
+        return tuple(logins(readable_text(Path(configured or home / ".netrc"))))
 
     @cached_property
     def context(self) -> ssl.SSLContext:
@@ -244,12 +232,5 @@ def _is_within(url: httpx.URL, name: str) -> bool:
     if name.strip() == "*":
         return True
     name = name.strip().lower().removeprefix("*").removeprefix(".")
-    if not name:
-        return False
     names = (url.host, f"{url.host}:{url.port}")
-    return any(host == name or host.endswith(f".{name}") for host in names)
-
-
-def _read_logins(files: Sequence[Path]) -> Iterator[Login]:
-    for file in files:
-        yield from logins(readable_text(file))
+    return bool(name) and any(host == name or host.endswith(f".{name}") for host in names)

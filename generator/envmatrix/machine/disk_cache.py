@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import envmatrix
-from envmatrix.files import read_regular
+from envmatrix.files import read_regular, write_whole
 from envmatrix.machine.cache import cache_directory
 
 T = TypeVar("T")
@@ -29,7 +29,6 @@ T = TypeVar("T")
 _MOST = 1024
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def identity(files: Iterable[Path]) -> bytes:
@@ -113,18 +112,12 @@ def _read(name: str) -> bytes:
 def _write(name: str, content: bytes) -> None:
     directory = _directory()
     directory.parent.mkdir(parents=True, exist_ok=True)
-    if _is_foreign(directory):
-        _remove(directory)
+    with suppress(FileNotFoundError):
+        _remove_foreign(directory)
     with suppress(FileExistsError):
         directory.mkdir(0o700)
     with _open_directory() as opened:
-        scratch = f"{name}.{os.getpid()}"
-        with suppress(FileNotFoundError):
-            os.unlink(scratch, dir_fd=opened)
-        descriptor = os.open(scratch, _NEW_FILE, 0o600, dir_fd=opened)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
-        os.rename(scratch, name, src_dir_fd=opened, dst_dir_fd=opened)
+        write_whole(Path(f"/proc/self/fd/{opened}", name), content, 0o600)
     files = list(directory.iterdir())
     if len(files) > _MOST:
         for file in sorted(files, key=lambda file: file.lstat().st_mtime)[: -_MOST // 2]:
@@ -151,18 +144,10 @@ def _is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _is_foreign(directory: Path) -> bool:
-    try:
-        status = directory.lstat()
-    except FileNotFoundError:
-        return False
-    return not stat.S_ISREG(status.st_mode) and not (
-        stat.S_ISDIR(status.st_mode) and _is_private(status)
-    )
-
-
-def _remove(directory: Path) -> None:
-    if directory.is_symlink():
+def _remove_foreign(directory: Path) -> None:
+    """Remove a link, or a directory that other users can write to."""
+    status = directory.lstat()
+    if stat.S_ISLNK(status.st_mode):
         directory.unlink()
-    else:
+    elif stat.S_ISDIR(status.st_mode) and not _is_private(status):
         shutil.rmtree(directory)

@@ -12,10 +12,11 @@ import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import MACHINES
+from envmatrix.files import readable_text
 from envmatrix.machine.origins import APT_DIRECTORY, apt_sources, archive_mirrors, os_release
 
 BINFMT = "/proc/sys/fs/binfmt_misc"
@@ -83,11 +84,8 @@ class HostFacts:
     @property
     def can_install(self) -> bool:
         """True on Debian 12 and later: Debian 12 can install the engine of Debian 13."""
-        if self.os_id != "debian":
-            return False
-        if self.os_release == 12:
-            return self.mirror is not None
-        return self.os_release is None or self.os_release > 12
+        oldest = 12 if self.mirror else 13
+        return self.os_id == "debian" and (self.os_release is None or self.os_release >= oldest)
 
     @property
     def as_root(self) -> tuple[str, ...]:
@@ -146,19 +144,13 @@ def can_sudo() -> bool:
 
 def daemon_pid() -> int | None:
     """Return the live process of a daemon's pid file."""
-    for file in PID_FILES:
-        pid = file.read_text().strip() if file.is_file() else ""
-        if pid.isdigit() and _is_alive(Path("/proc", pid)):
-            return int(pid)
-    return None
+    pids = (readable_text(file).strip() for file in PID_FILES)
+    return next((int(pid) for pid in pids if pid.isdecimal() and _is_alive(pid)), None)
 
 
-def _is_alive(process: Path) -> bool:
+def _is_alive(pid: str) -> bool:
     """Return whether a process is dockerd and no zombie: another program may have its id by now."""
-    try:
-        status = (process / "status").read_text()
-    except OSError:
-        return False
+    status = readable_text(Path("/proc", pid, "status"))
     return "Name:\tdockerd" in status and "State:\tZ" not in status
 
 
@@ -175,21 +167,18 @@ def docker_info(path: str) -> Docker:
 
 def parse_docker_info(text: str, error: str) -> Docker:
     try:
-        return _docker_of(json.loads(text), error)
+        info = json.loads(text)
+        client = info.get("ClientInfo") or {}
+        plugins = {item["Name"]: item.get("Version", "0") for item in client.get("Plugins") or ()}
+        return Docker(
+            client=client.get("Version", "unknown"),
+            buildx=plugins.get("buildx"),
+            engine=_engine(info) if info.get("ServerVersion") else None,
+            context=client.get("Context", "default"),
+            error="; ".join(info.get("ServerErrors") or ()) or error,
+        )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Docker(client="unknown", error=error)
-
-
-def _docker_of(info: Any, error: str) -> Docker:
-    client = info.get("ClientInfo") or {}
-    plugins = {plugin["Name"]: plugin.get("Version", "0") for plugin in client.get("Plugins") or ()}
-    return Docker(
-        client=client.get("Version", "unknown"),
-        buildx=plugins.get("buildx"),
-        engine=_engine(info) if info.get("ServerVersion") else None,
-        context=client.get("Context", "default"),
-        error="; ".join(info.get("ServerErrors") or ()) or error,
-    )
 
 
 def _engine(info: Mapping[str, object]) -> Engine:
@@ -225,10 +214,8 @@ def _dockerd_version(path: str) -> str | None:
 
 
 def _emulation_flags(handler: Path) -> str | None:
-    if not handler.is_file():
-        return None
-    match = re.search(r"^flags: *(\w*)", handler.read_text(), re.MULTILINE)
-    return match.group(1) if match else ""
+    match = re.search(r"^flags: *(\w*)", readable_text(handler), re.MULTILINE)
+    return match[1] if match else None
 
 
 def _has_subordinate_ids(file: Path) -> bool:
@@ -236,10 +223,7 @@ def _has_subordinate_ids(file: Path) -> bool:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         user = ""
-    try:
-        return grants_ids(file.read_text("utf-8", "replace"), {user, str(os.getuid())})
-    except OSError:
-        return False
+    return grants_ids(readable_text(file), {user, str(os.getuid())})
 
 
 def grants_ids(text: str, names: Collection[str]) -> bool:

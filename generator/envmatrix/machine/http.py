@@ -48,11 +48,10 @@ class AccessTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self._sign(request)
-        proxy, is_trusted = self._access.proxy(request.url), self._access.is_trusted(request.url)
-        way = (proxy, is_trusted)
+        way = self._access.proxy(request.url), self._access.is_trusted(request.url)
         with self._making:
             if way not in self._transports:
-                self._transports[way] = self._transport(proxy, is_trusted=is_trusted)
+                self._transports[way] = self._transport(way[0], is_trusted=way[1])
         return self._transports[way].handle_request(request)
 
     def _sign(self, request: httpx.Request) -> None:
@@ -67,12 +66,9 @@ class AccessTransport(httpx.BaseTransport):
 
     def _transport(self, proxy: str | None, *, is_trusted: bool) -> httpx.HTTPTransport:
         try:
-            proxy_url = (
-                httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
-            )
-            return httpx.HTTPTransport(
-                verify=False if is_trusted else self._access.context, proxy=proxy_url
-            )
+            url = proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+            verify = False if is_trusted else self._access.context
+            return httpx.HTTPTransport(verify=verify, proxy=url)
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             raise LookupFailed(
                 f"the proxy `{proxy}` is not supported: {error}",

@@ -95,32 +95,25 @@ def apt_sources(directory: Path) -> tuple[AptSource, ...]:
 
 def parse_deb822(text: str) -> Iterator[AptSource]:
     for paragraph in paragraphs(text, "a file of apt's sources"):
-        fields = {name.lower(): value.split() for name, value in paragraph.items()}
-        if "deb" not in fields.get("types", ()) or fields.get("enabled") in (["no"], ["false"]):
+        fields = {name.lower(): tuple(value.split()) for name, value in paragraph.items()}
+        if "deb" not in fields.get("types", ()) or fields.get("enabled") in (("no",), ("false",)):
             continue
-        yield from _sources(
-            fields.get("uris", ()),
-            fields.get("suites", ()),
-            fields.get("components", ()),
-            " ".join(fields.get("signed-by", ())),
-            " ".join(fields.get("snapshot", ())),
-        )
+        for uri in fields.get("uris", ()):
+            yield AptSource(
+                uri.rstrip("/"),
+                fields.get("suites", ()),
+                fields.get("components", ()),
+                " ".join(fields.get("signed-by", ())),
+                " ".join(fields.get("snapshot", ())),
+            )
 
 
 def parse_one_line(text: str) -> Iterator[AptSource]:
     for line in re.finditer(r"^deb[ \t]+(?:\[([^]\n]*)\][ \t]+)?([^#\n]*)", text, re.MULTILINE):
-        words = line[2].split()
-        keyring = re.search(r"signed-by=(\S+)", line[1] or "")
-        snapshot = re.search(r"snapshot=(\S+)", line[1] or "")
-        key, moment = (match[1] if match else "" for match in (keyring, snapshot))
-        yield from _sources(words[:1], words[1:2], words[2:], key, moment)
-
-
-def _sources(
-    uris: Sequence[str], suites: Sequence[str], components: Sequence[str], *others: str
-) -> Iterator[AptSource]:
-    for uri in uris:
-        yield AptSource(uri.rstrip("/"), tuple(suites), tuple(components), *others)
+        options = dict(re.findall(r"(signed-by|snapshot)=(\S+)", line[1] or ""))
+        others = options.get("signed-by", ""), options.get("snapshot", "")
+        if words := line[2].split():
+            yield AptSource(words[0].rstrip("/"), tuple(words[1:2]), tuple(words[2:]), *others)
 
 
 def pip_index(help_text: str) -> str | None:
@@ -158,8 +151,8 @@ class Origins:
 
     def files(self, origin: str) -> tuple[str, ...]:
         """Return base URLs of the files of `origin`, tried in order."""
-        if origin == PYPI:
-            return self.pypi_files
+        if origin == PYPI:  # of the files themselves; without one, the index has each file's URL
+            return self.mirrors.get(PYPI, ())
         return self.nvidia if origin == NVIDIA else self.archive(origin)
 
     def archive(self, origin: str) -> tuple[str, ...]:
@@ -172,10 +165,8 @@ class Origins:
         if origin in (PYPI, NVIDIA):
             return ()
         distributions = load_facts().distributions.values()
-        names = {item.name.lower() for item in distributions if origin in item.origins} | {
-            origin.lower()
-        }
-        names |= {urlsplit(url).hostname or "" for url in self._bases(origin)}
+        names = {item.name.lower() for item in distributions if origin in item.origins}
+        names |= {origin.lower(), *(urlsplit(url).hostname or "" for url in self._bases(origin))}
         templates = [
             value
             for key, value in sorted(self.access.apt.items())
@@ -215,16 +206,15 @@ class Origins:
             origin: archive_mirrors(sources, distribution, origin, codename)
             for origin in distribution.origins
         }
-        if distribution.security is None:
-            return archives
-        keyrings = ("", Path(distribution.keyring).stem)
-        updates = tuple(
-            source.uri
-            for source in sources
-            if Path(source.keyring).stem in keyrings
-            and any(suite.endswith("-security") for suite in source.suites)
-        )
-        return {**archives, distribution.security: updates}
+        if distribution.security:
+            keyrings = ("", Path(distribution.keyring).stem)
+            archives[distribution.security] = tuple(
+                source.uri
+                for source in sources
+                if Path(source.keyring).stem in keyrings
+                and any(suite.endswith("-security") for suite in source.suites)
+            )
+        return archives
 
     @cached_property
     def access(self) -> Access:
@@ -253,11 +243,6 @@ class Origins:
     def _default_index(self) -> str | None:
         command = (sys.executable, "-m", "pip", "install", "--help")
         return pip_index(self.access.run(command, {**self.environment, "COLUMNS": "400"}))
-
-    @property
-    def pypi_files(self) -> tuple[str, ...]:
-        """Mirrors of the files themselves; without one, the index has each file's URL."""
-        return self.mirrors.get(PYPI, ())
 
     @property
     def nvidia(self) -> tuple[str, ...]:

@@ -243,9 +243,9 @@ def test_the_index_is_the_one_that_pip_uses(tmp_path: Path) -> None:
 
 
 def test_files_of_the_index_have_no_mirror_unless_one_is_configured(tmp_path: Path) -> None:
-    assert origins_of(tmp_path).pypi_files == ()
+    assert origins_of(tmp_path).files("pypi") == ()
     configuration = '[mirrors]\npypi = "https://files.example"\n'
-    assert origins_of(tmp_path, configuration).pypi_files == ("https://files.example",)
+    assert origins_of(tmp_path, configuration).files("pypi") == ("https://files.example",)
 
 
 @pytest.mark.parametrize(
