@@ -11,17 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from envmatrix.facts.model import load_facts
+from envmatrix.machine import host
 from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
-from envmatrix.machine.host import (
-    BINFMT,
-    DAEMON_CONFIGURATION,
-    EMULATION_RULE,
-    ID_PACKAGE,
-    Engine,
-    HostFacts,
-    emulation_handler,
-    foreign_to,
-)
+from envmatrix.machine.host import DAEMON_CONFIGURATION, ID_PACKAGE, Engine, HostFacts
 
 MINIMUM_ENGINE = "25.0"
 MINIMUM_BUILDX = "0.13"
@@ -161,11 +153,10 @@ def _unusable(facts: HostFacts) -> tuple[str, str] | None:
 
 def _engine_fix(facts: HostFacts) -> Fix:
     is_usable = facts.dockerd is not None and _at_least(facts.dockerd, MINIMUM_ENGINE)
-    return Fix(
-        before=() if facts.has_daemon_configuration else (_daemon_configuration(facts),),
-        packages=() if is_usable else ENGINE_PACKAGES,
-        after=(_start(facts),),
-    )
+    features = json.dumps(DAEMON_FEATURES, indent=2) + "\n"
+    configuration = _write(facts, DAEMON_CONFIGURATION, features, unless=DAEMON_CONFIGURATION)
+    before = () if facts.has_daemon_configuration else (configuration,)
+    return Fix(before, () if is_usable else ENGINE_PACKAGES, after=(_start(facts),))
 
 
 def _image_store(engine: Engine) -> HostCheck:
@@ -209,7 +200,7 @@ def _subordinate_ids(facts: HostFacts) -> Iterator[HostCheck]:
 
 
 def _emulation(facts: HostFacts) -> Iterator[HostCheck]:
-    foreign = foreign_to(facts.architecture)
+    foreign = host.foreign_to(facts.architecture)
     if foreign is None:
         return
     if facts.emulation is None:
@@ -218,7 +209,7 @@ def _emulation(facts: HostFacts) -> Iterator[HostCheck]:
         yield _failed("emulation", message, hint, fix=_emulation_fix(facts, foreign))
     elif "F" not in facts.emulation:
         message = f"{foreign} programs do not run in containers: registered without flag F"
-        hint = f"register {emulation_handler(foreign)} again with flag F"
+        hint = f"register {host.emulation_handler(foreign)} again with flag F"
         yield _failed("emulation", message, hint)
     else:
         yield _passed("emulation", foreign)
@@ -257,14 +248,9 @@ def _newer_source(mirror: str | None) -> str:
     return "\n".join((*lines, f"Signed-By: {keyring}", ""))
 
 
-def _write(facts: HostFacts, path: str, text: str) -> RepairStep:
+def _write(facts: HostFacts, path: str, text: str, unless: str = "") -> RepairStep:
     argv = (*facts.as_root, "install", "-D", "-m", "0644", "/dev/stdin", path)
-    return RepairStep(f"writing {path}", argv, stdin=text)
-
-
-def _daemon_configuration(facts: HostFacts) -> RepairStep:
-    step = _write(facts, DAEMON_CONFIGURATION, json.dumps(DAEMON_FEATURES, indent=2) + "\n")
-    return replace(step, unless=DAEMON_CONFIGURATION)
+    return RepairStep(f"writing {path}", argv, text, unless)
 
 
 def _start(facts: HostFacts) -> RepairStep:
@@ -276,17 +262,13 @@ def _start(facts: HostFacts) -> RepairStep:
 
 def _emulation_fix(facts: HostFacts, foreign: str) -> Fix:
     """Return a fix that registers QEMU by the rule of its package, as systemd would."""
-    rule, register = EMULATION_RULE.format(foreign), f"{BINFMT}/register"
-    mount = ("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
-    write = ("dd", "status=none", "bs=4096", f"if={rule}", f"of={register}")
-    return Fix(
-        packages=() if facts.has_emulation_rule else ("qemu-user-static",),
-        after=(
-            RepairStep("mounting binfmt_misc", (*facts.as_root, *mount), unless=register),
-            RepairStep(
-                f"registering QEMU for {foreign}",
-                (*facts.as_root, *write),
-                unless=str(emulation_handler(foreign)),
-            ),
-        ),
+    rule, register = host.EMULATION_RULE.format(foreign), f"{host.BINFMT}/register"
+    mount = (*facts.as_root, "mount", "-t", "binfmt_misc", "binfmt_misc", host.BINFMT)
+    write = (*facts.as_root, "dd", "status=none", "bs=4096", f"if={rule}", f"of={register}")
+    handler = str(host.emulation_handler(foreign))
+    steps = (
+        RepairStep("mounting binfmt_misc", mount, unless=register),
+        RepairStep(f"registering QEMU for {foreign}", write, unless=handler),
     )
+    packages = () if facts.has_emulation_rule else ("qemu-user-static",)
+    return Fix(packages=packages, after=steps)
