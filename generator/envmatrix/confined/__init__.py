@@ -77,7 +77,7 @@ class Directory:
     def open(self, name: str) -> IO[bytes]:
         """Open a regular file for reading. Links among its parent directories may lead to other
         places of this directory; the file itself must not be a link."""
-        with entries.name_in_errors(name), self._parent(name) as (parent, last):
+        with self._parent(name) as (parent, last):
             return os.fdopen(entries.open_file(parent, last), "rb")
 
     def read(self, name: str, limit: int = LARGEST) -> bytes:
@@ -158,8 +158,7 @@ class Directory:
 
     def link(self, name: str, target: str) -> None:
         """Create a symbolic link, in place of any entry of this name."""
-        with entries.name_in_errors(name), self._parent(name, makes=True) as (parent, last):
-            entries.remove(parent, last)
+        with self._parent(name, replaces=True) as (parent, last):
             os.symlink(target, last, dir_fd=parent)
 
     def is_as(self, name: str, size: int, modified: int) -> bool:
@@ -167,7 +166,7 @@ class Directory:
         try:
             with self._parent(name) as (parent, last):
                 status = os.stat(last, dir_fd=parent, follow_symlinks=False)
-        except (OSError, Refused):
+        except Refused:
             return False
         is_file = stat.S_ISREG(status.st_mode)
         return is_file and (status.st_size, status.st_mtime_ns) == (size, modified)
@@ -179,7 +178,7 @@ class Directory:
 
     def remove(self, name: str) -> None:
         """Remove an entry of any kind, a directory with its content."""
-        with suppress(Missing), entries.name_in_errors(name), self._parent(name) as (parent, last):
+        with suppress(Missing), self._parent(name) as (parent, last):
             entries.remove(parent, last)
 
     def clear(self) -> None:
@@ -204,16 +203,21 @@ class Directory:
 
     @contextmanager
     def _create(self, name: str) -> Iterator[IO[bytes]]:
-        with entries.name_in_errors(name), self._parent(name, makes=True) as (parent, last):
-            entries.remove(parent, last)
-            with os.fdopen(os.open(last, _CREATE, 0o644, dir_fd=parent), "wb") as file:
-                yield file
+        with (
+            self._parent(name, replaces=True) as (parent, last),
+            os.fdopen(os.open(last, _CREATE, 0o644, dir_fd=parent), "wb") as file,
+        ):
+            yield file
 
     @contextmanager
-    def _parent(self, name: str, *, makes: bool = False) -> Iterator[tuple[int, str]]:
-        """Open the parent directory of an entry, and return it with the last part of the name.
-        `makes`: create that directory, in place of any other entry in its way."""
-        *directories, last = entries.parts_of(name)
-        enter = entries.make_directory if makes else entries.open_through_links
-        with entries.closing(enter(self._descriptor, directories)) as descriptor:
-            yield descriptor, last
+    def _parent(self, name: str, *, replaces: bool = False) -> Iterator[tuple[int, str]]:
+        """Open the parent directory of an entry, and yield it with the last part of the name; name
+        the entry in errors. `replaces`: create that directory, in place of any other entry in its
+        way, and remove the entry."""
+        with entries.name_in_errors(name):
+            *directories, last = entries.parts_of(name)
+            enter = entries.make_directory if replaces else entries.open_through_links
+            with entries.closing(enter(self._descriptor, directories)) as descriptor:
+                if replaces:
+                    entries.remove(descriptor, last)
+                yield descriptor, last

@@ -208,13 +208,12 @@ def make_harmless(
 ) -> None:
     """Remove permissions from an entry, or the entry itself where it is a device, or belongs to
     none of `owners`."""
-    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    mode = status.st_mode
-    is_foreign = owners is not None and status.st_uid not in owners
-    if is_foreign or stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
-        remove(directory, name)
-    elif mode & permissions and not stat.S_ISLNK(mode):
-        with closing(os.open(name, _LOOK, dir_fd=directory)) as descriptor:
+    with closing(os.open(name, _LOOK, dir_fd=directory)) as descriptor:
+        status = os.fstat(descriptor)
+        is_foreign = owners is not None and status.st_uid not in owners
+        if is_foreign or stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
+            remove(directory, name)
+        else:
             remove_permissions(descriptor, permissions)
 
 

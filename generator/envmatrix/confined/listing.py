@@ -94,7 +94,9 @@ class Listing:
         remainders of patterns for them."""
         expanded = _expand_double_stars(remainders)
         for entry in _scan(self._top, place):
-            self._count()
+            self._entries += 1
+            if self._entries > MOST_ENTRIES:
+                raise Refused(f"the directory has more than {MOST_ENTRIES} entries")
             yield from self._below(entry, place, spelled, expanded)
 
     def _below(
@@ -125,11 +127,6 @@ class Listing:
             self._files[name] = File(name, entry.stat(follow_symlinks=False).st_size)
         if len(self._files) > MOST_FILES:
             raise Refused(f"the patterns match more than {MOST_FILES} files")
-
-    def _count(self) -> None:
-        self._entries += 1
-        if self._entries > MOST_ENTRIES:
-            raise Refused(f"the directory has more than {MOST_ENTRIES} entries")
 
 
 def _expand_double_stars(remainders: frozenset[_Parts]) -> frozenset[_Parts]:
