@@ -208,15 +208,13 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
         run(command, environment=environment, failing=EngineError)
     except EngineError as error:
         is_without_root = any("unable to pick chroot mode" in line for line in error.details)
-        hint = _WITHOUT_ROOT if is_without_root else _foreign(request.arch)
+        handler = emulation_handler(MACHINES[request.arch].qemu)
+        foreign = (
+            f"programs of {request.arch} have to run here: for those of another architecture "
+            f"`{handler}` must be registered, with flag F"
+        )
+        hint = _WITHOUT_ROOT if is_without_root else foreign
         raise EngineError(error.message, details=error.details, hint=hint) from error
-
-
-def _foreign(arch: str) -> str:
-    return (
-        f"programs of {arch} have to run here: for those of another architecture "
-        f"`{emulation_handler(MACHINES[arch].qemu)}` must be registered, with flag F"
-    )
 
 
 @contextmanager
@@ -253,13 +251,14 @@ def _write_layout(layout: Path, rootfs: Path, arch: str, epoch: int) -> None:
     layer = sha256_of(rootfs)
     size = rootfs.stat().st_size
     rootfs.rename(blobs / layer)
+    created = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    platform = {"architecture": arch, "os": "linux"}
     config = {
-        "architecture": arch,
-        "os": "linux",
-        "created": _rfc3339(epoch),
+        **platform,
+        "created": created,
         "config": {"Cmd": ["/bin/bash"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
-        "history": [{"created": _rfc3339(epoch), "created_by": "mmdebstrap"}],
+        "history": [{"created": created, "created_by": "mmdebstrap"}],
     }
     manifest = {
         "schemaVersion": 2,
@@ -267,7 +266,6 @@ def _write_layout(layout: Path, rootfs: Path, arch: str, epoch: int) -> None:
         "config": _blob(blobs, config) | {"mediaType": CONFIG},
         "layers": [{"mediaType": LAYER, "digest": f"sha256:{layer}", "size": size}],
     }
-    platform = {"architecture": arch, "os": "linux"}
     entry = _blob(blobs, manifest) | {"mediaType": MANIFEST, "platform": platform}
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     index = {
@@ -285,10 +283,6 @@ def _blob(blobs: Path, document: Mapping[str, object]) -> dict[str, object]:
     return {"digest": f"sha256:{digest}", "size": len(content)}
 
 
-def _rfc3339(epoch: int) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def load_base(layout: BaseLayout, image: str, records: ImageRecords) -> None:
     """Load the base into the engine as `image`, and record its id in `records`."""
     before = image_store.local_images([image])
@@ -297,7 +291,14 @@ def load_base(layout: BaseLayout, image: str, records: ImageRecords) -> None:
 
 
 def _load(layout: BaseLayout, image: str) -> None:
-    with _docker_load() as process:
+    with docker_client.program_required():
+        process = subprocess.Popen(
+            ["docker", "load", "--quiet"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    with process:
         assert process.stdin is not None  # noqa: S101 -- asked for above
         try:
             with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
@@ -312,15 +313,3 @@ def _load(layout: BaseLayout, image: str) -> None:
             details=output.splitlines(),
             hint="see what is missing: `envmatrix doctor`",
         )
-
-
-def _docker_load() -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            ["docker", "load", "--quiet"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-    except FileNotFoundError as error:
-        raise docker_client.missing_program() from error

@@ -94,14 +94,12 @@ class Builder:
     def bases(self, orders: Iterable[Order]) -> tuple[BaseStage, ...]:
         """Return the bootstrapped bases of the images and of the unpackers on this machine, without
         duplicates."""
-        needed: dict[str, BaseStage] = {}
-        for order in orders:
-            arches = {order.image.arch, self.host_arch}
-            needed |= {
-                base.key: base
-                for base in order.environment.bases
-                if base.arch in arches or self.options.builder
-            }
+        needed = {
+            base.key: base
+            for order in orders
+            for base in order.environment.bases
+            if base.arch in (order.image.arch, self.host_arch) or self.options.builder
+        }
         return tuple(base for base in needed.values() if base.is_bootstrapped)
 
     def _missing_bases(self, orders: Iterable[Order]) -> Iterator[BaseStage]:

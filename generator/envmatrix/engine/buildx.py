@@ -152,7 +152,7 @@ class Buildx:
     @contextmanager
     def _start(self, argv: list[str]) -> Iterator[subprocess.Popen[str]]:
         """Start a child in its own session, so that Ctrl-C reaches it once, through `interrupt`."""
-        try:
+        with docker_client.program_required():
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -162,8 +162,6 @@ class Buildx:
                 errors="replace",
                 start_new_session=True,
             )
-        except FileNotFoundError as error:
-            raise docker_client.missing_program() from error
         with process:  # closes its pipe and waits for its end
             self._running.add(process)
             try:

@@ -68,8 +68,13 @@ def no_answer(message: str) -> EngineError:
     return EngineError(f"no container engine answers: {message}", hint=hint)
 
 
-def missing_program() -> EngineError:
-    return EngineError("`docker` is missing", hint=_SET_UP)
+@contextmanager
+def program_required() -> Iterator[None]:
+    """Raise EngineError where the block starts the program `docker`, and it is missing."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise EngineError("`docker` is missing", hint=_SET_UP) from error
 
 
 def without_proxies(option: str) -> Sequence[str]:

@@ -43,10 +43,8 @@ def local_images(references: Sequence[str]) -> dict[str, Local]:
 
 def _inspect(references: Sequence[str]) -> dict[str, Local]:
     command = ["docker", "image", "inspect", f"--format={_FORMAT}", *references]
-    try:
+    with docker_client.program_required():
         done = complete(command)
-    except FileNotFoundError as error:
-        raise docker_client.missing_program() from error
     errors = [line for line in done.stderr.splitlines() if line and "No such image" not in line]
     if done.returncode and errors:
         raise docker_client.no_answer(errors[0])

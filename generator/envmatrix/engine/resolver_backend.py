@@ -7,6 +7,7 @@ import struct
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from envmatrix.console import Console
@@ -78,21 +79,20 @@ class LocalBackend:
         if os.family.name != "deb":
             return self.rpm_manager_in_base(base, self._repositories(suite, arch))
         image = self._load_base(base)
-        return self._apt(suite, arch, lambda command: self._in_container(image, command), foreign)
+        return self._apt(suite, arch, partial(self._in_container, image), foreign)
 
     def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager:
         image = self._load_base(base)
         directory = self.directory / repositories.name
         manager = _MANAGERS[self._families[base]]
-        return manager(directory, repositories, lambda command: self._in_container(image, command))
+        return manager(directory, repositories, partial(self._in_container, image))
 
     def release_time(self, suite: str, arch: str) -> int:
         if self.facts.of_suite(suite).family.name == "deb":
             return self.apt_of_host(suite, arch).release_time
         repositories = self._repositories(suite, arch)
-        return release_time(
-            repositories, lambda path: fetch_bytes(self.fetcher.client, [repositories.mirror], path)
-        )
+        mirrors = [repositories.mirror]
+        return release_time(repositories, partial(fetch_bytes, self.fetcher.client, mirrors))
 
     def _repositories(self, suite: str, arch: str) -> Repositories:
         os, archive = self.facts.of_suite(suite), self.facts.archive(suite, arch)
@@ -188,18 +188,17 @@ class LocalBackend:
             )
         name = "-".join((archive.suite, *(item.arch for item in (archive, *foreign))))
         directory = self.directory / name
-        *others, last = self._mirrors(archive)
-        for mirror in others:
+        mirrors = self._mirrors(archive)
+        for mirror in mirrors:
             apt = self._apt_at(mirror, directory, archive, *foreign)
             try:
                 apt.update()
+                break
             except LookupFailed as error:
+                if mirror == mirrors[-1]:
+                    raise
                 self.console.warn(f"`{mirror}` does not serve {archive.suite}: {error.message}")
                 shutil.rmtree(directory, ignore_errors=True)
-            else:
-                return apt
-        apt = self._apt_at(last, directory, archive, *foreign)
-        apt.update()
         return apt
 
     def _apt_at(self, mirror: str, directory: Path, archive: Archive, *foreign: Archive) -> Apt:
@@ -215,10 +214,8 @@ class LocalBackend:
         return self.fetcher.origins.archive(archive.origin)
 
     def _in_container(self, image: str, command: Sequence[str]) -> str:
-        program, *arguments = command
         shared = f"--volume={self.directory}:{self.directory}"
-        settings = ["--network=host", shared, f"--entrypoint={program}"]
-        return _run_once(settings, image, arguments)
+        return _run_once(["--network=host", shared], image, command)
 
 
 def _pull(image: str, arch: str) -> None:
@@ -237,14 +234,14 @@ def _pull(image: str, arch: str) -> None:
         raise
 
 
-def run_in_image(image: str, arch: str, program: str, *arguments: str) -> str:
+def run_in_image(image: str, arch: str, *command: str) -> str:
     """Return the output of a program of an image."""
-    settings = ["--network=none", f"--platform=linux/{arch}", f"--entrypoint={program}"]
-    return _run_once(settings, image, arguments)
+    return _run_once(["--network=none", f"--platform=linux/{arch}"], image, command)
 
 
-def _run_once(settings: Sequence[str], image: str, arguments: Sequence[str]) -> str:
-    unset = docker_client.without_proxies("env")
+def _run_once(settings: Sequence[str], image: str, command: Sequence[str]) -> str:
+    unset, (program, *arguments) = docker_client.without_proxies("env"), command
+    settings = (*settings, f"--entrypoint={program}")
     return on_host(["docker", "run", "--rm", *unset, *settings, image, *arguments])
 
 
@@ -253,14 +250,9 @@ def check_architecture(image: str, arch: str, status: str) -> None:
 
     An engine may run the image of another architecture than the one it was asked for.
     """
-    name = next(
-        (
-            fields.get("Architecture", "")
-            for fields in paragraphs(status, f"the dpkg database of `{image}`")
-            if fields.get("Package") == "libc6"
-        ),
-        MACHINES[arch].debian,
-    )
+    packages = paragraphs(status, f"the dpkg database of `{image}`")
+    libraries = (fields for fields in packages if fields.get("Package") == "libc6")
+    name = next(libraries, {"Architecture": MACHINES[arch].debian}).get("Architecture", "")
     machine = machine_called(debian=name)
     _refuse_other_architecture(image, arch, machine.docker if machine else name)
 

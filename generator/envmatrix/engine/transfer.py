@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,18 +75,19 @@ class _Layers:
     def show(self, verb: str, on_progress: OnProgress) -> None:
         done, total = sum(self.done.values()), sum(self.total.values())
         if total:
-            text = f"{verb} {amount_of(done, 'bytes')} of {amount_of(total, 'bytes')}"
+            text = f"{verb}ing {amount_of(done, 'bytes')} of {amount_of(total, 'bytes')}"
             on_progress(text, done, total)
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A transfer: its verb, the message of its failure, and the error where the registry lacks the
-    image."""
+    """A transfer: its verb, the name of the image, the error where the registry lacks it, and the
+    request of the engine."""
 
     verb: str
-    failure: str
+    name: str
     absent: Absent
+    request: Callable[[], Iterable[Event]]
 
 
 def absent_image(image: str) -> Absent:
@@ -110,21 +112,14 @@ class Transfer:
 
     def push(self, local: str, repository: str, tag: str, on_progress: OnProgress) -> None:
         """Push the image `local` of the engine."""
-        with self._temporary_name(f"{repository}:{tag}"):
+        absent = Absent(
+            f"the registry has no repository `{repository}`",
+            hint="is its name right? some registries want one made before it is pushed to",
+        )
+        request = partial(self.client.api.push, repository, tag, stream=True, decode=True)
+        with self._temporary_name(f"{repository}:{tag}") as name:
             self.client.images.get(local).tag(repository, tag)
-            self._run(
-                _Task(
-                    "pushing",
-                    f"`{repository}:{tag}` was not pushed",
-                    Absent(
-                        f"the registry has no repository `{repository}`",
-                        hint="is its name right? some registries want one made before it is pushed "
-                        "to",
-                    ),
-                ),
-                lambda: self.client.api.push(repository, tag, stream=True, decode=True),
-                on_progress,
-            )
+            self._run(_Task("push", name, absent, request), on_progress)
 
     def pull(self, published: str, inputs: Inputs, on_progress: OnProgress) -> None:
         """Pull the image `published`, named by digest, and tag it in the engine.
@@ -135,11 +130,10 @@ class Transfer:
             image = self.client.images.get(published)
             fingerprint = image.labels.get(FINGERPRINT_LABEL, "none")
             if fingerprint != inputs.fingerprint:
+                of_lock = inputs.fingerprint
                 raise EngineError(
                     f"`{published}` is not `{inputs.image}` as the lock has it",
-                    details=[
-                        f"its fingerprint is {fingerprint}, that of the lock {inputs.fingerprint}"
-                    ],
+                    details=[f"its fingerprint is {fingerprint}, that of the lock {of_lock}"],
                     hint="somebody pushed another image under its name; build it: "
                     "`envmatrix build --no-pull`",
                 )
@@ -152,35 +146,30 @@ class Transfer:
     ) -> Iterator[None]:
         """Keep the image `published`, named by digest, in the engine during the block."""
         repository, _, digest = published.partition("@")
+        request = partial(
+            self.client.api.pull, repository, digest, stream=True, decode=True, platform=platform
+        )
         with self._temporary_name(published):
-            self._run(
-                _Task("pulling", f"`{published}` was not pulled", absent_image(published)),
-                lambda: self.client.api.pull(
-                    repository, tag=digest, stream=True, decode=True, platform=platform
-                ),
-                on_progress,
-            )
+            self._run(_Task("pull", published, absent_image(published), request), on_progress)
             yield
 
     @contextmanager
-    def _temporary_name(self, name: str) -> Iterator[None]:
-        """Remove the tag `name` at the end; the image keeps its others. A process that is killed
-        leaves a note for `sweep_names`."""
+    def _temporary_name(self, name: str) -> Iterator[str]:
+        """Yield the tag `name`, and remove it at the end; the image keeps its others. A process
+        that is killed leaves a note for `sweep_names`."""
         with record_name(self.cache, name):
             try:
-                yield
+                yield name
             finally:
                 _forget(self.client, name)
 
-    def _run(
-        self, task: _Task, request: Callable[[], Iterable[Event]], on_progress: OnProgress
-    ) -> None:
-        """Carry out `request`, repeated on errors that a repetition may change."""
+    def _run(self, task: _Task, on_progress: OnProgress) -> None:
+        """Carry out `task`, repeated on errors that a repetition may change."""
         errors: list[str] = []
 
         def attempt() -> None:
             try:
-                self._attempt(task.verb, request, on_progress)
+                self._attempt(task, on_progress)
             except EngineError as error:
                 errors.append(error.message)
                 raise
@@ -192,30 +181,24 @@ class Transfer:
             if reason == "absent":
                 raise Absent(task.absent.message, details=details, hint=task.absent.hint) from error
             hint = "log in: `docker login`" if reason == "login" else _AGAIN
-            raise EngineError(task.failure, details=details, hint=hint) from error
+            message = f"`{task.name}` was not {task.verb}ed"
+            raise EngineError(message, details=details, hint=hint) from error
 
-    def _attempt(
-        self, verb: str, request: Callable[[], Iterable[Event]], on_progress: OnProgress
-    ) -> None:
-        """Carry out `request` once; EngineError with its first error."""
+    def _attempt(self, task: _Task, on_progress: OnProgress) -> None:
+        """Carry out `task` once; EngineError with its first error."""
         layers = _Layers(moved=self.clock())
-        errors: list[str] = []
+        events = follow_events(self.client, task.request, lambda: self._patience(layers))
         try:
-            with closing(
-                follow_events(self.client, request, lambda: self._patience(layers))
-            ) as events:
+            with closing(events):
                 for event in events:
-                    errors += [str(event["error"])] if "error" in event else []
+                    if "error" in event:
+                        raise EngineError(str(event["error"]))
                     layers.feed(event, now := self.clock())
-                    layers.show(verb, on_progress)
+                    layers.show(task.verb, on_progress)
                     if now - layers.moved > self._patience(layers):
                         raise TimeoutError
-        except EngineError as error:
-            errors.append(error.message)
-        except TimeoutError:
-            errors.append(f"nothing moved for {self._patience(layers):.0f} s")
-        if errors:
-            raise EngineError(errors[0])
+        except TimeoutError as error:
+            raise EngineError(f"nothing moved for {self._patience(layers):.0f} s") from error
 
     def _patience(self, layers: _Layers) -> float:
         return _UNPACKING_SECONDS if layers.are_there else self.patience
@@ -234,13 +217,12 @@ def record_name(cache: Path, name: str) -> Iterator[None]:
             note.unlink(missing_ok=True)
 
 
-def leftover_names(cache: Path) -> Iterator[str]:
-    """Yield names of killed processes; the record of each is removed when the iteration goes on."""
+def sweep_names(client: docker.DockerClient, cache: Path) -> None:
+    """Remove the temporary names that killed transfers left in the engine, and their records."""
     for note in sorted(_directory(cache).glob("*")):
         with suppress(BlockingIOError), exclusive(_lock(cache, note), _busy):
-            name = note.read_text(encoding="utf-8") if note.is_file() else ""
-            if name:
-                yield name
+            if note.is_file():
+                _forget(client, note.read_text(encoding="utf-8"))
             note.unlink(missing_ok=True)
 
 
@@ -256,12 +238,6 @@ def _lock(cache: Path, note: Path) -> Path:
 
 def _busy() -> None:
     raise BlockingIOError
-
-
-def sweep_names(client: docker.DockerClient, cache: Path) -> None:
-    """Remove the temporary names that killed transfers left in the engine."""
-    for name in leftover_names(cache):
-        _forget(client, name)
 
 
 def _forget(client: docker.DockerClient, name: str) -> None:

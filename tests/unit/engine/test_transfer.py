@@ -15,7 +15,6 @@ from envmatrix.engine import docker_client
 from envmatrix.engine.transfer import (
     PATIENCE_SECONDS,
     Transfer,
-    leftover_names,
     record_name,
     sweep_names,
 )
@@ -278,8 +277,13 @@ def test_names_in_another_engine_are_left_to_it(
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     in_a_process_that_is_killed(note)
 
+    def names_after_a_sweep() -> set[str]:
+        engine = TransferEngine([], names={"registry.example/x:t"})
+        sweep_names(cast("docker.DockerClient", engine), tmp_path)
+        return engine.names
+
     monkeypatch.delenv("DOCKER_HOST")
-    assert list(leftover_names(tmp_path)) == []
+    assert names_after_a_sweep()
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    assert list(leftover_names(tmp_path)) == ["registry.example/x:t"]
-    assert list(leftover_names(tmp_path)) == []
+    assert not names_after_a_sweep()
+    assert names_after_a_sweep()
