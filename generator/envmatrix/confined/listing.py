@@ -84,24 +84,20 @@ class Listing:
         remainders = frozenset(tuple(entries.parts_of(pattern)) for pattern in patterns)
         pending: list[_Visit] = [((), (), remainders)]
         while pending:
-            pending += self._look_in(*pending.pop())
+            place, spelled, remainders = pending.pop()
+            expanded = _expand_double_stars(remainders)
+            for entry in _scan(self._top, place):
+                self._entries += 1
+                if self._entries > MOST_ENTRIES:
+                    raise Refused(f"the directory has more than {MOST_ENTRIES} entries")
+                pending += self._below(entry, place, spelled, expanded)
         return self._files.values()
-
-    def _look_in(
-        self, place: _Parts, spelled: _Parts, remainders: frozenset[_Parts]
-    ) -> Iterator[_Visit]:
-        """Yield the directories to visit below `place`, which patterns spell `spelled`, with the
-        remainders of patterns for them."""
-        expanded = _expand_double_stars(remainders)
-        for entry in _scan(self._top, place):
-            self._entries += 1
-            if self._entries > MOST_ENTRIES:
-                raise Refused(f"the directory has more than {MOST_ENTRIES} entries")
-            yield from self._below(entry, place, spelled, expanded)
 
     def _below(
         self, entry: os.DirEntry[str], place: _Parts, spelled: _Parts, remainders: frozenset[_Parts]
     ) -> Iterator[_Visit]:
+        """Yield the directory to visit for an entry of `place`, which patterns spell `spelled`,
+        with the remainders of patterns for it; add the file where one matches."""
         name = (*spelled, entry.name)
         if entry.is_dir(follow_symlinks=False):
             if onward := frozenset(_onward(remainders, entry.name)):

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -300,12 +300,10 @@ def _load(layout: BaseLayout, image: str) -> None:
         )
     with process:
         assert process.stdin is not None  # noqa: S101 -- asked for above
-        try:
+        with suppress(BrokenPipeError):  # docker's output has the error
             with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
                 layout.add_to(archive, image)
             process.stdin.close()
-        except BrokenPipeError:
-            pass  # docker's output has the error
         output = process.stdout.read().decode() if process.stdout else ""
     if process.returncode:
         raise EngineError(

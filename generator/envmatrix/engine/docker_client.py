@@ -175,24 +175,18 @@ def follow_events(
     client.api.hooks["response"].append(note)
     reader.start()
     try:
-        while (event := _next(events, patience())) is not None:
+        while (event := events.get(timeout=patience())) is not None:
+            if isinstance(event, Exception):
+                raise _request_error(event) from event
             yield event
+    except Empty as error:
+        raise TimeoutError from error
     finally:
         client.api.hooks["response"].remove(note)
         for response in responses:
             with suppress(ValueError, RuntimeError):  # it has ended already
                 response.raw.shutdown()
         reader.join(_PARTING_SECONDS)
-
-
-def _next(events: SimpleQueue[Event | Exception | None], seconds: float) -> Event | None:
-    try:
-        event = events.get(timeout=seconds)
-    except Empty as error:
-        raise TimeoutError from error
-    if isinstance(event, Exception):
-        raise _request_error(event) from event
-    return event
 
 
 def _request_error(error: Exception) -> Exception:

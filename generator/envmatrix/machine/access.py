@@ -85,19 +85,14 @@ def pip_settings(output: str) -> Mapping[str, str]:
 
 
 def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    nothing = subprocess.DEVNULL
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
+        output = subprocess.check_output(
+            command, env=environment, stdin=nothing, stderr=nothing, timeout=_SECONDS
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    return output.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from tests.fakes import Client
 
 from envmatrix.confined import Area
 from envmatrix.engine import containers
-from envmatrix.engine.container_user import ContainerUser
-from envmatrix.engine.containers import _OWNER, _owner, options, sweep
+from envmatrix.engine.containers import _OWNER, ContainerUser, _owner, options, sweep
 from envmatrix.engine.tasks import TIMED_OUT, Gpus, Limits, Mount, Task, TaskResult
 from envmatrix.errors import EngineError
 
