@@ -22,7 +22,7 @@ from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.facts.targets import TARGETS
 from envmatrix.machine.cache import cache_directory, exclusive
-from envmatrix.machine.configuration import configured_trust, user_configuration
+from envmatrix.machine.configuration import configured_sdk, configured_trust, user_configuration
 from envmatrix.machine.resources import available_memory, host_arch, processors
 from envmatrix.machine.trust import VARIABLE, group_of
 from envmatrix.matrix.cells import Cell
@@ -214,11 +214,7 @@ def gpus_of(context: BuildContext) -> Gpus | None:
 
 def _sdk(name: str | None) -> Path | None:
     """Return the directory of a licensed SDK."""
-    if name is None:
-        return None
-    from envmatrix.machine.origins import Origins
-
-    return Origins().sdk(name)
+    return None if name is None else configured_sdk(user_configuration(), name)
 
 
 def _memory_limit(megabytes: int | None) -> int | None:

@@ -23,6 +23,7 @@ from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.registry import Services, resolvers_of
 from envmatrix.lock.resolvers.sources import IndexFile
 from envmatrix.machine.cache import cache_directory, record_checkout
+from envmatrix.machine.configuration import configured_keyring
 from envmatrix.machine.http import fetch_bytes, http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
@@ -68,7 +69,7 @@ def _resolution(facts: Facts, console: Console) -> Iterator[Resolution]:
         directory = Path(name)
         fetcher = Fetcher(store, origins, client, mirror=mirror)
         backend = LocalBackend(directory, cache_directory(), fetcher, console, facts, host_arch())
-        first = origins.nvidia[:1]
+        first, keyring = origins.nvidia[:1], configured_keyring(origins.configuration)
         read_first = partial(fetch_bytes, client, first)
         services = Services(
             facts,
@@ -78,7 +79,7 @@ def _resolution(facts: Facts, console: Console) -> Iterator[Resolution]:
             wheel=partial(index_entry, client, origins.pypi_indexes),
             index=partial(index_files, client, origins.pypi_indexes),
             archives=partial(fetch_bytes, client, origins.nvidia),
-            nvidia=NvidiaMirror(first[0], origins.nvidia_keyring, read_first),
+            nvidia=NvidiaMirror(first[0], keyring, read_first),
             commits=partial(source_trees.commits, cache_directory()),
             depot=perforce.depot,
             measure=partial(measure_download, client, store),

@@ -82,11 +82,9 @@ def _run(step: RepairStep) -> None:
         env=_environment(),
     )
     if done.returncode:
-        raise EngineError(
-            f"{step.words} failed with exit code {done.returncode}",
-            hint=f"run it by hand: `{' '.join(step.argv)}`",
-            details=done.stdout.splitlines()[-SHOWN_LINES:],
-        )
+        message = f"{step.words} failed with exit code {done.returncode}"
+        hint = f"run it by hand: `{' '.join(step.argv)}`"
+        raise EngineError(message, hint=hint, details=done.stdout.splitlines()[-SHOWN_LINES:])
 
 
 def _detach(argv: Sequence[str], output: int) -> subprocess.Popen[bytes]:

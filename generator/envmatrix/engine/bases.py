@@ -306,8 +306,6 @@ def _load(layout: BaseLayout, image: str) -> None:
             process.stdin.close()
         output = process.stdout.read().decode() if process.stdout else ""
     if process.returncode:
-        raise EngineError(
-            f"the engine does not load the base `{image}`",
-            details=output.splitlines(),
-            hint="see what is missing: `envmatrix doctor`",
-        )
+        message = f"the engine does not load the base `{image}`"
+        hint = "see what is missing: `envmatrix doctor`"
+        raise EngineError(message, details=output.splitlines(), hint=hint)

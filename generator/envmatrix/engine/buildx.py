@@ -173,16 +173,15 @@ class Buildx:
 def _error(build: Build, progress: BuildProgress) -> EnvmatrixError:
     failure = progress.failure()
     if failure is None:
-        return EngineError(
-            f"`{build.image}` was not built",
-            details=progress.other_lines[-10:],
-            hint="see what this machine lacks: `envmatrix doctor`",
+        hint, details = (
+            "see what this machine lacks: `envmatrix doctor`",
+            progress.other_lines[-10:],
         )
+        return EngineError(f"`{build.image}` was not built", hint=hint, details=details)
     step, lines = failure
     if step.startswith(_BASE) and refusal(lines[-1]) == "absent":
-        return Absent(
-            f"the registry has no `{step.removeprefix(_BASE)}`, which `{build.image}` stands on",
-            details=lines,
-            hint="name another under `bases` or `sources` in matrix.yaml",
-        )
+        base = step.removeprefix(_BASE)
+        message = f"the registry has no `{base}`, which `{build.image}` stands on"
+        hint = "name another under `bases` or `sources` in matrix.yaml"
+        return Absent(message, hint=hint, details=lines)
     return EngineError(f"`{build.image}` failed in step {step}", details=lines)

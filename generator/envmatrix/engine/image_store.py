@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,12 +63,10 @@ def name(names: Mapping[str, str]) -> None:
             client.images.get(reference).tag(*other.rsplit(":", 1))
 
 
-@contextmanager
-def locked(cache: Path, reference: str, name: str, console: Console) -> Iterator[None]:
+def locked(cache: Path, image: str, name: str, console: Console) -> AbstractContextManager[None]:
     """Hold the lock of an image that is built, pulled or pushed; `name` is its name in messages."""
-    file = cache / "locks" / reference.replace("/", "_")
-    with exclusive(file, lambda: console.say(f"waiting  {name}: another process is at it")):
-        yield
+    file = cache / "locks" / image.replace("/", "_")
+    return exclusive(file, lambda: console.say(f"waiting  {name}: another process is at it"))
 
 
 def digest(client: docker.DockerClient, reference: str) -> str | None:

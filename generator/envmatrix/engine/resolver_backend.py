@@ -152,10 +152,8 @@ class LocalBackend:
         finally:
             on_host(["docker", "rm", "--force", container])
         if not (root / "rpm").is_file():
-            raise LookupFailed(
-                f"the base `{image}` has no `rpm`",
-                hint="name an image of the cell's own operating system under `bases`",
-            )
+            hint = "name an image of the cell's own operating system under `bases`"
+            raise LookupFailed(f"the base `{image}` has no `rpm`", hint=hint)
         header = (root / "rpm").read_bytes()[: _ELF_MACHINE.size].ljust(_ELF_MACHINE.size)
         machine = machine_called(elf=("<", *_ELF_MACHINE.unpack(header)))
         image_arch = machine.docker if machine else "another architecture"
@@ -259,10 +257,8 @@ def check_architecture(image: str, arch: str, status: str) -> None:
 
 def _refuse_other_architecture(image: str, arch: str, image_arch: str) -> None:
     if image_arch != arch:
-        raise LookupFailed(
-            f"the base `{image}` is for {image_arch}, not for {arch}",
-            hint="name the digest of its index, which has every architecture",
-        )
+        hint = "name the digest of its index, which has every architecture"
+        raise LookupFailed(f"the base `{image}` is for {image_arch}, not for {arch}", hint=hint)
 
 
 def on_host(command: Sequence[str]) -> str:

@@ -92,10 +92,8 @@ class _Task:
 
 def absent_image(image: str) -> Absent:
     """Return the error for a published image that the registry no longer has."""
-    return Absent(
-        f"the registry no longer has `{image}`",
-        hint="build it, and publish it again: `envmatrix build --no-pull`, `envmatrix push`",
-    )
+    hint = "build it, and publish it again: `envmatrix build --no-pull`, `envmatrix push`"
+    return Absent(f"the registry no longer has `{image}`", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +110,8 @@ class Transfer:
 
     def push(self, local: str, repository: str, tag: str, on_progress: OnProgress) -> None:
         """Push the image `local` of the engine."""
-        absent = Absent(
-            f"the registry has no repository `{repository}`",
-            hint="is its name right? some registries want one made before it is pushed to",
-        )
+        hint = "is its name right? some registries want one made before it is pushed to"
+        absent = Absent(f"the registry has no repository `{repository}`", hint=hint)
         request = partial(self.client.api.push, repository, tag, stream=True, decode=True)
         with self._temporary_name(f"{repository}:{tag}") as name:
             self.client.images.get(local).tag(repository, tag)
@@ -167,17 +163,16 @@ class Transfer:
         """Carry out `task`, repeated on errors that a repetition may change."""
         errors: list[str] = []
 
-        def attempt() -> None:
-            try:
-                self._attempt(task, on_progress)
-            except EngineError as error:
-                errors.append(error.message)
-                raise
+        def least_pause(error: Exception) -> float | None:
+            errors.append(str(error))
+            is_lasting = not isinstance(error, EngineError) or refusal(str(error)) in _LASTING
+            return None if is_lasting else 0
 
+        attempt = partial(self._attempt, task, on_progress)
         try:
-            retry(attempt, _least_pause, self.sleep, _FIRST_PAUSE_SECONDS)
+            retry(attempt, least_pause, self.sleep, _FIRST_PAUSE_SECONDS)
         except EngineError as error:
-            details, reason = tuple(dict.fromkeys(errors)), refusal(error.message)
+            details, reason = [*dict.fromkeys([*errors, error.message])], refusal(error.message)
             if reason == "absent":
                 raise Absent(task.absent.message, details=details, hint=task.absent.hint) from error
             hint = "log in: `docker login`" if reason == "login" else _AGAIN
@@ -245,9 +240,3 @@ def _forget(client: docker.DockerClient, name: str) -> None:
 
     with suppress(docker.errors.APIError):
         client.api.remove_image(name)
-
-
-def _least_pause(error: Exception) -> float | None:
-    """Return the pause before a repetition; None for an error that stays."""
-    is_lasting = not isinstance(error, EngineError) or refusal(error.message) in _LASTING
-    return None if is_lasting else 0

@@ -74,14 +74,12 @@ def apt_settings(dump: str) -> Mapping[str, str]:
 
 def pip_settings(output: str) -> Mapping[str, str]:
     """Return the settings of `pip install` and `download` in the output of `pip config list`."""
-    settings: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
-    for line in output.splitlines():
-        name, _, value = line.partition("=")
-        section, _, key = name.rpartition(".")
-        if section in settings:
+    settings: dict[str, str] = {}
+    for section in _SECTIONS:
+        for key, value in re.findall(rf"^{section}\.([^.=]*)=(.*)$", output, re.MULTILINE):
             with suppress(ValueError, SyntaxError):
-                settings[section][key] = str(ast.literal_eval(value))
-    return {key: value for section in _SECTIONS for key, value in settings[section].items()}
+                settings[key] = str(ast.literal_eval(value))
+    return settings
 
 
 def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> str:

@@ -81,7 +81,7 @@ def configured_sdks(file: Path) -> dict[str, Path]:
     names = {target.sdk for target in TARGETS.values() if target.sdk}
     if not isinstance(sdks, dict) or not sdks.keys() <= names:
         listed = ", ".join(f"`{name}`" for name in sorted(names))
-        raise _error(file, f"`sdks` must name some of {listed}", sdk_example("qnx"))
+        raise _error(file, f"`sdks` must name some of {listed}", _sdk_example("qnx"))
     paths = {name: Path(path) if isinstance(path, str) else Path() for name, path in sdks.items()}
     problems = [
         Problem(f"`{file}`: the SDK `{name}` is no directory: `{sdks[name]}`")
@@ -91,6 +91,20 @@ def configured_sdks(file: Path) -> dict[str, Path]:
     if problems:
         raise ConfigurationError(*problems)
     return paths
+
+
+def configured_sdk(file: Path, name: str) -> Path:
+    """Return the directory of a licensed SDK, which only its licensee has."""
+    directory = configured_sdks(file).get(name)
+    if directory is None:
+        message = f"nothing on this machine says where the SDK `{name}` is"
+        hint = f"in `{file}`, {_sdk_example(name)}"
+        raise ConfigurationError(Problem(message, hint=hint))
+    return directory
+
+
+def _sdk_example(name: str) -> str:
+    return f'write `[sdks]` and below it `{name} = "/path/of/the/sdk"`'
 
 
 def configured_trust(file: Path) -> dict[str, tuple[Path, ...]]:
@@ -111,10 +125,6 @@ def configured_trust(file: Path) -> dict[str, tuple[Path, ...]]:
 
 def _is_absolute(path: object) -> bool:
     return isinstance(path, str) and "\0" not in path and Path(path).is_absolute()
-
-
-def sdk_example(name: str) -> str:
-    return f'write `[sdks]` and below it `{name} = "/path/of/the/sdk"`'
 
 
 def _setting(file: Path, name: str) -> Any:

@@ -70,14 +70,11 @@ class _Values(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type:
         if (module, name) == ("datetime", "date"):
             return date
-        if not module.startswith("envmatrix.") or not name.isidentifier():
-            raise pickle.UnpicklingError(f"{module}.{name} is no value")
-        value_type = getattr(sys.modules.get(module) or importlib.import_module(module), name, None)
-        if not isinstance(value_type, type) or not (
-            is_dataclass(value_type) or issubclass(value_type, Enum)
-        ):
-            raise pickle.UnpicklingError(f"{module}.{name} is no value")
-        return value_type
+        if module.startswith("envmatrix.") and name.isidentifier():
+            value = getattr(importlib.import_module(module), name, None)
+            if isinstance(value, type) and (is_dataclass(value) or issubclass(value, Enum)):
+                return value
+        raise pickle.UnpicklingError(f"{module}.{name} is no value")
 
 
 def _seal(inputs: bytes, content: bytes) -> bytes:

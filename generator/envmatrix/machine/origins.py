@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from envmatrix.deb822 import paragraphs
-from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.systems import Distribution
 from envmatrix.files import readable_text
@@ -27,11 +27,8 @@ from envmatrix.machine.configuration import (
     NVIDIA,
     PYPI,
     PYPI_INDEX,
-    configured_keyring,
     configured_mirrors,
-    configured_sdks,
     is_url,
-    sdk_example,
     user_configuration,
 )
 
@@ -247,19 +244,6 @@ class Origins:
     @property
     def nvidia(self) -> tuple[str, ...]:
         return (*self.mirrors.get(NVIDIA, ()), NVIDIA_BASE)
-
-    @property
-    def nvidia_keyring(self) -> Path | None:
-        return configured_keyring(self.configuration)
-
-    def sdk(self, name: str) -> Path:
-        """Return the directory of a licensed SDK, which only its licensee has."""
-        directory = configured_sdks(self.configuration).get(name)
-        if directory is None:
-            message = f"nothing on this machine says where the SDK `{name}` is"
-            hint = f"in `{self.configuration}`, {sdk_example(name)}"
-            raise ConfigurationError(Problem(message, hint=hint))
-        return directory
 
 
 def _unknown(origin: str, configuration: Path) -> tuple[str, ...]:

@@ -25,23 +25,18 @@ def run(
 ) -> str:
     """Return the stdout of `command`, given `stdin`; raise `failing` with the end of its stderr
     where it is missing, fails or takes longer than `seconds`."""
+    program = f"`{command[0]}`"
     try:
         done = complete(command, environment, stdin, seconds)
     except FileNotFoundError as error:
-        raise failing(
-            f"`{command[0]}` is missing", hint=hint or "see `envmatrix doctor`"
-        ) from error
+        raise failing(f"{program} is missing", hint=hint or "see `envmatrix doctor`") from error
     except subprocess.TimeoutExpired as error:
-        raise failing(
-            f"`{command[0]}` was not done within {seconds:.0f} s",
-            details=["timed out"],
-            hint=hint,
-        ) from error
+        message = f"{program} was not done within {seconds:.0f} s"
+        raise failing(message, details=["timed out"], hint=hint) from error
     if done.returncode:
+        message = f"{program} failed with exit code {done.returncode}"
         details = (done.stderr or done.stdout).splitlines()[-_LAST_LINES:]
-        raise failing(
-            f"`{command[0]}` failed with exit code {done.returncode}", details=details, hint=hint
-        )
+        raise failing(message, details=details, hint=hint)
     return done.stdout
 
 

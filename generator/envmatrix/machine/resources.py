@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 from envmatrix.facts.targets import machine_called
+from envmatrix.files import readable_text
 
 
 def host_arch() -> str:
@@ -17,14 +18,11 @@ def host_arch() -> str:
 
 def processors() -> int:
     """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def available_memory() -> int | None:
     """Return the bytes that new programs can allocate without swapping; None where unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
+    lines = readable_text(Path("/proc/meminfo")).splitlines()
     rows = dict(line.split(":", 1) for line in lines)
     return int(rows["MemAvailable"].split()[0]) << 10 if "MemAvailable" in rows else None

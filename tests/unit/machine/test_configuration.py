@@ -11,6 +11,7 @@ from envmatrix.machine.configuration import (
     configured_mirror,
     configured_mirrors,
     configured_results,
+    configured_sdk,
     configured_sdks,
 )
 
@@ -24,6 +25,24 @@ def write(directory: Path, text: str) -> Path:
 def test_no_configuration_names_no_mirror(tmp_path: Path) -> None:
     assert configured_mirrors(tmp_path / "none.toml") == {}
     assert configured_mirrors(write(tmp_path, 'theme = "dark"\n')) == {}
+
+
+def test_a_mirror_of_nvidias_packages_may_have_a_key_of_its_own(tmp_path: Path) -> None:
+    assert configured_keyring(tmp_path / "none.toml") is None
+    key = tmp_path / "our key.gpg"
+    key.touch()
+    assert configured_keyring(write(tmp_path, f'[keyrings]\nnvidia = "{key}"\n')) == key
+
+
+def test_a_licensed_sdk_is_where_the_user_says(tmp_path: Path) -> None:
+    file = write(tmp_path, f'[sdks]\nqnx = "{tmp_path}"\n')
+    assert configured_sdk(file, "qnx") == tmp_path
+    with pytest.raises(ConfigurationError) as caught:
+        configured_sdk(file, "drive")
+    (problem,) = caught.value.problems
+    assert "nothing on this machine says where the SDK `drive` is" in str(problem)
+    assert str(file) in str(problem.hint)
+    assert '`drive = "/path/of/the/sdk"`' in str(problem.hint)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import load_facts
 from envmatrix.machine.origins import (
     AptSource,
@@ -261,21 +261,3 @@ def test_the_help_of_pip_states_its_index(help_text: str) -> None:
 
 def test_a_pip_that_states_nothing_has_no_index() -> None:
     assert pip_index("usage: pip") is None
-
-
-def test_a_mirror_of_nvidias_packages_may_have_a_key_of_its_own(tmp_path: Path) -> None:
-    assert origins_of(tmp_path).nvidia_keyring is None
-    key = write(tmp_path / "our key.gpg", "")
-    origins = origins_of(tmp_path, f'[keyrings]\nnvidia = "{key}"\n')
-    assert origins.nvidia_keyring == key
-
-
-def test_a_licensed_sdk_is_where_the_user_says(tmp_path: Path) -> None:
-    origins = origins_of(tmp_path, f'[sdks]\nqnx = "{tmp_path}"\n')
-    assert origins.sdk("qnx") == tmp_path
-    with pytest.raises(ConfigurationError) as caught:
-        origins.sdk("drive")
-    (problem,) = caught.value.problems
-    assert "nothing on this machine says where the SDK `drive` is" in str(problem)
-    assert str(origins.configuration) in str(problem.hint)
-    assert '`drive = "/path/of/the/sdk"`' in str(problem.hint)
