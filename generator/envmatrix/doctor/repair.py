@@ -40,11 +40,9 @@ class Daemon:
         with self.log.open("a") as output:
             starter = None if self.pid() else _detach(argv, output.fileno())
         if not self._wait(starter):
-            raise EngineError(
-                "the container engine does not answer",
-                hint=f"its log is `{self.log}`, or `journalctl -u docker` where systemd started it",
-                details=self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:],
-            )
+            hint = f"its log is `{self.log}`, or `journalctl -u docker` where systemd started it"
+            details = self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
+            raise EngineError("the container engine does not answer", hint=hint, details=details)
         if starter is not None:
             starter.returncode = 0  # Python would warn of a child that is meant to outlive us.
 

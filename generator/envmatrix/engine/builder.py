@@ -114,14 +114,8 @@ class Builder:
     def _prepare_base(self, base: BaseStage) -> BaseLayout:
         package_set = self.lock.sets[base.key]
         self.fetcher.fetch(package_set.artifacts, self.console)
-        layout = bases.base_layout(
-            self.cache,
-            self.fetcher.store,
-            package_set,
-            self.lock.epoch,
-            self.console,
-            self.fetcher.mirror,
-        )
+        store, mirror, epoch = self.fetcher.store, self.fetcher.mirror, self.lock.epoch
+        layout = bases.base_layout(self.cache, store, package_set, epoch, self.console, mirror)
         if self.options.builder is None:
             bases.load_base(layout, base.image, self.records)
         return layout
@@ -130,7 +124,7 @@ class Builder:
         self, orders: Sequence[Order], layouts: Mapping[str, BaseLayout], jobs: int
     ) -> Mapping[str, str]:
         buildx = Buildx()
-        builds = [self._build_of(order, layouts) for order in orders]
+        pairs = [(self._build_of(order, layouts), order) for order in orders]
 
         def interrupt(error: BaseException) -> None:
             if isinstance(error, KeyboardInterrupt):
@@ -138,26 +132,20 @@ class Builder:
 
         with self.console.display() as display:
             digests = run_parallel(
-                lambda pair: self._build_one(buildx, *pair, display),
-                zip(builds, orders, strict=True),
-                jobs,
-                on_failure=interrupt,
+                lambda pair: self._build_one(buildx, *pair, display), pairs, jobs, interrupt
             )
         return {order.reference: digest for order, digest in zip(orders, digests, strict=True)}
 
     def _build_of(self, order: Order, layouts: Mapping[str, BaseLayout]) -> Build:
-        stages = self._file_stages(order)
+        stages, environment = self._file_stages(order), order.environment
         contexts: dict[str, Path | str] = {stage.stage: self._context(stage) for stage in stages}
         if self.options.builder:
-            contexts |= {
-                base.image: layouts[base.image].context
-                for base in order.environment.bases
-                if base.image in layouts
-            }
+            images = [base.image for base in environment.bases if base.image in layouts]
+            contexts |= {image: layouts[image].context for image in images}
         return Build(
             order.image,
-            order.environment.epoch,
-            order.context / order.environment.name / "Dockerfile",
+            environment.epoch,
+            order.context / environment.name / "Dockerfile",
             order.context,
             contexts,
             order.inputs.labels,
@@ -225,13 +213,6 @@ def local_builder(
         mirror_of_user() as mirror,
     ):
         fetcher = Fetcher(Store.of_user(), origins, http, mirror=mirror, epoch=lock.epoch)
-        yield Builder(
-            client,
-            cache_directory(),
-            ImageRecords.of_user(),
-            fetcher,
-            lock,
-            console,
-            image_store.architecture(client),
-            options or BuildOptions(),
-        )
+        arch, records = image_store.architecture(client), ImageRecords.of_user()
+        options = options or BuildOptions()
+        yield Builder(client, cache_directory(), records, fetcher, lock, console, arch, options)

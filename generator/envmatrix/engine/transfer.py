@@ -60,12 +60,9 @@ class _Layers:
         if detail.get("total"):
             self.total[layer] = detail["total"]
             self.done[layer] = detail.get("current", 0)
-        if (so_far := sum(self.done.values()) + self._finished) > self.most:
+        finished = sum(state not in _MOVING for state in self.state.values())
+        if (so_far := sum(self.done.values()) + finished) > self.most:
             self.most, self.moved = so_far, now
-
-    @property
-    def _finished(self) -> int:
-        return sum(state not in _MOVING for state in self.state.values())
 
     @property
     def are_there(self) -> bool:

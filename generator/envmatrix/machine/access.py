@@ -201,17 +201,14 @@ class Access:
         ca = next(filter(None, chosen), None)
         certificate = self.pip.get("client-cert")
         try:
-            context = ssl.create_default_context(
-                cafile=ca if ca and not Path(ca).is_dir() else None,
-                capath=ca if ca and Path(ca).is_dir() else None,
-            )
+            file, directory = (None, ca) if ca and Path(ca).is_dir() else (ca, None)
+            context = ssl.create_default_context(cafile=file, capath=directory)
             if certificate:
                 context.load_cert_chain(certificate)
         except (OSError, ValueError) as error:
-            raise LookupFailed(
-                f"the certificates that pip is told to use cannot be read: {error}",
-                hint="see `cert` and `client-cert` in `pip config list`",
-            ) from error
+            message = f"the certificates that pip is told to use cannot be read: {error}"
+            hint = "see `cert` and `client-cert` in `pip config list`"
+            raise LookupFailed(message, hint=hint) from error
         return context
 
     def is_trusted(self, url: httpx.URL) -> bool:

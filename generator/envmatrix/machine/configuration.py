@@ -166,9 +166,8 @@ def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Prob
             names = ", ".join(f"`{name}`" for name in origins)
             yield Problem(f"`{file}`: there is no origin `{origin}`", hint=f"known are {names}")
         elif not all(is_url(url) for url in _as_list(bases)):
-            yield Problem(
-                f"`{file}`: mirrors of `{origin}` must be a URL or a list of URLs", hint=_EXAMPLE
-            )
+            message = f"`{file}`: mirrors of `{origin}` must be a URL or a list of URLs"
+            yield Problem(message, hint=_EXAMPLE)
 
 
 def _as_list(bases: object) -> list[object]:

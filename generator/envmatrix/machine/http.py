@@ -70,11 +70,9 @@ class AccessTransport(httpx.BaseTransport):
             verify = False if is_trusted else self._access.context
             return httpx.HTTPTransport(verify=verify, proxy=url)
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            raise LookupFailed(
-                f"the proxy `{proxy}` is not supported: {error}",
-                hint="HTTP proxies are; see `apt-config dump Acquire`, `pip config list` and "
-                "$https_proxy",
-            ) from error
+            settings = "`apt-config dump Acquire`, `pip config list` and $https_proxy"
+            message = f"the proxy `{proxy}` is not supported: {error}"
+            raise LookupFailed(message, hint=f"HTTP proxies are; see {settings}") from error
 
     def close(self) -> None:
         for transport in self._transports.values():

@@ -169,11 +169,8 @@ class Origins:
             for key, value in sorted(self.access.apt.items())
             if key.startswith(_SNAPSHOTS) and key.rpartition("::")[2] in names and is_url(value)
         ]
-        moments = [
-            source.snapshot
-            for source in self._sources
-            if re.fullmatch(r"\d{8}T\d{6}Z", source.snapshot)
-        ]
+        snapshots = (source.snapshot for source in self._sources)
+        moments = [moment for moment in snapshots if re.fullmatch(r"\d{8}T\d{6}Z", moment)]
         # A server takes the archive some hours after it changed, and names the last one before.
         times = (datetime.fromtimestamp(epoch + later, UTC) for later in (43200, 0))
         moments += [f"{time:%Y%m%dT%H%M%SZ}" for time in times]
@@ -247,7 +244,6 @@ class Origins:
 
 
 def _unknown(origin: str, configuration: Path) -> tuple[str, ...]:
-    raise LookupFailed(
-        f"nothing on this machine says where the origin `{origin}` lives",
-        hint=f'add it to `{configuration}`: [mirrors] {origin} = ["https://..."]',
-    )
+    message = f"nothing on this machine says where the origin `{origin}` lives"
+    hint = f'add it to `{configuration}`: [mirrors] {origin} = ["https://..."]'
+    raise LookupFailed(message, hint=hint)
