@@ -230,7 +230,7 @@ def directories(top: int) -> Iterator[int]:
     directory = os.dup(top)
     try:
         yield directory
-        pending = [(_identity(directory), _subdirectories(directory))]
+        pending = [(os.fstat(directory), _subdirectories(directory))]
         while pending:
             _, names = pending[-1]
             if names:
@@ -241,22 +241,17 @@ def directories(top: int) -> Iterator[int]:
                 os.close(directory)
                 directory = below
                 yield directory
-                pending.append((_identity(directory), _subdirectories(directory)))
+                pending.append((os.fstat(directory), _subdirectories(directory)))
                 continue
             pending.pop()
             if pending:
                 above = os.open("..", _ENTER, dir_fd=directory)
                 os.close(directory)
                 directory = above
-                if _identity(directory) != pending[-1][0]:
+                if not os.path.samestat(os.fstat(directory), pending[-1][0]):
                     raise Refused("the directory changed while it was looked at")
     finally:
         os.close(directory)
-
-
-def _identity(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
 
 
 def _subdirectories(directory: int) -> list[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from envmatrix.engine import docker_client
 from envmatrix.engine.tasks import TIMED_OUT, Mount, OnOutput, Stop, Task, TaskResult
 from envmatrix.errors import EngineError
-from envmatrix.files import write_whole
+from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def options(task: Task) -> dict[str, Any]:
 
     from envmatrix.engine import gpu
 
-    user = ContainerUser.calling()
-    mounts = [*task.mounts, *(Mount(file, target) for target, file in user.files().items())]
+    uid, gid = os.getuid(), os.getgid()
     memory = task.limits.memory
     shared = task.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY)
     return {
@@ -112,19 +111,19 @@ def options(task: Task) -> dict[str, Any]:
         "command": list(task.command),
         "environment": {
             "HOME": _HOME,
-            "USER": user.name,
-            "LOGNAME": user.name,
+            "USER": user_name(uid),
+            "LOGNAME": user_name(uid),
             "LANG": "C.UTF-8",
             **task.environment,
         },
         "working_dir": task.directory,
         "mounts": [
             Bind(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
-            for mount in mounts
+            for mount in (*task.mounts, *_user_mounts(uid, gid))
         ],
         "tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108 -- in memory, of its own
         "shm_size": shared,
-        "user": f"{user.uid}:{user.gid}",
+        "user": f"{uid}:{gid}",
         "network_mode": "none",
         "hostname": _HOST_NAME,
         "extra_hosts": {_HOST_NAME: "127.0.0.1"},
@@ -141,44 +140,32 @@ def options(task: Task) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerUser:
-    """The user of programs in a container and its group, by their numbers: the calling user, by a
-    name that the container resolves."""
+def user_name(uid: int) -> str:
+    """Return the name of a user in a container."""
+    return _USERS[uid].partition(":")[0] if uid in _USERS else _NAME
 
-    uid: int
-    gid: int
 
-    @classmethod
-    def calling(cls) -> ContainerUser:
-        return cls(os.getuid(), os.getgid())
+def user_entries(uid: int, gid: int) -> Mapping[str, str]:
+    """Return path -> text of files that define a user and its group in a container; empty for root,
+    whom every image has."""
+    if uid == 0 and gid == 0:
+        return {}
+    users = {uid: f"{_NAME}:x:{uid}:{gid}::{_HOME}:/bin/sh"} | _USERS
+    groups = {gid: f"{_NAME}:x:{gid}:"} | _GROUPS
+    return {
+        name: "".join(f"{row}\n" for _, row in sorted(rows.items()))
+        for name, rows in (("/etc/passwd", users), ("/etc/group", groups))
+    }
 
-    @property
-    def name(self) -> str:
-        return _USERS[self.uid].partition(":")[0] if self.uid in _USERS else _NAME
 
-    def entries(self) -> Mapping[str, str]:
-        """Return path -> text of files that define the user in a container; empty for root, whom
-        every image has."""
-        if self.uid == 0 and self.gid == 0:
-            return {}
-        own = {self.uid: f"{_NAME}:x:{self.uid}:{self.gid}::{_HOME}:/bin/sh"}
-        group = {self.gid: f"{_NAME}:x:{self.gid}:"}
-        tables = {"/etc/passwd": own | _USERS, "/etc/group": group | _GROUPS}
-        return {
-            name: "".join(f"{row}\n" for _, row in sorted(rows.items()))
-            for name, rows in tables.items()
-        }
-
-    def files(self) -> Mapping[str, Path]:
-        """Return path in the container -> file of this machine with its text."""
-        directory = cache_directory() / "people" / f"{self.uid}-{self.gid}"
-        files: dict[str, Path] = {}
-        for name, text in self.entries().items():
-            file = files[name] = directory / Path(name).name
-            if not file.exists() or file.read_text("utf-8") != text:
-                write_whole(file, text.encode())
-        return files
+def _user_mounts(uid: int, gid: int) -> Iterator[Mount]:
+    """Yield the mounts of files that define a user."""
+    directory = cache_directory() / "people" / f"{uid}-{gid}"
+    for name, text in user_entries(uid, gid).items():
+        file = directory / Path(name).name
+        if readable_text(file) != text:
+            write_whole(file, text.encode())
+        yield Mount(file, name)
 
 
 class _Stopped:

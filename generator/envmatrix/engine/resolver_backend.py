@@ -75,8 +75,7 @@ class LocalBackend:
     def manager_in_base(
         self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
     ) -> PackageManager:
-        os = self.facts.of_suite(suite)
-        if os.family.name != "deb":
+        if self.facts.of_suite(suite).family.name != "deb":
             return self.rpm_manager_in_base(base, self._repositories(suite, arch))
         image = self._load_base(base)
         return self._apt(suite, arch, partial(self._in_container, image), foreign)

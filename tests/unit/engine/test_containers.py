@@ -16,7 +16,7 @@ from tests.fakes import Client
 
 from envmatrix.confined import Area
 from envmatrix.engine import containers
-from envmatrix.engine.containers import _OWNER, ContainerUser, _owner, options, sweep
+from envmatrix.engine.containers import _OWNER, _owner, options, sweep, user_entries, user_name
 from envmatrix.engine.tasks import TIMED_OUT, Gpus, Limits, Mount, Task, TaskResult
 from envmatrix.errors import EngineError
 
@@ -114,7 +114,7 @@ def test_containers_have_a_locale_a_user_and_a_host_that_resolves() -> None:
     assert (
         arguments["environment"]["USER"]
         == arguments["environment"]["LOGNAME"]
-        == ContainerUser.calling().name
+        == user_name(os.getuid())
     )
     assert arguments["extra_hosts"] == {arguments["hostname"]: "127.0.0.1"}
 
@@ -138,11 +138,11 @@ def test_what_a_library_says_of_its_environment_counts() -> None:
 
 @pytest.mark.parametrize(("uid", "gid"), [(12345, 12345), (1000, 100), (1000, 0), (65534, 65534)])
 def test_a_user_that_no_image_has_is_one_that_containers_know(uid: int, gid: int) -> None:
-    entries = ContainerUser(uid, gid).entries()
+    entries = user_entries(uid, gid)
     users = [row.split(":") for row in entries["/etc/passwd"].splitlines()]
     groups = [row.split(":") for row in entries["/etc/group"].splitlines()]
     (own,) = [row for row in users if row[2] == str(uid)]
-    assert own[0] == ContainerUser(uid, gid).name
+    assert own[0] == user_name(uid)
     assert [row for row in groups if row[2] == str(gid)]
     assert {len(row) for row in users} == {7}
     assert {len(row) for row in groups} == {4}
@@ -150,7 +150,7 @@ def test_a_user_that_no_image_has_is_one_that_containers_know(uid: int, gid: int
 
 
 def test_root_is_whom_the_image_says() -> None:
-    assert ContainerUser(0, 0).entries() == {}
+    assert user_entries(0, 0) == {}
 
 
 class FakeTermination:
