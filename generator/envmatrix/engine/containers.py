@@ -43,7 +43,7 @@ _MOST_PROCESSES = 16_384
 _LOOK_SECONDS = 0.5
 
 # The same on every machine, so that no name of a person gets into build outputs.
-_NAME = "envmatrix"
+_USER_NAME = "envmatrix"
 _HOME = "/tmp"  # noqa: S108 -- in memory, of the container alone
 
 # Users and groups of every image, by the ids that distributions agree on.
@@ -142,7 +142,7 @@ def options(task: Task) -> dict[str, Any]:
 
 def user_name(uid: int) -> str:
     """Return the name of a user in a container."""
-    return _USERS[uid].partition(":")[0] if uid in _USERS else _NAME
+    return _USERS[uid].partition(":")[0] if uid in _USERS else _USER_NAME
 
 
 def user_entries(uid: int, gid: int) -> Mapping[str, str]:
@@ -150,8 +150,8 @@ def user_entries(uid: int, gid: int) -> Mapping[str, str]:
     whom every image has."""
     if uid == 0 and gid == 0:
         return {}
-    users = {uid: f"{_NAME}:x:{uid}:{gid}::{_HOME}:/bin/sh"} | _USERS
-    groups = {gid: f"{_NAME}:x:{gid}:"} | _GROUPS
+    users = {uid: f"{_USER_NAME}:x:{uid}:{gid}::{_HOME}:/bin/sh"} | _USERS
+    groups = {gid: f"{_USER_NAME}:x:{gid}:"} | _GROUPS
     return {
         name: "".join(f"{row}\n" for _, row in sorted(rows.items()))
         for name, rows in (("/etc/passwd", users), ("/etc/group", groups))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,14 +85,11 @@ def probe_gpu(client: docker.DockerClient) -> GpuFacts:
     )
 
 
-def _kinds(directory: Path) -> frozenset[str]:
-    kinds = set()
-    for file in sorted(directory.glob("*")):
+def _kinds(directory: Path) -> Iterator[str]:
+    for file in directory.glob("*"):
         if file.suffix in {".json", ".yaml", ".yml"}:
-            try:
+            # The engine reports a broken specification itself.
+            with suppress(OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
                 text = file.read_text(encoding="utf-8")
                 spec = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-                kinds.add(str(spec["kind"]))
-            except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-                continue  # the engine reports a broken specification itself
-    return frozenset(kinds)
+                yield str(spec["kind"])

@@ -110,7 +110,7 @@ class Transfer:
         hint = "is its name right? some registries want one made before it is pushed to"
         absent = Absent(f"the registry has no repository `{repository}`", hint=hint)
         request = partial(self.client.api.push, repository, tag, stream=True, decode=True)
-        with self._temporary_name(f"{repository}:{tag}") as name:
+        with temporary_name(self.client, self.cache, f"{repository}:{tag}") as name:
             self.client.images.get(local).tag(repository, tag)
             self._run(_Task("push", name, absent, request), on_progress)
 
@@ -142,19 +142,9 @@ class Transfer:
         request = partial(
             self.client.api.pull, repository, digest, stream=True, decode=True, platform=platform
         )
-        with self._temporary_name(published):
+        with temporary_name(self.client, self.cache, published):
             self._run(_Task("pull", published, absent_image(published), request), on_progress)
             yield
-
-    @contextmanager
-    def _temporary_name(self, name: str) -> Iterator[str]:
-        """Yield the tag `name`, and remove it at the end; the image keeps its others. A process
-        that is killed leaves a note for `sweep_names`."""
-        with record_name(self.cache, name):
-            try:
-                yield name
-            finally:
-                _forget(self.client, name)
 
     def _run(self, task: _Task, on_progress: OnProgress) -> None:
         """Carry out `task`, repeated on errors that a repetition may change."""
@@ -197,15 +187,16 @@ class Transfer:
 
 
 @contextmanager
-def record_name(cache: Path, name: str) -> Iterator[None]:
-    """Record the temporary `name` of an image during the block, so that the next process removes
-    those of one that was killed."""
+def temporary_name(client: docker.DockerClient, cache: Path, name: str) -> Iterator[str]:
+    """Yield the tag `name`, and remove it at the end; the image keeps its others. A process that is
+    killed leaves a note for `sweep_names`."""
     note = _directory(cache) / hashlib.sha256(name.encode()).hexdigest()
     with exclusive(_lock(cache, note)):
         write_whole(note, name.encode())
         try:
-            yield
+            yield name
         finally:
+            _forget(client, name)
             note.unlink(missing_ok=True)
 
 

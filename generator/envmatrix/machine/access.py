@@ -105,9 +105,7 @@ class Access:
     urls: tuple[str, ...] = ()
     run: Callable[[Sequence[str], Mapping[str, str]], str] = _output_of
     # Outputs of programs by host: as in apt and pip, one answer is for all of its files.
-    _answers: dict[tuple[str, ...], str] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
 
     def _ask(self, command: Sequence[str]) -> str:
         return self.run(command, self.environment)

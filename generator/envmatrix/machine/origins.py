@@ -79,15 +79,11 @@ def archive_mirrors(
 def apt_sources(directory: Path) -> tuple[AptSource, ...]:
     """Return the sources of apt that is configured in `directory`."""
     parts = directory / "sources.list.d"
-    files = [*sorted(parts.glob("*.sources")), directory / "sources.list"]
-    files += sorted(parts.glob("*.list"))
-    return tuple(
-        source
-        for file in files
-        for source in (parse_deb822 if file.suffix == ".sources" else parse_one_line)(
-            readable_text(file)
-        )
-    )
+    lists = [directory / "sources.list", *sorted(parts.glob("*.list"))]
+    texts = map(readable_text, sorted(parts.glob("*.sources")))
+    sources = [source for text in texts for source in parse_deb822(text)]
+    sources += [source for text in map(readable_text, lists) for source in parse_one_line(text)]
+    return tuple(sources)
 
 
 def parse_deb822(text: str) -> Iterator[AptSource]:
@@ -186,7 +182,7 @@ class Origins:
 
     @cached_property
     def _sources(self) -> Sequence[AptSource]:
-        return tuple(apt_sources(self.apt_directory))
+        return apt_sources(self.apt_directory)
 
     @cached_property
     def _of_apt(self) -> Mapping[str, tuple[str, ...]]:

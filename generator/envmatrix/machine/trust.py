@@ -57,9 +57,7 @@ def group_of(
         listed = " and ".join(f"`{name}`" for name in names)
         hint = "list it once in `[trust]` of `config.toml`"
         raise ConfigurationError(Problem(f"`{root}` is in the trust groups {listed}", hint=hint))
-    if names:
-        return TrustGroup("declared", names[0])
-    return TrustGroup(_REPOSITORY, str(root))
+    return TrustGroup("declared", names[0]) if names else TrustGroup(_REPOSITORY, str(root))
 
 
 def group_directories(cache: Path) -> Iterator[Path]:

@@ -15,8 +15,8 @@ from envmatrix.engine import docker_client
 from envmatrix.engine.transfer import (
     PATIENCE_SECONDS,
     Transfer,
-    record_name,
     sweep_names,
+    temporary_name,
 )
 from envmatrix.errors import Absent, EngineError
 from envmatrix.images.contents import BuildContents
@@ -260,18 +260,21 @@ def test_a_name_that_a_killed_process_left_is_taken_away_by_the_next(
 
 def test_a_name_that_is_still_moved_stays(tmp_path: Path) -> None:
     engine = TransferEngine([], names={"registry.example/x:t"})
+    client = cast("docker.DockerClient", engine)
 
-    with record_name(tmp_path, "registry.example/x:t"):
-        sweep_names(cast("docker.DockerClient", engine), tmp_path)
+    with temporary_name(client, tmp_path, "registry.example/x:t"):
+        sweep_names(client, tmp_path)
+        assert engine.names == {"registry.example/x:t"}
 
-    assert engine.names == {"registry.example/x:t"}
+    assert engine.names == set()
 
 
 def test_names_in_another_engine_are_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def note() -> None:
-        with record_name(tmp_path, "registry.example/x:t"):
+        client = cast("docker.DockerClient", TransferEngine([]))
+        with temporary_name(client, tmp_path, "registry.example/x:t"):
             os._exit(KILLED)
 
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
