@@ -49,13 +49,12 @@ class Daemon:
     def _wait(self, starter: subprocess.Popen[bytes] | None) -> bool:
         """Return whether the engine answers in time; stop waiting where `starter` failed."""
         end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
-            if self.answers():
-                return True
-            if starter is not None and starter.poll() not in (None, 0):
+        while not self.answers():
+            has_failed = starter is not None and starter.poll() not in (None, 0)
+            if has_failed or time.monotonic() > end:
                 return False
             time.sleep(0.2)
-        return False
+        return True
 
 
 def apply(steps: Sequence[RepairStep], daemon: Daemon, *, say: Callable[[str], None]) -> None:

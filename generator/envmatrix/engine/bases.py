@@ -168,8 +168,7 @@ def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) 
     try:
         with _new_layout(directory, package_set, epoch) as rootfs:
             with rootfs.open("wb") as layer:
-                for chunk in mirror.read(sha256):
-                    layer.write(chunk)
+                layer.writelines(mirror.read(sha256))
             if sha256_of(rootfs) != sha256:
                 raise LookupFailed(f"the mirror has another layer for {sha256}")
     except (LookupFailed, httpx.HTTPError):

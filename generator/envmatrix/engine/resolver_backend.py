@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -41,10 +41,7 @@ _REMEDIES: Mapping[Refusal | None, str] = {
 # Where rpm keeps its database: until 4.16, and since then on some systems.
 _RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 
-_MANAGERS: Mapping[str, Callable[[Path, Repositories, Run], PackageManager]] = {
-    "rpm": Dnf,
-    "zypper": Zypper,
-}
+_MANAGERS: Mapping[str, type[Dnf | Zypper]] = {"rpm": Dnf, "zypper": Zypper}
 
 # The field of an ELF header that names its machine.
 _ELF_MACHINE = struct.Struct("<18xH")
@@ -178,11 +175,9 @@ class LocalBackend:
         and those of other architectures."""
         distribution = archive.distribution
         if not Path(distribution.keyring).exists():
-            raise LookupFailed(
-                f"`{distribution.keyring}` is missing: it proves what the archive of "
-                f"`{distribution.name}` says",
-                hint=f"install the package `{distribution.keyring_package}`",
-            )
+            hint = f"install the package `{distribution.keyring_package}`"
+            proven = f"it proves what the archive of `{distribution.name}` says"
+            raise LookupFailed(f"`{distribution.keyring}` is missing: {proven}", hint=hint)
         name = "-".join((archive.suite, *(item.arch for item in (archive, *foreign))))
         directory = self.directory / name
         mirrors = self._mirrors(archive)

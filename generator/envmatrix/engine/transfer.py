@@ -139,9 +139,8 @@ class Transfer:
     ) -> Iterator[None]:
         """Keep the image `published`, named by digest, in the engine during the block."""
         repository, _, digest = published.partition("@")
-        request = partial(
-            self.client.api.pull, repository, digest, stream=True, decode=True, platform=platform
-        )
+        pull = self.client.api.pull
+        request = partial(pull, repository, tag=digest, stream=True, decode=True, platform=platform)
         with temporary_name(self.client, self.cache, published):
             self._run(_Task("pull", published, absent_image(published), request), on_progress)
             yield

@@ -50,19 +50,15 @@ class Login:
 def logins(text: str) -> Iterator[Login]:
     """Yield the entries of a netrc, or of apt's auth.conf."""
     words = iter(re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE).split())
-    entry: dict[str, str] = {}
+    entries = [{"machine": ""}]
     for word in words:
         if word in ("machine", "default"):
-            yield from _complete(entry)
-            entry = {"machine": next(words, "") if word == "machine" else ""}
+            entries.append({"machine": next(words, "") if word == "machine" else ""})
         elif word in ("login", "password", "account"):
-            entry[word] = next(words, "")
-    yield from _complete(entry)
-
-
-def _complete(entry: Mapping[str, str]) -> Iterator[Login]:
-    if entry.get("machine") and "login" in entry:
-        yield Login(entry["machine"], entry["login"], entry.get("password", ""))
+            entries[-1][word] = next(words, "")
+    for entry in entries:
+        if entry["machine"] and "login" in entry:
+            yield Login(entry["machine"], entry["login"], entry.get("password", ""))
 
 
 def apt_settings(dump: str) -> Mapping[str, str]:
@@ -160,7 +156,7 @@ class Access:
         """Return the password in the keyring, where pip may use it."""
         if self.pip.get("keyring-provider") == "disabled" or not shutil.which("keyring"):
             return None
-        host = url.netloc.decode().rpartition("@")[2]
+        host = url.netloc.decode()
         key = ("keyring", host, user)
         for service in (str(url.copy_with(userinfo=b"")), host):
             if not self._answers.get(key):
