@@ -8,10 +8,11 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 INTEGRATION = PurePosixPath("tests/integration")
 
-# Integration tests that need neither a checkout nor a registry; the other process makes those.
+# Integration tests that need no checkout, which the other process makes; about half of the time.
 APART = {
     *("bazel", "builds", "cells", "compiler_cache", "dashboard", "finders", "gpu_passthrough"),
-    *("images", "measured_facts", "nvidia_apt", "nvidia_versions", "redist", "targets"),
+    *("images", "measured_facts", "nvidia_apt", "nvidia_versions", "redist", "rpm_family"),
+    "targets",
 }
 
 

@@ -193,6 +193,8 @@ def test_what_meson_builds_is_examined_too(examined: Checkout) -> None:
 
 def test_without_a_flavour_for_it_nothing_can_be_examined(checkout: Checkout) -> None:
     (checkout.root / "envs/analysis.yaml").unlink()
+    with (checkout.root / "matrix.yaml").open("a") as matrix:
+        matrix.write("libraries: {own: {path: .}}\n")
     checkout.run("lock")
 
     done = checkout.run("run", "analyse", CELL, expect=2)
