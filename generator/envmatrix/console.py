@@ -80,9 +80,9 @@ class Console:
         for detail in error.details:
             self._write(detail)
         for problem in error.problems:
-            self._write(str(problem), "bold red", label="error: ")
+            self._write(one_line(str(problem)), "bold red", label="error: ")
             if problem.hint:
-                self._write(problem.hint, "cyan", label="hint: ")
+                self._write(one_line(problem.hint), "cyan", label="hint: ")
 
     def _write(self, message: str, style: str = "", *, label: str = "") -> None:
         """Write a line with the style, which is only that of its label if it has one."""

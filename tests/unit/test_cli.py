@@ -54,6 +54,19 @@ def locked(repository: Path, tmp_path: Path) -> Path:
     return repository
 
 
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    "arguments", [("run", "test", "a\nb"), ("run", "test", CELL, "--library", "a\nb"), ("a\nb",)]
+)
+def test_a_line_break_in_an_argument_breaks_no_line(
+    envmatrix: Prompt, arguments: tuple[str, ...]
+) -> None:
+    answer = envmatrix(*arguments)
+    assert answer.status == 2
+    assert r"a\nb" in answer.err
+    assert "a\nb" not in answer.err
+
+
 def test_an_unknown_verb_is_told_with_the_nearest_one(envmatrix: Prompt) -> None:
     answer = envmatrix("biuld")
     assert (answer.status, answer.out) == (2, "")
