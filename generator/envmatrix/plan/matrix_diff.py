@@ -90,8 +90,14 @@ def source_change(library: Library, before: State, after: State) -> str | None:
 
 
 def _wheels(library: Library, lock: Lock) -> Mapping[str, PackageSet]:
+    """Return the sets of a library's wheels, whose keys end with an operating system and an
+    architecture, not with the rest of another library's name."""
     prefix = wheels_prefix(library)
-    return {key: wheels for key, wheels in lock.sets.items() if key.startswith(prefix)}
+    return {
+        key: wheels
+        for key, wheels in lock.sets.items()
+        if key.startswith(prefix) and key.removeprefix(prefix).count("-") == 1
+    }
 
 
 def _arrival(cell: Cell, before: State, after: State) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import Archive, lock_of, matrix_of, with_set
 
-from envmatrix.lock.model import Lock
+from envmatrix.lock.model import Lock, wheels_set
 from envmatrix.matrix.model import Exclusion
 from envmatrix.plan.matrix_diff import State, changes, library_change, source_change
 
@@ -216,3 +216,17 @@ def test_a_library_is_another_one_or_its_source_is(
     assert (library_change(library, before, after) or "").startswith(why_all or "")
     assert (library_change(library, before, after) is None) == (why_all is None)
     assert source_change(library, before, after) == source
+
+
+def test_wheels_of_a_library_with_a_longer_name_are_not_those_of_another(
+    state: StateFactory,
+) -> None:
+    build = "{build: {requires: [numpy]}, path: .}"
+    before = state(rest=f"libraries: {{a: {build}, a-wheels-b: {build}}}\n")
+    key = wheels_set(before.matrix.libraries[1], "debian12", "amd64")
+    changed = replace(before.lock.sets[key], artifacts=())
+    after = replace(before, lock=with_set(before.lock, key, changed))
+    reasons = {
+        library.name: library_change(library, before, after) for library in after.matrix.libraries
+    }
+    assert reasons == {"a": None, "a-wheels-b": "what it is built and tested with changed"}
