@@ -212,7 +212,7 @@ class Origins:
         from envmatrix.machine.access import Access
 
         distributions = load_facts().distributions.values()
-        names = [origin for distribution in distributions for origin in distribution.origins]
+        names = [name for row in distributions for name in (*row.origins, row.security) if name]
         of_apt = [url for name in names for url in self.mirrors.get(name, ())]
         of_apt += [source.uri for source in self._sources if is_url(source.uri)]
         hosts = frozenset(urlsplit(url).hostname or "" for url in of_apt)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 
 from envmatrix.errors import LookupFailed
@@ -261,3 +262,10 @@ def test_the_help_of_pip_states_its_index(help_text: str) -> None:
 
 def test_a_pip_that_states_nothing_has_no_index() -> None:
     assert pip_index("usage: pip") is None
+
+
+def test_a_mirror_of_security_updates_is_accessed_as_apt_does(tmp_path: Path) -> None:
+    write(tmp_path / "apt/auth.conf", "machine sec.example login a password b\n")
+    configuration = '[mirrors]\ndebian-security = ["https://sec.example/debian-security"]\n'
+    origins = origins_of(tmp_path, configuration)
+    assert origins.access.login(httpx.URL("https://sec.example/debian-security/dists"))
