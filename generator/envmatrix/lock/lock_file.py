@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, replace
 from itertools import groupby
@@ -29,13 +30,16 @@ from envmatrix.lock.model import (
     Request,
     SourceRequest,
     SystemRequest,
-    leaves_origin,
+    is_in_origin,
     sets_below,
 )
 
 FILE = "matrix.lock.json"
 VERSION = 2
 
+# Names and versions, which are shown and written to Dockerfiles and bills of materials.
+_NAME = re.compile(r"[!-~]+")
+_ORIGIN = re.compile(r"[a-z][a-z0-9-]*")
 _HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix lock`"
 
 COLUMNS = ("name", "version", "path", "size", "sha256")
@@ -179,9 +183,10 @@ def _missing_packages(lock: Lock) -> Iterator[str]:
                         yield f"`{key}` lacks the package `{package.name}`, which it asks for"
 
 
-def _package_set(row: Any) -> PackageSet:
+def _package_set(document: Any) -> PackageSet:
+    row = strict.mapping(document)
     artifacts = (
-        _artifact(origin, item)
+        _artifact(strict.matching(_ORIGIN, origin), item)
         for origin, items in strict.mapping(row.get("artifacts", {})).items()
         for item in strict.sequence(items)
     )
@@ -201,9 +206,10 @@ def _artifact(origin: str, row: object) -> Artifact:
     columns = strict.sequence(row)
     if len(columns) != len(COLUMNS):
         raise ValueError(f"{row!r} must have {len(COLUMNS)} columns")
-    name, version, path = map(strict.string, columns[:3])
-    if leaves_origin(path):
-        raise ValueError(f"the path {path!r} leaves its origin")
+    name, version = (strict.matching(_NAME, column) for column in columns[:2])
+    path = strict.string(columns[2])
+    if not is_in_origin(path):
+        raise ValueError(f"{path!r} is no path within an origin")
     size, sha256 = strict.count(columns[3]), strict.matching(SHA256, columns[4])
     return Artifact(origin, path, name, version, size, sha256)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import unquote
 
 from envmatrix.facts.packages import PackageSpec
 
@@ -42,9 +43,14 @@ class Artifact:
         return self.path.rsplit("/", 1)[-1]
 
 
-def leaves_origin(path: str) -> bool:
-    """Return whether a path is not one within an origin."""
-    return ".." in path.split("/") or path.startswith("/")
+# Characters of paths and URLs, without those that Dockerfiles and shells interpret.
+_PATH = re.compile(r"[A-Za-z0-9._~+%:/=@,!&()*?;\[\]-]+")
+
+
+def is_in_origin(path: str) -> bool:
+    """Return whether a path, or a URL, is that of a file within an origin."""
+    parts = unquote(path).split("/")
+    return bool(_PATH.fullmatch(path)) and parts[0] != "" and ".." not in parts and path != "."
 
 
 # A request is the input of a resolver for one set, which is stale when it changes. `arch` is

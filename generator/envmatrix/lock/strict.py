@@ -29,10 +29,10 @@ class FileFormat(Generic[T]):
         version."""
         try:
             document = json.loads(text)
-            version = document["version"]
+            version = mapping(document)["version"]
             if type(version) is not int or version not in self.readers:
                 newest = max(self.readers)
-                message = f"`{self.file}` has version {version}, this envmatrix reads {newest}"
+                message = f"`{self.file}` has version {version!r}, this envmatrix reads {newest}"
                 raise OutOfDate(message, hint=self.hint)
             return self.readers[version](document)
         except json.JSONDecodeError as error:
@@ -52,7 +52,10 @@ def _instance(value: object, kind: type[T], noun: str) -> T:
 
 
 def string(value: object) -> str:
-    return _instance(value, str, "text")
+    text = _instance(value, str, "text")
+    if not text.isascii():
+        text.encode()  # half a character is no text: UnicodeEncodeError
+    return text
 
 
 def word(value: object) -> str:

@@ -30,6 +30,7 @@ from envmatrix.lock.model import (
     Request,
     SourceRequest,
     SystemRequest,
+    is_in_origin,
 )
 
 CMAKE = PackageSpec("cmake")
@@ -154,10 +155,12 @@ def test_a_lock_of_nothing() -> None:
 
 
 WORDS = st.text(min_size=1, max_size=6)
+NAMES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=6)
+PATHS = st.text("ab/._~+%:=@-", min_size=1, max_size=6).filter(is_in_origin)
 PACKAGES = st.lists(
     st.builds(
         PackageSpec,
-        WORDS,
+        NAMES,
         *(st.just("") | WORDS for _ in range(4)),
     ),
     max_size=3,
@@ -199,10 +202,10 @@ def exact(request: Request) -> set[str]:
 def locks(draw: st.DrawFn) -> Lock:
     artifacts = [
         Artifact(
-            draw(WORDS),
-            draw(WORDS.filter(lambda path: "/" not in path and path != "..")),
-            draw(WORDS),
-            draw(WORDS),
+            draw(st.sampled_from(["debian", "ubuntu-ports", "pypi"])),
+            draw(PATHS),
+            draw(NAMES),
+            draw(NAMES),
             draw(st.integers(0, 2**40)),
             digest(str(number)),
         )
@@ -329,7 +332,8 @@ def test_another_version_is_out_of_date(version: object) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[]", "list indices"),
+        ("[]", "[] must be a mapping"),
+        (changed("sets", "base", value=None), "None must be a mapping"),
         ("{}", "missing key 'version'"),
         ('{"version": 2}', "missing key 'columns'"),
         (f'{{"version": {"1" * 5000}}}', "Exceeds the limit"),
@@ -357,8 +361,18 @@ def test_another_version_is_out_of_date(version: object) -> None:
         (with_apt("apt", "1.0"), "must have 5 columns"),
         (with_apt(*ROW, "x"), "must have 5 columns"),
         (with_apt(*ROW[:4], "0" * 63), "does not match"),
-        (with_apt("apt", "1.0", "/etc", *ROW[3:]), "leaves its origin"),
-        (with_apt("apt", "1.0", "a/../b", *ROW[3:]), "leaves its origin"),
+        *(
+            (with_apt("apt", "1.0", path, *ROW[3:]), "is no path within an origin")
+            for path in ("/etc", "a/../b", "a/%2e%2E/b", "", ".", "..", "a\nRUN b", "a b", "a\\b")
+        ),
+        *(
+            (with_apt("apt", "1.0", path, *ROW[3:]), "is no path within an origin")
+            for path in ("$HOME", "`a`", "a\0", "\u00e9", "a#b", 'a"')
+        ),
+        (with_apt("apt", "1.0", "\ud800", *ROW[3:]), "surrogates not allowed"),
+        (with_apt("", *ROW[1:]), "'' does not match"),
+        (with_apt("a\nb", *ROW[1:]), "does not match"),
+        (changed("sets", "base", "artifacts", value={"d\n": [ROW]}), "does not match"),
         (with_apt(*ROW[:3], 1.5, APT), "1.5 must be a number"),
         (dumps(TINY).replace('"pool/n_1.0_amd64.deb", 4', '"a", 4', 1), "two different artifacts"),
     ],

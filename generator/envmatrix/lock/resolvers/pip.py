@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import MACHINES
-from envmatrix.lock.model import Artifact, PackageSet, ReleaseRequest, WheelsRequest, leaves_origin
+from envmatrix.lock.model import Artifact, PackageSet, ReleaseRequest, WheelsRequest, is_in_origin
 from envmatrix.machine.configuration import PYPI
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def path_in_index(url: str) -> str:
     """Return the part of a file's URL that is the same on every mirror of the index."""
     path = unquote(urlsplit(url).path)
     start = path.find("packages/")
-    if start < 0 or leaves_origin(path[start:]):
+    if start < 0 or not is_in_origin(path[start:]):
         raise LookupFailed(f"`{url}` does not look like a file of a package index")
     return path[start:]
 

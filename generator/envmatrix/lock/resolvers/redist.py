@@ -16,7 +16,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
-from envmatrix.lock.model import SHA256, Artifact, PackageSet, ReleaseRequest, leaves_origin
+from envmatrix.lock.model import SHA256, Artifact, PackageSet, ReleaseRequest, is_in_origin
 from envmatrix.machine.configuration import NVIDIA
 
 # The key of a target -> the manifest's platform.
@@ -67,7 +67,7 @@ class Redist:
             raise LookupFailed(f"`{file}`: `{name}` is not as expected: {error}") from error
         if release.count(".") == _WHOLE and version != release:
             raise LookupFailed(f"`{file}` has `{name}` {version}, not {release}")
-        if not SHA256.fullmatch(str(sha256)) or leaves_origin(path):
+        if not SHA256.fullmatch(str(sha256)) or not is_in_origin(path):
             raise LookupFailed(f"`{file}`: `{name}` names `{path}` with sha256 `{sha256}`")
         return Artifact(NVIDIA, f"{product}/redist/{path}", name, version, size, sha256)
 
