@@ -17,8 +17,8 @@ TIERS = ("pr", "nightly", "weekly")
 ARCHES = tuple(TARGETS)
 
 _CELL_ID = re.compile(
-    r"cuda(?P<cuda>\d+\.\d+(?:\.\d+)?)"
-    r"(?:-cudnn(?P<cudnn>\d+\.\d+(?:\.\d+){0,2}))?"
+    r"cuda(?P<cuda>\d{1,9}(?:\.\d{1,9}){1,2})"
+    r"(?:-cudnn(?P<cudnn>\d{1,9}(?:\.\d{1,9}){1,3}))?"
     r"-(?P<os>[a-z][a-z0-9.]*)-(?P<arch>[a-z][a-z0-9_]*)",
     re.ASCII,
 )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_ar
 from envmatrix.errors import Position
 from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.scalars import (
+    Changelist,
     Count,
     CountOrZero,
     DepotPath,
@@ -51,7 +52,7 @@ class LibrarySource:
     git: GitUrl | None = None
     revision: Text | None = None
     perforce: DepotPath | None = None
-    changelist: Count | None = None
+    changelist: Changelist | None = None
     sdist: Project | None = None
     version: Text | None = None
     debian: PackageName | None = None

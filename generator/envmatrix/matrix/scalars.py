@@ -10,7 +10,8 @@ from envmatrix.matrix.cells import ARCHES
 from envmatrix.matrix.selectors import suggest_selector
 from envmatrix.schema.constraints import Mark, Scalar, checked, number, pattern
 
-_NUMBER = "(0|[1-9][0-9]*)"
+# Of a version: Python converts no more than some thousand digits.
+_NUMBER = "(0|[1-9][0-9]{0,8})"
 _RELEASE = rf"^(latest|oldest|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
 _RELEASES = rf"^(latest|oldest|minmax|{_NUMBER}\.(x|{_NUMBER}(\.{_NUMBER})?))$"
 _A_RELEASE = "a version such as `12.4` or `12.4.1`, or one of `12.x`, `latest`, `oldest`"
@@ -127,6 +128,7 @@ ImageByDigest = Annotated[
 ]
 Count = Annotated[int, number("count", 1, _MOST)]
 CountOrZero = Annotated[int, number("countOrZero", 0, _MOST)]
+Changelist = Annotated[int, number("changelist", 1, 9_999_999_999)]
 Project = Annotated[
     str,
     pattern(

@@ -40,3 +40,9 @@ def test_cells_sort_by_version_not_by_letter() -> None:
 def test_package_names_hold_no_underscore() -> None:
     assert package_triplet("x86_64") == "x86-64-linux-gnu"
     assert package_triplet("ppc64le") == "powerpc64le-linux-gnu"
+
+
+@pytest.mark.parametrize("digits", [10, 5000])
+@pytest.mark.parametrize("cell", ["cuda{}.1-debian12-x86_64", "cuda13.0-cudnn9.{}-debian12-x86_64"])
+def test_a_version_with_more_digits_than_any_has_is_no_cell(cell: str, digits: int) -> None:
+    assert parse_cell(cell.format("9" * digits)) is None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests import fakes
 
 from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
@@ -450,3 +451,16 @@ def test_names_with_control_characters_are_escaped_in_messages(
     messages = [message for message, _ in problems_of(matrix_of, f"{rest}\n")]
     assert any(name in message for message in messages)
     assert all(message.isprintable() for message in messages)
+
+
+@pytest.mark.parametrize("axis", ["cuda", "cudnn"])
+def test_a_version_with_more_digits_than_any_has_is_refused_with_its_place(
+    tmp_path: Path, axis: str
+) -> None:
+    axes = {"cuda": '["13.0"]', "cudnn": "[none]"} | {axis: f'["{"9" * 5000}.1"]'}
+    text = f"cuda: {axes['cuda']}\ncudnn: {axes['cudnn']}\nos: [debian12]\narch: [x86_64]"
+    with pytest.raises(ConfigurationError) as caught:
+        fakes.matrix_of(tmp_path, text)
+    (problem, *_) = caught.value.problems
+    assert f"`axes.{axis}[0]` must be" in problem.message
+    assert problem.position is not None

@@ -46,6 +46,14 @@ def test_a_library_of_the_repository_is_built_with_cmake_and_tested_with_ctest()
     assert library.source is None
 
 
+def test_a_changelist_is_as_large_as_those_of_servers() -> None:
+    (library,) = matrix_with("{source: {perforce: //depot/a, changelist: 37123456}}").libraries
+    assert library.source is not None
+    assert library.source.pin == "37123456"
+    (problem,) = problems("{source: {perforce: //depot/a, changelist: 12345678901}}")
+    assert "must be a number from 1 to 9999999999" in problem
+
+
 def test_what_an_entry_says_is_what_the_library_has() -> None:
     (library,) = matrix_with(
         "{source: {sdist: a, version: 1.0}, path: native,"
