@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from envmatrix.confined import Directory
 from envmatrix.files import read_regular, write_whole
@@ -15,21 +14,39 @@ from envmatrix.sessions.context import COPY
 # Directories that are no source: version control's, and that of results.
 _OTHERS = (".git", ".hg", ".svn", ".envmatrix")
 
+# In bytes, of one component: NAME_MAX of Linux.
+_LONGEST_NAME = 255
+
 
 def update(source: Path, build: Directory, record: Path) -> None:
     """Copy what changed in `source` to its copy in `build`, and remove what no longer exists; other
     files stay, so that builds are incremental. `record` lists the copied files, beside the build
     directory and out of its reach."""
     build.make_directory(COPY)
-    previous: list[str] = []
-    with suppress(OSError, ValueError):
-        previous = json.loads(read_regular(record))
     current = sorted(_files(source, record))
-    for name in sorted(set(previous) - set(current)):
+    for name in sorted(_recorded(record) - set(current)):
         build.remove(f"{COPY}/{name}")
     for name in current:
         _copy(source / name, build, f"{COPY}/{name}")
     write_whole(record, json.dumps(current).encode())
+
+
+def _recorded(record: Path) -> set[str]:
+    """Return the files that the last run copied; none where the record is damaged."""
+    try:
+        names = json.loads(read_regular(record))
+        return set(names) if isinstance(names, list) and all(map(_is_name, names)) else set()
+    except (OSError, RecursionError, ValueError):  # also of characters that no name has
+        return set()
+
+
+def _is_name(name: object) -> bool:
+    """Return whether `_files` may have yielded `name`: a relative one, as pathlib writes it."""
+    if not isinstance(name, str) or "\0" in name or name != PurePosixPath(name).as_posix():
+        return False
+    parts = PurePosixPath(name).parts
+    longest = max((len(os.fsencode(part)) for part in parts), default=0)
+    return 0 < longest <= _LONGEST_NAME and not {"/", "//", ".."} & set(parts)
 
 
 def _files(source: Path, record: Path) -> Iterable[str]:

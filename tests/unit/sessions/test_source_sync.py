@@ -107,3 +107,36 @@ def test_a_list_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
     record.write_bytes(b"\0")
     assert (update(source, build) / "a").is_file()
     assert json.loads(record.read_text()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "null",
+        "3",
+        "{}",
+        "[" * 100_000,
+        '["made.o", {}]',
+        '["made.o", ""]',
+        '["made.o", "."]',
+        '["made.o", "./a"]',
+        '["made.o", "/a"]',
+        '["made.o", "//a"]',
+        '["made.o", "../../x"]',
+        '["made.o", "a\\u0000b"]',
+        '["made.o", "\\ud800"]',
+        json.dumps(["made.o", "x" * 5000]),
+    ],
+)
+def test_a_damaged_list_is_made_again_and_removes_nothing(tmp_path: Path, text: str) -> None:
+    source, build = tmp_path / "source", tmp_path / "build/native"
+    source.mkdir()
+    (source / "a").touch()
+    target = update(source, build)
+    (target / "made.o").touch()
+    (target / "a").unlink()
+    record = build.with_name("native.copied")
+    record.write_text(text)
+    update(source, build)
+    assert sorted(path.name for path in target.iterdir()) == ["a", "made.o"]
+    assert json.loads(record.read_text()) == ["a"]
