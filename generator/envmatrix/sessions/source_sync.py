@@ -25,7 +25,9 @@ def update(source: Path, build: Directory, record: Path) -> None:
     build.make_directory(COPY)
     current = sorted(_files(source, record))
     for name in sorted(_recorded(record) - set(current)):
-        build.remove(f"{COPY}/{name}")
+        # What is below a file that was a directory goes with that, or did in an interrupted run.
+        if not {str(parent) for parent in PurePosixPath(name).parents} & set(current):
+            build.remove(f"{COPY}/{name}")
     for name in current:
         _copy(source / name, build, f"{COPY}/{name}")
     write_whole(record, json.dumps(current).encode())

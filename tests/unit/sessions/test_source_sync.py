@@ -140,3 +140,13 @@ def test_a_damaged_list_is_made_again_and_removes_nothing(tmp_path: Path, text: 
     update(source, build)
     assert sorted(path.name for path in target.iterdir()) == ["a", "made.o"]
     assert json.loads(record.read_text()) == ["a"]
+
+
+def test_a_file_where_a_directory_was_is_copied_after_an_interrupted_run(tmp_path: Path) -> None:
+    source, build = tmp_path / "source", tmp_path / "build/native"
+    source.mkdir()
+    (source / "d").write_text("file")
+    target = update(source, build)
+    build.with_name("native.copied").write_text('["d/b"]')
+    update(source, build)
+    assert (target / "d").read_text() == "file"
