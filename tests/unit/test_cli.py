@@ -522,7 +522,13 @@ def test_what_does_not_go_together_is_refused(
     [
         (("generate", "--check", "devcontainer"), "leave out `devcontainer`"),
         (("build", "--cache-from", ""), "--cache-from needs a directory or `oci://REPOSITORY`"),
+        (("build", "--cache-from", "http://x"), "not `http://x`"),
         (("build", "--cache-to", "oci://"), "not `oci://`"),
+        (("build", "--cache-to", "s3://bucket/x", "--dry-run"), "not `s3://bucket/x`"),
+        (("build", "--cache-to", "s3://u:p@bucket/x"), "not `s3://u:***@bucket/x`"),
+        (("mirror", "s3://bucket/x"), "`s3://bucket/x` is neither a directory nor `oci://`"),
+        (("mirror", "http://x", "--dry-run"), "`http://x` is neither a directory nor `oci://`"),
+        (("mirror", ""), "neither a directory nor `oci://`"),
         (
             ("build", "--cache-to", "a", "--cache-to", "oci://b"),
             "a directory has to be the only --cache-to",

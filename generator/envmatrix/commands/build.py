@@ -56,7 +56,7 @@ def command(
 ) -> None:
     """Pull or build the images of the selected cells, or say why none is needed."""
     for option, places in (("--cache-from", cache_from), ("--cache-to", cache_to)):
-        if invalid := [place for place in places if not place.removeprefix("oci://").strip("/")]:
+        if invalid := [place for place in places if not _is_place(place)]:
             needed = "a directory or `oci://REPOSITORY`"
             raise click.UsageError(f"{option} needs {needed}, not `{invalid[0]}`")
     if len(cache_to) > 1 and not all(place.startswith("oci://") for place in cache_to):
@@ -77,3 +77,9 @@ def command(
     other_builder = None if builder == "default" else builder
     build_options = BuildOptions(other_builder, tuple(cache_from), tuple(cache_to))
     provide(workspace, actions, jobs, console, build_options)
+
+
+def _is_place(text: str) -> bool:
+    """Return whether `text` is a directory, or `oci://` and a repository."""
+    name = text.removeprefix("oci://")
+    return bool(name.strip("/")) and "://" not in name

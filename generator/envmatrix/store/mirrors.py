@@ -98,6 +98,10 @@ def open_mirror(location: str) -> Iterator[WritableMirror]:
             raise ConfigurationError(Problem(f"`{location}` names no repository", hint=hint))
         with open_registry(repository) as client:
             yield RegistryMirror(client)
+    elif not location or "://" in location:
+        hint = f"write a directory, or `{SCHEME}registry.example/team/files`"
+        message = f"the mirror `{location}` is neither a directory nor `{SCHEME}`"
+        raise ConfigurationError(Problem(message, hint=hint))
     else:
         yield DirectoryMirror(Store(Path(location).expanduser()))
 

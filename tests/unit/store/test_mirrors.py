@@ -78,6 +78,19 @@ def test_a_registry_without_a_repository_is_no_mirror() -> None:
         pass
 
 
+@pytest.mark.parametrize("location", ["", "s3://bucket/x", "http://x", "OCI://h/x"])
+def test_what_is_neither_a_directory_nor_a_registry_is_no_mirror(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(ConfigurationError, match="neither a directory nor `oci://`"),
+        open_mirror(location),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_environment_names_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVMATRIX_MIRROR", str(tmp_path))
     with mirror_of_user() as mirror:
