@@ -23,6 +23,7 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.machine.http import GONE, basic_authorization, retry_request
 from envmatrix.parallel import run_parallel
 from envmatrix.registry.manifests import EMPTY, INDEX, MANIFEST, Manifest, canonical, digest_of
+from envmatrix.text import redacted
 
 _Result = TypeVar("_Result")
 
@@ -63,6 +64,8 @@ class Registry:
     ) -> None:
         self.host, _, self._name = repository.partition("/")
         self.repository = repository
+        # For messages: `redacted` recognizes a password in a URL only.
+        self._shown = redacted(f"oci://{repository}").removeprefix("oci://")
         self._client = client
         self._credentials = credentials
         self._sleep = sleep
@@ -133,7 +136,7 @@ class Registry:
         """Return the bytes of a small blob."""
         blob = self._read(f"blobs/{digest}", digest)
         if blob is None:
-            raise Absent(f"`{self.repository}` has no blob {digest}")
+            raise Absent(f"`{self._shown}` has no blob {digest}")
         return blob.content
 
     def _read(self, path: str, digest: str | None, **options: Any) -> Manifest | None:
@@ -158,7 +161,7 @@ class Registry:
     def stream(self, digest: str) -> Iterator[bytes]:
         """Yield the bytes of a blob of any size, unverified; Absent where it does not exist."""
         if not self.has_blob(digest):  # this also authorises the next request
-            raise Absent(f"`{self.repository}` has no blob {digest}")
+            raise Absent(f"`{self._shown}` has no blob {digest}")
         headers = {"Authorization": self._authorization} if self._authorization else {}
         with self._client.stream(
             "GET", f"{self._root()}/blobs/{digest}", headers=headers
@@ -249,22 +252,23 @@ class Registry:
             raise self._lookup_error(error) from error
 
     def _lookup_error(self, error: Exception) -> LookupFailed:
+        host, _, name = self._shown.partition("/")
         if isinstance(error, httpx.HTTPStatusError):
             status = error.response.status_code
             if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
                 return LookupFailed(
-                    f"`{self.repository}` refuses access ({status})",
-                    hint=f"log in: `docker login {self.host}`",
+                    f"`{self._shown}` refuses access ({status})",
+                    hint=f"log in: `docker login {host.rpartition('@')[2]}`",
                 )
             if status in GONE:
                 return Absent(
-                    f"the registry `{self.host}` has no repository `{self._name}`",
+                    f"the registry `{host}` has no repository `{name}`",
                     hint="is its name right? some registries want one made before it is pushed to",
                 )
             details = error.response.text.splitlines()[:5]
-            return LookupFailed(f"`{self.repository}` answers {status}", details=details)
+            return LookupFailed(f"`{self._shown}` answers {status}", details=details)
         return LookupFailed(
-            f"the registry `{self.host}` does not answer as it should: {error}",
+            f"the registry `{host}` does not answer as it should: {error}",
             hint="is it reachable from here? what it already has is not lost",
         )
 

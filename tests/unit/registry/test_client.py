@@ -249,6 +249,29 @@ def test_only_what_may_pass_is_asked_again(
     assert REPOSITORY in caught.value.message
 
 
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_a_password_in_the_name_of_a_repository_is_not_shown(status: int) -> None:
+    server = Server(lambda _: httpx.Response(status))
+    with (
+        server.client(f"user:secret@{REPOSITORY}") as client,
+        pytest.raises(LookupFailed, match=r"registry\.example") as caught,
+    ):
+        client.put_manifest("tag", ONE)
+    assert "secret" not in f"{caught.value.message} {caught.value.hint}"
+    assert "***" not in str(caught.value.hint)  # `docker login` takes no user here
+
+
+def test_a_password_of_a_registry_that_does_not_answer_is_not_shown() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    with (
+        Server(answer).client(f"user:secret@{REPOSITORY}") as client,
+        pytest.raises(LookupFailed, match=r"the registry `\*\*\*@registry\.example` does not"),
+    ):
+        client.digest("a")
+
+
 @pytest.mark.parametrize(
     ("code", "count"), [("MANIFEST_BLOB_UNKNOWN", ATTEMPTS), ("MANIFEST_INVALID", 1)]
 )
