@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
+from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.files import readable_text
 from envmatrix.machine.processes import run
+
+# SHA-1 or SHA-256.
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def export_files(root: Path, revision: str, paths: Iterable[str], target: Path) -> None:
@@ -24,16 +27,19 @@ def export_files(root: Path, revision: str, paths: Iterable[str], target: Path) 
 
 def _commit(root: Path, revision: str) -> str:
     try:
-        return _git(root, "rev-parse", "--verify", f"{revision}^{{commit}}").strip()
+        commit = _git(root, "rev-parse", "--verify", f"{revision}^{{commit}}").strip()
     except EnvmatrixError as error:
         if not error.details:
             raise  # git is missing
-        raise ConfigurationError(
-            Problem(
-                f"revision `{revision}` cannot be read: {error.details[-1]}",
-                hint="name a commit, a branch or a tag of this repository",
-            )
-        ) from error
+        raise _unreadable(revision, error.details[-1]) from error
+    if not _COMMIT.fullmatch(commit):  # `^HEAD` and options, which git accepts as well
+        raise _unreadable(revision, "it is no single commit")
+    return commit
+
+
+def _unreadable(revision: str, reason: str) -> ConfigurationError:
+    hint = "name a commit, a branch or a tag of this repository"
+    return ConfigurationError(f"revision `{revision}` cannot be read: {reason}", hint=hint)
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from envmatrix.vcs.git import absent_submodules
+import pytest
+from tests.repositories import committed, git, head
+
+from envmatrix.errors import ConfigurationError
+from envmatrix.vcs.git import absent_submodules, changed_files, commit_time
 
 
 def test_submodules_that_are_not_checked_out_are_told_by_their_path(tmp_path: Path) -> None:
@@ -20,3 +24,18 @@ def test_submodules_that_are_not_checked_out_are_told_by_their_path(tmp_path: Pa
 
 def test_a_repository_without_submodules_lacks_none(tmp_path: Path) -> None:
     assert absent_submodules(tmp_path, tmp_path) == ()
+
+
+@pytest.mark.parametrize("revision", ["^HEAD", "^main", "nowhere", "", "--since=1"])
+def test_a_revision_that_is_no_single_commit_is_an_error(tmp_path: Path, revision: str) -> None:
+    repository = committed(tmp_path, {"a": "1"})
+    for read in (changed_files, commit_time):
+        with pytest.raises(ConfigurationError, match=r"revision `.*` cannot be read: "):
+            read(repository, revision)
+
+
+def test_a_revision_of_a_repository_with_sha256_is_read(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--object-format=sha256", "--initial-branch=main")
+    repository = committed(tmp_path, {"a": "1"})
+    assert len(head(repository)) == 64
+    assert changed_files(repository, "main") == ()
