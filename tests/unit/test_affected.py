@@ -111,4 +111,4 @@ def test_without_a_common_ancestor_it_is_everything(envmatrix: Prompt, repositor
     answer = envmatrix("affected", "--since", "main", "--json")
     assert answer.status == 0, answer.err
     reasons = {row["reason"] for row in json.loads(answer.out)}
-    assert reasons == {"no changes are known: `git` failed with exit code 1"}
+    assert reasons == {"no changes are known: there is no common ancestor with `main`"}

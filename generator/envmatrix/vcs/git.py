@@ -61,11 +61,23 @@ def changed_files(root: Path, revision: str) -> tuple[str, ...]:
     """Return the files below `root` that differ between the merge base with `revision` and the
     working tree, untracked ones included."""
     commit = _commit(root, revision)
-    base = _git(root, "merge-base", commit, "HEAD").strip()
+    base = _merge_base(root, commit, revision)
     names = ("diff", "--name-only", "--no-renames", "--relative", "-z", base)
     new = ("ls-files", "--others", "--exclude-standard", "-z")
     changed = {*_git(root, *names).split("\0"), *_git(root, *new).split("\0")}
     return tuple(sorted(changed - {""}))
+
+
+def _merge_base(root: Path, commit: str, revision: str) -> str:
+    try:
+        return _git(root, "merge-base", commit, "HEAD").strip()
+    except EnvmatrixError as error:
+        if error.details:  # it is silent where there is none
+            raise
+        raise EnvmatrixError(
+            f"there is no common ancestor with `{revision}`",
+            hint="fetch the whole history: `git fetch --unshallow`",
+        ) from error
 
 
 _SUBMODULE = re.compile(r"^\s*path\s*=\s*(.*?)\s*$", re.MULTILINE)

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.repositories import committed, git, head
+from tests.repositories import commit, committed, git, head
 
-from envmatrix.errors import ConfigurationError
+from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.vcs.git import absent_submodules, changed_files, commit_time
 
 
@@ -24,6 +24,16 @@ def test_submodules_that_are_not_checked_out_are_told_by_their_path(tmp_path: Pa
 
 def test_a_repository_without_submodules_lacks_none(tmp_path: Path) -> None:
     assert absent_submodules(tmp_path, tmp_path) == ()
+
+
+def test_without_a_common_ancestor_the_whole_history_is_to_be_fetched(tmp_path: Path) -> None:
+    repository = committed(tmp_path, {"a": "1"})
+    git(repository, "checkout", "--quiet", "--orphan", "other")
+    (repository / "a").write_text("2")
+    commit(repository)
+    with pytest.raises(EnvmatrixError, match="no common ancestor with `main`") as caught:
+        changed_files(repository, "main")
+    assert "`git fetch --unshallow`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("revision", ["^HEAD", "^main", "nowhere", "", "--since=1"])
