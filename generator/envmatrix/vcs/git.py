@@ -44,7 +44,7 @@ def _unreadable(revision: str, reason: str) -> ConfigurationError:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ("git", "-C", str(root), *arguments)
-    return run(command, failing=EnvmatrixError, hint="`--diff` reads revisions with git")
+    return run(command, failing=EnvmatrixError, hint="revisions are read with git")
 
 
 def commit_of(root: Path, file: str) -> str | None:

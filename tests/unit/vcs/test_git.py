@@ -49,3 +49,12 @@ def test_a_revision_of_a_repository_with_sha256_is_read(tmp_path: Path) -> None:
     repository = committed(tmp_path, {"a": "1"})
     assert len(head(repository)) == 64
     assert changed_files(repository, "main") == ()
+
+
+def test_without_git_it_is_told_what_reads_revisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvmatrixError, match="`git` is missing") as caught:
+        commit_time(tmp_path, "HEAD")
+    assert caught.value.hint == "revisions are read with git"
