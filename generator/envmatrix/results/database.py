@@ -32,6 +32,9 @@ _LARGEST_VALUE = 16 << 20
 LONGEST_TEXT = 1 << 20
 _ROWS_AT_ONCE = 1_000
 _EXAMPLE = "postgresql://results@db.example/envmatrix"
+_NOT_LOST = "the results stay in their journals and are stored by the next command"
+# SQLite would apply a log that stays to the new file.
+_MOVE_AWAY = "move the file away, with its `-wal` and `-shm`: the next command makes a new one"
 
 
 @contextmanager
@@ -204,12 +207,12 @@ def _create(address: sa.URL) -> None:
 
 def _migrate(engine: sa.Engine, address: sa.URL) -> None:
     with engine.execution_options(**_READ_ONLY).connect() as connection:
-        if _schema(connection) == SCHEMA:
+        if _schema(connection, address) == SCHEMA:
             return
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
-        schema = _schema(connection)
+        schema = _schema(connection, address)
         if schema is not None and schema not in _SCHEMAS:
             raise LookupFailed(
                 f"the results store {_address_text(address)} has schema {schema}, "
@@ -219,11 +222,19 @@ def _migrate(engine: sa.Engine, address: sa.URL) -> None:
         _upgrade(connection)
 
 
-def _schema(connection: sa.Connection) -> str | None:
-    """Return the migration that a store is at; None if it is new."""
+def _schema(connection: sa.Connection, address: sa.URL) -> str | None:
+    """Return the migration that a store is at; None if it is new. Raise LookupFailed if it was at
+    one that is lost."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+    version = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    if version is None:
+        is_file = address.get_backend_name() == "sqlite"
+        raise LookupFailed(
+            f"the results store {_address_text(address)} has no schema version: it is damaged",
+            hint=_MOVE_AWAY if is_file else "restore a backup, or use another database",
+        )
+    return str(version)
 
 
 def _upgrade(connection: sa.Connection) -> None:
@@ -250,11 +261,18 @@ def _database_errors(address: sa.URL) -> Iterator[None]:
         lines = str(error.orig).strip().splitlines() or [type(error).__name__]
         raise LookupFailed(
             f"the results store {_address_text(address)} failed: {lines[0]}",
-            hint="the results stay in their journals and are stored by the next command",
+            hint=_MOVE_AWAY if _is_damage(error.orig) else _NOT_LOST,
             details=lines[1:],
         ) from error
     except sa.exc.SQLAlchemyError as error:
         raise LookupFailed(f"the results store {_address_text(address)} failed: {error}") from error
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """Return whether an SQLite file is none, or damaged: no later command can use it."""
+    # The lowest byte is the primary code: https://www.sqlite.org/rescode.html
+    codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in codes
 
 
 def _address_text(address: sa.URL) -> str:

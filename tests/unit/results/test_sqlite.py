@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from tests.unit.results.examples import CELL, record
 from tests.unit.results.test_store import FULL, add
 
+from envmatrix.errors import LookupFailed
 from envmatrix.results import tables
 from envmatrix.results.database import SCHEMA, connect
 from envmatrix.results.formats import document, junit, markdown, text
@@ -57,6 +58,26 @@ def test_a_store_that_was_cut_off_while_it_was_made_is_made_again(tmp_path: Path
     (tmp_path / "results.sqlite.new").write_bytes(b"no database at all" * 100)
     with connect(tmp_path / "results.sqlite") as database:
         database.add(record(1))
+
+
+@pytest.mark.parametrize("size", [0, 100, 4096, 20_000])
+def test_a_damaged_file_is_to_be_moved_away(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "results.sqlite"
+    with connect(file):
+        pass
+    file.write_bytes(file.read_bytes()[:size] or b"no database at all" * 100)
+    with pytest.raises(LookupFailed, match="failed: ") as caught, connect(file) as database:
+        database.add(record(1))
+    assert "move the file away" in str(caught.value.hint)
+    file.rename(tmp_path / "damaged")
+    with connect(file) as database:
+        database.add(record(1))
+
+
+def test_a_file_that_cannot_be_opened_leaves_the_results_in_their_journals(tmp_path: Path) -> None:
+    with pytest.raises(LookupFailed, match="unable to open") as caught, connect(tmp_path):
+        pass
+    assert "stay in their journals" in str(caught.value.hint)
 
 
 TEXT = "'text'"

@@ -94,6 +94,18 @@ def test_a_store_of_an_unknown_schema_is_refused(
         pass
 
 
+def test_a_store_without_a_schema_version_is_damaged(database: Database, url: str | Path) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(sa.delete(sa.table("alembic_version")))
+    with (
+        pytest.raises(LookupFailed, match="has no schema version: it is damaged") as caught,
+        connect(url),
+    ):
+        pass
+    hint = "move the file away" if isinstance(url, Path) else "use another database"
+    assert hint in str(caught.value.hint)
+
+
 def test_a_packed_text_of_any_size_takes_little_memory(database: Database) -> None:
     bomb = zlib.compress(b"a" * (100 << 20))
     database.add(FULL)
