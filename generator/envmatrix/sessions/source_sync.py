@@ -23,14 +23,14 @@ def update(source: Path, build: Directory, record: Path) -> None:
     files stay, so that builds are incremental. `record` lists the copied files, beside the build
     directory and out of its reach."""
     build.make_directory(COPY)
-    current = sorted(_files(source, record))
-    for name in sorted(_recorded(record) - set(current)):
+    current = set(_files(source, record))
+    for name in sorted(_recorded(record) - current):
         # What is below a file that was a directory goes with that, or did in an interrupted run.
-        if not {str(parent) for parent in PurePosixPath(name).parents} & set(current):
+        if not {str(parent) for parent in PurePosixPath(name).parents} & current:
             build.remove(f"{COPY}/{name}")
-    for name in current:
+    for name in sorted(current):
         _copy(source / name, build, f"{COPY}/{name}")
-    write_whole(record, json.dumps(current).encode())
+    write_whole(record, json.dumps(sorted(current)).encode())
 
 
 def _recorded(record: Path) -> set[str]:
