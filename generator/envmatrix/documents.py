@@ -148,7 +148,7 @@ def load_document(path: Path, name: str) -> Document:
     try:
         return parse_document(content_of(path, name), name)
     except FileNotFoundError as error:
-        raise ConfigurationError(Problem(f"`{name}` does not exist")) from error
+        raise ConfigurationError(f"`{name}` does not exist") from error
 
 
 def parse_document(content: bytes, file: str) -> Document:

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 @options.jobs
 @click.option("--sign", is_flag=True, help="Sign the published images, with `cosign`.")
 @click.option(
-    "--key",
-    metavar="FILE",
-    help="Sign with this private key; matrix.yaml names the public one.",
+    "--key", metavar="FILE", help="Sign with this private key; matrix.yaml names the public one."
 )
 @options.dry_run
 @options.reporting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.model import ANALYSIS
@@ -56,12 +56,9 @@ def images_of(cell: Cell, host_arch: str, *, emulate: bool = False) -> tuple[Ima
     target, environment = TARGETS[cell.arch], cell.environment
     host = docker_arch(CROSS_HOST)
     if (emulate and not target.is_native) or not can_compile_on(cell, host_arch):
-        raise ConfigurationError(
-            Problem(
-                f"`{cell.id}` is cross-compiled on {CROSS_HOST} only",
-                hint="leave out `--emulate`" if emulate else f"take a machine of {CROSS_HOST}",
-            )
-        )
+        message = f"`{cell.id}` is cross-compiled on {CROSS_HOST} only"
+        hint = "leave out `--emulate`" if emulate else f"take a machine of {CROSS_HOST}"
+        raise ConfigurationError(message, hint=hint)
     crossed = cell.is_crossed and host_arch != target.machine and not emulate
     if crossed or not target.is_native:
         compiler = Image(environment, f"cross{target.suffix}", host)

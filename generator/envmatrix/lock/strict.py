@@ -42,7 +42,7 @@ class FileFormat(Generic[T]):
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             reason = f"missing key {error}" if isinstance(error, KeyError) else error
             message = f"`{self.file}` is not {self.noun}: {reason}"
-            raise ConfigurationError(Problem(message, hint=self.hint)) from error
+            raise ConfigurationError(message, hint=self.hint) from error
 
 
 def _instance(value: object, kind: type[T], noun: str) -> T:

@@ -99,7 +99,7 @@ def configured_sdk(file: Path, name: str) -> Path:
     if directory is None:
         message = f"nothing on this machine says where the SDK `{name}` is"
         hint = f"in `{file}`, {_sdk_example(name)}"
-        raise ConfigurationError(Problem(message, hint=hint))
+        raise ConfigurationError(message, hint=hint)
     return directory
 
 
@@ -142,7 +142,7 @@ def _setting(file: Path, name: str) -> Any:
 
 
 def _error(file: Path, message: str, hint: str | None = None) -> ConfigurationError:
-    return ConfigurationError(Problem(f"`{file}`: {message}", hint=hint))
+    return ConfigurationError(f"`{file}`: {message}", hint=hint)
 
 
 _EXAMPLE = 'write for example `[mirrors]` and below it `debian = ["https://mirror.example/debian"]`'

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.confined import Area
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError
 from envmatrix.machine.cache import CHECKOUTS, record_checkout, recorded_checkouts
 
 # The user's choice for a whole machine or CI job, instead of `[trust]` of the configuration.
@@ -56,7 +56,7 @@ def group_of(
     if len(names) > 1:
         listed = " and ".join(f"`{name}`" for name in names)
         hint = "list it once in `[trust]` of `config.toml`"
-        raise ConfigurationError(Problem(f"`{root}` is in the trust groups {listed}", hint=hint))
+        raise ConfigurationError(f"`{root}` is in the trust groups {listed}", hint=hint)
     return TrustGroup("declared", names[0]) if names else TrustGroup(_REPOSITORY, str(root))
 
 

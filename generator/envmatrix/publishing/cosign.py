@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from envmatrix.engine.transfer import absent_image
-from envmatrix.errors import ConfigurationError, EnvmatrixError, LookupFailed, Problem
+from envmatrix.errors import ConfigurationError, EnvmatrixError, LookupFailed
 from envmatrix.machine.processes import complete
 from envmatrix.matrix.model import Signer
 from envmatrix.registry.client import is_loopback, open_registry
@@ -93,14 +93,14 @@ class Cosign:
             return ("--yes",)
         if self.key is None:
             hint = "name the private half of the key: `envmatrix push --sign --key cosign.key`"
-            raise ConfigurationError(Problem("nothing says what to sign with", hint=hint))
+            raise ConfigurationError("nothing says what to sign with", hint=hint)
         return ("--yes", f"--key={self.key}", "--tlog-upload=false")
 
     def _public_key(self) -> Path:
         file = self.root / str(self.signer.key)
         if not file.is_file():
             hint = "commit the public half: `cosign generate-key-pair` writes it"
-            raise ConfigurationError(Problem(f"there is no `{self.signer.key}`", hint=hint))
+            raise ConfigurationError(f"there is no `{self.signer.key}`", hint=hint)
         return file
 
     def _run(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:

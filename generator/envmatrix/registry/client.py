@@ -256,15 +256,11 @@ class Registry:
         if isinstance(error, httpx.HTTPStatusError):
             status = error.response.status_code
             if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-                return LookupFailed(
-                    f"`{self._shown}` refuses access ({status})",
-                    hint=f"log in: `docker login {host.rpartition('@')[2]}`",
-                )
+                hint = f"log in: `docker login {host.rpartition('@')[2]}`"
+                return LookupFailed(f"`{self._shown}` refuses access ({status})", hint=hint)
             if status in GONE:
-                return Absent(
-                    f"the registry `{host}` has no repository `{name}`",
-                    hint="is its name right? some registries want one made before it is pushed to",
-                )
+                hint = "is its name right? some registries want one made before it is pushed to"
+                return Absent(f"the registry `{host}` has no repository `{name}`", hint=hint)
             details = error.response.text.splitlines()[:5]
             return LookupFailed(f"`{self._shown}` answers {status}", details=details)
         return LookupFailed(

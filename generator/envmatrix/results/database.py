@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.machine.cache import exclusive
 from envmatrix.results import tables
 from envmatrix.results.records import InvalidRecord, Record
@@ -145,11 +145,11 @@ def _address(url: str | Path) -> sa.URL:
     except (sa.exc.ArgumentError, ValueError) as error:
         hint = f"write a path, or for example `{_EXAMPLE}`"
         raise ConfigurationError(
-            Problem("the address of the results store is not a URL", hint=hint)
+            "the address of the results store is not a URL", hint=hint
         ) from error
     if address.get_backend_name() not in {"sqlite", "postgresql"}:
         message = f"a results store cannot be in `{address.get_backend_name()}`"
-        raise ConfigurationError(Problem(message, hint=f"SQLite and PostgreSQL can: `{_EXAMPLE}`"))
+        raise ConfigurationError(message, hint=f"SQLite and PostgreSQL can: `{_EXAMPLE}`")
     if address.drivername == "postgresql":
         return address.set(drivername="postgresql+psycopg")
     return address
@@ -255,7 +255,7 @@ def _database_errors(address: sa.URL) -> Iterator[None]:
     except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
         hint = "install it: `pip install 'envmatrix[postgresql]'`"
         raise ConfigurationError(
-            Problem(f"no driver is installed for {_address_text(address)}: {error}", hint=hint)
+            f"no driver is installed for {_address_text(address)}: {error}", hint=hint
         ) from error
     except sa.exc.DBAPIError as error:
         lines = str(error.orig).strip().splitlines() or [type(error).__name__]

@@ -15,12 +15,7 @@ from envmatrix.sessions.junit import xml_safe
 from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.text import one_line
 
-_SIGNS = {
-    "passed": "ok",
-    "failed": "FAILED",
-    "errored": "ERROR",
-    "killed": "KILLED",
-}
+_SIGNS = {"passed": "ok", "failed": "FAILED", "errored": "ERROR", "killed": "KILLED"}
 
 
 def sign(entry: ReportEntry) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from envmatrix.engine.tasks import Gpus
-from envmatrix.errors import SKIPPED, ConfigurationError, Problem
+from envmatrix.errors import SKIPPED, ConfigurationError
 from envmatrix.sessions import tasks
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.failures import Skipped
@@ -20,7 +20,7 @@ def measure(runner: Runner, gpus: Gpus, arguments: Sequence[str]) -> tuple[Measu
     program = context.library.benchmark
     if program is None:
         message = f"library `{context.library.name}` has no `benchmark`"
-        raise ConfigurationError(Problem(message, hint="name it in matrix.yaml"))
+        raise ConfigurationError(message, hint="name it in matrix.yaml")
     task = tasks.in_runtime(context, [f"{BUILD}/{program}", *arguments])
     completed = runner.run(replace(task, gpus=gpus, keeps_stdout=True), "perf")
     if completed.status == SKIPPED:

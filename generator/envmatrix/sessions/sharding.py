@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError
 from envmatrix.text import one_line
 
 _MOST = 9999
@@ -27,7 +27,7 @@ class Shard:
         match = _SHARD.fullmatch(text)
         if match is None or int(match[1]) > int(match[2]):
             hint = f"write `1/3` for the first of three parts; there are at most {_MOST}"
-            raise ConfigurationError(Problem(f"`{one_line(text)}` is no part of tests", hint=hint))
+            raise ConfigurationError(f"`{one_line(text)}` is no part of tests", hint=hint)
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmatrix.errors import Absent, ConfigurationError, Problem
+from envmatrix.errors import Absent, ConfigurationError
 from envmatrix.machine.configuration import configured_mirror, user_configuration
 from envmatrix.registry.client import Registry, open_registry
 from envmatrix.store.artifacts import Content, Store, link_or_copy
@@ -95,13 +95,13 @@ def open_mirror(location: str) -> Iterator[WritableMirror]:
         repository = location.removeprefix(SCHEME)
         if "/" not in repository.strip("/"):
             hint = f"write `{SCHEME}registry.example/team/files`"
-            raise ConfigurationError(Problem(f"`{location}` names no repository", hint=hint))
+            raise ConfigurationError(f"`{location}` names no repository", hint=hint)
         with open_registry(repository) as client:
             yield RegistryMirror(client)
     elif not location or "://" in location:
         hint = f"write a directory, or `{SCHEME}registry.example/team/files`"
         message = f"the mirror `{location}` is neither a directory nor `{SCHEME}`"
-        raise ConfigurationError(Problem(message, hint=hint))
+        raise ConfigurationError(message, hint=hint)
     else:
         yield DirectoryMirror(Store(Path(location).expanduser()))
 
@@ -115,6 +115,6 @@ def mirror_of_user() -> Iterator[Mirror | None]:
         return
     if not location.startswith(SCHEME) and not Path(location).expanduser().is_dir():
         hint = f"it is what $ENVMATRIX_MIRROR or `mirror` in `{user_configuration()}` names"
-        raise ConfigurationError(Problem(f"the mirror `{location}` is no directory", hint=hint))
+        raise ConfigurationError(f"the mirror `{location}` is no directory", hint=hint)
     with open_mirror(location) as mirror:
         yield mirror

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError
 from envmatrix.vcs.archive_entries import ArchiveEntry, BadArchive, read_entries
 
 Name = tuple[str, ...]
@@ -87,9 +87,7 @@ def _translate_errors(name: str) -> Iterator[None]:
         yield
     except BadArchive as error:
         hint = "nothing of it was kept; is it an archive of sources, and complete?"
-        raise ConfigurationError(
-            Problem(f"`{name}` cannot be unpacked: {error}", hint=hint)
-        ) from error
+        raise ConfigurationError(f"`{name}` cannot be unpacked: {error}", hint=hint) from error
 
 
 class _Links(dict[Name, str]):

@@ -74,10 +74,8 @@ def _merge_base(root: Path, commit: str, revision: str) -> str:
     except EnvmatrixError as error:
         if error.details:  # it is silent where there is none
             raise
-        raise EnvmatrixError(
-            f"there is no common ancestor with `{revision}`",
-            hint="fetch the whole history: `git fetch --unshallow`",
-        ) from error
+        hint = "fetch the whole history: `git fetch --unshallow`"
+        raise EnvmatrixError(f"there is no common ancestor with `{revision}`", hint=hint) from error
 
 
 _SUBMODULE = re.compile(r"^\s*path\s*=\s*(.*?)\s*$", re.MULTILINE)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.errors import ConfigurationError, LookupFailed
 
 
 def depot(path: str, changelist: str) -> str:
@@ -57,7 +57,7 @@ def _connect() -> Iterator[Any]:
         module = importlib.import_module("P4")
     except ModuleNotFoundError as error:
         hint = "install it: `pip install 'envmatrix[perforce]'`"
-        raise ConfigurationError(Problem("Perforce's client is missing", hint=hint)) from error
+        raise ConfigurationError("Perforce's client is missing", hint=hint) from error
     client = module.P4()
     try:
         client.connect()

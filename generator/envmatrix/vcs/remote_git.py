@@ -143,10 +143,8 @@ def commit(url: str, revision: str) -> str:
     for name in reversed(names):  # the commit below an annotated tag, not the tag
         if name in commits:
             return commits[name]
-    raise Absent(
-        f"{repository} has no branch or tag `{revision}`",
-        hint="a commit is named by all its digits",
-    )
+    hint = "a commit is named by all its digits"
+    raise Absent(f"{repository} has no branch or tag `{revision}`", hint=hint)
 
 
 def check_out(url: str, commit: str, target: Path) -> Mapping[str, str]:
@@ -193,10 +191,8 @@ def _fetch(repository: _Repository, commit: str, target: Path) -> None:
     try:
         _git(repository, "cat-file", "-e", f"{commit}^{{commit}}", at=target)
     except LookupFailed as error:
-        raise Absent(
-            f"{repository} has no commit {commit}",
-            hint="it was never pushed there, or removed; lock another revision: `envmatrix lock`",
-        ) from error
+        hint = "it was never pushed there, or removed; lock another revision: `envmatrix lock`"
+        raise Absent(f"{repository} has no commit {commit}", hint=hint) from error
 
 
 def _submodules(

@@ -121,10 +121,8 @@ def _check_submodules(
     has_any = any(name.startswith(SUBMODULE) for name in locked)
     if has_any and locked != commits_of_tree:  # a lock of before names none
         names = sorted({name for name, _ in locked.items() ^ commits_of_tree.items()})
-        raise LookupFailed(
-            f"`{url}` is not what was locked: {', '.join(names)}",
-            hint="lock it again: `envmatrix lock`",
-        )
+        hint = "lock it again: `envmatrix lock`"
+        raise LookupFailed(f"`{url}` is not what was locked: {', '.join(names)}", hint=hint)
 
 
 def _unpack_all(store: Store, artifacts: Iterable[Artifact], target: Path) -> None:

@@ -8,10 +8,7 @@ from envmatrix.commands.verbs import Verbs
 
 
 @click.group(
-    cls=Verbs,
-    package=__name__,
-    names=("check", "list"),
-    epilog="Example: envmatrix images check",
+    cls=Verbs, package=__name__, names=("check", "list"), epilog="Example: envmatrix images check"
 )
 def command() -> None:
     """List and check the published images of `images.lock.json`."""

@@ -70,10 +70,8 @@ def archive(measure: Measure, unpack: Unpack, request: SourceRequest, _sets: obj
         raise LookupFailed(f"`{url}` has `..` in its path", hint="write it without in matrix.yaml")
     digest, size = measure(url, sha256)
     if digest != sha256:
-        raise LookupFailed(
-            f"`{url}` has the sha256 {digest}, matrix.yaml says {sha256}",
-            hint="if it was meant to change, write the new one into matrix.yaml",
-        )
+        hint = "if it was meant to change, write the new one into matrix.yaml"
+        raise LookupFailed(f"`{url}` has the sha256 {digest}, matrix.yaml says {sha256}", hint=hint)
     name = re.sub(r"[^\w.+-]", "-", url.rstrip("/").rpartition("/")[2])
     source = PackageSet(request, (Artifact(URL, url, name, sha256[:12], size, sha256),))
     try:

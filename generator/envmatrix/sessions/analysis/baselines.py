@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError
 from envmatrix.files import text_of, write_whole
 from envmatrix.sessions.analysis.findings import Finding
 
@@ -80,4 +80,4 @@ def _document(root: Path, library: str) -> dict[str, Any]:
 def _broken(root: Path, library: str, reason: object) -> ConfigurationError:
     name = baseline_file(root, library).relative_to(root)
     hint = "restore it from version control, or remove it and run with `--update-baseline`"
-    return ConfigurationError(Problem(f"`{name}` is no baseline: {reason}", hint=hint))
+    return ConfigurationError(f"`{name}` is no baseline: {reason}", hint=hint)
