@@ -128,3 +128,14 @@ def _without_password(url: re.Match[str]) -> str:
     if url["scheme"].lower().rpartition("+")[2] in _TOKEN_SCHEMES:
         user, colon = _REDACTED, ""
     return f"{url['scheme']}://{user}{f':{_REDACTED}' if colon else ''}@"
+
+
+def duration(seconds: float) -> str:
+    """Format a duration: 0.25 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s"

@@ -25,6 +25,7 @@ from envmatrix.results.report import Scope, compose
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
 from envmatrix.sessions.products import Product
+from envmatrix.text import duration
 
 # The number of runs in trends and histories.
 _RUNS = 30
@@ -188,17 +189,6 @@ def polyline(values: Sequence[float]) -> str:
         f"{number * step:.1f},{22 - 20 * (value - low) / span:.1f}"
         for number, value in enumerate(values)
     )
-
-
-def duration(seconds: float) -> str:
-    """Format a duration: 0.25 s, 12 s, 3 min 5 s, 2 h 10 min."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s"
 
 
 @cache
