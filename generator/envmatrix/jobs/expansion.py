@@ -1,0 +1,188 @@
+"""The jobs of libraries in cells: what each is made from, needs and takes. Pure."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from envmatrix.images.contents import content_hash
+from envmatrix.images.model import Image
+from envmatrix.jobs.model import Graph, Job, Kind, Resources
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.library import Library
+
+# Seconds of jobs of which nothing is known.
+_DEFAULT_SECONDS: Mapping[Kind, float] = {
+    "image": 120.0,
+    "source": 10.0,
+    "compile": 60.0,
+    "test": 30.0,
+}
+# More processors than these make few libraries compile faster.
+_MOST_PROCESSORS = 8
+# Memory of a job that does not compile, in bytes.
+_MEMORY = 1 << 30
+_MEGABYTE = 10**6
+
+# Durations of earlier jobs in seconds, by kind, library and cell.
+Durations = Mapping[tuple[Kind, str, str], float]
+
+
+@dataclass(frozen=True, slots=True)
+class CellRun:
+    """A library in a cell: the images to compile and to run it in, the identity of its `source`,
+    and the sha256 (hex) of its `wheels`. Its tests run under emulation if `is_emulated`."""
+
+    library: Library
+    cell: Cell
+    compiler: Image
+    runtime: Image | None
+    source: str
+    wheels: tuple[str, ...]
+    is_emulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What all jobs of a plan are made from: the fingerprints of images, the `version` of
+    envmatrix, the machine to run on, durations of earlier jobs, and the number of `shards` in which
+    tests run."""
+
+    fingerprints: Mapping[Image, str]
+    version: str
+    machine: Resources
+    durations: Durations
+    shards: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """The jobs, the machine that they are planned for, and the cells that it cannot compile for,
+    with the reason."""
+
+    graph: Graph
+    machine: Resources
+    left_out: Sequence[tuple[Cell, str]]
+
+
+def job_graph(runs: Iterable[CellRun], basis: Basis) -> Graph:
+    """Return the graph of the jobs that compile and test libraries in cells."""
+    expansion = _Expansion(basis, _medians(basis.durations))
+    return Graph.of(job for run in runs for job in expansion.jobs(run))
+
+
+def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
+    """Return the median of durations by kind and library, and by kind."""
+    rows: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+    for (kind, library, _), seconds in durations.items():
+        rows[(kind, library)].append(seconds)
+        rows[(kind,)].append(seconds)
+    return {key: statistics.median(values) for key, values in rows.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Expansion:
+    """Makes the jobs of libraries in cells; `images`, `sources` and `texts` are those that others
+    share."""
+
+    basis: Basis
+    medians: Mapping[tuple[str, ...], float]
+    images: dict[Image, Job] = field(default_factory=dict)
+    sources: dict[str, Job] = field(default_factory=dict)
+    texts: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def jobs(self, run: CellRun) -> Iterator[Job]:
+        """Yield the jobs of a library in a cell, each after those that it needs."""
+        library, subject = run.library, (run.library.name, run.cell.id)
+        build_text, test_text = self._texts(library)
+        compiler, source = self._image(run.compiler, run.cell), self._source(run)
+        inputs = (build_text, *run.cell.toolchain.sm, compiler.id, source.id, *run.wheels)
+        compilation = Job(
+            content_hash("compile", self.basis.version, run.cell.id, *inputs),
+            "compile",
+            subject,
+            (compiler.id, source.id),
+            _compiling(library, self.basis.machine),
+            self._seconds("compile", *subject),
+            _command("compile", subject),
+        )
+        yield from (compiler, source, compilation)
+        if library.tests and run.runtime:
+            runtime = self._image(run.runtime, run.cell)
+            yield runtime
+            for shard in _shards(self.basis.shards):
+                yield Job(
+                    content_hash("test", compilation.id, runtime.id, test_text, *shard),
+                    "test",
+                    (*subject, *shard),
+                    (compilation.id, runtime.id),
+                    _testing(self.basis.machine, is_emulated=run.is_emulated),
+                    self._seconds("test", *subject) / self.basis.shards,
+                    _command("test", subject, *(f"--shard={text}" for text in shard)),
+                )
+
+    def _texts(self, library: Library) -> tuple[str, str]:
+        """Return the definitions of a library's build and of its tests as text."""
+        if library.name not in self.texts:
+            build = replace(library, test=None, cells=(), position=None)
+            tests = json.dumps(library.tests and asdict(library.tests), sort_keys=True)
+            self.texts[library.name] = json.dumps(asdict(build), sort_keys=True), tests
+        return self.texts[library.name]
+
+    def _image(self, image: Image, cell: Cell) -> Job:
+        if image not in self.images:
+            self.images[image] = Job(
+                content_hash("image", self.basis.fingerprints[image], image.platform),
+                "image",
+                (str(image),),
+                (),
+                Resources(1, _MEMORY),
+                self._seconds("image"),
+                ("envmatrix", "build", "--select", cell.id),
+            )
+        return self.images[image]
+
+    def _source(self, run: CellRun) -> Job:
+        name = run.library.name
+        if name not in self.sources:
+            key = content_hash("source", name, run.source)
+            self.sources[name] = Job(key, "source", (name,), seconds=self._seconds("source"))
+        return self.sources[name]
+
+    def _seconds(self, kind: Kind, library: str = "", cell: str = "") -> float:
+        """Return the expected duration of a job: that of the same before, the median of the library
+        in other cells, that of the kind, or a guess."""
+        return (
+            self.basis.durations.get((kind, library, cell))
+            or self.medians.get((kind, library))
+            or self.medians.get((kind,))
+            or _DEFAULT_SECONDS[kind]
+        )
+
+
+def _shards(count: int) -> Iterator[tuple[str, ...]]:
+    """Yield the word for each shard, if there are several."""
+    return ((f"{index}/{count}",) if count > 1 else () for index in range(1, count + 1))
+
+
+def _compiling(library: Library, machine: Resources) -> Resources:
+    """Return what a compilation takes: half of the processors, so that others go on while it links,
+    with the memory that each of its own jobs needs."""
+    processors = _share(machine)
+    return Resources(processors, processors * library.build.job_memory * _MEGABYTE)
+
+
+def _testing(machine: Resources, *, is_emulated: bool) -> Resources:
+    return Resources(1 if is_emulated else _share(machine), _MEMORY)
+
+
+def _share(machine: Resources) -> int:
+    return max(1, min(machine.processors // 2, _MOST_PROCESSORS))
+
+
+def _command(verb: str, subject: tuple[str, str], *options: str) -> tuple[str, ...]:
+    library, cell = subject
+    return ("envmatrix", "run", verb, cell, "--library", library, *options)

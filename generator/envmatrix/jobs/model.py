@@ -1,0 +1,112 @@
+"""Jobs, and the graph of what they depend on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import Literal
+
+Kind = Literal["image", "source", "compile", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Resources of a machine, or of it those that a job takes: processors, memory in bytes, and
+    GPUs."""
+
+    processors: int = 0
+    memory: int = 0
+    gpus: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            self.processors + other.processors, self.memory + other.memory, self.gpus + other.gpus
+        )
+
+    def __sub__(self, other: Resources) -> Resources:
+        return Resources(
+            self.processors - other.processors, self.memory - other.memory, self.gpus - other.gpus
+        )
+
+    def fits(self, total: Resources) -> bool:
+        """Return whether these are within `total`; a job that takes none of a resource fits
+        always."""
+        return (
+            (not self.processors or self.processors <= total.processors)
+            and (not self.memory or self.memory <= total.memory)
+            and (not self.gpus or self.gpus <= total.gpus)
+        )
+
+    def at_most(self, total: Resources) -> Resources:
+        return Resources(
+            min(self.processors, total.processors),
+            min(self.memory, total.memory),
+            min(self.gpus, total.gpus),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work.
+
+    `id` is the sha256 (hex) of its inputs: jobs with the same id have the same result. `needs` are
+    the ids of the jobs whose results it takes; `seconds` is its expected duration, and `command`
+    does the same on this machine. `subject` is what it works on, such as a library and a cell.
+    """
+
+    id: str
+    kind: Kind
+    subject: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    seconds: float = 0.0
+    command: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((self.kind, *self.subject))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Jobs by id, each after those that it needs."""
+
+    jobs: Mapping[str, Job]
+
+    @classmethod
+    def of(cls, jobs: Iterable[Job]) -> Graph:
+        """Return the graph of jobs in any order; of several with one id, the first counts."""
+        by_id: dict[str, Job] = {}
+        for job in jobs:
+            by_id.setdefault(job.id, job)
+        order = TopologicalSorter({job.id: job.needs for job in by_id.values()}).static_order()
+        return cls({key: by_id[key] for key in order})
+
+    @cached_property
+    def dependents(self) -> Mapping[str, tuple[str, ...]]:
+        """The ids of the jobs that need each job."""
+        rows: dict[str, list[str]] = {key: [] for key in self.jobs}
+        for job in self.jobs.values():
+            for need in job.needs:
+                rows[need].append(job.id)
+        return {key: tuple(row) for key, row in rows.items()}
+
+    @cached_property
+    def urgency(self) -> Mapping[str, float]:
+        """The seconds from the start of each job to the end of the last one that depends on it."""
+        seconds: dict[str, float] = {}
+        for job in reversed([*self.jobs.values()]):
+            later = (seconds[key] for key in self.dependents[job.id])
+            seconds[job.id] = job.seconds + max(later, default=0.0)
+        return seconds
+
+    @property
+    def critical_path(self) -> tuple[Job, ...]:
+        """The chain of jobs that takes longest: no number of machines is faster."""
+        path: list[Job] = []
+        candidates: Iterable[str] = self.jobs
+        while longest := max(candidates, key=self.urgency.__getitem__, default=None):
+            path.append(self.jobs[longest])
+            candidates = self.dependents[longest]
+        return tuple(path)

@@ -1,0 +1,162 @@
+"""The order of jobs: which one starts next on a machine, and how long all of them take. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from envmatrix.jobs.model import Graph, Job, Resources
+
+
+class Queue:
+    """The jobs of a graph that did not start yet. Ready are those whose needs are done."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._missing = {job.id: len(job.needs) for job in graph.jobs.values()}
+        # By what they take: of each, only the most urgent one is looked at.
+        self._ready: defaultdict[Resources, list[tuple[float, int, Job]]] = defaultdict(list)
+        self._order = count()
+        self._given_up: set[str] = set()
+        for job in graph.jobs.values():
+            if not job.needs:
+                self._add(job)
+
+    @property
+    def ready(self) -> list[Job]:
+        """The most urgent jobs that are ready: one for each amount of resources."""
+        return [job for _, _, job in sorted(heap[0] for heap in self._ready.values() if heap)]
+
+    def take(self, job: Job) -> None:
+        """Remove a job that starts from those that are `ready`."""
+        heap = self._ready[job.resources]
+        assert heap[0][2] is job  # noqa: S101 -- from `ready`
+        heapq.heappop(heap)
+
+    def finish(self, job: Job) -> tuple[Job, ...]:
+        """Note that a job is done; return those that need it and become ready."""
+        ready = []
+        for key in self._graph.dependents[job.id]:
+            self._missing[key] -= 1
+            if not self._missing[key] and key not in self._given_up:
+                ready.append(self._graph.jobs[key])
+                self._add(ready[-1])
+        return tuple(ready)
+
+    def fail(self, job: Job) -> tuple[Job, ...]:
+        """Note that a job failed; return those that depend on it, which can never start."""
+        given_up, keys = [], [job.id]
+        while keys:
+            for key in self._graph.dependents[keys.pop()]:
+                if key not in self._given_up:
+                    self._given_up.add(key)
+                    given_up.append(self._graph.jobs[key])
+                    keys.append(key)
+        return tuple(given_up)
+
+    def _add(self, job: Job) -> None:
+        entry = (-self._graph.urgency[job.id], next(self._order), job)
+        heapq.heappush(self._ready[job.resources], entry)
+
+
+@dataclass(slots=True)
+class Machine:
+    """A machine: its resources, and the jobs that take some, with the times of their expected
+    ends."""
+
+    total: Resources
+    running: dict[str, tuple[float, Job]] = field(default_factory=dict)
+    free: Resources = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.free = self.total
+
+    def start(self, job: Job, now: float) -> None:
+        if job.resources != Resources():
+            self.running[job.id] = (now + job.seconds, job)
+            self.free -= job.resources.at_most(self.total)
+
+    def end(self, job: Job) -> None:
+        if self.running.pop(job.id, None):
+            self.free += job.resources.at_most(self.total)
+
+    def fits(self, job: Job) -> bool:
+        return job.resources.at_most(self.total).fits(self.free)
+
+
+def next_job(ready: Sequence[Job], machine: Machine, now: float) -> Job | None:
+    """Return the most urgent of the `ready` jobs that starts now on a machine, if any.
+
+    A job that has to wait for others to end is not overtaken by what would delay it: what starts
+    before it ends before it could start, or takes what it leaves.
+    """
+    blocked: Job | None = None
+    for job in ready:
+        if not machine.fits(job):
+            blocked = blocked or job
+        elif blocked is None or not _delays(job, blocked, machine, now):
+            return job
+    return None
+
+
+def _delays(job: Job, blocked: Job, machine: Machine, now: float) -> bool:
+    """Return whether a job that starts now delays a blocked one."""
+    needed = blocked.resources.at_most(machine.total)
+    free = machine.free
+    for end, running in sorted(machine.running.values(), key=lambda entry: entry[0]):
+        free += running.resources.at_most(machine.total)
+        if needed.fits(free):
+            is_over = now + job.seconds <= end
+            return not is_over and not job.resources.fits(free - needed)
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Expected seconds of a graph on machines: until all is done, and the least that any order
+    could take. `starts` has the time at which each job starts, by id."""
+
+    seconds: float
+    bound: float
+    starts: dict[str, float]
+
+
+def estimate(graph: Graph, machines: Collection[Resources]) -> Estimate:
+    """Return how long a graph takes on machines with these resources."""
+    queue, fleet = Queue(graph), [Machine(total) for total in machines]
+    ends: list[tuple[float, str, Machine]] = []
+    now, starts, candidates = 0.0, {}, fleet
+    ready = queue.ready
+    while True:
+        for machine in candidates:
+            while job := next_job(ready, machine, now):
+                queue.take(job)
+                machine.start(job, now)
+                starts[job.id] = now
+                heapq.heappush(ends, (now + job.seconds, job.id, machine))
+                ready = queue.ready
+        if not ends:
+            return Estimate(now, _bound(graph, fleet), starts)
+        now, key, machine = heapq.heappop(ends)
+        machine.end(graph.jobs[key])
+        more, ready = queue.finish(graph.jobs[key]), queue.ready
+        # The others have refused what was ready before.
+        candidates = fleet if any(job in ready for job in more) else [machine]
+
+
+def _bound(graph: Graph, fleet: Iterable[Machine]) -> float:
+    """Return the longest of the critical path and the work for each resource, spread evenly."""
+    totals = Resources()
+    for machine in fleet:
+        totals += machine.total
+    jobs = graph.jobs.values()
+    rows = [(job.seconds, job.resources) for job in jobs]
+    work = (
+        sum(seconds * used.processors for seconds, used in rows) / max(totals.processors, 1),
+        sum(seconds * used.memory for seconds, used in rows) / max(totals.memory, 1),
+        sum(seconds * used.gpus for seconds, used in rows) / max(totals.gpus, 1),
+    )
+    return max(*work, max(graph.urgency.values(), default=0.0))

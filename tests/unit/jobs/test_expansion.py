@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from envmatrix.images.model import Image
+from envmatrix.jobs.expansion import Basis, CellRun, Durations, job_graph
+from envmatrix.jobs.model import Graph, Job, Resources
+from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.selection import find_cell
+
+MATRIX = load_matrix(Path(__file__).parents[3])
+CELL = find_cell(MATRIX, "cuda13.5-debian12-x86_64")
+OTHER = find_cell(MATRIX, "cuda13.5-debian12-aarch64")
+DEVEL, RUNTIME = (Image(CELL.environment, flavour, "amd64") for flavour in ("devel", "runtime"))
+BASIS = Basis({DEVEL: "d" * 64, RUNTIME: "e" * 64}, "1.0", Resources(4, 16 << 30), {})
+RUN = CellRun(
+    Library("ops", test=LibraryTest("ctest")), CELL, DEVEL, RUNTIME, "tree", (), is_emulated=False
+)
+
+
+def graph(*runs: CellRun, basis: Basis = BASIS) -> Graph:
+    return job_graph(runs or (RUN,), basis)
+
+
+def the(kind: str, jobs: Graph) -> Job:
+    (job,) = (job for job in jobs.jobs.values() if job.kind == kind)
+    return job
+
+
+def test_a_test_needs_its_compilation_which_needs_source_and_image() -> None:
+    jobs = graph()
+    kinds = {job.id: job.kind for job in jobs.jobs.values()}
+    needs = {job.kind: sorted(kinds[key] for key in job.needs) for job in jobs.jobs.values()}
+    assert needs == {
+        "image": [],
+        "source": [],
+        "compile": ["image", "source"],
+        "test": ["compile", "image"],
+    }
+    assert sorted(kinds.values()) == ["compile", "image", "image", "source", "test"]
+
+
+def test_each_job_can_be_repeated_by_a_command() -> None:
+    assert the("test", graph()).command == (
+        *("envmatrix", "run", "test", CELL.id, "--library", "ops"),
+    )
+
+
+def test_cells_share_sources_and_images() -> None:
+    jobs = graph(RUN, replace(RUN, library=replace(RUN.library, name="more")))
+    kinds = [job.kind for job in jobs.jobs.values()]
+    assert kinds.count("image") == 2
+    assert kinds.count("compile") == 2
+
+
+def without_tests(run: CellRun) -> CellRun:
+    return replace(run, library=replace(run.library, test=LibraryTest("none")))
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        graph(without_tests(RUN)),
+        graph(replace(RUN, runtime=None)),
+    ],
+    ids=["no tests", "hardware of its own"],
+)
+def test_where_nothing_is_tested_there_are_no_tests(jobs: Graph) -> None:
+    assert {job.kind for job in jobs.jobs.values()} == {"image", "source", "compile"}
+
+
+def test_shards_are_jobs_of_one_compilation() -> None:
+    jobs = graph(basis=replace(BASIS, shards=3))
+    tests = [job for job in jobs.jobs.values() if job.kind == "test"]
+    assert [job.subject[-1] for job in tests] == ["1/3", "2/3", "3/3"]
+    assert tests[0].command[-1] == "--shard=1/3"
+    assert len({job.needs for job in tests}) == 1
+
+
+def with_build(build: LibraryBuild) -> CellRun:
+    return replace(RUN, library=replace(RUN.library, build=build))
+
+
+def with_test(test: LibraryTest) -> CellRun:
+    return replace(RUN, library=replace(RUN.library, test=test))
+
+
+def with_image(image: Image) -> Basis:
+    return replace(BASIS, fingerprints={**BASIS.fingerprints, image: "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("run", "basis", "kinds"),
+    [
+        (replace(RUN, source="edited"), BASIS, {"source", "compile", "test"}),
+        (RUN, with_image(DEVEL), {"image", "compile", "test"}),
+        (RUN, with_image(RUNTIME), {"image", "test"}),
+        (RUN, replace(BASIS, version="2.0"), {"compile", "test"}),
+        (replace(RUN, wheels=("a" * 64,)), BASIS, {"compile", "test"}),
+        (replace(RUN, cell=OTHER), BASIS, {"compile", "test"}),
+        (with_build(LibraryBuild(options=("-DFAST=1",))), BASIS, {"compile", "test"}),
+        (with_build(LibraryBuild(environment={"FAST": "1"})), BASIS, {"compile", "test"}),
+        (with_test(LibraryTest("ctest", options=("-V",))), BASIS, {"test"}),
+        (with_test(LibraryTest("ctest", retries=2)), BASIS, {"test"}),
+        (RUN, replace(BASIS, machine=Resources(64, 1 << 40)), set()),
+        (RUN, replace(BASIS, durations={("compile", "ops", CELL.id): 1.0}), set()),
+    ],
+)
+def test_a_change_reaches_only_what_is_made_from_it(
+    run: CellRun, basis: Basis, kinds: set[str]
+) -> None:
+    before, after = graph().jobs, graph(run, basis=basis).jobs
+    assert {after[key].kind for key in after.keys() - before.keys()} == kinds
+
+
+def test_durations_are_those_of_the_cell_else_of_the_library_else_of_the_kind() -> None:
+    def seconds(name: str, durations: Durations) -> float:
+        run = replace(RUN, library=replace(RUN.library, name=name))
+        return the("compile", graph(run, basis=replace(BASIS, durations=durations))).seconds
+
+    durations: Durations = {
+        ("compile", "ops", CELL.id): 7.0,
+        ("compile", "other", OTHER.id): 40.0,
+        ("compile", "other", "elsewhere"): 60.0,
+    }
+    assert seconds("ops", durations) == 7
+    assert seconds("other", durations) == 50
+    assert seconds("third", durations) == 40
+    assert seconds("third", {}) > 0
+
+
+def test_a_compilation_takes_the_memory_of_its_processors_and_an_emulated_test_one() -> None:
+    jobs = graph(replace(with_build(LibraryBuild(job_memory=3000)), is_emulated=True))
+    assert the("compile", jobs).resources == Resources(2, 6_000_000_000)
+    assert the("test", jobs).resources.processors == 1
+    assert the("source", jobs).resources == Resources()
