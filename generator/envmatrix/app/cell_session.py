@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypedDict, Unpack
 
 from envmatrix.app.images import provide_images
@@ -15,6 +16,7 @@ from envmatrix.images.model import CompilerCache, Image, analysis_image, images_
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import find_cell, is_for
 
 
@@ -112,31 +114,44 @@ def find_libraries(
     """Return a cell with the named library, or with all that are for it; raise ConfigurationError
     if there is none or its directory is missing."""
     matrix = workspace.matrix
-    cell = find_cell(matrix, cell_name)
-    for_cell = tuple(library for library in matrix.libraries if is_for(library, cell, matrix))
-    libraries = tuple(library for library in for_cell if name in (None, library.name))
+    cell, named = find_cell(matrix, cell_name), named_libraries(matrix, name)
+    libraries = tuple(library for library in named if is_for(library, cell, matrix))
     if not libraries:
         raise ConfigurationError(_no_library(name, matrix.libraries, cell))
+    require_directories(workspace.root, libraries)
+    return cell, libraries
+
+
+def named_libraries(matrix: Matrix, name: str | None) -> tuple[Library, ...]:
+    """Return the named library, or all; raise ConfigurationError if there is none."""
+    libraries = tuple(library for library in matrix.libraries if name in (None, library.name))
+    if not libraries and name is not None:
+        names = ", ".join(f"`{library.name}`" for library in matrix.libraries)
+        message = f"matrix.yaml has no library `{name}`"
+        raise ConfigurationError(message, hint=f"it has {names or 'none'}")
+    if not libraries:
+        hint = "add one under `libraries:`"
+        raise ConfigurationError("matrix.yaml lists no libraries", hint=hint)
+    return libraries
+
+
+def require_directories(root: Path, libraries: Iterable[Library]) -> None:
+    """Raise ConfigurationError if the directory of a library of the repository is missing."""
     hint = "correct its `path`, which begins at the root of the repository"
     problems = [
         Problem(f"library `{item.name}`: there is no directory `{item.path}`", item.position, hint)
         for item in libraries
-        if item.source is None and not (workspace.root / item.path).is_dir()
+        if item.source is None and not (root / item.path).is_dir()
     ]
     if problems:
         raise ConfigurationError(*problems)
-    return cell, libraries
 
 
 def _no_library(name: str | None, libraries: Sequence[Library], cell: Cell) -> Problem:
-    """Return why there is no library of this name, or none at all, for a cell."""
-    names = ", ".join(f"`{library.name}`" for library in libraries)
+    """Return why the named library, or every library, is not for a cell."""
     named = next((library for library in libraries if library.name == name), None)
-    if named is None and name is not None:
-        message, hint = f"matrix.yaml has no library `{name}`", f"it has {names or 'none'}"
-    elif not libraries:
-        message, hint = "matrix.yaml lists no libraries", "add one under `libraries:`"
-    elif named is None:
+    if named is None:
+        names = ", ".join(f"`{library.name}`" for library in libraries)
         message, hint = f"no library is for `{cell.id}`", f"matrix.yaml has {names}"
     elif named.suits(cell.arch):
         message = f"library `{name}` is not for `{cell.id}`"

@@ -29,12 +29,32 @@ _MOST_REASONS = 5
     metavar="REV",
     help="Show the cells that come, go or change since this git revision instead.",
 )
+@click.option(
+    "--jobs", "shows_jobs", is_flag=True, help="Show the jobs that test these cells instead."
+)
+@click.option("--library", metavar="NAME", help="With --jobs: only this library.")
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 9999),
+    default=1,
+    help="With --jobs: divide the tests of a library in a cell into N jobs.",
+)
+@click.option(
+    "--graph",
+    "language",
+    type=click.Choice(("mermaid", "graphviz")),
+    help="With --jobs: print the graph in this language.",
+)
 @options.reporting
 def command(
     *,
     patterns: Sequence[str],
     tier: str | None,
     revision: str | None,
+    shows_jobs: bool,
+    library: str | None,
+    shards: int,
+    language: str | None,
     as_json: bool,
     console: Console,
 ) -> None:
@@ -45,7 +65,22 @@ def command(
     """
     if tier is not None and revision is not None:
         raise click.UsageError("--tier and --diff show different things; give one of them")
+    if shows_jobs and revision is not None:
+        raise click.UsageError("--jobs and --diff show different things; give one of them")
+    if not shows_jobs and (library or language or shards > 1):
+        raise click.UsageError("--library, --shards and --graph need --jobs, which is not given")
+    if language and as_json:
+        raise click.UsageError("--graph and --json are two languages; give one of them")
     workspace = Workspace.here()
+    if shows_jobs:
+        from envmatrix.app.job_plan import JobSelection, plan_jobs
+        from envmatrix.render import job_plan
+
+        plan = plan_jobs(workspace, JobSelection(patterns, tier, library, shards), console)
+        draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
+        lines = draw(plan.graph) if draw else job_plan.lines(plan)
+        display.show(job_plan.document(plan) if as_json else None, lines, as_json=as_json)
+        return
     if revision is not None:
         from envmatrix.app.revisions import changes_since
 

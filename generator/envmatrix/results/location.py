@@ -40,6 +40,12 @@ class Location:
     def journals(self) -> Path:
         return self.directory / "journals"
 
+    @property
+    def is_empty(self) -> bool:
+        """True if no run was recorded in a store of the repository's own."""
+        is_own = isinstance(self.url, Path) and not self.url.exists()
+        return is_own and not count_journals(self.journals)
+
     def prepare(self) -> None:
         """Create the directory, with a .gitignore that excludes it."""
         self.journals.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,115 @@
+"""The jobs of libraries in selected cells, as this machine would do them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from envmatrix import __version__
+from envmatrix.app.cell_session import named_libraries, require_directories
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.images.contents import content_hash
+from envmatrix.images.model import Image, can_compile_on, images_of, lacks_cross
+from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, job_graph
+from envmatrix.jobs.model import Kind, Resources
+from envmatrix.lock.model import source_set, wheels_set
+from envmatrix.machine.resources import available_memory, host_arch, processors
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.selection import is_for
+from envmatrix.results.location import Location
+from envmatrix.sessions.outcomes import Step
+from envmatrix.vcs.tree_identity import tree_identity
+
+# Steps of a run that compile; the others test.
+_COMPILING = ("configure", "compile")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSelection:
+    """The jobs to plan: those that test libraries in cells, by patterns and tier; one `library`
+    alone; in how many `shards`."""
+
+    patterns: Sequence[str] = ()
+    tier: str | None = None
+    library: str | None = None
+    shards: int = 1
+
+
+def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -> JobPlan:
+    """Return the jobs that compile and test the selected libraries in the selected cells."""
+    host, cells, left_out = host_arch(), [], []
+    for cell in workspace.cells(selection.patterns, selection.tier):
+        if can_compile_on(cell, host) and not lacks_cross(cell, host):
+            cells.append(cell)
+        else:
+            left_out.append((cell, f"not cross-compiled on a machine of {host}"))
+    libraries = named_libraries(workspace.matrix, selection.library)
+    require_directories(workspace.root, libraries)
+    images = {cell: images_of(cell, host) for cell in cells}
+    every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
+    machine = Resources(processors(), available_memory() or 0)
+    basis = Basis(
+        workspace.fingerprints(every),
+        __version__,
+        machine,
+        _durations(workspace, console),
+        selection.shards,
+    )
+    graph = job_graph(_runs(workspace, images, libraries), basis)
+    return JobPlan(graph, machine, left_out)
+
+
+def _runs(
+    workspace: Workspace, images: Mapping[Cell, Sequence[Image]], libraries: Sequence[Library]
+) -> Iterator[CellRun]:
+    """Yield the libraries of each cell, whose `images` are those to compile and to run in."""
+    sources = {library.name: _source_identity(workspace, library) for library in libraries}
+    host = host_arch()
+    for cell, (compiler, *others) in images.items():
+        runtime = next(iter(others), None)
+        is_emulated = runtime is not None and runtime.arch != host
+        arches = sorted({image.arch for image in images[cell]})
+        for library in libraries:
+            if is_for(library, cell, workspace.matrix):
+                wheels = tuple(_wheels(workspace, library, cell, arches))
+                source = sources[library.name]
+                yield CellRun(library, cell, compiler, runtime, source, wheels, is_emulated)
+
+
+def _source_identity(workspace: Workspace, library: Library) -> str:
+    """Return a hash of a library's source: of the lock's, or of the tree in the repository."""
+    if library.source is None:
+        return tree_identity(workspace.root / library.path)
+    locked = workspace.lock.sets[source_set(library)]
+    versions = (f"{name} {version}" for name, version in sorted(locked.versions.items()))
+    return content_hash(*versions, *(artifact.sha256 for artifact in locked.artifacts))
+
+
+def _wheels(
+    workspace: Workspace, library: Library, cell: Cell, arches: Sequence[str]
+) -> Iterator[str]:
+    """Yield the sha256 (hex) of each wheel that a library is built and tested with."""
+    for arch in arches if library.requires else ():
+        locked = workspace.lock.sets[wheels_set(library, cell.os, arch)]
+        yield from (artifact.sha256 for artifact in locked.artifacts)
+
+
+def _durations(workspace: Workspace, console: Console) -> Durations:
+    """Return the seconds of the newest compilation and tests of each library in each cell."""
+    location = Location.of(workspace.root)
+    if location.is_empty:
+        return {}
+    from envmatrix.results import queries  # SQLAlchemy
+
+    with location.open_store(console.warn) as database, database.reading() as connection:
+        stored = {each.run.id: each.run for each in queries.latest(connection)}
+        steps = queries.stored_parts(connection, Step, [*stored])
+    seconds: defaultdict[tuple[Kind, str, str], float] = defaultdict(float)
+    for key, run in stored.items():
+        for step in steps.get(key, ()):
+            kind: Kind = "compile" if step.name in _COMPILING else "test"
+            seconds[(kind, run.library, run.cell)] += step.seconds
+    return seconds

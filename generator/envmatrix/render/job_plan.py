@@ -1,0 +1,85 @@
+"""Plans of jobs: as text, as a document, and in languages of graphs. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from envmatrix.jobs.expansion import JobPlan
+from envmatrix.jobs.model import Graph, Job
+from envmatrix.jobs.schedule import estimate
+from envmatrix.text import duration
+
+# Numbers of machines for which the time is estimated.
+_FLEETS = (1, 4, 16, 64)
+
+
+def lines(plan: JobPlan) -> Iterator[str]:
+    """Yield the jobs, the chain of them that takes longest, and the time that all take."""
+    for job in plan.graph.jobs.values():
+        yield f"{job.id[:12]} {duration(job.seconds):>10}  {job}"
+    for cell, reason in plan.left_out:
+        yield f"left out {cell.id}: {reason}"
+    path, machine = plan.graph.critical_path, plan.machine
+    chain = " -> ".join(map(str, path))
+    yield f"critical path, {duration(sum(job.seconds for job in path))}: {chain}"
+    of_each = f"{machine.processors} processors and {machine.memory / 1e9:.0f} GB of memory"
+    yield f"{len(plan.graph.jobs)} jobs; expected time on machines of {of_each}:"
+    for count, seconds in _times(plan).items():
+        yield f"{count:10}  {duration(seconds)}"
+
+
+def document(plan: JobPlan) -> Mapping[str, object]:
+    """Return the plan for JSON; memory in bytes, times in seconds by the number of machines."""
+    return {
+        "jobs": list(map(_row, plan.graph.jobs.values())),
+        "critical_path": [job.id for job in plan.graph.critical_path],
+        "seconds": {str(count): seconds for count, seconds in _times(plan).items()},
+        "left_out": [{"cell": cell.id, "reason": reason} for cell, reason in plan.left_out],
+    }
+
+
+def _times(plan: JobPlan) -> Mapping[int, float]:
+    return {count: estimate(plan.graph, [plan.machine] * count).seconds for count in _FLEETS}
+
+
+def _row(job: Job) -> Mapping[str, object]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "subject": job.subject,
+        "needs": job.needs,
+        "processors": job.resources.processors,
+        "memory": job.resources.memory,
+        "gpus": job.resources.gpus,
+        "seconds": job.seconds,
+        "command": job.command,
+    }
+
+
+def mermaid(graph: Graph) -> Iterator[str]:
+    """Yield the lines of the graph as a flowchart of Mermaid."""
+    yield "flowchart LR"
+    for number, job in enumerate(graph.jobs.values()):
+        label = str(job).replace('"', "#quot;")
+        yield f'  job{number}["{label}"]'
+    for before, after in _edges(graph):
+        yield f"  job{before} --> job{after}"
+
+
+def graphviz(graph: Graph) -> Iterator[str]:
+    """Yield the lines of the graph in DOT, the language of Graphviz."""
+    yield from ("digraph jobs {", "  rankdir=LR;", "  node [shape=box];")
+    for number, job in enumerate(graph.jobs.values()):
+        yield f"  job{number} [label={json.dumps(str(job), ensure_ascii=False)}];"
+    for before, after in _edges(graph):
+        yield f"  job{before} -> job{after};"
+    yield "}"
+
+
+def _edges(graph: Graph) -> Iterator[tuple[int, int]]:
+    """Yield the numbers of each two jobs of which the second needs the first."""
+    numbers = {key: number for number, key in enumerate(graph.jobs)}
+    for job in graph.jobs.values():
+        for need in job.needs:
+            yield numbers[need], numbers[job.id]

@@ -1,0 +1,147 @@
+"""`envmatrix plan --jobs`, with no container engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes import lock_of, write_repository
+from tests.unit.prompt import Prompt
+
+from envmatrix.app.workspace import Workspace
+from envmatrix.lock.lock_file import dumps
+from envmatrix.matrix.loading import load_matrix
+from envmatrix.results.location import Location
+from envmatrix.results.records import End, Run, line_of
+from envmatrix.sessions.outcomes import Step
+
+AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
+LIBRARIES = """\
+libraries:
+  own: {path: own, test: {framework: ctest}}
+  other: {path: other, test: none}
+"""
+CELL = "cuda13.0-debian12-x86_64"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, envmatrix: Prompt) -> Path:
+    monkeypatch.delenv("ENVMATRIX_RESULTS", raising=False)
+    root = write_repository(tmp_path / "repository", AXES, LIBRARIES)
+    (root / "matrix.lock.json").write_text(dumps(lock_of(load_matrix(root), tmp_path / "scratch")))
+    for name in ("own", "other"):
+        (root / name).mkdir()
+        (root / name / "CMakeLists.txt").write_text("project(library)\n")
+    monkeypatch.chdir(root)
+    assert envmatrix("generate", "-q").status == 0
+    return root
+
+
+def jobs_of(envmatrix: Prompt, *arguments: str) -> dict[str, Any]:
+    answer = envmatrix("plan", "--jobs", "--json", *arguments)
+    assert answer.status == 0, answer.err
+    document: dict[str, Any] = json.loads(answer.out)
+    return document
+
+
+def subjects(document: dict[str, Any], kind: str) -> set[str]:
+    return {" ".join(job["subject"]) for job in document["jobs"] if job["kind"] == kind}
+
+
+@pytest.mark.usefixtures("repository")
+def test_every_library_is_compiled_in_every_cell_and_tested_if_it_has_tests(
+    envmatrix: Prompt,
+) -> None:
+    document = jobs_of(envmatrix)
+    cells = (CELL, "cuda13.0-debian12-aarch64")
+    assert subjects(document, "compile") == {
+        f"{name} {cell}" for name in ("own", "other") for cell in cells
+    }
+    assert subjects(document, "test") == {f"own {cell}" for cell in cells}
+    assert subjects(document, "source") == {"own", "other"}
+    numbers = {job["id"]: number for number, job in enumerate(document["jobs"])}
+    assert all(
+        numbers[need] < numbers[job["id"]] for job in document["jobs"] for need in job["needs"]
+    )
+    assert list(document["seconds"]) == ["1", "4", "16", "64"]
+    assert {*document["critical_path"]} <= {*numbers}
+
+
+@pytest.mark.usefixtures("repository")
+def test_cells_and_a_library_are_selected(envmatrix: Prompt) -> None:
+    document = jobs_of(envmatrix, "--select", CELL, "--library", "own", "--shards", "2")
+    assert subjects(document, "test") == {f"own {CELL} 1/2", f"own {CELL} 2/2"}
+    assert subjects(document, "compile") == {f"own {CELL}"}
+
+
+def test_an_edit_makes_other_jobs_of_its_library_alone(envmatrix: Prompt, repository: Path) -> None:
+    before = {job["id"]: job for job in jobs_of(envmatrix)["jobs"]}
+    (repository / "own" / "main.cu").write_text("int main() {}\n")
+    after = {job["id"]: job for job in jobs_of(envmatrix)["jobs"]}
+    changed = [after[key] for key in after.keys() - before.keys()]
+    assert {job["kind"] for job in changed} == {"source", "compile", "test"}
+    assert {job["subject"][0] for job in changed} == {"own"}
+
+
+def test_expected_durations_are_those_of_the_newest_run(
+    envmatrix: Prompt, repository: Path
+) -> None:
+    location = Location.of(repository)
+    location.prepare()
+    run = Run("1" * 32, "own", CELL, "test", started=1.0)
+    steps = [
+        Step(name, 0, seconds, "")
+        for name, seconds in (("configure", 2.0), ("compile", 40.0), ("list", 1.0), ("test", 5.0))
+    ]
+    lines = [line_of(run), *map(line_of, steps), line_of(End("passed", 48.0))]
+    (location.journals / f"{run.id}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    jobs = jobs_of(envmatrix, "--select", CELL)["jobs"]
+    seconds = {job["kind"]: job["seconds"] for job in jobs if job["subject"][0] == "own"}
+    assert (seconds["compile"], seconds["test"]) == (42, 6)
+
+
+@pytest.mark.usefixtures("repository")
+def test_people_see_the_critical_path_and_the_expected_times(envmatrix: Prompt) -> None:
+    answer = envmatrix("plan", "--jobs", "--select", CELL)
+    assert re.search(r"^[0-9a-f]{12} +1 min 0 s  compile own cuda13", answer.out, re.MULTILINE)
+    assert "critical path, 3 min 30 s: image " in answer.out
+    assert re.search(r"^ +64  3 min 30 s$", answer.out, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("repository")
+def test_the_graph_is_drawn(envmatrix: Prompt) -> None:
+    arguments = ("plan", "--jobs", "--select", CELL, "--library", "own", "--graph")
+    mermaid, graphviz = (envmatrix(*arguments, name).out for name in ("mermaid", "graphviz"))
+    assert mermaid.startswith('flowchart LR\n  job0["')
+    assert mermaid.count(" --> ") == graphviz.count(" -> ") == 4
+    assert f'[label="test own {CELL}"];' in graphviz
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--jobs", "--diff", "HEAD"), "--jobs and --diff"),
+        (("--library", "own"), "need --jobs, which is not given"),
+        (("--jobs", "--library", "none"), "has no library `none`"),
+        (("--jobs", "--graph", "mermaid", "--json"), "--graph and --json"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error(
+    envmatrix: Prompt, arguments: tuple[str, ...], message: str
+) -> None:
+    answer = envmatrix("plan", *arguments)
+    assert (answer.status, answer.out) == (2, "")
+    assert message in answer.err
+
+
+def test_each_job_has_the_same_id_in_another_checkout(
+    envmatrix: Prompt, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = [job["id"] for job in jobs_of(envmatrix)["jobs"]]
+    monkeypatch.chdir(repository.rename(tmp_path / "moved"))
+    assert Workspace.here().root == tmp_path / "moved"
+    assert [job["id"] for job in jobs_of(envmatrix)["jobs"]] == here
