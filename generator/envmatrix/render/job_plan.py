@@ -29,7 +29,7 @@ def lines(plan: JobPlan) -> Iterator[str]:
         yield f"{count:10}  {duration(seconds)}"
 
 
-def document(plan: JobPlan) -> Mapping[str, object]:
+def job_document(plan: JobPlan) -> Mapping[str, object]:
     """Return the plan for JSON; memory in bytes, times in seconds by the number of machines."""
     return {
         "jobs": list(map(_row, plan.graph.jobs.values())),
