@@ -98,11 +98,12 @@ def _own_files(root: Path) -> set[str]:
 def _check_free(root: Path, paths: Iterable[str]) -> None:
     """Raise ConfigurationError if a path has a file that envmatrix did not write."""
     existing = [path for path in paths if (root / path).is_file() or (root / path).is_dir()]
-    own = _own_files(root)
+    unmarked = [path for path in existing if not _MARK.search(_head(root / path))]
+    own = _own_files(root) if unmarked else set()
     problems = [
         Problem(f"`{one_line(path)}` is not one that envmatrix wrote", hint=_MOVE_AWAY)
-        for path in existing
-        if path not in own and not _MARK.search(_head(root / path))
+        for path in unmarked
+        if path not in own
     ]
     if problems:
         raise ConfigurationError(*problems)

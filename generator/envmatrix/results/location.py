@@ -43,8 +43,8 @@ class Location:
     @property
     def is_empty(self) -> bool:
         """True if no run was recorded in a store of the repository's own."""
-        is_own = isinstance(self.url, Path) and not self.url.exists()
-        return is_own and not count_journals(self.journals)
+        has_store = isinstance(self.url, str) or self.url.exists()
+        return not has_store and not count_journals(self.journals)
 
     def prepare(self) -> None:
         """Create the directory, with a .gitignore that excludes it."""

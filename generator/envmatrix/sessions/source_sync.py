@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from envmatrix.confined import Directory
 from envmatrix.files import read_regular, write_whole
 from envmatrix.sessions.context import COPY
-
-# Directories that are no source: version control's, and that of results.
-_OTHERS = (".git", ".hg", ".svn", ".envmatrix")
+from envmatrix.vcs.tree_identity import walk_files
 
 # In bytes, of one component: NAME_MAX of Linux.
 _LONGEST_NAME = 255
@@ -23,7 +20,10 @@ def update(source: Path, build: Directory, record: Path) -> None:
     files stay, so that builds are incremental. `record` lists the copied files, beside the build
     directory and out of its reach."""
     build.make_directory(COPY)
-    current = set(_files(source, record))
+    # The build root is in the source where a library is a whole repository.
+    is_inside = record.is_relative_to(source)
+    build_root = source / record.relative_to(source).parts[0] if is_inside else None
+    current = set(walk_files(source, build_root))
     for name in sorted(_recorded(record) - current):
         # What is below a file that was a directory goes with that, or did in an interrupted run.
         if not {str(parent) for parent in PurePosixPath(name).parents} & current:
@@ -43,26 +43,12 @@ def _recorded(record: Path) -> set[str]:
 
 
 def _is_name(name: object) -> bool:
-    """Return whether `_files` may have yielded `name`: a relative one, as pathlib writes it."""
+    """Return whether `walk_files` may have yielded `name`: a relative one, as pathlib writes it."""
     if not isinstance(name, str) or "\0" in name or name != PurePosixPath(name).as_posix():
         return False
     parts = PurePosixPath(name).parts
     longest = max((len(os.fsencode(part)) for part in parts), default=0)
     return 0 < longest <= _LONGEST_NAME and not {"/", "//", ".."} & set(parts)
-
-
-def _files(source: Path, record: Path) -> Iterable[str]:
-    """Yield files and links, without the build root, which is in the source where a library is a
-    whole repository."""
-    build_root = record.is_relative_to(source) and source / record.relative_to(source).parts[0]
-    for top, names, files in os.walk(source):
-        directory = Path(top)
-        names[:] = [
-            name for name in names if name not in _OTHERS and directory / name != build_root
-        ]
-        links = [name for name in names if (directory / name).is_symlink()]
-        for name in (*files, *links):
-            yield (directory / name).relative_to(source).as_posix()
 
 
 def _copy(source: Path, build: Directory, name: str) -> None:

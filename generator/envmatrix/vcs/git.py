@@ -18,8 +18,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 def export_files(root: Path, revision: str, paths: Iterable[str], target: Path) -> None:
     """Write the files below `paths` that are committed at `revision` to `target`."""
     commit = _commit(root, revision)
-    names = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", *paths)
-    for name in filter(None, names.split("\0")):
+    for name in list_rows(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", *paths):
         file = target / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(_git(root, "cat-file", "blob", f"{commit}:./{name}"), encoding="utf-8")
@@ -47,6 +46,11 @@ def _git(root: Path, *arguments: str) -> str:
     return run(command, failing=EnvmatrixError, hint="revisions are read with git")
 
 
+def list_rows(root: Path, *arguments: str) -> list[str]:
+    """Return what a command of git with `-z` lists; EnvmatrixError where git has no repository."""
+    return list(filter(None, _git(root, *arguments).split("\0")))
+
+
 def commit_of(root: Path, file: str) -> str | None:
     """Return the commit that is checked out; None where `file` differs from it, or without git."""
     try:
@@ -64,8 +68,7 @@ def changed_files(root: Path, revision: str) -> tuple[str, ...]:
     base = _merge_base(root, commit, revision)
     names = ("diff", "--name-only", "--no-renames", "--relative", "-z", base)
     new = ("ls-files", "--others", "--exclude-standard", "-z")
-    changed = {*_git(root, *names).split("\0"), *_git(root, *new).split("\0")}
-    return tuple(sorted(changed - {""}))
+    return tuple(sorted({*list_rows(root, *names), *list_rows(root, *new)}))
 
 
 def _merge_base(root: Path, commit: str, revision: str) -> str:

@@ -1,4 +1,4 @@
-"""The identity of a source tree in the repository: a hash of its files, committed or not."""
+"""The files of a source tree, committed or not, and its identity: a hash of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.machine.processes import run
+from envmatrix.vcs.git import list_rows
 
 # Tag of `git ls-files -v` of files that git compares with the working tree.
 _COMPARED = "H"
@@ -27,7 +27,7 @@ def tree_identity(directory: Path) -> str:
     try:
         unchanged, others = _known_to_git(directory)
     except EnvmatrixError:
-        unchanged, others = {}, set(_walk(directory))
+        unchanged, others = {}, set(walk_files(directory))
     entries = {**unchanged, **dict(_entries(directory, others))}
     digest = hashlib.sha256()
     for name, entry in sorted(entries.items()):
@@ -53,7 +53,6 @@ def _known_to_git(directory: Path) -> tuple[dict[str, str], set[str]]:
 
 def _entries(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield the mode and the blob, or the target, of files as they are in the working tree."""
-    files = []
     for name in names:
         path = directory / name
         if path.is_symlink():
@@ -61,30 +60,29 @@ def _entries(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]
         elif path.is_dir():
             yield name, f"{_SUBMODULE} {tree_identity(path)}"
         elif path.is_file():
-            files.append(path)
-    for path, blob in zip(files, _blobs(files), strict=True):
-        mode = _PROGRAM if path.stat().st_mode & stat.S_IXUSR else _FILE
-        yield path.relative_to(directory).as_posix(), f"{mode} {blob}"
+            mode = _PROGRAM if path.stat().st_mode & stat.S_IXUSR else _FILE
+            yield name, f"{mode} {_blob(path)}"
 
 
-def _blobs(files: list[Path]) -> Iterator[str]:
-    """Yield the hash of each file's content, as git computes it."""
-    for file in files:
-        digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
-        with file.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
-        yield digest.hexdigest()
+def _blob(file: Path) -> str:
+    """Return the hash of a file's content, as git computes it."""
+    digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
+    with file.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _list(directory: Path, *arguments: str) -> list[str]:
-    command = ("git", "-C", str(directory), *arguments, "-z", "--", ".")
-    return list(filter(None, run(command, failing=EnvmatrixError).split("\0")))
+    return list_rows(directory, *arguments, "-z", "--", ".")
 
 
-def _walk(directory: Path) -> Iterator[str]:
-    for top, directories, files in os.walk(directory):
-        directories[:] = [name for name in directories if name not in _OTHERS]
-        links = [name for name in directories if (Path(top) / name).is_symlink()]
+def walk_files(directory: Path, left_out: Path | None = None) -> Iterator[str]:
+    """Yield the names of files and links below a directory, without one of its directories, and
+    without those of version control and of results."""
+    for top, names, files in os.walk(directory):
+        place = Path(top)
+        names[:] = [name for name in names if name not in _OTHERS and place / name != left_out]
+        links = [name for name in names if (place / name).is_symlink()]
         for name in (*files, *links):
-            yield (Path(top) / name).relative_to(directory).as_posix()
+            yield (place / name).relative_to(directory).as_posix()
