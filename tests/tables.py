@@ -67,7 +67,7 @@ def exit_codes() -> str:
         0: "done",
         errors.SKIPPED: "skipped: `run perf` without a GPU to measure on, or `run test` of a cell "
         "whose programs run on hardware of their own only",
-        cli.INTERRUPTED: "interrupted",
+        errors.INTERRUPTED: "interrupted",
     }
     for code, meaning in re.findall(r"\w +(\d+)  (.+)", str(errors.__doc__)):
         meanings.setdefault(int(code), meaning)

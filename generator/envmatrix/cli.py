@@ -17,9 +17,7 @@ import click
 from envmatrix import __version__
 from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
-from envmatrix.errors import ConfigurationError, EnvmatrixError, InternalError
-
-INTERRUPTED = 130
+from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, InternalError
 
 # Hints for errors of the file system that the user can correct.
 _FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
@@ -41,6 +39,7 @@ atexit.register(gc.freeze)
 VERBS = {
     "affected": "Show which libraries a change affects, in which cells.",
     "build": "Pull or build the images of cells.",
+    "compile": "Compile libraries in many cells, in parallel.",
     "doctor": "Check this machine, and install what is missing.",
     "gc": "Remove images and files that no lock needs any more.",
     "generate": "Write the Dockerfiles, or check that they are up to date.",
@@ -51,8 +50,9 @@ VERBS = {
     "pull": "Pull published images by digest.",
     "push": "Publish built images.",
     "report": "Show the latest results and regressions.",
-    "run": "Compile, test or measure libraries in a cell's container.",
+    "run": "Compile, test or measure libraries in a single cell's container.",
     "sbom": "Write bills of materials of images.",
+    "test": "Compile and test libraries in many cells, in parallel.",
     "serve": "Show the dashboard of results on loopback.",
     "verify": "Rebuild images without a cache, and compare bit for bit.",
     "why": "Explain why a cell exists, or why it cannot.",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _PLAIN_INTERVAL_SECONDS = 5.0
 _PLAIN_WIDTH = 70
+# The name of the line for the whole work: of no job.
+_TOTAL = ""
 
 Advance = Callable[[int], None]
 
@@ -199,6 +201,62 @@ class Display:
         if self._live is not None:
             self._live.remove_task(self._tasks.pop(name))
         self._console.say(f"{outcome:8} {name} in {seconds:.1f} s")
+
+    def total(self, done: int, total: int, text: str) -> None:
+        """Show how much of the whole work is done, below all else; on a terminal only."""
+        if self._live is None:
+            return
+        if _TOTAL in self._tasks:
+            self._live.remove_task(self._tasks.pop(_TOTAL))
+        name = self._live.add_task("all", total=total, completed=done, step=text, start=False)
+        self._tasks[_TOTAL] = name
+
+
+class JobConsole(Console):
+    """Reports of one job among others: its messages have its name, and its steps are what the job
+    does at the moment."""
+
+    def __init__(self, name: str, console: Console, display: Display) -> None:
+        super().__init__(console.verbosity)
+        self._name, self._console, self._display = name, console, display
+
+    @property
+    def is_live(self) -> bool:
+        return False
+
+    def say(self, message: str, *, style: str = "") -> None:  # noqa: ARG002 -- as its base
+        self._console.detail(f"{self._name}: {message}")
+
+    def detail(self, message: str) -> None:
+        self._console.detail(f"{self._name}: {message}")
+
+    def warn(self, message: str) -> None:
+        self._console.warn(f"{self._name}: {message}")
+
+    @contextmanager
+    def display(self) -> Iterator[Display]:
+        yield _JobSteps(self, self._display, self._name)
+
+    @contextmanager
+    def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:  # noqa: ARG002
+        self._display.step(self._name, name, 0, 0)
+        yield lambda _amount: None
+
+
+class _JobSteps(Display):
+    """Shows the steps of a job as the progress of that job."""
+
+    def __init__(self, console: Console, display: Display, name: str) -> None:
+        super().__init__(console)
+        self._display, self._name = display, name
+
+    def started(self, name: str, verb: str, reason: str) -> None:
+        super().started(name, verb, reason)
+        self._display.step(self._name, name, 0, 0)
+
+    def step(self, name: str, step: str, done: int, total: int) -> None:
+        text = step if name in self._name else f"{name}: {step}"
+        self._display.step(self._name, text, done, total)
 
 
 def _shorten(text: str, width: int) -> str:

@@ -20,6 +20,8 @@ from envmatrix.text import one_line
 
 # The exit code of work that could not run here, which is no failure; as in CTest and automake.
 SKIPPED = 77
+# The exit code of a program that a signal interrupted, as shells have it.
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,9 +1,11 @@
-"""Work in parallel that ends at the first failure."""
+"""Work in parallel that ends at the first failure; and the end of all programs that threads run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from threading import Lock
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -33,3 +35,43 @@ def run_parallel(
             on_failure(error)
             raise
     return tuple(future.result() for future in futures)
+
+
+class Interruption:
+    """Ends what threads wait for. A signal reaches the main thread alone: others do not see it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._stops: list[Callable[[], None]] = []
+        self.is_set = False
+
+    @contextmanager
+    def ending(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Call `stop` at an interruption while the block runs, which then has to end; at once if
+        there was one."""
+        with self._lock:
+            self._stops.append(stop)
+            is_late = self.is_set
+        try:
+            if is_late:
+                stop()
+            yield
+        finally:
+            with self._lock:
+                self._stops.remove(stop)
+
+    def set(self) -> None:
+        """End what runs, and what begins from now on."""
+        with self._lock:
+            self.is_set = True
+            stops = [*self._stops]
+        for stop in stops:
+            stop()
+
+    def clear(self) -> None:
+        """Let programs run again, once all that ran have ended."""
+        self.is_set = False
+
+
+# Of this process, as signals are.
+INTERRUPTION = Interruption()

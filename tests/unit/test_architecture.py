@@ -281,6 +281,7 @@ def is_use_of_area(node: ast.AST) -> bool:
 PLACES = {
     "vcs.remote_git": ("Area(target)",),
     "machine.trust": ("Area(path)",),
+    "sessions.build_marks": ("Area(parent / name)",),
     "sessions.context": ("Area(", "self.build.surroundings"),
 }
 
@@ -373,7 +374,7 @@ def test_only_the_command_line_ends_the_program(module: str) -> None:
 APP = [name for name in ALL if name.partition(".")[0] == "app"]
 COMMANDS = [name for name in ALL if name.startswith("commands.")]
 # Of `commands`, what verbs share.
-SHARED = {"commands.display", "commands.options", "commands.verbs"}
+SHARED = {"commands.display", "commands.job_verbs", "commands.options", "commands.verbs"}
 # What use cases talk to, and commands do not.
 SERVICES = {"docker", "httpx", "sqlalchemy"}
 

@@ -64,7 +64,7 @@ def open_session(
     compiler, *others = images_of(cell, machine, emulate=emulate)
     runtime = next(iter(others), None)
     names = provide_images(workspace, [compiler] if only_compiler else [compiler, *others], console)
-    cache = _compiler_cache(workspace, cell, compiler, console)
+    cache = compiler_cache_of(workspace, cell, compiler, console)
     limits = arguments["jobs"], arguments["memory"]
     return CellSession(
         workspace, cell, libraries, compiler, runtime, names, cache, *limits, console
@@ -87,11 +87,11 @@ def open_analysis(
         raise EnvmatrixError(message, hint=hint)
     image = analysis_image(cell)
     names = provide_images(workspace, [image], console)
-    cache = _compiler_cache(workspace, cell, image, console)
+    cache = compiler_cache_of(workspace, cell, image, console)
     return CellSession(workspace, cell, libraries, image, image, names, cache, jobs, None, console)
 
 
-def _compiler_cache(
+def compiler_cache_of(
     workspace: Workspace, cell: Cell, image: Image, console: Console
 ) -> CompilerCache | None:
     """Return the compiler cache of an image, if it has one; warn if CUDA is compiled without it."""

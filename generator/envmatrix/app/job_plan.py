@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from envmatrix import __version__
 from envmatrix.app.cell_session import named_libraries, require_directories
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
+from envmatrix.errors import EnvmatrixError
+from envmatrix.facts.targets import TARGETS
 from envmatrix.images.contents import content_hash
 from envmatrix.images.model import Image, can_compile_on, images_of, lacks_cross
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, job_graph
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.lock.model import source_set, wheels_set
-from envmatrix.machine.resources import available_memory, host_arch, processors
+from envmatrix.machine.resources import available_memory, gpus, host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
@@ -30,11 +32,12 @@ _COMPILING = ("configure", "compile")
 @dataclass(frozen=True, slots=True)
 class JobSelection:
     """The jobs to plan: those that test libraries in cells, by patterns and tier; one `library`
-    alone; in how many `shards`."""
+    alone; those that changes `since` a revision affect; in how many `shards`."""
 
     patterns: Sequence[str] = ()
     tier: str | None = None
     library: str | None = None
+    since: str | None = None
     shards: int = 1
 
 
@@ -50,7 +53,7 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
     require_directories(workspace.root, libraries)
     images = {cell: images_of(cell, host) for cell in cells}
     every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
-    machine = Resources(processors(), available_memory() or 0)
+    machine = Resources(processors(), available_memory() or 0, _usable_gpus())
     basis = Basis(
         workspace.fingerprints(every),
         __version__,
@@ -58,15 +61,41 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
         _durations(workspace, console),
         selection.shards,
     )
-    graph = job_graph(_runs(workspace, images, libraries), basis)
-    return JobPlan(graph, machine, left_out)
+    sources = {library.name: source_identity(workspace, library) for library in libraries}
+    runs = _runs(workspace, images, libraries, sources)
+    if selection.since is not None:
+        affected = _affected(workspace, selection, console)
+        runs = (run for run in runs if (run.library.name, run.cell.id) in affected)
+    return JobPlan(job_graph(runs, basis), machine, left_out, sources)
+
+
+def _usable_gpus() -> int:
+    """Return the number of GPUs that containers can have; the engine is asked if there are any."""
+    from envmatrix.app.library_runs import choose_gpu
+    from envmatrix.engine.gpu import NoGpu
+
+    count = gpus()
+    return 0 if count and isinstance(choose_gpu(), NoGpu) else count
+
+
+def _affected(
+    workspace: Workspace, selection: JobSelection, console: Console
+) -> Collection[tuple[str, str]]:
+    """Return the libraries and cells that changes since a revision affect."""
+    from envmatrix.app.revisions import pairs_since
+
+    pairs = pairs_since(workspace, selection.patterns, str(selection.since), console)
+    return {(pair.library, pair.cell) for pair in pairs if pair.reason}
 
 
 def _runs(
-    workspace: Workspace, images: Mapping[Cell, Sequence[Image]], libraries: Sequence[Library]
+    workspace: Workspace,
+    images: Mapping[Cell, Sequence[Image]],
+    libraries: Sequence[Library],
+    sources: Mapping[str, str],
 ) -> Iterator[CellRun]:
-    """Yield the libraries of each cell, whose `images` are those to compile and to run in."""
-    sources = {library.name: _source_identity(workspace, library) for library in libraries}
+    """Yield the libraries of each cell, whose `images` are those to compile and to run in, with
+    the identities of their `sources`."""
     host = host_arch()
     for cell, (compiler, *others) in images.items():
         runtime = next(iter(others), None)
@@ -75,11 +104,13 @@ def _runs(
         for library in libraries:
             if is_for(library, cell, workspace.matrix):
                 wheels = tuple(_wheels(workspace, library, cell, arches))
-                source = sources[library.name]
-                yield CellRun(library, cell, compiler, runtime, source, wheels, is_emulated)
+                source, is_complete = sources[library.name], TARGETS[cell.arch].sdk is None
+                yield CellRun(
+                    library, cell, compiler, runtime, source, wheels, is_emulated, is_complete
+                )
 
 
-def _source_identity(workspace: Workspace, library: Library) -> str:
+def source_identity(workspace: Workspace, library: Library) -> str:
     """Return a hash of a library's source: of the lock's, or of the tree in the repository."""
     if library.source is None:
         return tree_identity(workspace.root / library.path)
@@ -102,6 +133,14 @@ def _durations(workspace: Workspace, console: Console) -> Durations:
     location = Location.of(workspace.root)
     if location.is_empty:
         return {}
+    try:
+        return _stored_durations(location, console)
+    except EnvmatrixError as error:  # what is not known is guessed
+        console.warn(f"{error.message}; expected durations are guesses")
+        return {}
+
+
+def _stored_durations(location: Location, console: Console) -> Durations:
     from envmatrix.results import queries  # SQLAlchemy
 
     with location.open_store(console.warn) as database, database.reading() as connection:

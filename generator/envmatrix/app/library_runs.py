@@ -71,7 +71,10 @@ def run_each_library(
     skipped: list[Skipped] = []
     for library in session.libraries:
         try:
-            with _recorded(session, library, verb, part) as (runner, recorder):
+            with (
+                locked_build(session, library, verb) as context,
+                recorded_run(session, context, verb, part) as (runner, recorder),
+            ):
                 for result in work(runner, recorder):
                     show(result)
         except Skipped as error:
@@ -80,7 +83,7 @@ def run_each_library(
             failures.append(error)
             if len(session.libraries) > 1:
                 session.console.error(error)
-    _keep_results(session.workspace.root, session.console)
+    keep_results(session.workspace.root, session.console)
     if failures and len(session.libraries) == 1:
         raise failures[0]
     if failures:
@@ -99,13 +102,21 @@ def skip(reason: str) -> int:
 
 
 @contextmanager
-def _recorded(
-    session: CellSession, library: Library, verb: str, part: Part
+def locked_build(session: CellSession, library: Library, verb: str) -> Iterator[BuildContext]:
+    """Yield the inputs of the build of a library, whose directory is locked."""
+    context = build_context(session, library)
+    with lock_build(context.directory, verb, session.console):
+        yield context
+
+
+@contextmanager
+def recorded_run(
+    session: CellSession, context: BuildContext, verb: str, part: Part = WHOLE
 ) -> Iterator[tuple[Runner, Recorder]]:
     """Open the runner of the work on a library, and its recorder."""
-    image, root = session.names[session.compiler], session.workspace.root
-    revision, context = revision_of(session.workspace, library), build_context(session, library)
-    with docker_client.connect() as client, lock_build(context.directory, verb, session.console):
+    image, root, library = context.names[context.compiler], context.root, context.library
+    revision = revision_of(session.workspace, library)
+    with docker_client.connect() as client:
         sweep(client)
         run = Run(
             id=str(uuid.uuid4()),
@@ -242,7 +253,7 @@ def _missing_component(matrix: Matrix, cell: Cell, file: str) -> str | None:
     return None if is_absent else component
 
 
-def _keep_results(root: Path, console: Console) -> None:
+def keep_results(root: Path, console: Console) -> None:
     """Move recorded runs into the store; if that fails, they stay in the journal."""
     try:
         Location.of(root).keep(console.warn)

@@ -60,8 +60,8 @@ def test_libraries(
             context.junit.unlink(missing_ok=True)
             yield f"no tests: `{context.library.name}` has `test: none`"
             return
-        run = yield from _test(session, options, diff, runner, recorder)
-        _judge(run, runner, waivers(), today)
+        run = yield from test_recorded(session, options, diff, runner, recorder)
+        judge(run, runner, waivers(), today)
 
     is_selected = options.since is not None and not options.shadow
     extent = ARGUMENTS if request.arguments else SINCE if is_selected else ""
@@ -86,7 +86,7 @@ def _diff(session: CellSession, since: str | None) -> RevisionDiff | None:
     return compare_revision(session.workspace, since, session.console)
 
 
-def _test(
+def test_recorded(
     session: CellSession,
     options: TestOptions,
     diff: RevisionDiff | None,
@@ -132,7 +132,7 @@ def _durations(session: CellSession, library: Library) -> Mapping[str, float]:
         return queries.durations(connection, library.name, session.cell.id, before)
 
 
-def _judge(run: TestRun, runner: Runner, waivers: Sequence[Waiver], today: date) -> None:
+def judge(run: TestRun, runner: Runner, waivers: Sequence[Waiver], today: date) -> None:
     """Raise for failures that are not waived, warn of those that are, and raise Skipped if no test
     could run."""
     library, cell = runner.context.library.name, runner.context.cell.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -82,6 +83,55 @@ def cell(command: Decorated) -> Decorated:
         click.option("--emulate", is_flag=True, help="Compile under emulation."),
         click.option("--library", metavar="NAME", help="Only this library."),
         click.argument("name", metavar="CELL"),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+def jobs_of_cells(command: Decorated) -> Decorated:
+    """Add the options of verbs that run jobs in many cells; the command gets `JobArguments`."""
+    decorated = reporting(command)
+    for option in (
+        click.option(
+            "--shadow",
+            "checked",
+            metavar="PERCENT",
+            type=click.FloatRange(0, 100),
+            default=0.0,
+            callback=lambda _context, _option, percent: percent / 100,
+            help="Run some of the jobs again that need not run, and report contradictions.",
+        ),
+        click.option(
+            "--rerun-failed",
+            "rerun",
+            flag_value="failed",
+            default="none",
+            help="Run only the jobs that failed before.",
+        ),
+        click.option(
+            "--rerun", "rerun", flag_value="all", default="none", help="Run all jobs again."
+        ),
+        click.option(
+            "--timeline",
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Draw when each job ran, as SVG.",
+        ),
+        click.option("--fail-fast", "fails_fast", is_flag=True, help="End at the first failure."),
+        click.option(
+            "--jobs",
+            "-j",
+            "most",
+            type=click.IntRange(1, 1024),
+            help="At most N jobs at once; by default as many as the machine has resources for.",
+        ),
+        click.option(
+            "--since", metavar="REV", help="Only what changes since this git revision affect."
+        ),
+        click.option("--library", metavar="NAME", help="Only this library."),
+        tier,
+        select,
+        click.argument("names", metavar="[CELL]...", nargs=-1),
     ):
         decorated = option(decorated)
     return decorated

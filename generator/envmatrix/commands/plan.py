@@ -76,7 +76,7 @@ def command(
         from envmatrix.app.job_plan import JobSelection, plan_jobs
         from envmatrix.render import job_plan
 
-        plan = plan_jobs(workspace, JobSelection(patterns, tier, library, shards), console)
+        plan = plan_jobs(workspace, JobSelection(patterns, tier, library, shards=shards), console)
         draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
         lines = draw(plan.graph) if draw else job_plan.lines(plan)
         display.show(job_plan.job_document(plan) if as_json else None, lines, as_json=as_json)

@@ -113,6 +113,11 @@ class Directory:
         return islice(entries_below(self._descriptor), most)
 
     @property
+    def number(self) -> int:
+        """The number of the directory in its file system, its inode."""
+        return os.fstat(self._descriptor).st_ino
+
+    @property
     def is_empty(self) -> bool:
         with os.scandir(self._descriptor) as scan:
             return next(scan, None) is None

@@ -21,6 +21,7 @@ from envmatrix.engine.tasks import TIMED_OUT, Mount, OnOutput, Stop, Task, TaskR
 from envmatrix.errors import EngineError
 from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
+from envmatrix.parallel import INTERRUPTION
 
 if TYPE_CHECKING:
     import docker
@@ -70,11 +71,14 @@ class Containers:
                 _create(self.client, task) as container,
                 docker_client.attach(self.client, container) as output,
                 _watch(container, task) as stopped,
+                INTERRUPTION.ending(stopped.kill),
             ):
                 container.start()
                 stdout = _follow(output, on_output, stopped, keeps_stdout=task.keeps_stdout)
                 status = int(container.wait()["StatusCode"])
                 container.reload()
+            if INTERRUPTION.is_set:
+                raise KeyboardInterrupt
             out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
             status = TIMED_OUT if stopped.reason == "timeout" else status
             return TaskResult(status, stdout, stopped.reason, out_of_memory)
@@ -177,16 +181,20 @@ class _Stopped:
         self.reason: Stop | None = None
 
     def stop(self, reason: Stop) -> None:
+        self.reason = self.reason or reason
+        self.kill()
+
+    def kill(self) -> None:
         from docker.errors import DockerException
 
-        self.reason, self._since = self.reason or reason, time.monotonic()
+        self._since = time.monotonic()
         with suppress(DockerException):  # it ended by itself at the last moment
             self._container.kill()
 
     @property
     def is_over(self) -> bool:
         """True once the output after the kill has been read for long enough."""
-        return self.reason is not None and time.monotonic() - self._since > _PARTING_SECONDS
+        return self._since > 0 and time.monotonic() - self._since > _PARTING_SECONDS
 
 
 def _follow(

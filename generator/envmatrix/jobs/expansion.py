@@ -34,7 +34,8 @@ Durations = Mapping[tuple[Kind, str, str], float]
 @dataclass(frozen=True, slots=True)
 class CellRun:
     """A library in a cell: the images to compile and to run it in, the identity of its `source`,
-    and the sha256 (hex) of its `wheels`. Its tests run under emulation if `is_emulated`."""
+    and the sha256 (hex) of its `wheels`. Its tests run under emulation if `is_emulated`. These are
+    all inputs if `is_complete`: a licensed SDK, for example, has no identity."""
 
     library: Library
     cell: Cell
@@ -43,6 +44,7 @@ class CellRun:
     source: str
     wheels: tuple[str, ...]
     is_emulated: bool
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,13 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """The jobs, the machine that they are planned for, and the cells that it cannot compile for,
-    with the reason."""
+    """The jobs, the machine that they are planned for, the cells that it cannot compile for, with
+    the reason, and the identities of the sources by library."""
 
     graph: Graph
     machine: Resources
     left_out: Sequence[tuple[Cell, str]]
+    sources: Mapping[str, str]
 
 
 def job_graph(runs: Iterable[CellRun], basis: Basis) -> Graph:
@@ -108,20 +111,24 @@ class _Expansion:
             _compiling(library, self.basis.machine),
             self._seconds("compile", *subject),
             _command("compile", subject),
+            run.is_complete,
         )
         yield from (compiler, source, compilation)
         if library.tests and run.runtime:
             runtime = self._image(run.runtime, run.cell)
             yield runtime
+            takes = _testing(self.basis.machine, is_emulated=run.is_emulated)
+            gpu = "on a GPU" if takes.gpus else ""
             for shard in _shards(self.basis.shards):
                 yield Job(
-                    content_hash("test", compilation.id, runtime.id, test_text, *shard),
+                    content_hash("test", compilation.id, runtime.id, test_text, gpu, *shard),
                     "test",
                     (*subject, *shard),
                     (compilation.id, runtime.id),
-                    _testing(self.basis.machine, is_emulated=run.is_emulated),
+                    takes,
                     self._seconds("test", *subject) / self.basis.shards,
                     _command("test", subject, *(f"--shard={text}" for text in shard)),
+                    run.is_complete,
                 )
 
     def _texts(self, library: Library) -> tuple[str, str]:
@@ -170,13 +177,22 @@ def _shards(count: int) -> Iterator[tuple[str, ...]]:
 
 def _compiling(library: Library, machine: Resources) -> Resources:
     """Return what a compilation takes: half of the processors, so that others go on while it links,
-    with the memory that each of its own jobs needs."""
-    processors = _share(machine)
-    return Resources(processors, processors * library.build.job_memory * _MEGABYTE)
+    with the memory of each of the compilers that it starts."""
+    return Resources(_share(machine), compilers(machine) * library.build.job_memory * _MEGABYTE)
+
+
+def compilers(machine: Resources) -> int:
+    """Return how many compilers a compilation starts at once: twice as many as it takes processors,
+    which so have work while another compilation configures or links."""
+    return max(1, min(machine.processors, 2 * _share(machine)))
 
 
 def _testing(machine: Resources, *, is_emulated: bool) -> Resources:
-    return Resources(1 if is_emulated else _share(machine), _MEMORY)
+    """Return what tests take: the same part of the memory as of the processors, and natively all
+    GPUs, as they cannot be shared."""
+    processors = 1 if is_emulated else _share(machine)
+    memory = machine.memory * processors // max(1, machine.processors)
+    return Resources(processors, max(_MEMORY, memory), 0 if is_emulated else machine.gpus)
 
 
 def _share(machine: Resources) -> int:

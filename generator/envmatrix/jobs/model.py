@@ -53,7 +53,8 @@ class Job:
 
     `id` is the sha256 (hex) of its inputs: jobs with the same id have the same result. `needs` are
     the ids of the jobs whose results it takes; `seconds` is its expected duration, and `command`
-    does the same on this machine. `subject` is what it works on, such as a library and a cell.
+    does the same on this machine. `subject` is what it works on, such as a library and a cell. The
+    result of a job is not reusable if it has inputs that its id does not have.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Job:
     resources: Resources = Resources()
     seconds: float = 0.0
     command: tuple[str, ...] = ()
+    is_reusable: bool = True
 
     def __str__(self) -> str:
         return " ".join((self.kind, *self.subject))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +49,29 @@ def configured_mirror(file: Path) -> str | None:
 def configured_results(file: Path) -> str | None:
     """Return `results` of the user's configuration: the URL of the store of results."""
     return _text(file, "results", "postgresql://results@db.example/envmatrix")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """Where records of jobs are: the directory that runs of this user write to, None for that in
+    the cache; and the `trusted` directories, whose records count as the user's own."""
+
+    records: Path | None = None
+    trusted: tuple[Path, ...] = ()
+
+
+def configured_jobs(file: Path) -> JobSettings:
+    """Return `[jobs]` of the user's configuration."""
+    table = _setting(file, "jobs")
+    hint = 'write `[jobs]` and below it for example `trusted = ["/srv/ci/jobs"]`'
+    if not isinstance(table, dict) or not table.keys() <= {"records", "trusted"}:
+        raise _error(file, "`jobs` must be a table with `records` or `trusted`", hint)
+    records, trusted = table.get("records"), table.get("trusted", [])
+    if records is not None and not _is_absolute(records):
+        raise _error(file, "`records` of `jobs` must be an absolute directory", hint)
+    if not isinstance(trusted, list) or not all(map(_is_absolute, trusted)):
+        raise _error(file, "`trusted` of `jobs` must list absolute directories", hint)
+    return JobSettings(records and Path(records), tuple(map(Path, trusted)))
 
 
 def _text(file: Path, name: str, example: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Resources of this machine: its architecture, processors and memory."""
+"""Resources of this machine: its architecture, processors, memory and GPUs."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def available_memory() -> int | None:
     lines = readable_text(Path("/proc/meminfo")).splitlines()
     rows = dict(line.split(":", 1) for line in lines)
     return int(rows["MemAvailable"].split()[0]) << 10 if "MemAvailable" in rows else None
+
+
+def gpus() -> int:
+    """Return the number of GPUs that a loaded driver of NVIDIA's has."""
+    return len([*Path("/proc/driver/nvidia/gpus").glob("*")])

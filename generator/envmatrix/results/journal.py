@@ -38,13 +38,15 @@ _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Journal:
-    """The open journal of one run."""
+    """The open journal of one run, and its `parts` so far."""
 
     def __init__(self, handle: TextIO) -> None:
         self._handle = handle
+        self.parts: list[Part] = []
 
     def write(self, *parts: Part) -> None:
         """Append `parts` and sync them to disk."""
+        self.parts += parts
         self._handle.write("".join(f"{line_of(part)}\n" for part in parts))
         self._handle.flush()
         os.fsync(self._handle.fileno())
@@ -79,7 +81,7 @@ def _replay_one(file: Path, add: Callable[[Record], None]) -> None:
     with _lock_ended(file) as handle:
         if handle is None:
             return
-        record = record_of(_lines(handle))
+        record = record_of(lines_of(handle))
         if record.run.id != file.name.removesuffix(_SUFFIX):
             raise InvalidRecord("its name is not the id of its run")
         add(record)
@@ -117,12 +119,13 @@ def _lock_ended(file: Path) -> Iterator[TextIO | None]:
         except BlockingIOError:
             yield None
             return
-        if os.fstat(descriptor).st_size > _LARGEST:
-            raise InvalidRecord(f"it is larger than {_LARGEST >> 20} MB")
         yield handle if file.exists() else None
 
 
-def _lines(handle: TextIO) -> Iterator[str]:
+def lines_of(handle: TextIO) -> Iterator[str]:
+    """Yield the lines of a journal; raise InvalidRecord if it is larger than any run's."""
+    if os.fstat(handle.fileno()).st_size > _LARGEST:
+        raise InvalidRecord(f"it is larger than {_LARGEST >> 20} MB")
     lines = iter(partial(handle.readline, _LONGEST_LINE + 1), "")
     for number, line in enumerate(lines):
         if len(line) > _LONGEST_LINE or number >= _MOST_LINES:

@@ -9,6 +9,7 @@ from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import tasks
+from envmatrix.sessions.build_marks import forget
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
 from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
 from envmatrix.sessions.context import BuildContext
@@ -58,6 +59,7 @@ def clear_outdated(context: BuildContext, console: Console) -> None:
     launcher = context.cache and tasks.LAUNCHER  # CMake keeps it
     sm, variant = context.cell.toolchain.sm, context.variant
     inputs = (source, *requires, library.build, sm, variant, launcher)
+    forget(context.directory, context.build.name)
     text = "".join(f"{line}\n" for line in (context.names[context.compiler], *inputs))
     with context.build.opened() as build:
         if readable_text(record_file) != text and not build.is_empty:

@@ -22,6 +22,8 @@ BUILD = "/build"
 # if its build system writes among the sources.
 REQUIRES = "/requires"
 COPY = "source"
+# The directory of all build directories in a repository.
+BUILD_ROOT = "build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +104,13 @@ class BuildContext:
 
     @property
     def directory(self) -> Path:
-        return self.root / "build" / self.cell.id / self.library.name
+        return build_parent(self.root, self.cell.id, self.library.name)
 
     @property
     def build(self) -> Area:
         """The build directory, one for each way to compile."""
-        native = self.compiler.arch == self.host_arch
-        name = self.compiler.flavour if native else "emulated"
-        return Area(self.directory / "-".join(filter(None, (name, self.variant.name))))
+        names = (build_name(self.compiler, self.host_arch), self.variant.name)
+        return Area(self.directory / "-".join(filter(None, names)))
 
     @property
     def compiler_cache(self) -> Area | None:
@@ -141,6 +142,16 @@ class BuildContext:
     def junit(self) -> Path:
         """The JUnit file of test results, beside the logs."""
         return self.log("junit").with_suffix(".xml")
+
+
+def build_parent(root: Path, cell: str, library: str) -> Path:
+    """Return the directory of the build directories of a library in a cell, and of their logs."""
+    return root / BUILD_ROOT / cell / library
+
+
+def build_name(compiler: Image, host_arch: str) -> str:
+    """Return the name of the directory of what an image compiles on this machine."""
+    return compiler.flavour if compiler.arch == host_arch else "emulated"
 
 
 def jobs_for(processors: int, memory: int | None, job_memory: int, requested: int | None) -> int:

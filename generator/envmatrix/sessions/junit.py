@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,18 +148,37 @@ def cut(text: str, length: int) -> str:
 
 
 def write(file: Path, suite: str, outcomes: Sequence[TestOutcome]) -> None:
-    """Write one suite; a test that passed only on a retry is flaky, as in Surefire's format."""
+    """Write one suite."""
+    write_suites(file, [(suite, outcomes)])
+
+
+def write_suites(file: Path, suites: Iterable[tuple[str, Sequence[TestOutcome]]]) -> None:
+    """Write suites, one after the other: there may be thousands."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f"{file.name}.{os.getpid()}")
+    with scratch.open("w", encoding="utf-8") as handle:
+        handle.write('<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n')
+        for suite, outcomes in suites:
+            element = _suite(suite, outcomes)
+            ElementTree.indent(element, level=1)
+            handle.write(f"  {ElementTree.tostring(element, 'unicode')}\n")
+        handle.write("</testsuites>\n")
+    scratch.replace(file)
+
+
+def _suite(suite: str, outcomes: Sequence[TestOutcome]) -> ElementTree.Element:
+    """Return the element of a suite; a test that passed only on a retry is flaky, as in Surefire's
+    format."""
     count = Counter(outcome.state for outcome in outcomes)
-    root = ElementTree.Element("testsuites")
     attributes = {
         "name": suite,
         "tests": str(len(outcomes)),
         "failures": str(count["failed"]),
-        "errors": str(count["errored"]),
+        "errors": str(count["errored"] + count["killed"]),
         "skipped": str(count["skipped"]),
         "time": f"{sum(outcome.seconds for outcome in outcomes):.3f}",
     }
-    element = ElementTree.SubElement(root, "testsuite", attributes)
+    element = ElementTree.Element("testsuite", attributes)
     for outcome in outcomes:
         time = f"{outcome.seconds:.3f}"
         case = ElementTree.SubElement(
@@ -168,9 +188,7 @@ def write(file: Path, suite: str, outcomes: Sequence[TestOutcome]) -> None:
             ElementTree.SubElement(case, tag, message=xml_safe(outcome.message))
         if outcome.output:
             ElementTree.SubElement(case, "system-out").text = xml_safe(outcome.output)
-    ElementTree.indent(root)
-    text = ElementTree.tostring(root, "unicode")
-    file.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n', encoding="utf-8")
+    return element
 
 
 _TAGS = {

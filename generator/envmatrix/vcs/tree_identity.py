@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from envmatrix.errors import EnvmatrixError
@@ -75,6 +76,18 @@ def _blob(file: Path) -> str:
 
 def _list(directory: Path, *arguments: str) -> list[str]:
     return list_rows(directory, *arguments, "-z", "--", ".")
+
+
+def tree_state(directory: Path, left_out: Path | None = None) -> str:
+    """Return a hash (sha256, hex) of the sizes and times of the files of a directory, which differ
+    once one of them was written, even if it has its earlier content again."""
+    digest = hashlib.sha256()
+    for name in sorted(walk_files(directory, left_out)):
+        with suppress(FileNotFoundError):
+            status = (directory / name).lstat()
+            state = (name, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            digest.update(f"{state}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def walk_files(directory: Path, left_out: Path | None = None) -> Iterator[str]:

@@ -107,6 +107,7 @@ def with_image(image: Image) -> Basis:
         (with_test(LibraryTest("ctest", options=("-V",))), BASIS, {"test"}),
         (with_test(LibraryTest("ctest", retries=2)), BASIS, {"test"}),
         (RUN, replace(BASIS, machine=Resources(64, 1 << 40)), set()),
+        (RUN, replace(BASIS, machine=Resources(4, 16 << 30, gpus=1)), {"test"}),
         (RUN, replace(BASIS, durations={("compile", "ops", CELL.id): 1.0}), set()),
     ],
 )
@@ -133,8 +134,14 @@ def test_durations_are_those_of_the_cell_else_of_the_library_else_of_the_kind() 
     assert seconds("third", {}) > 0
 
 
-def test_a_compilation_takes_the_memory_of_its_processors_and_an_emulated_test_one() -> None:
+def test_a_compilation_takes_half_the_processors_and_the_memory_of_all_its_compilers() -> None:
     jobs = graph(replace(with_build(LibraryBuild(job_memory=3000)), is_emulated=True))
-    assert the("compile", jobs).resources == Resources(2, 6_000_000_000)
-    assert the("test", jobs).resources.processors == 1
+    assert the("compile", jobs).resources == Resources(2, 12_000_000_000)
     assert the("source", jobs).resources == Resources()
+
+
+def test_a_test_takes_half_the_machine_and_all_gpus_but_one_processor_under_emulation() -> None:
+    basis = replace(BASIS, machine=Resources(4, 16 << 30, gpus=2))
+    emulated = replace(RUN, is_emulated=True)
+    assert the("test", graph(basis=basis)).resources == Resources(2, 8 << 30, 2)
+    assert the("test", graph(emulated, basis=basis)).resources == Resources(1, 4 << 30, 0)

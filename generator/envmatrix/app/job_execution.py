@@ -1,0 +1,107 @@
+"""Executes the jobs of a plan on this machine, as many at once as it has resources for."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Protocol
+
+from envmatrix.console import Console
+from envmatrix.errors import EnvmatrixError
+from envmatrix.jobs.execution import Execution, JobResult
+from envmatrix.jobs.model import Job
+from envmatrix.parallel import INTERRUPTION
+from envmatrix.sessions.failures import Skipped
+from envmatrix.text import one_line
+
+
+class Observer(Protocol):
+    """Shows what happens to jobs."""
+
+    def started(self, job: Job) -> Console:
+        """Show that a job starts; return where it reports to."""
+
+    def ended(self, job: Job, result: JobResult) -> None: ...
+
+
+# Does the work of a job, and reports to a console.
+Work = Callable[[Job, Console], JobResult]
+
+
+def execute(execution: Execution, work: Work, observer: Observer) -> bool:
+    """Do all jobs of an execution, each in a thread; return whether a signal interrupted it, which
+    ends the programs that run."""
+    # None is an interruption: its handler must not end this between two statements.
+    ended: SimpleQueue[tuple[Job, JobResult] | None] = SimpleQueue()
+    defects: list[Exception] = []
+    epoch = time.monotonic()
+    is_interrupted = False
+
+    def run(job: Job, console: Console) -> None:
+        started = time.monotonic()
+        try:
+            result = _result(work, job, console)
+        except Exception as error:
+            defects.append(error)
+            result = JobResult("failed", message=f"internal error: {type(error).__name__}")
+        seconds = result.seconds if result.state == "reused" else time.monotonic() - started
+        ended.put((job, replace(result, started=started - epoch, seconds=seconds)))
+
+    with _interruptions(lambda: ended.put(None)), ThreadPoolExecutor(_most(execution)) as pool:
+        while not execution.is_over:
+            while job := execution.start_next(time.monotonic() - epoch):
+                pool.submit(run, job, observer.started(job))
+            if (end := ended.get()) is None:
+                is_interrupted = True
+                execution.stop("interrupted")
+            else:
+                execution.end(*end)
+                observer.ended(*end)
+            if execution.is_stopped:
+                INTERRUPTION.set()
+    INTERRUPTION.clear()
+    if defects:
+        raise defects[0]
+    return is_interrupted
+
+
+def _most(execution: Execution) -> int:
+    return max(1, len(execution.graph.jobs))
+
+
+@contextmanager
+def _interruptions(handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` at each signal that interrupts this program while the block runs."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(number, lambda *_: handle()) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, handlers, strict=True):
+            signal.signal(number, handler)
+
+
+def _result(work: Work, job: Job, console: Console) -> JobResult:
+    try:
+        return work(job, console)
+    except KeyboardInterrupt:
+        return JobResult("interrupted")
+    except (EnvmatrixError, OSError) as error:
+        return JobResult("interrupted") if INTERRUPTION.is_set else _failure(error)
+
+
+def _failure(error: Exception) -> JobResult:
+    match error:
+        case Skipped():
+            return JobResult("skipped", message=error.message)
+        case EnvmatrixError():
+            return JobResult("failed", message=error.message)
+        case OSError():  # as of a full disk
+            place = f"`{one_line(str(error.filename))}`: " if error.filename else ""
+            return JobResult("failed", message=f"{place}{error.strerror}")
+    raise error

@@ -1,0 +1,39 @@
+"""Shows the progress of jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from envmatrix.console import Console, Display, JobConsole
+from envmatrix.jobs.execution import STATES, Execution, JobResult
+from envmatrix.jobs.model import Job
+from envmatrix.text import duration, one_line
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """Shows the jobs of an execution: a line when each starts and when it ends, and on a terminal
+    those that run, with their steps, above the number of all others."""
+
+    console: Console
+    display: Display
+    execution: Execution
+
+    def started(self, job: Job) -> Console:
+        self.display.started(str(job), "start", f"about {duration(job.seconds)}")
+        self._show_total()
+        return JobConsole(str(job), self.console, self.display)
+
+    def ended(self, job: Job, result: JobResult) -> None:
+        self.display.finished(str(job), result.state)
+        if result.message:
+            self.console.say(f"         {one_line(result.message)}")
+        self._show_total()
+
+    def _show_total(self) -> None:
+        results = self.execution.results.values()
+        counts = Counter(result.state for result in results)
+        words = [f"{self.execution.queued} queued", f"{len(self.execution.running)} running"]
+        words += [f"{counts[state]} {state}" for state in STATES if counts[state]]
+        self.display.total(len(results), len(self.execution.graph.jobs), ", ".join(words))

@@ -1,0 +1,198 @@
+"""Runs the jobs that compile and test libraries in many cells; none runs again that succeeded with
+the same inputs."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Literal
+
+from envmatrix.app.images import plan_actions
+from envmatrix.app.job_execution import Observer, execute
+from envmatrix.app.job_plan import JobSelection, plan_jobs
+from envmatrix.app.job_work import JobWork, reused_result
+from envmatrix.app.library_runs import keep_results
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.images.model import images_of
+from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goals_of, remaining
+from envmatrix.jobs.expansion import JobPlan
+from envmatrix.jobs.model import Graph, Job
+from envmatrix.machine.resources import host_arch
+from envmatrix.plan.actions import Action
+from envmatrix.results.job_records import JobRecords
+from envmatrix.sessions.build_marks import is_marked
+from envmatrix.sessions.context import BUILD_ROOT, build_name, build_parent
+from envmatrix.sessions.junit import write_suites
+from envmatrix.sessions.outcomes import State, TestOutcome
+
+JobVerb = Literal["compile", "test"]
+# Which jobs run although their result is on record: none, those that failed and no others, or all.
+Rerun = Literal["none", "failed", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """How jobs run: at most `most` at once, until the first failure if `fails_fast`; which run
+    again; and the part (0 to 1) of those with a good result that runs again to check it."""
+
+    most: int | None = None
+    fails_fast: bool = False
+    rerun: Rerun = "none"
+    checked: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRuns:
+    """The jobs of a plan, and their results on record."""
+
+    workspace: Workspace
+    plan: JobPlan
+    records: JobRecords
+
+    def run(
+        self,
+        verb: JobVerb,
+        options: JobOptions,
+        today: date,
+        console: Console,
+        observe: Callable[[Execution], Observer],
+    ) -> tuple[Mapping[str, JobResult], bool]:
+        """Do the jobs of a verb; return what became of each, and whether they were interrupted."""
+        goals = self._goals(verb, options.rerun)
+        results = {} if options.rerun != "none" else dict(self._reused(goals))
+        checked = _sample([*results], options.checked)
+        for key in checked:
+            del results[key]
+        anew = {*self.plan.graph.jobs} if options.rerun == "all" else checked
+        present = {*self._own_sources(), *(self._compiled(goals) - anew)}
+        left = remaining(self.plan.graph, goals, {*results, *present})
+        actions = self._actions(left, console)
+        left = remaining(left, left.jobs, _current_images(left, actions))
+        execution = Execution(left, self.plan.machine, options.most, fails_fast=options.fails_fast)
+        work = JobWork(self.workspace, self.plan, actions, self.records, today, anew)
+        is_interrupted = execute(execution, work.do, observe(execution))
+        if left.jobs:
+            keep_results(self.workspace.root, console)
+        results |= execution.results
+        for key in checked:
+            results[key] = _compared(results[key])
+        return results, is_interrupted
+
+    def suites(
+        self, results: Mapping[str, JobResult]
+    ) -> Iterator[tuple[str, Sequence[TestOutcome]]]:
+        """Yield the tests of each job, by its name; the job itself where no tests are known."""
+        for key, result in results.items():
+            job = self.plan.graph.jobs[key]
+            record = self.records.find(job) if job.kind == "test" else None
+            is_known = record is not None and result.state not in ("left out", "interrupted")
+            outcomes = record.outcomes if record and is_known else ()
+            yield str(job), outcomes or (_outcome_of(job, result),)
+
+    def _goals(self, verb: JobVerb, rerun: Rerun) -> Sequence[str]:
+        goals = goals_of(self.plan.graph, verb)
+        if rerun != "failed":
+            return goals
+        records = ((key, self.records.find(self.plan.graph.jobs[key])) for key in goals)
+        return [key for key, record in records if record and record.end.state != "passed"]
+
+    def _reused(self, goals: Iterable[str]) -> Iterator[tuple[str, JobResult]]:
+        """Yield the goals that succeeded with the same inputs; of compilations, those whose outputs
+        are in their build directories."""
+        for key in goals:
+            job = self.plan.graph.jobs[key]
+            record = self.records.good(job)
+            if record and (job.kind == "test" or self._is_compiled(job)):
+                yield key, reused_result(record)
+
+    def _compiled(self, goals: Iterable[str]) -> set[str]:
+        """Return the compilations that goals need, and whose outputs are in their directories."""
+        jobs = self.plan.graph.jobs
+        needs = {need for key in goals for need in jobs[key].needs if jobs[need].kind == "compile"}
+        return {key for key in needs if self._is_compiled(jobs[key])}
+
+    def _own_sources(self) -> Iterator[str]:
+        """Yield the jobs of the sources that are in the repository."""
+        own = {item.name for item in self.workspace.matrix.libraries if item.source is None}
+        for job in self.plan.graph.jobs.values():
+            if job.kind == "source" and job.subject[0] in own:
+                yield job.id
+
+    def _is_compiled(self, job: Job) -> bool:
+        name, cell, *_ = job.subject
+        compiler, *_ = images_of(self.workspace.matrix.by_id[cell], host_arch())
+        parent = build_parent(self.workspace.root, cell, name)
+        return is_marked(parent, build_name(compiler, host_arch()), job.id)
+
+    def _actions(self, graph: Graph, console: Console) -> Sequence[Action]:
+        """Plan what to do with the images that jobs need."""
+        cells = {job.subject[1] for job in graph.jobs.values() if len(job.subject) > 1}
+        matrix, host = self.workspace.matrix, host_arch()
+        images = (image for cell in sorted(cells) for image in images_of(matrix.by_id[cell], host))
+        required = [*dict.fromkeys(images)]
+        return plan_actions(self.workspace, required, console) if required else ()
+
+
+def run_jobs(
+    workspace: Workspace,
+    verb: JobVerb,
+    selection: JobSelection,
+    options: JobOptions,
+    today: date,
+    console: Console,
+    observe: Callable[[Execution], Observer],
+) -> Report:
+    """Do the jobs of a verb for the selected libraries and cells, and write their JUnit file."""
+    started = time.monotonic()
+    plan = plan_jobs(workspace, selection, console)
+    runs = JobRuns(workspace, plan, JobRecords.of_user())
+    results, is_interrupted = runs.run(verb, options, today, console, observe)
+    write_suites(workspace.root / BUILD_ROOT / "junit.xml", runs.suites(results))
+    cells = {cell.id: reason for cell, reason in plan.left_out}
+    return Report(plan.graph.jobs, results, cells, time.monotonic() - started, is_interrupted)
+
+
+_OUTCOMES: Mapping[JobState, State] = {
+    "reused": "passed",
+    "done": "passed",
+    "waived": "passed",
+    "flaky": "flaky",
+    "failed": "errored",
+    "skipped": "skipped",
+    "left out": "skipped",
+    "interrupted": "killed",
+}
+
+
+def _outcome_of(job: Job, result: JobResult) -> TestOutcome:
+    """Return a job as a test."""
+    return TestOutcome(job.kind, _OUTCOMES[result.state], result.seconds, result.message)
+
+
+def _current_images(graph: Graph, actions: Sequence[Action]) -> Collection[str]:
+    """Return the jobs of images that the engine has under all their names."""
+    current = {
+        str(action.inputs.image)
+        for action in actions
+        if action.verb == "reuse" and action.is_current
+    }
+    jobs = graph.jobs.values()
+    return {job.id for job in jobs if job.kind == "image" and job.subject[0] in current}
+
+
+def _sample(keys: Sequence[str], part: float) -> set[str]:
+    """Return a part of `keys`, at random, and at least one if the part is above 0."""
+    count = min(len(keys), max(1, round(part * len(keys)))) if part else 0
+    return set(random.sample(keys, count))
+
+
+def _compared(result: JobResult) -> JobResult:
+    """Return the result of a job that passed before, with the contradiction if there is one."""
+    if result.state not in ("failed", "flaky", "waived"):
+        return result
+    message = "; ".join(filter(None, ("it passed before with the same inputs", result.message)))
+    return replace(result, state="failed", message=message)

@@ -1,0 +1,219 @@
+"""The work of jobs on this machine: an image, a source, a compilation, tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from typing import TypeVar, cast
+
+from envmatrix.app import library_sources
+from envmatrix.app.cell_session import CellSession, compiler_cache_of
+from envmatrix.app.compilation import compile_recorded
+from envmatrix.app.images import provide
+from envmatrix.app.job_plan import source_identity
+from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
+from envmatrix.app.testing import TestOptions, judge, test_recorded
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.images.model import Image, images_of
+from envmatrix.jobs.execution import JobResult, JobState
+from envmatrix.jobs.expansion import JobPlan, compilers
+from envmatrix.jobs.model import Job
+from envmatrix.lock.model import source_set
+from envmatrix.machine.resources import host_arch
+from envmatrix.matrix.library import Library
+from envmatrix.plan.actions import Action
+from envmatrix.results.job_records import JobRecords
+from envmatrix.results.recorder import Recorder
+from envmatrix.results.records import End, Record
+from envmatrix.results.waivers import Waiver, load_waivers
+from envmatrix.sessions.build_marks import is_marked, mark
+from envmatrix.sessions.context import BUILD_ROOT, BuildContext
+from envmatrix.sessions.outcomes import State
+from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.sharding import Shard
+from envmatrix.sessions.testing import TestRequest
+from envmatrix.vcs.tree_identity import tree_state
+
+T = TypeVar("T")
+
+# What becomes of a job whose run ended in a state without raising an error: one with failures has
+# a waiver for each.
+_STATES: Mapping[State, JobState] = {"passed": "done", "flaky": "flaky", "failed": "waived"}
+_CHANGED = "its source changed meanwhile: the result is not reused"
+
+
+@dataclass(frozen=True)
+class JobWork:
+    """The work of the jobs of a plan. `actions` are those of the images that they need; `today`
+    decides which waivers have expired; `anew` are jobs that run even if their result is known."""
+
+    workspace: Workspace
+    plan: JobPlan
+    actions: Sequence[Action]
+    records: JobRecords
+    today: date
+    anew: Collection[str] = ()
+
+    def do(self, job: Job, console: Console) -> JobResult:
+        """Do the work of a job; return its result, without its times. Failures are raised."""
+        match job.kind:
+            case "image":
+                (name,) = job.subject
+                provide(self.workspace, [self._actions[name]], 1, console)
+                return JobResult("done")
+            case "source":
+                (name,) = job.subject
+                if self._libraries[name].source is not None:
+                    locked = self.workspace.lock.sets[source_set(self._libraries[name])]
+                    library_sources.source_tree(locked, console)
+                return JobResult("done")
+            case "compile":
+                return self._compile(job, console)
+            case "test":
+                return self._test(job, console)
+
+    @cached_property
+    def _actions(self) -> Mapping[str, Action]:
+        return {str(action.inputs.image): action for action in self.actions}
+
+    @cached_property
+    def _names(self) -> Mapping[Image, str]:
+        return {action.inputs.image: action.inputs.reference for action in self.actions}
+
+    @cached_property
+    def _libraries(self) -> Mapping[str, Library]:
+        return {library.name: library for library in self.workspace.matrix.libraries}
+
+    @cached_property
+    def _waivers(self) -> Sequence[Waiver]:
+        return load_waivers(self.workspace.root)
+
+    def _compile(self, job: Job, console: Console) -> JobResult:
+        session = self._session(job, console)
+        with locked_build(session, session.libraries[0], "compile") as context:
+            if job.id not in self.anew and is_marked(context.directory, context.build.name, job.id):
+                return JobResult("reused", message="compiled by another process meanwhile")
+            with self._recorded(job, session, context) as run:
+                run.compile()
+            if run.is_reusable:
+                mark(context.directory, context.build.name, job.id)
+        return run.result
+
+    def _test(self, job: Job, console: Console) -> JobResult:
+        session = self._session(job, console)
+        shard = Shard.parse(job.subject[2]) if len(job.subject) > 2 else None
+        part = Part(str(shard or ""))
+        wait = f"wait     for another process, which runs `{job}`"
+        with (
+            self.records.lock(job, lambda: console.say(wait)),
+            locked_build(session, session.libraries[0], "test") as context,
+        ):
+            if job.id not in self.anew and (record := self.records.good(job)):
+                return reused_result(record)
+            with self._recorded(job, session, context, part) as run:
+                # Somebody may have compiled something else meanwhile, or written to the source.
+                if not is_marked(context.directory, context.build.name, self._compilation(job)):
+                    run.compile()
+                run.test(TestOptions(TestRequest(shard=shard)), self._waivers, self.today)
+        return run.result
+
+    def _compilation(self, job: Job) -> str:
+        """Return the id of the compilation whose outputs a test needs."""
+        jobs = self.plan.graph.jobs
+        return next(need for need in jobs[job.id].needs if jobs[need].kind == "compile")
+
+    def _session(self, job: Job, console: Console) -> CellSession:
+        """Return the session of a job, with the resources that it may take."""
+        name, cell_id, *_ = job.subject
+        cell = self.workspace.matrix.by_id[cell_id]
+        compiler, *others = images_of(cell, host_arch())
+        machine = self.plan.machine
+        takes = job.resources.at_most(machine)
+        return CellSession(
+            self.workspace,
+            cell,
+            (self._libraries[name],),
+            compiler,
+            next(iter(others), None),
+            self._names,
+            compiler_cache_of(self.workspace, cell, compiler, console),
+            compilers(machine),
+            takes.memory // 10**6 or None,
+            console,
+        )
+
+    @contextmanager
+    def _recorded(
+        self, job: Job, session: CellSession, context: BuildContext, part: Part = WHOLE
+    ) -> Iterator[_JobRun]:
+        """Yield the run of a job, recorded as one and, if its inputs stayed the same, as the result
+        of the job."""
+        (library,) = session.libraries
+        state = _source_state(context)
+        is_planned = source_identity(self.workspace, library) == self.plan.sources[library.name]
+        run = None
+        try:
+            with recorded_run(session, context, job.kind, part) as (runner, recorder):
+                run = _JobRun(session, runner, recorder)
+                yield run
+        finally:
+            if run is not None and is_planned and _source_state(context) == state:
+                run.is_reusable = True
+                if _ended_by_itself(run.recorder):
+                    self.records.keep(job, run.recorder.journal.parts)
+
+
+@dataclass
+class _JobRun:
+    """The run of a job, which is reusable if its inputs are those that the plan knows."""
+
+    session: CellSession
+    runner: Runner
+    recorder: Recorder
+    counts: Mapping[str, int] = field(default_factory=dict)
+    is_reusable: bool = False
+
+    def compile(self) -> None:
+        for _ in compile_recorded(self.runner, self.recorder):
+            pass
+
+    def test(self, options: TestOptions, waivers: Sequence[Waiver], today: date) -> None:
+        tests = _result_of(test_recorded(self.session, options, None, self.runner, self.recorder))
+        self.counts = Counter(outcome.state for outcome in tests.outcomes)
+        judge(tests, self.runner, waivers, today)
+
+    @property
+    def result(self) -> JobResult:
+        message = "" if self.is_reusable else _CHANGED
+        return JobResult(_STATES[self.recorder.state], message=message, counts=self.counts)
+
+
+def reused_result(record: Record) -> JobResult:
+    """Return the result of a job that is on record."""
+    return JobResult("reused", seconds=record.end.seconds, counts=record.counts)
+
+
+def _source_state(context: BuildContext) -> str:
+    """Return what differs once a file of a source was written; a locked source never changes."""
+    if context.library.source is not None:
+        return ""
+    return tree_state(context.source, context.root / BUILD_ROOT)
+
+
+def _ended_by_itself(recorder: Recorder) -> bool:
+    end = recorder.journal.parts[-1]
+    return isinstance(end, End) and end.state != "killed" and end.cause != "infrastructure"
+
+
+def _result_of(steps: Generator[object, None, T]) -> T:
+    """Run a generator to its end; return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("T", end.value)

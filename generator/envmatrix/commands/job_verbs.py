@@ -1,0 +1,62 @@
+"""What the verbs that run jobs have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from envmatrix.app.job_plan import JobSelection
+from envmatrix.app.job_progress import JobProgress
+from envmatrix.app.job_runs import JobOptions, JobVerb, Rerun, run_jobs
+from envmatrix.app.workspace import Workspace
+from envmatrix.commands import display, options
+from envmatrix.console import Console
+from envmatrix.errors import INTERRUPTED
+from envmatrix.files import write_whole
+from envmatrix.render.job_report import lines, report_document
+from envmatrix.render.timeline import timeline
+
+
+class JobArguments(TypedDict):
+    """The arguments of verbs that run jobs."""
+
+    names: Sequence[str]
+    patterns: Sequence[str]
+    tier: str | None
+    library: str | None
+    since: str | None
+    most: int | None
+    fails_fast: bool
+    rerun: Rerun
+    checked: float
+    timeline: Path | None
+    as_json: bool
+    console: Console
+
+
+def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
+    """Run the jobs of a verb, show their progress and what became of them; return the exit code."""
+    console, as_json = arguments["console"], arguments["as_json"]
+    patterns = (*arguments["names"], *arguments["patterns"])
+    selection = JobSelection(patterns, arguments["tier"], arguments["library"], arguments["since"])
+    chosen = JobOptions(
+        arguments["most"], arguments["fails_fast"], arguments["rerun"], arguments["checked"]
+    )
+    with console.display() as lines_of_jobs:
+        report = run_jobs(
+            Workspace.here(),
+            verb,
+            selection,
+            chosen,
+            options.today(),
+            console,
+            lambda execution: JobProgress(console, lines_of_jobs, execution),
+        )
+    if arguments["timeline"]:
+        picture = "".join(f"{line}\n" for line in timeline(report))
+        write_whole(arguments["timeline"], picture.encode())
+    display.show(report_document(report) if as_json else None, lines(report, verb), as_json=as_json)
+    if report.is_interrupted:
+        return INTERRUPTED
+    return 1 if any(report.bad) else 0

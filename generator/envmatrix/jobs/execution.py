@@ -1,0 +1,152 @@
+"""The execution of a graph: which jobs are left, what starts next, and what becomes of each job.
+Pure: the caller starts them, and says how they end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from envmatrix.jobs.model import Graph, Job, Resources
+from envmatrix.jobs.schedule import Machine, Queue, next_job
+
+JobState = Literal[
+    "done", "reused", "flaky", "waived", "skipped", "failed", "left out", "interrupted"
+]
+# States in the order in which people read them.
+STATES: tuple[JobState, ...] = (
+    "done", "reused", "flaky", "waived", "skipped", "failed", "left out", "interrupted"
+)  # fmt: skip
+# A job that depends on one that ends so cannot start.
+_ENDS_OTHERS: Collection[JobState] = ("failed", "interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """The end of a job: when it started, in seconds after the execution did, and how long it took;
+    why it ended so, and its tests by state."""
+
+    state: JobState
+    started: float = 0.0
+    seconds: float = 0.0
+    message: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_bad(self) -> bool:
+        return self.state in ("failed", "left out", "interrupted")
+
+
+def remaining(graph: Graph, goals: Iterable[str], done: Collection[str]) -> Graph:
+    """Return the graph of the jobs that are left to do: the goals, and what they need, but not what
+    is done, nor what only that needs."""
+    left: set[str] = set()
+    keys = [key for key in goals if key not in done]
+    while keys:
+        key = keys.pop()
+        if key not in left:
+            left.add(key)
+            keys += [need for need in graph.jobs[key].needs if need not in done]
+    return Graph(
+        {
+            key: replace(job, needs=tuple(need for need in job.needs if need in left))
+            for key, job in graph.jobs.items()
+            if key in left
+        }
+    )
+
+
+class Execution:
+    """The jobs of a graph while a machine works on them, at most `most` at once. The first failure
+    ends all with `fails_fast`; otherwise it ends what depends on it."""
+
+    def __init__(
+        self, graph: Graph, machine: Resources, most: int | None = None, *, fails_fast: bool = False
+    ) -> None:
+        self.graph = graph
+        self.results: dict[str, JobResult] = {}
+        self.running: dict[str, Job] = {}
+        self._queue = Queue(graph)
+        self._machine = Machine(machine)
+        self._most = most
+        self._fails_fast = fails_fast
+        self.is_stopped = False
+
+    @property
+    def is_over(self) -> bool:
+        return not self.running and len(self.results) == len(self.graph.jobs)
+
+    @property
+    def queued(self) -> int:
+        """The number of jobs that neither started nor ended."""
+        return len(self.graph.jobs) - len(self.results) - len(self.running)
+
+    def start_next(self, now: float) -> Job | None:
+        """Return the job that starts now, if any does."""
+        if self.is_stopped or (self._most and len(self.running) >= self._most):
+            return None
+        job = next_job(self._queue.ready, self._machine, now)
+        if job is not None:
+            self._queue.take(job)
+            self._machine.start(job, now)
+            self.running[job.id] = job
+        return job
+
+    def end(self, job: Job, result: JobResult) -> None:
+        """Note the end of a job; what can no longer start is left out."""
+        del self.running[job.id]
+        self._machine.end(job)
+        self.results[job.id] = result
+        if result.state not in _ENDS_OTHERS:
+            self._queue.finish(job)
+            return
+        for other in self._queue.fail(job):
+            self._leave_out(other, f"`{job}` {result.state}")
+        if self._fails_fast:
+            self.stop(f"`{job}` {result.state}")
+
+    def stop(self, reason: str) -> None:
+        """Start no other job."""
+        self.is_stopped = True
+        for job in self.graph.jobs.values():
+            if job.id not in self.running:
+                self._leave_out(job, reason)
+
+    def _leave_out(self, job: Job, reason: str) -> None:
+        self.results.setdefault(job.id, JobResult("left out", message=reason))
+
+
+def goals_of(graph: Graph, verb: Literal["compile", "test"]) -> tuple[str, ...]:
+    """Return the ids of the jobs that a verb is for: compilations; or tests, and the compilations
+    that nothing tests."""
+    return tuple(
+        job.id
+        for job in graph.jobs.values()
+        if job.kind == verb or (job.kind == "compile" and not graph.dependents[job.id])
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the jobs of a graph: of the goals that were reused, and of those that were
+    left. `cells` are those that this machine cannot compile for, with the reason; `seconds` is the
+    time until all was over, or interrupted."""
+
+    jobs: Mapping[str, Job]
+    results: Mapping[str, JobResult]
+    cells: Mapping[str, str]
+    seconds: float
+    is_interrupted: bool = False
+
+    @property
+    def counts(self) -> Mapping[JobState, int]:
+        counts = Counter(result.state for result in self.results.values())
+        return {state: counts[state] for state in STATES if counts[state]}
+
+    @property
+    def bad(self) -> Iterator[tuple[Job, JobResult]]:
+        """The jobs that failed, and those that could not start because of them."""
+        for key, result in self.results.items():
+            if result.is_bad:
+                yield self.jobs[key], result

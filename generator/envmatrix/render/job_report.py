@@ -1,0 +1,59 @@
+"""What became of jobs: as lines for people, and as a document. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from envmatrix.jobs.execution import JobResult, Report
+from envmatrix.jobs.model import Job
+from envmatrix.text import duration, one_line
+
+# More failures than these are counted, not shown.
+_MOST = 20
+
+
+def lines(report: Report, verb: str) -> Iterator[str]:
+    """Yield what people want to know at the end: the failures, the numbers, and what to do next."""
+    for cell, reason in report.cells.items():
+        yield f"left out  {cell}: {reason}"
+    failures = [(job, result) for job, result in report.bad if result.state == "failed"]
+    for job, result in failures[:_MOST]:
+        yield f"failed    {job}: {one_line(result.message)}"
+        yield f"          {shlex.join(job.command)}"
+    if len(failures) > _MOST:
+        yield f"and {len(failures) - _MOST} more failed; --json and the JUnit file have all"
+    counts = ", ".join(f"{count} {state}" for state, count in report.counts.items())
+    end = "interrupted after" if report.is_interrupted else "in"
+    number = len(report.results)
+    total = f"{number} {'job' if number == 1 else 'jobs'} {end} {duration(report.seconds)}"
+    yield f"{total}: {counts or 'nothing to do'}"
+    if report.is_interrupted:
+        yield f"next      the same command goes on: `envmatrix {verb}` does no finished job again"
+    elif failures:
+        yield f"next      `envmatrix {verb} --rerun-failed`, or one of the commands above"
+
+
+def report_document(report: Report) -> Mapping[str, object]:
+    """Return the report as JSON has it."""
+    return {
+        "jobs": [_row(report.jobs[key], result) for key, result in report.results.items()],
+        "counts": report.counts,
+        "seconds": report.seconds,
+        "left_out": [{"cell": cell, "reason": reason} for cell, reason in report.cells.items()],
+        "interrupted": report.is_interrupted,
+    }
+
+
+def _row(job: Job, result: JobResult) -> Mapping[str, object]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "subject": job.subject,
+        "state": result.state,
+        "started": result.started,
+        "seconds": result.seconds,
+        "message": result.message,
+        "tests": result.counts,
+        "command": job.command,
+    }

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from itertools import pairwise
+from xml.etree import ElementTree
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envmatrix.jobs.execution import JobResult, Report
+from envmatrix.jobs.model import Job
+from envmatrix.render.job_report import lines, report_document
+from envmatrix.render.timeline import timeline
+
+COMPILE = Job("c", "compile", ("ops", "cell"), command=("envmatrix", "run", "compile", "cell"))
+TEST = Job("t", "test", ("ops", "cell"))
+REPORT = Report(
+    {"c": COMPILE, "t": TEST},
+    {
+        "c": JobResult("failed", 0.0, 61.0, "no `a.h`\nhere"),
+        "t": JobResult("left out", message="`compile ops cell` failed"),
+    },
+    {"sbsa": "not cross-compiled on a machine of arm64"},
+    62.0,
+)
+
+
+def test_people_see_failures_numbers_and_what_to_do_next() -> None:
+    assert [*lines(REPORT, "test")] == [
+        "left out  sbsa: not cross-compiled on a machine of arm64",
+        r"failed    compile ops cell: no `a.h`\nhere",
+        "          envmatrix run compile cell",
+        "2 jobs in 1 min 2 s: 1 failed, 1 left out",
+        "next      `envmatrix test --rerun-failed`, or one of the commands above",
+    ]
+
+
+def test_an_interrupted_run_can_go_on() -> None:
+    results = {"c": JobResult("interrupted"), "t": JobResult("left out")}
+    *_, total, following = lines(replace(REPORT, results=results, is_interrupted=True), "test")
+    assert total == "2 jobs interrupted after 1 min 2 s: 1 left out, 1 interrupted"
+    assert "goes on" in following
+
+
+def test_many_failures_are_counted() -> None:
+    jobs = {str(number): replace(COMPILE, id=str(number)) for number in range(535)}
+    report = Report(jobs, dict.fromkeys(jobs, JobResult("failed", message="no")), {}, 1.0)
+    shown = [*lines(report, "test")]
+    assert len(shown) < 50
+    assert "and 515 more failed; --json and the JUnit file have all" in shown
+
+
+def test_programs_get_every_job() -> None:
+    document = json.loads(json.dumps(report_document(REPORT)))
+    assert [job["state"] for job in document["jobs"]] == ["failed", "left out"]
+    assert document["counts"] == {"failed": 1, "left out": 1}
+    assert document["left_out"][0]["cell"] == "sbsa"
+
+
+RESULTS = st.builds(
+    JobResult,
+    st.sampled_from(["done", "failed", "reused", "left out"]),
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+    st.text(),
+)
+
+
+@given(st.lists(st.tuples(st.text(), RESULTS), max_size=20))
+def test_the_picture_has_a_bar_for_each_job_that_ran_and_none_overlap(
+    rows: list[tuple[str, JobResult]],
+) -> None:
+    jobs = {
+        str(number): replace(TEST, id=str(number), subject=(name,))
+        for number, (name, _) in enumerate(rows)
+    }
+    results = {str(number): result for number, (_, result) in enumerate(rows)}
+    picture = "\n".join(timeline(Report(jobs, results, {}, 0.0)))
+    root = ElementTree.XML(picture)
+    bars = [element for element in root if element.tag.endswith("svg")]
+    assert len(bars) == sum(result.state in ("done", "failed") for _, result in rows)
+    lanes: dict[str, list[tuple[float, float]]] = {}
+    for bar in bars:
+        start = float(bar.attrib["x"])
+        lanes.setdefault(bar.attrib["y"], []).append((start, start + float(bar.attrib["width"])))
+    for lane in lanes.values():
+        lane.sort()
+        # A bar has at least a pixel, and positions are rounded.
+        assert all(end <= start + 1.2 for (_, end), (start, _) in pairwise(lane))
+
+
+def test_the_picture_names_jobs_and_marks_failures() -> None:
+    picture = "\n".join(timeline(REPORT))
+    assert "<title>compile ops cell: failed, 1 min 1 s</title>" in picture
+    assert re.search('fill="#a00000"', picture)

@@ -1,0 +1,85 @@
+"""Records of jobs: which results count as those of a job."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from envmatrix.jobs.model import Job
+from envmatrix.results.job_records import JobRecords
+from envmatrix.results.records import End, Part, Run
+from envmatrix.sessions.outcomes import State, TestOutcome
+
+JOB = Job("ab" * 32, "test", ("ops", "cell"))
+RUN = Run("1" * 32, "ops", "cell", "test", 1.0)
+
+
+def parts(state: State = "passed") -> list[Part]:
+    return [RUN, TestOutcome("adds", "passed", 0.5), End(state, 2.0)]
+
+
+def test_a_result_is_found_by_its_job(tmp_path: Path) -> None:
+    records = JobRecords(tmp_path)
+    assert records.find(JOB) is None
+    records.keep(JOB, parts())
+    record = records.good(JOB)
+    assert record
+    assert (record.end.seconds, record.outcomes[0].name) == (2.0, "adds")
+
+
+@pytest.mark.parametrize("state", ["failed", "flaky", "errored", "skipped", "killed"])
+def test_only_what_passed_at_once_is_good(tmp_path: Path, state: State) -> None:
+    records = JobRecords(tmp_path)
+    records.keep(JOB, parts())
+    records.keep(JOB, parts(state))  # the newest counts
+    assert records.find(JOB)
+    assert records.good(JOB) is None
+
+
+def test_a_job_with_incomplete_inputs_has_no_good_result(tmp_path: Path) -> None:
+    records = JobRecords(tmp_path)
+    records.keep(JOB, parts())
+    assert records.good(replace(JOB, is_reusable=False)) is None
+
+
+def test_results_of_trusted_directories_count_and_own_ones_before(tmp_path: Path) -> None:
+    theirs, own = tmp_path / "theirs", tmp_path / "own"
+    JobRecords(theirs).keep(JOB, parts())
+    assert JobRecords(own).find(JOB) is None
+    assert JobRecords(own, [theirs]).good(JOB)
+    JobRecords(own).keep(JOB, parts("failed"))
+    assert JobRecords(own, [theirs]).good(JOB) is None
+
+
+def file_of(directory: Path) -> Path:
+    JobRecords(directory).keep(JOB, parts())
+    (file,) = directory.glob("*/*.jsonl")
+    return file
+
+
+def test_a_result_under_the_name_of_another_job_does_not_count(tmp_path: Path) -> None:
+    other = replace(JOB, subject=("ops", "another cell"))
+    file_of(tmp_path)
+    assert JobRecords(tmp_path).find(other) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]\n", '{"run": {}}\n', "\0\n", '{"end": 1}\n'])
+def test_what_no_run_wrote_does_not_count(tmp_path: Path, text: str) -> None:
+    file_of(tmp_path).write_text(text)
+    assert JobRecords(tmp_path).find(JOB) is None
+
+
+def test_a_result_without_its_end_is_not_good(tmp_path: Path) -> None:
+    file = file_of(tmp_path)
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    assert JobRecords(tmp_path).good(JOB) is None
+
+
+def test_what_is_no_file_does_not_count(tmp_path: Path) -> None:
+    file = file_of(tmp_path)
+    file.unlink()
+    os.mkfifo(file)
+    assert JobRecords(tmp_path).find(JOB) is None
