@@ -16,6 +16,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.jobs.execution import Execution, JobResult
 from envmatrix.jobs.model import Job
 from envmatrix.parallel import INTERRUPTION
+from envmatrix.sessions.failure_causes import first_error
 from envmatrix.sessions.failures import Skipped
 from envmatrix.text import one_line
 
@@ -100,7 +101,8 @@ def _failure(error: Exception) -> JobResult:
         case Skipped():
             return JobResult("skipped", message=error.message)
         case EnvmatrixError():
-            return JobResult("failed", message=error.message)
+            message = ": ".join(filter(None, (error.message, first_error(error.details))))
+            return JobResult("failed", message=message)
         case OSError():  # as of a full disk
             place = f"`{one_line(str(error.filename))}`: " if error.filename else ""
             return JobResult("failed", message=f"{place}{error.strerror}")

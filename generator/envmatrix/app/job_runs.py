@@ -78,8 +78,8 @@ class JobRuns:
         if left.jobs:
             keep_results(self.workspace.root, console)
         results |= execution.results
-        for key in checked:
-            results[key] = _compared(results[key])
+        for key, result in results.items():
+            results[key] = self._completed(key, result, is_checked=key in checked)
         return results, is_interrupted
 
     def suites(
@@ -114,6 +114,14 @@ class JobRuns:
         jobs = self.plan.graph.jobs
         needs = {need for key in goals for need in jobs[key].needs if jobs[need].kind == "compile"}
         return {key for key in needs if self._is_compiled(jobs[key])}
+
+    def _completed(self, key: str, result: JobResult, *, is_checked: bool) -> JobResult:
+        """Return a result with the numbers of failed tests, and with the contradiction if the job
+        passed before."""
+        record = self.records.find(self.plan.graph.jobs[key]) if result.state == "failed" else None
+        if record:
+            result = replace(result, counts=record.counts)
+        return _compared(result) if is_checked else result
 
     def _own_sources(self) -> Iterator[str]:
         """Yield the jobs of the sources that are in the repository."""

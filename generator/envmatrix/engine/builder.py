@@ -22,7 +22,7 @@ from envmatrix.lock.model import Artifact, Lock
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
-from envmatrix.parallel import INTERRUPTION, run_parallel
+from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store, link_or_copy
 from envmatrix.store.downloads import Fetcher
@@ -130,7 +130,7 @@ class Builder:
             if isinstance(error, KeyboardInterrupt):
                 buildx.interrupt()
 
-        with self.console.display() as display, INTERRUPTION.ending(buildx.interrupt):
+        with self.console.display() as display:
             digests = run_parallel(
                 lambda pair: self._build_one(buildx, *pair, display), pairs, jobs, interrupt
             )

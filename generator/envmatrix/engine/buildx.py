@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +19,7 @@ from envmatrix.errors import Absent, EngineError, EnvmatrixError
 from envmatrix.images.model import Image
 from envmatrix.machine.error_texts import refusal
 from envmatrix.machine.processes import run
+from envmatrix.parallel import INTERRUPTION
 
 _SCHEME = "oci://"
 
@@ -145,9 +147,7 @@ class Buildx:
 
     def interrupt(self) -> None:
         for process in tuple(self._running):
-            # The whole group: not every `docker` passes a signal on to its plugin.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
+            _interrupt(process)
 
     @contextmanager
     def _start(self, argv: list[str]) -> Iterator[subprocess.Popen[str]]:
@@ -165,9 +165,16 @@ class Buildx:
         with process:  # closes its pipe and waits for its end
             self._running.add(process)
             try:
-                yield process
+                with INTERRUPTION.ending(partial(_interrupt, process)):
+                    yield process
             finally:
                 self._running.discard(process)
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    # The whole group: not every `docker` passes a signal on to its plugin.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
 
 
 def _error(build: Build, progress: BuildProgress) -> EnvmatrixError:

@@ -71,11 +71,11 @@ class Containers:
                 _create(self.client, task) as container,
                 docker_client.attach(self.client, container) as output,
                 _watch(container, task) as stopped,
-                INTERRUPTION.ending(stopped.kill),
             ):
                 container.start()
-                stdout = _follow(output, on_output, stopped, keeps_stdout=task.keeps_stdout)
-                status = int(container.wait()["StatusCode"])
+                with INTERRUPTION.ending(stopped.kill):  # only what runs can be killed
+                    stdout = _follow(output, on_output, stopped, keeps_stdout=task.keeps_stdout)
+                    status = int(container.wait()["StatusCode"])
                 container.reload()
             if INTERRUPTION.is_set:
                 raise KeyboardInterrupt

@@ -7,8 +7,10 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from envmatrix.errors import EnvmatrixError
+from envmatrix.parallel import INTERRUPTION
 
 _LAST_LINES = 20
 _GRACE_SECONDS = 5
@@ -60,7 +62,8 @@ def complete(
         start_new_session=True,
     ) as process:
         try:
-            stdout, stderr = process.communicate(stdin, seconds)
+            with INTERRUPTION.ending(partial(_end, process)):
+                stdout, stderr = process.communicate(stdin, seconds)
         except BaseException:
             _end(process)
             raise

@@ -205,6 +205,13 @@ def missing_names(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def first_error(lines: Sequence[str]) -> str:
+    """Return the first line of an output that says that something is an error; the last line where
+    none does."""
+    errors = (text for text in _errors(lines) if re.search(r"\berror\b", text, re.IGNORECASE))
+    return next(errors, next(filter(str.strip, reversed(lines)), "")).strip()
+
+
 def _errors(lines: Iterable[str]) -> Iterator[str]:
     """Yield the lines of an output that may be errors; a multi-line error of CMake is joined."""
     block: list[str] | None = None

@@ -31,7 +31,7 @@ from envmatrix.machine.http import (
     retry_request,
 )
 from envmatrix.machine.origins import Origins
-from envmatrix.parallel import run_parallel
+from envmatrix.parallel import INTERRUPTION, run_parallel
 from envmatrix.store.artifacts import Store, sha256_of
 from envmatrix.store.package_index import index_entry, index_files
 
@@ -199,6 +199,8 @@ class Fetcher:
             )
 
     def _check_stop(self) -> None:
+        if INTERRUPTION.is_set:
+            raise KeyboardInterrupt
         if self._stop.is_set():
             raise Stopped
 

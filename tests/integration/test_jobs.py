@@ -1,0 +1,268 @@
+"""`envmatrix test` with real containers: in parallel, nothing twice, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from xml.etree import ElementTree
+
+import docker
+import pytest
+from tests.integration.conftest import CELL, Checkout
+from tests.repositories import committed
+
+# Every library is a script that writes a file, and is tested by one that reads it.
+LIBRARY = """\
+  {name}:
+    path: {name}
+    build: {{system: script, commands: ["sh /src/build.sh"]}}
+    test: {{framework: commands, run: ["sh /src/test.sh"], retries: 1}}
+"""
+BUILD, TEST = "cat /src/word > /build/word", "grep -q word /build/word"
+ONCE = "echo once >> /build/tested; sleep 2"
+PATIENT = 20.0
+
+
+@pytest.fixture
+def jobs(checkout: Checkout, tmp_path: Path) -> Checkout:
+    """A checkout with two libraries, whose results no other test has."""
+    configuration = tmp_path / "configuration/envmatrix"
+    configuration.mkdir(parents=True)
+    (configuration / "config.toml").write_text(f'[jobs]\nrecords = "{tmp_path}/records"\n')
+    checkout.variables["XDG_CONFIG_HOME"] = str(tmp_path / "configuration")
+    add(checkout, "first", "second")
+    return checkout
+
+
+def add(checkout: Checkout, *names: str, build: str = BUILD, test: str = TEST) -> None:
+    """Add libraries with these programs to a checkout."""
+    file = checkout.root / "matrix.yaml"
+    text = file.read_text()
+    rows = "".join(LIBRARY.format(name=name) for name in names)
+    file.write_text(f"{text}{rows}" if "\nlibraries:\n" in text else f"{text}libraries:\n{rows}")
+    for name in names:
+        (checkout.root / name).mkdir()
+        write(checkout, name, build=build, test=test)
+
+
+def write(checkout: Checkout, name: str, **programs: str) -> None:
+    for program, text in programs.items():
+        (checkout.root / name / f"{program}.sh").write_text(f"set -e\n{text}\n")
+    (checkout.root / name / "word").write_text("a word\n")
+
+
+def states(checkout: Checkout, *arguments: str, expect: int = 0) -> Mapping[str, str]:
+    """Return the state of each job of `envmatrix test`, by kind and library."""
+    document = json.loads(checkout.run("test", "--json", *arguments, expect=expect).stdout)
+    rows = (row for row in document["jobs"] if row["kind"] != "image")
+    return {f"{row['kind']} {row['subject'][0]}": row["state"] for row in rows}
+
+
+def wait_for(condition: Callable[[], object], seconds: float = PATIENT) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def containers_of(engine: docker.DockerClient, process: subprocess.Popen[str]) -> int:
+    """Return the number of containers that a process of the tool has."""
+    rows = engine.containers.list(
+        all=True, filters={"label": "envmatrix.owner"}, ignore_removed=True
+    )
+    return sum(f" {process.pid} " in row.labels["envmatrix.owner"] for row in rows)
+
+
+def test_what_passed_with_the_same_inputs_is_not_done_again(jobs: Checkout) -> None:
+    assert states(jobs) == {
+        **dict.fromkeys(("compile first", "compile second", "test first", "test second"), "done")
+    }
+    assert states(jobs) == dict.fromkeys(("test first", "test second"), "reused")
+    (jobs.root / "first" / "word").write_text("another word\n")
+    assert states(jobs) == {"test second": "reused", "compile first": "done", "test first": "done"}
+    suites = ElementTree.parse(jobs.root / "build/junit.xml").getroot()  # noqa: S314 -- our own
+    assert {suite.get("name"): len(suite) for suite in suites}[f"test second {CELL}"] == 1
+
+
+def test_an_answer_without_changes_needs_no_engine(jobs: Checkout) -> None:
+    jobs.run("test")
+    jobs.variables["DOCKER_HOST"] = "unix:///no/engine"
+    assert {*states(jobs).values()} == {"reused"}
+
+
+def test_a_failure_leaves_out_what_depends_on_it_and_is_done_again(jobs: Checkout) -> None:
+    write(jobs, "first", build="echo no such thing >&2; exit 3")
+    assert states(jobs, expect=1) == {
+        "compile first": "failed",
+        "test first": "left out",
+        "compile second": "done",
+        "test second": "done",
+    }
+    shown = jobs.run("test", expect=1)
+    assert re.search(r"^failed    compile first .*: no such thing$", shown.stdout, re.MULTILINE)
+    assert "next      `envmatrix test --rerun-failed`" in shown.stdout
+    write(jobs, "first", build=BUILD)
+    assert states(jobs)["test first"] == "done"
+
+
+def test_a_flaky_test_and_a_waived_failure_fail_nothing_and_are_never_reused(
+    jobs: Checkout,
+) -> None:
+    write(jobs, "first", test="test -e /build/tried || { touch /build/tried; exit 1; }")
+    write(jobs, "second", test="exit 1")
+    expires = date.today() + timedelta(days=9)
+    (jobs.root / "waivers.yaml").write_text(
+        f'version: "1"\nwaivers:\n  - {{test: "sh /src/test.sh", library: second, owner: me, '
+        f"bug: BUG-1, expires: {expires}}}\n"
+    )
+    ended = {"test first": "flaky", "test second": "waived"}
+    assert ended.items() <= states(jobs).items()
+    (jobs.root / "build" / CELL / "first/devel/tried").unlink()
+    assert states(jobs) == ended
+
+
+def test_failed_jobs_alone_run_again_if_asked_for(jobs: Checkout) -> None:
+    write(jobs, "first", test="exit 1")
+    assert states(jobs, expect=1)["test second"] == "done"
+    assert states(jobs, "--rerun-failed", expect=1) == {"test first": "failed"}
+    assert states(jobs, "--rerun", expect=1).keys() >= {"compile second", "test second"}
+
+
+def test_a_check_of_reused_jobs_reports_contradictions(jobs: Checkout) -> None:
+    write(jobs, "first", test="test ! -e /build/contradiction")
+    jobs.run("test", "--library", "first")
+    (jobs.root / "build" / CELL / "first/devel/contradiction").touch()
+    assert states(jobs, "--library", "first") == {"test first": "reused"}
+    document = jobs.run("test", "--library", "first", "--shadow", "100", "--json", expect=1).stdout
+    (row,) = json.loads(document)["jobs"]
+    assert row["message"].startswith("it passed before with the same inputs; 1 of 1 tests")
+
+
+def test_a_source_that_changes_meanwhile_gives_a_result_that_is_not_reused(jobs: Checkout) -> None:
+    write(jobs, "first", test="sleep 3")
+    process = jobs.start("test", "--library", "first")
+    wait_for(lambda: f"start    test first {CELL}" in jobs.output)
+    (jobs.root / "first" / "word").write_text("another word\n")
+    assert process.wait(PATIENT) == 0
+    assert "its source changed meanwhile: the result is not reused" in jobs.output
+    # Not even if it has its earlier content again.
+    (jobs.root / "first" / "word").write_text("a word\n")
+    assert states(jobs, "--library", "first")["test first"] == "done"
+
+
+def test_another_program_that_compiles_is_noticed(jobs: Checkout) -> None:
+    jobs.run("test", "--library", "first")
+    (jobs.root / "first" / "word").write_text("another\n")
+    jobs.run("run", "compile", CELL, "--library", "first")
+    (jobs.root / "first" / "word").write_text("a word\n")
+    assert states(jobs, "--library", "first", "--rerun")["test first"] == "done"
+    assert (jobs.root / "build" / CELL / "first/devel/word").read_text() == "a word\n"
+
+
+@pytest.fixture
+def slow(jobs: Checkout) -> Iterator[subprocess.Popen[str]]:
+    """A process with two tests that run for a minute, and do not end by a signal."""
+    for name in ("first", "second"):
+        write(jobs, name, test="trap '' TERM INT; sleep 60")
+    process = jobs.start("test")
+    wait_for(lambda: jobs.output.count("start    test") == 2)
+    yield process
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_stops_all_containers_at_once(
+    jobs: Checkout,
+    slow: subprocess.Popen[str],
+    engine: docker.DockerClient,
+    number: signal.Signals,
+) -> None:
+    wait_for(lambda: containers_of(engine, slow) == 2)
+    slow.send_signal(number)
+    assert slow.wait(10) == 130
+    assert containers_of(engine, slow) == 0
+    assert "2 interrupted" in jobs.output
+    assert "the same command goes on" in jobs.output
+    for name in ("first", "second"):
+        write(jobs, name, test=TEST)
+    assert states(jobs)["test first"] == "done"
+
+
+def test_after_a_kill_finished_jobs_are_not_done_again(
+    jobs: Checkout, slow: subprocess.Popen[str], engine: docker.DockerClient
+) -> None:
+    wait_for(lambda: containers_of(engine, slow) == 2)
+    slow.kill()
+    slow.wait()
+    again = jobs.start("test")
+    wait_for(lambda: jobs.output.count("start    test") == 2)
+    try:
+        assert "start    compile" not in jobs.output
+        wait_for(lambda: containers_of(engine, slow) == 0)
+    finally:
+        again.send_signal(signal.SIGINT)
+        assert again.wait(PATIENT) == 130
+
+
+def test_two_processes_do_no_job_twice(jobs: Checkout, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write(
+            jobs,
+            name,
+            build=f"{BUILD}; echo once >> /build/compiled",
+            test=ONCE,
+        )
+    process = jobs.start("test")
+    wait_for(lambda: "start    compile" in jobs.output)
+    states_here = states(jobs)
+    assert process.wait(PATIENT) == 0
+    assert {*states_here.values()} <= {"done", "reused"}
+    for name in ("first", "second"):
+        directory = jobs.root / "build" / CELL / name / "devel"
+        assert (directory / "compiled").read_text() == "once\n"
+        assert (directory / "tested").read_text() == "once\n"
+
+
+def test_a_checkout_reuses_the_results_of_another(jobs: Checkout, tmp_path: Path) -> None:
+    jobs.run("test")
+    other = Checkout(tmp_path / "other", jobs.variables)
+    subprocess.run(["cp", "-a", jobs.root, other.root], check=True)
+    subprocess.run(["rm", "-r", other.root / "build"], check=True)
+    assert states(other) == dict.fromkeys(("test first", "test second"), "reused")
+    assert states(other, "--rerun")["compile first"] == "done"
+
+
+def test_only_what_a_change_affects_is_tested(jobs: Checkout) -> None:
+    committed(jobs.root)
+    (jobs.root / "first" / "word").write_text("another word\n")
+    assert states(jobs, "--since", "HEAD").keys() == {"compile first", "test first"}
+
+
+def test_cells_are_named_and_errors_are_clear(jobs: Checkout) -> None:
+    assert states(jobs, CELL, "--library", "second")["test second"] == "done"
+    answer = jobs.run("test", "cuda99", expect=3).stderr
+    assert "error: `cuda99` matches no cell" in answer
+
+
+def test_the_picture_of_the_times_is_written(jobs: Checkout, tmp_path: Path) -> None:
+    picture = tmp_path / "times.svg"
+    jobs.run("test", "--timeline", str(picture))
+    assert f"test first {CELL}" in picture.read_text()
+
+
+def test_results_are_kept_where_the_store_is_unavailable(jobs: Checkout) -> None:
+    jobs.variables["ENVMATRIX_RESULTS"] = "postgresql://nobody@127.0.0.1:9/none"
+    answer = jobs.run("test")
+    assert "expected durations are guesses" in answer.stderr
+    assert "4 done" in answer.stdout
+    del jobs.variables["ENVMATRIX_RESULTS"]
+    assert f"first {CELL}" in re.sub(" +", " ", jobs.run("report").stdout)
+    assert [*(jobs.root / ".envmatrix/journals").iterdir()] == []
