@@ -22,6 +22,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
 from envmatrix.results.location import Location
+from envmatrix.sessions.context import BUILD_ROOT
 from envmatrix.sessions.outcomes import Step
 from envmatrix.vcs.tree_identity import tree_identity
 
@@ -113,7 +114,7 @@ def _runs(
 def source_identity(workspace: Workspace, library: Library) -> str:
     """Return a hash of a library's source: of the lock's, or of the tree in the repository."""
     if library.source is None:
-        return tree_identity(workspace.root / library.path)
+        return tree_identity(workspace.root / library.path, workspace.root / BUILD_ROOT)
     locked = workspace.lock.sets[source_set(library)]
     versions = (f"{name} {version}" for name, version in sorted(locked.versions.items()))
     return content_hash(*versions, *(artifact.sha256 for artifact in locked.artifacts))
