@@ -23,7 +23,6 @@ from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
 from envmatrix.results.location import Location
 from envmatrix.sessions.context import BUILD_ROOT
-from envmatrix.sessions.outcomes import Step
 from envmatrix.vcs.tree_identity import tree_identity
 
 # Steps of a run that compile; the others test.
@@ -143,6 +142,7 @@ def _durations(workspace: Workspace, console: Console) -> Durations:
 
 def _stored_durations(location: Location, console: Console) -> Durations:
     from envmatrix.results import queries  # SQLAlchemy
+    from envmatrix.sessions.outcomes import Step
 
     with location.open_store(console.warn) as database, database.reading() as connection:
         stored = {each.run.id: each.run for each in queries.latest(connection)}
