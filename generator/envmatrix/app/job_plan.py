@@ -71,11 +71,13 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
 
 def _usable_gpus() -> int:
     """Return the number of GPUs that containers can have; the engine is asked if there are any."""
+    count = gpus()
+    if not count:
+        return 0
     from envmatrix.app.library_runs import choose_gpu
     from envmatrix.engine.gpu import NoGpu
 
-    count = gpus()
-    return 0 if count and isinstance(choose_gpu(), NoGpu) else count
+    return 0 if isinstance(choose_gpu(), NoGpu) else count
 
 
 def _affected(
