@@ -50,7 +50,7 @@ _ASSIGNMENT = re.compile(rf"(?P<name>\b[A-Z0-9_]*(?:{_ENDINGS})=(?!=)['\"]?){_VA
 _HEADER = re.compile(
     rf"(?P<name>(?<![\w-])[\w-]*-(?:{_ENDINGS})['\"]?:[ \t]*['\"]?){_VALUE}", re.IGNORECASE
 )
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 def safe(text: str) -> str:
@@ -61,14 +61,18 @@ def safe(text: str) -> str:
 def safe_json(text: str) -> str:
     """Return a JSON document of ASCII characters, as `json.dumps` writes it, that is safe and
     equivalent."""
-    return _STRING.sub(_safe_string, text).replace("##", "#\\u0023")
+    literals = set(_STRING.findall(text))  # most occur often
+    safe_literals = {literal: _safe_string(literal) for literal in literals}
+    if any(literal != safe_literal for literal, safe_literal in safe_literals.items()):
+        text = _STRING.sub(lambda match: safe_literals[match[0]], text)
+    return text.replace("##", "#\\u0023")
 
 
-def _safe_string(literal: re.Match[str]) -> str:
+def _safe_string(literal: str) -> str:
     """Return a string of a JSON document without passwords."""
-    text = json.loads(literal[0])
+    text = json.loads(literal) if "\\" in literal else literal[1:-1]
     safe_text = redacted(text)
-    return literal[0] if safe_text == text else json.dumps(safe_text)
+    return literal if safe_text == text else json.dumps(safe_text)
 
 
 def printable(text: str) -> str:

@@ -86,6 +86,18 @@ def test_an_edit_makes_other_jobs_of_its_library_alone(envmatrix: Prompt, reposi
     assert {job["subject"][0] for job in changed} == {"own"}
 
 
+def test_builds_and_results_within_a_library_change_no_job(
+    envmatrix: Prompt, repository: Path
+) -> None:
+    matrix = repository / "matrix.yaml"
+    matrix.write_text(matrix.read_text("utf-8").replace("path: own", "path: ."), "utf-8")
+    before = [job["id"] for job in jobs_of(envmatrix)["jobs"]]
+    for name in ("build/main.o", ".envmatrix/notes"):
+        (repository / name).parent.mkdir()
+        (repository / name).write_text("new\n")
+    assert [job["id"] for job in jobs_of(envmatrix)["jobs"]] == before
+
+
 def test_expected_durations_are_those_of_the_newest_run(
     envmatrix: Prompt, repository: Path
 ) -> None:

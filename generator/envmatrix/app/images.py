@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,8 @@ def plan_actions(
     inputs = workspace.plan(required)
     existing, missing = _look_up(inputs)
     if missing:
+        from concurrent.futures import ThreadPoolExecutor
+
         names = [image.image.reference for image in missing]
         with ThreadPoolExecutor(1) as pool:
             previous = pool.submit(image_store.local_images, names)

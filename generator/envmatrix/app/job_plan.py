@@ -22,7 +22,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
 from envmatrix.results.location import Location
-from envmatrix.sessions.outcomes import Step
+from envmatrix.sessions.context import BUILD_ROOT
 from envmatrix.vcs.tree_identity import tree_identity
 
 # Steps of a run that compile; the others test.
@@ -71,11 +71,13 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
 
 def _usable_gpus() -> int:
     """Return the number of GPUs that containers can have; the engine is asked if there are any."""
+    count = gpus()
+    if not count:
+        return 0
     from envmatrix.app.library_runs import choose_gpu
     from envmatrix.engine.gpu import NoGpu
 
-    count = gpus()
-    return 0 if count and isinstance(choose_gpu(), NoGpu) else count
+    return 0 if isinstance(choose_gpu(), NoGpu) else count
 
 
 def _affected(
@@ -113,7 +115,7 @@ def _runs(
 def source_identity(workspace: Workspace, library: Library) -> str:
     """Return a hash of a library's source: of the lock's, or of the tree in the repository."""
     if library.source is None:
-        return tree_identity(workspace.root / library.path)
+        return tree_identity(workspace.root / library.path, workspace.root / BUILD_ROOT)
     locked = workspace.lock.sets[source_set(library)]
     versions = (f"{name} {version}" for name, version in sorted(locked.versions.items()))
     return content_hash(*versions, *(artifact.sha256 for artifact in locked.artifacts))
@@ -142,6 +144,7 @@ def _durations(workspace: Workspace, console: Console) -> Durations:
 
 def _stored_durations(location: Location, console: Console) -> Durations:
     from envmatrix.results import queries  # SQLAlchemy
+    from envmatrix.sessions.outcomes import Step
 
     with location.open_store(console.warn) as database, database.reading() as connection:
         stored = {each.run.id: each.run for each in queries.latest(connection)}

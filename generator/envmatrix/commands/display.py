@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from envmatrix.plan.actions import Action, Inputs
 
 
-def show(document: object, lines: Iterable[str], *, as_json: bool) -> None:
-    """Show a result: as a document of JSON, or as lines."""
+def show(document: object, lines: Iterable[str], *, as_json: bool, indent: int | None = 2) -> None:
+    """Show a result: as a document of JSON, or as lines. Without `indent` a large document is
+    written in a third of the time."""
     if as_json:
-        output_json(json.dumps(document, indent=2))
+        output_json(json.dumps(document, indent=indent))
         return
     for line in lines:
         output(line)

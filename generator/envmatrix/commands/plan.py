@@ -79,7 +79,8 @@ def command(
         plan = plan_jobs(workspace, JobSelection(patterns, tier, library, shards=shards), console)
         draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
         lines = draw(plan.graph) if draw else job_plan.lines(plan)
-        display.show(job_plan.job_document(plan) if as_json else None, lines, as_json=as_json)
+        document = job_plan.job_document(plan) if as_json else None
+        display.show(document, lines, as_json=as_json, indent=None)
         return
     if revision is not None:
         from envmatrix.app.revisions import changes_since

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["image", "source", "compile", "test"]
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+# A tuple, because simulations of thousands of jobs compare and hash them.
+class Resources(NamedTuple):
     """Resources of a machine, or of it those that a job takes: processors, memory in bytes, and
     GPUs."""
 
@@ -20,7 +20,7 @@ class Resources:
     memory: int = 0
     gpus: int = 0
 
-    def __add__(self, other: Resources) -> Resources:
+    def __add__(self, other: Resources) -> Resources:  # type: ignore[override]
         return Resources(
             self.processors + other.processors, self.memory + other.memory, self.gpus + other.gpus
         )
@@ -40,11 +40,16 @@ class Resources:
         )
 
     def at_most(self, total: Resources) -> Resources:
+        if self.fits(total):
+            return self
         return Resources(
             min(self.processors, total.processors),
             min(self.memory, total.memory),
             min(self.gpus, total.gpus),
         )
+
+
+NOTHING = Resources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Job:
     kind: Kind
     subject: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    resources: Resources = Resources()
+    resources: Resources = NOTHING
     seconds: float = 0.0
     command: tuple[str, ...] = ()
     is_reusable: bool = True
@@ -102,6 +107,16 @@ class Graph:
             later = (seconds[key] for key in self.dependents[job.id])
             seconds[job.id] = job.seconds + max(later, default=0.0)
         return seconds
+
+    @cached_property
+    def work(self) -> tuple[float, float, float]:
+        """The seconds of all jobs, times the processors, the memory and the GPUs of each."""
+        rows = [(job.seconds, *job.resources) for job in self.jobs.values()]
+        return (
+            sum(seconds * processors for seconds, processors, _, _ in rows),
+            sum(seconds * memory for seconds, _, memory, _ in rows),
+            sum(seconds * gpus for seconds, _, _, gpus in rows),
+        )
 
     @property
     def critical_path(self) -> tuple[Job, ...]:

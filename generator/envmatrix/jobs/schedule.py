@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from operator import itemgetter
 
 from envmatrix.jobs.model import Graph, Job, Resources
 
@@ -28,7 +29,7 @@ class Queue:
     @property
     def ready(self) -> list[Job]:
         """The most urgent jobs that are ready: one for each amount of resources."""
-        return [job for _, _, job in sorted(heap[0] for heap in self._ready.values() if heap)]
+        return [job for _, _, job in sorted([heap[0] for heap in self._ready.values() if heap])]
 
     def take(self, job: Job) -> None:
         """Remove a job that starts from those that are `ready`."""
@@ -64,24 +65,25 @@ class Queue:
 
 @dataclass(slots=True)
 class Machine:
-    """A machine: its resources, and the jobs that take some, with the times of their expected
-    ends."""
+    """A machine: its resources, and those that running jobs take, by id, with the times of their
+    expected ends."""
 
     total: Resources
-    running: dict[str, tuple[float, Job]] = field(default_factory=dict)
+    running: dict[str, tuple[float, Resources]] = field(default_factory=dict)
     free: Resources = field(init=False)
 
     def __post_init__(self) -> None:
         self.free = self.total
 
     def start(self, job: Job, now: float) -> None:
-        if job.resources != Resources():
-            self.running[job.id] = (now + job.seconds, job)
-            self.free -= job.resources.at_most(self.total)
+        if any(job.resources):
+            claim = job.resources.at_most(self.total)
+            self.running[job.id] = (now + job.seconds, claim)
+            self.free -= claim
 
     def end(self, job: Job) -> None:
-        if self.running.pop(job.id, None):
-            self.free += job.resources.at_most(self.total)
+        if entry := self.running.pop(job.id, None):
+            self.free += entry[1]
 
     def fits(self, job: Job) -> bool:
         return job.resources.at_most(self.total).fits(self.free)
@@ -106,8 +108,8 @@ def _delays(job: Job, blocked: Job, machine: Machine, now: float) -> bool:
     """Return whether a job that starts now delays a blocked one."""
     needed = blocked.resources.at_most(machine.total)
     free = machine.free
-    for end, running in sorted(machine.running.values(), key=lambda entry: entry[0]):
-        free += running.resources.at_most(machine.total)
+    for end, claim in sorted(machine.running.values(), key=itemgetter(0)):
+        free += claim
         if needed.fits(free):
             is_over = now + job.seconds <= end
             return not is_over and not job.resources.fits(free - needed)
@@ -127,7 +129,7 @@ class Estimate:
 def estimate(graph: Graph, machines: Collection[Resources]) -> Estimate:
     """Return how long a graph takes on machines with these resources."""
     queue, fleet = Queue(graph), [Machine(total) for total in machines]
-    ends: list[tuple[float, str, Machine]] = []
+    ends: list[tuple[float, str, Job, Machine]] = []
     now, starts, candidates = 0.0, {}, fleet
     ready = queue.ready
     while True:
@@ -136,15 +138,15 @@ def estimate(graph: Graph, machines: Collection[Resources]) -> Estimate:
                 queue.take(job)
                 machine.start(job, now)
                 starts[job.id] = now
-                heapq.heappush(ends, (now + job.seconds, job.id, machine))
+                heapq.heappush(ends, (now + job.seconds, job.id, job, machine))
                 ready = queue.ready
         if not ends:
             return Estimate(now, _bound(graph, fleet), starts)
-        now, key, machine = heapq.heappop(ends)
-        machine.end(graph.jobs[key])
-        more, ready = queue.finish(graph.jobs[key]), queue.ready
-        # The others have refused what was ready before.
-        candidates = fleet if any(job in ready for job in more) else [machine]
+        now, _, job, machine = heapq.heappop(ends)
+        machine.end(job)
+        queue.finish(job)
+        refused, ready = ready, queue.ready
+        candidates = [machine] if ready == refused else fleet
 
 
 def _bound(graph: Graph, fleet: Iterable[Machine]) -> float:
@@ -152,11 +154,5 @@ def _bound(graph: Graph, fleet: Iterable[Machine]) -> float:
     totals = Resources()
     for machine in fleet:
         totals += machine.total
-    jobs = graph.jobs.values()
-    rows = [(job.seconds, job.resources) for job in jobs]
-    work = (
-        sum(seconds * used.processors for seconds, used in rows) / max(totals.processors, 1),
-        sum(seconds * used.memory for seconds, used in rows) / max(totals.memory, 1),
-        sum(seconds * used.gpus for seconds, used in rows) / max(totals.gpus, 1),
-    )
-    return max(*work, max(graph.urgency.values(), default=0.0))
+    shares = (work / max(total, 1) for work, total in zip(graph.work, totals, strict=True))
+    return max(*shares, max(graph.urgency.values(), default=0.0))

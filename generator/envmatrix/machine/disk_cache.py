@@ -34,7 +34,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def identity(files: Iterable[Path]) -> bytes:
     """Return a hash of files by name and content; a missing file is an input as well."""
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted(files, key=str):
         try:
             content = read_regular(file)
         except OSError:  # the code that needs it reports the error

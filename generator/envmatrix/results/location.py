@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.machine.configuration import configured_results, user_configuration
-from envmatrix.results.journal import count_journals, replay
 
 if TYPE_CHECKING:
     from envmatrix.results.database import Database
@@ -44,7 +43,7 @@ class Location:
     def is_empty(self) -> bool:
         """True if no run was recorded in a store of the repository's own."""
         has_store = isinstance(self.url, str) or self.url.exists()
-        return not has_store and not count_journals(self.journals)
+        return not has_store and not any(self.journals.glob("*"))
 
     def prepare(self) -> None:
         """Create the directory, with a .gitignore that excludes it."""
@@ -65,11 +64,15 @@ class Location:
 
     def replay(self, database: Database, warn: Callable[[str], None]) -> None:
         """Store the runs that have ended."""
+        from envmatrix.results.journal import replay
+
         replay(self.journals, database.add, warn)
 
     def keep(self, warn: Callable[[str], None]) -> None:
         """Store the runs that have ended, if the store is shared or there are many: into the
         repository's own file the next report stores them as well."""
+        from envmatrix.results.journal import count_journals
+
         count = count_journals(self.journals)
         if count and (isinstance(self.url, str) or count > _MANY):
             with self.open_store(warn):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from envmatrix.errors import EnvmatrixError
@@ -16,19 +17,21 @@ from envmatrix.vcs.git import list_rows
 _COMPARED = "H"
 _SUBMODULE, _LINK, _PROGRAM, _FILE = "160000", "120000", "100755", "100644"
 # Directories that are no source: version control's, and that of results.
-_OTHERS = (".git", ".hg", ".svn", ".envmatrix")
+_RESULTS = ".envmatrix"
+_OTHERS = (".git", ".hg", ".svn", _RESULTS)
 
 
-def tree_identity(directory: Path) -> str:
-    """Return a hash (sha256, hex) of a directory: the names, modes and contents of its files.
+def tree_identity(directory: Path, left_out: Path | None = None) -> str:
+    """Return a hash (sha256, hex) of a directory without one of its directories: the names, modes
+    and contents of its files.
 
     It is the same before and after a commit. Files that git ignores do not count; where git has no
-    repository, all files count.
+    repository, all files count. Results never count.
     """
     try:
-        unchanged, others = _known_to_git(directory)
+        unchanged, others = _known_to_git(directory, left_out)
     except EnvmatrixError:
-        unchanged, others = {}, set(walk_files(directory))
+        unchanged, others = {}, set(walk_files(directory, left_out))
     entries = {**unchanged, **dict(_entries(directory, others))}
     digest = hashlib.sha256()
     for name, entry in sorted(entries.items()):
@@ -36,19 +39,23 @@ def tree_identity(directory: Path) -> str:
     return digest.hexdigest()
 
 
-def _known_to_git(directory: Path) -> tuple[dict[str, str], set[str]]:
+def _known_to_git(directory: Path, left_out: Path | None) -> tuple[dict[str, str], set[str]]:
     """Return the mode and the blob of each file that is as in git's index, by name, and the names
     of all others that git does not ignore."""
+    paths = [".", f":(exclude,glob)**/{_RESULTS}/**"]
+    if left_out and directory in left_out.parents:
+        paths.append(f":(exclude,literal){left_out.relative_to(directory)}")
+    rows = partial(_list, directory, paths)
     unchanged, others = {}, set()
-    for row in _list(directory, "ls-files", "-v", "-s"):
+    for row in rows("ls-files", "-v", "-s"):
         about, _, name = row.partition("\t")
         tag, mode, blob, stage = about.split()
         if (tag, stage) == (_COMPARED, "0") and mode in (_FILE, _PROGRAM):
             unchanged[name] = f"{mode} {blob}"
         else:
             others.add(name)
-    others |= {*_list(directory, "diff-files", "--name-only", "--relative", "--ignore-submodules")}
-    others |= {*_list(directory, "ls-files", "--others", "--exclude-standard")}
+    others |= {*rows("diff-files", "--name-only", "--relative", "--ignore-submodules")}
+    others |= {*rows("ls-files", "--others", "--exclude-standard")}
     return {name: unchanged[name] for name in unchanged.keys() - others}, others
 
 
@@ -74,8 +81,8 @@ def _blob(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _list(directory: Path, *arguments: str) -> list[str]:
-    return list_rows(directory, *arguments, "-z", "--", ".")
+def _list(directory: Path, paths: Sequence[str], *arguments: str) -> list[str]:
+    return list_rows(directory, *arguments, "-z", "--", *paths)
 
 
 def tree_state(directory: Path, left_out: Path | None = None) -> str:

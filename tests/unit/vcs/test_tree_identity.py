@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,23 @@ def test_a_change_within_a_submodule_counts(tree: Path, tmp_path: Path) -> None:
     before = tree_identity(tree)
     edit(tree / "inner" / "library")
     assert tree_identity(tree) != before
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_the_directory_of_builds_and_results_do_not_count(tree: Path, is_committed: bool) -> None:
+    builds = tree / "build [1]*"
+    before = tree_identity(tree, builds)
+    for name in ("build [1]*/cell/main.txt", ".envmatrix/results", "inner/.envmatrix/results"):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).write_text("one\n")
+    if is_committed:
+        git(tree, "add", "--all", ".")
+    assert tree_identity(tree, builds) == before
+    assert tree_identity(tree, tree.parent / "build") != before
+    shutil.rmtree(tree.parent / ".git")
+    without_git = tree_identity(tree, builds)
+    (builds / "more.txt").write_text("two\n")
+    assert tree_identity(tree, builds) == without_git
 
 
 def test_without_git_all_files_count(tmp_path: Path) -> None:
