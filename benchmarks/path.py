@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 CELL = "cuda13.5-debian12-x86_64"
 PACKAGE = "envmatrix"
 # The function that starts a container.
-_START = f"{PACKAGE}.engine.containers.Containers.run"
+_START = f"{PACKAGE}.engine.containers.Containers.submit"
 _DEPTH = 4
 
 

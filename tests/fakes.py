@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from envmatrix.confined import Area
 from envmatrix.console import Advance
 from envmatrix.documents import Node
-from envmatrix.engine.tasks import OnOutput, Task, TaskResult
+from envmatrix.engine.tasks import OnOutput, Phase, Task, TaskResult
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.components import markers
 from envmatrix.facts.model import load_facts
@@ -116,16 +116,44 @@ class FakeExecutor:
 
     program: Program = lambda _task, _on_output: TaskResult(0)
     tasks: list[Task] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    _submitted: dict[str, Task] = field(default_factory=dict)
+    _results: dict[str, TaskResult] = field(default_factory=dict)
 
-    def run(self, task: Task, on_output: OnOutput) -> TaskResult:
+    def submit(self, key: str, task: Task) -> None:
+        if key in self._submitted:
+            return
         self.tasks.append(task)
         if reason := _rejection(task):
             raise EngineError(f"no container of `{task.image}` can be made: {reason}")
         for area in task.outputs:
             with area.opened():
                 pass
-        result = self.program(task, on_output)
+        self._submitted[key] = task
+
+    def watch(self, key: str) -> Iterator[Phase]:
+        yield "running"
+        self.logs(key, lambda _stream, _printed: None)
+        yield "ended"
+
+    def logs(self, key: str, on_output: OnOutput) -> None:
+        if key not in self._results:
+            self._results[key] = self.program(self._submitted[key], on_output)
+
+    def collect(self, key: str) -> TaskResult:
+        self.logs(key, lambda _stream, _printed: None)
+        result = self._results.pop(key)
+        task = self._submitted.pop(key)
         return result if task.keeps_stdout else replace(result, stdout="")
+
+    def cancel(self, key: str) -> None:
+        self.cancelled.append(key)
+        self._submitted.pop(key, None)
+        self._results.pop(key, None)
+
+    def stop(self) -> None:
+        self._submitted.clear()
+        self._results.clear()
 
 
 def _rejection(task: Task) -> str | None:

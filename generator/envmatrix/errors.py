@@ -7,6 +7,7 @@ EnvmatrixError            1  the work failed
 |-- LookupFailed          5  a resolver, a mirror or a download failed
 |   `-- Absent            5  a server answered that it does not have the resource
 |-- EngineError           6  the container engine is missing or failed
+|-- Cancelled           130  the work was cancelled before its end
 `-- InternalError        70  a defect of envmatrix; the message names a file with the traceback
 """
 
@@ -95,6 +96,12 @@ class Absent(LookupFailed):
 
 class EngineError(EnvmatrixError):
     exit_code = 6
+
+
+class Cancelled(EnvmatrixError):
+    """The work was cancelled, so there is no result; a retry is not wanted."""
+
+    exit_code = INTERRUPTED
 
 
 class InternalError(EnvmatrixError):

@@ -104,9 +104,9 @@ def test_a_failure_leaves_out_what_depends_on_it_and_is_done_again(jobs: Checkou
         "compile second": "done",
         "test second": "done",
     }
-    shown = jobs.run("test", expect=1)
-    assert re.search(r"^failed    compile first .*: no such thing$", shown.stdout, re.MULTILINE)
-    assert "next      `envmatrix test --rerun-failed`" in shown.stdout
+    answer = jobs.run("test", expect=1)
+    assert re.search(r"^failed    compile first .*: no such thing$", answer.stdout, re.MULTILINE)
+    assert "next      `envmatrix test --rerun-failed`" in answer.stdout
     write(jobs, "first", build=BUILD)
     assert states(jobs)["test first"] == "done"
 

@@ -28,6 +28,7 @@ from envmatrix.machine.trust import VARIABLE, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder, record_run
 from envmatrix.results.records import Revision, Run
@@ -132,9 +133,10 @@ def recorded_run(
             extent=part.extent,
         )
         absent = partial(git.absent_submodules, root, root / library.path)
-        with record_run(Location.of(root), run) as recorder:
+        executor = Containers(client)
+        with INTERRUPTION.ending(executor.stop), record_run(Location.of(root), run) as recorder:
             runner = Runner(
-                Containers(client),
+                executor,
                 context,
                 session.console,
                 on_step=recorder.journal.write,

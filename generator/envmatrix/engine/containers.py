@@ -9,19 +9,30 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envmatrix.engine import docker_client
-from envmatrix.engine.tasks import TIMED_OUT, Mount, OnOutput, Stop, Task, TaskResult
+from envmatrix.engine.tasks import (
+    TIMED_OUT,
+    Mount,
+    OnOutput,
+    Phase,
+    Stop,
+    Task,
+    TaskResult,
+    cancelled_task,
+    checked_key,
+    unknown_task,
+)
 from envmatrix.errors import EngineError
 from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
-from envmatrix.parallel import INTERRUPTION
+from envmatrix.parallel import run_parallel
 
 if TYPE_CHECKING:
     import docker
@@ -42,6 +53,7 @@ _HOST_NAME = "envmatrix"
 _SHARED_MEMORY = 1 << 30
 _MOST_PROCESSES = 16_384
 _LOOK_SECONDS = 0.5
+_STOPPED_AT_ONCE = 16
 
 # The same on every machine, so that no name of a person gets into build outputs.
 _USER_NAME = "envmatrix"
@@ -57,48 +69,203 @@ _USERS = {
 _GROUPS = {0: "root:x:0:", 1: "daemon:x:1:", 2: "bin:x:2:", 65534: "nogroup:x:65534:"}
 
 
-@dataclass(frozen=True, slots=True)
 class Containers:
-    """Executes tasks on the local engine, in a container each."""
+    """Executes tasks on the local engine, in a container each, which belongs to this process: it
+    takes the output and watches the limits, so nothing could adopt a container without it."""
 
-    client: docker.DockerClient
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._client = client
+        self._executions: dict[str, _Execution] = {}
+        self._cancelled: set[str] = set()
+        self._lock = threading.Lock()
+        self._is_stopped = False
 
-    def run(self, task: Task, on_output: OnOutput) -> TaskResult:
-        from docker.errors import DockerException
-
+    def submit(self, key: str, task: Task) -> None:
+        with self._lock:
+            if self._is_stopped:
+                raise cancelled_task(key)
+            self._cancelled.discard(key)
+            if key not in self._executions:
+                self._executions[key] = _Execution(self._client, checked_key(key), task)
+            execution = self._executions[key]
         try:
-            with (
-                _create(self.client, task) as container,
-                docker_client.attach(self.client, container) as output,
-                _watch(container, task) as stopped,
-            ):
-                container.start()
-                with INTERRUPTION.ending(stopped.kill):  # only what runs can be killed
-                    stdout = _follow(output, on_output, stopped, keeps_stdout=task.keeps_stdout)
-                    status = int(container.wait()["StatusCode"])
-                container.reload()
-            if INTERRUPTION.is_set:
-                raise KeyboardInterrupt
-            out_of_memory = bool(container.attrs["State"].get("OOMKilled"))
-            status = TIMED_OUT if stopped.reason == "timeout" else status
-            return TaskResult(status, stdout, stopped.reason, out_of_memory)
-        except (DockerException, OSError) as error:
-            raise EngineError(f"the container of `{task.image}` failed: {error}") from error
+            execution.start()
+        except BaseException:
+            self._remove(key)
+            execution.cancel()
+            raise
+
+    def watch(self, key: str) -> Iterator[Phase]:
+        execution = self._execution(key)
+        yield "running"
+        execution.wait()
+        yield "ended"
+
+    def logs(self, key: str, on_output: OnOutput) -> None:
+        self._execution(key).pass_output(on_output)
+
+    def cancel(self, key: str) -> None:
+        with self._lock:
+            self._cancelled.add(key)
+        self._remove(key)
+
+    def collect(self, key: str) -> TaskResult:
+        execution = self._execution(key)
+        try:
+            return execution.result()
+        finally:
+            self._remove(key)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._is_stopped = True
+            keys = (*self._executions,)
+        run_parallel(self.cancel, keys, _STOPPED_AT_ONCE)
 
     def run_at_terminal(self, task: Task) -> int:
         """Run a task at this terminal, in a container like any other; return its status."""
-        with _create(self.client, task, tty=True, stdin_open=True) as container:
+        _make_areas(task)
+        more = options(task) | {"tty": True, "stdin_open": True}
+        with docker_client.temporary_container(self._client, task.image, **more) as container:
             program = ["docker", "start", "--attach", "--interactive", str(container.name)]
             return subprocess.call(program)
 
+    def _execution(self, key: str) -> _Execution:
+        with self._lock:
+            if key in self._executions:
+                return self._executions[key]
+            raise cancelled_task(key) if key in self._cancelled else unknown_task(key)
 
-def _create(
-    client: docker.DockerClient, task: Task, **more: bool
-) -> AbstractContextManager[Container]:
+    def _remove(self, key: str) -> None:
+        with self._lock:
+            execution = self._executions.pop(key, None)
+        if execution:
+            execution.cancel()
+
+
+def _make_areas(task: Task) -> None:
     for area in task.outputs:
         with area.opened():
             pass  # created where it does not exist
-    return docker_client.temporary_container(client, task.image, **options(task), **more)
+
+
+class _Execution:
+    """A container that runs a task, until its result is collected."""
+
+    def __init__(self, client: docker.DockerClient, key: str, task: Task) -> None:
+        self._client, self._key, self._task = client, key, task
+        self._name = f"envmatrix-{key}"
+        # True once a container of this name may be this one.
+        self._is_created = False
+        self._resources = ExitStack()
+        self._starting = threading.Lock()
+        # Held by who takes the output. The same thread may cancel what it takes the output of.
+        self._reading = threading.RLock()
+        self._stdout = _KeptStdout(task.keeps_stdout)
+        self._container: Container | None = None
+        self._output: Iterator[tuple[int, bytes]] = iter(())
+        self._stopped = _Stopped(self._kill)
+
+    def start(self) -> None:
+        """Start the container, once. The engine keeps no output, so it is attached to before."""
+        with self._starting, self._engine_errors():
+            if self._container:
+                return
+            self._check()
+            _make_areas(self._task)
+            container = self._create()
+            self._check()
+            attached = docker_client.attach(self._client, container)
+            self._output = self._resources.enter_context(attached)
+            self._resources.enter_context(_watch(self._stopped, self._task))
+            container.start()
+            self._container = container
+            self._check()
+
+    def wait(self) -> None:
+        with self._engine_errors():
+            self._client.api.wait(self._name, timeout=None)
+
+    def pass_output(self, on_output: OnOutput) -> None:
+        with self._reading, self._engine_errors():
+            _follow(self._output, on_output, self._stopped, self._stdout)
+
+    def result(self) -> TaskResult:
+        self.pass_output(lambda _stream, _printed: None)
+        with self._engine_errors():
+            self._check()
+            assert self._container  # noqa: S101 -- it was submitted
+            status = int(self._container.wait()["StatusCode"])
+            self._container.reload()
+            state = self._container.attrs["State"]
+        self._check()
+        reason = self._stopped.reason
+        return TaskResult(
+            TIMED_OUT if reason == "timeout" else status,
+            self._stdout.text,
+            reason,
+            out_of_memory=bool(state.get("OOMKilled")),
+        )
+
+    def cancel(self) -> None:
+        """Kill and remove the container, also one that is being created or has ended."""
+        self._stopped.is_cancelled = True
+        # The engine cannot end a container while somebody is attached and reads nothing.
+        if self._reading.acquire(blocking=False):
+            try:
+                self._resources.close()
+            finally:
+                self._reading.release()
+        self._remove()
+        with self._reading:  # whose end the removal causes
+            self._resources.close()
+
+    def _check(self) -> None:
+        if self._stopped.is_cancelled:
+            self._remove()
+            raise cancelled_task(self._key)
+
+    def _remove(self) -> None:
+        if self._is_created:
+            docker_client.remove_container(self._client, self._name)
+
+    def _kill(self) -> None:
+        self._client.api.kill(self._name)
+
+    def _create(self) -> Container:
+        """Create the container, in place of one that a killed process has left under its name:
+        the output of that is lost, and nobody watches its limits."""
+        try:
+            return self._new_container()
+        except EngineError as error:
+            if not docker_client.is_conflict(error):
+                raise
+            self._is_created = False
+        for container in docker_client.containers_with(self._client, _OWNER, name=self._name):
+            if not _is_gone(container.labels[_OWNER]):
+                raise EngineError(
+                    f"the task `{self._key}` runs already, for another process",
+                    hint=f"wait for its end, or end it: `docker rm --force {self._name}`",
+                )
+            docker_client.remove_container(self._client, self._name)
+        return self._new_container()
+
+    def _new_container(self) -> Container:
+        self._is_created = True
+        arguments = options(self._task)
+        return docker_client.new_container(
+            self._client, self._task.image, name=self._name, **arguments
+        )
+
+    @contextmanager
+    def _engine_errors(self) -> Iterator[None]:
+        from docker.errors import DockerException
+
+        try:
+            yield
+        except (DockerException, OSError) as error:
+            self._check()
+            raise EngineError(f"the container of `{self._task.image}` failed: {error}") from error
 
 
 def options(task: Task) -> dict[str, Any]:
@@ -175,55 +342,73 @@ def _user_mounts(uid: int, gid: int) -> Iterator[Mount]:
 class _Stopped:
     """Why a container was killed, if it was."""
 
-    def __init__(self, container: Container) -> None:
-        self._container = container
+    def __init__(self, kill: Callable[[], None]) -> None:
+        self._kill = kill
         self._since = 0.0
         self.reason: Stop | None = None
+        self.is_cancelled = False
 
     def stop(self, reason: Stop) -> None:
-        self.reason = self.reason or reason
-        self.kill()
+        """Kill the container, without waiting: the engine answers once its output is read."""
+        self.reason, self._since = self.reason or reason, time.monotonic()
+        threading.Thread(target=self._try_to_kill, daemon=True).start()
 
-    def kill(self) -> None:
+    def _try_to_kill(self) -> None:
         from docker.errors import DockerException
 
-        self._since = time.monotonic()
-        with suppress(DockerException):  # it ended by itself at the last moment
-            self._container.kill()
+        with suppress(DockerException, OSError):  # it ended by itself at the last moment
+            self._kill()
 
     @property
     def is_over(self) -> bool:
         """True once the output after the kill has been read for long enough."""
-        return self._since > 0 and time.monotonic() - self._since > _PARTING_SECONDS
+        is_late = self.reason is not None and time.monotonic() - self._since > _PARTING_SECONDS
+        return is_late or self.is_cancelled
+
+
+@dataclass
+class _KeptStdout:
+    """The standard output of a task, if it is kept, within a limit."""
+
+    is_kept: bool
+    size: int = 0
+    chunks: list[bytes] = field(default_factory=list)
+
+    def add(self, chunk: bytes) -> None:
+        if self.is_kept and not self.is_full:
+            self.chunks.append(chunk)
+            self.size += len(chunk)
+
+    @property
+    def is_full(self) -> bool:
+        return self.size > _MOST_STDOUT
+
+    @property
+    def text(self) -> str:
+        return b"".join(self.chunks).decode("utf-8", "replace")
 
 
 def _follow(
     output: Iterable[tuple[int, bytes]],
     on_output: OnOutput,
     stopped: _Stopped,
-    *,
-    keeps_stdout: bool,
-) -> str:
-    """Pass output to `on_output`; return the standard output where `keeps_stdout`."""
-    stdout: list[bytes] = []
-    size = 0
+    stdout: _KeptStdout,
+) -> None:
+    """Pass output to `on_output`, and add it to `stdout`."""
     for stream, chunk in output:
+        if stream == 0:
+            stdout.add(chunk)
         on_output(stream, chunk)
-        if keeps_stdout and stream == 0 and size <= _MOST_STDOUT:
-            stdout.append(chunk)
-            size += len(chunk)
-        if size > _MOST_STDOUT and stopped.reason is None:
+        if stdout.is_full and stopped.reason is None:
             stopped.stop("output")
         if stopped.is_over:
             break
-    return b"".join(stdout).decode("utf-8", "replace")
 
 
 @contextmanager
-def _watch(container: Container, task: Task) -> Iterator[_Stopped]:
-    """Kill the container at a limit while the block runs; signals to this program are handled
+def _watch(stopped: _Stopped, task: Task) -> Iterator[None]:
+    """Stop the container at a limit while the block runs; signals to this program are handled
     meanwhile."""
-    stopped = _Stopped(container)
     done = threading.Event()
     limits = task.limits
     disks = list(map(str, task.outputs)) if limits.free_disk is not None else ()
@@ -242,7 +427,7 @@ def _watch(container: Container, task: Task) -> Iterator[_Stopped]:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield stopped
+        yield
     finally:
         done.set()
         watcher.join()
@@ -254,13 +439,17 @@ def sweep(client: docker.DockerClient) -> int:
 
     swept = 0
     for container in docker_client.containers_with(client, _OWNER):
-        owner = container.labels[_OWNER]
-        machine, pid, _ = (*owner.split(" "), "", "")[:3]
-        if machine == _machine() and pid.isdecimal() and owner != _owner(int(pid)):
+        if _is_gone(container.labels[_OWNER]):
             with suppress(DockerException):  # swept by somebody else
                 container.remove(force=True)
                 swept += 1
     return swept
+
+
+def _is_gone(owner: str) -> bool:
+    """Return whether a process of this machine has ended."""
+    machine, pid, _ = (*owner.split(" "), "", "")[:3]
+    return machine == _machine() and pid.isdecimal() and owner != _owner(int(pid))
 
 
 def _owner(pid: int) -> str:

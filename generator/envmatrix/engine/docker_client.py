@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from http import HTTPStatus
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
@@ -87,7 +88,17 @@ def without_proxies(option: str) -> Sequence[str]:
 def temporary_container(
     client: docker.DockerClient, image: str, **options: Any
 ) -> Iterator[Container]:
-    """Create a container, not started yet, that is removed after the block.
+    """Create a container, not started yet, that is removed after the block."""
+    # Its name is ours, so that it can be removed while it is being created.
+    name = f"envmatrix-{uuid.uuid4().hex[:12]}"
+    try:
+        yield new_container(client, image, name=name, **options)
+    finally:
+        remove_container(client, name)
+
+
+def new_container(client: docker.DockerClient, image: str, **options: Any) -> Container:
+    """Create a container, not started yet.
 
     It has none of the proxies in the configuration of Docker's client, which docker-py passes on
     by default (https://github.com/docker/docker-py/pull/2332): they may have passwords, and are
@@ -95,19 +106,23 @@ def temporary_container(
     """
     from docker.errors import DockerException
 
-    # Its name is ours, so that it can be removed while it is being created.
-    name = f"envmatrix-{uuid.uuid4().hex[:12]}"
     try:
-        try:
-            container = client.containers.create(
-                image, name=name, use_config_proxy=False, **options
-            )
-        except DockerException as error:
-            raise EngineError(f"no container of `{image}` can be made: {error}") from error
-        yield container
-    finally:
-        with suppress(DockerException, OSError):  # an engine that is gone keeps nothing running
-            client.api.remove_container(name, force=True)
+        return client.containers.create(image, use_config_proxy=False, **options)
+    except DockerException as error:
+        raise EngineError(f"no container of `{image}` can be made: {error}") from error
+
+
+def is_conflict(error: EngineError) -> bool:
+    """Return whether no container could be created because another one has its name."""
+    return getattr(error.__cause__, "status_code", None) == HTTPStatus.CONFLICT
+
+
+def remove_container(client: docker.DockerClient, name: str) -> None:
+    """Kill and remove a container, if it exists."""
+    from docker.errors import DockerException
+
+    with suppress(DockerException, OSError):  # an engine that is gone keeps nothing running
+        client.api.remove_container(name, force=True)
 
 
 def all_images(client: docker.DockerClient) -> Iterator[Image]:
@@ -123,13 +138,15 @@ def all_images(client: docker.DockerClient) -> Iterator[Image]:
             yield client.images.get(row["Id"])
 
 
-def containers_with(client: docker.DockerClient, label: str) -> Sequence[Container]:
-    """Return all containers with a label.
+def containers_with(client: docker.DockerClient, label: str, **filters: str) -> Sequence[Container]:
+    """Return all containers with a label, and with other properties.
 
     Each is inspected after the list was read, which fails for those that end meanwhile:
     https://github.com/docker/docker-py/issues/1485
     """
-    return client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+    return client.containers.list(
+        all=True, filters={"label": label, **filters}, ignore_removed=True
+    )
 
 
 @contextmanager

@@ -3,17 +3,24 @@ elsewhere. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from envmatrix.confined import Area
+from envmatrix.errors import Cancelled, EngineError
+from envmatrix.text import one_line
 
 # The exit code of a program that was stopped at its time limit, as of coreutils' `timeout`.
 TIMED_OUT = 124
 
 Stop = Literal["timeout", "disk", "output"]
+Phase = Literal["queued", "running", "ended"]
 # Called with the output of a program as it comes: 0 for standard output or 1 for standard error,
 # and some bytes.
 OnOutput = Callable[[int, bytes], None]
@@ -90,8 +97,69 @@ class TaskResult:
 
 
 class Executor(Protocol):
-    """Runs tasks."""
+    """Runs tasks, each under a key, from several threads at once.
 
-    def run(self, task: Task, on_output: OnOutput) -> TaskResult:
-        """Run a task to its end and pass its output to `on_output`; child processes end too.
-        EngineError where it cannot be started, or the executor fails."""
+    A key is known from its submission until its result is collected or it is cancelled. `watch`,
+    `logs` and `collect` raise EngineError for one that is not known, and Cancelled for one that was
+    cancelled. Every method raises EngineError where the executor fails.
+    """
+
+    def submit(self, key: str, task: Task) -> None:
+        """Start a task. One that was submitted under this key is adopted: it never runs twice at
+        once, nor again if its result is there. EngineError where it cannot be started."""
+
+    def watch(self, key: str) -> Iterator[Phase]:
+        """Yield the phase of a task, and each one after it, to its end."""
+
+    def logs(self, key: str, on_output: OnOutput) -> None:
+        """Pass the output of a task to `on_output` until it ends: all that was not passed before,
+        from the beginning. A task may wait while nobody takes its output."""
+
+    def cancel(self, key: str) -> None:
+        """Stop a task at once and remove what remains of it, if it is known."""
+
+    def collect(self, key: str) -> TaskResult:
+        """Wait for the end of a task, bring its outputs into the areas of the task, and return its
+        result; remove what remains. Child processes end too."""
+
+    def stop(self) -> None:
+        """Cancel all tasks of this executor, and refuse others with Cancelled: for Ctrl-C."""
+
+
+def run(executor: Executor, key: str, task: Task, on_output: OnOutput) -> TaskResult:
+    """Run a task to its end and pass its output to `on_output`; it is cancelled on any error."""
+    try:
+        executor.submit(key, task)
+        executor.logs(key, on_output)
+        return executor.collect(key)
+    except BaseException:
+        with suppress(EngineError):  # the first error tells more
+            executor.cancel(key)
+        raise
+
+
+# As much of a hash as fits into the names of containers and of objects of Kubernetes.
+_KEY_LENGTH = 40
+_KEY = re.compile(rf"[0-9a-z]{{1,{_KEY_LENGTH}}}")
+
+
+def key_of(job: str, number: int, task: Task) -> str:
+    """Return the key of a task of a job: its `number` in order, and what it does."""
+    words = (job, number, task.image, [*task.command], sorted(task.environment.items()))
+    document = json.dumps([*words, task.directory])
+    return hashlib.sha256(document.encode("utf-8", "surrogateescape")).hexdigest()[:_KEY_LENGTH]
+
+
+def checked_key(key: str) -> str:
+    """Return a key that may be part of a name; ValueError for any other text."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"no key of a task: {key[:99]!r}")
+    return key
+
+
+def unknown_task(key: str) -> EngineError:
+    return EngineError(f"there is no task `{one_line(key)}`: it was collected or not submitted")
+
+
+def cancelled_task(key: str) -> Cancelled:
+    return Cancelled(f"the task `{one_line(key)}` was cancelled")

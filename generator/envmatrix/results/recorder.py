@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from envmatrix.errors import Absent, ConfigurationError, EngineError, EnvmatrixError, LookupFailed
+from envmatrix.errors import (
+    Absent,
+    Cancelled,
+    ConfigurationError,
+    EngineError,
+    EnvmatrixError,
+    LookupFailed,
+)
 from envmatrix.results.journal import Journal, open_journal
 from envmatrix.results.location import Location
 from envmatrix.results.records import BAD, End, Run
@@ -55,6 +62,8 @@ def record_run(location: Location, run: Run) -> Iterator[Recorder]:
         try:
             yield recorder
             end = End(recorder.state, 0.0)
+        except Cancelled:
+            raise
         except EnvmatrixError as error:
             end = _end(error)
             raise

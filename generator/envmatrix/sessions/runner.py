@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
 from envmatrix.confined import Area, Refused
 from envmatrix.console import Console, Display
-from envmatrix.engine.tasks import Executor, Task
+from envmatrix.engine.tasks import Executor, Task, key_of, run
 from envmatrix.errors import EngineError
 from envmatrix.sessions import failure_causes, failures
 from envmatrix.sessions.context import BuildContext
@@ -33,7 +35,7 @@ class Runner:
     """Runner of the tasks of one library in one cell. `on_step` is called with each step that
     ended; `component_of` returns the component of CUDA that has a header or library, where images
     lack it; `absent_submodules` returns the submodules of the source that are not checked out, by
-    their path in it."""
+    their path in it. `job` is the id of what the tasks are for: the same one has the same tasks."""
 
     executor: Executor
     context: BuildContext
@@ -41,23 +43,28 @@ class Runner:
     on_step: Callable[[Step], None] = lambda _step: None
     component_of: Callable[[str], str | None] = lambda _name: None
     absent_submodules: Callable[[], Sequence[str]] = tuple
+    job: str = field(default_factory=lambda: uuid.uuid4().hex)
+    # The numbers of tasks, in order.
+    numbers: Iterator[int] = field(default_factory=count)
     # The build directories that containers wrote to.
     written: set[Area] = field(default_factory=set)
 
-    def run(self, task: Task, *steps: str, attempts: int = 2) -> CompletedTask:
+    def run(self, task: Task, *steps: str) -> CompletedTask:
         """Run a task of one step, or of two, of which the second has the standard error to itself.
         Output goes to the log of the step, and to the screen with -v. A failure of the executor,
         not of the program, is retried once."""
         self.written.add(self.context.build)
+        key = key_of(self.job, next(self.numbers), task)
         try:
-            with self.console.display() as display, closing(_Steps(self, display, steps)) as output:
-                result = self.executor.run(task, output.add_output)
-                return CompletedTask(task, result, *output.end(result.status))
+            return self._run(key, task, steps)
         except EngineError as error:
-            if attempts == 1:
-                raise
             self.console.warn(f"{error.message}; trying {steps[0]} again")
-        return self.run(task, *steps, attempts=attempts - 1)
+        return self._run(key, task, steps)
+
+    def _run(self, key: str, task: Task, steps: Sequence[str]) -> CompletedTask:
+        with self.console.display() as display, closing(_Steps(self, display, steps)) as output:
+            result = run(self.executor, key, task, output.add_output)
+            return CompletedTask(task, result, *output.end(result.status))
 
     def check(self, completed: CompletedTask) -> None:
         if completed.status:

@@ -18,6 +18,7 @@ from envmatrix.confined import Area
 from envmatrix.engine import containers
 from envmatrix.engine.containers import _OWNER, _owner, options, sweep, user_entries, user_name
 from envmatrix.engine.tasks import TIMED_OUT, Gpus, Limits, Mount, Task, TaskResult
+from envmatrix.engine.tasks import run as run_task
 from envmatrix.errors import EngineError
 
 # The kernel may give a signal for a process to any thread of it.
@@ -172,14 +173,15 @@ def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
     streams: list[int] = []
     chunks = [(1, b"x" * 1000), *[(0, b"y" * 60)] * 100]
 
-    stdout = containers._follow(
+    stdout = containers._KeptStdout(is_kept=True)
+    containers._follow(
         iter(chunks),
         lambda stream, _: streams.append(stream),
         stopped,  # type: ignore[arg-type]
-        keeps_stdout=True,
+        stdout,
     )
 
-    assert (stopped.reason, len(stdout)) == ("output", 120)
+    assert (stopped.reason, len(stdout.text)) == ("output", 120)
     assert streams == [1, 0, 0]
 
 
@@ -260,7 +262,7 @@ class ContainerEngine(Client):
 
     def reload(self) -> None: ...
 
-    def kill(self) -> None:
+    def kill(self, container: str) -> None:
         self.events.append("kill")
 
     def remove_container(self, name: str, *, force: bool) -> None:
@@ -273,7 +275,9 @@ ATTENDED = ["create", "attach", "start", "close", "remove"]
 def run(engine: ContainerEngine, task: Task) -> tuple[TaskResult, list[tuple[int, bytes]]]:
     output: list[tuple[int, bytes]] = []
     client = cast("docker.DockerClient", engine)
-    result = containers.Containers(client).run(task, lambda *chunk: output.append(chunk))
+    result = run_task(
+        containers.Containers(client), "key", task, lambda *chunk: output.append(chunk)
+    )
     return result, output
 
 
@@ -303,7 +307,7 @@ def test_a_container_that_does_not_start_is_an_error_and_removed() -> None:
     engine = ContainerEngine([], error=docker.errors.APIError("no such program"))
     with pytest.raises(EngineError, match="the container of `image` failed: no such program"):
         run(engine, PLAIN)
-    assert engine.events == ATTENDED
+    assert engine.events == ["create", "attach", "start", "close", "remove", "remove"]
 
 
 def test_a_program_beyond_its_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

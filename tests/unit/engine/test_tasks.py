@@ -9,7 +9,17 @@ import pytest
 from tests.fakes import FakeExecutor
 
 from envmatrix.confined import Area
-from envmatrix.engine.tasks import Limits, Mount, Stop, Task, TaskResult
+from envmatrix.engine.tasks import (
+    Limits,
+    Mount,
+    OnOutput,
+    Stop,
+    Task,
+    TaskResult,
+    checked_key,
+    key_of,
+    run,
+)
 from envmatrix.errors import EngineError
 
 TASK = Task("image", "linux/amd64", ["true"], [])
@@ -54,11 +64,50 @@ def test_outputs_are_the_areas_that_are_mounted(tmp_path: Path) -> None:
 def test_no_executor_runs_a_task_that_no_engine_runs(task: Task, reason: str) -> None:
     executor = FakeExecutor()
     with pytest.raises(EngineError, match=f"no container of `image` can be made: .*{reason}"):
-        executor.run(task, lambda _stream, _printed: None)
+        run(executor, "key", task, lambda _stream, _printed: None)
 
 
 def test_output_is_a_result_only_where_it_is_kept() -> None:
     executor = FakeExecutor(lambda _task, _on_output: TaskResult(0, "text"))
     for keeps_stdout, text in ((True, "text"), (False, "")):
         task = replace(TASK, keeps_stdout=keeps_stdout)
-        assert executor.run(task, lambda _stream, _printed: None).stdout == text
+        assert run(executor, "key", task, lambda _stream, _printed: None).stdout == text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EngineError, OSError])
+def test_a_task_is_cancelled_on_any_error(error: type[BaseException]) -> None:
+    def fail(_task: Task, _on_output: OnOutput) -> TaskResult:
+        raise error("at this moment")
+
+    executor = FakeExecutor(fail)
+    with pytest.raises(error, match="at this moment"):
+        run(executor, "key", TASK, lambda _stream, _printed: None)
+    assert executor.cancelled == ["key"]
+
+
+def test_a_task_that_ends_is_not_cancelled() -> None:
+    executor = FakeExecutor()
+    assert run(executor, "key", TASK, lambda _stream, _printed: None) == TaskResult(0)
+    assert executor.cancelled == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("job 2", 1, TASK),
+        ("job", 2, TASK),
+        ("job", 1, replace(TASK, image="other")),
+        ("job", 1, replace(TASK, command=["true", ""])),
+        ("job", 1, replace(TASK, environment={"A": "1"})),
+        ("job", 1, replace(TASK, directory="/build")),
+    ],
+    ids=["job", "number", "image", "command", "environment", "directory"],
+)
+def test_tasks_that_differ_have_keys_of_their_own(other: tuple[str, int, Task]) -> None:
+    assert key_of(*other) != key_of("job", 1, TASK)
+
+
+def test_a_task_has_the_same_key_wherever_its_files_are(tmp_path: Path) -> None:
+    key = key_of("job", 1, replace(TASK, command=["\udcff"], mounts=[Mount(tmp_path, "/src")]))
+    assert key == key_of("job", 1, replace(TASK, command=["\udcff"]))
+    assert checked_key(key) == key

@@ -47,9 +47,9 @@ def test_an_interrupted_run_can_go_on() -> None:
 def test_many_failures_are_counted() -> None:
     jobs = {str(number): replace(COMPILE, id=str(number)) for number in range(535)}
     report = Report(jobs, dict.fromkeys(jobs, JobResult("failed", message="no")), {}, 1.0)
-    shown = [*lines(report, "test")]
-    assert len(shown) < 50
-    assert "and 515 more failed; --json and the JUnit file have all" in shown
+    texts = [*lines(report, "test")]
+    assert len(texts) < 50
+    assert "and 515 more failed; --json and the JUnit file have all" in texts
 
 
 def test_programs_get_every_job() -> None:
