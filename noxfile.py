@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
 import sys
@@ -15,7 +13,7 @@ from pathlib import Path
 import nox
 
 from envmatrix.machine.cache import cache_directory, exclusive
-from envmatrix.sessions.registration import add_sessions, cells_and_libraries, is_skip
+from envmatrix.sessions.registration import add_sessions
 
 ROOT = Path(__file__).parent
 
@@ -151,35 +149,6 @@ def release_notes(session: nox.Session) -> None:
     if not notes:
         session.error("name a version of CHANGELOG.md: `-- 0.1.0`")
     print(f"## {notes[0]}")
-
-
-@nox.session(default=False)
-def pull(session: nox.Session) -> None:
-    """Pull published images by digest: `-- --select cuda12-aarch64`."""
-    session.run("envmatrix", "pull", *session.posargs)
-
-
-@nox.session(default=False)
-def matrix(session: nox.Session) -> None:
-    """Compile and test the libraries in every cell, or in those of a tier: `-- --tier pr`."""
-    own = argparse.ArgumentParser("matrix", add_help=False, allow_abbrev=False)
-    own.add_argument("--tier")
-    options, arguments = own.parse_known_args(session.posargs)
-    failed = []
-    for cell in _cells_of(options.tier, session) if options.tier else cells_and_libraries(ROOT)[1]:
-        try:
-            session.run("envmatrix", "run", "test", cell, *arguments)
-        except nox.command.CommandFailed as error:
-            if not is_skip(error):
-                failed.append(cell)
-    if failed:
-        session.error(f"{len(failed)} cells failed: {', '.join(failed)}")
-
-
-def _cells_of(tier: str, session: nox.Session) -> list[str]:
-    command = ("envmatrix", "plan", "--tier", tier, "--json")
-    shown = session.run(*command, silent=True, stderr=None)
-    return [row["cell"] for row in json.loads(str(shown))["cells"]]
 
 
 add_sessions(ROOT)

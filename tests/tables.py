@@ -25,6 +25,7 @@ from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.versions import version_key
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix, SourceName
+from envmatrix.sessions import registration
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,10 +79,9 @@ def sessions() -> str:
     """Return the sessions of noxfile.py that are not of cells."""
     tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return table(
-        ["session", "what it does"],
-        ([f"`{session_name(node)}`", summary(node)] for node in functions if node.decorator_list),
-    )
+    own = [[session_name(node), summary(node)] for node in functions if node.decorator_list]
+    many = [[name, text.removesuffix(".")] for name, (_, text) in registration.MANY.items()]
+    return table(["session", "what it does"], ([f"`{name}`", text] for name, text in (*own, *many)))
 
 
 def session_name(function: ast.FunctionDef) -> str:

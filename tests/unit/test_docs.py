@@ -28,14 +28,16 @@ from envmatrix.lock.audit import State
 from envmatrix.lock.lock_file import FILE
 from envmatrix.lock.model import REQUESTS
 from envmatrix.matrix import contents, library, model
-from envmatrix.matrix.cells import TIERS, Candidate
+from envmatrix.matrix.cells import Candidate
 from envmatrix.matrix.compatibility import trace
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, SourceName
 from envmatrix.matrix.selection import short_names
+from envmatrix.matrix.tier_names import TIERS
 from envmatrix.schema.shapes import Shape, shape_of, table_of
 from envmatrix.sessions.analysis.analysers import ANALYSERS
+from envmatrix.sessions.registration import MANY, VERBS
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {"build", "dist", "golden", "node_modules"}
@@ -142,9 +144,7 @@ def test_a_session_that_is_named_exists(
     own |= set(re.findall(r'(?m)^@nox\.session\(name="([\w-]+)"', noxfile))
     if arguments[0] == "-s":
         prefix, _, cell = arguments[1].partition("-")
-        assert arguments[1] in own or (
-            prefix in {"build", "test", "perf", "shell"} and cell in cells
-        )
+        assert arguments[1] in own | MANY.keys() or (prefix in VERBS and cell in cells)
 
 
 @pytest.mark.parametrize("verb", sorted(cli.VERBS))

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from envmatrix.sessions import registration
 
 ROOT = Path(__file__).parents[2]
@@ -14,7 +16,6 @@ NOXFILE = ROOT / "noxfile.py"
 
 STAND_IN = """\
 #!/bin/sh
-if [ "$1" = plan ]; then echo '{"cells": [{"cell": "b"}, {"cell": "a"}]}'; fi
 echo "$@" >> "$(dirname "$0")/calls"
 """
 
@@ -30,13 +31,14 @@ def run(directory: Path, noxfile: Path, *arguments: str) -> list[str]:
     return (directory / "calls").read_text().splitlines()
 
 
-def test_the_matrix_session_runs_the_cells_of_a_tier(tmp_path: Path) -> None:
-    arguments = ["--library", "mine", "--tier", "pr", "--", "-L", "host"]
-    assert run(tmp_path, NOXFILE, "matrix", "--", *arguments) == [
-        "plan --tier pr --json",
-        "run test b --library mine -- -L host",
-        "run test a --library mine -- -L host",
-    ]
+@pytest.mark.parametrize(
+    ("session", "call"),
+    [("matrix", "test"), ("matrix-pr", "test --tier pr"), ("pull", "pull")],
+)
+def test_sessions_of_many_cells_pass_their_arguments_on(
+    tmp_path: Path, session: str, call: str
+) -> None:
+    assert run(tmp_path, NOXFILE, session, "--", "--select", "a*") == [f"{call} --select a*"]
 
 
 def test_a_noxfile_of_three_lines_is_enough_and_its_sessions_have_no_environment_of_their_own(

@@ -19,8 +19,8 @@ from envmatrix.facts.targets import TARGETS
 from envmatrix.files import open_regular, readable_text, write_whole
 from envmatrix.images.model import SCRIPTS
 from envmatrix.lock import images_lock
-from envmatrix.matrix.cells import TIERS
 from envmatrix.matrix.contents import json_schemas
+from envmatrix.matrix.tier_names import TIERS
 from envmatrix.render import github
 from envmatrix.render.devcontainer import devcontainer
 from envmatrix.schema.json_schema import dumped

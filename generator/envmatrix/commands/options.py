@@ -13,8 +13,9 @@ import click
 from envmatrix.app.images import BUILDS_AT_ONCE
 from envmatrix.console import Console
 from envmatrix.facts.model import Facts
-from envmatrix.matrix.cells import TIERS, Candidate
+from envmatrix.matrix.cells import Candidate
 from envmatrix.matrix.lifetime import lifetimes
+from envmatrix.matrix.tier_names import TIERS
 
 # 1 PB: more is a typing error, and beyond what the engine accepts.
 _MOST_MEMORY = 10**9

@@ -11,9 +11,6 @@ from envmatrix.facts.versions import version_key
 
 AXES = ("cuda", "cudnn", "os", "arch")
 
-# Names of tiers; each has the cells of the one before it.
-TIERS = ("pr", "nightly", "weekly")
-
 ARCHES = tuple(TARGETS)
 
 _CELL_ID = re.compile(

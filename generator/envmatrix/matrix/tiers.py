@@ -13,9 +13,10 @@ from itertools import combinations
 from typing import TypeAlias
 
 from envmatrix.errors import NothingSelected
-from envmatrix.matrix.cells import AXES, TIERS, Candidate, Cell, sort_key
+from envmatrix.matrix.cells import AXES, Candidate, Cell, sort_key
 from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.selection import select
+from envmatrix.matrix.tier_names import TIERS
 
 Combination: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -18,6 +18,7 @@ import nox
 from envmatrix.errors import SKIPPED
 from envmatrix.machine.disk_cache import cached_value, identity
 from envmatrix.matrix.files import files_of
+from envmatrix.matrix.tier_names import TIERS
 
 # Session prefix -> (verb of `envmatrix run`, what `nox -l` says of it).
 VERBS = {
@@ -26,13 +27,22 @@ VERBS = {
     "perf": ("perf", "Measure {library} in {cell} on a GPU."),
     "shell": ("shell", "Open a shell in the container of {cell}."),
 }
+# Sessions of many cells -> (what they run, what `nox -l` says of it). What follows `--` is added.
+MANY = {
+    "matrix": (("test",), "Compile and test the libraries in every cell: `-- 'cuda13*'`."),
+    **{
+        f"matrix-{tier}": (("test", "--tier", tier), f"Compile and test the cells of tier {tier}.")
+        for tier in TIERS
+    },
+    "pull": (("pull",), "Pull published images by digest: `-- --select cuda12-aarch64`."),
+}
 # Those that have sessions of a single library as well, in cells with several.
 _LIBRARY_VERBS = ("build", "test")
 
 
 def add_sessions(root: Path) -> None:
-    """Register the sessions of every cell of `root`'s matrix, by its id and its short names, and of
-    each library in cells with several."""
+    """Register the sessions of many cells; of every cell of `root`'s matrix, by its id and its
+    short names; and of each library in cells with several."""
     os.chdir(root)
     cells, libraries_of = cells_and_libraries(root)
     shared = [
@@ -41,6 +51,8 @@ def add_sessions(root: Path) -> None:
         for library in (libraries if len(libraries) > 1 else ())
     ]
     names = {*cells, *(f"{cell}-{library}" for library, cell in shared)}
+    for name, (arguments, text) in MANY.items():
+        _register(name, ("envmatrix", *arguments), text)
     for name, cell in {**cells, **_missing_cells(sys.argv[1:], names)}.items():
         for prefix in VERBS:
             _add(prefix, name, cell)
@@ -51,7 +63,7 @@ def add_sessions(root: Path) -> None:
     gc.freeze()
 
 
-def is_skip(error: nox.command.CommandFailed) -> bool:
+def _is_skip(error: nox.command.CommandFailed) -> bool:
     """Return whether a command of `envmatrix run` ended with the status of a skip."""
     return str(error.reason).endswith(f" {SKIPPED}")
 
@@ -78,17 +90,22 @@ def _read(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
 def _add(prefix: str, name: str, cell: str, library: str | None = None) -> None:
     verb, text = VERBS[prefix]
     command = ("envmatrix", "run", verb, cell, *(("--library", library) if library else ()))
+    description = text.format(library=library or "the libraries", cell=cell)
+    may_skip = verb in {"perf", "test"}
+    _register(f"{prefix}-{name}", command, description, may_skip=may_skip)
 
+
+def _register(name: str, command: Sequence[str], text: str, *, may_skip: bool = False) -> None:
     def run(session: nox.Session) -> None:
         try:
             session.run(*command, *session.posargs)
         except nox.command.CommandFailed as error:
-            if verb in {"perf", "test"} and is_skip(error):
+            if may_skip and _is_skip(error):
                 session.skip("it cannot run here, as said above")
             raise
 
-    run.__doc__ = text.format(library=library or "the libraries", cell=cell)
-    nox.session(name=f"{prefix}-{name}", default=False, venv_backend="none")(run)
+    run.__doc__ = text
+    nox.session(name=name, default=False, venv_backend="none")(run)
 
 
 def _missing_cells(arguments: Sequence[str], names: Collection[str]) -> Mapping[str, str]:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.matrix.cells import AXES, TIERS, Cell, CudaSource, Toolchain, sort_key
+from envmatrix.matrix.cells import AXES, Cell, CudaSource, Toolchain, sort_key
 from envmatrix.matrix.model import Budget, Matrix
+from envmatrix.matrix.tier_names import TIERS
 from envmatrix.matrix.tiers import TierCells, tier_of
 
 MatrixOf = Callable[[str], Matrix]
