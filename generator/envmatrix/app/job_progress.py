@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from envmatrix.console import Console, Display, JobConsole
@@ -32,8 +31,7 @@ class JobProgress:
         self._show_total()
 
     def _show_total(self) -> None:
-        results = self.execution.results.values()
-        counts = Counter(result.state for result in results)
+        counts = self.execution.counts
         words = [f"{self.execution.queued} queued", f"{len(self.execution.running)} running"]
         words += [f"{counts[state]} {state}" for state in STATES if counts[state]]
-        self.display.total(len(results), len(self.execution.graph.jobs), ", ".join(words))
+        self.display.total(counts.total(), len(self.execution.graph.jobs), ", ".join(words))

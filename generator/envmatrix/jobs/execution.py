@@ -66,6 +66,7 @@ class Execution:
     ) -> None:
         self.graph = graph
         self.results: dict[str, JobResult] = {}
+        self.counts: Counter[JobState] = Counter()
         self.running: dict[str, Job] = {}
         self._queue = Queue(graph)
         self._machine = Machine(machine)
@@ -97,7 +98,7 @@ class Execution:
         """Note the end of a job; what can no longer start is left out."""
         del self.running[job.id]
         self._machine.end(job)
-        self.results[job.id] = result
+        self._note(job, result)
         if result.state not in _ENDS_OTHERS:
             self._queue.finish(job)
             return
@@ -114,7 +115,12 @@ class Execution:
                 self._leave_out(job, reason)
 
     def _leave_out(self, job: Job, reason: str) -> None:
-        self.results.setdefault(job.id, JobResult("left out", message=reason))
+        if job.id not in self.results:
+            self._note(job, JobResult("left out", message=reason))
+
+    def _note(self, job: Job, result: JobResult) -> None:
+        self.results[job.id] = result
+        self.counts[result.state] += 1
 
 
 def goals_of(graph: Graph, verb: Literal["compile", "test"]) -> tuple[str, ...]:
