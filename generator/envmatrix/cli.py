@@ -38,6 +38,7 @@ atexit.register(gc.freeze)
 
 VERBS = {
     "affected": "Show which libraries a change affects, in which cells.",
+    "analyse": "Analyse libraries in many cells, in parallel.",
     "build": "Pull or build the images of cells.",
     "compile": "Compile libraries in many cells, in parallel.",
     "doctor": "Check this machine, and install what is missing.",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.library_runs import gpus_of, run_each_library
 from envmatrix.console import Console
-from envmatrix.errors import EnvmatrixError
+from envmatrix.errors import Cancelled, EnvmatrixError
 from envmatrix.results.recorder import Recorder
 from envmatrix.sessions.analysis.analysers import ANALYSERS
 from envmatrix.sessions.analysis.findings import Finding
@@ -35,6 +36,14 @@ class AnalysisReport:
         return [finding for finding in self.findings if finding.is_new]
 
 
+@dataclass(frozen=True, slots=True)
+class AnalysisOptions:
+    """The kinds of analysis to run, and whether their findings become the baseline."""
+
+    kinds: Sequence[str] = DEFAULT_KINDS
+    updates_baseline: bool = False
+
+
 def analyse_libraries(
     session: CellSession,
     kinds: Sequence[str],
@@ -45,26 +54,32 @@ def analyse_libraries(
     """Analyse each library, and show its report; return the exit code. A finding that is not in
     the baseline is a failure, unless the baseline is updated."""
 
-    def analyse(runner: Runner, recorder: Recorder) -> Iterator[AnalysisReport]:
-        analysis = Analysis.of(runner, gpus_of(runner.context))
-        failures = _examine_all(analysis, kinds or DEFAULT_KINDS, session.console)
-        recorder.journal.write(*analysis.measurements)
-        findings = analysis.compare_with_baseline()
-        recorder.journal.write(*findings)
-        if update_baseline:
-            analysis.accept()
-        sarif = runner.context.directory / SARIF
-        report = AnalysisReport(analysis.measurements, findings, sarif)
-        yield report
-        if failures:
-            raise failures[0]
-        if report.new and not update_baseline:
-            where = f"`{runner.context.library.name}` in `{session.cell.id}`"
-            message = f"{len(report.new)} new findings in {where}"
-            hint = "mend them, or accept them: `--update-baseline`"
-            raise StepFailed(1, "product", message, hint, ())
-
+    chosen = AnalysisOptions(kinds or DEFAULT_KINDS, updates_baseline=update_baseline)
+    analyse = partial(analyse_recorded, chosen)
     return run_each_library(session, "analyse", analyse, show)
+
+
+def analyse_recorded(
+    options: AnalysisOptions, runner: Runner, recorder: Recorder
+) -> Iterator[AnalysisReport]:
+    """Analyse a library; record its findings, and yield the report."""
+    context = runner.context
+    analysis = Analysis.of(runner, gpus_of(context))
+    failures = _examine_all(analysis, options.kinds, runner.console)
+    recorder.journal.write(*analysis.measurements)
+    findings = analysis.compare_with_baseline()
+    recorder.journal.write(*findings)
+    if options.updates_baseline:
+        analysis.accept()
+    report = AnalysisReport(analysis.measurements, findings, context.directory / SARIF)
+    yield report
+    if failures:
+        raise failures[0]
+    if report.new and not options.updates_baseline:
+        where = f"`{context.library.name}` in `{context.cell.id}`"
+        message = f"{len(report.new)} new findings in {where}"
+        hint = "mend them, or accept them: `--update-baseline`"
+        raise StepFailed(1, "product", message, hint, ())
 
 
 def _examine_all(
@@ -77,6 +92,8 @@ def _examine_all(
             analysis.examine(kind)
         except Skipped as error:
             console.say(f"skipped  {kind}: {error.message}")
+        except Cancelled:
+            raise
         except EnvmatrixError as error:
             console.error(error)
             failures.append(error)

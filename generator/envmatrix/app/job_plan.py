@@ -11,10 +11,10 @@ from envmatrix.app.cell_session import named_libraries, require_directories
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
-from envmatrix.facts.targets import TARGETS
+from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.images.contents import content_hash
-from envmatrix.images.model import Image, can_compile_on, images_of, lacks_cross
-from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, job_graph
+from envmatrix.images.model import Image, analysis_image, can_compile_on, images_of, lacks_cross
+from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, analysis_graph, job_graph
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.lock.model import source_set, wheels_set
 from envmatrix.machine.resources import available_memory, gpus, host_arch, processors
@@ -22,6 +22,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
 from envmatrix.results.location import Location
+from envmatrix.sessions.analysis.baselines import DIRECTORY as BASELINES
 from envmatrix.sessions.context import BUILD_ROOT
 from envmatrix.vcs.tree_identity import tree_identity
 
@@ -31,27 +32,28 @@ _COMPILING = ("configure", "compile")
 
 @dataclass(frozen=True, slots=True)
 class JobSelection:
-    """The jobs to plan: those that test libraries in cells, by patterns and tier; one `library`
-    alone; those that changes `since` a revision affect; in how many `shards`."""
+    """The jobs to plan: those that compile and test libraries, or that analyse them, in cells by
+    patterns and tier; one `library` alone; those that changes `since` a revision affect; in how
+    many `shards`."""
 
     patterns: Sequence[str] = ()
     tier: str | None = None
     library: str | None = None
     since: str | None = None
     shards: int = 1
+    is_analysis: bool = False
 
 
 def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -> JobPlan:
-    """Return the jobs that compile and test the selected libraries in the selected cells."""
-    host, cells, left_out = host_arch(), [], []
+    """Return the jobs of the selected libraries in the selected cells."""
+    images, left_out = {}, []
     for cell in workspace.cells(selection.patterns, selection.tier):
-        if can_compile_on(cell, host) and not lacks_cross(cell, host):
-            cells.append(cell)
+        if reason := _obstacle(workspace, cell, selection):
+            left_out.append((cell, reason))
         else:
-            left_out.append((cell, f"not cross-compiled on a machine of {host}"))
+            images[cell] = job_images(cell, is_analysis=selection.is_analysis)
     libraries = named_libraries(workspace.matrix, selection.library)
     require_directories(workspace.root, libraries)
-    images = {cell: images_of(cell, host) for cell in cells}
     every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
     machine = Resources(processors(), available_memory() or 0, _usable_gpus())
     basis = Basis(
@@ -60,13 +62,31 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
         machine,
         _durations(workspace, console),
         selection.shards,
+        tree_identity(workspace.root / BASELINES) if selection.is_analysis else "",
     )
     sources = {library.name: source_identity(workspace, library) for library in libraries}
     runs = _runs(workspace, images, libraries, sources)
     if selection.since is not None:
         affected = _affected(workspace, selection, console)
         runs = (run for run in runs if (run.library.name, run.cell.id) in affected)
-    return JobPlan(job_graph(runs, basis), machine, left_out, sources)
+    graph = (analysis_graph if selection.is_analysis else job_graph)(runs, basis)
+    return JobPlan(graph, machine, left_out, sources)
+
+
+def job_images(cell: Cell, *, is_analysis: bool) -> Sequence[Image]:
+    """Return the images that jobs in a cell need on this machine: the one to compile in first."""
+    return [analysis_image(cell)] if is_analysis else images_of(cell, host_arch())
+
+
+def _obstacle(workspace: Workspace, cell: Cell, selection: JobSelection) -> str | None:
+    """Return why this machine can do no jobs in a cell."""
+    host = host_arch()
+    if not selection.is_analysis:
+        can_compile = can_compile_on(cell, host) and not lacks_cross(cell, host)
+        return None if can_compile else f"not cross-compiled on a machine of {host}"
+    if not workspace.matrix.has_analysis(cell):
+        return "no flavour `analysis`"
+    return None if docker_arch(cell.arch) == host else f"not analysed on a machine of {host}"
 
 
 def _usable_gpus() -> int:

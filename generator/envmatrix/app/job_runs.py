@@ -12,12 +12,11 @@ from typing import Literal
 
 from envmatrix.app.images import plan_actions
 from envmatrix.app.job_execution import Observer, execute
-from envmatrix.app.job_plan import JobSelection, plan_jobs
+from envmatrix.app.job_plan import JobSelection, job_images, plan_jobs
 from envmatrix.app.job_work import JobWork, reused_result
 from envmatrix.app.library_runs import keep_results
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.images.model import images_of
 from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goals_of, remaining
 from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
@@ -29,7 +28,7 @@ from envmatrix.sessions.context import BUILD_ROOT, build_name, build_parent
 from envmatrix.sessions.junit import write_suites
 from envmatrix.sessions.outcomes import State, TestOutcome
 
-JobVerb = Literal["compile", "test"]
+JobVerb = Literal["compile", "test", "analyse"]
 # Which jobs run although their result is on record: none, those that failed and no others, or all.
 Rerun = Literal["none", "failed", "all"]
 
@@ -106,7 +105,7 @@ class JobRuns:
         for key in goals:
             job = self.plan.graph.jobs[key]
             record = self.records.good(job)
-            if record and (job.kind == "test" or self._is_compiled(job)):
+            if record and (job.kind != "compile" or self._is_compiled(job)):
                 yield key, reused_result(record)
 
     def _compiled(self, goals: Iterable[str]) -> set[str]:
@@ -132,15 +131,19 @@ class JobRuns:
 
     def _is_compiled(self, job: Job) -> bool:
         name, cell, *_ = job.subject
-        compiler, *_ = images_of(self.workspace.matrix.by_id[cell], host_arch())
+        compiler, *_ = job_images(self.workspace.matrix.by_id[cell], is_analysis=False)
         parent = build_parent(self.workspace.root, cell, name)
         return is_marked(parent, build_name(compiler, host_arch()), job.id)
 
     def _actions(self, graph: Graph, console: Console) -> Sequence[Action]:
         """Plan what to do with the images that jobs need."""
-        cells = {job.subject[1] for job in graph.jobs.values() if len(job.subject) > 1}
-        matrix, host = self.workspace.matrix, host_arch()
-        images = (image for cell in sorted(cells) for image in images_of(matrix.by_id[cell], host))
+        jobs = (job for job in graph.jobs.values() if len(job.subject) > 1)
+        cells = {(job.subject[1], job.kind == "analyse") for job in jobs}
+        images = (
+            image
+            for cell, is_analysis in sorted(cells)
+            for image in job_images(self.workspace.matrix.by_id[cell], is_analysis=is_analysis)
+        )
         required = [*dict.fromkeys(images)]
         return plan_actions(self.workspace, required, console) if required else ()
 

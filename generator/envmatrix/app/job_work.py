@@ -11,20 +11,20 @@ from functools import cached_property
 from typing import TypeVar, cast
 
 from envmatrix.app import library_sources
+from envmatrix.app.analysis import AnalysisOptions, analyse_recorded
 from envmatrix.app.cell_session import CellSession, compiler_cache_of
 from envmatrix.app.compilation import compile_recorded
 from envmatrix.app.images import provide
-from envmatrix.app.job_plan import source_identity
+from envmatrix.app.job_plan import job_images, source_identity
 from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
 from envmatrix.app.testing import TestOptions, judge, test_recorded
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.images.model import Image, images_of
+from envmatrix.images.model import Image
 from envmatrix.jobs.execution import JobResult, JobState
 from envmatrix.jobs.expansion import JobPlan, compilers
 from envmatrix.jobs.model import Job
 from envmatrix.lock.model import source_set
-from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.library import Library
 from envmatrix.plan.actions import Action
 from envmatrix.results.job_records import JobRecords
@@ -76,6 +76,8 @@ class JobWork:
                 return self._compile(job, console)
             case "test":
                 return self._test(job, console)
+            case "analyse":
+                return self._analyse(job, console)
 
     @cached_property
     def _actions(self) -> Mapping[str, Action]:
@@ -122,6 +124,16 @@ class JobWork:
                 run.test(TestOptions(TestRequest(shard=shard)), self._waivers, self.today)
         return run.result
 
+    def _analyse(self, job: Job, console: Console) -> JobResult:
+        session = self._session(job, console)
+        with locked_build(session, session.libraries[0], "analyse") as context:
+            if job.id not in self.anew and (record := self.records.good(job)):
+                return reused_result(record)
+            with self._recorded(job, session, context) as run:
+                for _ in analyse_recorded(AnalysisOptions(), run.runner, run.recorder):
+                    pass
+        return run.result
+
     def _compilation(self, job: Job) -> str:
         """Return the id of the compilation whose outputs a test needs."""
         jobs = self.plan.graph.jobs
@@ -131,7 +143,8 @@ class JobWork:
         """Return the session of a job, with the resources that it may take."""
         name, cell_id, *_ = job.subject
         cell = self.workspace.matrix.by_id[cell_id]
-        compiler, *others = images_of(cell, host_arch())
+        is_analysis = job.kind == "analyse"
+        compiler, *others = job_images(cell, is_analysis=is_analysis)
         machine = self.plan.machine
         takes = job.resources.at_most(machine)
         return CellSession(
@@ -139,7 +152,7 @@ class JobWork:
             cell,
             (self._libraries[name],),
             compiler,
-            next(iter(others), None),
+            compiler if is_analysis else next(iter(others), None),
             self._names,
             compiler_cache_of(self.workspace, cell, compiler, console),
             compilers(machine),

@@ -39,7 +39,13 @@ def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
     """Run the jobs of a verb, show their progress and what became of them; return the exit code."""
     console, as_json = arguments["console"], arguments["as_json"]
     patterns = (*arguments["names"], *arguments["patterns"])
-    selection = JobSelection(patterns, arguments["tier"], arguments["library"], arguments["since"])
+    selection = JobSelection(
+        patterns,
+        arguments["tier"],
+        arguments["library"],
+        arguments["since"],
+        is_analysis=verb == "analyse",
+    )
     chosen = JobOptions(
         arguments["most"], arguments["fails_fast"], arguments["rerun"], arguments["checked"]
     )

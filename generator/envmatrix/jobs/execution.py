@@ -123,9 +123,9 @@ class Execution:
         self.counts[result.state] += 1
 
 
-def goals_of(graph: Graph, verb: Literal["compile", "test"]) -> tuple[str, ...]:
-    """Return the ids of the jobs that a verb is for: compilations; or tests, and the compilations
-    that nothing tests."""
+def goals_of(graph: Graph, verb: Literal["compile", "test", "analyse"]) -> tuple[str, ...]:
+    """Return the ids of the jobs that a verb is for: compilations; analyses; or tests, and the
+    compilations that nothing tests."""
     return tuple(
         job.id
         for job in graph.jobs.values()

@@ -7,6 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 from envmatrix.images.contents import content_hash
 from envmatrix.images.model import Image
@@ -20,6 +21,7 @@ _DEFAULT_SECONDS: Mapping[Kind, float] = {
     "source": 10.0,
     "compile": 60.0,
     "test": 30.0,
+    "analyse": 120.0,
 }
 # More processors than these make few libraries compile faster.
 _MOST_PROCESSORS = 8
@@ -50,14 +52,15 @@ class CellRun:
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What all jobs of a plan are made from: the fingerprints of images, the `version` of
-    envmatrix, the machine to run on, durations of earlier jobs, and the number of `shards` in which
-    tests run."""
+    envmatrix, the machine to run on, durations of earlier jobs, the number of `shards` in which
+    tests run, and the identity of the `baselines` that analyses compare with."""
 
     fingerprints: Mapping[Image, str]
     version: str
     machine: Resources
     durations: Durations
     shards: int = 1
+    baselines: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,12 @@ def job_graph(runs: Iterable[CellRun], basis: Basis) -> Graph:
     """Return the graph of the jobs that compile and test libraries in cells."""
     expansion = _Expansion(basis, _medians(basis.durations))
     return Graph.of(job for run in runs for job in expansion.jobs(run))
+
+
+def analysis_graph(runs: Iterable[CellRun], basis: Basis) -> Graph:
+    """Return the graph of the jobs that analyse libraries in cells, each in its `compiler`."""
+    expansion = _Expansion(basis, _medians(basis.durations))
+    return Graph.of(job for run in runs for job in expansion.analysis(run))
 
 
 def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
@@ -98,22 +107,12 @@ class _Expansion:
     texts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def jobs(self, run: CellRun) -> Iterator[Job]:
-        """Yield the jobs of a library in a cell, each after those that it needs."""
+        """Yield the jobs that compile and test a library in a cell, each after those that it
+        needs."""
         library, subject = run.library, (run.library.name, run.cell.id)
-        build_text, test_text = self._texts(library)
-        compiler, source = self._image(run.compiler, run.cell), self._source(run)
-        inputs = (build_text, *run.cell.toolchain.sm, compiler.id, source.id, *run.wheels)
-        compilation = Job(
-            content_hash("compile", self.basis.version, run.cell.id, *inputs),
-            "compile",
-            subject,
-            (compiler.id, source.id),
-            _compiling(library, self.basis.machine),
-            self._seconds("compile", *subject),
-            _command("compile", subject),
-            run.is_complete,
-        )
-        yield from (compiler, source, compilation)
+        _, test_text = self._texts(library)
+        *others, compilation = self._building(run, "compile")
+        yield from (*others, compilation)
         if library.tests and run.runtime:
             runtime = self._image(run.runtime, run.cell)
             yield runtime
@@ -130,6 +129,32 @@ class _Expansion:
                     _command("test", subject, *(f"--shard={text}" for text in shard)),
                     run.is_complete,
                 )
+
+    def analysis(self, run: CellRun) -> Iterator[Job]:
+        """Yield the jobs that analyse a library in a cell."""
+        _, test_text = self._texts(run.library)
+        gpu = "on a GPU" if self.basis.machine.gpus else ""
+        yield from self._building(run, "analyse", test_text, self.basis.baselines, gpu)
+
+    def _building(
+        self, run: CellRun, kind: Literal["compile", "analyse"], *inputs: str
+    ) -> Iterator[Job]:
+        """Yield the jobs of an image and of a source, and the one that builds the source there,
+        with these inputs beside."""
+        subject, (text, _) = (run.library.name, run.cell.id), self._texts(run.library)
+        compiler, source = self._image(run.compiler, run.cell), self._source(run)
+        own = (text, *run.cell.toolchain.sm, compiler.id, source.id, *run.wheels)
+        yield from (compiler, source)
+        yield Job(
+            content_hash(kind, self.basis.version, run.cell.id, *own, *inputs),
+            kind,
+            subject,
+            (compiler.id, source.id),
+            _compiling(run.library, self.basis.machine),
+            self._seconds(kind, *subject),
+            _command(kind, subject),
+            run.is_complete,
+        )
 
     def _texts(self, library: Library) -> tuple[str, str]:
         """Return the definitions of a library's build and of its tests as text."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Literal, NamedTuple
 
-Kind = Literal["image", "source", "compile", "test"]
+Kind = Literal["image", "source", "compile", "test", "analyse"]
 
 
 # A tuple, because simulations of thousands of jobs compare and hash them.

@@ -6,13 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from xml.sax.saxutils import escape
 
 from envmatrix.jobs.execution import JobResult, Report
-from envmatrix.jobs.model import Job
+from envmatrix.jobs.model import Job, Kind
 from envmatrix.text import duration, printable
 
 # Pixels.
 _WIDTH, _LANE, _MARGIN = 1200, 22, 28
 # Fills, dark enough for white text, which people with colour blindness tell apart.
-_COLOURS = {"image": "#0072b2", "source": "#6b6b6b", "compile": "#b04e00", "test": "#007a58"}
+_COLOURS: Mapping[Kind, str] = {
+    "image": "#0072b2",
+    "source": "#6b6b6b",
+    "compile": "#b04e00",
+    "test": "#007a58",
+    "analyse": "#8a3b8f",
+}
 _BAD = "#a00000"
 
 
