@@ -154,5 +154,4 @@ def _bound(graph: Graph, fleet: Iterable[Machine]) -> float:
     totals = Resources()
     for machine in fleet:
         totals += machine.total
-    shares = (work / max(total, 1) for work, total in zip(graph.work, totals, strict=True))
-    return max(*shares, max(graph.urgency.values(), default=0.0))
+    return max(graph.work.seconds_on(totals), max(graph.urgency.values(), default=0.0))
