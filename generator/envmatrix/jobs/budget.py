@@ -31,6 +31,15 @@ class Budget:
     seconds: float | None = None
     gpu_seconds: float | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        return self.seconds is not None or self.gpu_seconds is not None
+
+    def __str__(self) -> str:
+        time = [] if self.seconds is None else [duration(self.seconds)]
+        gpu = [] if self.gpu_seconds is None else [f"{self.gpu_seconds / 60:g} GPU minutes"]
+        return " and ".join((*time, *gpu))
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -74,9 +83,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The goals that are chosen and those that are left out, the most valuable first, and the graph
-    of the chosen ones with all that they need."""
+    """The goals that are within a budget and those that are left out, the most valuable first, and
+    the graph of the chosen ones with all that they need."""
 
+    budget: Budget
     chosen: Sequence[Choice]
     left_out: Sequence[Choice]
     graph: Graph
@@ -110,7 +120,7 @@ def select_goals(
         for choice in ranked
         if choice.job.id not in keys
     ]
-    return Selection(chosen, left_out, graph.of_goals(keys))
+    return Selection(budget, chosen, left_out, graph.of_goals(keys))
 
 
 def _ranked(goals: Iterable[Goal]) -> Iterator[Choice]:
