@@ -134,6 +134,24 @@ def _without_password(url: re.Match[str]) -> str:
     return f"{url['scheme']}://{user}{f':{_REDACTED}' if colon else ''}@"
 
 
+_DURATION = re.compile(
+    r"(?:(?P<hours>\d{1,9}(?:\.\d{1,9})?) ?h)?"
+    r" ?(?:(?P<minutes>\d{1,9}(?:\.\d{1,9})?) ?m(?:in)?)?"
+    r" ?(?:(?P<seconds>\d{1,9}(?:\.\d{1,9})?) ?s)?",
+    re.ASCII,
+)
+
+
+def seconds_of(text: str) -> float | None:
+    """Return the seconds of a duration: 90s, 30m, 1h30m, or as `duration` formats it; None of any
+    other text."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        return None
+    hours, minutes, seconds = (float(number or 0) for number in match.groups())
+    return (hours * 60 + minutes) * 60 + seconds
+
+
 def duration(seconds: float) -> str:
     """Format a duration: 0.25 s, 12 s, 3 min 5 s, 2 h 10 min."""
     if seconds < 10:

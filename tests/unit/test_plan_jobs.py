@@ -16,7 +16,7 @@ from envmatrix.lock.lock_file import dumps
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.results.location import Location
 from envmatrix.results.records import End, Run, line_of
-from envmatrix.sessions.outcomes import Step
+from envmatrix.sessions.outcomes import State, Step
 
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
 LIBRARIES = """\
@@ -123,6 +123,28 @@ def test_people_see_the_critical_path_and_the_expected_times(envmatrix: Prompt) 
     assert re.search(r"^ +64  3 min 30 s$", answer.out, re.MULTILINE)
 
 
+def test_new_failures_are_planned_first_within_a_budget(
+    envmatrix: Prompt, repository: Path
+) -> None:
+    location = Location.of(repository)
+    location.prepare()
+    ends: list[tuple[str, State]] = [("1", "passed"), ("2", "failed")]
+    for number, state in ends:
+        run = Run(number * 32, "own", CELL, "test", started=float(number))
+        lines = [line_of(run), line_of(End(state, 9.0))]
+        (location.journals / f"{run.id}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    document = jobs_of(envmatrix, "--time", "6m", "--gpu-minutes", "10")
+    budget = document["budget"]
+    assert (budget["seconds"], budget["gpu_seconds"]) == (360, 600)
+    first, *others = budget["chosen"]
+    assert (first["kind"], first["subject"]) == ("test", ["own", CELL])
+    assert first["reason"] == "failed, and passed before, covers 6 pairs"
+    assert len(others) + len(budget["left_out"]) == 3
+    text = envmatrix("plan", "--jobs", "--time", "2m").out
+    assert re.search(rf"^left out test own {CELL}: takes \d min .* needs$", text, re.MULTILINE)
+    assert "0 of 4 are within the budget of 2 min 0 s" in text
+
+
 @pytest.mark.usefixtures("repository")
 def test_the_graph_is_drawn(envmatrix: Prompt) -> None:
     arguments = ("plan", "--jobs", "--select", CELL, "--library", "own", "--graph")
@@ -138,6 +160,8 @@ def test_the_graph_is_drawn(envmatrix: Prompt) -> None:
     [
         (("--jobs", "--diff", "HEAD"), "--jobs and --diff"),
         (("--library", "own"), "need --jobs, which is not given"),
+        (("--time", "1h"), "need --jobs, which is not given"),
+        (("--jobs", "--time", "soon"), "`soon` is no duration; write for example 90s, 30m"),
         (("--jobs", "--library", "none"), "has no library `none`"),
         (("--jobs", "--graph", "mermaid", "--json"), "--graph and --json"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from envmatrix.text import one_line, printable, redacted, safe, safe_json
+from envmatrix.text import duration, one_line, printable, redacted, safe, safe_json, seconds_of
 
 HOSTILE = st.text(
     st.sampled_from("a:# \n\r\t\x1b[]0m\x9b\u202e\u2028\udc80\0gvso-+~^"), max_size=40
@@ -156,3 +156,26 @@ def test_a_document_says_the_same_without_commands(document: dict[str, str]) -> 
     assert json.loads(printed) == document
     assert printed.isascii()
     assert "##" not in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1 h 30 min", 5400),
+        ("0.5h", 1800),
+        ("0s", 0),
+        *((text, None) for text in ("", " ", "30", "m", "-1m", "1e3s", "1d", "30m1h", "\u0663m")),
+        ("9" * 10 + "s", None),
+    ],
+)
+def test_a_duration_is_read_as_users_write_it(text: str, seconds: float | None) -> None:
+    assert seconds_of(text) == seconds
+
+
+@given(st.floats(0, 1e6))
+def test_a_duration_is_read_as_it_is_printed(seconds: float) -> None:
+    assert seconds_of(duration(seconds)) == pytest.approx(seconds, rel=0.02, abs=0.01)

@@ -16,6 +16,7 @@ from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import Candidate
 from envmatrix.matrix.lifetime import lifetimes
 from envmatrix.matrix.tier_names import TIERS
+from envmatrix.text import seconds_of
 
 # 1 PB: more is a typing error, and beyond what the engine accepts.
 _MOST_MEMORY = 10**9
@@ -136,6 +137,41 @@ def jobs_of_cells(command: Decorated) -> Decorated:
     ):
         decorated = option(decorated)
     return decorated
+
+
+def budget(command: Decorated) -> Decorated:
+    """Add --time and --gpu-minutes; the command gets a `budget`."""
+
+    @click.option(
+        "--gpu-minutes",
+        metavar="N",
+        type=click.FloatRange(min=0),
+        help="Only the most valuable jobs that use GPUs for N minutes in all.",
+    )
+    @click.option(
+        "--time",
+        "seconds",
+        metavar="DURATION",
+        callback=_seconds,
+        help="Only the most valuable jobs that this machine does in this time, such as 30m.",
+    )
+    @functools.wraps(command)
+    def with_budget(*, seconds: float | None, gpu_minutes: float | None, **arguments: Any) -> Any:
+        from envmatrix.jobs.budget import Budget
+
+        gpu_seconds = None if gpu_minutes is None else gpu_minutes * 60
+        return command(budget=Budget(seconds, gpu_seconds), **arguments)
+
+    return cast("Decorated", with_budget)
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    seconds = seconds_of(text)
+    if seconds is None:
+        raise click.BadParameter(f"`{text}` is no duration; write for example 90s, 30m or 1h30m")
+    return seconds
 
 
 class Passing(click.Command):

@@ -15,6 +15,7 @@ from envmatrix.console import Console
 from envmatrix.matrix.tiers import Choice, TierCells, choices_among, tier_of
 
 if TYPE_CHECKING:
+    from envmatrix.jobs.budget import Budget
     from envmatrix.plan.matrix_diff import Change
 
 _MOST_REASONS = 5
@@ -45,6 +46,7 @@ _MOST_REASONS = 5
     type=click.Choice(("mermaid", "graphviz")),
     help="With --jobs: print the graph in this language.",
 )
+@options.budget
 @options.reporting
 def command(
     *,
@@ -55,6 +57,7 @@ def command(
     library: str | None,
     shards: int,
     language: str | None,
+    budget: Budget,
     as_json: bool,
     console: Console,
 ) -> None:
@@ -67,8 +70,9 @@ def command(
         raise click.UsageError("--tier and --diff show different things; give one of them")
     if shows_jobs and revision is not None:
         raise click.UsageError("--jobs and --diff show different things; give one of them")
-    if not shows_jobs and (library or language or shards > 1):
-        raise click.UsageError("--library, --shards and --graph need --jobs, which is not given")
+    if not shows_jobs and (library or language or shards > 1 or budget.is_limited):
+        names = "--library, --shards, --graph, --time and --gpu-minutes"
+        raise click.UsageError(f"{names} need --jobs, which is not given")
     if language and as_json:
         raise click.UsageError("--graph and --json are two languages; give one of them")
     workspace = Workspace.here()
@@ -77,9 +81,16 @@ def command(
         from envmatrix.render import job_plan
 
         plan = plan_jobs(workspace, JobSelection(patterns, tier, library, shards=shards), console)
+        selection = None
+        if budget.is_limited:
+            from envmatrix.app.job_budget import plan_within
+            from envmatrix.jobs.execution import goals_of
+
+            goals = goals_of(plan.graph, "test")
+            plan, selection = plan_within(budget, plan, goals, workspace, console)
         draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
-        lines = draw(plan.graph) if draw else job_plan.lines(plan)
-        document = job_plan.job_document(plan) if as_json else None
+        lines = draw(plan.graph) if draw else job_plan.lines(plan, selection)
+        document = job_plan.job_document(plan, selection) if as_json else None
         display.show(document, lines, as_json=as_json, indent=None)
         return
     if revision is not None:

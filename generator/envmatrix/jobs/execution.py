@@ -41,13 +41,7 @@ class JobResult:
 def remaining(graph: Graph, goals: Iterable[str], done: Collection[str]) -> Graph:
     """Return the graph of the jobs that are left to do: the goals, and what they need, but not what
     is done, nor what only that needs."""
-    left: set[str] = set()
-    keys = [key for key in goals if key not in done]
-    while keys:
-        key = keys.pop()
-        if key not in left:
-            left.add(key)
-            keys += [need for need in graph.jobs[key].needs if need not in done]
+    left = {*graph.needed_for(goals, done)}
     return Graph(
         {
             key: replace(job, needs=tuple(need for need in job.needs if need in left))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -52,6 +52,23 @@ class Resources(NamedTuple):
 NOTHING = Resources()
 
 
+class Work(NamedTuple):
+    """Seconds, each times the processors, the memory or the GPUs that are in use."""
+
+    processors: float = 0.0
+    memory: float = 0.0
+    gpus: float = 0.0
+
+    def __add__(self, other: Work) -> Work:  # type: ignore[override]
+        return Work(
+            self.processors + other.processors, self.memory + other.memory, self.gpus + other.gpus
+        )
+
+    def seconds_on(self, total: Resources) -> float:
+        """Return how long it takes at least, if all of a resource are in use all the time."""
+        return max(work / max(amount, 1) for work, amount in zip(self, total, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One piece of work.
@@ -90,6 +107,24 @@ class Graph:
         order = TopologicalSorter({job.id: job.needs for job in by_id.values()}).static_order()
         return cls({key: by_id[key] for key in order})
 
+    def needed_for(self, goals: Iterable[str], done: Collection[str] = ()) -> list[str]:
+        """Return the ids of goals and of all jobs that they need, each after its needs, but not of
+        what is done, nor of what only that needs."""
+        keys: dict[str, None] = {}
+        waiting = [goal for goal in goals if goal not in done]
+        while waiting:
+            needs = self.jobs[waiting[-1]].needs
+            missing = [need for need in needs if need not in keys and need not in done]
+            if missing:
+                waiting += missing
+            else:
+                keys.setdefault(waiting.pop())
+        return [*keys]
+
+    def of_goals(self, goals: Iterable[str]) -> Graph:
+        """Return the graph of goals and of all jobs that they need."""
+        return Graph({key: self.jobs[key] for key in self.needed_for(goals)})
+
     @cached_property
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
         """The ids of the jobs that need each job."""
@@ -109,10 +144,10 @@ class Graph:
         return seconds
 
     @cached_property
-    def work(self) -> tuple[float, float, float]:
-        """The seconds of all jobs, times the processors, the memory and the GPUs of each."""
+    def work(self) -> Work:
+        """The work of all jobs."""
         rows = [(job.seconds, *job.resources) for job in self.jobs.values()]
-        return (
+        return Work(
             sum(seconds * processors for seconds, processors, _, _ in rows),
             sum(seconds * memory for seconds, _, memory, _ in rows),
             sum(seconds * gpus for seconds, _, _, gpus in rows),

@@ -37,15 +37,12 @@ class Queue:
         assert heap[0][2] is job  # noqa: S101 -- from `ready`
         heapq.heappop(heap)
 
-    def finish(self, job: Job) -> tuple[Job, ...]:
-        """Note that a job is done; return those that need it and become ready."""
-        ready = []
+    def finish(self, job: Job) -> None:
+        """Note that a job is done: those that need nothing else become ready."""
         for key in self._graph.dependents[job.id]:
             self._missing[key] -= 1
             if not self._missing[key] and key not in self._given_up:
-                ready.append(self._graph.jobs[key])
-                self._add(ready[-1])
-        return tuple(ready)
+                self._add(self._graph.jobs[key])
 
     def fail(self, job: Job) -> tuple[Job, ...]:
         """Note that a job failed; return those that depend on it, which can never start."""
@@ -154,5 +151,4 @@ def _bound(graph: Graph, fleet: Iterable[Machine]) -> float:
     totals = Resources()
     for machine in fleet:
         totals += machine.total
-    shares = (work / max(total, 1) for work, total in zip(graph.work, totals, strict=True))
-    return max(*shares, max(graph.urgency.values(), default=0.0))
+    return max(graph.work.seconds_on(totals), max(graph.urgency.values(), default=0.0))

@@ -39,7 +39,8 @@ def identity(files: Iterable[Path]) -> bytes:
             content = read_regular(file)
         except OSError:  # the code that needs it reports the error
             content = b"absent"
-        digest.update(f"{file} {len(content)} ".encode() + content)
+        digest.update(f"{file} {len(content)} ".encode())
+        digest.update(content)
     return digest.digest()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapify, heapreplace
-from itertools import combinations
+from itertools import combinations, islice
 from typing import TypeAlias
 
 from envmatrix.errors import NothingSelected
@@ -109,23 +109,35 @@ def _cover(
     """Add cells to `chosen` greedily, up to `jobs`: each time the first one that covers the most of
     what is uncovered of `required`. More jobs only add to the cells that fewer would choose."""
     size = len(next(iter(required)))
-    uncovered = set(required)
+    uncovered = set(required).difference(*(_combinations(cell, size) for cell in chosen))
+    for cell, count in islice(covering(cells, uncovered), max(0, jobs - len(chosen))):
+        chosen[cell] = reason_of_coverage(size, count)
+
+
+def covering(cells: Sequence[Cell], uncovered: set[Combination]) -> Iterator[tuple[Cell, int]]:
+    """Yield cells greedily, with numbers: each time the first one that covers the most of
+    `uncovered`, which loses that; none that covers nothing."""
+    size = len(next(iter(uncovered), ()))
     covered_by = {cell: uncovered.intersection(_combinations(cell, size)) for cell in cells}
-    uncovered = uncovered.difference(*(covered_by[cell] for cell in chosen))
     queue = [(-len(covered_by[cell]), place) for place, cell in enumerate(cells)]
     heapify(queue)
-    while uncovered and len(chosen) < jobs:
+    while queue and queue[0][0]:
         most, place = queue[0]
         cell = cells[place]
         count = len(covered_by[cell] & uncovered)
         if count < -most:  # Counts only shrink, so cells are counted again when first.
             heapreplace(queue, (-count, place))
             continue
-        chosen[cell] = _reason(size, count)
         uncovered -= covered_by[cell]
+        yield cell, count
 
 
-def _reason(size: int, count: int) -> str:
+def pairs_of(cells: Iterable[Cell]) -> set[Combination]:
+    """Return the pairs of values that cells have."""
+    return set(_occurring(cells, 2))
+
+
+def reason_of_coverage(size: int, count: int) -> str:
     return "endpoint" if size == 1 else f"covers {count} {_WORDS[size]}{'s' if count > 1 else ''}"
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
 from envmatrix.jobs.schedule import estimate
 from envmatrix.text import duration
 
+if TYPE_CHECKING:
+    from envmatrix.jobs.budget import Choice, Selection
+
 # Numbers of machines for which the time is estimated.
 _FLEETS = (1, 4, 16, 64)
 
 
-def lines(plan: JobPlan) -> Iterator[str]:
-    """Yield the jobs, the chain of them that takes longest, and the time that all take."""
+def lines(plan: JobPlan, selection: Selection | None = None) -> Iterator[str]:
+    """Yield the jobs, those that a budget has and has not, the chain of them that takes longest,
+    and the time that all take."""
     for job in plan.graph.jobs.values():
         yield f"{job.id[:12]} {duration(job.seconds):>10}  {job}"
     for cell, reason in plan.left_out:
         yield f"left out {cell.id}: {reason}"
+    if selection:
+        yield from selection_lines(selection)
     path, machine = plan.graph.critical_path, plan.machine
     chain = " -> ".join(map(str, path))
     yield f"critical path, {duration(sum(job.seconds for job in path))}: {chain}"
@@ -29,14 +36,40 @@ def lines(plan: JobPlan) -> Iterator[str]:
         yield f"{count:10}  {duration(seconds)}"
 
 
-def job_document(plan: JobPlan) -> Mapping[str, object]:
+def selection_lines(selection: Selection) -> Iterator[str]:
+    """Yield the jobs that a budget has and those that it has not, with the reasons."""
+    for choice in selection.chosen:
+        yield f"chosen   {choice.job}: {choice.reason}"
+    for choice in selection.left_out:
+        yield f"left out {choice.job}: {choice.reason}"
+    number, total = len(selection.chosen), len(selection.chosen) + len(selection.left_out)
+    yield f"{number} of {total} are within the budget of {selection.budget}"
+
+
+def job_document(plan: JobPlan, selection: Selection | None = None) -> Mapping[str, object]:
     """Return the plan for JSON; memory in bytes, times in seconds by the number of machines."""
     return {
+        **({"budget": selection_document(selection)} if selection else {}),
         "jobs": list(map(_row, plan.graph.jobs.values())),
         "critical_path": [job.id for job in plan.graph.critical_path],
         "seconds": {str(count): seconds for count, seconds in _times(plan).items()},
         "left_out": [{"cell": cell.id, "reason": reason} for cell, reason in plan.left_out],
     }
+
+
+def selection_document(selection: Selection) -> Mapping[str, object]:
+    """Return for JSON the jobs that a budget has and those that it has not, with the reasons."""
+    return {
+        "seconds": selection.budget.seconds,
+        "gpu_seconds": selection.budget.gpu_seconds,
+        "chosen": list(map(_choice, selection.chosen)),
+        "left_out": list(map(_choice, selection.left_out)),
+    }
+
+
+def _choice(choice: Choice) -> Mapping[str, object]:
+    job = choice.job
+    return {"id": job.id, "kind": job.kind, "subject": job.subject, "reason": choice.reason}
 
 
 def _times(plan: JobPlan) -> Mapping[int, float]:

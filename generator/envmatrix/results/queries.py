@@ -17,6 +17,7 @@ from envmatrix.results.records import ARGUMENTS, SINCE, End, Part, Revision, Run
 from envmatrix.results.tables import PARTS, REMARKABLE, outcomes, runs
 from envmatrix.sessions.outcomes import COUNTED, State, TestOutcome
 
+_VERDICTS: Sequence[State] = ("passed", "flaky", "failed", "errored")
 # Runs without arguments for the framework, which are comparable with others.
 _COMPARABLE = runs.c.extent != ARGUMENTS
 # The most runs of only affected tests that count beside whole ones.
@@ -131,6 +132,18 @@ def times(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str, str]
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
     ends = _valid_rows(connection, runs, connection.execute(query), _end)
     return grouped(((row.library, row.cell, row.verb), end) for row, end in ends)
+
+
+def last_verdicts(connection: sa.Connection) -> tuple[StoredRun, ...]:
+    """Return the last two whole runs of each library, cell, verb and shard that passed or failed;
+    newest first."""
+    place = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
+    newest_first = (runs.c.started.desc(), runs.c.id)
+    number = sa.func.row_number().over(partition_by=place, order_by=newest_first)
+    has_verdict = (runs.c.extent == "", runs.c.state.in_(_VERDICTS))
+    numbered = sa.select(runs, number.label("number")).where(*has_verdict).subquery()
+    query = sa.select(numbered).where(numbered.c.number <= 2)
+    return _stored_runs(connection, query.order_by(numbered.c.started.desc(), numbered.c.id))
 
 
 def stored_parts(

@@ -20,7 +20,7 @@ from envmatrix.results import queries, tables
 from envmatrix.results.database import SCHEMA, Database, connect
 from envmatrix.results.queries import Flake
 from envmatrix.results.records import Record
-from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
+from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 from envmatrix.sessions.products import Product
 
 ROOT = Path(__file__).parents[3]
@@ -39,6 +39,21 @@ FULL = record(
 def add(database: Database, *records: Record) -> None:
     for entry in records:
         database.add(entry)
+
+
+def test_verdicts_are_of_the_last_two_whole_runs_that_passed_or_failed(database: Database) -> None:
+    states: tuple[State, ...] = ("failed", "passed", "killed", "errored", "skipped")
+    add(database, *(record(number, state=state) for number, state in enumerate(states, 1)))
+    add(database, record(8, extent="since"), record(9, extent="arguments"))
+    add(database, record(6, shard="1/2"), record(7, verb="compile", cell=OTHER))
+    with database.reading() as connection:
+        verdicts = queries.last_verdicts(connection)
+    assert [(stored.run.started, stored.end.state) for stored in verdicts] == [
+        (7.0, "passed"),
+        (6.0, "passed"),
+        (4.0, "errored"),
+        (2.0, "passed"),
+    ]
 
 
 def test_the_newest_migration_leaves_the_tables_that_the_code_knows(database: Database) -> None:
