@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_native_id
 from typing import IO
 
 from envmatrix.errors import ConfigurationError
@@ -71,7 +72,7 @@ def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
     if file.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a directory", str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(f".{os.getpid()}")
+    scratch = file.with_suffix(f".{os.getpid()}-{get_native_id()}")
     scratch.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(scratch, flags, mode), "wb") as handle:

@@ -252,6 +252,12 @@ def test_cells_are_named_and_errors_are_clear(jobs: Checkout) -> None:
     assert "error: `cuda99` matches no cell" in answer
 
 
+def test_a_budget_postpones_what_does_not_fit(jobs: Checkout) -> None:
+    ended = states(jobs, "--time", "1s")
+    assert ended == dict.fromkeys(("test first", "test second"), "postponed")
+    assert "postponed" not in states(jobs, "--time", "1h").values()
+
+
 def test_the_picture_of_the_times_is_written(jobs: Checkout, tmp_path: Path) -> None:
     picture = tmp_path / "times.svg"
     jobs.run("test", "--timeline", str(picture))

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 _DAY = 24 * 60 * 60
 
 # Verbs of the runs that do a job: tests compile as well.
-_VERBS: Mapping[Kind, Sequence[str]] = {"compile": ("compile", "test"), "test": ("test",)}
+_VERBS: Mapping[Kind, Sequence[str]] = {
+    "compile": ("compile", "test"),
+    "test": ("test",),
+    "analyse": ("analyse",),
+}
 
 # Earlier runs of jobs by kind, library and cell.
 Histories = Mapping[tuple[Kind, str, str], History]

@@ -11,12 +11,14 @@ from datetime import date
 from typing import Literal
 
 from envmatrix.app.images import plan_actions
+from envmatrix.app.job_budget import plan_within
 from envmatrix.app.job_execution import Observer, execute
 from envmatrix.app.job_plan import JobSelection, job_images, plan_jobs
 from envmatrix.app.job_work import JobWork, reused_result
 from envmatrix.app.library_runs import keep_results
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
+from envmatrix.jobs.budget import NO_LIMIT, Budget
 from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goals_of, remaining
 from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
@@ -36,12 +38,14 @@ Rerun = Literal["none", "failed", "all"]
 @dataclass(frozen=True, slots=True)
 class JobOptions:
     """How jobs run: at most `most` at once, until the first failure if `fails_fast`; which run
-    again; and the part (0 to 1) of those with a good result that runs again to check it."""
+    again; the part (0 to 1) of those with a good result that runs again to check it; and the
+    budget of those that run."""
 
     most: int | None = None
     fails_fast: bool = False
     rerun: Rerun = "none"
     checked: float = 0.0
+    budget: Budget = NO_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,9 @@ class JobRuns:
         anew = {*self.plan.graph.jobs} if options.rerun == "all" else checked
         present = {*self._own_sources(), *(self._compiled(goals) - anew)}
         left = remaining(self.plan.graph, goals, {*results, *present})
+        if options.budget.is_limited:
+            left, postponed = self._within(options.budget, left, goals, console)
+            results |= postponed
         actions = self._actions(left, console)
         left = remaining(left, left.jobs, _current_images(left, actions))
         execution = Execution(left, self.plan.machine, options.most, fails_fast=options.fails_fast)
@@ -91,6 +98,19 @@ class JobRuns:
             is_known = record is not None and result.state not in ("left out", "interrupted")
             outcomes = record.outcomes if record and is_known else ()
             yield str(job), outcomes or (_outcome_of(job, result),)
+
+    def _within(
+        self, budget: Budget, left: Graph, goals: Sequence[str], console: Console
+    ) -> tuple[Graph, Mapping[str, JobResult]]:
+        """Return the most valuable jobs of those that are left, and the others as results."""
+        chosen = [key for key in goals if key in left.jobs]
+        plan = replace(self.plan, graph=left)
+        plan, selection = plan_within(budget, plan, chosen, self.workspace, console)
+        others = {
+            choice.job.id: JobResult("postponed", message=choice.reason)
+            for choice in selection.left_out
+        }
+        return plan.graph, others
 
     def _goals(self, verb: JobVerb, rerun: Rerun) -> Sequence[str]:
         goals = goals_of(self.plan.graph, verb)
@@ -174,6 +194,7 @@ _OUTCOMES: Mapping[JobState, State] = {
     "flaky": "flaky",
     "failed": "errored",
     "skipped": "skipped",
+    "postponed": "skipped",
     "left out": "skipped",
     "interrupted": "killed",
 }

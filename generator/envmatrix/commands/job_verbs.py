@@ -14,6 +14,7 @@ from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED
 from envmatrix.files import write_whole
+from envmatrix.jobs.budget import Budget
 from envmatrix.render.job_report import lines, report_document
 from envmatrix.render.timeline import timeline
 
@@ -30,6 +31,7 @@ class JobArguments(TypedDict):
     fails_fast: bool
     rerun: Rerun
     checked: float
+    budget: Budget
     timeline: Path | None
     as_json: bool
     console: Console
@@ -47,7 +49,11 @@ def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
         is_analysis=verb == "analyse",
     )
     chosen = JobOptions(
-        arguments["most"], arguments["fails_fast"], arguments["rerun"], arguments["checked"]
+        arguments["most"],
+        arguments["fails_fast"],
+        arguments["rerun"],
+        arguments["checked"],
+        arguments["budget"],
     )
     with console.display() as lines_of_jobs:
         report = run_jobs(
@@ -65,4 +71,4 @@ def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
     display.show(report_document(report) if as_json else None, lines(report, verb), as_json=as_json)
     if report.is_interrupted:
         return INTERRUPTED
-    return 1 if any(report.bad) else 0
+    return 1 if report.is_bad else 0

@@ -92,7 +92,7 @@ def cell(command: Decorated) -> Decorated:
 
 def jobs_of_cells(command: Decorated) -> Decorated:
     """Add the options of verbs that run jobs in many cells; the command gets `JobArguments`."""
-    decorated = reporting(command)
+    decorated = budget(reporting(command))
     for option in (
         click.option(
             "--shadow",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_native_id
 from typing import TYPE_CHECKING
 
 from envmatrix.console import Console, Display
@@ -188,7 +189,7 @@ class Builder:
         for item in stage.artifacts:
             source, link = self.fetcher.store.path(item), directory / item.filename
             if not (link.exists() and link.samefile(source)):
-                scratch = directory.with_name(f"{directory.name}.{item.sha256}")
+                scratch = directory.with_name(f"{directory.name}.{item.sha256}.{get_native_id()}")
                 scratch.unlink(missing_ok=True)
                 link_or_copy(source, scratch)
                 scratch.replace(link)

@@ -41,6 +41,9 @@ class Budget:
         return " and ".join((*time, *gpu))
 
 
+NO_LIMIT = Budget()
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """The earlier runs of a job: the whole days since the last one, None if there is none, and

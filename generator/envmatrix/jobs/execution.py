@@ -6,18 +6,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from envmatrix.jobs.model import Graph, Job, Resources
 from envmatrix.jobs.schedule import Machine, Queue, next_job
 
 JobState = Literal[
-    "done", "reused", "flaky", "waived", "skipped", "failed", "left out", "interrupted"
+    "done",
+    "reused",
+    "flaky",
+    "waived",
+    "skipped",
+    "postponed",
+    "failed",
+    "left out",
+    "interrupted",
 ]
-# States in the order in which people read them.
-STATES: tuple[JobState, ...] = (
-    "done", "reused", "flaky", "waived", "skipped", "failed", "left out", "interrupted"
-)  # fmt: skip
+# In the order in which people read them.
+STATES: tuple[JobState, ...] = get_args(JobState)
 # A job that depends on one that ends so cannot start.
 _ENDS_OTHERS: Collection[JobState] = ("failed", "interrupted")
 
@@ -145,8 +151,11 @@ class Report:
         return {state: counts[state] for state in STATES if counts[state]}
 
     @property
-    def bad(self) -> Iterator[tuple[Job, JobResult]]:
-        """The jobs that failed, and those that could not start because of them."""
+    def is_bad(self) -> bool:
+        return any(result.is_bad for result in self.results.values())
+
+    def in_state(self, state: JobState) -> Iterator[tuple[Job, JobResult]]:
+        """Yield the jobs that ended in a state."""
         for key, result in self.results.items():
-            if result.is_bad:
+            if result.state == state:
                 yield self.jobs[key], result

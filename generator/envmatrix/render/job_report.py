@@ -17,7 +17,9 @@ def lines(report: Report, verb: str) -> Iterator[str]:
     """Yield what people want to know at the end: the failures, the numbers, and what to do next."""
     for cell, reason in report.cells.items():
         yield f"left out  {cell}: {reason}"
-    failures = [(job, result) for job, result in report.bad if result.state == "failed"]
+    for job, result in report.in_state("postponed"):
+        yield f"postponed {job}: {one_line(result.message)}"
+    failures = [*report.in_state("failed")]
     for job, result in failures[:_MOST]:
         yield f"failed    {job}: {one_line(result.message)}"
         yield f"          {shlex.join(job.command)}"

@@ -136,4 +136,10 @@ def test_a_report_counts_in_the_order_of_reading() -> None:
     results = {"a": JobResult("failed"), "b": JobResult("done"), "c": JobResult("left out")}
     report = Report({key: job(key) for key in "abc"}, results, {}, 1.0)
     assert [*report.counts] == ["done", "failed", "left out"]
-    assert [entry.id for entry, _ in report.bad] == ["a", "c"]
+    assert [entry.id for entry, _ in report.in_state("failed")] == ["a"]
+    assert report.is_bad
+
+
+@pytest.mark.parametrize("state", ["done", "reused", "flaky", "waived", "skipped", "postponed"])
+def test_these_ends_are_no_failure(state: JobState) -> None:
+    assert not Report({"a": job("a")}, {"a": JobResult(state)}, {}, 1.0).is_bad
