@@ -272,3 +272,27 @@ def test_results_are_kept_where_the_store_is_unavailable(jobs: Checkout) -> None
     del jobs.variables["ENVMATRIX_RESULTS"]
     assert f"first {CELL}" in re.sub(" +", " ", jobs.run("report").stdout)
     assert [*(jobs.root / ".envmatrix/journals").iterdir()] == []
+
+
+def test_the_memory_of_a_job_is_the_limit_of_its_container(jobs: Checkout) -> None:
+    limit = "cat memory.max || cat memory/memory.limit_in_bytes"  # of either version of cgroups
+    for name in ("first", "second"):
+        write(jobs, name, build=f"(cd /sys/fs/cgroup; {limit}) > /build/limit; {BUILD}")
+    jobs.run("compile", "--rerun")
+    limits = [
+        int((jobs.root / "build" / CELL / name / "devel/limit").read_text())
+        for name in ("first", "second")
+    ]
+    plan = json.loads(jobs.run("plan", "--jobs", "--json").stdout)["jobs"]
+    assert max(limits) <= max(job["memory"] for job in plan if job["kind"] == "compile")
+
+
+def test_a_full_disk_fails_jobs_and_harms_no_result(jobs: Checkout, tmp_path: Path) -> None:
+    jobs.run("test", "--library", "second")
+    # Files cannot be larger than this: what fails first is a journal.
+    limited = Checkout(jobs.root, jobs.variables, before=("prlimit", "--fsize=300", "--"))
+    answer = limited.run("test", "--library", "first", expect=1)
+    assert "File too large" in answer.stdout + answer.stderr
+    ended = states(jobs)
+    assert ended["test second"] == "reused"
+    assert ended["test first"] == "done"

@@ -198,8 +198,12 @@ def _create(address: sa.URL) -> None:
         scratch = file.with_name(f"{file.name}.new")
         for suffix in ("", "-wal", "-shm"):  # of a process that was killed here
             scratch.with_name(f"{scratch.name}{suffix}").unlink(missing_ok=True)
-        with closing(sqlite3.connect(scratch)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            with closing(sqlite3.connect(scratch)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:  # of a full disk
+            message = f"the results store {_address_text(address)} cannot be created: {error}"
+            raise LookupFailed(message, hint=_NOT_LOST) from error
         with _open_migrated(address.set(database=str(scratch))):
             pass
         scratch.rename(file)
