@@ -117,8 +117,8 @@ def hostile(session: nox.Session) -> None:
 def kubernetes(session: nox.Session) -> None:
     """Run tasks on the cluster of $ENVMATRIX_TEST_KUBECONFIG (docs/executors.md)."""
     _install_test_tools(session)
-    test = "tests/integration/test_executors.py"
-    session.run("pytest", test, "-k", "kubernetes", *session.posargs)
+    tests = (f"tests/integration/{name}.py" for name in ("test_executors", "test_executor_faults"))
+    session.run("pytest", *tests, "-k", "kubernetes", *session.posargs)
 
 
 @nox.session(default=False)

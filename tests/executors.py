@@ -6,15 +6,19 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import docker
 import httpx
+from tests.engines import Engine
 from tests.images import pushed, with_package
 
+from envmatrix.engine import docker_client
 from envmatrix.engine.containers import Containers
 from envmatrix.engine.tasks import Executor, Task
 from envmatrix.executors.kubernetes import Kubernetes
@@ -34,8 +38,8 @@ _REMOTE_USER = 10_002
 class Site:
     """An executor, and what is true of the place where it runs tasks. `connect` returns another
     client of that place, `unreachable` one of a place that does not answer; `remains` lists what
-    tasks of some keys have left there; `queued` makes a task wait. `user` is the id of the user
-    that tasks have."""
+    tasks of some keys have left there; `queued` makes a task wait. `place` is the
+    namespace, `user` the id of the user that tasks have."""
 
     executor: Executor
     image: str
@@ -44,6 +48,7 @@ class Site:
     unreachable: Callable[[], Executor]
     remains: Callable[[Sequence[str]], Sequence[str]]
     queued: Callable[[Task], Task] = lambda task: task
+    place: str = ""
     user: int = os.getuid()
     isolates_network: bool = True
     watches_disk: bool = True
@@ -84,7 +89,7 @@ def remote_site(engine: docker.DockerClient, image: str, address: str) -> Iterat
     with ExitStack() as clients:
 
         def connect(address: str = address) -> RemoteContainers:
-            client = docker.DockerClient(address, use_ssh_client=True, version="1.45")
+            client = docker.DockerClient(address, num_pools=docker_client.POOLS)
             clients.callback(client.close)
             return RemoteContainers(client, engine, uid=_REMOTE_USER)
 
@@ -94,7 +99,7 @@ def remote_site(engine: docker.DockerClient, image: str, address: str) -> Iterat
             names += [str(volume.name) for volume in far.volumes.list()]
             return [name for name in names if name[10:50] in keys]
 
-        far = docker.DockerClient(address, use_ssh_client=True, version="1.45")
+        far = docker.DockerClient(address, num_pools=docker_client.POOLS)
         clients.callback(far.close)
         yield Site(
             executor=connect(),
@@ -107,6 +112,40 @@ def remote_site(engine: docker.DockerClient, image: str, address: str) -> Iterat
             watches_disk=False,
             outlives_clients=True,
         )
+
+
+@contextmanager
+def reached_by_ssh(second: Engine, base: str, directory: Path) -> Iterator[str]:
+    """Yield the address of an engine behind a real SSH server, which is in a container. `directory`
+    gets a key, and a program `ssh` that uses it, for $PATH."""
+    image = with_package(
+        "envmatrix-test/sshd", base, Origins().archive("debian")[0], "openssh-server", '"sshd"'
+    )
+    key = directory / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    options = f"-F /dev/null -i {key} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    wrapper = directory / "ssh"
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -q {options} "$@"\n')
+    wrapper.chmod(0o755)
+    socket = second.address.removeprefix("unix://")
+    command = ["sh", "-c", "mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e"]
+    run = ["docker", "run", "--detach", "--rm", "--publish=127.0.0.1::22", "--entrypoint="]
+    mounts = {
+        f"{key}.pub": "/root/.ssh/authorized_keys",
+        socket: "/var/run/docker.sock",
+    }
+    volumes = [f"--volume={source}:{target}" for source, target in mounts.items()]
+    unset = docker_client.without_proxies("env")
+    container = _output_of(*run, *volumes, *unset, image, *command)
+    try:
+        port = _output_of("docker", "port", container, "22").rpartition(":")[2]
+        yield f"ssh://root@127.0.0.1:{port}"
+    finally:
+        _output_of("docker", "rm", "--force", container)
+
+
+def _output_of(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -181,6 +220,7 @@ def kubernetes_site(
             unreachable=lambda: connect("https://127.0.0.1:1"),
             remains=remains,
             queued=lambda task: replace(task, limits=replace(task.limits, processors=10_000)),
+            place=namespace,
             user=cluster.user,
             isolates_network=False,
             outlives_clients=True,

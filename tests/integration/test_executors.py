@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -17,7 +18,14 @@ from pathlib import Path
 import docker
 import pytest
 from tests.engines import second_engine
-from tests.executors import KUBECONFIG, Site, kubernetes_site, local_site, remote_site
+from tests.executors import (
+    KUBECONFIG,
+    Site,
+    kubernetes_site,
+    local_site,
+    reached_by_ssh,
+    remote_site,
+)
 
 from envmatrix.confined import Area, Directory, Refused
 from envmatrix.engine.tasks import (
@@ -30,6 +38,7 @@ from envmatrix.engine.tasks import (
     run,
 )
 from envmatrix.errors import Cancelled, EngineError
+from envmatrix.executors.ssh import forwarded_socket
 
 # The certificate of a cluster for tests is its own.
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -38,23 +47,46 @@ _PATIENCE = 60.0
 UNLIMITED = Limits()
 
 
+_LONG = pytest.mark.long
+
+
 @pytest.fixture(
-    scope="module", params=["local", "remote", pytest.param("kubernetes", marks=pytest.mark.long)]
+    scope="module",
+    params=[
+        "local",
+        "remote",
+        pytest.param("ssh", marks=_LONG),
+        pytest.param("kubernetes", marks=_LONG),
+    ],
 )
-def site(request: pytest.FixtureRequest, engine: docker.DockerClient, base: str) -> Iterator[Site]:
+def site(
+    request: pytest.FixtureRequest,
+    engine: docker.DockerClient,
+    base: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
     """An executor of each kind, and what tests need to know of it."""
     with ExitStack() as stack:
-        if request.param == "local":
-            yield stack.enter_context(local_site(engine, base))
-        elif request.param == "remote":
-            address = stack.enter_context(second_engine()).address
-            yield stack.enter_context(remote_site(engine, base, address))
-        else:
-            kubeconfig = os.environ.get(KUBECONFIG)
-            if not kubeconfig:
-                pytest.skip(f"${KUBECONFIG} names no cluster")
-            registry = request.getfixturevalue("registry")
-            yield stack.enter_context(kubernetes_site(engine, base, registry, kubeconfig))
+        match request.param:
+            case "local":
+                yield stack.enter_context(local_site(engine, base))
+            case "remote":
+                address = stack.enter_context(second_engine()).address
+                yield stack.enter_context(remote_site(engine, base, address))
+            case "ssh":
+                directory = tmp_path_factory.mktemp("ssh")
+                monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+                monkeypatch.setenv("PATH", str(directory), prepend=os.pathsep)
+                second = stack.enter_context(second_engine())
+                far = stack.enter_context(reached_by_ssh(second, base, directory))
+                address = stack.enter_context(forwarded_socket(far))
+                yield stack.enter_context(remote_site(engine, base, address))
+            case _:
+                kubeconfig = os.environ.get(KUBECONFIG)
+                if not kubeconfig:
+                    pytest.skip(f"${KUBECONFIG} names no cluster")
+                registry = request.getfixturevalue("registry")
+                yield stack.enter_context(kubernetes_site(engine, base, registry, kubeconfig))
 
 
 @dataclass
@@ -603,10 +635,13 @@ def test_an_image_that_does_not_exist_is_named(workshop: Workshop) -> None:
         workshop.run(replace(workshop.task("true"), image=image))
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:.*socket.socket")
 def test_an_executor_that_cannot_be_reached_is_an_error(workshop: Workshop) -> None:
     executor = workshop.site.unreachable()
     with pytest.raises(EngineError):
         run(executor, new_key(), workshop.task("true"), ignore)
+    del executor
+    gc.collect()  # docker-py leaves a socket open that cannot be connected
 
 
 def test_an_unknown_task_is_named(workshop: Workshop) -> None:

@@ -29,7 +29,10 @@ Event = Mapping[str, Any]
 
 # The client's own limit is a minute, but an engine that unpacks a layer says nothing until it is
 # done: https://github.com/docker/docker-py/issues/2097
-_SILENCE_SECONDS = 1800
+SILENCE_SECONDS = 1800
+# docker-py has a pool of connections for each URL, and closes the oldest one, even if it is in use.
+# The names of containers are in URLs, and many run at once.
+POOLS = 4096
 # How long to wait for the end of a request; one without a response cannot be cancelled.
 _PARTING_SECONDS = 1.0
 
@@ -50,9 +53,14 @@ _WAKE = signal.SIGURG
 def connect() -> Iterator[docker.DockerClient]:
     """Yield a client of the engine that the environment names; EngineError where none answers."""
     import docker  # 0.2 s that listing and explaining never pay
+    from docker.utils import kwargs_from_env
 
     try:
-        client = docker.from_env(environment=dict(os.environ), timeout=_SILENCE_SECONDS)
+        client = docker.DockerClient(
+            **kwargs_from_env(environment=dict(os.environ)),
+            timeout=SILENCE_SECONDS,
+            num_pools=POOLS,
+        )
     except docker.errors.DockerException as error:
         raise no_answer(str(error)) from error
     try:

@@ -62,6 +62,8 @@ _SILENCE_SECONDS = 30.0
 # How long the registry may take to have a result after the end of a Job.
 _SETTLING_SECONDS = 10.0
 _STOPPED_AT_ONCE = 8
+# Tasks that are followed at the same time have a connection each.
+_CONNECTIONS = 256
 _CHUNK = 1 << 16
 # Reasons of a container that waits for what never comes.
 _HOPELESS = {
@@ -298,12 +300,14 @@ def _pass_on(lines: Any, submission: _Submission, on_output: OnOutput) -> None:
 
 
 class _Jobs:
-    """The Jobs of a namespace. Requests are repeated while the API server is away for a moment."""
+    """The Jobs of a namespace. Requests are repeated while an API server that has answered before
+    is away for a moment."""
 
     def __init__(self, namespace: str, api: Any) -> None:
         from kubernetes import client
 
         self._namespace = namespace
+        self._has_answered = False
         self._batch, self._core = client.BatchV1Api(api), client.CoreV1Api(api)
 
     def find(self, key: str) -> Document | None:
@@ -414,7 +418,7 @@ class _Jobs:
         self, method: Callable[..., Any], *arguments: Any, accepts: int = 404, **options: Any
     ) -> Document | None:
         """Return the answer to a request, repeated if need be; None for the status `accepts`."""
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + (_PATIENCE_SECONDS if self._has_answered else 0)
         pause = _LOOK_SECONDS
         while True:
             try:
@@ -427,12 +431,14 @@ class _Jobs:
                 document: Document = json.loads(response.data)
             except Exception as error:
                 if _status(error) == accepts:
+                    self._has_answered = True
                     return None
                 if not _is_momentary(error) or time.monotonic() > end:
                     raise _error(error) from error
                 time.sleep(pause)
                 pause = min(pause * 2, 8)
             else:
+                self._has_answered = True
                 return document
 
 
@@ -470,3 +476,24 @@ def _error(error: Exception) -> EngineError:
         f"Kubernetes answers {status} {reason}" if status else f"no Kubernetes answers: {error}"
     )
     return EngineError(message, details=[body] if body else ())
+
+
+@contextmanager
+def connect(
+    cluster: Cluster, registry: Registry, image_of: Callable[[str], str], context: str | None = None
+) -> Iterator[Kubernetes]:
+    """Yield an executor for a context of the user's kubeconfig, the present one by default."""
+    try:
+        from kubernetes import client, config
+    except ImportError as error:
+        hint = "install it: `pip install 'envmatrix[kubernetes]'`"
+        raise EngineError("the client of Kubernetes is missing", hint=hint) from error
+    configuration = client.Configuration()
+    configuration.connection_pool_maxsize = _CONNECTIONS
+    load: Callable[..., None] = config.load_kube_config
+    try:
+        load(context=context, client_configuration=configuration)
+    except (config.ConfigException, OSError) as error:
+        raise EngineError(f"the kubeconfig cannot be used: {error}") from error
+    with client.ApiClient(configuration) as api:
+        yield Kubernetes(cluster, api, registry, image_of)

@@ -13,7 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -33,6 +33,7 @@ from envmatrix.engine.containers import (
 from envmatrix.engine.tasks import Task
 from envmatrix.errors import EngineError
 from envmatrix.executors.archives import packed, unpack_into
+from envmatrix.executors.ssh import forwarded_socket
 
 if TYPE_CHECKING:
     import docker
@@ -294,3 +295,33 @@ def _version(client: docker.DockerClient) -> tuple[int, ...]:
 def _time(text: str) -> datetime:
     """Read a time of the engine, which has nanoseconds."""
     return datetime.fromisoformat(_FRACTION.sub("", text))
+
+
+@contextmanager
+def connect(context: str, local: docker.DockerClient) -> Iterator[RemoteContainers]:
+    """Yield an executor for a Docker context, such as one with an address `ssh://user@machine`."""
+    import docker
+    from docker.context import ContextAPI
+    from docker.errors import DockerException
+
+    try:
+        present = ContextAPI.get_context(context)
+    except DockerException as error:
+        raise EngineError(f"the Docker context `{context}` cannot be used: {error}") from error
+    if present is None:
+        hint = "`docker context ls` lists them"
+        raise EngineError(f"there is no Docker context `{context}`", hint=hint)
+    address = str(present.Host)
+    is_ssh = address.startswith("ssh://")
+    with forwarded_socket(address) if is_ssh else nullcontext(address) as near:
+        try:
+            client = docker.DockerClient(
+                near,
+                tls=present.TLSConfig or False,
+                timeout=docker_client.SILENCE_SECONDS,
+                num_pools=docker_client.POOLS,
+            )
+        except DockerException as error:
+            raise docker_client.no_answer(str(error)) from error
+        with closing(client):
+            yield RemoteContainers(client, local)
