@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -10,13 +11,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import docker
 import pytest
-from tests.executors import Site, local_site
+from tests.engines import second_engine
+from tests.executors import (
+    KUBECONFIG,
+    Site,
+    kubernetes_site,
+    local_site,
+    reached_by_ssh,
+    remote_site,
+)
 
 from envmatrix.confined import Area, Directory, Refused
 from envmatrix.engine.tasks import (
@@ -29,16 +38,55 @@ from envmatrix.engine.tasks import (
     run,
 )
 from envmatrix.errors import Cancelled, EngineError
+from envmatrix.executors.ssh import forwarded_socket
+
+# The certificate of a cluster for tests is its own.
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 _PATIENCE = 60.0
 UNLIMITED = Limits()
 
 
-@pytest.fixture(scope="module", params=["local"])
-def site(engine: docker.DockerClient, base: str) -> Iterator[Site]:
+_LONG = pytest.mark.long
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "local",
+        "remote",
+        pytest.param("ssh", marks=_LONG),
+        pytest.param("kubernetes", marks=_LONG),
+    ],
+)
+def site(
+    request: pytest.FixtureRequest,
+    engine: docker.DockerClient,
+    base: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
     """An executor of each kind, and what tests need to know of it."""
-    with local_site(engine, base) as site:
-        yield site
+    with ExitStack() as stack:
+        match request.param:
+            case "local":
+                yield stack.enter_context(local_site(engine, base))
+            case "remote":
+                address = stack.enter_context(second_engine()).address
+                yield stack.enter_context(remote_site(engine, base, address))
+            case "ssh":
+                directory = tmp_path_factory.mktemp("ssh")
+                monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+                monkeypatch.setenv("PATH", str(directory), prepend=os.pathsep)
+                second = stack.enter_context(second_engine())
+                far = stack.enter_context(reached_by_ssh(second, base, directory))
+                address = stack.enter_context(forwarded_socket(far))
+                yield stack.enter_context(remote_site(engine, base, address))
+            case _:
+                kubeconfig = os.environ.get(KUBECONFIG)
+                if not kubeconfig:
+                    pytest.skip(f"${KUBECONFIG} names no cluster")
+                registry = request.getfixturevalue("registry")
+                yield stack.enter_context(kubernetes_site(engine, base, registry, kubeconfig))
 
 
 @dataclass
@@ -128,6 +176,11 @@ class Workshop:
         return self.built(lambda directory: directory.text(name))
 
 
+def take_output(workshop: Workshop, key: str) -> None:
+    with suppress(Cancelled):
+        workshop.executor.logs(key, workshop.output)
+
+
 @pytest.fixture
 def workshop(site: Site, tmp_path: Path) -> Iterator[Workshop]:
     yield Workshop(site, tmp_path)
@@ -172,7 +225,7 @@ def test_output_of_one_stream_comes_before_what_is_printed_later_to_the_other(
 def test_output_comes_while_the_program_runs(workshop: Workshop) -> None:
     key = new_key()
     workshop.executor.submit(key, workshop.task("echo begun; sleep 300"))
-    taker = threading.Thread(target=workshop.executor.logs, args=(key, workshop.output))
+    taker = threading.Thread(target=take_output, args=(workshop, key))
     taker.start()
     workshop.output.await_text(b"begun")
     workshop.executor.cancel(key)
@@ -486,7 +539,7 @@ def test_background_processes_end_with_the_program(workshop: Workshop) -> None:
 def test_a_program_that_ignores_signals_is_cancelled_at_once(workshop: Workshop) -> None:
     key = new_key()
     workshop.executor.submit(key, workshop.task("trap '' TERM INT HUP; echo begun; sleep 300"))
-    taker = threading.Thread(target=workshop.executor.logs, args=(key, workshop.output))
+    taker = threading.Thread(target=take_output, args=(workshop, key))
     taker.start()
     workshop.output.await_text(b"begun")
     began = time.monotonic()
@@ -582,10 +635,13 @@ def test_an_image_that_does_not_exist_is_named(workshop: Workshop) -> None:
         workshop.run(replace(workshop.task("true"), image=image))
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:.*socket.socket")
 def test_an_executor_that_cannot_be_reached_is_an_error(workshop: Workshop) -> None:
     executor = workshop.site.unreachable()
     with pytest.raises(EngineError):
         run(executor, new_key(), workshop.task("true"), ignore)
+    del executor
+    gc.collect()  # docker-py leaves a socket open that cannot be connected
 
 
 def test_an_unknown_task_is_named(workshop: Workshop) -> None:

@@ -46,6 +46,7 @@ LAYERS = (
     "render",
     "vcs",
     "engine",
+    "executors",
     "doctor",
     "publishing",
     "sessions",
@@ -60,6 +61,8 @@ LAYERS = (
 PURE = {
     "text",
     "engine.tasks",
+    "executors.manifests",
+    "executors.results",
     "deb822",
     "lock.cuda_in_image",
     "lock.lock_file",

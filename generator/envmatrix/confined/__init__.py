@@ -24,6 +24,7 @@ from typing import IO
 from envmatrix.confined import entries
 from envmatrix.confined.entries import Missing, Refused
 from envmatrix.confined.listing import Entry, File, Listing, entries_below
+from envmatrix.confined.packing import PLAIN, Form, pack
 from envmatrix.files import open_regular
 from envmatrix.text import one_line
 
@@ -160,6 +161,21 @@ class Directory:
             os.fchmod(file.fileno(), permissions & ~entries.PRIVILEGES)
             file.flush()
             os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def add(self, name: str, chunks: Iterable[bytes], *, mode: int, modified: float) -> None:
+        """Write a new file of any size, in place of any entry of this name, without privileges."""
+        with self._create(name) as file:
+            for chunk in chunks:
+                file.write(chunk)
+            os.fchmod(file.fileno(), mode & 0o777)
+            file.flush()
+            nanoseconds = round(modified * 10**6) * 1000
+            os.utime(file.fileno(), ns=(nanoseconds, nanoseconds))
+
+    def pack(self, file: IO[bytes], form: Form = PLAIN) -> None:
+        """Write a tar of everything in the directory, the same for the same content and times."""
+        with entries.name_in_errors("."):
+            pack(self._descriptor, file, form)
 
     def link(self, name: str, target: str) -> None:
         """Create a symbolic link, in place of any entry of this name."""

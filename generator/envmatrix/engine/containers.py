@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import docker.types
     from docker.models.containers import Container
 
-_LABEL = "envmatrix.run"
+LABEL = "envmatrix.run"
 # The process that waits for a container: its machine, its id and its start time.
 _OWNER = "envmatrix.owner"
 # The limit of standard output kept in memory, in bytes.
@@ -75,7 +75,7 @@ class Containers:
 
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
-        self._executions: dict[str, _Execution] = {}
+        self._executions: dict[str, Execution] = {}
         self._cancelled: set[str] = set()
         self._lock = threading.Lock()
         self._is_stopped = False
@@ -86,7 +86,7 @@ class Containers:
                 raise cancelled_task(key)
             self._cancelled.discard(key)
             if key not in self._executions:
-                self._executions[key] = _Execution(self._client, checked_key(key), task)
+                self._executions[key] = self._execution_of(checked_key(key), task)
             execution = self._executions[key]
         try:
             execution.start()
@@ -122,6 +122,9 @@ class Containers:
             keys = (*self._executions,)
         run_parallel(self.cancel, keys, _STOPPED_AT_ONCE)
 
+    def _execution_of(self, key: str, task: Task) -> Execution:
+        return Execution(self._client, key, task)
+
     def run_at_terminal(self, task: Task) -> int:
         """Run a task at this terminal, in a container like any other; return its status."""
         _make_areas(task)
@@ -130,7 +133,7 @@ class Containers:
             program = ["docker", "start", "--attach", "--interactive", str(container.name)]
             return subprocess.call(program)
 
-    def _execution(self, key: str) -> _Execution:
+    def _execution(self, key: str) -> Execution:
         with self._lock:
             if key in self._executions:
                 return self._executions[key]
@@ -143,18 +146,23 @@ class Containers:
             execution.cancel()
 
 
+def container_name(key: str) -> str:
+    return f"envmatrix-{key}"
+
+
 def _make_areas(task: Task) -> None:
     for area in task.outputs:
         with area.opened():
             pass  # created where it does not exist
 
 
-class _Execution:
-    """A container that runs a task, until its result is collected."""
+class Execution:
+    """A container that runs a task, until its result is collected. Its files are mounted: nothing
+    is prepared, and no output is fetched."""
 
     def __init__(self, client: docker.DockerClient, key: str, task: Task) -> None:
         self._client, self._key, self._task = client, key, task
-        self._name = f"envmatrix-{key}"
+        self._name = container_name(key)
         # True once a container of this name may be this one.
         self._is_created = False
         self._resources = ExitStack()
@@ -173,14 +181,17 @@ class _Execution:
                 return
             self._check()
             _make_areas(self._task)
-            container = self._create()
+            self._container = self._begin()
             self._check()
-            attached = docker_client.attach(self._client, container)
-            self._output = self._resources.enter_context(attached)
-            self._resources.enter_context(_watch(self._stopped, self._task))
-            container.start()
-            self._container = container
-            self._check()
+
+    def _begin(self) -> Container:
+        container = self._create()
+        self._check()
+        attached = docker_client.attach(self._client, container)
+        self._output = self._resources.enter_context(attached)
+        self._resources.enter_context(watch_limits(self._stopped, self._task))
+        container.start()
+        return container
 
     def wait(self) -> None:
         with self._engine_errors():
@@ -189,6 +200,7 @@ class _Execution:
     def pass_output(self, on_output: OnOutput) -> None:
         with self._reading, self._engine_errors():
             _follow(self._output, on_output, self._stopped, self._stdout)
+        self._check()
 
     def result(self) -> TaskResult:
         self.pass_output(lambda _stream, _printed: None)
@@ -199,6 +211,7 @@ class _Execution:
             self._container.reload()
             state = self._container.attrs["State"]
         self._check()
+        self._fetch_outputs()
         reason = self._stopped.reason
         return TaskResult(
             TIMED_OUT if reason == "timeout" else status,
@@ -206,6 +219,9 @@ class _Execution:
             reason,
             out_of_memory=bool(state.get("OOMKilled")),
         )
+
+    def _fetch_outputs(self) -> None:
+        """Bring the outputs into the areas."""
 
     def cancel(self) -> None:
         """Kill and remove the container, also one that is being created or has ended."""
@@ -269,29 +285,34 @@ class _Execution:
 
 
 def options(task: Task) -> dict[str, Any]:
-    """Return the engine's options of a container that a library's programs run in."""
+    """Return the engine's options of a container of this machine that a library's programs run
+    in."""
     from docker.types import Mount as Bind
 
+    uid, gid = os.getuid(), os.getgid()
+    return {
+        **common_options(task, uid, gid),
+        "mounts": [
+            Bind(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
+            for mount in (*task.mounts, *_user_mounts(uid, gid))
+        ],
+        "labels": {LABEL: "1", _OWNER: _owner(os.getpid())},
+        # It is read as it comes, so the engine need not keep it as well.
+        "log_config": {"type": "none"},
+    }
+
+
+def common_options(task: Task, uid: int, gid: int) -> dict[str, Any]:
+    """Return the engine's options of a container on any machine, without its files."""
     from envmatrix.engine import gpu
 
-    uid, gid = os.getuid(), os.getgid()
     memory = task.limits.memory
     shared = task.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY)
     return {
         "platform": task.platform,
         "command": list(task.command),
-        "environment": {
-            "HOME": _HOME,
-            "USER": user_name(uid),
-            "LOGNAME": user_name(uid),
-            "LANG": "C.UTF-8",
-            **task.environment,
-        },
+        "environment": {**base_environment(uid), **task.environment},
         "working_dir": task.directory,
-        "mounts": [
-            Bind(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
-            for mount in (*task.mounts, *_user_mounts(uid, gid))
-        ],
         "tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108 -- in memory, of its own
         "shm_size": shared,
         "user": f"{uid}:{gid}",
@@ -303,12 +324,15 @@ def options(task: Task) -> dict[str, Any]:
         "read_only": True,
         "init": True,
         "pids_limit": _MOST_PROCESSES,
-        "labels": {_LABEL: "1", _OWNER: _owner(os.getpid())},
-        # It is read as it comes, so the engine need not keep it as well.
-        "log_config": {"type": "none"},
         "device_requests": [gpu.request(task.gpus)] if task.gpus else [],
         **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
     }
+
+
+def base_environment(uid: int) -> Mapping[str, str]:
+    """Return the variables of every container, unless its task has others."""
+    name = user_name(uid)
+    return {"HOME": _HOME, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
 
 
 def user_name(uid: int) -> str:
@@ -406,16 +430,20 @@ def _follow(
 
 
 @contextmanager
-def _watch(stopped: _Stopped, task: Task) -> Iterator[None]:
+def watch_limits(
+    stopped: _Stopped, task: Task, *, passed_seconds: float = 0, disks: Sequence[str] | None = None
+) -> Iterator[None]:
     """Stop the container at a limit while the block runs; signals to this program are handled
-    meanwhile."""
+    meanwhile. It has run for `passed_seconds`; `disks` are directories of those that it writes to,
+    by default the areas."""
     done = threading.Event()
     limits = task.limits
-    disks = list(map(str, task.outputs)) if limits.free_disk is not None else ()
+    directories = [*map(str, task.outputs)] if disks is None else disks
+    disks = directories if limits.free_disk is not None else ()
     wake = docker_client.waker_of_main_thread()
 
     def watch() -> None:
-        started = time.monotonic()
+        started = time.monotonic() - passed_seconds
         while not done.wait(_LOOK_SECONDS):
             wake()
             free = min((shutil.disk_usage(directory).free for directory in disks), default=inf)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,10 @@ Event = Mapping[str, Any]
 
 # The client's own limit is a minute, but an engine that unpacks a layer says nothing until it is
 # done: https://github.com/docker/docker-py/issues/2097
-_SILENCE_SECONDS = 1800
+SILENCE_SECONDS = 1800
+# docker-py has a pool of connections for each URL, and closes the oldest one, even if it is in use.
+# The names of containers are in URLs, and many run at once.
+POOLS = 4096
 # How long to wait for the end of a request; one without a response cannot be cancelled.
 _PARTING_SECONDS = 1.0
 
@@ -38,6 +42,9 @@ _SET_UP = "set one up: `envmatrix doctor --fix`"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 PROXY_VARIABLES = (*map(str.upper, _PROXIES), *_PROXIES)
 
+# The header of a frame: the number of the stream, and a size.
+_FRAME = struct.Struct(">BxxxL")
+
 # A signal that does nothing but wake a thread.
 _WAKE = signal.SIGURG
 
@@ -46,9 +53,14 @@ _WAKE = signal.SIGURG
 def connect() -> Iterator[docker.DockerClient]:
     """Yield a client of the engine that the environment names; EngineError where none answers."""
     import docker  # 0.2 s that listing and explaining never pay
+    from docker.utils import kwargs_from_env
 
     try:
-        client = docker.from_env(environment=dict(os.environ), timeout=_SILENCE_SECONDS)
+        client = docker.DockerClient(
+            **kwargs_from_env(environment=dict(os.environ)),
+            timeout=SILENCE_SECONDS,
+            num_pools=POOLS,
+        )
     except docker.errors.DockerException as error:
         raise no_answer(str(error)) from error
     try:
@@ -160,6 +172,32 @@ def attach(
     # https://github.com/docker/docker-py/issues/3282
     with closing(stream._response):  # type: ignore[attr-defined]
         yield ((number, chunk) for pair in stream for number, chunk in enumerate(pair) if chunk)
+
+
+@contextmanager
+def follow_kept_output(
+    client: docker.DockerClient, container: Container
+) -> Iterator[Iterator[tuple[int, bytes]]]:
+    """Yield the output of a container from its beginning to its end, as `attach` does, where the
+    engine keeps it. docker-py does not tell the streams of a log apart:
+    https://github.com/docker/docker-py/issues/2694"""
+    api: Any = client.api
+    words = {"stdout": 1, "stderr": 1, "follow": 1}
+    url = api._url("/containers/{0}/logs", container.id)
+    response = api._get(url, params=words, stream=True, timeout=None)
+    with closing(response):
+        api._raise_for_status(response)
+        yield _frames(response.raw)
+
+
+def _frames(stream: Any) -> Iterator[tuple[int, bytes]]:
+    """Yield the frames of a multiplexed stream.
+
+    https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
+    """
+    while len(header := stream.read(_FRAME.size)) == _FRAME.size:
+        number, size = _FRAME.unpack(header)
+        yield number - 1, stream.read(size)
 
 
 def follow_events(

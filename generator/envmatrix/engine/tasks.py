@@ -43,12 +43,13 @@ class Mount:
 class Limits:
     """Limits of a container: seconds, bytes of memory, and bytes that have to stay free on disks
     that it writes to; None is unlimited. `shared_memory` is the size of /dev/shm in bytes, half of
-    `memory` where None."""
+    `memory` where None. `processors` are as many as it keeps busy, for who schedules it."""
 
     seconds: float | None = None
     memory: int | None = None
     free_disk: int | None = None
     shared_memory: int | None = None
+    processors: float | None = None
 
     def exceeded(self, seconds: float, free_disk: float) -> Stop | None:
         """Return the limit that a container exceeds after `seconds` on disks with `free_disk`."""

@@ -47,6 +47,7 @@ _KINDS_IN_TAR: Mapping[bytes, EntryKind] = {
     tarfile.SYMTYPE: "link",
     tarfile.LNKTYPE: "hard link",
 }
+_SPECIAL = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _ENCRYPTED = 0x41
 # The systems of a zip's entry whose attributes have a mode.
@@ -63,12 +64,14 @@ class _Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveEntry:
-    """An entry of an archive; `link` is the target of a link as written."""
+    """An entry of an archive; `link` is the target of a link as written. `mode` are the permissions
+    in a tar."""
 
     name: str
     kind: EntryKind
     link: str = ""
     is_executable: bool = False
+    mode: int = 0o644
     modified: float = 0
     content: _Stream | None = None
 
@@ -76,15 +79,19 @@ class ArchiveEntry:
         return self.content.read(size) if self.content else b""
 
 
-def read_entries(file: Path) -> Iterator[ArchiveEntry]:
-    """Yield the entries of an archive in order; each is read before the next."""
+def read_entries(file: Path, *, omits_special: bool = False) -> Iterator[ArchiveEntry]:
+    """Yield the entries of an archive in order; each is read before the next. `omits_special`:
+    leave out the devices and pipes of a tar, instead of BadArchive."""
     size = file.stat().st_size
     limit = min(max(_BYTES, size * _RATIO), _MOST_BYTES)
     with file.open("rb") as raw:
         stream = _decompress(raw)
         with reading():
             is_zip = stream is raw and zipfile.is_zipfile(file)
-        yield from _zip_entries(file, limit) if is_zip else _tar_entries(stream, limit)
+        if is_zip:
+            yield from _zip_entries(file, limit)
+        else:
+            yield from _tar_entries(stream, limit, omits_special=omits_special)
 
 
 @contextmanager
@@ -186,7 +193,7 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
+def _tar_entries(stream: _Stream, limit: int, *, omits_special: bool) -> Iterator[ArchiveEntry]:
     consumed = _Budget(limit, allowed=_HEADER_BYTES)
     budget = _Budget(limit)  # a sparse file has more than what is read for it
     bounded = _Content(stream, consumed)
@@ -208,6 +215,8 @@ def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
         if len(archive.pax_headers) > _GLOBAL_HEADERS:
             raise BadArchive("it has too many global headers")
         consumed.allowed = limit
+        if omits_special and header.type in _SPECIAL:
+            continue
         with reading():
             content = archive.extractfile(header) if header.isreg() else None
         yield ArchiveEntry(
@@ -215,6 +224,7 @@ def _tar_entries(stream: _Stream, limit: int) -> Iterator[ArchiveEntry]:
             kind=_kind_in_tar(header),
             link=header.linkname,
             is_executable=bool(header.mode & 0o111),
+            mode=header.mode & 0o777,
             modified=header.mtime,
             content=_Content(content, budget) if content else None,
         )

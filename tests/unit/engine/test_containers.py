@@ -24,12 +24,12 @@ from envmatrix.errors import EngineError
 # The kernel may give a signal for a process to any thread of it.
 PROGRAM = """
 import select, signal, threading
-from envmatrix.engine.containers import _watch
+from envmatrix.engine.containers import watch_limits
 from envmatrix.engine.tasks import Task
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
-    with _watch(None, Task("image", "linux/amd64", [], [])):
+    with watch_limits(None, Task("image", "linux/amd64", [], [])):
         (watcher,) = set(threading.enumerate()) - {threading.main_thread()}
         told = (watcher.ident, signal.SIGTERM)
         threading.Timer(0.1, signal.pthread_kill, told).start()

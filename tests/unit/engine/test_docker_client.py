@@ -147,7 +147,7 @@ def test_an_engine_that_does_not_answer_is_an_error_with_a_hint(
     def refuse(**_: object) -> NoReturn:
         raise docker.errors.DockerException("connection refused")
 
-    monkeypatch.setattr(docker, "from_env", refuse)
+    monkeypatch.setattr(docker, "DockerClient", refuse)
     with pytest.raises(EngineError, match="no container engine answers") as caught, connect():
         pass
     assert "envmatrix doctor" in str(caught.value.hint)
@@ -155,6 +155,6 @@ def test_an_engine_that_does_not_answer_is_an_error_with_a_hint(
 
 def test_errors_of_the_engine_are_no_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
     client = DockerApi(ANSWERS).client()
-    monkeypatch.setattr(docker, "from_env", lambda **_: client)
+    monkeypatch.setattr(docker, "DockerClient", lambda **_: client)
     with pytest.raises(EngineError, match="the container engine failed: disk full"), connect():
         raise docker.errors.APIError("disk full")

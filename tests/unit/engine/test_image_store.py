@@ -85,7 +85,8 @@ def test_the_architecture_is_that_of_the_engine() -> None:
 def test_an_image_gets_an_additional_name(monkeypatch: pytest.MonkeyPatch) -> None:
     tag = "POST /images/a:1/tag"
     api = DockerApi({"GET /images/a:1/json": {"Id": "a:1"}, tag: {}})
-    monkeypatch.setattr("docker.from_env", lambda **_: api.client())
+    client = api.client()
+    monkeypatch.setattr("docker.DockerClient", lambda **_: client)
     image_store.name({"a:1": "registry.example:5000/a:2"})
     (request,) = (request for request in api.requests if request.action == tag)
     assert request.query == "tag=2&repo=registry.example%3A5000%2Fa&force=0"
