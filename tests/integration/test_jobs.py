@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from xml.etree import ElementTree
 
 import docker
 import pytest
+from tests.engines import Engine
 from tests.integration.conftest import CELL, Checkout
 from tests.repositories import committed
 
@@ -272,6 +274,24 @@ def test_results_are_kept_where_the_store_is_unavailable(jobs: Checkout) -> None
     del jobs.variables["ENVMATRIX_RESULTS"]
     assert f"first {CELL}" in re.sub(" +", " ", jobs.run("report").stdout)
     assert [*(jobs.root / ".envmatrix/journals").iterdir()] == []
+
+
+@pytest.mark.long
+def test_jobs_run_on_the_machine_of_a_docker_context(
+    jobs: Checkout, other: Engine, tmp_path: Path
+) -> None:
+    jobs.variables["DOCKER_CONFIG"] = str(tmp_path / "docker")
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/config.json").write_text("{}")  # docker-py looks for this file
+    create = ["docker", "context", "create", "far", f"--docker=host={other.address}"]
+    subprocess.run(create, env={**os.environ, **jobs.variables}, check=True)
+    write(jobs, "second", test="exit 1")
+    ended = states(jobs, "--on", "far", expect=1)
+    assert (ended["test first"], ended["test second"]) == ("done", "failed")
+    # Outputs and results are here as if they had run here.
+    assert (jobs.root / "build" / CELL / "first/devel/word").read_text() == "a word\n"
+    assert states(jobs, "--library", "first") == {"test first": "reused"}
+    assert jobs.run("test", "--on", "nowhere", expect=6).stderr.startswith("error: ")
 
 
 def test_the_memory_of_a_job_is_the_limit_of_its_container(jobs: Checkout) -> None:

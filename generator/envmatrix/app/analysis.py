@@ -9,6 +9,7 @@ from pathlib import Path
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.library_runs import gpus_of, run_each_library
+from envmatrix.app.places import THIS_MACHINE
 from envmatrix.console import Console
 from envmatrix.errors import Cancelled, EnvmatrixError
 from envmatrix.results.recorder import Recorder
@@ -64,7 +65,7 @@ def analyse_recorded(
 ) -> Iterator[AnalysisReport]:
     """Analyse a library; record its findings, and yield the report."""
     context = runner.context
-    analysis = Analysis.of(runner, gpus_of(context))
+    analysis = Analysis.of(runner, gpus_of(THIS_MACHINE, context))
     failures = _examine_all(analysis, options.kinds, runner.console)
     recorder.journal.write(*analysis.measurements)
     findings = analysis.compare_with_baseline()

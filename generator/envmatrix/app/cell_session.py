@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from envmatrix.app.images import provide_images
+from envmatrix.app.places import THIS_MACHINE, Place
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError, Problem
@@ -34,7 +35,7 @@ class CellArguments(TypedDict):
 class CellSession:
     """A cell, the libraries to work on, and its images; `names` are their names in the engine, and
     `cache` is the compiler cache that they have, if any. `jobs` and `memory`, in MB, are limits of
-    the user's."""
+    the user's; `place` is where its containers run."""
 
     workspace: Workspace
     cell: Cell
@@ -46,6 +47,7 @@ class CellSession:
     jobs: int | None
     memory: int | None
     console: Console
+    place: Place = THIS_MACHINE
 
 
 def open_session(

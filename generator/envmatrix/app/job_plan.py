@@ -94,10 +94,10 @@ def _usable_gpus() -> int:
     count = gpus()
     if not count:
         return 0
-    from envmatrix.app.library_runs import choose_gpu
+    from envmatrix.app.places import THIS_MACHINE
     from envmatrix.engine.gpu import NoGpu
 
-    return 0 if isinstance(choose_gpu(), NoGpu) else count
+    return 0 if isinstance(THIS_MACHINE.choose_gpu(), NoGpu) else count
 
 
 def _affected(

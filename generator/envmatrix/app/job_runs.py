@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
-from envmatrix.app.images import plan_actions
 from envmatrix.app.job_budget import plan_within
 from envmatrix.app.job_execution import Observer, execute
 from envmatrix.app.job_plan import JobSelection, job_images, plan_jobs
 from envmatrix.app.job_work import JobWork, reused_result
 from envmatrix.app.library_runs import keep_results
+from envmatrix.app.places import Images, Place, open_place
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.jobs.budget import NO_LIMIT, Budget
@@ -23,7 +23,6 @@ from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goa
 from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
 from envmatrix.machine.resources import host_arch
-from envmatrix.plan.actions import Action
 from envmatrix.results.job_records import JobRecords
 from envmatrix.sessions.build_marks import is_marked
 from envmatrix.sessions.context import BUILD_ROOT, build_name, build_parent
@@ -39,22 +38,24 @@ Rerun = Literal["none", "failed", "all"]
 class JobOptions:
     """How jobs run: at most `most` at once, until the first failure if `fails_fast`; which run
     again; the part (0 to 1) of those with a good result that runs again to check it; and the
-    budget of those that run."""
+    budget of those that run. `place` is the word for where they run, None for this machine."""
 
     most: int | None = None
     fails_fast: bool = False
     rerun: Rerun = "none"
     checked: float = 0.0
     budget: Budget = NO_LIMIT
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobRuns:
-    """The jobs of a plan, and their results on record."""
+    """The jobs of a plan, their results on record, and the place where they run."""
 
     workspace: Workspace
     plan: JobPlan
     records: JobRecords
+    place: Place
 
     def run(
         self,
@@ -76,10 +77,10 @@ class JobRuns:
         if options.budget.is_limited:
             left, postponed = self._within(options.budget, left, goals, console)
             results |= postponed
-        actions = self._actions(left, console)
-        left = remaining(left, left.jobs, _current_images(left, actions))
+        images = self._images(left, console)
+        left = remaining(left, left.jobs, _present_images(left, images))
         execution = Execution(left, self.plan.machine, options.most, fails_fast=options.fails_fast)
-        work = JobWork(self.workspace, self.plan, actions, self.records, today, anew)
+        work = JobWork(self.workspace, self.plan, self.place, images, self.records, today, anew)
         is_interrupted = execute(execution, work.do, observe(execution))
         if left.jobs:
             keep_results(self.workspace.root, console)
@@ -155,8 +156,8 @@ class JobRuns:
         parent = build_parent(self.workspace.root, cell, name)
         return is_marked(parent, build_name(compiler, host_arch()), job.id)
 
-    def _actions(self, graph: Graph, console: Console) -> Sequence[Action]:
-        """Plan what to do with the images that jobs need."""
+    def _images(self, graph: Graph, console: Console) -> Images:
+        """Return the images that jobs need, and what to do so that they are there."""
         jobs = (job for job in graph.jobs.values() if len(job.subject) > 1)
         cells = {(job.subject[1], job.kind == "analyse") for job in jobs}
         images = (
@@ -165,7 +166,7 @@ class JobRuns:
             for image in job_images(self.workspace.matrix.by_id[cell], is_analysis=is_analysis)
         )
         required = [*dict.fromkeys(images)]
-        return plan_actions(self.workspace, required, console) if required else ()
+        return self.place.images(self.workspace, required, console) if required else Images({})
 
 
 def run_jobs(
@@ -180,8 +181,9 @@ def run_jobs(
     """Do the jobs of a verb for the selected libraries and cells, and write their JUnit file."""
     started = time.monotonic()
     plan = plan_jobs(workspace, selection, console)
-    runs = JobRuns(workspace, plan, JobRecords.of_user())
-    results, is_interrupted = runs.run(verb, options, today, console, observe)
+    with open_place(options.place) as place:
+        runs = JobRuns(workspace, plan, JobRecords.of_user(), place)
+        results, is_interrupted = runs.run(verb, options, today, console, observe)
     write_suites(workspace.root / BUILD_ROOT / "junit.xml", runs.suites(results))
     cells = {cell.id: reason for cell, reason in plan.left_out}
     return Report(plan.graph.jobs, results, cells, time.monotonic() - started, is_interrupted)
@@ -205,15 +207,15 @@ def _outcome_of(job: Job, result: JobResult) -> TestOutcome:
     return TestOutcome(job.kind, _OUTCOMES[result.state], result.seconds, result.message)
 
 
-def _current_images(graph: Graph, actions: Sequence[Action]) -> Collection[str]:
-    """Return the jobs of images that the engine has under all their names."""
-    current = {
+def _present_images(graph: Graph, images: Images) -> Collection[str]:
+    """Return the jobs of images that are there under all their names."""
+    missing = {
         str(action.inputs.image)
-        for action in actions
-        if action.verb == "reuse" and action.is_current
+        for action in images.actions
+        if action.verb != "reuse" or not action.is_current
     }
     jobs = graph.jobs.values()
-    return {job.id for job in jobs if job.kind == "image" and job.subject[0] in current}
+    return {job.id for job in jobs if job.kind == "image" and job.subject[0] not in missing}
 
 
 def _sample(keys: Sequence[str], part: float) -> set[str]:

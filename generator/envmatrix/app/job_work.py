@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -17,10 +17,10 @@ from envmatrix.app.compilation import compile_recorded
 from envmatrix.app.images import provide
 from envmatrix.app.job_plan import job_images, source_identity
 from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
+from envmatrix.app.places import Images, Place
 from envmatrix.app.testing import TestOptions, judge, test_recorded
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.images.model import Image
 from envmatrix.jobs.execution import JobResult, JobState
 from envmatrix.jobs.expansion import JobPlan, compilers
 from envmatrix.jobs.model import Job
@@ -49,12 +49,13 @@ _CHANGED = "its source changed meanwhile: the result is not reused"
 
 @dataclass(frozen=True)
 class JobWork:
-    """The work of the jobs of a plan. `actions` are those of the images that they need; `today`
+    """The work of the jobs of a plan, in a place that has these `images`, or will have; `today`
     decides which waivers have expired; `anew` are jobs that run even if their result is known."""
 
     workspace: Workspace
     plan: JobPlan
-    actions: Sequence[Action]
+    place: Place
+    images: Images
     records: JobRecords
     today: date
     anew: Collection[str] = ()
@@ -81,11 +82,7 @@ class JobWork:
 
     @cached_property
     def _actions(self) -> Mapping[str, Action]:
-        return {str(action.inputs.image): action for action in self.actions}
-
-    @cached_property
-    def _names(self) -> Mapping[Image, str]:
-        return {action.inputs.image: action.inputs.reference for action in self.actions}
+        return {str(action.inputs.image): action for action in self.images.actions}
 
     @cached_property
     def _libraries(self) -> Mapping[str, Library]:
@@ -97,7 +94,10 @@ class JobWork:
 
     def _compile(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)
-        with locked_build(session, session.libraries[0], "compile") as context:
+        with (
+            self._locked(job, console),
+            locked_build(session, session.libraries[0], "compile") as context,
+        ):
             if job.id not in self.anew and is_marked(context.directory, context.build.name, job.id):
                 return JobResult("reused", message="compiled by another process meanwhile")
             with self._recorded(job, session, context) as run:
@@ -110,9 +110,8 @@ class JobWork:
         session = self._session(job, console)
         shard = Shard.parse(job.subject[2]) if len(job.subject) > 2 else None
         part = Part(str(shard or ""))
-        wait = f"wait     for another process, which runs `{job}`"
         with (
-            self.records.lock(job, lambda: console.say(wait)),
+            self._locked(job, console),
             locked_build(session, session.libraries[0], "test") as context,
         ):
             if job.id not in self.anew and (record := self.records.good(job)):
@@ -134,6 +133,10 @@ class JobWork:
                     pass
         return run.result
 
+    def _locked(self, job: Job, console: Console) -> AbstractContextManager[None]:
+        wait = f"wait     for another process, which runs `{job}`"
+        return self.records.lock(job, lambda: console.say(wait))
+
     def _compilation(self, job: Job) -> str:
         """Return the id of the compilation whose outputs a test needs."""
         jobs = self.plan.graph.jobs
@@ -153,11 +156,12 @@ class JobWork:
             (self._libraries[name],),
             compiler,
             compiler if is_analysis else next(iter(others), None),
-            self._names,
+            self.images.names,
             compiler_cache_of(self.workspace, cell, compiler, console),
             compilers(machine),
             takes.memory // 10**6 or None,
             console,
+            self.place,
         )
 
     @contextmanager
@@ -171,10 +175,13 @@ class JobWork:
         is_planned = source_identity(self.workspace, library) == self.plan.sources[library.name]
         run = None
         try:
-            with recorded_run(session, context, job.kind, part) as (runner, recorder):
+            attempt = self.records.attempt(job) if self.place.keeps_tasks and is_planned else None
+            with recorded_run(session, context, job.kind, part, attempt) as (runner, recorder):
                 run = _JobRun(session, runner, recorder)
                 yield run
         finally:
+            if run is not None and _ended_by_itself(run.recorder):
+                self.records.end_attempt(job)
             if run is not None and is_planned and _source_state(context) == state:
                 run.is_reusable = True
                 if _ended_by_itself(run.recorder):

@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from envmatrix.app.cell_session import CellSession
+from envmatrix.app.places import Place
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine import docker_client
-from envmatrix.engine.containers import Containers, sweep
 from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.facts.targets import TARGETS
@@ -28,7 +27,6 @@ from envmatrix.machine.trust import VARIABLE, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
-from envmatrix.parallel import INTERRUPTION
 from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder, record_run
 from envmatrix.results.records import Revision, Run
@@ -37,9 +35,6 @@ from envmatrix.sessions.context import BuildContext, jobs_for
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.runner import Runner, clear_privileges
 from envmatrix.vcs import git
-
-if TYPE_CHECKING:
-    from envmatrix.engine.gpu import NoGpu
 
 T = TypeVar("T")
 
@@ -112,42 +107,47 @@ def locked_build(session: CellSession, library: Library, verb: str) -> Iterator[
 
 @contextmanager
 def recorded_run(
-    session: CellSession, context: BuildContext, verb: str, part: Part = WHOLE
+    session: CellSession,
+    context: BuildContext,
+    verb: str,
+    part: Part = WHOLE,
+    job: str | None = None,
 ) -> Iterator[tuple[Runner, Recorder]]:
-    """Open the runner of the work on a library, and its recorder."""
+    """Open the runner of the work on a library, and its recorder. Runs with one `job` have the same
+    tasks, so that the next one adopts those of a process that was killed."""
     image, root, library = context.names[context.compiler], context.root, context.library
-    revision = revision_of(session.workspace, library)
-    with docker_client.connect() as client:
-        sweep(client)
-        run = Run(
-            id=str(uuid.uuid4()),
-            library=library.name,
-            cell=session.cell.id,
-            verb=verb,
-            started=time.time(),
-            revision=revision,
-            image=image,
-            digest=str(client.images.get(image).id),
-            host=platform.node(),
-            shard=part.shard,
-            extent=part.extent,
+    run = Run(
+        id=str(uuid.uuid4()),
+        library=library.name,
+        cell=session.cell.id,
+        verb=verb,
+        started=time.time(),
+        revision=revision_of(session.workspace, library),
+        image=image,
+        digest=session.place.digest(image),
+        host=platform.node(),
+        shard=part.shard,
+        extent=part.extent,
+    )
+    absent = partial(git.absent_submodules, root, root / library.path)
+    with (
+        session.place.open_executor() as executor,
+        record_run(Location.of(root), run) as recorder,
+    ):
+        runner = Runner(
+            executor,
+            context,
+            session.console,
+            on_step=recorder.journal.write,
+            component_of=partial(_missing_component, session.workspace.matrix, session.cell),
+            absent_submodules=tuple if library.source else absent,  # a locked one has all
+            job=job or run.id,
         )
-        absent = partial(git.absent_submodules, root, root / library.path)
-        executor = Containers(client)
-        with INTERRUPTION.ending(executor.stop), record_run(Location.of(root), run) as recorder:
-            runner = Runner(
-                executor,
-                context,
-                session.console,
-                on_step=recorder.journal.write,
-                component_of=partial(_missing_component, session.workspace.matrix, session.cell),
-                absent_submodules=tuple if library.source else absent,  # a locked one has all
-            )
-            clear_privileges(context, (), session.console)  # of a run that was killed
-            try:
-                yield runner, recorder
-            finally:
-                clear_privileges(context, runner.written, session.console)
+        clear_privileges(context, (), session.console)  # of a run that was killed
+        try:
+            yield runner, recorder
+        finally:
+            clear_privileges(context, runner.written, session.console)
 
 
 def build_context(session: CellSession, library: Library) -> BuildContext:
@@ -211,17 +211,9 @@ def revision_of(workspace: Workspace, library: Library) -> Revision:
     return Revision(checkout.commit, checkout.branch, checkout.committed)
 
 
-def choose_gpu(device: str | None = None) -> Gpus | NoGpu:
-    """Return how to pass the named GPU, or any; or why there is none."""
-    from envmatrix.engine import gpu
-
-    with docker_client.connect() as client:
-        return gpu.choose(gpu.probe_gpu(client), device)
-
-
-def gpus_of(context: BuildContext) -> Gpus | None:
-    """Return the GPUs for tests, if the machine has any and the tests run natively."""
-    gpus = None if context.is_emulated else choose_gpu()
+def gpus_of(place: Place, context: BuildContext) -> Gpus | None:
+    """Return the GPUs for tests, if there are any in a place and the tests run natively."""
+    gpus = None if context.is_emulated else place.choose_gpu()
     return gpus if isinstance(gpus, Gpus) else None
 
 

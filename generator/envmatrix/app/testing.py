@@ -100,7 +100,7 @@ def test_recorded(
     if context.runtime is None:
         raise Skipped(f"`{context.cell.id}` is compiled; its tests run on hardware of its own only")
     durations = _durations(session, context.library) if options.request.shard else {}
-    testing = Testing(runner, context.library.tests, gpus_of(context))
+    testing = Testing(runner, context.library.tests, gpus_of(session.place, context))
     selection = None
     if diff is not None:
         from envmatrix.app.revisions import select_tests

@@ -32,6 +32,7 @@ class JobArguments(TypedDict):
     rerun: Rerun
     checked: float
     budget: Budget
+    place: str | None
     timeline: Path | None
     as_json: bool
     console: Console
@@ -54,6 +55,7 @@ def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
         arguments["rerun"],
         arguments["checked"],
         arguments["budget"],
+        arguments["place"],
     )
     with console.display() as lines_of_jobs:
         report = run_jobs(

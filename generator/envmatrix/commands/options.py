@@ -114,6 +114,12 @@ def jobs_of_cells(command: Decorated) -> Decorated:
             "--rerun", "rerun", flag_value="all", default="none", help="Run all jobs again."
         ),
         click.option(
+            "--on",
+            "place",
+            metavar="PLACE",
+            help="Run containers there: `kubernetes`, or a Docker context; see docs/executors.md.",
+        ),
+        click.option(
             "--timeline",
             metavar="FILE",
             type=click.Path(dir_okay=False, path_type=Path),

@@ -16,6 +16,7 @@ from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import TARGETS
 from envmatrix.files import text_of
+from envmatrix.text import one_line
 
 # The origins other than archives of distributions.
 PYPI = "pypi"
@@ -72,6 +73,37 @@ def configured_jobs(file: Path) -> JobSettings:
     if not isinstance(trusted, list) or not all(map(_is_absolute, trusted)):
         raise _error(file, "`trusted` of `jobs` must list absolute directories", hint)
     return JobSettings(records and Path(records), tuple(map(Path, trusted)))
+
+
+_OF_CLUSTERS: Mapping[str, type] = {
+    "context": str,
+    "namespace": str,
+    "repository": str,
+    "tool_image": str,
+    "login": str,
+    "plain_http": bool,
+    "user": int,
+    "node_selector": dict,
+    "gpu_selector": dict,
+    "queue_seconds": int,
+    "most_seconds": int,
+}
+
+
+def configured_cluster(file: Path) -> Mapping[str, Any]:
+    """Return `[kubernetes]` of the user's configuration: the context of the kubeconfig, and how
+    jobs run in the cluster, as docs/executors.md explains."""
+    table = _setting(file, "kubernetes")
+    hint = f"docs/executors.md has an example; keys are {', '.join(_OF_CLUSTERS)}"
+    if not isinstance(table, dict) or not table:
+        raise _error(file, "`[kubernetes]` does not say which cluster", hint)
+    for name, value in table.items():
+        kind = _OF_CLUSTERS.get(name)
+        if kind is None or type(value) is not kind:
+            raise _error(file, f"`{one_line(name)}` of `[kubernetes]` is not valid", hint)
+    if missing := [name for name in ("namespace", "repository", "tool_image") if name not in table]:
+        raise _error(file, f"`[kubernetes]` lacks `{missing[0]}`", hint)
+    return table
 
 
 def _text(file: Path, name: str, example: str) -> str | None:

@@ -7,13 +7,15 @@ care as journals.
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 
-from envmatrix.files import open_regular, write_whole
+from envmatrix.files import open_regular, readable_text, write_whole
 from envmatrix.jobs.model import Job
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.machine.configuration import configured_jobs, user_configuration
@@ -56,6 +58,19 @@ class JobRecords:
         """Keep the parts of a run as the result of a job, in place of an earlier one."""
         text = "".join(f"{line_of(part)}\n" for part in parts)
         write_whole(_file(self.own, job.id), text.encode(), 0o644)
+
+    def attempt(self, job: Job) -> str:
+        """Return the name of the present attempt at a job. It stays the same until the attempt ends
+        by itself, also in the next process."""
+        file = _file(self.own, job.id).with_suffix(".attempt")
+        name = readable_text(file)
+        if not re.fullmatch("[0-9a-f]{32}", name):
+            name = uuid.uuid4().hex
+            write_whole(file, name.encode())
+        return name
+
+    def end_attempt(self, job: Job) -> None:
+        _file(self.own, job.id).with_suffix(".attempt").unlink(missing_ok=True)
 
     def lock(self, job: Job, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         """Lock a job against other processes of this user's."""

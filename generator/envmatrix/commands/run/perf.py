@@ -10,7 +10,8 @@ import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.compilation import Compilation, measure_libraries
-from envmatrix.app.library_runs import choose_gpu, skip
+from envmatrix.app.library_runs import skip
+from envmatrix.app.places import THIS_MACHINE
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.engine.gpu import NoGpu
@@ -31,7 +32,7 @@ def command(
 ) -> int:
     """Run the benchmark in CELL with a GPU; without a GPU, exit with 77 and say what is missing.
     ARGUMENTs go to the benchmark."""
-    gpu = choose_gpu(device)
+    gpu = THIS_MACHINE.choose_gpu(device)
     if isinstance(gpu, NoGpu):
         return skip(f"no GPU for `{cell['name']}`: {gpu.reason}")
 
