@@ -53,6 +53,7 @@ class Site:
     isolates_network: bool = True
     watches_disk: bool = True
     outlives_clients: bool = False
+    cluster: Cluster | None = None
 
 
 @contextmanager
@@ -224,6 +225,7 @@ def kubernetes_site(
             user=cluster.user,
             isolates_network=False,
             outlives_clients=True,
+            cluster=cluster,
         )
     kubectl.run("delete", "namespace", namespace, "--wait=false")
 

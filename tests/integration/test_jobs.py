@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import docker
 import pytest
 from tests.engines import Engine
+from tests.executors import KUBECONFIG, kubernetes_site
 from tests.integration.conftest import CELL, Checkout
 from tests.repositories import committed
 
@@ -292,6 +293,34 @@ def test_jobs_run_on_the_machine_of_a_docker_context(
     assert (jobs.root / "build" / CELL / "first/devel/word").read_text() == "a word\n"
     assert states(jobs, "--library", "first") == {"test first": "reused"}
     assert jobs.run("test", "--on", "nowhere", expect=6).stderr.startswith("error: ")
+
+
+@pytest.mark.long
+def test_jobs_run_in_a_cluster(
+    jobs: Checkout, registry: str, engine: docker.DockerClient, base: str
+) -> None:
+    kubeconfig = os.environ.get(KUBECONFIG)
+    if not kubeconfig:
+        pytest.skip(f"${KUBECONFIG} names no cluster")
+    with kubernetes_site(engine, base, registry, kubeconfig) as site:
+        file = Path(jobs.variables["XDG_CONFIG_HOME"], "envmatrix/config.toml")
+        assert site.cluster
+        rows = {
+            "namespace": site.cluster.namespace,
+            "repository": f"{registry}/jobs",
+            "repository_in_pods": site.cluster.repository,
+            "tool_image": site.cluster.tool_image,
+        }
+        table = "".join(f'{name} = "{value}"\n' for name, value in rows.items())
+        file.write_text(f"{file.read_text()}[kubernetes]\nplain_http = true\n{table}")
+        jobs.variables |= {"KUBECONFIG": kubeconfig}
+        jobs.use(f"{registry}/cells")
+        jobs.run("push")
+        write(jobs, "second", test="exit 1")
+        ended = states(jobs, "--on", "kubernetes", expect=1)
+        assert (ended["test first"], ended["test second"]) == ("done", "failed")
+        assert (jobs.root / "build" / CELL / "first/devel/word").read_text() == "a word\n"
+        assert states(jobs, "--library", "first") == {"test first": "reused"}
 
 
 def test_the_memory_of_a_job_is_the_limit_of_its_container(jobs: Checkout) -> None:

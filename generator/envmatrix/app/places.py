@@ -149,10 +149,11 @@ def _cluster_executor() -> Iterator[Executor]:
     from envmatrix.registry.client import open_registry
 
     settings = dict(configured_cluster(user_configuration()))
-    context = settings.pop("context", None)
+    context, repository = settings.pop("context", None), settings["repository"]
+    settings["repository"] = settings.pop("repository_in_pods", repository)
     cluster = Cluster(**settings)
     with (
-        open_registry(cluster.repository) as registry,
+        open_registry(repository) as registry,
         kubernetes.connect(cluster, registry, str, context) as executor,
     ):
         yield executor

@@ -79,6 +79,7 @@ _OF_CLUSTERS: Mapping[str, type] = {
     "context": str,
     "namespace": str,
     "repository": str,
+    "repository_in_pods": str,
     "tool_image": str,
     "login": str,
     "plain_http": bool,
