@@ -98,18 +98,21 @@ def test_builds_and_results_within_a_library_change_no_job(
     assert [job["id"] for job in jobs_of(envmatrix)["jobs"]] == before
 
 
+def record(location: Location, key: str, verb: str, started: float, **steps: float) -> None:
+    """Record a run with steps of these seconds."""
+    run = Run(key * 32, "own", CELL, verb, started)
+    parts = (run, *(Step(name, 0, seconds, "") for name, seconds in steps.items()))
+    lines = [*map(line_of, parts), line_of(End("passed", sum(steps.values())))]
+    (location.journals / f"{run.id}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
 def test_expected_durations_are_those_of_the_newest_run(
     envmatrix: Prompt, repository: Path
 ) -> None:
     location = Location.of(repository)
     location.prepare()
-    run = Run("1" * 32, "own", CELL, "test", started=1.0)
-    steps = [
-        Step(name, 0, seconds, "")
-        for name, seconds in (("configure", 2.0), ("compile", 40.0), ("list", 1.0), ("test", 5.0))
-    ]
-    lines = [line_of(run), *map(line_of, steps), line_of(End("passed", 48.0))]
-    (location.journals / f"{run.id}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    record(location, "2", "compile", 2.0, configure=2.0, compile=40.0)
+    record(location, "1", "test", 1.0, configure=9.0, compile=90.0, list=1.0, test=5.0)
     jobs = jobs_of(envmatrix, "--select", CELL)["jobs"]
     seconds = {job["kind"]: job["seconds"] for job in jobs if job["subject"][0] == "own"}
     assert (seconds["compile"], seconds["test"]) == (42, 6)

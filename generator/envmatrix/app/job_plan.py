@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from envmatrix import __version__
 from envmatrix.app.cell_session import named_libraries, require_directories
@@ -167,11 +168,12 @@ def _stored_durations(location: Location, console: Console) -> Durations:
     from envmatrix.sessions.outcomes import Step
 
     with location.open_store(console.warn) as database, database.reading() as connection:
-        stored = {each.run.id: each.run for each in queries.latest(connection)}
-        steps = queries.stored_parts(connection, Step, [*stored])
-    seconds: defaultdict[tuple[Kind, str, str], float] = defaultdict(float)
-    for key, run in stored.items():
-        for step in steps.get(key, ()):
-            kind: Kind = "compile" if step.name in _COMPILING else "test"
-            seconds[(kind, run.library, run.cell)] += step.seconds
+        runs = sorted((each.run for each in queries.latest(connection)), key=attrgetter("started"))
+        steps = queries.stored_parts(connection, Step, [run.id for run in runs])
+    seconds: dict[tuple[Kind, str, str], float] = {}
+    for run in runs:  # the newest last
+        totals: defaultdict[Kind, float] = defaultdict(float)
+        for step in steps.get(run.id, ()):
+            totals["compile" if step.name in _COMPILING else "test"] += step.seconds
+        seconds |= {(kind, run.library, run.cell): total for kind, total in totals.items()}
     return seconds

@@ -12,8 +12,8 @@ from envmatrix.commands import display, options
 from envmatrix.console import Console
 
 
-@click.command(epilog="Example: envmatrix build --select cuda12-aarch64")
-@options.select
+@click.command(epilog="Example: envmatrix build cuda12-aarch64")
+@options.cells
 @options.tier
 @options.jobs
 @click.option("--emulate", is_flag=True, help="Compile under emulation instead of crossing.")

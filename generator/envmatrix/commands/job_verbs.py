@@ -22,7 +22,6 @@ from envmatrix.render.timeline import timeline
 class JobArguments(TypedDict):
     """The arguments of verbs that run jobs."""
 
-    names: Sequence[str]
     patterns: Sequence[str]
     tier: str | None
     library: str | None
@@ -41,9 +40,8 @@ class JobArguments(TypedDict):
 def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
     """Run the jobs of a verb, show their progress and what became of them; return the exit code."""
     console, as_json = arguments["console"], arguments["as_json"]
-    patterns = (*arguments["names"], *arguments["patterns"])
     selection = JobSelection(
-        patterns,
+        arguments["patterns"],
         arguments["tier"],
         arguments["library"],
         arguments["since"],

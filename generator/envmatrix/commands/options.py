@@ -48,6 +48,18 @@ jobs = click.option(
 )
 
 
+def cells(command: Decorated) -> Decorated:
+    """Add CELL... and --select; the command gets the `patterns` of both."""
+
+    @select
+    @click.argument("names", metavar="[CELL]...", nargs=-1)
+    @functools.wraps(command)
+    def with_cells(*, names: Sequence[str], patterns: Sequence[str], **arguments: Any) -> Any:
+        return command(patterns=(*names, *patterns), **arguments)
+
+    return cast("Decorated", with_cells)
+
+
 def verbosity(command: Decorated) -> Decorated:
     """Add -v and -q; the command gets a `console`."""
 
@@ -138,8 +150,7 @@ def jobs_of_cells(command: Decorated) -> Decorated:
         ),
         click.option("--library", metavar="NAME", help="Only this library."),
         tier,
-        select,
-        click.argument("names", metavar="[CELL]...", nargs=-1),
+        cells,
     ):
         decorated = option(decorated)
     return decorated

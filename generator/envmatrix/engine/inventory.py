@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from envmatrix.confined import Area, Refused
 from envmatrix.engine import docker_client
 from envmatrix.machine import trust
+from envmatrix.machine.cache import JOBS
 from envmatrix.plan.actions import FINGERPRINT_LABEL
 from envmatrix.plan.garbage import Kind, Thing
 from envmatrix.store.image_records import ImageRecords
@@ -24,6 +25,8 @@ _BASES = "envmatrix/base:"
 
 # Dockerfiles of images, by fingerprint.
 _OLD_RECORDS = "recipes"
+# Results of jobs are reused for so long at most, if garbage is collected.
+_OLD_JOB_SECONDS = 90 * 86_400
 
 
 def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
@@ -37,6 +40,8 @@ def stored_things(cache: Path, client: docker.DockerClient) -> Iterator[Thing]:
         yield from _files("build record", (cache / directory).glob("*/*"), now)
     yield from _files("context", (cache / "contexts").glob("*/"), now)
     yield from _files("base", (cache / "bases").glob("*/"), now)
+    job_records = _files("job record", (cache / JOBS).glob("*/*"), now)
+    yield from (record for record in job_records if record.age > _OLD_JOB_SECONDS)
     yield from _files("venv", _abandoned_venvs(cache), now)
     yield from _compiler_caches(cache, now)
     yield from (thing for thing, image_id in images if _is_of(cache, records, thing.key, image_id))

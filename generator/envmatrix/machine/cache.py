@@ -16,6 +16,8 @@ from envmatrix.files import write_whole
 
 # The directory of the records of checkouts in a cache.
 CHECKOUTS = "checkouts"
+# The directory of the results of jobs in a cache.
+JOBS = "jobs"
 
 
 def cache_directory() -> Path:

@@ -24,6 +24,7 @@ Kind = Literal[
     "partial file",
     "venv",
     "compiler cache",
+    "job record",
 ]
 
 # Younger things may belong to a run in progress.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from envmatrix.files import open_regular, readable_text, write_whole
 from envmatrix.jobs.model import Job
-from envmatrix.machine.cache import cache_directory, exclusive
+from envmatrix.machine.cache import JOBS, cache_directory, exclusive
 from envmatrix.machine.configuration import configured_jobs, user_configuration
 from envmatrix.results.journal import lines_of
 from envmatrix.results.records import InvalidRecord, Part, Record, line_of, record_of
@@ -38,7 +38,7 @@ class JobRecords:
         """Return the records of `[jobs]` in the user's configuration; by default, own ones alone,
         in the cache."""
         setting = configured_jobs(user_configuration())
-        return cls(setting.records or cache_directory() / "jobs", setting.trusted)
+        return cls(setting.records or cache_directory() / JOBS, setting.trusted)
 
     def find(self, job: Job) -> Record | None:
         """Return the record of a job, the user's own before others; None where there is none that
