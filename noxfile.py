@@ -122,6 +122,12 @@ def kubernetes(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def many(session: nox.Session) -> None:
+    """Test eight libraries in twelve cells, kill and repeat that, and measure it (docs/jobs.md)."""
+    session.run("python", "-m", "benchmarks.many", *session.posargs)
+
+
+@nox.session(default=False)
 def finders(session: nox.Session) -> None:
     """Check what build systems find, in every way to invoke a build (docs/discovery.md)."""
     _install_test_tools(session)

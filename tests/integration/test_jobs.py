@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -241,6 +242,24 @@ def test_a_checkout_reuses_the_results_of_another(jobs: Checkout, tmp_path: Path
     subprocess.run(["rm", "-r", other.root / "build"], check=True)
     assert states(other) == dict.fromkeys(("test first", "test second"), "reused")
     assert states(other, "--rerun")["compile first"] == "done"
+
+
+@pytest.mark.parametrize("kind", ["directory", "registry"])
+def test_tests_run_where_nothing_was_compiled(
+    jobs: Checkout, tmp_path: Path, kind: str, registry: str
+) -> None:
+    place = f"oci://{registry}/outputs" if kind == "registry" else f"{tmp_path}/outputs"
+    file = Path(jobs.variables["XDG_CONFIG_HOME"], "envmatrix/config.toml")
+    file.write_text(f'{file.read_text()}outputs = "{place}"\n')
+    jobs.run("compile")
+    shutil.rmtree(jobs.root / "build")
+    ended = states(jobs)
+    assert (ended["compile first"], ended["test first"]) == ("reused", "done")
+    assert (jobs.root / "build" / CELL / "first/devel/word").read_text() == "a word\n"
+    # Outputs are used only if it is on record that they are good.
+    shutil.rmtree(jobs.root / "build")
+    shutil.rmtree(tmp_path / "records")
+    assert states(jobs)["compile first"] == "done"
 
 
 def test_only_what_a_change_affects_is_tested(jobs: Checkout) -> None:

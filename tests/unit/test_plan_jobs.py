@@ -101,7 +101,10 @@ def test_builds_and_results_within_a_library_change_no_job(
 def record(location: Location, key: str, verb: str, started: float, **steps: float) -> None:
     """Record a run with steps of these seconds."""
     run = Run(key * 32, "own", CELL, verb, started)
-    parts = (run, *(Step(name, 0, seconds, "") for name, seconds in steps.items()))
+    parts: tuple[Run | Step, ...] = (
+        run,
+        *(Step(name, 0, seconds, "") for name, seconds in steps.items()),
+    )
     lines = [*map(line_of, parts), line_of(End("passed", sum(steps.values())))]
     (location.journals / f"{run.id}.jsonl").write_text("".join(f"{line}\n" for line in lines))
 

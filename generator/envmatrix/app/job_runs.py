@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
@@ -18,10 +19,12 @@ from envmatrix.app.library_runs import keep_results
 from envmatrix.app.places import Images, Place, open_place
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
+from envmatrix.executors.outputs import open_outputs
 from envmatrix.jobs.budget import NO_LIMIT, Budget
 from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goals_of, remaining
 from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
+from envmatrix.machine.configuration import configured_jobs, user_configuration
 from envmatrix.machine.resources import host_arch
 from envmatrix.results.job_records import JobRecords
 from envmatrix.sessions.build_marks import is_marked
@@ -80,8 +83,12 @@ class JobRuns:
         images = self._images(left, console)
         left = remaining(left, left.jobs, _present_images(left, images))
         execution = Execution(left, self.plan.machine, options.most, fails_fast=options.fails_fast)
-        work = JobWork(self.workspace, self.plan, self.place, images, self.records, today, anew)
-        is_interrupted = execute(execution, work.do, observe(execution))
+        where = configured_jobs(user_configuration()).outputs
+        with open_outputs(where) if where else nullcontext() as outputs:
+            work = JobWork(
+                self.workspace, self.plan, self.place, images, self.records, outputs, today, anew
+            )
+            is_interrupted = execute(execution, work.do, observe(execution))
         if left.jobs:
             keep_results(self.workspace.root, console)
         results |= execution.results

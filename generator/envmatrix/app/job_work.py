@@ -21,6 +21,8 @@ from envmatrix.app.places import Images, Place
 from envmatrix.app.testing import TestOptions, judge, test_recorded
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
+from envmatrix.errors import EnvmatrixError
+from envmatrix.executors.outputs import Outputs, keep_outputs, restore_outputs
 from envmatrix.jobs.execution import JobResult, JobState
 from envmatrix.jobs.expansion import JobPlan, compilers
 from envmatrix.jobs.model import Job
@@ -31,7 +33,7 @@ from envmatrix.results.job_records import JobRecords
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import End, Record
 from envmatrix.results.waivers import Waiver, load_waivers
-from envmatrix.sessions.build_marks import is_marked, mark
+from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.context import BUILD_ROOT, BuildContext
 from envmatrix.sessions.outcomes import State
 from envmatrix.sessions.runner import Runner
@@ -57,6 +59,7 @@ class JobWork:
     place: Place
     images: Images
     records: JobRecords
+    outputs: Outputs | None
     today: date
     anew: Collection[str] = ()
 
@@ -98,13 +101,41 @@ class JobWork:
             self._locked(job, console),
             locked_build(session, session.libraries[0], "compile") as context,
         ):
-            if job.id not in self.anew and is_marked(context.directory, context.build.name, job.id):
-                return JobResult("reused", message="compiled by another process meanwhile")
+            if job.id not in self.anew:
+                if is_marked(context.directory, context.build.name, job.id):
+                    return JobResult("reused", message="compiled by another process meanwhile")
+                if self._restore(job, context, console):
+                    return JobResult("reused", message="its outputs were fetched")
             with self._recorded(job, session, context) as run:
                 run.compile()
             if run.is_reusable:
                 mark(context.directory, context.build.name, job.id)
+                self._keep(job, context, console)
         return run.result
+
+    def _restore(self, job: Job, context: BuildContext, console: Console) -> bool:
+        """Fetch the outputs of a compilation that succeeded elsewhere; return whether there are
+        any."""
+        if self.outputs is None or not self.records.good(job):
+            return False
+        forget(context.directory, context.build.name)
+        try:
+            if not restore_outputs(self.outputs, job.id, context.build):
+                return False
+        except EnvmatrixError as error:
+            console.warn(f"{error.message}; it is compiled here")
+            return False
+        mark(context.directory, context.build.name, job.id)
+        return True
+
+    def _keep(self, job: Job, context: BuildContext, console: Console) -> None:
+        """Keep the outputs of a compilation for others, where this user may."""
+        if self.outputs is None:
+            return
+        try:
+            keep_outputs(self.outputs, job.id, context.build)
+        except (EnvmatrixError, OSError) as error:
+            console.warn(f"the outputs are not kept for others: {error}")
 
     def _test(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)

@@ -16,6 +16,7 @@ from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import TARGETS
 from envmatrix.files import text_of
+from envmatrix.matrix.scalars import REPOSITORY
 from envmatrix.text import one_line
 
 # The origins other than archives of distributions.
@@ -55,24 +56,40 @@ def configured_results(file: Path) -> str | None:
 @dataclass(frozen=True, slots=True)
 class JobSettings:
     """Where records of jobs are: the directory that runs of this user write to, None for that in
-    the cache; and the `trusted` directories, whose records count as the user's own."""
+    the cache; the `trusted` directories, whose records count as the user's own; and the place of
+    `outputs`, a directory or a repository of a registry, None where outputs stay where they are."""
 
     records: Path | None = None
     trusted: tuple[Path, ...] = ()
+    outputs: str | None = None
 
 
 def configured_jobs(file: Path) -> JobSettings:
     """Return `[jobs]` of the user's configuration."""
     table = _setting(file, "jobs")
     hint = 'write `[jobs]` and below it for example `trusted = ["/srv/ci/jobs"]`'
-    if not isinstance(table, dict) or not table.keys() <= {"records", "trusted"}:
-        raise _error(file, "`jobs` must be a table with `records` or `trusted`", hint)
+    if not isinstance(table, dict) or not table.keys() <= {*_OF_JOBS}:
+        raise _error(file, f"`jobs` must be a table with some of {', '.join(_OF_JOBS)}", hint)
     records, trusted = table.get("records"), table.get("trusted", [])
+    outputs = table.get("outputs")
     if records is not None and not _is_absolute(records):
         raise _error(file, "`records` of `jobs` must be an absolute directory", hint)
     if not isinstance(trusted, list) or not all(map(_is_absolute, trusted)):
         raise _error(file, "`trusted` of `jobs` must list absolute directories", hint)
-    return JobSettings(records and Path(records), tuple(map(Path, trusted)))
+    if outputs is not None and not (_is_absolute(outputs) or _is_repository(outputs)):
+        message = "`outputs` of `jobs` must be an absolute directory or `oci://REPOSITORY`"
+        raise _error(file, message, 'write for example `outputs = "oci://registry.example/jobs"`')
+    return JobSettings(records and Path(records), tuple(map(Path, trusted)), outputs)
+
+
+_OF_JOBS = ("records", "trusted", "outputs")
+
+
+def _is_repository(place: object) -> bool:
+    if not isinstance(place, str):
+        return False
+    scheme, _, name = place.partition("://")
+    return scheme == "oci" and re.fullmatch(REPOSITORY, name) is not None
 
 
 _OF_CLUSTERS: Mapping[str, type] = {
