@@ -90,7 +90,7 @@ def remote_site(engine: docker.DockerClient, image: str, address: str) -> Iterat
     with ExitStack() as clients:
 
         def connect(address: str = address) -> RemoteContainers:
-            client = docker.DockerClient(address, num_pools=docker_client.POOLS)
+            client = docker.DockerClient(address, version="1.45", num_pools=docker_client.POOLS)
             clients.callback(client.close)
             return RemoteContainers(client, engine, uid=_REMOTE_USER)
 
@@ -100,7 +100,7 @@ def remote_site(engine: docker.DockerClient, image: str, address: str) -> Iterat
             names += [str(volume.name) for volume in far.volumes.list()]
             return [name for name in names if name[10:50] in keys]
 
-        far = docker.DockerClient(address, num_pools=docker_client.POOLS)
+        far = docker.DockerClient(address, version="1.45", num_pools=docker_client.POOLS)
         clients.callback(far.close)
         yield Site(
             executor=connect(),

@@ -23,12 +23,15 @@ from tests.unit.sessions.test_fatbins import BOTH
 from envmatrix.app import generated_files
 from envmatrix.confined import Area, Directory
 from envmatrix.engine.buildkit_progress import BuildProgress
+from envmatrix.executors.archives import unpack_into
+from envmatrix.executors.results import lines_of, read_pieces, read_result
 from envmatrix.images import contents
 from envmatrix.lock import cuda_in_image, images_lock, lock_file
 from envmatrix.lock.resolvers import dnf
 from envmatrix.machine import configuration, host
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.registry.client import Registry
+from envmatrix.registry.manifests import Manifest
 from envmatrix.results.journal import replay
 from envmatrix.results.records import Part, line_of
 from envmatrix.results.waivers import load_waivers
@@ -167,6 +170,27 @@ def _index(registry: Registry) -> object:
 def _layers(registry: Registry) -> object:
     manifest = registry.manifest("tag")
     return manifest.descriptors("layers") if manifest else None
+
+
+_RESULT = json.dumps(
+    {
+        "status": 3,
+        "stopped": None,
+        "out_of_memory": False,
+        "outputs": [f"sha256:{'0' * 64}"],
+        "log": f"sha256:{'1' * 64}",
+        "printed": 12,
+    }
+).encode()
+
+
+def _outputs(directory: Path, content: bytes) -> None:
+    (directory / "archive").write_bytes(content)
+    unpack_into(Area(directory / "area"), directory / "archive")
+
+
+def _log_of_task(_: Path, content: bytes) -> object:
+    return [*read_pieces(lines_of([content]))]
 
 
 def _archive(name: str) -> Callable[[Path, bytes], object]:
@@ -436,6 +460,11 @@ def readers() -> Sequence[Reader]:
         Reader("progress of a build", [_json(_PROGRESS)], _text(_progress)),
         Reader("contents of an image", [_PROBE], _text(cuda_in_image.parse_contents)),
         Reader("repomd.xml", [_REPOMD], lambda _, content: dnf._revision("x", content)),
+        Reader("outputs of a task", [_tar("")], _outputs),
+        Reader(
+            "result of a task", [_RESULT], lambda _, content: read_result(Manifest("", content))
+        ),
+        Reader("log of a task", [b"0 0 YQ==\n1 1 Yg==\n\n"], _log_of_task),
         Reader("sdist", [_tar("gz"), _tar("xz"), _tar("")], _archive("a-1.tar.gz")),
         Reader("wheel", [_zip()], _archive("a-1-py3-none-any.whl")),
         Reader("zip", [_zip()], _archive("a-1.zip")),

@@ -458,7 +458,7 @@ def test_a_program_is_stopped_before_the_disk_is_full(workshop: Workshop) -> Non
 
 
 def test_kept_output_has_a_limit(workshop: Workshop) -> None:
-    task = replace(workshop.task("yes"), keeps_stdout=True)
+    task = replace(workshop.task("yes $(printf %01000d 0)"), keeps_stdout=True)
     result = run(workshop.executor, new_key(), task, ignore)
     assert result.stopped == "output"
     assert len(result.stdout) >= 64 << 20

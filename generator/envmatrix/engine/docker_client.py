@@ -14,6 +14,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from importlib import import_module
+from itertools import groupby
+from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,6 +46,8 @@ PROXY_VARIABLES = (*map(str.upper, _PROXIES), *_PROXIES)
 
 # The header of a frame: the number of the stream, and a size.
 _FRAME = struct.Struct(">BxxxL")
+
+_CHUNK = 1 << 18
 
 # A signal that does nothing but wake a thread.
 _WAKE = signal.SIGURG
@@ -191,13 +195,29 @@ def follow_kept_output(
 
 
 def _frames(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield the frames of a multiplexed stream.
+    """Yield the frames of a multiplexed stream; those of a stream that come together as one,
+    because each line of a log is a frame.
 
     https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
     """
-    while len(header := stream.read(_FRAME.size)) == _FRAME.size:
-        number, size = _FRAME.unpack(header)
-        yield number - 1, stream.read(size)
+    rest = b""
+    while chunk := stream.read1(_CHUNK):
+        frames, rest = _split_frames(rest + chunk)
+        for number, pieces in groupby(frames, itemgetter(0)):
+            yield number, b"".join(piece for _, piece in pieces)
+
+
+def _split_frames(content: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Return the complete frames in `content`, and what is behind them."""
+    frames, start = [], 0
+    while len(content) >= start + _FRAME.size:
+        number, size = _FRAME.unpack_from(content, start)
+        end = start + _FRAME.size + size
+        if end > len(content):
+            break
+        frames.append((number - 1, content[start + _FRAME.size : end]))
+        start = end
+    return frames, content[start:]
 
 
 def follow_events(

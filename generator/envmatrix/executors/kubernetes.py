@@ -155,6 +155,8 @@ class Kubernetes:
         while (phase := self._phase(submission)) != "ended":
             if phase == "running":
                 self._follow(submission, on_output)
+                if self._result(key):  # which Kubernetes notices later
+                    break
             time.sleep(_LOOK_SECONDS)
         result = self._settled_result(submission)
         if submission.position < result.printed:
@@ -176,7 +178,7 @@ class Kubernetes:
 
     def collect(self, key: str) -> TaskResult:
         submission = self._submission(key)
-        while self._phase(submission) != "ended":
+        while not self._result(key) and self._phase(submission) != "ended":
             time.sleep(_LOOK_SECONDS)
         result = self._settled_result(submission)
         stdout = self._stdout(result) if submission.task.keeps_stdout else ""

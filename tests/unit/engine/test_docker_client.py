@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from docker.utils.proxy import ProxyConfig
 from tests.docker_api import DockerApi, Failure
 
+from envmatrix.engine import docker_client
 from envmatrix.engine.containers import options
 from envmatrix.engine.docker_client import (
     PROXY_VARIABLES,
@@ -158,3 +160,34 @@ def test_errors_of_the_engine_are_no_tracebacks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(docker, "DockerClient", lambda **_: client)
     with pytest.raises(EngineError, match="the container engine failed: disk full"), connect():
         raise docker.errors.APIError("disk full")
+
+
+class Chunks:
+    """A response that comes in chunks."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self._chunks = [content[start : start + size] for start in range(0, len(content), size)]
+
+    def read1(self, _size: int) -> bytes:
+        return self._chunks.pop(0) if self._chunks else b""
+
+
+def frame(stream: int, content: bytes) -> bytes:
+    return struct.pack(">BxxxL", stream + 1, len(content)) + content
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 1000])
+def test_frames_of_a_log_are_read_from_chunks_of_any_size(size: int) -> None:
+    content = frame(0, b"a\n") + frame(0, b"") + frame(1, b"b" * 20) + frame(0, b"\xff")
+    output = [*docker_client._frames(Chunks(content, size))]
+    assert b"".join(piece for stream, piece in output if stream == 0) == b"a\n\xff"
+    assert b"".join(piece for stream, piece in output if stream == 1) == b"b" * 20
+
+
+def test_frames_that_come_together_are_one() -> None:
+    content = b"".join(frame(0, b"line\n") for _ in range(100))
+    assert [*docker_client._frames(Chunks(content, len(content)))] == [(0, b"line\n" * 100)]
+
+
+def test_an_incomplete_frame_is_left_out() -> None:
+    assert [*docker_client._frames(Chunks(frame(0, b"abc")[:-1], 100))] == []
