@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,10 @@ def file_of(program: str) -> Path:
     return _unpacked(program) / "files/usr/bin" / program
 
 
+@cache
 def _unpacked(program: str) -> Path:
     """Return a directory with `bin/<program>`, in the cache by the versions of its packages."""
-    versions = {package: _version(package) for package in PACKAGES[program]}
+    versions = _versions(PACKAGES[program])
     if None in versions.values():
         lacking = [package for package, version in versions.items() if version is None]
         reason = f"apt knows no package {', '.join(lacking)}"
@@ -56,13 +58,17 @@ def _unpacked(program: str) -> Path:
     return directory
 
 
-def _version(package: str) -> str | None:
-    """Return what apt would install; else the newest that it knows."""
-    policy = subprocess.run(
-        ["apt-cache", "policy", package], capture_output=True, text=True, check=False
+def _versions(packages: Sequence[str]) -> Mapping[str, str | None]:
+    """Return the version of each package that apt would install; else the newest that it knows."""
+    output = subprocess.run(
+        ["apt-cache", "policy", *packages], capture_output=True, text=True, check=False
     ).stdout
-    match = _CANDIDATE.search(policy) or _NEWEST.search(policy)
-    return match[1] if match else None
+    policies = dict(re.findall(r"(?m)^(\S+):\n((?: .*\n)*)", output))
+    texts = {package: policies.get(package, "") for package in packages}
+    matches = {
+        name: _CANDIDATE.search(text) or _NEWEST.search(text) for name, text in texts.items()
+    }
+    return {name: match[1] if match else None for name, match in matches.items()}
 
 
 def _unpack(program: str, packages: Iterable[str], directory: Path) -> None:
