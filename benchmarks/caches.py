@@ -30,7 +30,7 @@ def main() -> None:
     timing.announce("A compiler cache that cells share")
     with TemporaryDirectory(prefix="envmatrix-caches-") as scratch:
         home = Path(scratch)
-        root = _project(home / "project")
+        root = project(home / "project")
         cache = timing.own_compiler_cache(home / "cache")
         rows = [
             _row("an empty cache", root, CELL, cache),
@@ -44,7 +44,7 @@ def main() -> None:
     print(timing.table(["", "wall", "compilations", "hits"], rows))
 
 
-def _project(root: Path) -> Path:
+def project(root: Path) -> Path:
     """Write a project that has only the library; return its root."""
     root.mkdir()
     shutil.copytree(timing.ROOT / "envs", root / "envs")

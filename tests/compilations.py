@@ -289,7 +289,7 @@ else echo "${{result:-uncached}}"; fi
         self.compared += 1
         result = line.partition(" ")[0]
         self.results[result] += 1
-        if result not in ("hit", "miss", "uncached", "failed"):
+        if result not in ("hit", "shared", "miss", "uncached", "failed"):
             raise Differs(f"{line or 'nothing was said'}\n{state}\n{compile_}")
         return result
 

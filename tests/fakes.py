@@ -479,6 +479,28 @@ def _commits(*revision: str) -> dict[str, str]:
     return {"commit": hashlib.sha1(repr(revision).encode(), usedforsecurity=False).hexdigest()}
 
 
+@dataclass
+class MemoryStorage:
+    """Compiled objects in memory; `error` is raised instead of an answer."""
+
+    contents: dict[str, bytes] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+    def get(self, name: str) -> bytes | None:
+        self._note(name)
+        return self.contents.get(name)
+
+    def put(self, name: str, content: bytes) -> None:
+        self._note(name)
+        self.contents[name] = content
+
+    def _note(self, name: str) -> None:
+        self.calls.append(name)
+        if self.error:
+            raise self.error
+
+
 class Silent:
     """A meter that shows nothing."""
 

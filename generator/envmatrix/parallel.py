@@ -1,4 +1,5 @@
-"""Work in parallel that ends at the first failure; and the end of all programs that threads run."""
+"""Work in parallel that ends at the first failure; the end of all programs that threads run; and
+events of which one thread takes care."""
 
 from __future__ import annotations
 
@@ -35,6 +36,20 @@ def run_parallel(
             on_failure(error)
             raise
     return tuple(future.result() for future in futures)
+
+
+class Once:
+    """An event of which only the first time counts, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.has_happened = False
+
+    def happens(self) -> bool:
+        """Return whether it happens for the first time."""
+        with self._lock:
+            is_first, self.has_happened = not self.has_happened, True
+        return is_first
 
 
 class Interruption:

@@ -66,6 +66,7 @@ READERS: dict[str, Callable[[Path], object]] = {
             configuration.configured_keyring,
             configuration.configured_sdks,
             configuration.configured_trust,
+            configuration.configured_compiler_cache,
         )
     },
 }
@@ -128,7 +129,7 @@ def test_what_is_no_file_of_the_machine_says_nothing(tmp_path: Path, kind: str) 
     assert apt_sources(tmp_path) == ()
     assert absent_submodules(tmp_path, tmp_path) == ()
     access = Access({"HOME": str(tmp_path)}, tmp_path)
-    assert (access._logins_of_apt, access._logins_of_netrc) == ((), ())
+    assert (access._logins_of_apt, access.netrc) == ((), ())
 
 
 @pytest.mark.parametrize("kind", NO_FILES)

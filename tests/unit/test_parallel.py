@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from envmatrix.parallel import run_parallel
+from envmatrix.parallel import Once, run_parallel
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -71,3 +71,11 @@ def test_an_interruption_while_work_is_handed_out_cancels_the_rest() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_parallel(work, numbers(), 1)
     assert len(started) < 100
+
+
+def test_of_many_threads_one_takes_care_of_an_event() -> None:
+    event = Once()
+    assert not event.has_happened
+    results = run_parallel(lambda _: event.happens(), range(20), 20)
+    assert sorted(results) == [False] * 19 + [True]
+    assert event.has_happened

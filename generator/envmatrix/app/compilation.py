@@ -42,7 +42,8 @@ def compile_recorded(runner: Runner, recorder: Recorder) -> Iterator[Compilation
     products, build = compile_library(runner), runner.context.build
     recorder.add_products(products, build.name)
     with build.opened() as directory:
-        recorder.journal.write(*cache_hits(directory))
+        counts_shared = runner.context.counts_shared_hits
+        recorder.journal.write(*cache_hits(directory, counts_shared=counts_shared))
     yield Compilation(build, products)
     if not runner.context.library.chooses_sm:
         warn_of_architectures(products, runner)

@@ -7,8 +7,8 @@ import platform
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,9 +21,8 @@ from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.facts.targets import TARGETS
 from envmatrix.machine.cache import cache_directory, exclusive
-from envmatrix.machine.configuration import configured_sdk, configured_trust, user_configuration
+from envmatrix.machine.configuration import configured_sdk, user_configuration
 from envmatrix.machine.resources import available_memory, host_arch, processors
-from envmatrix.machine.trust import VARIABLE, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
@@ -130,13 +129,17 @@ def recorded_run(
         extent=part.extent,
     )
     absent = partial(git.absent_submodules, root, root / library.path)
+    # The gateway ends with this process.
+    cache = None if session.place.keeps_tasks else session.workspace.shared_cache
+    gateway = cache.answering(context, session.console) if cache else nullcontext(False)
     with (
         session.place.open_executor() as executor,
+        gateway as shares_cache,
         record_run(Location.of(root), run) as recorder,
     ):
         runner = Runner(
             executor,
-            context,
+            replace(context, shares_cache=shares_cache),
             session.console,
             on_step=recorder.journal.write,
             component_of=partial(_missing_component, session.workspace.matrix, session.cell),
@@ -163,14 +166,13 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
             session.workspace, library, cell.os, arches, session.console
         )
     memory = _memory_limit(session.memory)
-    trust = group_of(root, configured_trust(user_configuration()), os.environ.get(VARIABLE))
     return BuildContext(
         cell=cell,
         library=library.with_sm(cell.toolchain.sm),
         system=BUILD_SYSTEMS[library.build.system],
         root=root,
         source=source,
-        caches=trust.register(cache_directory(), root, library.trust),
+        caches=session.workspace.trust.register(cache_directory(), root, library.trust),
         compiler=session.compiler,
         runtime=session.runtime,
         names=session.names,

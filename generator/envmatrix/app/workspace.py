@@ -19,8 +19,14 @@ from envmatrix.lock import images_lock
 from envmatrix.lock.images_lock import ImagesLock
 from envmatrix.lock.lock_file import FILE, load
 from envmatrix.lock.model import Lock
+from envmatrix.machine.configuration import (
+    configured_compiler_cache,
+    configured_trust,
+    user_configuration,
+)
 from envmatrix.machine.disk_cache import cached_value, identity
 from envmatrix.machine.resources import host_arch
+from envmatrix.machine.trust import VARIABLE, TrustGroup, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
 from envmatrix.matrix.model import Matrix, Signer
@@ -28,6 +34,7 @@ from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
 
 if TYPE_CHECKING:
+    from envmatrix.app.shared_cache import SharedCompilerCache
     from envmatrix.facts.recipes import Recipes
     from envmatrix.images.definition import Definition
     from envmatrix.images.environments import Environment
@@ -66,6 +73,21 @@ class Workspace:
             return lock
 
         return self.cached("lock", load_current)
+
+    @cached_property
+    def trust(self) -> TrustGroup:
+        """The trust group of the repository on this machine."""
+        return group_of(self.root, configured_trust(user_configuration()), os.environ.get(VARIABLE))
+
+    @cached_property
+    def shared_cache(self) -> SharedCompilerCache | None:
+        """The compiler cache that machines share, if one is configured."""
+        cache = configured_compiler_cache(user_configuration())
+        if cache is None:
+            return None
+        from envmatrix.app.shared_cache import SharedCompilerCache
+
+        return SharedCompilerCache(cache, self.trust)
 
     @cached_property
     def published(self) -> ImagesLock:

@@ -147,7 +147,7 @@ class Access:
     def login(self, url: httpx.URL) -> tuple[str, str] | None:
         """Return user and password for a `url` without them."""
         of_apt = self._logins_of_apt if url.host in self.hosts_of_apt else ()
-        others = (*self._logins_of_urls, *self._logins_of_netrc)
+        others = (*self._logins_of_urls, *self.netrc)
         entries = [entry for entry in of_apt if entry.is_for(url, needs_https=True)]
         entries += [entry for entry in others if entry.is_for(url, needs_https=False)]
         return (entries[0].user, entries[0].password) if entries else None
@@ -182,7 +182,7 @@ class Access:
         return tuple(entry for text in texts for entry in logins(text))
 
     @cached_property
-    def _logins_of_netrc(self) -> tuple[Login, ...]:
+    def netrc(self) -> tuple[Login, ...]:
         configured = self.environment.get("NETRC")
         home = Path(self.environment.get("HOME") or "/nonexistent")
         return tuple(logins(readable_text(Path(configured or home / ".netrc"))))

@@ -24,6 +24,18 @@ PYPI = "pypi"
 PYPI_INDEX = "pypi-index"
 NVIDIA = "nvidia"
 
+# The last word of `compiler_cache` where builds may write to it.
+_WRITE = "write"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCache:
+    """The storage of compiled objects that machines share: a URL, or a directory. Builds may only
+    read from it unless `is_writable`."""
+
+    location: str
+    is_writable: bool = False
+
 
 def user_configuration() -> Path:
     return Path(platformdirs.user_config_dir("envmatrix")) / "config.toml"
@@ -128,8 +140,54 @@ def _text(file: Path, name: str, example: str) -> str | None:
     value = _setting(file, name) or None
     if value is not None and not isinstance(value, str):
         hint = f'write for example `{name} = "{example}"`, above all tables'
-        raise _error(file, f"`{name}` must be text", hint)
+        raise ConfigurationError(Problem(f"`{name}` must be text", _position(file, name), hint))
     return value
+
+
+def configured_compiler_cache(file: Path) -> SharedCache | None:
+    """Return `compiler_cache` of the user's configuration."""
+    text = _text(file, "compiler_cache", _CACHE)
+    if text is None:
+        return None
+    location, _, word = text.strip().rpartition(" ")
+    cache = SharedCache(location.rstrip(), True) if word == _WRITE else SharedCache(text.strip())
+    if problem := _storage_problem(cache.location):
+        hint = (
+            f'write for example `compiler_cache = "{_CACHE}"`, with ` write` behind it to fill it'
+        )
+        position = _position(file, "compiler_cache")
+        raise ConfigurationError(Problem(f"`compiler_cache`: {problem}", position, hint))
+    return cache
+
+
+_CACHE = "redis://cache.example:6379"
+_STORAGES = ("redis", "rediss", "http", "https", "s3")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w/.-]*)?", re.ASCII)
+
+
+def _storage_problem(location: str) -> str | None:
+    """Return why a location is no storage of compiled objects."""
+    if location.startswith("/"):
+        return "a directory has no control characters" if not location.isprintable() else None
+    if re.search(r"[\s\0]", location):
+        return f"the only word behind a location is `{_WRITE}`"
+    try:
+        parts = urlsplit(location)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"it is no URL: {error}"
+    if parts.scheme not in _STORAGES:
+        schemes = ", ".join(f"`{scheme}`" for scheme in _STORAGES)
+        return f"it is neither an absolute directory nor a URL of {schemes}"
+    if not host:
+        return "the URL has no host"
+    if parts.query or parts.fragment:
+        return "the URL has more than a path"
+    if parts.scheme == "s3" and not _BUCKET.fullmatch(parts.netloc + parts.path):
+        return "it is no name of a bucket, with a prefix of letters, digits and `/_.-`"
+    if parts.scheme.startswith("redis") and not re.fullmatch(r"(/\d{0,4})?", parts.path):
+        return "the path of Redis is the number of a database"
+    return None
 
 
 def configured_keyring(file: Path) -> Path | None:
@@ -220,6 +278,14 @@ def _error(file: Path, message: str, hint: str | None = None) -> ConfigurationEr
 
 
 _EXAMPLE = 'write for example `[mirrors]` and below it `debian = ["https://mirror.example/debian"]`'
+
+
+def _position(file: Path, name: str) -> Position:
+    """Return the position of the value of a key above all tables."""
+    for number, line in enumerate(text_of(file, str(file)).splitlines(), 1):
+        if match := re.match(rf"\s*[\"']?{name}[\"']?\s*=\s*", line):
+            return Position(str(file), number, match.end() + 1)
+    return Position(str(file), 1, 1)
 
 
 def _unreadable(file: Path, message: str) -> Problem:

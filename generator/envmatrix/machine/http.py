@@ -120,7 +120,7 @@ def _retry_after(error: Exception) -> float:
     return min(float(header), _LONGEST_PAUSE_SECONDS) if header.isdecimal() else 0
 
 
-def message_of(error: Exception) -> str:
+def message_of(error: BaseException) -> str:
     """Return the status of a response, or the reason why there is none."""
     if isinstance(error, httpx.HTTPStatusError):
         response = error.response

@@ -35,6 +35,11 @@ class TrustGroup:
         identity = json.dumps([self.kind, self.name, part])
         return cache / DIRECTORY / hashlib.sha256(identity.encode()).hexdigest()[:24]
 
+    def shared_name(self, part: str | None = None) -> str | None:
+        """Return the name of the group among all machines; None for the group of one checkout,
+        whose directory may be another project's on another machine."""
+        return None if self.kind == _REPOSITORY else self.directory(Path(), part).name
+
     def register(self, cache: Path, root: Path, part: str | None = None) -> Path:
         """Return the directory for the checkout at `root`, and record the checkout as its user.
         Checkouts of named groups are not recorded: CI jobs and other machines have their own."""

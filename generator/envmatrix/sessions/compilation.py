@@ -105,9 +105,10 @@ def _products(context: BuildContext) -> tuple[Product, ...]:
     return products
 
 
-def cache_hits(build: Directory) -> tuple[Measurement, ...]:
+def cache_hits(build: Directory, *, counts_shared: bool = False) -> tuple[Measurement, ...]:
     """Return the hit rate of the compiler cache, in percent, and the number of compilations;
-    nothing where nothing was compiled."""
+    nothing where nothing was compiled. With `counts_shared`, also the rate of those hits that came
+    from the cache that machines share."""
     try:
         text = build.text(COMPILATIONS)
     except Refused:
@@ -116,8 +117,10 @@ def cache_hits(build: Directory) -> tuple[Measurement, ...]:
     results = [result for result, output in rows if not is_probe(output)]
     if not results:
         return ()
-    hits = 100 * results.count("hit") / len(results)
+    local, shared = (100 * results.count(name) / len(results) for name in ("hit", "shared"))
+    shared_hits = Measurement("shared compiler cache hits", shared, "%", "higher")
     return (
-        Measurement("compiler cache hits", hits, "%", "higher"),
+        Measurement("compiler cache hits", local + shared, "%", "higher"),
         Measurement("compilations", len(results), "files", "lower"),
+        *([shared_hits] if counts_shared else []),
     )

@@ -76,6 +76,7 @@ class BuildContext:
     it is built and run in; `names` are their names in the engine. `source` is its tree, `requires`
     the directories of wheels by Docker's name of the architecture. `cache` is the compiler cache
     that images have, if any, and `caches` the directory of the caches of the library's trust group;
+    `shares_cache` if a gateway to the cache that machines share answers at `cache_socket`;
     `sdk` the directory of the licensed SDK that its target needs, if it needs one; `borrowed` the
     components that images have for other libraries. `jobs` compilations run at once; `memory` is
     the limit of a container, in bytes."""
@@ -97,6 +98,7 @@ class BuildContext:
     variant: Variant = PLAIN
     jobs: int = 1
     memory: int | None = None
+    shares_cache: bool = False
 
     @property
     def target(self) -> Target:
@@ -116,6 +118,17 @@ class BuildContext:
     def compiler_cache(self) -> Area | None:
         """The directory of the compiler cache, which other libraries write to as well."""
         return Area(self.caches / self.cache.name) if self.cache else None
+
+    @property
+    def cache_socket(self) -> Path:
+        """The socket of the gateway to the shared compiler cache, beside the build directory."""
+        return self.directory / "compiler-cache.socket"
+
+    @property
+    def counts_shared_hits(self) -> bool:
+        """True if hits of the shared compiler cache are told from others, which sccache does not
+        do."""
+        return self.shares_cache and self.cache is not None and self.cache.name == "ccache"
 
     @property
     def is_emulated(self) -> bool:

@@ -15,6 +15,8 @@ from envmatrix.images.model import CompilerCache, Image
 from envmatrix.sessions.context import BUILD, REQUIRES, SOURCE, BuildContext, Command
 
 CCACHE = "/ccache"
+# The gateway to the compiler cache that machines share. The launcher looks for it.
+CCACHE_SOCKET = "/ccache.socket"
 # Programs of ours that run in containers: what calls compilers through the cache.
 PROGRAMS = "/opt/envmatrix"
 LAUNCHER = f"{PROGRAMS}/compile-cached"
@@ -52,6 +54,8 @@ def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
         programs = Path(__file__).parent / "launcher"
         mounts += [Mount(context.compiler_cache, CCACHE), Mount(programs, PROGRAMS)]
         environment |= _cache_variables(context.cache, task.image)
+        if context.shares_cache:
+            mounts.append(Mount(context.cache_socket, CCACHE_SOCKET))
     if context.sdk:
         mounts.append(Mount(context.sdk, f"/opt/{context.target.sdk}"))
     environment |= {**context.library.build.environment, **context.variant.environment}

@@ -7,6 +7,8 @@ import pytest
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.machine.configuration import (
+    SharedCache,
+    configured_compiler_cache,
     configured_keyring,
     configured_mirror,
     configured_mirrors,
@@ -46,16 +48,79 @@ def test_a_licensed_sdk_is_where_the_user_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "load"), [("mirror", configured_mirror), ("results", configured_results)]
+    ("name", "load"),
+    [
+        ("mirror", configured_mirror),
+        ("results", configured_results),
+        ("compiler_cache", configured_compiler_cache),
+    ],
 )
-def test_a_place_is_text(tmp_path: Path, name: str, load: Callable[[Path], str | None]) -> None:
+def test_a_place_is_text(tmp_path: Path, name: str, load: Callable[[Path], object]) -> None:
     assert load(tmp_path / "none.toml") is None
-    assert load(write(tmp_path, f'{name} = "here"')) == "here"
     with pytest.raises(ConfigurationError) as caught:
         load(write(tmp_path, f"{name} = 1"))
     (problem,) = caught.value.problems
-    assert f"`{name}` must be text" in str(problem)
+    assert str(problem).endswith(f"config.toml:1:{len(name) + 4}: `{name}` must be text")
     assert f'write for example `{name} = "' in str(problem.hint)
+
+
+def test_a_place_is_as_it_is_written(tmp_path: Path) -> None:
+    file = write(tmp_path, 'mirror = "here"\nresults = "there"\n')
+    assert (configured_mirror(file), configured_results(file)) == ("here", "there")
+
+
+@pytest.mark.parametrize(
+    ("text", "cache"),
+    [
+        ("redis://cache.example", SharedCache("redis://cache.example")),
+        (
+            "rediss://user:a@cache.example:6380/2",
+            SharedCache("rediss://user:a@cache.example:6380/2"),
+        ),
+        ("https://cache.example/ccache write", SharedCache("https://cache.example/ccache", True)),
+        ("s3://our-objects/prefix  write", SharedCache("s3://our-objects/prefix", True)),
+        ("/mnt/our cache", SharedCache("/mnt/our cache")),
+        ("/mnt/our cache write", SharedCache("/mnt/our cache", True)),
+    ],
+)
+def test_a_shared_cache_is_read_only_without_a_word(
+    tmp_path: Path, text: str, cache: SharedCache
+) -> None:
+    assert configured_compiler_cache(tmp_path / "none.toml") is None
+    assert configured_compiler_cache(write(tmp_path, f'compiler_cache = "{text}"\n')) == cache
+
+
+_NEITHER = "it is neither an absolute directory nor a URL of `redis`, `rediss`,"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("cache.example:6379", _NEITHER),
+        ("ftp://cache.example", _NEITHER),
+        ("mnt/cache", _NEITHER),
+        ("write", _NEITHER),
+        ("redis://cache.example wirte", "the only word behind a location is `write`"),
+        ("redis://cache.example read write", "the only word behind a location is `write`"),
+        ("redis://:6379", "the URL has no host"),
+        ("redis://cache.example:port", "it is no URL: "),
+        ("redis://[cache.example", "it is no URL: "),
+        ("redis://cache.example/solver", "the path of Redis is the number of a database"),
+        ("redis://cache.example?db=1", "the URL has more than a path"),
+        ("s3://Bucket", "it is no name of a bucket"),
+        ("s3://bucket/a+b", "it is no name of a bucket"),
+        ("/mnt/\\u0000", "a directory has no control characters"),
+    ],
+)
+def test_a_mistake_in_the_shared_cache_has_its_position(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    file = write(tmp_path, f'mirror = "/srv"\n compiler_cache = "{text}"\n[trust]\n')
+    with pytest.raises(ConfigurationError) as caught:
+        configured_compiler_cache(file)
+    (mistake,) = caught.value.problems
+    assert str(mistake).startswith(f"{file}:2:19: `compiler_cache`: {problem}")
+    assert 'write for example `compiler_cache = "redis://' in str(mistake.hint)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,14 @@ def test_a_group_with_a_name_is_needed_whatever_checkouts_are_gone(tmp_path: Pat
     assert is_needed(named)
 
 
+def test_machines_share_objects_within_groups_that_have_a_name(tmp_path: Path) -> None:
+    one, other = group_of(tmp_path / "one", {}, "ours"), group_of(tmp_path / "other", {}, "ours")
+    assert one.shared_name() == other.shared_name()
+    assert one.shared_name("vendor") not in (None, one.shared_name())
+    assert group_of(tmp_path / "one", {}, "theirs").shared_name() != one.shared_name()
+    assert group_of(tmp_path / "one", {}).shared_name() is None
+
+
 def test_the_notes_of_a_group_are_no_cache_of_it(tmp_path: Path) -> None:
     group = used_by(tmp_path, tmp_path / "one")
     assert [cache.name for cache in compiler_caches(group)] == ["ccache"]

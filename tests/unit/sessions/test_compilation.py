@@ -17,6 +17,7 @@ from envmatrix.confined import Area
 from envmatrix.console import Console
 from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import ConfigurationError, EnvmatrixError
+from envmatrix.images.model import CompilerCache
 from envmatrix.matrix.library import LibraryBuild, LibrarySource
 from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library, ninja_files
 from envmatrix.sessions.context import BuildContext
@@ -144,9 +145,9 @@ def test_ninja_tells_its_graph_where_it_built(context: BuildContext) -> None:
     assert ninja_files(context) == ("graph", "deps")
 
 
-def hits_in(path: Path) -> tuple[Measurement, ...]:
+def hits_in(path: Path, *, counts_shared: bool = False) -> tuple[Measurement, ...]:
     with Area(path).opened() as build:
-        return cache_hits(build)
+        return cache_hits(build, counts_shared=counts_shared)
 
 
 # As the launcher writes it.
@@ -166,6 +167,24 @@ def test_hits_are_of_the_library_and_not_of_what_cmake_tries(tmp_path: Path) -> 
         ("compiler cache hits", 50),
         ("compilations", 4),
     ]
+
+
+def test_hits_of_the_shared_cache_are_hits_and_counted_apart(tmp_path: Path) -> None:
+    text = COMPILATIONS.replace("miss /build/CMakeFiles/lib", "shared /build/CMakeFiles/lib")
+    (tmp_path / "compilations.log").write_text(text)
+    measurements = hits_in(tmp_path, counts_shared=True)
+    assert [(measurement.name, round(measurement.value)) for measurement in measurements] == [
+        ("compiler cache hits", 75),
+        ("compilations", 4),
+        ("shared compiler cache hits", 25),
+    ]
+
+
+def test_shared_hits_are_counted_where_the_cache_tells_them() -> None:
+    shared = replace(build_context(), shares_cache=True)
+    assert shared.counts_shared_hits
+    assert not replace(shared, shares_cache=False).counts_shared_hits
+    assert not replace(shared, cache=CompilerCache("sccache", "0123")).counts_shared_hits
 
 
 def test_a_build_that_compiled_nothing_has_no_hits(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +39,11 @@ grep -q silent "$source" || [ -z "${listing-}" ] \\
 # Stands in for ccache: it compiles always, and writes down its variables and arguments.
 CCACHE = """\
 #!/bin/sh
+if [ "$1" = --version ]; then cat "$LAST/features" 2>/dev/null; exit; fi
 env | grep -E '^S?CCACHE_' | LC_ALL=C sort >>"$LAST/calls"
 echo "args $*" >>"$LAST/calls"
 [ ! -e "$LAST/is-broken" ] || exit 3
-[ ! -e "$LAST/hits" ] || exit 0
+if [ -e "$LAST/hits" ]; then cat "$LAST/hits" >>"${CCACHE_STATSLOG:-/dev/null}"; exit 0; fi
 exec "$CCACHE_PREFIX" "$@"
 """
 
@@ -143,6 +146,76 @@ def test_a_hit_is_told_from_a_miss(container: Container) -> None:
     container.compile()
     (container.root / "tmp/hits").touch()
     assert container.compile() == "hit build/a.o\n"
+    assert "CCACHE_REMOTE_STORAGE" not in container.ccache_calls
+
+
+@pytest.fixture
+def gateway(container: Container) -> Iterator[Container]:
+    """A container with the socket of a gateway to the shared cache."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(container.root / "gateway"))
+        yield container
+
+
+def test_a_hit_of_the_shared_cache_is_told_from_one_of_this_machine(gateway: Container) -> None:
+    variables = {"ENVMATRIX_CACHE_GATEWAY": str(gateway.root / "gateway")}
+    (gateway.root / "tmp/features").write_text("Features: redis+unix-storage redis-storage\n")
+    assert gateway.compile(**variables) == "miss build/a.o\n"
+    for counter, result in (
+        ("local_storage_hit", "hit"),
+        ("remote_storage_read_hit", "hit"),
+        ("remote_storage_hit", "shared"),
+    ):
+        (gateway.root / "tmp/hits").write_text(f"# a.c\n{counter}\n")
+        assert gateway.compile(**variables) == f"{result} build/a.o\n"
+    assert f"CCACHE_REMOTE_STORAGE=redis+unix:{gateway.root}/gateway|" in gateway.ccache_calls
+
+
+def test_without_headers_of_the_system_a_shared_cache_needs_no_manifest(gateway: Container) -> None:
+    """ccache would give the manifest and the result one key."""
+    (gateway.root / "tmp/features").write_text("Features: redis+unix-storage\n")
+    for file, mode in (("gateway", "CCACHE_NODIRECT=1"), ("none", "CCACHE_DEPEND=1")):
+        (gateway.root / "tmp/.envmatrix-can-share").unlink(missing_ok=True)
+        variables = {"ENVMATRIX_CACHE_GATEWAY": str(gateway.root / file)}
+        gateway.compile("-MMD", "-MF", "a.d", **variables)
+        assert mode in gateway.ccache_calls.splitlines()
+
+
+def test_a_ccache_without_redis_is_used_without_the_shared_cache(gateway: Container) -> None:
+    result = gateway.compile(ENVMATRIX_CACHE_GATEWAY=str(gateway.root / "gateway"))
+    assert result == "miss build/a.o\n"
+    assert "CCACHE_REMOTE_STORAGE" not in gateway.ccache_calls
+
+
+# Stands in for sccache, which says what it was built with.
+SCCACHE = """\
+#!/bin/sh
+if [ "$1" = --help ]; then echo "    Redis:     {redis}"; exit; fi
+env | grep -E '^SCCACHE_(MULTI|REDIS)' | LC_ALL=C sort >>"$LAST/calls"  # {chain}
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("redis", "chain", "uses_gateway"),
+    [
+        ("true", "SCCACHE_MULTILEVEL_CHAIN", True),
+        ("true", "", False),
+        ("false", "SCCACHE_MULTILEVEL_CHAIN", False),
+    ],
+)
+def test_sccache_uses_the_shared_cache_behind_its_directory_or_not_at_all(
+    gateway: Container, *, redis: str, chain: str, uses_gateway: bool
+) -> None:
+    program = gateway.root / "image/bin/sccache"
+    program.write_text(SCCACHE.format(redis=redis, chain=chain))
+    program.chmod(0o755)
+    file = gateway.root / "gateway"
+    gateway.compile(ENVMATRIX_COMPILER_CACHE="sccache", ENVMATRIX_CACHE_GATEWAY=str(file))
+    chained = (
+        f"SCCACHE_MULTILEVEL_CHAIN=disk,redis\nSCCACHE_REDIS_ENDPOINT=unix://localhost{file}\n"
+    )
+    assert gateway.ccache_calls == (chained if uses_gateway else "")
 
 
 @pytest.mark.parametrize(

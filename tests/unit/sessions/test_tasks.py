@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.sessions.contexts import build_context
 
-from envmatrix.engine.tasks import Limits, Task
+from envmatrix.engine.tasks import Limits, Mount, Task
 from envmatrix.matrix.library import LibraryBuild, LibraryTest
 from envmatrix.sessions import tasks
 from envmatrix.sessions.context import BuildContext
@@ -38,6 +38,15 @@ def test_compilers_write_to_the_build_directory_and_the_cache_and_tests_to_the_f
     cache = CONTEXT.compiler_cache
     assert tasks.in_compiler(CONTEXT, []).outputs == (CONTEXT.build, cache)
     assert tasks.in_runtime(CONTEXT, []).outputs == (CONTEXT.build,)
+
+
+def test_compilers_alone_reach_the_gateway_to_the_shared_cache() -> None:
+    socket = Mount(CONTEXT.cache_socket, "/ccache.socket")
+    context = replace(CONTEXT, shares_cache=True)
+    assert socket not in tasks.in_compiler(CONTEXT, []).mounts
+    assert socket in tasks.in_compiler(context, []).mounts
+    assert socket not in tasks.in_runtime(context, []).mounts
+    assert socket not in tasks.in_compiler(replace(context, cache=None), []).mounts
 
 
 def test_variables_of_tests_are_not_those_of_the_build() -> None:
