@@ -188,7 +188,10 @@ class JobWork:
             compiler,
             compiler if is_analysis else next(iter(others), None),
             self.images.names,
-            compiler_cache_of(self.workspace, cell, compiler, console),
+            # Elsewhere, it would travel with each task.
+            None
+            if self.place.keeps_tasks
+            else compiler_cache_of(self.workspace, cell, compiler, console),
             compilers(machine),
             takes.memory // 10**6 or None,
             console,

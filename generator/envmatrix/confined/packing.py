@@ -19,11 +19,13 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 @dataclass(frozen=True)
 class Form:
     """How entries are packed: `owner` is the id of the user and the group, `prefix` comes before
-    each name, and `only` is the name of the only entry, if one is wanted."""
+    each name, and `only` is the name of the only entry, if one is wanted. Entries of the top that
+    are `left_out` are not packed."""
 
     owner: int = 0
     prefix: str = ""
     only: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 PLAIN = Form()
@@ -36,7 +38,7 @@ def pack(top: int, file: IO[bytes], form: Form = PLAIN) -> None:
     left out, and so are set-ID bits, and the times and modes of all but files.
     """
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for header, directory in _entries(top):
+        for header, directory in _entries(top, form.left_out):
             if form.only not in (None, header.name):
                 continue
             name = os.path.basename(header.name)  # noqa: PTH119 -- no path
@@ -49,9 +51,12 @@ def pack(top: int, file: IO[bytes], form: Form = PLAIN) -> None:
                 archive.addfile(header, _Exact(content))  # type: ignore[arg-type]
 
 
-def _entries(top: int) -> Iterator[tuple[tarfile.TarInfo, int]]:
+def _entries(top: int, left_out: tuple[str, ...]) -> Iterator[tuple[tarfile.TarInfo, int]]:
     """Yield the header of each entry, sorted, and its open directory."""
     for place, directories, files, descriptor in os.fwalk(".", dir_fd=top):
+        if place == ".":
+            directories[:] = [name for name in directories if name not in left_out]
+            files = [name for name in files if name not in left_out]
         for name in sorted((*directories, *files)):
             try:
                 header = _header(f"{place}/{name}"[2:], name, descriptor)

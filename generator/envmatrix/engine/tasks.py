@@ -29,10 +29,12 @@ OnOutput = Callable[[int, bytes], None]
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A file or directory at `target` in a container: an input, or an area that takes outputs. Only
-    areas are writable."""
+    areas are writable. Where a directory has to be copied, entries of it that are `left_out` are
+    not."""
 
     source: Path | Area
     target: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def read_only(self) -> bool:

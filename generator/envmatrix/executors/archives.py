@@ -33,7 +33,7 @@ def packed(mount: Mount, form: Form = PLAIN) -> Iterator[Path | None]:
                 directory.pack(file, form)
         else:
             is_empty = False
-            _pack_path(source, file, form)
+            _pack_path(source, file, replace(form, left_out=mount.left_out))
         file.flush()
         yield None if is_empty else Path(file.name)
 

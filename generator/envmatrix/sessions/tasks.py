@@ -12,7 +12,14 @@ from pathlib import Path
 from envmatrix.engine.tasks import Limits, Mount, Task, TaskResult
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
-from envmatrix.sessions.context import BUILD, REQUIRES, SOURCE, BuildContext, Command
+from envmatrix.sessions.context import (
+    BUILD,
+    BUILD_ROOT,
+    REQUIRES,
+    SOURCE,
+    BuildContext,
+    Command,
+)
 
 CCACHE = "/ccache"
 # The gateway to the compiler cache that machines share. The launcher looks for it.
@@ -81,7 +88,7 @@ def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
         platform=image.platform,
         command=command,
         mounts=[
-            Mount(context.source, SOURCE),
+            Mount(context.source, SOURCE, _NO_SOURCES if context.source == context.root else ()),
             Mount(context.build, BUILD),
             *([Mount(wheels, REQUIRES)] if wheels else []),
         ],
@@ -91,6 +98,8 @@ def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
     )
 
 
+# What is in the root of a repository, and is no source.
+_NO_SOURCES = (".git", ".envmatrix", BUILD_ROOT)
 # Flags of nvcc behind those of its command line, and one that keeps its temporary files beside the
 # object.
 _FLAGS = "NVCC_APPEND_FLAGS"

@@ -184,3 +184,12 @@ def test_no_bytes_do_anything_but_fail(content: bytes) -> None:
         with suppress(EnvmatrixError):
             unpack_into(Area(Path(directory) / "area"), file)
         assert {entry.name for entry in Path(directory).iterdir()} <= {"archive", "area"}
+
+
+def test_entries_of_the_top_alone_are_left_out(tmp_path: Path) -> None:
+    for name in ("build/a", "inside/build/b"):
+        (tmp_path / name).mkdir(parents=True)
+    with packed(Mount(tmp_path, "/src", ("build",))) as archive:
+        assert archive
+        with tarfile.open(archive) as content:
+            assert content.getnames() == ["inside", "inside/build", "inside/build/b"]
