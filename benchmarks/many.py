@@ -60,7 +60,7 @@ for number in $(seq {files}); do nvcc -arch=sm_90 -c "$PWD/kernel.cu" -o "/build
 _FILES = {"sums": 2, "scans": 3, "sorts": 4}
 _SPECIAL = {
     "failing": "exit 1",
-    "flaky": "test -e /build/tried || { touch /build/tried; exit 1; }",
+    "flaky": "echo >> /build/tries; test $(($(wc -l < /build/tries) % 2)) = 0",
     "waived": "exit 1",
     "skipping": "exit 77",
 }
