@@ -143,3 +143,14 @@ def test_a_report_counts_in_the_order_of_reading() -> None:
 @pytest.mark.parametrize("state", ["done", "reused", "flaky", "waived", "skipped", "postponed"])
 def test_these_ends_are_no_failure(state: JobState) -> None:
     assert not Report({"a": job("a")}, {"a": JobResult(state)}, {}, 1.0).is_bad
+
+
+def test_a_job_of_6_gb_beside_three_of_1_gb_stays_within_8_gb() -> None:
+    sizes = {"a": 6, "b": 1, "c": 1, "d": 1}
+    large, *small = (job(name, 9, (), Resources(1, gb * 10**9)) for name, gb in sizes.items())
+    execution = Execution(Graph.of([large, *small]), Resources(8, 8 * 10**9))
+    started = [execution.start_next(0.0) for _ in range(4)]
+    assert started.count(None) == 1
+    assert sum(entry.resources.memory for entry in execution.running.values()) == 8 * 10**9
+    execution.end(large, JobResult("done"))
+    assert execution.start_next(9.0)
