@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import docker
 import pytest
 from tests.engines import Engine
 from tests.executors import KUBECONFIG, kubernetes_site
-from tests.integration.conftest import CELL, Checkout
+from tests.integration.conftest import CELL, Checkout, Program, key_pair
 from tests.repositories import committed
 
 # Every library is a script that writes a file, and is tested by one that reads it.
@@ -260,6 +261,32 @@ def test_tests_run_where_nothing_was_compiled(
     shutil.rmtree(jobs.root / "build")
     shutil.rmtree(tmp_path / "records")
     assert states(jobs)["compile first"] == "done"
+
+
+def test_results_of_others_count_with_the_signature_of_a_key(
+    jobs: Checkout, program: Program, path: str, tmp_path: Path
+) -> None:
+    jobs.run("test")
+    theirs = tmp_path / "theirs"
+    (tmp_path / "records").rename(theirs)
+    key = key_pair(program, tmp_path / "keys")
+    file = Path(jobs.variables["XDG_CONFIG_HOME"], "envmatrix/config.toml")
+    public = key.with_suffix(".pub")
+    file.write_text(f'{file.read_text()}trusted = ["{theirs}"]\nkey = "{public}"\n')
+    jobs.variables["PATH"] = path
+    (theirs / "SHA256SUMS").write_text(
+        "".join(
+            f"{hashlib.sha256(record.read_bytes()).hexdigest()}  {record.relative_to(theirs)}\n"
+            for record in theirs.glob("*/*.jsonl")
+        )
+    )
+    sign = ("cosign", "sign-blob", "--yes", f"--key={key}", "--tlog-upload=false")
+    output = f"--output-signature={theirs}/SHA256SUMS.sig"
+    program("env", "COSIGN_PASSWORD=secret", *sign, output, str(theirs / "SHA256SUMS"))
+    assert {*states(jobs, "--library", "first").values()} == {"reused"}
+    for record in theirs.glob("*/*.jsonl"):  # what was signed is something else
+        record.write_bytes(record.read_bytes().replace(b'"seconds":', b'"seconds": '))
+    assert states(jobs, "--library", "second")["test second"] == "done"
 
 
 def test_only_what_a_change_affects_is_tested(jobs: Checkout) -> None:

@@ -68,12 +68,14 @@ def configured_results(file: Path) -> str | None:
 @dataclass(frozen=True, slots=True)
 class JobSettings:
     """Where records of jobs are: the directory that runs of this user write to, None for that in
-    the cache; the `trusted` directories, whose records count as the user's own; and the place of
+    the cache; the `trusted` directories, whose records count as the user's own, if they are signed
+    with the private half of `key` in case there is one; and the place of
     `outputs`, a directory or a repository of a registry, None where outputs stay where they are."""
 
     records: Path | None = None
     trusted: tuple[Path, ...] = ()
     outputs: str | None = None
+    key: Path | None = None
 
 
 def configured_jobs(file: Path) -> JobSettings:
@@ -91,10 +93,16 @@ def configured_jobs(file: Path) -> JobSettings:
     if outputs is not None and not (_is_absolute(outputs) or _is_repository(outputs)):
         message = "`outputs` of `jobs` must be an absolute directory or `oci://REPOSITORY`"
         raise _error(file, message, 'write for example `outputs = "oci://registry.example/jobs"`')
-    return JobSettings(records and Path(records), tuple(map(Path, trusted)), outputs)
+    key = table.get("key")
+    if key is not None and not (_is_absolute(key) and Path(key).is_file()):
+        hint = 'write for example `key = "/etc/envmatrix/cosign.pub"`'
+        raise _error(file, "`key` of `jobs` must be the absolute path of a public key", hint)
+    return JobSettings(
+        records and Path(records), tuple(map(Path, trusted)), outputs, key and Path(key)
+    )
 
 
-_OF_JOBS = ("records", "trusted", "outputs")
+_OF_JOBS = ("records", "trusted", "outputs", "key")
 
 
 def _is_repository(place: object) -> bool:

@@ -114,6 +114,23 @@ class Cosign:
             raise EnvmatrixError("`cosign` is missing", hint=_HINT) from error
 
 
+def is_signed_file(content: bytes, signature: bytes, key: Path) -> bool:
+    """Return whether content has this signature of `cosign sign-blob`, by a public key."""
+    with TemporaryDirectory(prefix="envmatrix-") as scratch:
+        for name, data in (("content", content), ("signature", signature)):
+            Path(scratch, name).write_bytes(data)
+        options = (
+            f"--key={key}",
+            "--insecure-ignore-tlog=true",
+            f"--signature={scratch}/signature",
+        )
+        try:
+            done = complete(["cosign", "verify-blob", *options, f"{scratch}/content"])
+            return done.returncode == 0
+        except FileNotFoundError as error:
+            raise EnvmatrixError("`cosign` is missing", hint=_HINT) from error
+
+
 def _signatures(image: str) -> Iterator[tuple[bytes, str]]:
     """Yield payload and signature (base64) of each signature beside `image`.
 

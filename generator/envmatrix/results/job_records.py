@@ -2,52 +2,78 @@
 
 Jobs with the same id have the same inputs, in every checkout of a user. Only what this user ran, or
 what a directory has that the user trusts, counts; files of such a directory are read with the same
-care as journals.
+care as journals. With a key, only those files count that a signed file `SHA256SUMS` names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from io import TextIOWrapper
+from functools import cached_property
 from pathlib import Path
 
 from envmatrix.files import open_regular, readable_text, write_whole
 from envmatrix.jobs.model import Job
 from envmatrix.machine.cache import JOBS, cache_directory, exclusive
 from envmatrix.machine.configuration import configured_jobs, user_configuration
-from envmatrix.results.journal import lines_of
+from envmatrix.publishing.cosign import is_signed_file
+from envmatrix.results.journal import LARGEST
 from envmatrix.results.records import InvalidRecord, Part, Record, line_of, record_of
 
 _SUFFIX = ".jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+# Lines of `sha256sum`, and the files that have them and their signature.
+_SUM = re.compile(rf"([0-9a-f]{{64}}) [ *](?:\./)?([0-9a-f]{{2}}/[0-9a-f]{{64}}{_SUFFIX})")
+_SUMS, _SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
+
+
+@dataclass(frozen=True)
 class JobRecords:
     """Records of jobs: those in the directory `own`, to which runs of this user add theirs, and
-    those of `trusted` directories."""
+    those of `trusted` directories, signed with the private half of `key` if there is one."""
 
     own: Path
     trusted: Sequence[Path] = ()
+    key: Path | None = None
 
     @classmethod
     def of_user(cls) -> JobRecords:
         """Return the records of `[jobs]` in the user's configuration; by default, own ones alone,
         in the cache."""
         setting = configured_jobs(user_configuration())
-        return cls(setting.records or cache_directory() / JOBS, setting.trusted)
+        return cls(setting.records or cache_directory() / JOBS, setting.trusted, setting.key)
 
     def find(self, job: Job) -> Record | None:
         """Return the record of a job, the user's own before others; None where there is none that
         is valid and of this library and cell."""
-        for directory in (self.own, *self.trusted):
-            record = _read(_file(directory, job.id))
+        contents = (
+            _content(_file(self.own, job.id)),
+            *(self._trusted_content(directory, job) for directory in self.trusted),
+        )
+        for content in contents:
+            record = _record(content)
             if record and (record.run.library, record.run.cell) == job.subject[:2]:
                 return record
         return None
+
+    def _trusted_content(self, directory: Path, job: Job) -> bytes:
+        file = _file(directory, job.id)
+        content = _content(file)
+        if self.key is None or not content:
+            return content
+        name = file.relative_to(directory).as_posix()
+        is_signed = self._sums[directory].get(name) == hashlib.sha256(content).hexdigest()
+        return content if is_signed else b""
+
+    @cached_property
+    def _sums(self) -> Mapping[Path, Mapping[str, str]]:
+        """The sha256 of each file that a trusted directory has a signature for, by its name."""
+        return {directory: _signed_sums(directory, self.key) for directory in self.trusted}
 
     def good(self, job: Job) -> Record | None:
         """Return the record of a job whose result can be reused: all of it passed at once."""
@@ -81,10 +107,27 @@ def _file(directory: Path, key: str) -> Path:
     return directory / key[:2] / f"{key}{_SUFFIX}"
 
 
-def _read(file: Path) -> Record | None:
-    """Return the record in a file; None where there is none, or no run of this tool wrote it."""
+def _content(file: Path) -> bytes:
+    """Return the content of a file; nothing where it cannot be read, or is too large for a run."""
     try:
-        with TextIOWrapper(open_regular(file), encoding="utf-8", errors="replace") as handle:
-            return record_of(lines_of(handle))
-    except (OSError, InvalidRecord):
+        with open_regular(file) as handle:
+            content = handle.read(LARGEST + 1)
+    except OSError:
+        return b""
+    return content if len(content) <= LARGEST else b""
+
+
+def _record(content: bytes) -> Record | None:
+    """Return the record that a file has; None if no run of this tool wrote it."""
+    try:
+        return record_of(content.decode("utf-8", "replace").split("\n")) if content else None
+    except InvalidRecord:
         return None
+
+
+def _signed_sums(directory: Path, key: Path | None) -> Mapping[str, str]:
+    content, signature = _content(directory / _SUMS), _content(directory / _SIGNATURE)
+    if key is None or not content or not is_signed_file(content, signature, key):
+        return {}
+    matches = (_SUM.fullmatch(line) for line in content.decode("ascii", "replace").splitlines())
+    return {match[2]: match[1] for match in matches if match}

@@ -27,7 +27,7 @@ _SUFFIX = ".jsonl"
 _SET_ASIDE = ".unreadable"
 
 # More than any run writes, and small enough for memory: bytes, characters and lines.
-_LARGEST = 64 << 20
+LARGEST = 64 << 20
 _LONGEST_LINE = 8 << 20
 _MOST_LINES = 500_000
 # The most characters of its old name in that of a file set aside, so that the name stays valid.
@@ -81,7 +81,7 @@ def _replay_one(file: Path, add: Callable[[Record], None]) -> None:
     with _lock_ended(file) as handle:
         if handle is None:
             return
-        record = record_of(lines_of(handle))
+        record = record_of(_lines(handle))
         if record.run.id != file.name.removesuffix(_SUFFIX):
             raise InvalidRecord("its name is not the id of its run")
         add(record)
@@ -122,10 +122,10 @@ def _lock_ended(file: Path) -> Iterator[TextIO | None]:
         yield handle if file.exists() else None
 
 
-def lines_of(handle: TextIO) -> Iterator[str]:
+def _lines(handle: TextIO) -> Iterator[str]:
     """Yield the lines of a journal; raise InvalidRecord if it is larger than any run's."""
-    if os.fstat(handle.fileno()).st_size > _LARGEST:
-        raise InvalidRecord(f"it is larger than {_LARGEST >> 20} MB")
+    if os.fstat(handle.fileno()).st_size > LARGEST:
+        raise InvalidRecord(f"it is larger than {LARGEST >> 20} MB")
     lines = iter(partial(handle.readline, _LONGEST_LINE + 1), "")
     for number, line in enumerate(lines):
         if len(line) > _LONGEST_LINE or number >= _MOST_LINES:
