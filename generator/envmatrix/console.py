@@ -178,8 +178,16 @@ class Display:
             raise
         self.finished(name, outcome)
 
+    @property
+    def is_live(self) -> bool:
+        return self._live is not None
+
     def started(self, name: str, verb: str, reason: str) -> None:
         self._console.say(f"{verb:8} {name}: {reason}")
+        self.begin(name)
+
+    def begin(self, name: str) -> None:
+        """Show a job from now on, without a line that stays."""
         self._started[name] = self._line_times[name] = time.monotonic()
         if self._live is not None:
             self._tasks[name] = self._live.add_task(name, total=None, step="")

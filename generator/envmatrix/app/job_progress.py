@@ -12,15 +12,18 @@ from envmatrix.text import duration, one_line
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """Shows the jobs of an execution: a line when each starts and when it ends, and on a terminal
-    those that run, with their steps, above the number of all others."""
+    """Shows the jobs of an execution: a line when each ends, and on a terminal those that run, with
+    their steps, above the number of all others; elsewhere a line when each starts."""
 
     console: Console
     display: Display
     execution: Execution
 
     def started(self, job: Job) -> Console:
-        self.display.started(str(job), "start", f"about {duration(job.seconds)}")
+        if self.display.is_live:
+            self.display.begin(str(job))
+        else:
+            self.display.started(str(job), "start", f"about {duration(job.seconds)}")
         self._show_total()
         return JobConsole(str(job), self.console, self.display)
 
