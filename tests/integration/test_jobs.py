@@ -342,6 +342,32 @@ def test_jobs_run_on_the_machine_of_a_docker_context(
 
 
 @pytest.mark.long
+def test_an_engine_that_dies_makes_no_result_and_loses_none(jobs: Checkout, other: Engine) -> None:
+    rows = json.loads(jobs.run("build", "--dry-run", "--json").stdout)
+    archive = jobs.root.parent / "images.tar"
+    with archive.open("wb") as file:
+        names = [row["image"] for row in rows]
+        subprocess.run(["docker", "save", *names], stdout=file, check=True)
+    other.run("load", "--quiet", f"--input={archive}")
+    jobs.variables["DOCKER_HOST"] = other.address
+    jobs.run("test", "--library", "second")
+    write(jobs, "first", test="sleep 60")
+    process = jobs.start("test")
+    wait_for(lambda: f"start    test first {CELL}" in jobs.output)
+    time.sleep(2)
+    other.kill()
+    assert process.wait(60) == 1
+    assert f"failed    test first {CELL}" in jobs.output
+    other.start()
+    write(jobs, "first", test=TEST)
+    assert states(jobs) == {
+        "test second": "reused",
+        "compile first": "done",
+        "test first": "done",
+    }
+
+
+@pytest.mark.long
 def test_jobs_run_in_a_cluster(
     jobs: Checkout, registry: str, engine: docker.DockerClient, base: str
 ) -> None:
